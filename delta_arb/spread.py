@@ -1,0 +1,294 @@
+"""What the two books offer each other: edges and costs of one quote or of a column, and how long they last.
+
+The formulas are plain arithmetic on purpose. The same function takes two floats (the live runner), two numpy columns
+(the notebooks) or is compiled by numba (the backtest), and gives the same bits in all three. Prices are USDT per base
+unit, fees are fractions per fill, results are fractions of the spot price; `to_bps` and `from_bps` are the only place
+where the face unit is made.
+
+The second half describes a column of such values *in time*. Quotes come irregularly: a value is in force from its own
+time stamp until the next event, and counts for as long as it was in force, not once per row. Nobody knows how long the
+last value held, so its weight is zero.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from delta_arb.errors import SeriesError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NS_PER_S = 1_000_000_000
+PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+
+# --- One formula for a quote and for a column -----------------------------------------------------------------------
+
+
+def entry_edge(spot_ask, perp_bid):
+    """What opening the direct pair pays, taker on both legs, before fees; larger is better."""
+    return (perp_bid - spot_ask) / spot_ask
+
+
+def exit_cost(spot_bid, perp_ask):
+    """What closing the direct pair costs, taker on both legs, before fees; smaller is better."""
+    return (perp_ask - spot_bid) / spot_bid
+
+
+def reverse_edge(spot_bid, perp_ask):
+    """What opening the reverse pair pays (sell spot out of inventory, buy perp); exactly `-exit_cost`."""
+    return (spot_bid - perp_ask) / spot_bid
+
+
+def reverse_cost(spot_ask, perp_bid):
+    """What closing the reverse pair costs; exactly `-entry_edge`."""
+    return (spot_ask - perp_bid) / spot_ask
+
+
+def mid(bid, ask):
+    """Middle of one book; a reference, nothing ever fills there."""
+    return 0.5 * (bid + ask)
+
+
+def basis(spot_mid, perp_mid):
+    """Relative distance of the two mids; positive means the perpetual is rich."""
+    return (perp_mid - spot_mid) / spot_mid
+
+
+def round_trip_fees(spot_fee, perp_fee):
+    """The four taker fees of a round trip as a fraction of notional: both legs, in and out."""
+    return 2 * (spot_fee + perp_fee)
+
+
+def to_bps(fraction):
+    """Fraction to basis points."""
+    return fraction * 10_000.0
+
+
+def from_bps(bps):
+    """Basis points to fraction."""
+    return bps / 10_000.0
+
+
+# --- A column in time ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Distribution:
+    """Time-weighted distribution of a column, in the column's own unit.
+
+    `n` counts the rows used and `span_s` the seconds during which they were in force. A percentile p is the smallest
+    value v such that the column was at or below v for at least p percent of that time; it is always a value that
+    occurred, nothing is interpolated.
+    """
+
+    n: int
+    span_s: float
+    mean: float
+    sd: float
+    p1: float
+    p5: float
+    p10: float
+    p25: float
+    p50: float
+    p75: float
+    p90: float
+    p95: float
+    p99: float
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One column `value`, one row per field."""
+        import pandas as pd
+
+        names = [f.name for f in fields(self)]
+        return pd.DataFrame({"value": [float(getattr(self, name)) for name in names]}, index=names)
+
+    def __repr__(self) -> str:
+        return (
+            f"Distribution(n={self.n}, span_s={self.span_s:.6g}, mean={self.mean:.6g}, sd={self.sd:.6g}, "
+            f"p5={self.p5:.6g}, p50={self.p50:.6g}, p95={self.p95:.6g})"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(float_format=lambda x: f"{x:.6g}")
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyAbove:
+    """How much a column lay above a level, in bps.
+
+    mean_bps:  time integral of max(value - level, 0) over all valid time, divided by that time: bps per unit time;
+    bps_s:     the integral itself, in bps times seconds;
+    while_bps: the integral divided by the time at or above the level; None when the column never was.
+    """
+
+    mean_bps: float
+    bps_s: float
+    while_bps: float | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Episodes:
+    """The stretches during which a column was at or above a level, each half-open `[start, end)`.
+
+    An episode that is still running at the last event is flagged by `open_at_end`, one that was already running at the
+    first event by `open_at_start`: its duration is what was seen of it, a lower bound, and it is counted with that.
+    `median_s`, `p90_s` and `longest_s` are None when there was no episode.
+    """
+
+    level: float
+    count: int
+    median_s: float | None
+    p90_s: float | None
+    longest_s: float | None
+    open_at_start: bool
+    open_at_end: bool
+    starts_ns: np.ndarray = field(compare=False)
+    durations_s: np.ndarray = field(compare=False)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per episode: `start_ns`, `duration_s`."""
+        import pandas as pd
+
+        return pd.DataFrame({"start_ns": self.starts_ns, "duration_s": self.durations_s})
+
+    def __repr__(self) -> str:
+        if not self.count:
+            return f"Episodes(level={self.level:.6g}, count=0)"
+        flags = "".join(f", {name}" for name in ("open_at_start", "open_at_end") if getattr(self, name))
+        return (
+            f"Episodes(level={self.level:.6g}, count={self.count}, median_s={self.median_s:.6g}, "
+            f"p90_s={self.p90_s:.6g}, longest_s={self.longest_s:.6g}{flags})"
+        )
+
+
+def distribution(values, ts_ns, valid=None, max_hold_s: float | None = None) -> Distribution:
+    """Time-weighted mean, standard deviation and percentiles of a column.
+
+    Args:
+        values: shape (n,), any unit; NaN only where `valid` is false.
+        ts_ns: shape (n,), UTC ns, not falling. Of several rows with one time stamp the last is in force.
+        valid: shape (n,), true where the row counts; a stale or crossed row is masked out here. A false row still ends
+            the value before it. All rows when left out.
+        max_hold_s: a value is in force for at most this long, so that a gap in the recording does not count as one
+            very long quote; no bound when left out.
+
+    Raises:
+        SeriesError: shapes differ, time runs backwards, a valid value is not finite, or no valid value was in force
+            for any time.
+    """
+    values, starts, ends, used = _in_force(values, ts_ns, valid, max_hold_s)
+    held = np.where(used, (ends - starts) / NS_PER_S, 0.0)
+    span_s = _covered(held)
+    kept, weight = values[used], held[used] / span_s
+    mean = float(weight @ kept)
+    sd = float(np.sqrt(weight @ (kept - mean) ** 2))
+    quantiles = _weighted_percentiles(kept, weight)
+    return Distribution(int(used.sum()), span_s, mean, sd, *quantiles)
+
+
+def time_above(values, ts_ns, level: float, valid=None, max_hold_s: float | None = None) -> float:
+    """Share of the valid time during which the column was at or above `level`, from 0 to 1.
+
+    At the level counts as above, as in the rule "enter when entry_edge >= entry". Arguments and errors are those of
+    `distribution`.
+    """
+    values, starts, ends, used = _in_force(values, ts_ns, valid, max_hold_s)
+    held = np.where(used, (ends - starts) / NS_PER_S, 0.0)
+    return float(held[used & (values >= level)].sum() / _covered(held))
+
+
+def money_above(values, ts_ns, level: float, valid=None, max_hold_s: float | None = None) -> MoneyAbove:
+    """How far and how long the column lay above `level`: what a perfect taker at every moment would have been offered.
+
+    `values` and `level` are fractions, the result is in bps (see `MoneyAbove` for the three numbers). It is an upper
+    bound on the attraction of a level, not a profit: one position cannot be opened at every moment. Arguments and
+    errors are those of `distribution`.
+    """
+    values, starts, ends, used = _in_force(values, ts_ns, valid, max_hold_s)
+    held = np.where(used, (ends - starts) / NS_PER_S, 0.0)
+    span_s = _covered(held)
+    above = used & (values >= level)
+    above_s = float(held[above].sum())
+    bps_s = float(to_bps(values[above] - level) @ held[above])
+    return MoneyAbove(bps_s / span_s, bps_s, bps_s / above_s if above_s > 0 else None)
+
+
+def episodes(values, ts_ns, level: float, valid=None, max_hold_s: float | None = None) -> Episodes:
+    """The stretches at or above `level`: how many, how long, since when.
+
+    An episode begins at the first row at or above the level and ends at the first row below it, at the first row that
+    is not valid, or `max_hold_s` after its last row when no other row comes. Rows overwritten at their own time stamp
+    were never in force and are passed over. Arguments and errors are those of `distribution`.
+    """
+    values, starts, ends, used = _in_force(values, ts_ns, valid, max_hold_s)
+    _covered(np.where(used, (ends - starts) / NS_PER_S, 0.0))
+    in_force = ends > starts
+    in_force[-1] = True
+    values, starts, ends, used = values[in_force], starts[in_force], ends[in_force], used[in_force]
+    above = used & (values >= level)
+    goes_on = above[:-1] & above[1:] & (ends[:-1] == starts[1:])
+    first = above & ~np.concatenate(([False], goes_on))
+    last = above & ~np.concatenate((goes_on, [False]))
+    durations_s = (ends[last] - starts[first]) / NS_PER_S
+    count = int(first.sum())
+    median_s, p90_s, longest_s = (
+        (float(np.quantile(durations_s, q)) for q in (0.5, 0.9, 1.0)) if count else (None, None, None)
+    )
+    return Episodes(
+        float(level), count, median_s, p90_s, longest_s,
+        open_at_start=bool(above[0]), open_at_end=bool(above[-1]),
+        starts_ns=starts[first], durations_s=durations_s,
+    )
+
+
+def _in_force(values, ts_ns, valid, max_hold_s):
+    """Values with the interval `[starts, ends)` in which each was in force, and which of them count."""
+    values = np.asarray(values, dtype=np.float64)
+    starts = np.asarray(ts_ns)
+    if values.ndim != 1 or values.shape != starts.shape:
+        raise SeriesError(
+            f"values and ts_ns must be two columns of one length, were {values.shape} and {starts.shape}; "
+            "take both from the same table"
+        )
+    if not np.issubdtype(starts.dtype, np.integer):
+        raise SeriesError(f"ts_ns must be whole nanoseconds, was {starts.dtype}; convert with astype('int64')")
+    starts = starts.astype(np.int64, copy=False)
+    used = np.ones(values.shape, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
+    if used.shape != values.shape:
+        raise SeriesError(f"valid must have the {values.size} rows of values, had shape {used.shape}")
+    if max_hold_s is not None and not max_hold_s > 0:
+        raise SeriesError(f"max_hold_s must be above 0, was {max_hold_s}; leave it out for no bound")
+    back = np.flatnonzero(np.diff(starts) < 0)
+    if back.size:
+        raise SeriesError(f"ts_ns falls after row {back[0]} of {starts.size}; sort the rows by time first")
+    bad = np.flatnonzero(used & ~np.isfinite(values))
+    if bad.size:
+        raise SeriesError(
+            f"{bad.size} of {values.size} values are not finite, the first in row {bad[0]}; mask them with valid"
+        )
+    ends = np.append(starts[1:], starts[-1:])
+    if max_hold_s is not None:
+        ends = np.minimum(ends, starts + int(round(max_hold_s * NS_PER_S)))
+    return values, starts, ends, used
+
+
+def _covered(held: np.ndarray) -> float:
+    span_s = float(held.sum())
+    if not span_s > 0:
+        raise SeriesError(
+            f"no valid value was in force for any time among {held.size} rows; "
+            "need at least two rows at different times, the first of them valid"
+        )
+    return span_s
+
+
+def _weighted_percentiles(values: np.ndarray, weight: np.ndarray) -> list[float]:
+    order = np.argsort(values, kind="stable")
+    order = order[weight[order] > 0]
+    share = np.cumsum(weight[order])
+    # A share that should be exactly 0.25 may come out of the sum as 0.24999...; a trillionth of the time is nothing.
+    at = np.searchsorted(share, np.array(PERCENTS) / 100 - 1e-12)
+    return values[order][np.minimum(at, order.size - 1)].tolist()
