@@ -1,0 +1,317 @@
+"""Replay of the pair machine over a tape: the same `decide` as live, fed event by event, filled by the fill rule.
+
+An order decided at t reaches its venue at t + latency (feed plus order, per leg, never zero) and meets the book in
+force there: of `updates` the last row at or before the arrival; of polled `snapshots` the first row at or after it,
+and none within the maximum quote age lets the order expire. Its report is back when its outcome is known on the
+tape. At equal times reports come first, then quotes, then timers.
+
+`_replay` is written once: `run` compiles it with numba (functions of market, spread and strategy included),
+`run(plain=True)` executes the same lines in Python. Both give the identical lists of orders and fills.
+"""
+
+import functools
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from . import market, spread, strategy
+from .errors import ParamsError
+from .market import END, HALT, NS, PERP, SNAPSHOTS, SPOT, Book, Fill, FundingPayment, Trade, exit_price, fill, settle
+from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, State, decide
+from .tape import Tape
+
+
+class Columns(NamedTuple):
+    """The tape's columns as the kernel reads them: arrays when compiled, lists when plain."""
+
+    ts_ns: Sequence[int]
+    leg: Sequence[int]
+    spot_bid: Sequence[float]
+    spot_ask: Sequence[float]
+    spot_bid_qty: Sequence[float]
+    spot_ask_qty: Sequence[float]
+    spot_age_ns: Sequence[int]
+    perp_bid: Sequence[float]
+    perp_ask: Sequence[float]
+    perp_bid_qty: Sequence[float]
+    perp_ask_qty: Sequence[float]
+    perp_age_ns: Sequence[int]
+
+
+class Road(NamedTuple):
+    """The way of an order to one venue: latency, and whether that leg of the tape is polled."""
+
+    latency_ns: int
+    polled: bool
+
+
+class Pending(NamedTuple):
+    """An order under way: when its outcome is known, and the tape row whose book it meets (-1: none)."""
+
+    due_ns: int
+    row: int
+    qty: float
+    limit: float
+
+
+class Sent(NamedTuple):
+    """An order as the machine sent it."""
+
+    pair: int
+    ts_ns: int
+    leg: int
+    phase: int
+    qty: float
+    limit: float
+
+
+class Closing(NamedTuple):
+    """The end of a pair: its reason, and the exit-side prices at which a residual is booked."""
+
+    pair: int
+    ts_ns: int
+    reason: int
+    spot_mark: float
+    perp_mark: float
+
+
+NOTHING = Pending(NEVER, -1, 0.0, 0.0)
+
+
+def _replay(tape, spot_road, perp_road, rule):
+    """Feed every row, report and timer to `decide`; returns the last state, its books, and the three logs."""
+    n = len(tape.ts_ns)
+    end_ns = tape.ts_ns[n - 1]
+    state = START
+    spot_order, perp_order = NOTHING, NOTHING
+    spot, perp = _spot_book(tape, 0), _perp_book(tape, 0)
+    sent, fills, closings = [], [], []
+    i = 0
+    while True:
+        row_ns = tape.ts_ns[i] if i < n else NEVER
+        due_ns = min(spot_order.due_ns, perp_order.due_ns)
+        if min(row_ns, due_ns, state.wake_ns) > end_ns:
+            break
+        before = state.phase
+        if due_ns <= row_ns and due_ns <= state.wake_ns:
+            if spot_order.due_ns == due_ns:
+                leg, order = SPOT, spot_order
+                spot_order = NOTHING
+                filled, price = _outcome(order, _spot_book(tape, max(order.row, 0)), rule.spot.step)
+                fee = rule.spot.fee
+            else:
+                leg, order = PERP, perp_order
+                perp_order = NOTHING
+                filled, price = _outcome(order, _perp_book(tape, max(order.row, 0)), rule.perp.step)
+                fee = rule.perp.fee
+            if filled != 0.0:
+                fills.append(Fill(state.pair, due_ns, leg, filled, price, fee * abs(filled) * price))
+            event = Event(REPORT, due_ns, spot, perp, leg, filled, price, 0.0)
+        elif row_ns <= state.wake_ns:
+            spot, perp = _spot_book(tape, i), _perp_book(tape, i)
+            i += 1
+            event = Event(QUOTE, row_ns, spot, perp, 0, 0.0, 0.0, 0.0)
+        else:
+            event = Event(TIMER, state.wake_ns, spot, perp, 0, 0.0, 0.0, 0.0)
+        state, orders = decide(state, event, rule)
+        # A cancel needs no act here: an IOC order ends by itself, and its report is on its way.
+        if orders[0].qty != 0.0:
+            sent.append(Sent(state.pair, event.ts_ns, SPOT, state.phase, orders[0].qty, orders[0].limit))
+            spot_order = _send(tape, i, event.ts_ns, SPOT, spot_road, orders[0].qty, orders[0].limit, rule)
+        if orders[1].qty != 0.0:
+            sent.append(Sent(state.pair, event.ts_ns, PERP, state.phase, orders[1].qty, orders[1].limit))
+            perp_order = _send(tape, i, event.ts_ns, PERP, perp_road, orders[1].qty, orders[1].limit, rule)
+        if before != FLAT and state.phase == FLAT:
+            closings.append(Closing(state.pair, event.ts_ns, state.reason, spot.bid, perp.ask))
+    return state, spot, perp, sent, fills, closings
+
+
+def _spot_book(tape, i):
+    return Book(
+        tape.spot_bid[i], tape.spot_ask[i], tape.spot_bid_qty[i], tape.spot_ask_qty[i], tape.ts_ns[i] - tape.spot_age_ns[i]
+    )
+
+
+def _perp_book(tape, i):
+    return Book(
+        tape.perp_bid[i], tape.perp_ask[i], tape.perp_bid_qty[i], tape.perp_ask_qty[i], tape.ts_ns[i] - tape.perp_age_ns[i]
+    )
+
+
+def _send(tape, i, now_ns, leg, road, qty, limit, rule):
+    """Where on the tape the order's fate is decided; `i` is the first row not yet seen by the machine."""
+    arrival_ns = now_ns + road.latency_ns
+    n = len(tape.ts_ns)
+    if road.polled:
+        while i < n and tape.ts_ns[i] <= arrival_ns + rule.max_quote_age_ns:
+            if tape.ts_ns[i] >= arrival_ns and tape.leg[i] == leg:
+                return Pending(tape.ts_ns[i], i, qty, limit)
+            i += 1
+        return Pending(arrival_ns + rule.max_quote_age_ns, -1, qty, limit)
+    while i < n and tape.ts_ns[i] <= arrival_ns:
+        i += 1
+    return Pending(arrival_ns, i - 1, qty, limit)
+
+
+def _outcome(order, book, step):
+    if order.row < 0:
+        return 0.0, 0.0
+    return fill(order.qty, order.limit, book, step)
+
+
+COMPILED = (
+    market.floor_to, market.fill, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs, strategy._with_wake,
+    strategy._with_armed, strategy._booked, strategy._cancel, strategy._waiting, strategy.usable, strategy.orderable,
+    strategy.entry_qty, strategy._order, strategy._flat, strategy.exit_reason, strategy._exit_wake, strategy.exit_qty, strategy._open,
+    strategy._cut_qty, strategy._grow_qty, strategy.unbalanced, strategy.completing_is_cheaper, strategy._hedge, strategy._settled,
+    strategy.decide, _spot_book, _perp_book, _send, _outcome,
+)  # fmt: skip
+
+
+@functools.cache
+def compiled():
+    """`_replay` as machine code, cached on disk between processes.
+
+    numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
+    strategy.py; so the cache folder carries the hash of every source that is compiled in.
+    """
+    import numba
+    from numba.extending import register_jitable
+
+    sources = sorted({Path(f.__code__.co_filename) for f in (*COMPILED, _replay)})
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    for function in COMPILED:
+        register_jitable(forceinline=True)(function)
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernel-{digest}")
+    try:
+        return numba.njit(cache=True)(_replay)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from a quote at the venue to our order arriving there (feed plus order), per leg; never zero."""
+
+    spot_s: float
+    perp_s: float
+
+    def __post_init__(self) -> None:
+        for name in ("spot_s", "perp_s"):
+            if not 0 < getattr(self, name) <= 60:
+                raise ParamsError(f"latency {name} must be above 0 and at most 60 s, was {getattr(self, name)}; nothing fills at once")
+
+    def road(self, leg: int, kind: str) -> Road:
+        return Road(round((self.spot_s, self.perp_s)[leg] * NS), kind == SNAPSHOTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg."""
+
+    trades: tuple[Trade, ...]
+    sent: tuple[Sent, ...]
+    fills: tuple[Fill, ...]
+    closings: tuple[Closing, ...]
+    payments: tuple[FundingPayment, ...]
+    missed: int
+    halted: bool
+    open_at_end: bool
+    start_ns: int
+    end_ns: int
+    rule: Rule
+
+    @property
+    def net_usdt(self) -> float:
+        return sum((t.net_usdt for t in self.trades), 0.0)
+
+    @property
+    def days(self) -> float:
+        return (self.end_ns - self.start_ns) / (86_400 * NS)
+
+    def to_frame(self):
+        """One row per trade, the fields of `Trade` as columns."""
+        import pandas as pd
+
+        return pd.DataFrame([[getattr(t, name) for name in market.TRADE_FIELDS] for t in self.trades], columns=market.TRADE_FIELDS)
+
+    def __repr__(self) -> str:
+        tail = ", halted" if self.halted else ", open at the end" if self.open_at_end else ""
+        return f"Backtest({len(self.trades)} trades, net {self.net_usdt:.4f} USDT, {self.days:.2f} days{tail})"
+
+
+def run(tape: Tape, rule: Rule, latency: Latency, payments: Sequence[FundingPayment] = (), *, plain: bool = False) -> Backtest:
+    """Replay `rule` over `tape`. An open position at the end is closed on its exit side, counted and flagged.
+
+    Raises:
+        ParamsError: an order could still be under way when its deadline passes (deadline not above latency + quote age).
+        DataError: a funding stamp is missing inside a hold.
+    """
+    check_deadline(rule, latency)
+    roads = latency.road(SPOT, tape.spot_kind), latency.road(PERP, tape.perp_kind)
+    columns = Columns(*(getattr(tape, name) for name in Columns._fields))
+    if plain:
+        state, spot, perp, sent, fills, closings = _replay(Columns(*(c.tolist() for c in columns)), *roads, rule)
+    else:
+        state, spot, perp, sent, fills, closings = compiled()(columns, *roads, rule)
+    last, closing = close_out(state, spot, perp, tape.end_ns, rule)
+    fills, closings = (*fills, *last), (*closings, *closing)
+    trades = settle_all(fills, closings, payments)
+    return Backtest(
+        trades=trades,
+        sent=tuple(sent),
+        fills=fills,
+        closings=closings,
+        payments=tuple(payments),
+        missed=len(closings) - len(trades),
+        halted=state.phase == HALTED,
+        open_at_end=bool(last),
+        start_ns=tape.start_ns,
+        end_ns=tape.end_ns,
+        rule=rule,
+    )
+
+
+def check_deadline(rule: Rule, latency: Latency) -> None:
+    slowest_ns = round(max(latency.spot_s, latency.perp_s) * NS) + rule.max_quote_age_ns
+    if rule.leg_deadline_ns <= slowest_ns:
+        raise ParamsError(
+            f"leg_deadline_s={rule.leg_deadline_ns / NS:g} must exceed latency plus max_quote_age_s ({slowest_ns / NS:g}); "
+            "before that an order may still be under way"
+        )
+
+
+def close_out(state: State, spot: Book, perp: Book, ts_ns: int, rule: Rule) -> tuple[tuple[Fill, ...], tuple[Closing, ...]]:
+    """The fills that close what is still open when the quotes end, at the exit side of the last books."""
+    legs = ((SPOT, state.spot.position, spot, rule.spot.fee), (PERP, state.perp.position, perp, rule.perp.fee))
+    fills = []
+    for leg, position, book, fee in legs:
+        if position != 0.0:
+            price = exit_price(position, book)
+            fills.append(Fill(state.pair, ts_ns, leg, -position, price, fee * abs(position) * price))
+    if not fills:
+        return (), ()
+    reason = HALT if state.phase == HALTED else END
+    return tuple(fills), (Closing(state.pair, ts_ns, reason, spot.bid, perp.ask),)
+
+
+def settle_all(fills: Iterable[Fill], closings: Iterable[Closing], payments: Sequence[FundingPayment]) -> tuple[Trade, ...]:
+    """The trades of a run; a closing without fills (an entry that neither venue filled) is none."""
+    by_pair = defaultdict(list)
+    for f in fills:
+        by_pair[f.pair].append(f)
+    stamps = [p.ts_ns for p in payments]
+    return tuple(close_pair(by_pair[c.pair], c, payments, stamps) for c in closings if c.pair in by_pair)
+
+
+def close_pair(fills: Sequence[Fill], closing: Closing, payments: Sequence[FundingPayment], stamps: Sequence[int]) -> Trade:
+    """One trade from its fills; a funding table must be whole over the hold."""
+    if stamps:
+        market.check_stamps(stamps, fills[0].ts_ns, fills[-1].ts_ns)
+    return settle(fills, closing.reason, payments, closing.spot_mark, closing.perp_mark)

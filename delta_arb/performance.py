@@ -1,0 +1,192 @@
+"""What a list of trades was worth: marked equity, attribution, drawdown, rates.
+
+Equity is marked at every event at the exit side of both legs (spot bid, perp ask), fees when they are paid. Its parts
+spot + perp - fees + funding + residual sum to it at every event, and its last value is the sum of the trades' net.
+Returns are on a fixed capital of two clip notionals (spot notional plus as much for the perpetual's margin).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .backtest import Backtest
+from .market import NS, PERP, SPOT, Trade, funding
+from .tape import Tape
+
+PARTS = ("spot", "perp", "fees", "funding", "residual")
+DAY_NS = 86_400 * NS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Equity:
+    """Marked profit in USDT at every event of a tape, and its parts; arrays of shape (n,), starting at 0."""
+
+    ts_ns: np.ndarray
+    spot: np.ndarray
+    perp: np.ndarray
+    fees: np.ndarray
+    funding: np.ndarray
+    residual: np.ndarray
+
+    @property
+    def net(self) -> np.ndarray:
+        return self.spot + self.perp - self.fees + self.funding + self.residual
+
+    def daily(self):
+        """One row per UTC day: change of every part and of the net, which is their sum."""
+        import pandas as pd
+
+        days = np.arange(self.ts_ns[0] // DAY_NS, self.ts_ns[-1] // DAY_NS + 1)
+        last = np.searchsorted(self.ts_ns, (days + 1) * DAY_NS, side="left") - 1
+        table = pd.DataFrame({part: np.diff(getattr(self, part)[last], prepend=0.0) for part in PARTS}, index=pd.to_datetime(days, unit="D"))
+        table["fees"] = -table["fees"]
+        table["net"] = table.sum(axis=1)
+        return table
+
+
+def equity(tape: Tape, result: Backtest) -> Equity:
+    """The marked curve of a backtest on the tape it was made from."""
+    steps = _steps(result)
+    times = np.array([0] + [ts for ts, _ in steps])
+    sums = np.cumsum(np.array([(0.0,) * 7] + [values for _, values in steps]), axis=0)
+    at = np.searchsorted(times, tape.ts_ns, side="right") - 1
+    spot_qty, spot_cash, perp_qty, perp_cash, fees, paid, residual = (column[at] for column in sums.T)
+    spot_exit = np.where(spot_qty >= 0, tape.spot_bid, tape.spot_ask)
+    perp_exit = np.where(perp_qty >= 0, tape.perp_bid, tape.perp_ask)
+    return Equity(tape.ts_ns, spot_cash + spot_qty * spot_exit, perp_cash + perp_qty * perp_exit, fees, paid, residual)
+
+
+def _steps(result: Backtest) -> list[tuple[int, tuple[float, ...]]]:
+    """Changes of (spot qty, spot cash, perp qty, perp cash, fees, funding, residual) in time order."""
+    steps = []
+    by_pair = defaultdict(list)
+    for f in result.fills:
+        by_pair[f.pair].append(f)
+        cash = -f.qty * f.price
+        legs = (f.qty, cash, 0.0, 0.0) if f.leg == SPOT else (0.0, 0.0, f.qty, cash)
+        steps.append((f.ts_ns, (*legs, f.fee_usdt, 0.0, 0.0)))
+    for fills in by_pair.values():
+        perp = [f for f in fills if f.leg == PERP]
+        for payment in result.payments:
+            usdt, _ = funding(perp, [payment])
+            if usdt:
+                steps.append((payment.ts_ns, (0.0, 0.0, 0.0, 0.0, 0.0, usdt, 0.0)))
+    for c in result.closings:
+        spot_left = sum(f.qty for f in by_pair[c.pair] if f.leg == SPOT)
+        perp_left = sum(f.qty for f in by_pair[c.pair] if f.leg == PERP)
+        residual = spot_left * c.spot_mark + perp_left * c.perp_mark
+        steps.append((c.ts_ns, (-spot_left, 0.0, -perp_left, 0.0, 0.0, 0.0, residual)))
+    return sorted(steps, key=lambda step: step[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """Headline figures of one backtest. Money in USDT, rates as fractions; None where nothing can be said.
+
+    hit_rate: trades that ended at the exit threshold; win_rate: net above zero; drawdown: largest fall of the marked
+    equity from its peak, as a fraction of capital plus that peak; gross: net before fees and funding.
+    """
+
+    days: float
+    trades: int
+    trades_day: float
+    net_usdt: float
+    net_usdt_day: float
+    gross_usdt: float
+    fees_usdt: float
+    funding_usdt: float
+    capital_usdt: float
+    return_day: float
+    hit_rate: float | None
+    win_rate: float | None
+    timeout_share: float | None
+    unwound_share: float | None
+    mean_net_bps: float | None
+    median_hold_s: float | None
+    longest_hold_s: float | None
+    profit_factor: float | None
+    drawdown: float
+    drawdown_s: float
+    missed: int
+    halted: bool
+    open_at_end: bool
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Performance:
+    """The headline figures; `curve` saves computing the equity again."""
+    curve = equity(tape, result) if curve is None else curve
+    capital = 2.0 * result.rule.clip_usdt
+    fall, fall_s = drawdown(curve.ts_ns, capital + curve.net)
+    trades, n = result.trades, len(result.trades)
+    nets = [t.net_usdt for t in trades]
+    holds = [t.held_s for t in trades]
+    fees, paid = sum(t.fees_usdt for t in trades), sum(t.funding_usdt for t in trades)
+    days = result.days
+    return Performance(
+        days=days,
+        trades=n,
+        trades_day=n / days,
+        net_usdt=result.net_usdt,
+        net_usdt_day=result.net_usdt / days,
+        gross_usdt=result.net_usdt + fees - paid,
+        fees_usdt=fees,
+        funding_usdt=paid,
+        capital_usdt=capital,
+        return_day=result.net_usdt / days / capital,
+        hit_rate=_share(trades, "target"),
+        win_rate=sum(net > 0 for net in nets) / n if n else None,
+        timeout_share=_share(trades, "time-out"),
+        unwound_share=_share(trades, "unwound"),
+        mean_net_bps=_mean_net_bps(trades),
+        median_hold_s=float(np.median(holds)) if n else None,
+        longest_hold_s=max(holds) if n else None,
+        profit_factor=profit_factor(nets),
+        drawdown=fall,
+        drawdown_s=fall_s,
+        missed=result.missed,
+        halted=result.halted,
+        open_at_end=result.open_at_end,
+    )
+
+
+def _share(trades: Sequence[Trade], reason: str) -> float | None:
+    return sum(t.reason == reason for t in trades) / len(trades) if trades else None
+
+
+def _mean_net_bps(trades: Sequence[Trade]) -> float | None:
+    """Net of all trades per notional bought; None where nothing was bought."""
+    notional = sum(t.notional_usdt for t in trades)
+    return 1e4 * sum(t.net_usdt for t in trades) / notional if notional else None
+
+
+def profit_factor(nets: Sequence[float]) -> float | None:
+    """Gains over losses; None without losses (shown as such, never as a large number)."""
+    losses = -sum(net for net in nets if net < 0)
+    return sum(net for net in nets if net > 0) / losses if losses > 0 else None
+
+
+def drawdown(ts_ns: np.ndarray, equity_usdt: np.ndarray) -> tuple[float, float]:
+    """Largest fall from a running peak as a fraction of that peak, and the longest time below one in seconds."""
+    peak = np.maximum.accumulate(equity_usdt)
+    fall = float(np.max((peak - equity_usdt) / peak))
+    at_peak = np.flatnonzero(equity_usdt >= peak)
+    marks = np.append(ts_ns[at_peak], ts_ns[-1])
+    return fall, float(np.max(np.diff(marks), initial=0)) / NS
+
+
+def underwater(equity_usdt: np.ndarray) -> np.ndarray:
+    """Fall from the running peak as a fraction of it, <= 0, shape (n,)."""
+    peak = np.maximum.accumulate(equity_usdt)
+    return (equity_usdt - peak) / peak
+
+
+def attribution(trades: Sequence[Trade]) -> dict[str, float]:
+    """Where the money came from: parts and net in USDT, fees negative; the parts sum to the net."""
+    parts = {part: sum((getattr(t, f"{part}_usdt") for t in trades), 0.0) for part in PARTS}
+    parts["fees"] = -parts["fees"]
+    return {**parts, "net": sum(t.net_usdt for t in trades)}
