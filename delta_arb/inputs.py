@@ -1,0 +1,237 @@
+"""What a run is about: which quotes, which venues, which costs; the same options for notebooks, pipeline and live.
+
+`Inputs` is a frozen value whose fields are the notebooks' parameters and, with dashes, the commands' options. Without
+files it is the bundled sample, which is synthetic and says so.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from . import tape as tapes
+from .backtest import Latency
+from .errors import DataError, ParamsError
+from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
+from .params import DataParams, VenueParams, pair_name
+
+NONE = "none"
+SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
+SAMPLE_CONTRACT_SIZE = 10.0
+
+
+def root() -> Path:
+    """The project's folder, whatever the working directory; DELTA_ARB_ROOT overrides it."""
+    return Path(os.environ.get("DELTA_ARB_ROOT") or Path(__file__).resolve().parents[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Files, pair, venues and costs of one run. Give both quote files (and funding, or "none"), or none of the three."""
+
+    spot: str = ""
+    perp: str = ""
+    funding: str = ""
+    pair: str = ""
+    spot_venue: str = "mexc"
+    perp_venue: str = "gate"
+    contract_size: float = 0.0
+    spot_kind: str = UPDATES
+    perp_kind: str = UPDATES
+    spot_feed_latency: float = 0.0
+    perp_feed_latency: float = 0.0
+    spot_fee_bps: float = 5.0
+    perp_fee_bps: float = 5.0
+    spot_latency: float = 0.1
+    perp_latency: float = 0.1
+    spot_min_usdt: float = 1.0
+    max_bad_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        given = (bool(self.spot), bool(self.perp))
+        if given[0] != given[1]:
+            raise ParamsError(f"give the quotes of both legs, was spot={self.spot!r} perp={self.perp!r}; or neither, for the sample")
+        if self.is_sample:
+            if self.funding or self.contract_size:
+                raise ParamsError("the sample brings its own funding and contract size; leave both options away, or give --spot and --perp")
+            folder = root() / "data" / "sample"
+            for name, file in zip(("spot", "perp", "funding"), SAMPLE_FILES, strict=True):
+                object.__setattr__(self, name, str(folder / file))
+            object.__setattr__(self, "contract_size", SAMPLE_CONTRACT_SIZE)
+            object.__setattr__(self, "pair", self.pair or "SYN_USDT")
+        if not self.pair:
+            raise ParamsError("name the pair of these files, like --pair LUNC_USDT")
+        if not self.funding:
+            raise ParamsError("give the funding history (--funding FILE), or say that it is left out with --funding none")
+        if not self.contract_size > 0:
+            raise ParamsError("give the perpetual's contract size in base units (--contract-size); 1 where sizes are in base units")
+        for kind in (self.spot_kind, self.perp_kind):
+            if kind not in (UPDATES, SNAPSHOTS):
+                raise ParamsError(f"a leg is recorded as {UPDATES} or {SNAPSHOTS}, was {kind!r}")
+        self.latency()
+        self.instruments()
+
+    @property
+    def is_sample(self) -> bool:
+        return not self.spot or Path(self.spot) == root() / "data" / "sample" / SAMPLE_FILES[0]
+
+    @property
+    def name(self) -> str:
+        """Folder name of the pair, like LUNC_USDT-mexc-gate."""
+        return pair_name(self.pair, self.spot_venue, self.perp_venue)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether these quotes were made by the generator: the sample, or files that carry its mark."""
+        return self.is_sample or any(_marked_synthetic(Path(path)) for path in (self.spot, self.perp))
+
+    def tape(self) -> tapes.Tape:
+        """Both legs read, checked and aligned."""
+        return tapes.read(self.leg_file("spot"), self.leg_file("perp"), max_bad_share=self.max_bad_share)
+
+    def leg_file(self, leg: str) -> tapes.LegFile:
+        feed = getattr(self, f"{leg}_feed_latency")
+        return tapes.LegFile(
+            path=Path(getattr(self, leg)),
+            kind=getattr(self, f"{leg}_kind"),
+            contract_size=self.contract_size if leg == "perp" else 1.0,
+            clock="venue" if feed > 0 else "receiver",
+            feed_latency_s=feed,
+        )
+
+    def latency(self) -> Latency:
+        return Latency(self.spot_latency, self.perp_latency)
+
+    def instruments(self) -> tuple[Instrument, Instrument]:
+        """Order rules of both legs as far as a recording tells: the spot grid is unknown, the perpetual's is one contract."""
+        spot = Instrument(self.spot_venue, self.spot_fee_bps / 1e4, min_notional_usdt=self.spot_min_usdt)
+        return spot, perpetual(self.perp_venue, self.perp_fee_bps / 1e4, self.contract_size)
+
+    def venue_params(self) -> tuple[VenueParams, VenueParams]:
+        """The same as the parameter file writes it."""
+        faces = zip(self.instruments(), (self.spot_fee_bps, self.perp_fee_bps), (self.spot_latency, self.perp_latency), strict=True)
+        return tuple(
+            VenueParams(
+                venue=i.venue, taker_fee_bps=fee, latency_s=latency, contract_size=i.contract_size, qty_step=i.qty_step,
+                min_qty=i.min_qty, min_notional_usdt=i.min_notional_usdt,
+            )
+            for i, fee, latency in faces
+        )  # fmt: skip
+
+    def payments(self, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
+        """Funding stamps with their rates; where the mark was not recorded, the perpetual's mid at the stamp (flagged)."""
+        return () if self.funding == NONE else read_funding(Path(self.funding), tape)
+
+    def data_params(self, tape: tapes.Tape, judged_from_ns: int | None) -> DataParams:
+        """Where the evidence comes from, with the digests of the files."""
+        return DataParams(
+            synthetic=self.synthetic,
+            start=_utc(tape.start_ns),
+            end=_utc(tape.end_ns),
+            judged_from=None if judged_from_ns is None else _utc(judged_from_ns),
+            events=len(tape),
+            spot_sha256=tapes.sha256(Path(self.spot)),
+            perp_sha256=tapes.sha256(Path(self.perp)),
+            funding_sha256=None if self.funding == NONE else tapes.sha256(Path(self.funding)),
+            spot_kind=self.spot_kind,
+            perp_kind=self.perp_kind,
+        )
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> "Inputs":
+        """From the parsed options of `add_options`."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+def _marked_synthetic(path: Path) -> bool:
+    """Whether a Parquet file, or the first one of a folder, carries the generator's mark in its metadata."""
+    import pyarrow.parquet
+
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
+    return bool(files) and b"synthetic" in (pyarrow.parquet.read_schema(files[0]).metadata or {})
+
+
+def _utc(ts_ns: int):
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ts_ns // 1_000 / 1e6, UTC)
+
+
+OPTION_HELP = {
+    "spot": "quotes of the spot leg: Parquet or CSV file or folder (default: the bundled synthetic sample)",
+    "perp": "quotes of the perpetual, quantities in contracts",
+    "funding": "funding history (timestamp, funding_rate[, mark_price]), or none",
+    "pair": "name of the pair, like LUNC_USDT",
+    "spot_venue": "venue of the spot leg",
+    "perp_venue": "venue of the perpetual",
+    "contract_size": "base units of one contract",
+    "spot_kind": "how the spot leg was recorded: updates, or snapshots (polled)",
+    "perp_kind": "the same of the perpetual",
+    "spot_feed_latency": "seconds added to the stamps of a file that has only the venue's clock; 0: the receiver's clock",
+    "perp_feed_latency": "the same of the perpetual",
+    "spot_fee_bps": "taker fee of the spot venue, bps of notional per fill",
+    "perp_fee_bps": "taker fee of the perpetual's venue",
+    "spot_latency": "seconds from a quote at the venue to our order arriving there (feed plus order)",
+    "perp_latency": "the same of the perpetual",
+    "spot_min_usdt": "smallest order of the spot venue in USDT",
+    "max_bad_share": "share of bad rows above which a file is refused",
+}
+
+
+def add_options(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
+    """One option per field of `Inputs`; `files=False` leaves out the two quote files (given otherwise)."""
+    group = parser.add_argument_group("quotes and costs")
+    for field in fields(Inputs):
+        if field.name in ("spot", "perp") and not files:
+            continue
+        choices = (UPDATES, SNAPSHOTS) if field.name.endswith("_kind") else None
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            default=field.default,
+            choices=choices,
+            metavar=None if choices else field.name.split("_")[-1].upper(),
+            help=OPTION_HELP[field.name] + ("" if field.default in ("", 0.0) else f" (default {field.default})"),
+        )
+
+
+def read_funding(path: Path, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
+    """A funding history: columns timestamp, funding_rate and, where recorded, mark_price."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    if not path.exists():
+        raise DataError(f"{path}: there is no such funding file; give one, or --funding none")
+    table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.read_table(path)
+    unknown = set(table.column_names) - {"timestamp", "funding_rate", "mark_price"}
+    missing = {"timestamp", "funding_rate"} - set(table.column_names)
+    if unknown or missing:
+        raise DataError(
+            f"{path}: need the columns timestamp, funding_rate and perhaps mark_price; missing {sorted(missing)}, unknown {sorted(unknown)}"
+        )
+    stamps = table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_numpy()
+    rates = table["funding_rate"].cast(pa.float64()).to_numpy()
+    bad = np.flatnonzero(~np.isfinite(rates) | (np.abs(rates) > 0.1))
+    if len(bad):
+        raise DataError(f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected")
+    if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
+        raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
+    recorded = table["mark_price"].cast(pa.float64()).to_numpy() if "mark_price" in table.column_names else np.full(len(stamps), np.nan)
+    marks, exact = _marks(stamps, recorded, tape)
+    return tuple(FundingPayment(int(t), float(r), float(m), bool(e)) for t, r, m, e in zip(stamps, rates, marks, exact, strict=True))
+
+
+def _marks(stamps: np.ndarray, recorded: np.ndarray, tape: tapes.Tape) -> tuple[np.ndarray, np.ndarray]:
+    """The recorded mark where there is one, else the perpetual's mid of the last event at or before the stamp."""
+    exact = np.isfinite(recorded) & (recorded > 0)
+    row = np.clip(np.searchsorted(tape.ts_ns, stamps, side="right") - 1, 0, len(tape) - 1)
+    return np.where(exact, recorded, 0.5 * (tape.perp_bid[row] + tape.perp_ask[row])), exact
+
+
+def given(options: argparse.Namespace) -> Sequence[str]:
+    """The options that differ from their default, as a command line would give them (for logs and reports)."""
+    return [f"--{f.name.replace('_', '-')}={getattr(options, f.name)}" for f in fields(Inputs) if getattr(options, f.name) != f.default]

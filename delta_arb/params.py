@@ -1,0 +1,347 @@
+"""The contract between notebook and runner: one JSON file per export, with its evidence.
+
+`reports/<pair>/params/<created>.json`, and `latest.json` beside it, replaced atomically. bps and seconds at this
+face, fractions and ns inside (`make_rule` is the only conversion). "Do not trade" is a result: `trade` is false, the
+thresholds are null, the reason says why. A file is refused when it is damaged (its digest does not match), has
+unknown or missing fields, values out of bounds, another pair, or is past its validity.
+"""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ParamsError
+from .market import NS, Instrument, common_step
+from .strategy import LegRule, Rule
+
+SCHEMA = 1
+
+# Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
+RULE_SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "may_enter": "file: trade; runner: false once valid_until has passed or a newer file was refused",
+        "flatten": "runner: a stop or a guard",
+        "entry": "file: rule.entry_bps",
+        "exit": "file: rule.exit_bps",
+        "rearm": "file: rule.rearm_bps",
+        "max_hold_ns": "file: rule.max_hold_s",
+        "clip_usdt": "file: rule.clip_usdt, at most the runner's max_clip_usdt",
+        "participation": "file: rule.participation",
+        "step": "file: spot and perp, the smallest quantity on both grids",
+        "max_quote_age_ns": "file: rule.max_quote_age_s",
+        "price_bound": "file: rule.price_bound_bps",
+        "leg_tolerance": "file: rule.leg_tolerance",
+        "leg_deadline_ns": "file: rule.leg_deadline_s",
+        "spot": "file: spot (step, minima, fee)",
+        "perp": "file: perp (step, minima, fee)",
+    }
+)
+
+Bps = Annotated[float, Field(ge=-1000, le=1000)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", min_length=1, max_length=40)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class RuleParams(_Section):
+    """Thresholds and the conduct of orders. `reverse_*` and the filtered signal are not traded yet and null."""
+
+    entry_bps: Bps | None
+    exit_bps: Bps | None
+    reverse_entry_bps: Bps | None = None
+    reverse_exit_bps: Bps | None = None
+    signal: Literal["raw"] = "raw"
+    rearm_bps: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    max_hold_s: Annotated[float, Field(gt=0, le=366 * 86_400)]
+    clip_usdt: Positive
+    participation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_quote_age_s: Annotated[float, Field(gt=0, le=60)] = 1.0
+    price_bound_bps: Annotated[float, Field(ge=0, le=500)] = 50.0
+    leg_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+    leg_deadline_s: Annotated[float, Field(gt=0, le=600)] = 15.0
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if (self.entry_bps is None) != (self.exit_bps is None):
+            raise ValueError("entry_bps and exit_bps belong together: give both or null both")
+        if self.entry_bps is not None and not self.exit_bps < self.entry_bps:
+            raise ValueError(f"exit_bps must be below entry_bps, was exit_bps={self.exit_bps} entry_bps={self.entry_bps}")
+        return self
+
+
+class VenueParams(_Section):
+    """What was assumed of one venue: role and fee of our orders, latency, contract and order grid (base units)."""
+
+    venue: Name
+    role: Literal["taker"] = "taker"
+    taker_fee_bps: Annotated[float, Field(ge=-100, le=500)]
+    latency_s: Annotated[float, Field(gt=0, le=60)]
+    contract_size: Positive = 1.0
+    qty_step: Annotated[float, Field(ge=0)] = 0.0
+    min_qty: Annotated[float, Field(ge=0)] = 0.0
+    min_notional_usdt: Annotated[float, Field(ge=0)] = 0.0
+
+    def instrument(self) -> Instrument:
+        return Instrument(
+            self.venue, self.taker_fee_bps / 1e4, self.contract_size, self.qty_step, self.min_qty, self.min_notional_usdt
+        )
+
+
+class DataParams(_Section):
+    """The quotes behind the choice; `synthetic` results say nothing about any market."""
+
+    synthetic: bool
+    start: datetime
+    end: datetime
+    judged_from: datetime | None
+    events: Annotated[int, Field(ge=0)]
+    spot_sha256: Digest
+    perp_sha256: Digest
+    funding_sha256: Digest | None
+    spot_kind: Literal["updates", "snapshots"]
+    perp_kind: Literal["updates", "snapshots"]
+
+
+class Evidence(_Section):
+    """What speaks for the choice; null means not computed yet. Net figures in USDT a day."""
+
+    half_life_s: Positive | None = None
+    half_life_low_s: Annotated[float, Field(ge=0)] | None = None
+    half_life_high_s: Positive | None = None
+    trials: Annotated[int, Field(ge=0)] | None = None
+    fit_trades: Annotated[int, Field(ge=0)] | None = None
+    fit_net_usdt_day: float | None = None
+    judged_trades: Annotated[int, Field(ge=0)] | None = None
+    judged_net_usdt_day: float | None = None
+    judged_net_low_usdt_day: float | None = None
+    judged_net_high_usdt_day: float | None = None
+    judged_hit_rate: Share | None = None
+    judged_drawdown: Annotated[float, Field(ge=0)] | None = None
+    deflated_sharpe: Share | None = None
+    overfitting_probability: Share | None = None
+    confidence: Share | None = None
+
+
+class Params(_Section):
+    """One export. Build it with `sealed`, which adds the digest of everything else."""
+
+    schema_version: Literal[1] = SCHEMA
+    pair: Name
+    profile: Literal["reversion"] = "reversion"
+    trade: bool
+    reason: Annotated[str, Field(min_length=1)]
+    rule: RuleParams
+    spot: VenueParams
+    perp: VenueParams
+    data: DataParams
+    evidence: Evidence
+    created: datetime
+    valid_until: datetime
+    code_version: Annotated[str, Field(min_length=1)]
+    notebook: Annotated[str, Field(min_length=1)]
+    run_id: Annotated[str, Field(min_length=1)]
+    sha256: Digest
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        for name in ("created", "valid_until"):
+            if getattr(self, name).utcoffset() != timedelta(0):
+                raise ValueError(f"{name} must be a UTC time")
+        if not self.created < self.valid_until:
+            raise ValueError(f"valid_until must be after created, was {self.valid_until} and {self.created}")
+        if not self.trade:
+            return self
+        if self.rule.entry_bps is None:
+            raise ValueError("trade is true but there are no thresholds")
+        fees = 2 * (self.spot.taker_fee_bps + self.perp.taker_fee_bps)
+        if self.rule.entry_bps - self.rule.exit_bps <= fees:
+            gain = self.rule.entry_bps - self.rule.exit_bps
+            raise ValueError(f"entry_bps - exit_bps = {gain:g} does not pay the four fees of {fees:g} bps")
+        return self
+
+    @property
+    def name(self) -> str:
+        return pair_name(self.pair, self.spot.venue, self.perp.venue)
+
+    def __repr__(self) -> str:
+        verdict = f"entry {self.rule.entry_bps:g} bps, exit {self.rule.exit_bps:g} bps" if self.trade else f"do not trade: {self.reason}"
+        return f"Params({self.name}, {verdict})"
+
+    __str__ = __repr__
+
+
+def pair_name(pair: str, spot_venue: str, perp_venue: str) -> str:
+    """Folder name of a pair, like LUNC_USDT-mexc-gate."""
+    return f"{pair}-{spot_venue}-{perp_venue}"
+
+
+def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter: bool = True) -> Rule:
+    """The machine's inputs from the file's: bps to fractions, seconds to ns. No thresholds means no entry, no target."""
+    return Rule(
+        may_enter=may_enter and rule.entry_bps is not None,
+        flatten=False,
+        entry=math.inf if rule.entry_bps is None else rule.entry_bps / 1e4,
+        exit=-math.inf if rule.exit_bps is None else rule.exit_bps / 1e4,
+        rearm=rule.rearm_bps / 1e4,
+        max_hold_ns=round(rule.max_hold_s * NS),
+        clip_usdt=float(rule.clip_usdt),
+        participation=float(rule.participation),
+        step=common_step(spot, perp),
+        max_quote_age_ns=round(rule.max_quote_age_s * NS),
+        price_bound=rule.price_bound_bps / 1e4,
+        leg_tolerance=float(rule.leg_tolerance),
+        leg_deadline_ns=round(rule.leg_deadline_s * NS),
+        spot=_leg_rule(spot),
+        perp=_leg_rule(perp),
+    )
+
+
+def _leg_rule(instrument: Instrument) -> LegRule:
+    return LegRule(
+        float(instrument.qty_step), float(instrument.min_qty), float(instrument.min_notional_usdt), float(instrument.taker_fee)
+    )
+
+
+def _canonical(values: dict) -> bytes:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _digest(values: dict) -> str:
+    return hashlib.sha256(_canonical({k: v for k, v in values.items() if k != "sha256"})).hexdigest()
+
+
+def sealed(**values) -> Params:
+    """`Params` with its digest; raises ParamsError with every field that is out of bounds."""
+    try:
+        draft = Params(**values, sha256="0" * 64)
+        return draft.model_copy(update={"sha256": _digest(draft.model_dump(mode="json"))})
+    except ValidationError as error:
+        raise ParamsError(f"these parameters cannot be exported: {_spoken(error)}") from error
+
+
+def _spoken(error: ValidationError) -> str:
+    """pydantic's findings in one line: field, what is wrong, the value."""
+    found = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"]) or "file"
+        value = "" if item["type"] in ("missing", "value_error") else f" (was {item['input']!r})"
+        found.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{value}")
+    return "; ".join(found)
+
+
+def save(params: Params, path: Path) -> Path:
+    """Write atomically: a reader sees the old file or the new one, whole, also after a power cut."""
+    return write_atomic(path, json.dumps(params.model_dump(mode="json"), indent=2, allow_nan=False) + "\n")
+
+
+def write_atomic(path: Path, text: str) -> Path:
+    """Write `text` to a temporary file beside `path`, flush it to disk, rename it into place."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp gives 0600; the file holds no secret
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return path
+
+
+def load(path: Path) -> Params:
+    """Read and verify one file; raises ParamsError saying what is wrong with it and what to do."""
+    path = Path(path)
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: there is no parameter file; run the pipeline for this pair first") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ParamsError(f"{path}: damaged, not JSON ({error}); run the pipeline again to export a whole one") from error
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: damaged, not an object; run the pipeline again to export a whole one")
+    if raw.get("schema_version") != SCHEMA:
+        raise ParamsError(
+            f"{path}: schema version {raw.get('schema_version')!r} is not {SCHEMA}; run the pipeline of this version again"
+        )
+    try:
+        params = Params.model_validate_json(_canonical(raw))
+    except ValidationError as error:
+        raise ParamsError(f"{path}: refused, {_spoken(error)}; run the pipeline again, do not mend the file by hand") from error
+    except ValueError as error:  # NaN and infinity are not JSON
+        raise ParamsError(f"{path}: refused, {error}; run the pipeline again") from error
+    if _digest(raw) != params.sha256:
+        raise ParamsError(f"{path}: damaged or edited, its content does not match its sha256; run the pipeline again")
+    return params
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the runner's own configuration allows a parameter file to ask for."""
+
+    max_clip_usdt: float = 1000.0
+    max_entry_bps: float = 100.0
+    max_hold_s: float = 6 * 3600.0
+    max_quote_age_s: float = 5.0
+    max_price_bound_bps: float = 100.0
+    max_leg_deadline_s: float = 60.0
+
+    def check(self, rule: RuleParams) -> None:
+        """Refuse a rule beyond the configuration, naming each excess."""
+        asked = {
+            "clip_usdt": (rule.clip_usdt, self.max_clip_usdt),
+            "entry_bps": (rule.entry_bps or 0.0, self.max_entry_bps),
+            "max_hold_s": (rule.max_hold_s, self.max_hold_s),
+            "max_quote_age_s": (rule.max_quote_age_s, self.max_quote_age_s),
+            "price_bound_bps": (rule.price_bound_bps, self.max_price_bound_bps),
+            "leg_deadline_s": (rule.leg_deadline_s, self.max_leg_deadline_s),
+        }
+        beyond = [f"{name}={value:g} is above the configured {limit:g}" for name, (value, limit) in asked.items() if value > limit]
+        if beyond:
+            raise ParamsError(f"parameters out of the runner's bounds: {'; '.join(beyond)}; lower them in the research, or raise the bound")
+
+
+def check(params: Params, name: str, now: datetime, bounds: Bounds) -> None:
+    """Refuse parameters of another pair, not yet or no longer valid at `now`, or out of the runner's bounds."""
+    if params.name != name:
+        raise ParamsError(f"these parameters are for {params.name}, the runner trades {name}; point it at the right export")
+    if now >= params.valid_until:
+        raise ParamsError(
+            f"stale: valid until {params.valid_until:%Y-%m-%d %H:%M:%S} UTC, it is {now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; "
+            "run the pipeline again, or replay with --as-of"
+        )
+    if now < params.created - timedelta(seconds=5):
+        raise ParamsError(
+            f"created at {params.created:%Y-%m-%d %H:%M:%S} UTC, which is after now ({now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC); set the clock"
+        )
+    bounds.check(params.rule)
+
+
+def publish(params: Params, reports: Path) -> Path:
+    """Make an export the newest one of its pair; returns the path of `latest.json`."""
+    folder = Path(reports) / params.name / "params"
+    save(params, folder / f"{params.created:%Y%m%dT%H%M%S.%fZ}.json")
+    return save(params, folder / "latest.json")
