@@ -1,0 +1,108 @@
+# What this project does, one word each. Needs git, make and a Python of 3.11 to 3.14 with venv; where uv is on PATH it
+# does the set-up, faster. Everything runs in .venv, from requirements.lock, with hashes; inside an activated conda
+# environment made from environment.yml that one is used instead. Only relative paths, so a folder may contain spaces.
+
+PYTHON ?= python3
+ARGS ?=
+STAMP := .venv/.installed
+RUN := .venv/bin/python
+READY := $(STAMP)
+UV := $(shell command -v uv 2>/dev/null)
+
+# Compiled modules are kept: without them every kernel start and every command takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+# The lock says what is imported, not the shell of the day.
+unexport PYTHONPATH PYTHONHOME
+export UV_COMPILE_BYTECODE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+ifneq ($(CONDA_PREFIX),)
+# An activated base environment is not ours: it counts only where this very checkout is installed in it.
+OURS := import delta_arb, os; print(os.path.samefile(os.path.dirname(delta_arb.__path__[0]), "."))
+ifeq ($(shell "$(CONDA_PREFIX)/bin/python" -I -c '$(OURS)' 2>/dev/null),True)
+RUN := "$(CONDA_PREFIX)/bin/python"
+READY :=
+endif
+endif
+
+ifneq ($(READY),)
+ifneq ($(origin PYTHON),file)
+# Asked for by name: a .venv of another version is made anew.
+ifneq ($(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])'),$(shell cat $(STAMP) 2>/dev/null))
+$(STAMP): another-python
+endif
+endif
+endif
+
+.PHONY: help demo test test-slow lab notebooks bench lint lock setup clean another-python
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+demo: $(READY)  ## the sample from quotes to trades: notebooks, parameters, report, then the runner in replay
+	$(RUN) -m delta_arb.pipeline
+	$(RUN) -m delta_arb.live --replay --speed max
+
+test: $(READY)  ## module tests, and every notebook compared with its committed output
+	$(RUN) -m pytest $(ARGS)
+
+test-slow: $(READY)  ## the long tests and those that assert a speed
+	$(RUN) -m pytest -m "slow or benchmark" $(ARGS)
+
+lab: $(READY)  ## JupyterLab, opened in notebooks/
+	$(RUN) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+# Without timings and with only the metadata that papermill and nbval read, two runs give the same files.
+notebooks: $(READY)  ## run the notebooks on the sample and save their outputs in place
+	$(RUN) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
+	  --ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask='("language_info", "name")' $(ARGS) notebooks/*.ipynb
+
+bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
+	@mkdir -p reports/bench
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(RUN) "$$script" $(ARGS) || exit 1; done
+
+lint: $(READY)  ## ruff, notebooks included
+	$(RUN) -m ruff check $(ARGS) .
+
+setup: $(READY)  ## only the environment
+
+# setuptools is locked too, so that the project itself installs without fetching anything that is not in the lock.
+lock:  ## requirements.lock from pyproject.toml (needs uv); ARGS=--upgrade for newer versions
+	@command -v uv >/dev/null || { echo "make lock needs uv; see its own site for how to install it" >&2; exit 1; }
+	sed -n 's/^requires = \["\(setuptools[^"]*\)"\]/\1/p' pyproject.toml | uv pip compile pyproject.toml - \
+	  --extra test --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" --output-file requirements.lock --quiet $(ARGS)
+
+# reports/ holds results, and the journal of what was traded: that is for you to delete.
+clean:  ## remove .venv and all caches; reports/ stays
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build delta_arb.egg-info
+	find delta_arb tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+# The stamp goes before anything changes and comes back last, so an interrupted set-up is taken up again by the next call.
+$(STAMP): requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 15))' 2>/dev/null || { \
+	  echo "delta_arb needs Python 3.11 to 3.14, but PYTHON=$(PYTHON) says: $$("$(PYTHON)" --version 2>&1 | tail -n 1)" >&2; \
+	  echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	  echo "(uv can fetch one: uv python install 3.12 && make $(MAKECMDGOALS) PYTHON=\"\$$(uv python find 3.12)\")" >&2; \
+	  exit 1; }
+	@rm -f $(STAMP)
+ifneq ($(UV),)
+	@echo "Setting up .venv with uv: about half a minute, once."
+	@$(call same-python) || { rm -rf .venv && uv venv --quiet --python "$(PYTHON)" .venv; }
+	@uv pip sync --quiet --python .venv --require-hashes requirements.lock
+	@uv pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
+else
+	@echo "Setting up .venv with pip: two to three minutes, once (uv on PATH needs half a minute)."
+	@$(call same-python) && .venv/bin/python -m pip --version >/dev/null 2>&1 || \
+	  { rm -rf .venv && "$(PYTHON)" -m venv .venv; }
+	@.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+endif
+	@.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' > $(STAMP).part
+	@mv $(STAMP).part $(STAMP)
+
+# True where .venv has a working interpreter of the version that PYTHON has.
+same-python = test "$$(.venv/bin/python --version 2>/dev/null)" = "$$("$(PYTHON)" --version)"
