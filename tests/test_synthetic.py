@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from delta_arb import synthetic
 from delta_arb.errors import ParamsError
 from delta_arb.synthetic import Leg, World, make, ou_path, perp_leg, walk_path, write
 
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 QUOTE_COLUMNS = ["timestamp", "bid_price", "bid_quantity", "ask_price", "ask_quantity"]
 SECOND, HOUR = 10**9, 3600 * 10**9
 
@@ -64,6 +66,59 @@ def edges_bps(recording):
 def unchanged(quotes):
     """For each row but the first: does it repeat all prices and quantities of the row before?"""
     return np.all([np.diff(quotes[name]) == 0 for name in QUOTE_COLUMNS[1:]], axis=0)
+
+
+# The committed sample
+
+
+@pytest.mark.parametrize("name", ["spot", "perp", "funding"])
+def test_committed_sample_is_rebuilt_value_by_value(sample, name):
+    table = pq.read_table(SAMPLE / f"{name}.parquet")
+    rebuilt = getattr(sample, name)
+    assert table.column_names == list(rebuilt)
+    for column, values in rebuilt.items():
+        stored = table[column].to_numpy()
+        np.testing.assert_array_equal(stored.astype(np.int64) if column == "timestamp" else stored, values)
+
+
+def test_committed_truth_is_rebuilt(sample):
+    assert json.loads((SAMPLE / "truth.json").read_text()) == json.loads(sample.truth.as_json())
+
+
+def test_sample_says_synthetic_wherever_it_can_be_read():
+    for leg in ("spot", "perp"):
+        assert pq.read_schema(SAMPLE / f"{leg}.parquet").metadata[b"synthetic"] == b"true"
+    assert json.loads((SAMPLE / "truth.json").read_text())["synthetic"] is True
+    assert "SYNTHETIC" in (SAMPLE / "README.md").read_text()
+
+
+def test_sample_has_the_form_of_a_recording():
+    schema = pq.read_schema(SAMPLE / "perp.parquet")
+    assert schema.names == QUOTE_COLUMNS
+    assert [str(kind) for kind in schema.types] == ["timestamp[ns, tz=UTC]"] + ["double"] * 4
+    assert schema.metadata[b"contract_size"] == b"10.0"
+
+
+def test_sample_is_small_and_three_days_long(sample):
+    assert sum(path.stat().st_size for path in SAMPLE.iterdir()) < 3_000_000
+    for quotes in (sample.spot, sample.perp):
+        assert len(quotes["timestamp"]) == pytest.approx(72 * 3600 / 2, rel=0.01)
+        assert np.ptp(quotes["timestamp"]) == pytest.approx(72 * HOUR, rel=0.001)
+
+
+def test_sample_pays_round_trips_after_four_fees_in_every_eight_hours(sample):
+    times, entry_edge, exit_cost = edges_bps(sample)
+    trips, opened = [], None
+    for t, edge, cost in zip(times.tolist(), entry_edge.tolist(), exit_cost.tolist()):
+        if opened is None and edge >= 22.0:
+            opened = edge
+        elif opened is not None and cost <= -18.0:
+            trips.append(((t - sample.truth.world.start_ns) // (8 * HOUR), opened - cost))
+            opened = None
+    assert all(gain >= 22.0 + 18.0 for _, gain in trips)  # 20 bps of fees leave at least 20
+    per_part = np.bincount([part for part, _ in trips], minlength=9)
+    assert per_part.min() >= 2
+    assert per_part.reshape(3, 3).sum(axis=1).min() >= 8
 
 
 # The same world and seed
