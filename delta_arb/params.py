@@ -118,12 +118,18 @@ class DataParams(_Section):
 
 
 class Evidence(_Section):
-    """What speaks for the choice; null means not computed yet. Net figures in USDT a day."""
+    """What speaks for the choice, or against it; null means not computed. Net figures in USDT a day.
+
+    `best_*` is the best set examined, exported or not, so that a refusal can be looked at.
+    """
 
     half_life_s: Positive | None = None
     half_life_low_s: Annotated[float, Field(ge=0)] | None = None
     half_life_high_s: Positive | None = None
     trials: Annotated[int, Field(ge=0)] | None = None
+    best_entry_bps: Bps | None = None
+    best_exit_bps: Bps | None = None
+    best_max_hold_s: Positive | None = None
     fit_trades: Annotated[int, Field(ge=0)] | None = None
     fit_net_usdt_day: float | None = None
     judged_trades: Annotated[int, Field(ge=0)] | None = None

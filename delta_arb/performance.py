@@ -49,10 +49,10 @@ class Equity:
 def equity(tape: Tape, result: Backtest) -> Equity:
     """The marked curve of a backtest on the tape it was made from."""
     steps = _steps(result)
-    times = np.array([0] + [ts for ts, _ in steps])
     sums = np.cumsum(np.array([(0.0,) * 7] + [values for _, values in steps]), axis=0)
-    at = np.searchsorted(times, tape.ts_ns, side="right") - 1
-    spot_qty, spot_cash, perp_qty, perp_cash, fees, paid, residual = (column[at] for column in sums.T)
+    changes = np.searchsorted(tape.ts_ns, [ts for ts, _ in steps], side="left")  # the first event that shows each step
+    events = np.diff(changes, prepend=0, append=len(tape))  # how long each sum stays in force
+    spot_qty, spot_cash, perp_qty, perp_cash, fees, paid, residual = (np.repeat(column, events) for column in sums.T)
     spot_exit = np.where(spot_qty >= 0, tape.spot_bid, tape.spot_ask)
     perp_exit = np.where(perp_qty >= 0, tape.perp_bid, tape.perp_ask)
     return Equity(tape.ts_ns, spot_cash + spot_qty * spot_exit, perp_cash + perp_qty * perp_exit, fees, paid, residual)
