@@ -25,13 +25,13 @@ All checks are causal: a row's treatment depends on earlier rows only.
 
 import html
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from .errors import DataError, ParamsError
 from .market import LEGS, NS, utc
+from .recording import Rows
 
 BAD = ("out_of_order", "non_finite", "nonpositive", "one_sided", "crossed", "locked", "absurd")
 _WITHDRAWN = "withdraws the book until the leg's next good row"
@@ -61,10 +61,10 @@ TREATMENTS = {
     "last_ns": "last stamp of the file",
 }
 _REMEDIES = {
-    "out_of_order": "sort the recording by its stamps, or mend the stamp before this row if that one lies in the future",
+    "out_of_order": "sort the recording by its stamps, or mend the stamp before this row if it lies in the future",
     "non_finite": "look for a reader or a venue outage that left cells empty",
     "nonpositive": "look for a reader that writes 0 for a missing price or size",
-    "one_sided": "the book had no orders on one side; choose a more liquid market or a part of the recording without this",
+    "one_sided": "one side of the book was empty; choose a more liquid market or another part of the recording",
     "crossed": "look for swapped bid and ask columns, or for a missed update of the recorder",
     "locked": "look for a recorder that writes a last or mid price into both columns",
     "absurd": "look for two instruments in one file or a change of price unit, or raise max_jump",
@@ -90,27 +90,6 @@ class Limits:
         for name in ("max_jump", "gap_s", "max_quote_age_s"):
             if not getattr(self, name) > 0:
                 raise ParamsError(f"{name} must be positive, was {getattr(self, name)}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Rows of one leg as recorded; arrays of shape (n,), USDT per base unit and base units.
-
-    `ts_ns` is the receiver's clock, `venue_ns` the venue's stamp of each row where it was recorded too.
-    """
-
-    ts_ns: np.ndarray
-    bid: np.ndarray
-    ask: np.ndarray
-    bid_qty: np.ndarray
-    ask_qty: np.ndarray
-    venue_ns: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.ts_ns)
-
-    def take(self, rows: np.ndarray) -> "Rows":
-        return Rows(*(None if (column := getattr(self, f.name)) is None else column[rows] for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,11 +169,9 @@ def _without(rows: Rows, dropped: np.ndarray, number: np.ndarray) -> tuple[Rows,
 def _repeated(rows: Rows) -> np.ndarray:
     """Rows equal to the row before in every column, bit for bit (so that NaN repeats NaN)."""
     at = np.flatnonzero(rows.ts_ns[1:] == rows.ts_ns[:-1]) + 1
-    for f in fields(rows):
-        column = getattr(rows, f.name)
-        if len(at) and column is not None:
-            bits = column.view(np.int64)
-            at = at[bits[at] == bits[at - 1]]
+    for column in rows.columns() if len(at) else ():
+        bits = column.view(np.int64)
+        at = at[bits[at] == bits[at - 1]]
     return at
 
 
@@ -310,11 +287,8 @@ def _replaced(column: np.ndarray, at: np.ndarray, values: np.ndarray | float) ->
     return column
 
 
-def refuse_if_bad(found: Checked, rows: Rows, limits: Limits, locate: Callable[[int], str]) -> None:
+def refuse_if_bad(found: Checked, rows: Rows, limits: Limits) -> None:
     """Refuse a leg whose share of bad rows is above the limit, or that has no good row at all.
-
-    Args:
-        locate: the file and row number of a row, as words.
 
     Raises:
         DataError: names the file, the commonest kind, its first row with the values, and the remedy.
@@ -325,10 +299,11 @@ def refuse_if_bad(found: Checked, rows: Rows, limits: Limits, locate: Callable[[
     kind = max(found.bad, key=lambda k: len(found.bad[k]))
     row = int(found.bad[kind][0])
     values = ", ".join(f"{name}={getattr(rows, name)[row]:g}" for name in ("bid", "bid_qty", "ask", "ask_qty"))
+    allowed = f"at most {limits.max_bad_share:.1%} allowed" if len(found.quotes) else "no good one left"
     raise DataError(
-        f"{locate(row)}: {bad} of {len(rows)} rows are bad ({bad / len(rows):.1%}, at most {limits.max_bad_share:.1%} "
-        f"allowed), most of them {kind} ({len(found.bad[kind])}); this is the first such row: {utc(int(rows.ts_ns[row]))} "
-        f"{values}; {_REMEDIES[kind]}, or raise max_bad_share knowingly"
+        f"{rows.located(row)}: {bad} of {len(rows)} rows are bad ({bad / len(rows):.1%}, {allowed}), most of them "
+        f"{kind} ({len(found.bad[kind])}), this the first: {utc(int(rows.ts_ns[row]))} {values}; "
+        f"{_REMEDIES[kind]}, or raise max_bad_share knowingly"
     )
 
 
@@ -371,7 +346,9 @@ class LegQuality:
         return self.rows * NS / (self.last_ns - self.first_ns) if self.last_ns > self.first_ns else math.nan
 
 
-def leg_quality(file: str, kind: str, found: Checked, used: int, start_ns: int, end_ns: int, limits: Limits) -> LegQuality:
+def leg_quality(
+    file: str, kind: str, found: Checked, used: int, start_ns: int, end_ns: int, limits: Limits
+) -> LegQuality:
     """The summary of one leg of a tape from `start_ns` to `end_ns`, both included, of which it gave `used` events."""
     counts = {name: len(rows) for name, rows in found.bad.items()}
     facts = dict(found.facts)
@@ -408,20 +385,22 @@ class Quality:
         """The summary as a pandas table: one row per number, columns `spot`, `perp`, `treatment`."""
         import pandas as pd
 
-        numbers = {name: (getattr(self.spot, name), getattr(self.perp, name), says) for name, says in TREATMENTS.items()}
-        return pd.DataFrame.from_dict(numbers, orient="index", columns=[*LEGS, "treatment"], dtype=object)
+        columns = {
+            "spot": [getattr(self.spot, name) for name in TREATMENTS],
+            "perp": [getattr(self.perp, name) for name in TREATMENTS],
+            "treatment": list(TREATMENTS.values()),
+        }
+        return pd.DataFrame(columns, index=list(TREATMENTS), dtype=object)
 
     def __repr__(self) -> str:
-        bad = " and ".join(f"{leg.bad_share:.2%} of {leg.rows:,} {name}" for name, leg in zip(LEGS, (self.spot, self.perp), strict=True))
-        return f"Quality({self.events:,} events, {utc(self.start_ns)} to {utc(self.end_ns)} UTC; bad: {bad} rows)"
+        bad = ", ".join(f"{leg.bad_share:.2%} of {leg.rows:,}" for leg in (self.spot, self.perp))
+        return f"Quality({self.events:,} events, {utc(self.start_ns)} to {utc(self.end_ns)} UTC; bad rows: {bad})"
 
     def _repr_html_(self) -> str:
-        body = "".join(
-            f"<tr><th>{name}</th><td>{_face(name, self.spot)}</td><td>{_face(name, self.perp)}</td><td>{html.escape(says)}</td></tr>"
-            for name, says in TREATMENTS.items()
-        )
-        head = "".join(f"<th>{title}</th>" for title in ("", *LEGS, "treatment"))
-        return f"<p>{html.escape(repr(self))}</p><table><tr>{head}</tr>{body}</table>"
+        faces = ((name, _face(name, self.spot), _face(name, self.perp), says) for name, says in TREATMENTS.items())
+        lines = [("", *LEGS, "treatment"), *faces]
+        table = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+        return f"<p>{html.escape(repr(self))}</p><table>{table}</table>"
 
 
 def _face(name: str, leg: LegQuality) -> str:
