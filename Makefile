@@ -26,15 +26,20 @@ endif
 endif
 
 ifneq ($(READY),)
-ifneq ($(origin PYTHON),file)
-# Asked for by name: a .venv of another version is made anew.
-ifneq ($(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])'),$(shell cat $(STAMP) 2>/dev/null))
-$(STAMP): another-python
+# The stamp holds the Python and the folder it was made for: a .venv is made anew for another Python asked for by name,
+# and repaired after the checkout was moved or copied (it would go on importing the old place).
+INSTALLED := $(shell test -x $(RUN) && cat $(STAMP) 2>/dev/null)
+ifeq ($(origin PYTHON),file)
+ASKED := $(firstword $(INSTALLED))
+else
+ASKED := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 endif
+ifneq ($(INSTALLED),$(ASKED) $(CURDIR))
+$(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow lab notebooks bench lint lock setup clean another-python
+.PHONY: help demo test test-slow lab notebooks bench lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -56,8 +61,8 @@ lab: $(READY)  ## JupyterLab, opened in notebooks/
 notebooks: $(READY)  ## run the notebooks on the sample and save their outputs in place
 	$(RUN) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 	  --ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags \
-	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
-	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask='("language_info", "name")' $(ARGS) notebooks/*.ipynb
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask='{"kernelspec", ("language_info", "name")}' \
+	  $(ARGS) notebooks/*.ipynb
 
 bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 	@mkdir -p reports/bench
@@ -101,7 +106,7 @@ else
 	@.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 endif
-	@.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' > $(STAMP).part
+	@.venv/bin/python -c 'import os, sys; print("%d.%d" % sys.version_info[:2], os.getcwd())' > $(STAMP).part
 	@mv $(STAMP).part $(STAMP)
 
 # True where .venv has a working interpreter of the version that PYTHON has.
