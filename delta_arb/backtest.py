@@ -91,14 +91,16 @@ def _replay(tape, spot_road, perp_road, rule):
     spot_order, perp_order = NOTHING, NOTHING
     spot, perp = _spot_book(tape, 0), _perp_book(tape, 0)
     sent, fills, closings = [], [], []
-    i = 0
+    i, now_ns = 0, tape.ts_ns[0]
     while True:
         row_ns = tape.ts_ns[i] if i < n else NEVER
         due_ns = min(spot_order.due_ns, perp_order.due_ns)
-        if min(row_ns, due_ns, state.wake_ns) > end_ns:
+        wake_ns = max(state.wake_ns, now_ns)  # a timer that is already due rings now; the clock never goes back
+        now_ns = min(row_ns, due_ns, wake_ns)
+        if now_ns > end_ns:
             break
         before = state.phase
-        if due_ns <= row_ns and due_ns <= state.wake_ns:
+        if due_ns == now_ns:
             if spot_order.due_ns == due_ns:
                 leg, order = SPOT, spot_order
                 spot_order = NOTHING
@@ -110,24 +112,24 @@ def _replay(tape, spot_road, perp_road, rule):
                 filled, price = _outcome(order, _perp_book(tape, max(order.row, 0)), rule.perp.step)
                 fee = rule.perp.fee
             if filled != 0.0:
-                fills.append(Fill(state.pair, due_ns, leg, filled, price, fee * abs(filled) * price))
-            event = Event(REPORT, due_ns, spot, perp, leg, filled, price, 0.0)
-        elif row_ns <= state.wake_ns:
+                fills.append(Fill(state.pair, now_ns, leg, filled, price, fee * abs(filled) * price))
+            event = Event(REPORT, now_ns, spot, perp, leg, filled, price, 0.0)
+        elif row_ns == now_ns:
             spot, perp = _spot_book(tape, i), _perp_book(tape, i)
             i += 1
-            event = Event(QUOTE, row_ns, spot, perp, 0, 0.0, 0.0, 0.0)
+            event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0)
         else:
-            event = Event(TIMER, state.wake_ns, spot, perp, 0, 0.0, 0.0, 0.0)
+            event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0)
         state, orders = decide(state, event, rule)
         # A cancel needs no act here: an IOC order ends by itself, and its report is on its way.
         if orders[0].qty != 0.0:
-            sent.append(Sent(state.pair, event.ts_ns, SPOT, state.phase, orders[0].qty, orders[0].limit))
-            spot_order = _send(tape, i, event.ts_ns, SPOT, spot_road, orders[0].qty, orders[0].limit, rule)
+            sent.append(Sent(state.pair, now_ns, SPOT, state.phase, orders[0].qty, orders[0].limit))
+            spot_order = _send(tape, i, now_ns, SPOT, spot_road, orders[0].qty, orders[0].limit, rule)
         if orders[1].qty != 0.0:
-            sent.append(Sent(state.pair, event.ts_ns, PERP, state.phase, orders[1].qty, orders[1].limit))
-            perp_order = _send(tape, i, event.ts_ns, PERP, perp_road, orders[1].qty, orders[1].limit, rule)
+            sent.append(Sent(state.pair, now_ns, PERP, state.phase, orders[1].qty, orders[1].limit))
+            perp_order = _send(tape, i, now_ns, PERP, perp_road, orders[1].qty, orders[1].limit, rule)
         if before != FLAT and state.phase == FLAT:
-            closings.append(Closing(state.pair, event.ts_ns, state.reason, spot.bid, perp.ask))
+            closings.append(Closing(state.pair, now_ns, state.reason, spot.bid, perp.ask))
     return state, spot, perp, sent, fills, closings
 
 
