@@ -1,7 +1,7 @@
 """What nbval compares in these notebooks: the printed text, strictly; not the drawing instructions.
 
 Plotly's JSON and the HTML form of a table restate numbers that the text beside them shows, together with layout and
-markup that change with each release of plotly and pandas. nbval's sanitize file does not reach them: it knows only text.
+markup that change with each release of plotly and pandas. The sanitize file cannot help: nbval applies it to text only.
 """
 
 import pytest
