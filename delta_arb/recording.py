@@ -6,7 +6,7 @@ A recording is a Parquet or CSV file, or a folder of files of one of the two kin
 
 `timestamp` and `venue_timestamp` are UTC times of any unit (ISO in CSV, naive times are UTC) or int64 ns; the others
 are numbers, null is NaN. pyarrow and numpy only: numpy is handed arrow's memory itself, because arrow's own
-`to_numpy` loads pandas wherever it is installed, and the live runner replays tapes without it.
+`to_numpy` and `scalar` load pandas wherever it is installed, and the live runner replays tapes without it.
 """
 
 import csv
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -186,7 +185,8 @@ def _parquet_table(path: Path) -> pa.Table:
 def _csv_table(path: Path) -> pa.Table:
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = csv.reader(file)
-        names, first = next(lines, []), next(lines, [])
+        names = next(lines, [])
+        first = next(lines, [""] * len(names))
     if not names:
         raise DataError(f"{path} has no rows; give a recording that contains quotes")
     _check_names(path, names)
@@ -227,16 +227,24 @@ def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> list[np.ndarray]
     """The column as float64 arrays, null as NaN; copies only what it must convert."""
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise DataError(f"{path}: {name} holds {column.type}, not numbers; write it as 64-bit floats")
-    column = column.cast(pa.float64())
-    if column.null_count:
-        column = pa.compute.fill_null(column, np.nan)
-    return [np.from_dlpack(chunk) for chunk in column.chunks]
+    return [_floats(chunk) for chunk in column.cast(pa.float64()).chunks]
+
+
+def _floats(chunk: pa.Array) -> np.ndarray:
+    if not chunk.null_count:
+        return np.from_dlpack(chunk)
+    values = pa.Array.from_buffers(chunk.type, len(chunk), [None, chunk.buffers()[1]], offset=chunk.offset)
+    return np.where(_nulls(chunk), np.nan, np.from_dlpack(values))
+
+
+def _nulls(chunk: pa.Array) -> np.ndarray:
+    return np.from_dlpack(chunk.is_null().cast(pa.uint8())).view(bool)
 
 
 def _stamps(column: pa.ChunkedArray, name: str, path: Path) -> list[np.ndarray]:
     """The column as int64 arrays of ns."""
     if column.null_count:
-        row = column.is_null().index(True).as_py()
+        row = int(np.concatenate([_nulls(chunk) for chunk in column.chunks]).argmax())
         raise DataError(f"{path}, row {row}: {name} is empty; remove the row, its place in time is not known")
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("ns", column.type.tz))
