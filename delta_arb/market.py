@@ -196,9 +196,9 @@ def settle(
     spot = [f for f in fills if f.leg == SPOT]
     perp = [f for f in fills if f.leg == PERP]
     spot_usdt, perp_usdt = _cash(spot), _cash(perp)
-    fees_usdt = sum(f.fee_usdt for f in fills)
+    fees_usdt = sum((f.fee_usdt for f in fills), 0.0)
     funding_usdt, exact = funding(perp, payments)
-    residual_usdt = sum(f.qty for f in spot) * spot_mark + sum(f.qty for f in perp) * perp_mark
+    residual_usdt = 0.0 + sum(f.qty for f in spot) * spot_mark + sum(f.qty for f in perp) * perp_mark
     bought = [f for f in spot if f.qty > 0]
     sold = [f for f in perp if f.qty < 0]
     return Trade(
@@ -206,8 +206,8 @@ def settle(
         opened_ns=fills[0].ts_ns,
         closed_ns=fills[-1].ts_ns,
         reason=REASONS[reason],
-        qty=sum(f.qty for f in bought),
-        notional_usdt=-_cash(bought),
+        qty=sum((f.qty for f in bought), 0.0),
+        notional_usdt=sum((f.qty * f.price for f in bought), 0.0),
         spot_in=_mean_price(bought),
         perp_in=_mean_price(sold),
         spot_out=_mean_price([f for f in spot if f.qty < 0]),
@@ -224,7 +224,7 @@ def settle(
 
 
 def _cash(fills: Sequence[Fill]) -> float:
-    return -sum((f.qty * f.price for f in fills), 0.0)
+    return 0.0 - sum(f.qty * f.price for f in fills)
 
 
 def _mean_price(fills: Sequence[Fill]) -> float:

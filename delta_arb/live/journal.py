@@ -1,0 +1,137 @@
+"""What the runner meant and what happened, in SQLite, on disk before it is acted upon.
+
+WAL with synchronous=FULL: a committed row survives kill -9 and a power cut. One transaction per event: the fill, the
+new state and the orders it calls for are there together or not at all. A lock beside the file keeps a second runner
+out; the system releases it when the process ends, however it ends.
+"""
+
+import fcntl
+import json
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import RunError
+from ..market import LEGS, REASONS, TRADE_FIELDS, Fill, Order, Trade
+from ..params import Params
+from ..strategy import PHASES, Event, State
+
+_TEXT_FIELDS = ("reason",)
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, started TEXT, mode TEXT, version TEXT, options TEXT, ended TEXT, outcome TEXT);
+CREATE TABLE IF NOT EXISTS params (run_id TEXT, read_at TEXT, verdict TEXT, sha256 TEXT, content TEXT);
+CREATE TABLE IF NOT EXISTS decisions (run_id TEXT, ts_ns INTEGER, kind INTEGER, pair INTEGER, phase TEXT, reason TEXT, event TEXT, state TEXT);
+CREATE TABLE IF NOT EXISTS orders (
+    run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, phase TEXT, qty REAL, price_limit REAL, reduce_only INTEGER,
+    PRIMARY KEY (run_id, order_id));
+CREATE TABLE IF NOT EXISTS fills (run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL);
+CREATE TABLE IF NOT EXISTS trades (run_id TEXT, {", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)});
+"""
+
+
+class Journal:
+    """One journal file of one pair; use it as a context manager. `run_id` marks the rows of this run."""
+
+    def __init__(self, path: Path, run_id: str) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.run_id = run_id
+        self._lock = open(path.with_suffix(".lock"), "w")  # noqa: SIM115 - held for the life of the journal
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise RunError(f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder") from None
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_TABLES)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._db.close()
+        self._lock.close()
+
+    def begin_run(self, mode: str, version: str, options: dict) -> None:
+        row = (self.run_id, _now(), mode, version, json.dumps(options))
+        self._db.execute("INSERT INTO runs (run_id, started, mode, version, options) VALUES (?, ?, ?, ?, ?)", row)
+
+    def end_run(self, outcome: str) -> None:
+        self._db.execute("UPDATE runs SET ended = ?, outcome = ? WHERE run_id = ?", (_now(), outcome, self.run_id))
+
+    def parameters(self, verdict: str, params: Params | None) -> None:
+        """A parameter file that was taken over, or refused with its reason."""
+        digest, content = (params.sha256, params.model_dump_json()) if params else (None, None)
+        self._db.execute("INSERT INTO params VALUES (?, ?, ?, ?, ?)", (self.run_id, _now(), verdict, digest, content))
+
+    def event(
+        self,
+        event: Event,
+        state: State,
+        orders: list[tuple[str, int, Order]],
+        fill: tuple[str, Fill] | None,
+        trade: Trade | None,
+    ) -> None:
+        """One event's consequences in one transaction: the fill it brought, the new state, the orders, a closed trade."""
+        execute = self._db.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            if fill:
+                order_id, f = fill
+                execute(
+                    "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (self.run_id, order_id, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt),
+                )
+            execute(
+                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (self.run_id, event.ts_ns, event.kind, state.pair, PHASES[state.phase], REASONS[state.reason], json.dumps(event), json.dumps(state)),
+            )
+            for order_id, leg, order in orders:
+                execute(
+                    "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        self.run_id, order_id, state.pair, event.ts_ns, LEGS[leg], PHASES[state.phase], order.qty, order.limit,
+                        order.reduce_only,
+                    ),
+                )  # fmt: skip
+            if trade:
+                self._trade(trade)
+            execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+    def closing(self, fills: list[Fill], trade: Trade) -> None:
+        """The fills and the trade of a pair that was closed because the quotes ended."""
+        self._db.execute("BEGIN IMMEDIATE")
+        for f in fills:
+            row = (self.run_id, "end", f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt)
+            self._db.execute("INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._trade(trade)
+        self._db.execute("COMMIT")
+
+    def _trade(self, trade: Trade) -> None:
+        values = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))
+        self._db.execute(f"INSERT INTO trades VALUES ({', '.join('?' * len(values))})", values)
+
+    def trades(self) -> list[Trade]:
+        """The trades of this run as they stand on disk."""
+        rows = self._db.execute(f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE run_id = ? ORDER BY rowid", (self.run_id,))
+        return [_trade_of(row) for row in rows]
+
+
+def _trade_of(row: tuple) -> Trade:
+    """A row as a Trade again: SQLite keeps NaN as NULL and booleans and whole floats as integers."""
+    values = dict(zip(TRADE_FIELDS, row, strict=True))
+    for name in Trade.__annotations__:
+        kind = Trade.__annotations__[name]
+        values[name] = float("nan") if values[name] is None else kind(values[name])
+    return Trade(**values)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

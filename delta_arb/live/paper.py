@@ -1,0 +1,76 @@
+"""Two venues on paper: orders meet the books by the backtest's fill rule, after the same latency.
+
+The venue is told every quote before the runner is, and says when its next report is due; whoever drives it (a
+replay's clock, or a loop's) fetches the report then.
+"""
+
+from typing import NamedTuple
+
+from ..backtest import Latency
+from ..market import LEGS, PERP, SNAPSHOTS, SPOT, Book, Order, fill
+from ..errors import RuleError
+from ..strategy import NEVER
+
+
+class Report(NamedTuple):
+    """The end of an order: what was filled of it, at what price, and when that is known."""
+
+    ts_ns: int
+    leg: int
+    order_id: str
+    filled: float
+    price: float
+
+
+class Working(NamedTuple):
+    """An IOC order under way; `met` is the snapshot row that it met, if any."""
+
+    order_id: str
+    order: Order
+    arrival_ns: int
+    due_ns: int
+    met: Book | None
+
+
+class PaperVenue:
+    """Both legs' venues; one working order per leg, like the machine that sends them."""
+
+    def __init__(self, latency: Latency, kinds: tuple[str, str], steps: tuple[float, float], max_quote_age_ns: int) -> None:
+        self._roads = tuple(latency.road(leg, kind) for leg, kind in enumerate(kinds))
+        self._polled = tuple(kind == SNAPSHOTS for kind in kinds)
+        self._steps = steps
+        self._patience_ns = max_quote_age_ns
+        self._books: list[Book | None] = [None, None]
+        self._working: list[Working | None] = [None, None]
+
+    def send(self, leg: int, order_id: str, order: Order, now_ns: int) -> None:
+        """Accept an order at `now_ns`; its fate is decided at its arrival."""
+        if self._working[leg]:
+            raise RuleError(f"{order_id}: the {LEGS[leg]} leg still has {self._working[leg].order_id} working")
+        arrival_ns = now_ns + self._roads[leg].latency_ns
+        # On polled snapshots nobody knows the book before the next row: the order waits for it, at most the quote age.
+        due_ns = arrival_ns + self._patience_ns if self._polled[leg] else arrival_ns
+        self._working[leg] = Working(order_id, order, arrival_ns, due_ns, None)
+
+    def quote(self, leg: int, ts_ns: int, book: Book) -> None:
+        """A row of a leg; called before any report of the same time is fetched."""
+        self._books[leg] = book
+        working = self._working[leg]
+        if working and self._polled[leg] and working.met is None and working.arrival_ns <= ts_ns <= working.due_ns:
+            self._working[leg] = working._replace(due_ns=ts_ns, met=book)
+
+    @property
+    def due_ns(self) -> int:
+        """When the next report is due; NEVER without a working order."""
+        return min((w.due_ns for w in self._working if w), default=NEVER)
+
+    def report(self) -> Report:
+        """The next report (spot first at equal times)."""
+        leg = min((SPOT, PERP), key=lambda k: self._working[k].due_ns if self._working[k] else NEVER)
+        working = self._working[leg]
+        if working is None:
+            raise RuleError("no order is working, there is nothing to report")
+        self._working[leg] = None
+        book = working.met if self._polled[leg] else self._books[leg]
+        filled, price = (0.0, 0.0) if book is None else fill(working.order.qty, working.order.limit, book, self._steps[leg])
+        return Report(working.due_ns, leg, working.order_id, filled, price)
