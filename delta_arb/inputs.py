@@ -206,21 +206,24 @@ def read_funding(path: Path, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
 
     if not path.exists():
         raise DataError(f"{path}: there is no such funding file; give one, or --funding none")
-    table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.read_table(path)
+    table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.ParquetFile(path).read()
     unknown = set(table.column_names) - {"timestamp", "funding_rate", "mark_price"}
     missing = {"timestamp", "funding_rate"} - set(table.column_names)
     if unknown or missing:
         raise DataError(
             f"{path}: need the columns timestamp, funding_rate and perhaps mark_price; missing {sorted(missing)}, unknown {sorted(unknown)}"
         )
-    stamps = table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_numpy()
-    rates = table["funding_rate"].cast(pa.float64()).to_numpy()
+    # to_pylist and not to_numpy, which would load pandas into the live runner
+    stamps = np.array(table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist(), np.int64)
+    rates = np.array(table["funding_rate"].cast(pa.float64()).to_pylist(), float)
     bad = np.flatnonzero(~np.isfinite(rates) | (np.abs(rates) > 0.1))
     if len(bad):
         raise DataError(f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected")
     if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
         raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
-    recorded = table["mark_price"].cast(pa.float64()).to_numpy() if "mark_price" in table.column_names else np.full(len(stamps), np.nan)
+    recorded = np.full(len(stamps), np.nan)
+    if "mark_price" in table.column_names:
+        recorded = np.array(table["mark_price"].cast(pa.float64()).to_pylist(), float)
     marks, exact = _marks(stamps, recorded, tape)
     return tuple(FundingPayment(int(t), float(r), float(m), bool(e)) for t, r, m, e in zip(stamps, rates, marks, exact, strict=True))
 
