@@ -6,14 +6,15 @@ the age. The book comes back with the leg's next good row. Every row has at most
 
     out_of_order    stamp behind an earlier row's              dropped: it shows a past book
     duplicate       stamp and values of the row before         dropped: it says nothing new
-    non_finite      NaN, null or infinite price or size        withdraws the book
-    nonpositive     zero or negative price or size             withdraws the book
     one_sided       price and size of one side zero or NaN,    withdraws the book
                     the other side fine
+    non_finite      NaN, null or infinite price or size        withdraws the book
+    nonpositive     zero or negative price or size             withdraws the book
     crossed         bid above ask                              withdraws the book
     locked          bid equal to ask                           withdraws the book
     absurd          mid beyond `max_jump` from the row before  withdraws the book; a row near the one before it
-                    and from the last good row                 confirms a new level, so a crash loses one row
+                    and from the last good row; the very       confirms a new level, so a crash loses one row
+                    first row is believed
     leading         any bad row before the first good one      dropped: there is no book to withdraw yet
     outside         not in the time both legs cover            dropped; the last one before the tape begins stays
                                                                in force until that leg's next row
@@ -33,16 +34,16 @@ from .errors import DataError, ParamsError
 from .market import LEGS, NS, utc
 from .recording import Rows
 
-BAD = ("out_of_order", "non_finite", "nonpositive", "one_sided", "crossed", "locked", "absurd")
+BAD = ("out_of_order", "one_sided", "non_finite", "nonpositive", "crossed", "locked", "absurd")
 _WITHDRAWN = "withdraws the book until the leg's next good row"
 TREATMENTS = {
     "rows": "rows in the file",
     "used": "rows that are events of the tape",
     "out_of_order": "dropped: shows a past book",
     "duplicate": "dropped: says nothing new",
+    "one_sided": _WITHDRAWN,
     "non_finite": _WITHDRAWN,
     "nonpositive": _WITHDRAWN,
-    "one_sided": _WITHDRAWN,
     "crossed": _WITHDRAWN,
     "locked": _WITHDRAWN,
     "absurd": _WITHDRAWN,
@@ -317,9 +318,9 @@ class LegQuality:
     used: int
     out_of_order: int
     duplicate: int
+    one_sided: int
     non_finite: int
     nonpositive: int
-    one_sided: int
     crossed: int
     locked: int
     absurd: int

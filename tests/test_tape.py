@@ -5,6 +5,7 @@ or those of `plain_tape`, a row-by-row reading of the treatment table that share
 """
 
 import hashlib
+import json
 import math
 import pickle
 import subprocess
@@ -736,6 +737,24 @@ def test_changing_later_rows_leaves_earlier_events_bit_identical(folder, spot, p
         tape = read_rows(folder, [start, *spot, *later[0]], [start, *perp, *later[1]])
         tapes.append(tape.between(at(-20), at(now) + 1))
     assert same_columns(*tapes)
+
+
+# Speed
+
+
+@pytest.mark.benchmark
+def test_a_day_of_a_million_rows_per_leg_is_read_in_time_and_in_memory(tmp_path):
+    script = Path(__file__).parent / "benchmarks" / "bench_tape.py"
+
+    def run(*arguments):
+        command = [sys.executable, script, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    files = [tmp_path / "spot.parquet", tmp_path / "perp.parquet"]
+    for seed, path in enumerate(files):
+        run("--write", path, 1_000_000, 0.02, seed)
+    figures = json.loads(run("--read", *files))
+    assert figures["seconds"] <= 0.6 and figures["peak_over_tape"] <= 3.0
 
 
 # Real recordings
