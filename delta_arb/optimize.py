@@ -19,7 +19,8 @@ from .inputs import Inputs
 from .market import NS, FundingPayment, Instrument, utc
 from .params import Evidence, Params, RuleParams, make_rule, sealed
 from .performance import Performance, measure
-from .spread import entry_edge, exit_cost, round_trip_fees
+from .reversion import HalfLife, half_life, require_moving_legs
+from .spread import basis, entry_edge, exit_cost, mid, round_trip_fees
 from .tape import Tape
 
 LEVELS = 14  # thresholds per axis of the grid
@@ -27,6 +28,7 @@ ENTRY_QUANTILES = (0.50, 0.995)
 EXIT_QUANTILES = (0.005, 0.50)
 HOLD_SHARES = (0.25, 0.5, 1.0)  # of the longest hold allowed
 ROUND_BPS = 0.5
+MAX_STILL_S = 1800.0  # a leg that shows one price for longer is frozen, not quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +222,13 @@ class Choice:
 
     `best` is the set with the highest neighbourhood mean, among those that pass on the fit part where there are any;
     it is exported only when `trade` is true. `judged` is its performance on the part that the fit has not seen.
+    `half_life` is that of the basis of the mids on the fit part, None where it has none.
     """
 
     window: Window
     constraints: Constraints
     market: Market
+    half_life: HalfLife | None
     sweep: Sweep
     passing: tuple[bool, ...]
     best: Thresholds | None
@@ -238,24 +242,39 @@ class Choice:
 
 
 def choose(tape: Tape, market: Market, constraints: Constraints) -> Choice:
-    """Fit on the first part of the window, judge on the later part."""
+    """Fit on the first part of the window, judge on the later part. What does not revert is not traded."""
     parts = window(tape, constraints)
+    reverts, no_reversion = reversion_of(parts.fit)
     tried = sweep(parts.fit, market, grid(parts.fit, market, constraints))
     misses = [constraints.failures(r) for r in tried.results]
     passing = tuple(not m for m in misses)
     best = _best(tried, passing)
     if best is None:
-        return Choice(parts, constraints, market, tried, passing, None, None, None, False, _no_edge(parts.fit, market))
+        return Choice(parts, constraints, market, reverts, tried, passing, None, None, None, False, _no_edge(parts.fit, market))
     thresholds, fitted = tried.sets[best], tried.results[best]
     judged = measure(parts.judge, market.replay(parts.judge, thresholds))
+    unseen = f"the {judged.days * 24:.1f} h it has not seen"
     vetoes = constraints.failures(judged)
-    if misses[best]:
+    if no_reversion:
+        reason = f"the basis does not revert: {no_reversion}"
+    elif misses[best]:
         reason = f"none of {len(tried.sets)} threshold sets passes; the best one ({_spoken(thresholds)}): {'; '.join(misses[best])}"
     elif vetoes:
-        reason = f"the best set ({_spoken(thresholds)}) fails on the {judged.days * 24:.1f} h it has not seen: {'; '.join(vetoes)}"
+        reason = f"the best set ({_spoken(thresholds)}) fails on {unseen}: {'; '.join(vetoes)}"
     else:
-        reason = f"{_spoken(thresholds)} earned {judged.net_usdt_day:.2f} USDT a day net on the {judged.days * 24:.1f} h it has not seen"
-    return Choice(parts, constraints, market, tried, passing, thresholds, fitted, judged, not misses[best] and not vetoes, reason)
+        reason = f"{_spoken(thresholds)} earned {judged.net_usdt_day:.2f} USDT a day net on {unseen}"
+    trade = not (no_reversion or misses[best] or vetoes)
+    return Choice(parts, constraints, market, reverts, tried, passing, thresholds, fitted, judged, trade, reason)
+
+
+def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
+    """Half-life of the basis of the mids, or None and why there is none (a frozen leg, a random walk, too little data)."""
+    spot, perp = mid(tape.spot_bid, tape.spot_ask), mid(tape.perp_bid, tape.perp_ask)
+    try:
+        require_moving_legs(tape.ts_ns, MAX_STILL_S, spot=spot, perp=perp)
+        return half_life(basis(spot, perp), tape.ts_ns), ""
+    except SeriesError as error:
+        return None, str(error)
 
 
 def _best(tried: Sweep, passing: Sequence[bool]) -> int | None:
@@ -299,15 +318,15 @@ def fee_ladder(tape: Tape, market: Market, constraints: Constraints, fees_bps: S
     return rows
 
 
-def candidate(choice: Choice, inputs: Inputs, tape: Tape, half_life, *, valid_for_s: float, notebook: str, run_id: str) -> Params:
-    """The parameters to publish, with their evidence; `half_life` is a reversion estimate, or None where there is none."""
+def candidate(choice: Choice, inputs: Inputs, tape: Tape, *, valid_for_s: float, notebook: str, run_id: str) -> Params:
+    """The parameters to publish, with their evidence."""
     now = datetime.now(UTC)
     spot, perp = inputs.venue_params()
-    fitted, judged = choice.fitted, choice.judged
+    fitted, judged, reverts = choice.fitted, choice.judged, choice.half_life
     evidence = Evidence(
-        half_life_s=half_life.half_life_s if half_life else None,
-        half_life_low_s=half_life.low_s if half_life else None,
-        half_life_high_s=_finite(half_life.high_s) if half_life else None,
+        half_life_s=reverts.half_life_s if reverts else None,
+        half_life_low_s=reverts.low_s if reverts else None,
+        half_life_high_s=reverts.high_s if reverts else None,
         trials=len(choice.sweep.sets),
         best_entry_bps=choice.best.entry_bps if choice.best else None,
         best_exit_bps=choice.best.exit_bps if choice.best else None,
@@ -336,17 +355,12 @@ def candidate(choice: Choice, inputs: Inputs, tape: Tape, half_life, *, valid_fo
     )
 
 
-def _finite(value: float) -> float | None:
-    """An interval without an upper end is null in the file."""
-    return value if np.isfinite(value) else None
-
-
 def load_or_choose(run_folder: str, inputs: Inputs, tape: Tape, market: Market, constraints: Constraints) -> Params:
     """The candidate that notebook 02 left in the run's folder; opened by hand (no folder), the choice is made anew."""
     if run_folder:
         return params.load(Path(run_folder) / "candidate.json")
     choice = choose(tape, market, constraints)
-    return candidate(choice, inputs, tape, None, valid_for_s=3600.0, notebook="03_backtest_report", run_id="by hand")
+    return candidate(choice, inputs, tape, valid_for_s=3600.0, notebook="03_backtest_report", run_id="by hand")
 
 
 def examined(exported: Params) -> Thresholds | None:
