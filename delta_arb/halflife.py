@@ -5,8 +5,8 @@ of its small-sample bias (2/T); the 95 % interval is where the likelihood ratio 
 is the span, not the rows: no method knows theta better than sqrt(2 / (theta T)), which every result prints beside it.
 """
 
-from dataclasses import dataclass
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +36,8 @@ class HalfLife:
     """Half-life of mean reversion with its 95 % interval, seconds.
 
     `low_s` is 0.0 when the series is too coarse to bound it from below; `high_s` is always finite, because a series
-    for which it is not cannot be told from a random walk and is refused. `method` says which model; `process` is the fit it comes from; its
-    `theta` is not corrected for bias, `half_life_s` and `theta` here are.
+    for which it is not cannot be told from a random walk and is refused. `method` says which model; `process` is the
+    fit it comes from; its `theta` is not corrected for bias, `half_life_s` and `theta` here are.
     """
 
     half_life_s: float
@@ -127,7 +127,8 @@ def half_life_two_lags_s(values, ts_ns, step_s: float, valid=None) -> float:
         SeriesError: as `grid`; or no memory at the first lag; or slower than a span can show: a random walk has an
             autocovariance that falls, too.
     """
-    x = grid(values, ts_ns, step_s, valid).values
+    even = grid(values, ts_ns, step_s, valid)
+    x = even.values  # noqa: PD011, an array
     known_and_varying(x)
     known, top = np.isfinite(x), x.size // 4
     pairs = np.maximum(np.rint(lagged_products(known.astype(float), top)), 1)
@@ -183,8 +184,8 @@ def _refuse_no_reversion(likelihood: Likelihood, theta: float, log_ratio: float 
     if 2 * (best - walk) < LR_WALK or theta * likelihood.span_s <= 2:
         raise SeriesError(
             f"no half-life: {likelihood.n} rows in {span} cannot be told from a random walk "
-            f"(likelihood ratio {max(2 * (best - walk), 0.0):.2f}, needs {LR_WALK}); {span} show half-lives up to about {duration(likelihood.span_s / SHOWS)}: "
-            "record longer, or do not trade it"
+            f"(likelihood ratio {max(2 * (best - walk), 0.0):.2f}, needs {LR_WALK}); {span} show half-lives up to "
+            f"{duration(likelihood.span_s / SHOWS)}: record longer, or do not trade it"
         )
 
 

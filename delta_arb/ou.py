@@ -13,9 +13,9 @@ ratio well behaved near a random walk (Chen & Deo 2009), which the interval and 
 Sources of the model: Uhlenbeck & Ornstein 1930; under noise, irregular times: Holy & Tomanova, arXiv 1811.09312.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
-import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar

@@ -8,10 +8,10 @@ The autocorrelation of the *differences* near -0.5 at lag 1 is white noise on to
 One speed, one name: `half_life_s`; the rate of the Ornstein-Uhlenbeck process is theta = ln 2 / half_life_s.
 """
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-import warnings
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Autocorrelation:
         return pd.DataFrame({"acf": self.values, "band": self.band}, index=pd.Index(self.lags, name="lag"))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{lag}: {value:.3f}" for lag, value in zip(self.lags[:5], self.values[:5]))
+        shown = ", ".join(f"{lag}: {value:.3f}" for lag, value in zip(self.lags[:5], self.values[:5], strict=True))
         return f"Autocorrelation(n={self.n}, {shown}{', ...' if self.lags.size > 5 else ''})"
 
     def _repr_html_(self) -> str:
@@ -199,5 +199,5 @@ def _translated(name: str, test, x: np.ndarray, **settings):
     except (ValueError, np.linalg.LinAlgError) as error:
         raise SeriesError(f"{name} has no answer for these {x.size} samples: {error}") from error
     if not (np.isfinite(result.statistic) and np.isfinite(result.pvalue)):
-        raise SeriesError(f"{name} has no finite statistic for these {x.size} samples; check them for constant stretches")
+        raise SeriesError(f"{name} has no finite statistic for {x.size} samples; check them for constant stretches")
     return result

@@ -271,7 +271,7 @@ def _in_force(values, ts_ns, valid, max_hold_s):
         )
     ends = np.append(starts[1:], starts[-1:])
     if max_hold_s is not None:
-        ends = np.minimum(ends, starts + int(round(max_hold_s * NS_PER_S)))
+        ends = np.minimum(ends, starts + round(max_hold_s * NS_PER_S))
     return values, starts, ends, used
 
 

@@ -195,7 +195,7 @@ def test_repeating_a_row_before_its_end_changes_nothing(column, level):
     ],
 )
 def test_a_column_without_an_answer_is_an_error_which_says_why(values, ts_ns, says):
-    for ask in (spread.distribution, lambda v, t: spread.time_above(v, t, 0.0), lambda v, t: spread.episodes(v, t, 0.0)):
+    for ask in (spread.distribution, lambda v, t: spread.money_above(v, t, 0.0), lambda v, t: spread.episodes(v, t, 0)):
         with pytest.raises(SeriesError, match=says):
             ask(values, ts_ns)
 
