@@ -1,0 +1,390 @@
+"""One run of the three notebooks, from quotes to published parameters.
+
+    reports/<pair>/<UTC stamp>/            executed notebooks, their pages, candidate.json, metrics.json, run.json
+    reports/<pair>/failed/<UTC stamp>/     the same of a run that failed, as far as it got
+    reports/<pair>/params/latest.json      published last, and only if everything before succeeded
+    reports/<pair>/.lock                   held while somebody works on the pair
+
+A run.json that says "running" without anybody holding the lock is a run that was killed; the next one files it under
+failed/. Kernels are of this very interpreter and die with the run.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import __version__, pages, params, tape
+from .errors import DeltaArbError, RunError
+from .inputs import Inputs, root
+
+NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
+FILES = ("spot", "perp", "funding")
+KILLED = "the process of this run ended without a word (killed, or the power failed)"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to run and where the results go; `values` holds what each notebook is given, by notebook.
+
+    `run_folder` and `run_id` among the values are known only when a run begins and are filled in then.
+    """
+
+    inputs: Inputs
+    values: Mapping[str, Mapping[str, object]]
+    options: tuple[str, ...]
+    notebooks: Path
+    reports: Path
+    keep: int
+    time_limit_s: float
+
+    @property
+    def folder(self) -> Path:
+        return self.reports / self.inputs.name
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the run to end; a KeyboardInterrupt because asyncio passes on only that and SystemExit."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+def run(job: Job) -> dict:
+    """One run; returns its record (what run.json holds) with its folder. The caller holds the lock.
+
+    A failure is recorded, with the remains under failed/, and returned with status "failed". Raises Stopped, after
+    removing the half-written run, when SIGINT or SIGTERM asked for the end.
+    """
+    recover(job)
+    record, folder = _begin(job)
+    clock = time.monotonic()
+    try:
+        with _interruptible(job.time_limit_s), _workplace():
+            candidate = _execute(job, folder, record)
+            record |= {"trade": candidate.trade, "reason": candidate.reason, "seconds": _since(clock)}
+            _write_pages(job, folder, record | {"status": "ok"})
+        with _undisturbed():
+            latest = params.publish(candidate, job.reports)
+            record |= {"status": "ok", "seconds": _since(clock), "params": latest.relative_to(job.reports).as_posix()}
+            _finish(job, folder, record)
+    except Stopped as stop:
+        if stop.signum != signal.SIGALRM:
+            shutil.rmtree(folder)
+            raise
+        reason = f"stopped at the time limit of {job.time_limit_s:g} s; raise --time-limit or give less data"
+        return _failed(job, folder, record | {"seconds": _since(clock)}, reason)
+    except Exception as error:  # noqa: BLE001 - whatever a notebook or a disk comes up with is recorded as the reason
+        return _failed(job, folder, record | {"seconds": _since(clock)}, spoken(error))
+    return record | {"folder": folder}
+
+
+def recover(job: Job) -> None:
+    """File the runs of this pair that never ended as failed ones. The caller holds the lock: nobody works on them."""
+    for folder in pages.run_folders(job.folder):
+        record = pages.read_json(folder / "run.json")
+        if record.get("status") not in ("ok", "failed"):
+            for notebook in folder.glob("*.ipynb"):
+                _scrub(notebook, job)
+            _failed(job, folder, _record(job, folder.name) | record, KILLED)
+
+
+# --- the steps of a run ----------------------------------------------------------------------------------------------
+
+
+def _begin(job: Job) -> tuple[dict, Path]:
+    """The run's folder, marked as running until it has ended one way or the other."""
+    while True:
+        now = datetime.now(UTC)
+        stamp = f"{now:%Y%m%dT%H%M%SZ}"
+        folder = job.folder / stamp
+        if not folder.exists() and not (job.folder / "failed" / stamp).exists():
+            break
+        time.sleep(0.1)  # a run may fail within the second in which it began
+    record = _record(job, stamp) | {"started": f"{now:%Y-%m-%dT%H:%M:%SZ}", "synthetic": job.inputs.synthetic}
+    _write_record(folder, record)
+    return record, folder
+
+
+def _record(job: Job, stamp: str) -> dict:
+    return {
+        "run_id": f"{job.inputs.name}-{stamp}",
+        "pair": job.inputs.name,
+        "stamp": stamp,
+        "status": "running",
+        "reason": "",
+        "trade": None,
+        "options": list(job.options),
+        "version": __version__,
+        "notebooks": {},
+    }
+
+
+def _write_record(folder: Path, record: dict) -> None:
+    params.write_atomic(folder / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+def _execute(job: Job, folder: Path, record: dict) -> params.Params:
+    """All notebooks in turn; the parameters they propose, compared with what was asked."""
+    own = {"run_folder": os.path.abspath(folder), "run_id": record["run_id"]}
+    for name in NOTEBOOKS:
+        values = {key: own.get(key, value) for key, value in job.values[name].items()}
+        clock = time.monotonic()
+        try:
+            _papermill(job, name, folder, values)
+        except Exception as error:
+            raise RunError(f"{name}: {spoken(error)}") from error
+        finally:
+            record["notebooks"][name] = _since(clock)
+            _scrub(folder / f"{name}.ipynb", job)
+        say(f"{name}: {record['notebooks'][name]:.1f} s")
+    return accepted(job, folder / "candidate.json", record["run_id"])
+
+
+def _papermill(job: Job, name: str, folder: Path, values: Mapping[str, object]) -> None:
+    # Importing papermill builds 35 grammars for a check of addresses that no notebook schema asks for: two thirds of
+    # the import's time. jsonschema does without this package.
+    sys.modules.setdefault("rfc3987_syntax", None)
+    import papermill
+
+    papermill.execute_notebook(
+        job.notebooks / f"{name}.ipynb",
+        folder / f"{name}.ipynb",
+        dict(values),
+        kernel_name="python3",
+        cwd=job.notebooks,
+        progress_bar=sys.stderr.isatty(),
+        start_timeout=60,
+        execution_timeout=math.ceil(job.time_limit_s),
+        kernel_manager_class=_kernel_manager(),
+    )
+
+
+def _kernel_manager() -> type:
+    """Kernels of this very interpreter, whatever the user has registered as python3; stopped within seconds."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Kernels(AsyncKernelManager):
+        kernel_spec = KernelSpec(**get_kernel_dict())
+        shutdown_wait_time = 2.0
+
+    return Kernels
+
+
+def accepted(job: Job, path: Path, run_id: str) -> params.Params:
+    """The proposal of this run, if it was made from what was asked for.
+
+    papermill injects a parameter whether or not the notebook reads it, and such a notebook ends well all the same.
+    """
+    if not path.exists():
+        raise RunError(f"{NOTEBOOKS[1]} wrote no {path.name} into run_folder, so there is nothing to publish")
+    candidate = params.load(path)
+    asked = {"run_id": run_id, "pair": job.inputs.pair}
+    found = {"run_id": candidate.run_id, "pair": candidate.pair}
+    for leg, venue in zip(("spot", "perp"), job.inputs.venue_params(), strict=True):
+        for name in ("venue", "taker_fee_bps", "latency_s", "contract_size"):
+            asked[f"{leg}.{name}"] = getattr(venue, name)
+            found[f"{leg}.{name}"] = getattr(getattr(candidate, leg), name)
+        asked[f"data.{leg}_sha256"] = tape.sha256(Path(getattr(job.inputs, leg)))
+        found[f"data.{leg}_sha256"] = getattr(candidate.data, f"{leg}_sha256")
+    wrong = [f"{name} is {found[name]}, asked was {asked[name]}" for name in asked if asked[name] != found[name]]
+    if wrong:
+        raise RunError(
+            f"the notebooks did not use what they were given: {'; '.join(wrong)}; "
+            "let them read the parameters below the cell that declares them"
+        )
+    return candidate
+
+
+def _failed(job: Job, folder: Path, record: dict, reason: str) -> dict:
+    """Move the remains under failed/, with pages of the notebooks as far as they got and the reason in the index."""
+    record = record | {"status": "failed", "reason": _without_paths(reason, job), "trade": None}
+    place = job.folder / "failed" / folder.name
+    place.parent.mkdir(exist_ok=True)
+    os.replace(folder, place)
+    try:
+        _write_pages(job, place, record)
+    except Exception as error:  # noqa: BLE001 - a page is a courtesy here; why the run failed must be kept
+        say(f"no pages of the failed run: {spoken(error)}")
+    _finish(job, place, record)
+    return record | {"folder": place}
+
+
+def _write_pages(job: Job, folder: Path, record: dict) -> None:
+    pages.write_assets(job.reports)
+    for notebook in sorted(folder.glob("*.ipynb")):
+        pages.write_page(notebook, record | {"metrics": pages.read_json(folder / "metrics.json")}, job.reports)
+
+
+def _finish(job: Job, folder: Path, record: dict) -> None:
+    """The last word on a run; then the oldest ones make room, and the index is written again."""
+    _write_record(folder, record)
+    for place in (job.folder, job.folder / "failed"):
+        for old in pages.run_folders(place)[: -job.keep]:
+            shutil.rmtree(old)
+    with open(job.reports / ".index.lock", "w", encoding="utf-8") as file:  # two pairs may end at the same moment
+        fcntl.flock(file, fcntl.LOCK_EX)
+        pages.write_assets(job.reports)
+        pages.write_index(job.reports)
+
+
+# --- around a run ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Only one pipeline works on a pair of a reports folder; the lock is free again when its holder ends, however."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise RunError(
+                f"{folder.name} is being worked on by {holder}; wait for it, stop it, or give another --reports"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        file.flush()
+        yield file.fileno()
+
+
+@contextlib.contextmanager
+def _interruptible(time_limit_s: float) -> Iterator[None]:
+    """SIGINT, SIGTERM and the time limit end the block by `Stopped`, once; what tidies up after it is left alone."""
+
+    def stop(signum: int, _frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        logging.disable(logging.ERROR)  # asyncio and papermill would tell at length that their kernel has died
+        end(descendants(os.getpid()))  # kernels and their workers; asked politely, a busy kernel takes its time
+        raise Stopped(signum)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [signal.signal(each, stop) for each in signals]
+    signal.setitimer(signal.ITIMER_REAL, time_limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Between the first published byte and the record of it no signal gets through; it waits."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _workplace() -> Iterator[None]:
+    """What kernels find, and where they write: this package importable, no user profile, nothing left behind."""
+    with tempfile.TemporaryDirectory(prefix="delta_arb-", ignore_cleanup_errors=True) as folder:
+        changes = {
+            "PYTHONPATH": python_path(),
+            "IPYTHONDIR": f"{folder}/ipython",
+            "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
+        }
+        before = {name: os.environ.get(name) for name in changes}
+        os.environ.update(changes)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def python_path() -> str:
+    """PYTHONPATH for a process that must find this package, installed or not."""
+    here = str(Path(__file__).resolve().parents[1])
+    return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
+
+
+def descendants(pid: int) -> list:
+    """The processes that a process has started, and those that they have."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def end(processes: list) -> None:
+    """Kill those that are still there."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _scrub(notebook: Path, job: Job) -> None:
+    """Leave no path of this machine in an executed notebook, for reports are passed on; drop a half-written one."""
+    if not notebook.exists():
+        return
+    try:
+        nb = json.loads(_without_paths(notebook.read_text(encoding="utf-8"), job))
+    except ValueError:
+        notebook.unlink()
+        return
+    for name in ("input_path", "output_path"):
+        nb["metadata"].get("papermill", {}).pop(name, None)
+    params.write_atomic(notebook, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+
+
+def _without_paths(text: str, job: Job) -> str:
+    """Paths below the reports, the project and the home folder relative to these; given files by their name."""
+    given = [os.path.abspath(getattr(job.inputs, name)) for name in FILES]
+    shown = {path: os.path.basename(path) for path in given} | {
+        os.path.abspath(job.reports): job.reports.name,
+        str(job.reports.resolve()): job.reports.name,
+        str(job.notebooks): "notebooks",
+        str(root()): ".",
+        sys.prefix: "python",
+        str(Path.home()): "~",
+        tempfile.gettempdir(): "tmp",
+    }
+    for path in sorted(shown, key=len, reverse=True):
+        if len(path) > 3:  # a home or root of "/" names no machine
+            text = re.sub(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])", lambda _, to=shown[path]: to, text)
+    return text
+
+
+def spoken(error: Exception) -> str:
+    """An error in one line; of a cell that failed, its own error."""
+    if hasattr(error, "ename"):
+        text = f"{error.ename}: {error.evalue}"
+    else:
+        text = f"{error}" if isinstance(error, DeltaArbError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:500]
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _since(clock: float) -> float:
+    return round(time.monotonic() - clock, 2)
