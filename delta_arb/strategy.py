@@ -290,8 +290,9 @@ def _grow_qty(excess: float, event: Event, rule: Rule) -> float:
 
 
 def usable(book: Book, ts_ns: int, rule: Rule) -> bool:
-    """Fresh, two-sided and uncrossed."""
-    return ts_ns - book.fresh_ns <= rule.max_quote_age_ns and 0.0 < book.bid < book.ask
+    """Fresh, uncrossed, and something shown on both sides (a withdrawn book keeps its prices, with sizes of zero)."""
+    fresh = ts_ns - book.fresh_ns <= rule.max_quote_age_ns
+    return fresh and 0.0 < book.bid < book.ask and book.bid_qty > 0.0 and book.ask_qty > 0.0
 
 
 def orderable(qty: float, price: float, leg: LegRule) -> float:
