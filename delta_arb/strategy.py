@@ -231,7 +231,7 @@ def _hedge(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, 
 
     Both need a fresh book of the leg they trade. Past the leg deadline only unwinding is tried, on the last book
     and within the price bound; past twice the deadline the machine halts. What no venue takes as an unwinding
-    order (less than one contract too many) is completed whatever it costs.
+    order (less than one contract too many) is completed whatever it costs, but never on a stale book.
     """
     started_ns = state.hedging_ns if state.phase == HEDGING else event.ts_ns
     waited_ns = event.ts_ns - started_ns
@@ -246,6 +246,8 @@ def _hedge(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, 
     grow = 0.0 if state.exiting else _grow_qty(excess, event, rule)
     if cut == 0.0 or (grow > 0.0 and not late and completing_is_cheaper(state, event, rule)):
         cut = 0.0
+        if not usable(event.perp if excess > 0.0 else event.spot, event.ts_ns, rule):
+            grow = 0.0  # wait for a fresh book
     else:
         grow = 0.0
         if not late and not usable(event.spot if excess > 0.0 else event.perp, event.ts_ns, rule):
