@@ -167,10 +167,11 @@ def _outcome(order, book, step):
 
 
 COMPILED = (
-    market.floor_to, market.fill, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs, strategy._with_wake,
-    strategy._with_armed, strategy._booked, strategy._cancel, strategy._waiting, strategy.usable, strategy.orderable,
-    strategy.entry_qty, strategy._order, strategy._flat, strategy.exit_reason, strategy._exit_wake, strategy.exit_qty, strategy._open,
-    strategy._cut_qty, strategy._grow_qty, strategy.unbalanced, strategy.completing_is_cheaper, strategy._hedge, strategy._settled,
+    market.floor_to, market.fill, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs,
+    strategy._with_wake, strategy._with_armed, strategy._surprised, strategy._booked, strategy._cancel,
+    strategy._waiting, strategy.usable, strategy.orderable, strategy.entry_qty, strategy._order, strategy._flat,
+    strategy.exit_reason, strategy._exit_wake, strategy.exit_qty, strategy._open, strategy._cut_qty,
+    strategy._grow_qty, strategy.unbalanced, strategy.completing_is_cheaper, strategy._hedge, strategy._settled,
     strategy.decide, _spot_book, _perp_book, _send, _outcome,
 )  # fmt: skip
 

@@ -100,6 +100,10 @@ START = State(FLAT, 0, NO_REASON, False, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG)
 def decide(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:
     """The next state and the orders it calls for."""
     if event.kind == REPORT:
+        if state.phase == FLAT or state.phase == OPEN:  # no order of ours works: it is late, or from outside
+            if event.filled == 0.0:
+                return state, NO_ORDERS
+            state = _surprised(state)
         state = _booked(state, event)
     if state.spot.working != 0.0 or state.perp.working != 0.0:
         return _waiting(state, event, rule)
@@ -110,6 +114,17 @@ def decide(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, 
     if state.phase == FLAT:
         return _flat(state, event, rule)
     return _open(state, event, rule)
+
+
+def _surprised(state: State) -> State:
+    """The state before a fill that nobody waited for: what it unbalances is only ever reduced, never completed.
+
+    A pair would else be opened by a late fill at prices that nobody chose, or a liquidated leg sold again.
+    """
+    return State(
+        state.phase, state.pair, UNWOUND, True, state.armed, state.pair_qty, state.opened_ns, state.hedging_ns, state.wake_ns,
+        state.spot, state.perp,
+    )  # fmt: skip
 
 
 def _booked(state: State, event: Event) -> State:
