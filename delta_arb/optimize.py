@@ -19,7 +19,7 @@ from .inputs import Inputs
 from .market import NS, FundingPayment, Instrument, utc
 from .params import Evidence, Params, RuleParams, make_rule, sealed
 from .performance import Performance, measure
-from .reversion import HalfLife, half_life, require_moving_legs
+from .reversion import HalfLife, half_life, require_moving_legs, stationarity
 from .spread import basis, entry_edge, exit_cost, mid, round_trip_fees
 from .tape import Tape
 
@@ -29,6 +29,7 @@ EXIT_QUANTILES = (0.005, 0.50)
 HOLD_SHARES = (0.25, 0.5, 1.0)  # of the longest hold allowed
 ROUND_BPS = 0.5
 MAX_STILL_S = 1800.0  # a leg that shows one price for longer is frozen, not quiet
+MAX_UNIT_ROOT_P = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +269,17 @@ def choose(tape: Tape, market: Market, constraints: Constraints) -> Choice:
 
 
 def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
-    """Half-life of the basis of the mids, or None and why there is none (a frozen leg, a random walk, too little data)."""
+    """Half-life of the basis of the mids, or None and why there is none (a frozen leg, a random walk, too little data).
+
+    The unit root must be rejected on one-minute values too: when prices jump, the milliseconds between the legs leave
+    spikes that die out at once, and the likelihood of ticks takes those for the reversion of a basis that only wanders.
+    """
     spot, perp = mid(tape.spot_bid, tape.spot_ask), mid(tape.perp_bid, tape.perp_ask)
     try:
         require_moving_legs(tape.ts_ns, MAX_STILL_S, spot=spot, perp=perp)
+        walk = stationarity(basis(spot, perp), tape.ts_ns).adf
+        if walk.p > MAX_UNIT_ROOT_P:
+            return None, f"on one-minute values a random walk is not rejected (ADF p {walk.p:.2f}); look back further, or leave it"
         return half_life(basis(spot, perp), tape.ts_ns), ""
     except SeriesError as error:
         return None, str(error)
