@@ -1,0 +1,200 @@
+"""Choosing thresholds: the fit sees nothing of the judged part, and what does not pass is not traded."""
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from delta_arb import optimize, params, synthetic
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.inputs import Inputs
+from delta_arb.market import NS
+from delta_arb.optimize import Constraints, Sweep, Thresholds
+from delta_arb.performance import Performance
+from delta_arb.tape import Tape
+
+DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[Inputs, Tape]:
+    inputs = Inputs()
+    return inputs, inputs.tape()
+
+
+@pytest.fixture(scope="module")
+def chosen(sample) -> optimize.Choice:
+    inputs, tape = sample
+    return optimize.choose(tape, optimize.market(inputs, tape, SETTINGS), Constraints())
+
+
+def made(folder: Path, world: synthetic.World, seed: int) -> tuple[Inputs, Tape]:
+    synthetic.write(synthetic.make(world, seed), folder / "quotes")
+    files = {leg: str(folder / "quotes" / f"{leg}.parquet") for leg in ("spot", "perp")}
+    inputs = Inputs(**files, funding="none", pair="SYN_USDT", contract_size=10.0)
+    return inputs, inputs.tape()
+
+
+def performance(**changes) -> Performance:
+    """A result that passes the default constraints, but for the changes."""
+    values = {field.name: None for field in dataclasses.fields(Performance)} | {
+        "days": 1.0, "trades": 10, "trades_day": 10.0, "net_usdt": 1.0, "net_usdt_day": 1.0, "hit_rate": 0.8, "drawdown": 0.01,
+        "halted": False,
+    }  # fmt: skip
+    return Performance(**values | changes)
+
+
+# --- the window -------------------------------------------------------------------------------------------------------
+
+
+def test_the_look_back_is_cut_in_two_without_a_shared_event(sample):
+    _, tape = sample
+    parts = optimize.window(tape, Constraints(look_back_h=24.0, fit_share=2 / 3))
+    assert parts.fit.start_ns >= tape.end_ns - 24 * 3600 * NS
+    assert parts.fit.ts_ns[-1] < parts.judge.ts_ns[0]
+    assert parts.judge.ts_ns[-1] == tape.end_ns
+    assert parts.judge.start_ns == pytest.approx(tape.end_ns - 8 * 3600 * NS, abs=10 * NS)
+    assert len(parts.fit) + len(parts.judge) == np.sum(tape.ts_ns >= parts.fit.start_ns)
+
+
+def test_data_shorter_than_the_look_back_are_named(sample):
+    _, tape = sample
+    short = tape.between(tape.start_ns, tape.start_ns + 3 * 3600 * NS)
+    assert "the last 3.0 h (shorter than the look-back of 24 h)" in optimize.window(short, Constraints()).note
+    assert "shorter" not in optimize.window(tape, Constraints()).note
+
+
+def test_too_few_events_are_refused(sample):
+    _, tape = sample
+    with pytest.raises(DataError, match="too few for a choice"):
+        optimize.window(tape.between(tape.start_ns, tape.start_ns + 60 * NS), Constraints())
+
+
+# --- no look-ahead ----------------------------------------------------------------------------------------------------
+
+
+def test_poisoned_later_quotes_do_not_change_what_was_fitted(sample, chosen):
+    """Everything from the judged part on is replaced by nonsense: fit, sweep and chosen thresholds stay the same bits."""
+    inputs, tape = sample
+    cut = int(np.searchsorted(tape.ts_ns, chosen.window.judged_from_ns))
+    rng = np.random.default_rng(0)
+    columns = {}
+    for name in ("spot_bid", "spot_ask", "perp_bid", "perp_ask"):
+        column = getattr(tape, name).copy()
+        column[cut:] *= rng.uniform(0.2, 5.0, len(tape) - cut)
+        columns[name] = column
+    poisoned = dataclasses.replace(tape, **columns)
+    again = optimize.choose(poisoned, optimize.market(inputs, poisoned, SETTINGS), Constraints())
+    assert again.sweep == chosen.sweep
+    assert (again.best, again.fitted, again.passing) == (chosen.best, chosen.fitted, chosen.passing)
+    assert repr(again.half_life) == repr(chosen.half_life)
+    assert again.judged != chosen.judged  # the poison did arrive
+
+
+# --- the grid ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_set_pays_its_fees_and_enters_below_the_cap(sample, chosen):
+    inputs, tape = sample
+    fees_bps = 2 * (inputs.spot_fee_bps + inputs.perp_fee_bps)
+    assert fees_bps == 20.0
+    assert all(s.entry_bps - s.exit_bps > fees_bps for s in chosen.sweep.sets)
+    capped = optimize.grid(chosen.window.fit, chosen.market, Constraints(max_entry_bps=10.0))
+    assert 0 < max(s.entry_bps for s in capped) <= 10.0
+    assert {s.max_hold_s for s in chosen.sweep.sets} == {5400.0, 10_800.0, 21_600.0}
+
+
+def test_the_neighbourhood_is_the_mean_of_the_cell_and_those_around_it():
+    """A 3 x 3 grid with nets 0..8 row by row: the centre's mean is 4, the corner's (0 + 1 + 3 + 4) / 4 = 2."""
+    sets = tuple(Thresholds(entry, exit_, 60.0) for entry in (10.0, 20.0, 30.0) for exit_ in (-30.0, -20.0, -10.0))
+    results = tuple(performance(net_usdt_day=float(k)) for k in range(9))
+    grid = Sweep(sets, results)
+    assert grid.neighbourhood(4) == pytest.approx(4.0)
+    assert grid.neighbourhood(0) == pytest.approx(2.0)
+
+
+def test_a_lonely_peak_loses_against_a_plateau():
+    sets = tuple(Thresholds(float(entry), -10.0, 60.0) for entry in range(10, 60, 10))
+    results = tuple(performance(net_usdt_day=net) for net in (-4.0, 5.0, -4.0, 3.0, 3.5))
+    assert optimize._best(Sweep(sets, results), [True] * 5) == 4
+
+
+# --- constraints ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"net_usdt": 0.0, "net_usdt_day": 0.0}, "net 0.00 USDT a day is not above zero"),
+        ({"trades_day": 4.9}, "4.9 trades a day are below 5"),
+        ({"hit_rate": 0.69}, "hit rate 0.69 is below 0.7"),
+        ({"drawdown": 0.021}, "drawdown 2.10% is above 2.00%"),
+        ({"halted": True}, "the machine halted"),
+    ],
+)
+def test_each_demand_that_is_missed_is_named(changes, message):
+    assert any(message in miss for miss in Constraints().failures(performance(**changes)))
+
+
+def test_what_meets_every_demand_exactly_passes():
+    assert Constraints().failures(performance(trades_day=5.0, hit_rate=0.7, drawdown=0.02)) == []
+
+
+@pytest.mark.parametrize("changes", [{"target_hit_rate": 1.1}, {"fit_share": 0.95}, {"min_trades_day": 0.0}, {"max_drawdown": 0.0}])
+def test_nonsense_constraints_are_refused(changes):
+    with pytest.raises(ParamsError):
+        Constraints(**changes)
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def test_the_sample_is_traded_on_evidence_it_had_not_seen(sample, chosen):
+    inputs, tape = sample
+    assert chosen.trade, chosen.reason
+    assert chosen.judged.net_usdt > 0 and chosen.judged.hit_rate >= 0.7 and chosen.judged.trades_day >= 5
+    exported = optimize.candidate(chosen, inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
+    assert exported.trade and exported.data.synthetic
+    assert (exported.rule.entry_bps, exported.rule.exit_bps) == (chosen.best.entry_bps, chosen.best.exit_bps)
+    assert exported.evidence.judged_net_usdt_day == chosen.judged.net_usdt_day
+    assert exported.data.judged_from == datetime.fromtimestamp(chosen.window.judged_from_ns // 1000 / 1e6, UTC)
+
+
+@pytest.mark.parametrize(
+    ("regime", "reason"),
+    [("random_walk", "the basis does not revert"), ("no_edge", "no edge after costs"), ("frozen_leg", "stood still")],
+)
+def test_regimes_without_an_edge_end_in_do_not_trade(tmp_path, regime, reason):
+    inputs, tape = made(tmp_path, getattr(synthetic.World, regime)(hours=24.0), seed=4)
+    choice = optimize.choose(tape, optimize.market(inputs, tape, SETTINGS), Constraints())
+    assert not choice.trade and reason in choice.reason
+    exported = optimize.candidate(choice, inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
+    assert exported.trade is False and exported.rule.entry_bps is None and exported.rule.exit_bps is None
+
+
+def real(spot: str, perp: str, **changes) -> Inputs:
+    files = {"spot": str(DATA / spot), "perp": str(DATA / perp)}
+    if not Path(files["spot"]).exists():
+        pytest.skip("the real quotes are not here (../shared/data)")
+    return Inputs(**files, funding="none", **changes)
+
+
+@pytest.mark.parametrize("day", ["2023-04-05", "2024-08-08"])
+def test_real_bitcoin_quotes_of_one_venue_have_no_edge_after_costs(day):
+    names = (f"binance_spot_BTC_USDT_book_{day}.parquet", f"binance_futures_BTC_USDT_book_{day}.parquet")
+    inputs = real(*names, pair="BTC_USDT", contract_size=1.0, spot_venue="binance", perp_venue="binance")
+    tape = inputs.tape()
+    choice = optimize.choose(tape, optimize.market(inputs, tape, SETTINGS), Constraints())
+    assert not choice.trade and "no edge after costs" in choice.reason and choice.best is None
+
+
+def test_real_lunc_quotes_have_no_edge_after_costs():
+    names = ("mexc_spot_LUNC_USDT_book_2025-10-11.parquet", "gateio_futures_LUNC_USDT_book_2025-10-11.parquet")
+    kinds = {"spot_kind": "snapshots", "perp_kind": "snapshots"}
+    inputs = real(*names, pair="LUNC_USDT", contract_size=10_000.0, **kinds)
+    tape = inputs.tape()
+    choice = optimize.choose(tape, optimize.market(inputs, tape, SETTINGS), Constraints())
+    assert not choice.trade and "the four fees are 20 bps" in choice.reason
