@@ -346,6 +346,18 @@ def check(params: Params, name: str, now: datetime, bounds: Bounds) -> None:
     bounds.check(params.rule)
 
 
+def check_assumed(params: Params, spot: VenueParams, perp: VenueParams) -> None:
+    """Refuse parameters that were chosen for other fees, latencies or order rules than those of this run."""
+    differences = [
+        f"{leg}.{field} is {getattr(assumed, field)!r} in the file and {getattr(ours, field)!r} here"
+        for leg, assumed, ours in (("spot", params.spot, spot), ("perp", params.perp, perp))
+        for field in VenueParams.model_fields
+        if getattr(assumed, field) != getattr(ours, field)
+    ]
+    if differences:
+        raise ParamsError(f"chosen under other assumptions: {'; '.join(differences)}; give the same options as to the pipeline, or run it again")
+
+
 def publish(params: Params, reports: Path) -> Path:
     """Make an export the newest one of its pair; returns the path of `latest.json`."""
     folder = Path(reports) / params.name / "params"

@@ -168,7 +168,7 @@ def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own(tmp_p
 
 
 def exports(tmp_path: Path, now: datetime = NOW + timedelta(minutes=1)) -> Exports:
-    return Exports(tmp_path / "latest.json", Inputs().name, params.Bounds(), lambda: now)
+    return Exports(tmp_path / "latest.json", Inputs(), params.Bounds(), lambda: now)
 
 
 def test_a_refused_newer_file_stops_entries_until_a_good_one_comes(tmp_path):
@@ -186,7 +186,7 @@ def test_a_refused_newer_file_stops_entries_until_a_good_one_comes(tmp_path):
 def test_parameters_that_grow_stale_while_running_stop_entries(tmp_path):
     params.save(export(Inputs(), rule_params(30.0, -10.0)), tmp_path / "latest.json")
     clock = [NOW + timedelta(minutes=1)]
-    source = Exports(tmp_path / "latest.json", Inputs().name, params.Bounds(), lambda: clock[0])
+    source = Exports(tmp_path / "latest.json", Inputs(), params.Bounds(), lambda: clock[0])
     assert source.poll() and source.rule().may_enter
     clock[0] = NOW + timedelta(hours=2)
     assert source.poll() and "stale" in source.refused
@@ -248,6 +248,7 @@ def test_the_runner_loads_no_research_library(reports):
         (["--replay", "--as-of", "2100-01-01"], "stale"),
         (["--replay", "--max-clip-usdt", "10"], "out of the runner's bounds: clip_usdt=50 is above the configured 10"),
         (["--replay", "--pair", "OTHER_USDT"], "there is no parameter file"),
+        (["--replay", "--perp-fee-bps", "2"], "perp.taker_fee_bps is 5.0 in the file and 2.0 here"),
     ],
 )
 def test_the_command_refuses_and_says_what_to_do(reports, arguments, message):

@@ -89,7 +89,7 @@ async def _replay(options: argparse.Namespace) -> int:
     say = _Voice(options.json)
     path = options.params or options.reports / inputs.name / "params" / "latest.json"
     now = (lambda: options.as_of) if options.as_of else utc_now
-    exports = Exports(path, inputs.name, Bounds(max_clip_usdt=options.max_clip_usdt), now)
+    exports = Exports(path, inputs, Bounds(max_clip_usdt=options.max_clip_usdt), now)
     exports.poll()
     if exports.refused:
         raise ParamsError(exports.refused)

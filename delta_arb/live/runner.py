@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ..backtest import Closing, close_out, close_pair
 from ..errors import ParamsError
+from ..inputs import Inputs
 from ..market import LEGS, Book, Fill, FundingPayment, Trade
-from ..params import Bounds, Params, check, load, make_rule
+from ..params import Bounds, Params, check, check_assumed, load, make_rule
 from ..strategy import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, decide
 from .journal import Journal
 from .paper import PaperVenue, Report
@@ -22,8 +23,9 @@ from .paper import PaperVenue, Report
 class Exports:
     """The newest parameters of a pair, reloaded when the file changes; `refused` says why there are none."""
 
-    def __init__(self, path: Path, name: str, bounds: Bounds, now: Callable[[], datetime]) -> None:
-        self._path, self._name, self._bounds, self._now = Path(path), name, bounds, now
+    def __init__(self, path: Path, inputs: Inputs, bounds: Bounds, now: Callable[[], datetime]) -> None:
+        self._path, self._bounds, self._now = Path(path), bounds, now
+        self._name, self._venues = inputs.name, inputs.venue_params()
         self._seen: tuple[int, int] | None = None
         self.params: Params | None = None
         self.refused = "not read yet"
@@ -38,6 +40,7 @@ class Exports:
                 self.params = None
                 self.params = load(self._path)
             check(self.params, self._name, self._now(), self._bounds)
+            check_assumed(self.params, *self._venues)
             self.refused = ""
         except FileNotFoundError:
             self.params, self.refused = None, f"{self._path}: there is no parameter file; run the pipeline for this pair first"
