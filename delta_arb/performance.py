@@ -6,12 +6,14 @@ Returns are on a fixed capital of two clip notionals (spot notional plus as much
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from .backtest import Backtest
+from .faces import NOTHING, Table, number, seconds, share
 from .market import NS, PERP, SPOT, Trade, funding
 from .tape import Tape
 
@@ -116,6 +118,12 @@ class Performance:
     def to_dict(self) -> dict:
         return asdict(self)
 
+    def table(self) -> Table:
+        return compare({"value": self}, "Performance")
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
 
 def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Performance:
     """The headline figures; `curve` saves computing the equity again."""
@@ -190,3 +198,40 @@ def attribution(trades: Sequence[Trade]) -> dict[str, float]:
     parts = {part: sum((getattr(t, f"{part}_usdt") for t in trades), 0.0) for part in PARTS}
     parts["fees"] = -parts["fees"]
     return {**parts, "net": sum(t.net_usdt for t in trades)}
+
+
+def wilson(hits: int, n: int) -> tuple[float, float] | None:
+    """95 % interval of a rate seen as `hits` of `n` (Wilson 1927); None without a trial."""
+    if not n:
+        return None
+    z2 = 1.959964**2
+    centre, half = (hits + z2 / 2) / (n + z2), 1.959964 / (n + z2) * (hits * (n - hits) / n + z2 / 4) ** 0.5
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def compare(performances: Mapping[str, Performance], title: str) -> Table:
+    """Headline figures of several stretches or settings beside each other."""
+    rows = [(name, *(say(p) for p in performances.values())) for name, say in FACES.items()]
+    return Table.of(title, ("", *performances), rows)
+
+
+FACES: Mapping[str, Callable[[Performance], str]] = MappingProxyType(
+    {
+        "hours": lambda p: number(24 * p.days, 1),
+        "net, USDT a day": lambda p: number(p.net_usdt_day),
+        "return a day, on two clips": lambda p: share(p.return_day, 2),
+        "net per trade, bps of notional": lambda p: number(p.mean_net_bps, 1),
+        "trades": lambda p: f"{p.trades}",
+        "trades a day": lambda p: number(p.trades_day, 1),
+        "target hit rate": lambda p: share(p.hit_rate),
+        "share of winners": lambda p: share(p.win_rate),
+        "share of time-outs": lambda p: share(p.timeout_share),
+        "profit factor": lambda p: NOTHING if not p.trades else "no losses" if p.profit_factor is None else number(p.profit_factor),
+        "median hold": lambda p: seconds(p.median_hold_s),
+        "largest drawdown": lambda p: share(p.drawdown, 2),
+        "longest drawdown": lambda p: seconds(p.drawdown_s),
+        "fees, USDT": lambda p: number(p.fees_usdt, 4),
+        "funding, USDT": lambda p: number(p.funding_usdt, 4),
+        "entries missed on both legs": lambda p: f"{p.missed}",
+    }
+)

@@ -1,0 +1,375 @@
+"""The figures of the notebooks. Each takes a result and the `Inputs` it came from, and changes neither.
+
+`look` has the two kinds of figure, the colours, and the marks. Where a result is empty, its figure says why.
+"""
+
+import numpy as np
+
+from .faces import number, seconds, share
+from .look import (
+    BASIS, GAIN, LOSS, NOTE, PARTS, PERP, REASONS, SOFT, SPOT, Chart, Picture, empty, extremes, line, marked, packed, picture, stretch_s, when,
+)  # fmt: skip
+from .market import NS
+
+__all__ = [
+    "Chart", "Picture", "attribution", "costs", "distribution", "edges", "episodes", "equity", "extremes", "heat", "heat_chart", "holds", "legs",
+    "memory", "sensitivity", "trades",
+]  # fmt: skip
+
+
+def _dates(ax) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=4, maxticks=9)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.set_xlabel("time, UTC")
+
+
+# --- 01: the spread --------------------------------------------------------------------------------------------------
+
+
+def legs(basis, inputs) -> Picture:
+    """Mids of both legs, and the basis between them."""
+    title = "Both legs and the basis"
+    with picture(title, inputs, 5.2, nrows=2, sharex=True, height_ratios=(1, 1.25)) as (figure, (top, below)):
+        known = np.where(basis.known, 1.0, np.nan)
+        for name, column, color in (("spot", basis.spot_mid, SPOT), ("perpetual", basis.perp_mid, PERP)):
+            at, shown = extremes(basis.ts_ns, column * known)
+            top.plot(when(at), shown, color=color, label=f"{name}, {inputs.spot_venue if name == 'spot' else inputs.perp_venue}", lw=0.9)
+        top.set_ylabel("mid, USDT")
+        top.legend(loc="upper right", ncols=2)
+        at, shown = extremes(basis.ts_ns, basis.basis_bps * known)
+        below.plot(when(at), shown, color=BASIS, lw=0.7)
+        middle = float(np.median(basis.basis_bps[basis.known])) if basis.known.any() else 0.0
+        below.axhspan(middle - basis.fees_bps / 2, middle + basis.fees_bps / 2, color=NOTE, alpha=0.22, lw=0)
+        below.set_ylabel("basis of the mids, bps")
+        below.set_title(f"shaded: as wide as the four fees, {basis.fees_bps:g} bps", fontsize=9, fontweight="normal")
+        _dates(below)
+    return Picture(marked(title, inputs), figure)
+
+
+def edges(basis, inputs) -> Chart:
+    """What opening pays and closing costs over time, while both books were fresh."""
+    title = marked("What opening pays and closing costs", inputs)
+    fresh = np.where(basis.fresh, 1.0, np.nan)
+    data = [
+        line("entry_edge: opening pays", basis.ts_ns, basis.entry_bps * fresh, line={"color": SPOT, "width": 1}, connectgaps=True),
+        line("exit_cost: closing costs", basis.ts_ns, basis.exit_bps * fresh, line={"color": PERP, "width": 1}, connectgaps=True),
+    ]
+    fees = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": basis.fees_bps, "y1": basis.fees_bps, "line": {"color": BASIS, "dash": "dash", "width": 1}}
+    note = {
+        "xref": "paper", "x": 0.005, "y": basis.fees_bps, "text": f"four fees {basis.fees_bps:g} bps", "showarrow": False, "yanchor": "bottom",
+        "xanchor": "left", "bgcolor": "rgba(255,255,255,.75)",
+    }  # fmt: skip
+    layout = {
+        "height": 400, "shapes": [fees], "annotations": [note], "hovermode": "x",
+        "xaxis": {"type": "date", "title": {"text": f"time, UTC (lowest and highest of each {seconds(stretch_s(basis.ts_ns))})"}},
+        "yaxis": {"title": {"text": "bps of the spot price"}},
+    }  # fmt: skip
+    return Chart(title, data, layout)
+
+
+def distribution(basis, inputs) -> Picture:
+    """How often which edge and which cost was offered."""
+    from .basis import reach
+
+    title, able = "How often which price was offered", reach(basis)
+    if able is None:
+        return empty(title, "no event has fresh books on both legs", inputs)
+    with picture(title, inputs, 3.3) as (figure, (ax,)):
+        both = np.concatenate((basis.entry_bps[basis.fresh], basis.exit_bps[basis.fresh]))
+        bins = np.linspace(*np.quantile(both, (0.001, 0.999)), 60)
+        held = np.minimum(np.diff(basis.ts_ns, append=basis.ts_ns[-1]) / NS, basis.max_quote_age_s)[basis.fresh]
+        for name, column, color in (("entry_edge: what opening pays", basis.entry_bps, SPOT), ("exit_cost: what closing costs", basis.exit_bps, PERP)):
+            ax.hist(column[basis.fresh], bins, weights=100 * held / held.sum(), histtype="stepfilled", color=color, alpha=0.35, label=name)
+        top = ax.get_ylim()[1]
+        ax.set_ylim(0, 1.32 * top)
+        for at, text, color, side in (
+            (able.entry_bps, f"good entry, 95th percentile\n{able.entry_bps:.1f} bps", SPOT, "left"),
+            (able.exit_bps, f"good exit, 5th percentile\n{able.exit_bps:.1f} bps", PERP, "right"),
+        ):
+            ax.axvline(at, color=color, lw=1.4)
+            ax.annotate(text, (at, 1.05 * top), ha=side, va="bottom", color=color, fontsize=8.5, xytext=(5 if side == "left" else -5, 0), textcoords="offset points")
+        ax.annotate("", (able.exit_bps, 0.93 * top), (able.exit_bps + basis.fees_bps, 0.93 * top), arrowprops={"arrowstyle": "|-|", "color": BASIS})
+        ax.text(able.exit_bps + basis.fees_bps / 2, 0.96 * top, f"fees {basis.fees_bps:g} bps", ha="center", fontsize=8.5)
+        ax.set_xlabel("bps of the spot price")
+        ax.set_ylabel("share of the time, %")
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    return Picture(marked(title, inputs), figure)
+
+
+def memory(reversion, inputs) -> Picture:
+    """Autocorrelation of the levels with Bartlett's band, and what the fitted half-life implies."""
+    from .basis import ACF_STEP_S
+
+    title, acf, h = "Autocorrelation of the basis", reversion.levels.value, reversion.half_life.value
+    if acf is None:
+        return empty(title, reversion.levels.reason, inputs)
+    with picture(title, inputs, 3.0) as (figure, (ax,)):
+        unit, size = ("min", 60.0) if acf.lags[-1] * ACF_STEP_S >= 300 else ("s", 1.0)
+        lag = acf.lags * ACF_STEP_S / size
+        ax.fill_between(lag, -acf.band, acf.band, color=SOFT, alpha=0.3, lw=0, label="95 % band (Bartlett)")
+        ax.plot(lag, acf.values, color=BASIS, label="levels")
+        if h is not None:
+            p = h.process
+            share_ = p.sd**2 / (p.sd**2 + p.noise_sd**2)
+            ax.plot(lag, share_ * np.exp(-h.theta * lag * size), color=LOSS, ls="--", label=f"half-life {seconds(h.half_life_s)}, noise {p.noise_sd:.1f} bps")
+        ax.axhline(0, color=BASIS, lw=0.7)
+        ax.set_xlim(0, lag[-1])
+        ax.set_xlabel(f"lag, {unit}")
+        ax.set_ylabel("autocorrelation")
+        ax.legend(loc="upper right")
+    return Picture(marked(title, inputs), figure)
+
+
+def episodes(basis, inputs) -> Picture:
+    """How long the episodes above costs lasted, against the way of an order."""
+    from .basis import above_costs
+
+    title = "How long an edge above costs lasts"
+    found = above_costs(basis).get("closing at its median")
+    if found is None or not found.count:
+        return empty(title, "no episode pays the four fees and a median closing", inputs)
+    latency = max(inputs.spot_latency, inputs.perp_latency)
+    with picture(title, inputs, 2.8) as (figure, (ax,)):
+        lasted = np.maximum(found.durations_s, 1e-3)
+        ax.hist(lasted, np.geomspace(min(lasted.min(), latency) * 0.8, max(lasted.max(), latency) * 1.2, 50), color=SPOT, alpha=0.7)
+        ax.axvline(latency, color=LOSS, lw=1.4)
+        ax.annotate(f" an order takes {latency:g} s", (latency, 0.97), xycoords=("data", "axes fraction"), va="top", color=LOSS, fontsize=8.5)
+        ax.set_xscale("log")
+        ax.set_xlabel(f"duration, s: entry_edge at or above {found.level:.1f} bps (four fees and a median closing)")
+        ax.set_ylabel("episodes")
+    return Picture(marked(title, inputs), figure)
+
+
+# --- 02: the choice --------------------------------------------------------------------------------------------------
+
+
+def costs(stack, inputs) -> Picture:
+    """The costs of a round trip on top of each other, and how far the basis swings beneath them."""
+    title = "What a round trip costs, and what the basis offers"
+    if stack.total_bps is None or stack.swing_bps is None:
+        return empty(title, "no event has fresh books on both legs", inputs)
+    with picture(title, inputs, 2.3) as (figure, (ax,)):
+        left = 0.0
+        for (name, value), color in zip(stack.parts.items(), (SPOT, PERP, "#7FB8DA", "#EBAE85"), strict=True):
+            ax.barh("costs", value, left=left, color=color, label=f"{name} {value:.1f}", edgecolor="white")
+            left += value
+        ax.barh("swing of\nthe basis", stack.swing_bps, color=GAIN, alpha=0.75, edgecolor="white", label=f"5th to 95th percentile {stack.swing_bps:.1f}")
+        ax.text(left, 0, f" {left:.1f} bps", va="center")
+        ax.text(stack.swing_bps, 1, f" {stack.swing_bps:.1f} bps", va="center")
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.set_xlim(0, 1.12 * max(left, stack.swing_bps))
+        ax.set_xlabel("bps of notional")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=5, fontsize=8)
+    return Picture(marked(title, inputs), figure)
+
+
+def heat(choice, inputs) -> Picture:
+    """Net a day over entry and exit at the chosen longest hold, with the choice and its neighbourhood."""
+    from matplotlib.patches import Rectangle
+
+    from .sensitivity import NEAR, cells
+
+    title, grid = "Net USDT a day on the fit part", cells(choice)
+    if grid is None:
+        return empty(title, choice.reason, inputs)
+    with picture(title, inputs, 4.6) as (figure, (ax,)):
+        bound = max(float(np.nanmax(np.abs(grid.net))), 1e-9)
+        image = ax.pcolormesh(np.arange(len(grid.exits) + 1) - 0.5, np.arange(len(grid.entries) + 1) - 0.5, grid.net, cmap="RdBu", vmin=-bound, vmax=bound)
+        ax.set_facecolor("#eceff3")
+        ax.grid(visible=False)
+        bar = figure.colorbar(image, ax=ax, label="net, USDT a day", pad=0.015)
+        bar.ax.set_ylim(min(0.0, float(np.nanmin(grid.net))), max(0.0, float(np.nanmax(grid.net))) or bound)
+        ax.set_xticks(np.arange(len(grid.exits)), [f"{x:g}" for x in grid.exits])
+        ax.set_yticks(np.arange(len(grid.entries)), [f"{e:g}" for e in grid.entries])
+        ax.set_xlabel("exit threshold, bps: leave when exit_cost is at or below")
+        ax.set_ylabel("entry threshold, bps")
+        ax.set_title(f"longest hold {seconds(grid.max_hold_s)}; grey: gain below the fees, not tried", fontsize=9, fontweight="normal")
+        if choice.best is not None:
+            column, row = int(np.argmin(np.abs(grid.exits - choice.best.exit_bps))), int(np.argmin(np.abs(grid.entries - choice.best.entry_bps)))
+            ax.add_patch(Rectangle((column - NEAR - 0.5, row - NEAR - 0.5), 2 * NEAR + 1, 2 * NEAR + 1, fill=False, ec=BASIS, lw=1.6, ls="--"))
+            ax.plot(column, row, marker="o", ms=9, mfc="white", mec=BASIS, mew=1.8)
+    return Picture(marked(title, inputs), figure)
+
+
+def heat_chart(choice, inputs) -> Chart | Picture:
+    """The same to point at: trades, hit rate and drawdown of every set at the chosen hold."""
+    from .sensitivity import cells
+
+    title, grid = "Every set of the sweep, fit part", cells(choice)
+    if grid is None:
+        return empty(title, choice.reason, inputs)
+    text = [[_hover(grid.results.get((e, x))) for x in grid.exits.tolist()] for e in grid.entries.tolist()]
+    bound = max(float(np.nanmax(np.abs(grid.net))), 1e-9)
+    data = [
+        {
+            "type": "heatmap", "x": [f"{x:g}" for x in grid.exits], "y": [f"{e:g}" for e in grid.entries], "text": text, "hoverongaps": False,
+            "z": [[None if np.isnan(net) else round(float(net), 4) for net in row] for row in grid.net], "zmin": -bound, "zmax": bound,
+            "colorscale": "RdBu", "xgap": 1, "ygap": 1, "colorbar": {"title": {"text": "net, USDT/day"}, "thickness": 14},
+            "hovertemplate": "entry %{y} bps, exit %{x} bps<br>%{text}<extra></extra>",
+        }
+    ]  # fmt: skip
+    if choice.best is not None:
+        at = {"x": [f"{choice.best.exit_bps:g}"], "y": [f"{choice.best.entry_bps:g}"]}
+        mark = {"symbol": "circle-open", "size": 18, "line": {"width": 3, "color": BASIS}, "color": BASIS}
+        data.append({"type": "scatter", "mode": "markers", **at, "marker": mark, "hoverinfo": "skip", "showlegend": False})
+    axes = {
+        f"{axis}axis": {"type": "category", "title": {"text": name}, "showgrid": False}
+        for axis, name in (("x", "exit threshold, bps"), ("y", f"entry threshold, bps (longest hold {seconds(grid.max_hold_s)})"))
+    }
+    return Chart(marked(title, inputs), data, {"height": 480, **axes})
+
+
+def _hover(p) -> str:
+    if p is None:
+        return ""
+    return f"net {number(p.net_usdt_day)} USDT/day<br>{number(p.trades_day, 1)} trades/day, hit rate {share(p.hit_rate)}<br>drawdown {share(p.drawdown, 2)}"
+
+
+# --- 03: the tear-sheet ----------------------------------------------------------------------------------------------
+
+
+def _shade(ax, sheet, legend: bool = False) -> None:
+    from .tearsheet import SAYS
+
+    for name, part in sheet.parts.items():
+        ax.axvspan(when(part.tape.start_ns), when(part.tape.end_ns), color=PARTS[name], lw=0, zorder=0, label=SAYS[name] if legend else None)
+
+
+def equity(sheet, inputs) -> Picture:
+    """Marked equity and its fall from the peak over the whole recording, its parts shaded."""
+    from .performance import underwater
+
+    title = "Marked equity and drawdown"
+    if sheet.empty_because:
+        return empty(title, sheet.empty_because, inputs)
+    capital = sheet.judged.capital_usdt
+    with picture(title, inputs, 4.8, nrows=2, sharex=True, height_ratios=(2.2, 1)) as (figure, (top, below)):
+        _shade(top, sheet, legend=True)
+        _shade(below, sheet)
+        net = sheet.curve.net
+        at, shown = extremes(sheet.curve.ts_ns, net)
+        top.plot(when(at), shown, color=BASIS, lw=1.2, label="marked at the exit side")
+        top.axhline(0, color=SOFT, lw=0.8)
+        closed = [t.closed_ns for t in sheet.trades]
+        earned = np.cumsum([t.net_usdt for t in sheet.trades])
+        top.plot(when(np.array(closed)), earned, ls="none", marker="o", ms=4, color=SPOT, label="after a closed trade")
+        top.set_ylabel("net, USDT")
+        top.legend(loc="upper left", ncols=2)
+        at, shown = extremes(sheet.curve.ts_ns, 100 * underwater(capital + net))
+        below.fill_between(when(at), shown, 0, color=LOSS, alpha=0.55, lw=0)
+        below.set_ylabel(f"below peak,\n% of {capital:g} USDT")
+        _dates(below)
+    return Picture(marked(title, inputs), figure)
+
+
+def attribution(sheet, inputs) -> Picture:
+    """From the legs' money to the net, part by part of the recording."""
+    from .performance import attribution as split
+    from .tearsheet import SAYS
+
+    title = "From gross to net, USDT a day"
+    if sheet.empty_because:
+        return empty(title, sheet.empty_because, inputs)
+    with picture(title, inputs, 3.0, ncols=len(sheet.parts), sharey=True) as (figure, axes):
+        reached = [0.0]
+        for ax, (name, part) in zip(axes, sheet.parts.items(), strict=True):
+            parts = {k: v / part.performance.days for k, v in split(part.result.trades).items()}
+            steps = {"both legs": parts["spot"] + parts["perp"] + parts["residual"], "fees": parts["fees"], "funding": parts["funding"]}
+            level = 0.0
+            for k, value in enumerate(steps.values()):
+                ax.bar(k, value, bottom=level, color=GAIN if value >= 0 else LOSS, alpha=0.85)
+                _label(ax, k, max(level, level + value), value)
+                level += value
+                reached.append(level)
+            ax.bar(len(steps), level, color=BASIS)
+            _label(ax, len(steps), max(level, 0.0), level)
+            ax.set_xticks(range(len(steps) + 1), [*steps, "net"])
+            ax.axhline(0, color=BASIS, lw=0.8)
+            ax.grid(axis="x", visible=False)
+            ax.set_title(f"{SAYS[name]}: {len(part.result.trades)} trades", fontsize=9.5)
+        room = 0.18 * (max(reached) - min(reached)) or 1.0
+        axes[0].set_ylim(min(reached) - 0.3 * room * (min(reached) < 0), max(reached) + room)
+        axes[0].set_ylabel("USDT a day")
+    return Picture(marked(title, inputs), figure)
+
+
+def _label(ax, x: float, y: float, value: float) -> None:
+    ax.annotate(f"{value:+.2f}", (x, y), ha="center", va="bottom", fontsize=8.5, xytext=(0, 2), textcoords="offset points")
+
+
+def trades(sheet, inputs) -> Chart | Picture:
+    """Every trade of the whole replay: how long held, what earned, why ended."""
+    from .tearsheet import net_bps
+
+    title = "Every trade of the whole replay"
+    if sheet.empty_because:
+        return empty(title, sheet.empty_because, inputs)
+    data = []
+    for reason, color in REASONS.items():
+        ended = [t for t in sheet.trades if t.reason == reason]
+        if ended:
+            text = [f"{str(when(t.opened_ns))[:19].replace('T', ' ')} UTC, {sheet.part_of(t)}<br>{number(t.net_usdt, 4)} USDT, fees {number(t.fees_usdt, 4)}" for t in ended]
+            data.append(
+                {
+                    "type": "scatter", "mode": "markers", "name": reason, "text": text, "x": packed([t.held_s / 60 for t in ended]),
+                    "y": packed([net_bps(t) if net_bps(t) is not None else np.nan for t in ended]),
+                    "marker": {"size": 10, "color": color, "opacity": 0.8, "line": {"width": 1, "color": "white"}},
+                    "hovertemplate": "%{text}<br>held %{x:.1f} min, net %{y:.1f} bps<extra>" + reason + "</extra>",
+                }
+            )  # fmt: skip
+    zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": BASIS, "width": 1}}
+    axes = {"xaxis": {"title": {"text": "held, minutes"}, "rangemode": "tozero"}, "yaxis": {"title": {"text": "net, bps of notional"}}}
+    return Chart(marked(title, inputs), data, {"height": 380, "shapes": [zero], **axes})
+
+
+def holds(sheet, inputs) -> Picture:
+    """Holding times, and how pairs ended."""
+    title = "Holding times and endings"
+    if sheet.empty_because:
+        return empty(title, sheet.empty_because, inputs)
+    with picture(title, inputs, 2.9, ncols=2, width_ratios=(2, 1)) as (figure, (left, right)):
+        present = [r for r in REASONS if any(t.reason == r for t in sheet.trades)]
+        held = [[t.held_s / 60 for t in sheet.trades if t.reason == r] for r in present]
+        left.hist(held, bins=24, stacked=True, color=[REASONS[r] for r in present], label=present)
+        limit = sheet.thresholds.max_hold_s / 60
+        left.axvline(limit, color=BASIS, ls="--", lw=1)
+        left.annotate("longest hold ", (limit, 0.96), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8.5)
+        left.set_xlim(0)
+        left.set_xlabel("held, minutes")
+        left.set_ylabel("trades")
+        counts = [len(h) for h in held]
+        right.barh(present, counts, color=[REASONS[r] for r in present])
+        for k, count in enumerate(counts):
+            right.annotate(f" {count}", (count, k), va="center")
+        right.invert_yaxis()
+        right.margins(x=0.15)
+        right.grid(axis="y", visible=False)
+        right.set_xlabel("trades")
+        for ax in (left, right):
+            (ax.yaxis if ax is left else ax.xaxis).get_major_locator().set_params(integer=True)
+    return Picture(marked(title, inputs), figure)
+
+
+def sensitivity(costs_, later, inputs) -> Picture:
+    """Net a day of held thresholds when fills cost more and when orders arrive later."""
+    title = "How much depends on costs and latency"
+    if not any(p.trades for ladder in (costs_, later) for results in ladder.results.values() for p in results):
+        return empty(title, "no trade at any step", inputs)
+    with picture(title, inputs, 3.0, ncols=2, sharey=True) as (figure, axes):
+        for ax, ladder in zip(axes, (costs_, later), strict=True):
+            for (part, results), color, marker in zip(ladder.results.items(), (SOFT, NOTE, GAIN)[-len(ladder.results) :], "^so", strict=False):
+                ax.plot(ladder.steps, [p.net_usdt_day for p in results], marker=marker, ms=5, color=color, label=part)
+            ax.axhline(0, color=BASIS, lw=0.8)
+            ax.axvline(ladder.base, color=SOFT, ls=":", lw=1)
+            ax.set_xlabel(ladder.unit)
+            ax.set_title(ladder.title, fontsize=9.5)
+        axes[1].set_xscale("log")
+        axes[1].set_xticks(later.steps, [f"{s:g}" for s in later.steps])
+        axes[1].minorticks_off()
+        axes[0].set_ylabel("net, USDT a day")
+        axes[0].legend()
+    return Picture(marked(title, inputs), figure)

@@ -1,0 +1,132 @@
+"""How much a choice depends on what was assumed: neighbouring thresholds, fees, extra costs, latency."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .faces import NOTHING, Findings, Table, number, share
+from .optimize import Choice, Market, Thresholds
+from .performance import Performance, measure
+from .tape import Tape
+
+FEES_BPS = (0.0, 2.0, 5.0, 10.0)
+EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
+LATENCIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # times the assumed ones
+NEAR = 1  # cells to each side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Net USDT a day over entry (rows) and exit (columns) at one longest hold; NaN where a set was not tried."""
+
+    entries: np.ndarray
+    exits: np.ndarray
+    net: np.ndarray
+    results: dict[tuple[float, float], Performance]
+    max_hold_s: float
+
+
+def cells(choice: Choice, max_hold_s: float | None = None) -> Cells | None:
+    """The sweep as a grid, at the chosen hold; None where nothing was tried."""
+    tried = choice.sweep
+    if not tried.sets:
+        return None
+    hold = max_hold_s or (choice.best.max_hold_s if choice.best else tried.sets[0].max_hold_s)
+    results = {(s.entry_bps, s.exit_bps): r for s, r in zip(tried.sets, tried.results, strict=True) if s.max_hold_s == hold}
+    entries, exits = (np.array(sorted({key[k] for key in results})) for k in (0, 1))
+    net = np.array([[results[e, x].net_usdt_day if (e, x) in results else np.nan for x in exits] for e in entries])
+    return Cells(entries, exits, net, results, hold)
+
+
+def neighbourhood(choice: Choice) -> Table:
+    """Net a day of the best set and of the sets beside it, on the fit part."""
+    title, grid = "Net USDT a day around the best set, fit part", cells(choice)
+    if grid is None or choice.best is None:
+        return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
+    row, column = (int(np.argmin(np.abs(axis - at))) for axis, at in ((grid.entries, choice.best.entry_bps), (grid.exits, choice.best.exit_bps)))
+    near = slice(max(row - NEAR, 0), row + NEAR + 1), slice(max(column - NEAR, 0), column + NEAR + 1)
+    rows = [
+        (f"entry {entry:g} bps", *(NOTHING if np.isnan(net) else number(net) for net in nets))
+        for entry, nets in zip(grid.entries[near[0]], grid.net[near], strict=True)
+    ]
+    around = grid.net[near]
+    note = (
+        f"The best set earned {number(float(grid.net[row, column]))}, its neighbourhood {number(float(np.nanmean(around)))} on average and "
+        f"{number(float(np.nanmin(around)))} at worst. n/a: a set whose gain would not pay the fees, not tried."
+    )
+    return Table.of(title, ("", *(f"exit {x:g} bps" for x in grid.exits[near[1]])), rows, note)
+
+
+def fee_table(rows: Sequence[dict]) -> Table:
+    """`optimize.fee_ladder` as a table."""
+    shown = [(f"{r['fee_bps']:g} bps", f"{r['sets']}", number(r["best_net_usdt_day"]), number(r["trades_day"], 1)) for r in rows]
+    note = "An in-sample maximum over a quarter of the grid: an upper bound, which says from which fee on there is nothing to look for."
+    return Table.of("The best the grid could earn on the fit part at other fees", ("taker fee on both legs", "sets", "net USDT/day", "trades/day"), shown, note)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Ladder:
+    """One assumption varied, the thresholds held: performance at each step, per part of the recording."""
+
+    title: str
+    unit: str
+    steps: tuple[float, ...]
+    base: float
+    results: dict[str, tuple[Performance, ...]]
+
+    def table(self) -> Table:
+        parts = list(self.results)
+        columns = (self.unit, *(f"{p}, {what}" for p in parts for what in ("net USDT/day", "trades/day", "hit rate")))
+        rows = [
+            (f"{step:g}", *(text for p in parts for text in _shown(self.results[p][k]))) for k, step in enumerate(self.steps)
+        ]
+        return Table.of(self.title, columns, rows)
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _shown(p: Performance) -> tuple[str, str, str]:
+    return number(p.net_usdt_day), number(p.trades_day, 1), share(p.hit_rate)
+
+
+def extra_costs(parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, steps: Sequence[float] = EXTRA_BPS) -> Ladder:
+    """The same thresholds where every fill costs some bps more (a higher fee, or worse prices)."""
+    fees = market.spot.taker_fee * 1e4, market.perp.taker_fee * 1e4
+    dearer = [market.with_fees(fees[0] + step, fees[1] + step) for step in steps]
+    return _ladder("Every fill dearer, thresholds held", "extra bps per fill", steps, 0.0, parts, dearer, thresholds)
+
+
+def latencies(parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, factors: Sequence[float] = LATENCIES) -> Ladder:
+    """The same thresholds where orders arrive later."""
+    slow = max(market.latency.spot_s, market.latency.perp_s)
+    allowed = [f for f in factors if f * slow <= 30.0]
+    later = [market.with_latency(f * market.latency.spot_s, f * market.latency.perp_s) for f in allowed]
+    return _ladder("Orders arrive later, thresholds held", "slower leg, s", [f * slow for f in allowed], slow, parts, later, thresholds)
+
+
+def _ladder(title, unit, steps, base, parts, markets, thresholds) -> Ladder:
+    results = {name: tuple(measure(tape, m.replay(tape, thresholds)) for m in markets) for name, tape in parts.items()}
+    return Ladder(title, unit, tuple(float(s) for s in steps), base, results)
+
+
+def spoken(costs: Ladder, later: Ladder, part: str) -> Findings:
+    """What the two ladders say about one part, in words."""
+    if not any(p.trades for p in (*costs.results[part], *later.results[part])):
+        return Findings.of(f"No trade on the part {part}, so nothing depends on costs or latency.")
+    return Findings.of(
+        _until(costs, part, "a fill costs", "bps more"),
+        _until(later, part, "orders take", "s"),
+    )
+
+
+def _until(ladder: Ladder, part: str, does: str, unit: str) -> str:
+    nets = [p.net_usdt_day for p in ladder.results[part]]
+    losing = [step for step, net in zip(ladder.steps, nets, strict=True) if net <= 0]
+    if not losing:
+        return f"Part {part}: still earns when {does} {ladder.steps[-1]:g} {unit} ({number(nets[-1])} USDT a day)."
+    return f"Part {part}: earns nothing from {losing[0]:g} {unit} on, the first step at which {does} too much."
