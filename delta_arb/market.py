@@ -126,8 +126,8 @@ class Instrument:
 
     def to_contracts(self, base: float) -> int:
         """Whole contracts of a base quantity (signed); refuses a quantity that is off the grid."""
-        contracts = round(base / self.contract_size)
-        if not math.isclose(contracts * self.contract_size, base, rel_tol=1e-9, abs_tol=1e-12):
+        contracts = round(base / self.contract_size) if math.isfinite(base) else 0
+        if not abs(base / self.contract_size - contracts) < 1e-3:  # true for NaN and infinity too
             raise ParamsError(f"{base} base units are not whole contracts of {self.contract_size}; size the order on the common step")
         return contracts
 
@@ -139,7 +139,7 @@ def perpetual(venue: str, taker_fee: float, contract_size: float) -> Instrument:
 
 def common_step(spot: Instrument, perp: Instrument) -> float:
     """The smallest quantity that is on both venues' grids, in base units (0 when neither has one)."""
-    steps = [Decimal(repr(step)) for step in (spot.qty_step, perp.qty_step) if step > 0]
+    steps = [Decimal(repr(float(step))) for step in (spot.qty_step, perp.qty_step) if step > 0]
     if not steps:
         return 0.0
     scale = Decimal(10) ** max(0, *(-int(step.normalize().as_tuple().exponent) for step in steps))
@@ -254,20 +254,20 @@ def funding(perp: Sequence[Fill], payments: Sequence[FundingPayment]) -> tuple[f
 def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:
     """Refuse a funding table with a hole inside the hold [opened_ns, closed_ns].
 
-    A hole is an interval longer than one and a half times both neighbouring ones (intervals change, and stamps
-    are milliseconds off), or a hold that reaches past either end of the table by more than its outer interval.
+    A hole is an interval longer than both neighbouring ones by more than a twentieth (intervals change, and stamps
+    are milliseconds off), or a hold that contains the time at which the next stamp outside the table is expected.
     """
     if len(stamps) < 2:
         raise DataError(f"a funding table of {len(stamps)} stamps has no interval; give the whole history, or --funding none")
     steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)]
-    if opened_ns < stamps[0] - 1.5 * steps[0] or closed_ns > stamps[-1] + 1.5 * steps[-1]:
+    if opened_ns < stamps[0] - steps[0] or closed_ns >= stamps[-1] + steps[-1]:
         raise DataError(
             f"the funding table covers {utc(stamps[0])} to {utc(stamps[-1])}, the position was held "
             f"{utc(opened_ns)} to {utc(closed_ns)}; fetch the missing stamps"
         )
     for k, step in enumerate(steps):
         neighbours = max(steps[max(k - 1, 0)] if k else 0, steps[k + 1] if k + 1 < len(steps) else 0)
-        hole = neighbours > 0 and step > 1.5 * neighbours
+        hole = neighbours > 0 and step > 1.05 * neighbours
         if hole and opened_ns < stamps[k + 1] and closed_ns > stamps[k]:
             raise DataError(
                 f"a funding stamp is missing between {utc(stamps[k])} and {utc(stamps[k + 1])} while a position "

@@ -1,0 +1,25 @@
+"""Fixtures and profiles that every test module shares; builders and hypothesis strategies are in `strategies.py`."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline: the first example compiles, and CI machines are busy. `--hypothesis-profile=thorough` for a long look.
+settings.register_profile("quick", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=3000)
+settings.load_profile("quick")
+
+RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def recording():
+    """Path of a real recording by its file name; the test is skipped where the recordings are not at hand."""
+
+    def find(name: str) -> Path:
+        if not (RECORDINGS / name).exists():
+            pytest.skip(f"the recording {name} is not here (looked beside the project, in ../shared/data)")
+        return RECORDINGS / name
+
+    return find
