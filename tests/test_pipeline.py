@@ -1,0 +1,440 @@
+"""The pipeline with small real notebooks, real kernels and real processes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from delta_arb import pages, params, pipeline, runs
+from delta_arb.errors import ParamsError, RunError
+
+PAIR = "SYN_USDT-mexc-gate"
+ROOT = Path(pipeline.__file__).resolve().parents[1]
+
+HANG = """
+import os, pathlib, subprocess, sys, time, warnings
+[subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']) for _ in range(children)]
+if hangs:
+    pathlib.Path(run_folder, 'hanging').write_text(str(os.getpid()))
+    time.sleep(600)
+print(os.getcwd(), sys.executable)
+warnings.warn('careful')
+"""
+FIGURE = """
+from IPython.display import display
+figure = {'data': [{'type': 'scatter', 'y': [1, 2, 4]}], 'layout': {}}
+display({'application/vnd.plotly.v1+json': figure}, raw=True)
+"""
+CHOOSE = """
+from datetime import datetime, timedelta, UTC
+from pathlib import Path
+from delta_arb import params
+from delta_arb.inputs import Inputs
+
+inputs = Inputs(spot, perp, funding, pair, contract_size=contract_size, spot_fee_bps=spot_fee_bps)
+tape, (spot_leg, perp_leg), now = inputs.tape(), inputs.venue_params(), datetime.now(UTC)
+candidate = params.sealed(
+    pair=inputs.pair, trade=True, reason=f'best of {trials}', spot=spot_leg, perp=perp_leg,
+    rule=params.RuleParams(entry_bps=40.0, exit_bps=-10.0, max_hold_s=3600.0, clip_usdt=100.0),
+    data=inputs.data_params(tape, None), evidence=params.Evidence(judged_net_usdt_day=1.5), created=now,
+    valid_until=now + timedelta(seconds=valid_for_s), code_version='0', notebook='02', run_id=run_id,
+)
+params.save(candidate, Path(run_folder, 'candidate.json'))
+"""
+JUDGE = """
+import json, pathlib
+if late:
+    raise ValueError('too late in ' + run_folder)
+figures = {'trade': True, 'entry_bps': 40.0, 'exit_bps': -10.0, 'net_usdt_day': 1.5, 'hit_rate': 0.75}
+pathlib.Path(run_folder, 'metrics.json').write_text(json.dumps(figures))
+"""
+SPREAD = (
+    r"The edge is $e = \frac{p_b - s_a}{s_a}$, a coffee is $5 and a tea $4.",
+    "run_folder: str = ''\ndays: float = 1.0  # of the tape\nhangs: bool = False\nchildren: int = 0",
+    FIGURE,
+    HANG,
+)
+OPTIMIZATION = (
+    "# Optimization",
+    "run_folder: str = ''\nrun_id: str = ''\nvalid_for_s: float = 3600.0\nspot: str = ''\nperp: str = ''\n"
+    "funding: str = ''\npair: str = ''\ncontract_size: float = 0.0\nspot_fee_bps: float = 5.0\ntrials: int = 10  # sets tried",
+    CHOOSE,
+)
+REPORT = ("# Report", "run_folder: str = ''\nlate: bool = False", JUDGE)
+
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+def write_notebook(path, prose, parameters, *code):
+    tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    cells = [nbformat.v4.new_markdown_cell(prose), tagged, *(nbformat.v4.new_code_cell(source) for source in code)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
+
+
+@pytest.fixture(scope="module")
+def notebooks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notebooks")
+    for name, cells in zip(pipeline.NOTEBOOKS, (SPREAD, OPTIMIZATION, REPORT)):
+        write_notebook(folder / f"{name}.ipynb", *cells)
+    return folder
+
+
+def arguments(notebooks, reports, *more):
+    return ["--notebooks", str(notebooks), "--reports", str(reports), "--json", *more]
+
+
+def start(notebooks, reports, *more):
+    command = [sys.executable, "-m", "delta_arb.pipeline", *arguments(notebooks, reports, *more)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def last_line(text):
+    return json.loads(text.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def good(notebooks, tmp_path_factory):
+    """One successful run, looked at by several tests: reports folder, result, error output."""
+    reports = tmp_path_factory.mktemp("work") / "reports"
+    process = start(notebooks, reports, "-p", "trials=7", "--spot-fee-bps", "6")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return reports, last_line(out), err
+
+
+# --- a run that succeeds ---------------------------------------------------------------------------------------------
+
+
+def test_a_good_run_publishes_what_the_notebooks_proposed(good):
+    _, result, err = good
+    assert (result["status"], result["trade"], result["reason"]) == ("ok", True, "best of 7")
+    published = params.load(Path(result["params"]))
+    assert published.run_id == f"{PAIR}-{Path(result['run']).name}"
+    assert (published.spot.taker_fee_bps, published.perp.taker_fee_bps) == (6.0, 5.0)
+    assert (published.valid_until - published.created).total_seconds() == 86_400
+    assert [line.split(":")[0] for line in err.splitlines()] == list(pipeline.NOTEBOOKS)
+
+
+def test_a_good_run_leaves_its_record_pages_and_metrics(good):
+    _, result, _ = good
+    folder = Path(result["run"])
+    written = {f"{name}.{kind}" for name in pipeline.NOTEBOOKS for kind in ("ipynb", "html")}
+    assert {path.name for path in folder.iterdir()} == {"run.json", "metrics.json", "candidate.json"} | written
+    record = json.loads((folder / "run.json").read_text())
+    assert record["options"] == ["--spot-fee-bps=6.0", "-p trials=7"]
+    assert record["status"] == "ok" and list(record["notebooks"]) == list(pipeline.NOTEBOOKS)
+    assert result["report"] == str(folder / "03_backtest_report.html")
+
+
+def test_pages_need_no_network(good):
+    reports, _, _ = good
+    written = list(reports.rglob("*.html"))
+    assert len(written) == 4
+    for path in written:
+        text = path.read_text()
+        for address in re.findall(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)=["']([^"']*)""", text):
+            assert address.startswith("data:") or (path.parent / address).exists(), (path, address)
+        assert not re.search(r"@import|require\(\[", text)
+
+
+def test_a_page_draws_figures_and_formulas(good):
+    _, result, _ = good
+    text = (Path(result["run"]) / "01_spread_analysis.html").read_text()
+    assert "Plotly.newPlot" in text and '"showSendToCloud": false' in text
+    assert r'alt="e = \frac{p_b - s_a}{s_a}"' in text
+    assert "a coffee is $5 and a tea $4." in text
+    assert ">synthetic</span>" in text and "parameters of this run" in text
+
+
+def test_the_index_shows_the_run_and_what_is_in_force(good):
+    reports, result, _ = good
+    text = (reports / "index.html").read_text()
+    stamp = Path(result["run"]).name
+    assert f'href="{PAIR}/{stamp}/03_backtest_report.html"' in text
+    for shown in ("best of 7", "40.0", "−10.0", "+1.50", "75%", f"{PAIR}/params/latest.json", pages.DASH):
+        assert shown in text
+
+
+def test_nothing_that_is_passed_on_names_a_path_of_this_machine(good):
+    reports, _, _ = good
+    here = (str(reports.parent), str(ROOT), sys.prefix, str(Path.home()))
+    for path in reports.rglob("*"):
+        if path.suffix in (".html", ".ipynb", ".json"):
+            assert not [place for place in here if re.search(rf"{re.escape(place)}\b", path.read_text())], path
+
+
+# --- a run that fails ------------------------------------------------------------------------------------------------
+
+
+def run_once(notebooks, reports, *more):
+    process = start(notebooks, reports, *more)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    return process.returncode, last_line(out), err
+
+
+def test_a_failed_run_keeps_the_last_good_parameters_and_says_why(good, notebooks, tmp_path):
+    reports = shutil.copytree(good[0], tmp_path / "reports")
+    before = (reports / PAIR / "params" / "latest.json").read_bytes()
+    code, result, err = run_once(notebooks, reports, "-p", "late=true")
+    assert (code, result["status"], result["trade"], result["params"]) == (1, "failed", None, None)
+    folder = Path(result["run"])
+    reason = f"03_backtest_report: ValueError: too late in reports/{PAIR}/{folder.name}"
+    assert result["reason"] == reason and err.splitlines()[-1] == f"error: {reason}"
+    assert json.loads((folder / "run.json").read_text())["reason"] == reason
+    assert "ValueError" in (folder / "03_backtest_report.html").read_text()
+    assert (reports / PAIR / "params" / "latest.json").read_bytes() == before
+    index = (reports / "index.html").read_text()
+    assert reason in index and f"{PAIR}/failed/{folder.name}/03_backtest_report.html" in index
+    assert "The last run failed; these are the last good parameters." in index
+
+
+def test_a_proposal_made_from_other_values_is_not_published(good, notebooks):
+    reports, result, _ = good
+    candidate = Path(result["run"]) / "candidate.json"
+    run_id = params.load(candidate).run_id
+    as_run, with_5_bps, with_more_delay = (
+        pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, *more)))
+        for more in (["--spot-fee-bps", "6"], [], ["--spot-fee-bps", "6", "--perp-latency", "0.2"])
+    )
+    assert runs.accepted(as_run, candidate, run_id).run_id == run_id
+    with pytest.raises(RunError, match=r"spot.taker_fee_bps is 6.0, asked was 5.0; let them read"):
+        runs.accepted(with_5_bps, candidate, run_id)
+    with pytest.raises(RunError, match=r"perp.latency_s is 0.1, asked was 0.2"):
+        runs.accepted(with_more_delay, candidate, run_id)
+    with pytest.raises(RunError, match=r"run_id is .*, asked was another"):
+        runs.accepted(as_run, candidate, "another")
+    with pytest.raises(RunError, match=r"wrote no nothing.json"):
+        runs.accepted(as_run, candidate.with_name("nothing.json"), run_id)
+
+
+def test_a_run_that_was_killed_is_filed_as_failed_and_the_oldest_make_room(notebooks, tmp_path):
+    stamps = ("20200101T000000Z", "20200102T000000Z")
+    for name in (*stamps, *(f"failed/{stamp}" for stamp in stamps), "live", "notes2020"):
+        (tmp_path / PAIR / name).mkdir(parents=True)
+        ended = {"run_id": name, "pair": PAIR, "stamp": name[-16:], "status": "ok" if name[0] == "2" else "failed"}
+        (tmp_path / PAIR / name / "run.json").write_text(json.dumps(ended))
+    killed = tmp_path / PAIR / "20200103T000000Z"
+    killed.mkdir()
+    (killed / "run.json").write_text('{"run_id": "x", "status": "running"}')
+    (killed / "01_spread_analysis.ipynb").write_text('{"cells": [')
+    code, result, _ = run_once(notebooks, tmp_path, "--keep", "1")
+    assert code == 0
+    left = {path.name for path in (tmp_path / PAIR).iterdir()}
+    assert left == {Path(result["run"]).name, "failed", "live", "notes2020", "params", ".lock"}
+    assert [path.name for path in (tmp_path / PAIR / "failed").iterdir()] == [killed.name]
+    assert "ended without a word" in (tmp_path / "index.html").read_text()
+
+
+# --- refused before anything is written ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        (["-p", "trails=7"], "-p trails: no notebook has this parameter; known are children, days, hangs, late, t"),
+        (["-p", "trials=7.5"], "-p trials: declared as int, need a whole number, was '7.5'"),
+        (["-p", "days=soon"], "-p days: declared as float, need a finite number, was 'soon'"),
+        (["-p", "days=inf"], "-p days: declared as float, need a finite number, was 'inf'"),
+        (["-p", "late=2"], "-p late: declared as bool, need true or false, was '2'"),
+        (["-p", "trials"], "-p needs NAME=VALUE, was 'trials'"),
+        (["-p", "spot_fee_bps=6"], "-p spot_fee_bps: this one is an option of its own, --spot-fee-bps"),
+        (["-p", "run_id=x"], "-p run_id: the pipeline sets this one itself (for valid"),
+        (["--every", "5x"], "argument --every: need a time from 1s to 366d, like 30s, 5m, 24h or 7d, was '5x'"),
+        (["--keep", "0"], "--keep must be at least 1, was 0"),
+        (["--spot-fee-bps", "many"], "argument --spot-fee-bps: invalid float value: 'many'; see --help"),
+        (["--nonsense"], "unrecognized arguments: --nonsense; see --help"),
+        (["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--contract-size", "1"], "a does not exist"),
+    ],
+)
+def test_refusals_are_one_line_and_write_nothing(notebooks, tmp_path, capsys, monkeypatch, more, reason):
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.main(arguments(notebooks, tmp_path / "reports", *more)) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"error: {reason}") and err.count("\n") == 1
+    assert last_line(out)["status"] == "failed" and last_line(out)["reason"].startswith(reason)
+    assert not (tmp_path / "reports").exists()
+
+
+def test_values_have_the_declared_types_and_go_only_where_they_are_declared(notebooks):
+    options = pipeline._parser().parse_args(["-p", "trials=7", "-p", "days=2", "-p", "late=False"])
+    declarations = {name: pipeline.declared(notebooks / f"{name}.ipynb") for name in pipeline.NOTEBOOKS}
+    spread, optimization, report = pipeline.values(options, declarations, 60.0).values()
+    assert spread == {"run_folder": "", "days": 2.0}
+    assert (optimization["trials"], optimization["valid_for_s"], optimization["spot"]) == (7, 60.0, "")
+    assert report == {"run_folder": "", "late": False}
+
+
+@pytest.mark.parametrize("tags", [[], ["parameters", "parameters"]])
+def test_a_notebook_needs_one_parameters_cell(tmp_path, tags):
+    cells = [nbformat.v4.new_code_cell("n: int = 1", metadata={"tags": [tag]}) for tag in tags]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "x.ipynb")
+    with pytest.raises(ParamsError, match=rf"x.ipynb needs one cell tagged `parameters`, has {len(tags)}"):
+        pipeline.declared(tmp_path / "x.ipynb")
+
+
+def test_two_pipelines_on_one_pair_exclude_each_other(notebooks, tmp_path, capsys):
+    with runs.locked(tmp_path / PAIR):
+        assert pipeline.main(arguments(notebooks, tmp_path)) == 1
+    reason = last_line(capsys.readouterr().out)["reason"]
+    assert reason.startswith(f"{PAIR} is being worked on by process {os.getpid()} since ")
+    assert [path.name for path in (tmp_path / PAIR).iterdir()] == [".lock"]
+    with runs.locked(tmp_path / PAIR):
+        pass
+
+
+# --- stopping --------------------------------------------------------------------------------------------------------
+
+
+def kernel_of(reports):
+    """The process of the kernel that hangs in notebook 01, once it does."""
+    for _ in range(600):
+        for path in reports.glob(f"{PAIR}/*/hanging"):
+            if path.read_text():
+                return psutil.Process(int(path.read_text()))
+        time.sleep(0.05)
+    raise AssertionError("no kernel came to the hanging cell")
+
+
+def gone(processes):
+    return not psutil.wait_procs(processes, timeout=5)[1]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_leaves_nothing_behind(notebooks, tmp_path, signum, code):
+    process = start(notebooks, tmp_path, "-p", "hangs=true", "-p", "children=2")
+    kernel = kernel_of(tmp_path)
+    workers = kernel.children()
+    began = time.monotonic()
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < pipeline.GRACE_S
+    assert process.returncode == code and out == ""
+    assert err.splitlines()[-1] == f"stopped by {signum.name}; nothing was published" and "Traceback" not in err
+    assert len(workers) == 2 and gone([kernel, *workers])
+    assert [path.name for path in (tmp_path / PAIR).iterdir()] == [".lock"]
+
+
+def test_the_time_limit_ends_a_run_with_its_kernel(notebooks, tmp_path):
+    process = start(notebooks, tmp_path, "-p", "hangs=true", "--time-limit", "4s")
+    kernel = kernel_of(tmp_path)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and "Traceback" not in err
+    assert last_line(out)["reason"] == "stopped at the time limit of 4 s; raise --time-limit or give less data"
+    assert gone([kernel])
+    assert (Path(last_line(out)["run"]) / "01_spread_analysis.html").exists()
+
+
+def test_a_killed_process_takes_its_kernel_along_and_frees_the_lock(notebooks, tmp_path):
+    process = start(notebooks, tmp_path, "-p", "hangs=true")
+    kernel = kernel_of(tmp_path)
+    process.kill()
+    process.communicate()
+    assert gone([kernel])
+    with runs.locked(tmp_path / PAIR):
+        pass
+
+
+# --- again and again -------------------------------------------------------------------------------------------------
+
+
+def lines_until(process, text, count):
+    """Read the error output until `text` has come `count` times."""
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if sum(text in each for each in seen) == count:
+            return seen
+    raise AssertionError("".join(seen))
+
+
+def test_repeated_runs_skip_what_is_late_and_end_cleanly(notebooks, tmp_path):
+    process = start(notebooks, tmp_path, "--every", "1s", "--time-limit", "1m")
+    lines = lines_until(process, "the run took longer than the interval of 1 s: ", 2)
+    with pytest.raises(RunError, match=f"worked on by process {process.pid} "), runs.locked(tmp_path / PAIR):
+        pass
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=15)
+    assert process.returncode == 0, err
+    assert err.splitlines()[-1] == "stopped" and "Traceback" not in err
+    assert sum(line.startswith("03_backtest_report") for line in lines) == 2
+    results = [json.loads(line) for line in out.splitlines()]
+    assert [r["status"] for r in results[:2]] == ["ok", "ok"] and results[0]["run"] != results[1]["run"]
+    published = params.load(tmp_path / PAIR / "params" / "latest.json")
+    assert (published.valid_until - published.created).total_seconds() == 3600
+    assert all(pages.read_json(folder / "run.json")["status"] == "ok" for folder in pages.run_folders(tmp_path / PAIR))
+
+
+def test_a_loop_that_is_stopped_in_the_middle_of_a_run_stops_the_run(notebooks, tmp_path):
+    process = start(notebooks, tmp_path, "--every", "1h", "-p", "hangs=true")
+    kernel = kernel_of(tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 0, err
+    assert gone([kernel]) and pages.run_folders(tmp_path / PAIR) == []
+
+
+def test_a_loop_outlives_a_run_that_is_killed(notebooks, tmp_path):
+    process = start(notebooks, tmp_path, "--every", "1h", "-p", "hangs=true")
+    kernel = kernel_of(tmp_path)
+    psutil.Process(process.pid).children()[0].kill()
+    lines_until(process, "error: the run was ended by SIGKILL", 1)
+    for _ in range(100):
+        if (tmp_path / "index.html").exists():
+            break
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(15) == 0 and gone([kernel])
+    assert "ended without a word" in (tmp_path / "index.html").read_text()
+
+
+def test_a_loop_whose_inputs_are_refused_ends_at_once(notebooks, tmp_path):
+    files = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--contract-size", "1"]
+    code, result, _ = run_once(notebooks, tmp_path / "reports", "--every", "1s", *files)
+    assert code == 2 and result["reason"].startswith("a does not exist")
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_formulas_are_told_from_money_and_code():
+    lines = r"$$\begin{aligned} a &= b \\ c &= d \end{aligned}$$"
+    text = pages._with_formulas(r"`$x$` costs $5 and $6, \$7, but $a_b$ and " + lines)
+    assert re.findall(r'alt="([^"]*)"', text) == ["a_b", "a = b", "c = d"]
+    assert text.startswith(r"`$x$` costs $5 and $6, \$7, but <img")
+
+
+def test_a_formula_that_cannot_be_drawn_stays_readable():
+    assert pages._formula(r"\nosuch{x}") == r"<code>\nosuch{x}</code>"
+
+
+def test_figures_are_rounded_and_absent_ones_are_dashes():
+    shown = [pages.number(value, "+.2f") for value in (1.234, -0.5, None, True, float("nan"), "7")]
+    assert shown == ["+1.23", "−0.50", *"————"]
+
+
+def test_the_index_survives_a_damaged_record(good, tmp_path):
+    reports = shutil.copytree(good[0], tmp_path / "reports")
+    (reports / PAIR / "20200101T000000Z").mkdir()
+    (reports / PAIR / "20200101T000000Z" / "run.json").write_text('{"run_id": ')
+    (reports / PAIR / "params" / "latest.json").write_text("{}")
+    text = pages.write_index(reports).read_text()
+    assert "best of 7" in text and "Damaged" in text
+
+
+def test_text_from_notebooks_is_escaped_in_the_index(good, tmp_path):
+    reports = shutil.copytree(good[0], tmp_path / "reports")
+    folder = pages.run_folders(reports / PAIR)[0]
+    record = pages.read_json(folder / "run.json") | {"reason": "<script>x</script>"}
+    (folder / "run.json").write_text(json.dumps(record))
+    assert "<script>x" not in pages.write_index(reports).read_text()
