@@ -208,22 +208,34 @@ COLUMNS = (
     ("Result", "result"),
     *((label, "num") for label, _, _ in FIGURES),
     ("Seconds", "num"),
-    ("Pages", ""),
+    ("Report", ""),
 )
 
 
 def _row(reports: Path, record: dict) -> str:
-    metrics = record["metrics"]
     cells = [
         _utc(record["folder"].name),
         html.escape(record["pair"]) + _synthetic(record),
         f"{_result(record)} {html.escape(str(record.get('reason') or ''))}",
-        *(number(metrics.get(name), form) for _, name, form in FIGURES),
+        *(value for _, value in _figures(record)),
         number(record.get("seconds"), ".1f"),
         _links(reports, record["folder"]),
     ]
     sides = "".join(f'<td class="{kind}">{cell}</td>' for cell, (_, kind) in zip(cells, COLUMNS, strict=True))
     return f'<tr class="{html.escape(record.get("status", ""))}">{sides}</tr>'
+
+
+def _figures(record: dict) -> Iterator[tuple[str, str]]:
+    """Label and text of the headline figures; those of a failed run are not shown, as nothing stands behind them."""
+    ended_well = record.get("status") == "ok"
+    for label, name, form in FIGURES:
+        yield label, number(record["metrics"].get(name), form) if ended_well else DASH
+
+
+def _links(reports: Path, folder: Path) -> str:
+    where = folder.relative_to(reports).as_posix()
+    pages = [path.stem for path in sorted(folder.glob("*.html"))]
+    return " ".join(f'<a href="{where}/{page}.html" title="{_title(page)}">{page[:2]}</a>' for page in pages) or DASH
 
 
 def number(value: object, form: str) -> str:
@@ -277,12 +289,12 @@ def _banner(record: dict, pages: list[str], here: str, up: str) -> str:
     ways = "".join(
         f'<a href="{page}.html"{" class=here" if page == here else ""}>{page[:2]} {_title(page)}</a>' for page in pages
     )
-    tiles = _tiles((label, number(record["metrics"].get(name), form)) for label, name, form in FIGURES)
     return (
         f'<header class="bar"><b>delta_arb</b><span>{html.escape(record["pair"])}{_synthetic(record)}</span>'
         f'<span>{_utc(record["stamp"])} UTC</span><nav>{ways}<a href="{up}/index.html">All runs</a></nav></header>'
         f'<section class="outcome {record["status"]} {"yes" if record.get("trade") else "no"}">'
-        f"<p>{_result(record)} {html.escape(str(record.get('reason') or ''))}</p><dl>{tiles}</dl></section>"
+        f"<p>{_result(record)} {html.escape(str(record.get('reason') or ''))}</p>"
+        f"<dl>{_tiles(_figures(record))}</dl></section>"
     )
 
 
@@ -292,12 +304,6 @@ def _tiles(figures: Iterable[tuple[str, str]]) -> str:
 
 def _title(stem: str) -> str:
     return PAGE_LABELS.get(stem[:2], stem.split("_", 1)[-1].replace("_", " "))
-
-
-def _links(reports: Path, folder: Path) -> str:
-    where = folder.relative_to(reports).as_posix()
-    pages = sorted(folder.glob("*.html"), reverse=True)  # the report first
-    return " ".join(f'<a href="{where}/{page.name}">{html.escape(_title(page.stem))}</a>' for page in pages) or DASH
 
 
 def _utc(stamp: str) -> str:

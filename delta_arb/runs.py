@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from . import __version__, pages, params, tape
 from .errors import DeltaArbError, RunError
@@ -79,6 +80,8 @@ def run(job: Job) -> dict:
             _write_pages(job, folder, record | {"status": "ok"})
         with _undisturbed():
             latest = params.publish(candidate, job.reports)
+            for log in folder.glob("*.log"):
+                log.unlink()
             record |= {"status": "ok", "seconds": _since(clock), "params": latest.relative_to(job.reports).as_posix()}
             _finish(job, folder, record)
     except Stopped as stop:
@@ -97,8 +100,7 @@ def recover(job: Job) -> None:
     for folder in pages.run_folders(job.folder):
         record = pages.read_json(folder / "run.json")
         if record.get("status") not in ("ok", "failed"):
-            for notebook in folder.glob("*.ipynb"):
-                _scrub(notebook, job)
+            _scrub(folder, job)
             _failed(job, folder, _record(job, folder.name) | record, KILLED)
 
 
@@ -149,7 +151,7 @@ def _execute(job: Job, folder: Path, record: dict) -> params.Params:
             raise RunError(f"{name}: {spoken(error)}") from error
         finally:
             record["notebooks"][name] = _since(clock)
-            _scrub(folder / f"{name}.ipynb", job)
+            _scrub(folder, job)
         say(f"{name}: {record['notebooks'][name]:.1f} s")
     return accepted(job, folder / "candidate.json", record["run_id"])
 
@@ -160,21 +162,25 @@ def _papermill(job: Job, name: str, folder: Path, values: Mapping[str, object]) 
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
 
-    papermill.execute_notebook(
-        job.notebooks / f"{name}.ipynb",
-        folder / f"{name}.ipynb",
-        dict(values),
-        kernel_name="python3",
-        cwd=job.notebooks,
-        progress_bar=sys.stderr.isatty(),
-        start_timeout=60,
-        execution_timeout=math.ceil(job.time_limit_s),
-        kernel_manager_class=_kernel_manager(),
-    )
+    with open(folder / f"{name}.log", "w", encoding="utf-8") as log:
+        papermill.execute_notebook(
+            job.notebooks / f"{name}.ipynb",
+            folder / f"{name}.ipynb",
+            dict(values),
+            kernel_name="python3",
+            cwd=job.notebooks,
+            progress_bar=sys.stderr.isatty(),
+            start_timeout=60,
+            execution_timeout=math.ceil(job.time_limit_s),
+            kernel_manager_class=_kernel_manager(log),
+        )
 
 
-def _kernel_manager() -> type:
-    """Kernels of this very interpreter, whatever the user has registered as python3; stopped within seconds."""
+def _kernel_manager(log: TextIO) -> type:
+    """Kernels of this very interpreter, whatever the user has registered as python3.
+
+    What a kernel says past its notebook (a crash, noise on shutting down) goes to `log`, not between our own lines.
+    """
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -182,6 +188,9 @@ def _kernel_manager() -> type:
     class Kernels(AsyncKernelManager):
         kernel_spec = KernelSpec(**get_kernel_dict())
         shutdown_wait_time = 2.0
+
+        async def start_kernel(self, **options):
+            return await super().start_kernel(**options, stdout=log, stderr=log)
 
     return Kernels
 
@@ -341,18 +350,19 @@ def end(processes: list) -> None:
             process.kill()
 
 
-def _scrub(notebook: Path, job: Job) -> None:
-    """Leave no path of this machine in an executed notebook, for reports are passed on; drop a half-written one."""
-    if not notebook.exists():
-        return
-    try:
-        nb = json.loads(_without_paths(notebook.read_text(encoding="utf-8"), job))
-    except ValueError:
-        notebook.unlink()
-        return
-    for name in ("input_path", "output_path"):
-        nb["metadata"].get("papermill", {}).pop(name, None)
-    params.write_atomic(notebook, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+def _scrub(folder: Path, job: Job) -> None:
+    """Leave no path of this machine in notebooks and logs, for reports are passed on; drop what is half written."""
+    for log in folder.glob("*.log"):
+        log.write_text(_without_paths(log.read_text(encoding="utf-8", errors="replace"), job), encoding="utf-8")
+    for path in folder.glob("*.ipynb"):
+        try:
+            nb = json.loads(_without_paths(path.read_text(encoding="utf-8"), job))
+        except ValueError:
+            path.unlink()
+            continue
+        for name in ("input_path", "output_path"):
+            nb["metadata"].get("papermill", {}).pop(name, None)
+        params.write_atomic(path, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
 
 
 def _without_paths(text: str, job: Job) -> str:
