@@ -1,0 +1,103 @@
+"""What MEXC's REST interface says and demands, apart from any trading: refusals by code, signatures, clocks.
+
+Codes and texts are those of MEXC's own documentation and, where that is silent, those its clients have met; a code
+that is neither is marked as ours.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+DEFAULT_WINDOW_MS = 5_000
+MAX_WINDOW_MS = 60_000
+AHEAD_MS = 1_000  # a stamp this far before the venue's clock is already too far
+
+# code: (HTTP status, text)
+REFUSALS = {
+    -2011: (400, "Unknown order sent."),
+    -2013: (400, "Order does not exist."),
+    -1121: (400, "Invalid symbol."),
+    400: (400, "api key required"),
+    403: (403, "Access Denied"),
+    429: (429, "Too Many Requests"),
+    500: (500, "Internal error"),
+    503: (503, "Service not available, please try again"),
+    504: (504, "Gateway Time-out"),
+    603: (400, "Repeated request"),  # ours for a client order id used twice: MEXC documents no code for it
+    10072: (400, "Api key info invalid"),
+    10096: (400, "amount decimal places is too long"),
+    10101: (400, "Insufficient balance"),
+    30000: (400, "suspended transaction for the symbol"),
+    30002: (400, "The minimum transaction volume cannot be less than:{least}"),
+    30003: (400, "The maximum transaction volume cannot be greater than:{most}"),
+    30004: (400, "Insufficient position"),
+    30005: (400, "Oversold"),
+    30010: (400, "no valid trade price"),
+    30016: (400, "trading disabled"),
+    30018: (400, "market order is disabled"),
+    30019: (400, "api market order is disabled"),
+    30021: (400, "invalid symbol"),
+    30025: (400, "no exist opponent order"),
+    30029: (400, "Cannot exceed the maximum order limit"),
+    30032: (400, "Cannot exceed the maximum position"),
+    30041: (400, "current order type can not place order"),
+    30087: (400, "Order price exceeds allowed range"),
+    33333: (400, "param is error"),
+    700001: (400, "API-key format invalid."),
+    700002: (400, "Signature for this request is not valid."),
+    700003: (400, "Timestamp for this request is outside of the recvWindow."),
+    700004: (400, "Param '{param}' must be sent, but was empty/null!"),
+    700005: (400, "recvWindow must less than 60000"),
+    700007: (403, "No permission to access the endpoint."),
+    700008: (400, "Illegal characters found in parameter '{param}'."),
+    730002: (400, "Your input param is invalid."),
+}
+
+
+class Refused(Exception):
+    """A request that MEXC answers with an error body: HTTP status and `{"code", "msg"}`."""
+
+    def __init__(self, code: int, msg: str = "", **words: str) -> None:
+        self.status, text = REFUSALS.get(code, (400, "Request failed, please contact the customer service"))
+        self.body = {"code": code, "msg": msg or text.format(**words)}
+        super().__init__(f"{code}: {self.body['msg']}")
+
+
+def sign(secret: str, total_params: str) -> str:
+    """The signature of a query string directly followed by the body."""
+    return hmac.new(secret.encode(), total_params.encode(), hashlib.sha256).hexdigest()
+
+
+def signed_params(query: str, body: str, headers: Mapping[str, str], keys: Mapping[str, str], now_ms: int) -> dict:
+    """The parameters of a signed request, once key, signature and clock have been found in order.
+
+    `query` is the raw query string: what is signed is the text that was sent, not a re-encoding of it.
+
+    Raises:
+        Refused: no key, an unknown one, a wrong signature, a stamp outside of the window.
+    """
+    key = headers.get("X-MEXC-APIKEY", "")
+    if not key:
+        raise Refused(400)
+    if key not in keys:
+        raise Refused(10072)
+    parts = [part for part in query.split("&") if part]
+    params = dict(parse_qsl(query, keep_blank_values=True))
+    if "signature" not in params:
+        raise Refused(700004, param="signature")
+    total = "&".join(part for part in parts if not part.startswith("signature=")) + body
+    if not hmac.compare_digest(sign(keys[key], total), params.pop("signature")):
+        raise Refused(700002)
+    check_clock(params.pop("timestamp", ""), params.pop("recvWindow", str(DEFAULT_WINDOW_MS)), now_ms)
+    return params
+
+
+def check_clock(timestamp: str, window: str, now_ms: int) -> None:
+    """MEXC's rule: timestamp < now + 1000 and now - timestamp <= recvWindow, all in ms."""
+    if not timestamp.isdigit():
+        raise Refused(700004, param="timestamp")
+    if not window.isdigit() or int(window) > MAX_WINDOW_MS:
+        raise Refused(700005)
+    if not (int(timestamp) < now_ms + AHEAD_MS and now_ms - int(timestamp) <= int(window)):
+        raise Refused(700003)
