@@ -17,15 +17,16 @@ import numpy as np
 
 from delta_arb.errors import SeriesError
 from delta_arb.halflife import HalfLife, half_life, half_life_clean, half_life_two_lags_s
+from delta_arb.ou import Process
 from delta_arb.series import Grid, grid, known_and_varying, lagged_products, require_moving_legs, unbroken
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Autocorrelation", "Grid", "HalfLife", "Stationarity", "UnitRootTest",
+    "Autocorrelation", "Grid", "HalfLife", "Signature", "Stationarity", "UnitRootTest",
     "adf", "autocorrelation", "grid", "half_life", "half_life_clean", "half_life_two_lags_s", "kpss",
-    "require_moving_legs", "stationarity",
+    "require_moving_legs", "signature", "stationarity",
 ]  # fmt: skip
 
 
@@ -87,6 +88,45 @@ def autocorrelation(x, lags: int | Iterable[int]) -> Autocorrelation:
     band = 1.96 * np.sqrt((1 + 2 * before) / known.sum())
     band[0] = 0.0
     return Autocorrelation(wanted, rho[wanted], band[wanted], int(known.sum()))
+
+
+# --- Signature -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Signature:
+    """Mean squared difference over the lag, measured and fitted: the plot that shows noise and reversion at a glance.
+
+    The value at the shortest lags is twice the noise variance, the plateau twice the variance of everything, the bend
+    is the half-life. A random walk never bends, white noise is flat.
+    """
+
+    lag_s: np.ndarray = field(compare=False)
+    measured: np.ndarray = field(compare=False)
+    fitted: np.ndarray = field(compare=False)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Columns `measured` and `fitted`, indexed by lag in seconds."""
+        import pandas as pd
+
+        frame = {"measured": self.measured, "fitted": self.fitted}
+        return pd.DataFrame(frame, index=pd.Index(self.lag_s, name="lag_s"))
+
+
+def signature(values, ts_ns, process: Process, step_s: float, valid=None, points: int = 30) -> Signature:
+    """E[(y(t + lag) - y(t))^2] on an even grid at up to `points` lags, and the curve of the fitted process.
+
+    Lags run evenly in the logarithm from one step to a quarter of the span; long ones have few independent pairs and
+    scatter. Errors are those of `grid` and `autocorrelation`.
+    """
+    even = grid(values, ts_ns, step_s, valid)
+    x = known_and_varying(even.values)
+    lags = np.unique(np.geomspace(1, max(x.size // 4, 1), points).round().astype(int))
+    squares = [(x[lag:] - x[:-lag]) ** 2 for lag in lags]
+    pairs = np.array([np.isfinite(square).any() for square in squares])
+    measured = np.array([np.nanmean(square) for square, any_pair in zip(squares, pairs, strict=True) if any_pair])
+    lag_s = lags[pairs] * float(step_s)
+    return Signature(lag_s, measured, process.difference_variance(lag_s))
 
 
 # --- Unit-root tests -------------------------------------------------------------------------------------------------

@@ -142,3 +142,13 @@ def test_a_clean_series_needs_no_noise():
     h = reversion.half_life(*spread(60.0, 20_000, seed=7))
     assert h.process.noise_sd < 0.03
     assert h.low_s < 60.0 < h.high_s
+
+
+def test_the_signature_shows_noise_at_short_lags_and_twice_the_variance_at_long_ones():
+    y, ts_ns = spread(60.0, 86_400, seed=8, noise_sd=1.0)
+    s = reversion.signature(y, ts_ns, reversion.half_life(y, ts_ns).process, step_s=1.0)
+    assert s.measured[0] == pytest.approx(2 * (1 + 1 - 0.5 ** (1 / 60)), rel=0.02)
+    far = (s.lag_s > 600) & (s.lag_s < 3600)
+    assert s.measured[far] == pytest.approx(4.0, rel=0.1)
+    assert s.fitted == pytest.approx(s.measured, rel=0.1)
+    assert list(s.to_frame().columns) == ["measured", "fitted"]

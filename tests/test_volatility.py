@@ -1,0 +1,75 @@
+"""Clustering: found where it is, and bounce is not mistaken for it."""
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from delta_arb import ou, volatility
+from delta_arb.errors import SeriesError
+
+S = 1_000_000_000  # ns
+
+
+def garch(n, seed):
+    """Shocks of a GARCH(1,1) with 0.1 and 0.85."""
+    rng = np.random.default_rng(seed)
+    z, out, var = rng.normal(size=n), np.empty(n), 1.0
+    for i in range(n):
+        out[i] = np.sqrt(var) * z[i]
+        var = 0.05 + 0.1 * out[i] ** 2 + 0.85 * var
+    return out
+
+
+def share_of_alarms(make, runs=60):
+    return np.mean([volatility.clustering(make(seed)).present() for seed in range(runs)])
+
+
+def test_bounce_is_not_clustering_mistake_15():
+    def bounce(seed):
+        rng = np.random.default_rng(seed)
+        return 0.1 * rng.normal(size=2000).cumsum() + rng.normal(size=2000)
+
+    assert share_of_alarms(bounce) <= 0.12
+
+
+def test_independent_shocks_are_not_clustering():
+    assert share_of_alarms(lambda seed: np.random.default_rng(seed).normal(size=2000)) <= 0.10
+
+
+def test_garch_is_clustering():
+    assert share_of_alarms(lambda seed: lfilter([1.0], [1.0, -0.9], garch(2000, seed)), runs=30) >= 0.95
+
+
+def test_both_statistics_are_those_of_statsmodels():
+    from statsmodels.stats.diagnostic import acorr_ljungbox, acorr_lm
+
+    e = garch(1000, 3)
+    c = volatility.clustering_of(e, lags=5)
+    lm = acorr_lm(e**2, nlags=5, result_object=False)
+    assert (c.arch_lm, c.arch_p) == pytest.approx(lm[:2])
+    box = acorr_ljungbox(e**2, lags=[5])
+    assert (c.ljung_box, c.ljung_box_p) == pytest.approx((box["lb_stat"].iloc[0], box["lb_pvalue"].iloc[0]))
+
+
+def test_the_surprises_of_the_filter_are_asked_the_same_way():
+    rng = np.random.default_rng(1)
+    ts_ns = np.arange(4000) * S
+    calm = lfilter([1.0], [1.0, -0.95], rng.normal(size=4000)) + rng.normal(size=4000)
+    wild = lfilter([1.0], [1.0, -0.95], garch(4000, 2))
+    for y, present in ((calm, False), (wild, True)):
+        c = volatility.clustering_of(ou.filtered(y, ts_ns, ou.fit(y, ts_ns)).surprise)
+        assert c.present() is present
+        assert (c.ljung_box_p < 0.05) is present
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (np.ones(2000), "constant"),
+        (np.random.default_rng(1).normal(size=200), "need 300 rows"),
+        (np.append(np.arange(999.0), np.nan), "NaN"),
+    ],
+)
+def test_what_cannot_be_answered_is_an_error(x, says):
+    with pytest.raises(SeriesError, match=says):
+        volatility.clustering(x)
