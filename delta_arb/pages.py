@@ -28,6 +28,7 @@ DASH = "—"
 PLOTLY = "application/vnd.plotly.v1+json"
 NOT_SHOWN = ("application/vnd.jupyter.widget-view+json", "application/javascript")  # both need a kernel or jQuery
 CODE_LABELS = {"parameters": "default parameters", "injected-parameters": "parameters of this run"}
+NUMBER = re.compile(r"[-+−]?\.?\d")
 PAGE_LABELS = {"01": "Spread", "02": "Optimization", "03": "Backtest"}
 
 
@@ -92,7 +93,23 @@ def _body(nb) -> str:
     exporter = HTMLExporter(template_file="page.html.j2", extra_loaders=[DictLoader({"page.html.j2": TEMPLATE})])
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = exporter.exclude_anchor_links = True
     text, _ = exporter.from_notebook_node(_offline(nb), resources={"code_labels": CODE_LABELS})
-    return text
+    return re.sub(r"<table.*?</table>", lambda found: _aligned(found[0]), text, flags=re.DOTALL)
+
+
+def _aligned(table: str) -> str:
+    """A table whose columns of words are marked, so that the style sheet puts only figures to the right."""
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup(table, "html.parser")
+    rows = [row.find_all(["th", "td"], recursive=False) for row in soup.find_all("tr")]
+    if len({len(row) for row in rows}) != 1:
+        return table  # spanning cells: the columns are not what they seem
+    for column in zip(*rows, strict=True):
+        cells = [cell.get_text().strip() for cell in column if cell.name == "td"]
+        if not any(NUMBER.match(cell) for cell in cells):
+            for cell in column:
+                cell["class"] = [*cell.get("class", []), "words"]
+    return str(soup)
 
 
 def _offline(nb):
@@ -145,7 +162,7 @@ def _with_formulas(source: str) -> str:
         if found["inline"]:
             return _formula(found["inline"])
         # mathtext draws one line at a time
-        lines = re.sub(r"\\(begin|end)\{[a-z]+\*?\}|&", "", found["block"]).split(r"\\")
+        lines = re.sub(r"\\(begin|end)\{[a-z]+\*?\}|&", "", found["block"]).replace(r"\frac", r"\dfrac").split(r"\\")
         return f'<span class="formula">{"<br>".join(_formula(line) for line in lines if line.strip())}</span>'
 
     return FORMULA.sub(drawn, source)
@@ -183,9 +200,10 @@ def write_index(reports: Path) -> Path:
     cards = "".join(_card(reports, pair, [r for r in records if r["pair"] == pair]) for pair in pairs)
     rows = "".join(_row(reports, record) for record in records)
     heads = "".join(f'<th class="{kind}">{label}</th>' for label, kind in COLUMNS)
+    kept = "1 run" if len(records) == 1 else f"{len(records)} runs"
     body = (
         '<header class="bar"><b>delta_arb</b><span>research runs</span>'
-        f'<span class="right">{len(records)} runs kept · version {__version__}</span></header>'
+        f'<span class="right">{kept} kept · version {__version__}</span></header>'
         f'<main class="index"><h2>In force</h2><div class="cards">{cards}</div><h2>Runs</h2>'
         '<p class="quiet">Net, trades, hit rate and drawdown are those of the judged window.</p>'
         f'<div class="wide"><table class="runs" title="click a heading to sort"><thead><tr>{heads}</tr></thead>'
@@ -258,7 +276,7 @@ def _card(reports: Path, pair: str, records: list[dict]) -> str:
         f'<section class="card {"yes" if published.trade else "no"}">'
         f"<h3>{html.escape(pair)}{_synthetic({'synthetic': published.data.synthetic})}</h3>"
         f"<p>{_verdict(published.trade)} {html.escape(published.reason)}</p>"
-        f"<dl>{_tiles(_card_figures(published))}</dl>{_warning(records)}"
+        f"<dl>{_tiles(_card_figures(published))}</dl>{_course(records)}{_warning(records)}"
         f'<p class="quiet">created {published.created:%Y-%m-%d %H:%M} UTC, {until} '
         f"{published.valid_until:%Y-%m-%d %H:%M} UTC"
         f' · <a href="{html.escape(pair)}/params/latest.json">latest.json</a></p></section>'
@@ -275,6 +293,21 @@ def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
     yield "Longest hold, min", number(rule.max_hold_s / 60, ",.0f")
     yield "Judged net USDT/day", number(evidence.judged_net_usdt_day, "+.2f") + interval
     yield "Confidence", number(evidence.confidence, ".0%")
+
+
+def _course(records: list[dict]) -> str:
+    """Judged net of the last runs, oldest first, as a small line around zero; nothing for fewer than three."""
+    nets = [record["metrics"].get("net_usdt_day") for record in reversed(records) if record.get("status") == "ok"]
+    nets = [net for net in nets if isinstance(net, int | float)][-40:]
+    if len(nets) < 3:
+        return ""
+    low, high = min(0.0, *nets), max(0.0, *nets)
+    y = [32 - 30 * (net - low) / (high - low or 1.0) for net in (0.0, *nets)]
+    points = " ".join(f"{4 + 232 * k / (len(nets) - 1):.1f},{value:.1f}" for k, value in enumerate(y[1:]))
+    return (
+        f'<svg class="course" viewBox="0 0 240 36" role="img"><title>judged net, last {len(nets)} runs</title>'
+        f'<line x1="0" x2="240" y1="{y[0]:.1f}" y2="{y[0]:.1f}"/><polyline points="{points}"/></svg>'
+    )
 
 
 def _warning(records: list[dict]) -> str:
@@ -407,6 +440,9 @@ dd small { font-size: 12px; font-weight: 400; color: var(--quiet); }
 .card.no { border-top-color: var(--no); }
 .card h3 { margin: 2px 0 4px; font-size: 16px; }
 .card p { margin: 6px 0; }
+.course { display: block; width: 240px; height: 36px; margin-top: 8px; }
+.course line { stroke: var(--line); }
+.course polyline { fill: none; stroke: var(--link); stroke-width: 1.5; }
 .quiet { color: var(--quiet); font-size: 13px; }
 .warn, .stale { color: var(--bad); font-weight: 600; }
 
@@ -415,20 +451,22 @@ h2 { font-size: 20px; margin-top: 30px; }
 h3 { font-size: 16px; }
 .wide { overflow-x: auto; background: var(--paper); border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; font-size: 13px; }
-th, td { padding: 5px 11px; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 600; border-bottom: 2px solid var(--line); white-space: nowrap; }
 tbody tr:hover { background: #f0f5fb; }
 table.dataframe, .text_cell table { border: 0; margin: 10px 0; }
-.text_cell td, .text_cell th { text-align: left; }
+.text_cell td, .text_cell th, th.words, td.words { text-align: left; }
+tbody th { font-weight: 500; }
 table.runs { width: 100%; }
 table.runs th, table.runs td { text-align: left; white-space: nowrap; }
 table.runs .num { text-align: right; }
-table.runs td.result { white-space: normal; min-width: 300px; }
+table.runs td.result { white-space: normal; min-width: 270px; }
 table.runs thead th { cursor: pointer; background: #fafbfc; }
-table.runs td a { margin-right: 6px; }
+table.runs td a { margin-right: 4px; }
+table.runs .synthetic { font-size: 9px; padding: 0 6px; }
 tr.failed td.result { color: var(--bad); }
 
-details.code { margin: 6px 0; }
+details.code { margin: 2px 0; }
 details.code summary { cursor: pointer; color: var(--quiet); font-size: 12px; width: max-content; }
 pre { background: #f6f8fa; border: 1px solid var(--line); border-radius: 4px; padding: 8px 12px; overflow-x: auto;
   font: 12.5px/1.5 var(--mono); margin: 6px 0; white-space: pre-wrap; }
@@ -437,7 +475,7 @@ pre code { background: none; padding: 0; }
 .output_error pre, .output_stderr pre { background: #fdf3f2; border-color: #f0cfcc; }
 .output_subarea { overflow-x: auto; }
 .output_png img, .output_svg img { max-width: 100%; height: auto; }
-.formula { display: block; margin: 12px 24px; line-height: 2.4; }
+.formula { display: block; margin: 12px 24px; line-height: 2.6; font-size: 1.1em; }
 .ansi-red-fg { color: var(--bad); }
 .ansi-green-fg { color: var(--yes); }
 .ansi-bold { font-weight: 700; }

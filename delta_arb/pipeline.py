@@ -24,7 +24,7 @@ from pathlib import Path
 
 from .errors import DeltaArbError, ParamsError, RunError
 from .inputs import NONE, Inputs, add_options, given, root
-from .runs import FILES, NOTEBOOKS, Job, Stopped, descendants, end, locked, python_path, recover, run, say
+from .runs import FILES, NOTEBOOKS, Job, Stopped, descendants, end, locked, python_path, recover, run, say, spoken
 
 OWN = ("run_folder", "run_id", "valid_for_s")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
@@ -235,6 +235,8 @@ def main(argv: list[str] | None = None) -> int:
             return _once(job, options.json)
     except DeltaArbError as error:
         return _refused(error, "--json" in argv)
+    except OSError as error:  # the reports cannot be written: nothing of it is ours to mend
+        return _refused(RunError(spoken(error)), "--json" in argv)
     except Stopped as stop:
         say(f"stopped by {stop}; nothing was published")
         return 128 + stop.signum

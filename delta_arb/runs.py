@@ -29,7 +29,7 @@ from typing import TextIO
 
 from . import __version__, pages, params, tape
 from .errors import DeltaArbError, RunError
-from .inputs import Inputs, root
+from .inputs import NONE, Inputs, root
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 FILES = ("spot", "perp", "funding")
@@ -74,6 +74,7 @@ def run(job: Job) -> dict:
     record, folder = _begin(job)
     clock = time.monotonic()
     try:
+        record["synthetic"] = job.inputs.synthetic
         with _interruptible(job.time_limit_s), _workplace():
             candidate = _execute(job, folder, record)
             record |= {"trade": candidate.trade, "reason": candidate.reason, "seconds": _since(clock)}
@@ -116,7 +117,7 @@ def _begin(job: Job) -> tuple[dict, Path]:
         if not folder.exists() and not (job.folder / "failed" / stamp).exists():
             break
         time.sleep(0.1)  # a run may fail within the second in which it began
-    record = _record(job, stamp) | {"started": f"{now:%Y-%m-%dT%H:%M:%SZ}", "synthetic": job.inputs.synthetic}
+    record = _record(job, stamp) | {"started": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
     _write_record(folder, record)
     return record, folder
 
@@ -209,8 +210,12 @@ def accepted(job: Job, path: Path, run_id: str) -> params.Params:
         for name in ("venue", "taker_fee_bps", "latency_s", "contract_size"):
             asked[f"{leg}.{name}"] = getattr(venue, name)
             found[f"{leg}.{name}"] = getattr(getattr(candidate, leg), name)
-        asked[f"data.{leg}_sha256"] = tape.sha256(Path(getattr(job.inputs, leg)))
-        found[f"data.{leg}_sha256"] = getattr(candidate.data, f"{leg}_sha256")
+        asked[f"data.{leg}_kind"] = getattr(job.inputs, f"{leg}_kind")
+        found[f"data.{leg}_kind"] = getattr(candidate.data, f"{leg}_kind")
+    for name in FILES:
+        path = getattr(job.inputs, name)
+        asked[f"data.{name}_sha256"] = None if path == NONE else tape.sha256(Path(path))
+        found[f"data.{name}_sha256"] = getattr(candidate.data, f"{name}_sha256")
     wrong = [f"{name} is {found[name]}, asked was {asked[name]}" for name in asked if asked[name] != found[name]]
     if wrong:
         raise RunError(

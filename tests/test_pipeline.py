@@ -1,5 +1,6 @@
 """The pipeline with small real notebooks, real kernels and real processes."""
 
+import ast
 import json
 import os
 import re
@@ -65,8 +66,9 @@ SPREAD = (
 )
 OPTIMIZATION = (
     "# Optimization",
-    "run_folder: str = ''\nrun_id: str = ''\nvalid_for_s: float = 3600.0\nspot: str = ''\nperp: str = ''\n"
-    "funding: str = ''\npair: str = ''\ncontract_size: float = 0.0\nspot_fee_bps: float = 5.0\ntrials: int = 10  # sets tried",
+    "run_folder: str = ''\nrun_id: str = ''\nvalid_for_s: float = 3600.0\n"
+    "spot: str = ''\nperp: str = ''\nfunding: str = ''\npair: str = ''\n"
+    "contract_size: float = 0.0\nspot_fee_bps: float = 5.0\ntrials: int = 10  # sets tried",
     CHOOSE,
 )
 REPORT = ("# Report", "run_folder: str = ''\nlate: bool = False", JUDGE)
@@ -236,6 +238,8 @@ def test_a_run_that_was_killed_is_filed_as_failed_and_the_oldest_make_room(noteb
     assert "ended without a word" in (tmp_path / "index.html").read_text()
 
 
+MISSING = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--contract-size", "1"]
+
 # --- refused before anything is written ------------------------------------------------------------------------------
 
 
@@ -254,7 +258,7 @@ def test_a_run_that_was_killed_is_filed_as_failed_and_the_oldest_make_room(noteb
         (["--keep", "0"], "--keep must be at least 1, was 0"),
         (["--spot-fee-bps", "many"], "argument --spot-fee-bps: invalid float value: 'many'; see --help"),
         (["--nonsense"], "unrecognized arguments: --nonsense; see --help"),
-        (["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--contract-size", "1"], "a does not exist"),
+        (MISSING, "a does not exist"),
     ],
 )
 def test_refusals_are_one_line_and_write_nothing(notebooks, tmp_path, capsys, monkeypatch, more, reason):
@@ -281,6 +285,12 @@ def test_a_notebook_needs_one_parameters_cell(tmp_path, tags):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "x.ipynb")
     with pytest.raises(ParamsError, match=rf"x.ipynb needs one cell tagged `parameters`, has {len(tags)}"):
         pipeline.declared(tmp_path / "x.ipynb")
+
+
+def test_reports_that_cannot_be_written_are_an_error_of_one_line(notebooks, tmp_path, capsys):
+    (tmp_path / "reports").write_text("a file")
+    assert pipeline.main(arguments(notebooks, tmp_path / "reports")) == 1
+    assert "NotADirectoryError" in last_line(capsys.readouterr().out)["reason"]
 
 
 def test_two_pipelines_on_one_pair_exclude_each_other(notebooks, tmp_path, capsys):
@@ -399,12 +409,26 @@ def test_a_loop_outlives_a_run_that_is_killed(notebooks, tmp_path):
 
 
 def test_a_loop_whose_inputs_are_refused_ends_at_once(notebooks, tmp_path):
-    files = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--contract-size", "1"]
-    code, result, _ = run_once(notebooks, tmp_path / "reports", "--every", "1s", *files)
+    code, result, _ = run_once(notebooks, tmp_path / "reports", "--every", "1s", *MISSING)
     assert code == 2 and result["reason"].startswith("a does not exist")
 
 
+def test_quotes_that_go_missing_under_a_loop_fail_the_run(notebooks, tmp_path, capsys):
+    assert pipeline.main(arguments(notebooks, tmp_path, "--every", "1s", "--tick", "7", *MISSING)) == 1
+    result = last_line(capsys.readouterr().out)
+    assert result["status"] == "failed" and "a does not exist" in result["reason"]
+    assert result["reason"] in (tmp_path / "index.html").read_text()
+
+
 # --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_columns_of_words_are_told_from_columns_of_figures():
+    table = "<table><tr><th></th><th>what</th><th>net</th></tr><tr><th>1</th><td>fees 5</td><td>−0.5</td></tr></table>"
+    marked = pages._aligned(table)
+    assert '<th class="words">what</th>' in marked and "<th>net</th>" in marked and "<td>−0.5</td>" in marked
+    spanning = "<table><tr><th colspan=2>a</th></tr><tr><td>x</td><td>y</td></tr></table>"
+    assert pages._aligned(spanning) == spanning
 
 
 def test_formulas_are_told_from_money_and_code():
@@ -438,3 +462,29 @@ def test_text_from_notebooks_is_escaped_in_the_index(good, tmp_path):
     record = pages.read_json(folder / "run.json") | {"reason": "<script>x</script>"}
     (folder / "run.json").write_text(json.dumps(record))
     assert "<script>x" not in pages.write_index(reports).read_text()
+
+
+def test_the_course_of_the_judged_net_needs_three_runs():
+    records = [{"status": "ok", "metrics": {"net_usdt_day": net}} for net in (2.0, -1.0, 0.5)]
+    assert pages._course(records[:2]) == ""
+    assert 'points="4.0,17.0 120.0,32.0 236.0,2.0"' in pages._course(records)
+
+
+# --- the notebooks themselves ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", pipeline.NOTEBOOKS)
+def test_every_declared_parameter_is_read(name):
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    sources = [cell.source for cell in cells if "parameters" not in cell.metadata.get("tags", [])]
+    read = {node.id for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+    assert pipeline.declared(path).keys() - read == set()
+
+
+@pytest.mark.benchmark
+def test_a_run_of_the_sample_takes_at_most_40_seconds(tmp_path):
+    began = time.monotonic()
+    code, result, err = run_once(ROOT / "notebooks", tmp_path)
+    assert code == 0 and result["status"] == "ok", err
+    assert time.monotonic() - began < 40
