@@ -14,12 +14,13 @@ import numpy as np
 
 from . import __version__, params
 from .backtest import Backtest, Latency, run
+from .basis import half_life_of
 from .errors import DataError, ParamsError, SeriesError
 from .inputs import Inputs
 from .market import NS, FundingPayment, Instrument, utc
 from .params import Evidence, Params, RuleParams, make_rule, sealed
 from .performance import Performance, measure
-from .reversion import HalfLife, half_life, require_moving_legs, stationarity
+from .reversion import HalfLife, require_moving_legs, stationarity
 from .spread import basis, entry_edge, exit_cost, mid, round_trip_fees
 from .tape import Tape
 
@@ -280,7 +281,7 @@ def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
         walk = stationarity(basis(spot, perp), tape.ts_ns).adf
         if walk.p > MAX_UNIT_ROOT_P:
             return None, f"on one-minute values a random walk is not rejected (ADF p {walk.p:.2f}); look back further, or leave it"
-        return half_life(basis(spot, perp), tape.ts_ns), ""
+        return half_life_of(tape), ""
     except SeriesError as error:
         return None, str(error)
 
