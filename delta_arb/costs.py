@@ -17,8 +17,8 @@ class CostStack:
     """Costs of a round trip in bps of notional, per leg for both fills; None where no book was ever fresh.
 
     `*_crossing_bps` is the venue's own quoted spread (median over time): half is lost on the way in and half out.
-    `swing_bps` is how far the basis of the mids moves, 5th to 95th percentile. `funding_bps` is the mean of the recorded
-    rates per stamp, received by the short; None without a history.
+    `swing_bps` is how far the basis of the mids moves, 5th to 95th percentile. `funding_bps` is the mean of the
+    recorded rates per stamp, received by the short; None without a history.
     """
 
     spot_fee_bps: float
@@ -50,9 +50,19 @@ class CostStack:
     def table(self) -> Table:
         """Opening, closing, and both."""
         rows = [(name, *_halves(value)) for name, value in (*self.parts.items(), ("all", self.total_bps))]
-        swing = "no event has fresh books on both legs." if self.swing_bps is None else f"The basis of the mids swings by {self.swing_bps:.1f} bps (5th to 95th percentile)."
-        paid = "" if self.funding_bps is None else f" Funding paid the short {self.funding_bps:.2f} bps per stamp on average."
-        return Table.of("Cost of a round trip, bps of notional", ("", "opening", "closing", "round trip"), rows, swing + paid)
+        swing = (
+            "no event has fresh books on both legs."
+            if self.swing_bps is None
+            else f"The basis of the mids swings by {self.swing_bps:.1f} bps (5th to 95th percentile)."
+        )
+        paid = (
+            ""
+            if self.funding_bps is None
+            else f" Funding paid the short {self.funding_bps:.2f} bps per stamp on average."
+        )
+        return Table.of(
+            "Cost of a round trip, bps of notional", ("", "opening", "closing", "round trip"), rows, swing + paid
+        )
 
     def plot(self, inputs):
         """The stack against the swing of the basis."""

@@ -68,15 +68,22 @@ class Table:
     def _repr_html_(self) -> str:
         head = "".join(_cell("th", text, words) for text, words in zip(self.columns, self._texts, strict=True))
         body = "".join(
-            "<tr>" + "".join(_cell("td", text, words) for text, words in zip(row, self._texts, strict=True)) + "</tr>" for row in self.rows
+            "<tr>" + "".join(_cell("td", text, words) for text, words in zip(row, self._texts, strict=True)) + "</tr>"
+            for row in self.rows
         )
-        note = f'<p style="max-width:60em;margin:2px 0 8px;opacity:.75">{html.escape(self.note)}</p>' if self.note else ""
+        note = (
+            f'<p style="max-width:60em;margin:2px 0 8px;font-size:13px;opacity:.75">{html.escape(self.note)}</p>'
+            if self.note
+            else ""
+        )
         caption = f'<p style="margin:6px 0 2px"><b>{html.escape(self.title)}</b></p>'
         return f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
 
 def _line(row: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> str:
-    cells = (text.ljust(width) if left else text.rjust(width) for text, width, left in zip(row, widths, words, strict=True))
+    cells = (
+        text.ljust(width) if left else text.rjust(width) for text, width, left in zip(row, widths, words, strict=True)
+    )
     return "  ".join(cells).rstrip()
 
 
@@ -97,13 +104,15 @@ class Tiles:
 
     def _repr_html_(self) -> str:
         boxes = "".join(
-            f'<div style="flex:1 1 130px;min-width:130px;background:{PAPER};color:{INK};border:1px solid {LINE};border-radius:6px;padding:8px 12px">'
+            f'<div style="background:{PAPER};color:{INK};border:1px solid {LINE};border-radius:6px;padding:8px 12px">'
             f'<div style="font-size:12px;color:{QUIET}">{html.escape(label)}</div>'
-            f'<div style="font-size:21px;font-weight:600;line-height:1.35;white-space:nowrap">{html.escape(value)}</div>'
+            '<div style="font-size:21px;font-weight:600;line-height:1.35;white-space:nowrap">'
+            f"{html.escape(value)}</div>"
             f'<div style="font-size:12px;color:{QUIET}">{html.escape(beside)}</div></div>'
             for label, value, beside in self.tiles
         )
-        return f'<p style="margin:6px 0"><b>{html.escape(self.title)}</b></p><div style="display:flex;flex-wrap:wrap;gap:8px;max-width:1000px">{boxes}</div>'
+        grid = "display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:8px;max-width:1000px"
+        return f'<p style="margin:6px 0"><b>{html.escape(self.title)}</b></p><div style="{grid}">{boxes}</div>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +142,19 @@ class Heading:
 
     @property
     def mark(self) -> str:
-        return "SYNTHETIC quotes, made by a program: a profit here says that the program works, nothing about a market." if self.synthetic else ""
+        return (
+            "SYNTHETIC quotes, made by a program: a profit here says that the program works, nothing about a market."
+            if self.synthetic
+            else ""
+        )
 
     def __repr__(self) -> str:
         return "\n".join(filter(None, [self.name, self.mark, *self.lines]))
 
     def _repr_html_(self) -> str:
         mark = (
-            f'<p style="background:{SYNTHETIC_PAPER};color:{SYNTHETIC_INK};border-left:5px solid {SYNTHETIC_INK};padding:6px 12px;margin:4px 0">'
+            f'<p style="background:{SYNTHETIC_PAPER};color:{SYNTHETIC_INK};border-left:5px solid {SYNTHETIC_INK};'
+            'padding:6px 12px;margin:4px 0">'
             f"<b>{html.escape(self.mark)}</b></p>"
             if self.synthetic
             else ""
@@ -154,11 +168,13 @@ def heading(inputs, tape) -> Heading:
     from .market import utc
 
     quotes = (
-        f"{len(tape):,} events, {utc(tape.start_ns)[:19]} to {utc(tape.end_ns)[:19]} UTC ({seconds((tape.end_ns - tape.start_ns) / 1e9)}), "
+        f"{len(tape):,} events, {utc(tape.start_ns)[:19]} to {utc(tape.end_ns)[:19]} UTC "
+        f"({seconds((tape.end_ns - tape.start_ns) / 1e9)}), "
         f"spot {tape.spot_kind}, perpetual {tape.perp_kind}"
     )
     costs = (
-        f"taker fees {inputs.spot_fee_bps:g} bps on {inputs.spot_venue} and {inputs.perp_fee_bps:g} bps on {inputs.perp_venue}, per fill; "
+        f"taker fees {inputs.spot_fee_bps:g} bps on {inputs.spot_venue} and {inputs.perp_fee_bps:g} bps on "
+        f"{inputs.perp_venue}, per fill; "
         f"orders arrive after {inputs.spot_latency:g} s and {inputs.perp_latency:g} s"
     )
     paid = "funding is left out" if inputs.funding == "none" else "funding from its recorded history"

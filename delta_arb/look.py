@@ -15,35 +15,50 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .market import NS
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers and in grey print.
 SPOT, PERP, BASIS = "#0072B2", "#D55E00", "#333333"
 GAIN, LOSS, NOTE, SOFT = "#009E73", "#B5396B", "#E69F00", "#8A94A0"
-INK, GRID = "#1c2530", "#e3e8ee"
-REASONS = {"target": GAIN, "time-out": NOTE, "unwound": LOSS, "guard": "#56B4E9", "halted": "#000000", "end of data": SOFT}
+INK, GRID, EDGE = "#1c2530", "#e3e8ee", "#9aa4b0"
+REASONS = {
+    "target": GAIN,
+    "time-out": NOTE,
+    "unwound": LOSS,
+    "guard": "#56B4E9",
+    "halted": "#000000",
+    "end of data": SOFT,
+}
 PARTS = {"earlier": "#eef1f4", "fit": "#fdf3dc", "judged": "#dff1ea"}
+
+# Red for losses, blue for gains, as matplotlib's RdBu; plotly's own goes the other way.
+DIVERGING = (
+    "#67001f", "#b2182b", "#d6604d", "#f4a582", "#fddbc7", "#f7f7f7", "#d1e5f0", "#92c5de", "#4393c3", "#2166ac",
+    "#053061",
+)  # fmt: skip
 
 WIDTH, DPI = 9.6, 150  # inches; shown at 960 points wide, drawn half as fine again for sharp screens
 POINTS = 1000  # stretches of time per line, two points each
 STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 9.5, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": "#9aa4b0",
-    "xtick.color": INK, "ytick.color": INK, "axes.titlesize": 10.5, "axes.titlelocation": "left", "axes.titleweight": "bold",
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.8, "axes.spines.top": False, "axes.spines.right": False,
-    "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white", "legend.frameon": False, "lines.linewidth": 1.1,
-    "legend.fontsize": 9, "figure.titlesize": 11.5, "axes.unicode_minus": True, "axes.formatter.useoffset": False,
+    "font.family": "DejaVu Sans", "font.size": 9.5, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK,
+    "ytick.color": INK, "axes.edgecolor": EDGE, "axes.titlesize": 10.5, "axes.titlelocation": "left",
+    "axes.titleweight": "bold", "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.8,
+    "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white", "axes.facecolor": "white",
+    "savefig.facecolor": "white", "legend.frameon": False, "legend.fontsize": 9, "lines.linewidth": 1.1,
+    "figure.titlesize": 11.5, "axes.unicode_minus": True, "axes.formatter.useoffset": False,
+}  # fmt: skip
+AXIS = {
+    "gridcolor": GRID, "linecolor": EDGE, "zeroline": False, "automargin": True,
+    "title": {"standoff": 8, "font": {"size": 13}},
 }  # fmt: skip
 TEMPLATE = {
     "layout": {
         "font": {"family": "system-ui, Segoe UI, Roboto, Liberation Sans, sans-serif", "size": 13, "color": INK},
         "paper_bgcolor": "white", "plot_bgcolor": "white", "colorway": [SPOT, PERP, GAIN, NOTE, LOSS, "#56B4E9", SOFT],
         "title": {"x": 0.01, "xanchor": "left", "font": {"size": 15}}, "hovermode": "closest",
-        "margin": {"l": 70, "r": 30, "t": 70, "b": 55}, "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
-        "xaxis": {"gridcolor": GRID, "linecolor": "#9aa4b0", "zeroline": False, "automargin": True, "title": {"standoff": 8}},
-        "yaxis": {"gridcolor": GRID, "linecolor": "#9aa4b0", "zeroline": False, "automargin": True, "title": {"standoff": 8}},
+        "margin": {"l": 70, "r": 30, "t": 70, "b": 55}, "xaxis": AXIS, "yaxis": AXIS,
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
     }
 }  # fmt: skip
 
@@ -66,7 +81,9 @@ class Picture:
         with style():
             self.figure.savefig(drawn, format="png", dpi=DPI)
         small = io.BytesIO()
-        Image.open(drawn).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+        Image.open(drawn).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(
+            small, format="png", optimize=True
+        )
         return small.getvalue()
 
     def _repr_png_(self):
@@ -78,7 +95,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Chart:
-    """An interactive plotly figure as plain data: showing it needs no plotly in the kernel; `figure` builds the object."""
+    """An interactive plotly figure as plain data, shown without plotly in the kernel; `figure` builds the object."""
 
     title: str
     data: list[dict]
@@ -87,7 +104,12 @@ class Chart:
     @property
     def spec(self) -> dict:
         """What plotly draws: data, layout with our template, configuration."""
-        layout = {"template": TEMPLATE, "title": {"text": self.title.replace(": ", "<br><sup>", 1) + "</sup>" * (": " in self.title)}, **self.layout}
+        what, _, whose = self.title.partition(": ")
+        layout = {
+            "template": TEMPLATE,
+            "title": {"text": f'<b>{what}</b><br><span style="font-size:13px">{whose}</span>'},
+            **self.layout,
+        }
         return {"data": self.data, "layout": layout, "config": {"responsive": True, "displaylogo": False}}
 
     @property
@@ -129,9 +151,18 @@ def picture(title: str, inputs, height: float, **grid) -> Iterator[tuple["Figure
         yield figure, axes
         if inputs.synthetic:
             for ax in axes:
-                ax.text(
-                    0.5, 0.5, "synthetic", transform=ax.transAxes, ha="center", va="center", fontsize=26, color="#5b6673", alpha=0.13, zorder=0.5
-                )  # fmt: skip
+                place = {"transform": ax.transAxes, "ha": "center", "va": "center", "zorder": 0.5}
+                ax.text(0.5, 0.5, "synthetic", fontsize=26, color="#5b6673", alpha=0.13, **place)
+
+
+def dates(ax) -> None:
+    """A UTC time axis."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=4, maxticks=9)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.set_xlabel("time, UTC")
 
 
 def empty(title: str, reason: str, inputs) -> Picture:
@@ -140,7 +171,9 @@ def empty(title: str, reason: str, inputs) -> Picture:
 
     with picture(title, inputs, 1.5) as (figure, (ax,)):
         ax.set_axis_off()
-        ax.text(0.5, 0.5, textwrap.fill(f"Nothing to show: {reason}", 105), transform=ax.transAxes, ha="center", va="center")
+        ax.text(
+            0.5, 0.5, textwrap.fill(f"Nothing to show: {reason}", 105), transform=ax.transAxes, ha="center", va="center"
+        )
     return Picture(marked(title, inputs), figure)
 
 
@@ -176,14 +209,13 @@ def packed(values) -> dict:
     return {"dtype": "f4", "bdata": base64.b64encode(array.tobytes()).decode()}
 
 
-def line(name: str, ts_ns: np.ndarray, values: np.ndarray, **style_) -> dict:
-    """A plotly line of extremes over time, on an even grid given by its start and step."""
-    at, shown = extremes(ts_ns, values)
-    step_ms = float((at[-1] - at[0]) / max(len(at) - 1, 1) / 1e6)
-    start = str(when(at[0]).astype("datetime64[ms]")).replace("T", " ")
-    return {"type": "scatter", "mode": "lines", "name": name, "x0": start, "dx": step_ms, "y": packed(np.round(shown, 2)), **style_}
+def best(
+    ts_ns: np.ndarray, values: np.ndarray, highest: bool, stretches: int = POINTS
+) -> tuple[int, float, np.ndarray]:
+    """The highest (or lowest) value of each of up to `stretches` equal stretches of time; NaN where a stretch has none.
 
-
-def stretch_s(ts_ns: np.ndarray) -> float:
-    """Length of one stretch of `extremes`, seconds."""
-    return float(ts_ns[-1] - ts_ns[0]) / NS / max(1, min(POINTS, len(ts_ns) // 2))
+    Returns the middle of the first stretch (ns), the length of a stretch (ms), and the values: an even grid.
+    """
+    pairs = extremes(ts_ns, values, stretches)[1].reshape(-1, 2)
+    step_ns = float(ts_ns[-1] + 1 - ts_ns[0]) / len(pairs)
+    return int(ts_ns[0] + step_ns / 2), step_ns / 1e6, (np.fmax if highest else np.fmin)(pairs[:, 0], pairs[:, 1])

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from .backtest import Backtest
-from .faces import NOTHING, Table, number, seconds, share
+from .faces import Table, number, seconds, share
 from .market import NS, PERP, SPOT, Trade, funding
 from .tape import Tape
 
@@ -42,7 +42,8 @@ class Equity:
 
         days = np.arange(self.ts_ns[0] // DAY_NS, self.ts_ns[-1] // DAY_NS + 1)
         last = np.searchsorted(self.ts_ns, (days + 1) * DAY_NS, side="left") - 1
-        table = pd.DataFrame({part: np.diff(getattr(self, part)[last], prepend=0.0) for part in PARTS}, index=pd.to_datetime(days, unit="D"))
+        changes = {part: np.diff(getattr(self, part)[last], prepend=0.0) for part in PARTS}
+        table = pd.DataFrame(changes, index=pd.to_datetime(days, unit="D"))
         table["fees"] = -table["fees"]
         table["net"] = table.sum(axis=1)
         return table
@@ -217,7 +218,7 @@ def compare(performances: Mapping[str, Performance], title: str) -> Table:
 
 FACES: Mapping[str, Callable[[Performance], str]] = MappingProxyType(
     {
-        "hours": lambda p: number(24 * p.days, 1),
+        "length": lambda p: seconds(86_400 * p.days),
         "net, USDT a day": lambda p: number(p.net_usdt_day),
         "return a day, on two clips": lambda p: share(p.return_day, 2),
         "net per trade, bps of notional": lambda p: number(p.mean_net_bps, 1),
@@ -226,10 +227,10 @@ FACES: Mapping[str, Callable[[Performance], str]] = MappingProxyType(
         "target hit rate": lambda p: share(p.hit_rate),
         "share of winners": lambda p: share(p.win_rate),
         "share of time-outs": lambda p: share(p.timeout_share),
-        "profit factor": lambda p: NOTHING if not p.trades else "no losses" if p.profit_factor is None else number(p.profit_factor),
+        "profit factor": lambda p: "no losses" if p.trades and p.profit_factor is None else number(p.profit_factor),
         "median hold": lambda p: seconds(p.median_hold_s),
-        "largest drawdown": lambda p: share(p.drawdown, 2),
-        "longest drawdown": lambda p: seconds(p.drawdown_s),
+        "largest drawdown": lambda p: share(p.drawdown if p.trades else None, 2),
+        "longest drawdown": lambda p: seconds(p.drawdown_s if p.trades else None),
         "fees, USDT": lambda p: number(p.fees_usdt, 4),
         "funding, USDT": lambda p: number(p.funding_usdt, 4),
         "entries missed on both legs": lambda p: f"{p.missed}",

@@ -7,23 +7,32 @@ import numpy as np
 
 from .faces import number, seconds, share
 from .look import (
-    BASIS, GAIN, LOSS, NOTE, PARTS, PERP, REASONS, SOFT, SPOT, Chart, Picture, empty, extremes, line, marked, packed, picture, stretch_s, when,
+    BASIS,
+    DIVERGING,
+    GAIN,
+    LOSS,
+    NOTE,
+    PERP,
+    SOFT,
+    SPOT,
+    Chart,
+    Picture,
+    best,
+    dates,
+    empty,
+    extremes,
+    marked,
+    packed,
+    picture,
+    when,
 )  # fmt: skip
 from .market import NS
+from .plots_report import attribution, equity, holds, sensitivity, trades
 
 __all__ = [
-    "Chart", "Picture", "attribution", "costs", "distribution", "edges", "episodes", "equity", "extremes", "heat", "heat_chart", "holds", "legs",
-    "memory", "sensitivity", "trades",
+    "Chart", "Picture", "attribution", "costs", "distribution", "edges", "episodes", "equity", "heat", "heat_chart",
+    "holds", "legs", "memory", "sensitivity", "trades",
 ]  # fmt: skip
-
-
-def _dates(ax) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    locator = AutoDateLocator(minticks=4, maxticks=9)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    ax.set_xlabel("time, UTC")
 
 
 # --- 01: the spread --------------------------------------------------------------------------------------------------
@@ -36,7 +45,13 @@ def legs(basis, inputs) -> Picture:
         known = np.where(basis.known, 1.0, np.nan)
         for name, column, color in (("spot", basis.spot_mid, SPOT), ("perpetual", basis.perp_mid, PERP)):
             at, shown = extremes(basis.ts_ns, column * known)
-            top.plot(when(at), shown, color=color, label=f"{name}, {inputs.spot_venue if name == 'spot' else inputs.perp_venue}", lw=0.9)
+            top.plot(
+                when(at),
+                shown,
+                color=color,
+                label=f"{name}, {inputs.spot_venue if name == 'spot' else inputs.perp_venue}",
+                lw=0.9,
+            )
         top.set_ylabel("mid, USDT")
         top.legend(loc="upper right", ncols=2)
         at, shown = extremes(basis.ts_ns, basis.basis_bps * known)
@@ -45,29 +60,35 @@ def legs(basis, inputs) -> Picture:
         below.axhspan(middle - basis.fees_bps / 2, middle + basis.fees_bps / 2, color=NOTE, alpha=0.22, lw=0)
         below.set_ylabel("basis of the mids, bps")
         below.set_title(f"shaded: as wide as the four fees, {basis.fees_bps:g} bps", fontsize=9, fontweight="normal")
-        _dates(below)
+        dates(below)
     return Picture(marked(title, inputs), figure)
 
 
-def edges(basis, inputs) -> Chart:
-    """What opening pays and closing costs over time, while both books were fresh."""
-    title = marked("What opening pays and closing costs", inputs)
+def edges(basis, inputs) -> Chart | Picture:
+    """The best chances to open and to close in each stretch of time, while both books were fresh, fees included."""
+    title = "Chances to open and to close"
+    if not basis.fresh.any():
+        return empty(title, "no event has fresh books on both legs", inputs)
     fresh = np.where(basis.fresh, 1.0, np.nan)
-    data = [
-        line("entry_edge: opening pays", basis.ts_ns, basis.entry_bps * fresh, line={"color": SPOT, "width": 1}, connectgaps=True),
-        line("exit_cost: closing costs", basis.ts_ns, basis.exit_bps * fresh, line={"color": PERP, "width": 1}, connectgaps=True),
-    ]
-    fees = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": basis.fees_bps, "y1": basis.fees_bps, "line": {"color": BASIS, "dash": "dash", "width": 1}}
-    note = {
-        "xref": "paper", "x": 0.005, "y": basis.fees_bps, "text": f"four fees {basis.fees_bps:g} bps", "showarrow": False, "yanchor": "bottom",
-        "xanchor": "left", "bgcolor": "rgba(255,255,255,.75)",
-    }  # fmt: skip
+    data = []
+    for name, column, color, highest in (
+        ("entry_edge, highest", basis.entry_bps, SPOT, True),
+        ("exit_cost and four fees, lowest", basis.exit_bps + basis.fees_bps, PERP, False),
+    ):
+        start, step_ms, shown = best(basis.ts_ns, column * fresh, highest, 700)
+        at = {
+            "x0": str(when(start).astype("datetime64[ms]")).replace("T", " "),
+            "dx": step_ms,
+            "y": packed(np.round(shown, 2)),
+        }
+        data.append({"type": "scatter", "mode": "lines", "name": name, **at, "line": {"color": color, "width": 1.3}})
     layout = {
-        "height": 400, "shapes": [fees], "annotations": [note], "hovermode": "x",
-        "xaxis": {"type": "date", "title": {"text": f"time, UTC (lowest and highest of each {seconds(stretch_s(basis.ts_ns))})"}},
+        "height": 400,
+        "hovermode": "x",
+        "xaxis": {"type": "date", "title": {"text": f"time, UTC; the best of each {seconds(step_ms / 1e3)}"}},
         "yaxis": {"title": {"text": "bps of the spot price"}},
-    }  # fmt: skip
-    return Chart(title, data, layout)
+    }
+    return Chart(marked(title, inputs), data, layout)
 
 
 def distribution(basis, inputs) -> Picture:
@@ -81,8 +102,19 @@ def distribution(basis, inputs) -> Picture:
         both = np.concatenate((basis.entry_bps[basis.fresh], basis.exit_bps[basis.fresh]))
         bins = np.linspace(*np.quantile(both, (0.001, 0.999)), 60)
         held = np.minimum(np.diff(basis.ts_ns, append=basis.ts_ns[-1]) / NS, basis.max_quote_age_s)[basis.fresh]
-        for name, column, color in (("entry_edge: what opening pays", basis.entry_bps, SPOT), ("exit_cost: what closing costs", basis.exit_bps, PERP)):
-            ax.hist(column[basis.fresh], bins, weights=100 * held / held.sum(), histtype="stepfilled", color=color, alpha=0.35, label=name)
+        for name, column, color in (
+            ("entry_edge: what opening pays", basis.entry_bps, SPOT),
+            ("exit_cost: what closing costs", basis.exit_bps, PERP),
+        ):
+            ax.hist(
+                column[basis.fresh],
+                bins,
+                weights=100 * held / held.sum(),
+                histtype="stepfilled",
+                color=color,
+                alpha=0.35,
+                label=name,
+            )
         top = ax.get_ylim()[1]
         ax.set_ylim(0, 1.32 * top)
         for at, text, color, side in (
@@ -90,9 +122,25 @@ def distribution(basis, inputs) -> Picture:
             (able.exit_bps, f"good exit, 5th percentile\n{able.exit_bps:.1f} bps", PERP, "right"),
         ):
             ax.axvline(at, color=color, lw=1.4)
-            ax.annotate(text, (at, 1.05 * top), ha=side, va="bottom", color=color, fontsize=8.5, xytext=(5 if side == "left" else -5, 0), textcoords="offset points")
-        ax.annotate("", (able.exit_bps, 0.93 * top), (able.exit_bps + basis.fees_bps, 0.93 * top), arrowprops={"arrowstyle": "|-|", "color": BASIS})
-        ax.text(able.exit_bps + basis.fees_bps / 2, 0.96 * top, f"fees {basis.fees_bps:g} bps", ha="center", fontsize=8.5)
+            ax.annotate(
+                text,
+                (at, 1.05 * top),
+                ha=side,
+                va="bottom",
+                color=color,
+                fontsize=8.5,
+                xytext=(5 if side == "left" else -5, 0),
+                textcoords="offset points",
+            )
+        ax.annotate(
+            "",
+            (able.exit_bps, 0.93 * top),
+            (able.exit_bps + basis.fees_bps, 0.93 * top),
+            arrowprops={"arrowstyle": "|-|", "color": BASIS},
+        )
+        ax.text(
+            able.exit_bps + basis.fees_bps / 2, 0.96 * top, f"fees {basis.fees_bps:g} bps", ha="center", fontsize=8.5
+        )
         ax.set_xlabel("bps of the spot price")
         ax.set_ylabel("share of the time, %")
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
@@ -114,7 +162,13 @@ def memory(reversion, inputs) -> Picture:
         if h is not None:
             p = h.process
             share_ = p.sd**2 / (p.sd**2 + p.noise_sd**2)
-            ax.plot(lag, share_ * np.exp(-h.theta * lag * size), color=LOSS, ls="--", label=f"half-life {seconds(h.half_life_s)}, noise {p.noise_sd:.1f} bps")
+            ax.plot(
+                lag,
+                share_ * np.exp(-h.theta * lag * size),
+                color=LOSS,
+                ls="--",
+                label=f"half-life {seconds(h.half_life_s)}, noise {p.noise_sd:.1f} bps",
+            )
         ax.axhline(0, color=BASIS, lw=0.7)
         ax.set_xlim(0, lag[-1])
         ax.set_xlabel(f"lag, {unit}")
@@ -134,9 +188,21 @@ def episodes(basis, inputs) -> Picture:
     latency = max(inputs.spot_latency, inputs.perp_latency)
     with picture(title, inputs, 2.8) as (figure, (ax,)):
         lasted = np.maximum(found.durations_s, 1e-3)
-        ax.hist(lasted, np.geomspace(min(lasted.min(), latency) * 0.8, max(lasted.max(), latency) * 1.2, 50), color=SPOT, alpha=0.7)
+        ax.hist(
+            lasted,
+            np.geomspace(min(lasted.min(), latency) * 0.8, max(lasted.max(), latency) * 1.2, 50),
+            color=SPOT,
+            alpha=0.7,
+        )
         ax.axvline(latency, color=LOSS, lw=1.4)
-        ax.annotate(f" an order takes {latency:g} s", (latency, 0.97), xycoords=("data", "axes fraction"), va="top", color=LOSS, fontsize=8.5)
+        ax.annotate(
+            f" an order takes {latency:g} s",
+            (latency, 0.97),
+            xycoords=("data", "axes fraction"),
+            va="top",
+            color=LOSS,
+            fontsize=8.5,
+        )
         ax.set_xscale("log")
         ax.set_xlabel(f"duration, s: entry_edge at or above {found.level:.1f} bps (four fees and a median closing)")
         ax.set_ylabel("episodes")
@@ -156,7 +222,14 @@ def costs(stack, inputs) -> Picture:
         for (name, value), color in zip(stack.parts.items(), (SPOT, PERP, "#7FB8DA", "#EBAE85"), strict=True):
             ax.barh("costs", value, left=left, color=color, label=f"{name} {value:.1f}", edgecolor="white")
             left += value
-        ax.barh("swing of\nthe basis", stack.swing_bps, color=GAIN, alpha=0.75, edgecolor="white", label=f"5th to 95th percentile {stack.swing_bps:.1f}")
+        ax.barh(
+            "swing of\nthe basis",
+            stack.swing_bps,
+            color=GAIN,
+            alpha=0.75,
+            edgecolor="white",
+            label=f"5th to 95th percentile {stack.swing_bps:.1f}",
+        )
         ax.text(left, 0, f" {left:.1f} bps", va="center")
         ax.text(stack.swing_bps, 1, f" {stack.swing_bps:.1f} bps", va="center")
         ax.invert_yaxis()
@@ -178,7 +251,14 @@ def heat(choice, inputs) -> Picture:
         return empty(title, choice.reason, inputs)
     with picture(title, inputs, 4.6) as (figure, (ax,)):
         bound = max(float(np.nanmax(np.abs(grid.net))), 1e-9)
-        image = ax.pcolormesh(np.arange(len(grid.exits) + 1) - 0.5, np.arange(len(grid.entries) + 1) - 0.5, grid.net, cmap="RdBu", vmin=-bound, vmax=bound)
+        image = ax.pcolormesh(
+            np.arange(len(grid.exits) + 1) - 0.5,
+            np.arange(len(grid.entries) + 1) - 0.5,
+            grid.net,
+            cmap="RdBu",
+            vmin=-bound,
+            vmax=bound,
+        )
         ax.set_facecolor("#eceff3")
         ax.grid(visible=False)
         bar = figure.colorbar(image, ax=ax, label="net, USDT a day", pad=0.015)
@@ -187,10 +267,18 @@ def heat(choice, inputs) -> Picture:
         ax.set_yticks(np.arange(len(grid.entries)), [f"{e:g}" for e in grid.entries])
         ax.set_xlabel("exit threshold, bps: leave when exit_cost is at or below")
         ax.set_ylabel("entry threshold, bps")
-        ax.set_title(f"longest hold {seconds(grid.max_hold_s)}; grey: gain below the fees, not tried", fontsize=9, fontweight="normal")
+        ax.set_title(
+            f"longest hold {seconds(grid.max_hold_s)}; grey: gain below the fees, not tried",
+            fontsize=9,
+            fontweight="normal",
+        )
         if choice.best is not None:
-            column, row = int(np.argmin(np.abs(grid.exits - choice.best.exit_bps))), int(np.argmin(np.abs(grid.entries - choice.best.entry_bps)))
-            ax.add_patch(Rectangle((column - NEAR - 0.5, row - NEAR - 0.5), 2 * NEAR + 1, 2 * NEAR + 1, fill=False, ec=BASIS, lw=1.6, ls="--"))
+            column, row = (
+                int(np.argmin(np.abs(grid.exits - choice.best.exit_bps))),
+                int(np.argmin(np.abs(grid.entries - choice.best.entry_bps))),
+            )
+            corner = column - NEAR - 0.5, row - NEAR - 0.5
+            ax.add_patch(Rectangle(corner, 2 * NEAR + 1, 2 * NEAR + 1, fill=False, ec=BASIS, lw=1.6, ls="--"))
             ax.plot(column, row, marker="o", ms=9, mfc="white", mec=BASIS, mew=1.8)
     return Picture(marked(title, inputs), figure)
 
@@ -206,19 +294,33 @@ def heat_chart(choice, inputs) -> Chart | Picture:
     bound = max(float(np.nanmax(np.abs(grid.net))), 1e-9)
     data = [
         {
-            "type": "heatmap", "x": [f"{x:g}" for x in grid.exits], "y": [f"{e:g}" for e in grid.entries], "text": text, "hoverongaps": False,
-            "z": [[None if np.isnan(net) else round(float(net), 4) for net in row] for row in grid.net], "zmin": -bound, "zmax": bound,
-            "colorscale": "RdBu", "xgap": 1, "ygap": 1, "colorbar": {"title": {"text": "net, USDT/day"}, "thickness": 14},
+            "type": "heatmap",
+            "x": [f"{x:g}" for x in grid.exits],
+            "y": [f"{e:g}" for e in grid.entries],
+            "z": [[None if np.isnan(net) else round(float(net), 4) for net in row] for row in grid.net],
+            "zmin": -bound,
+            "zmax": bound,
+            "text": text,
+            "hoverongaps": False,
             "hovertemplate": "entry %{y} bps, exit %{x} bps<br>%{text}<extra></extra>",
+            "xgap": 1,
+            "ygap": 1,
+            "colorscale": [[k / 10, color] for k, color in enumerate(DIVERGING)],
+            "colorbar": {"title": {"text": "net,<br>USDT/day", "font": {"size": 13}}, "thickness": 14},
         }
-    ]  # fmt: skip
+    ]
     if choice.best is not None:
         at = {"x": [f"{choice.best.exit_bps:g}"], "y": [f"{choice.best.entry_bps:g}"]}
         mark = {"symbol": "circle-open", "size": 18, "line": {"width": 3, "color": BASIS}, "color": BASIS}
-        data.append({"type": "scatter", "mode": "markers", **at, "marker": mark, "hoverinfo": "skip", "showlegend": False})
+        data.append(
+            {"type": "scatter", "mode": "markers", **at, "marker": mark, "hoverinfo": "skip", "showlegend": False}
+        )
     axes = {
         f"{axis}axis": {"type": "category", "title": {"text": name}, "showgrid": False}
-        for axis, name in (("x", "exit threshold, bps"), ("y", f"entry threshold, bps (longest hold {seconds(grid.max_hold_s)})"))
+        for axis, name in (
+            ("x", "exit threshold, bps"),
+            ("y", f"entry threshold, bps (longest hold {seconds(grid.max_hold_s)})"),
+        )
     }
     return Chart(marked(title, inputs), data, {"height": 480, **axes})
 
@@ -226,150 +328,7 @@ def heat_chart(choice, inputs) -> Chart | Picture:
 def _hover(p) -> str:
     if p is None:
         return ""
-    return f"net {number(p.net_usdt_day)} USDT/day<br>{number(p.trades_day, 1)} trades/day, hit rate {share(p.hit_rate)}<br>drawdown {share(p.drawdown, 2)}"
-
-
-# --- 03: the tear-sheet ----------------------------------------------------------------------------------------------
-
-
-def _shade(ax, sheet, legend: bool = False) -> None:
-    from .tearsheet import SAYS
-
-    for name, part in sheet.parts.items():
-        ax.axvspan(when(part.tape.start_ns), when(part.tape.end_ns), color=PARTS[name], lw=0, zorder=0, label=SAYS[name] if legend else None)
-
-
-def equity(sheet, inputs) -> Picture:
-    """Marked equity and its fall from the peak over the whole recording, its parts shaded."""
-    from .performance import underwater
-
-    title = "Marked equity and drawdown"
-    if sheet.empty_because:
-        return empty(title, sheet.empty_because, inputs)
-    capital = sheet.judged.capital_usdt
-    with picture(title, inputs, 4.8, nrows=2, sharex=True, height_ratios=(2.2, 1)) as (figure, (top, below)):
-        _shade(top, sheet, legend=True)
-        _shade(below, sheet)
-        net = sheet.curve.net
-        at, shown = extremes(sheet.curve.ts_ns, net)
-        top.plot(when(at), shown, color=BASIS, lw=1.2, label="marked at the exit side")
-        top.axhline(0, color=SOFT, lw=0.8)
-        closed = [t.closed_ns for t in sheet.trades]
-        earned = np.cumsum([t.net_usdt for t in sheet.trades])
-        top.plot(when(np.array(closed)), earned, ls="none", marker="o", ms=4, color=SPOT, label="after a closed trade")
-        top.set_ylabel("net, USDT")
-        top.legend(loc="upper left", ncols=2)
-        at, shown = extremes(sheet.curve.ts_ns, 100 * underwater(capital + net))
-        below.fill_between(when(at), shown, 0, color=LOSS, alpha=0.55, lw=0)
-        below.set_ylabel(f"below peak,\n% of {capital:g} USDT")
-        _dates(below)
-    return Picture(marked(title, inputs), figure)
-
-
-def attribution(sheet, inputs) -> Picture:
-    """From the legs' money to the net, part by part of the recording."""
-    from .performance import attribution as split
-    from .tearsheet import SAYS
-
-    title = "From gross to net, USDT a day"
-    if sheet.empty_because:
-        return empty(title, sheet.empty_because, inputs)
-    with picture(title, inputs, 3.0, ncols=len(sheet.parts), sharey=True) as (figure, axes):
-        reached = [0.0]
-        for ax, (name, part) in zip(axes, sheet.parts.items(), strict=True):
-            parts = {k: v / part.performance.days for k, v in split(part.result.trades).items()}
-            steps = {"both legs": parts["spot"] + parts["perp"] + parts["residual"], "fees": parts["fees"], "funding": parts["funding"]}
-            level = 0.0
-            for k, value in enumerate(steps.values()):
-                ax.bar(k, value, bottom=level, color=GAIN if value >= 0 else LOSS, alpha=0.85)
-                _label(ax, k, max(level, level + value), value)
-                level += value
-                reached.append(level)
-            ax.bar(len(steps), level, color=BASIS)
-            _label(ax, len(steps), max(level, 0.0), level)
-            ax.set_xticks(range(len(steps) + 1), [*steps, "net"])
-            ax.axhline(0, color=BASIS, lw=0.8)
-            ax.grid(axis="x", visible=False)
-            ax.set_title(f"{SAYS[name]}: {len(part.result.trades)} trades", fontsize=9.5)
-        room = 0.18 * (max(reached) - min(reached)) or 1.0
-        axes[0].set_ylim(min(reached) - 0.3 * room * (min(reached) < 0), max(reached) + room)
-        axes[0].set_ylabel("USDT a day")
-    return Picture(marked(title, inputs), figure)
-
-
-def _label(ax, x: float, y: float, value: float) -> None:
-    ax.annotate(f"{value:+.2f}", (x, y), ha="center", va="bottom", fontsize=8.5, xytext=(0, 2), textcoords="offset points")
-
-
-def trades(sheet, inputs) -> Chart | Picture:
-    """Every trade of the whole replay: how long held, what earned, why ended."""
-    from .tearsheet import net_bps
-
-    title = "Every trade of the whole replay"
-    if sheet.empty_because:
-        return empty(title, sheet.empty_because, inputs)
-    data = []
-    for reason, color in REASONS.items():
-        ended = [t for t in sheet.trades if t.reason == reason]
-        if ended:
-            text = [f"{str(when(t.opened_ns))[:19].replace('T', ' ')} UTC, {sheet.part_of(t)}<br>{number(t.net_usdt, 4)} USDT, fees {number(t.fees_usdt, 4)}" for t in ended]
-            data.append(
-                {
-                    "type": "scatter", "mode": "markers", "name": reason, "text": text, "x": packed([t.held_s / 60 for t in ended]),
-                    "y": packed([net_bps(t) if net_bps(t) is not None else np.nan for t in ended]),
-                    "marker": {"size": 10, "color": color, "opacity": 0.8, "line": {"width": 1, "color": "white"}},
-                    "hovertemplate": "%{text}<br>held %{x:.1f} min, net %{y:.1f} bps<extra>" + reason + "</extra>",
-                }
-            )  # fmt: skip
-    zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": BASIS, "width": 1}}
-    axes = {"xaxis": {"title": {"text": "held, minutes"}, "rangemode": "tozero"}, "yaxis": {"title": {"text": "net, bps of notional"}}}
-    return Chart(marked(title, inputs), data, {"height": 380, "shapes": [zero], **axes})
-
-
-def holds(sheet, inputs) -> Picture:
-    """Holding times, and how pairs ended."""
-    title = "Holding times and endings"
-    if sheet.empty_because:
-        return empty(title, sheet.empty_because, inputs)
-    with picture(title, inputs, 2.9, ncols=2, width_ratios=(2, 1)) as (figure, (left, right)):
-        present = [r for r in REASONS if any(t.reason == r for t in sheet.trades)]
-        held = [[t.held_s / 60 for t in sheet.trades if t.reason == r] for r in present]
-        left.hist(held, bins=24, stacked=True, color=[REASONS[r] for r in present], label=present)
-        limit = sheet.thresholds.max_hold_s / 60
-        left.axvline(limit, color=BASIS, ls="--", lw=1)
-        left.annotate("longest hold ", (limit, 0.96), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8.5)
-        left.set_xlim(0)
-        left.set_xlabel("held, minutes")
-        left.set_ylabel("trades")
-        counts = [len(h) for h in held]
-        right.barh(present, counts, color=[REASONS[r] for r in present])
-        for k, count in enumerate(counts):
-            right.annotate(f" {count}", (count, k), va="center")
-        right.invert_yaxis()
-        right.margins(x=0.15)
-        right.grid(axis="y", visible=False)
-        right.set_xlabel("trades")
-        for ax in (left, right):
-            (ax.yaxis if ax is left else ax.xaxis).get_major_locator().set_params(integer=True)
-    return Picture(marked(title, inputs), figure)
-
-
-def sensitivity(costs_, later, inputs) -> Picture:
-    """Net a day of held thresholds when fills cost more and when orders arrive later."""
-    title = "How much depends on costs and latency"
-    if not any(p.trades for ladder in (costs_, later) for results in ladder.results.values() for p in results):
-        return empty(title, "no trade at any step", inputs)
-    with picture(title, inputs, 3.0, ncols=2, sharey=True) as (figure, axes):
-        for ax, ladder in zip(axes, (costs_, later), strict=True):
-            for (part, results), color, marker in zip(ladder.results.items(), (SOFT, NOTE, GAIN)[-len(ladder.results) :], "^so", strict=False):
-                ax.plot(ladder.steps, [p.net_usdt_day for p in results], marker=marker, ms=5, color=color, label=part)
-            ax.axhline(0, color=BASIS, lw=0.8)
-            ax.axvline(ladder.base, color=SOFT, ls=":", lw=1)
-            ax.set_xlabel(ladder.unit)
-            ax.set_title(ladder.title, fontsize=9.5)
-        axes[1].set_xscale("log")
-        axes[1].set_xticks(later.steps, [f"{s:g}" for s in later.steps])
-        axes[1].minorticks_off()
-        axes[0].set_ylabel("net, USDT a day")
-        axes[0].legend()
-    return Picture(marked(title, inputs), figure)
+    return (
+        f"net {number(p.net_usdt_day)} USDT/day<br>{number(p.trades_day, 1)} trades/day, hit rate {share(p.hit_rate)}"
+        f"<br>drawdown {share(p.drawdown, 2)}"
+    )

@@ -23,19 +23,26 @@ def verdict(choice: Choice) -> Findings:
     tried, passing = len(choice.sweep.sets), sum(choice.passing)
     demands = choice.constraints
     asked = (
-        f"at least {demands.min_trades_day:g} trades a day, hit rate {demands.target_hit_rate:g} or more, drawdown {share(demands.max_drawdown, 1)} "
-        "or less, and a net above zero"
+        f"at least {demands.min_trades_day:g} trades a day, hit rate {demands.target_hit_rate:g} or more, drawdown "
+        f"{share(demands.max_drawdown, 1)} or less, and a net above zero"
     )
-    lasting = ""
-    if choice.fitted is not None and choice.judged is not None and choice.fitted.net_usdt_day > 0:
-        kept = choice.judged.net_usdt_day / choice.fitted.net_usdt_day
-        lasting = f"On the quotes it has not seen the best set kept {share(kept)} of its in-sample net: {number(choice.judged.net_usdt_day)} of {number(choice.fitted.net_usdt_day)} USDT a day."
     return Findings.of(
         f"Looked at: {choice.window.note}; fitted on the first {share(demands.fit_share)} of it, judged on the rest.",
-        f"{passing} of {tried} threshold sets meet the demands on the fit part ({asked})." if tried else "No threshold set was worth a replay.",
-        lasting,
+        f"{passing} of {tried} threshold sets meet the demands on the fit part ({asked})."
+        if tried
+        else "No threshold set was worth a replay.",
+        _lasting(choice),
         f"Verdict: {'trade' if choice.trade else 'do not trade'}. {choice.reason[0].upper()}{choice.reason[1:]}.",
     )
+
+
+def _lasting(choice: Choice) -> str:
+    """How much of the in-sample net was left on the unseen quotes."""
+    if choice.fitted is None or choice.judged is None:
+        return ""
+    fitted, judged = choice.fitted.net_usdt_day, choice.judged.net_usdt_day
+    unseen = f"On the quotes it has not seen it earned {number(judged)} USDT a day, {number(fitted)} in sample"
+    return f"{unseen}: {share(judged / fitted)} were left." if fitted > 0 and judged > 0 else f"{unseen}."
 
 
 def peak(choice: Choice) -> Findings:
@@ -47,8 +54,9 @@ def peak(choice: Choice) -> Findings:
     own, around = choice.sweep.results[k].net_usdt_day, choice.sweep.neighbourhood(k)
     top = max(r.net_usdt_day for r in choice.sweep.results)
     return Findings.of(
-        f"The best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the highest single cell of the whole sweep earns {number(top)}.",
-        "Chosen is the set whose neighbourhood earns most, not the highest cell: one cell of a grid is a noisy witness.",
+        f"The best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the highest "
+        f"single cell of the whole sweep earns {number(top)}.",
+        "Chosen is the set whose neighbourhood earns most, not the highest cell: one cell is a noisy witness.",
     )
 
 
@@ -62,7 +70,11 @@ def save(candidate: Params, run_folder: str) -> Params:
 def shown(candidate: Params) -> Table:
     """The candidate without its times and digests."""
     rule, e = candidate.rule, candidate.evidence
-    interval = f"{seconds(e.half_life_s)} ({seconds(e.half_life_low_s)} to {seconds(e.half_life_high_s)})" if e.half_life_s else NOTHING
+    interval = (
+        f"{seconds(e.half_life_s)} ({seconds(e.half_life_low_s)} to {seconds(e.half_life_high_s)})"
+        if e.half_life_s
+        else NOTHING
+    )
     rows = (
         ("trade", "yes" if candidate.trade else "no", candidate.reason),
         ("entry", number(rule.entry_bps, 1, unit="bps"), "enter when entry_edge is at or above"),
@@ -70,11 +82,27 @@ def shown(candidate: Params) -> Table:
         ("longest hold", seconds(rule.max_hold_s), "then leave at the market, unless the same books would pass entry"),
         ("clip", number(rule.clip_usdt, 0, unit="USDT"), "per leg, at most the size shown times the participation"),
         ("oldest quote", seconds(rule.max_quote_age_s), "both legs, to enter"),
-        ("fees", number(2 * (candidate.spot.taker_fee_bps + candidate.perp.taker_fee_bps), 1, unit="bps"), "four taker fees"),
-        ("half-life", interval, "evidence, on the look-back"),
-        ("sets tried", NOTHING if e.trials is None else f"{e.trials}", "the more are tried, the more the best one flatters"),
+        (
+            "fees",
+            number(2 * (candidate.spot.taker_fee_bps + candidate.perp.taker_fee_bps), 1, unit="bps"),
+            "four taker fees",
+        ),
+        ("half-life", interval, "evidence, on the fit part"),
+        (
+            "sets tried",
+            NOTHING if e.trials is None else f"{e.trials}",
+            "the more are tried, the more the best one flatters",
+        ),
         ("net, fit part", number(e.fit_net_usdt_day, unit="USDT/day"), "in sample"),
         ("net, judged part", number(e.judged_net_usdt_day, unit="USDT/day"), "not seen by the fit"),
-        ("valid for", seconds((candidate.valid_until - candidate.created).total_seconds()), "the runner refuses it afterwards"),
+        (
+            "valid for",
+            seconds((candidate.valid_until - candidate.created).total_seconds()),
+            "the runner refuses it afterwards",
+        ),
     )
-    return Table.of(f"Candidate parameters, {candidate.name}" + (", SYNTHETIC quotes" if candidate.data.synthetic else ""), ("", "value", "meaning"), rows)
+    return Table.of(
+        f"Candidate parameters, {candidate.name}" + (", SYNTHETIC quotes" if candidate.data.synthetic else ""),
+        ("", "value", "meaning"),
+        rows,
+    )

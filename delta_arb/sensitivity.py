@@ -33,7 +33,9 @@ def cells(choice: Choice, max_hold_s: float | None = None) -> Cells | None:
     if not tried.sets:
         return None
     hold = max_hold_s or (choice.best.max_hold_s if choice.best else tried.sets[0].max_hold_s)
-    results = {(s.entry_bps, s.exit_bps): r for s, r in zip(tried.sets, tried.results, strict=True) if s.max_hold_s == hold}
+    results = {
+        (s.entry_bps, s.exit_bps): r for s, r in zip(tried.sets, tried.results, strict=True) if s.max_hold_s == hold
+    }
     entries, exits = (np.array(sorted({key[k] for key in results})) for k in (0, 1))
     net = np.array([[results[e, x].net_usdt_day if (e, x) in results else np.nan for x in exits] for e in entries])
     return Cells(entries, exits, net, results, hold)
@@ -44,7 +46,10 @@ def neighbourhood(choice: Choice) -> Table:
     title, grid = "Net USDT a day around the best set, fit part", cells(choice)
     if grid is None or choice.best is None:
         return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
-    row, column = (int(np.argmin(np.abs(axis - at))) for axis, at in ((grid.entries, choice.best.entry_bps), (grid.exits, choice.best.exit_bps)))
+    row, column = (
+        int(np.argmin(np.abs(axis - at)))
+        for axis, at in ((grid.entries, choice.best.entry_bps), (grid.exits, choice.best.exit_bps))
+    )
     near = slice(max(row - NEAR, 0), row + NEAR + 1), slice(max(column - NEAR, 0), column + NEAR + 1)
     rows = [
         (f"entry {entry:g} bps", *(NOTHING if np.isnan(net) else number(net) for net in nets))
@@ -52,7 +57,8 @@ def neighbourhood(choice: Choice) -> Table:
     ]
     around = grid.net[near]
     note = (
-        f"The best set earned {number(float(grid.net[row, column]))}, its neighbourhood {number(float(np.nanmean(around)))} on average and "
+        f"The best set earned {number(float(grid.net[row, column]))}, its neighbourhood "
+        f"{number(float(np.nanmean(around)))} on average and "
         f"{number(float(np.nanmin(around)))} at worst. n/a: a set whose gain would not pay the fees, not tried."
     )
     return Table.of(title, ("", *(f"exit {x:g} bps" for x in grid.exits[near[1]])), rows, note)
@@ -60,9 +66,17 @@ def neighbourhood(choice: Choice) -> Table:
 
 def fee_table(rows: Sequence[dict]) -> Table:
     """`optimize.fee_ladder` as a table."""
-    shown = [(f"{r['fee_bps']:g} bps", f"{r['sets']}", number(r["best_net_usdt_day"]), number(r["trades_day"], 1)) for r in rows]
-    note = "An in-sample maximum over a quarter of the grid: an upper bound, which says from which fee on there is nothing to look for."
-    return Table.of("The best the grid could earn on the fit part at other fees", ("taker fee on both legs", "sets", "net USDT/day", "trades/day"), shown, note)
+    shown = [
+        (f"{r['fee_bps']:g} bps", f"{r['sets']}", number(r["best_net_usdt_day"]), number(r["trades_day"], 1))
+        for r in rows
+    ]
+    note = "An in-sample maximum, so an upper bound: it says from which fee on there is nothing to look for."
+    return Table.of(
+        "The best the grid could earn on the fit part at other fees",
+        ("taker fee on both legs", "sets", "net USDT/day", "trades/day"),
+        shown,
+        note,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -76,11 +90,22 @@ class Ladder:
     results: dict[str, tuple[Performance, ...]]
 
     def table(self) -> Table:
-        parts = list(self.results)
-        columns = (self.unit, *(f"{p}, {what}" for p in parts for what in ("net USDT/day", "trades/day", "hit rate")))
-        rows = [
-            (f"{step:g}", *(text for p in parts for text in _shown(self.results[p][k]))) for k, step in enumerate(self.steps)
-        ]
+        """Net a day of every part; trades and hit rate of the last one, which is the judged one."""
+        if not any(p.trades for results in self.results.values() for p in results):
+            return Table.of(self.title, (self.unit, "nothing to show"), [("all", "no trade at any step")])
+        last = list(self.results)[-1]
+        columns = (
+            self.unit,
+            *(f"net USDT/day, {part}" for part in self.results),
+            f"trades/day, {last}",
+            f"hit rate, {last}",
+        )
+        rows = []
+        for k, step in enumerate(self.steps):
+            nets = (number(results[k].net_usdt_day) for results in self.results.values())
+            rows.append(
+                (f"{step:g}", *nets, number(self.results[last][k].trades_day, 1), share(self.results[last][k].hit_rate))
+            )
         return Table.of(self.title, columns, rows)
 
     def __repr__(self) -> str:
@@ -90,23 +115,31 @@ class Ladder:
         return self.table()._repr_html_()
 
 
-def _shown(p: Performance) -> tuple[str, str, str]:
-    return number(p.net_usdt_day), number(p.trades_day, 1), share(p.hit_rate)
-
-
-def extra_costs(parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, steps: Sequence[float] = EXTRA_BPS) -> Ladder:
+def extra_costs(
+    parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, steps: Sequence[float] = EXTRA_BPS
+) -> Ladder:
     """The same thresholds where every fill costs some bps more (a higher fee, or worse prices)."""
     fees = market.spot.taker_fee * 1e4, market.perp.taker_fee * 1e4
     dearer = [market.with_fees(fees[0] + step, fees[1] + step) for step in steps]
     return _ladder("Every fill dearer, thresholds held", "extra bps per fill", steps, 0.0, parts, dearer, thresholds)
 
 
-def latencies(parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, factors: Sequence[float] = LATENCIES) -> Ladder:
+def latencies(
+    parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, factors: Sequence[float] = LATENCIES
+) -> Ladder:
     """The same thresholds where orders arrive later."""
     slow = max(market.latency.spot_s, market.latency.perp_s)
     allowed = [f for f in factors if f * slow <= 30.0]
     later = [market.with_latency(f * market.latency.spot_s, f * market.latency.perp_s) for f in allowed]
-    return _ladder("Orders arrive later, thresholds held", "slower leg, s", [f * slow for f in allowed], slow, parts, later, thresholds)
+    return _ladder(
+        "Orders arrive later, thresholds held",
+        "slower leg, s",
+        [f * slow for f in allowed],
+        slow,
+        parts,
+        later,
+        thresholds,
+    )
 
 
 def _ladder(title, unit, steps, base, parts, markets, thresholds) -> Ladder:
@@ -119,7 +152,7 @@ def spoken(costs: Ladder, later: Ladder, part: str) -> Findings:
     if not any(p.trades for p in (*costs.results[part], *later.results[part])):
         return Findings.of(f"No trade on the part {part}, so nothing depends on costs or latency.")
     return Findings.of(
-        _until(costs, part, "a fill costs", "bps more"),
+        _until(costs, part, "every fill costs", "bps more"),
         _until(later, part, "orders take", "s"),
     )
 
@@ -128,5 +161,5 @@ def _until(ladder: Ladder, part: str, does: str, unit: str) -> str:
     nets = [p.net_usdt_day for p in ladder.results[part]]
     losing = [step for step, net in zip(ladder.steps, nets, strict=True) if net <= 0]
     if not losing:
-        return f"Part {part}: still earns when {does} {ladder.steps[-1]:g} {unit} ({number(nets[-1])} USDT a day)."
-    return f"Part {part}: earns nothing from {losing[0]:g} {unit} on, the first step at which {does} too much."
+        return f"The {part} part still earns when {does} {ladder.steps[-1]:g} {unit} ({number(nets[-1])} USDT a day)."
+    return f"The {part} part earns nothing when {does} {losing[0]:g} {unit}."

@@ -1,8 +1,8 @@
 """The tear-sheet of one pair: the whole recording replayed, and its parts told apart.
 
-The recording is shown whole, but it is three things: `earlier` quotes, which nobody looked at when choosing; the part the
-thresholds were fitted on (in sample: flattering by construction); and the `judged` part, which the fit has not seen. Each
-part is a replay of its own, starting flat. Headlines are those of the judged part.
+The recording is shown whole, but it is three things: `earlier` quotes, which nobody looked at when choosing; the part
+the thresholds were fitted on (in sample: flattering by construction); and the `judged` part, which the fit has not
+seen. Each part is a replay of its own, starting flat. Headlines are those of the judged part.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 from .backtest import Backtest
 from .errors import ParamsError
 from .faces import NOTHING, Findings, Table, Tiles, number, seconds, share
-from .market import Trade
+from .market import Trade, utc
 from .optimize import Constraints, Market, Thresholds, examined, window
 from .params import Params, write_atomic
 from .performance import FACES, Equity, Performance, attribution, compare, equity, measure, wilson
@@ -67,11 +67,17 @@ class TearSheet:
         """Why there is no trade to show; empty where there are trades."""
         if self.trades:
             return ""
-        return "the thresholds examined were never reached on usable quotes" if self.thresholds else self.candidate.reason
+        return (
+            "the thresholds examined were never reached on usable quotes" if self.thresholds else self.candidate.reason
+        )
 
     def part_of(self, trade: Trade) -> str:
         """The part in which a trade of the whole replay was opened."""
-        return next(name for name in (JUDGED, FIT, EARLIER) if name in self.parts and trade.opened_ns >= self.parts[name].tape.start_ns)
+        return next(
+            name
+            for name in (JUDGED, FIT, EARLIER)
+            if name in self.parts and trade.opened_ns >= self.parts[name].tape.start_ns
+        )
 
     def __repr__(self) -> str:
         return f"TearSheet({len(self.trades)} trades in {self.result.days:.2f} days; {self.status})"
@@ -109,7 +115,8 @@ def _check(candidate: Params, judged: Performance) -> None:
     claimed = candidate.evidence.judged_net_usdt_day
     if claimed is not None and abs(claimed - judged.net_usdt_day) > 1e-6 * max(1.0, abs(claimed)):
         raise ParamsError(
-            f"the candidate claims {claimed:.4f} USDT a day on the judged part, this replay earns {judged.net_usdt_day:.4f}; "
+            f"the candidate claims {claimed:.4f} USDT a day on the judged part, "
+            f"this replay earns {judged.net_usdt_day:.4f}; "
             "run notebook 02 and 03 with the same quotes and parameters"
         )
 
@@ -124,19 +131,42 @@ def tiles(sheet: TearSheet) -> Tiles:
     rows = (
         ("net, USDT a day", number(j.net_usdt_day, sign=True), f"fit {number(f.net_usdt_day, sign=True)}"),
         ("return a day", share(j.return_day, 2), f"on {number(j.capital_usdt, 0)} USDT; fit {share(f.return_day, 2)}"),
-        ("net per trade", number(j.mean_net_bps, 1, sign=True, unit="bps"), f"fit {number(f.mean_net_bps, 1, sign=True, unit='bps')}"),
-        ("trades a day", number(j.trades_day, 1), f"{j.trades} in {seconds(j.days * 86_400)}; fit {number(f.trades_day, 1)}"),
-        ("target hit rate", share(j.hit_rate), f"95 %: {share(hits[0])} to {share(hits[1])}; fit {share(f.hit_rate)}" if hits else "no trades"),
-        ("largest drawdown", share(j.drawdown, 2), f"longest {seconds(j.drawdown_s)}; fit {share(f.drawdown, 2)}"),
+        (
+            "net per trade",
+            number(j.mean_net_bps, 1, sign=True, unit="bps"),
+            f"fit {number(f.mean_net_bps, 1, sign=True, unit='bps')}",
+        ),
+        (
+            "trades a day",
+            number(j.trades_day, 1),
+            f"{j.trades} in {seconds(j.days * 86_400)}; fit {number(f.trades_day, 1)}",
+        ),
+        (
+            "target hit rate",
+            share(j.hit_rate),
+            f"95 %: {share(hits[0])} to {share(hits[1])}; fit {share(f.hit_rate)}" if hits else "no trades",
+        ),
+        (
+            "largest drawdown",
+            FACES["largest drawdown"](j),
+            f"longest {FACES['longest drawdown'](j)}; fit {FACES['largest drawdown'](f)}",
+        ),
         ("profit factor", FACES["profit factor"](j), f"fit {FACES['profit factor'](f)}"),
-        ("median hold", seconds(j.median_hold_s), f"longest {seconds(j.longest_hold_s)}; fit {seconds(f.median_hold_s)}"),
+        (
+            "median hold",
+            seconds(j.median_hold_s),
+            f"longest {seconds(j.longest_hold_s)}; fit {seconds(f.median_hold_s)}",
+        ),
     )
     return Tiles(f"Judged part (not seen by the fit): {sheet.status}", rows)
 
 
 def parts(sheet: TearSheet) -> Table:
     """The parts beside each other."""
-    return compare({SAYS[name]: part.performance for name, part in sheet.parts.items()}, "The parts of the recording, each replayed alone")
+    return compare(
+        {SAYS[name]: part.performance for name, part in sheet.parts.items()},
+        "The parts of the recording, each replayed alone",
+    )
 
 
 def tapes(sheet: TearSheet) -> dict[str, Tape]:
@@ -152,13 +182,17 @@ def money(sheet: TearSheet) -> Table:
     columns = {**{SAYS[name]: part.result.trades for name, part in sheet.parts.items()}, "whole": sheet.trades}
     split = {name: attribution(trades) for name, trades in columns.items()}
     rows = [(part, *(number(split[name][part], 4) for name in columns)) for part in next(iter(split.values()))]
-    shares = [("fees, share of gross", [_of_gross(t, "fees_usdt") for t in columns.values()]), ("funding, share of gross", [_of_gross(t, "funding_usdt") for t in columns.values()])]
+    shares = [
+        ("fees, share of gross", [_of_gross(t, "fees_usdt") for t in columns.values()]),
+        ("funding, share of gross", [_of_gross(t, "funding_usdt") for t in columns.values()]),
+    ]
     rows += [(name, *values) for name, values in shares]
     slip = [slippage_bps(part.result) for part in sheet.parts.values()] + [slippage_bps(sheet.result)]
     rows.append(("slippage inside the prices, bps per fill", *(number(s, 2) for s in slip)))
     note = (
-        "USDT. Net = spot + perp - fees + funding + residual, to the cent. Gross is net before fees and funding. Slippage is the fill "
-        "price against the price decided on, positive when it cost; it is part of spot and perp, not added."
+        "USDT. Net = spot + perp - fees + funding + residual, to the cent. Gross is net before fees and funding. "
+        "Slippage is the fill price against the price decided on, positive when it cost; it is part of "
+        "spot and perp, not added."
     )
     return Table.of("Where the money came from", ("", *columns), rows, note)
 
@@ -172,8 +206,8 @@ def _of_gross(trades: tuple[Trade, ...], name: str) -> str:
 def slippage_bps(result: Backtest) -> float | None:
     """Mean of (fill price against the price decided on), bps, positive when it cost; None without fills.
 
-    The price decided on is the touch from which the order's limit was made. Every IOC order of a leg fills at most once,
-    so a fill belongs to the last order of its pair and leg sent before it.
+    The price decided on is the touch from which the order's limit was made. Every IOC order of a leg fills at most
+    once, so a fill belongs to the last order of its pair and leg sent before it.
     """
     decided: dict[tuple[int, int], list] = {}
     for order in result.sent:
@@ -190,23 +224,41 @@ def slippage_bps(result: Backtest) -> float | None:
 
 def trades(sheet: TearSheet) -> Table:
     """The latest trades, newest last."""
-    columns = ("opened, UTC", "part", "held", "end", "USDT", "in, bps", "out, bps", "fees", "funding", "net", "net, bps")
+    columns = (
+        "opened, UTC",
+        "part",
+        "held",
+        "end",
+        "USDT",
+        "in, bps",
+        "out, bps",
+        "fees",
+        "funding",
+        "net",
+        "net, bps",
+    )
     shown = sheet.trades[-ROWS:]
     rows = [
         (
-            str(np.datetime64(t.opened_ns, "ns").astype("datetime64[s]")).replace("T", " "), sheet.part_of(t), seconds(t.held_s), t.reason,
-            number(t.notional_usdt), *_edges(t), number(t.fees_usdt, 4), number(t.funding_usdt, 4), number(t.net_usdt, 4), number(net_bps(t), 1),
+            utc(t.opened_ns)[:19], sheet.part_of(t), seconds(t.held_s), t.reason, number(t.notional_usdt), *_edges(t),
+            *(number(usdt, 4) for usdt in (t.fees_usdt, t.funding_usdt, t.net_usdt)), number(net_bps(t), 1),
         )
         for t in shown
     ]  # fmt: skip
     rows = rows or [("no trade", *[NOTHING] * (len(columns) - 1))]
-    note = f"The last {len(shown)} of {len(sheet.trades)} trades of the whole replay." if sheet.trades else f"Nothing to show: {sheet.empty_because}."
+    note = (
+        f"The last {len(shown)} of {len(sheet.trades)} trades of the whole replay."
+        if sheet.trades
+        else f"Nothing to show: {sheet.empty_because}."
+    )
     return Table.of("Trades", columns, rows, note)
 
 
 def _edges(t: Trade) -> tuple[str, str]:
     """Relative distance of the legs' prices at opening and at closing, bps."""
-    return number(to_bps(t.perp_in / t.spot_in - 1) if t.spot_in else None, 1), number(to_bps(t.perp_out / t.spot_out - 1) if t.spot_out else None, 1)
+    return number(to_bps(t.perp_in / t.spot_in - 1) if t.spot_in else None, 1), number(
+        to_bps(t.perp_out / t.spot_out - 1) if t.spot_out else None, 1
+    )
 
 
 def net_bps(t: Trade) -> float | None:
@@ -221,17 +273,41 @@ def endings(sheet: TearSheet) -> Table:
         ended = [t for t in sheet.trades if t.reason == reason]
         nets = [t.net_usdt for t in ended]
         hold = float(np.median([t.held_s for t in ended]))
-        rows.append((reason, f"{count}", share(count / len(sheet.trades)), seconds(hold), number(sum(nets), 4), number(float(np.mean(nets)), 4)))
+        rows.append(
+            (
+                reason,
+                f"{count}",
+                share(count / len(sheet.trades)),
+                seconds(hold),
+                number(sum(nets), 4),
+                number(float(np.mean(nets)), 4),
+            )
+        )
     rows = rows or [("no trade", *[NOTHING] * 5)]
-    note = f"{sheet.result.missed} entries filled on neither leg." + (" The machine halted." if sheet.result.halted else "")
-    return Table.of("How pairs ended, whole replay", ("end", "trades", "share", "median hold", "net USDT", "net per trade"), rows, note)
+    note = f"{sheet.result.missed} entries filled on neither leg." + (
+        " The machine halted." if sheet.result.halted else ""
+    )
+    return Table.of(
+        "How pairs ended, whole replay",
+        ("end", "trades", "share", "median hold", "net USDT", "net per trade"),
+        rows,
+        note,
+    )
 
 
 def days(sheet: TearSheet) -> Table:
     """Change of the marked equity per UTC day, by part of the money."""
     table = sheet.curve.daily()
-    rows = [(f"{day:%Y-%m-%d}", *(number(float(v), 4) for v in values)) for day, values in zip(table.index, table.to_numpy(), strict=True)]
-    return Table.of("Marked equity by day, USDT", ("day, UTC", *table.columns), rows[-ROWS:], "Marked at the exit side of both legs at the end of each day.")
+    rows = [
+        (f"{day:%Y-%m-%d}", *(number(float(v), 4) for v in values))
+        for day, values in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return Table.of(
+        "Marked equity by day, USDT",
+        ("day, UTC", *table.columns),
+        rows[-ROWS:],
+        "Marked at the exit side of both legs at the end of each day.",
+    )
 
 
 # --- caveats and the record ------------------------------------------------------------------------------------------
@@ -242,28 +318,51 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
     j = sheet.judged
     approximate = sum(t.approximate_funding for t in sheet.trades)
     return Findings.of(
-        "The quotes are SYNTHETIC: this says that the program works, and nothing about any market." if inputs.synthetic else "",
-        "" if sheet.candidate.trade else f"These thresholds are not exported: {sheet.candidate.reason}.",
-        f"{j.trades} trades on the judged part are few: below some 300 a hit rate is known to no better than 5 points."
-        if j.trades < 300
+        "The quotes are SYNTHETIC: this says that the program works, and nothing about any market."
+        if inputs.synthetic
         else "",
-        f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no sample of its future.",
+        "" if sheet.candidate.trade else f"These thresholds are not exported: {sheet.candidate.reason}.",
+        _few(j.trades),
+        f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "
+        "sample of its future.",
         "Less than 30 days: no annualised Sharpe ratio is given, it would be noise.",
-        "Fills are at the recorded touch after the latency, at most the size shown; our own orders move nothing here, and queues, outages "
-        "and rate limits are not simulated.",
+        "Fills are at the recorded touch after the latency, at most the size shown; our own orders move nothing here, "
+        "and queues, outages and rate limits are not simulated.",
         "A leg recorded as polled snapshots: what happened between two rows is unknown, and orders meet the next row."
         if "snapshots" in (inputs.spot_kind, inputs.perp_kind)
         else "",
         "Funding is left out." if inputs.funding == "none" else "",
-        f"Funding of {approximate} trades used the perpetual's mid, because the mark price was not recorded." if approximate else "",
+        f"Funding of {approximate} trades used the perpetual's mid, because the mark price was not recorded."
+        if approximate
+        else "",
         "The position open at the end was closed at its exit side and counted." if sheet.result.open_at_end else "",
     )
+
+
+def _few(trades: int) -> str:
+    if not trades:
+        return "No trade on the judged part: nothing was measured there."
+    if trades < 300:
+        return f"{trades} trades on the judged part are few: below some 300 a hit rate is not known to 5 points."
+    return ""
 
 
 def metrics(sheet: TearSheet, inputs) -> dict:
     """The run in flat figures: those of the judged part under their own names, the fit's with a prefix."""
     j, f, t = sheet.judged, sheet.fitted, sheet.thresholds
-    figures = ("net_usdt_day", "trades", "trades_day", "hit_rate", "win_rate", "drawdown", "mean_net_bps", "median_hold_s", "fees_usdt", "funding_usdt", "return_day")
+    figures = (
+        "net_usdt_day",
+        "trades",
+        "trades_day",
+        "hit_rate",
+        "win_rate",
+        "drawdown",
+        "mean_net_bps",
+        "median_hold_s",
+        "fees_usdt",
+        "funding_usdt",
+        "return_day",
+    )
     return {
         "pair": inputs.name,
         "trade": sheet.candidate.trade,
@@ -297,6 +396,4 @@ def _face(value: object) -> str:
 
 
 def _utc(ts_ns: int) -> str:
-    return str(np.datetime64(ts_ns, "ns").astype("datetime64[s]")) + "Z"
-
-
+    return utc(ts_ns)[:19].replace(" ", "T") + "Z"
