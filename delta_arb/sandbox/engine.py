@@ -1,0 +1,553 @@
+"""One venue's engine: listings, books, one account, orders. Validates, matches, settles, tells.
+
+Everything is synchronous and single-threaded: a call returns with the whole state true (order, trades, wallet,
+positions), and only then tells the listeners, in the order in which things happened:
+
+    engine.listen(Quote, callback)          best level as shown (also after our own orders thinned it)
+    engine.listen(BookChange, callback)     the levels that changed, with the ids they span
+    engine.listen(Print, callback)          public trades
+    engine.listen(Order, callback)          a copy of an own order after each change of state
+    engine.listen(Trade, callback)          own fills (with the order after them)
+    engine.listen(BalanceChange, callback)  one coin after a change, with the reason
+    engine.listen(PositionChange | FundingPaid | Taken, callback)
+
+An order that arrives takes the levels shown, best first, and what it took is gone until the next quote of that pair.
+A resting order fills when a later quote reaches it: at its own price, at most the size shown on the other side.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from decimal import Decimal
+from itertools import count
+
+from . import rules
+from .accounts import MarginAccount, Position, SpotAccount
+from .book import Book
+from .faults import Faults
+from .values import (
+    BOTH,
+    BUY,
+    BY_ADL,
+    BY_DELISTING,
+    BY_FILL,
+    BY_FOK,
+    BY_IOC,
+    BY_LIQUIDATION,
+    BY_POST_ONLY,
+    BY_REDUCE_ONLY,
+    BY_USER,
+    CANCELLED,
+    FILLED,
+    FOK,
+    GTC,
+    IOC,
+    LIMIT,
+    LONG,
+    MARKET,
+    OPEN,
+    POST_ONLY,
+    SELL,
+    SHORT,
+    ZERO,
+    BookChange,
+    CannotFill,
+    FundingPaid,
+    Listing,
+    NothingToReduce,
+    NotTrading,
+    Order,
+    OrderFinished,
+    Print,
+    Quote,
+    Settings,
+    Taken,
+    Trade,
+    UnknownOrder,
+    UnknownPair,
+    WouldTakeLiquidity,
+    dec,
+    text,
+)  # fmt: skip
+
+NS = 1_000_000_000
+PRINTS = 5_000  # public trades remembered per pair
+
+
+class Clock:
+    """The venue's clock, ns UTC: the machine's, and `offset_s` of drift."""
+
+    def __init__(self, wall_ns: Callable[[], int] = time.time_ns) -> None:
+        self._wall_ns = wall_ns
+        self.started_ns = wall_ns()
+        self.offset_s = 0.0
+
+    def now_ns(self) -> int:
+        return self._wall_ns() + round(self.offset_s * NS)
+
+    def now_ms(self) -> int:
+        return self.now_ns() // 1_000_000
+
+    def seconds(self) -> float:
+        """Seconds since the venue started, without drift."""
+        return (self._wall_ns() - self.started_ns) / NS
+
+
+class Engine:
+    """One venue.
+
+    Args:
+        venue: 'mexc' or 'gate'; whose faults it listens to.
+        listings: what trades here.
+        deposits: coin -> amount at the start. A perpetual venue takes USDT only.
+        perpetual: a margin account with positions, instead of spot coins.
+        later: runs a callback after so many seconds (`loop.call_later` in the server); needed for late fills.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        listings: Iterable[Listing],
+        deposits: Mapping[str, Decimal],
+        *,
+        perpetual: bool = False,
+        settings: Settings | None = None,
+        faults: Faults | None = None,
+        clock: Clock | None = None,
+        later: Callable[[float, Callable[[], None]], object] | None = None,
+    ) -> None:
+        self.venue, self.perpetual = venue, perpetual
+        self.settings = settings or Settings()
+        self.clock = clock or Clock()
+        self.faults = faults if faults is not None else Faults(venue, self.clock.seconds)
+        self.listings = {listing.pair: listing for listing in listings}
+        self.books = {pair: Book(pair) for pair in self.listings}
+        self.marks: dict[str, Decimal] = {}
+        self.delisting: set[str] = set()
+        self.orders: dict[int, Order] = {}
+        self.trades: list[Trade] = []
+        self.prints: dict[str, deque[Print]] = {pair: deque(maxlen=PRINTS) for pair in self.listings}
+        self.funding: list[FundingPaid] = []
+        self.account: SpotAccount | MarginAccount
+        if perpetual:
+            self.account = MarginAccount(dec(deposits.get("USDT", ZERO)), self.settings, self._tell)
+            self.account.marks, self.account.listings = self.marks, self.listings
+        else:
+            self.account = SpotAccount({coin: dec(v) for coin, v in deposits.items()}, self.settings, self._tell)
+        self.later = later
+        self._open: dict[str, dict[int, Order]] = {pair: {} for pair in self.listings}
+        self._client_ids: dict[str, int] = {}
+        # Ids rise over restarts too, as a venue's do.
+        self._order_ids, self._trade_ids = count(self.clock.now_ms() * 1000), count(self.clock.now_ms())
+        self._listeners: dict[type, list[Callable]] = {}
+        self._events: deque[object] = deque()
+        self._telling = False
+        self._shown: dict[str, Quote] = {}  # the last quote told, for a frozen side
+
+    # Listening
+
+    def listen(self, kind: type, callback: Callable[[object], None]) -> None:
+        """Call back with each event of this type (see the top of this module)."""
+        self._listeners.setdefault(kind, []).append(callback)
+
+    def _tell(self, event: object) -> None:
+        if type(event) in self._listeners:
+            self._events.append(copy(event) if type(event) is Order else event)
+
+    def _flush(self) -> None:
+        """Tell what happened, once the state is true; a listener that acts on the engine queues behind."""
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                for callback in self._listeners[type(event)]:
+                    callback(event)
+        finally:
+            self._telling = False
+
+    # Quotes in
+
+    def quote(self, pair: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal) -> None:
+        """The best level of the tape as the whole book; sizes of zero withdraw a side, the mark stays."""
+        self.set_book(pair, [(bid, bid_qty)], [(ask, ask_qty)], mark=(bid + ask) / 2)
+
+    def set_book(
+        self,
+        pair: str,
+        bids: Iterable[tuple[Decimal, Decimal]],
+        asks: Iterable[tuple[Decimal, Decimal]],
+        *,
+        book_id: int | None = None,
+        mark: Decimal | None = None,
+    ) -> None:
+        """A whole new book (also refreshes what our orders took); `book_id` names it when frames are replayed."""
+        book = self.books[pair]
+        changed = book.replace(BUY, bids), book.replace(SELL, asks)
+        self._changed(book, changed, book_id, book_id, mark)
+
+    def change_book(
+        self,
+        pair: str,
+        bids: Iterable[tuple[Decimal, Decimal]],
+        asks: Iterable[tuple[Decimal, Decimal]],
+        *,
+        first_id: int | None = None,
+        last_id: int | None = None,
+    ) -> None:
+        """Single levels of the book (qty 0 removes one); ids as recorded, or the next ones."""
+        book = self.books[pair]
+        self._changed(book, (book.change(BUY, bids), book.change(SELL, asks)), first_id, last_id, None)
+
+    def _changed(self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, mark: Decimal | None) -> None:
+        now_ns = self.clock.now_ns()
+        if changed[0] or changed[1] or last_id is not None:
+            self._show(book, changed, first_id, last_id, now_ns)
+        if mark is None and book.best(BUY)[1] and book.best(SELL)[1]:
+            mark = (book.best(BUY)[0] + book.best(SELL)[0]) / 2
+        if mark is not None:
+            self.marks[book.pair] = mark
+        self._match_resting(book.pair)
+        self._liquidate_the_doomed(book.pair)
+        self._flush()
+
+    def _show(self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, now_ns: int) -> None:
+        """Give the change its id and tell it."""
+        first = book.id + 1 if first_id is None else first_id
+        book.id = first if last_id is None else last_id
+        book.ts_ns = now_ns
+        bids, asks = changed
+        shown = book.quote(now_ns)
+        if self.faults.any("stream.book") and (fault := self.faults.take("stream.book", ("freeze",), book.pair)):
+            bids, asks = ((), asks) if fault.side == "bid" else (bids, ())
+        if self.faults.any("stream.ticker") and (fault := self.faults.take("stream.ticker", ("freeze",), book.pair)):
+            old = self._shown.get(book.pair, shown)
+            same = {"bid": old.bid, "bid_qty": old.bid_qty} if fault.side == "bid" else {"ask": old.ask, "ask_qty": old.ask_qty}
+            shown = shown._replace(**same)
+        self._shown[book.pair] = shown
+        self._tell(BookChange(book.pair, now_ns, first, book.id, bids, asks))
+        self._tell(shown)
+
+    def print_trade(self, pair: str, side: int, price: Decimal, qty: Decimal) -> None:
+        """A public trade of others."""
+        self._print(pair, side, price, qty, self.clock.now_ns())
+        self._flush()
+
+    def _print(self, pair: str, side: int, price: Decimal, qty: Decimal, now_ns: int) -> None:
+        shown = Print(next(self._trade_ids), now_ns, pair, side, price, qty)
+        self.prints[pair].append(shown)
+        self._tell(shown)
+
+    # Orders
+
+    def listing(self, pair: str) -> Listing:
+        if pair not in self.listings:
+            raise UnknownPair(f"no instrument {pair}")
+        return self.listings[pair]
+
+    def place(
+        self,
+        pair: str,
+        side: int,
+        kind: str = LIMIT,
+        qty: Decimal = ZERO,
+        price: Decimal = ZERO,
+        *,
+        tif: str = GTC,
+        quote_qty: Decimal = ZERO,
+        reduce_only: bool = False,
+        close: str = "",
+        client_id: str = "",
+    ) -> Order:
+        """Validate, accept and match one order; returns its state now (a copy).
+
+        Args:
+            quote_qty: of a spot market order, spend (or earn) this much quote currency; `qty` is ignored then.
+            close: perpetual: BOTH, LONG or SHORT; closes that position whole (side and qty are worked out).
+
+        Raises:
+            Refusal: one of its subclasses; then nothing has happened.
+        """
+        listing = self.listing(pair)
+        if close:
+            side, qty, reduce_only = self._closing(pair, close)
+        position = close or self._position_side(side, reduce_only)
+        if pair in self.delisting and not reduce_only:
+            raise NotTrading(f"{pair} is being delisted")
+        order = self._new_order(pair, side, kind, qty, price, tif, quote_qty, reduce_only, position, client_id)
+        rules.check(order, listing, self.marks.get(pair), self._client_ids)
+        if reduce_only:
+            self._check_reduces(order)
+        post_only_takes = tif == POST_ONLY and self._takes(order)
+        unfillable = tif == FOK and self._fillable(order) < order.qty
+        if post_only_takes and self.settings.post_only_refused:
+            raise WouldTakeLiquidity(f"order price {text(price)} would be filled at once")
+        if unfillable and self.settings.fok_refused:
+            raise CannotFill("the book cannot fill the whole order")
+        self.account.reserve(order, listing, self._worst_price(order), order.created_ns)
+        self._accept(order)
+        if post_only_takes or unfillable:
+            self._finish(order, BY_POST_ONLY if post_only_takes else BY_FOK)
+        elif late := self.faults.take("order.create", ("late_fill",), f"order {order.id} {client_id}".strip()):
+            order.held = True
+            self._later(late.seconds, lambda: self._release(order))
+        else:
+            self._match_incoming(order)
+        self._flush()
+        return copy(order)
+
+    def _new_order(self, pair, side, kind, qty, price, tif, quote_qty, reduce_only, position, client_id) -> Order:
+        now_ns = self.clock.now_ns()
+        tif = IOC if kind == MARKET and tif != FOK else tif
+        price = ZERO if kind == MARKET else price
+        order = Order(
+            next(self._order_ids), client_id, pair, side, kind, tif, price, qty, quote_qty, reduce_only, position,
+            created_ns=now_ns, updated_ns=now_ns,
+        )  # fmt: skip
+        if quote_qty:
+            order.qty = rules.affordable(quote_qty, self._worst_price(order), self.listings[pair])
+        return order
+
+    def _accept(self, order: Order) -> None:
+        self.orders[order.id] = order
+        self._open[order.pair][order.id] = order
+        if order.client_id:
+            self._client_ids[order.client_id] = order.id
+        self._tell(order)
+
+    def cancel(self, order_id: int | None = None, client_id: str = "") -> Order:
+        """Cancel one open order; returns its last state (a copy), fills included.
+
+        Raises:
+            UnknownOrder, OrderFinished.
+        """
+        order = self._find(order_id, client_id)
+        if order.state != OPEN:
+            raise OrderFinished(f"order {order.id} is {order.state}")
+        if fault := self.faults.take("order.cancel", ("late_fill",), f"order {order.id}"):
+            self._hit(order, rules.floor_to(order.left * dec(fault.fraction), self.listings[order.pair].qty_step))
+        if order.state == OPEN:
+            self._finish(order, BY_USER)
+        self._flush()
+        return copy(order)
+
+    def cancel_all(self, pair: str | None = None, side: int | None = None, finish: str = BY_USER) -> list[Order]:
+        """Cancel the open orders of a pair (or of all) and side (or both)."""
+        orders = [o for p in ([pair] if pair else self._open) for o in self._open[p].values() if side in (None, o.side)]
+        for order in orders:
+            self._finish(order, finish)
+        self._flush()
+        return [copy(order) for order in orders]
+
+    def order(self, order_id: int | None = None, client_id: str = "") -> Order:
+        """One order (a copy); raises UnknownOrder."""
+        return copy(self._find(order_id, client_id))
+
+    def open_orders(self, pair: str | None = None) -> list[Order]:
+        """Copies, oldest first."""
+        return [copy(order) for p in ([pair] if pair else self._open) for order in self._open.get(p, {}).values()]
+
+    def _find(self, order_id: int | None, client_id: str) -> Order:
+        found = self.orders.get(self._client_ids.get(client_id, -1) if order_id is None else order_id)
+        if found is None:
+            raise UnknownOrder(f"no order {order_id or client_id}")
+        return found
+
+    # Matching
+
+    def _takes(self, order: Order) -> bool:
+        price, qty = self.books[order.pair].best(-order.side)
+        return bool(qty) and rules.reaches(order, price)
+
+    def _reachable(self, order: Order) -> list[tuple[Decimal, Decimal]]:
+        """The levels that the order may take, best first."""
+        return [level for level in self.books[order.pair].levels(-order.side) if rules.reaches(order, level[0])]
+
+    def _fillable(self, order: Order) -> Decimal:
+        return sum((qty for _, qty in self._reachable(order)), ZERO)
+
+    def _worst_price(self, order: Order) -> Decimal:
+        """The price to reserve for: the limit, or the worst level that a market order reaches now."""
+        if order.kind == LIMIT:
+            return order.price
+        wanted, price = order.qty or order.quote_qty, self.marks.get(order.pair, ZERO)
+        for price, qty in self.books[order.pair].levels(-order.side):
+            wanted -= qty if order.qty else qty * price
+            if wanted <= 0:
+                break
+        return price
+
+    def _match_incoming(self, order: Order) -> None:
+        """Take what is shown; the rest rests (GTC, post-only) or is cancelled."""
+        limit_qty = order.qty
+        if fault := self.faults.take("order.create", ("partial_fill",), f"order {order.id} {order.client_id}".strip()):
+            limit_qty = rules.floor_to(order.qty * dec(fault.fraction), self.listings[order.pair].qty_step)
+        for price, shown in self._reachable(order):
+            qty = min(shown, limit_qty - order.filled, self._allowed(order))
+            qty = rules.floor_to(qty, self.listings[order.pair].qty_step)
+            if qty <= 0:
+                break
+            self._consume(order, price, qty)
+            self._fill(order, price, qty, maker=False)
+        if order.state == OPEN and order.reduce_only and not self._allowed(order):
+            self._finish(order, BY_REDUCE_ONLY)
+        elif order.state == OPEN and order.tif in (IOC, FOK):
+            self._finish(order, BY_IOC if order.tif == IOC else BY_FOK)
+
+    def _match_resting(self, pair: str) -> None:
+        """Fill resting orders that the new quote reached, best price and oldest first."""
+        if not self._open[pair]:
+            return
+        for order in sorted(self._open[pair].values(), key=lambda o: (-o.side * o.price, o.id)):
+            while order.state == OPEN and not order.held:
+                price, shown = self.books[pair].best(-order.side)
+                qty = rules.floor_to(min(shown, order.left, self._allowed(order)), self.listings[pair].qty_step)
+                if not shown or not rules.reaches(order, price) or qty <= 0:
+                    break
+                self._consume(order, price, qty)
+                self._fill(order, order.price, qty, maker=True)
+
+    def _consume(self, order: Order, price: Decimal, qty: Decimal) -> None:
+        """Take `qty` from the level that fills `order`, and show what is left of it."""
+        book = self.books[order.pair]
+        level = book.take(-order.side, price, qty)
+        self._show(book, ((level,), ()) if order.side == SELL else ((), (level,)), None, None, self.clock.now_ns())
+
+    def _allowed(self, order: Order) -> Decimal:
+        """How much the order may still fill: all that is left, or what there is to reduce."""
+        if not order.reduce_only:
+            return order.left
+        size = self.account.position(order.pair, order.position).size
+        return min(order.left, abs(size)) if size * order.side < 0 else ZERO
+
+    def _hit(self, order: Order, qty: Decimal) -> None:
+        """Somebody takes `qty` of a resting order at its own price."""
+        if qty > 0:
+            self._fill(order, order.price or self.marks[order.pair], min(qty, self._allowed(order)), maker=True)
+
+    def _fill(self, order: Order, price: Decimal, qty: Decimal, maker: bool) -> None:
+        """Book one fill everywhere: order, account, trades, prints."""
+        now_ns = self.clock.now_ns()
+        settled = self.account.fill(order, self.listings[order.pair], price, qty, maker, now_ns)
+        order.filled, order.filled_quote = order.filled + qty, order.filled_quote + price * qty
+        order.fee, order.updated_ns, order.updates = order.fee + settled.fee, now_ns, order.updates + 1
+        done = order.filled == order.qty
+        if done:
+            self._end(order, FILLED, BY_FILL)
+        trade = Trade(
+            next(self._trade_ids), now_ns, order.pair, order.side, price, qty, maker, settled.fee, settled.fee_coin,
+            copy(order), order.position, settled.closed_qty,
+        )  # fmt: skip
+        self.trades.append(trade)
+        self._tell(trade)
+        self._tell(order)
+        self._print(order.pair, -order.side if maker else order.side, price, qty, now_ns)
+        if self.perpetual and not maker and order.reduce_only and not done and not self._allowed(order):
+            self._finish(order, BY_REDUCE_ONLY)
+
+    def _finish(self, order: Order, why: str) -> None:
+        order.updates += 1
+        self._end(order, CANCELLED, why)
+        self._tell(order)
+
+    def _end(self, order: Order, state: str, why: str) -> None:
+        order.state, order.finish = state, why
+        order.updated_ns = order.finished_ns = self.clock.now_ns()
+        if order.quote_qty:
+            order.qty = max(order.filled, self.listings[order.pair].qty_step)
+        self._open[order.pair].pop(order.id, None)
+        self.account.release(order, self.listings[order.pair], order.finished_ns)
+
+    def _release(self, order: Order) -> None:
+        """A late fill's time has come."""
+        order.held = False
+        if order.state == OPEN:
+            self._match_incoming(order)
+        self._flush()
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> None:
+        if self.later is None:
+            raise RuntimeError("this engine has no timer; give it `later` (the server does)")
+        self.later(seconds, callback)
+
+    # Perpetual only
+
+    def _position_side(self, side: int, reduce_only: bool) -> str:
+        if not self.perpetual or not self.account.dual:
+            return BOTH
+        return LONG if (side == BUY) != reduce_only else SHORT
+
+    def _closing(self, pair: str, close: str) -> tuple[int, Decimal, bool]:
+        size = self.account.position(pair, close).size
+        if not size:
+            raise NothingToReduce(f"no {close} position in {pair} to close")
+        return (SELL if size > 0 else BUY), abs(size), True
+
+    def _check_reduces(self, order: Order) -> None:
+        if not self._allowed(order):
+            raise NothingToReduce(f"a reduce-only order, but no position in {order.pair} that it would reduce")
+
+    def fund(self, pair: str, rate: Decimal, mark: Decimal) -> FundingPaid:
+        """One funding stamp, paid by all positions of the pair; a `funding_flip` turns the sign of the rate."""
+        if self.faults.take("market", ("funding_flip",), pair):
+            rate = -rate
+        now_ns = self.clock.now_ns()
+        paid = FundingPaid(now_ns, pair, rate, mark, self.account.fund(pair, rate, mark, now_ns))
+        self.funding.append(paid)
+        self._tell(paid)
+        self._flush()
+        return paid
+
+    def liquidate(self, pair: str) -> None:
+        """Liquidate all positions of a pair now, at the touch, at worst at their bankruptcy price."""
+        for position in [p for p in self.account.held() if p.pair == pair]:
+            self._liquidate(position)
+        self._flush()
+
+    def deleverage(self, pair: str, fraction: Decimal) -> None:
+        """Take `fraction` of the positions of a pair (whole steps, at least one) at the mark: auto-deleveraging."""
+        step = self.listings[pair].qty_step
+        for position in [p for p in self.account.held() if p.pair == pair]:
+            qty = max(step, rules.floor_to(abs(position.size) * fraction, step))
+            price = rules.round_to(self.marks[pair], self.listings[pair].price_step)
+            self._take_position(position, min(qty, abs(position.size)), price, BY_ADL)
+        self._flush()
+
+    def delist(self, pair: str, on: bool = True) -> None:
+        """Take no new orders any more and cancel the resting ones (or take orders again)."""
+        if not on:
+            self.delisting.discard(pair)
+            return
+        self.delisting.add(pair)
+        self.cancel_all(pair, finish=BY_DELISTING)
+
+    def _liquidate_the_doomed(self, pair: str) -> None:
+        if not self.perpetual or not any(p.pair == pair for p in self.account.held()):
+            return
+        for position in self.account.must_liquidate():
+            self._liquidate(position)
+
+    def _liquidate(self, position: Position) -> None:
+        if not position.size:
+            return
+        for order in list(self._open[position.pair].values()):
+            self._finish(order, BY_LIQUIDATION)
+        touch, shown = self.books[position.pair].best(BUY if position.size > 0 else SELL)
+        price = touch if shown else self.marks[position.pair]
+        edge = self.account.bankruptcy_price(position)
+        if edge:
+            step = self.listings[position.pair].price_step
+            price = max(price, rules.round_to(edge, step)) if position.size > 0 else min(price, rules.round_to(edge, step))
+        self._take_position(position, abs(position.size), price, BY_LIQUIDATION)
+
+    def _take_position(self, position: Position, qty: Decimal, price: Decimal, why: str) -> None:
+        """The venue's own order against a position, filled whole at `price`."""
+        side, size, entry = (SELL if position.size > 0 else BUY), position.size, position.entry
+        order = self._new_order(position.pair, side, MARKET, qty, ZERO, IOC, ZERO, True, position.side, "")
+        self.orders[order.id] = order
+        self._fill(order, price, qty, maker=False)
+        order.finish = self.orders[order.id].finish = why
+        self._tell(order)
+        self._tell(Taken(order.updated_ns, position.pair, why, size, price, qty, entry, copy(order)))
