@@ -222,32 +222,33 @@ FIGURES = (
 )
 COLUMNS = (
     ("Run (UTC)", ""),
+    ("Report", ""),
     ("Pair", ""),
     ("Result", "result"),
     *((label, "num") for label, _, _ in FIGURES),
     ("Seconds", "num"),
-    ("Report", ""),
 )
 
 
 def _row(reports: Path, record: dict) -> str:
     cells = [
         _utc(record["folder"].name),
+        _links(reports, record["folder"]),
         html.escape(record["pair"]) + _synthetic(record),
         f"{_result(record)} {html.escape(str(record.get('reason') or ''))}",
         *(value for _, value in _figures(record)),
         number(record.get("seconds"), ".1f"),
-        _links(reports, record["folder"]),
     ]
     sides = "".join(f'<td class="{kind}">{cell}</td>' for cell, (_, kind) in zip(cells, COLUMNS, strict=True))
     return f'<tr class="{html.escape(record.get("status", ""))}">{sides}</tr>'
 
 
 def _figures(record: dict) -> Iterator[tuple[str, str]]:
-    """Label and text of the headline figures; those of a failed run are not shown, as nothing stands behind them."""
-    ended_well = record.get("status") == "ok"
+    """Label and text of the headline figures of a chosen set; of a failed run, or where none was chosen, dashes."""
+    metrics = record["metrics"] if record.get("status") == "ok" else {}
+    chosen = metrics.get("entry_bps") is not None
     for label, name, form in FIGURES:
-        yield label, number(record["metrics"].get(name), form) if ended_well else DASH
+        yield label, number(metrics.get(name), form) if chosen else DASH
 
 
 def _links(reports: Path, folder: Path) -> str:
@@ -421,8 +422,8 @@ main.index { max-width: 1600px; background: none; border: 0; padding: 0 24px; }
 .outcome.yes { border-left-color: var(--yes); }
 .outcome.failed { border-left-color: var(--bad); }
 .outcome p { margin: 0 0 8px; }
-dl { display: flex; flex-wrap: wrap; gap: 8px 30px; margin: 0; }
-dl div { min-width: 84px; }
+dl { display: flex; flex-wrap: wrap; gap: 8px 26px; margin: 0; }
+dl div { min-width: 76px; }
 dt { color: var(--quiet); font-size: 12px; }
 dd { margin: 0; font-size: 18px; font-weight: 600; }
 dd small { font-size: 12px; font-weight: 400; color: var(--quiet); }
@@ -451,7 +452,7 @@ h2 { font-size: 20px; margin-top: 30px; }
 h3 { font-size: 16px; }
 .wide { overflow-x: auto; background: var(--paper); border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; font-size: 13px; }
-th, td { padding: 5px 10px; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { padding: 5px 9px; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 600; border-bottom: 2px solid var(--line); white-space: nowrap; }
 tbody tr:hover { background: #f0f5fb; }
 table.dataframe, .text_cell table { border: 0; margin: 10px 0; }
@@ -460,10 +461,10 @@ tbody th { font-weight: 500; }
 table.runs { width: 100%; }
 table.runs th, table.runs td { text-align: left; white-space: nowrap; }
 table.runs .num { text-align: right; }
-table.runs td.result { white-space: normal; min-width: 270px; }
+table.runs td.result { white-space: normal; min-width: 240px; }
 table.runs thead th { cursor: pointer; background: #fafbfc; }
 table.runs td a { margin-right: 4px; }
-table.runs .synthetic { font-size: 9px; padding: 0 6px; }
+table.runs .synthetic { display: block; width: max-content; font-size: 9px; padding: 0 6px; }
 tr.failed td.result { color: var(--bad); }
 
 details.code { margin: 2px 0; }
@@ -473,6 +474,7 @@ pre { background: #f6f8fa; border: 1px solid var(--line); border-radius: 4px; pa
 code { font-family: var(--mono); font-size: .92em; background: #f1f4f7; padding: 0 3px; border-radius: 3px; }
 pre code { background: none; padding: 0; }
 .output_error pre, .output_stderr pre { background: #fdf3f2; border-color: #f0cfcc; }
+.text_cell_render span[style*="color:red"] { font: 600 1em system-ui, sans-serif !important; } /* papermill's banners */
 .output_subarea { overflow-x: auto; }
 .output_png img, .output_svg img { max-width: 100%; height: auto; }
 .formula { display: block; margin: 12px 24px; line-height: 2.6; font-size: 1.1em; }

@@ -211,7 +211,8 @@ def _child(job: Job, argv: list[str], lock: int, asked: list[int]) -> int:
             end(left)
             child.wait()
     if child.returncode < 0:
-        say(f"error: the run was ended by {signal.Signals(-child.returncode).name}")
+        if not asked:
+            say(f"error: the run was ended by {signal.Signals(-child.returncode).name}")
         recover(job)
     return child.returncode
 

@@ -170,7 +170,7 @@ def _papermill(job: Job, name: str, folder: Path, values: Mapping[str, object]) 
             dict(values),
             kernel_name="python3",
             cwd=job.notebooks,
-            progress_bar=sys.stderr.isatty(),
+            progress_bar={"desc": name, "unit": "cell", "leave": False} if sys.stderr.isatty() else False,
             start_timeout=60,
             execution_timeout=math.ceil(job.time_limit_s),
             kernel_manager_class=_kernel_manager(log),

@@ -447,6 +447,13 @@ def test_figures_are_rounded_and_absent_ones_are_dashes():
     assert shown == ["+1.23", "−0.50", *"————"]
 
 
+def test_figures_are_shown_only_of_a_set_that_was_chosen_by_a_good_run():
+    metrics = {"entry_bps": 40.0, "net_usdt_day": 0.0}
+    assert [text for _, text in pages._figures({"status": "ok", "metrics": metrics})] == ["40.0", "—", "+0.00", *"———"]
+    for record in ({"status": "failed", "metrics": metrics}, {"status": "ok", "metrics": {"net_usdt_day": 0.0}}):
+        assert {text for _, text in pages._figures(record)} == {pages.DASH}
+
+
 def test_the_index_survives_a_damaged_record(good, tmp_path):
     reports = shutil.copytree(good[0], tmp_path / "reports")
     (reports / PAIR / "20200101T000000Z").mkdir()
