@@ -88,7 +88,8 @@ def _line(row: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> s
 
 
 def _cell(tag: str, text: str, words: bool) -> str:
-    return f'<{tag} style="text-align:{"left" if words else "right"}">{html.escape(text)}</{tag}>'
+    wrap = "" if len(text) > 40 else ";white-space:nowrap"
+    return f'<{tag} style="text-align:{"left" if words else "right"}{wrap}">{html.escape(text)}</{tag}>'
 
 
 @dataclass(frozen=True, slots=True)

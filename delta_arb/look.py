@@ -38,7 +38,7 @@ DIVERGING = (
     "#053061",
 )  # fmt: skip
 
-WIDTH, DPI = 9.6, 150  # inches; shown at 960 points wide, drawn half as fine again for sharp screens
+WIDTH, DPI = 9.6, 130  # inches; shown at 960 points wide, drawn a third finer for sharp screens
 POINTS = 1000  # stretches of time per line, two points each
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 9.5, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK,
@@ -169,7 +169,7 @@ def empty(title: str, reason: str, inputs) -> Picture:
     """A figure that says why it is empty."""
     import textwrap
 
-    with picture(title, inputs, 1.5) as (figure, (ax,)):
+    with picture(title, inputs, 1.1) as (figure, (ax,)):
         ax.set_axis_off()
         ax.text(
             0.5, 0.5, textwrap.fill(f"Nothing to show: {reason}", 105), transform=ax.transAxes, ha="center", va="center"

@@ -204,6 +204,7 @@ def episodes(basis, inputs) -> Picture:
             fontsize=8.5,
         )
         ax.set_xscale("log")
+        ax.yaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel(f"duration, s: entry_edge at or above {found.level:.1f} bps (four fees and a median closing)")
         ax.set_ylabel("episodes")
     return Picture(marked(title, inputs), figure)

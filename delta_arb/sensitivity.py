@@ -150,7 +150,7 @@ def _ladder(title, unit, steps, base, parts, markets, thresholds) -> Ladder:
 def spoken(costs: Ladder, later: Ladder, part: str) -> Findings:
     """What the two ladders say about one part, in words."""
     if not any(p.trades for p in (*costs.results[part], *later.results[part])):
-        return Findings.of(f"No trade on the part {part}, so nothing depends on costs or latency.")
+        return Findings.of(f"No trade on the {part} part, so nothing depends on costs or latency.")
     return Findings.of(
         _until(costs, part, "every fill costs", "bps more"),
         _until(later, part, "orders take", "s"),

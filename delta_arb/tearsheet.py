@@ -87,7 +87,7 @@ class TearSheet:
         """Whether these thresholds were exported."""
         if self.candidate.trade:
             return "exported for trading"
-        return f"not exported: {self.candidate.reason}"
+        return f"{'' if self.thresholds else 'nothing replayed and '}not exported: {self.candidate.reason}"
 
 
 def of(tape: Tape, market: Market, candidate: Params, constraints: Constraints) -> TearSheet:
@@ -158,7 +158,7 @@ def tiles(sheet: TearSheet) -> Tiles:
             f"longest {seconds(j.longest_hold_s)}; fit {seconds(f.median_hold_s)}",
         ),
     )
-    return Tiles(f"Judged part (not seen by the fit): {sheet.status}", rows)
+    return Tiles(f"The judged part, which the fit has not seen; {sheet.status}", rows)
 
 
 def parts(sheet: TearSheet) -> Table:
@@ -321,7 +321,7 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         "The quotes are SYNTHETIC: this says that the program works, and nothing about any market."
         if inputs.synthetic
         else "",
-        "" if sheet.candidate.trade else f"These thresholds are not exported: {sheet.candidate.reason}.",
+        "" if sheet.candidate.trade else f"{sheet.status[0].upper()}{sheet.status[1:]}.",
         _few(j.trades),
         f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "
         "sample of its future.",
@@ -347,22 +347,18 @@ def _few(trades: int) -> str:
     return ""
 
 
+FIGURES = (
+    "net_usdt_day", "return_day", "mean_net_bps", "trades", "trades_day", "hit_rate", "win_rate", "drawdown",
+    "median_hold_s", "fees_usdt", "funding_usdt",
+)  # fmt: skip
+
+
 def metrics(sheet: TearSheet, inputs) -> dict:
-    """The run in flat figures: those of the judged part under their own names, the fit's with a prefix."""
-    j, f, t = sheet.judged, sheet.fitted, sheet.thresholds
-    figures = (
-        "net_usdt_day",
-        "trades",
-        "trades_day",
-        "hit_rate",
-        "win_rate",
-        "drawdown",
-        "mean_net_bps",
-        "median_hold_s",
-        "fees_usdt",
-        "funding_usdt",
-        "return_day",
-    )
+    """The run in flat figures: those of the judged part under their own names, the fit's with a prefix.
+
+    Where no thresholds were examined, nothing was replayed and there are no figures: they are null.
+    """
+    t = sheet.thresholds
     return {
         "pair": inputs.name,
         "trade": sheet.candidate.trade,
@@ -374,25 +370,27 @@ def metrics(sheet: TearSheet, inputs) -> dict:
         "entry_bps": t.entry_bps if t else None,
         "exit_bps": t.exit_bps if t else None,
         "max_hold_s": t.max_hold_s if t else None,
-        **{name: getattr(j, name) for name in figures},
-        **{f"fit_{name}": getattr(f, name) for name in figures},
+        **{name: getattr(sheet.judged, name) if t else None for name in FIGURES},
+        **{f"fit_{name}": getattr(sheet.fitted, name) if t else None for name in FIGURES},
         "whole_net_usdt": sheet.result.net_usdt,
         "whole_trades": len(sheet.trades),
-        "capital_usdt": j.capital_usdt,
+        "capital_usdt": sheet.judged.capital_usdt,
         "fees_bps": sheet.market.fees_bps,
     }
 
 
 def record(sheet: TearSheet, inputs, run_folder: str) -> Table:
-    """The metrics as a table; written to metrics.json in the run's folder where there is one."""
+    """The figures of the metrics; all of them are written to metrics.json in the run's folder, where there is one."""
     found = metrics(sheet, inputs)
     if run_folder:
         write_atomic(Path(run_folder) / "metrics.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
-    return Table.of("metrics.json", ("figure", "value"), [(name, _face(value)) for name, value in found.items()])
+    rows = [(name, _face(found[name]), _face(found[f"fit_{name}"])) for name in FIGURES]
+    others = [name for name in found if name.removeprefix("fit_") not in FIGURES]
+    return Table.of("metrics.json", ("figure", "judged", "fit"), rows, f"Beside them: {', '.join(others)}.")
 
 
-def _face(value: object) -> str:
-    return NOTHING if value is None else number(value, 4) if isinstance(value, float) else str(value)
+def _face(value: float | None) -> str:
+    return f"{value}" if isinstance(value, int) else number(value, 4)
 
 
 def _utc(ts_ns: int) -> str:
