@@ -146,6 +146,7 @@ class MarginAccount:
         self.listings: dict[str, Listing] = {}
         self.order_margin: dict[int, Decimal] = {}
         self.positions: dict[tuple[str, str], Position] = {}
+        self.paid: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)  # wallet changes by reason
         self._tell = tell
 
     def position(self, pair: str, side: str = BOTH) -> Position:
@@ -283,6 +284,7 @@ class MarginAccount:
     def _pay(self, change: Decimal, reason: str, pair: str, now_ns: int) -> None:
         if change:
             self.wallet += change
+            self.paid[reason] += change
             self._tell(BalanceChange(now_ns, "USDT", self.wallet, ZERO, change, ZERO, reason, pair))
 
 
@@ -293,7 +295,9 @@ def _apply(position: Position, signed: Decimal, price: Decimal, now_ns: int) -> 
     pnl = ZERO
     if closing:
         direction = 1 if signed > 0 else -1
-        part = position.cost if closing == abs(position.size) else (position.cost * closing / abs(position.size)).quantize(GRAIN)
+        part = position.cost
+        if closing < abs(position.size):
+            part = (position.cost * closing / abs(position.size)).quantize(GRAIN)
         pnl = -direction * closing * price - part
         position.size, position.cost = position.size + direction * closing, position.cost - part
         signed -= direction * closing

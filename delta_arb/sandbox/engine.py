@@ -23,18 +23,16 @@ from decimal import Decimal
 from itertools import count
 
 from . import rules
-from .accounts import MarginAccount, Position, SpotAccount
+from .accounts import SpotAccount
 from .book import Book
 from .faults import Faults
 from .values import (
     BOTH,
     BUY,
-    BY_ADL,
     BY_DELISTING,
     BY_FILL,
     BY_FOK,
     BY_IOC,
-    BY_LIQUIDATION,
     BY_POST_ONLY,
     BY_REDUCE_ONLY,
     BY_USER,
@@ -44,16 +42,13 @@ from .values import (
     GTC,
     IOC,
     LIMIT,
-    LONG,
     MARKET,
     OPEN,
     POST_ONLY,
     SELL,
-    SHORT,
     ZERO,
     BookChange,
     CannotFill,
-    FundingPaid,
     Listing,
     NothingToReduce,
     NotTrading,
@@ -62,7 +57,6 @@ from .values import (
     Print,
     Quote,
     Settings,
-    Taken,
     Trade,
     UnknownOrder,
     UnknownPair,
@@ -95,13 +89,12 @@ class Clock:
 
 
 class Engine:
-    """One venue.
+    """One spot venue; `perpetual.PerpetualEngine` adds positions.
 
     Args:
         venue: 'mexc' or 'gate'; whose faults it listens to.
         listings: what trades here.
-        deposits: coin -> amount at the start. A perpetual venue takes USDT only.
-        perpetual: a margin account with positions, instead of spot coins.
+        deposits: coin -> amount at the start.
         later: runs a callback after so many seconds (`loop.call_later` in the server); needed for late fills.
     """
 
@@ -111,13 +104,12 @@ class Engine:
         listings: Iterable[Listing],
         deposits: Mapping[str, Decimal],
         *,
-        perpetual: bool = False,
         settings: Settings | None = None,
         faults: Faults | None = None,
         clock: Clock | None = None,
         later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
-        self.venue, self.perpetual = venue, perpetual
+        self.venue = venue
         self.settings = settings or Settings()
         self.clock = clock or Clock()
         self.faults = faults if faults is not None else Faults(venue, self.clock.seconds)
@@ -128,13 +120,7 @@ class Engine:
         self.orders: dict[int, Order] = {}
         self.trades: list[Trade] = []
         self.prints: dict[str, deque[Print]] = {pair: deque(maxlen=PRINTS) for pair in self.listings}
-        self.funding: list[FundingPaid] = []
-        self.account: SpotAccount | MarginAccount
-        if perpetual:
-            self.account = MarginAccount(dec(deposits.get("USDT", ZERO)), self.settings, self._tell)
-            self.account.marks, self.account.listings = self.marks, self.listings
-        else:
-            self.account = SpotAccount({coin: dec(v) for coin, v in deposits.items()}, self.settings, self._tell)
+        self.account = self._open_account({coin: dec(amount) for coin, amount in deposits.items()})
         self.later = later
         self._open: dict[str, dict[int, Order]] = {pair: {} for pair in self.listings}
         self._client_ids: dict[str, int] = {}
@@ -144,6 +130,9 @@ class Engine:
         self._events: deque[object] = deque()
         self._telling = False
         self._shown: dict[str, Quote] = {}  # the last quote told, for a frozen side
+
+    def _open_account(self, deposits: Mapping[str, Decimal]) -> SpotAccount:
+        return SpotAccount(deposits, self.settings, self._tell)
 
     # Listening
 
@@ -201,7 +190,9 @@ class Engine:
         book = self.books[pair]
         self._changed(book, (book.change(BUY, bids), book.change(SELL, asks)), first_id, last_id, None)
 
-    def _changed(self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, mark: Decimal | None) -> None:
+    def _changed(
+        self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, mark: Decimal | None
+    ) -> None:
         now_ns = self.clock.now_ns()
         if changed[0] or changed[1] or last_id is not None:
             self._show(book, changed, first_id, last_id, now_ns)
@@ -210,7 +201,7 @@ class Engine:
         if mark is not None:
             self.marks[book.pair] = mark
         self._match_resting(book.pair)
-        self._liquidate_the_doomed(book.pair)
+        self._mark_moved(book.pair)
         self._flush()
 
     def _show(self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, now_ns: int) -> None:
@@ -224,8 +215,10 @@ class Engine:
             bids, asks = ((), asks) if fault.side == "bid" else (bids, ())
         if self.faults.any("stream.ticker") and (fault := self.faults.take("stream.ticker", ("freeze",), book.pair)):
             old = self._shown.get(book.pair, shown)
-            same = {"bid": old.bid, "bid_qty": old.bid_qty} if fault.side == "bid" else {"ask": old.ask, "ask_qty": old.ask_qty}
-            shown = shown._replace(**same)
+            shown = old._replace(ask=shown.ask, ask_qty=shown.ask_qty) if fault.side == "bid" else (
+                old._replace(bid=shown.bid, bid_qty=shown.bid_qty)
+            )
+            shown = shown._replace(ts_ns=now_ns, book_id=book.id)
         self._shown[book.pair] = shown
         self._tell(BookChange(book.pair, now_ns, first, book.id, bids, asks))
         self._tell(shown)
@@ -277,6 +270,7 @@ class Engine:
         if pair in self.delisting and not reduce_only:
             raise NotTrading(f"{pair} is being delisted")
         order = self._new_order(pair, side, kind, qty, price, tif, quote_qty, reduce_only, position, client_id)
+        order.close = bool(close)
         rules.check(order, listing, self.marks.get(pair), self._client_ids)
         if reduce_only:
             self._check_reduces(order)
@@ -416,18 +410,15 @@ class Engine:
         self._show(book, ((level,), ()) if order.side == SELL else ((), (level,)), None, None, self.clock.now_ns())
 
     def _allowed(self, order: Order) -> Decimal:
-        """How much the order may still fill: all that is left, or what there is to reduce."""
-        if not order.reduce_only:
-            return order.left
-        size = self.account.position(order.pair, order.position).size
-        return min(order.left, abs(size)) if size * order.side < 0 else ZERO
+        """How much the order may still fill."""
+        return order.left
 
     def _hit(self, order: Order, qty: Decimal) -> None:
         """Somebody takes `qty` of a resting order at its own price."""
         if qty > 0:
             self._fill(order, order.price or self.marks[order.pair], min(qty, self._allowed(order)), maker=True)
 
-    def _fill(self, order: Order, price: Decimal, qty: Decimal, maker: bool) -> None:
+    def _fill(self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL) -> None:
         """Book one fill everywhere: order, account, trades, prints."""
         now_ns = self.clock.now_ns()
         settled = self.account.fill(order, self.listings[order.pair], price, qty, maker, now_ns)
@@ -435,7 +426,7 @@ class Engine:
         order.fee, order.updated_ns, order.updates = order.fee + settled.fee, now_ns, order.updates + 1
         done = order.filled == order.qty
         if done:
-            self._end(order, FILLED, BY_FILL)
+            self._end(order, FILLED, why)
         trade = Trade(
             next(self._trade_ids), now_ns, order.pair, order.side, price, qty, maker, settled.fee, settled.fee_coin,
             copy(order), order.position, settled.closed_qty,
@@ -444,8 +435,6 @@ class Engine:
         self._tell(trade)
         self._tell(order)
         self._print(order.pair, -order.side if maker else order.side, price, qty, now_ns)
-        if self.perpetual and not maker and order.reduce_only and not done and not self._allowed(order):
-            self._finish(order, BY_REDUCE_ONLY)
 
     def _finish(self, order: Order, why: str) -> None:
         order.updates += 1
@@ -472,49 +461,6 @@ class Engine:
             raise RuntimeError("this engine has no timer; give it `later` (the server does)")
         self.later(seconds, callback)
 
-    # Perpetual only
-
-    def _position_side(self, side: int, reduce_only: bool) -> str:
-        if not self.perpetual or not self.account.dual:
-            return BOTH
-        return LONG if (side == BUY) != reduce_only else SHORT
-
-    def _closing(self, pair: str, close: str) -> tuple[int, Decimal, bool]:
-        size = self.account.position(pair, close).size
-        if not size:
-            raise NothingToReduce(f"no {close} position in {pair} to close")
-        return (SELL if size > 0 else BUY), abs(size), True
-
-    def _check_reduces(self, order: Order) -> None:
-        if not self._allowed(order):
-            raise NothingToReduce(f"a reduce-only order, but no position in {order.pair} that it would reduce")
-
-    def fund(self, pair: str, rate: Decimal, mark: Decimal) -> FundingPaid:
-        """One funding stamp, paid by all positions of the pair; a `funding_flip` turns the sign of the rate."""
-        if self.faults.take("market", ("funding_flip",), pair):
-            rate = -rate
-        now_ns = self.clock.now_ns()
-        paid = FundingPaid(now_ns, pair, rate, mark, self.account.fund(pair, rate, mark, now_ns))
-        self.funding.append(paid)
-        self._tell(paid)
-        self._flush()
-        return paid
-
-    def liquidate(self, pair: str) -> None:
-        """Liquidate all positions of a pair now, at the touch, at worst at their bankruptcy price."""
-        for position in [p for p in self.account.held() if p.pair == pair]:
-            self._liquidate(position)
-        self._flush()
-
-    def deleverage(self, pair: str, fraction: Decimal) -> None:
-        """Take `fraction` of the positions of a pair (whole steps, at least one) at the mark: auto-deleveraging."""
-        step = self.listings[pair].qty_step
-        for position in [p for p in self.account.held() if p.pair == pair]:
-            qty = max(step, rules.floor_to(abs(position.size) * fraction, step))
-            price = rules.round_to(self.marks[pair], self.listings[pair].price_step)
-            self._take_position(position, min(qty, abs(position.size)), price, BY_ADL)
-        self._flush()
-
     def delist(self, pair: str, on: bool = True) -> None:
         """Take no new orders any more and cancel the resting ones (or take orders again)."""
         if not on:
@@ -523,31 +469,22 @@ class Engine:
         self.delisting.add(pair)
         self.cancel_all(pair, finish=BY_DELISTING)
 
-    def _liquidate_the_doomed(self, pair: str) -> None:
-        if not self.perpetual or not any(p.pair == pair for p in self.account.held()):
-            return
-        for position in self.account.must_liquidate():
-            self._liquidate(position)
+    # What a perpetual adds
 
-    def _liquidate(self, position: Position) -> None:
-        if not position.size:
-            return
-        for order in list(self._open[position.pair].values()):
-            self._finish(order, BY_LIQUIDATION)
-        touch, shown = self.books[position.pair].best(BUY if position.size > 0 else SELL)
-        price = touch if shown else self.marks[position.pair]
-        edge = self.account.bankruptcy_price(position)
-        if edge:
-            step = self.listings[position.pair].price_step
-            price = max(price, rules.round_to(edge, step)) if position.size > 0 else min(price, rules.round_to(edge, step))
-        self._take_position(position, abs(position.size), price, BY_LIQUIDATION)
+    def _position_side(self, side: int, reduce_only: bool) -> str:
+        """The position that an order trades."""
+        return BOTH
 
-    def _take_position(self, position: Position, qty: Decimal, price: Decimal, why: str) -> None:
-        """The venue's own order against a position, filled whole at `price`."""
-        side, size, entry = (SELL if position.size > 0 else BUY), position.size, position.entry
-        order = self._new_order(position.pair, side, MARKET, qty, ZERO, IOC, ZERO, True, position.side, "")
-        self.orders[order.id] = order
-        self._fill(order, price, qty, maker=False)
-        order.finish = self.orders[order.id].finish = why
-        self._tell(order)
-        self._tell(Taken(order.updated_ns, position.pair, why, size, price, qty, entry, copy(order)))
+    def _closing(self, pair: str, close: str) -> tuple[int, Decimal, bool]:
+        """Side, quantity and reduce-only of the order that closes a position."""
+        raise NothingToReduce("a spot venue has no positions")
+
+    def _check_reduces(self, order: Order) -> None:
+        """Refuse a reduce-only order that has nothing to reduce."""
+        raise NothingToReduce("a spot venue has no positions")
+
+    def _mark_moved(self, pair: str) -> None:
+        """A quote came."""
+
+    def take_positions(self, pair: str, action: str, fraction: Decimal) -> None:
+        """'liquidate' the positions of a pair, or take `fraction` of them ('adl'); nothing on a spot venue."""

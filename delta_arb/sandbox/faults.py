@@ -101,11 +101,11 @@ class Fault:
         if self.do not in allowed:
             raise ParamsError(f"a fault at {self.at!r} can do {', '.join(sorted(allowed))}; was {self.do!r}")
         if self.skip < 0 or self.times < 0 or not 0 <= self.from_s <= self.until_s or not 0 < self.fraction <= 1:
-            raise ParamsError(f"a fault needs skip, times and from_s of 0 or more, from_s <= until_s and 0 < fraction <= 1: {self}")
+            raise ParamsError(f"needs skip, times, from_s >= 0, from_s <= until_s, 0 < fraction <= 1: {self}")
         if self.do == "freeze" and self.side not in ("bid", "ask"):
             raise ParamsError(f"freeze needs side = 'bid' or 'ask', was {self.side!r}")
         if self.do == "refuse" and not self.code:
-            raise ParamsError("refuse needs the venue's own `code`, such as '30004' (MEXC) or 'INSUFFICIENT_AVAILABLE' (Gate)")
+            raise ParamsError("refuse needs the venue's own code: '30004' (MEXC), 'INSUFFICIENT_AVAILABLE' (Gate)")
 
     def _allowed(self) -> set[str]:
         """What can be done at the hooks that `at` matches."""
@@ -239,8 +239,10 @@ def script_of(rows: Iterable[dict[str, Any]]) -> list[Fault]:
     """Faults from plain tables (as TOML and JSON give them); unknown names are refused."""
     script = []
     for n, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or (unknown := set(row) - set(_NAMES)):
-            raise ParamsError(f"fault {n} has unknown names {sorted(unknown) if isinstance(row, dict) else row!r}; known are {', '.join(_NAMES)}")
+        if not isinstance(row, dict):
+            raise ParamsError(f"fault {n} must be a table of names and values, was {row!r}")
+        if unknown := set(row) - set(_NAMES):
+            raise ParamsError(f"fault {n} has unknown names {sorted(unknown)}; known are {', '.join(_NAMES)}")
         if missing := {"at", "do"} - set(row):
             raise ParamsError(f"fault {n} lacks {' and '.join(sorted(missing))}: {row}")
         try:

@@ -116,7 +116,7 @@ class Limiter:
 
 
 class Socket:
-    """One websocket connection. `send` never waits; a writer task sends in order and feels the client's back pressure."""
+    """One websocket connection. `send` never waits: a writer task sends in order and feels the client's pace."""
 
     def __init__(self, ws: web.WebSocketResponse, http: web.Request, faults: Faults) -> None:
         self.query = http.query
@@ -269,6 +269,28 @@ async def through_faults(face: Face, hook: str, detail: str, act: Callable[[], A
     return face.fault_answer(fault)
 
 
+def answer_over_socket(
+    face: Face,
+    socket: Socket,
+    hook: str,
+    detail: str,
+    act: Callable[[], Any],
+    reply: Callable[[Answer], None],
+) -> None:
+    """The same for a request that came over a websocket: answered at once, unless the script has something for it."""
+
+    async def slowly() -> None:
+        try:
+            reply(await through_faults(face, hook, detail, lambda: answer_of(face, act)))
+        except Cut:
+            socket.abort()
+
+    if face.engine.faults.any(hook):
+        socket.spawn(slowly())
+    else:
+        reply(answer_of(face, act))
+
+
 def answer_of(face: Face, act: Callable[[], Any]) -> Answer:
     """What `act` returns as an `Answer`, a refusal as the venue words it."""
     try:
@@ -406,10 +428,8 @@ def begin(face: Face, fault: Fault) -> None:
     for pair in engine.listings:
         if fault.do == "delist":
             engine.delist(pair)
-        elif fault.do == "liquidate" and engine.perpetual:
-            engine.liquidate(pair)
-        elif fault.do == "adl" and engine.perpetual:
-            engine.deleverage(pair, dec(fault.fraction))
+        elif fault.do in ("liquidate", "adl"):
+            engine.take_positions(pair, fault.do, dec(fault.fraction))
 
 
 def end(face: Face, fault: Fault) -> None:

@@ -1,6 +1,6 @@
 """What both venues are made of: listings, orders, trades, the events they tell, and why they refuse.
 
-Prices are USDT per base unit and quantities base units, all `Decimal`, exactly as on the tape; contracts exist only
+Prices are USDT per base unit and quantities base units, all `Decimal`, as on the tape; contracts exist only
 in the Gate face. Sides are `BUY` = +1 and `SELL` = -1, so that `side * qty` is signed. Times: the venue's clock, ns UTC.
 """
 
@@ -95,6 +95,7 @@ class Order:
     filled_quote: Decimal = ZERO
     fee: Decimal = ZERO
     updates: int = 1  # how many states it had
+    close: bool = False  # perpetual: closes the whole position
     held: bool = False  # a late fill is pending; not matched until released
     frozen: Decimal = ZERO  # what the account locked for it (spot: of the coin it pays with; margin: USDT)
 
@@ -191,6 +192,14 @@ class FundingPaid(NamedTuple):
     rate: Decimal
     mark: Decimal
     paid_usdt: Decimal
+
+
+class Upcoming(NamedTuple):
+    """The next funding stamp of a perpetual, as announced; the final rate is known at the stamp only."""
+
+    rate: Decimal
+    at_ns: int
+    interval_s: int
 
 
 class Taken(NamedTuple):

@@ -1,0 +1,332 @@
+"""Gate.io futures: how the engine's values look on the wire, REST and websocket; contracts exist only here.
+
+Sizes are contracts: integers, or decimal strings when the client asked for them (`X-Gate-Size-Decimal: 1`).
+REST writes prices and money as strings, the websocket as numbers, except where the recordings show otherwise.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from .accounts import MarginAccount, Position
+from .engine import NS
+from .perpetual import PerpetualEngine
+from .values import (
+    BY_ADL,
+    BY_CLOSE,
+    BY_FOK,
+    BY_LIQUIDATION,
+    BY_POST_ONLY,
+    FOK,
+    GTC,
+    IOC,
+    LONG,
+    OPEN,
+    POST_ONLY,
+    SHORT,
+    ZERO,
+    BalanceChange,
+    Listing,
+    Order,
+    Print,
+    Taken,
+    Trade,
+    text,
+)
+
+USER = 10_000_001
+TIFS = {"gtc": GTC, "ioc": IOC, "fok": FOK, "poc": POST_ONLY}
+TIF_NAMES = {tif: name for name, tif in TIFS.items()}
+FINISH = {BY_FOK: "fok", BY_POST_ONLY: "poc", BY_CLOSE: "position_closed"}
+VENUE_TEXTS = {BY_LIQUIDATION: "liquidation", BY_ADL: "auto_deleveraging"}
+MODES = {LONG: "dual_long", SHORT: "dual_short"}
+GRAIN = Decimal("1e-12")
+
+Row = dict[str, Any]
+
+
+def money(value: Decimal) -> str:
+    """A string of at most 12 decimals."""
+    return text(value.quantize(GRAIN))
+
+
+def seconds(ns: int) -> float:
+    """Seconds with milliseconds."""
+    return ns // 1_000_000 / 1000
+
+
+def contracts(qty: Decimal, listing: Listing, decimal: bool) -> int | str:
+    """Base units as contracts."""
+    size = qty / listing.contract_size
+    return text(size) if decimal else int(size)
+
+
+def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decimal: bool) -> Row:
+    """One row of GET contracts."""
+    pair, mark = listing.pair, engine.marks.get(listing.pair, ZERO)
+    upcoming = engine.upcoming_funding.get(pair)
+    rate = text(upcoming.rate) if upcoming else "0"
+    step = listing.qty_step / listing.contract_size
+    return {
+        "name": pair,
+        "type": "direct",
+        "quanto_multiplier": text(listing.contract_size),
+        "ref_discount_rate": "0",
+        "order_price_deviate": text(listing.max_deviation),
+        "maintenance_rate": text(listing.maintenance_rate),
+        "mark_type": "index",
+        "last_price": text(last),
+        "mark_price": text(mark),
+        "index_price": text(mark),
+        "funding_rate_indicative": rate,
+        "mark_price_round": text(listing.price_step),
+        "funding_offset": 0,
+        "in_delisting": pair in engine.delisting,
+        "status": "delisting" if pair in engine.delisting else "trading",
+        "risk_limit_base": "1000000",
+        "interest_rate": "0.0003",
+        "order_price_round": text(listing.price_step),
+        "order_size_min": contracts(max(listing.min_qty, listing.qty_step), listing, decimal or step % 1 != 0),
+        "ref_rebate_rate": "0.2",
+        "funding_interval": upcoming.interval_s if upcoming else 28800,
+        "risk_limit_step": "1000000",
+        "leverage_min": "1",
+        "leverage_max": text(listing.leverage_max),
+        "risk_limit_max": "30000000",
+        "maker_fee_rate": "-0.000152",  # contract defaults that nobody pays; the account's own are at GET wallet/fee
+        "taker_fee_rate": "0.00075",
+        "funding_rate": rate,
+        "order_size_max": contracts(min(listing.max_qty, listing.contract_size * 1_000_000), listing, decimal),
+        "funding_next_apply": upcoming.at_ns // NS if upcoming else 0,
+        "short_users": 0,
+        "long_users": 0,
+        "config_change_time": engine.clock.started_ns // NS,
+        "create_time": 0,
+        "trade_size": 0,
+        "position_size": 0,
+        "funding_impact_value": "5000",
+        "enable_bonus": True,
+        "enable_credit": True,
+        "enable_decimal": step % 1 != 0,
+        "orders_limit": 100,
+        "trade_id": engine.prints[pair][-1].id if engine.prints[pair] else 0,
+        "orderbook_id": engine.books[pair].id,
+    }
+
+
+def order_row(order: Order, engine: PerpetualEngine, decimal: bool) -> Row:
+    """One order as REST and the websocket's request answers show it."""
+    listing, open_ = engine.listings[order.pair], order.state == OPEN
+    row: Row = {
+        "id": order.id,
+        "user": USER,
+        "contract": order.pair,
+        "create_time": seconds(order.created_ns),
+        "update_time": seconds(order.updated_ns),
+        "update_id": order.updates,
+        "size": contracts(order.side * order.qty, listing, decimal),
+        "left": contracts(order.side * order.left, listing, decimal),
+        "iceberg": "0" if decimal else 0,
+        "price": text(order.price),
+        "fill_price": money(order.average),
+        "tif": TIF_NAMES[order.tif],
+        "text": order.client_id or VENUE_TEXTS.get(order.finish, "api"),
+        "tkfr": text(engine.settings.taker_fee),
+        "mkfr": text(engine.settings.maker_fee),
+        "refu": 0,
+        "refr": "0",
+        "status": "open" if open_ else "finished",
+        "is_reduce_only": order.reduce_only,
+        "is_close": order.close,
+        "is_liq": order.finish == BY_LIQUIDATION,
+        "biz_info": "ch:ccxt",
+        "amend_text": "-",
+        "stp_id": 0,
+        "stp_act": "-",
+    }
+    if not open_:
+        row["finish_time"] = seconds(order.finished_ns)
+        row["finish_as"] = FINISH.get(order.finish, order.finish)
+    return row
+
+
+def order_push(order: Order, engine: PerpetualEngine, decimal: bool) -> Row:
+    """One order as the orders channel pushes it: numbers, and times in milliseconds beside."""
+    row = order_row(order, engine, decimal)
+    row |= {name: float(row[name]) for name in ("price", "fill_price", "tkfr", "mkfr", "refr")}
+    row |= {"user": str(USER), "finish_as": row.get("finish_as", "_new" if order.updates == 1 else "_update")}
+    for name, ns in (("create", order.created_ns), ("update", order.updated_ns), ("finish", order.finished_ns)):
+        row |= {f"{name}_time": ns // NS, f"{name}_time_ms": ns // 1_000_000}
+    return row
+
+
+def trade_row(trade: Trade, engine: PerpetualEngine, decimal: bool, id_name: str = "id") -> Row:
+    """One own fill of my_trades (`id`) or my_trades_timerange (`trade_id`)."""
+    listing = engine.listings[trade.pair]
+    return {
+        id_name: str(trade.id) if id_name == "trade_id" else trade.id,
+        "create_time": seconds(trade.ts_ns),
+        "contract": trade.pair,
+        "order_id": str(trade.order.id),
+        "size": contracts(trade.side * trade.qty, listing, decimal),
+        "close_size": contracts(trade.side * trade.closed_qty, listing, decimal),
+        "price": text(trade.price),
+        "role": "maker" if trade.maker else "taker",
+        "text": trade.order.client_id or "api",
+        "fee": money(trade.fee),
+        "point_fee": "0",
+    }
+
+
+def trade_push(trade: Trade, engine: PerpetualEngine, decimal: bool) -> Row:
+    row = trade_row(trade, engine, decimal)
+    return row | {
+        "id": str(trade.id),
+        "create_time": trade.ts_ns // NS,
+        "create_time_ms": trade.ts_ns // 1_000_000,
+        "fee": float(trade.fee),
+        "point_fee": 0,
+    }
+
+
+def print_row(trade: Print, listing: Listing, decimal: bool) -> Row:
+    """One public trade; REST and websocket differ only in the time."""
+    return {
+        "id": trade.id,
+        "create_time": seconds(trade.ts_ns),
+        "create_time_ms": seconds(trade.ts_ns),
+        "contract": trade.pair,
+        "size": contracts(trade.side * trade.qty, listing, decimal),
+        "price": text(trade.price),
+    }
+
+
+def position_row(position: Position, account: MarginAccount, decimal: bool) -> Row:
+    """One position of GET positions."""
+    listing, mark = account.listings[position.pair], account.marks.get(position.pair, ZERO)
+    held, margin = bool(position.size), account.position_margin(position)
+    return {
+        "user": USER,
+        "contract": position.pair,
+        "size": contracts(position.size, listing, decimal),
+        "leverage": "0" if position.cross else text(position.leverage),
+        "cross_leverage_limit": text(position.leverage) if position.cross else "0",
+        "lever": text(position.leverage),
+        "pos_margin_mode": "cross" if position.cross else "isolated",
+        "risk_limit": "1000000",
+        "leverage_max": text(listing.leverage_max),
+        "maintenance_rate": text(listing.maintenance_rate),
+        "value": money(abs(position.size) * mark),
+        "margin": money(margin),
+        "entry_price": money(position.entry),
+        "liq_price": money(account.liquidation_price(position)) if held else "0",
+        "mark_price": text(mark),
+        "initial_margin": money(margin),
+        "maintenance_margin": money(account.maintenance(position)) if held else "0",
+        "unrealised_pnl": money(position.unrealised(mark)),
+        "realised_pnl": money(position.realised),
+        "pnl_pnl": money(position.pnl),
+        "pnl_fund": money(position.funding),
+        "pnl_fee": money(position.fees),
+        "history_pnl": money(position.history),
+        "last_close_pnl": money(position.last_close),
+        "realised_point": "0",
+        "history_point": "0",
+        "adl_ranking": 5 if held else 6,
+        "pending_orders": len(account.order_margin),
+        "close_order": None,
+        "mode": MODES.get(position.side, "single"),
+        "update_time": position.updated_ns // NS,
+        "update_id": position.updates,
+        "open_time": position.opened_ns // NS if held else 0,
+        "trade_max_size": "0",
+    }
+
+
+PUSHED_NUMBERS = (
+    "leverage", "cross_leverage_limit", "risk_limit", "leverage_max", "maintenance_rate", "margin", "entry_price",
+    "liq_price", "realised_pnl", "history_pnl", "last_close_pnl", "realised_point", "history_point",
+)  # fmt: skip
+
+
+def position_push(position: Position, account: MarginAccount, now_ns: int, decimal: bool) -> Row:
+    """One position as the positions channel pushes it."""
+    row = position_row(position, account, decimal)
+    pushed = {name: float(row[name]) for name in PUSHED_NUMBERS}
+    stamps = {"time": now_ns // NS, "time_ms": now_ns // 1_000_000, "user": str(USER), "update_id": row["update_id"]}
+    return {"contract": row["contract"], "size": row["size"], "mode": row["mode"], **pushed, **stamps}
+
+
+BALANCE_TYPES = {"deposit": "dnw", "pnl": "pnl", "fee": "fee", "fund": "fund"}
+
+
+def balance_push(change: BalanceChange) -> Row:
+    return {
+        "balance": float(change.free),
+        "change": float(change.free_change),
+        "text": f"{change.pair}:{change.ts_ns // NS}" if change.pair else "-",
+        "time": change.ts_ns // NS,
+        "time_ms": change.ts_ns // 1_000_000,
+        "type": BALANCE_TYPES[change.reason],
+        "user": str(USER),
+        "currency": "usdt",
+    }
+
+
+def taken_push(taken: Taken, engine: PerpetualEngine, decimal: bool) -> Row:
+    """A liquidation (`liquidates`) or auto-deleveraging (`auto_deleverages`)."""
+    listing = engine.listings[taken.pair]
+    row: Row = {
+        "entry_price": float(taken.entry),
+        "fill_price": float(taken.price),
+        "time": taken.ts_ns // NS,
+        "time_ms": taken.ts_ns // 1_000_000,
+        "contract": taken.pair,
+        "user": str(USER),
+    }
+    if taken.reason == BY_ADL:
+        size = contracts(taken.size, listing, decimal)
+        return row | {"position_size": size, "trade_size": contracts(taken.order.side * taken.qty, listing, decimal)}
+    mark = float(engine.marks[taken.pair])
+    return row | {
+        "left": 0, "leverage": 0.0, "liq_price": mark, "margin": 0.0, "mark_price": mark, "order_id": taken.order.id,
+        "order_price": float(taken.price), "size": contracts(taken.size, listing, decimal),
+    }  # fmt: skip
+
+
+def account_row(account: MarginAccount) -> Row:
+    """GET accounts."""
+    held = account.held()
+    cross = [p for p in held if p.cross]
+    alone = sum((account.position_margin(p) for p in held if not p.cross), ZERO)
+    initial = sum((account.position_margin(p) for p in cross), ZERO)
+    maintenance = sum((account.maintenance(p) for p in cross), ZERO)
+    orders = sum(account.order_margin.values(), ZERO)
+    cross_pnl = account.unrealised(cross_only=True)
+    return {
+        "user": USER,
+        "currency": "USDT",
+        "total": money(account.wallet),
+        "unrealised_pnl": money(account.unrealised()),
+        "position_margin": money(alone),
+        "order_margin": money(orders),
+        "available": money(account.available),
+        "position_initial_margin": money(alone + initial),
+        "maintenance_margin": money(sum((account.maintenance(p) for p in held), ZERO)),
+        "cross_order_margin": money(orders),
+        "cross_initial_margin": money(initial),
+        "cross_maintenance_margin": money(maintenance),
+        "cross_unrealised_pnl": money(cross_pnl),
+        "cross_available": money(account.available),
+        "cross_margin_balance": money(account.wallet - alone + cross_pnl),
+        "isolated_position_margin": money(alone),
+        "margin_mode": 0,
+        "in_dual_mode": account.dual,
+        "enable_credit": True,
+        "enable_evolved_classic": False,
+        "point": "0",
+        "bonus": "0",
+        "history": {
+            **{name: money(account.paid[reason]) for reason, name in BALANCE_TYPES.items()},
+            **dict.fromkeys(("refr", "point_dnw", "point_fee", "point_refr", "bonus_dnw", "bonus_offset"), "0"),
+        },
+    }
