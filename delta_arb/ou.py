@@ -8,7 +8,7 @@ gap is simply a long step. The mean and the scale have closed forms given (theta
 dimensions, and one for the clean process.
 
 The mean is integrated out rather than estimated (restricted likelihood): this halves the bias of theta, from about
-4/T to 2/T (Tang & Chen 2009; Yu 2012; Cheang & Reinsel 2000), the rest is subtracted, and it makes the likelihood
+4/T to 2/T (Tang & Chen 2009; Yu 2012; Cheang & Reinsel 2000; `halflife` corrects the rest), and it makes the likelihood
 ratio well behaved near a random walk (Chen & Deo 2009), which the interval and the refusal of a random walk rest on.
 Sources of the model: Uhlenbeck & Ornstein 1930; under noise, irregular times: Holy & Tomanova, arXiv 1811.09312.
 """

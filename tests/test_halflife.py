@@ -1,5 +1,6 @@
 """Half-life: right unit, right interval, and a named refusal where there is none."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_phi_of_one_half_is_a_half_life_of_one_step_mistake_4():
 def test_half_life_and_rate_are_one_thing_mistake_19():
     h = reversion.half_life(*spread(60.0, 20_000, seed=3, noise_sd=1.0))
     assert h.theta * h.half_life_s == pytest.approx(math.log(2))
-    assert h.theta == pytest.approx(h.process.theta - 2 / h.span_s)
+    assert h.theta == pytest.approx(h.process.theta - 1 / h.span_s)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,8 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 def test_the_information_bound_stands_beside_the_answer():
     h = reversion.half_life(*spread(600.0, 86_400, seed=0, noise_sd=1.0))
     assert h.best_relative_sd == pytest.approx(0.142, abs=0.02)
-    assert h.bound == "24 h cannot know a 10.3 min half-life better than 14 %"
+    an_hour = dataclasses.replace(h, half_life_s=3600.0, span_s=86_400.0)
+    assert an_hour.bound == "24 h cannot know a 1 h half-life better than 35 %"
     assert h.bound in str(h) and h.bound in h._repr_html_()
     assert h.to_frame().loc["half_life_s", "value"] == h.half_life_s
 
