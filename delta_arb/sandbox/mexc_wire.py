@@ -9,6 +9,8 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
+from .values import Refusal
+
 DEFAULT_WINDOW_MS = 5_000
 MAX_WINDOW_MS = 60_000
 AHEAD_MS = 1_000  # a stamp this far before the venue's clock is already too far
@@ -25,9 +27,15 @@ REFUSALS = {
     503: (503, "Service not available, please try again"),
     504: (504, "Gateway Time-out"),
     603: (400, "Repeated request"),  # ours for a client order id used twice: MEXC documents no code for it
+    10001: (400, "user does not exist"),
+    10015: (400, "user id cannot be null"),
     10072: (400, "Api key info invalid"),
+    10073: (400, "invalid Request-Time"),
     10096: (400, "amount decimal places is too long"),
+    10098: (400, "risk control system detected abnormal"),
     10101: (400, "Insufficient balance"),
+    10102: (400, "amount cannot be zero or negative"),
+    20002: (400, "Internal system error please contact support"),
     30000: (400, "suspended transaction for the symbol"),
     30002: (400, "The minimum transaction volume cannot be less than:{least}"),
     30003: (400, "The maximum transaction volume cannot be greater than:{most}"),
@@ -39,11 +47,15 @@ REFUSALS = {
     30019: (400, "api market order is disabled"),
     30021: (400, "invalid symbol"),
     30025: (400, "no exist opponent order"),
+    30026: (400, "invalid order ids"),
+    30028: (400, "The currency triggered the platform risk control, the selling is suspended"),
     30029: (400, "Cannot exceed the maximum order limit"),
     30032: (400, "Cannot exceed the maximum position"),
     30041: (400, "current order type can not place order"),
     30087: (400, "Order price exceeds allowed range"),
     33333: (400, "param is error"),
+    60005: (400, "your account is abnormal"),
+    140002: (400, "sub account is forbidden"),
     700001: (400, "API-key format invalid."),
     700002: (400, "Signature for this request is not valid."),
     700003: (400, "Timestamp for this request is outside of the recvWindow."),
@@ -51,15 +63,20 @@ REFUSALS = {
     700005: (400, "recvWindow must less than 60000"),
     700007: (403, "No permission to access the endpoint."),
     700008: (400, "Illegal characters found in parameter '{param}'."),
-    730002: (400, "Your input param is invalid."),
+    730000: (400, "Request failed, please contact the customer service"),
+    730001: (400, "Pair not found"),
+    730002: (400, "Parameter error"),
+    730100: (400, "Unusual user status"),
+    730706: (400, "API KEY information does not exist"),
+    730708: (400, "listen key information error"),
 }
 
 
-class Refused(Exception):
+class Refused(Refusal):
     """A request that MEXC answers with an error body: HTTP status and `{"code", "msg"}`."""
 
     def __init__(self, code: int, msg: str = "", **words: str) -> None:
-        self.status, text = REFUSALS.get(code, (400, "Request failed, please contact the customer service"))
+        self.status, text = REFUSALS.get(code, REFUSALS[730000])
         self.body = {"code": code, "msg": msg or text.format(**words)}
         super().__init__(f"{code}: {self.body['msg']}")
 
@@ -69,8 +86,8 @@ def sign(secret: str, total_params: str) -> str:
     return hmac.new(secret.encode(), total_params.encode(), hashlib.sha256).hexdigest()
 
 
-def signed_params(query: str, body: str, headers: Mapping[str, str], keys: Mapping[str, str], now_ms: int) -> dict:
-    """The parameters of a signed request, once key, signature and clock have been found in order.
+def verify(query: str, body: str, headers: Mapping[str, str], keys: Mapping[str, str], now_ms: int) -> None:
+    """Whether key, signature and clock of a signed request are in order.
 
     `query` is the raw query string: what is signed is the text that was sent, not a re-encoding of it.
 
@@ -82,15 +99,13 @@ def signed_params(query: str, body: str, headers: Mapping[str, str], keys: Mappi
         raise Refused(400)
     if key not in keys:
         raise Refused(10072)
-    parts = [part for part in query.split("&") if part]
     params = dict(parse_qsl(query, keep_blank_values=True))
     if "signature" not in params:
         raise Refused(700004, param="signature")
-    total = "&".join(part for part in parts if not part.startswith("signature=")) + body
-    if not hmac.compare_digest(sign(keys[key], total), params.pop("signature")):
+    total = "&".join(part for part in query.split("&") if not part.startswith("signature=")) + body
+    if not hmac.compare_digest(sign(keys[key], total), params["signature"]):
         raise Refused(700002)
-    check_clock(params.pop("timestamp", ""), params.pop("recvWindow", str(DEFAULT_WINDOW_MS)), now_ms)
-    return params
+    check_clock(params.get("timestamp", ""), params.get("recvWindow", str(DEFAULT_WINDOW_MS)), now_ms)
 
 
 def check_clock(timestamp: str, window: str, now_ms: int) -> None:

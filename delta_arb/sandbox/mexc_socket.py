@@ -1,0 +1,199 @@
+"""MEXC's websocket sessions: subscriptions and their limits, PING, listen keys, and the sockets the venue closes.
+
+A socket is closed by the venue after 30 s without a valid subscription, after 60 s in which neither a push went out nor
+a ping came in, and after a day in any case. A listen key lives 60 minutes after its creation or last extension; when it
+dies, its sockets stay open and fall silent, pongs included, which is what clients have reported.
+"""
+
+import asyncio
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .mexc_push import Stream
+from .mexc_wire import Refused
+from .server import Answer, Cut, Socket, dumps, through_faults
+
+if TYPE_CHECKING:
+    from .mexc import Mexc
+
+INVALID_KEY = "Invalid listen key"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the venue allows; the defaults are the documented ones."""
+
+    streams: int = 30  # per socket
+    listen_keys: int = 60  # per account
+    sockets: int = 5  # per listen key
+    listen_key_s: float = 3600.0
+    unsubscribed_s: float = 30.0
+    silent_s: float = 60.0
+    session_s: float = 86_400.0
+
+
+class ListenKeys:
+    """Keys to the private streams, each with its end in venue seconds since the start."""
+
+    def __init__(self, face: "Mexc", limits: Limits) -> None:
+        self._face, self._limits = face, limits
+        self._until_s: dict[str, float] = {}
+
+    def alive(self) -> list[str]:
+        now_s = self._face.engine.clock.seconds()
+        return [key for key, until_s in self._until_s.items() if until_s > now_s]
+
+    def create(self) -> str:
+        if len(self.alive()) >= self._limits.listen_keys:
+            raise Refused(730708)
+        key = secrets.token_hex(32)
+        self._live(key)
+        return key
+
+    def extend(self, key: str) -> None:
+        self._check(key)
+        self._live(key)
+
+    def delete(self, key: str) -> None:
+        """End a key now, and close its sockets."""
+        self._check(key)
+        del self._until_s[key]
+        for socket in self._sockets(key):
+            socket.close()
+
+    def kill(self) -> None:
+        """All keys die at once, as if their time were up."""
+        for key in list(self._until_s):
+            self._until_s[key] = 0.0
+            self._die(key)
+
+    def admits(self, key: str) -> bool:
+        """Whether a further socket may be opened with this key."""
+        return key in self.alive() and len(self._sockets(key)) <= self._limits.sockets
+
+    def _check(self, key: str) -> None:
+        if not key:
+            raise Refused(700004, param="listenKey")
+        if key not in self.alive():
+            raise Refused(730708)
+
+    def _live(self, key: str) -> None:
+        self._until_s[key] = self._face.engine.clock.seconds() + self._limits.listen_key_s
+        if self._face.engine.later:
+            self._face.engine.later(self._limits.listen_key_s + 0.001, lambda: self._die(key))
+
+    def _die(self, key: str) -> None:
+        """Silence the sockets of a key, unless it was extended meanwhile."""
+        if key in self._until_s and key not in self.alive():
+            del self._until_s[key]
+            for socket in self._sockets(key):
+                socket.data["dead"] = True
+                for topic in list(socket.topics):
+                    self._face.hub.leave(socket, topic)
+
+    def _sockets(self, key: str) -> list[Socket]:
+        return [socket for socket in self._face.hub.sockets if socket.data.get("key") == key]
+
+
+class Sessions:
+    """What happens on the sockets."""
+
+    def __init__(self, face: "Mexc", limits: Limits) -> None:
+        self.keys = ListenKeys(face, limits)
+        self._face, self._limits = face, limits
+
+    def opened(self, socket: Socket) -> None:
+        socket.data["heard_s"] = self._face.engine.clock.seconds()
+        socket.spawn(self._watch(socket))
+        key = socket.query.get("listenKey")
+        if key is None:
+            return
+        socket.data["key"] = key
+        if not self.keys.admits(key):
+            socket.data["dead"] = True
+            socket.send(INVALID_KEY)
+
+    def received(self, socket: Socket, message: str | bytes) -> None:
+        if socket.data.get("dead"):
+            return
+        try:
+            request = json.loads(message)
+            method, params, number = str(request["method"]).upper(), request.get("params") or [], request.get("id", 0)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            socket.send(_ack("Invalid request"))
+            return
+        if method == "PING":
+            socket.data["heard_s"] = self._face.engine.clock.seconds()
+            socket.send(_ack("PONG", number))
+        elif method == "SUBSCRIPTION":
+            self._through_faults(socket, params, lambda: Answer(_ack(self._subscribe(socket, params), number).encode()))
+        elif method == "UNSUBSCRIPTION":
+            for channel in params:
+                self._face.hub.leave(socket, str(channel))
+            socket.send(_ack(",".join(map(str, params)), number))
+        else:
+            socket.send(_ack(f"Invalid method {method}", number))
+
+    def _through_faults(self, socket: Socket, params: list, act) -> None:
+        if not self._face.engine.faults.any("ws.subscribe"):
+            socket.send(act().body.decode())
+            return
+
+        async def answer() -> None:
+            try:
+                given = await through_faults(self._face, "ws.subscribe", ",".join(map(str, params)), act)
+            except Cut:
+                socket.abort()
+            else:
+                socket.send(given.body.decode() if isinstance(given.body, bytes) else dumps(given.body))
+
+        socket.spawn(answer())
+
+    def _subscribe(self, socket: Socket, params: list) -> str:
+        """Join the channels; the text of the acknowledgement, which is also how the venue refuses."""
+        channels = [str(channel) for channel in params]
+        blocked = [channel for channel in channels if not self._allows(socket, channel)]
+        for channel in channels:
+            if channel in blocked:
+                continue
+            if len(socket.topics) >= self._limits.streams and channel not in socket.topics:
+                blocked.append(channel)
+            else:
+                self._face.hub.join(socket, channel)
+        if blocked:
+            return f"Not Subscribed successfully! [{','.join(blocked)}].  Reason： Blocked! "
+        return ",".join(channels)
+
+    def _allows(self, socket: Socket, channel: str) -> bool:
+        stream = Stream.parse(channel)
+        if stream is None:
+            return False
+        return "key" in socket.data if stream.private else stream.symbol in self._face.pairs
+
+    async def _watch(self, socket: Socket) -> None:
+        """Close the socket when its time is up."""
+        clock, limits = self._face.engine.clock, self._limits
+        opened_s = clock.seconds()
+        while True:
+            await asyncio.sleep(min(limits.unsubscribed_s, limits.silent_s) / 10)
+            if socket.topics:
+                socket.data["subscribed_s"] = clock.seconds()
+            unsubscribed_s = clock.seconds() - socket.data.get("subscribed_s", opened_s)
+            if (
+                unsubscribed_s > limits.unsubscribed_s
+                or self._silent_s(socket) > limits.silent_s
+                or clock.seconds() - opened_s > limits.session_s
+            ):
+                socket.close()
+                return
+
+    def _silent_s(self, socket: Socket) -> float:
+        pushed = self._face.pushes.last_s
+        last_s = max((pushed.get(topic, 0.0) for topic in socket.topics), default=0.0)
+        return self._face.engine.clock.seconds() - max(last_s, socket.data["heard_s"])
+
+
+def _ack(msg: str, number: object = 0) -> str:
+    return dumps({"id": number, "code": 0, "msg": msg})
