@@ -1,0 +1,346 @@
+"""A second replay, written from the design and not from the code: slow, with objects and one queue of events.
+
+It shares with `delta_arb` the words of its results (order, fill, closing) and nothing else: no formula, no rule of
+the machine, no look-up on the tape. Where both agree on random tapes, a mistake must have been made twice.
+"""
+
+import heapq
+import itertools
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+
+SPOT, PERP = 0, 1
+FLAT, ENTERING, OPEN, EXITING, HEDGING, HALTED = "flat", "entering", "open", "exiting", "hedging", "halted"
+TARGET, TIMEOUT, GUARD, UNWOUND, END = "target", "time-out", "guard", "unwound", "end of data"
+REPORT_RANK = {SPOT: 0, PERP: 1}
+QUOTE_RANK, ALARM_RANK = 2, 3
+
+
+@dataclass(frozen=True)
+class Quote:
+    ts: int
+    leg: int
+    bid: float
+    ask: float
+    bid_qty: float
+    ask_qty: float
+    fresh: int
+
+
+def quotes_by_hand(rows):
+    return [Quote(*row, fresh=row[0]) for row in rows]
+
+
+def quotes_of(tape):
+    """The rows of a tape, each with its own leg's book, after the book that the other leg had at the beginning."""
+    legs = {
+        leg: [getattr(tape, f"{name}_{column}").tolist() for column in ("bid", "ask", "bid_qty", "ask_qty", "age_ns")]
+        for leg, name in ((SPOT, "spot"), (PERP, "perp"))
+    }
+    rows = []
+    for i, (ts, leg) in enumerate(zip(tape.ts_ns.tolist(), tape.leg.tolist())):
+        if i == 0:
+            *values, age = (column[0] for column in legs[1 - leg])
+            rows.append(Quote(ts - age, 1 - leg, *values, fresh=ts - age))
+        *values, age = (column[i] for column in legs[leg])
+        rows.append(Quote(ts, leg, *values, fresh=ts - age))
+    return rows
+
+
+class Venue:
+    """One market: what it shows at a time, and what becomes of an order that is sent to it."""
+
+    def __init__(self, quotes, latency, polled, max_age):
+        self.quotes = quotes
+        self.stamps = [q.ts for q in quotes]
+        self.latency, self.polled, self.max_age = latency, polled, max_age
+
+    def fate(self, sent, qty, limit, step):
+        """(when it is known, signed quantity filled, price) of an order sent at `sent`."""
+        arrival = sent + self.latency
+        if self.polled:
+            i = bisect_left(self.stamps, arrival)
+            if i == len(self.stamps) or self.stamps[i] > arrival + self.max_age:
+                return arrival + self.max_age, 0.0, 0.0
+            known = self.stamps[i]
+        else:
+            i = bisect_right(self.stamps, arrival) - 1
+            known = arrival
+        met = self.quotes[i]
+        price, shown = (met.ask, met.ask_qty) if qty > 0 else (met.bid, met.bid_qty)
+        beyond = price > limit if qty > 0 else price < limit
+        if beyond or met.bid >= met.ask:
+            return known, 0.0, 0.0
+        return known, on_grid(min(abs(qty), shown), step) * (1 if qty > 0 else -1), price
+
+
+def on_grid(qty, step):
+    if not step:
+        return qty
+    steps = int(qty / step)
+    return (steps + 1 if (steps + 1) * step - qty < 1e-9 * step else steps) * step
+
+
+@dataclass
+class Side:
+    """What the machine knows of one leg."""
+
+    rules: object
+    held: float = 0.0
+    paid: float = 0.0  # mean price of what is held
+    decided: float = 0.0
+    out: bool = False
+
+    def takes(self, qty, price):
+        """The part of a quantity that the venue would take as an order."""
+        qty = on_grid(qty, self.rules.step)
+        big_enough = qty >= self.rules.min_qty and qty * price >= max(self.rules.min_notional_usdt, 1e-9)
+        return qty if big_enough else 0.0
+
+    def book_fill(self, qty, price):
+        before, self.held = self.held, self.held + qty
+        if qty * self.held > 0 and abs(self.held) > abs(before):
+            self.paid = (self.paid * abs(before) + price * abs(qty)) / abs(self.held)
+        self.out = False
+
+
+@dataclass
+class Outcome:
+    orders: list = field(default_factory=list)  # (pair, ts, leg, phase, qty, limit)
+    fills: list = field(default_factory=list)  # (pair, ts, leg, qty, price, fee)
+    closings: list = field(default_factory=list)  # (pair, ts, reason, spot bid, perp ask)
+    nets: dict = field(default_factory=dict)  # pair -> USDT
+    halted: bool = False
+    most_naked: float = 0.0
+
+
+class Replay:
+    def __init__(self, quotes, rule, latency, kinds):
+        self.rule, self.deadline = rule, rule.leg_deadline_ns
+        seconds = (latency.spot_s, latency.perp_s)
+        self.venues = [
+            Venue(
+                [q for q in quotes if q.leg == leg], round(seconds[leg] * 1e9), kinds[leg] == "snapshots",
+                rule.max_quote_age_ns,
+            )
+            for leg in (SPOT, PERP)
+        ]  # fmt: skip
+        self.queue, self.numbers = [], itertools.count()
+        for q in quotes:
+            self.push(q.ts, QUOTE_RANK, q)
+        self.end = quotes[-1].ts
+        self.books = [None, None]
+        self.sides = [Side(rule.spot), Side(rule.perp)]
+        self.phase, self.pair, self.armed, self.leaving, self.reason = FLAT, 0, True, False, ""
+        self.size, self.opened, self.naked_since, self.alarm = 0.0, 0, None, None
+        self.outcome = Outcome()
+
+    def push(self, ts, rank, what):
+        heapq.heappush(self.queue, (ts, rank, next(self.numbers), what))
+
+    def ring(self, now, ts):
+        """Ask for an alarm at `ts`, or at once where that is past; the newest alarm replaces the one before."""
+        self.alarm = object()
+        if ts is not None:
+            self.push(max(now, ts), ALARM_RANK, self.alarm)
+
+    def run(self):
+        while self.queue and self.queue[0][0] <= self.end:
+            now, rank, _, what = heapq.heappop(self.queue)
+            if rank == QUOTE_RANK:
+                self.books[what.leg] = what
+                if None in self.books:
+                    continue
+            elif rank == ALARM_RANK:
+                if what is not self.alarm:
+                    continue
+            else:
+                leg, qty, price = what
+                self.sides[leg].book_fill(qty, price)
+                if qty:
+                    fee = self.sides[leg].rules.fee * abs(qty) * price
+                    self.outcome.fills.append((self.pair, now, leg, qty, price, fee))
+            self.outcome.most_naked = max(self.outcome.most_naked, abs(self.sides[SPOT].held + self.sides[PERP].held))
+            self.look(now)
+        self.close_what_is_left()
+        return self.outcome
+
+    # --- the machine
+
+    def look(self, now):
+        if any(side.out for side in self.sides) or self.phase == HALTED:
+            return
+        if self.phase == FLAT:
+            self.look_for_entry(now)
+        elif self.phase == OPEN:
+            self.look_for_exit(now)
+        else:
+            self.settle(now)
+
+    def good(self, leg, now):
+        q = self.books[leg]
+        return now - q.fresh <= self.rule.max_quote_age_ns and q.bid < q.ask and min(q.bid_qty, q.ask_qty) > 0
+
+    def all_good(self, now):
+        return self.good(SPOT, now) and self.good(PERP, now)
+
+    def opening_pays(self):
+        spot, perp = self.books
+        return (perp.bid - spot.ask) / spot.ask
+
+    def closing_costs(self):
+        spot, perp = self.books
+        return (perp.ask - spot.bid) / spot.bid
+
+    def look_for_entry(self, now):
+        if not self.all_good(now):
+            return
+        if not self.armed:
+            self.armed = self.opening_pays() < self.rule.entry - self.rule.rearm
+            return
+        if self.opening_pays() < self.rule.entry or not self.rule.may_enter or self.rule.flatten:
+            return
+        spot, perp = self.books
+        shown = min(spot.ask_qty, perp.bid_qty) * self.rule.participation
+        qty = on_grid(min(self.rule.clip_usdt / spot.ask, shown), self.rule.step)
+        if not self.sides[SPOT].takes(qty, spot.ask) or not self.sides[PERP].takes(qty, perp.bid):
+            return
+        self.phase, self.pair, self.size, self.opened = ENTERING, self.pair + 1, qty, now
+        self.leaving, self.reason = False, ""
+        self.sides = [Side(self.rule.spot, decided=spot.ask), Side(self.rule.perp, decided=perp.bid)]
+        self.send(now, SPOT, qty)
+        self.send(now, PERP, -qty)
+
+    def look_for_exit(self, now):
+        due = self.opened + self.rule.max_hold_ns
+        reason = self.why_leave(now, due)
+        sizes = self.exit_sizes(forced=reason != TARGET) if reason else (0.0, 0.0)
+        if not any(sizes):
+            self.ring(now, next((ts for ts in (due, due + self.deadline) if ts > now), None))
+            return
+        self.phase, self.leaving, self.reason = EXITING, True, reason
+        self.sides[SPOT].decided, self.sides[PERP].decided = self.books[SPOT].bid, self.books[PERP].ask
+        self.send(now, SPOT, -sizes[SPOT])
+        self.send(now, PERP, sizes[PERP])
+
+    def why_leave(self, now, due):
+        good = self.all_good(now)
+        if good and self.closing_costs() <= self.rule.exit:
+            return TARGET
+        if self.rule.flatten and (good or now >= due + self.deadline):
+            return GUARD
+        if self.rule.flatten or now < due:
+            return None
+        if good:
+            return None if self.rule.may_enter and self.opening_pays() >= self.rule.entry else TIMEOUT
+        return TIMEOUT if now >= due + self.deadline else None
+
+    def exit_sizes(self, forced):
+        spot, perp = self.books
+        sides, prices = self.sides, (spot.bid, perp.ask)
+        whole = sides[SPOT].takes(sides[SPOT].held, prices[SPOT]), sides[PERP].takes(-sides[PERP].held, prices[PERP])
+        shown = min(spot.bid_qty, perp.ask_qty) * self.rule.participation
+        slice_ = on_grid(shown, self.rule.step)
+        if shown >= max(whole):
+            return whole
+        if not all(side.takes(slice_, price) for side, price in zip(sides, prices)):
+            return whole if forced else (0.0, 0.0)
+        if not all(side.takes(max(whole) - slice_, price) for side, price in zip(sides, prices)):
+            return whole
+        return min(slice_, whole[SPOT]), min(slice_, whole[PERP])
+
+    def settle(self, now):
+        """All orders are back: mend a difference, or note that the pair is open or closed."""
+        spot, perp = self.sides
+        excess = spot.held + perp.held
+        cut, grow = self.mending(excess)
+        tolerated = 0.0 if self.leaving else self.rule.leg_tolerance * self.size
+        if abs(excess) > tolerated and (cut or grow):
+            self.hedge(now, excess, cut, grow)
+            return
+        self.naked_since = None
+        if spot.takes(abs(spot.held), self.books[SPOT].bid) or perp.takes(abs(perp.held), self.books[PERP].bid):
+            self.phase, self.leaving = OPEN, False
+            self.ring(now, self.opened + self.rule.max_hold_ns)
+            return
+        self.reason = self.reason if self.leaving else UNWOUND
+        self.armed = self.reason == TARGET or not (spot.paid or perp.paid)
+        closing = (self.pair, now, self.reason, self.books[SPOT].bid, self.books[PERP].ask)
+        self.close(closing)
+        self.phase = FLAT
+        self.ring(now, None)
+
+    def mending(self, excess):
+        """Quantities that the venues would take to reduce the longer leg, and to complete the shorter one."""
+        spot, perp = self.sides
+        if excess > 0:
+            cut, grow = spot.takes(excess, self.books[SPOT].bid), perp.takes(excess, self.books[PERP].bid)
+        else:
+            cut, grow = perp.takes(-excess, self.books[PERP].ask), spot.takes(-excess, self.books[SPOT].ask)
+        return cut, 0.0 if self.leaving else grow
+
+    def hedge(self, now, excess, cut, grow):
+        if self.naked_since is None:
+            self.naked_since = now
+        waited = now - self.naked_since
+        if waited >= 2 * self.deadline:
+            self.phase = HALTED
+            self.ring(now, None)
+            return
+        self.phase = HEDGING
+        late = waited >= self.deadline
+        self.ring(now, self.naked_since + (2 if late else 1) * self.deadline)
+        longer, shorter = (SPOT, PERP) if excess > 0 else (PERP, SPOT)
+        side = -1 if excess > 0 else 1  # too much spot: both remedies sell; too little: both buy
+        can_complete = grow and self.good(shorter, now)
+        cheaper = not late and self.completing_costs(shorter) < self.unwinding_costs(longer)
+        if can_complete and (cheaper or not cut):
+            self.send(now, shorter, side * grow)
+        elif late or self.good(longer, now):
+            self.send(now, longer, side * cut)
+
+    def completing_costs(self, leg):
+        decided = self.sides[leg].decided
+        if leg == SPOT:
+            return (self.books[SPOT].ask - decided) / self.books[SPOT].ask
+        return (decided - self.books[PERP].bid) / self.books[PERP].bid
+
+    def unwinding_costs(self, leg):
+        fees = 2 * self.sides[leg].rules.fee
+        if leg == SPOT:
+            return (self.sides[SPOT].paid - self.books[SPOT].bid) / self.books[SPOT].bid + fees
+        return (self.books[PERP].ask - self.sides[PERP].paid) / self.books[PERP].ask + fees
+
+    # --- orders and money
+
+    def send(self, now, leg, qty):
+        if not qty:
+            return
+        book, bound = self.books[leg], self.rule.price_bound
+        limit = book.ask * (1 + bound) if qty > 0 else book.bid * (1 - bound)
+        self.outcome.orders.append((self.pair, now, leg, self.phase, qty, limit))
+        known, filled, price = self.venues[leg].fate(now, qty, limit, self.sides[leg].rules.step)
+        self.sides[leg].out = True
+        self.push(known, REPORT_RANK[leg], (leg, filled, price))
+
+    def close(self, closing):
+        """Book the money of the pair: cash of its fills, and what is left at the exit side."""
+        self.outcome.closings.append(closing)
+        fills = [f for f in self.outcome.fills if f[0] == self.pair]
+        if fills:
+            net = 0.0
+            for _, _, leg, qty, price, fee in fills:
+                net += qty * (closing[3 + leg] - price) - fee
+            self.outcome.nets[self.pair] = net
+
+    def close_what_is_left(self):
+        self.outcome.halted = self.phase == HALTED
+        if self.phase == FLAT or not any(side.held for side in self.sides):
+            return
+        spot, perp = self.books
+        for leg, (side, book) in enumerate(zip(self.sides, self.books)):
+            if side.held:
+                price = book.bid if side.held > 0 else book.ask
+                fee = side.rules.fee * abs(side.held) * price
+                self.outcome.fills.append((self.pair, self.end, leg, -side.held, price, fee))
+        self.close((self.pair, self.end, "halted" if self.outcome.halted else END, spot.bid, perp.ask))

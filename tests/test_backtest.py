@@ -1,0 +1,479 @@
+"""The replay: fill rule and order of events by hand, compiled against plain, both against a second program.
+
+`reference.py` is that second program, written from the design; it shares no formula with the package. The real
+recordings are LUNC (polled, thin, the hours after a crash) and two of BTC (every update).
+"""
+
+import dataclasses
+import inspect
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, event, example, given
+from reference import Replay, quotes_by_hand, quotes_of
+from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
+
+from delta_arb import backtest, market, strategy
+from delta_arb.backtest import Latency, Sent, run
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
+from delta_arb.strategy import ENTERING, EXITING, HEDGING, PHASES
+from delta_arb.tape import TAPE_COLUMNS, LegFile, Tape, read
+
+FIFTH = Latency(0.2, 0.2)
+IN = (spot(0, 99.5, 100), perp(0, 101, 101.5))  # ten coins are bought at 100 and sold at 101
+QUIET = (99.8, 100.3)  # the perpetual pays nothing and costs 80 bps to leave
+
+
+def replay(*quotes, kinds=("updates", "updates"), latency=FIFTH, payments=(), **changes):
+    tape = Tape.of(sorted(quotes, key=lambda q: q[:2]), spot_kind=kinds[0], perp_kind=kinds[1])
+    return run(tape, rule(**changes), latency, payments, plain=True)
+
+
+def fills(result, leg):
+    """(second, quantity, price) of the fills of one leg."""
+    return [(f.ts_ns / 1e9, f.qty, f.price) for f in result.fills if f.leg == leg]
+
+
+def sent(result, phase=None):
+    """(second, leg, quantity) of the orders of one phase."""
+    return [(s.ts_ns / 1e9, s.leg, s.qty) for s in result.sent if phase is None or s.phase == phase]
+
+
+# --- Latency ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [(0.0, 0.1), (0.1, 0.0), (-0.1, 0.1), (0.1, 60.1), (float("nan"), 0.1)])
+def test_latency_is_never_zero(values):
+    with pytest.raises(ParamsError, match="nothing fills at once"):
+        Latency(*values)
+
+
+def test_a_deadline_within_which_an_order_may_still_be_under_way_is_refused():
+    tape = Tape.of(IN)
+    with pytest.raises(ParamsError, match=r"leg_deadline_s=1.2 must exceed latency plus max_quote_age_s \(1.2\)"):
+        run(tape, rule(leg_deadline_s=1.2, max_quote_age_s=1.0), FIFTH)
+    run(tape, rule(leg_deadline_s=1.200000001, max_quote_age_s=1.0), FIFTH, plain=True)
+
+
+# --- The book in force: updates --------------------------------------------------------------------------------------
+
+
+def test_an_order_meets_the_last_update_at_or_before_its_arrival():
+    result = replay(*IN, spot(0.1, 99.6, 100.1), spot(0.15, 99.7, 100.2), spot(0.25, 99.8, 100.3), perp(9, *QUIET))
+    assert fills(result, SPOT)[0] == (0.2, 10.0, 100.2)
+    assert fills(result, PERP)[0] == (0.2, -10.0, 101.0)  # the triggering quote is still in force there
+
+
+def test_an_update_exactly_at_the_arrival_counts_and_a_later_one_does_not():
+    result = replay(*IN, spot(0.2, 99.7, 100.2), spot(0.200000001, 99.8, 100.3), perp(9, *QUIET))
+    assert fills(result, SPOT)[0] == (0.2, 10.0, 100.2)
+
+
+def test_each_leg_has_its_own_latency():
+    result = replay(*IN, spot(0.3, 99.7, 100.2), perp(0.3, 100.9, 101.4), perp(9, *QUIET), latency=Latency(0.2, 0.4))
+    assert fills(result, SPOT)[0] == (0.2, 10.0, 100.0)
+    assert fills(result, PERP)[0] == (0.4, -10.0, 100.9)
+
+
+# --- The first book afterwards: snapshots ----------------------------------------------------------------------------
+
+POLLED_SPOT = ("snapshots", "updates")
+
+
+def test_an_order_meets_the_first_snapshot_at_or_after_its_arrival():
+    rows = spot(0.1, 99.6, 100.1), spot(0.25, 99.8, 100.3), spot(0.3, 99, 99.5), perp(9, *QUIET)
+    result = replay(*IN, *rows, kinds=POLLED_SPOT)
+    assert fills(result, SPOT)[0] == (0.25, 10.0, 100.3)  # and is known when the snapshot is
+
+
+def test_a_snapshot_exactly_at_the_arrival_counts():
+    result = replay(*IN, spot(0.2, 99.7, 100.2), spot(0.3, 99, 99.5), perp(9, *QUIET), kinds=POLLED_SPOT)
+    assert fills(result, SPOT)[0] == (0.2, 10.0, 100.2)
+
+
+def test_only_snapshots_of_the_orders_own_leg_count():
+    rows = perp(0.2, 101, 101.5), perp(0.22, 101, 101.5), spot(0.25, 99.8, 100.3), perp(9, *QUIET)
+    result = replay(*IN, *rows, kinds=POLLED_SPOT)
+    assert fills(result, SPOT)[0] == (0.25, 10.0, 100.3)
+
+
+def test_a_snapshot_exactly_at_the_largest_age_counts_and_a_later_one_is_too_late():
+    """Sent at 0, there at 0.2, the largest age is 1 s."""
+    in_time = replay(*IN, spot(1.2, 99.7, 100.2), perp(9, *QUIET), kinds=POLLED_SPOT, leg_deadline_s=5)
+    assert fills(in_time, SPOT)[0] == (1.2, 10.0, 100.2)
+    too_late = replay(*IN, spot(1.200000001, 99.7, 100.2), perp(1.1, 101, 101.5), perp(9, *QUIET), kinds=POLLED_SPOT)
+    assert not fills(too_late, SPOT)
+    assert sent(too_late, HEDGING)[0] == (1.2, PERP, 10.0)  # it expires at 1.2, and the perpetual is bought back
+
+
+# --- What is filled --------------------------------------------------------------------------------------------------
+
+
+def test_at_most_what_is_shown_on_arrival_is_filled_and_the_rest_is_hedged():
+    """Four of ten coins are bought, ten sold; six at 100.2 cost less than buying the perpetual back at 101.5."""
+    result = replay(*IN, spot(0.1, 99.7, 100.2, 10, 4), spot(0.3, 99.7, 100.2), perp(0.3, 101, 101.5), perp(9, *QUIET))
+    assert fills(result, SPOT)[:2] == [(0.2, 4.0, 100.2), (0.4, 6.0, 100.2)]
+    assert sent(result, HEDGING) == [(0.2, SPOT, 6.0)]
+
+
+def test_a_price_beyond_the_limit_fills_nothing():
+    result = replay(*IN, spot(0.1, 101.5, 102.1), perp(0.1, 98.9, 99.4), perp(1, *QUIET), price_bound=0.02)
+    assert (result.fills, result.trades, result.missed) == ((), (), 1)
+
+
+def test_a_locked_book_fills_nothing():
+    assert not replay(*IN, spot(0.1, 100, 100), perp(0.1, 101, 101)).fills
+
+
+def test_a_pair_is_hedged_in_the_backtest_too():
+    """The perpetual fell below the limit before the order came; spot is sold at its bid, one spread lost."""
+    result = replay(*IN, perp(0.1, 98, 98.5), spot(0.3, 99.5, 100), perp(9, *QUIET))
+    (trade,) = result.trades
+    assert trade.reason == "unwound"
+    assert trade.net_usdt == pytest.approx(10 * (99.5 - 100.0))
+
+
+# --- The order of events ---------------------------------------------------------------------------------------------
+
+
+def test_at_equal_times_reports_come_before_quotes():
+    """The perpetual's quote of 98 at 0.2 refuses the order; the report is decided on the 101 known before it."""
+    result = replay(*IN, perp(0.2, 98, 98.5), spot(0.2, 99.5, 100), perp(9, *QUIET), price_bound=0.02)
+    first = next(s for s in result.sent if s.phase == HEDGING)
+    assert (first.ts_ns, first.leg, first.qty) == (seconds(0.2), PERP, -10.0)
+    assert first.limit == pytest.approx(101 * 0.98)
+
+
+def test_at_equal_times_quotes_come_before_timers():
+    quotes = [*IN, spot(59, 99.5, 100), perp(59, *QUIET), perp(60, 99, 99.5), spot(61, 99.5, 100)]
+    result = replay(*quotes, max_hold_s=60)
+    assert sent(result, EXITING) == [(60.0, SPOT, -10.0), (60.0, PERP, 10.0)]
+    assert result.trades[0].reason == "target"
+
+
+def test_without_a_quote_the_timer_rings():
+    result = replay(*IN, spot(59.5, 99.5, 100), perp(59.5, *QUIET), perp(61, 99, 99.5), max_hold_s=60)
+    assert sent(result, EXITING) == [(60.0, SPOT, -10.0), (60.0, PERP, 10.0)]
+    assert result.trades[0].reason == "time-out"
+
+
+def test_the_slices_of_a_timed_out_pair_are_sent_one_latency_apart():
+    """Once they all went out, and were filled, at the instant of the time-out: ten coins of a book that showed two."""
+    thin = [q for s in range(1, 40) for q in (spot(s, 99, 100, 2, 2), perp(s, 100, 101, 2, 2))]
+    result = replay(spot(0, 99, 100), perp(0, 102, 103), *thin, max_hold_s=10, exit=-1, price_bound=0.5)
+    slices = [s for s, leg, _ in sent(result, EXITING) if leg == SPOT]
+    assert slices == pytest.approx([10.0, 10.2, 10.4, 10.6, 10.8])
+    assert [s for s, *_ in fills(result, SPOT)[1:]] == pytest.approx([10.2, 10.4, 10.6, 10.8, 11.0])
+
+
+def test_a_time_out_that_meets_withdrawn_books_comes_to_an_end():
+    """Once it sent the same order at the same instant for ever."""
+    gone = [q for s in range(1, 40) for q in (spot(s, 99, 100, 0, 0), perp(s, 100, 101, 0, 0))]
+    result = replay(spot(0, 99, 100), perp(0, 102, 103), *gone, max_hold_s=10, exit=-1)
+    assert result.open_at_end and not result.halted
+
+
+# --- The end of the data ---------------------------------------------------------------------------------------------
+
+
+def test_an_open_pair_is_closed_at_its_exit_side_at_the_end_and_flagged():
+    fees = {"spot": leg_rule(fee=0.001), "perp": leg_rule(fee=0.0005)}
+    result = replay(*IN, spot(5, 99.4, 99.9), perp(6, 100.2, 100.7), **fees)
+    (trade,) = result.trades
+    assert (trade.reason, trade.spot_out, trade.perp_out, result.open_at_end) == ("end of data", 99.4, 100.7, True)
+    fee = 0.001 * 10 * (100 + 99.4) + 0.0005 * 10 * (101 + 100.7)
+    assert trade.net_usdt == pytest.approx(10 * (99.4 - 100) + 10 * (101 - 100.7) - fee)
+    assert trade.closed_ns == result.end_ns == seconds(6)
+
+
+def test_an_entry_still_under_way_at_the_end_is_no_trade():
+    result = replay(*IN, spot(0.1, 99.5, 100))
+    assert (len(result.sent), result.fills, result.trades, result.open_at_end) == (2, (), (), False)
+
+
+def test_a_tape_of_one_event_sends_and_fills_nothing():
+    result = replay(*IN, kinds=("snapshots", "updates"))
+    assert len(result.sent) == 2 and not result.fills
+    assert run(Tape.of(IN), rule(), FIFTH).sent == result.sent
+
+
+def test_a_halted_pair_is_held_to_the_end_and_closed_there():
+    """Spot is bought, and then both venues show nothing for longer than twice the deadline of 2 s."""
+    gone = [q for k in range(3, 80) for q in (spot(k / 10, 99, 100, 0, 0), perp(k / 10, 101, 102, 0, 0))]
+    result = replay(*IN, perp(0.1, 101, 101.5, 0, 0), *gone, spot(9, 98, 99), perp(9, 101, 101.5), leg_deadline_s=2)
+    assert result.halted and result.open_at_end
+    assert [t.reason for t in result.trades] == ["halted"]
+    assert result.trades[0].net_usdt == pytest.approx(10 * (98 - 100))
+
+
+def test_a_funding_stamp_missing_inside_a_hold_ends_the_run():
+    """Held from 0.2 to 100 s; stamps every 20 s, without the one at 60."""
+    stamps = [FundingPayment(seconds(s), 1e-4, 100.0, True) for s in (-20, 0, 20, 40, 60, 80, 100, 120)]
+    quotes = [*IN, spot(99.9, 99.5, 100), perp(100, *QUIET)]
+    assert replay(*quotes, payments=stamps, max_hold_s=900).trades[0].funding_usdt == pytest.approx(0.5)  # five stamps
+    with pytest.raises(DataError, match=r"missing between 1970-01-01 00:00:40.000 and 1970-01-01 00:01:20.000"):
+        replay(*quotes, payments=[p for p in stamps if p.ts_ns != seconds(60)], max_hold_s=900)
+
+
+# --- Compiled, plain, and the second program -------------------------------------------------------------------------
+
+
+def as_rows(result):
+    orders = [(s.pair, s.ts_ns, s.leg, PHASES[s.phase], s.qty, s.limit) for s in result.sent]
+    closings = [(c.pair, c.ts_ns, REASONS[c.reason], c.spot_mark, c.perp_mark) for c in result.closings]
+    return orders, [tuple(f) for f in result.fills], closings
+
+
+def assert_same(one, two):
+    """To the bit, NaN included (a leg that never traded has no price)."""
+    for name in ("sent", "fills", "closings", "trades"):
+        assert repr(getattr(one, name)) == repr(getattr(two, name)), name
+    assert (one.missed, one.halted, one.open_at_end) == (two.missed, two.halted, two.open_at_end)
+
+
+def assert_agree(result, outcome):
+    """With the second program: decisions exactly, money to a billionth of a dollar."""
+    orders, filled, closings = as_rows(result)
+    assert orders == outcome.orders
+    assert filled == outcome.fills
+    assert closings == outcome.closings
+    assert result.halted == outcome.halted
+    assert {t.pair: t.net_usdt for t in result.trades} == pytest.approx(outcome.nets, abs=1e-9)
+
+
+ONE_EVENT = Case([spot(0, 99.5, 100), perp(0, 101, 101.5)], ("updates", "snapshots"), FIFTH, rule())
+
+
+@example(ONE_EVENT)
+@given(cases)
+def test_compiled_and_plain_give_the_same_orders_fills_and_trades(case):
+    assert_same(run(case.tape, case.rule, case.latency), run(case.tape, case.rule, case.latency, plain=True))
+
+
+@example(ONE_EVENT)
+@given(cases)
+def test_the_replay_agrees_with_a_second_program(case):
+    result = run(case.tape, case.rule, case.latency)
+    outcome = Replay(quotes_by_hand(case.quotes), case.rule, case.latency, case.kinds).run()
+    assert_agree(result, outcome)
+    for trade in result.trades:
+        event(trade.reason)
+
+
+@given(cases)
+def test_nothing_fills_before_it_has_arrived_and_the_clock_never_goes_back(case):
+    result = run(case.tape, case.rule, case.latency)
+    for log in (result.sent, result.fills, result.closings):
+        times = [entry.ts_ns for entry in log]
+        assert times == sorted(times)
+    for leg, latency_s in ((SPOT, case.latency.spot_s), (PERP, case.latency.perp_s)):
+        orders = [s for s in result.sent if s.leg == leg]
+        for f in result.fills:
+            if f.leg == leg and not (f.ts_ns == result.end_ns and result.open_at_end):
+                order = max((s for s in orders if s.ts_ns < f.ts_ns), key=lambda s: s.ts_ns)
+                assert f.ts_ns >= order.ts_ns + seconds(latency_s)
+                assert abs(f.qty) <= abs(order.qty) + 1e-9 and f.qty * order.qty > 0
+
+
+@given(cases)
+def test_no_moment_leaves_more_than_one_clip_unhedged(case):
+    result = run(case.tape, case.rule, case.latency)
+    naked, held = 0.0, {}
+    clips = {s.pair: abs(s.qty) for s in result.sent if s.phase == ENTERING}
+    for f in result.fills:
+        held[f.pair] = held.get(f.pair, 0.0) + f.qty
+        naked = max(naked, abs(held[f.pair]) - clips[f.pair])
+    assert naked <= 1e-9
+
+
+# --- No look-ahead ---------------------------------------------------------------------------------------------------
+
+
+def poisoned(tape: Tape, after_ns: int, seed: int = 0) -> Tape:
+    """The tape with nonsense in every row later than `after_ns`: prices, sizes and ages; only the stamps stay."""
+    rng = np.random.default_rng(seed)
+    late = tape.ts_ns > after_ns
+    columns = {}
+    for name in TAPE_COLUMNS[2:]:
+        column = getattr(tape, name).copy()
+        high = 10**10 if column.dtype == np.int64 else 1e3
+        column[late] = rng.uniform(0, high, late.sum()).astype(column.dtype)
+        columns[name] = column
+    return dataclasses.replace(tape, **columns)
+
+
+def assert_same_until(result, other, ts_ns):
+    """Everything decided, filled and closed up to a moment, and the trades closed by then, to the bit."""
+    for name in ("sent", "fills", "closings"):
+        one, two = ([x for x in getattr(r, name) if x.ts_ns <= ts_ns] for r in (result, other))
+        assert repr(one) == repr(two)
+    done = [[t for t in r.trades if t.closed_ns <= ts_ns] for r in (result, other)]
+    assert repr(done[0]) == repr(done[1])
+
+
+@given(cases)
+def test_nonsense_in_later_rows_leaves_earlier_orders_and_fills_alone(case):
+    tape = case.tape
+    assume(len(tape) > 2)
+    honest = run(tape, case.rule, case.latency)
+    for k in (len(tape) // 3, 2 * len(tape) // 3):
+        after_ns = int(tape.ts_ns[k])
+        assume(after_ns < tape.end_ns)
+        assert_same_until(honest, run(poisoned(tape, after_ns, k), case.rule, case.latency), after_ns)
+
+
+# --- Real recordings -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lunc(recording):
+    return read(
+        LegFile(recording("mexc_spot_LUNC_USDT_book_2025-10-11.parquet"), "snapshots"),
+        LegFile(recording("gateio_futures_LUNC_USDT_book_2025-10-11.parquet"), "snapshots", contract_size=10_000.0),
+    )
+
+
+@pytest.fixture(scope="module", params=["2023-04-05", "2024-08-08"])
+def btc(recording, request):
+    return read(
+        LegFile(recording(f"binance_spot_BTC_USDT_book_{request.param}.parquet"), "updates"),
+        LegFile(recording(f"binance_futures_BTC_USDT_book_{request.param}.parquet"), "updates"),
+    )
+
+
+def busy(tape: Tape, *, share=0.25, **changes):
+    """A rule without fees that the tape itself passes often: entered in the best quarter of the time, left likewise."""
+    entries = (tape.perp_bid - tape.spot_ask) / tape.spot_ask
+    exits = (tape.perp_ask - tape.spot_bid) / tape.spot_bid
+    thresholds = {"entry": np.quantile(entries, 1 - share), "exit": np.quantile(exits, share)}
+    return rule(**thresholds | {"price_bound": 0.005, "leg_tolerance": 0.01, "leg_deadline_s": 15} | changes)
+
+
+LUNC_RULES = {
+    "clip_usdt": 100.0,
+    "step": 10_000.0,
+    "spot": leg_rule(min_notional_usdt=1.0),
+    "perp": leg_rule(step=10_000.0, min_qty=10_000.0),
+}
+
+
+@pytest.mark.parametrize("kind", ["snapshots", "updates"])
+@pytest.mark.parametrize("max_hold_s", [5.0, 600.0])
+def test_all_three_agree_on_the_real_lunc_quotes(lunc, kind, max_hold_s):
+    tape, of = dataclasses.replace(lunc, perp_kind=kind), busy(lunc, max_hold_s=max_hold_s, **LUNC_RULES)
+    result = run(tape, of, Latency(0.1, 0.15))
+    assert len(result.trades) > 20
+    assert_same(result, run(tape, of, Latency(0.1, 0.15), plain=True))
+    assert_agree(result, Replay(quotes_of(tape), of, Latency(0.1, 0.15), ("snapshots", kind)).run())
+
+
+@pytest.mark.parametrize(("share", "max_hold_s", "least"), [(0.25, 0.5, 15), (0.6, 10.0, 1500)])
+def test_all_three_agree_on_the_real_btc_quotes(btc, share, max_hold_s, least):
+    of = busy(btc, share=share, max_hold_s=max_hold_s, step=0.001, perp=leg_rule(step=0.001, min_qty=0.001))
+    result = run(btc, of, Latency(0.005, 0.01))
+    assert len(result.trades) > least
+    assert_same(result, run(btc, of, Latency(0.005, 0.01), plain=True))
+    assert_agree(result, Replay(quotes_of(btc), of, Latency(0.005, 0.01), ("updates", "updates")).run())
+
+
+def test_nonsense_in_later_rows_leaves_earlier_trades_of_the_real_quotes_alone(lunc):
+    of, latency = busy(lunc, max_hold_s=30.0, **LUNC_RULES), Latency(0.1, 0.15)
+    honest = run(lunc, of, latency)
+    for part in (0.1, 0.4, 0.8):
+        after_ns = int(lunc.ts_ns[int(part * len(lunc))])
+        assert_same_until(honest, run(poisoned(lunc, after_ns), of, latency), after_ns)
+        before = [t for t in honest.trades if t.closed_ns <= after_ns]
+        assert before or part == 0.1
+
+
+# --- The stale book of 11 October 2025 -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stale_reading(lunc):
+    """The row at 04:45:46.16 UTC, where spot has fallen and the perpetual's quote is the one of 1.7 s ago."""
+    row = int(np.argmin((lunc.perp_ask - lunc.spot_bid) / lunc.spot_bid))
+    assert utc(int(lunc.ts_ns[row])).startswith("2025-10-11 04:45:46.16")
+    return row
+
+
+def around(lunc, row):
+    """Ten minutes before the reading and one after it."""
+    return lunc.between(int(lunc.ts_ns[row]) - seconds(600), int(lunc.ts_ns[row]) + seconds(60))
+
+
+def patient(exit_bps, **changes):
+    """Enters at any price, then leaves only for this exit cost."""
+    return rule(entry=-0.05, exit=exit_bps / 1e4, max_hold_s=7200, leg_deadline_s=15, **LUNC_RULES | changes)
+
+
+def test_the_reading_is_on_the_tape(lunc, stale_reading):
+    cost = (lunc.perp_ask[stale_reading] - lunc.spot_bid[stale_reading]) / lunc.spot_bid[stale_reading]
+    assert cost * 1e4 == pytest.approx(-157, abs=0.5)
+    assert lunc.perp_age_ns[stale_reading] / 1e9 == pytest.approx(1.7, abs=0.05)
+    assert lunc.spot_age_ns[stale_reading] == 0
+
+
+@pytest.mark.parametrize("exit_bps", [-100.0, -120.0, -140.0, -150.0])
+def test_nothing_is_sent_on_a_quote_older_than_a_second(lunc, stale_reading, exit_bps):
+    result = run(around(lunc, stale_reading), patient(exit_bps, max_quote_age_s=1.0), Latency(0.1, 0.1))
+    assert sent(result, ENTERING)
+    assert not sent(result, EXITING)
+    assert all(t.reason != "target" for t in result.trades)
+
+
+def test_without_the_limit_on_age_it_would_have_been_sent(lunc, stale_reading):
+    result = run(around(lunc, stale_reading), patient(-150.0, max_quote_age_s=5.0), Latency(0.1, 0.1))
+    at_ns = int(lunc.ts_ns[stale_reading])
+    assert {s.leg for s in result.sent if s.ts_ns == at_ns and s.phase == EXITING} == {SPOT, PERP}
+
+
+def test_and_even_then_the_order_does_not_meet_the_stale_quote(lunc, stale_reading):
+    """The perpetual is polled: the next row shows what it really cost, more than one per cent above."""
+    result = run(around(lunc, stale_reading), patient(-150.0, max_quote_age_s=5.0), Latency(0.1, 0.1))
+    first = next(f for f in result.fills if f.leg == PERP and f.ts_ns > lunc.ts_ns[stale_reading])
+    assert first.qty > 0 and first.price > 1.01 * lunc.perp_ask[stale_reading]
+
+
+# --- The compiled code -----------------------------------------------------------------------------------------------
+
+
+def test_exactly_the_functions_that_the_replay_reaches_are_registered_for_compilation():
+    reached, queue = set(), [backtest._replay]
+    while queue:
+        function = queue.pop()
+        for name in function.__code__.co_names:
+            target = function.__globals__.get(name)
+            if inspect.isfunction(target) and target.__module__.startswith("delta_arb") and target not in reached:
+                reached.add(target)
+                queue.append(target)
+    assert {f.__qualname__ for f in reached} == {f.__qualname__ for f in backtest.COMPILED}
+    assert strategy.decide in reached and market.fill in reached
+
+
+def test_editing_any_compiled_module_moves_the_cache(tmp_path):
+    """numba looks only at the file of the function itself; an old machine must not be served after an edit."""
+    package = Path(backtest.__file__).parent
+    code = "from delta_arb.backtest import compiled; print(compiled().stats.cache_path)"
+    folders = set()
+    for edited in (None, "strategy.py", "market.py", "spread.py"):
+        copy = tmp_path / f"{edited}"
+        shutil.copytree(package, copy / "delta_arb", ignore=shutil.ignore_patterns("__pycache__", "live"))
+        if edited:
+            with (copy / "delta_arb" / edited).open("a") as file:
+                file.write("\n# edited\n")
+        done = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, check=True)
+        folders.add(Path(done.stdout.strip()).relative_to(copy).as_posix().split("kernel-")[1].split("/")[0])
+    assert len(folders) == 4
+
+
+def test_sent_orders_are_plain_values():
+    """Not numpy scalars: they are compared, journalled and printed."""
+    result = run(Tape.of(IN), rule(), FIFTH)
+    assert result.sent[0] == Sent(1, 0, SPOT, ENTERING, 10.0, 102.0)
+    assert [type(value) for value in result.sent[0]] == [int, int, int, int, float, float]
