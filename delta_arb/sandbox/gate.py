@@ -74,7 +74,11 @@ class Gate:
     socket_paths = ("/v4/ws/futures/usdt",)
 
     def __init__(
-        self, engine: PerpetualEngine, key: str = "gate-key", secret: str = "gate-secret", limiter: Limiter | None = None
+        self,
+        engine: PerpetualEngine,
+        key: str = "gate-key",
+        secret: str = "gate-secret",
+        limiter: Limiter | None = None,
     ) -> None:
         self.engine, self.key, self.secret, self.limiter = engine, key, secret, limiter
         self.account = engine.account

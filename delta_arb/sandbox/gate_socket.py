@@ -1,6 +1,6 @@
 """Gate.io futures over the websocket: subscriptions, pushes, and orders (`event: api`).
 
-A topic is `channel|contract|d`, or `...|i` for clients that get integer sizes; private channels push to the one account.
+A topic is `channel|contract|d`, or `...|i` for clients that get integer sizes; private ones push to the one account.
 Every change is pushed at once: the frequency asked for in `order_book_update` is accepted and not used.
 """
 

@@ -1,7 +1,8 @@
 """What both venues are made of: listings, orders, trades, the events they tell, and why they refuse.
 
 Prices are USDT per base unit and quantities base units, all `Decimal`, as on the tape; contracts exist only
-in the Gate face. Sides are `BUY` = +1 and `SELL` = -1, so that `side * qty` is signed. Times: the venue's clock, ns UTC.
+in the Gate face. Sides are `BUY` = +1 and `SELL` = -1, so that `side * qty` is signed. Times are the venue's clock, in
+ns UTC.
 """
 
 from dataclasses import dataclass
