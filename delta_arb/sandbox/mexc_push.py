@@ -8,7 +8,6 @@ import ast
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +75,6 @@ class Pushes:
         self._face, self._engine, self._aggregated = face, face.engine, aggregated
         self._gathered: dict[str, list] = {}
         self._filled: dict[int, Trade] = {}  # the fill that the next push of an order is about
-        self._frozen: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
         self._streams = {
             (kind, pair): [public_stream(kind, window_ms, symbol_of(pair)) for window_ms in WINDOWS_MS]
             for kind in PUBLIC
@@ -121,35 +119,18 @@ class Pushes:
         self._send(stream.channel, stream.symbol, HOOKS[stream.kind], body(stream, events))
 
     def _ticker_body(self, stream: Stream, quotes: list[Quote]) -> dict:
-        quote = quotes[-1]
-        side = self._frozen_side("stream.ticker", stream.channel)
-        if side == "bid":
-            price, qty = self._frozen.setdefault((stream.channel, side), (quote.bid, quote.bid_qty))
-            quote = quote._replace(bid=price, bid_qty=qty)
-        elif side == "ask":
-            price, qty = self._frozen.setdefault((stream.channel, side), (quote.ask, quote.ask_qty))
-            quote = quote._replace(ask=price, ask_qty=qty)
-        return ticker_push(quote)
+        return ticker_push(quotes[-1])
 
     def _depth_body(self, stream: Stream, changes: list[BookChange]) -> dict:
         """All changes of a window as one: the last size of each level, from the first id to the last."""
         bids = {price: qty for change in changes for price, qty in change.bids}
         asks = {price: qty for change in changes for price, qty in change.asks}
-        side = self._frozen_side("stream.book", stream.channel)
         merged = changes[-1]._replace(
             first_id=changes[0].first_id,
-            bids=() if side == "bid" else tuple(bids.items()),
-            asks=() if side == "ask" else tuple(asks.items()),
+            bids=tuple(bids.items()),
+            asks=tuple(asks.items()),
         )
         return depth_push(merged, stream.event)
-
-    def _frozen_side(self, hook: str, channel: str) -> str:
-        faults = self._engine.faults
-        fault = faults.take(hook, ("freeze",), channel) if faults.any(hook) else None
-        if fault is None and self._frozen:
-            self._frozen.pop((channel, "bid"), None)
-            self._frozen.pop((channel, "ask"), None)
-        return fault.side if fault else ""
 
     # Private
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .mexc_push import Stream
 from .mexc_wire import Refused
-from .server import Answer, Cut, Socket, dumps, through_faults
+from .server import Socket, answer_over_socket, dumps
 
 if TYPE_CHECKING:
     from .mexc import Mexc
@@ -122,34 +122,26 @@ class Sessions:
             request = json.loads(message)
             method, params, number = str(request["method"]).upper(), request.get("params") or [], request.get("id", 0)
         except (ValueError, TypeError, KeyError, AttributeError):
-            socket.send(_ack("Invalid request"))
+            socket.send(dumps(_ack("Invalid request")))
             return
         if method == "PING":
             socket.data["heard_s"] = self._face.engine.clock.seconds()
-            socket.send(_ack("PONG", number))
+            socket.send(dumps(_ack("PONG", number)))
         elif method == "SUBSCRIPTION":
-            self._through_faults(socket, params, lambda: Answer(_ack(self._subscribe(socket, params), number).encode()))
+            answer_over_socket(
+                self._face,
+                socket,
+                "ws.subscribe",
+                ",".join(map(str, params)),
+                lambda: _ack(self._subscribe(socket, params), number),
+                lambda answer: socket.send(dumps(answer.body)),
+            )
         elif method == "UNSUBSCRIPTION":
             for channel in params:
                 self._face.hub.leave(socket, str(channel))
-            socket.send(_ack(",".join(map(str, params)), number))
+            socket.send(dumps(_ack(",".join(map(str, params)), number)))
         else:
-            socket.send(_ack(f"Invalid method {method}", number))
-
-    def _through_faults(self, socket: Socket, params: list, act) -> None:
-        if not self._face.engine.faults.any("ws.subscribe"):
-            socket.send(act().body.decode())
-            return
-
-        async def answer() -> None:
-            try:
-                given = await through_faults(self._face, "ws.subscribe", ",".join(map(str, params)), act)
-            except Cut:
-                socket.abort()
-            else:
-                socket.send(given.body.decode() if isinstance(given.body, bytes) else dumps(given.body))
-
-        socket.spawn(answer())
+            socket.send(dumps(_ack(f"Invalid method {method}", number)))
 
     def _subscribe(self, socket: Socket, params: list) -> str:
         """Join the channels; the text of the acknowledgement, which is also how the venue refuses."""
@@ -195,5 +187,5 @@ class Sessions:
         return self._face.engine.clock.seconds() - max(last_s, socket.data["heard_s"])
 
 
-def _ack(msg: str, number: object = 0) -> str:
-    return dumps({"id": number, "code": 0, "msg": msg})
+def _ack(msg: str, number: object = 0) -> dict:
+    return {"id": number, "code": 0, "msg": msg}

@@ -1,4 +1,4 @@
-"""What MEXC's REST interface says and demands, apart from any trading: refusals by code, signatures, clocks.
+"""What MEXC's REST interface says and demands, apart from any trading: refusals, signatures, clocks, parameters.
 
 Codes and texts are those of MEXC's own documentation and, where that is silent, those its clients have met; a code
 that is neither is marked as ours.
@@ -7,6 +7,7 @@ that is neither is marked as ours.
 import hashlib
 import hmac
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from urllib.parse import parse_qsl
 
 from .values import Refusal
@@ -116,3 +117,40 @@ def check_clock(timestamp: str, window: str, now_ms: int) -> None:
         raise Refused(700005)
     if not (int(timestamp) < now_ms + AHEAD_MS and now_ms - int(timestamp) <= int(window)):
         raise Refused(700003)
+
+
+def present(query: Mapping[str, str], name: str) -> str:
+    """A mandatory parameter."""
+    if not query.get(name):
+        raise Refused(700004, param=name)
+    return query[name]
+
+
+def integer(query: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return int(query.get(name, default))
+    except ValueError:
+        raise Refused(700008, param=name) from None
+
+
+def number(query: Mapping[str, str], name: str) -> Decimal:
+    try:
+        value = Decimal(present(query, name))
+    except InvalidOperation:
+        raise Refused(700008, param=name) from None
+    if not value.is_finite():
+        raise Refused(700008, param=name)
+    return value
+
+
+def limit(query: Mapping[str, str], default: int, most: int) -> int:
+    """The parameter `limit`; more than `most` is taken as `most`."""
+    asked = integer(query, "limit", default)
+    if asked <= 0:
+        raise Refused(700008, param="limit")
+    return min(asked, most)
+
+
+def time_range(query: Mapping[str, str]) -> tuple[int, int]:
+    """startTime and endTime in ms, both included."""
+    return integer(query, "startTime", 0), integer(query, "endTime", 10**15)

@@ -1,0 +1,161 @@
+"""MEXC spot's order endpoints: what is asked for, in the engine's words, and its answers and refusals in MEXC's.
+
+An order type decides its time in force: a `timeInForce` beside `type=LIMIT` is ignored, as reported of the venue.
+"""
+
+from typing import TYPE_CHECKING
+
+from . import mexc_shapes as shapes
+from . import rules
+from . import values as v
+from .mexc_shapes import MS, order_number
+from .mexc_wire import Refused, limit, number, present, time_range
+from .server import Request
+from .values import BUY, LIMIT, MARKET, SELL, ZERO, Order, Refusal, text
+
+if TYPE_CHECKING:
+    from .mexc import Mexc
+
+TYPES = {
+    "LIMIT": (LIMIT, v.GTC),
+    "MARKET": (MARKET, v.IOC),
+    "LIMIT_MAKER": (LIMIT, v.POST_ONLY),
+    "IMMEDIATE_OR_CANCEL": (LIMIT, v.IOC),
+    "FILL_OR_KILL": (LIMIT, v.FOK),
+}
+CODES: dict[type[Refusal], int] = {
+    v.UnknownPair: -1121,
+    v.NotTrading: 30016,
+    v.InsufficientFunds: 10101,
+    v.BelowMinimum: 30002,
+    v.BelowNotional: 30002,
+    v.AboveMaximum: 30003,
+    v.BadPrecision: 400,
+    v.PriceTooDeviated: 30087,
+    v.WouldTakeLiquidity: 30041,
+    v.CannotFill: 30025,
+    v.UnknownOrder: -2013,
+    v.OrderFinished: -2011,
+    v.DuplicateClientId: 603,
+}
+MAX_OPEN_ORDERS = 500
+
+
+class Orders:
+    """The handlers of signed requests about orders."""
+
+    def __init__(self, face: "Mexc") -> None:
+        self._face, self._engine = face, face.engine
+
+    def create(self, request: Request) -> dict:
+        order = self._order_asked(request)
+        if len(self._engine.open_orders()) >= MAX_OPEN_ORDERS:
+            raise Refused(30029)
+        try:
+            placed = self._engine.place(
+                order.pair,
+                order.side,
+                order.kind,
+                order.qty,
+                order.price,
+                tif=order.tif,
+                quote_qty=order.quote_qty,
+                client_id=order.client_id,
+            )
+        except Refusal as refusal:
+            raise self._worded(refusal, order) from refusal
+        return shapes.created(placed)
+
+    def test(self, request: Request) -> dict:
+        """Validates as a new order, but for the funds, and places nothing."""
+        order = self._order_asked(request)
+        mark = self._engine.marks.get(order.pair)
+        if order.quote_qty:
+            order.qty = rules.affordable(order.quote_qty, mark or ZERO, self._engine.listings[order.pair])
+        try:
+            rules.check(order, self._engine.listings[order.pair], mark, ())
+        except Refusal as refusal:
+            raise self._worded(refusal, order) from refusal
+        return {}
+
+    def _order_asked(self, request: Request) -> Order:
+        query, pair = request.query, self._face.pair(request)
+        side = {"BUY": BUY, "SELL": SELL}.get(present(query, "side"))
+        kind, tif = TYPES.get(present(query, "type"), ("", ""))
+        if side is None or not kind:
+            raise Refused(700008, param="side" if side is None else "type")
+        by_value = kind == MARKET and "quantity" not in query
+        now_ns = self._engine.clock.now_ns()
+        return Order(
+            id=0,
+            client_id=query.get("newClientOrderId", ""),
+            pair=pair,
+            side=side,
+            kind=kind,
+            tif=tif,
+            price=number(query, "price") if kind == LIMIT else ZERO,
+            qty=ZERO if by_value else number(query, "quantity"),
+            quote_qty=number(query, "quoteOrderQty") if by_value else ZERO,
+            reduce_only=False,
+            position=v.BOTH,
+            created_ns=now_ns,
+            updated_ns=now_ns,
+        )
+
+    def _worded(self, refusal: Refusal, order: Order) -> Refused:
+        """The refusal of an order, with the code and the words that depend on what was asked."""
+        listing = self._engine.listings[order.pair]
+        if isinstance(refusal, v.InsufficientFunds):
+            return Refused(30004 if order.side == BUY else 30005)
+        if isinstance(refusal, v.BelowMinimum):
+            return Refused(30002, least=text(listing.min_qty) + listing.base)
+        if isinstance(refusal, v.BelowNotional):
+            return Refused(30002, least=text(listing.min_notional) + listing.quote)
+        if isinstance(refusal, v.AboveMaximum):
+            return Refused(30003, most=text(listing.max_qty) + listing.base)
+        if isinstance(refusal, v.BadPrecision):
+            wrong_price = order.kind == LIMIT and (
+                order.price <= 0 or not rules.on_grid(order.price, listing.price_step)
+            )
+            return Refused(400, f"{'price' if wrong_price else 'quantity'} scale is invalid")
+        return refusal if isinstance(refusal, Refused) else Refused(CODES.get(type(refusal), 33333))
+
+    def fetch(self, request: Request) -> dict:
+        return shapes.order_row(self._engine.order(*self._order_named(request)))
+
+    def cancel(self, request: Request) -> dict:
+        try:
+            return shapes.cancelled(self._engine.cancel(*self._order_named(request)))
+        except v.UnknownOrder:
+            raise Refused(-2011) from None
+
+    def _order_named(self, request: Request) -> tuple[int | None, str]:
+        """The engine's number of the order asked for, or None and its client id."""
+        self._face.pair(request)
+        if number := request.query.get("orderId", ""):
+            return order_number(number), ""
+        if client_id := request.query.get("origClientOrderId", ""):
+            return None, client_id
+        raise Refused(700004, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+
+    def open(self, request: Request) -> list:
+        pair = self._face.pair(request) if "symbol" in request.query else None
+        return [shapes.order_row(order) for order in self._engine.open_orders(pair)]
+
+    def cancel_all(self, request: Request) -> list:
+        return [shapes.cancelled(order) for order in self._engine.cancel_all(self._face.pair(request))]
+
+    def all(self, request: Request) -> list:
+        """Newest first."""
+        pair, (start_ms, end_ms) = self._face.pair(request), time_range(request.query)
+        mine = (order for order in reversed(self._engine.orders.values()) if order.pair == pair)
+        rows = [shapes.order_row(order) for order in mine if start_ms <= order.created_ns // MS <= end_ms]
+        return rows[: limit(request.query, 500, 1000)]
+
+    def trades(self, request: Request) -> list:
+        """Newest first."""
+        pair, (start_ms, end_ms) = self._face.pair(request), time_range(request.query)
+        of = order_number(request.query["orderId"]) if "orderId" in request.query else None
+        mine = (t for t in reversed(self._engine.trades) if t.pair == pair and of in (None, t.order.id))
+        rows = [shapes.trade_row(trade) for trade in mine if start_ms <= trade.ts_ns // MS <= end_ms]
+        return rows[: limit(request.query, 100, 100)]
