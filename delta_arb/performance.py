@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from .backtest import Backtest
+from .errors import DataError
 from .faces import Table, number, seconds, share
 from .market import NS, PERP, SPOT, Trade, funding
 from .tape import Tape
@@ -127,7 +128,9 @@ class Performance:
 
 
 def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Performance:
-    """The headline figures; `curve` saves computing the equity again."""
+    """The headline figures; `curve` saves computing the equity again. DataError for a tape that lasts no time."""
+    if result.end_ns <= result.start_ns:
+        raise DataError("a tape that lasts no time has no rates per day; choose a longer time range")
     curve = equity(tape, result) if curve is None else curve
     capital = 2.0 * result.rule.clip_usdt
     fall, fall_s = drawdown(curve.ts_ns, capital + curve.net)
@@ -183,9 +186,10 @@ def drawdown(ts_ns: np.ndarray, equity_usdt: np.ndarray) -> tuple[float, float]:
     """Largest fall from a running peak as a fraction of that peak, and the longest time below one in seconds."""
     peak = np.maximum.accumulate(equity_usdt)
     fall = float(np.max((peak - equity_usdt) / peak))
-    at_peak = np.flatnonzero(equity_usdt >= peak)
-    marks = np.append(ts_ns[at_peak], ts_ns[-1])
-    return fall, float(np.max(np.diff(marks), initial=0)) / NS
+    at_peak = np.append(np.flatnonzero(equity_usdt >= peak), len(peak))
+    left = np.flatnonzero(np.diff(at_peak) > 1)  # peaks after which the next event lies below
+    back = ts_ns[np.minimum(at_peak[left + 1], len(peak) - 1)]
+    return fall, float(np.max(back - ts_ns[at_peak[left]], initial=0)) / NS
 
 
 def underwater(equity_usdt: np.ndarray) -> np.ndarray:
