@@ -11,18 +11,16 @@ tape. At equal times reports come first, then quotes, then timers.
 
 import functools
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from . import market, spread, strategy
-from .errors import ParamsError
-from .market import END, HALT, NS, PERP, SNAPSHOTS, SPOT, Book, Fill, FundingPayment, Trade, exit_price, fill, settle
-from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, State, decide
+from .ledger import TRADE_FIELDS, Closing, Trade, close_out, settle_all
+from .market import NS, PERP, SNAPSHOTS, SPOT, Book, Fill, FundingPayment, Latency, fill
+from .params import check_deadline
+from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, decide
 from .tape import Tape
 
 
@@ -68,16 +66,6 @@ class Sent(NamedTuple):
     phase: int
     qty: float
     limit: float
-
-
-class Closing(NamedTuple):
-    """The end of a pair: its reason, and the exit-side prices at which a residual is booked."""
-
-    pair: int
-    ts_ns: int
-    reason: int
-    spot_mark: float
-    perp_mark: float
 
 
 NOTHING = Pending(NEVER, -1, 0.0, 0.0)
@@ -199,22 +187,6 @@ def compiled():
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """Seconds from a quote at the venue to our order arriving there (feed plus order), per leg; never zero."""
-
-    spot_s: float
-    perp_s: float
-
-    def __post_init__(self) -> None:
-        for name in ("spot_s", "perp_s"):
-            if not 0 < getattr(self, name) <= 60:
-                raise ParamsError(f"latency {name} must be above 0 and at most 60 s, was {getattr(self, name)}; nothing fills at once")
-
-    def road(self, leg: int, kind: str) -> Road:
-        return Road(round((self.spot_s, self.perp_s)[leg] * NS), kind == SNAPSHOTS)
-
-
-@dataclass(frozen=True, slots=True)
 class Backtest:
     """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg."""
 
@@ -242,7 +214,7 @@ class Backtest:
         """One row per trade, the fields of `Trade` as columns."""
         import pandas as pd
 
-        return pd.DataFrame([[getattr(t, name) for name in market.TRADE_FIELDS] for t in self.trades], columns=market.TRADE_FIELDS)
+        return pd.DataFrame([[getattr(t, name) for name in TRADE_FIELDS] for t in self.trades], columns=TRADE_FIELDS)
 
     def __repr__(self) -> str:
         tail = ", halted" if self.halted else ", open at the end" if self.open_at_end else ""
@@ -257,7 +229,7 @@ def run(tape: Tape, rule: Rule, latency: Latency, payments: Sequence[FundingPaym
         DataError: a funding stamp is missing inside a hold.
     """
     check_deadline(rule, latency)
-    roads = latency.road(SPOT, tape.spot_kind), latency.road(PERP, tape.perp_kind)
+    roads = Road(latency.ns(SPOT), tape.spot_kind == SNAPSHOTS), Road(latency.ns(PERP), tape.perp_kind == SNAPSHOTS)
     columns = Columns(*(getattr(tape, name) for name in Columns._fields))
     if plain:
         state, spot, perp, sent, fills, closings = _replay(Columns(*(c.tolist() for c in columns)), *roads, rule)
@@ -279,42 +251,3 @@ def run(tape: Tape, rule: Rule, latency: Latency, payments: Sequence[FundingPaym
         end_ns=tape.end_ns,
         rule=rule,
     )
-
-
-def check_deadline(rule: Rule, latency: Latency) -> None:
-    slowest_ns = round(max(latency.spot_s, latency.perp_s) * NS) + rule.max_quote_age_ns
-    if rule.leg_deadline_ns <= slowest_ns:
-        raise ParamsError(
-            f"leg_deadline_s={rule.leg_deadline_ns / NS:g} must exceed latency plus max_quote_age_s ({slowest_ns / NS:g}); "
-            "before that an order may still be under way"
-        )
-
-
-def close_out(state: State, spot: Book, perp: Book, ts_ns: int, rule: Rule) -> tuple[tuple[Fill, ...], tuple[Closing, ...]]:
-    """The fills that close what is still open when the quotes end, at the exit side of the last books."""
-    legs = ((SPOT, state.spot.position, spot, rule.spot.fee), (PERP, state.perp.position, perp, rule.perp.fee))
-    fills = []
-    for leg, position, book, fee in legs:
-        if position != 0.0:
-            price = exit_price(position, book)
-            fills.append(Fill(state.pair, ts_ns, leg, -position, price, fee * abs(position) * price))
-    if not fills:
-        return (), ()
-    reason = HALT if state.phase == HALTED else END
-    return tuple(fills), (Closing(state.pair, ts_ns, reason, spot.bid, perp.ask),)
-
-
-def settle_all(fills: Iterable[Fill], closings: Iterable[Closing], payments: Sequence[FundingPayment]) -> tuple[Trade, ...]:
-    """The trades of a run; a closing without fills (an entry that neither venue filled) is none."""
-    by_pair = defaultdict(list)
-    for f in fills:
-        by_pair[f.pair].append(f)
-    stamps = [p.ts_ns for p in payments]
-    return tuple(close_pair(by_pair[c.pair], c, payments, stamps) for c in closings if c.pair in by_pair)
-
-
-def close_pair(fills: Sequence[Fill], closing: Closing, payments: Sequence[FundingPayment], stamps: Sequence[int]) -> Trade:
-    """One trade from its fills; a funding table must be whole over the hold."""
-    if stamps:
-        market.check_stamps(stamps, fills[0].ts_ns, fills[-1].ts_ns)
-    return settle(fills, closing.reason, payments, closing.spot_mark, closing.perp_mark)

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from . import tape as tapes
-from .backtest import Latency
 from .errors import DataError, ParamsError
-from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
+from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, Latency, perpetual
 from .params import DataParams, VenueParams, pair_name
 
 NONE = "none"

@@ -1,21 +1,16 @@
-"""Values of the trade: books, instruments, fills, funding, and the one money identity.
+"""Values of the trade: books, orders, fills, instruments, latencies, and the fill rule.
 
 Prices are USDT per base unit, quantities base units; contracts exist only in `Instrument.to_base` and
 `Instrument.to_contracts`. A signed quantity is positive when bought. Fees are positive when paid.
-
-    net_usdt = spot_usdt + perp_usdt - fees_usdt + funding_usdt + residual_usdt
-
-is computed in `settle` and nowhere else: backtest, paper and live hand it their fills.
 Everything here is plain Python; `Book`, `Order` and `fill` are compiled by numba as they stand.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from .errors import DataError, ParamsError
+from .errors import ParamsError
 
 SPOT, PERP = 0, 1
 LEGS = ("spot", "perp")
@@ -147,132 +142,19 @@ def common_step(spot: Instrument, perp: Instrument) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
-    """One closed pair in money; `net_usdt` is the sum of its parts (see `settle`).
+class Latency:
+    """Seconds from a quote at the venue to our order arriving there (feed plus order), per leg; never zero."""
 
-    Prices are quantity-weighted means of the fills; `qty` is the spot quantity bought, `notional_usdt` what it cost.
-    `approximate_funding` says that a mark price was not recorded and the perpetual's mid stood in for it.
-    """
+    spot_s: float
+    perp_s: float
 
-    pair: int
-    opened_ns: int
-    closed_ns: int
-    reason: str
-    qty: float
-    notional_usdt: float
-    spot_in: float
-    perp_in: float
-    spot_out: float
-    perp_out: float
-    spot_usdt: float
-    perp_usdt: float
-    fees_usdt: float
-    funding_usdt: float
-    residual_usdt: float
-    net_usdt: float
-    fills: int
-    approximate_funding: bool
+    def __post_init__(self) -> None:
+        for name in ("spot_s", "perp_s"):
+            if not 0 < getattr(self, name) <= 60:
+                raise ParamsError(f"latency {name} must be above 0 and at most 60 s, was {getattr(self, name)}; nothing fills at once")
 
-    @property
-    def held_s(self) -> float:
-        return (self.closed_ns - self.opened_ns) / NS
-
-
-TRADE_FIELDS = tuple(field.name for field in fields(Trade))
-
-
-def settle(
-    fills: Sequence[Fill],
-    reason: int,
-    payments: Sequence[FundingPayment] = (),
-    spot_mark: float = 0.0,
-    perp_mark: float = 0.0,
-) -> Trade:
-    """The money of one pair, from its fills in time order.
-
-    A residual (legs that did not net to zero) is booked at `spot_mark` and `perp_mark`, its exit side when the
-    pair closed. `payments` are the funding stamps known; those inside the hold are charged or credited.
-    """
-    spot = [f for f in fills if f.leg == SPOT]
-    perp = [f for f in fills if f.leg == PERP]
-    spot_usdt, perp_usdt = _cash(spot), _cash(perp)
-    fees_usdt = sum((f.fee_usdt for f in fills), 0.0)
-    funding_usdt, exact = funding(perp, payments)
-    residual_usdt = 0.0 + sum(f.qty for f in spot) * spot_mark + sum(f.qty for f in perp) * perp_mark
-    bought = [f for f in spot if f.qty > 0]
-    sold = [f for f in perp if f.qty < 0]
-    return Trade(
-        pair=fills[0].pair,
-        opened_ns=fills[0].ts_ns,
-        closed_ns=fills[-1].ts_ns,
-        reason=REASONS[reason],
-        qty=sum((f.qty for f in bought), 0.0),
-        notional_usdt=sum((f.qty * f.price for f in bought), 0.0),
-        spot_in=_mean_price(bought),
-        perp_in=_mean_price(sold),
-        spot_out=_mean_price([f for f in spot if f.qty < 0]),
-        perp_out=_mean_price([f for f in perp if f.qty > 0]),
-        spot_usdt=spot_usdt,
-        perp_usdt=perp_usdt,
-        fees_usdt=fees_usdt,
-        funding_usdt=funding_usdt,
-        residual_usdt=residual_usdt,
-        net_usdt=spot_usdt + perp_usdt - fees_usdt + funding_usdt + residual_usdt,
-        fills=len(fills),
-        approximate_funding=not exact,
-    )
-
-
-def _cash(fills: Sequence[Fill]) -> float:
-    return 0.0 - sum(f.qty * f.price for f in fills)
-
-
-def _mean_price(fills: Sequence[Fill]) -> float:
-    """Quantity-weighted mean price; NaN when nothing was filled on that side (a leg that never traded has no price)."""
-    qty = sum(f.qty for f in fills)
-    return sum(f.qty * f.price for f in fills) / qty if fills else math.nan
-
-
-def funding(perp: Sequence[Fill], payments: Sequence[FundingPayment]) -> tuple[float, bool]:
-    """Funding received in USDT for the perpetual's fills, and whether every mark used was a recorded one.
-
-    A stamp pays on the position held strictly before it: + rate * mark * q for a short of q (design, section 2).
-    """
-    usdt, exact = 0.0, True
-    if not perp:
-        return usdt, exact
-    for payment in payments:
-        if not perp[0].ts_ns < payment.ts_ns <= perp[-1].ts_ns:
-            continue
-        short = -sum(f.qty for f in perp if f.ts_ns < payment.ts_ns)
-        if short != 0.0:
-            usdt += payment.rate * payment.mark * short
-            exact = exact and payment.exact
-    return usdt, exact
-
-
-def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:
-    """Refuse a funding table with a hole inside the hold [opened_ns, closed_ns].
-
-    A hole is an interval longer than both neighbouring ones by more than a twentieth (intervals change, and stamps
-    are milliseconds off), or a hold that contains the time at which the next stamp outside the table is expected.
-    """
-    if len(stamps) < 2:
-        raise DataError(f"a funding table of {len(stamps)} stamps has no interval; give the whole history, or --funding none")
-    steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)]
-    if opened_ns < stamps[0] - steps[0] or closed_ns >= stamps[-1] + steps[-1]:
-        raise DataError(
-            f"the funding table covers {utc(stamps[0])} to {utc(stamps[-1])}, the position was held "
-            f"{utc(opened_ns)} to {utc(closed_ns)}; fetch the missing stamps"
-        )
-    for k, step in enumerate(steps):
-        neighbours = max(steps[max(k - 1, 0)] if k else 0, steps[k + 1] if k + 1 < len(steps) else 0)
-        hole = neighbours > 0 and step > 1.05 * neighbours
-        if hole and opened_ns < stamps[k + 1] and closed_ns > stamps[k]:
-            raise DataError(
-                f"a funding stamp is missing between {utc(stamps[k])} and {utc(stamps[k + 1])} while a position "
-                "was held; fetch it, the last rate is never used again"
-            )
+    def ns(self, leg: int) -> int:
+        return round((self.spot_s, self.perp_s)[leg] * NS)
 
 
 def utc(ts_ns: int) -> str:

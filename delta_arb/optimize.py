@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from . import __version__, params
-from .backtest import Backtest, Latency, run
-from .basis import half_life_of
+from .backtest import Backtest, run
 from .errors import DataError, ParamsError, SeriesError
 from .inputs import Inputs
-from .market import NS, FundingPayment, Instrument, utc
+from .market import NS, FundingPayment, Instrument, Latency
+from .memory import MAX_STILL_S, half_life_of
 from .params import Evidence, Params, RuleParams, make_rule, sealed
 from .performance import Performance, measure
 from .reversion import HalfLife, require_moving_legs, stationarity
@@ -29,7 +29,6 @@ ENTRY_QUANTILES = (0.50, 0.995)
 EXIT_QUANTILES = (0.005, 0.50)
 HOLD_SHARES = (0.25, 0.5, 1.0)  # of the longest hold allowed
 ROUND_BPS = 0.5
-MAX_STILL_S = 1800.0  # a leg that shows one price for longer is frozen, not quiet
 MAX_UNIT_ROOT_P = 0.05
 
 

@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ParamsError
-from .market import NS, Instrument, common_step
+from .market import NS, Instrument, Latency, common_step
 from .strategy import LegRule, Rule
 
 SCHEMA = 1
@@ -215,6 +215,15 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
         spot=_leg_rule(spot),
         perp=_leg_rule(perp),
     )
+
+
+def check_deadline(rule: Rule, latency: Latency) -> None:
+    slowest_ns = round(max(latency.spot_s, latency.perp_s) * NS) + rule.max_quote_age_ns
+    if rule.leg_deadline_ns <= slowest_ns:
+        raise ParamsError(
+            f"leg_deadline_s={rule.leg_deadline_ns / NS:g} must exceed latency plus max_quote_age_s ({slowest_ns / NS:g}); "
+            "before that an order may still be under way"
+        )
 
 
 def _leg_rule(instrument: Instrument) -> LegRule:

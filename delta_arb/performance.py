@@ -15,10 +15,11 @@ import numpy as np
 from .backtest import Backtest
 from .errors import DataError
 from .faces import Table, number, seconds, share
-from .market import NS, PERP, SPOT, Trade, funding
+from .ledger import PARTS, Trade, funding
+from .market import NS, PERP, SPOT
+from .spread import to_bps
 from .tape import Tape
 
-PARTS = ("spot", "perp", "fees", "funding", "residual")
 DAY_NS = 86_400 * NS
 
 
@@ -198,20 +199,32 @@ def underwater(equity_usdt: np.ndarray) -> np.ndarray:
     return (equity_usdt - peak) / peak
 
 
-def attribution(trades: Sequence[Trade]) -> dict[str, float]:
-    """Where the money came from: parts and net in USDT, fees negative; the parts sum to the net."""
-    parts = {part: sum((getattr(t, f"{part}_usdt") for t in trades), 0.0) for part in PARTS}
-    parts["fees"] = -parts["fees"]
-    return {**parts, "net": sum(t.net_usdt for t in trades)}
+
+def by_period(curve: Equity, periods: int) -> np.ndarray:
+    """Change of the marked net in each of `periods` equal stretches of the curve, USDT; they sum to the whole."""
+    span_ns = int(curve.ts_ns[-1] - curve.ts_ns[0])
+    ends = curve.ts_ns[0] + np.arange(1, periods + 1) * span_ns // periods
+    last = np.searchsorted(curve.ts_ns, ends, side="right") - 1
+    return np.diff(curve.net[last], prepend=0.0)
 
 
-def wilson(hits: int, n: int) -> tuple[float, float] | None:
-    """95 % interval of a rate seen as `hits` of `n` (Wilson 1927); None without a trial."""
-    if not n:
-        return None
-    z2 = 1.959964**2
-    centre, half = (hits + z2 / 2) / (n + z2), 1.959964 / (n + z2) * (hits * (n - hits) / n + z2 / 4) ** 0.5
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+def slippage_bps(result: Backtest) -> float | None:
+    """Mean of (fill price against the price decided on), bps, positive when it cost; None without fills.
+
+    The price decided on is the touch from which the order's limit was made. Every IOC order of a leg fills at most
+    once, so a fill belongs to the last order of its pair and leg sent before it.
+    """
+    decided = defaultdict(list)
+    for order in result.sent:
+        decided[order.pair, order.leg].append(order)
+    costs = []
+    for f in result.fills:
+        before = [o for o in decided[f.pair, f.leg] if o.ts_ns < f.ts_ns and o.qty * f.qty > 0]
+        if before:
+            side = 1.0 if f.qty > 0 else -1.0
+            touch = before[-1].limit / (1.0 + side * result.rule.price_bound)
+            costs.append(to_bps(side * (f.price - touch) / touch))
+    return float(np.mean(costs)) if costs else None
 
 
 def compare(performances: Mapping[str, Performance], title: str) -> Table:

@@ -61,7 +61,7 @@ def equity(sheet, inputs) -> Picture:
 
 def attribution(sheet, inputs) -> Picture:
     """From the legs' money to the net, part by part of the recording."""
-    from .performance import attribution as split
+    from .ledger import attribution as split
     from .tearsheet import SAYS
 
     title = "From gross to net, USDT a day"

@@ -13,17 +13,29 @@ from pathlib import Path
 import numpy as np
 
 from .backtest import Backtest
-from .errors import ParamsError
+from .errors import ParamsError, SeriesError
 from .faces import NOTHING, Findings, Table, Tiles, number, seconds, share
-from .market import Trade, utc
+from .ledger import Trade, attribution
+from .market import utc
 from .optimize import Constraints, Market, Thresholds, examined, window
 from .params import Params, write_atomic
-from .performance import FACES, Equity, Performance, attribution, compare, equity, measure, wilson
+from .performance import (
+    FACES,
+    Equity,
+    Performance,
+    by_period,
+    compare,
+    equity,
+    measure,
+    slippage_bps,
+)  # fmt: skip
+from .selection import Interval, mean_interval, wilson
 from .spread import to_bps
 from .tape import Tape
 
 FIT, JUDGED, EARLIER = "fit", "judged", "earlier"
 SAYS = {EARLIER: "earlier quotes", FIT: "fit, in sample", JUDGED: "judged, unseen"}
+MIN_PERIODS = 16  # of a part, for an interval of its net
 ROWS = 12  # trades shown in the table
 
 
@@ -34,6 +46,7 @@ class Part:
     name: str
     tape: Tape
     result: Backtest
+    curve: Equity
     performance: Performance
 
 
@@ -105,7 +118,8 @@ def of(tape: Tape, market: Market, candidate: Params, constraints: Constraints) 
     parts = {}
     for name, part in tapes.items():
         replayed = market.replay(part, thresholds)
-        parts[name] = Part(name, part, replayed, measure(part, replayed))
+        curve = equity(part, replayed)
+        parts[name] = Part(name, part, replayed, curve, measure(part, replayed, curve))
     whole = market.replay(tape, thresholds)
     _check(candidate, parts[JUDGED].performance)
     return TearSheet(candidate, thresholds, market, tape, whole, equity(tape, whole), parts, cut.note)
@@ -127,9 +141,10 @@ def _check(candidate: Params, judged: Performance) -> None:
 def tiles(sheet: TearSheet) -> Tiles:
     """Headlines of the judged part, those of the fit beside them."""
     j, f = sheet.judged, sheet.fitted
-    hits = wilson(round((j.hit_rate or 0.0) * j.trades), j.trades)
+    hits = wilson(round((j.hit_rate or 0.0) * j.trades), j.trades) if j.trades else None
+    net = net_interval(sheet.parts[JUDGED])
     rows = (
-        ("net, USDT a day", number(j.net_usdt_day, sign=True), f"fit {number(f.net_usdt_day, sign=True)}"),
+        ("net, USDT a day", number(j.net_usdt_day, sign=True), f"{_range(net)}fit {number(f.net_usdt_day, sign=True)}"),
         ("return a day", share(j.return_day, 2), f"on {number(j.capital_usdt, 0)} USDT; fit {share(f.return_day, 2)}"),
         (
             "net per trade",
@@ -144,7 +159,7 @@ def tiles(sheet: TearSheet) -> Tiles:
         (
             "target hit rate",
             share(j.hit_rate),
-            f"95 %: {share(hits[0])} to {share(hits[1])}; fit {share(f.hit_rate)}" if hits else "no trades",
+            f"95 %: {share(hits.low)} to {share(hits.high)}; fit {share(f.hit_rate)}" if hits else "no trades",
         ),
         (
             "largest drawdown",
@@ -159,6 +174,23 @@ def tiles(sheet: TearSheet) -> Tiles:
         ),
     )
     return Tiles(f"The judged part, which the fit has not seen; {sheet.status}", rows)
+
+
+def net_interval(part: Part) -> Interval | None:
+    """Net a day with its 95 % interval, from the marked equity of equal periods (idle ones included).
+
+    Hours, or sixteenths of a shorter part. Drawn with a fixed seed. None where too little happened for an answer.
+    """
+    periods = max(MIN_PERIODS, int(24 * part.performance.days))
+    try:
+        mean = mean_interval(by_period(part.curve, periods), np.random.default_rng(7))
+    except SeriesError:
+        return None
+    return mean.scaled(periods / part.performance.days)
+
+
+def _range(interval: Interval | None) -> str:
+    return f"95 %: {number(interval.low)} to {number(interval.high)}; " if interval else ""
 
 
 def parts(sheet: TearSheet) -> Table:
@@ -201,25 +233,6 @@ def _of_gross(trades: tuple[Trade, ...], name: str) -> str:
     fees, paid = sum(t.fees_usdt for t in trades), sum(t.funding_usdt for t in trades)
     gross = sum(t.net_usdt for t in trades) + fees - paid
     return share({"fees_usdt": fees, "funding_usdt": paid}[name] / gross) if gross > 0 else NOTHING
-
-
-def slippage_bps(result: Backtest) -> float | None:
-    """Mean of (fill price against the price decided on), bps, positive when it cost; None without fills.
-
-    The price decided on is the touch from which the order's limit was made. Every IOC order of a leg fills at most
-    once, so a fill belongs to the last order of its pair and leg sent before it.
-    """
-    decided: dict[tuple[int, int], list] = {}
-    for order in result.sent:
-        decided.setdefault((order.pair, order.leg), []).append(order)
-    costs = []
-    for f in result.fills:
-        before = [o for o in decided.get((f.pair, f.leg), ()) if o.ts_ns < f.ts_ns and o.qty * f.qty > 0]
-        if before:
-            side = 1.0 if f.qty > 0 else -1.0
-            touch = before[-1].limit / (1.0 + side * result.rule.price_bound)
-            costs.append(to_bps(side * (f.price - touch) / touch))
-    return float(np.mean(costs)) if costs else None
 
 
 def trades(sheet: TearSheet) -> Table:
@@ -323,6 +336,7 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         else "",
         "" if sheet.candidate.trade else f"{sheet.status[0].upper()}{sheet.status[1:]}.",
         _few(j.trades),
+        _sure(net_interval(sheet.parts[JUDGED])),
         f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "
         "sample of its future.",
         "Less than 30 days: no annualised Sharpe ratio is given, it would be noise.",
@@ -337,6 +351,12 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         else "",
         "The position open at the end was closed at its exit side and counted." if sheet.result.open_at_end else "",
     )
+
+
+def _sure(net: Interval | None) -> str:
+    if net is None or not net.low <= 0.0 <= net.high:
+        return ""
+    return f"The 95 % interval of the judged net, {number(net.low)} to {number(net.high)} USDT a day, includes zero."
 
 
 def _few(trades: int) -> str:
@@ -358,7 +378,7 @@ def metrics(sheet: TearSheet, inputs) -> dict:
 
     Where no thresholds were examined, nothing was replayed and there are no figures: they are null.
     """
-    t = sheet.thresholds
+    t, net = sheet.thresholds, net_interval(sheet.parts[JUDGED])
     return {
         "pair": inputs.name,
         "trade": sheet.candidate.trade,
@@ -372,6 +392,8 @@ def metrics(sheet: TearSheet, inputs) -> dict:
         "max_hold_s": t.max_hold_s if t else None,
         **{name: getattr(sheet.judged, name) if t else None for name in FIGURES},
         **{f"fit_{name}": getattr(sheet.fitted, name) if t else None for name in FIGURES},
+        "net_low_usdt_day": net.low if net else None,
+        "net_high_usdt_day": net.high if net else None,
         "whole_net_usdt": sheet.result.net_usdt,
         "whole_trades": len(sheet.trades),
         "capital_usdt": sheet.judged.capital_usdt,

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from delta_arb.backtest import Latency
-from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment
+from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Latency
 from delta_arb.strategy import LegRule, Rule
 from delta_arb.tape import Tape
 

@@ -18,9 +18,9 @@ from reference import Replay, quotes_by_hand, quotes_of
 from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
 from delta_arb import backtest, market, strategy
-from delta_arb.backtest import Latency, Sent, run
+from delta_arb.backtest import Sent, run
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
+from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, Latency, utc
 from delta_arb.strategy import ENTERING, EXITING, HEDGING, PHASES
 from delta_arb.tape import TAPE_COLUMNS, LegFile, Tape, read
 

@@ -18,13 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from delta_arb import backtest, params, synthetic
+from delta_arb.errors import RunError
 from delta_arb.inputs import Inputs
 from delta_arb.live import replay
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import Exports, Runner
 from delta_arb.market import LEGS, NS, FundingPayment, Order
-from delta_arb.errors import RunError
 from delta_arb.strategy import OPEN
 from delta_arb.tape import Tape
 

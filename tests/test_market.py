@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from strategies import SECOND, book, books, pair_fills, payments, prices, quantities, seconds
 
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.ledger import check_stamps, funding, settle
 from delta_arb.market import (
     END,
     PERP,
@@ -19,14 +20,11 @@ from delta_arb.market import (
     Fill,
     FundingPayment,
     Instrument,
-    check_stamps,
     common_step,
     exit_price,
     fill,
     floor_to,
-    funding,
     perpetual,
-    settle,
 )
 
 HOUR = 3600 * SECOND

@@ -16,12 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .. import __version__
-from ..backtest import check_deadline
 from ..errors import DeltaArbError, ParamsError
 from ..inputs import Inputs, add_options, root
+from ..ledger import PARTS, attribution
 from ..market import utc
-from ..performance import PARTS, attribution
-from ..params import Bounds
+from ..params import Bounds, check_deadline
 from ..strategy import PHASES
 from ..tape import Tape
 from . import replay

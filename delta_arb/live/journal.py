@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import RunError
-from ..market import LEGS, REASONS, TRADE_FIELDS, Fill, Order, Trade
+from ..ledger import TRADE_FIELDS, Trade
+from ..market import LEGS, REASONS, Fill, Order
 from ..params import Params
 from ..strategy import PHASES, Event, State
 

@@ -6,9 +6,8 @@ replay's clock, or a loop's) fetches the report then.
 
 from typing import NamedTuple
 
-from ..backtest import Latency
-from ..market import LEGS, PERP, SNAPSHOTS, SPOT, Book, Order, fill
 from ..errors import RuleError
+from ..market import LEGS, PERP, SNAPSHOTS, SPOT, Book, Latency, Order, fill
 from ..strategy import NEVER
 
 
@@ -36,7 +35,7 @@ class PaperVenue:
     """Both legs' venues; one working order per leg, like the machine that sends them."""
 
     def __init__(self, latency: Latency, kinds: tuple[str, str], steps: tuple[float, float], max_quote_age_ns: int) -> None:
-        self._roads = tuple(latency.road(leg, kind) for leg, kind in enumerate(kinds))
+        self._latency = latency
         self._polled = tuple(kind == SNAPSHOTS for kind in kinds)
         self._steps = steps
         self._patience_ns = max_quote_age_ns
@@ -47,7 +46,7 @@ class PaperVenue:
         """Accept an order at `now_ns`; its fate is decided at its arrival."""
         if self._working[leg]:
             raise RuleError(f"{order_id}: the {LEGS[leg]} leg still has {self._working[leg].order_id} working")
-        arrival_ns = now_ns + self._roads[leg].latency_ns
+        arrival_ns = now_ns + self._latency.ns(leg)
         # On polled snapshots nobody knows the book before the next row: the order waits for it, at most the quote age.
         due_ns = arrival_ns + self._patience_ns if self._polled[leg] else arrival_ns
         self._working[leg] = Working(order_id, order, arrival_ns, due_ns, None)

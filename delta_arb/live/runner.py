@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..backtest import Closing, close_out, close_pair
 from ..errors import ParamsError
 from ..inputs import Inputs
-from ..market import LEGS, Book, Fill, FundingPayment, Trade
+from ..ledger import Closing, Trade, close_out, close_pair
+from ..market import LEGS, Book, Fill, FundingPayment
 from ..params import Bounds, Params, check, check_assumed, load, make_rule
 from ..strategy import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, decide
 from .journal import Journal
