@@ -124,14 +124,14 @@ def _long_run_variance(nets: np.ndarray) -> float:
     """n times the variance of the mean: the larger of the flat-top estimate and that of an AR(1) with its bias removed.
 
     The first has no model but falls short in small samples (a day of 15 minute periods); the second makes that good for
-    the usual case, profits that decay over some periods. Never below the variance of one period.
+    the usual case, profits that decay over some periods. Marks of open pairs come back: then it is below one period's.
     """
     acv, bandwidth = _autocovariance(nets)
     lag = np.arange(1, bandwidth + 1)
     flat_top = acv[0] + 2.0 * (_flat_top(lag / bandwidth) * acv[1 : bandwidth + 1]).sum()
     first = acv[1] / acv[0]
     first = min(first + (1.0 + 3.0 * first) / len(nets), MAX_AR)  # Marriott & Pope 1954
-    return float(max(flat_top, acv[0] * (1.0 + first) / (1.0 - first), acv[0]))
+    return float(max(flat_top, acv[0] * (1.0 + first) / (1.0 - first)))
 
 
 # --- Intervals and probabilities --------------------------------------------------------------------------------------

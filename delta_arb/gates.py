@@ -1,0 +1,148 @@
+"""Whether a choice may be exported, and whether it may replace the one in force: numbers, bounds and words.
+
+A gate that could not be computed is not passed: what nobody knows is no evidence. `passed` says what the numbers say;
+who exports decides which gates are demands.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import selection
+from .errors import ParamsError
+from .faces import NOTHING, Table, number
+from .optimize import Constraints
+from .selection import Deflated, Interval, Overfitting
+from .walkforward import DAY_S, WalkForward
+
+MIN_PAIRS = 30
+MIN_DEFLATED = 0.95
+MAX_OVERFITTING = 0.5
+MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
+MIN_HALF_LIVES = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One demand: the number, its bound, which side of it passes (`least`: at or above), and the finding in words."""
+
+    name: str
+    value: float | None
+    bound: float
+    least: bool
+    passed: bool
+    words: str
+
+
+def gate(name: str, value: float | None, bound: float, unit: str = "", *, least: bool = True, note: str = "") -> Gate:
+    """A gate from its number; None is not passed."""
+    unit = f" {unit}" if unit else ""
+    if value is None:
+        return Gate(name, None, bound, least, False, f"{name} was not computed{f' ({note})' if note else ''}")
+    passed = value >= bound if least else value <= bound
+    side = ("is at least" if passed else "is below") if least else ("is at most" if passed else "is above")
+    return Gate(name, float(value), bound, least, bool(passed), f"{name} {value:.4g}{unit} {side} {bound:g}{unit}")
+
+
+def gates(
+    walk: WalkForward,
+    constraints: Constraints,
+    *,
+    deflated: Deflated | None,
+    overfitting: Overfitting | None,
+    half_life_s: float | None,
+    look_back_s: float,
+    min_pairs: int = MIN_PAIRS,
+) -> tuple[Gate, ...]:
+    """Every demand on an export: trades, hit rate, drawdown, profit out of sample, deflation, overfitting, look-back.
+
+    Out of sample is the walk-forward. `deflated` and `overfitting` are of all sets tried on the look-back (see
+    `walkforward.trials`); None where `selection` refused.
+    """
+    seen = walk.performance
+    return (
+        gate("pairs out of sample", seen.trades, min_pairs),
+        gate("pairs a day", seen.trades_day, constraints.min_trades_day),
+        gate(
+            "hit rate's lower bound", walk.hit_rate and walk.hit_rate.low, constraints.target_hit_rate, note="no pair"
+        ),
+        gate("drawdown of marked equity", seen.drawdown, constraints.max_drawdown, least=False),
+        _above_zero(walk.net_usdt_day),
+        gate("deflated Sharpe ratio", deflated and deflated.probability, MIN_DEFLATED),
+        _overfitting(overfitting),
+        gate("look-back", half_life_s and look_back_s / half_life_s, MIN_HALF_LIVES, "half-lives", note="no half-life"),
+        gate("halts", float(seen.halted), 0.0, least=False),
+    )
+
+
+def _above_zero(net_usdt_day: Interval | None) -> Gate:
+    """The lower end of the interval must be above zero, not at it."""
+    name = "net a day, lower bound"
+    if net_usdt_day is None:
+        return gate(name, None, 0.0, note="no pair")
+    passed = net_usdt_day.low > 0
+    words = f"net {net_usdt_day} USDT a day out of sample is {'' if passed else 'not '}surely above zero"
+    return Gate(name, net_usdt_day.low, 0.0, True, passed, words)
+
+
+def _overfitting(found: Overfitting | None) -> Gate:
+    """Near one half is no alarm where the choice hardly ever loses: then the best are equals."""
+    plain = gate("probability of overfitting", found and found.probability, MAX_OVERFITTING, least=False)
+    if found is None or plain.passed or found.loss > MAX_LOSS:
+        return plain
+    words = f"{plain.words}, but the choice loses on {found.loss:.1%} of the other halves: a flat top, no alarm"
+    return Gate(plain.name, plain.value, plain.bound, plain.least, True, words)
+
+
+def table(found: Sequence[Gate]) -> Table:
+    """The gates as a reader sees them."""
+    rows = [
+        (g.name, number(g.value, 3), f"{'at least' if g.least else 'at most'} {g.bound:g}", "yes" if g.passed else "no")
+        for g in found
+    ]
+    failed = [g.words for g in found if not g.passed]
+    note = f"Not passed: {'; '.join(failed)}." if failed else "All passed."
+    return Table.of("Gates of the export", ("", "value", "demand", "passed"), rows, note if rows else NOTHING)
+
+
+# --- champion against challenger --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Whether new parameters replace those in force; `gain_usdt_day`: challenger minus champion, None if equal."""
+
+    replace: bool
+    gain_usdt_day: Interval | None
+    words: str
+
+
+def keep_or_replace(
+    champion,
+    challenger,
+    rng: np.random.Generator,
+    *,
+    period_s: float,
+    level: float = 0.95,
+    worth_usdt_day: float = 0.0,
+) -> Contest:
+    """Replace the champion only for a gain above its noise; otherwise it is confirmed anew.
+
+    Both are columns of net profits of the same periods of the same quotes, that neither was fitted on: what moves both
+    cancels in the difference. `worth_usdt_day` is what a change must earn at least to be worth it.
+
+    Raises:
+        ParamsError: columns of different lengths.
+        SeriesError: too few periods for an interval.
+    """
+    champion, challenger = np.asarray(champion, float), np.asarray(challenger, float)
+    if champion.shape != challenger.shape:
+        raise ParamsError(f"judge both on the same periods, had {champion.shape} and {challenger.shape}")
+    difference = challenger - champion
+    if np.array_equal(champion, challenger):
+        return Contest(False, None, "both do the same on these quotes; the old parameters are confirmed")
+    gain = selection.mean_interval(difference, rng, level=level).scaled(DAY_S / period_s)
+    if gain.low > worth_usdt_day:
+        return Contest(True, gain, f"the new parameters earn {gain} USDT a day more, which is more than its noise")
+    return Contest(False, gain, f"a gain of {gain} USDT a day is within its noise; the old parameters are confirmed")

@@ -1,0 +1,134 @@
+"""One pair machine over a tape whose rule changes while it is flat, as the runner changes it.
+
+`backtest.run` replays one rule from a flat start. Here the replays of one rule after the other are joined where the
+machine is flat, with all that it carries along: when it became flat, and whether its direction is armed. Joined
+replays of one and the same rule give the trades of a single replay, bit for bit (tested on random tapes).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .backtest import Backtest
+from .ledger import Trade
+from .market import END, HALT, NS, TARGET
+from .optimize import Market, Thresholds
+from .spread import entry_edge
+from .tape import TAPE_COLUMNS, Tape
+
+LOGS = ("sent", "fills", "closings")  # besides the trades, what a backtest keeps of its pairs
+
+
+class Machine:
+    """The pair machine over a tape, its rule changed only while flat: since when, armed or not, and all its pairs."""
+
+    def __init__(self, tape: Tape, market: Market) -> None:
+        self.tape, self.market = tape, market
+        self.flat_ns, self.armed, self.halted, self.open_at_end = tape.start_ns, True, False, False
+        self.parts: list[Backtest] = []
+        self.pairs = 0
+
+    def trade(self, thresholds: Thresholds | None, start_ns: int, end_ns: int) -> tuple[tuple[Trade, ...], bool]:
+        """Enter by these thresholds in [start, end); the trades, and whether the last pair outlived the fold."""
+        row = int(np.searchsorted(self.tape.ts_ns, max(start_ns, self.flat_ns)))
+        if not self.armed:
+            row = self._armed_after(row, thresholds)
+        if self.halted or row >= len(self.tape) or self.tape.ts_ns[row] >= end_ns:
+            return (), False
+        self.armed = True
+        if thresholds is None:
+            return (), False
+        part = self._replay(thresholds, row, end_ns)
+        if part.closings:
+            self._took(part, thresholds, end_ns)
+        if len(part.closings) < entered(part):  # the quotes end while an entry is on its way: there is no flat any more
+            self.flat_ns = self.tape.end_ns + 1
+        trades = self.parts[-1].trades if part.closings else ()
+        return trades, self.flat_ns > end_ns
+
+    def _replay(self, thresholds: Thresholds, row: int, end_ns: int) -> Backtest:
+        """From a row on, until the last pair entered before `end_ns` is closed; mostly the longest hold suffices."""
+        settings = self.market.rule_params(thresholds)
+        reach_ns = end_ns + round((settings.max_hold_s + 4 * settings.leg_deadline_s) * NS)
+        stop = int(np.searchsorted(self.tape.ts_ns, reach_ns, "right"))
+        for past in dict.fromkeys((stop, len(self.tape))):
+            whole = self.market.replay(rows_between(self.tape, row, past), thresholds)
+            part = only(whole, {pair for pair, at_ns in entries(whole).items() if at_ns < end_ns})
+            if all(c.reason not in (END, HALT) for c in part.closings) and len(part.closings) == entered(part):
+                break
+        return part
+
+    def _took(self, part: Backtest, thresholds: Thresholds, end_ns: int) -> None:
+        """The state after the last pair of a fold, and the pairs numbered on."""
+        last = part.closings[-1]
+        self.parts.append(renumbered(part, self.pairs))
+        self.pairs += entered(part)
+        self.flat_ns = last.ts_ns
+        self.halted = last.reason == HALT
+        self.open_at_end |= last.reason in (END, HALT)
+        missed = all(f.pair != last.pair for f in part.fills)
+        self.armed = last.reason == TARGET or missed
+        if not self.armed and self.flat_ns < end_ns:
+            row = self._armed_after(int(np.searchsorted(self.tape.ts_ns, self.flat_ns)), thresholds)
+            self.armed = row < len(self.tape) and bool(self.tape.ts_ns[row - 1] < end_ns)
+
+    def _armed_after(self, row: int, thresholds: Thresholds | None) -> int:
+        """The row behind the first one, from `row` on, whose edge re-arms the direction (see `strategy.decide`)."""
+        rule = self.market.rule_params(thresholds)
+        if rule.entry_bps is None:
+            return row
+        tape = rows_between(self.tape, row, len(self.tape))
+        fresh_ns = round(rule.max_quote_age_s * NS)
+        usable = (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns)
+        for leg in ("spot", "perp"):
+            bid, ask, bid_qty, ask_qty = (
+                getattr(tape, f"{leg}_{side}") for side in ("bid", "ask", "bid_qty", "ask_qty")
+            )
+            usable &= (bid > 0) & (bid < ask) & (bid_qty > 0) & (ask_qty > 0)
+        low = usable & (entry_edge(tape.spot_ask, tape.perp_bid) < rule.entry_bps / 1e4 - rule.rearm_bps / 1e4)
+        return row + int(np.argmax(low)) + 1 if low.any() else len(self.tape)
+
+    def result(self, start_ns: int, end_ns: int) -> Backtest:
+        """All pairs so far as one backtest of [start, end)."""
+        empty = only(self.market.replay(rows_between(self.tape, 0, 1), None), set())
+        parts = self.parts or [empty]
+        joined = {name: tuple(x for part in parts for x in getattr(part, name)) for name in ("trades", *LOGS)}
+        return replace(
+            parts[-1],
+            **joined,
+            missed=len(joined["closings"]) - len(joined["trades"]),
+            halted=self.halted,
+            open_at_end=self.open_at_end,
+            start_ns=start_ns,
+            end_ns=end_ns,
+        )
+
+
+def entries(result: Backtest) -> dict[int, int]:
+    """When each pair was decided."""
+    first: dict[int, int] = {}
+    for order in result.sent:
+        first.setdefault(order.pair, order.ts_ns)
+    return first
+
+
+def entered(result: Backtest) -> int:
+    """How many pairs were decided, filled or not."""
+    return len({order.pair for order in result.sent})
+
+
+def only(result: Backtest, pairs: set[int]) -> Backtest:
+    """The same backtest, as if only these pairs had been."""
+    kept = {name: tuple(x for x in getattr(result, name) if x.pair in pairs) for name in ("trades", *LOGS)}
+    return replace(result, **kept, missed=len(kept["closings"]) - len(kept["trades"]))
+
+
+def renumbered(result: Backtest, before: int) -> Backtest:
+    """The pairs numbered on from `before`."""
+    logs = {name: tuple(x._replace(pair=x.pair + before) for x in getattr(result, name)) for name in LOGS}
+    return replace(result, **logs, trades=tuple(replace(t, pair=t.pair + before) for t in result.trades))
+
+
+def rows_between(tape: Tape, start: int, stop: int) -> Tape:
+    """Events by their number, where `Tape.between` goes by their stamps, which several may share."""
+    return replace(tape, **{name: getattr(tape, name)[start:stop] for name in TAPE_COLUMNS})

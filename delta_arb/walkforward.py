@@ -1,0 +1,378 @@
+"""Purged walk-forward: what the whole procedure of choosing would have earned on quotes it had not seen.
+
+    |------- look-back: entries -------|-- embargo: only exits --|--- fold: trade ---|
+    t - embargo - look_back            t - embargo               t                   t + step
+
+At every fold the choice sees quotes before t and nothing else. Its replays enter during the look-back only and run off
+during the embargo; a pair still open at t is purged from the score, because its end is not known yet. The embargo is
+the longest hold or more, so that a time-out closes nearly all of them and losers are not purged for living longer; or
+at least the memory of the basis, five half-lives, where that is shorter.
+
+Pairs belong to the fold that entered them. A pair open at the end of its fold goes on to its own end by the rule it was
+opened with, and the next fold enters nothing before that; a direction that a time-out has disarmed stays so until the
+edge has fallen. So there is one machine that changes its rule while flat, as the runner does: with the same thresholds
+in all folds, the trades are those of one replay over all of them, bit for bit. What is open when the quotes end is
+closed at its exit side, counted and flagged. A machine that halts trades no more: only a person leaves that state.
+
+Source: Lopez de Prado 2018, Advances in Financial Machine Learning, chapter 7; Pardo 2008 for the walk-forward.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from . import selection
+from .backtest import Backtest
+from .errors import DataError, ParamsError, SeriesError
+from .faces import NOTHING, Table, number, share
+from .handover import Machine, entries, only, rows_between
+from .ledger import Trade
+from .market import END, NS, utc
+from .optimize import Constraints, Market, Sweep, Thresholds, grid, reversion_of
+from .performance import Equity, Performance, equity, measure
+from .selection import Brier, Interval
+from .tape import TAPE_COLUMNS, Tape
+
+DAY_S = 86_400.0
+PERIOD_S = 900.0
+MIN_FOLDS = 3
+HALF_LIVES = 5.0  # of embargo, where that is shorter than the longest hold
+
+
+# --- what a choice may see --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookBack:
+    """Quotes before a fold. `tape` is all that is known then; entries count in [start_ns, until_ns)."""
+
+    tape: Tape
+    start_ns: int
+    until_ns: int
+    market: Market
+    constraints: Constraints
+    period_s: float
+
+    @property
+    def fit(self) -> Tape:
+        """The part that entries come from."""
+        return self.tape.between(self.start_ns, self.until_ns)
+
+    def replay(self, thresholds: Thresholds) -> Backtest:
+        """The pairs entered before `until_ns` and closed on the quotes known; the others are purged."""
+        whole = self.market.replay(self.tape, thresholds)
+        closed = {c.pair for c in whole.closings if c.reason != END}
+        entered = {pair for pair, at_ns in entries(whole).items() if at_ns < self.until_ns}
+        kept = only(whole, closed & entered)
+        return replace(kept, open_at_end=False, start_ns=self.start_ns, end_ns=self.until_ns)
+
+    def nets(self, result: Backtest) -> np.ndarray:
+        """Net of each whole period of the look-back (change of marked equity); the last one holds the run-off too."""
+        return period_nets(self.tape, result, self.start_ns, self.until_ns, self.period_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """What was chosen, or why nothing was; `nets` are the periods of the chosen set on its look-back."""
+
+    thresholds: Thresholds | None
+    reason: str
+    nets: np.ndarray | None = None
+    tried: int = 0
+
+
+Choose = Callable[[LookBack], Fit]
+
+
+def coarse(sets: Sequence[Thresholds], every: int = 2) -> list[Thresholds]:
+    """Every second (third ...) level of each axis of a grid, the longest hold always among them."""
+    kept = [set(sorted({s[k] for s in sets}, reverse=True)[::every]) for k in range(3)]
+    return [s for s in sets if all(value in levels for value, levels in zip(s, kept, strict=True))]
+
+
+def best_of_grid(look_back: LookBack, every: int = 2) -> Fit:
+    """The choice of `optimize` on a coarser grid: best neighbourhood of the sets that meet the demands, else nothing.
+
+    Equity is marked once a period to rank the sets, at every event to let the best ones pass.
+    """
+    reverts, no_reversion = reversion_of(look_back.fit)
+    if reverts is None:
+        return Fit(None, f"the basis does not revert: {no_reversion}")
+    sets = coarse(grid(look_back.fit, look_back.market, look_back.constraints), every)
+    if not sets:
+        return Fit(None, "no threshold set pays its fees")
+    results = [look_back.replay(s) for s in sets]
+    thin = _thin(look_back.tape, look_back.start_ns, look_back.until_ns, look_back.period_s)
+    tried = Sweep(tuple(sets), tuple(measure(thin, r, equity(thin, r)) for r in results))
+    demands = look_back.constraints
+    passing = [k for k, p in enumerate(tried.results) if not demands.failures(p)]
+    for k in sorted(passing, key=tried.neighbourhood, reverse=True):
+        if not demands.failures(measure(look_back.tape, results[k])):
+            return Fit(sets[k], "best neighbourhood", look_back.nets(results[k]), len(sets))
+    return Fit(None, f"none of {len(sets)} threshold sets meets the demands", tried=len(sets))
+
+
+# --- what came out ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One window traded: [start, end) with the thresholds chosen before it; its pairs are those it entered.
+
+    `probability` of a net above zero was said before, from the periods of the look-back; None where nothing was chosen
+    or the look-back has no answer. `carried`: its last pair was still open when it ended.
+    """
+
+    start_ns: int
+    end_ns: int
+    thresholds: Thresholds | None
+    reason: str
+    fit_net_usdt_day: float | None
+    probability: float | None
+    trades: tuple[Trade, ...]
+    carried: bool
+
+    @property
+    def days(self) -> float:
+        return (self.end_ns - self.start_ns) / (DAY_S * NS)
+
+    @property
+    def net_usdt(self) -> float:
+        return sum((t.net_usdt for t in self.trades), 0.0)
+
+    @property
+    def net_usdt_day(self) -> float:
+        return self.net_usdt / self.days
+
+
+@dataclass(frozen=True, eq=False)
+class WalkForward:
+    """All folds, their pairs as one backtest on the quotes they traded, and how sure the figures are.
+
+    `nets`: change of marked equity in each period, flat ones included; they sum to the net. `net_usdt_day`: their mean
+    per day with its block bootstrap interval, None where nothing was traded. `hit_rate`: share of pairs that ended at
+    the exit threshold, with Wilson's interval, None without a pair. `brier`: the folds' probabilities against whether
+    they earned, None where no fold had one.
+    """
+
+    folds: tuple[Fold, ...]
+    result: Backtest
+    tape: Tape
+    nets: np.ndarray
+    period_s: float
+    net_usdt_day: Interval | None
+    hit_rate: Interval | None
+    brier: Brier | None
+
+    @cached_property
+    def equity(self) -> Equity:
+        """Marked equity at every event of the folds, and until the last pair closed."""
+        return equity(self.tape, self.result)
+
+    @cached_property
+    def performance(self) -> Performance:
+        return measure(self.tape, self.result, self.equity)
+
+    @property
+    def positive_share(self) -> float:
+        """Share of all folds that earned; one that did not trade did not."""
+        return sum(f.net_usdt > 0 for f in self.folds) / len(self.folds)
+
+    @property
+    def kept(self) -> float | None:
+        """Net a day over what the same folds had earned on their look-backs; None where nothing was chosen."""
+        promised = [f.fit_net_usdt_day for f in self.folds if f.fit_net_usdt_day is not None]
+        earned = [f.net_usdt_day for f in self.folds if f.fit_net_usdt_day is not None]
+        return sum(earned) / sum(promised) if sum(promised) > 0 else None
+
+    def to_frame(self):
+        """One row per fold."""
+        import pandas as pd
+
+        rows = [_row(fold) for fold in self.folds]
+        return pd.DataFrame(rows, index=pd.to_datetime([f.start_ns for f in self.folds], utc=True).rename("start"))
+
+    def table(self) -> Table:
+        """The folds as words and figures."""
+        rows = [_spoken_row(f) for f in self.folds]
+        heads = (
+            "fold from, UTC",
+            "entry, bps",
+            "exit, bps",
+            "look-back, USDT/day",
+            "P(net > 0)",
+            "pairs",
+            "net, USDT/day",
+        )
+        return Table.of("Walk-forward: chosen before, traded after", heads, rows, self._note())
+
+    def _note(self) -> str:
+        earned = "No fold traded." if self.net_usdt_day is None else f"Net {self.net_usdt_day} USDT a day."
+        scored = "" if self.brier is None else f" Brier score {self.brier.score:.3f}, base rate {self.brier.base:.3f}."
+        return f"{earned} {share(self.positive_share)} of the folds earned.{scored}"
+
+    def __repr__(self) -> str:
+        return f"WalkForward({len(self.folds)} folds, {len(self.result.trades)} pairs; {self._note()})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _row(fold: Fold) -> dict:
+    thresholds = fold.thresholds._asdict() if fold.thresholds else dict.fromkeys(Thresholds._fields)
+    return {
+        **thresholds,
+        "fit_net_usdt_day": fold.fit_net_usdt_day,
+        "probability": fold.probability,
+        "pairs": len(fold.trades),
+        "net_usdt_day": fold.net_usdt_day,
+        "carried": fold.carried,
+        "reason": fold.reason,
+    }
+
+
+def _spoken_row(fold: Fold) -> tuple[str, ...]:
+    levels = (NOTHING, NOTHING) if fold.thresholds is None else (f"{level:g}" for level in fold.thresholds[:2])
+    said = NOTHING if fold.probability is None else f"{fold.probability:.2f}"
+    figures = number(fold.fit_net_usdt_day), said, f"{len(fold.trades)}", number(fold.net_usdt_day)
+    return utc(fold.start_ns)[:16], *levels, *figures
+
+
+# --- the walk ---------------------------------------------------------------------------------------------------------
+
+
+def walk_forward(
+    tape: Tape,
+    market: Market,
+    constraints: Constraints,
+    *,
+    look_back_s: float,
+    step_s: float,
+    embargo_s: float,
+    rng: np.random.Generator,
+    choose: Choose = best_of_grid,
+    period_s: float = PERIOD_S,
+    half_life_s: float | None = None,
+) -> WalkForward:
+    """Choose before every fold, trade it, go on.
+
+    Args:
+        look_back_s: entries of the fit come from so many seconds.
+        step_s: length of a fold; quotes behind the last whole one only let its pairs end.
+        embargo_s: at least the longest hold, or five half-lives where `half_life_s` is given and that is shorter.
+        rng: of the bootstraps (probabilities and the interval).
+        choose: from what is known before a fold to thresholds; a `DataError` of it means that the fold does not trade.
+        period_s: of the marks behind intervals and probabilities; must divide both the step and the look-back.
+
+    Raises:
+        ParamsError: an embargo too short, or periods that do not fit.
+        DataError: fewer than three folds on these quotes.
+    """
+    _check(constraints, look_back_s, step_s, embargo_s, period_s, half_life_s)
+    look_back_ns, step_ns, embargo_ns = (round(s * NS) for s in (look_back_s, step_s, embargo_s))
+    first_ns = tape.start_ns + look_back_ns + embargo_ns
+    starts = range(first_ns, tape.end_ns - step_ns + 1, step_ns)
+    if len(starts) < MIN_FOLDS:
+        hours = (tape.end_ns - tape.start_ns) / NS / 3600
+        raise DataError(
+            f"{hours:.1f} h of quotes hold {len(starts)} folds of {step_s / 3600:g} h behind a look-back of "
+            f"{look_back_s / 3600:g} h and an embargo of {embargo_s / 3600:g} h, {MIN_FOLDS} are needed; record longer"
+        )
+    machine = Machine(tape, market)
+    folds = []
+    for start_ns in starts:
+        until_ns = start_ns - embargo_ns
+        known = tape.between(until_ns - look_back_ns, start_ns)
+        fit = _chosen(choose, LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, period_s))
+        trades, carried = machine.trade(fit.thresholds, start_ns, start_ns + step_ns)
+        promised = None if fit.nets is None else float(fit.nets.sum()) / look_back_s * DAY_S
+        probability = _probability(fit, round(step_s / period_s), rng)
+        folds.append(
+            Fold(start_ns, start_ns + step_ns, fit.thresholds, fit.reason, promised, probability, trades, carried)
+        )
+    return _judged(tuple(folds), machine, period_s, rng)
+
+
+def _check(constraints, look_back_s, step_s, embargo_s, period_s, half_life_s) -> None:
+    memory_s = math.inf if half_life_s is None else HALF_LIVES * half_life_s
+    least_s = min(constraints.max_hold_s, memory_s)
+    if not embargo_s >= least_s:
+        raise ParamsError(
+            f"embargo_s={embargo_s:g} is below {least_s:g} (the longest hold, or five half-lives if shorter); "
+            "pairs of the look-back would not have ended when the fold begins"
+        )
+    for name, value in (("step_s", step_s), ("look_back_s", look_back_s)):
+        if not (value > 0 and period_s > 0 and math.isclose(value / period_s, round(value / period_s))):
+            raise ParamsError(f"{name}={value:g} must be a whole number of periods of {period_s:g} s")
+
+
+def _chosen(choose: Choose, look_back: LookBack) -> Fit:
+    try:
+        return choose(look_back)
+    except DataError as error:  # these quotes do not answer: a frozen leg, no fresh book, too few events
+        return Fit(None, str(error))
+
+
+def _probability(fit: Fit, periods: int, rng: np.random.Generator) -> float | None:
+    if fit.thresholds is None or fit.nets is None:
+        return None
+    try:
+        return selection.probability_of_gain(fit.nets, periods, rng)
+    except SeriesError:
+        return None
+
+
+def _judged(folds: tuple[Fold, ...], machine: Machine, period_s: float, rng: np.random.Generator) -> WalkForward:
+    start_ns, end_ns = folds[0].start_ns, folds[-1].end_ns
+    result = machine.result(start_ns, end_ns)
+    last_ns = max([end_ns - 1, *(c.ts_ns for c in result.closings)])
+    past = int(np.searchsorted(machine.tape.ts_ns, last_ns, "left")) + 1  # the first event that shows the last closing
+    seen = rows_between(machine.tape, int(np.searchsorted(machine.tape.ts_ns, start_ns)), past)
+    nets = period_nets(seen, result, start_ns, end_ns, period_s)
+    said = [f for f in folds if f.probability is not None]
+    hits = sum(t.reason == "target" for t in result.trades)
+    return WalkForward(
+        folds=folds,
+        result=result,
+        tape=seen,
+        nets=nets,
+        period_s=period_s,
+        net_usdt_day=selection.mean_interval(nets, rng).scaled(DAY_S / period_s) if np.ptp(nets) > 0 else None,
+        hit_rate=selection.wilson(hits, len(result.trades)) if result.trades else None,
+        brier=selection.brier([f.probability for f in said], [f.net_usdt > 0 for f in said]) if said else None,
+    )
+
+
+# --- periods ---------------------------------------------------------------------------------------------------------
+
+
+def _thin(tape: Tape, start_ns: int, end_ns: int, period_s: float) -> Tape:
+    """The last event of each period of [start, end); for the last period, the tape's last event."""
+    ends = np.arange(start_ns, end_ns, round(period_s * NS))[1:]
+    rows = np.append(np.maximum(np.searchsorted(tape.ts_ns, ends) - 1, 0), len(tape) - 1)
+    return replace(tape, **{name: getattr(tape, name)[rows] for name in TAPE_COLUMNS})
+
+
+def period_nets(tape: Tape, result: Backtest, start_ns: int, end_ns: int, period_s: float) -> np.ndarray:
+    """Change of marked equity in each period of [start, end), USDT; the last one holds all that came after."""
+    return np.diff(equity(_thin(tape, start_ns, end_ns, period_s), result).net, prepend=0.0)
+
+
+# --- for the statistics of `selection` --------------------------------------------------------------------------------
+
+
+def trials(tape: Tape, market: Market, sets: Sequence[Thresholds], period_s: float = PERIOD_S) -> np.ndarray:
+    """Net of every period of the tape for every set, shape (periods, sets): what `selection` asks of many trials."""
+    span = tape.start_ns, tape.end_ns, period_s
+    return np.column_stack([period_nets(tape, market.replay(tape, s), *span) for s in sets])
+
+
+def neighbourhoods(sets: Sequence[Thresholds]) -> np.ndarray:
+    """Weights of shape (sets, sets): scores @ weights are the neighbourhood means by which a set is chosen."""
+    levels = np.column_stack([np.unique([s[k] for s in sets], return_inverse=True)[1] for k in range(3)])
+    away = np.abs(levels[:, None, :] - levels[None, :, :])
+    near = (away[..., :2] <= 1).all(axis=2) & (away[..., 2] == 0)
+    return near / near.sum(axis=0)

@@ -1,0 +1,418 @@
+"""The walk-forward by hand: who sees what, whose pair it is, by which rule it ends, and that nothing later matters."""
+
+import time
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from strategies import perp, seconds, spot
+
+from delta_arb import gates, optimize, params, walkforward
+from delta_arb.backtest import Latency
+from delta_arb.errors import DataError, ParamsError, SeriesError
+from delta_arb.inputs import Inputs
+from delta_arb.market import NS, Instrument
+from delta_arb.optimize import Constraints, Market, Sweep, Thresholds
+from delta_arb.selection import Deflated, Interval, Overfitting, Sharpe
+from delta_arb.tape import Tape
+from delta_arb.walkforward import Fit, LookBack, walk_forward
+
+HOUR_S = 3600.0
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def edges(path: dict[float, float], until_s: float) -> Tape:
+    """Both legs quoted twice a second; the entry edge is the last one named, in bps, the exit cost 2 bps more."""
+    rows, edge = [], 0.0
+    for half in range(round(2 * until_s)):
+        edge = path.get(half / 2, edge)
+        bid = 100.0 * (1 + edge / 1e4)
+        rows += [spot(half / 2, 99.99, 100.0), perp(half / 2, bid, bid + 0.01)]
+    return Tape.of(rows)
+
+
+def market(max_hold_s: float = 10.0, rearm_bps: float = 0.0) -> Market:
+    """No fees and no grids, a tenth of a second on the way, one clip of 1000 USDT."""
+    settings = params.RuleParams(
+        entry_bps=None, exit_bps=None, max_hold_s=max_hold_s, clip_usdt=1000.0, rearm_bps=rearm_bps, leg_deadline_s=3.0
+    )
+    return Market(Instrument("a", 0.0), Instrument("b", 0.0), Latency(0.1, 0.1), (), settings)
+
+
+A, B = Thresholds(100.0, 0.0, 10.0), Thresholds(50.0, 40.0, 10.0)
+
+
+def by_fold(*chosen: Thresholds | None):
+    """A choice that was written down beforehand, one set for each fold."""
+    sets = iter(chosen)
+    return lambda look_back: Fit(next(sets), "by hand")
+
+
+def walk(tape: Tape, choose, here: Market | None = None, **changes) -> walkforward.WalkForward:
+    """Folds of 10 s from second 30 on: 20 s of look-back, 10 s of embargo."""
+    options = {"look_back_s": 20.0, "embargo_s": 10.0, "step_s": 10.0, "period_s": 1.0, "rng": rng()} | changes
+    return walk_forward(tape, here or market(), Constraints(max_hold_s=10.0), choose=choose, **options)
+
+
+def times(trades) -> list[tuple[float, float]]:
+    return [(round(t.opened_ns / NS, 3), round(t.closed_ns / NS, 3)) for t in trades]
+
+
+# --- the fold's own pairs, and the one that goes on -------------------------------------------------------------------
+
+
+def test_a_pair_open_at_the_boundary_ends_by_the_rule_it_was_opened_with():
+    """Entered by A at 38 s, it would end by B at 43 s (cost 32 <= 40) and ends by A at 46 s (cost -8 <= 0)."""
+    tape = edges({38: 120, 40: 60, 43: 30, 46: -10, 48: 60, 52: 0}, 62)
+    found = walk(tape, by_fold(A, B, None))
+    first, second, third = found.folds
+    assert times(first.trades) == [(38.1, 46.1)]
+    assert times(second.trades) == [(48.1, 52.1)]
+    assert [f.carried for f in found.folds] == [True, True, False]
+    assert third.trades == ()
+
+
+def test_the_next_fold_enters_nothing_before_that_pair_is_closed():
+    """From 40 s on B would enter at 60 bps; the pair of A stands until 46 s, and then the edge is there again."""
+    tape = edges({38: 120, 39: 60, 46: -10, 46.5: 60, 55: 0}, 62)
+    assert times(walk(tape, by_fold(A, B, None)).result.trades) == [(38.1, 46.1), (46.6, 55.1)]
+    assert times(walk(tape, by_fold(None, B, None)).result.trades)[0] == (40.1, 46.1)
+
+
+def test_an_entry_decided_in_the_fold_belongs_to_it_although_it_fills_later():
+    tape = edges({39.5: 120, 45: -10}, 62)
+    tape = replace(tape, ts_ns=tape.ts_ns + (tape.ts_ns == seconds(39.5)) * seconds(0.45))  # the quote comes at 39.95 s
+    found = walk(tape, by_fold(A, None, None))
+    assert times(found.folds[0].trades) == [(40.05, 45.1)]
+
+
+def test_what_a_timeout_has_disarmed_stays_so_over_the_boundary():
+    """The pair of A times out in fold 2. B enters at 50, but only after the edge was below 50 - rearm; 30 at 46 s."""
+    tape = edges({34.5: 120, 35: 80, 46: 30, 47: 60, 51: 10, 52: 60, 56: 0}, 62)
+    late, early = (walk(tape, by_fold(A, B, B), here=market(rearm_bps=bps)).result.trades for bps in (30.0, 10.0))
+    assert times(late) == [(34.6, 44.6), (52.1, 56.1)]
+    assert times(early)[:2] == [(34.6, 44.6), (47.1, 51.1)]
+    assert [t.reason for t in late] == ["time-out", "target"]
+
+
+def test_a_fold_without_thresholds_trades_nothing():
+    tape = edges({32: 120, 36: -10, 42: 120, 46: -10}, 62)
+    found = walk(tape, by_fold(None, A, None))
+    assert [len(f.trades) for f in found.folds] == [0, 1, 0]
+    assert found.positive_share == pytest.approx(1 / 3)
+
+
+def test_what_is_open_when_the_quotes_end_is_closed_counted_and_flagged():
+    found = walk(edges({58: 120}, 62), by_fold(None, None, A))
+    assert [t.reason for t in found.result.trades] == ["end of data"]
+    assert found.result.open_at_end and found.folds[-1].carried
+    assert found.nets.sum() == pytest.approx(found.result.net_usdt)
+
+
+def test_no_trade_anywhere_has_no_interval_and_no_score():
+    found = walk(edges({}, 62), by_fold(A, A, A))
+    assert (found.net_usdt_day, found.hit_rate, found.brier, found.kept) == (None, None, None, None)
+    assert found.positive_share == 0.0
+    assert "No fold traded" in repr(found)
+
+
+def random_tape(seed: int, n: int = 1200) -> Tape:
+    """A perpetual that wanders around its spot, ties and withdrawn books included, in tenths of a second."""
+    source, rows, at, wander = rng(seed), [], 0.0, 0.0
+    for _ in range(n):
+        at += source.choice([0.0, 0.1, 0.1, 0.2, 0.3])
+        wander = 0.9 * wander + source.normal(0, 0.5)
+        leg, bid = (perp, 100 + wander) if source.integers(2) else (spot, 100 + source.normal(0, 0.05))
+        sizes = source.choice([0, 5, 20, 100], p=[0.05, 0.25, 0.3, 0.4]), source.choice([2, 20, 100])
+        rows.append(leg(round(at, 1), bid, bid + 0.1, *(float(size) for size in sizes)))
+    return Tape.of(rows)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed):
+    """Over half of these pairs do not end at the target, and most folds hand a pair over."""
+    tape, hold = random_tape(seed), (0.5, 1.5, 3.0)[seed % 3]
+    settings = params.RuleParams(
+        entry_bps=None, exit_bps=None, max_hold_s=hold, clip_usdt=1000.0, rearm_bps=20.0, leg_deadline_s=2.0
+    )
+    venues = Instrument("a", 0.0002, min_qty=0.5), Instrument("b", 0.0002, qty_step=1.0, min_qty=1.0)
+    here, fixed = Market(*venues, Latency(0.1, 0.2), (), settings), Thresholds(60.0, -20.0, hold)
+    found = walk_forward(
+        tape, here, Constraints(max_hold_s=hold), look_back_s=10.0, embargo_s=4.0, step_s=10.0, period_s=1.0, rng=rng(),
+        choose=lambda look_back: Fit(fixed, "always"),
+    )  # fmt: skip
+    one = here.replay(tape.between(found.folds[0].start_ns, tape.end_ns + 1), fixed)
+    entered = {pair for pair, at_ns in walkforward.entries(one).items() if at_ns < found.folds[-1].end_ns}
+    assert [replace(t, pair=0) for t in found.result.trades] == [
+        replace(t, pair=0) for t in one.trades if t.pair in entered
+    ]
+    assert found.nets.sum() == pytest.approx(found.result.net_usdt, abs=1e-9)
+    assert found.equity.net[-1] == pytest.approx(found.result.net_usdt, abs=1e-9)
+
+
+# --- what the choice sees ---------------------------------------------------------------------------------------------
+
+
+def look_back(tape: Tape, start_s: float, until_s: float, known_s: float) -> LookBack:
+    known = tape.between(seconds(start_s), seconds(known_s))
+    return LookBack(known, seconds(start_s), seconds(until_s), market(), Constraints(max_hold_s=10.0), 1.0)
+
+
+def test_a_pair_that_ends_after_the_boundary_is_purged_and_one_that_ends_in_the_embargo_counts():
+    tape = edges({2: 120, 4: -10, 18: 120, 23: -10, 25: 120, 27: -10}, 40)
+    assert times(look_back(tape, 0, 20, 30).replay(A).trades) == [
+        (2.1, 4.1),
+        (18.1, 23.1),
+    ]  # not the one entered at 25 s
+    assert times(look_back(tape, 0, 20, 22).replay(A).trades) == [(2.1, 4.1)]
+
+
+def test_the_score_of_a_look_back_is_that_of_its_pairs():
+    here = look_back(edges({2: 120, 4: -10, 18: 120, 23: -10, 25: 120, 27: -10}, 40), 0, 20, 30)
+    result = here.replay(A)
+    nets = here.nets(result)
+    assert len(nets) == 20 and result.days == pytest.approx(20 / 86_400)
+    assert nets.sum() == pytest.approx(result.net_usdt)
+    assert nets[:10].sum() == pytest.approx(result.trades[0].net_usdt)
+
+
+def test_the_choice_is_handed_no_quote_of_its_fold():
+    seen = []
+    tape = edges({}, 62)
+    walk(tape, lambda look_back: seen.append(look_back) or Fit(None, "looked"))
+    assert [(b.start_ns, b.until_ns) for b in seen] == [(seconds(s), seconds(s + 20)) for s in (0, 10, 20)]
+    assert [b.tape.end_ns < seconds(s) for b, s in zip(seen, (30, 40, 50))] == [True] * 3
+    assert all(b.fit.end_ns < b.until_ns for b in seen)
+
+
+def test_quotes_that_do_not_answer_leave_the_fold_untraded_with_the_reason():
+    def refuse(look_back: LookBack) -> Fit:
+        raise SeriesError("the spot leg stood still")
+
+    found = walk(edges({32: 120}, 62), refuse)
+    assert {f.reason for f in found.folds} == {"the spot leg stood still"}
+    assert found.result.trades == ()
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[Tape, Market]:
+    inputs = Inputs()
+    tape = inputs.tape()
+    settings = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
+    return tape, optimize.market(inputs, tape, settings)
+
+
+WIDE = {"look_back_s": 24 * HOUR_S, "embargo_s": 6 * HOUR_S, "step_s": 12 * HOUR_S}
+
+
+def test_poisoned_later_quotes_change_nothing_before(sample):
+    """From hour 42 on the quotes are nonsense: what was chosen, said and closed before is the same to the bit."""
+    tape, here = sample
+    cut_ns = tape.start_ns + 42 * 3600 * NS
+    cut = int(np.searchsorted(tape.ts_ns, cut_ns))
+    columns, noise = {}, rng(1)
+    for name in ("spot_bid", "spot_ask", "perp_bid", "perp_ask"):
+        columns[name] = getattr(tape, name).copy()
+        columns[name][cut:] *= noise.uniform(0.2, 5.0, len(tape) - cut)
+    choose = partial(walkforward.best_of_grid, every=3)
+    clean, poisoned = (
+        walk_forward(t, here, Constraints(), choose=choose, rng=rng(), **WIDE) for t in (tape, replace(tape, **columns))
+    )
+    assert len(clean.folds) == 3
+    for before, after in zip(clean.folds[:2], poisoned.folds[:2]):  # the second was chosen at the cut
+        assert (before.thresholds, before.reason) == (after.thresholds, after.reason)
+        assert (before.fit_net_usdt_day, before.probability) == (after.fit_net_usdt_day, after.probability)
+    closed = [[t for t in found.result.trades if t.closed_ns < cut_ns] for found in (clean, poisoned)]
+    assert closed[0] == closed[1] != []
+    whole = round((cut_ns - clean.folds[0].start_ns) / NS / clean.period_s)
+    assert np.array_equal(clean.nets[:whole], poisoned.nets[:whole])
+    assert clean.folds[2].thresholds != poisoned.folds[2].thresholds  # the poison did arrive
+
+
+def test_the_sample_earns_on_quotes_that_no_choice_has_seen(sample):
+    tape, here = sample
+    found = walk_forward(tape, here, Constraints(), rng=rng(), **WIDE | {"step_s": 4 * HOUR_S})
+    assert len(found.folds) == 10
+    assert found.net_usdt_day.low > 0
+    assert found.hit_rate.low > 0.7
+    assert found.performance.net_usdt_day == pytest.approx(found.net_usdt_day.value)
+    assert found.brier.n == sum(f.probability is not None for f in found.folds)
+    assert list(found.to_frame()["net_usdt_day"]) == [f.net_usdt_day for f in found.folds]
+    assert len(found.table().rows) == 10
+
+
+@pytest.mark.benchmark
+def test_ten_folds_of_the_sample_take_less_than_eight_seconds(sample):
+    tape, here = sample
+    walk_forward(tape, here, Constraints(), rng=rng(), choose=by_fold(*[A] * 10), **WIDE | {"step_s": 4 * HOUR_S})
+    start = time.perf_counter()
+    walk_forward(tape, here, Constraints(), rng=rng(), **WIDE | {"step_s": 4 * HOUR_S})
+    assert time.perf_counter() - start < 8.0
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embargo_s": 9.0}, "embargo_s=9 is below 10"),
+        ({"embargo_s": 4.0, "half_life_s": 1.0}, "embargo_s=4 is below 5"),
+        ({"step_s": 10.5}, "step_s=10.5 must be a whole number of periods"),
+        ({"look_back_s": 20.5}, "look_back_s=20.5 must be a whole number of periods"),
+    ],
+)
+def test_windows_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ParamsError, match=message):
+        walk(edges({}, 80), by_fold(A, A, A, A), **changes)
+
+
+def test_the_memory_of_the_basis_is_embargo_enough():
+    assert len(walk(edges({}, 62), lambda look_back: Fit(None, ""), embargo_s=5.0, half_life_s=1.0).folds) == 3
+
+
+def test_too_few_folds_are_refused():
+    with pytest.raises(DataError, match="hold 2 folds"):
+        walk(edges({}, 55), by_fold(A, A))
+
+
+# --- the grid ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_coarse_grid_keeps_the_longest_hold():
+    sets = [Thresholds(float(e), float(x), h) for h in (90.0, 180.0, 360.0) for e in range(10, 15) for x in range(5)]
+    kept = walkforward.coarse(sets)
+    assert {s.max_hold_s for s in kept} == {90.0, 360.0}
+    assert {s.entry_bps for s in kept} == {10.0, 12.0, 14.0} and len(kept) == 2 * 3 * 3
+
+
+def test_neighbourhood_weights_are_those_of_the_sweep():
+    sets = [
+        Thresholds(float(e), float(x), h)
+        for h in (90.0, 360.0)
+        for e in (10, 20, 30)
+        for x in (-9, -5, 1)
+        if e - x > 12
+    ]
+    nets = rng().standard_normal(len(sets))
+    blank = dict.fromkeys(field for field in optimize.Performance.__dataclass_fields__)
+    sweep = Sweep(tuple(sets), tuple(optimize.Performance(**blank | {"net_usdt_day": net}) for net in nets))
+    weights = walkforward.neighbourhoods(sets)
+    assert nets @ weights == pytest.approx([sweep.neighbourhood(k) for k in range(len(sets))])
+
+
+def test_trials_are_the_periods_of_every_set():
+    tape = edges({2: 120, 4: -10, 8: 60, 12: -10}, 20)
+    found = walkforward.trials(tape, market(), [A, B], period_s=1.0)
+    assert found.shape == (20, 2)
+    assert found.sum(axis=0) == pytest.approx([market().replay(tape, s).net_usdt for s in (A, B)])
+
+
+# --- gates ------------------------------------------------------------------------------------------------------------
+
+GOOD = {
+    "deflated": Deflated(0.97, Sharpe(0.2, 96), 0.05, 6, 6),
+    "overfitting": Overfitting(0.1, -0.8, 0.0, 12_870, 80),
+    "half_life_s": 300.0,
+    "look_back_s": 24 * HOUR_S,
+}
+
+
+@pytest.fixture(scope="module")
+def good() -> walkforward.WalkForward:
+    """Forty pairs, each of which gains about 1.3 % of 1000 USDT, in four folds of 100 s."""
+    moves = {s: edge for k in range(13) for s, edge in ((32.0 + 10 * k, 120 + k), (35.0 + 10 * k, -10 - k % 3))}
+    moves |= {s + 0.5: moves[s] for s in list(moves)}
+    return walk(edges(moves, 162), by_fold(*[A] * 13))
+
+
+def gate_of(found, name: str) -> gates.Gate:
+    return next(g for g in found if g.name == name)
+
+
+def test_each_gate_says_its_number_and_its_bound(good):
+    found = gates.gates(good, Constraints(target_hit_rate=0.7, max_drawdown=0.05), min_pairs=13, **GOOD)
+    assert all(g.passed for g in found), gates.table(found)
+    assert gate_of(found, "pairs out of sample").words == "pairs out of sample 13 is at least 13"
+    assert gate_of(found, "hit rate's lower bound").value == pytest.approx(good.hit_rate.low)
+    assert gate_of(found, "look-back").words == "look-back 288 half-lives is at least 150 half-lives"
+    assert gates.table(found).note == "All passed."
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({"min_pairs": 30}, "pairs out of sample", "pairs out of sample 13 is below 30"),
+        ({"deflated": replace(GOOD["deflated"], probability=0.9)}, "deflated Sharpe ratio", "0.9 is below 0.95"),
+        ({"deflated": None}, "deflated Sharpe ratio", "was not computed"),
+        ({"overfitting": Overfitting(0.6, -1.0, 0.3, 70, 9)}, "probability of overfitting", "0.6 is above 0.5"),
+        ({"half_life_s": 1200.0}, "look-back", "look-back 72 half-lives is below 150 half-lives"),
+        ({"half_life_s": None}, "look-back", "was not computed (no half-life)"),
+    ],
+)
+def test_a_gate_that_is_missed_or_unknown_is_named(good, changes, name, words):
+    found = gates.gates(good, Constraints(max_drawdown=0.05), **{"min_pairs": 13, **GOOD, **changes})
+    missed = gate_of(found, name)
+    assert not missed.passed and words in missed.words
+    assert [g.name for g in found if not g.passed] == [name]
+
+
+def test_a_flat_top_is_no_overfitting(good):
+    flat = Overfitting(0.55, -0.9, 0.001, 12_870, 80)
+    found = gate_of(gates.gates(good, Constraints(), **GOOD | {"overfitting": flat}), "probability of overfitting")
+    assert found.passed and "flat top" in found.words
+
+
+def test_an_interval_that_touches_zero_is_not_above_it(good):
+    doubtful = replace(good, net_usdt_day=Interval(1.0, 0.0, 2.0))
+    found = gate_of(gates.gates(doubtful, Constraints(), **GOOD), "net a day, lower bound")
+    assert not found.passed and "not surely above zero" in found.words
+    none = gates.gates(replace(good, net_usdt_day=None, hit_rate=None), Constraints(), **GOOD)
+    assert {"net a day, lower bound", "hit rate's lower bound"} <= {g.name for g in none if not g.passed}
+
+
+# --- champion against challenger --------------------------------------------------------------------------------------
+
+
+def test_a_gain_above_its_noise_replaces_the_champion():
+    shared = rng(1).normal(0, 5, 200)  # what the market did to both
+    champion, challenger = shared + rng(2).normal(0, 0.1, 200), shared + rng(3).normal(0.1, 0.1, 200)
+    found = gates.keep_or_replace(champion, challenger, rng(), period_s=900.0)
+    assert found.replace and found.gain_usdt_day.low > 0
+    assert found.gain_usdt_day.value == pytest.approx(96 * np.mean(challenger - champion))
+    assert not gates.keep_or_replace(challenger, champion, rng(), period_s=900.0).replace
+
+
+def test_a_gain_within_its_noise_confirms_the_champion():
+    nets = rng(4).normal(0.1, 1, (2, 200))
+    found = gates.keep_or_replace(*nets, rng(), period_s=900.0)
+    assert not found.replace and "confirmed" in found.words
+    assert 0.0 in found.gain_usdt_day
+
+
+def test_a_challenger_without_an_edge_over_the_champion_seldom_replaces_it():
+    replaced = [
+        gates.keep_or_replace(*rng(seed).normal(0, 1, (2, 96)), rng(seed), period_s=900.0).replace
+        for seed in range(100)
+    ]
+    assert sum(replaced) <= 8
+
+
+def test_a_gain_must_be_worth_the_change():
+    champion = rng(1).normal(0, 0.1, 200)
+    challenger = champion + rng(2).normal(0.1, 0.1, 200)
+    assert not gates.keep_or_replace(champion, challenger, rng(), period_s=900.0, worth_usdt_day=20.0).replace
+
+
+def test_the_same_parameters_again_are_confirmed_without_an_interval():
+    nets = rng().standard_normal(50)
+    assert gates.keep_or_replace(nets, nets, rng(), period_s=900.0).gain_usdt_day is None
+
+
+def test_a_contest_on_different_quotes_is_refused():
+    with pytest.raises(ParamsError, match="same periods"):
+        gates.keep_or_replace(np.ones(20), np.ones(21), rng(), period_s=900.0)
