@@ -6,6 +6,7 @@ that is neither is marked as ours.
 
 import hashlib
 import hmac
+from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from urllib.parse import parse_qsl
@@ -78,7 +79,7 @@ class Refused(Refusal):
 
     def __init__(self, code: int, msg: str = "", **words: str) -> None:
         self.status, text = REFUSALS.get(code, REFUSALS[730000])
-        self.body = {"code": code, "msg": msg or text.format(**words)}
+        self.body = {"code": code, "msg": msg or text.format_map(defaultdict(str, words))}
         super().__init__(f"{code}: {self.body['msg']}")
 
 
