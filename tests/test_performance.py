@@ -1,0 +1,292 @@
+"""Equity, drawdown and rates on examples small enough for paper, and the money identity at every event."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SECOND, Case, cases, leg_rule, perp, rates, rule, seconds, spot
+
+from delta_arb import performance
+from delta_arb.backtest import Backtest, run
+from delta_arb.errors import DataError
+from delta_arb.ledger import PARTS, Closing, attribution, settle_all
+from delta_arb.market import PERP, SPOT, TARGET, TIMEOUT, UNWOUND, Fill, FundingPayment, Latency
+from delta_arb.performance import drawdown, equity, measure, profit_factor, underwater
+from delta_arb.tape import Tape
+
+DAY = 86_400
+
+
+def done(quotes, payments=(), **changes):
+    """The tape and its plain replay, with fees of 10 bps on spot and 5 bps on the perpetual."""
+    tape = Tape.of(quotes)
+    fees = {"spot": leg_rule(fee=0.001), "perp": leg_rule(fee=0.0005)}
+    return tape, run(tape, rule(**fees | changes), Latency(0.2, 0.2), payments, plain=True)
+
+
+@pytest.fixture
+def round_trip():
+    """In at 0.2 s for 100 and 101, spot falls and comes back, out at 3.2 s for 99.5 and 99.5; ten coins."""
+    return done([
+        spot(0, 99.5, 100), perp(0, 101, 101.5),
+        spot(1, 99.5, 100), perp(1, 100.5, 101),
+        spot(2, 98, 98.5), perp(2, 100.5, 101),
+        spot(3, 99.5, 100), perp(3, 99, 99.5),
+        spot(4, 99.5, 100), perp(4, 99, 99.5),
+    ])  # fmt: skip
+
+
+IN_FEES = 0.001 * 1000 + 0.0005 * 1010  # 1.505
+OUT_FEES = 0.001 * 995 + 0.0005 * 995  # 1.4925
+
+
+# --- The curve -------------------------------------------------------------------------------------------------------
+
+
+def test_equity_is_marked_at_the_exit_side_of_both_legs(round_trip):
+    """At second 1, for instance, the spot coins are worth their bid of 99.5 and the short costs its ask of 101."""
+    curve = equity(*round_trip)
+    assert curve.ts_ns.tolist() == [seconds(s) for s in (0, 1, 1, 2, 2, 3, 3, 4, 4)]
+    at = curve.ts_ns.searchsorted([seconds(s) for s in range(5)], side="right") - 1
+    assert curve.spot[at] == pytest.approx([0, -5, -20, -5, -5])
+    assert curve.perp[at] == pytest.approx([0, 0, 0, 15, 15])
+    assert curve.fees[at] == pytest.approx([0, IN_FEES, IN_FEES, IN_FEES, IN_FEES + OUT_FEES])
+    assert curve.net[at] == pytest.approx([0, -6.505, -21.505, 8.495, 7.0025])
+
+
+def test_the_last_value_of_the_curve_is_the_sum_of_the_trades(round_trip):
+    tape, result = round_trip
+    assert result.net_usdt == pytest.approx(5 * -1 + 15 - IN_FEES - OUT_FEES) == pytest.approx(7.0025)
+    assert equity(tape, result).net[-1] == pytest.approx(result.net_usdt)
+
+
+def test_drawdown_includes_the_loss_of_an_open_position(round_trip):
+    """The only trade won 7.0025, so drawdown of closed trades is zero; on the way the account was 21.505 down."""
+    p = measure(*round_trip)
+    assert p.capital_usdt == 2000.0  # two clips
+    assert p.drawdown == pytest.approx(21.505 / 2000)
+    assert p.drawdown_s == 3.0  # from second 0 to the new high at second 3
+    assert p.win_rate == 1.0
+
+
+def test_an_open_position_at_the_end_is_closed_at_its_exit_side_and_counted():
+    tape, result = done([spot(0, 99.5, 100), perp(0, 101, 101.5), spot(1, 98, 98.5), perp(1, 100.5, 101)])
+    p = measure(tape, result)
+    assert (p.trades, p.open_at_end, p.hit_rate) == (1, True, 0.0)
+    assert p.net_usdt == pytest.approx(-20 + 0 - IN_FEES - 0.001 * 980 - 0.0005 * 1010)
+    assert equity(tape, result).net[-1] == pytest.approx(p.net_usdt)
+
+
+def test_funding_is_on_the_curve_from_its_stamp_on():
+    """Ten coins short at a mark of 100 and a rate of 10 bps receive one dollar at second 2."""
+    quotes = [spot(s, 99.5, 100) for s in range(5)] + [perp(s, 101, 101.5) for s in range(5)]
+    stamps = [FundingPayment(seconds(s), 0.001, 100.0, True) for s in (-2, 2, 6)]
+    curve = equity(*done(sorted(quotes), stamps))
+    at = curve.ts_ns.searchsorted([seconds(s) for s in range(5)], side="right") - 1
+    assert curve.funding[at] == pytest.approx([0, 0, 1, 1, 1])
+
+
+# --- By day ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def over_midnight():
+    """The round trip, begun two and a half seconds before midnight: out on the second day."""
+    start = DAY - 2.5
+    return done([
+        spot(start, 99.5, 100), perp(start, 101, 101.5),
+        spot(start + 2, 98, 98.5), perp(start + 2, 100.5, 101),
+        spot(start + 3, 99.5, 100), perp(start + 3, 99, 99.5),
+        spot(start + 4, 99.5, 100), perp(start + 4, 99, 99.5),
+    ])  # fmt: skip
+
+
+def test_a_day_has_the_change_of_the_marked_value_not_the_trades_closed_in_it(over_midnight):
+    table = equity(*over_midnight).daily()
+    assert [str(day.date()) for day in table.index] == ["1970-01-01", "1970-01-02"]
+    assert table["spot"].tolist() == pytest.approx([-20, 15])
+    assert table["perp"].tolist() == pytest.approx([0, 15])
+    assert table["fees"].tolist() == pytest.approx([-IN_FEES, -OUT_FEES])
+    assert table["net"].tolist() == pytest.approx([-21.505, 28.5075])
+
+
+def test_a_day_without_events_has_no_change(over_midnight):
+    tape, result = over_midnight
+    curve = equity(tape, result)
+    held = (np.append(getattr(curve, part), getattr(curve, part)[-1]) for part in PARTS)
+    late = performance.Equity(np.append(curve.ts_ns, seconds(3.5 * DAY)), *held)
+    table = late.daily()
+    assert len(table) == 4
+    assert table["net"].tolist() == pytest.approx([-21.505, 28.5075, 0, 0])
+
+
+# --- Any tape --------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def funded(draw):
+    """A case with a funding stamp every two seconds."""
+    case = draw(cases)
+    end_s = case.quotes[-1][0] // SECOND
+    return case, [FundingPayment(seconds(s), draw(rates), 100.0, True) for s in range(-2, end_s + 4, 2)]
+
+
+def by_hand(case: Case, result: Backtest, ts_ns: int) -> dict[str, float]:
+    """The parts of the marked equity at a moment, summed fill by fill."""
+    row = int(case.tape.ts_ns.searchsorted(ts_ns, side="right")) - 1
+    parts = dict.fromkeys(PARTS, 0.0)
+    closings = {c.pair: c for c in result.closings if c.ts_ns <= ts_ns}
+    for pair in {f.pair for f in result.fills}:
+        for name, leg in (("spot", SPOT), ("perp", PERP)):
+            fills = [f for f in result.fills if (f.pair, f.leg) == (pair, leg) and f.ts_ns <= ts_ns]
+            held = sum(f.qty for f in fills)
+            parts[name] -= sum(f.qty * f.price for f in fills)
+            parts["fees"] += sum(f.fee_usdt for f in fills)
+            if pair in closings:
+                mark = closings[pair].spot_mark if leg == SPOT else closings[pair].perp_mark
+                parts["residual"] += held * mark
+            else:
+                side = getattr(case.tape, f"{name}_{'bid' if held >= 0 else 'ask'}")
+                parts[name] += held * side[row]
+        perp_fills = [f for f in result.fills if (f.pair, f.leg) == (pair, PERP)]
+        for p in result.payments:
+            if p.ts_ns <= ts_ns and any(f.ts_ns >= p.ts_ns for f in perp_fills):
+                parts["funding"] -= p.rate * p.mark * sum(f.qty for f in perp_fills if f.ts_ns < p.ts_ns)
+    return parts
+
+
+@given(funded())
+def test_the_parts_of_the_curve_are_right_at_every_event_and_sum_to_the_trades(case_and_stamps):
+    case, stamps = case_and_stamps
+    result = run(case.tape, case.rule, case.latency, stamps)
+    curve = equity(case.tape, result)
+    assert curve.net[-1] == pytest.approx(result.net_usdt, abs=1e-6)
+    for k in range(len(case.tape)):
+        parts = by_hand(case, result, int(curve.ts_ns[k]))
+        assert {p: getattr(curve, p)[k] for p in PARTS} == pytest.approx(parts, abs=1e-6) or shares_its_stamp(curve, k)
+
+
+def shares_its_stamp(curve, k):
+    """Of several events at one instant only the last one has the books that `by_hand` looks up."""
+    return k + 1 < len(curve.ts_ns) and curve.ts_ns[k + 1] == curve.ts_ns[k]
+
+
+@given(funded())
+def test_days_and_trades_attribute_the_same_money(case_and_stamps):
+    case, stamps = case_and_stamps
+    result = run(case.tape, case.rule, case.latency, stamps)
+    parts = attribution(result.trades)
+    assert sum(parts[p] for p in PARTS) == pytest.approx(parts["net"], abs=1e-6)
+    daily = equity(case.tape, result).daily()
+    assert daily["net"].sum() == pytest.approx(result.net_usdt, abs=1e-6)
+    for part in ("fees", "funding"):
+        assert daily[part].sum() == pytest.approx(parts[part], abs=1e-6)
+    # What was marked while held is realized in the end: the rest is the same, whichever leg it came from.
+    assert daily[["spot", "perp", "residual"]].sum().sum() == pytest.approx(
+        parts["spot"] + parts["perp"] + parts["residual"], abs=1e-6
+    )
+
+
+# --- The rates -------------------------------------------------------------------------------------------------------
+
+
+def closed(pair, opened_s, held_s, reason, net):
+    """Two fills of one spot trade that earned `net` on a notional of 1000 USDT, and its end."""
+    out = opened_s + held_s
+    fills = [
+        Fill(pair, seconds(opened_s), SPOT, 10.0, 100.0, 0.0),
+        Fill(pair, seconds(out), SPOT, -10.0, 100.0 + net / 10, 0.0),
+    ]
+    return fills, Closing(pair, seconds(out), reason, 100.0, 100.0)
+
+
+@pytest.fixture
+def day_of_three():
+    """One day: a target that won 7, a time-out that lost 3, an unwound entry that lost 1; one entry was missed."""
+    trades = [closed(1, 10, 10, TARGET, 7), closed(2, 100, 30, TIMEOUT, -3), closed(3, 200, 2, UNWOUND, -1)]
+    fills = [f for pair, _ in trades for f in pair]
+    closings = [c for _, c in trades] + [Closing(4, seconds(300), UNWOUND, 100.0, 100.0)]
+    tape = Tape.of([spot(0, 100, 101), perp(0, 100, 101), spot(DAY, 100, 101)])
+    result = Backtest(
+        trades=settle_all(fills, closings, ()), sent=(), fills=tuple(fills), closings=tuple(closings), payments=(),
+        missed=1, halted=False, open_at_end=False, start_ns=tape.start_ns, end_ns=tape.end_ns, rule=rule(),
+    )  # fmt: skip
+    return tape, result
+
+
+def test_three_rates_by_name(day_of_three):
+    p = measure(*day_of_three)
+    assert (p.trades, p.trades_day, p.days, p.missed) == (3, 3.0, 1.0, 1)
+    assert p.hit_rate == p.win_rate == p.timeout_share == p.unwound_share == pytest.approx(1 / 3)
+    assert p.net_usdt == p.net_usdt_day == pytest.approx(3.0)
+    assert p.return_day == pytest.approx(3 / 2000)
+    assert p.mean_net_bps == pytest.approx(10.0)  # 3 on a notional of 3000
+    assert (p.median_hold_s, p.longest_hold_s) == (10.0, 30.0)
+    assert p.profit_factor == pytest.approx(7 / 4)
+
+
+def test_winning_is_not_reaching_the_target(round_trip):
+    """A time-out may win and a target may lose its fees: the rates are not one another's complement."""
+    tape, result = done([spot(0, 99.5, 100), perp(0, 101, 101.5), spot(3, 99.5, 100), perp(3, 99.8, 100.3),
+                         spot(4, 100.5, 101), perp(4, 99.8, 100.3)], max_hold_s=3.0, exit=-1)  # fmt: skip
+    p = measure(tape, result)
+    assert (p.hit_rate, p.timeout_share) == (0.0, 1.0)
+    assert measure(*round_trip).hit_rate == 1.0
+
+
+def test_without_losses_the_profit_factor_is_none_and_no_large_number():
+    assert profit_factor([7.0, 1.0]) is None
+    assert profit_factor([]) is None
+    assert profit_factor([0.0]) is None
+    assert profit_factor([-2.0]) == 0.0
+    assert profit_factor([3.0, -2.0]) == 1.5
+
+
+def test_nothing_is_said_about_the_rates_of_no_trades():
+    tape = Tape.of([spot(0, 100, 101), perp(0, 100, 101), spot(5, 100, 101), perp(60, 100, 101)])
+    p = measure(tape, run(tape, rule(), Latency(0.1, 0.1), plain=True))
+    assert (p.trades, p.trades_day, p.net_usdt, p.drawdown, p.drawdown_s) == (0, 0.0, 0.0, 0.0, 0.0)
+    rates = (p.hit_rate, p.win_rate, p.timeout_share, p.unwound_share, p.mean_net_bps, p.median_hold_s, p.profit_factor)
+    assert rates == (None,) * 7
+
+
+def test_a_tape_that_lasts_no_time_has_no_rates():
+    tape = Tape.of([spot(0, 100, 101), perp(0, 100, 101)])
+    with pytest.raises(DataError, match="choose a longer time range"):
+        measure(tape, run(tape, rule(), Latency(0.1, 0.1), plain=True))
+
+
+# --- Drawdown --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stamps", "values", "fall", "lasted"),
+    [
+        ([0, 1, 2, 3], [100, 110, 99, 110], 0.1, 2),  # back at the peak counts as back
+        ([0, 1, 2, 9], [100, 90, 95, 99], 0.1, 9),  # not back at the end
+        ([0, 1, 50, 60], [100, 100, 100, 100], 0.0, 0),  # a flat curve is not below its peak
+        ([0, 1, 2, 60], [100, 101, 102, 103], 0.0, 0),
+        ([0, 5, 6, 30, 31], [100, 80, 200, 150, 200], 0.25, 25),  # fall of the peak then, not of the first value
+        ([7], [100], 0.0, 0),
+    ],
+)
+def test_drawdown_by_hand(stamps, values, fall, lasted):
+    assert drawdown(np.array(stamps) * SECOND, np.array(values, float)) == (pytest.approx(fall), lasted)
+
+
+def test_underwater_is_the_fall_at_every_event():
+    assert underwater(np.array([100.0, 80.0, 200.0, 150.0])).tolist() == pytest.approx([0, -0.2, 0, -0.25])
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.floats(50, 200)), min_size=1, max_size=30))
+def test_drawdown_is_that_of_every_pair_of_events(rows):
+    times = np.cumsum([gap for gap, _ in rows]) * SECOND
+    values = np.array([value for _, value in rows])
+    fall = max((values[i] - values[j]) / values[i] for i in range(len(rows)) for j in range(i, len(rows)))
+    assert drawdown(times, values)[0] == pytest.approx(max(fall, 0.0))
+    below = 0
+    for i in range(len(rows)):  # from each event, how long until the curve is back at its value
+        if i + 1 < len(rows) and values[i] == values[: i + 1].max() and values[i + 1] < values[i]:
+            back = next((j for j in range(i + 1, len(rows)) if values[j] >= values[i]), len(rows) - 1)
+            below = max(below, times[back] - times[i])
+    assert drawdown(times, values)[1] == pytest.approx(below / SECOND)
