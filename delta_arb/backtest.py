@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from . import market, spread, strategy
+from . import kalman, market, spread, strategy
+from .kalman import UNKNOWN, step
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, settle_all
 from .market import NS, PERP, SNAPSHOTS, SPOT, Book, Fill, FundingPayment, Latency, fill
 from .params import check_deadline
@@ -80,6 +81,7 @@ def _replay(tape, spot_road, perp_road, rule):
     spot, perp = _spot_book(tape, 0), _perp_book(tape, 0)
     sent, fills, closings = [], [], []
     i, now_ns = 0, tape.ts_ns[0]
+    known, shift = UNKNOWN, 0.0
     while True:
         row_ns = tape.ts_ns[i] if i < n else NEVER
         due_ns = min(spot_order.due_ns, perp_order.due_ns)
@@ -101,13 +103,14 @@ def _replay(tape, spot_road, perp_road, rule):
                 fee = rule.perp.fee
             if filled != 0.0:
                 fills.append(Fill(state.pair, now_ns, leg, filled, price, fee * abs(filled) * price))
-            event = Event(REPORT, now_ns, spot, perp, leg, filled, price, 0.0)
+            event = Event(REPORT, now_ns, spot, perp, leg, filled, price, 0.0, shift)
         elif row_ns == now_ns:
             spot, perp = _spot_book(tape, i), _perp_book(tape, i)
             i += 1
-            event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0)
+            known, shift = step(known, now_ns, spot, perp, rule.filter)
+            event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift)
         else:
-            event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0)
+            event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift)
         state, orders = decide(state, event, rule)
         # A cancel needs no act here: an IOC order ends by itself, and its report is on its way.
         if orders[0].qty != 0.0:
@@ -155,7 +158,7 @@ def _outcome(order, book, step):
 
 
 COMPILED = (
-    market.floor_to, market.fill, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs,
+    market.floor_to, market.fill, market.tradable, kalman.step, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs,
     strategy._with_wake, strategy._with_armed, strategy._surprised, strategy._booked, strategy._cancel,
     strategy._waiting, strategy.usable, strategy.orderable, strategy.entry_qty, strategy._order, strategy._flat,
     strategy.exit_reason, strategy._exit_wake, strategy.exit_qty, strategy._open, strategy._cut_qty,

@@ -86,6 +86,11 @@ def fill(qty: float, limit: float, book: Book, step: float) -> tuple[float, floa
     return 0.0, 0.0
 
 
+def tradable(book: Book) -> bool:
+    """Two-sided, uncrossed, and something shown on both sides (a withdrawn book keeps its prices, with sizes of zero)."""
+    return 0.0 < book.bid < book.ask and book.bid_qty > 0.0 and book.ask_qty > 0.0
+
+
 def exit_price(position: float, book: Book) -> float:
     """The side of `book` at which a signed position could be closed: bid for a long, ask for a short."""
     return book.bid if position >= 0.0 else book.ask

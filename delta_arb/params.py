@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ParamsError
+from .kalman import OFF, Filter
 from .market import NS, Instrument, Latency, common_step
 from .strategy import LegRule, Rule
 
@@ -44,6 +45,7 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
         "leg_deadline_ns": "file: rule.leg_deadline_s",
         "spot": "file: spot (step, minima, fee)",
         "perp": "file: perp (step, minima, fee)",
+        "filter": "file: rule.filter, off with rule.signal raw",
     }
 )
 
@@ -58,14 +60,25 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class FilterParams(_Section):
+    """The process behind a filtered signal, as it was fitted: Ornstein-Uhlenbeck under white noise, see `kalman`."""
+
+    half_life_s: Positive
+    mean_bps: Bps
+    sd_bps: Positive
+    noise_sd_bps: Positive
+    step_s: Annotated[float, Field(ge=0, le=600)]
+
+
 class RuleParams(_Section):
-    """Thresholds and the conduct of orders. `reverse_*` and the filtered signal are not traded yet and null."""
+    """Thresholds and the conduct of orders. `reverse_*` is not traded yet and null."""
 
     entry_bps: Bps | None
     exit_bps: Bps | None
     reverse_entry_bps: Bps | None = None
     reverse_exit_bps: Bps | None = None
-    signal: Literal["raw"] = "raw"
+    signal: Literal["raw", "filtered"] = "raw"
+    filter: FilterParams | None = None
     rearm_bps: Annotated[float, Field(ge=0, le=1000)] = 5.0
     max_hold_s: Annotated[float, Field(gt=0, le=366 * 86_400)]
     clip_usdt: Positive
@@ -79,6 +92,8 @@ class RuleParams(_Section):
     def _consistent(self):
         if (self.entry_bps is None) != (self.exit_bps is None):
             raise ValueError("entry_bps and exit_bps belong together: give both or null both")
+        if (self.signal == "filtered") != (self.filter is not None):
+            raise ValueError("signal is filtered exactly when filter is given")
         if self.entry_bps is not None and not self.exit_bps < self.entry_bps:
             raise ValueError(f"exit_bps must be below entry_bps, was exit_bps={self.exit_bps} entry_bps={self.entry_bps}")
         return self
@@ -214,7 +229,14 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
         leg_deadline_ns=round(rule.leg_deadline_s * NS),
         spot=_leg_rule(spot),
         perp=_leg_rule(perp),
+        filter=_filter(rule.filter),
     )
+
+
+def _filter(f: FilterParams | None) -> Filter:
+    if f is None:
+        return OFF
+    return Filter(math.log(2) / f.half_life_s, f.mean_bps / 1e4, f.sd_bps / 1e4, f.noise_sd_bps / 1e4, float(f.step_s))
 
 
 def check_deadline(rule: Rule, latency: Latency) -> None:

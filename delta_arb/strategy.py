@@ -15,7 +15,8 @@ Quantities are base units, signed (bought positive); edges and fees are fraction
 
 from typing import NamedTuple
 
-from .market import GUARD, HALT, NO_REASON, SPOT, TARGET, TIMEOUT, UNWOUND, Book, Order, floor_to
+from .kalman import OFF, Filter
+from .market import GUARD, HALT, NO_REASON, SPOT, TARGET, TIMEOUT, UNWOUND, Book, Order, floor_to, tradable
 from .spread import entry_edge, exit_cost
 
 FLAT, ENTERING, OPEN, EXITING, HEDGING, HALTED = range(6)
@@ -51,10 +52,14 @@ class Rule(NamedTuple):
     leg_deadline_ns: int
     spot: LegRule
     perp: LegRule
+    filter: Filter = OFF
 
 
 class Event(NamedTuple):
-    """What happened at `ts_ns`, with the latest book of both legs; the last four fields belong to a report."""
+    """What happened at `ts_ns`, with the latest book of both legs; `leg` to `remaining` belong to a report.
+
+    `shift` is what the filter adds to a raw edge or cost (kalman.step at the last quote); 0.0 decides on the raw ones.
+    """
 
     kind: int
     ts_ns: int
@@ -64,6 +69,7 @@ class Event(NamedTuple):
     filled: float
     price: float
     remaining: float
+    shift: float = 0.0
 
 
 class Leg(NamedTuple):
@@ -157,7 +163,7 @@ def _cancel(leg: Leg) -> Order:
 def _flat(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:
     if not (usable(event.spot, event.ts_ns, rule) and usable(event.perp, event.ts_ns, rule)):
         return state, NO_ORDERS
-    edge = entry_edge(event.spot.ask, event.perp.bid)
+    edge = entry_edge(event.spot.ask, event.perp.bid) + event.shift
     if not state.armed and edge < rule.entry - rule.rearm:
         return _with_armed(state), NO_ORDERS
     wanted = state.armed and edge >= rule.entry and rule.may_enter and not rule.flatten
@@ -193,7 +199,7 @@ def exit_reason(state: State, event: Event, rule: Rule) -> int:
     skipped while the same books would pass entry, because leaving to re-enter pays four fees.
     """
     ready = usable(event.spot, event.ts_ns, rule) and usable(event.perp, event.ts_ns, rule)
-    if ready and exit_cost(event.spot.bid, event.perp.ask) <= rule.exit:
+    if ready and exit_cost(event.spot.bid, event.perp.ask) + event.shift <= rule.exit:
         return TARGET
     due_ns = state.opened_ns + rule.max_hold_ns
     if rule.flatten:
@@ -201,7 +207,7 @@ def exit_reason(state: State, event: Event, rule: Rule) -> int:
     if event.ts_ns < due_ns:
         return NO_REASON
     if ready:
-        stays = rule.may_enter and entry_edge(event.spot.ask, event.perp.bid) >= rule.entry
+        stays = rule.may_enter and entry_edge(event.spot.ask, event.perp.bid) + event.shift >= rule.entry
         return NO_REASON if stays else TIMEOUT
     return TIMEOUT if event.ts_ns >= due_ns + rule.leg_deadline_ns else NO_REASON
 
@@ -307,9 +313,8 @@ def _grow_qty(excess: float, event: Event, rule: Rule) -> float:
 
 
 def usable(book: Book, ts_ns: int, rule: Rule) -> bool:
-    """Fresh, uncrossed, and something shown on both sides (a withdrawn book keeps its prices, with sizes of zero)."""
-    fresh = ts_ns - book.fresh_ns <= rule.max_quote_age_ns
-    return fresh and 0.0 < book.bid < book.ask and book.bid_qty > 0.0 and book.ask_qty > 0.0
+    """Fresh and tradable."""
+    return ts_ns - book.fresh_ns <= rule.max_quote_age_ns and tradable(book)
 
 
 def orderable(qty: float, price: float, leg: LegRule) -> float:

@@ -31,6 +31,10 @@ from delta_arb.tape import Tape
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 DIGEST = "0" * 64
+FILTERED = {
+    "signal": "filtered",
+    "filter": params.FilterParams(half_life_s=600.0, mean_bps=-8.0, sd_bps=25.0, noise_sd_bps=5.0, step_s=2.0),
+}
 
 
 def rule_params(entry_bps: float, exit_bps: float, **changes) -> params.RuleParams:
@@ -76,11 +80,11 @@ def assert_same(inputs: Inputs, tape: Tape, rule, payments, folder: Path) -> bac
     return expected
 
 
-@pytest.mark.parametrize(("entry_bps", "exit_bps"), [(15.0, -12.0), (10.0, -40.0)])
-def test_the_runner_makes_the_backtests_trades_on_the_sample(tmp_path, entry_bps, exit_bps):
+@pytest.mark.parametrize(("entry_bps", "exit_bps", "signal"), [(15.0, -12.0, FILTERED), (10.0, -40.0, {})])
+def test_the_runner_makes_the_backtests_trades_on_the_sample(tmp_path, entry_bps, exit_bps, signal):
     inputs = Inputs()
     tape = inputs.tape()
-    rule = params.make_rule(rule_params(entry_bps, exit_bps), *inputs.instruments())
+    rule = params.make_rule(rule_params(entry_bps, exit_bps, **signal), *inputs.instruments())
     expected = assert_same(inputs, tape, rule, inputs.payments(tape), tmp_path)
     assert len(expected.trades) >= 20
     if exit_bps == -40.0:
@@ -126,10 +130,16 @@ def tapes(draw) -> Tape:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(tape=tapes(), latency=st.sampled_from([0.1, 0.25, 0.5]), participation=st.sampled_from([0.3, 1.0]), hold=st.sampled_from([1.0, 30.0]))
-def test_the_runner_makes_the_backtests_trades_on_random_tapes(tmp_path_factory, tape, latency, participation, hold):
+@given(
+    tape=tapes(),
+    latency=st.sampled_from([0.1, 0.25, 0.5]),
+    participation=st.sampled_from([0.3, 1.0]),
+    hold=st.sampled_from([1.0, 30.0]),
+    signal=st.sampled_from([{}, FILTERED]),
+)
+def test_the_runner_makes_the_backtests_trades_on_random_tapes(tmp_path_factory, tape, latency, participation, hold, signal):
     inputs = Inputs(spot_latency=latency, perp_latency=0.25)
-    changes = {"max_hold_s": hold, "participation": participation, "leg_deadline_s": 3.0, "price_bound_bps": 20.0}
+    changes = {"max_hold_s": hold, "participation": participation, "leg_deadline_s": 3.0, "price_bound_bps": 20.0} | signal
     rule = params.make_rule(rule_params(20.0, -20.0, **changes), *inputs.instruments())
     # Rows of one leg carry the other leg's last book: a tape is a history, not a set of pairs.
     assert_same(inputs, as_history(tape), rule, (), tmp_path_factory.mktemp("run"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import ParamsError
 from ..inputs import Inputs
+from ..kalman import UNKNOWN, step
 from ..ledger import Closing, Trade, close_out, close_pair
 from ..market import LEGS, Book, Fill, FundingPayment
 from ..params import Bounds, Params, check, check_assumed, load, make_rule
@@ -72,6 +73,7 @@ class Runner:
         self._payments = payments
         self._stamps = [p.ts_ns for p in payments]
         self._books: tuple[Book, Book] | None = None
+        self._known, self._shift = UNKNOWN, 0.0
         self._fills: list[Fill] = []
         self._sent = 0
 
@@ -88,7 +90,8 @@ class Runner:
     def quote(self, ts_ns: int, spot: Book, perp: Book) -> None:
         """A new book on either leg."""
         self._books = (spot, perp)
-        self._handle(Event(QUOTE, ts_ns, spot, perp, 0, 0.0, 0.0, 0.0), None)
+        self._known, self._shift = step(self._known, ts_ns, spot, perp, self.rule.filter)
+        self._handle(Event(QUOTE, ts_ns, spot, perp, 0, 0.0, 0.0, 0.0, self._shift), None)
 
     def report(self, report: Report) -> None:
         """An order of ours has ended."""
@@ -99,12 +102,12 @@ class Runner:
             f = Fill(self.state.pair, report.ts_ns, report.leg, report.filled, report.price, fee * abs(report.filled) * report.price)
             self._fills.append(f)
             fill = (report.order_id, f)
-        self._handle(Event(REPORT, report.ts_ns, spot, perp, report.leg, report.filled, report.price, 0.0), fill)
+        self._handle(Event(REPORT, report.ts_ns, spot, perp, report.leg, report.filled, report.price, 0.0, self._shift), fill)
 
     def timer(self) -> None:
         """The time that the machine asked for has come."""
         spot, perp = self._books
-        self._handle(Event(TIMER, self.wake_ns, spot, perp, 0, 0.0, 0.0, 0.0), None)
+        self._handle(Event(TIMER, self.wake_ns, spot, perp, 0, 0.0, 0.0, 0.0, self._shift), None)
 
     def _handle(self, event: Event, fill: tuple[str, Fill] | None) -> None:
         self.events += 1
