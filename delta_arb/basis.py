@@ -2,39 +2,21 @@
 
 Two masks, because two questions. `known`: both books are two-sided and were confirmed within a minute, so their mids
 say where the basis is. `fresh`: both are young enough (max_quote_age_s) that a decision could have been made on them.
-A statistic that the quotes cannot answer is a row "no answer" with the reason, never a number.
 """
 
-import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from . import spread
 from .errors import SeriesError
-from .faces import NOTHING, Findings, Table, number, seconds, share
+from .faces import NOTHING, Table, number, seconds, share
 from .market import NS, PERP, SPOT
-from .reversion import (
-    HalfLife,
-    Stationarity,
-    autocorrelation,
-    grid,
-    half_life,
-    half_life_two_lags_s,
-    stationarity,
-)
 from .spread import Distribution, Episodes, to_bps
 from .tape import Tape
 
 SEEN_S = 10.0  # an edge seen on fresh books counts until the next fresh ones, at most this long
 KNOWN_S = 60.0  # a leg silent for longer says nothing about the basis
-FIT_POINTS = 20_000  # only the span bounds the precision of a half-life, so more are not needed
-FIT_ROWS = (
-    5  # rows of the slower leg per grid point: closer ones share their noise, and shared noise looks like reversion
-)
-ACF_STEP_S = 10.0
 SHOWN = ("p1", "p5", "p25", "p50", "p75", "p95", "p99")
 
 
@@ -77,10 +59,11 @@ class Basis:
 def of(tape: Tape, inputs, max_quote_age_s: float) -> Basis:
     """The basis of a tape; `inputs` gives the fees."""
     spot, perp = inputs.instruments()
-    return _measured(tape, to_bps(spread.round_trip_fees(spot.taker_fee, perp.taker_fee)), max_quote_age_s)
+    return measured(tape, to_bps(spread.round_trip_fees(spot.taker_fee, perp.taker_fee)), max_quote_age_s)
 
 
-def _measured(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
+def measured(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
+    """The same with the four fees given."""
     two_sided = (tape.spot_bid < tape.spot_ask) & (tape.perp_bid < tape.perp_ask)
     for bid_qty, ask_qty in ((tape.spot_bid_qty, tape.spot_ask_qty), (tape.perp_bid_qty, tape.perp_ask_qty)):
         two_sided &= np.minimum(bid_qty, ask_qty) > 0
@@ -197,244 +180,3 @@ def episodes(basis: Basis, latency_s: float) -> Table:
         f"one below the level, or when {SEEN_S:g} s bring none."
     )
     return Table.of("Episodes above costs", columns, rows, note)
-
-
-# --- does it come back, and how fast ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What a statistic said, or why it did not."""
-
-    value: object | None
-    reason: str = ""
-
-
-def answered(ask: Callable[[], object]) -> Answer:
-    """The answer, or the reason for which there is none; only a `SeriesError` is such a reason."""
-    try:
-        return Answer(ask())
-    except SeriesError as error:
-        return Answer(None, str(error))
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Reversion:
-    """How the basis of the mids comes back: each an answer or a reason."""
-
-    step_s: float
-    half_life: Answer
-    two_lags: Answer
-    stationarity: Answer
-    levels: Answer
-    differences: Answer
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-    def table(self) -> Table:
-        return Table.of(
-            "Does it come back, and how fast?", ("question", "answer", "95 % interval or test"), self._rows()
-        )
-
-    def plot(self, inputs):
-        """Autocorrelation of the levels, with what the fitted process implies."""
-        from . import plots
-
-        return plots.memory(self, inputs)
-
-    def _rows(self) -> list[tuple[str, str, str]]:
-        rows = []
-        h: HalfLife | None = self.half_life.value
-        if h is None:
-            rows.append(("half-life, OU under noise", "no answer", self.half_life.reason))
-        else:
-            p = h.process
-            rows.append(("half-life, OU under noise", seconds(h.half_life_s), _interval(h)))
-            rows.append(
-                (
-                    "best precision of this span",
-                    share(h.best_relative_sd),
-                    "relative standard deviation, sqrt(2 / (theta T))",
-                )
-            )
-            rows.append(("mean of the basis", number(p.mean, 1, unit="bps"), ""))
-            rows.append(("standard deviation of the process", number(p.sd, 1, unit="bps"), ""))
-            rows.append(
-                (
-                    "noise on top",
-                    number(p.noise_sd, 1, unit="bps"),
-                    f"new at each of the {h.n:,} points, {self.step_s:g} s apart",
-                )
-            )
-        rows.append(_row("half-life, two lags (cross-check)", self.two_lags, lambda v: (seconds(v), "")))
-        rows.append(
-            _row(
-                "unit root, ADF",
-                self.stationarity,
-                lambda s: (f"p {_p(s.adf)}", "rejected" if s.adf.rejects() else "not rejected"),
-            )
-        )
-        rows.append(
-            _row(
-                "one level, KPSS",
-                self.stationarity,
-                lambda s: (f"p {_p(s.kpss)}", "rejected" if s.kpss.rejects() else "not rejected"),
-            )
-        )
-        rows.append(
-            _row(
-                "autocorrelation of differences, lag 1",
-                self.differences,
-                lambda a: (number(a.values[0], 2), "near -0.5: noise, not reversion"),
-            )
-        )
-        return rows
-
-    @property
-    def verdict(self) -> str:
-        """The tests and the half-life, read together."""
-        s: Stationarity | None = self.stationarity.value
-        h: HalfLife | None = self.half_life.value
-        tests = f"The tests say: {s.verdict}." if s else f"The tests give no answer: {self.stationarity.reason}."
-        speed = (
-            f"It comes half-way back in {seconds(h.half_life_s)} ({_interval(h)}); {h.bound}."
-            if h
-            else f"No speed can be given: {self.half_life.reason}."
-        )
-        return f"{tests} {speed}"
-
-
-def _interval(h: HalfLife) -> str:
-    return f"{seconds(h.low_s)} to {seconds(h.high_s)}"
-
-
-def _row(name: str, answer: Answer, say: Callable[..., tuple[str, str]]) -> tuple[str, str, str]:
-    return (name, "no answer", answer.reason) if answer.value is None else (name, *say(answer.value))
-
-
-def _p(test) -> str:
-    return f"{'' if test.bound == '=' else test.bound + ' '}{test.p:.3f}"
-
-
-def reversion(basis: Basis) -> Reversion:
-    """All that is asked about the return of the basis, on previous-tick grids of its mids."""
-    span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
-    step_s = fit_step_s(basis)
-    column = basis.basis_bps, basis.ts_ns
-    acf = answered(lambda: autocorrelation(_even(basis), _lags(span_s)))
-    return Reversion(
-        step_s=step_s,
-        half_life=answered(lambda: speed(basis)),
-        two_lags=answered(lambda: half_life_two_lags_s(*column, max(ACF_STEP_S, step_s), basis.known)),
-        stationarity=answered(lambda: stationarity(*column, basis.known)),
-        levels=acf,
-        differences=answered(lambda: autocorrelation(np.diff(grid(*column, step_s, basis.known, KNOWN_S).values), 1)),
-    )
-
-
-def fit_step_s(basis: Basis) -> float:
-    """Step of the grid on which the half-life is fitted: some rows of the slower leg, at least a second."""
-    span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
-    rows = max(1, min(basis.rows))
-    return max(1.0, float(np.ceil(span_s / FIT_POINTS)), float(np.round(FIT_ROWS * span_s / rows)))
-
-
-def half_life_of(tape: Tape) -> HalfLife:
-    """The half-life of the basis of a tape's mids; raises SeriesError where there is none."""
-    return speed(_measured(tape, 0.0, KNOWN_S))
-
-
-def speed(basis: Basis) -> HalfLife:
-    """The half-life of the basis of the mids, fitted on an even grid.
-
-    Not on the ticks: between two rows of the quiet leg its error stays the same, and the fit takes what is left of it
-    in the next row for reversion. On the sample the ticks give 6.5 min where 10 min were put in, this grid 10.4.
-    """
-    even = grid(basis.basis_bps, basis.ts_ns, fit_step_s(basis), basis.known, KNOWN_S)
-    return half_life(even.values, even.ts_ns, np.isfinite(even.values))
-
-
-def _even(basis: Basis) -> np.ndarray:
-    return grid(basis.basis_bps, basis.ts_ns, ACF_STEP_S, basis.known, KNOWN_S).values
-
-
-def _lags(span_s: float) -> int:
-    """Lags of up to an hour and a half, at most a quarter of the span."""
-    return int(max(2, min(5400.0, span_s / 4) // ACF_STEP_S))
-
-
-# --- what was put in -------------------------------------------------------------------------------------------------
-
-
-def against_truth(inputs, found: Reversion) -> Table:
-    """Estimates beside the recipe of synthetic quotes; for real quotes there is no truth to compare with."""
-    path = Path(inputs.spot).parent / "truth.json"
-    title = "Estimates against the truth"
-    if not (inputs.synthetic and path.is_file()):
-        return Table.of(title, ("", "put in", "found"), [("no truth is known for these quotes", NOTHING, NOTHING)])
-    truth = json.loads(path.read_text(encoding="utf-8"))
-    return Table.of(title, ("", "put in", "found"), _truth_rows(truth, found), _truth_note(truth))
-
-
-def _truth_rows(truth: dict, found: Reversion) -> Sequence[tuple[str, str, str]]:
-    world, h = truth["world"], found.half_life.value
-    process = h.process if h else None
-    middle = world["mean_bps"] + world["drift_bps_per_day"] * world["hours"] / 48
-    sd = float(np.hypot(world["fast_sd_bps"], world["slow_sd_bps"]))
-    return (
-        (
-            "half-life",
-            seconds(world["fast_half_life_s"]),
-            f"{seconds(h.half_life_s)} ({_interval(h)})" if h else "no answer",
-        ),
-        (
-            "mean of the basis",
-            number(middle, 1, unit="bps"),
-            number(process.mean, 1, unit="bps") if process else "no answer",
-        ),
-        (
-            "standard deviation",
-            number(sd, 1, unit="bps"),
-            number(process.sd, 1, unit="bps") if process else "no answer",
-        ),
-        (
-            "noise of the observed basis",
-            number(truth["observed_noise_bps"], 1, unit="bps"),
-            number(process.noise_sd, 1, unit="bps") if process else "no answer",
-        ),
-    )
-
-
-def _truth_note(truth: dict) -> str:
-    world = truth["world"]
-    return (
-        f"Put in are two processes: a fast one (sd {world['fast_sd_bps']:g} bps, half-life "
-        f"{seconds(world['fast_half_life_s'])}) and a slow one (sd {world['slow_sd_bps']:g} bps, half-life "
-        f"{seconds(world['slow_half_life_s'])}), so one half-life fitted to their sum should come out somewhat above "
-        "the fast one. The mean put in is that of the middle of the recording."
-    )
-
-
-# --- what was found --------------------------------------------------------------------------------------------------
-
-
-def findings(tape: Tape, basis: Basis, found: Reversion) -> Findings:
-    """The notebook's last words, from its results."""
-    q, able = tape.quality, reach(basis)
-    bad = max(q.spot.bad_share, q.perp.bad_share)
-    stale = max(q.spot.stale_share, q.perp.stale_share)
-    episodes_ = above_costs(basis).get("closing at its median")
-    return Findings.of(
-        f"Recording: at most {share(bad, 2)} of a leg's rows are bad; for up to {share(stale)} of the time a book is "
-        "too old to decide on.",
-        str(able) if able else "No event has fresh books on both legs: nothing could have been traded.",
-        found.verdict,
-        f"{episodes_.count:,} episodes pay the fees and a median closing; half of them last "
-        f"{seconds(episodes_.median_s)} or less."
-        if episodes_ and episodes_.count
-        else "No episode pays the fees and a median closing.",
-    )

@@ -147,13 +147,13 @@ def distribution(basis, inputs) -> Picture:
     return Picture(marked(title, inputs), figure)
 
 
-def memory(reversion, inputs) -> Picture:
+def memory(found, inputs) -> Picture:
     """Autocorrelation of the levels with Bartlett's band, and what the fitted half-life implies."""
-    from .basis import ACF_STEP_S
+    from .memory import ACF_STEP_S
 
-    title, acf, h = "Autocorrelation of the basis", reversion.levels.value, reversion.half_life.value
+    title, acf, h = "Autocorrelation of the basis", found.levels.value, found.half_life.value
     if acf is None:
-        return empty(title, reversion.levels.reason, inputs)
+        return empty(title, found.levels.reason, inputs)
     with picture(title, inputs, 3.0) as (figure, (ax,)):
         unit, size = ("min", 60.0) if acf.lags[-1] * ACF_STEP_S >= 300 else ("s", 1.0)
         lag = acf.lags * ACF_STEP_S / size

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from . import params
+from .costs import CostStack
+from .errors import SeriesError
 from .faces import NOTHING, Findings, Table, number, seconds, share
 from .optimize import Choice
 from .params import Params
 from .performance import compare
 from .sensitivity import cells
+from .thresholds import optimal_for
 
 
 def in_and_out(choice: Choice) -> Table:
@@ -16,6 +19,37 @@ def in_and_out(choice: Choice) -> Table:
     if choice.fitted is None or choice.judged is None:
         return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
     return compare({"fit, in sample": choice.fitted, "judged, unseen": choice.judged}, title)
+
+
+def against_theory(choice: Choice, stack: CostStack) -> Table:
+    """The best set beside the levels that theory gives for the fitted process: Bertram's, on the same costs.
+
+    Both are triggers for entry_edge and exit_cost. Theory knows no time-out, no latency and no sizes.
+    """
+    best, fitted = choice.best, choice.fitted
+    rows = [("best of the grid", *[NOTHING] * 4)]
+    if best is not None and fitted is not None:
+        levels = number(best.entry_bps, 1), number(best.exit_bps, 1)
+        rows = [("best of the grid", *levels, number(fitted.trades_day, 1), number(fitted.net_usdt_day))]
+    try:
+        rows.append(_theory(choice, stack))
+        note = "Theory: no time-out, no latency, a full clip always shown; an upper bound."
+    except SeriesError as error:
+        note = f"Theory has no answer: {error}."
+    return Table.of(
+        "The grid against theory", ("", "entry, bps", "exit, bps", "trades/day", "net USDT/day"), rows, note
+    )
+
+
+def _theory(choice: Choice, stack: CostStack) -> tuple[str, ...]:
+    if choice.half_life is None:
+        raise SeriesError("the basis of the fit part has no half-life")
+    if stack.spot_crossing_bps is None or stack.perp_crossing_bps is None or stack.total_bps is None:
+        raise SeriesError("no event has fresh books on both legs")
+    best = optimal_for(choice.half_life, stack.total_bps)
+    levels = best.quote_levels(stack.spot_crossing_bps + stack.perp_crossing_bps)
+    net = best.profit_per_day / 1e4 * choice.market.settings.clip_usdt
+    return ("theory, OU process", *(number(bps, 1) for bps in levels), number(best.cycles_per_day, 1), number(net))
 
 
 def verdict(choice: Choice) -> Findings:

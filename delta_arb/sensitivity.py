@@ -162,4 +162,6 @@ def _until(ladder: Ladder, part: str, does: str, unit: str) -> str:
     losing = [step for step, net in zip(ladder.steps, nets, strict=True) if net <= 0]
     if not losing:
         return f"The {part} part still earns when {does} {ladder.steps[-1]:g} {unit} ({number(nets[-1])} USDT a day)."
+    if losing[0] <= ladder.base:
+        return f"The {part} part earns nothing as it is."
     return f"The {part} part earns nothing when {does} {losing[0]:g} {unit}."

@@ -1,0 +1,288 @@
+"""Does the basis of a recording come back, and how fast: every question with its answer, or why there is none.
+
+A statistic that the quotes cannot answer is a row "no answer" with the reason, never a number. `reversion`, `changes`
+and `volatility` have the methods; here they are asked of one tape, on previous-tick grids that suit each of them.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .basis import KNOWN_S, Basis, above_costs, measured, reach
+from .changes import Changes, level_shifts
+from .errors import SeriesError
+from .faces import NOTHING, Findings, Table, number, seconds, share
+from .market import NS
+from .ou import filtered
+from .reversion import (
+    Autocorrelation,
+    Grid,
+    HalfLife,
+    Stationarity,
+    UnitRootTest,
+    autocorrelation,
+    grid,
+    half_life,
+    half_life_two_lags_s,
+    require_moving_legs,
+    stationarity,
+)  # fmt: skip
+from .tape import Tape
+from .volatility import Clustering, clustering_of
+
+FIT_POINTS = 20_000  # only the span bounds the precision of a half-life, so more are not needed
+FIT_ROWS = 5  # rows of the slower leg per grid point: closer ones share their noise, which looks like reversion
+ACF_STEP_S = 10.0
+MAX_STILL_S = 1800.0  # a leg that shows one price for longer is frozen, not quiet
+SHIFT_ROWS = 1500  # the search for shifts takes time with their square
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a statistic said, or why it did not."""
+
+    value: object | None
+    reason: str = ""
+
+
+def answered(ask: Callable[[], object]) -> Answer:
+    """The answer, or the reason for which there is none; only a `SeriesError` is such a reason."""
+    try:
+        return Answer(ask())
+    except SeriesError as error:
+        return Answer(None, str(error))
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Memory:
+    """How the basis of the mids comes back: each an answer or a reason."""
+
+    step_s: float
+    half_life: Answer
+    two_lags: Answer
+    stationarity: Answer
+    levels: Answer
+    differences: Answer
+    shifts: Answer
+    clustering: Answer
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def table(self) -> Table:
+        return Table.of(
+            "Does it come back, and how fast?", ("question", "answer", "95 % interval or test"), self._rows()
+        )
+
+    def plot(self, inputs):
+        """Autocorrelation of the levels, with what the fitted process implies."""
+        from . import plots
+
+        return plots.memory(self, inputs)
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [
+            *_process_rows(self.half_life, self.step_s),
+            _row("half-life, two lags (cross-check)", self.two_lags, lambda half_life_s: (seconds(half_life_s), "")),
+            _row("unit root, ADF", self.stationarity, lambda s: _tested(s.adf)),
+            _row("one level, KPSS", self.stationarity, lambda s: _tested(s.kpss)),
+            _row("shifts of the level", self.shifts, _shifted),
+            _row("autocorrelation of differences, lag 1", self.differences, _noisy),
+            _row("clustering of volatility", self.clustering, _clustered),
+        ]
+
+    @property
+    def verdict(self) -> str:
+        """The tests and the half-life, read together."""
+        s: Stationarity | None = self.stationarity.value
+        h: HalfLife | None = self.half_life.value
+        tests = f"The tests say: {s.verdict}." if s else f"The tests give no answer: {self.stationarity.reason}."
+        speed = (
+            f"It comes half-way back in {seconds(h.half_life_s)} ({interval(h)}); {h.bound}."
+            if h
+            else f"No speed can be given: {self.half_life.reason}."
+        )
+        return f"{tests} {speed}"
+
+
+def _process_rows(answer: Answer, step_s: float) -> list[tuple[str, str, str]]:
+    h: HalfLife | None = answer.value
+    if h is None:
+        return [("half-life, OU under noise", "no answer", answer.reason)]
+    bound, noise = "relative sd, sqrt(2 / (theta T))", f"new at each of {h.n:,} points, {step_s:g} s apart"
+    return [
+        ("half-life, OU under noise", seconds(h.half_life_s), interval(h)),
+        ("best precision of this span", share(h.best_relative_sd), bound),
+        ("mean of the basis", number(h.process.mean, 1, unit="bps"), ""),
+        ("standard deviation of the process", number(h.process.sd, 1, unit="bps"), ""),
+        ("noise on top", number(h.process.noise_sd, 1, unit="bps"), noise),
+    ]
+
+
+def interval(h: HalfLife) -> str:
+    """The 95 % interval of a half-life."""
+    return f"{seconds(h.low_s)} to {seconds(h.high_s)}"
+
+
+def _row(name: str, answer: Answer, say: Callable[..., tuple[str, str]]) -> tuple[str, str, str]:
+    return (name, "no answer", answer.reason) if answer.value is None else (name, *say(answer.value))
+
+
+def _tested(test: UnitRootTest) -> tuple[str, str]:
+    return (
+        f"p {'' if test.bound == '=' else test.bound + ' '}{test.p:.3f}",
+        "rejected" if test.rejects() else "not rejected",
+    )
+
+
+def _shifted(found: Changes) -> tuple[str, str]:
+    sizes = ", ".join(f"{size:+.1f}" for size in found.size[:4])
+    return f"{found.size.size}", f"{sizes} bps" if sizes else "one level explains the recording"
+
+
+def _noisy(acf: Autocorrelation) -> tuple[str, str]:
+    return number(float(acf.values[0])), "near -0.5: noise, not reversion"
+
+
+def _clustered(found: Clustering) -> tuple[str, str]:
+    return f"p {found.arch_p:.3f}", "calm and wild hours, ARCH-LM" if found.present() else "none beyond chance, ARCH-LM"
+
+
+def of(basis: Basis) -> Memory:
+    """All that is asked about the return of the basis, on previous-tick grids of its mids."""
+    span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
+    step_s = fit_step_s(basis)
+    column = basis.basis_bps, basis.ts_ns
+    acf = answered(lambda: autocorrelation(_even(basis, ACF_STEP_S), _lags(span_s)))
+    return Memory(
+        step_s=step_s,
+        half_life=answered(lambda: speed(basis)),
+        two_lags=answered(lambda: half_life_two_lags_s(*column, max(ACF_STEP_S, step_s), basis.known)),
+        stationarity=answered(lambda: stationarity(*column, basis.known)),
+        levels=acf,
+        differences=answered(lambda: autocorrelation(np.diff(_even(basis, step_s)), 1)),
+        shifts=answered(lambda: level_shifts(*column, basis.known, 60.0 * math.ceil(span_s / 60.0 / SHIFT_ROWS))),
+        clustering=answered(lambda: clustering_of(_surprises(basis))),
+    )
+
+
+def fit_step_s(basis: Basis) -> float:
+    """Step of the grid on which the half-life is fitted: some rows of the slower leg, at least a second."""
+    span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
+    rows = max(1, min(basis.rows))
+    return max(1.0, float(np.ceil(span_s / FIT_POINTS)), float(np.round(FIT_ROWS * span_s / rows)))
+
+
+def half_life_of(tape: Tape) -> HalfLife:
+    """The half-life of the basis of a tape's mids; raises SeriesError where there is none."""
+    return speed(measured(tape, 0.0, KNOWN_S))
+
+
+def _fit_grid(basis: Basis) -> Grid:
+    return grid(basis.basis_bps, basis.ts_ns, fit_step_s(basis), basis.known, KNOWN_S)
+
+
+def speed(basis: Basis) -> HalfLife:
+    """The half-life of the basis of the mids, fitted on an even grid; refused where a leg stood still.
+
+    Not on the ticks: between two rows of the quiet leg its error stays the same, and the fit takes what is left of it
+    in the next row for reversion. On the sample the ticks give 6.5 min where 10 min were put in, this grid 10.4.
+    """
+    require_moving_legs(basis.ts_ns, MAX_STILL_S, spot=basis.spot_mid, perp=basis.perp_mid)
+    even = _fit_grid(basis)
+    return half_life(even.values, even.ts_ns, np.isfinite(even.values))
+
+
+def _surprises(basis: Basis) -> np.ndarray:
+    """Innovations of the fitted process: what is left when reversion and noise are taken out."""
+    even = _fit_grid(basis)
+    return filtered(even.values, even.ts_ns, speed(basis).process, np.isfinite(even.values)).surprise
+
+
+def _even(basis: Basis, step_s: float) -> np.ndarray:
+    return grid(basis.basis_bps, basis.ts_ns, step_s, basis.known, KNOWN_S).values
+
+
+def _lags(span_s: float) -> int:
+    """Lags of up to an hour and a half, at most a quarter of the span."""
+    return int(max(2, min(5400.0, span_s / 4) // ACF_STEP_S))
+
+
+# --- what was put in -------------------------------------------------------------------------------------------------
+
+
+def against_truth(inputs, found: Memory) -> Table:
+    """Estimates beside the recipe of synthetic quotes; for real quotes there is no truth to compare with."""
+    path = Path(inputs.spot).parent / "truth.json"
+    title = "Estimates against the truth"
+    if not (inputs.synthetic and path.is_file()):
+        return Table.of(title, ("", "put in", "found"), [("no truth is known for these quotes", NOTHING, NOTHING)])
+    truth = json.loads(path.read_text(encoding="utf-8"))
+    return Table.of(title, ("", "put in", "found"), _truth_rows(truth, found), _truth_note(truth))
+
+
+def _truth_rows(truth: dict, found: Memory) -> Sequence[tuple[str, str, str]]:
+    world, h = truth["world"], found.half_life.value
+    process = h.process if h else None
+    middle = world["mean_bps"] + world["drift_bps_per_day"] * world["hours"] / 48
+    sd = float(np.hypot(world["fast_sd_bps"], world["slow_sd_bps"]))
+    return (
+        (
+            "half-life",
+            seconds(world["fast_half_life_s"]),
+            f"{seconds(h.half_life_s)} ({interval(h)})" if h else "no answer",
+        ),
+        (
+            "mean of the basis",
+            number(middle, 1, unit="bps"),
+            number(process.mean, 1, unit="bps") if process else "no answer",
+        ),
+        (
+            "standard deviation",
+            number(sd, 1, unit="bps"),
+            number(process.sd, 1, unit="bps") if process else "no answer",
+        ),
+        (
+            "noise of the observed basis",
+            number(truth["observed_noise_bps"], 1, unit="bps"),
+            number(process.noise_sd, 1, unit="bps") if process else "no answer",
+        ),
+    )
+
+
+def _truth_note(truth: dict) -> str:
+    world = truth["world"]
+    return (
+        f"Put in are two processes: a fast one (sd {world['fast_sd_bps']:g} bps, half-life "
+        f"{seconds(world['fast_half_life_s'])}) and a slow one (sd {world['slow_sd_bps']:g} bps, half-life "
+        f"{seconds(world['slow_half_life_s'])}), so one half-life fitted to their sum should come out somewhat above "
+        "the fast one. The mean put in is that of the middle of the recording."
+    )
+
+
+# --- what was found --------------------------------------------------------------------------------------------------
+
+
+def findings(tape: Tape, basis: Basis, found: Memory) -> Findings:
+    """The notebook's last words, from its results."""
+    q, able = tape.quality, reach(basis)
+    bad = max(q.spot.bad_share, q.perp.bad_share)
+    stale = max(q.spot.stale_share, q.perp.stale_share)
+    episodes_ = above_costs(basis).get("closing at its median")
+    return Findings.of(
+        f"Recording: at most {share(bad, 2)} of a leg's rows are bad; for up to {share(stale)} of the time a book is "
+        "too old to decide on.",
+        str(able) if able else "No event has fresh books on both legs: nothing could have been traded.",
+        found.verdict,
+        f"{episodes_.count:,} episodes pay the fees and a median closing; half of them last "
+        f"{seconds(episodes_.median_s)} or less."
+        if episodes_ and episodes_.count
+        else "No episode pays the fees and a median closing.",
+    )

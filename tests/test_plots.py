@@ -1,0 +1,120 @@
+"""Figures: they say whose quotes and in what unit, keep every peak, stay small, and say why where there is nothing."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from studies import study
+
+from delta_arb import look, memory, plots, sensitivity, tearsheet
+from delta_arb.inputs import Inputs
+from delta_arb.look import Chart, Picture
+
+WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
+
+
+def figures(regime: str) -> dict[str, Picture | Chart]:
+    s = study(regime)
+    parts = tearsheet.tapes(s.sheet)
+    dearer = sensitivity.extra_costs(parts, s.market, s.sheet.thresholds)
+    later = sensitivity.latencies(parts, s.market, s.sheet.thresholds)
+    found = {name: getattr(plots, name)(s.basis, s.inputs) for name in ("legs", "edges", "distribution", "episodes")}
+    found |= {name: getattr(plots, name)(s.choice, s.inputs) for name in ("heat", "heat_chart")}
+    found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}
+    found["memory"] = plots.memory(memory.of(s.basis), s.inputs)
+    found["costs"] = plots.costs(s.stack, s.inputs)
+    found["sensitivity"] = plots.sensitivity(dearer, later, s.inputs)
+    return found
+
+
+@pytest.mark.parametrize("regime", WORLDS)
+def test_every_figure_can_be_drawn_for_any_world_and_says_synthetic(regime):
+    for name, figure in figures(regime).items():
+        assert "SYNTHETIC" in repr(figure), name
+        if isinstance(figure, Picture):
+            assert figure.png().startswith(b"\x89PNG"), name
+            assert "SYNTHETIC" in figure.figure.get_suptitle()
+        else:
+            assert "SYNTHETIC" in figure.figure.layout.title.text  # plotly accepts the whole specification
+
+
+def test_every_axis_has_a_label_with_its_unit():
+    for name, figure in figures("sample").items():
+        if isinstance(figure, Picture):
+            labelled = [ax for ax in figure.figure.axes if ax.axison]
+            assert any(ax.get_ylabel() or name in ("costs", "attribution") for ax in labelled), name
+            assert any(ax.get_xlabel() for ax in labelled) or name == "attribution", name
+        else:
+            assert figure.layout["xaxis"]["title"]["text"] and figure.layout["yaxis"]["title"]["text"], name
+
+
+def test_a_figure_without_anything_to_show_says_why():
+    s = study("no_edge")
+    for figure in (plots.heat(s.choice, s.inputs), plots.equity(s.sheet, s.inputs), plots.trades(s.sheet, s.inputs)):
+        said = " ".join(" ".join(text.get_text() for text in figure.figure.axes[0].texts).split())
+        assert f"Nothing to show: {s.choice.reason}" in said
+
+
+def test_real_quotes_carry_no_mark(tmp_path):
+    files = {leg: str(tmp_path / f"{leg}.csv") for leg in ("spot", "perp")}
+    real = Inputs(**files, funding="none", pair="LUNC_USDT", contract_size=1.0)
+    assert look.marked("Equity", real) == "Equity: LUNC_USDT-mexc-gate"
+    assert repr(look.empty("Equity", "no trade", real)) == "Picture(Equity: LUNC_USDT-mexc-gate)"
+
+
+def test_extremes_keep_the_one_peak_among_a_million_events():
+    values = np.zeros(1_000_000)
+    values[345_678] = 99.0
+    at, shown = look.extremes(np.arange(1_000_000) * 1000, values)
+    assert len(shown) == 2 * look.POINTS and shown.max() == 99.0
+    assert (np.diff(at) > 0).all() and np.allclose(np.diff(at), np.diff(at)[0], atol=1000)
+
+
+def test_extremes_keep_the_order_in_which_they_came():
+    _, shown = look.extremes(np.arange(4), np.array([1.0, 5.0, 2.0, 0.0]), stretches=1)
+    assert shown.tolist() == [5.0, 0.0]
+
+
+def test_a_stretch_without_a_value_is_a_gap():
+    values = np.array([1.0, 1.0, np.nan, np.nan, 4.0, 4.0])
+    _, shown = look.extremes(np.arange(6), values, stretches=3)
+    assert np.array_equal(shown, [1.0, 1.0, np.nan, np.nan, 4.0, 4.0], equal_nan=True)
+    _, empty = look.extremes(np.arange(4), np.full(4, np.nan), stretches=2)
+    assert np.isnan(empty).all()
+
+
+def test_the_best_of_a_stretch_is_its_highest_or_its_lowest():
+    values = np.array([1.0, 5.0, 2.0, 0.0])
+    assert look.best(np.arange(4), values, True, 2)[2].tolist() == [5.0, 2.0]
+    assert look.best(np.arange(4), values, False, 2)[2].tolist() == [1.0, 0.0]
+
+
+def test_charts_stay_small():
+    for name, figure in figures("sample").items():
+        if isinstance(figure, Chart):
+            assert len(json.dumps(figure.spec)) < 40_000, name
+
+
+def test_a_chart_shows_itself_without_loading_plotly():
+    chart = plots.edges(study("sample").basis, study("sample").inputs)
+    bundle = chart._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.plotly.v1+json", "text/plain"}
+    assert json.dumps(bundle, allow_nan=False)
+
+
+IMPORT_AND_DRAW = """
+import sys
+from delta_arb import look, plots
+assert not {"matplotlib", "plotly"} & set(sys.modules)
+import matplotlib as mpl
+before = dict(mpl.rcParams)
+from delta_arb.inputs import Inputs
+look.empty("title", "reason", Inputs()).png()
+assert dict(mpl.rcParams) == before
+"""
+
+
+def test_importing_and_drawing_change_no_global_setting():
+    subprocess.run([sys.executable, "-c", IMPORT_AND_DRAW], check=True)

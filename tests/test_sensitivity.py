@@ -1,0 +1,89 @@
+"""What the choice depends on, and what notebook 02 hands on."""
+
+import math
+
+import pytest
+from studies import CONSTRAINTS, study
+
+from delta_arb import optimize, params, proposal, sensitivity, tearsheet
+
+WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
+
+
+def test_the_cells_are_the_sweep_at_the_chosen_hold():
+    choice = study("sample").choice
+    grid = sensitivity.cells(choice)
+    assert grid.max_hold_s == choice.best.max_hold_s
+    row, column = grid.entries.tolist().index(choice.best.entry_bps), grid.exits.tolist().index(choice.best.exit_bps)
+    assert grid.net[row, column] == choice.fitted.net_usdt_day
+    tried = sum(s.max_hold_s == grid.max_hold_s for s in choice.sweep.sets)
+    assert sum(not math.isnan(net) for net in grid.net.ravel()) == tried
+
+
+def test_the_neighbourhood_holds_the_best_set_and_its_mean():
+    choice = study("sample").choice
+    table = sensitivity.neighbourhood(choice)
+    k = choice.sweep.sets.index(choice.best)
+    assert f"its neighbourhood {choice.sweep.neighbourhood(k):.2f} on average" in table.note
+
+
+def test_dearer_fills_earn_less_at_the_same_thresholds():
+    s = study("sample")
+    ladder = sensitivity.extra_costs(tearsheet.tapes(s.sheet), s.market, s.sheet.thresholds)
+    nets = [p.net_usdt_day for p in ladder.results["fit"]]
+    assert nets == sorted(nets, reverse=True) and nets[0] == pytest.approx(s.sheet.fitted.net_usdt_day)
+
+
+def test_the_ladder_of_latencies_holds_the_assumed_one():
+    s = study("sample")
+    ladder = sensitivity.latencies(tearsheet.tapes(s.sheet), s.market, s.sheet.thresholds)
+    at = ladder.steps.index(ladder.base)
+    assert ladder.results["judged"][at].net_usdt == pytest.approx(s.sheet.judged.net_usdt)
+
+
+@pytest.mark.parametrize("regime", WORLDS)
+def test_tables_and_words_hold_for_any_world(regime):
+    s = study(regime)
+    tapes = tearsheet.tapes(s.sheet)
+    dearer = sensitivity.extra_costs(tapes, s.market, s.sheet.thresholds)
+    later = sensitivity.latencies(tapes, s.market, s.sheet.thresholds)
+    fees = sensitivity.fee_table(optimize.fee_ladder(s.tape, s.market, CONSTRAINTS, (0.0, 5.0)))
+    faces = (dearer, later, fees, s.stack, sensitivity.spoken(dearer, later, "judged"))
+    faces += (sensitivity.neighbourhood(s.choice),)
+    faces += tuple(f(s.choice) for f in (proposal.in_and_out, proposal.verdict, proposal.peak))
+    faces += (proposal.against_theory(s.choice, s.stack), proposal.shown(s.sheet.candidate))
+    for shown in faces:
+        assert "nan" not in repr(shown) and shown._repr_html_()
+
+
+def test_without_a_trade_a_ladder_shows_no_zeros():
+    s = study("no_edge")
+    ladder = sensitivity.extra_costs(tearsheet.tapes(s.sheet), s.market, s.sheet.thresholds)
+    assert "no trade at any step" in repr(ladder) and "0.00" not in repr(ladder)
+
+
+def test_the_verdict_says_what_was_decided_and_why():
+    assert "Verdict: trade." in repr(proposal.verdict(study("sample").choice))
+    refused = study("random_walk").choice
+    said = repr(proposal.verdict(refused))
+    assert "Verdict: do not trade." in said and refused.reason[1:] in said
+
+
+def test_theory_has_a_reason_where_it_has_no_answer():
+    s = study("sample")
+    rows = proposal.against_theory(s.choice, s.stack).rows
+    assert [row[0] for row in rows] == ["best of the grid", "theory, OU process"]
+    s = study("random_walk")
+    assert "no half-life" in proposal.against_theory(s.choice, s.stack).note
+
+
+def test_a_candidate_is_written_only_where_there_is_a_run(tmp_path):
+    candidate = study("sample").sheet.candidate
+    assert proposal.save(candidate, "") is candidate and not list(tmp_path.iterdir())
+    proposal.save(candidate, str(tmp_path))
+    assert params.load(tmp_path / "candidate.json") == candidate
+
+
+def test_a_shown_candidate_tells_no_time_of_day():
+    candidate = study("sample").sheet.candidate
+    assert f"{candidate.created:%H:%M}" not in repr(proposal.shown(candidate))

@@ -1,0 +1,141 @@
+"""The tear-sheet: parts told apart, money that sums, and words and figures that hold for any recording."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from studies import CONSTRAINTS, study
+
+from delta_arb import params, performance, tearsheet
+from delta_arb.errors import ParamsError
+from delta_arb.inputs import Inputs
+
+WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
+
+
+def cell(table, row: str, column: str) -> str:
+    return next(r for r in table.rows if r[0] == row)[table.columns.index(column)]
+
+
+def test_headlines_are_those_of_the_part_the_fit_has_not_seen():
+    sheet = study("sample").sheet
+    assert sheet.candidate.trade
+    label, value, beside = tearsheet.tiles(sheet).tiles[0]
+    assert label == "net, USDT a day"
+    assert value == f"{sheet.candidate.evidence.judged_net_usdt_day:+.2f}"
+    assert f"fit {sheet.candidate.evidence.fit_net_usdt_day:+.2f}" in beside
+
+
+def test_parts_follow_each_other_and_share_no_event():
+    sheet = study("sample").sheet
+    assert list(sheet.parts) == ["fit", "judged"]
+    assert sheet.parts["fit"].tape.end_ns < sheet.parts["judged"].tape.start_ns
+    assert sum(len(part.tape) for part in sheet.parts.values()) == len(sheet.tape)
+
+
+def test_quotes_before_the_look_back_are_a_part_of_their_own():
+    s = study("sample")
+    constraints = dataclasses.replace(CONSTRAINTS, look_back_h=6.0)
+    evidence = s.sheet.candidate.evidence.model_copy(update={"judged_net_usdt_day": None})
+    candidate = s.sheet.candidate.model_copy(update={"evidence": evidence})
+    sheet = tearsheet.of(s.tape, s.market, candidate, constraints)
+    assert list(sheet.parts) == ["earlier", "fit", "judged"]
+    assert {sheet.part_of(t) for t in sheet.trades} <= set(sheet.parts)
+
+
+def test_a_candidate_of_other_settings_is_refused():
+    s = study("sample")
+    with pytest.raises(ParamsError, match="claims"):
+        tearsheet.of(s.tape, s.market.with_fees(50.0, 50.0), s.sheet.candidate, CONSTRAINTS)
+
+
+@pytest.mark.parametrize("regime", WORLDS)
+def test_every_column_of_the_money_sums_to_its_net(regime):
+    table = tearsheet.money(study(regime).sheet)
+    for column in table.columns[1:]:
+        parts = [float(cell(table, part, column)) for part in ("spot", "perp", "fees", "funding", "residual")]
+        assert sum(parts) == pytest.approx(float(cell(table, "net", column)), abs=3e-4)
+
+
+def test_days_of_marked_equity_sum_to_the_whole():
+    sheet = study("sample").sheet
+    net = sum(float(row[-1]) for row in tearsheet.days(sheet).rows)
+    assert net == pytest.approx(sheet.result.net_usdt, abs=1e-3)
+
+
+def test_changes_by_period_sum_to_the_whole():
+    part = study("sample").sheet.parts["judged"]
+    changes = performance.by_period(part.curve, 16)
+    assert len(changes) == 16 and changes.sum() == pytest.approx(part.result.net_usdt)
+
+
+def test_what_slipped_is_the_fill_against_the_price_decided_on():
+    sheet = study("sample").sheet
+    sent, fill = sheet.result.sent[0], sheet.result.fills[0]
+    touch = sent.limit / (1.0 + sheet.result.rule.price_bound)  # the first order buys spot
+    one = dataclasses.replace(sheet.result, fills=(fill._replace(price=touch * 1.001),))
+    assert performance.slippage_bps(one) == pytest.approx(10.0)
+    assert performance.slippage_bps(dataclasses.replace(sheet.result, fills=())) is None
+
+
+@pytest.mark.parametrize("regime", WORLDS)
+def test_every_table_holds_for_any_world(regime):
+    s = study(regime)
+    for face in ("tiles", "parts", "money", "trades", "endings", "days"):
+        shown = getattr(tearsheet, face)(s.sheet)
+        assert "nan" not in repr(shown) and shown._repr_html_()
+    assert "SYNTHETIC" in repr(tearsheet.caveats(s.sheet, s.inputs))
+
+
+def test_what_is_not_exported_says_so_with_the_reason():
+    sheet = study("random_walk").sheet
+    assert not sheet.candidate.trade
+    assert f"not exported: {sheet.candidate.reason}" in tearsheet.tiles(sheet).title
+
+
+def test_without_thresholds_nothing_is_replayed_and_figures_are_null():
+    s = study("no_edge")
+    found = tearsheet.metrics(s.sheet, s.inputs)
+    assert s.sheet.thresholds is None and s.sheet.empty_because == s.sheet.candidate.reason
+    assert found["trade"] is False and found["net_usdt_day"] is None and found["fit_trades"] is None
+
+
+def test_metrics_are_written_into_the_folder_of_a_run_and_only_there(tmp_path):
+    s = study("sample")
+    tearsheet.record(s.sheet, s.inputs, "")
+    assert not list(tmp_path.iterdir())
+    tearsheet.record(s.sheet, s.inputs, str(tmp_path))
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["pair"] == "SYN_USDT-mexc-gate" and found["synthetic"] is True and found["trade"] is True
+    assert found["net_usdt_day"] == pytest.approx(s.sheet.judged.net_usdt_day)
+    assert found["net_low_usdt_day"] < found["net_usdt_day"] < found["net_high_usdt_day"]
+
+
+def test_the_interval_of_the_net_is_the_same_every_time():
+    part = study("sample").sheet.parts["judged"]
+    assert tearsheet.net_interval(part) == tearsheet.net_interval(part)
+    idle = study("no_edge").sheet.parts["judged"]
+    assert tearsheet.net_interval(idle) is None
+
+
+def test_a_comparison_says_no_losses_instead_of_a_large_number():
+    judged = study("sample").sheet.judged
+    winner = dataclasses.replace(judged, trades=3, profit_factor=None)
+    idle = dataclasses.replace(judged, trades=0, profit_factor=None)
+    table = performance.compare({"winner": winner, "idle": idle}, "x")
+    assert cell(table, "profit factor", "winner") == "no losses" and cell(table, "profit factor", "idle") == "n/a"
+
+
+def test_thresholds_of_a_saved_candidate_are_those_replayed(tmp_path):
+    s = study("sample")
+    params.save(s.sheet.candidate, tmp_path / "candidate.json")
+    loaded = params.load(tmp_path / "candidate.json")
+    sheet = tearsheet.of(s.tape, s.market, loaded, CONSTRAINTS)
+    assert sheet.thresholds == s.choice.best and np.isclose(sheet.judged.net_usdt, s.choice.judged.net_usdt)
+
+
+def test_left_out_funding_is_a_caveat():
+    s = study("sample")
+    assert "Funding is left out." in tearsheet.caveats(s.sheet, s.inputs).sentences
+    assert "Funding is left out." not in tearsheet.caveats(s.sheet, Inputs()).sentences
