@@ -6,6 +6,8 @@ need them are skipped where they are not at hand.
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -117,8 +119,9 @@ LISTING = Listing("SYN", Decimal("0.0001"), Decimal("0.01"), Decimal("0.05"), De
 class Venue:
     """A venue with one market (bid 100 at 0.8000, ask 120 at 0.8002), 1000 USDT and 500 SYN."""
 
-    def __init__(self, **options: Any) -> None:
-        self.engine = Engine("mexc", [LISTING], {"USDT": Decimal(1000), "SYN": Decimal(500)}, settings=SETTINGS)
+    def __init__(self, others: tuple[Listing, ...] = (), **options: Any) -> None:
+        coins = {"USDT": Decimal(1000), "SYN": Decimal(500)}
+        self.engine = Engine("mexc", [LISTING, *others], coins, settings=SETTINGS)
         self.face = Mexc(self.engine, **options)
         self.server = Server((self.face,))
         self.bid = "0.8"
@@ -396,6 +399,17 @@ def test_watch_ticker():
     ticker = with_client(lambda venue, client: client.watch_ticker(SYMBOL), ticking=True)
     assert (ticker["bid"], ticker["bidVolume"], ticker["ask"]) == (0.8, 100, 0.8002)
     assert ticker["timestamp"] > 0
+
+
+def test_unwatch_ticker():
+    async def use(venue, client):
+        channel = TICKER.replace("10ms", "100ms")
+        await client.watch_ticker(SYMBOL)
+        assert venue.face.hub.has(channel)
+        await client.un_watch_ticker(SYMBOL)
+        await until(lambda: not venue.face.hub.has(channel))
+
+    with_client(use, ticking=True)
 
 
 def test_watch_order_book():
@@ -735,6 +749,37 @@ def test_recorded_payloads_have_our_keys_and_types():
     with_client(use)
 
 
+def test_requests_recorded_of_ccxt_are_sent_and_answered():
+    """The recorded query strings are what this ccxt sends; the venue takes each of them."""
+    recorded = fixture("mexc_ccxt_static.json")
+    listings = (
+        Listing("ADA", Decimal("0.0001"), Decimal("0.01"), Decimal("0.01")),
+        Listing("ATLAS", Decimal("0.000001"), Decimal(1), Decimal(1)),
+    )
+    cases = [
+        (call, case)
+        for call, recorded_call in (("create_order", "createOrder"), ("fetch_my_trades", "fetchMyTrades"))
+        for case in recorded["request"][recorded_call]
+    ]
+
+    async def use(venue, client):
+        for pair, price in (("ADA_USDT", "2"), ("ATLAS_USDT", "0.005")):
+            venue.engine.quote(pair, Decimal(price), Decimal(10_000), Decimal(price), Decimal(10_000))
+        seen = []
+        verified = venue.face.authorize
+        venue.face.authorize = lambda request: (seen.append(request.query_string), verified(request))
+        for call, case in cases:
+            await getattr(client, call)(*case["input"])
+            expected = case["url"].partition("?")[2]
+            assert without_stamps(seen[-1]) == without_stamps(expected)
+
+    with_client(use, others=listings)
+
+
+def without_stamps(query: str) -> list[str]:
+    return [part for part in query.split("&") if not part.startswith(("timestamp=", "signature="))]
+
+
 def test_pushes_have_the_documented_keys_and_types():
     sections = fixture("mexc_docs_examples.json")["sections"]
 
@@ -765,6 +810,16 @@ def as_plain(message: Any) -> dict:
         elif not field.is_repeated and message.HasField(field.name):
             plain[field.name] = as_plain(value)
     return plain
+
+
+def test_the_venue_needs_the_schema_of_ccxt_but_not_ccxt():
+    code = """
+import sys
+from delta_arb.sandbox.mexc_push import encode
+assert encode("channel", "SYNUSDT", 1, publicAggreBookTicker={"bidPrice": "0.8"})
+sys.exit("ccxt" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # --- the websocket ---------------------------------------------------------------------------------------------------

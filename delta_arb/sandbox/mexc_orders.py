@@ -3,6 +3,7 @@
 An order type decides its time in force: a `timeInForce` beside `type=LIMIT` is ignored, as reported of the venue.
 """
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from . import mexc_shapes as shapes
@@ -149,13 +150,13 @@ class Orders:
         """Newest first."""
         pair, (start_ms, end_ms) = self._face.pair(request), time_range(request.query)
         mine = (order for order in reversed(self._engine.orders.values()) if order.pair == pair)
-        rows = [shapes.order_row(order) for order in mine if start_ms <= order.created_ns // MS <= end_ms]
-        return rows[: limit(request.query, 500, 1000)]
+        rows = (shapes.order_row(order) for order in mine if start_ms <= order.created_ns // MS <= end_ms)
+        return list(islice(rows, limit(request.query, 500, 1000)))
 
     def trades(self, request: Request) -> list:
         """Newest first."""
         pair, (start_ms, end_ms) = self._face.pair(request), time_range(request.query)
         of = order_number(request.query["orderId"]) if "orderId" in request.query else None
         mine = (t for t in reversed(self._engine.trades) if t.pair == pair and of in (None, t.order.id))
-        rows = [shapes.trade_row(trade) for trade in mine if start_ms <= trade.ts_ns // MS <= end_ms]
-        return rows[: limit(request.query, 100, 100)]
+        rows = (shapes.trade_row(trade) for trade in mine if start_ms <= trade.ts_ns // MS <= end_ms)
+        return list(islice(rows, limit(request.query, 100, 100)))

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ParamsError
+from delta_arb.errors import ParamsError
+
 from .mexc_shapes import balance_push, deal_push, deals_push, depth_push, order_push, symbol_of, ticker_push
 from .values import ZERO, BalanceChange, BookChange, Order, Print, Quote, Trade
 
@@ -72,6 +73,7 @@ class Pushes:
 
     def __init__(self, face: "Mexc", aggregated: bool = True) -> None:
         self.last_s: dict[str, float] = {}  # when a channel was last pushed, venue seconds since the start
+        schema()  # now, so that no push waits for it
         self._face, self._engine, self._aggregated = face, face.engine, aggregated
         self._gathered: dict[str, list] = {}
         self._filled: dict[int, Trade] = {}  # the fill that the next push of an order is about
