@@ -18,6 +18,7 @@ from .values import (
     BOTH,
     BUY,
     LONG,
+    MARKET,
     QUOTE,
     SHORT,
     ZERO,
@@ -67,6 +68,12 @@ class SpotAccount:
             raise InsufficientFunds(f"needs {text(amount)} {coin}, free are {text(self.free[coin])}")
         order.frozen = amount
         self._move(coin, -amount, amount, "order", order.pair, now_ns)
+
+    def can_pay(self, order: Order, price: Decimal) -> Decimal:
+        """How much of the order its reservation pays for at `price`; less than all after the price ran away."""
+        if order.side != BUY or order.kind != MARKET:
+            return order.left
+        return order.frozen / (price * (1 + self._quote_fee()))
 
     def fill(self, order: Order, listing: Listing, price: Decimal, qty: Decimal, maker: bool, now_ns: int) -> Settled:
         rate = self.settings.maker_fee if maker else self.settings.taker_fee
@@ -191,6 +198,10 @@ class MarginAccount:
         if needs > self.available:
             raise InsufficientFunds(f"needs a margin of {needs:.6f} USDT, available are {self.available:.6f}")
         order.frozen = self.order_margin[order.id] = needs
+
+    def can_pay(self, order: Order, price: Decimal) -> Decimal:
+        """All: margin pays for whatever was accepted."""
+        return order.left
 
     def fill(self, order: Order, listing: Listing, price: Decimal, qty: Decimal, maker: bool, now_ns: int) -> Settled:
         if order.id in self.order_margin:

@@ -320,7 +320,8 @@ class Engine:
         order = self._find(order_id, client_id)
         if order.state != OPEN:
             raise OrderFinished(f"order {order.id} is {order.state}")
-        if fault := self.faults.take("order.cancel", ("late_fill",), f"order {order.id}"):
+        resting = order.kind == LIMIT and not order.held
+        if resting and (fault := self.faults.take("order.cancel", ("late_fill",), f"order {order.id}")):
             self._hit(order, rules.floor_to(order.left * dec(fault.fraction), self.listings[order.pair].qty_step))
         if order.state == OPEN:
             self._finish(order, BY_USER)
@@ -379,7 +380,7 @@ class Engine:
         if fault := self.faults.take("order.create", ("partial_fill",), f"order {order.id} {order.client_id}".strip()):
             limit_qty = rules.floor_to(order.qty * dec(fault.fraction), self.listings[order.pair].qty_step)
         for price, shown in self._reachable(order):
-            qty = min(shown, limit_qty - order.filled, self._allowed(order))
+            qty = min(shown, limit_qty - order.filled, self._allowed(order), self.account.can_pay(order, price))
             qty = rules.floor_to(qty, self.listings[order.pair].qty_step)
             if qty <= 0:
                 break
@@ -416,7 +417,7 @@ class Engine:
     def _hit(self, order: Order, qty: Decimal) -> None:
         """Somebody takes `qty` of a resting order at its own price."""
         if qty > 0:
-            self._fill(order, order.price or self.marks[order.pair], min(qty, self._allowed(order)), maker=True)
+            self._fill(order, order.price, min(qty, self._allowed(order)), maker=True)
 
     def _fill(self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL) -> None:
         """Book one fill everywhere: order, account, trades, prints."""
