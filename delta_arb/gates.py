@@ -4,19 +4,20 @@ A gate that could not be computed is not passed: what nobody knows is no evidenc
 who exports decides which gates are demands.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from . import selection
-from .errors import ParamsError
-from .faces import NOTHING, Table, number
-from .optimize import Constraints
-from .selection import Deflated, Interval, Overfitting
-from .walkforward import DAY_S, WalkForward
+from .errors import ParamsError, SeriesError
+from .faces import Table, number
+from .optimize import Constraints, Market, Thresholds
+from .selection import Deflated, Interval, Overfitting, Superior
+from .tape import Tape
+from .walkforward import DAY_S, PERIOD_S, Choose, WalkForward, best_of_grid, neighbourhoods, trials, walk_forward
 
-MIN_PAIRS = 30
+MIN_PAIRS = 15  # with one miss among them, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7
 MIN_DEFLATED = 0.95
 MAX_OVERFITTING = 0.5
 MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
@@ -25,7 +26,10 @@ MIN_HALF_LIVES = 150.0
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One demand: the number, its bound, which side of it passes (`least`: at or above), and the finding in words."""
+    """One demand: the number, its bound, which side of it passes (`least`: at or above), and the finding in words.
+
+    A `warning` is said and does not refuse.
+    """
 
     name: str
     value: float | None
@@ -33,6 +37,7 @@ class Gate:
     least: bool
     passed: bool
     words: str
+    warning: bool = False
 
 
 def gate(name: str, value: float | None, bound: float, unit: str = "", *, least: bool = True, note: str = "") -> Gate:
@@ -71,7 +76,7 @@ def gates(
         _above_zero(walk.net_usdt_day),
         gate("deflated Sharpe ratio", deflated and deflated.probability, MIN_DEFLATED),
         _overfitting(overfitting),
-        gate("look-back", half_life_s and look_back_s / half_life_s, MIN_HALF_LIVES, "half-lives", note="no half-life"),
+        _long_enough(half_life_s and look_back_s / half_life_s),
         gate("halts", float(seen.halted), 0.0, least=False),
     )
 
@@ -86,6 +91,11 @@ def _above_zero(net_usdt_day: Interval | None) -> Gate:
     return Gate(name, net_usdt_day.low, 0.0, True, passed, words)
 
 
+def _long_enough(half_lives: float | None) -> Gate:
+    """A warning: what a short look-back costs is seen by the other gates, this one says where to look."""
+    return replace(gate("look-back", half_lives, MIN_HALF_LIVES, "half-lives", note="no half-life"), warning=True)
+
+
 def _overfitting(found: Overfitting | None) -> Gate:
     """Near one half is no alarm where the choice hardly ever loses: then the best are equals."""
     plain = gate("probability of overfitting", found and found.probability, MAX_OVERFITTING, least=False)
@@ -98,12 +108,106 @@ def _overfitting(found: Overfitting | None) -> Gate:
 def table(found: Sequence[Gate]) -> Table:
     """The gates as a reader sees them."""
     rows = [
-        (g.name, number(g.value, 3), f"{'at least' if g.least else 'at most'} {g.bound:g}", "yes" if g.passed else "no")
-        for g in found
+        (g.name, number(g.value, 3), f"{'at least' if g.least else 'at most'} {g.bound:g}", _said(g)) for g in found
     ]
     failed = [g.words for g in found if not g.passed]
     note = f"Not passed: {'; '.join(failed)}." if failed else "All passed."
-    return Table.of("Gates of the export", ("", "value", "demand", "passed"), rows, note if rows else NOTHING)
+    return Table.of("Gates of the export", ("", "value", "demand", "passed"), rows, note)
+
+
+def _said(g: Gate) -> str:
+    return "yes" if g.passed else "warning" if g.warning else "no"
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """All that speaks for a choice or against it; None is what `selection` refused, and `refusals` say why.
+
+    `confidence` is the estimated probability that the next fold's net is above zero, `walk.brier` how good such
+    probabilities were.
+    """
+
+    walk: WalkForward
+    deflated: Deflated | None
+    overfitting: Overfitting | None
+    superior: Superior | None
+    confidence: float | None
+    gates: tuple[Gate, ...]
+    refusals: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every demand is met; warnings do not count."""
+        return all(g.passed or g.warning for g in self.gates)
+
+    @property
+    def reason(self) -> str:
+        """The gates that were not passed, in words, warnings too; empty when all were."""
+        return "; ".join((*(g.words for g in self.gates if not g.passed), *(() if self.passed else self.refusals)))
+
+    def table(self) -> Table:
+        return table(self.gates)
+
+    def __repr__(self) -> str:
+        return f"Judgement({'; '.join(filter(None, ('passed' if self.passed else 'not passed', self.reason)))})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def judge(
+    tape: Tape,
+    market: Market,
+    constraints: Constraints,
+    sets: Sequence[Thresholds],
+    chosen: Thresholds,
+    *,
+    look_back_s: float,
+    step_s: float,
+    embargo_s: float,
+    half_life_s: float | None,
+    rng: np.random.Generator,
+    upstream: int = 1,
+    period_s: float = PERIOD_S,
+    choose: Choose = best_of_grid,
+) -> Judgement:
+    """Walk forward over all quotes, and ask what choosing `chosen` from `sets` on them flatters.
+
+    The walk judges the way of choosing, on quotes unseen each time; deflation and overfitting are of the sets tried,
+    over all quotes, because a look-back alone is too short for them. `upstream`: what else this was picked from.
+    """
+    walk = walk_forward(
+        tape, market, constraints, look_back_s=look_back_s, step_s=step_s, embargo_s=embargo_s, rng=rng, choose=choose,
+        period_s=period_s,
+    )  # fmt: skip
+    nets = trials(tape, market, sets, period_s)
+    own = nets[-round(look_back_s / period_s) :, list(sets).index(chosen)]
+    refusals: list[str] = []
+
+    def ask(question: Callable):
+        try:
+            return question()
+        except SeriesError as error:
+            refusals.append(str(error))
+            return None
+
+    deflated = ask(lambda: selection.deflated(nets, list(sets).index(chosen), upstream=upstream))
+    overfitting = ask(lambda: selection.overfitting(nets, _blocks(walk, len(nets)), smoother=neighbourhoods(sets)))
+    superior = ask(lambda: selection.superior(nets, rng))
+    confidence = ask(lambda: selection.probability_of_gain(own, round(step_s / period_s), rng))
+    found = gates(
+        walk, constraints, deflated=deflated, overfitting=overfitting, half_life_s=half_life_s, look_back_s=look_back_s
+    )
+    return Judgement(walk, deflated, overfitting, superior, confidence, found, tuple(refusals))
+
+
+def _blocks(walk: WalkForward, periods: int) -> int:
+    """As many blocks as are longer than a round trip takes on average, from entry to entry; 16 at most."""
+    cycles = periods * walk.period_s / DAY_S * walk.performance.trades_day
+    blocks = min(16, 2 * int(cycles / 2))
+    if blocks < 4:
+        raise SeriesError(f"{cycles:.1f} round trips are too few to halve the record; record longer")
+    return blocks
 
 
 # --- champion against challenger --------------------------------------------------------------------------------------

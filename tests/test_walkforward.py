@@ -375,6 +375,47 @@ def test_an_interval_that_touches_zero_is_not_above_it(good):
     assert {"net a day, lower bound", "hit rate's lower bound"} <= {g.name for g in none if not g.passed}
 
 
+LOSER = Thresholds(-20.0, -100.0, 1.0)  # enters at any edge, leaves a second later
+
+
+def judged(tape: Tape, choose, sets=(A, LOSER), **changes) -> gates.Judgement:
+    options = {
+        "look_back_s": 20.0,
+        "embargo_s": 10.0,
+        "step_s": 10.0,
+        "period_s": 1.0,
+        "half_life_s": 0.1,
+        "rng": rng(),
+    }
+    options |= {"choose": choose} | changes
+    return gates.judge(tape, market(), Constraints(max_hold_s=10.0, max_drawdown=0.05), sets, A, **options)
+
+
+def test_a_choice_is_judged_by_all_gates_at_once():
+    moves = {s: edge for k in range(16) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
+    found = judged(edges(moves, 162), by_fold(*[A] * 13))
+    assert {g.name for g in found.gates if not g.passed} == {"pairs out of sample"}  # 13 of the 15 asked for
+    assert found.reason == "pairs out of sample 13 is below 15" and not found.passed
+    assert found.overfitting.trials == 2 and found.superior.p < 0.05
+    assert 0.5 < found.confidence < 1.0  # two gains in the twenty periods of the last look-back, ten periods ahead
+    assert not found.refusals
+
+
+def test_a_short_look_back_is_a_warning_and_no_refusal():
+    moves = {s: edge for k in range(18) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
+    found = judged(edges(moves, 182), by_fold(*[A] * 15), half_life_s=1.0)
+    assert found.passed
+    assert found.reason == "look-back 20 half-lives is below 150 half-lives"
+    assert found.table().rows[-2][-1] == "warning"
+
+
+def test_what_the_statistics_refuse_is_named_and_not_passed():
+    found = judged(edges({}, 62), by_fold(A, A, A), sets=(A, B))
+    assert (found.deflated, found.overfitting, found.superior, found.confidence) == (None, None, None, None)
+    assert "deflated Sharpe ratio was not computed" in found.reason and "never moves" in found.reason
+    assert "0.0 round trips are too few" in found.reason
+
+
 # --- champion against challenger --------------------------------------------------------------------------------------
 
 
