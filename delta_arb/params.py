@@ -186,6 +186,8 @@ class Params(_Section):
         if not self.created < self.valid_until:
             raise ValueError(f"valid_until must be after created, was {self.valid_until} and {self.created}")
         if not self.trade:
+            if self.rule.entry_bps is not None:
+                raise ValueError("trade is false but there are thresholds: null them, and keep what was found as evidence")
             return self
         if self.rule.entry_bps is None:
             raise ValueError("trade is true but there are no thresholds")
@@ -316,13 +318,16 @@ def load(path: Path) -> Params:
         raw = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ParamsError(f"{path}: there is no parameter file; run the pipeline for this pair first") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read ({error.strerror}); point it at the exported file") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or nesting beyond any export
         raise ParamsError(f"{path}: damaged, not JSON ({error}); run the pipeline again to export a whole one") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: damaged, not an object; run the pipeline again to export a whole one")
-    if raw.get("schema_version") != SCHEMA:
+    version = raw.get("schema_version")
+    if type(version) is not int or version != SCHEMA:  # True and 1.0 only equal it
         raise ParamsError(
-            f"{path}: schema version {raw.get('schema_version')!r} is not {SCHEMA}; run the pipeline of this version again"
+            f"{path}: schema version {version!r} is not {SCHEMA}; run the pipeline of this version again"
         )
     try:
         params = Params.model_validate_json(_canonical(raw))
@@ -330,9 +335,22 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path}: refused, {_spoken(error)}; run the pipeline again, do not mend the file by hand") from error
     except ValueError as error:  # NaN and infinity are not JSON
         raise ParamsError(f"{path}: refused, {error}; run the pipeline again") from error
+    if missing := _missing(params.model_dump(mode="json"), raw):
+        raise ParamsError(f"{path}: refused, missing {', '.join(missing)}; nothing is filled in, run the pipeline again")
     if _digest(raw) != params.sha256:
         raise ParamsError(f"{path}: damaged or edited, its content does not match its sha256; run the pipeline again")
     return params
+
+
+def _missing(whole: dict, given: dict, prefix: str = "") -> list[str]:
+    """Dotted names of the fields that a file leaves to their defaults."""
+    names = []
+    for name, value in whole.items():
+        if name not in given:
+            names.append(prefix + name)
+        elif isinstance(value, dict):
+            names += _missing(value, given[name], f"{prefix}{name}.")
+    return names
 
 
 @dataclass(frozen=True, slots=True)
