@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from delta_arb.sandbox.mexc_push import Stream, schema
 from delta_arb.sandbox.mexc_socket import Limits
 from delta_arb.sandbox.mexc_wire import REFUSALS, Refused, check_clock, sign, verify
 from delta_arb.sandbox.server import Server
-from delta_arb.sandbox.values import Listing
+from delta_arb.sandbox.values import RECEIVED, Listing, Settings
 
 FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
 
@@ -119,9 +120,9 @@ LISTING = Listing("SYN", Decimal("0.0001"), Decimal("0.01"), Decimal("0.05"), De
 class Venue:
     """A venue with one market (bid 100 at 0.8000, ask 120 at 0.8002), 1000 USDT and 500 SYN."""
 
-    def __init__(self, others: tuple[Listing, ...] = (), **options: Any) -> None:
+    def __init__(self, others: tuple[Listing, ...] = (), settings: Settings = SETTINGS, **options: Any) -> None:
         coins = {"USDT": Decimal(1000), "SYN": Decimal(500)}
-        self.engine = Engine("mexc", [LISTING, *others], coins, settings=SETTINGS)
+        self.engine = Engine("mexc", [LISTING, *others], coins, settings=settings)
         self.face = Mexc(self.engine, **options)
         self.server = Server((self.face,))
         self.bid = "0.8"
@@ -385,6 +386,19 @@ def test_fetch_my_trades():
     with_client(use)
 
 
+def test_the_fee_can_be_taken_from_what_is_bought():
+    async def use(venue, client):
+        await client.create_order(SYMBOL, "market", "buy", 10)
+        await client.create_order(SYMBOL, "market", "sell", 10)
+        fees = [trade["fee"] for trade in await client.fetch_my_trades(SYMBOL)]
+        assert fees == [
+            {"currency": "SYN", "cost": pytest.approx(10 * 0.0005)},
+            {"currency": "USDT", "cost": pytest.approx(8 * 0.0005)},
+        ]
+
+    with_client(use, settings=replace(SETTINGS, fee_in=RECEIVED))
+
+
 def test_cancel_all_orders():
     async def use(venue, client):
         for price in (0.78, 0.79):
@@ -454,6 +468,19 @@ def test_watch_orders_my_trades_and_balance_tell_one_story():
             await client.watch_balance()
         rest = await client.fetch_balance()
         assert client.balance["spot"]["total"] == rest["total"]
+
+    with_client(use)
+
+
+def test_ccxt_tells_the_amount_of_an_order_as_its_cost_while_nothing_is_filled():
+    """A measured trap that the venue must reproduce: read `filled` and `average`, never `cost`."""
+
+    async def use(venue, client):
+        watched = asyncio.create_task(client.watch_orders(SYMBOL))
+        await until(lambda: venue.face.hub.has(ORDERS))
+        await client.create_order(SYMBOL, "limit", "buy", 10, 0.79)
+        (order,) = await watched
+        assert (order["status"], order["filled"], order["cost"]) == ("open", 0, pytest.approx(7.9))
 
     with_client(use)
 
@@ -868,19 +895,20 @@ def test_a_socket_carries_thirty_streams():
     with_socket(use)
 
 
-@pytest.mark.parametrize(("window_ms", "most"), [(10, 31), (100, 4)])
-def test_quotes_of_a_window_are_one_push(window_ms, most):
+@pytest.mark.parametrize("window_ms", [10, 100])
+def test_quotes_of_a_window_are_one_push(window_ms):
     async def use(venue, wire):
         await wire.ask("SUBSCRIPTION", TICKER.replace("10ms", f"{window_ms}ms"))
-        for n in range(60):
+        began = time.perf_counter()
+        for n in range(200):
             venue.quote(bid_qty=str(n + 1))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.001)
         pushes = []
-        while not pushes or pushes[-1].publicAggreBookTicker.bidQuantity != "60":
+        while not pushes or pushes[-1].publicAggreBookTicker.bidQuantity != "200":
             pushes.append(await wire.push())
-        return len(pushes)
+        assert 2 <= len(pushes) <= (time.perf_counter() - began) / (window_ms / 1000) + 2
 
-    assert 2 <= with_socket(use) <= 2 * most  # windows of a slow machine are more, not fewer
+    with_socket(use)
 
 
 def test_depth_pushes_chain_from_a_snapshot_to_the_book():
@@ -949,9 +977,10 @@ def test_an_expired_listen_key_falls_silent_and_a_kept_one_lives():
                 ws = await session.ws_connect(f"{venue.server.url}/mexc/ws?listenKey={key}")
                 wires.append(Wire(ws))
                 await wires[-1].ask("SUBSCRIPTION", ORDERS)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.3)
             await client.spot_private_put_userdatastream({"listenKey": kept})
-            await asyncio.sleep(0.2)
+            await until(lambda: keys.alive() == [kept])
+            await asyncio.sleep(0.01)
             venue.engine.place(PAIR, 1, "market", Decimal(10))
             assert (await wires[0].push()).channel == ORDERS
             with pytest.raises(TimeoutError):
@@ -962,7 +991,17 @@ def test_an_expired_listen_key_falls_silent_and_a_kept_one_lives():
         answer = await client.spot_private_get_userdatastream()
         assert answer["listenKey"] == [kept]
 
-    with_client(use, limits=Limits(listen_key_s=0.3))
+    with_client(use, limits=Limits(listen_key_s=0.6))
+
+
+def test_a_listen_key_serves_so_many_sockets():
+    async def use(venue, wire):
+        (key,) = venue.face.sessions.keys.alive()
+        async with aiohttp.ClientSession() as session:
+            ws = await session.ws_connect(f"{venue.server.url}/mexc/ws?listenKey={key}")
+            assert await Wire(ws).text() == "Invalid listen key"
+
+    with_socket(use, "?listenKey={key}", limits=Limits(sockets=1))
 
 
 def test_a_deleted_listen_key_closes_its_sockets():

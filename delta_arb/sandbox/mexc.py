@@ -2,6 +2,9 @@
 
 Orders are in `mexc_orders`, pushes in `mexc_push`, sessions and listen keys in `mexc_socket`, rows in `mexc_shapes`,
 signatures, parameters and refusals in `mexc_wire`. Parameters come in the query string, also of POST and DELETE.
+
+Left out, since no client of ours uses it: streams of candles and of partial depth, batch and stop orders, margin,
+transfers, sub-accounts, fees paid in MX. Weights of requests are not counted, only their number per endpoint.
 """
 
 from collections.abc import Callable, Iterable
