@@ -183,7 +183,7 @@ def with_socket(use: Callable[[Venue, "Wire"], Awaitable[Any]], query: str = "",
     async def run() -> Any:
         venue = Venue(**options)
         async with venue.server, aiohttp.ClientSession() as session:
-            url = f"{venue.server.url}/mexc/ws{query.format(key=venue.face.sessions.keys.create())}"
+            url = f"{venue.server.url}/mexc/ws{query.format(key=venue.face.sockets.keys.create())}"
             async with session.ws_connect(url) as ws, asyncio.timeout(10):
                 return await use(venue, Wire(ws))
 
@@ -969,7 +969,7 @@ def test_an_unknown_listen_key_is_refused():
 
 def test_an_expired_listen_key_falls_silent_and_a_kept_one_lives():
     async def use(venue, client):
-        keys = venue.face.sessions.keys
+        keys = venue.face.sockets.keys
         kept, lost = keys.create(), keys.create()
         async with aiohttp.ClientSession() as session:
             wires = []
@@ -996,7 +996,7 @@ def test_an_expired_listen_key_falls_silent_and_a_kept_one_lives():
 
 def test_a_listen_key_serves_so_many_sockets():
     async def use(venue, wire):
-        (key,) = venue.face.sessions.keys.alive()
+        (key,) = venue.face.sockets.keys.alive()
         async with aiohttp.ClientSession() as session:
             ws = await session.ws_connect(f"{venue.server.url}/mexc/ws?listenKey={key}")
             assert await Wire(ws).text() == "Invalid listen key"
@@ -1006,14 +1006,14 @@ def test_a_listen_key_serves_so_many_sockets():
 
 def test_a_deleted_listen_key_closes_its_sockets():
     async def use(venue, wire):
-        (key,) = venue.face.sessions.keys.alive()
-        venue.face.sessions.keys.delete(key)
+        (key,) = venue.face.sockets.keys.alive()
+        venue.face.sockets.keys.delete(key)
         assert (await wire.ws.receive()).type == aiohttp.WSMsgType.CLOSE
 
     with_socket(use, "?listenKey={key}")
 
 
-@pytest.mark.parametrize("limits", [{"unsubscribed_s": 0.1}, {"silent_s": 0.1}, {"session_s": 0.1}])
+@pytest.mark.parametrize("limits", [{"unsubscribed_s": 0.1}, {"silent_s": 0.1}, {"lifetime_s": 0.1}])
 def test_the_venue_closes_idle_silent_and_old_sockets(limits):
     async def use(venue, wire):
         if "unsubscribed_s" not in limits:

@@ -1,6 +1,6 @@
 """MEXC spot, as its clients see it: the face of markets and account, and the way to orders, pushes and sockets.
 
-Orders are in `mexc_orders`, pushes in `mexc_push`, sessions and listen keys in `mexc_socket`, rows in `mexc_shapes`,
+Orders are in `mexc_orders`, pushes in `mexc_push`, sockets and listen keys in `mexc_socket`, rows in `mexc_shapes`,
 signatures, parameters and refusals in `mexc_wire`. Parameters come in the query string, also of POST and DELETE.
 
 Left out, since no client of ours uses it: streams of candles and of partial depth, batch and stop orders, margin,
@@ -17,7 +17,7 @@ from .faults import Fault
 from .mexc_orders import CODES, Orders
 from .mexc_push import Pushes
 from .mexc_shapes import MS
-from .mexc_socket import Limits, Sessions
+from .mexc_socket import Limits, MexcSockets
 from .mexc_wire import REFUSALS, Refused, integer, limit, present, time_range, verify
 from .server import Answer, Hub, Limiter, Request, Route, Socket
 from .values import BUY, SELL, Print, Quote, Refusal, Settings, UnknownPair, text
@@ -61,7 +61,7 @@ class Mexc:
         self.orders = Orders(self)
         self.candles = Candles(engine)
         self.pushes = Pushes(self, aggregated)
-        self.sessions = Sessions(self, limits or Limits())
+        self.sockets = MexcSockets(self, limits or Limits())
 
     def config(self, base_url: str) -> dict[str, Any]:
         """What to construct `ccxt.pro.mexc` with."""
@@ -103,10 +103,10 @@ class Mexc:
             ("DELETE", "/openOrders", "order.cancel", self.orders.cancel_all),
             ("GET", "/allOrders", "orders.all", self.orders.all),
             ("GET", "/myTrades", "trades.mine", self.orders.trades),
-            ("POST", "/userDataStream", "listen_key", lambda r: {"listenKey": self.sessions.keys.create()}),
-            ("GET", "/userDataStream", "listen_key", lambda r: {"listenKey": self.sessions.keys.alive()}),
-            ("PUT", "/userDataStream", "listen_key", self._listen_key(self.sessions.keys.extend)),
-            ("DELETE", "/userDataStream", "listen_key", self._listen_key(self.sessions.keys.delete)),
+            ("POST", "/userDataStream", "listen_key", lambda r: {"listenKey": self.sockets.keys.create()}),
+            ("GET", "/userDataStream", "listen_key", lambda r: {"listenKey": self.sockets.keys.alive()}),
+            ("PUT", "/userDataStream", "listen_key", self._listen_key(self.sockets.keys.extend)),
+            ("DELETE", "/userDataStream", "listen_key", self._listen_key(self.sockets.keys.delete)),
         ):
             yield Route(method, f"/api/v3{path}", hook, handler, signed=True)
 
@@ -133,16 +133,16 @@ class Mexc:
         return Answer(Refused(status).body if status in REFUSALS else b"", status)
 
     def opened(self, socket: Socket) -> None:
-        self.sessions.opened(socket)
+        self.sockets.opened(socket)
 
     def received(self, socket: Socket, message: str | bytes) -> None:
-        self.sessions.received(socket, message)
+        self.sockets.received(socket, message)
 
     def closed(self, socket: Socket) -> None:
         """Nothing is kept of a socket that is gone."""
 
     def on_fault(self, fault: Fault) -> None:
-        self.sessions.keys.kill()
+        self.sockets.keys.kill()
 
     # Markets
 

@@ -1,4 +1,4 @@
-"""MEXC's websocket sessions: subscriptions and their limits, PING, listen keys, and the sockets the venue closes.
+"""MEXC's websockets: subscriptions and their limits, PING, listen keys, and the sockets the venue closes.
 
 A socket is closed by the venue after 30 s without a valid subscription, after 60 s in which neither a push went out nor
 a ping came in, and after a day in any case. A listen key lives 60 minutes after its creation or last extension; when it
@@ -31,7 +31,7 @@ class Limits:
     listen_key_s: float = 3600.0
     unsubscribed_s: float = 30.0
     silent_s: float = 60.0
-    session_s: float = 86_400.0
+    lifetime_s: float = 86_400.0
 
 
 class ListenKeys:
@@ -97,7 +97,7 @@ class ListenKeys:
         return [socket for socket in self._face.hub.sockets if socket.data.get("key") == key]
 
 
-class Sessions:
+class MexcSockets:
     """What happens on the sockets."""
 
     def __init__(self, face: "Mexc", limits: Limits) -> None:
@@ -176,7 +176,7 @@ class Sessions:
             if (
                 unsubscribed_s > limits.unsubscribed_s
                 or self._silent_s(socket) > limits.silent_s
-                or clock.seconds() - opened_s > limits.session_s
+                or clock.seconds() - opened_s > limits.lifetime_s
             ):
                 socket.close()
                 return
