@@ -63,6 +63,10 @@ TEMPLATE = {
 }  # fmt: skip
 
 
+# No button that would send the data to somebody's server.
+CONFIG = {"responsive": True, "displaylogo": False, "showLink": False, "plotlyServerURL": ""}
+
+
 # --- the two kinds of figure -----------------------------------------------------------------------------------------
 
 
@@ -110,7 +114,7 @@ class Chart:
             "title": {"text": f'<b>{what}</b><br><span style="font-size:13px">{whose}</span>'},
             **self.layout,
         }
-        return {"data": self.data, "layout": layout, "config": {"responsive": True, "displaylogo": False}}
+        return {"data": self.data, "layout": layout, "config": CONFIG}
 
     @property
     def figure(self):
