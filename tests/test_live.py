@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path):
         runner = Runner(rule, journal, venue, payments)
         asyncio.run(replay.run(tape, runner, venue, asyncio.Event()))
         trades = journal.trades()
-    with sqlite3.connect(folder / "journal.sqlite") as db:
+    with closing(sqlite3.connect(folder / "journal.sqlite")) as db:
         sent = db.execute("SELECT pair, ts_ns, leg, qty, price_limit FROM orders ORDER BY rowid").fetchall()
         fills = db.execute("SELECT pair, ts_ns, leg, qty, price, fee_usdt FROM fills ORDER BY rowid").fetchall()
     return runner, trades, sent, fills
