@@ -6,6 +6,7 @@ files it is the bundled sample, which is synthetic and says so.
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +21,7 @@ from .params import DataParams, VenueParams, pair_name
 NONE = "none"
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
 SAMPLE_CONTRACT_SIZE = 10.0
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
 
 
 def root() -> Path:
@@ -53,12 +55,11 @@ class Inputs:
         given = (bool(self.spot), bool(self.perp))
         if given[0] != given[1]:
             raise ParamsError(f"give the quotes of both legs, was spot={self.spot!r} perp={self.perp!r}; or neither, for the sample")
-        if self.is_sample:
+        if not self.spot:
             if self.funding or self.contract_size:
                 raise ParamsError("the sample brings its own funding and contract size; leave both options away, or give --spot and --perp")
-            folder = root() / "data" / "sample"
-            for name, file in zip(("spot", "perp", "funding"), SAMPLE_FILES, strict=True):
-                object.__setattr__(self, name, str(folder / file))
+            for name, file in zip(("spot", "perp", "funding"), _sample(), strict=True):
+                object.__setattr__(self, name, file)
             object.__setattr__(self, "contract_size", SAMPLE_CONTRACT_SIZE)
             object.__setattr__(self, "pair", self.pair or "SYN_USDT")
         if not self.pair:
@@ -70,12 +71,15 @@ class Inputs:
         for kind in (self.spot_kind, self.perp_kind):
             if kind not in (UPDATES, SNAPSHOTS):
                 raise ParamsError(f"a leg is recorded as {UPDATES} or {SNAPSHOTS}, was {kind!r}")
+        for name in ("pair", "spot_venue", "perp_venue"):
+            if not NAME.fullmatch(getattr(self, name)):
+                raise ParamsError(f"{name} names a folder: letters, digits, _ . and -, at most 40, was {getattr(self, name)!r}")
         self.latency()
         self.instruments()
 
     @property
     def is_sample(self) -> bool:
-        return not self.spot or Path(self.spot) == root() / "data" / "sample" / SAMPLE_FILES[0]
+        return (self.spot, self.perp) == _sample()[:2]
 
     @property
     def name(self) -> str:
@@ -145,6 +149,11 @@ class Inputs:
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
+def _sample() -> tuple[str, ...]:
+    """The bundled sample's files: spot, perpetual, funding."""
+    return tuple(str(root() / "data" / "sample" / file) for file in SAMPLE_FILES)
+
+
 def _marked_synthetic(path: Path) -> bool:
     """Whether a Parquet file, or the first one of a folder, carries the generator's mark in its metadata."""
     import pyarrow.parquet
@@ -200,31 +209,44 @@ def add_options(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
 def read_funding(path: Path, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
     """A funding history: columns timestamp, funding_rate and, where recorded, mark_price."""
     import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
 
     if not path.exists():
         raise DataError(f"{path}: there is no such funding file; give one, or --funding none")
-    table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.ParquetFile(path).read()
-    unknown = set(table.column_names) - {"timestamp", "funding_rate", "mark_price"}
-    missing = {"timestamp", "funding_rate"} - set(table.column_names)
-    if unknown or missing:
-        raise DataError(
-            f"{path}: need the columns timestamp, funding_rate and perhaps mark_price; missing {sorted(missing)}, unknown {sorted(unknown)}"
-        )
-    # to_pylist and not to_numpy, which would load pandas into the live runner
-    stamps = np.array(table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist(), np.int64)
-    rates = np.array(table["funding_rate"].cast(pa.float64()).to_pylist(), float)
+    try:
+        stamps, rates, recorded = _funding_columns(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; give a Parquet or CSV file, or --funding none") from error
     bad = np.flatnonzero(~np.isfinite(rates) | (np.abs(rates) > 0.1))
     if len(bad):
         raise DataError(f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected")
     if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
         raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
-    recorded = np.full(len(stamps), np.nan)
-    if "mark_price" in table.column_names:
-        recorded = np.array(table["mark_price"].cast(pa.float64()).to_pylist(), float)
     marks, exact = _marks(stamps, recorded, tape)
     return tuple(FundingPayment(int(t), float(r), float(m), bool(e)) for t, r, m, e in zip(stamps, rates, marks, exact, strict=True))
+
+
+def _funding_columns(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stamps in ns, rates and recorded marks (NaN where there is none) of a funding file."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.ParquetFile(path).read()
+    unknown = set(table.column_names) - {"timestamp", "funding_rate", "mark_price"}
+    missing = {"timestamp", "funding_rate"} - set(table.column_names)
+    if unknown or missing:
+        raise DataError(
+            f"{path}: need the columns timestamp, funding_rate and perhaps mark_price; "
+            f"missing {sorted(missing)}, unknown {sorted(unknown)}"
+        )
+    if table["timestamp"].null_count:
+        raise DataError(f"{path}: a row has no timestamp; remove it, its place in time is not known")
+    # to_pylist and not to_numpy, which would load pandas into the live runner
+    stamps = np.array(table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist(), np.int64)
+    rates = np.array(table["funding_rate"].cast(pa.float64()).to_pylist(), float)
+    if "mark_price" not in table.column_names:
+        return stamps, rates, np.full(len(stamps), np.nan)
+    return stamps, rates, np.array(table["mark_price"].cast(pa.float64()).to_pylist(), float)
 
 
 def _marks(stamps: np.ndarray, recorded: np.ndarray, tape: tapes.Tape) -> tuple[np.ndarray, np.ndarray]:

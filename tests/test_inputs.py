@@ -1,0 +1,287 @@
+"""What a run is about: the sample without a word, real files with every word, and each refusal."""
+
+import argparse
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from strategies import perp, seconds, spot
+
+from delta_arb import inputs as module
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.inputs import OPTION_HELP, Inputs, add_options, given, read_funding
+from delta_arb.market import SNAPSHOTS, UPDATES
+from delta_arb.params import VenueParams
+from delta_arb.tape import Tape
+
+FILES = {"spot": "spot.parquet", "perp": "perp.parquet", "funding": "none", "pair": "LUNC_USDT", "contract_size": 1e4}
+
+
+# --- The sample ------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_word_it_is_the_bundled_sample_which_is_synthetic():
+    inputs = Inputs()
+    assert (inputs.is_sample, inputs.synthetic, inputs.name) == (True, True, "SYN_USDT-mexc-gate")
+    for file in (inputs.spot, inputs.perp, inputs.funding):
+        assert Path(file).exists()
+    assert inputs.contract_size == module.SAMPLE_CONTRACT_SIZE
+
+
+def test_the_sample_is_found_from_any_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Path(Inputs().spot).exists()
+
+
+def test_the_samples_folder_can_be_moved(tmp_path, monkeypatch):
+    monkeypatch.setenv("DELTA_ARB_ROOT", str(tmp_path))
+    assert Inputs().spot == str(tmp_path / "data" / "sample" / "spot.parquet")
+    assert Inputs().is_sample
+
+
+def test_the_sample_can_be_taken_with_other_costs():
+    cheaper = dataclasses.replace(Inputs(), spot_fee_bps=0.0, pair="OTHER_USDT")
+    assert (cheaper.is_sample, cheaper.spot_fee_bps, cheaper.name) == (True, 0.0, "OTHER_USDT-mexc-gate")
+    assert cheaper.perp == Inputs().perp
+
+
+def test_a_leg_of_the_sample_beside_another_file_is_not_the_sample():
+    """Once the other file was silently replaced by the sample's own."""
+    mixed = Inputs(spot=Inputs().spot, **{name: FILES[name] for name in ("perp", "funding", "pair", "contract_size")})
+    assert not mixed.is_sample
+    assert mixed.perp == "perp.parquet"
+
+
+@pytest.mark.parametrize("own", [{"funding": "none"}, {"contract_size": 1.0}])
+def test_the_sample_brings_its_own_funding_and_contract_size(own):
+    with pytest.raises(ParamsError, match="the sample brings its own funding and contract size"):
+        Inputs(**own)
+
+
+# --- Real files ------------------------------------------------------------------------------------------------------
+
+
+def test_real_files_need_nothing_more():
+    inputs = Inputs(**FILES)
+    assert (inputs.is_sample, inputs.name) == (False, "LUNC_USDT-mexc-gate")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"perp": ""}, "give the quotes of both legs, was spot='spot.parquet' perp=''; or neither, for the sample"),
+        ({"spot": ""}, "give the quotes of both legs, was spot='' perp='perp.parquet'"),
+        ({"pair": ""}, "name the pair of these files, like --pair LUNC_USDT"),
+        ({"pair": "LUNC/USDT"}, "pair names a folder: .* was 'LUNC/USDT'"),
+        ({"pair": "LUNC_USDT" * 9}, "pair names a folder"),
+        ({"spot_venue": "MEXC spot"}, "spot_venue names a folder: .* was 'MEXC spot'"),
+        ({"perp_venue": ""}, "perp_venue names a folder"),
+        ({"funding": ""}, "give the funding history .*, or say that it is left out with --funding none"),
+        ({"contract_size": 0.0}, "give the perpetual's contract size in base units"),
+        ({"contract_size": float("nan")}, "give the perpetual's contract size in base units"),
+        ({"contract_size": float("inf")}, "qty_step must be zero or positive, was inf"),
+        ({"spot_kind": "candles"}, "a leg is recorded as updates or snapshots, was 'candles'"),
+        ({"perp_kind": ""}, "a leg is recorded as updates or snapshots, was ''"),
+        ({"spot_latency": 0.0}, "latency spot_s must be above 0"),
+        ({"perp_latency": 61.0}, "latency perp_s must be above 0 and at most 60 s, was 61"),
+        ({"spot_fee_bps": 600.0}, "taker_fee is a fraction of notional, was 0.06"),
+        ({"perp_fee_bps": float("nan")}, "taker_fee is a fraction of notional, was nan"),
+        ({"spot_min_usdt": -1.0}, "min_notional_usdt must be zero or positive, was -1"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(changes, says):
+    with pytest.raises(ParamsError, match=says):
+        Inputs(**FILES | changes)
+
+
+def test_the_perpetual_is_recorded_in_contracts_and_spot_in_base_units():
+    inputs = Inputs(**FILES, spot_kind=SNAPSHOTS, perp_feed_latency=0.05)
+    leg, other = inputs.leg_file("spot"), inputs.leg_file("perp")
+    assert (leg.contract_size, leg.kind, leg.clock, leg.feed_latency_s) == (1.0, SNAPSHOTS, "receiver", 0.0)
+    assert (other.contract_size, other.kind, other.clock, other.feed_latency_s) == (1e4, UPDATES, "venue", 0.05)
+
+
+def test_the_order_rules_are_those_of_the_options():
+    leg, other = Inputs(**FILES, spot_fee_bps=4.0, perp_fee_bps=2.0, spot_min_usdt=5.0).instruments()
+    assert (leg.taker_fee, leg.qty_step, leg.min_notional_usdt) == (0.0004, 0.0, 5.0)
+    assert (other.taker_fee, other.qty_step, other.min_qty, other.contract_size) == (0.0002, 1e4, 1e4, 1e4)
+
+
+def test_the_parameter_file_writes_down_the_same_costs():
+    leg, other = Inputs(**FILES, spot_latency=0.3).venue_params()
+    assert (leg.latency_s, leg.taker_fee_bps, leg.min_notional_usdt) == (0.3, 5.0, 1.0)
+    assert other == VenueParams(
+        venue="gate", taker_fee_bps=5.0, latency_s=0.1, contract_size=1e4, qty_step=1e4, min_qty=1e4
+    )
+
+
+def test_the_evidence_names_the_bytes_it_comes_from():
+    inputs = Inputs()
+    tape = inputs.tape()
+    data = inputs.data_params(tape, tape.start_ns + seconds(3600))
+    sums = subprocess.run(["sha256sum", inputs.spot, inputs.funding], capture_output=True, text=True, check=True)
+    assert [data.spot_sha256, data.funding_sha256] == [line.split()[0] for line in sums.stdout.splitlines()]
+    assert (data.events, data.synthetic) == (len(tape), True)
+    assert (data.judged_from - data.start).total_seconds() == pytest.approx(3600, abs=1e-5)
+    assert data.end > data.start
+
+
+# --- The options of the commands -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parser():
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return parser
+
+
+def test_there_is_one_option_with_help_for_every_field(parser, capsys):
+    assert set(OPTION_HELP) == {field.name for field in dataclasses.fields(Inputs)}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(Inputs):
+        assert f"--{field.name.replace('_', '-')} " in shown
+        assert OPTION_HELP[field.name] in shown
+        if field.default not in ("", 0.0):
+            assert f"{OPTION_HELP[field.name]} (default {field.default})" in shown
+
+
+def test_no_option_means_the_defaults(parser):
+    options = parser.parse_args([])
+    assert Inputs.from_options(options) == Inputs()
+    assert list(given(options)) == []
+
+
+def test_every_option_reaches_its_field(parser):
+    said = [
+        "--spot=a.parquet", "--perp=b.csv", "--funding=none", "--pair=LUNC_USDT", "--spot-venue=binance",
+        "--perp-venue=bybit", "--contract-size=10000.0", "--spot-kind=snapshots", "--perp-kind=snapshots",
+        "--spot-feed-latency=0.01", "--perp-feed-latency=0.02", "--spot-fee-bps=1.0", "--perp-fee-bps=2.0",
+        "--spot-latency=0.3", "--perp-latency=0.4", "--spot-min-usdt=5.0", "--max-bad-share=0.1",
+    ]  # fmt: skip
+    options = parser.parse_args(said)
+    assert dataclasses.astuple(Inputs.from_options(options)) == (
+        "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
+        0.01, 0.02, 1.0, 2.0, 0.3, 0.4, 5.0, 0.1,
+    )  # fmt: skip
+    assert list(given(options)) == said
+
+
+def test_the_runner_takes_its_quotes_elsewhere():
+    parser = argparse.ArgumentParser()
+    add_options(parser, files=False)
+    known = {action.dest for action in parser._actions}
+    assert "funding" in known and not {"spot", "perp"} & known
+
+
+@pytest.mark.parametrize("said", [["--spot-kind=candles"], ["--contract-size=many"], ["--leverage=3"]])
+def test_nonsense_options_are_refused(parser, said, capsys):
+    with pytest.raises(SystemExit):
+        parser.parse_args(said)
+    assert said[0].split("=")[0] in capsys.readouterr().err
+
+
+# --- Funding histories -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tape():
+    """The perpetual's mid is 101 until second 100 and 103 from then on."""
+    return Tape.of([spot(0, 99, 100), perp(0, 100.5, 101.5), perp(100, 102.5, 103.5), spot(200, 99, 100)])
+
+
+def history(path, stamps_s, rates, marks=None):
+    columns = {"timestamp": pa.array([seconds(s) for s in stamps_s], pa.timestamp("ns", "UTC")), "funding_rate": rates}
+    pq.write_table(pa.table(columns | ({} if marks is None else {"mark_price": marks})), path)
+    return path
+
+
+def test_recorded_marks_are_exact_and_others_are_the_mid_at_the_stamp(tape, tmp_path):
+    path = history(tmp_path / "f.parquet", [50, 100, 150], [1e-4, -2e-4, 3e-4], [99.0, None, float("nan")])
+    assert [tuple(p) for p in read_funding(path, tape)] == [
+        (seconds(50), 1e-4, 99.0, True),
+        (seconds(100), -2e-4, 103.0, False),  # the quote of second 100 is known at its stamp
+        (seconds(150), 3e-4, 103.0, False),
+    ]
+
+
+def test_without_marks_every_stamp_is_approximate(tape, tmp_path):
+    payments = read_funding(history(tmp_path / "f.parquet", [50, 100], [1e-4, 1e-4]), tape)
+    assert [(p.mark, p.exact) for p in payments] == [(101.0, False), (103.0, False)]
+
+
+def test_a_csv_history_is_read_alike(tape, tmp_path):
+    (tmp_path / "f.csv").write_text("timestamp,funding_rate\n1970-01-01 00:00:50,0.0001\n1970-01-01 00:01:40,0.0002\n")
+    payments = read_funding(tmp_path / "f.csv", tape)
+    assert [(p.ts_ns, p.rate) for p in payments] == [(seconds(50), 1e-4), (seconds(100), 2e-4)]
+
+
+def test_funding_none_means_no_payments(tape):
+    assert Inputs(**FILES).payments(tape) == ()
+
+
+@pytest.mark.parametrize(
+    ("stamps", "rates", "says"),
+    [
+        ([50, 100], [1e-4, 0.2], "row 1 has the funding rate 0.2; a fraction of notional per interval is expected"),
+        ([50, 100], [float("nan"), 1e-4], "row 0 has the funding rate nan"),
+        ([50, 100], [None, 1e-4], "row 0 has the funding rate nan"),
+        ([50], [1e-4], "at least two funding stamps"),
+        ([], [], "at least two funding stamps"),
+        ([100, 50], [1e-4, 1e-4], "in rising order; sort the file and drop repeats"),
+        ([50, 50], [1e-4, 1e-4], "in rising order; sort the file and drop repeats"),
+    ],
+)
+def test_a_history_that_cannot_be_right_is_refused(tape, tmp_path, stamps, rates, says):
+    path = history(tmp_path / "f.parquet", stamps, pa.array(rates, pa.float64()))
+    with pytest.raises(DataError, match=says):
+        read_funding(path, tape)
+
+
+def test_a_missing_history_is_refused(tape, tmp_path):
+    with pytest.raises(DataError, match="there is no such funding file; give one, or --funding none"):
+        read_funding(tmp_path / "f.parquet", tape)
+
+
+@pytest.mark.parametrize("columns", [["timestamp", "rate"], ["timestamp", "funding_rate", "hours"], ["funding_rate"]])
+def test_other_columns_are_refused_by_name(tape, tmp_path, columns):
+    pq.write_table(pa.table({name: [1.0] for name in columns}), tmp_path / "f.parquet")
+    with pytest.raises(DataError, match="need the columns timestamp, funding_rate and perhaps mark_price; missing"):
+        read_funding(tmp_path / "f.parquet", tape)
+
+
+@pytest.mark.parametrize("name", ["f.parquet", "f.csv"])
+def test_a_damaged_file_is_refused(tape, tmp_path, name):
+    (tmp_path / name).write_bytes(b'timestamp,funding_rate\n"yesterday,1\n\x00\xff')
+    with pytest.raises(DataError, match=r"f\.(parquet|csv): "):
+        read_funding(tmp_path / name, tape)
+
+
+@pytest.mark.parametrize("cell", ["yesterday", ""])
+def test_a_stamp_that_is_none_is_refused(tape, tmp_path, cell):
+    (tmp_path / "f.csv").write_text(f"timestamp,funding_rate\n1970-01-01 00:00:50,0.0001\n{cell},0.0002\n")
+    with pytest.raises(DataError, match=r"f\.csv: "):
+        read_funding(tmp_path / "f.csv", tape)
+
+
+def test_reading_funding_and_quotes_loads_neither_pandas_nor_numba():
+    code = (
+        "import sys; from delta_arb.inputs import Inputs; i = Inputs(); i.payments(i.tape()); "
+        "print(sorted({'pandas', 'numba', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_real_history_reads_and_covers_its_own_time(recording, tape):
+    path = recording("gateio_futures_BTC_USDT_funding_2025-02-25_2026-02-25.parquet")
+    payments = read_funding(path, tape)
+    assert len(payments) == 1097
+    assert np.diff([p.ts_ns for p in payments]).min() == 8 * 3600 * 10**9
