@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from functools import lru_cache, partial
 
 from delta_arb.market import NS, SPOT, FundingPayment
 from delta_arb.tape import Tape
@@ -21,6 +22,7 @@ from .values import ZERO, FundingPaid, Listing, Upcoming, dec
 CHUNK = 20_000  # rows turned into Python numbers at a time
 BATCH = 100  # rows between two looks at the clock at full speed
 BACKLOG = 2_000  # pushes waiting for the slowest client, at which a feed at full speed pauses
+CACHED = 1 << 14  # decimals remembered
 SLACK_S = 0.001  # earlier than this is on time: asyncio's own grain
 
 Row = tuple[int, int, float, float, float, float]
@@ -70,6 +72,9 @@ class Feed:
         self._spot, self._perp, self._backlog = spot, perp, backlog
         self._pairs = next(iter(spot.listings)), next(iter(perp.listings))
         self._grids = spot.listings[self._pairs[0]], perp.listings[self._pairs[1]]
+        # Prices and sizes of a tape repeat; exact decimals are made once for each.
+        self._price = lru_cache(CACHED)(dec)
+        self._sizes = [lru_cache(CACHED)(partial(_size, listing=listing)) for listing in self._grids]
         self._payments = list(payments)
         self._due: list[FundingPayment] = []
 
@@ -116,9 +121,8 @@ class Feed:
             await asyncio.sleep(0.001)
 
     def _quote(self, leg: int, bid: float, bid_qty: float, ask: float, ask_qty: float) -> None:
-        listing = self._grids[leg]
-        engine = self._spot if leg == SPOT else self._perp
-        engine.quote(self._pairs[leg], dec(bid), _size(bid_qty, listing), dec(ask), _size(ask_qty, listing))
+        engine, price, size = self._spot if leg == SPOT else self._perp, self._price, self._sizes[leg]
+        engine.quote(self._pairs[leg], price(bid), size(bid_qty), price(ask), size(ask_qty))
 
     def _fund(self, payment: FundingPayment) -> None:
         self._perp.fund(self._pairs[1], dec(payment.rate), dec(payment.mark))

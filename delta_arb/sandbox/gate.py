@@ -27,7 +27,6 @@ from .values import BUY, SELL, ZERO, Listing, Order, Refusal, dec, text
 API = "/api/v4"
 FUTURES = f"{API}/futures/usdt"
 WINDOW_S = 60  # a Timestamp further from the venue's clock is REQUEST_EXPIRED
-INTERVALS = {"10s": 10, "1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "4h": 14400, "8h": 28800, "1d": 86400}
 CLIENT_ID = re.compile(r"t-[0-9A-Za-z_.-]{1,28}")
 
 LABELS = {
@@ -265,18 +264,12 @@ class Gate:
 
     def _candles(self, request: Request) -> list[rows.Row]:
         listing, interval = self._listing(request), request.query.get("interval", "5m")
-        if interval not in INTERVALS:
+        if interval not in rows.INTERVALS:
             raise Labelled("INVALID_PARAM_VALUE", f"unknown interval {interval}")
-        bars = self.candles.merged(listing.pair, INTERVALS[interval])
+        bars = self.candles.merged(listing.pair, rows.INTERVALS[interval])
         first, last = _int(request, "from", 0), _int(request, "to", 1 << 40)
         bars = [bar for bar in bars if first <= bar.start_s <= last][-_int(request, "limit", 2000) :]
-        return [
-            {
-                "t": b.start_s, "o": text(b.open), "h": text(b.high), "l": text(b.low), "c": text(b.close),
-                "v": rows.contracts(b.volume, listing, _decimal(request)), "sum": text(b.value),
-            }
-            for b in bars
-        ]  # fmt: skip
+        return [rows.candle_row(bar, listing, _decimal(request)) for bar in bars]
 
     def _trades(self, request: Request) -> list[rows.Row]:
         listing = self._listing(request)

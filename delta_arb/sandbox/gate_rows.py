@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from .accounts import MarginAccount, Position
+from .candles import Candle
 from .engine import NS
 from .perpetual import PerpetualEngine
 from .values import (
@@ -40,6 +41,7 @@ FINISH = {BY_FOK: "fok", BY_POST_ONLY: "poc", BY_CLOSE: "position_closed"}
 VENUE_TEXTS = {BY_LIQUIDATION: "liquidation", BY_ADL: "auto_deleveraging"}
 MODES = {LONG: "dual_long", SHORT: "dual_short"}
 GRAIN = Decimal("1e-12")
+INTERVALS = {"10s": 10, "1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "4h": 14400, "8h": 28800, "1d": 86400}
 
 Row = dict[str, Any]
 
@@ -198,6 +200,13 @@ def print_row(trade: Print, listing: Listing, decimal: bool) -> Row:
         "size": contracts(trade.side * trade.qty, listing, decimal),
         "price": text(trade.price),
     }
+
+
+def candle_row(candle: Candle, listing: Listing, decimal: bool) -> Row:
+    """One bar of GET candlesticks."""
+    prices = {name: text(price) for name, price in zip("ohlc", candle[1:5], strict=True)}
+    volume = contracts(candle.volume, listing, decimal)
+    return {"t": candle.start_s, **prices, "v": volume, "sum": text(candle.value)}
 
 
 def position_row(position: Position, account: MarginAccount, decimal: bool) -> Row:

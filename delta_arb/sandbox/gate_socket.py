@@ -69,6 +69,7 @@ class GateSockets:
     def __init__(self, gate: "Gate") -> None:
         self._gate, self._engine = gate, gate.engine
         self._hub: Hub | None = None
+        self._intervals: set[str] = set()
 
     def attach(self, hub: Hub) -> None:
         """Listen to the engine, once there is somebody to push to."""
@@ -126,6 +127,10 @@ class GateSockets:
         if channel not in PRIVATE and channel not in PUBLIC:
             return BAD_ARGUMENT, f"unknown channel {channel}"
         names = self._names(channel, payload)
+        if channel == "futures.candlesticks":
+            if not payload or payload[0] not in rows.INTERVALS:
+                return BAD_ARGUMENT, f"unknown interval {payload[:1]}"
+            self._intervals.add(payload[0])
         if unknown := [n for n in names if n.split("@")[0] not in (*self._engine.listings, ALL)]:
             return BAD_ARGUMENT, f"unknown contract {unknown[0]}"
         for name in names:
@@ -155,7 +160,7 @@ class GateSockets:
         if channel == "futures.order_book_update":
             return payload[:1]
         if channel == "futures.candlesticks":
-            return [f"{payload[1]}@{payload[0]}"]
+            return [f"{contract}@{payload[0]}" for contract in payload[1:2]]
         if channel in PRIVATE:
             return payload[1:] or [ALL]
         return payload
@@ -266,16 +271,15 @@ class GateSockets:
         return row | {"price_type": "last", "change_from": "24h", "change_price": "0", "t": quote.ts_ns // 1_000_000}
 
     def _candle(self, quote: Quote) -> None:
-        from .gate import INTERVALS
-
-        for interval, length_s in INTERVALS.items():
+        """The newest bar of each interval that anybody ever asked for."""
+        for interval in self._intervals:
+            name = f"{quote.pair}@{interval}"
             for sizes in "di":
-                name = f"{quote.pair}@{interval}"
                 if self._hub.has(f"futures.candlesticks|{name}|{sizes}"):
-                    bar = self._gate.candles.merged(quote.pair, length_s)[-1]
-                    volume = rows.contracts(bar.volume, self._engine.listings[quote.pair], sizes == "d")
-                    row = {"t": bar.start_s, "v": volume, "n": f"{interval}_{quote.pair}", "a": text(bar.value)}
-                    row |= {"o": text(bar.open), "h": text(bar.high), "l": text(bar.low), "c": text(bar.close)}
+                    bar = self._gate.candles.merged(quote.pair, rows.INTERVALS[interval])[-1]
+                    row = rows.candle_row(bar, self._engine.listings[quote.pair], sizes == "d")
+                    row = {k: x for k, x in row.items() if k != "sum"}
+                    row |= {"n": f"{interval}_{quote.pair}", "a": text(bar.value)}
                     self._push("futures.candlesticks", name, sizes, [row])
 
     def _book(self, change: BookChange) -> None:
