@@ -190,13 +190,20 @@ def mean_interval(
 def probability_of_gain(
     nets, horizon: int, rng: np.random.Generator, *, block: float | None = None, repetitions: int = REPETITIONS
 ) -> float:
-    """Estimated probability that the next `horizon` periods together earn more than nothing, from a record."""
+    """Estimated probability that the next `horizon` periods together earn more than nothing, from a record.
+
+    A block is by default no shorter than the horizon: gains that keep their distance (a cycle must end before the next)
+    are found in fewer windows when they are dealt out one by one. By the rule of succession a record of m horizons
+    cannot say more than (m + 1) / (m + 2): a day says little about a window of hours.
+    """
     nets = _column(nets)
-    if horizon < 1:
-        raise SeriesError(f"a horizon of {horizon} periods is none; give at least one")
-    block = block_length(nets) if block is None else block
+    if not 1 <= horizon <= len(nets):
+        raise SeriesError(f"a record of {len(nets)} periods says nothing about {horizon}; record longer")
+    block = max(block_length(nets), float(horizon)) if block is None else block
     drawn = _resamples(len(nets), horizon, block, repetitions, rng)
-    return sum(int((nets[rows].sum(axis=1) > 0).sum()) for rows in drawn) / repetitions
+    seen = sum(int((nets[rows].sum(axis=1) > 0).sum()) for rows in drawn) / repetitions
+    windows = len(nets) / horizon
+    return (seen * windows + 1.0) / (windows + 2.0)
 
 
 def _resamples(n: int, length: int, block: float, repetitions: int, rng: np.random.Generator):

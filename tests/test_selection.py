@@ -184,13 +184,19 @@ def test_probability_of_gain_of_independent_periods():
     """The sum of 16 periods of mean 0.25 and sd 1 is above zero with probability Phi(0.25 * 4) = 0.841."""
     x = rng(2).standard_normal(2000)
     x += 0.25 - x.mean()
-    assert selection.probability_of_gain(x, 16, rng(), repetitions=20_000) == pytest.approx(0.841, abs=0.02)
+    found = selection.probability_of_gain(x, 16, rng(), block=1.0, repetitions=20_000)
+    assert found == pytest.approx(0.841, abs=0.02)
 
 
 def test_a_window_without_a_trade_is_no_gain():
     x = np.zeros(100)
     x[:3] = 1.0
-    assert selection.probability_of_gain(x, 1, rng(), block=1.0, repetitions=20_000) == pytest.approx(0.03, abs=0.005)
+    assert selection.probability_of_gain(x, 1, rng(), repetitions=20_000) == pytest.approx(4 / 102, abs=0.005)
+
+
+def test_a_day_of_gains_is_no_certainty():
+    """Six windows of 16 periods that all gained say 7 / 8 (Laplace's rule of succession)."""
+    assert selection.probability_of_gain(rng().uniform(1, 2, 96), 16, rng()) == pytest.approx(7 / 8)
 
 
 def test_brier_score_by_hand():
@@ -198,6 +204,20 @@ def test_brier_score_by_hand():
     assert found.score == pytest.approx((0.04 + 0.36 + 0.01 + 0.01) / 4)
     assert found.base == pytest.approx(0.25)
     assert found.better
+
+
+def test_gains_that_keep_their_distance_are_not_dealt_out_one_by_one():
+    """One gain in every ten periods: any ten in a row hold one, ten drawn one by one do so with 1 - 0.9^10 = 0.65."""
+    x = np.zeros(100)
+    x[::10] = 1.0
+    assert selection.probability_of_gain(x, 10, rng(), block=1.0) == pytest.approx((6.5 + 1) / 12, abs=0.04)
+    assert selection.probability_of_gain(x, 10, rng()) > 0.8
+
+
+@pytest.mark.parametrize("horizon", [0, 101])
+def test_a_horizon_beyond_the_record_is_refused(horizon):
+    with pytest.raises(SeriesError, match="says nothing about"):
+        selection.probability_of_gain(rng().standard_normal(100), horizon, rng())
 
 
 @pytest.mark.parametrize(("said", "seen"), [([], []), ([0.5], [True, False]), ([1.1], [True]), ([math.nan], [True])])
