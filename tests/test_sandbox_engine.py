@@ -1,16 +1,35 @@
 """The venues' engine: what fills, at what price, out of which size, and what it does to wallets and positions."""
 
+import asyncio
+import math
 from decimal import Decimal as D
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from delta_arb.market import NS, FundingPayment
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import Fault, Faults
+from delta_arb.sandbox.feed import Feed
 from delta_arb.sandbox.perpetual import PerpetualEngine
-from delta_arb.sandbox.values import BUY, FOK, IOC, MARKET, POST_ONLY, SELL, Listing, Order, Quote, Settings, Trade
+from delta_arb.sandbox.values import (
+    BUY,
+    FOK,
+    IOC,
+    MARKET,
+    POST_ONLY,
+    SELL,
+    Listing,
+    Order,
+    Quote,
+    Settings,
+    Trade,
+    text,
+)
+from delta_arb.sandbox.venues import setup_of
+from delta_arb.tape import Tape
 
 PAIR = "SYN_USDT"
 SPOT = Listing("SYN", D("0.01"), D(1), D(1), min_notional=D(1))
@@ -350,6 +369,69 @@ def test_one_frozen_side_is_shown_frozen_while_matching_goes_on():
     quote(engine, "1.09", 5, "1.11", 5)
     assert (shown[-1].bid, shown[-1].ask) == (D("1.09"), D("1.01"))
     assert engine.place(PAIR, BUY, qty=D(5), price=D("1.11"), tif=IOC).average == D("1.11")
+
+
+# The tape
+
+
+def taped(rows):
+    """A tape of (seconds, leg, bid, ask, bid_qty, ask_qty), and both engines listed for it."""
+    tape = Tape.of([(round(row[0] * NS), *row[1:]) for row in rows])
+    setup = setup_of(tape, "SYN", D(10))
+    spot_ = Engine("mexc", [setup.spot], {"USDT": D(1000), "SYN": D(100)})
+    return tape, spot_, PerpetualEngine("gate", [setup.perp], {"USDT": D(1000)})
+
+
+def test_prices_and_sizes_come_out_as_on_the_tape_and_only_on_their_own_leg():
+    rows = [(0, 0, 0.00006123, 0.00006125, 5e6, 7.5), (0, 1, 0.1 + 0.2, 0.31, 10.0, 1230.0)]
+    rows += [(k, k % 2, 0.00006 + k * 1e-8, 0.3 + k, 10.0 * k, 30.0) for k in range(1, 20)]
+    tape, *engines = taped(rows)
+    feed = Feed(tape, *engines, speed=math.inf)
+    shown = [heard(engine, Quote) for engine in engines]
+    feed.start()
+    asyncio.run(feed.run())
+    for leg, quotes in enumerate(shown):
+        got = [[float(x) for x in (q.bid, q.ask, q.bid_qty, q.ask_qty)] for q in quotes]
+        assert got == [list(row[2:]) for row in rows if row[1] == leg]
+    assert text(shown[0][0].bid) == "0.00006123"
+
+
+def test_funding_is_paid_at_its_stamp_by_what_was_held_before_it():
+    first = [(0, 0, 1.0, 1.1, 50.0, 50.0), (0, 1, 1.0, 1.1, 500.0, 500.0)]
+    tape, spot_, perp_ = taped([*first, *[(1, 1, 1.0, 1.1, 40.0, 50.0)] * 2])
+    payments = [FundingPayment(-NS, 0.002, 1.0, True), FundingPayment(NS, 0.001, 2.0, True)]
+    feed = Feed(tape, spot_, perp_, payments=payments, speed=math.inf)
+    feed.start()
+    assert [f.rate for f in perp_.funding] == [D("0.002")]  # history, known from the start
+    assert perp_.upcoming_funding[PAIR].rate == D("0.001")
+    perp_.place(PAIR, SELL, qty=D(100), price=D(1), tif=IOC)
+    perp_.listen(Quote, lambda q: perp_.place(PAIR, SELL, qty=D(10), price=D(1), tif=IOC) if q.bid_qty == 40 else None)
+    asyncio.run(feed.run())
+    assert [f.paid_usdt for f in perp_.funding] == [0, D("0.2")]
+    assert perp_.account.position(PAIR).size < -100
+
+
+def test_a_tape_plays_at_the_speed_asked_for_and_repeats():
+    tape, *engines = taped([(k / 10, k % 2, 1.0 + k, 2.0 + k, 10.0, 10.0) for k in range(21)])
+
+    async def go():
+        feed = Feed(tape, *engines, speed=20.0, repeat=True)
+        feed.start()
+        task = asyncio.create_task(feed.run())
+        await asyncio.sleep(0.25)
+        task.cancel()
+        return feed.rows
+
+    assert 30 <= asyncio.run(go()) <= 60  # 200 rows a second, on a busy machine
+
+
+def test_a_withdrawn_row_withdraws_the_book():
+    tape, *engines = taped([(0, 0, 1.0, 1.1, 50.0, 50.0), (0, 1, 1.0, 1.1, 50.0, 50.0), (1, 1, 1.0, 1.1, 0.0, 0.0)])
+    feed = Feed(tape, *engines, speed=math.inf)
+    feed.start()
+    asyncio.run(feed.run())
+    assert engines[1].books[PAIR].levels(BUY) == []
+    assert engines[1].marks[PAIR] == D("1.05")
 
 
 # One consistent state, and nothing out of thin air

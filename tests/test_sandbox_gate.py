@@ -15,8 +15,9 @@ import pytest
 
 from delta_arb.sandbox import gate_rows, values
 from delta_arb.sandbox.faults import Fault, Faults
-from delta_arb.sandbox.gate import FUTURES, Gate, Labelled, signature
+from delta_arb.sandbox.gate import FUTURES, Gate
 from delta_arb.sandbox.gate_socket import raw_member
+from delta_arb.sandbox.gate_wire import Labelled, signature
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.server import Limiter, Request, Server
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
@@ -550,7 +551,7 @@ async def test_refusals_that_ccxt_cannot_provoke(stage):
         ({"size": 1, "price": "0.8", "contract": "NO_USDT"}, "CONTRACT_NOT_FOUND"),
     ]:
         with pytest.raises(values.Refusal) as refused:
-            stage.face.place({"contract": PAIR} | order)
+            stage.face.my.place({"contract": PAIR} | order)
         assert stage.face.refused(refused.value).body["label"] == label
     stage.engine.delist(PAIR)
     with pytest.raises(ccxt.ExchangeError, match="CONTRACT_IN_DELISTING"):
@@ -720,6 +721,30 @@ async def test_order_books_have_the_recorded_keys_and_types(stage):
     assert decimal["bids"] == [{"s": "5", "p": "0.8"}]
 
 
+@on_gate
+async def test_acks_and_pongs_have_the_recorded_keys_and_types(stage):
+    acks = [ack["message"] for ack in recorded("gate_futures_ws_recorded.json")["acks"]]
+    static = recorded("gate_ccxt_static.json")["ws"]["watchTicker"][0]
+    samples = recorded("gate_futures_ws_samples.json")["messages"]
+    url = stage.server.url + "/gate/v4/ws/futures/usdt"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
+        for theirs in [*acks, static["messages"][0]]:
+            payload = ["1m", PAIR] if theirs["channel"] == "futures.candlesticks" else [PAIR]
+            await ws.send_json({"id": 1, "channel": theirs["channel"], "event": "subscribe", "payload": payload})
+            ours = await ws.receive_json()
+            assert kinds(theirs).keys() - ours.keys() <= {"error"}  # null, and left out by the venue of 2026
+            assert ours["result"] == theirs["result"]
+        await ws.send_json({"time": 1, "channel": "futures.ping"})
+        pong = next(m for m in samples if m["channel"] == "futures.pong")
+        assert (await ws.receive_json()).keys() >= pong.keys()
+        stage.quote(ask_qty=30)
+        tickers = None
+        while tickers is None:
+            frame = await ws.receive_json()
+            tickers = frame["result"] if frame["channel"] == "futures.tickers" else None
+    assert static["messages"][1]["result"][0].keys() - tickers[0].keys() == set()
+
+
 def frame_of(stage, channel):
     """What the venue pushes on a private channel: caught between engine and socket."""
     frames = []
@@ -788,7 +813,7 @@ def test_the_requests_that_ccxt_must_produce_are_understood():
     for pair, price in (("LTC_USDT", 50), ("XRP_USDT", 2)):
         engine.quote(pair, D(price), D(5), D(price) + 1, D(5))
     for request in requests:
-        order = face.place(json.loads(request["output"]))
+        order = face.my.place(json.loads(request["output"]))
         assert order.side * order.qty == json.loads(request["output"])["size"]
         assert request["url"].endswith(f"{FUTURES}/orders")
 

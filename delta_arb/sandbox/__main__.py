@@ -8,6 +8,7 @@ import pprint
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from delta_arb.inputs import NONE, Inputs
 from delta_arb.market import utc
 
 from .faults import read_script
+from .mexc import SETTINGS
 from .server import check_loopback
 from .values import Settings
 from .venues import Setup, Venues, setup_of
@@ -125,7 +127,7 @@ def _setup(options: argparse.Namespace, inputs: Inputs, tape: Any) -> Setup:
         spot_usdt=options.spot_usdt,
         spot_coins=options.spot_coins,
         perp_usdt=options.perp_usdt,
-        spot_settings=Settings(taker_fee=options.spot_fee_bps / bps, maker_fee=Decimal(0)),
+        spot_settings=replace(SETTINGS, taker_fee=options.spot_fee_bps / bps, maker_fee=Decimal(0)),
         perp_settings=perp_settings,
     )
 

@@ -15,8 +15,6 @@ An order that arrives takes the levels shown, best first, and what it took is go
 A resting order fills when a later quote reaches it: at its own price, at most the size shown on the other side.
 """
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from decimal import Decimal
@@ -24,11 +22,10 @@ from itertools import count
 
 from . import rules
 from .accounts import SpotAccount
-from .book import Book
+from .display import NS, Clock, Display
 from .faults import Faults
 from .values import (
     BOTH,
-    BUY,
     BY_DELISTING,
     BY_FILL,
     BY_FOK,
@@ -47,48 +44,22 @@ from .values import (
     POST_ONLY,
     SELL,
     ZERO,
-    BookChange,
     CannotFill,
     Listing,
     NothingToReduce,
     NotTrading,
     Order,
     OrderFinished,
-    Print,
-    Quote,
     Settings,
     Trade,
     UnknownOrder,
-    UnknownPair,
     WouldTakeLiquidity,
     dec,
     text,
-)  # fmt: skip
-
-NS = 1_000_000_000
-PRINTS = 5_000  # public trades remembered per pair
+)
 
 
-class Clock:
-    """The venue's clock, ns UTC: the machine's, and `offset_s` of drift."""
-
-    def __init__(self, wall_ns: Callable[[], int] = time.time_ns) -> None:
-        self._wall_ns = wall_ns
-        self.started_ns = wall_ns()
-        self.offset_s = 0.0
-
-    def now_ns(self) -> int:
-        return self._wall_ns() + round(self.offset_s * NS)
-
-    def now_ms(self) -> int:
-        return self.now_ns() // 1_000_000
-
-    def seconds(self) -> float:
-        """Seconds since the venue started, without drift."""
-        return (self._wall_ns() - self.started_ns) / NS
-
-
-class Engine:
+class Engine(Display):
     """One spot venue; `perpetual.PerpetualEngine` adds positions.
 
     Args:
@@ -109,136 +80,21 @@ class Engine:
         clock: Clock | None = None,
         later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
-        self.venue = venue
+        super().__init__(venue, listings, faults, clock)
         self.settings = settings or Settings()
-        self.clock = clock or Clock()
-        self.faults = faults if faults is not None else Faults(venue, self.clock.seconds)
-        self.listings = {listing.pair: listing for listing in listings}
-        self.books = {pair: Book(pair) for pair in self.listings}
-        self.marks: dict[str, Decimal] = {}
         self.delisting: set[str] = set()
         self.orders: dict[int, Order] = {}
         self.trades: list[Trade] = []
-        self.prints: dict[str, deque[Print]] = {pair: deque(maxlen=PRINTS) for pair in self.listings}
         self.account = self._open_account({coin: dec(amount) for coin, amount in deposits.items()})
         self.later = later
         self._open: dict[str, dict[int, Order]] = {pair: {} for pair in self.listings}
         self._client_ids: dict[str, int] = {}
-        # Ids rise over restarts too, as a venue's do.
-        self._order_ids, self._trade_ids = count(self.clock.now_ms() * 1000), count(self.clock.now_ms())
-        self._listeners: dict[type, list[Callable]] = {}
-        self._events: deque[object] = deque()
-        self._telling = False
-        self._shown: dict[str, Quote] = {}  # the last quote told, for a frozen side
+        self._order_ids = count(self.clock.now_ms() * 1000)
 
     def _open_account(self, deposits: Mapping[str, Decimal]) -> SpotAccount:
         return SpotAccount(deposits, self.settings, self._tell)
 
-    # Listening
-
-    def listen(self, kind: type, callback: Callable[[object], None]) -> None:
-        """Call back with each event of this type (see the top of this module)."""
-        self._listeners.setdefault(kind, []).append(callback)
-
-    def _tell(self, event: object) -> None:
-        if type(event) in self._listeners:
-            self._events.append(copy(event) if type(event) is Order else event)
-
-    def _flush(self) -> None:
-        """Tell what happened, once the state is true; a listener that acts on the engine queues behind."""
-        if self._telling:
-            return
-        self._telling = True
-        try:
-            while self._events:
-                event = self._events.popleft()
-                for callback in self._listeners[type(event)]:
-                    callback(event)
-        finally:
-            self._telling = False
-
-    # Quotes in
-
-    def quote(self, pair: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal) -> None:
-        """The best level of the tape as the whole book; sizes of zero withdraw a side, the mark stays."""
-        self.set_book(pair, [(bid, bid_qty)], [(ask, ask_qty)], mark=(bid + ask) / 2)
-
-    def set_book(
-        self,
-        pair: str,
-        bids: Iterable[tuple[Decimal, Decimal]],
-        asks: Iterable[tuple[Decimal, Decimal]],
-        *,
-        book_id: int | None = None,
-        mark: Decimal | None = None,
-    ) -> None:
-        """A whole new book (also refreshes what our orders took); `book_id` names it when frames are replayed."""
-        book = self.books[pair]
-        changed = book.replace(BUY, bids), book.replace(SELL, asks)
-        self._changed(book, changed, book_id, book_id, mark)
-
-    def change_book(
-        self,
-        pair: str,
-        bids: Iterable[tuple[Decimal, Decimal]],
-        asks: Iterable[tuple[Decimal, Decimal]],
-        *,
-        first_id: int | None = None,
-        last_id: int | None = None,
-    ) -> None:
-        """Single levels of the book (qty 0 removes one); ids as recorded, or the next ones."""
-        book = self.books[pair]
-        self._changed(book, (book.change(BUY, bids), book.change(SELL, asks)), first_id, last_id, None)
-
-    def _changed(
-        self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, mark: Decimal | None
-    ) -> None:
-        now_ns = self.clock.now_ns()
-        if changed[0] or changed[1] or last_id is not None:
-            self._show(book, changed, first_id, last_id, now_ns)
-        if mark is None and book.best(BUY)[1] and book.best(SELL)[1]:
-            mark = (book.best(BUY)[0] + book.best(SELL)[0]) / 2
-        if mark is not None:
-            self.marks[book.pair] = mark
-        self._match_resting(book.pair)
-        self._mark_moved(book.pair)
-        self._flush()
-
-    def _show(self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, now_ns: int) -> None:
-        """Give the change its id and tell it."""
-        first = book.id + 1 if first_id is None else first_id
-        book.id = first if last_id is None else last_id
-        book.ts_ns = now_ns
-        bids, asks = changed
-        shown = book.quote(now_ns)
-        if self.faults.any("stream.book") and (fault := self.faults.take("stream.book", ("freeze",), book.pair)):
-            bids, asks = ((), asks) if fault.side == "bid" else (bids, ())
-        if self.faults.any("stream.ticker") and (fault := self.faults.take("stream.ticker", ("freeze",), book.pair)):
-            old = self._shown.get(book.pair, shown)
-            shown = old._replace(ask=shown.ask, ask_qty=shown.ask_qty) if fault.side == "bid" else (
-                old._replace(bid=shown.bid, bid_qty=shown.bid_qty)
-            )
-            shown = shown._replace(ts_ns=now_ns, book_id=book.id)
-        self._shown[book.pair] = shown
-        self._tell(BookChange(book.pair, now_ns, first, book.id, bids, asks))
-        self._tell(shown)
-
-    def print_trade(self, pair: str, side: int, price: Decimal, qty: Decimal) -> None:
-        """A public trade of others."""
-        self._print(pair, side, price, qty, self.clock.now_ns())
-        self._flush()
-
-    def _print(self, pair: str, side: int, price: Decimal, qty: Decimal, now_ns: int) -> None:
-        shown = Print(next(self._trade_ids), now_ns, pair, side, price, qty)
-        self.prints[pair].append(shown)
-        self._tell(shown)
-
     # Orders
-
-    def listing(self, pair: str) -> Listing:
-        if pair not in self.listings:
-            raise UnknownPair(f"no instrument {pair}")
-        return self.listings[pair]
 
     def place(
         self,
@@ -470,6 +326,10 @@ class Engine:
         self.delisting.add(pair)
         self.cancel_all(pair, finish=BY_DELISTING)
 
+    def _quoted(self, pair: str) -> None:
+        self._match_resting(pair)
+        self._mark_moved(pair)
+
     # What a perpetual adds
 
     def _position_side(self, side: int, reduce_only: bool) -> str:
@@ -489,3 +349,6 @@ class Engine:
 
     def take_positions(self, pair: str, action: str, fraction: Decimal) -> None:
         """'liquidate' the positions of a pair, or take `fraction` of them ('adl'); nothing on a spot venue."""
+
+
+__all__ = ["NS", "Clock", "Engine"]

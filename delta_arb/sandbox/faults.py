@@ -117,8 +117,8 @@ class Fault:
         names = [name for name in REQUESTS if fnmatchcase(name, self.at) or fnmatchcase(f"ws.{name}", self.at)]
         if names:
             allowed |= REQUEST
-        if any(name in ("order.create", "order.cancel") for name in names):
-            allowed |= ORDER
+        if any(fnmatchcase(name, self.at) for name in ("order.create", "order.cancel")):
+            allowed |= ORDER  # of the order itself, whichever way it came in
         return allowed
 
     @property

@@ -5,29 +5,27 @@ signature is over `/api/v4/...` whatever the prefix. Client ids (`text`) are uni
 for ever; the real venue forgets them an hour after the order ended.
 """
 
-import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from . import gate_rows as rows
 from . import values as v
-from .accounts import Position
 from .candles import Candles
 from .engine import NS
 from .faults import Fault
-from .gate_socket import GateSockets, unauthorized
+from .gate_account import GateAccount
+from .gate_socket import GateSockets
+from .gate_wire import Labelled, in_range, integer, page, signature, wants_decimal
 from .perpetual import PerpetualEngine
-from .server import Answer, Hub, Limiter, Request, Route, Socket
-from .values import BUY, SELL, ZERO, Listing, Order, Refusal, dec, text
+from .sockets import Hub, Socket
+from .values import BUY, SELL, ZERO, Listing, Refusal, text
+from .wire import Answer, Limiter, Request, Route
 
 API = "/api/v4"
 FUTURES = f"{API}/futures/usdt"
 WINDOW_S = 60  # a Timestamp further from the venue's clock is REQUEST_EXPIRED
-CLIENT_ID = re.compile(r"t-[0-9A-Za-z_.-]{1,28}")
 
 LABELS = {
     v.UnknownPair: "CONTRACT_NOT_FOUND",
@@ -52,20 +50,6 @@ STATUSES |= {"REQUEST_EXPIRED": 403, "ORDER_NOT_FOUND": 404, "TOO_MANY_REQUESTS"
 SERVER_LABELS = {500: "INTERNAL", 502: "", 503: "TOO_BUSY", 504: "SERVER_ERROR"}
 
 
-class Labelled(Refusal):
-    """A refusal by the venue's own label, for what only this face knows."""
-
-    def __init__(self, label: str, message: str) -> None:
-        super().__init__(message)
-        self.label = label
-
-
-def signature(secret: str, method: str, path: str, query: str, body: bytes, timestamp: str) -> str:
-    """hex(HMAC-SHA512(secret, METHOD \\n path \\n query \\n hex(SHA512(body)) \\n timestamp))."""
-    payload = "\n".join((method, path, query, hashlib.sha512(body).hexdigest(), timestamp))
-    return hmac.new(secret.encode(), payload.encode(), hashlib.sha512).hexdigest()
-
-
 class Gate:
     """The face (see `server.Face`)."""
 
@@ -80,7 +64,7 @@ class Gate:
         limiter: Limiter | None = None,
     ) -> None:
         self.engine, self.key, self.secret, self.limiter = engine, key, secret, limiter
-        self.account = engine.account
+        self.my = GateAccount(self)
         self.candles = Candles(engine)
         self.sockets = GateSockets(self)
         self._hub: Hub | None = None
@@ -131,7 +115,7 @@ class Gate:
         }
 
     def routes(self) -> Iterable[Route]:
-        f = FUTURES
+        f, my = FUTURES, self.my
         return [
             Route("GET", f"{API}/spot/time", "time", self._time),
             Route("GET", f"{f}/contracts", "markets", self._contracts),
@@ -141,22 +125,22 @@ class Gate:
             Route("GET", f"{f}/candlesticks", "candles", self._candles),
             Route("GET", f"{f}/trades", "trades", self._trades),
             Route("GET", f"{f}/funding_rate", "funding", self._funding),
-            Route("GET", f"{API}/wallet/fee", "fee", self._fee, signed=True),
-            Route("GET", f"{f}/fee", "fee", self._futures_fee, signed=True),
-            Route("GET", f"{f}/accounts", "account", self._accounts, signed=True),
-            Route("GET", f"{f}/positions", "positions", self._positions, signed=True),
-            Route("GET", f"{f}/positions/{{contract}}", "positions", self._position, signed=True),
-            Route("GET", f"{f}/dual_comp/positions/{{contract}}", "positions", self._dual_positions, signed=True),
-            Route("POST", f"{f}/positions/{{contract}}/leverage", "leverage", self._leverage, signed=True),
-            Route("POST", f"{f}/dual_comp/positions/{{contract}}/leverage", "leverage", self._leverage, signed=True),
-            Route("POST", f"{f}/dual_mode", "account", self._dual_mode, signed=True),
-            Route("POST", f"{f}/orders", "order.create", self._create, signed=True),
-            Route("GET", f"{f}/orders", "orders.open", self._orders, signed=True),
-            Route("DELETE", f"{f}/orders", "order.cancel", self._cancel_all, signed=True),
-            Route("GET", f"{f}/orders/{{order_id}}", "order.fetch", self._order, signed=True),
-            Route("DELETE", f"{f}/orders/{{order_id}}", "order.cancel", self._cancel, signed=True),
-            Route("GET", f"{f}/my_trades", "trades.mine", self._my_trades, signed=True),
-            Route("GET", f"{f}/my_trades_timerange", "trades.mine", self._my_trades_timerange, signed=True),
+            Route("GET", f"{API}/wallet/fee", "fee", my.fee, signed=True),
+            Route("GET", f"{f}/fee", "fee", my.futures_fee, signed=True),
+            Route("GET", f"{f}/accounts", "account", my.accounts, signed=True),
+            Route("GET", f"{f}/positions", "positions", my.positions, signed=True),
+            Route("GET", f"{f}/positions/{{contract}}", "positions", my.position, signed=True),
+            Route("GET", f"{f}/dual_comp/positions/{{contract}}", "positions", my.dual_positions, signed=True),
+            Route("POST", f"{f}/positions/{{contract}}/leverage", "leverage", my.leverage, signed=True),
+            Route("POST", f"{f}/dual_comp/positions/{{contract}}/leverage", "leverage", my.leverage, signed=True),
+            Route("POST", f"{f}/dual_mode", "account", my.dual_mode, signed=True),
+            Route("POST", f"{f}/orders", "order.create", my.create, signed=True),
+            Route("GET", f"{f}/orders", "orders.open", my.orders, signed=True),
+            Route("DELETE", f"{f}/orders", "order.cancel", my.cancel_all, signed=True),
+            Route("GET", f"{f}/orders/{{order_id}}", "order.fetch", my.order, signed=True),
+            Route("DELETE", f"{f}/orders/{{order_id}}", "order.cancel", my.cancel, signed=True),
+            Route("GET", f"{f}/my_trades", "trades.mine", my.my_trades, signed=True),
+            Route("GET", f"{f}/my_trades_timerange", "trades.mine", my.my_trades_timerange, signed=True),
         ]
 
     # Rim
@@ -210,16 +194,16 @@ class Gate:
         return {"server_time": self.engine.clock.now_ms()}
 
     def _contracts(self, request: Request) -> list[rows.Row]:
-        engine, decimal = self.engine, _decimal(request)
+        engine, decimal = self.engine, wants_decimal(request)
         return [rows.contract_row(engine, x, self.candles.last(x.pair), decimal) for x in engine.listings.values()]
 
     def _contract(self, request: Request) -> rows.Row:
         listing = self.engine.listing(request.match["contract"])
-        return rows.contract_row(self.engine, listing, self.candles.last(listing.pair), _decimal(request))
+        return rows.contract_row(self.engine, listing, self.candles.last(listing.pair), wants_decimal(request))
 
     def _tickers(self, request: Request) -> list[rows.Row]:
         pairs = [request.query["contract"]] if "contract" in request.query else list(self.engine.listings)
-        return [self.ticker_row(self.engine.listing(pair), _decimal(request)) for pair in pairs]
+        return [self.ticker_row(self.engine.listing(pair), wants_decimal(request)) for pair in pairs]
 
     def ticker_row(self, listing: Listing, decimal: bool) -> rows.Row:
         pair = listing.pair
@@ -248,13 +232,13 @@ class Gate:
         }
 
     def _book(self, request: Request) -> rows.Row:
-        listing = self._listing(request)
-        book, limit = self.engine.books[listing.pair], _int(request, "limit", 10)
+        listing = self.listing(request)
+        book, limit = self.engine.books[listing.pair], integer(request, "limit", 10)
         row: rows.Row = {
             "current": rows.seconds(self.engine.clock.now_ns()),
             "update": rows.seconds(book.ts_ns),
-            "asks": self._levels(book.levels(SELL, limit), listing, _decimal(request)),
-            "bids": self._levels(book.levels(BUY, limit), listing, _decimal(request)),
+            "asks": self._levels(book.levels(SELL, limit), listing, wants_decimal(request)),
+            "bids": self._levels(book.levels(BUY, limit), listing, wants_decimal(request)),
         }
         return row | {"id": book.id} if request.query.get("with_id", "").lower() == "true" else row
 
@@ -263,197 +247,27 @@ class Gate:
         return [{"s": rows.contracts(qty, listing, decimal), "p": text(price)} for price, qty in levels]
 
     def _candles(self, request: Request) -> list[rows.Row]:
-        listing, interval = self._listing(request), request.query.get("interval", "5m")
+        listing, interval = self.listing(request), request.query.get("interval", "5m")
         if interval not in rows.INTERVALS:
             raise Labelled("INVALID_PARAM_VALUE", f"unknown interval {interval}")
         bars = self.candles.merged(listing.pair, rows.INTERVALS[interval])
-        first, last = _int(request, "from", 0), _int(request, "to", 1 << 40)
-        bars = [bar for bar in bars if first <= bar.start_s <= last][-_int(request, "limit", 2000) :]
-        return [rows.candle_row(bar, listing, _decimal(request)) for bar in bars]
+        first, last = integer(request, "from", 0), integer(request, "to", 1 << 40)
+        bars = [bar for bar in bars if first <= bar.start_s <= last][-integer(request, "limit", 2000) :]
+        return [rows.candle_row(bar, listing, wants_decimal(request)) for bar in bars]
 
     def _trades(self, request: Request) -> list[rows.Row]:
-        listing = self._listing(request)
+        listing = self.listing(request)
         found = self.engine.prints[listing.pair]
-        page = _page(request, [p for p in found if _in_range(request, p.ts_ns)], newest_first=True)
-        return [rows.print_row(trade, listing, _decimal(request)) for trade in page]
+        shown = page(request, [p for p in found if in_range(request, p.ts_ns)])
+        return [rows.print_row(trade, listing, wants_decimal(request)) for trade in shown]
 
     def _funding(self, request: Request) -> list[rows.Row]:
-        pair = self._listing(request).pair
-        paid = [f for f in self.engine.funding if f.pair == pair and _in_range(request, f.ts_ns)]
-        return [{"t": f.ts_ns // NS, "r": text(f.rate)} for f in _page(request, paid, newest_first=True)]
+        pair = self.listing(request).pair
+        paid = [f for f in self.engine.funding if f.pair == pair and in_range(request, f.ts_ns)]
+        return [{"t": f.ts_ns // NS, "r": text(f.rate)} for f in page(request, paid)]
 
-    # The account
-
-    def _fee(self, request: Request) -> rows.Row:
-        taker, maker = text(self.engine.settings.taker_fee), text(self.engine.settings.maker_fee)
-        return {
-            "user_id": rows.USER, "taker_fee": "0.002", "maker_fee": "0.002", "gt_discount": False,
-            "gt_taker_fee": "0", "gt_maker_fee": "0", "loan_fee": "0.18", "point_type": "1",
-            "futures_taker_fee": taker, "futures_maker_fee": maker, "delivery_taker_fee": taker,
-            "delivery_maker_fee": maker, "debit_fee": 3,
-        }  # fmt: skip
-
-    def _futures_fee(self, request: Request) -> rows.Row:
-        fee = {"taker_fee": text(self.engine.settings.taker_fee), "maker_fee": text(self.engine.settings.maker_fee)}
-        return {pair: fee for pair in self.engine.listings if request.query.get("contract", pair) == pair}
-
-    def _accounts(self, request: Request) -> rows.Row:
-        return rows.account_row(self.account)
-
-    def _positions(self, request: Request) -> list[rows.Row]:
-        found = [self.account.position(pair, side) for pair in self.engine.listings for side in self.account.sides()]
-        if request.query.get("holding", "").lower() == "true":
-            found = [position for position in found if position.size]
-        return [self._position_row(position, request) for position in found]
-
-    def _position(self, request: Request) -> rows.Row:
-        if self.account.dual:
-            raise Labelled("INVALID_PARAM_VALUE", "the account is in dual mode; ask dual_comp/positions")
-        return self._position_row(self.account.position(self._matched(request).pair), request)
-
-    def _dual_positions(self, request: Request) -> list[rows.Row]:
-        pair = self._matched(request).pair
-        return [self._position_row(self.account.position(pair, side), request) for side in self.account.sides()]
-
-    def _leverage(self, request: Request) -> rows.Row | list[rows.Row]:
-        pair, leverage = self._matched(request).pair, _number(request.query.get("leverage"), "leverage")
-        limit = _number(request.query.get("cross_leverage_limit", "0"), "cross_leverage_limit")
-        cross = leverage == 0
-        changed = self.engine.set_leverage(pair, (limit or self.engine.settings.leverage) if cross else leverage, cross)
-        shown = [self._position_row(position, request) for position in changed]
-        return shown if self.account.dual else shown[0]
-
-    def _dual_mode(self, request: Request) -> rows.Row:
-        self.account.set_dual(request.query.get("dual_mode", "").lower() == "true")
-        return rows.account_row(self.account)
-
-    def _position_row(self, position: Position, request: Request) -> rows.Row:
-        return rows.position_row(position, self.account, _decimal(request))
-
-    # Orders
-
-    def place(self, body: rows.Row) -> Order:
-        """Place what a request's body asks for (REST and websocket alike)."""
-        listing = self.engine.listing(str(body.get("contract", "")))
-        size, price = _number(body.get("size", 0), "size"), _number(body.get("price", "0"), "price")
-        tif, client_id = str(body.get("tif", "gtc")), str(body.get("text") or "")
-        if tif not in rows.TIFS:
-            raise Labelled("INVALID_PARAM_VALUE", f"unknown tif {tif}")
-        if client_id and not CLIENT_ID.fullmatch(client_id):
-            raise Labelled("INVALID_PARAM_VALUE", "text must be t- and at most 28 of 0-9 A-Z a-z _ . -")
-        if price == 0 and tif not in ("ioc", "fok"):
-            raise Labelled("INVALID_PARAM_VALUE", "a market order (price 0) must be ioc or fok")
-        close = self._close_side(body, size)
-        if size == 0 and not close:
-            raise Labelled("INVALID_PARAM_VALUE", "size 0 closes the position, and needs close or auto_size")
-        return self.engine.place(
-            listing.pair,
-            BUY if size > 0 else SELL,
-            v.LIMIT if price else v.MARKET,
-            abs(size) * listing.contract_size,
-            price,
-            tif=rows.TIFS[tif],
-            reduce_only=bool(body.get("reduce_only", False)),
-            close=close,
-            client_id=client_id,
-        )
-
-    @staticmethod
-    def _close_side(body: rows.Row, size: Decimal) -> str:
-        if size != 0:
-            return ""
-        sides = {"close_long": v.LONG, "close_short": v.SHORT}
-        return sides.get(str(body.get("auto_size", "")), v.BOTH if body.get("close") else "")
-
-    def ids(self, order_id: str) -> tuple[int | None, str]:
-        """`(id, "")` or `(None, text)`: orders are named by either."""
-        return (int(order_id), "") if order_id.isdecimal() else (None, order_id)
-
-    def listed(self, query: dict[str, Any]) -> list[Order]:
-        """Open or finished orders, newest first."""
-        pair, status = query.get("contract"), query.get("status")
-        if status not in ("open", "finished"):
-            raise Labelled("INVALID_PARAM_VALUE", "status must be open or finished")
-        if status == "open":
-            orders = self.engine.open_orders(pair)
-        else:
-            orders = [o for o in self.engine.orders.values() if o.state != v.OPEN and pair in (None, o.pair)]
-        offset, limit = int(query.get("offset", 0)), int(query.get("limit", 100))
-        return orders[::-1][offset : offset + limit]
-
-    def _create(self, request: Request) -> Answer:
-        return Answer(self._order_row(self.place(_body(request)), request), 201)
-
-    def _orders(self, request: Request) -> list[rows.Row]:
-        return [self._order_row(order, request) for order in self.listed(dict(request.query))]
-
-    def _order(self, request: Request) -> rows.Row:
-        return self._order_row(self.engine.order(*self.ids(request.match["order_id"])), request)
-
-    def _cancel(self, request: Request) -> rows.Row:
-        return self._order_row(self.engine.cancel(*self.ids(request.match["order_id"])), request)
-
-    def _cancel_all(self, request: Request) -> list[rows.Row]:
-        side = {"bid": BUY, "ask": SELL}.get(request.query.get("side", ""))
-        return [self._order_row(o, request) for o in self.engine.cancel_all(self._listing(request).pair, side)]
-
-    def _order_row(self, order: Order, request: Request) -> rows.Row:
-        return rows.order_row(order, self.engine, _decimal(request))
-
-    def _my_trades(self, request: Request) -> list[rows.Row]:
-        return self._fills(request, "id")
-
-    def _my_trades_timerange(self, request: Request) -> list[rows.Row]:
-        return self._fills(request, "trade_id")
-
-    def _fills(self, request: Request, id_name: str) -> list[rows.Row]:
-        pair, order = request.query.get("contract"), request.query.get("order_id", request.query.get("order"))
-        found = [t for t in self.engine.trades if pair in (None, t.pair) and order in (None, str(t.order.id))]
-        page = _page(request, [t for t in found if _in_range(request, t.ts_ns)], newest_first=True)
-        return [rows.trade_row(trade, self.engine, _decimal(request), id_name) for trade in page]
-
-    def _listing(self, request: Request) -> Listing:
+    def listing(self, request: Request) -> Listing:
         return self.engine.listing(request.query.get("contract", ""))
 
-    def _matched(self, request: Request) -> Listing:
+    def matched(self, request: Request) -> Listing:
         return self.engine.listing(request.match["contract"])
-
-
-def _decimal(request: Request) -> bool:
-    return request.headers.get("X-Gate-Size-Decimal") == "1"
-
-
-def _number(value: Any, name: str) -> Decimal:
-    try:
-        number = dec(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-    except InvalidOperation:
-        number = None
-    if number is None or not number.is_finite():
-        raise Labelled("INVALID_PARAM_VALUE", f"{name} must be a number, was {value!r}")
-    return number
-
-
-def _int(request: Request, name: str, default: int) -> int:
-    return int(_number(request.query.get(name, default), name))
-
-
-def _in_range(request: Request, ts_ns: int) -> bool:
-    return _int(request, "from", 0) <= ts_ns / NS < _int(request, "to", 1 << 40) + 1
-
-
-def _page(request: Request, items: list, newest_first: bool) -> list:
-    offset, limit = _int(request, "offset", 0), min(_int(request, "limit", 100), 1000)
-    return (items[::-1] if newest_first else items)[offset : offset + limit]
-
-
-def _body(request: Request) -> rows.Row:
-    try:
-        body = json.loads(request.body, parse_float=Decimal)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Labelled("INVALID_REQUEST_BODY", "the body must be a JSON object")
-    return body | {k: text(x) for k, x in body.items() if isinstance(x, Decimal)}
-
-
-__all__ = ["Gate", "Labelled", "signature", "unauthorized"]

@@ -81,7 +81,7 @@ def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decim
         "index_price": text(mark),
         "funding_rate_indicative": rate,
         "mark_price_round": text(listing.price_step),
-        "funding_offset": 0,
+        **funding_times(engine, listing),
         "in_delisting": pair in engine.delisting,
         "status": "delisting" if pair in engine.delisting else "trading",
         "risk_limit_base": "1000000",
@@ -89,7 +89,6 @@ def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decim
         "order_price_round": text(listing.price_step),
         "order_size_min": contracts(max(listing.min_qty, listing.qty_step), listing, decimal or step % 1 != 0),
         "ref_rebate_rate": "0.2",
-        "funding_interval": upcoming.interval_s if upcoming else 28800,
         "risk_limit_step": "1000000",
         "leverage_min": "1",
         "leverage_max": text(listing.leverage_max),
@@ -98,7 +97,6 @@ def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decim
         "taker_fee_rate": "0.00075",
         "funding_rate": rate,
         "order_size_max": contracts(min(listing.max_qty, listing.contract_size * 1_000_000), listing, decimal),
-        "funding_next_apply": upcoming.at_ns // NS if upcoming else 0,
         "short_users": 0,
         "long_users": 0,
         "config_change_time": engine.clock.started_ns // NS,
@@ -112,6 +110,16 @@ def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decim
         "orders_limit": 100,
         "trade_id": engine.prints[pair][-1].id if engine.prints[pair] else 0,
         "orderbook_id": engine.books[pair].id,
+    }
+
+
+def funding_times(engine: PerpetualEngine, listing: Listing) -> Row:
+    """When funding is due next, s, and how often."""
+    upcoming = engine.upcoming_funding.get(listing.pair)
+    return {
+        "funding_offset": 0,
+        "funding_interval": upcoming.interval_s if upcoming else 28800,
+        "funding_next_apply": upcoming.at_ns // NS if upcoming else 0,
     }
 
 

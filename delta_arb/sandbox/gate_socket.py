@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from . import gate_rows as rows
 from .engine import NS
-from .server import Answer, Hub, Socket, answer_over_socket, dumps
+from .server import answer_over_socket
+from .sockets import Hub, Socket
 from .values import (
     BY_ADL,
     BalanceChange,
@@ -28,6 +29,7 @@ from .values import (
     Trade,
     text,
 )
+from .wire import Answer, dumps
 
 if TYPE_CHECKING:
     from .gate import Gate
@@ -207,11 +209,11 @@ class GateSockets:
     def _call(self, channel: str, arguments: rows.Row, decimal: bool) -> Any:
         gate, engine = self._gate, self._engine
         calls: dict[str, Callable[[], Any]] = {
-            "futures.order_place": lambda: gate.place(arguments),
-            "futures.order_cancel": lambda: engine.cancel(*gate.ids(str(arguments.get("order_id", "")))),
+            "futures.order_place": lambda: gate.my.place(arguments),
+            "futures.order_cancel": lambda: engine.cancel(*gate.my.ids(str(arguments.get("order_id", "")))),
             "futures.order_cancel_cp": lambda: engine.cancel_all(arguments.get("contract")),
-            "futures.order_status": lambda: engine.order(*gate.ids(str(arguments.get("order_id", "")))),
-            "futures.order_list": lambda: gate.listed(arguments),
+            "futures.order_status": lambda: engine.order(*gate.my.ids(str(arguments.get("order_id", "")))),
+            "futures.order_list": lambda: gate.my.listed(arguments),
         }
         result = calls[channel]()
         if isinstance(result, list):
@@ -267,7 +269,8 @@ class GateSockets:
         )
 
     def _ticker(self, quote: Quote, decimal: bool) -> rows.Row:
-        row = self._gate.ticker_row(self._engine.listings[quote.pair], decimal)
+        listing = self._engine.listings[quote.pair]
+        row = self._gate.ticker_row(listing, decimal) | rows.funding_times(self._engine, listing)
         return row | {"price_type": "last", "change_from": "24h", "change_price": "0", "t": quote.ts_ns // 1_000_000}
 
     def _candle(self, quote: Quote) -> None:

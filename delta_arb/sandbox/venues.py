@@ -9,7 +9,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from .engine import Clock, Engine
 from .faults import Fault, Faults
 from .feed import Feed
 from .gate import Gate
-from .mexc import Mexc
+from .mexc import SETTINGS, Mexc
 from .perpetual import PerpetualEngine
 from .server import Server
 from .values import Listing, Settings, dec
@@ -38,7 +38,7 @@ class Setup:
     spot_usdt: Decimal = Decimal(10_000)
     spot_coins: Decimal = Decimal(0)
     perp_usdt: Decimal = Decimal(10_000)
-    spot_settings: Settings = field(default_factory=lambda: Settings(maker_fee=Decimal(0)))
+    spot_settings: Settings = field(default_factory=lambda: replace(SETTINGS, maker_fee=Decimal(0)))
     perp_settings: Settings = field(default_factory=Settings)
 
 

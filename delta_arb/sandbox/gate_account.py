@@ -1,0 +1,152 @@
+"""Gate.io futures, the private half of the REST face: wallet, positions, orders, fills."""
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from . import gate_rows as rows
+from . import values as v
+from .accounts import Position
+from .gate_wire import Labelled, body_of, in_range, number, page, wants_decimal
+from .values import BUY, SELL, Order, text
+from .wire import Answer, Request
+
+if TYPE_CHECKING:
+    from .gate import Gate
+
+CLIENT_ID = re.compile(r"t-[0-9A-Za-z_.-]{1,28}")
+
+
+class GateAccount:
+    """Handlers of the signed routes, and `place`, which the websocket shares."""
+
+    def __init__(self, gate: "Gate") -> None:
+        self._gate, self._engine, self._account = gate, gate.engine, gate.engine.account
+
+    def fee(self, request: Request) -> rows.Row:
+        taker, maker = text(self._engine.settings.taker_fee), text(self._engine.settings.maker_fee)
+        return {
+            "user_id": rows.USER, "taker_fee": "0.002", "maker_fee": "0.002", "gt_discount": False,
+            "gt_taker_fee": "0", "gt_maker_fee": "0", "loan_fee": "0.18", "point_type": "1",
+            "futures_taker_fee": taker, "futures_maker_fee": maker, "delivery_taker_fee": taker,
+            "delivery_maker_fee": maker, "debit_fee": 3,
+        }  # fmt: skip
+
+    def futures_fee(self, request: Request) -> rows.Row:
+        fee = {"taker_fee": text(self._engine.settings.taker_fee), "maker_fee": text(self._engine.settings.maker_fee)}
+        return {pair: fee for pair in self._engine.listings if request.query.get("contract", pair) == pair}
+
+    def accounts(self, request: Request) -> rows.Row:
+        return rows.account_row(self._account)
+
+    def positions(self, request: Request) -> list[rows.Row]:
+        found = [self._account.position(pair, side) for pair in self._engine.listings for side in self._account.sides()]
+        if request.query.get("holding", "").lower() == "true":
+            found = [position for position in found if position.size]
+        return [self._position_row(position, request) for position in found]
+
+    def position(self, request: Request) -> rows.Row:
+        if self._account.dual:
+            raise Labelled("INVALID_PARAM_VALUE", "the account is in dual mode; ask dual_comp/positions")
+        return self._position_row(self._account.position(self._gate.matched(request).pair), request)
+
+    def dual_positions(self, request: Request) -> list[rows.Row]:
+        pair = self._gate.matched(request).pair
+        return [self._position_row(self._account.position(pair, side), request) for side in self._account.sides()]
+
+    def leverage(self, request: Request) -> rows.Row | list[rows.Row]:
+        pair, leverage = self._gate.matched(request).pair, number(request.query.get("leverage"), "leverage")
+        limit = number(request.query.get("cross_leverage_limit", "0"), "cross_leverage_limit")
+        cross = leverage == 0
+        if cross:
+            leverage = limit or self._engine.settings.leverage
+        changed = self._engine.set_leverage(pair, leverage, cross)
+        shown = [self._position_row(position, request) for position in changed]
+        return shown if self._account.dual else shown[0]
+
+    def dual_mode(self, request: Request) -> rows.Row:
+        self._account.set_dual(request.query.get("dual_mode", "").lower() == "true")
+        return rows.account_row(self._account)
+
+    def _position_row(self, position: Position, request: Request) -> rows.Row:
+        return rows.position_row(position, self._account, wants_decimal(request))
+
+    def place(self, body: rows.Row) -> Order:
+        """Place what a request's body asks for (REST and websocket alike)."""
+        listing = self._engine.listing(str(body.get("contract", "")))
+        size, price = number(body.get("size", 0), "size"), number(body.get("price", "0"), "price")
+        tif, client_id = str(body.get("tif", "gtc")), str(body.get("text") or "")
+        if tif not in rows.TIFS:
+            raise Labelled("INVALID_PARAM_VALUE", f"unknown tif {tif}")
+        if client_id and not CLIENT_ID.fullmatch(client_id):
+            raise Labelled("INVALID_PARAM_VALUE", "text must be t- and at most 28 of 0-9 A-Z a-z _ . -")
+        if price == 0 and tif not in ("ioc", "fok"):
+            raise Labelled("INVALID_PARAM_VALUE", "a market order (price 0) must be ioc or fok")
+        close = self._close_side(body, size)
+        if size == 0 and not close:
+            raise Labelled("INVALID_PARAM_VALUE", "size 0 closes the position, and needs close or auto_size")
+        return self._engine.place(
+            listing.pair,
+            BUY if size > 0 else SELL,
+            v.LIMIT if price else v.MARKET,
+            abs(size) * listing.contract_size,
+            price,
+            tif=rows.TIFS[tif],
+            reduce_only=bool(body.get("reduce_only", False)),
+            close=close,
+            client_id=client_id,
+        )
+
+    @staticmethod
+    def _close_side(body: rows.Row, size: Decimal) -> str:
+        if size != 0:
+            return ""
+        sides = {"close_long": v.LONG, "close_short": v.SHORT}
+        return sides.get(str(body.get("auto_size", "")), v.BOTH if body.get("close") else "")
+
+    def ids(self, order_id: str) -> tuple[int | None, str]:
+        """`(id, "")` or `(None, text)`: orders are named by either."""
+        return (int(order_id), "") if order_id.isdecimal() else (None, order_id)
+
+    def listed(self, query: dict[str, Any]) -> list[Order]:
+        """Open or finished orders, newest first."""
+        pair, status = query.get("contract"), query.get("status")
+        if status not in ("open", "finished"):
+            raise Labelled("INVALID_PARAM_VALUE", "status must be open or finished")
+        if status == "open":
+            orders = self._engine.open_orders(pair)
+        else:
+            orders = [o for o in self._engine.orders.values() if o.state != v.OPEN and pair in (None, o.pair)]
+        offset, limit = int(number(query.get("offset", 0), "offset")), int(number(query.get("limit", 100), "limit"))
+        return orders[::-1][offset : offset + limit]
+
+    def create(self, request: Request) -> Answer:
+        return Answer(self._order_row(self.place(body_of(request)), request), 201)
+
+    def orders(self, request: Request) -> list[rows.Row]:
+        return [self._order_row(order, request) for order in self.listed(dict(request.query))]
+
+    def order(self, request: Request) -> rows.Row:
+        return self._order_row(self._engine.order(*self.ids(request.match["order_id"])), request)
+
+    def cancel(self, request: Request) -> rows.Row:
+        return self._order_row(self._engine.cancel(*self.ids(request.match["order_id"])), request)
+
+    def cancel_all(self, request: Request) -> list[rows.Row]:
+        side = {"bid": BUY, "ask": SELL}.get(request.query.get("side", ""))
+        return [self._order_row(o, request) for o in self._engine.cancel_all(self._gate.listing(request).pair, side)]
+
+    def _order_row(self, order: Order, request: Request) -> rows.Row:
+        return rows.order_row(order, self._engine, wants_decimal(request))
+
+    def my_trades(self, request: Request) -> list[rows.Row]:
+        return self._fills(request, "id")
+
+    def my_trades_timerange(self, request: Request) -> list[rows.Row]:
+        return self._fills(request, "trade_id")
+
+    def _fills(self, request: Request, id_name: str) -> list[rows.Row]:
+        pair, order = request.query.get("contract"), request.query.get("order_id", request.query.get("order"))
+        found = [t for t in self._engine.trades if pair in (None, t.pair) and order in (None, str(t.order.id))]
+        shown = page(request, [t for t in found if in_range(request, t.ts_ns)])
+        return [rows.trade_row(trade, self._engine, wants_decimal(request), id_name) for trade in shown]

@@ -1,0 +1,156 @@
+"""Websocket connections and who listens to what; every push passes the faults of its stream here."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from .faults import PUSH, Faults
+
+WRITTEN_AT_ONCE = 500  # messages
+UNREAD = 1 << 18  # bytes that the network has not taken yet, above which a socket's writer waits
+OUTBOX = 200_000  # pushes waiting for a client that does not read, before it is disconnected
+
+
+class Socket:
+    """One websocket connection. `send` never waits: a writer task sends in order and feels the client's pace."""
+
+    def __init__(self, ws: web.WebSocketResponse, http: web.Request, faults: Faults) -> None:
+        self.query = http.query
+        self.headers = http.headers
+        self.topics: dict[str, None] = {}  # in the order of subscription
+        self.data: dict[str, Any] = {}  # the face's own notes
+        self._ws, self._transport, self._faults = ws, http.transport, faults
+        self._outbox: deque[str | bytes] = deque()
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Messages not yet handed to the network."""
+        return len(self._outbox)
+
+    def send(self, data: str | bytes) -> None:
+        """Queue a message: `str` as a text frame, `bytes` as a binary one."""
+        if self._faults.any("socket") and self._faults.take("socket", ("silence",)):
+            return
+        if len(self._outbox) >= OUTBOX:
+            self.abort()
+            return
+        self._outbox.append(data)
+        self._wake.set()
+
+    def close(self, code: int = WSCloseCode.GOING_AWAY, message: str = "") -> None:
+        """Close with this code; 1006 aborts the connection without a word."""
+        if code == WSCloseCode.ABNORMAL_CLOSURE:
+            self.abort()
+        else:
+            self.spawn(self._ws.close(code=code, message=message.encode()))
+
+    def abort(self) -> None:
+        self._outbox.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Run `work` as long as this socket lives."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def run(self, received: Callable[[str | bytes], None]) -> None:
+        """Read until the client or we close."""
+        writer = asyncio.create_task(self._write(), name="socket writer")
+        try:
+            async for message in self._ws:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    received(message.data)
+                elif message.type == WSMsgType.PING and not self._faults.take("socket", ("silence",)):
+                    await self._ws.pong(message.data)
+        finally:
+            for task in (writer, *self._tasks):
+                task.cancel()
+            await asyncio.gather(writer, *self._tasks, return_exceptions=True)
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._outbox and not self._ws.closed:
+                    taken = min(len(self._outbox), WRITTEN_AT_ONCE)
+                    self._transport.write(b"".join([frame(self._outbox.popleft()) for _ in range(taken)]))
+                    await asyncio.sleep(0)
+                    while self._transport.get_write_buffer_size() > UNREAD:  # noqa: ASYNC110 - a transport has no event
+                        await asyncio.sleep(0.001)
+        except ConnectionError:
+            self._outbox.clear()
+
+
+def frame(data: str | bytes) -> bytes:
+    """One unmasked, uncompressed websocket message (RFC 6455, 5.2); many go out in one write this way."""
+    opcode, payload = (0x81, data.encode()) if isinstance(data, str) else (0x82, data)
+    size = len(payload)
+    if size < 126:
+        return bytes((opcode, size)) + payload
+    if size < 1 << 16:
+        return bytes((opcode, 126)) + size.to_bytes(2) + payload
+    return bytes((opcode, 127)) + size.to_bytes(8) + payload
+
+
+class Hub:
+    """Who listens to what at one venue; every push goes through here, and through the faults of its stream."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.sockets: dict[Socket, None] = {}
+        self._faults = faults
+        self._topics: dict[str, dict[Socket, None]] = {}
+        self._swapped: dict[str, str | bytes] = {}
+
+    def join(self, socket: Socket, topic: str) -> None:
+        socket.topics[topic] = None
+        self._topics.setdefault(topic, {})[socket] = None
+
+    def leave(self, socket: Socket, topic: str) -> None:
+        socket.topics.pop(topic, None)
+        listeners = self._topics.get(topic, {})
+        listeners.pop(socket, None)
+        if not listeners:
+            self._topics.pop(topic, None)
+
+    def forget(self, socket: Socket) -> None:
+        self.sockets.pop(socket, None)
+        for topic in list(socket.topics):
+            self.leave(socket, topic)
+
+    def has(self, topic: str) -> bool:
+        """Whether anybody listens: ask before building a payload."""
+        return topic in self._topics
+
+    def publish(self, topic: str, hook: str, data: str | bytes) -> None:
+        """Push to all who joined `topic`; `hook` names the stream for faults, such as 'stream.ticker'."""
+        if topic not in self._topics:
+            return
+        fault = self._faults.take(hook, PUSH - {"freeze"}, topic) if self._faults.any(hook) else None
+        if fault is None:
+            self._send(topic, data)
+            if topic in self._swapped:
+                self._send(topic, self._swapped.pop(topic))
+        elif fault.do == "duplicate":
+            self._send(topic, data)
+            self._send(topic, data)
+        elif fault.do == "swap":
+            self._swapped[topic] = data
+        elif fault.do == "delay":
+            asyncio.get_running_loop().call_later(fault.seconds, self._send, topic, data)
+
+    def _send(self, topic: str, data: str | bytes) -> None:
+        for socket in tuple(self._topics.get(topic, ())):
+            socket.send(data)
+
+    @property
+    def waiting(self) -> int:
+        """The longest queue of any client."""
+        return max((socket.waiting for socket in self.sockets), default=0)
