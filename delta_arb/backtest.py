@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from . import kalman, market, spread, strategy
-from .kalman import UNKNOWN, step
+from .kalman import UNKNOWN, Filter, step
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, settle_all
 from .market import NS, PERP, SNAPSHOTS, SPOT, Book, Fill, FundingPayment, Latency, fill
 from .params import check_deadline
@@ -157,6 +159,15 @@ def _outcome(order, book, step):
     return fill(order.qty, order.limit, book, step)
 
 
+def _shifts(tape, process):
+    """The filter's shift at every row, as the machine is told it."""
+    shifts = np.zeros(len(tape.ts_ns))
+    known = UNKNOWN
+    for i in range(len(tape.ts_ns)):
+        known, shifts[i] = step(known, tape.ts_ns[i], _spot_book(tape, i), _perp_book(tape, i), process)
+    return shifts
+
+
 COMPILED = (
     market.floor_to, market.fill, market.tradable, kalman.step, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs,
     strategy._with_wake, strategy._with_armed, strategy._surprised, strategy._booked, strategy._cancel,
@@ -168,23 +179,30 @@ COMPILED = (
 
 
 @functools.cache
-def compiled():
-    """`_replay` as machine code, cached on disk between processes.
+def _register() -> None:
+    """Tell numba, once a process, that these functions may be called from compiled code."""
+    from numba.extending import register_jitable
+
+    for function in COMPILED:
+        register_jitable(forceinline=True)(function)
+
+
+@functools.cache
+def compiled(kernel):
+    """`_replay` or `_shifts` as machine code, cached on disk between processes.
 
     numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
     strategy.py; so the cache folder carries the hash of every source that is compiled in.
     """
     import numba
-    from numba.extending import register_jitable
 
-    sources = sorted({Path(f.__code__.co_filename) for f in (*COMPILED, _replay)})
+    _register()
+    sources = sorted({Path(f.__code__.co_filename) for f in COMPILED})
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
-    for function in COMPILED:
-        register_jitable(forceinline=True)(function)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernel-{digest}")
     try:
-        return numba.njit(cache=True)(_replay)
+        return numba.njit(cache=True)(kernel)
     finally:
         numba.config.CACHE_DIR = before
 
@@ -224,6 +242,15 @@ class Backtest:
         return f"Backtest({len(self.trades)} trades, net {self.net_usdt:.4f} USDT, {self.days:.2f} days{tail})"
 
 
+def _columns(tape: Tape) -> Columns:
+    return Columns(*(getattr(tape, name) for name in Columns._fields))
+
+
+def shifts(tape: Tape, process: Filter) -> np.ndarray:
+    """What the filter adds to the raw edges and costs at every event, as a fraction; zeros with the filter off."""
+    return np.zeros(len(tape)) if process.noise_sd == 0.0 else compiled(_shifts)(_columns(tape), process)
+
+
 def run(tape: Tape, rule: Rule, latency: Latency, payments: Sequence[FundingPayment] = (), *, plain: bool = False) -> Backtest:
     """Replay `rule` over `tape`. An open position at the end is closed on its exit side, counted and flagged.
 
@@ -233,11 +260,11 @@ def run(tape: Tape, rule: Rule, latency: Latency, payments: Sequence[FundingPaym
     """
     check_deadline(rule, latency)
     roads = Road(latency.ns(SPOT), tape.spot_kind == SNAPSHOTS), Road(latency.ns(PERP), tape.perp_kind == SNAPSHOTS)
-    columns = Columns(*(getattr(tape, name) for name in Columns._fields))
+    columns = _columns(tape)
     if plain:
         state, spot, perp, sent, fills, closings = _replay(Columns(*(c.tolist() for c in columns)), *roads, rule)
     else:
-        state, spot, perp, sent, fills, closings = compiled()(columns, *roads, rule)
+        state, spot, perp, sent, fills, closings = compiled(_replay)(columns, *roads, rule)
     last, closing = close_out(state, spot, perp, tape.end_ns, rule)
     fills, closings = (*fills, *last), (*closings, *closing)
     trades = settle_all(fills, closings, payments)

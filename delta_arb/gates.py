@@ -12,16 +12,18 @@ import numpy as np
 from . import selection
 from .errors import ParamsError, SeriesError
 from .faces import Table, number
-from .optimize import Constraints, Market, Thresholds
+from .market import NS
 from .selection import Deflated, Interval, Overfitting, Superior
+from .study import Constraints, Market, Thresholds
 from .tape import Tape
-from .walkforward import DAY_S, PERIOD_S, Choose, WalkForward, best_of_grid, neighbourhoods, trials, walk_forward
+from .walkforward import DAY_S, PERIOD_S, Choose, LookBack, WalkForward, neighbourhoods, propose, trials, walk_forward
 
 MIN_PAIRS = 15  # with one miss among them, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7
 MIN_DEFLATED = 0.95
 MAX_OVERFITTING = 0.5
 MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
 MIN_HALF_LIVES = 150.0
+LOOK_BACK = "look-back"  # a warning: the refusal names it, it does not refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def _above_zero(net_usdt_day: Interval | None) -> Gate:
 
 def _long_enough(half_lives: float | None) -> Gate:
     """A warning: what a short look-back costs is seen by the other gates, this one says where to look."""
-    return replace(gate("look-back", half_lives, MIN_HALF_LIVES, "half-lives", note="no half-life"), warning=True)
+    return replace(gate(LOOK_BACK, half_lives, MIN_HALF_LIVES, "half-lives", note="no half-life"), warning=True)
 
 
 def _overfitting(found: Overfitting | None) -> Gate:
@@ -110,8 +112,9 @@ def table(found: Sequence[Gate]) -> Table:
     rows = [
         (g.name, number(g.value, 3), f"{'at least' if g.least else 'at most'} {g.bound:g}", _said(g)) for g in found
     ]
-    failed = [g.words for g in found if not g.passed]
-    note = f"Not passed: {'; '.join(failed)}." if failed else "All passed."
+    missed = "; ".join(g.words for g in found if not (g.passed or g.warning))
+    warned = "; ".join(g.words for g in found if g.warning and not g.passed)
+    note = (f"Not passed: {missed}." if missed else "All demands are met.") + (f" Warning: {warned}." if warned else "")
     return Table.of("Gates of the export", ("", "value", "demand", "passed"), rows, note)
 
 
@@ -169,19 +172,23 @@ def judge(
     rng: np.random.Generator,
     upstream: int = 1,
     period_s: float = PERIOD_S,
-    choose: Choose = best_of_grid,
+    choose: Choose = propose,
 ) -> Judgement:
     """Walk forward over all quotes, and ask what choosing `chosen` from `sets` on them flatters.
 
     The walk judges the way of choosing, on quotes unseen each time; deflation and overfitting are of the sets tried,
-    over all quotes, because a look-back alone is too short for them. `upstream`: what else this was picked from.
+    over all quotes, because a look-back alone is too short for them. `chosen` need not be one of them: it may lie
+    between the plug-in and the grid's best. `upstream`: of how many pairs, modes and markets this one was picked.
     """
     walk = walk_forward(
         tape, market, constraints, look_back_s=look_back_s, step_s=step_s, embargo_s=embargo_s, rng=rng, choose=choose,
-        period_s=period_s,
+        period_s=period_s, half_life_s=half_life_s,
     )  # fmt: skip
-    nets = trials(tape, market, sets, period_s)
-    own = nets[-round(look_back_s / period_s) :, list(sets).index(chosen)]
+    nets = trials(tape, market, [*sets, chosen], period_s)
+    until_ns = tape.end_ns - round(embargo_s * NS)
+    start_ns = until_ns - round(look_back_s * NS)
+    last = LookBack(tape.between(start_ns, tape.end_ns), start_ns, until_ns, market, constraints, period_s)
+    recent = last.by_entry(last.replay(chosen))
     refusals: list[str] = []
 
     def ask(question: Callable):
@@ -191,10 +198,11 @@ def judge(
             refusals.append(str(error))
             return None
 
-    deflated = ask(lambda: selection.deflated(nets, list(sets).index(chosen), upstream=upstream))
-    overfitting = ask(lambda: selection.overfitting(nets, _blocks(walk, len(nets)), smoother=neighbourhoods(sets)))
+    deflated = ask(lambda: selection.deflated(nets, -1, upstream=upstream))
+    smoother = neighbourhoods(sets)
+    overfitting = ask(lambda: selection.overfitting(nets[:, :-1], _blocks(walk, len(nets)), smoother=smoother))
     superior = ask(lambda: selection.superior(nets, rng))
-    confidence = ask(lambda: selection.probability_of_gain(own, round(step_s / period_s), rng))
+    confidence = ask(lambda: selection.probability_of_gain(recent, round(step_s / period_s), rng))
     found = gates(
         walk, constraints, deflated=deflated, overfitting=overfitting, half_life_s=half_life_s, look_back_s=look_back_s
     )

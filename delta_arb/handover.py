@@ -9,18 +9,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from .backtest import Backtest
+from .backtest import Backtest, shifts
 from .ledger import Trade
 from .market import END, HALT, NS, TARGET
-from .optimize import Market, Thresholds
+from .params import make_rule
 from .spread import entry_edge
+from .strategy import Rule
+from .study import Market, Thresholds
 from .tape import TAPE_COLUMNS, Tape
 
 LOGS = ("sent", "fills", "closings")  # besides the trades, what a backtest keeps of its pairs
 
 
 class Machine:
-    """The pair machine over a tape, its rule changed only while flat: since when, armed or not, and all its pairs."""
+    """The pair machine over a tape, its rule changed only while flat: since when, armed or not, and all its pairs.
+
+    A filtered signal begins anew with every rule and is itself again after some of its steps.
+    """
 
     def __init__(self, tape: Tape, market: Market) -> None:
         self.tape, self.market = tape, market
@@ -30,9 +35,10 @@ class Machine:
 
     def trade(self, thresholds: Thresholds | None, start_ns: int, end_ns: int) -> tuple[tuple[Trade, ...], bool]:
         """Enter by these thresholds in [start, end); the trades, and whether the last pair outlived the fold."""
+        rule = make_rule(self.market.rule_params(thresholds), self.market.spot, self.market.perp)
         row = int(np.searchsorted(self.tape.ts_ns, max(start_ns, self.flat_ns)))
         if not self.armed:
-            row = self._armed_after(row, thresholds)
+            row = self._armed_after(row, rule)
         if self.halted or row >= len(self.tape) or self.tape.ts_ns[row] >= end_ns:
             return (), False
         self.armed = True
@@ -40,7 +46,7 @@ class Machine:
             return (), False
         part = self._replay(thresholds, row, end_ns)
         if part.closings:
-            self._took(part, thresholds, end_ns)
+            self._took(part, rule, end_ns)
         if len(part.closings) < entered(part):  # the quotes end while an entry is on its way: there is no flat any more
             self.flat_ns = self.tape.end_ns + 1
         trades = self.parts[-1].trades if part.closings else ()
@@ -58,7 +64,7 @@ class Machine:
                 break
         return part
 
-    def _took(self, part: Backtest, thresholds: Thresholds, end_ns: int) -> None:
+    def _took(self, part: Backtest, rule: Rule, end_ns: int) -> None:
         """The state after the last pair of a fold, and the pairs numbered on."""
         last = part.closings[-1]
         self.parts.append(renumbered(part, self.pairs))
@@ -69,29 +75,25 @@ class Machine:
         missed = all(f.pair != last.pair for f in part.fills)
         self.armed = last.reason == TARGET or missed
         if not self.armed and self.flat_ns < end_ns:
-            row = self._armed_after(int(np.searchsorted(self.tape.ts_ns, self.flat_ns)), thresholds)
+            row = self._armed_after(int(np.searchsorted(self.tape.ts_ns, self.flat_ns)), rule)
             self.armed = row < len(self.tape) and bool(self.tape.ts_ns[row - 1] < end_ns)
 
-    def _armed_after(self, row: int, thresholds: Thresholds | None) -> int:
+    def _armed_after(self, row: int, rule: Rule) -> int:
         """The row behind the first one, from `row` on, whose edge re-arms the direction (see `strategy.decide`)."""
-        rule = self.market.rule_params(thresholds)
-        if rule.entry_bps is None:
-            return row
         tape = rows_between(self.tape, row, len(self.tape))
-        fresh_ns = round(rule.max_quote_age_s * NS)
-        usable = (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns)
+        usable = np.maximum(tape.spot_age_ns, tape.perp_age_ns) <= rule.max_quote_age_ns
         for leg in ("spot", "perp"):
             bid, ask, bid_qty, ask_qty = (
                 getattr(tape, f"{leg}_{side}") for side in ("bid", "ask", "bid_qty", "ask_qty")
             )
             usable &= (bid > 0) & (bid < ask) & (bid_qty > 0) & (ask_qty > 0)
-        low = usable & (entry_edge(tape.spot_ask, tape.perp_bid) < rule.entry_bps / 1e4 - rule.rearm_bps / 1e4)
+        edge = entry_edge(tape.spot_ask, tape.perp_bid) + shifts(tape, rule.filter)
+        low = usable & (edge < rule.entry - rule.rearm)
         return row + int(np.argmax(low)) + 1 if low.any() else len(self.tape)
 
     def result(self, start_ns: int, end_ns: int) -> Backtest:
         """All pairs so far as one backtest of [start, end)."""
-        empty = only(self.market.replay(rows_between(self.tape, 0, 1), None), set())
-        parts = self.parts or [empty]
+        parts = self.parts or [self.market.replay(rows_between(self.tape, 0, 1), None)]
         joined = {name: tuple(x for part in parts for x in getattr(part, name)) for name in ("trades", *LOGS)}
         return replace(
             parts[-1],

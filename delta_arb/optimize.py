@@ -6,156 +6,61 @@ the result is "do not trade" with the reason, and no thresholds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from . import __version__, params
-from .backtest import Backtest, run
-from .errors import DataError, ParamsError, SeriesError
-from .inputs import Inputs
-from .market import NS, FundingPayment, Instrument, Latency
+from .backtest import shifts
+from .errors import DataError, SeriesError
+from .market import NS
 from .memory import MAX_STILL_S, half_life_of
-from .params import Evidence, Params, RuleParams, make_rule, sealed
-from .performance import Performance, measure
+from .params import FilterParams, RuleParams, as_filter
+from .performance import Performance, measure, period_nets
 from .reversion import HalfLife, require_moving_legs, stationarity
-from .spread import basis, entry_edge, exit_cost, mid, round_trip_fees
+from .selection import mean_interval
+from .spread import basis, entry_edge, exit_cost, mid, to_bps
+from .study import Constraints, Market, Thresholds, Window, window
 from .tape import Tape
+from .thresholds import optimal_for, round_trip_cost
 
 LEVELS = 14  # thresholds per axis of the grid
 ENTRY_QUANTILES = (0.50, 0.995)
 EXIT_QUANTILES = (0.005, 0.50)
 HOLD_SHARES = (0.25, 0.5, 1.0)  # of the longest hold allowed
 ROUND_BPS = 0.5
+PERIOD_S = 900.0  # of the marks behind intervals of net profit
+SEED = 7  # of the bootstraps: the same quotes give the same choice
 MAX_UNIT_ROOT_P = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Constraints:
-    """What a threshold set must reach to be exported, on the fit and on the judged part alike.
-
-    hit rate: share of trades that ended at the exit threshold; drawdown: on a capital of two clip notionals.
-    """
-
-    target_hit_rate: float = 0.7
-    min_trades_day: float = 5.0
-    max_drawdown: float = 0.02
-    max_entry_bps: float = 100.0
-    max_hold_s: float = 6 * 3600.0
-    look_back_h: float = 24.0
-    fit_share: float = 2 / 3
-
-    def __post_init__(self) -> None:
-        for name in ("target_hit_rate", "max_drawdown", "fit_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ParamsError(f"{name} is a share, above 0 and at most 1, was {getattr(self, name)}")
-        for name in ("min_trades_day", "max_entry_bps", "max_hold_s", "look_back_h"):
-            if not getattr(self, name) > 0:
-                raise ParamsError(f"{name} must be positive, was {getattr(self, name)}")
-        if self.fit_share > 0.9:
-            raise ParamsError(f"fit_share={self.fit_share} leaves too little to judge on; keep at least a tenth")
-
-    def failures(self, p: Performance) -> list[str]:
-        """Which demands a result misses, in words; empty when it passes."""
-        misses = []
-        if p.net_usdt <= 0:
-            misses.append(f"net {p.net_usdt_day:.2f} USDT a day is not above zero")
-        if p.trades_day < self.min_trades_day:
-            misses.append(f"{p.trades_day:.1f} trades a day are below {self.min_trades_day:g}")
-        if p.hit_rate is not None and p.hit_rate < self.target_hit_rate:
-            misses.append(f"hit rate {p.hit_rate:.2f} is below {self.target_hit_rate:g}")
-        if p.drawdown > self.max_drawdown:
-            misses.append(f"drawdown {p.drawdown:.2%} is above {self.max_drawdown:.2%}")
-        if p.halted:
-            misses.append("the legs could not be balanced and the machine halted")
-        return misses
-
-
-class Thresholds(NamedTuple):
-    """One set of the grid."""
-
-    entry_bps: float
-    exit_bps: float
-    max_hold_s: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Market:
-    """What every replay of a study shares: order rules, latencies, funding, and the rule without thresholds."""
+class Offers:
+    """What a tape offered while both legs were fresh and tradable, as the signal sees it: bps, shape (n,)."""
 
-    spot: Instrument
-    perp: Instrument
-    latency: Latency
-    payments: tuple[FundingPayment, ...]
-    settings: RuleParams
-
-    def replay(self, tape: Tape, thresholds: Thresholds | None) -> Backtest:
-        """The backtest of one set; without thresholds nothing is entered."""
-        return run(tape, make_rule(self.rule_params(thresholds), self.spot, self.perp), self.latency, self.payments)
-
-    def rule_params(self, thresholds: Thresholds | None) -> RuleParams:
-        values = {} if thresholds is None else thresholds._asdict()
-        return RuleParams(**{**self.settings.model_dump(), **values})
+    entry_bps: np.ndarray
+    exit_bps: np.ndarray
 
     @property
-    def fees_bps(self) -> float:
-        """The four taker fees of a round trip."""
-        return 1e4 * round_trip_fees(self.spot.taker_fee, self.perp.taker_fee)
-
-    def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
-        return replace(self, spot=replace(self.spot, taker_fee=spot_bps / 1e4), perp=replace(self.perp, taker_fee=perp_bps / 1e4))
-
-    def with_latency(self, spot_s: float, perp_s: float) -> "Market":
-        slowest = max(spot_s, perp_s) + self.settings.max_quote_age_s
-        deadline = max(self.settings.leg_deadline_s, 2 * slowest)
-        settings = RuleParams(**{**self.settings.model_dump(), "leg_deadline_s": deadline})
-        return replace(self, latency=Latency(spot_s, perp_s), settings=settings)
+    def width_bps(self) -> float:
+        """Median of exit_cost - entry_edge: the half-spreads that a round trip crosses."""
+        return float(np.median(self.exit_bps - self.entry_bps))
 
 
-def market(inputs: Inputs, tape: Tape, settings: RuleParams) -> Market:
-    """The market of a study from its inputs."""
-    return Market(*inputs.instruments(), inputs.latency(), inputs.payments(tape), settings)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The look-back, cut in two: fit on [start, judged_from), judge on [judged_from, end]."""
-
-    fit: Tape
-    judge: Tape
-    note: str
-
-    @property
-    def judged_from_ns(self) -> int:
-        return self.judge.start_ns
-
-
-def window(tape: Tape, constraints: Constraints) -> Window:
-    """The last `look_back_h` hours of the tape; shorter data are used whole, and named."""
-    wanted_ns = round(constraints.look_back_h * 3600 * NS)
-    start_ns = max(tape.start_ns, tape.end_ns - wanted_ns)
-    cut_ns = start_ns + round((tape.end_ns - start_ns) * constraints.fit_share)
-    fit, judge = tape.between(start_ns, cut_ns), tape.between(cut_ns, tape.end_ns + 1)
-    if len(fit) < 100 or len(judge) < 50:
-        raise DataError(f"{len(fit)} events to fit on and {len(judge)} to judge on are too few for a choice; record longer")
-    hours = (tape.end_ns - start_ns) / NS / 3600
-    short = hours < 0.99 * constraints.look_back_h
-    note = f"the last {hours:.1f} h" + (f" (shorter than the look-back of {constraints.look_back_h:g} h)" if short else "")
-    return Window(fit, judge, note)
-
-
-def levels(tape: Tape, settings: RuleParams) -> tuple[np.ndarray, np.ndarray]:
-    """Entry and exit thresholds worth trying, bps: quantiles of what the quotes offered while both legs were fresh."""
+def offers(tape: Tape, settings: RuleParams, process: FilterParams | None) -> Offers:
+    """Entry edges and exit costs of the usable events, shifted by the filter where there is one."""
     fresh_ns = settings.max_quote_age_s * NS
     usable = (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
     usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(tape.spot_ask_qty, tape.perp_bid_qty) > 0)
     if not usable.any():
         raise DataError("no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01")
-    entries = 1e4 * entry_edge(tape.spot_ask[usable], tape.perp_bid[usable])
-    exits = 1e4 * exit_cost(tape.spot_bid[usable], tape.perp_ask[usable])
-    return _rounded(entries, ENTRY_QUANTILES), _rounded(exits, EXIT_QUANTILES)
+    shift = shifts(tape, as_filter(process))[usable]
+    entries = entry_edge(tape.spot_ask[usable], tape.perp_bid[usable]) + shift
+    exits = exit_cost(tape.spot_bid[usable], tape.perp_ask[usable]) + shift
+    return Offers(to_bps(entries), to_bps(exits))
+
+
+def levels(offered: Offers) -> tuple[np.ndarray, np.ndarray]:
+    """Entry and exit thresholds worth trying, bps: quantiles of what was offered."""
+    return _rounded(offered.entry_bps, ENTRY_QUANTILES), _rounded(offered.exit_bps, EXIT_QUANTILES)
 
 
 def _rounded(values: np.ndarray, quantiles: tuple[float, float]) -> np.ndarray:
@@ -163,12 +68,12 @@ def _rounded(values: np.ndarray, quantiles: tuple[float, float]) -> np.ndarray:
     return np.unique(np.round(np.quantile(values, at) / ROUND_BPS) * ROUND_BPS)
 
 
-def grid(tape: Tape, market: Market, constraints: Constraints) -> list[Thresholds]:
+def grid(offered: Offers, market: Market, constraints: Constraints, process: FilterParams | None = None) -> list[Thresholds]:
     """All sets whose gain at the thresholds exceeds the four fees, entries capped at `max_entry_bps`."""
-    entries, exits = levels(tape, market.settings)
+    entries, exits = levels(offered)
     holds = [share * constraints.max_hold_s for share in HOLD_SHARES]
     return [
-        Thresholds(float(entry), float(exit_), hold)
+        Thresholds(float(entry), float(exit_), hold, process)
         for hold in holds
         for entry in entries[entries <= constraints.max_entry_bps]
         for exit_ in exits
@@ -188,7 +93,7 @@ class Sweep:
         import pandas as pd
 
         rows = [{**s._asdict(), **r.to_dict()} for s, r in zip(self.sets, self.results, strict=True)]
-        return pd.DataFrame(rows, columns=None if rows else [*Thresholds._fields, "net_usdt_day"])
+        return pd.DataFrame(rows, columns=None if rows else [*Thresholds._fields, "net_usdt_day"]).drop(columns="filter")
 
     def neighbourhood(self, k: int) -> float:
         """Mean net a day of set k and its direct neighbours in entry and exit, at the same hold.
@@ -218,12 +123,70 @@ def sweep(tape: Tape, market: Market, sets: Sequence[Thresholds]) -> Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What came out: the sweep, the best set, how it did on both parts, and the verdict.
+class Proposal:
+    """Thresholds from two witnesses: the levels that theory gives for the fitted process, and the best of the grid.
 
-    `best` is the set with the highest neighbourhood mean, among those that pass on the fit part where there are any;
-    it is exported only when `trade` is true. `judged` is its performance on the part that the fit has not seen.
-    `half_life` is that of the basis of the mids on the fit part, None where it has none.
+    `plug_in` is None where theory has no answer; `plug_in_why` says why it has none, or why it was passed over.
+    `weight` is how far the grid may pull: 0 keeps the plug-in, 1 takes the grid's best (`peak`, by its neighbourhood).
+    """
+
+    plug_in: Thresholds | None
+    plug_in_why: str
+    peak: Thresholds
+    weight: float
+
+    def of_grid(self, misses: Sequence[str]) -> "Proposal":
+        """The grid alone, because what lies nearer to theory misses a demand that the grid's best meets."""
+        return replace(self, plug_in_why="; ".join(misses), weight=1.0)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        if self.plug_in is None or self.weight == 1.0:
+            return self.peak
+        entry, exit_ = (p + self.weight * (g - p) for p, g in zip(self.plug_in[:2], self.peak[:2], strict=True))
+        hold = self.peak.max_hold_s if self.weight > 0.5 else self.plug_in.max_hold_s
+        return self.plug_in._replace(entry_bps=round(entry, 2), exit_bps=round(exit_, 2), max_hold_s=hold)
+
+
+def plug_in(
+    offered: Offers, market: Market, constraints: Constraints, reverts: HalfLife, before_ns: int, process: FilterParams | None
+) -> Thresholds:
+    """Bertram's levels for the fitted process, with the four fees, the crossed half-spreads and the expected funding.
+
+    Raises:
+        SeriesError: theory has no answer (cycles too long), or its levels break a demand.
+    """
+    cost = round_trip_cost(market.fees_bps, offered.width_bps)
+    rough = optimal_for(reverts, cost)
+    paid = market.funding_bps_s(before_ns) * rough.cycle_s / 2  # a pair is held for about half a cycle
+    entry, exit_ = optimal_for(reverts, cost - paid).quote_levels(offered.width_bps)
+    if entry > constraints.max_entry_bps:
+        raise SeriesError(f"its entry of {entry:.1f} bps is above the {constraints.max_entry_bps:g} bps allowed")
+    if not entry - exit_ > market.fees_bps:
+        raise SeriesError(f"its gain of {entry - exit_:.1f} bps does not pay the four fees of {market.fees_bps:g} bps")
+    return Thresholds(round(entry, 2), round(exit_, 2), constraints.max_hold_s, process)
+
+
+def grid_weight(prior_nets: np.ndarray, peak_nets: np.ndarray) -> float:
+    """How far the grid's best may pull from the plug-in: 1 - (2 standard errors / gain)^2, never below 0.
+
+    The gain is what it earned more in the same periods of the fit part, in sample and so flattered; a gain of two
+    standard errors or less is taken for noise.
+    """
+    gain = peak_nets - prior_nets
+    if gain.mean() <= 0:
+        return 0.0
+    found = mean_interval(gain, np.random.default_rng(SEED))
+    error = (found.high - found.low) / (2 * 1.96)
+    return max(0.0, 1.0 - (2.0 * error / found.value) ** 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What came out: the sweep, the proposal, how it did on both parts, and the verdict.
+
+    `best` are the proposal's thresholds; exported only when `trade` is true. `judged` is their performance on the part
+    that the fit has not seen. `half_life` is that of the basis of the mids on the fit part, None where it has none.
     """
 
     window: Window
@@ -232,11 +195,15 @@ class Choice:
     half_life: HalfLife | None
     sweep: Sweep
     passing: tuple[bool, ...]
-    best: Thresholds | None
+    proposal: Proposal | None
     fitted: Performance | None
     judged: Performance | None
     trade: bool
     reason: str
+
+    @property
+    def best(self) -> Thresholds | None:
+        return None if self.proposal is None else self.proposal.thresholds
 
     def __repr__(self) -> str:
         return f"Choice({'trade' if self.trade else 'do not trade'}: {self.reason})"
@@ -246,26 +213,44 @@ def choose(tape: Tape, market: Market, constraints: Constraints) -> Choice:
     """Fit on the first part of the window, judge on the later part. What does not revert is not traded."""
     parts = window(tape, constraints)
     reverts, no_reversion = reversion_of(parts.fit)
-    tried = sweep(parts.fit, market, grid(parts.fit, market, constraints))
-    misses = [constraints.failures(r) for r in tried.results]
-    passing = tuple(not m for m in misses)
-    best = _best(tried, passing)
-    if best is None:
-        return Choice(parts, constraints, market, reverts, tried, passing, None, None, None, False, _no_edge(parts.fit, market))
-    thresholds, fitted = tried.sets[best], tried.results[best]
-    judged = measure(parts.judge, market.replay(parts.judge, thresholds))
+    process = market.process(reverts)
+    offered = offers(parts.fit, market.settings, process)
+    tried = sweep(parts.fit, market, grid(offered, market, constraints, process))
+    passing = tuple(not constraints.failures(r) for r in tried.results)
+    peak = _best(tried, passing)
+    if peak is None:
+        reason = _no_edge(offered, market)
+        return Choice(parts, constraints, market, reverts, tried, passing, None, None, None, False, reason)
+    proposal = _proposal(parts.fit, offered, market, constraints, reverts, process, tried.sets[peak])
+    fitted = measure(parts.fit, market.replay(parts.fit, proposal.thresholds))
+    if passing[peak] and constraints.failures(fitted):
+        proposal, fitted = proposal.of_grid(constraints.failures(fitted)), tried.results[peak]
+    best = proposal.thresholds
+    judged = measure(parts.judge, market.replay(parts.judge, best))
+    misses, vetoes = constraints.failures(fitted), constraints.failures(judged)
     unseen = f"the {judged.days * 24:.1f} h it has not seen"
-    vetoes = constraints.failures(judged)
     if no_reversion:
         reason = f"the basis does not revert: {no_reversion}"
-    elif misses[best]:
-        reason = f"none of {len(tried.sets)} threshold sets passes; the best one ({_spoken(thresholds)}): {'; '.join(misses[best])}"
+    elif misses:
+        reason = f"{spoken(best)} misses a demand on the quotes it was fitted on: {'; '.join(misses)}"
     elif vetoes:
-        reason = f"the best set ({_spoken(thresholds)}) fails on {unseen}: {'; '.join(vetoes)}"
+        reason = f"{spoken(best)} fails on {unseen}: {'; '.join(vetoes)}"
     else:
-        reason = f"{_spoken(thresholds)} earned {judged.net_usdt_day:.2f} USDT a day net on {unseen}"
-    trade = not (no_reversion or misses[best] or vetoes)
-    return Choice(parts, constraints, market, reverts, tried, passing, thresholds, fitted, judged, trade, reason)
+        reason = f"{spoken(best)} earned {judged.net_usdt_day:.2f} USDT a day net on {unseen}"
+    trade = not (no_reversion or misses or vetoes)
+    return Choice(parts, constraints, market, reverts, tried, passing, proposal, fitted, judged, trade, reason)
+
+
+def _proposal(fit, offered, market, constraints, reverts, process, peak) -> Proposal:
+    """The plug-in, corrected by the grid as far as its gain exceeds its noise."""
+    if reverts is None:
+        return Proposal(None, "the basis has no half-life", peak, 1.0)
+    try:
+        prior = plug_in(offered, market, constraints, reverts, fit.end_ns, process)
+        nets = [period_nets(fit, market.replay(fit, s), fit.start_ns, fit.end_ns, PERIOD_S) for s in (prior, peak)]
+        return Proposal(prior, "", peak, grid_weight(*nets))
+    except SeriesError as error:
+        return Proposal(None, str(error), peak, 1.0)
 
 
 def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
@@ -291,87 +276,14 @@ def _best(tried: Sweep, passing: Sequence[bool]) -> int | None:
     return max(candidates, key=tried.neighbourhood, default=None)
 
 
-def _spoken(s: Thresholds) -> str:
+def spoken(s: Thresholds) -> str:
     return f"entry {s.entry_bps:g} bps, exit {s.exit_bps:g} bps, hold at most {s.max_hold_s / 3600:g} h"
 
 
-def _no_edge(fit: Tape, market: Market) -> str:
+def _no_edge(offered: Offers, market: Market) -> str:
     """Why the grid is empty: even the rarest good prices do not pay the fees."""
-    entries, exits = levels(fit, market.settings)
+    entries, exits = levels(offered)
     return (
         f"no edge after costs: entering at {entries[-1]:g} bps (reached {1 - ENTRY_QUANTILES[1]:.1%} of the time) and leaving at "
         f"{exits[0]:g} bps (the same) gains {entries[-1] - exits[0]:g} bps, the four fees are {market.fees_bps:g} bps"
     )
-
-
-def fee_ladder(tape: Tape, market: Market, constraints: Constraints, fees_bps: Sequence[float]) -> list[dict]:
-    """What the best set of the fit part would earn at other fees (the same fee on both legs), bps per fill.
-
-    An in-sample maximum, so an upper bound: it says from which fee on there is nothing to look for.
-    """
-    fit = window(tape, constraints).fit
-    rows = []
-    for fee in fees_bps:
-        at_fee = market.with_fees(fee, fee)
-        tried = sweep(fit, at_fee, grid(fit, at_fee, constraints)[::4])
-        best = max(tried.results, key=lambda r: r.net_usdt_day, default=None)
-        rows.append(
-            {
-                "fee_bps": fee,
-                "sets": len(tried.sets),
-                "best_net_usdt_day": best.net_usdt_day if best else None,
-                "trades_day": best.trades_day if best else None,
-            }
-        )
-    return rows
-
-
-def candidate(choice: Choice, inputs: Inputs, tape: Tape, *, valid_for_s: float, notebook: str, run_id: str) -> Params:
-    """The parameters to publish, with their evidence."""
-    now = datetime.now(UTC)
-    spot, perp = inputs.venue_params()
-    fitted, judged, reverts = choice.fitted, choice.judged, choice.half_life
-    evidence = Evidence(
-        half_life_s=reverts.half_life_s if reverts else None,
-        half_life_low_s=reverts.low_s if reverts else None,
-        half_life_high_s=reverts.high_s if reverts else None,
-        trials=len(choice.sweep.sets),
-        best_entry_bps=choice.best.entry_bps if choice.best else None,
-        best_exit_bps=choice.best.exit_bps if choice.best else None,
-        best_max_hold_s=choice.best.max_hold_s if choice.best else None,
-        fit_trades=fitted.trades if fitted else None,
-        fit_net_usdt_day=fitted.net_usdt_day if fitted else None,
-        judged_trades=judged.trades if judged else None,
-        judged_net_usdt_day=judged.net_usdt_day if judged else None,
-        judged_hit_rate=judged.hit_rate if judged else None,
-        judged_drawdown=judged.drawdown if judged else None,
-    )
-    return sealed(
-        pair=inputs.pair,
-        trade=choice.trade,
-        reason=choice.reason,
-        rule=choice.market.rule_params(choice.best if choice.trade else None),
-        spot=spot,
-        perp=perp,
-        data=inputs.data_params(tape, choice.window.judged_from_ns),
-        evidence=evidence,
-        created=now,
-        valid_until=now + timedelta(seconds=valid_for_s),
-        code_version=__version__,
-        notebook=notebook,
-        run_id=run_id,
-    )
-
-
-def load_or_choose(run_folder: str, inputs: Inputs, tape: Tape, market: Market, constraints: Constraints) -> Params:
-    """The candidate that notebook 02 left in the run's folder; opened by hand (no folder), the choice is made anew."""
-    if run_folder:
-        return params.load(Path(run_folder) / "candidate.json")
-    choice = choose(tape, market, constraints)
-    return candidate(choice, inputs, tape, valid_for_s=3600.0, notebook="03_backtest_report", run_id="by hand")
-
-
-def examined(exported: Params) -> Thresholds | None:
-    """The thresholds of an export, or of the best set examined when it says do not trade."""
-    e = exported.evidence
-    return None if e.best_entry_bps is None else Thresholds(e.best_entry_bps, e.best_exit_bps, e.best_max_hold_s)

@@ -286,13 +286,14 @@ def _card(reports: Path, pair: str, records: list[dict]) -> str:
 
 def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
     rule, evidence = published.rule, published.evidence
-    low, high = evidence.judged_net_low_usdt_day, evidence.judged_net_high_usdt_day
+    low, high = evidence.walk_net_low_usdt_day, evidence.walk_net_high_usdt_day
     interval = "" if low is None else f" <small>{number(low, '+.2f')} to {number(high, '+.2f')}</small>"
     yield "Entry bps", number(rule.entry_bps, ".1f")
     yield "Exit bps", number(rule.exit_bps, ".1f")
     yield "Clip USDT", number(rule.clip_usdt, ",.0f")
     yield "Longest hold, min", number(rule.max_hold_s / 60, ",.0f")
-    yield "Judged net USDT/day", number(evidence.judged_net_usdt_day, "+.2f") + interval
+    yield "Judged net USDT/day", number(evidence.judged_net_usdt_day, "+.2f")
+    yield "Walk-forward net USDT/day", number(evidence.walk_net_usdt_day, "+.2f") + interval
     yield "Confidence", number(evidence.confidence, ".0%")
 
 

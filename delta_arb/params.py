@@ -145,17 +145,38 @@ class Evidence(_Section):
     best_entry_bps: Bps | None = None
     best_exit_bps: Bps | None = None
     best_max_hold_s: Positive | None = None
+    best_filter: FilterParams | None = None
+    plug_in_entry_bps: Bps | None = None
+    plug_in_exit_bps: Bps | None = None
+    grid_weight: Share | None = None
     fit_trades: Annotated[int, Field(ge=0)] | None = None
     fit_net_usdt_day: float | None = None
     judged_trades: Annotated[int, Field(ge=0)] | None = None
     judged_net_usdt_day: float | None = None
-    judged_net_low_usdt_day: float | None = None
-    judged_net_high_usdt_day: float | None = None
     judged_hit_rate: Share | None = None
     judged_drawdown: Annotated[float, Field(ge=0)] | None = None
+    walk_folds: Annotated[int, Field(ge=0)] | None = None
+    walk_trades: Annotated[int, Field(ge=0)] | None = None
+    walk_net_usdt_day: float | None = None
+    walk_net_low_usdt_day: float | None = None
+    walk_net_high_usdt_day: float | None = None
+    walk_brier: Share | None = None
+    walk_brier_base: Share | None = None
     deflated_sharpe: Share | None = None
     overfitting_probability: Share | None = None
+    reality_check_p: Share | None = None
     confidence: Share | None = None
+    horizon_s: Positive | None = None
+
+
+class GateParams(_Section):
+    """One demand on an export; `value` null was not computed, and is not passed."""
+
+    name: Annotated[str, Field(min_length=1)]
+    value: float | None
+    bound: float
+    at_least: bool
+    passed: bool
 
 
 class Params(_Section):
@@ -171,6 +192,7 @@ class Params(_Section):
     perp: VenueParams
     data: DataParams
     evidence: Evidence
+    gates: tuple[GateParams, ...] = ()
     created: datetime
     valid_until: datetime
     code_version: Annotated[str, Field(min_length=1)]
@@ -231,11 +253,12 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
         leg_deadline_ns=round(rule.leg_deadline_s * NS),
         spot=_leg_rule(spot),
         perp=_leg_rule(perp),
-        filter=_filter(rule.filter),
+        filter=as_filter(rule.filter),
     )
 
 
-def _filter(f: FilterParams | None) -> Filter:
+def as_filter(f: FilterParams | None) -> Filter:
+    """The filter in fractions and per second; off without parameters."""
     if f is None:
         return OFF
     return Filter(math.log(2) / f.half_life_s, f.mean_bps / 1e4, f.sd_bps / 1e4, f.noise_sd_bps / 1e4, float(f.step_s))

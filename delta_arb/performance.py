@@ -7,7 +7,7 @@ Returns are on a fixed capital of two clip notionals (spot notional plus as much
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -18,7 +18,7 @@ from .faces import Table, number, seconds, share
 from .ledger import PARTS, Trade, funding
 from .market import NS, PERP, SPOT
 from .spread import to_bps
-from .tape import Tape
+from .tape import TAPE_COLUMNS, Tape
 
 DAY_NS = 86_400 * NS
 
@@ -253,3 +253,15 @@ FACES: Mapping[str, Callable[[Performance], str]] = MappingProxyType(
         "entries missed on both legs": lambda p: f"{p.missed}",
     }
 )
+
+
+def thinned(tape: Tape, start_ns: int, end_ns: int, period_s: float) -> Tape:
+    """The last event of each period of [start, end); for the last period, the tape's last event."""
+    ends = np.arange(start_ns, end_ns, round(period_s * NS))[1:]
+    rows = np.append(np.maximum(np.searchsorted(tape.ts_ns, ends) - 1, 0), len(tape) - 1)
+    return replace(tape, **{name: getattr(tape, name)[rows] for name in TAPE_COLUMNS})
+
+
+def period_nets(tape: Tape, result: Backtest, start_ns: int, end_ns: int, period_s: float) -> np.ndarray:
+    """Change of marked equity in each period of [start, end), USDT; the last one holds all that came after."""
+    return np.diff(equity(thinned(tape, start_ns, end_ns, period_s), result).net, prepend=0.0)

@@ -273,14 +273,15 @@ def heat(choice, inputs) -> Picture:
             fontsize=9,
             fontweight="normal",
         )
-        if choice.best is not None:
-            column, row = (
-                int(np.argmin(np.abs(grid.exits - choice.best.exit_bps))),
-                int(np.argmin(np.abs(grid.entries - choice.best.entry_bps))),
-            )
+        if choice.proposal is not None:
+            peak, best = choice.proposal.peak, choice.best
+            column, row = grid.exits.tolist().index(peak.exit_bps), grid.entries.tolist().index(peak.entry_bps)
             corner = column - NEAR - 0.5, row - NEAR - 0.5
             ax.add_patch(Rectangle(corner, 2 * NEAR + 1, 2 * NEAR + 1, fill=False, ec=BASIS, lw=1.6, ls="--"))
-            ax.plot(column, row, marker="o", ms=9, mfc="white", mec=BASIS, mew=1.8)
+            ax.plot(column, row, marker="o", ms=9, mfc="white", mec=BASIS, mew=1.8, ls="", label="best of the grid")
+            at = (np.interp(level, axis, np.arange(len(axis))) for level, axis in ((best.exit_bps, grid.exits), (best.entry_bps, grid.entries)))
+            ax.plot(*at, marker="D", ms=8, mfc=PERP, mec="white", mew=1.2, ls="", label="proposed: plug-in and grid")
+            ax.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
     return Picture(marked(title, inputs), figure)
 
 
@@ -310,8 +311,9 @@ def heat_chart(choice, inputs) -> Chart | Picture:
             "colorbar": {"title": {"text": "net,<br>USDT/day", "font": {"size": 13}}, "thickness": 14},
         }
     ]
-    if choice.best is not None:
-        at = {"x": [f"{choice.best.exit_bps:g}"], "y": [f"{choice.best.entry_bps:g}"]}
+    if choice.proposal is not None:
+        peak = choice.proposal.peak
+        at = {"x": [f"{peak.exit_bps:g}"], "y": [f"{peak.entry_bps:g}"]}
         mark = {"symbol": "circle-open", "size": 18, "line": {"width": 3, "color": BASIS}, "color": BASIS}
         data.append(
             {"type": "scatter", "mode": "markers", **at, "marker": mark, "hoverinfo": "skip", "showlegend": False}

@@ -5,11 +5,13 @@ from pathlib import Path
 from . import params
 from .costs import CostStack
 from .errors import SeriesError
+from .export import Verdict
 from .faces import NOTHING, Findings, Table, number, seconds, share
 from .optimize import Choice
 from .params import Params
 from .performance import compare
 from .sensitivity import cells
+from .study import Thresholds
 from .thresholds import optimal_for
 
 
@@ -21,39 +23,61 @@ def in_and_out(choice: Choice) -> Table:
     return compare({"fit, in sample": choice.fitted, "judged, unseen": choice.judged}, title)
 
 
-def against_theory(choice: Choice, stack: CostStack) -> Table:
-    """The best set beside the levels that theory gives for the fitted process: Bertram's, on the same costs.
+def witnesses(choice: Choice, stack: CostStack) -> Table:
+    """What theory says, what the grid of replays says, and what is proposed, side by side.
 
-    Both are triggers for entry_edge and exit_cost. Theory knows no time-out, no latency and no sizes.
+    Theory is Bertram's optimum for the fitted process on all costs; it knows no time-out, no latency and no sizes. The
+    grid knows them, but its best set is the best of many. The proposal starts at theory and goes towards the grid as far
+    as what the grid earns more exceeds its noise.
     """
-    best, fitted = choice.best, choice.fitted
-    rows = [("best of the grid", *[NOTHING] * 4)]
-    if best is not None and fitted is not None:
-        levels = number(best.entry_bps, 1), number(best.exit_bps, 1)
-        rows = [("best of the grid", *levels, number(fitted.trades_day, 1), number(fitted.net_usdt_day))]
+    title, heads = "Two witnesses and the proposal", ("", "entry, bps", "exit, bps", "trades/day", "net USDT/day")
+    proposal, fitted = choice.proposal, choice.fitted
+    if proposal is None or fitted is None:
+        return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
+    grid = choice.sweep.results[choice.sweep.sets.index(proposal.peak)]
+    rows = [
+        _levels("theory, promised", proposal.plug_in, *_promised(choice, stack)),
+        _levels("best of the grid, replayed", proposal.peak, grid.trades_day, grid.net_usdt_day),
+        _levels("proposed, replayed", proposal.thresholds, fitted.trades_day, fitted.net_usdt_day),
+    ]
+    missing = f"Theory is not followed: {proposal.plug_in_why}. " if proposal.plug_in_why else ""
+    note = f"{missing}On the fit part. The grid pulls the proposal {share(proposal.weight)} of the way from theory."
+    return Table.of(title, heads, rows, note)
+
+
+def _levels(name: str, at: Thresholds | None, trades_day: float | None, net: float | None) -> tuple[str, ...]:
+    levels = (None, None) if at is None else at[:2]
+    return (name, *(number(level, 1) for level in levels), number(trades_day, 1), number(net))
+
+
+def _promised(choice: Choice, stack: CostStack) -> tuple[float | None, float | None]:
+    """Trades a day and net that theory expects of a full clip; None where it has no answer."""
+    if choice.half_life is None or stack.total_bps is None:
+        return None, None
     try:
-        rows.append(_theory(choice, stack))
-        note = "Theory: no time-out, no latency, a full clip always shown; an upper bound."
-    except SeriesError as error:
-        note = f"Theory has no answer: {error}."
-    return Table.of(
-        "The grid against theory", ("", "entry, bps", "exit, bps", "trades/day", "net USDT/day"), rows, note
-    )
+        best = optimal_for(choice.half_life, stack.total_bps)
+    except SeriesError:
+        return None, None
+    return best.cycles_per_day, best.profit_per_day / 1e4 * choice.market.settings.clip_usdt
 
 
-def _theory(choice: Choice, stack: CostStack) -> tuple[str, ...]:
-    if choice.half_life is None:
-        raise SeriesError("the basis of the fit part has no half-life")
-    if stack.spot_crossing_bps is None or stack.perp_crossing_bps is None or stack.total_bps is None:
-        raise SeriesError("no event has fresh books on both legs")
-    best = optimal_for(choice.half_life, stack.total_bps)
-    levels = best.quote_levels(stack.spot_crossing_bps + stack.perp_crossing_bps)
-    net = best.profit_per_day / 1e4 * choice.market.settings.clip_usdt
-    return ("theory, OU process", *(number(bps, 1) for bps in levels), number(best.cycles_per_day, 1), number(net))
+def walked(verdict: Verdict) -> Table:
+    """The walk-forward, fold by fold, or why there is none."""
+    if verdict.judgement is None:
+        return Table.of("Walk-forward", ("", "nothing to show"), [("reason", verdict.reason)])
+    return verdict.judgement.walk.table()
 
 
-def verdict(choice: Choice) -> Findings:
+def gated(verdict: Verdict) -> Table:
+    """The gates of the export with their numbers, or why none was reached."""
+    if verdict.judgement is None:
+        return Table.of("Gates of the export", ("", "nothing to show"), [("reason", verdict.reason)])
+    return verdict.judgement.table()
+
+
+def spoken(verdict: Verdict) -> Findings:
     """What was tried, what passed, what was decided and why."""
+    choice = verdict.choice
     tried, passing = len(choice.sweep.sets), sum(choice.passing)
     demands = choice.constraints
     asked = (
@@ -66,8 +90,19 @@ def verdict(choice: Choice) -> Findings:
         if tried
         else "No threshold set was worth a replay.",
         _lasting(choice),
-        f"Verdict: {'trade' if choice.trade else 'do not trade'}. {choice.reason[0].upper()}{choice.reason[1:]}.",
+        _confident(verdict),
+        f"Verdict: {'trade' if verdict.trade else 'do not trade'}. {verdict.reason[0].upper()}{verdict.reason[1:]}.",
     )
+
+
+def _confident(verdict: Verdict) -> str:
+    """The estimated probability of a gain, and how good such estimates were."""
+    found = verdict.judgement
+    if found is None or found.confidence is None or verdict.horizon_s is None:
+        return ""
+    said = f"The next {seconds(verdict.horizon_s)} end above zero with an estimated probability of {share(found.confidence)}"
+    brier = found.walk.brier
+    return f"{said}." if brier is None else f"{said}; such estimates scored {brier.score:.3f} (Brier), the base rate {brier.base:.3f}."
 
 
 def _lasting(choice: Choice) -> str:
@@ -82,15 +117,15 @@ def _lasting(choice: Choice) -> str:
 def peak(choice: Choice) -> Findings:
     """Whether the best set stands on a plateau or on a needle."""
     grid = cells(choice)
-    if grid is None or choice.best is None:
+    if grid is None or choice.proposal is None:
         return Findings.of(f"Nothing to compare: {choice.reason}.")
-    k = choice.sweep.sets.index(choice.best)
+    k = choice.sweep.sets.index(choice.proposal.peak)
     own, around = choice.sweep.results[k].net_usdt_day, choice.sweep.neighbourhood(k)
     top = max(r.net_usdt_day for r in choice.sweep.results)
     return Findings.of(
-        f"The best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the highest "
+        f"The grid's best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the highest "
         f"single cell of the whole sweep earns {number(top)}.",
-        "Chosen is the set whose neighbourhood earns most, not the highest cell: one cell is a noisy witness.",
+        "Best is the set whose neighbourhood earns most, not the highest cell: one cell is a noisy witness.",
     )
 
 

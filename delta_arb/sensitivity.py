@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .faces import NOTHING, Findings, Table, number, share
-from .optimize import Choice, Market, Thresholds
+from .optimize import Choice, grid, offers, sweep
 from .performance import Performance, measure
+from .study import Constraints, Market, Thresholds, window
 from .tape import Tape
 
 FEES_BPS = (0.0, 2.0, 5.0, 10.0)
@@ -32,7 +33,7 @@ def cells(choice: Choice, max_hold_s: float | None = None) -> Cells | None:
     tried = choice.sweep
     if not tried.sets:
         return None
-    hold = max_hold_s or (choice.best.max_hold_s if choice.best else tried.sets[0].max_hold_s)
+    hold = max_hold_s or (choice.proposal.peak.max_hold_s if choice.proposal else tried.sets[0].max_hold_s)
     results = {
         (s.entry_bps, s.exit_bps): r for s, r in zip(tried.sets, tried.results, strict=True) if s.max_hold_s == hold
     }
@@ -42,13 +43,13 @@ def cells(choice: Choice, max_hold_s: float | None = None) -> Cells | None:
 
 
 def neighbourhood(choice: Choice) -> Table:
-    """Net a day of the best set and of the sets beside it, on the fit part."""
-    title, grid = "Net USDT a day around the best set, fit part", cells(choice)
-    if grid is None or choice.best is None:
+    """Net a day of the grid's best set and of the sets beside it, on the fit part."""
+    title, grid = "Net USDT a day around the best of the grid, fit part", cells(choice)
+    if grid is None or choice.proposal is None:
         return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
     row, column = (
         int(np.argmin(np.abs(axis - at)))
-        for axis, at in ((grid.entries, choice.best.entry_bps), (grid.exits, choice.best.exit_bps))
+        for axis, at in ((grid.entries, choice.proposal.peak.entry_bps), (grid.exits, choice.proposal.peak.exit_bps))
     )
     near = slice(max(row - NEAR, 0), row + NEAR + 1), slice(max(column - NEAR, 0), column + NEAR + 1)
     rows = [
@@ -64,8 +65,30 @@ def neighbourhood(choice: Choice) -> Table:
     return Table.of(title, ("", *(f"exit {x:g} bps" for x in grid.exits[near[1]])), rows, note)
 
 
+def fee_ladder(tape: Tape, market: Market, constraints: Constraints, fees_bps: Sequence[float]) -> list[dict]:
+    """What the best set of the fit part would earn at other fees (the same fee on both legs), bps per fill.
+
+    An in-sample maximum, so an upper bound: it says from which fee on there is nothing to look for.
+    """
+    fit = window(tape, constraints).fit
+    rows = []
+    for fee in fees_bps:
+        at_fee = market.with_fees(fee, fee)
+        tried = sweep(fit, at_fee, grid(offers(fit, market.settings, None), at_fee, constraints)[::4])
+        best = max(tried.results, key=lambda r: r.net_usdt_day, default=None)
+        rows.append(
+            {
+                "fee_bps": fee,
+                "sets": len(tried.sets),
+                "best_net_usdt_day": best.net_usdt_day if best else None,
+                "trades_day": best.trades_day if best else None,
+            }
+        )
+    return rows
+
+
 def fee_table(rows: Sequence[dict]) -> Table:
-    """`optimize.fee_ladder` as a table."""
+    """`fee_ladder` as a table."""
     shown = [
         (f"{r['fee_bps']:g} bps", f"{r['sets']}", number(r["best_net_usdt_day"]), number(r["trades_day"], 1))
         for r in rows

@@ -14,10 +14,10 @@ import numpy as np
 
 from .backtest import Backtest
 from .errors import ParamsError, SeriesError
+from .export import examined
 from .faces import NOTHING, Findings, Table, Tiles, number, seconds, share
 from .ledger import Trade, attribution
 from .market import utc
-from .optimize import Constraints, Market, Thresholds, examined, window
 from .params import Params, write_atomic
 from .performance import (
     FACES,
@@ -31,6 +31,7 @@ from .performance import (
 )  # fmt: skip
 from .selection import Interval, mean_interval, wilson
 from .spread import to_bps
+from .study import Constraints, Market, Thresholds, window
 from .tape import Tape
 
 FIT, JUDGED, EARLIER = "fit", "judged", "earlier"

@@ -31,10 +31,11 @@ from .faces import NOTHING, Table, number, share
 from .handover import Machine, entries, only, rows_between
 from .ledger import Trade
 from .market import END, NS, utc
-from .optimize import Constraints, Market, Sweep, Thresholds, grid, reversion_of
-from .performance import Equity, Performance, equity, measure
+from .optimize import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
+from .performance import Equity, Performance, equity, measure, period_nets, thinned
 from .selection import Brier, Interval
-from .tape import TAPE_COLUMNS, Tape
+from .study import Constraints, Market, Thresholds
+from .tape import Tape
 
 DAY_S = 86_400.0
 PERIOD_S = 900.0
@@ -69,14 +70,21 @@ class LookBack:
         kept = only(whole, closed & entered)
         return replace(kept, open_at_end=False, start_ns=self.start_ns, end_ns=self.until_ns)
 
+    def by_entry(self, result: Backtest) -> np.ndarray:
+        """Net of the pairs entered in each period of the look-back, as a fold's net is of the pairs it entered."""
+        nets, entered = np.zeros(round((self.until_ns - self.start_ns) / NS / self.period_s)), entries(result)
+        for trade in result.trades:
+            nets[int((entered[trade.pair] - self.start_ns) // (self.period_s * NS))] += trade.net_usdt
+        return nets
+
     def nets(self, result: Backtest) -> np.ndarray:
-        """Net of each whole period of the look-back (change of marked equity); the last one holds the run-off too."""
+        """Change of marked equity in each period of the look-back; the last one holds the run-off too."""
         return period_nets(self.tape, result, self.start_ns, self.until_ns, self.period_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """What was chosen, or why nothing was; `nets` are the periods of the chosen set on its look-back."""
+    """What was chosen, or why nothing was; `nets`: of the pairs it entered in each period of its look-back."""
 
     thresholds: Thresholds | None
     reason: str
@@ -90,29 +98,42 @@ Choose = Callable[[LookBack], Fit]
 def coarse(sets: Sequence[Thresholds], every: int = 2) -> list[Thresholds]:
     """Every second (third ...) level of each axis of a grid, the longest hold always among them."""
     kept = [set(sorted({s[k] for s in sets}, reverse=True)[::every]) for k in range(3)]
-    return [s for s in sets if all(value in levels for value, levels in zip(s, kept, strict=True))]
+    return [s for s in sets if all(s[k] in levels for k, levels in enumerate(kept))]
 
 
-def best_of_grid(look_back: LookBack, every: int = 2) -> Fit:
-    """The choice of `optimize` on a coarser grid: best neighbourhood of the sets that meet the demands, else nothing.
+def propose(look_back: LookBack, every: int = 2) -> Fit:
+    """The choice of `optimize` on a coarser grid: the plug-in, corrected by the grid's best; nothing if it fails.
 
-    Equity is marked once a period to rank the sets, at every event to let the best ones pass.
+    Equity is marked once a period to rank the sets, at every event to let the proposal pass.
     """
     reverts, no_reversion = reversion_of(look_back.fit)
     if reverts is None:
         return Fit(None, f"the basis does not revert: {no_reversion}")
-    sets = coarse(grid(look_back.fit, look_back.market, look_back.constraints), every)
+    here, demands = look_back.market, look_back.constraints
+    process = here.process(reverts)
+    offered = offers(look_back.fit, here.settings, process)
+    sets = coarse(grid(offered, here, demands, process), every)
     if not sets:
         return Fit(None, "no threshold set pays its fees")
+    thin = thinned(look_back.tape, look_back.start_ns, look_back.until_ns, look_back.period_s)
     results = [look_back.replay(s) for s in sets]
-    thin = _thin(look_back.tape, look_back.start_ns, look_back.until_ns, look_back.period_s)
     tried = Sweep(tuple(sets), tuple(measure(thin, r, equity(thin, r)) for r in results))
-    demands = look_back.constraints
     passing = [k for k, p in enumerate(tried.results) if not demands.failures(p)]
-    for k in sorted(passing, key=tried.neighbourhood, reverse=True):
-        if not demands.failures(measure(look_back.tape, results[k])):
-            return Fit(sets[k], "best neighbourhood", look_back.nets(results[k]), len(sets))
-    return Fit(None, f"none of {len(sets)} threshold sets meets the demands", tried=len(sets))
+    peak = max(passing or range(len(sets)), key=tried.neighbourhood)
+    try:
+        prior = plug_in(offered, here, demands, reverts, look_back.until_ns, process)
+        weight = grid_weight(look_back.nets(look_back.replay(prior)), look_back.nets(results[peak]))
+        chosen = Proposal(prior, "", sets[peak], weight).thresholds
+    except SeriesError as error:
+        chosen = Proposal(None, str(error), sets[peak], 1.0).thresholds
+    result = look_back.replay(chosen)
+    misses = demands.failures(measure(look_back.tape, result))
+    if misses and peak in passing:  # as in `optimize`: the grid alone, where what lies nearer to theory misses a demand
+        chosen, result = sets[peak], results[peak]
+        misses = demands.failures(measure(look_back.tape, result))
+    if misses:
+        return Fit(None, "; ".join(misses), tried=len(sets))
+    return Fit(chosen, "passes on its look-back", look_back.by_entry(result), len(sets))
 
 
 # --- what came out ----------------------------------------------------------------------------------------------------
@@ -222,9 +243,8 @@ class WalkForward:
 
 
 def _row(fold: Fold) -> dict:
-    thresholds = fold.thresholds._asdict() if fold.thresholds else dict.fromkeys(Thresholds._fields)
     return {
-        **thresholds,
+        **{name: getattr(fold.thresholds, name, None) for name in Thresholds._fields if name != "filter"},
         "fit_net_usdt_day": fold.fit_net_usdt_day,
         "probability": fold.probability,
         "pairs": len(fold.trades),
@@ -253,7 +273,7 @@ def walk_forward(
     step_s: float,
     embargo_s: float,
     rng: np.random.Generator,
-    choose: Choose = best_of_grid,
+    choose: Choose = propose,
     period_s: float = PERIOD_S,
     half_life_s: float | None = None,
 ) -> WalkForward:
@@ -344,21 +364,6 @@ def _judged(folds: tuple[Fold, ...], machine: Machine, period_s: float, rng: np.
         hit_rate=selection.wilson(hits, len(result.trades)) if result.trades else None,
         brier=selection.brier([f.probability for f in said], [f.net_usdt > 0 for f in said]) if said else None,
     )
-
-
-# --- periods ---------------------------------------------------------------------------------------------------------
-
-
-def _thin(tape: Tape, start_ns: int, end_ns: int, period_s: float) -> Tape:
-    """The last event of each period of [start, end); for the last period, the tape's last event."""
-    ends = np.arange(start_ns, end_ns, round(period_s * NS))[1:]
-    rows = np.append(np.maximum(np.searchsorted(tape.ts_ns, ends) - 1, 0), len(tape) - 1)
-    return replace(tape, **{name: getattr(tape, name)[rows] for name in TAPE_COLUMNS})
-
-
-def period_nets(tape: Tape, result: Backtest, start_ns: int, end_ns: int, period_s: float) -> np.ndarray:
-    """Change of marked equity in each period of [start, end), USDT; the last one holds all that came after."""
-    return np.diff(equity(_thin(tape, start_ns, end_ns, period_s), result).net, prepend=0.0)
 
 
 # --- for the statistics of `selection` --------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """A second replay, written from the design and not from the code: slow, with objects and one queue of events.
 
-It shares with `delta_arb` the words of its results (order, fill, closing) and nothing else: no formula, no rule of
-the machine, no look-up on the tape. Where both agree on random tapes, a mistake must have been made twice.
+It shares with `delta_arb` the words of its results (order, fill, closing) and nothing else: no formula, no rule of the
+machine, no look-up on the tape, not even the filter of the signal. Where both agree on random tapes, a mistake must
+have been made twice.
 """
 
 import heapq
 import itertools
+import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
@@ -81,6 +83,36 @@ def on_grid(qty, step):
     return (steps + 1 if (steps + 1) * step - qty < 1e-9 * step else steps) * step
 
 
+class Signal:
+    """What a filtered signal adds to an edge: the level believed in, less the basis that the two mids show.
+
+    In the language of information: a belief is a level and a precision; belief and observation are weighed by theirs.
+    """
+
+    def __init__(self, process):
+        self.process, self.level, self.spread, self.seen, self.shift = process, process.mean, process.sd**2, None, 0.0
+
+    def look(self, now, spot, perp):
+        self.shift = 0.0
+        if not self.process.noise_sd or any(q.bid >= q.ask or not q.bid_qty or not q.ask_qty for q in (spot, perp)):
+            return
+        mid = (spot.bid + spot.ask) / 2
+        shown = ((perp.bid + perp.ask) / 2 - mid) / mid
+        believed, spread = self.process.mean, self.process.sd**2
+        if self.seen is not None:
+            elapsed = (now - self.seen) / 1e9
+            decay = math.exp(-self.process.theta * elapsed)
+            believed += decay * (self.level - believed)
+            spread -= decay**2 * (spread - self.spread)
+            if elapsed < self.process.step_s:
+                self.shift = believed - shown
+                return
+        precision = 1 / spread + 1 / self.process.noise_sd**2
+        self.level = (believed / spread + shown / self.process.noise_sd**2) / precision
+        self.spread, self.seen = 1 / precision, now
+        self.shift = self.level - shown
+
+
 @dataclass
 class Side:
     """What the machine knows of one leg."""
@@ -133,6 +165,7 @@ class Replay:
         self.sides = [Side(rule.spot), Side(rule.perp)]
         self.phase, self.pair, self.armed, self.leaving, self.reason = FLAT, 0, True, False, ""
         self.size, self.opened, self.naked_since, self.alarm = 0.0, 0, None, None
+        self.signal = Signal(rule.filter)
         self.outcome = Outcome()
 
     def push(self, ts, rank, what):
@@ -151,6 +184,7 @@ class Replay:
                 self.books[what.leg] = what
                 if None in self.books:
                     continue
+                self.signal.look(now, *self.books)
             elif rank == ALARM_RANK:
                 if what is not self.alarm:
                     continue
@@ -186,11 +220,11 @@ class Replay:
 
     def opening_pays(self):
         spot, perp = self.books
-        return (perp.bid - spot.ask) / spot.ask
+        return (perp.bid - spot.ask) / spot.ask + self.signal.shift
 
     def closing_costs(self):
         spot, perp = self.books
-        return (perp.ask - spot.bid) / spot.bid
+        return (perp.ask - spot.bid) / spot.bid + self.signal.shift
 
     def look_for_entry(self, now):
         if not self.all_good(now):

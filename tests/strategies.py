@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from delta_arb.kalman import OFF, Filter
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Latency
 from delta_arb.strategy import LegRule, Rule
 from delta_arb.tape import Tape
@@ -59,12 +60,13 @@ def rule(
     perp=None,
     may_enter=True,
     flatten=False,
+    filter=OFF,  # noqa: A002
 ) -> Rule:
     """A rule without fees and grids: enter at an edge of 1 %, leave at a cost of zero, one clip of 1000 USDT."""
     return Rule(
         may_enter, flatten, float(entry), float(exit), float(rearm), seconds(max_hold_s), float(clip_usdt),
         float(participation), float(step), seconds(max_quote_age_s), float(price_bound), float(leg_tolerance),
-        seconds(leg_deadline_s), spot or leg_rule(), perp or leg_rule(),
+        seconds(leg_deadline_s), spot or leg_rule(), perp or leg_rule(), filter,
     )  # fmt: skip
 
 
@@ -178,6 +180,7 @@ def rules(draw, entries=(-0.01, 0.0, 0.005, 0.01, 0.01, 0.015)):
         perp=legs[1],
         may_enter=one_of(*[True] * 14, False),
         flatten=one_of(*[False] * 14, True),
+        filter=one_of(OFF, OFF, Filter(0.1, 0.005, 0.01, 0.004, 0.0), Filter(0.5, 0.0, 0.005, 0.01, 0.25)),
     )
 
 

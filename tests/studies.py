@@ -5,12 +5,14 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from delta_arb import basis, costs, optimize, params, synthetic, tearsheet
+from delta_arb import basis, costs, export, optimize, params, synthetic, tearsheet
 from delta_arb.inputs import Inputs
+from delta_arb.study import Constraints, Market
+from delta_arb.study import market as market_of
 from delta_arb.tape import Tape
 
-SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0)
-CONSTRAINTS = optimize.Constraints(max_hold_s=3600.0, look_back_h=24.0)
+SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
+CONSTRAINTS = Constraints(max_hold_s=21_600.0, look_back_h=24.0)
 FOLDERS: list[TemporaryDirectory] = []  # of the quotes, which are read again for their digests; removed at the end
 
 
@@ -21,25 +23,27 @@ class Study:
     inputs: Inputs
     tape: Tape
     basis: basis.Basis
-    market: optimize.Market
+    market: Market
     stack: costs.CostStack
     choice: optimize.Choice
+    verdict: export.Verdict
     sheet: tearsheet.TearSheet
 
 
 @cache
-def study(regime: str, hours: float = 24.0) -> Study:
+def study(regime: str) -> Study:
     """A study of one synthetic world, made once per test run."""
     FOLDERS.append(TemporaryDirectory(prefix="delta_arb-test-"))
     folder = Path(FOLDERS[-1].name)
-    world = getattr(synthetic.World, regime)(hours=hours)
-    synthetic.write(synthetic.make(world, 11), folder)
+    world = getattr(synthetic.World, regime)(hours=72.0 if regime == "sample" else 24.0)
+    synthetic.write(synthetic.make(world, synthetic.SAMPLE_SEED), folder)
     files = {leg: str(folder / f"{leg}.parquet") for leg in ("spot", "perp")}
     inputs = Inputs(**files, funding="none", pair="SYN_USDT", contract_size=10.0)
     tape = inputs.tape()
     seen = basis.of(tape, inputs, 1.0)
-    market = optimize.market(inputs, tape, SETTINGS)
+    market = market_of(inputs, tape, SETTINGS)
     choice = optimize.choose(tape, market, CONSTRAINTS)
-    candidate = optimize.candidate(choice, inputs, tape, valid_for_s=3600.0, notebook="test", run_id="test")
+    verdict = export.judge(tape, choice)
+    candidate = export.candidate(verdict, inputs, tape, valid_for_s=3600.0, notebook="test", run_id="test")
     sheet = tearsheet.of(tape, market, candidate, CONSTRAINTS)
-    return Study(inputs, tape, seen, market, costs.stack(tape, seen, inputs), choice, sheet)
+    return Study(inputs, tape, seen, market, costs.stack(tape, seen, inputs), choice, verdict, sheet)

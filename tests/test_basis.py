@@ -88,7 +88,8 @@ def test_only_a_series_without_an_answer_becomes_a_reason():
 
 
 def test_the_fit_steps_over_several_rows_of_the_slower_leg():
-    assert memory.fit_step_s(study("sample").basis) == pytest.approx(10.0)  # 2 s between rows
+    assert memory.fit_step_s(study("no_edge").basis) == pytest.approx(10.0)  # a day, 2 s between rows: five of them
+    assert memory.fit_step_s(study("sample").basis) == pytest.approx(13.0)  # three days in at most 20,000 points
 
 
 def test_estimates_stand_beside_the_truth_that_was_put_in():

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from delta_arb import optimize, params, synthetic
+from delta_arb import export, optimize, params, study, synthetic
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs
 from delta_arb.market import NS
-from delta_arb.optimize import Constraints, Sweep, Thresholds
+from delta_arb.optimize import Sweep
 from delta_arb.performance import Performance
+from delta_arb.study import Constraints, Thresholds
 from delta_arb.tape import Tape
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -28,7 +29,7 @@ def sample() -> tuple[Inputs, Tape]:
 @pytest.fixture(scope="module")
 def chosen(sample) -> optimize.Choice:
     inputs, tape = sample
-    return optimize.choose(tape, optimize.market(inputs, tape, SETTINGS), Constraints())
+    return optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
 
 
 def made(folder: Path, world: synthetic.World, seed: int) -> tuple[Inputs, Tape]:
@@ -52,7 +53,7 @@ def performance(**changes) -> Performance:
 
 def test_the_look_back_is_cut_in_two_without_a_shared_event(sample):
     _, tape = sample
-    parts = optimize.window(tape, Constraints(look_back_h=24.0, fit_share=2 / 3))
+    parts = study.window(tape, Constraints(look_back_h=24.0, fit_share=2 / 3))
     assert parts.fit.start_ns >= tape.end_ns - 24 * 3600 * NS
     assert parts.fit.ts_ns[-1] < parts.judge.ts_ns[0]
     assert parts.judge.ts_ns[-1] == tape.end_ns
@@ -63,14 +64,14 @@ def test_the_look_back_is_cut_in_two_without_a_shared_event(sample):
 def test_data_shorter_than_the_look_back_are_named(sample):
     _, tape = sample
     short = tape.between(tape.start_ns, tape.start_ns + 3 * 3600 * NS)
-    assert "the last 3.0 h (shorter than the look-back of 24 h)" in optimize.window(short, Constraints()).note
-    assert "shorter" not in optimize.window(tape, Constraints()).note
+    assert "the last 3.0 h (shorter than the look-back of 24 h)" in study.window(short, Constraints()).note
+    assert "shorter" not in study.window(tape, Constraints()).note
 
 
 def test_too_few_events_are_refused(sample):
     _, tape = sample
     with pytest.raises(DataError, match="too few for a choice"):
-        optimize.window(tape.between(tape.start_ns, tape.start_ns + 60 * NS), Constraints())
+        study.window(tape.between(tape.start_ns, tape.start_ns + 60 * NS), Constraints())
 
 
 # --- no look-ahead ----------------------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ def test_poisoned_later_quotes_do_not_change_what_was_fitted(sample, chosen):
         column[cut:] *= rng.uniform(0.2, 5.0, len(tape) - cut)
         columns[name] = column
     poisoned = dataclasses.replace(tape, **columns)
-    again = optimize.choose(poisoned, optimize.market(inputs, poisoned, SETTINGS), Constraints())
+    again = optimize.choose(poisoned, study.market(inputs, poisoned, SETTINGS), Constraints())
     assert again.sweep == chosen.sweep
     assert (again.best, again.fitted, again.passing) == (chosen.best, chosen.fitted, chosen.passing)
     assert repr(again.half_life) == repr(chosen.half_life)
@@ -102,7 +103,8 @@ def test_every_set_pays_its_fees_and_enters_below_the_cap(sample, chosen):
     fees_bps = 2 * (inputs.spot_fee_bps + inputs.perp_fee_bps)
     assert fees_bps == 20.0
     assert all(s.entry_bps - s.exit_bps > fees_bps for s in chosen.sweep.sets)
-    capped = optimize.grid(chosen.window.fit, chosen.market, Constraints(max_entry_bps=10.0))
+    offered = optimize.offers(chosen.window.fit, chosen.market.settings, None)
+    capped = optimize.grid(offered, chosen.market, Constraints(max_entry_bps=10.0))
     assert 0 < max(s.entry_bps for s in capped) <= 10.0
     assert {s.max_hold_s for s in chosen.sweep.sets} == {5400.0, 10_800.0, 21_600.0}
 
@@ -156,7 +158,7 @@ def test_the_sample_is_traded_on_evidence_it_had_not_seen(sample, chosen):
     inputs, tape = sample
     assert chosen.trade, chosen.reason
     assert chosen.judged.net_usdt > 0 and chosen.judged.hit_rate >= 0.7 and chosen.judged.trades_day >= 5
-    exported = optimize.candidate(chosen, inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
+    exported = export.candidate(export.judge(tape, chosen), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
     assert exported.trade and exported.data.synthetic
     assert (exported.rule.entry_bps, exported.rule.exit_bps) == (chosen.best.entry_bps, chosen.best.exit_bps)
     assert exported.evidence.judged_net_usdt_day == chosen.judged.net_usdt_day
@@ -169,9 +171,9 @@ def test_the_sample_is_traded_on_evidence_it_had_not_seen(sample, chosen):
 )
 def test_regimes_without_an_edge_end_in_do_not_trade(tmp_path, regime, reason):
     inputs, tape = made(tmp_path, getattr(synthetic.World, regime)(hours=24.0), seed=4)
-    choice = optimize.choose(tape, optimize.market(inputs, tape, SETTINGS), Constraints())
+    choice = optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
     assert not choice.trade and reason in choice.reason
-    exported = optimize.candidate(choice, inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
+    exported = export.candidate(export.judge(tape, choice), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
     assert exported.trade is False and exported.rule.entry_bps is None and exported.rule.exit_bps is None
 
 
@@ -187,7 +189,7 @@ def test_real_bitcoin_quotes_of_one_venue_have_no_edge_after_costs(day):
     names = (f"binance_spot_BTC_USDT_book_{day}.parquet", f"binance_futures_BTC_USDT_book_{day}.parquet")
     inputs = real(*names, pair="BTC_USDT", contract_size=1.0, spot_venue="binance", perp_venue="binance")
     tape = inputs.tape()
-    choice = optimize.choose(tape, optimize.market(inputs, tape, SETTINGS), Constraints())
+    choice = optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
     assert not choice.trade and "no edge after costs" in choice.reason and choice.best is None
 
 
@@ -196,5 +198,5 @@ def test_real_lunc_quotes_have_no_edge_after_costs():
     kinds = {"spot_kind": "snapshots", "perp_kind": "snapshots"}
     inputs = real(*names, pair="LUNC_USDT", contract_size=10_000.0, **kinds)
     tape = inputs.tape()
-    choice = optimize.choose(tape, optimize.market(inputs, tape, SETTINGS), Constraints())
+    choice = optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
     assert not choice.trade and "the four fees are 20 bps" in choice.reason

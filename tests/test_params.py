@@ -25,6 +25,7 @@ from delta_arb.params import (
     DataParams,
     Evidence,
     FilterParams,
+    GateParams,
     Params,
     RuleParams,
     VenueParams,
@@ -130,10 +131,24 @@ filters = st.builds(
     noise_sd_bps=number(tiny, 1e300),
     step_s=number(0, 600),
 )
-EVIDENCE = {
-    name: st.none() | (st.integers(0, 10**9) if "int" in str(field.annotation) else number(tiny, 1))
-    for name, field in Evidence.model_fields.items()
-}
+demands = st.builds(
+    GateParams,
+    name=texts,
+    value=st.none() | number(-1e300, 1e300),
+    bound=number(-1e300, 1e300),
+    at_least=st.booleans(),
+    passed=st.booleans(),
+)
+
+
+def evidence(annotation: str):
+    """Values of one field of the evidence, null among them."""
+    if "FilterParams" in annotation:
+        return st.none() | filters
+    return st.none() | (st.integers(0, 10**9) if "int" in annotation else number(tiny, 1))
+
+
+EVIDENCE = {name: evidence(str(field.annotation)) for name, field in Evidence.model_fields.items()}
 
 
 @st.composite
@@ -144,7 +159,7 @@ def exports(draw):
     if trade:
         exit_bps = draw(number(-1000, -100))
         fees_bps = 2 * (spot.taker_fee_bps + perp.taker_fee_bps)
-        entry_bps = draw(number(max(exit_bps, min(exit_bps + fees_bps, 1000)), 1000, exclude_min=True))
+        entry_bps = draw(number(max(exit_bps, min(exit_bps + fees_bps, 999)), 1000, exclude_min=True))
         if not entry_bps - exit_bps > fees_bps:
             spot = spot.model_copy(update={"taker_fee_bps": 0.0})
             perp = perp.model_copy(update={"taker_fee_bps": 0.0})
@@ -166,8 +181,8 @@ def exports(draw):
     created = draw(times)
     return sealed(
         pair=draw(names), trade=trade, reason=draw(texts), rule=rule, spot=spot, perp=perp, data=draw(recorded),
-        evidence=draw(st.builds(Evidence, **EVIDENCE)), created=created,
-        valid_until=created + draw(st.timedeltas(timedelta(microseconds=1), timedelta(days=9999))),
+        evidence=draw(st.builds(Evidence, **EVIDENCE)), gates=tuple(draw(st.lists(demands, max_size=3))),
+        created=created, valid_until=created + draw(st.timedeltas(timedelta(microseconds=1), timedelta(days=9999))),
         code_version=draw(texts), notebook=draw(texts), run_id=draw(texts),
     )  # fmt: skip
 

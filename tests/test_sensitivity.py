@@ -5,7 +5,7 @@ import math
 import pytest
 from studies import CONSTRAINTS, study
 
-from delta_arb import optimize, params, proposal, sensitivity, tearsheet
+from delta_arb import params, proposal, sensitivity, tearsheet
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
@@ -13,9 +13,10 @@ WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 def test_the_cells_are_the_sweep_at_the_chosen_hold():
     choice = study("sample").choice
     grid = sensitivity.cells(choice)
-    assert grid.max_hold_s == choice.best.max_hold_s
-    row, column = grid.entries.tolist().index(choice.best.entry_bps), grid.exits.tolist().index(choice.best.exit_bps)
-    assert grid.net[row, column] == choice.fitted.net_usdt_day
+    assert grid.max_hold_s == choice.proposal.peak.max_hold_s
+    peak = choice.proposal.peak
+    row, column = grid.entries.tolist().index(peak.entry_bps), grid.exits.tolist().index(peak.exit_bps)
+    assert grid.net[row, column] == choice.sweep.results[choice.sweep.sets.index(peak)].net_usdt_day
     tried = sum(s.max_hold_s == grid.max_hold_s for s in choice.sweep.sets)
     assert sum(not math.isnan(net) for net in grid.net.ravel()) == tried
 
@@ -23,7 +24,7 @@ def test_the_cells_are_the_sweep_at_the_chosen_hold():
 def test_the_neighbourhood_holds_the_best_set_and_its_mean():
     choice = study("sample").choice
     table = sensitivity.neighbourhood(choice)
-    k = choice.sweep.sets.index(choice.best)
+    k = choice.sweep.sets.index(choice.proposal.peak)
     assert f"its neighbourhood {choice.sweep.neighbourhood(k):.2f} on average" in table.note
 
 
@@ -47,11 +48,12 @@ def test_tables_and_words_hold_for_any_world(regime):
     tapes = tearsheet.tapes(s.sheet)
     dearer = sensitivity.extra_costs(tapes, s.market, s.sheet.thresholds)
     later = sensitivity.latencies(tapes, s.market, s.sheet.thresholds)
-    fees = sensitivity.fee_table(optimize.fee_ladder(s.tape, s.market, CONSTRAINTS, (0.0, 5.0)))
+    fees = sensitivity.fee_table(sensitivity.fee_ladder(s.tape, s.market, CONSTRAINTS, (0.0, 5.0)))
     faces = (dearer, later, fees, s.stack, sensitivity.spoken(dearer, later, "judged"))
     faces += (sensitivity.neighbourhood(s.choice),)
-    faces += tuple(f(s.choice) for f in (proposal.in_and_out, proposal.verdict, proposal.peak))
-    faces += (proposal.against_theory(s.choice, s.stack), proposal.shown(s.sheet.candidate))
+    faces += (proposal.in_and_out(s.choice), proposal.peak(s.choice), proposal.witnesses(s.choice, s.stack))
+    faces += (proposal.walked(s.verdict), proposal.gated(s.verdict), proposal.spoken(s.verdict))
+    faces += (proposal.shown(s.sheet.candidate),)
     for shown in faces:
         assert "nan" not in repr(shown) and shown._repr_html_()
 
@@ -63,18 +65,18 @@ def test_without_a_trade_a_ladder_shows_no_zeros():
 
 
 def test_the_verdict_says_what_was_decided_and_why():
-    assert "Verdict: trade." in repr(proposal.verdict(study("sample").choice))
-    refused = study("random_walk").choice
-    said = repr(proposal.verdict(refused))
+    assert "Verdict: trade." in repr(proposal.spoken(study("sample").verdict))
+    refused = study("random_walk").verdict
+    said = repr(proposal.spoken(refused))
     assert "Verdict: do not trade." in said and refused.reason[1:] in said
 
 
 def test_theory_has_a_reason_where_it_has_no_answer():
     s = study("sample")
-    rows = proposal.against_theory(s.choice, s.stack).rows
-    assert [row[0] for row in rows] == ["best of the grid", "theory, OU process"]
+    rows = proposal.witnesses(s.choice, s.stack).rows
+    assert [row[0] for row in rows] == ["theory, promised", "best of the grid, replayed", "proposed, replayed"]
     s = study("random_walk")
-    assert "no half-life" in proposal.against_theory(s.choice, s.stack).note
+    assert "no half-life" in proposal.witnesses(s.choice, s.stack).note
 
 
 def test_a_candidate_is_written_only_where_there_is_a_run(tmp_path):

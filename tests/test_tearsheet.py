@@ -29,7 +29,8 @@ def test_headlines_are_those_of_the_part_the_fit_has_not_seen():
 
 def test_parts_follow_each_other_and_share_no_event():
     sheet = study("sample").sheet
-    assert list(sheet.parts) == ["fit", "judged"]
+    assert list(sheet.parts) == ["earlier", "fit", "judged"]
+    assert sheet.parts["earlier"].tape.end_ns < sheet.parts["fit"].tape.start_ns
     assert sheet.parts["fit"].tape.end_ns < sheet.parts["judged"].tape.start_ns
     assert sum(len(part.tape) for part in sheet.parts.values()) == len(sheet.tape)
 

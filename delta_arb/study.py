@@ -1,0 +1,149 @@
+"""The frame of a study: what is demanded, what every replay shares, and which part of the quotes may be looked at."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from .backtest import Backtest, run
+from .errors import DataError, ParamsError
+from .inputs import Inputs
+from .market import NS, FundingPayment, Instrument, Latency
+from .params import FilterParams, RuleParams, make_rule
+from .performance import Performance
+from .reversion import HalfLife
+from .spread import round_trip_fees, to_bps
+from .tape import Tape
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a threshold set must reach to be exported, on the fit and on the judged part alike.
+
+    hit rate: share of trades that ended at the exit threshold; drawdown: on a capital of two clip notionals.
+    """
+
+    target_hit_rate: float = 0.7
+    min_trades_day: float = 5.0
+    max_drawdown: float = 0.02
+    max_entry_bps: float = 100.0
+    max_hold_s: float = 6 * 3600.0
+    look_back_h: float = 24.0
+    fit_share: float = 2 / 3
+
+    def __post_init__(self) -> None:
+        for name in ("target_hit_rate", "max_drawdown", "fit_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ParamsError(f"{name} is a share, above 0 and at most 1, was {getattr(self, name)}")
+        for name in ("min_trades_day", "max_entry_bps", "max_hold_s", "look_back_h"):
+            if not getattr(self, name) > 0:
+                raise ParamsError(f"{name} must be positive, was {getattr(self, name)}")
+        if self.fit_share > 0.9:
+            raise ParamsError(f"fit_share={self.fit_share} leaves too little to judge on; keep at least a tenth")
+
+    def failures(self, p: Performance) -> list[str]:
+        """Which demands a result misses, in words; empty when it passes."""
+        misses = []
+        if p.net_usdt <= 0:
+            misses.append(f"net {p.net_usdt_day:.2f} USDT a day is not above zero")
+        if p.trades_day < self.min_trades_day:
+            misses.append(f"{p.trades_day:.1f} trades a day are below {self.min_trades_day:g}")
+        if p.hit_rate is not None and p.hit_rate < self.target_hit_rate:
+            misses.append(f"hit rate {p.hit_rate:.2f} is below {self.target_hit_rate:g}")
+        if p.drawdown > self.max_drawdown:
+            misses.append(f"drawdown {p.drawdown:.2%} is above {self.max_drawdown:.2%}")
+        if p.halted:
+            misses.append("the legs could not be balanced and the machine halted")
+        return misses
+
+
+class Thresholds(NamedTuple):
+    """One set: levels, longest hold, and the filter behind the signal (None decides on raw quotes)."""
+
+    entry_bps: float
+    exit_bps: float
+    max_hold_s: float
+    filter: FilterParams | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """What every replay of a study shares: order rules, latencies, funding, and the rule without thresholds."""
+
+    spot: Instrument
+    perp: Instrument
+    latency: Latency
+    payments: tuple[FundingPayment, ...]
+    settings: RuleParams
+    signal: str = "raw"
+
+    def replay(self, tape: Tape, thresholds: Thresholds | None) -> Backtest:
+        """The backtest of one set; without thresholds nothing is entered."""
+        return run(tape, make_rule(self.rule_params(thresholds), self.spot, self.perp), self.latency, self.payments)
+
+    def rule_params(self, thresholds: Thresholds | None) -> RuleParams:
+        values = {} if thresholds is None else thresholds._asdict()
+        if values.get("filter"):
+            values["signal"] = "filtered"
+        return RuleParams(**{**self.settings.model_dump(), **values})
+
+    @property
+    def fees_bps(self) -> float:
+        """The four taker fees of a round trip."""
+        return 1e4 * round_trip_fees(self.spot.taker_fee, self.perp.taker_fee)
+
+    def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
+        return replace(self, spot=replace(self.spot, taker_fee=spot_bps / 1e4), perp=replace(self.perp, taker_fee=perp_bps / 1e4))
+
+    def process(self, reverts: HalfLife | None) -> FilterParams | None:
+        """The filter of the fitted process, where the signal is filtered and the fit found noise."""
+        if self.signal == "raw" or reverts is None or not reverts.process.noise_sd > 0:
+            return None
+        p = reverts.process
+        step_s = reverts.span_s / (reverts.n - 1)
+        return FilterParams(half_life_s=reverts.half_life_s, mean_bps=p.mean, sd_bps=p.sd, noise_sd_bps=p.noise_sd, step_s=step_s)
+
+    def funding_bps_s(self, before_ns: int) -> float:
+        """What funding has paid a short per second so far, bps of notional; 0.0 without stamps in the past."""
+        past = [p for p in self.payments if p.ts_ns < before_ns]
+        if len(past) < 2:
+            return 0.0
+        return to_bps(sum(p.rate for p in past[1:])) / ((past[-1].ts_ns - past[0].ts_ns) / NS)
+
+    def with_latency(self, spot_s: float, perp_s: float) -> "Market":
+        slowest = max(spot_s, perp_s) + self.settings.max_quote_age_s
+        deadline = max(self.settings.leg_deadline_s, 2 * slowest)
+        settings = RuleParams(**{**self.settings.model_dump(), "leg_deadline_s": deadline})
+        return replace(self, latency=Latency(spot_s, perp_s), settings=settings)
+
+
+def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw") -> Market:
+    """The market of a study from its inputs; `signal` raw or filtered is what its sets will decide on."""
+    if signal not in ("raw", "filtered"):
+        raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
+    return Market(*inputs.instruments(), inputs.latency(), inputs.payments(tape), settings, signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The look-back, cut in two: fit on [start, judged_from), judge on [judged_from, end]."""
+
+    fit: Tape
+    judge: Tape
+    note: str
+
+    @property
+    def judged_from_ns(self) -> int:
+        return self.judge.start_ns
+
+
+def window(tape: Tape, constraints: Constraints) -> Window:
+    """The last `look_back_h` hours of the tape; shorter data are used whole, and named."""
+    wanted_ns = round(constraints.look_back_h * 3600 * NS)
+    start_ns = max(tape.start_ns, tape.end_ns - wanted_ns)
+    cut_ns = start_ns + round((tape.end_ns - start_ns) * constraints.fit_share)
+    fit, judge = tape.between(start_ns, cut_ns), tape.between(cut_ns, tape.end_ns + 1)
+    if len(fit) < 100 or len(judge) < 50:
+        raise DataError(f"{len(fit)} events to fit on and {len(judge)} to judge on are too few for a choice; record longer")
+    hours = (tape.end_ns - start_ns) / NS / 3600
+    short = hours < 0.99 * constraints.look_back_h
+    note = f"the last {hours:.1f} h" + (f" (shorter than the look-back of {constraints.look_back_h:g} h)" if short else "")
+    return Window(fit, judge, note)
