@@ -170,7 +170,7 @@ def judge(
     embargo_s: float,
     half_life_s: float | None,
     rng: np.random.Generator,
-    upstream: int = 1,
+    upstream: float = 1.0,
     period_s: float = PERIOD_S,
     choose: Choose = propose,
 ) -> Judgement:
@@ -184,7 +184,8 @@ def judge(
         tape, market, constraints, look_back_s=look_back_s, step_s=step_s, embargo_s=embargo_s, rng=rng, choose=choose,
         period_s=period_s, half_life_s=half_life_s,
     )  # fmt: skip
-    nets = trials(tape, market, [*sets, chosen], period_s)
+    tried = [s for s in sets if s != chosen]  # off the grid it would stand between neighbours
+    nets = trials(tape, market, [*tried, chosen], period_s)
     until_ns = tape.end_ns - round(embargo_s * NS)
     start_ns = until_ns - round(look_back_s * NS)
     last = LookBack(tape.between(start_ns, tape.end_ns), start_ns, until_ns, market, constraints, period_s)
@@ -199,7 +200,7 @@ def judge(
             return None
 
     deflated = ask(lambda: selection.deflated(nets, -1, upstream=upstream))
-    smoother = neighbourhoods(sets)
+    smoother = neighbourhoods(tried) if tried else None
     overfitting = ask(lambda: selection.overfitting(nets[:, :-1], _blocks(walk, len(nets)), smoother=smoother))
     superior = ask(lambda: selection.superior(nets, rng))
     confidence = ask(lambda: selection.probability_of_gain(recent, round(step_s / period_s), rng))
@@ -228,6 +229,21 @@ class Contest:
     replace: bool
     gain_usdt_day: Interval | None
     words: str
+
+
+def contest(
+    tape: Tape,
+    market: Market,
+    champion: Thresholds,
+    challenger: Thresholds,
+    rng: np.random.Generator,
+    *,
+    period_s: float = PERIOD_S,
+    worth_usdt_day: float = 0.0,
+) -> Contest:
+    """Both replayed on the same quotes, which neither was fitted on (the judged part of the window)."""
+    nets = trials(tape, market, [champion, challenger], period_s)
+    return keep_or_replace(*nets.T, rng, period_s=period_s, worth_usdt_day=worth_usdt_day)
 
 
 def keep_or_replace(

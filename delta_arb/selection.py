@@ -305,11 +305,11 @@ class Deflated:
     probability: float
     sharpe: Sharpe
     hurdle: float
-    trials: int
+    trials: float
     clusters: int
 
 
-def deflated(trials, chosen: int, *, upstream: int = 1) -> Deflated:
+def deflated(trials, chosen: int, *, upstream: float = 1.0) -> Deflated:
     """The deflated Sharpe ratio of column `chosen`, near-copies among the columns counted once.
 
     The variance of the trials is that of the clusters' mean columns, and at least that of a record without skill (few
