@@ -15,12 +15,14 @@ import pytest
 
 from delta_arb.sandbox import gate_rows, values
 from delta_arb.sandbox.faults import Fault, Faults
-from delta_arb.sandbox.gate import FUTURES, Gate
+from delta_arb.sandbox.gate import FUTURES, Gate, documented_limiter
 from delta_arb.sandbox.gate_socket import raw_member
 from delta_arb.sandbox.gate_wire import Labelled, signature
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.server import Limiter, Request, Server
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
+from delta_arb.sandbox.venues import Venues, default_setup
+from delta_arb.tape import Tape
 
 FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
 PAIR, SYMBOL = "SYN_USDT", "SYN/USDT:USDT"
@@ -582,6 +584,15 @@ async def test_too_many_requests_are_429_with_headers(stage):
     assert await stage.ex.fetch_order_book(SYMBOL)
 
 
+def test_the_documented_limits_count_orders_by_the_second_and_all_else_by_ten():
+    limiter = documented_limiter()
+    assert [limiter.take("order.create", 0.5) for _ in range(101)] == [True] * 100 + [False]
+    assert limiter.take("order.create", 1.6)
+    assert [limiter.take("book", 0.5) for _ in range(201)] == [True] * 200 + [False]
+    assert not limiter.take("book", 9.0)
+    assert limiter.take("book", 10.6)
+
+
 def test_recorded_errors_are_the_same_exceptions_as_ours():
     errors = recorded("gate_errors_recorded.json")["errors"]
 
@@ -821,9 +832,45 @@ def test_the_requests_that_ccxt_must_produce_are_understood():
 # As a whole
 
 
-def test_two_venues_start_and_stop_in_a_blink():
-    from delta_arb.sandbox.venues import Venues
+def test_a_pair_is_opened_and_closed_on_both_venues_while_a_tape_plays():
+    rows = [(k * 10**9, k % 2, 0.8 + k % 3 * 1e-4, 0.801 + k % 3 * 1e-4, 500.0, 500.0) for k in range(400)]
 
+    async def go():
+        tape = Tape.of([(ts, leg, round(bid, 4), round(ask, 4), b, a) for ts, leg, bid, ask, b, a in rows])
+        venues = Venues(default_setup()).play(tape, speed=100.0, repeat=True)
+        async with asyncio.timeout(10), venues:
+            config = venues.config()
+            spot, perp = (getattr(ccxt.pro, name)(config[name] | FAST) for name in ("mexc", "gate"))
+            try:
+                await soon(perp.watch_bids_asks([SYMBOL]), lambda: None)
+                for side, other in (("buy", "sell"), ("sell", "buy")):
+                    # a market order with a price argument means a quote amount to ccxt's MEXC; without one, coins
+                    await asyncio.gather(
+                        spot.create_order("SYN/USDT", "market", side, 100),
+                        perp.create_order(SYMBOL, "market", other, 10, None, {"reduceOnly": side == "sell"}),
+                    )
+                    held = (await spot.fetch_balance())["SYN"]["total"], (await perp.fetch_positions())[0]["contracts"]
+                    assert held == ((100, 10) if side == "buy" else (0, 0))
+            finally:
+                await asyncio.gather(spot.close(), perp.close())
+        total = venues.spot.account.total("USDT") + venues.perp.account.wallet
+        assert 20_000 - 1 < total < 20_000  # four spreads and four fees of 80 USDT
+
+    asyncio.run(go())
+
+
+def test_a_feed_that_fails_is_heard():
+    async def go():
+        venues = Venues(default_setup()).play(Tape.of([(0, 0, 1.0, 2.0, 1.0, 1.0), (0, 1, 1.0, 2.0, 1.0, 1.0)]))
+        venues.feed._quote = None
+        async with venues:
+            await asyncio.sleep(0.05)
+
+    with pytest.raises(TypeError):
+        asyncio.run(go())
+
+
+def test_two_venues_start_and_stop_in_a_blink():
     async def go():
         async with Venues.quiet() as venues:
             venues.quote("0.8", 50, "0.8002", 70)

@@ -20,7 +20,7 @@ from delta_arb.market import utc
 from .faults import read_script
 from .mexc import SETTINGS
 from .server import check_loopback
-from .values import Settings
+from .values import QUOTE, RECEIVED, Settings
 from .venues import Setup, Venues, setup_of
 
 ABOUT = """\
@@ -59,12 +59,14 @@ def parser() -> argparse.ArgumentParser:
     account.add_argument("--spot-coins", type=_decimal, default=Decimal(0), metavar="N", help="coins on spot (0)")
     account.add_argument("--perp-usdt", type=_decimal, default=Decimal(10_000), metavar="N", help="margin (10000)")
     account.add_argument("--spot-fee-bps", type=_decimal, default=Decimal(5), metavar="N", help="taker fee, bps (5)")
+    account.add_argument("--spot-fee-in", choices=(QUOTE, RECEIVED), default=QUOTE, help="currency of the spot fee")
     account.add_argument("--perp-fee-bps", type=_decimal, default=Decimal(5), metavar="N", help="taker fee, bps (5)")
     account.add_argument("--leverage", type=_decimal, default=Decimal(10), metavar="N", help="on futures (10)")
     account.add_argument("--isolated", action="store_true", help="isolated margin instead of cross")
     account.add_argument("--dual", action="store_true", help="dual position mode (long and short at once)")
     drill = p.add_argument_group("drills and output")
     drill.add_argument("--faults", type=Path, metavar="FILE", help="script of faults, TOML or JSON")
+    drill.add_argument("--limits", action="store_true", help="refuse more requests than the venues' documents allow")
     drill.add_argument("--log", type=Path, metavar="FILE", help="append each fault that fired, as JSON lines")
     drill.add_argument("--host", default="127.0.0.1", help="a loopback address; others are refused")
     drill.add_argument("--port", type=int, default=0, help="default: any free one")
@@ -127,7 +129,9 @@ def _setup(options: argparse.Namespace, inputs: Inputs, tape: Any) -> Setup:
         spot_usdt=options.spot_usdt,
         spot_coins=options.spot_coins,
         perp_usdt=options.perp_usdt,
-        spot_settings=replace(SETTINGS, taker_fee=options.spot_fee_bps / bps, maker_fee=Decimal(0)),
+        spot_settings=replace(
+            SETTINGS, taker_fee=options.spot_fee_bps / bps, maker_fee=Decimal(0), fee_in=options.spot_fee_in
+        ),
         perp_settings=perp_settings,
     )
 
@@ -142,7 +146,8 @@ async def serve(options: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    venues = Venues(setup, faults, host=options.host, port=options.port, log=options.log)
+    where = {"host": options.host, "port": options.port, "log": options.log, "limited": options.limits}
+    venues = Venues(setup, faults, **where)
     venues.play(tape, inputs.payments(tape), speed=options.speed, repeat=options.repeat)
     async with venues:
         _introduce(options, inputs, tape, venues)

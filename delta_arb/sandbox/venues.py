@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -17,6 +18,7 @@ from typing import Any
 from delta_arb.market import FundingPayment
 from delta_arb.tape import Tape
 
+from . import gate, mexc
 from .engine import Clock, Engine
 from .faults import Fault, Faults
 from .feed import Feed
@@ -74,6 +76,7 @@ class Venues:
     Args:
         faults: the script of both (each line names its venue, or "*").
         log: append each fault that fired to this file, as JSON lines.
+        limited: refuse more requests than the venues' documents allow.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Venues:
         host: str = "127.0.0.1",
         port: int = 0,
         log: Path | None = None,
+        limited: bool = False,
     ) -> None:
         self.setup, script = setup, list(faults)
         clocks = Clock(), Clock()
@@ -96,7 +100,8 @@ class Venues:
         self.perp = PerpetualEngine(
             "gate", [setup.perp], margin, settings=setup.perp_settings, faults=scripts[1], clock=clocks[1]
         )
-        self.mexc, self.gate = Mexc(self.spot), Gate(self.perp)
+        self.mexc = Mexc(self.spot, limiter=mexc.documented_limiter() if limited else None)
+        self.gate = Gate(self.perp, limiter=gate.documented_limiter() if limited else None)
         self.server = Server((self.mexc, self.gate), host, port)
         self.feed: Feed | None = None
         self.playing_task: asyncio.Task | None = None
@@ -139,8 +144,9 @@ class Venues:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.server.__aexit__(*exc)
         if self.playing_task:
             self.playing_task.cancel()
-            await asyncio.gather(self.playing_task, return_exceptions=True)
-        await self.server.__aexit__(*exc)
+            with contextlib.suppress(asyncio.CancelledError):  # ours; a feed that failed is heard
+                await self.playing_task
 

@@ -79,26 +79,44 @@ class Face(Protocol):
 
 
 class Limiter:
-    """At most `count` requests of a hook (or of all, `per_hook=False`) in any `window_s` that the venue counts."""
+    """At most `count` requests of a hook in a window of `window_s` that the venue counts.
 
-    def __init__(self, count: int, window_s: float, per_hook: bool = True) -> None:
-        self.count, self.window_s, self.per_hook = count, window_s, per_hook
-        self._windows: dict[str, tuple[float, int]] = {}
+    Args:
+        per_hook: count each hook by itself, instead of all together.
+        special: hook -> (count, window) where it differs.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        window_s: float,
+        per_hook: bool = True,
+        special: Mapping[str, tuple[int, float]] | None = None,
+    ) -> None:
+        self.count, self.window_s = count, window_s
+        self._per_hook, self._special = per_hook, special or {}
+        self._windows: dict[str, tuple[float, int]] = {}  # hook -> when its window began, requests in it
 
     def take(self, hook: str, now_s: float) -> bool:
         """Count one request; False when it is one too many."""
-        key = hook if self.per_hook else ""
-        began, used = self._windows.get(key, (now_s, 0))
-        if now_s - began >= self.window_s:
+        count, window_s = self._rule(hook)
+        began, used = self._windows.get(self._key(hook), (now_s, 0))
+        if now_s - began >= window_s:
             began, used = now_s, 0
-        self._windows[key] = (began, used + 1)
-        return used < self.count
+        self._windows[self._key(hook)] = (began, used + 1)
+        return used < count
 
-    def remaining(self, hook: str) -> int:
-        return max(0, self.count - self._windows.get(hook if self.per_hook else "", (0.0, 0))[1])
+    def allowed(self, hook: str) -> int:
+        return self._rule(hook)[0]
 
     def resets_at_s(self, hook: str) -> float:
-        return self._windows.get(hook if self.per_hook else "", (0.0, 0))[0] + self.window_s
+        return self._windows.get(self._key(hook), (0.0, 0))[0] + self._rule(hook)[1]
+
+    def _rule(self, hook: str) -> tuple[int, float]:
+        return self._special.get(hook, (self.count, self.window_s))
+
+    def _key(self, hook: str) -> str:
+        return hook if self._per_hook else ""
 
 
 def dumps(value: Any) -> str:
