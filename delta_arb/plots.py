@@ -279,8 +279,7 @@ def heat(choice, inputs) -> Picture:
             corner = column - NEAR - 0.5, row - NEAR - 0.5
             ax.add_patch(Rectangle(corner, 2 * NEAR + 1, 2 * NEAR + 1, fill=False, ec=BASIS, lw=1.6, ls="--"))
             ax.plot(column, row, marker="o", ms=9, mfc="white", mec=BASIS, mew=1.8, ls="", label="best of the grid")
-            at = (np.interp(level, axis, np.arange(len(axis))) for level, axis in ((best.exit_bps, grid.exits), (best.entry_bps, grid.entries)))
-            ax.plot(*at, marker="D", ms=8, mfc=PERP, mec="white", mew=1.2, ls="", label="proposed: plug-in and grid")
+            ax.plot(*_place(grid, best).values(), marker="D", ms=8, mfc=PERP, mec="white", mew=1.2, ls="", label="proposed: plug-in and grid")
             ax.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
     return Picture(marked(title, inputs), figure)
 
@@ -293,7 +292,7 @@ def heat_chart(choice, inputs) -> Chart | Picture:
     if grid is None:
         return empty(title, choice.reason, inputs)
     text = [[_hover(grid.results.get((e, x))) for x in grid.exits.tolist()] for e in grid.entries.tolist()]
-    bound = max(float(np.nanmax(np.abs(grid.net))), 1e-9)
+    bound, notes = max(float(np.nanmax(np.abs(grid.net))), 1e-9), []
     data = [
         {
             "type": "heatmap",
@@ -318,6 +317,7 @@ def heat_chart(choice, inputs) -> Chart | Picture:
         data.append(
             {"type": "scatter", "mode": "markers", **at, "marker": mark, "hoverinfo": "skip", "showlegend": False}
         )
+        notes.append({**_place(grid, choice.best), "text": "◆", "font": {"color": PERP, "size": 20}, "showarrow": False})
     axes = {
         f"{axis}axis": {"type": "category", "title": {"text": name}, "showgrid": False}
         for axis, name in (
@@ -325,7 +325,13 @@ def heat_chart(choice, inputs) -> Chart | Picture:
             ("y", f"entry threshold, bps (longest hold {seconds(grid.max_hold_s)})"),
         )
     }
-    return Chart(marked(title, inputs), data, {"height": 480, **axes})
+    return Chart(marked(title, inputs), data, {"height": 480, "annotations": notes, **axes})
+
+
+def _place(grid, at) -> dict[str, float]:
+    """Where thresholds lie between the cells, in numbers of cells from the first."""
+    levels = {"x": (at.exit_bps, grid.exits), "y": (at.entry_bps, grid.entries)}
+    return {axis: float(np.interp(level, cells, np.arange(len(cells)))) for axis, (level, cells) in levels.items()}
 
 
 def _hover(p) -> str:

@@ -8,7 +8,7 @@ from .errors import SeriesError
 from .export import Verdict
 from .faces import NOTHING, Findings, Table, number, seconds, share
 from .optimize import Choice
-from .params import Params
+from .params import Evidence, Params
 from .performance import compare
 from .sensitivity import cells
 from .study import Thresholds
@@ -17,7 +17,7 @@ from .thresholds import optimal_for
 
 def in_and_out(choice: Choice) -> Table:
     """The best set on the part it was fitted on and on the part it has not seen."""
-    title = "The best set, in sample and out of sample"
+    title = "The proposal, in sample and out of sample"
     if choice.fitted is None or choice.judged is None:
         return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
     return compare({"fit, in sample": choice.fitted, "judged, unseen": choice.judged}, title)
@@ -111,7 +111,7 @@ def _lasting(choice: Choice) -> str:
         return ""
     fitted, judged = choice.fitted.net_usdt_day, choice.judged.net_usdt_day
     unseen = f"On the quotes it has not seen it earned {number(judged)} USDT a day, {number(fitted)} in sample"
-    return f"{unseen}: {share(judged / fitted)} were left." if fitted > 0 and judged > 0 else f"{unseen}."
+    return f"{unseen}: {share(judged / fitted)} were left." if 0 < judged < fitted else f"{unseen}."
 
 
 def peak(choice: Choice) -> Findings:
@@ -134,6 +134,11 @@ def save(candidate: Params, run_folder: str) -> Params:
     if run_folder:
         params.save(candidate, Path(run_folder) / "candidate.json")
     return candidate
+
+
+def _walk_range(evidence: Evidence) -> str:
+    low, high = evidence.walk_net_low_usdt_day, evidence.walk_net_high_usdt_day
+    return "chosen before, traded after" + ("" if low is None else f"; 95 %: {number(low)} to {number(high)}")
 
 
 def shown(candidate: Params) -> Table:
@@ -164,6 +169,10 @@ def shown(candidate: Params) -> Table:
         ),
         ("net, fit part", number(e.fit_net_usdt_day, unit="USDT/day"), "in sample"),
         ("net, judged part", number(e.judged_net_usdt_day, unit="USDT/day"), "not seen by the fit"),
+        ("net, walk-forward", number(e.walk_net_usdt_day, unit="USDT/day"), _walk_range(e)),
+        ("deflated Sharpe ratio", number(e.deflated_sharpe, 3), "probability of an edge, all tries paid for"),
+        ("probability of overfitting", share(e.overfitting_probability), "choices that end below the median elsewhere"),
+        ("confidence", share(e.confidence), f"probability of a gain in the next {seconds(e.horizon_s)}"),
         (
             "valid for",
             seconds((candidate.valid_until - candidate.created).total_seconds()),
