@@ -291,7 +291,7 @@ def slow_runner(reports, tmp_path):
     """A real process that replays the sample slowly enough to be hit in the middle, trades already journaled."""
     folder = tmp_path / "reports"
     params.publish(params.load(reports / Inputs().name / "params" / "latest.json"), folder)
-    command = [sys.executable, "-m", "delta_arb.live", "--replay", "--speed", "20000", "--reports", str(folder), "--json"]
+    command = [sys.executable, "-m", "delta_arb.live", "--replay", "--speed", "15000", "--reports", str(folder), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     journal = folder / Inputs().name / "live" / "journal.sqlite"
     deadline = time.monotonic() + 60
@@ -313,6 +313,27 @@ def rows(journal: Path, table: str) -> int:
         return 0
     finally:
         db.close()
+
+
+def test_a_running_process_takes_over_a_new_export_and_refuses_a_damaged_one(slow_runner):
+    process, journal = slow_runner
+    latest = journal.parents[1] / "params" / "latest.json"
+    params.save(export(Inputs(), rule_params(16.0, -12.0), created=datetime.now(UTC) - timedelta(seconds=1)), latest)
+    wait_for(lambda: rows(journal, "params") == 2)
+    latest.write_text("{")
+    wait_for(lambda: rows(journal, "params") == 3)
+    db = sqlite3.connect(journal)
+    verdicts = [row[0] for row in db.execute("SELECT verdict FROM params ORDER BY rowid")]
+    db.close()
+    assert verdicts[:2] == ["accepted", "accepted"] and "damaged" in verdicts[2]
+    assert process.poll() is None  # it goes on managing what is open
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "the runner did not look at the new export"
+        time.sleep(0.05)
 
 
 def test_kill_9_leaves_a_whole_journal(slow_runner):
