@@ -12,14 +12,17 @@ import aiohttp
 import ccxt
 import ccxt.pro
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from delta_arb.sandbox import gate_rows, values
+from delta_arb.sandbox import gate_rows, gate_socket, values
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.gate import FUTURES, Gate, documented_limiter
 from delta_arb.sandbox.gate_socket import raw_member
 from delta_arb.sandbox.gate_wire import Labelled, signature
 from delta_arb.sandbox.perpetual import PerpetualEngine
-from delta_arb.sandbox.server import Limiter, Request, Server
+from delta_arb.sandbox.server import Hub, Limiter, Request, Server
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
 from delta_arb.sandbox.venues import Venues, default_setup
 from delta_arb.tape import Tape
@@ -457,6 +460,43 @@ def test_the_signed_part_of_a_frame_is_taken_as_it_was_sent():
     raw = '{"payload": {"req_param" : {"size":1.0, "text":"t-\\u00e9"},"x":1}}'
     assert raw_member(raw, "req_param") == '{"size":1.0, "text":"t-\\u00e9"}'
     assert raw_member("{}", "req_param") == "{}"
+
+
+FIELDS = ["req_param", "req_header", "contract", "size", "price", "tif", "order_id", "status", "limit", "KEY", "text"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "1m", PAIR, "-", "open", "t-1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(
+    channel=st.sampled_from([*gate_socket.PUBLIC, *gate_socket.PRIVATE, *gate_socket.REQUESTS, "futures.ping", "x", 1]),
+    event=st.sampled_from(["subscribe", "unsubscribe", "api", "", None]),
+    rest=st.dictionaries(st.sampled_from(["payload", "auth", "id", "time"]), JSON, max_size=4),
+    logged_in=st.booleans(),
+)
+def test_no_message_of_a_client_breaks_the_socket(channel, event, rest, logged_in):
+    """Each is answered, whatever it is."""
+
+    class Socket:
+        headers = SIZES
+
+        def __init__(self):
+            self.data, self.topics, self.sent = {}, {}, []
+
+        def send(self, data):
+            self.sent.append(json.loads(data))
+
+    engine = PerpetualEngine("gate", [PERP], {"USDT": D(100)})
+    face, socket = Gate(engine), Socket()
+    face.hub = Hub(engine.faults)
+    engine.quote(PAIR, D("0.8"), D(50), D("0.8002"), D(70))
+    face.opened(socket)
+    socket.data["login"] = logged_in
+    face.received(socket, json.dumps({"channel": channel, "event": event} | rest))
+    assert socket.sent
 
 
 # Signatures, clocks, refusals

@@ -110,7 +110,8 @@ class GateAccount:
 
     def listed(self, query: dict[str, Any]) -> list[Order]:
         """Open or finished orders, newest first."""
-        pair, status = query.get("contract"), query.get("status")
+        status = query.get("status")
+        pair = self._engine.listing(str(query["contract"])).pair if query.get("contract") else None
         if status not in ("open", "finished"):
             raise Labelled("INVALID_PARAM_VALUE", "status must be open or finished")
         if status == "open":

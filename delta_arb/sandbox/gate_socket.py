@@ -92,12 +92,11 @@ class GateSockets:
     # Messages in
 
     def received(self, socket: Socket, message: str | bytes) -> None:
-        try:
-            request = json.loads(message)
-            channel, event = request["channel"], request.get("event", "")
-        except (ValueError, KeyError, TypeError):
+        request = understood(message)
+        if request is None:
             socket.send(dumps({**self._stamp(), "error": {"code": 1, "message": "invalid request"}}))
             return
+        channel, event = request["channel"], request.get("event", "")
         if channel == "futures.ping":
             socket.send(dumps({**self._stamp(), "channel": "futures.pong", "event": "", "result": None}))
         elif event in ("subscribe", "unsubscribe"):
@@ -123,7 +122,7 @@ class GateSockets:
         answer_over_socket(self._gate, socket, "ws.subscribe", request["channel"], act, reply)
 
     def _change_topics(self, socket: Socket, request: rows.Row) -> tuple[int, str] | None:
-        channel, payload = request["channel"], request.get("payload") or []
+        channel, payload = request["channel"], [str(part) for part in request.get("payload") or []]
         if channel in PRIVATE and request["event"] == "subscribe" and (error := self._unproven(request)):
             return error
         if channel not in PRIVATE and channel not in PUBLIC:
@@ -195,7 +194,7 @@ class GateSockets:
         answer_over_socket(self._gate, socket, REQUESTS[channel], channel, act, reply)
 
     def _login(self, socket: Socket, request: rows.Row, raw: str) -> Answer:
-        payload = request["payload"]
+        payload = request.get("payload") or {}
         timestamp = str(payload.get("timestamp", ""))
         if payload.get("api_key") != self._gate.key:
             return unauthorized("INVALID_KEY", "Invalid key provided")
@@ -211,7 +210,7 @@ class GateSockets:
         calls: dict[str, Callable[[], Any]] = {
             "futures.order_place": lambda: gate.my.place(arguments),
             "futures.order_cancel": lambda: engine.cancel(*gate.my.ids(str(arguments.get("order_id", "")))),
-            "futures.order_cancel_cp": lambda: engine.cancel_all(arguments.get("contract")),
+            "futures.order_cancel_cp": lambda: engine.cancel_all(engine.listing(str(arguments.get("contract"))).pair),
             "futures.order_status": lambda: engine.order(*gate.my.ids(str(arguments.get("order_id", "")))),
             "futures.order_list": lambda: gate.my.listed(arguments),
         }
@@ -338,6 +337,24 @@ class GateSockets:
         frame = {**self._stamp(), "channel": channel, "event": "update", "result": result}
         hook = PUBLIC.get(channel) or PRIVATE[channel]
         self._hub.publish(f"{channel}|{name}|{sizes}", hook, dumps(frame))
+
+
+def understood(message: str | bytes) -> rows.Row | None:
+    """The request, if its parts have the types that they must have; a client's mistake must not end the socket."""
+    try:
+        request = json.loads(message)
+    except ValueError:
+        return None
+    if not isinstance(request, dict) or not isinstance(request.get("channel"), str):
+        return None
+    payload, api = request.get("payload"), request.get("event") == "api"
+    if payload is not None and not isinstance(payload, dict if api else list):
+        return None
+    if not api:
+        names = all(isinstance(name, str | int) for name in payload or [])
+        return request if names and isinstance(request.get("auth") or {}, dict) else None
+    nested = ((payload or {}).get(name) or {} for name in ("req_param", "req_header"))
+    return request if all(isinstance(each, dict) for each in nested) else None
 
 
 def raw_member(raw: str, name: str) -> str:
