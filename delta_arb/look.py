@@ -78,7 +78,7 @@ class Picture:
     figure: "Figure"
 
     def png(self) -> bytes:
-        """The picture, its colours reduced to a palette (one that covers rare ones too): half the size, no visible loss."""
+        """The picture, its colours reduced to a palette that covers rare ones too: half the size, no visible loss."""
         from PIL import Image
 
         drawn, small = io.BytesIO(), io.BytesIO()
