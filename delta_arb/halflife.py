@@ -8,7 +8,7 @@ knows theta better than sqrt(2 / (theta T)), which every result prints beside it
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,6 +146,54 @@ def half_life_two_lags_s(values, ts_ns, step_s: float, valid=None) -> float:
         span = duration((x.size - 1) * step_s)
         raise SeriesError(f"no half-life that {span} could show, which needs {SHOWS} of them; record longer")
     return half_life_s
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Profile:
+    """How well each half-life explains a series: `ratio` is twice the log likelihood over that of the best, so 0 at the
+    maximum and below -LR_95 outside the 95 % interval.
+
+    The maximum is that of the likelihood itself, `HalfLife.half_life_s` is a little above it: its bias is taken out.
+    """
+
+    half_life_s: np.ndarray = field(compare=False)
+    ratio: np.ndarray = field(compare=False)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Column `ratio`, indexed by half-life in seconds."""
+        import pandas as pd
+
+        return pd.DataFrame({"ratio": self.ratio}, index=pd.Index(self.half_life_s, name="half_life_s"))
+
+    def __repr__(self) -> str:
+        shown = f"{duration(self.half_life_s[0])} to {duration(self.half_life_s[-1])}"
+        return f"Profile({self.half_life_s.size} half-lives from {shown})"
+
+
+def profile(values, ts_ns, found: HalfLife, valid=None, points: int = 41) -> Profile:
+    """The likelihood over the half-life, noise, level and scale at their best for each, to both sides of the interval.
+
+    Args:
+        found: what `half_life` answered for the same rows.
+        points: half-lives, evenly in the logarithm; the maximum is one more.
+    """
+    likelihood = Likelihood(*usable(values, ts_ns, valid))
+    best, sigma2 = found.process, 2 * found.process.theta * found.process.sd**2
+    peak_s, start = (
+        math.log(2) / best.theta,
+        math.log(max(best.noise_sd**2 / (sigma2 * likelihood.step_s), math.exp(-18))),
+    )
+    ends = math.log(2) / likelihood.fastest, math.log(2) / likelihood.slowest
+    low_s, high_s = (peak_s * (end / peak_s) ** 1.6 for end in (found.low_s or ends[0], found.high_s))
+    asked = np.geomspace(max(low_s, ends[0]), min(high_s, ends[1]), points)
+    top, _ = likelihood.profile(best.theta, start)
+    values_at = {peak_s: top}
+    for side in (asked[asked < peak_s][::-1], asked[asked > peak_s]):
+        log_ratio = start
+        for half_life_s in side.tolist():
+            values_at[half_life_s], log_ratio = likelihood.profile(math.log(2) / half_life_s, log_ratio)
+    at = np.array(sorted(values_at))
+    return Profile(at, np.array([2 * (values_at[half_life_s] - top) for half_life_s in at.tolist()]))
 
 
 def _answer(values, ts_ns, valid, noisy: bool, method: str) -> HalfLife:

@@ -16,12 +16,14 @@ from .basis import KNOWN_S, Basis, above_costs, measured, reach
 from .changes import Changes, level_shifts
 from .errors import SeriesError
 from .faces import NOTHING, Findings, Table, number, seconds, share
+from .halflife import Profile, profile
 from .market import NS
-from .ou import filtered
+from .ou import filtered, fit
 from .reversion import (
     Autocorrelation,
     Grid,
     HalfLife,
+    Signature,
     Stationarity,
     UnitRootTest,
     autocorrelation,
@@ -29,6 +31,7 @@ from .reversion import (
     half_life,
     half_life_two_lags_s,
     require_moving_legs,
+    signature,
     stationarity,
 )  # fmt: skip
 from .tape import Tape
@@ -63,6 +66,8 @@ class Memory:
 
     step_s: float
     half_life: Answer
+    profile: Answer
+    signature: Answer
     two_lags: Answer
     stationarity: Answer
     levels: Answer
@@ -87,16 +92,46 @@ class Memory:
 
         return plots.memory(self, inputs)
 
+    def plot_signature(self, inputs):
+        """Mean squared difference over the lag, with what the fitted process implies."""
+        from . import plots
+
+        return plots.signature(self, inputs)
+
+    def plot_profile(self, inputs):
+        """Which half-lives the recording allows, and which it rules out."""
+        from . import plots
+
+        return plots.profile(self, inputs)
+
     def _rows(self) -> list[tuple[str, str, str]]:
         return [
             *_process_rows(self.half_life, self.step_s),
-            _row("half-life, two lags (cross-check)", self.two_lags, lambda half_life_s: (seconds(half_life_s), "")),
-            _row("unit root, ADF", self.stationarity, lambda s: _tested(s.adf)),
-            _row("one level, KPSS", self.stationarity, lambda s: _tested(s.kpss)),
+            _row("half-life, two lags (cross-check)", self.two_lags, self._checked),
+            _row(
+                "unit root, ADF",
+                self.stationarity,
+                lambda s: _tested(s.adf, "no random walk", "it may be a random walk"),
+            ),
+            _row(
+                "one level, KPSS",
+                self.stationarity,
+                lambda s: _tested(s.kpss, "the level moves", "one level is possible"),
+            ),
             _row("shifts of the level", self.shifts, _shifted),
             _row("autocorrelation of differences, lag 1", self.differences, _noisy),
             _row("clustering of volatility", self.clustering, _clustered),
         ]
+
+    def _checked(self, half_life_s: float) -> tuple[str, str]:
+        """The cross-check beside the interval it should lie in."""
+        h: HalfLife | None = self.half_life.value
+        if h is None:
+            return seconds(half_life_s), "the likelihood gives no answer: do not rely on this alone"
+        inside = h.low_s <= half_life_s <= h.high_s
+        return seconds(
+            half_life_s
+        ), "agrees: inside the interval" if inside else "outside the interval: more than one speed, or shared noise"
 
     @property
     def verdict(self) -> str:
@@ -116,10 +151,10 @@ def _process_rows(answer: Answer, step_s: float) -> list[tuple[str, str, str]]:
     h: HalfLife | None = answer.value
     if h is None:
         return [("half-life, OU under noise", "no answer", answer.reason)]
-    bound, noise = "relative sd, sqrt(2 / (theta T))", f"new at each of {h.n:,} points, {step_s:g} s apart"
+    noise = f"new at each of {h.n:,} points, {step_s:g} s apart"
     return [
         ("half-life, OU under noise", seconds(h.half_life_s), interval(h)),
-        ("best precision of this span", share(h.best_relative_sd), bound),
+        ("best precision of this span", share(h.best_relative_sd), h.bound),
         ("mean of the basis", number(h.process.mean, 1, unit="bps"), ""),
         ("standard deviation of the process", number(h.process.sd, 1, unit="bps"), ""),
         ("noise on top", number(h.process.noise_sd, 1, unit="bps"), noise),
@@ -135,11 +170,13 @@ def _row(name: str, answer: Answer, say: Callable[..., tuple[str, str]]) -> tupl
     return (name, "no answer", answer.reason) if answer.value is None else (name, *say(answer.value))
 
 
-def _tested(test: UnitRootTest) -> tuple[str, str]:
-    return (
-        f"p {'' if test.bound == '=' else test.bound + ' '}{test.p:.3f}",
-        "rejected" if test.rejects() else "not rejected",
-    )
+def _tested(test: UnitRootTest, rejected: str, kept: str) -> tuple[str, str]:
+    p = _p(test.p) if test.bound == "=" else f"p {test.bound} {test.p:.3f}"
+    return p, f"rejected: {rejected}" if test.rejects() else f"not rejected: {kept}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
 
 
 def _shifted(found: Changes) -> tuple[str, str]:
@@ -152,24 +189,32 @@ def _noisy(acf: Autocorrelation) -> tuple[str, str]:
 
 
 def _clustered(found: Clustering) -> tuple[str, str]:
-    return f"p {found.arch_p:.3f}", "calm and wild hours, ARCH-LM" if found.present() else "none beyond chance, ARCH-LM"
+    return _p(found.arch_p), (
+        "calm and wild hours take turns, ARCH-LM" if found.present() else "none beyond chance, ARCH-LM"
+    )
 
 
 def of(basis: Basis) -> Memory:
     """All that is asked about the return of the basis, on previous-tick grids of its mids."""
     span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
     step_s = fit_step_s(basis)
-    column = basis.basis_bps, basis.ts_ns
+    column, speed_ = (basis.basis_bps, basis.ts_ns), answered(lambda: speed(basis))
     acf = answered(lambda: autocorrelation(_even(basis, ACF_STEP_S), _lags(span_s)))
     return Memory(
         step_s=step_s,
-        half_life=answered(lambda: speed(basis)),
+        half_life=speed_,
+        profile=Answer(None, speed_.reason)
+        if speed_.value is None
+        else answered(lambda: _profile(basis, speed_.value)),
+        signature=answered(lambda: _signature(basis, speed_.value)),
         two_lags=answered(lambda: half_life_two_lags_s(*column, max(ACF_STEP_S, step_s), basis.known)),
         stationarity=answered(lambda: stationarity(*column, basis.known)),
         levels=acf,
         differences=answered(lambda: autocorrelation(np.diff(_even(basis, step_s)), 1)),
         shifts=answered(lambda: level_shifts(*column, basis.known, 60.0 * math.ceil(span_s / 60.0 / SHIFT_ROWS))),
-        clustering=answered(lambda: clustering_of(_surprises(basis))),
+        clustering=Answer(None, speed_.reason)
+        if speed_.value is None
+        else answered(lambda: clustering_of(_surprises(basis, speed_.value))),
     )
 
 
@@ -195,15 +240,33 @@ def speed(basis: Basis) -> HalfLife:
     Not on the ticks: between two rows of the quiet leg its error stays the same, and the fit takes what is left of it
     in the next row for reversion. On the sample the ticks give 6.5 min where 10 min were put in, this grid 10.4.
     """
-    require_moving_legs(basis.ts_ns, MAX_STILL_S, spot=basis.spot_mid, perp=basis.perp_mid)
+    _require_moving_legs(basis)
     even = _fit_grid(basis)
     return half_life(even.values, even.ts_ns, np.isfinite(even.values))
 
 
-def _surprises(basis: Basis) -> np.ndarray:
+def _require_moving_legs(basis: Basis) -> None:
+    require_moving_legs(basis.ts_ns, MAX_STILL_S, spot=basis.spot_mid, perp=basis.perp_mid)
+
+
+def _profile(basis: Basis, found: HalfLife) -> Profile:
+    even = _fit_grid(basis)
+    return profile(even.values, even.ts_ns, found, np.isfinite(even.values))
+
+
+def _signature(basis: Basis, found: HalfLife | None) -> Signature:
+    """Measured on the grid of the fit; without a half-life `fitted` is the plain maximum, which is not to be shown."""
+    _require_moving_legs(basis)
+    even, step_s = _fit_grid(basis), fit_step_s(basis)
+    known = np.isfinite(even.values)
+    process = found.process if found else fit(even.values, even.ts_ns, known)
+    return signature(even.values, even.ts_ns, process, step_s, known)
+
+
+def _surprises(basis: Basis, found: HalfLife) -> np.ndarray:
     """Innovations of the fitted process: what is left when reversion and noise are taken out."""
     even = _fit_grid(basis)
-    return filtered(even.values, even.ts_ns, speed(basis).process, np.isfinite(even.values)).surprise
+    return filtered(even.values, even.ts_ns, found.process, np.isfinite(even.values)).surprise
 
 
 def _even(basis: Basis, step_s: float) -> np.ndarray:
@@ -218,13 +281,17 @@ def _lags(span_s: float) -> int:
 # --- what was put in -------------------------------------------------------------------------------------------------
 
 
+def put_in(inputs) -> dict | None:
+    """The recipe of synthetic quotes; None for real ones."""
+    path = Path(inputs.spot).parent / "truth.json"
+    return json.loads(path.read_text(encoding="utf-8")) if inputs.synthetic and path.is_file() else None
+
+
 def against_truth(inputs, found: Memory) -> Table:
     """Estimates beside the recipe of synthetic quotes; for real quotes there is no truth to compare with."""
-    path = Path(inputs.spot).parent / "truth.json"
-    title = "Estimates against the truth"
-    if not (inputs.synthetic and path.is_file()):
+    title, truth = "Estimates against the truth", put_in(inputs)
+    if truth is None:
         return Table.of(title, ("", "put in", "found"), [("no truth is known for these quotes", NOTHING, NOTHING)])
-    truth = json.loads(path.read_text(encoding="utf-8"))
     return Table.of(title, ("", "put in", "found"), _truth_rows(truth, found), _truth_note(truth))
 
 

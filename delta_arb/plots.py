@@ -27,11 +27,11 @@ from .look import (
     when,
 )  # fmt: skip
 from .market import NS
-from .plots_report import attribution, equity, holds, sensitivity, trades
+from .plots_report import attribution, equity, holds, sensitivity, trades, walk
 
 __all__ = [
     "Chart", "Picture", "attribution", "costs", "distribution", "edges", "episodes", "equity", "heat", "heat_chart",
-    "holds", "legs", "memory", "sensitivity", "trades",
+    "holds", "legs", "memory", "profile", "sensitivity", "signature", "trades", "walk",
 ]  # fmt: skip
 
 
@@ -177,6 +177,77 @@ def memory(found, inputs) -> Picture:
     return Picture(marked(title, inputs), figure)
 
 
+def signature(found, inputs) -> Picture:
+    """How far the basis has moved after each lag: noise at the left, the bend where it comes back, the plateau."""
+    title, seen, h = "How far the basis moves in which time", found.signature.value, found.half_life.value
+    if seen is None:
+        return empty(title, found.signature.reason, inputs)
+    with picture(title, inputs, 3.4) as (figure, (ax,)):
+        unit, size = ("min", 60.0) if seen.lag_s[-1] >= 1800 else ("s", 1.0)
+        ax.plot(seen.lag_s / size, seen.measured, ls="none", marker="o", ms=4.5, color=BASIS, label="measured")
+        if h is not None:
+            p, lag_s = h.process, np.geomspace(seen.lag_s[0], seen.lag_s[-1], 200)
+            ax.plot(
+                lag_s / size, p.difference_variance(lag_s), color=LOSS, ls="--", label="fitted: reverting, with noise"
+            )
+            ax.axvline(h.half_life_s / size, color=GAIN, lw=1.2, label=f"half-life {seconds(h.half_life_s)}")
+            for level, name, line in (
+                (2 * (p.sd**2 + p.noise_sd**2), "plateau, it is held back", ":"),
+                (2 * p.noise_sd**2, "noise alone", "-."),
+            ):
+                ax.axhline(level, color=SOFT, ls=line, lw=1.3, label=f"{name}: {number(level, 1)} bps²")
+        else:
+            ax.set_title(
+                "no half-life, so no curve: without a bend nothing holds it back", fontsize=9, fontweight="normal"
+            )
+        ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.set_xlabel(f"lag, {unit}")
+        ax.set_ylabel("mean squared change, bps²")
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return Picture(marked(title, inputs), figure)
+
+
+def profile(found, inputs) -> Picture:
+    """Which half-lives explain the recording nearly as well as the best one: those above the line."""
+    from .halflife import LR_95
+    from .memory import interval, put_in
+
+    title, seen, h = "Which half-lives the recording allows", found.profile.value, found.half_life.value
+    if seen is None or h is None:
+        return empty(title, found.profile.reason, inputs)
+    with picture(title, inputs, 3.2) as (figure, (ax,)):
+        unit, size = next(
+            (u, s) for limit, u, s in ((120, "s", 1), (7200, "min", 60), (np.inf, "h", 3600)) if h.half_life_s < limit
+        )
+        ax.plot(seen.half_life_s / size, seen.ratio, color=BASIS, lw=1.5, label="likelihood, best half-life = 0")
+        ax.axhline(-LR_95, color=NOTE, lw=1.2, label=f"95 % line, -{LR_95:.2f}")
+        ax.axvspan(
+            max(h.low_s, seen.half_life_s[0]) / size,
+            h.high_s / size,
+            color=NOTE,
+            alpha=0.16,
+            lw=0,
+            label=f"95 %: {interval(h)}",
+        )
+        ax.axvline(h.half_life_s / size, color=LOSS, ls="--", label=f"estimate {seconds(h.half_life_s)}")
+        truth = put_in(inputs)
+        if truth is not None:
+            known_s = truth["world"]["fast_half_life_s"]
+            ax.axvline(known_s / size, color=GAIN, lw=1.6, label=f"put in {seconds(known_s)} (the fast process)")
+        ax.set_xlim(seen.half_life_s[0] / size, seen.half_life_s[-1] / size)
+        ax.set_ylim(max(-4 * LR_95, 1.1 * float(np.min(seen.ratio))), 0.8)
+        ax.set_xscale("log")
+        ticks = np.geomspace(*ax.get_xlim(), 9)[1:-1]
+        ax.set_xticks([float(f"{tick:.2g}") for tick in ticks], [f"{float(f'{tick:.2g}'):g}" for tick in ticks])
+        ax.minorticks_off()
+        ax.set_xlabel(f"half-life, {unit}")
+        ax.set_ylabel("2 × log likelihood ratio")
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return Picture(marked(title, inputs), figure)
+
+
 def episodes(basis, inputs) -> Picture:
     """How long the episodes above costs lasted, against the way of an order."""
     from .basis import above_costs
@@ -279,7 +350,16 @@ def heat(choice, inputs) -> Picture:
             corner = column - NEAR - 0.5, row - NEAR - 0.5
             ax.add_patch(Rectangle(corner, 2 * NEAR + 1, 2 * NEAR + 1, fill=False, ec=BASIS, lw=1.6, ls="--"))
             ax.plot(column, row, marker="o", ms=9, mfc="white", mec=BASIS, mew=1.8, ls="", label="best of the grid")
-            ax.plot(*_place(grid, best).values(), marker="D", ms=8, mfc=PERP, mec="white", mew=1.2, ls="", label="proposed: plug-in and grid")
+            ax.plot(
+                *_place(grid, best).values(),
+                marker="D",
+                ms=8,
+                mfc=PERP,
+                mec="white",
+                mew=1.2,
+                ls="",
+                label="proposed: plug-in and grid",
+            )
             ax.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
     return Picture(marked(title, inputs), figure)
 
@@ -317,7 +397,9 @@ def heat_chart(choice, inputs) -> Chart | Picture:
         data.append(
             {"type": "scatter", "mode": "markers", **at, "marker": mark, "hoverinfo": "skip", "showlegend": False}
         )
-        notes.append({**_place(grid, choice.best), "text": "◆", "font": {"color": PERP, "size": 20}, "showarrow": False})
+        notes.append(
+            {**_place(grid, choice.best), "text": "◆", "font": {"color": PERP, "size": 20}, "showarrow": False}
+        )
     axes = {
         f"{axis}axis": {"type": "category", "title": {"text": name}, "showgrid": False}
         for axis, name in (

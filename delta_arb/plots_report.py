@@ -1,4 +1,4 @@
-"""The figures of the tear-sheet (notebook 03), which `plots` offers with all others."""
+"""The figures of what was traded, in the walk-forward and in the tear-sheet, which `plots` offers with all others."""
 
 import numpy as np
 
@@ -22,6 +22,50 @@ from .look import (
     picture,
     when,
 )  # fmt: skip
+from .market import NS
+
+DAY_S = 86_400.0
+
+
+def walk(verdict, inputs) -> Picture:
+    """Equity of the walk-forward, earned on quotes not seen, against what the look-backs of its folds had promised."""
+    title = "Earned out of sample, against what the look-backs promised"
+    if verdict.judgement is None:
+        return empty(title, verdict.reason, inputs)
+    found = verdict.judgement.walk
+    if not found.result.trades:
+        return empty(title, f"no fold traded: {found.folds[-1].reason}", inputs)
+    with picture(title, inputs, 3.6) as (figure, (ax,)):
+        for k, fold in enumerate(found.folds):
+            paper = PARTS["fit"] if fold.thresholds is None else PARTS["earlier"] if k % 2 else "white"
+            ax.axvspan(when(fold.start_ns), when(fold.end_ns), color=paper, lw=0, zorder=0)
+        ends = np.array([found.folds[0].start_ns, *(fold.end_ns for fold in found.folds)])
+        days = (ends[-1] - ends[0]) / NS / DAY_S
+        net, each = found.net_usdt_day, [(fold.fit_net_usdt_day or 0.0) * fold.days for fold in found.folds]
+        promised = np.concatenate(([0.0], np.cumsum(each)))
+        if net is not None:
+            ax.fill_between(
+                when(ends[[0, -1]]), [0, net.low * days], [0, net.high * days], color=GAIN, alpha=0.16, lw=0,
+                label=f"95 % of the mean, {number(net.low)} to {number(net.high)} USDT a day",
+            )  # fmt: skip
+        ax.plot(
+            when(ends), promised, color=NOTE, ls="--", lw=1.6, marker="o", ms=3,
+            label=f"promised in sample, {number(promised[-1] / days)} USDT a day",
+        )  # fmt: skip
+        at, shown = extremes(found.equity.ts_ns, found.equity.net)
+        ax.plot(
+            when(at), shown, color=BASIS, lw=1.3,
+            label=f"earned out of sample, marked, {number(found.equity.net[-1] / days)} USDT a day",
+        )  # fmt: skip
+        ax.axhline(0, color=SOFT, lw=0.8)
+        ax.set_xlim(when(ends[0]), when(max(int(ends[-1]), int(found.equity.ts_ns[-1]))))
+        ax.set_ylabel("net, USDT")
+        ax.set_title(
+            "stripes: folds; yellow: nothing passed on the look-back, not traded", fontsize=9, fontweight="normal"
+        )
+        ax.legend(loc="upper left")
+        dates(ax)
+    return Picture(marked(title, inputs), figure)
 
 
 def _shade(ax, sheet, legend: bool = False) -> None:

@@ -1,12 +1,13 @@
 """How much a choice depends on what was assumed: neighbouring thresholds, fees, extra costs, latency."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .faces import NOTHING, Findings, Table, number, share
-from .optimize import Choice, grid, offers, sweep
+from .market import NS
+from .optimize import Choice, choose, grid, offers, sweep
 from .performance import Performance, measure
 from .study import Constraints, Market, Thresholds, window
 from .tape import Tape
@@ -14,6 +15,8 @@ from .tape import Tape
 FEES_BPS = (0.0, 2.0, 5.0, 10.0)
 EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
 LATENCIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # times the assumed ones
+SIGNALS = ("raw", "filtered")
+SIGNAL_LATENCIES_S = (0.01, 0.05, 0.2, 1.0)
 NEAR = 1  # cells to each side
 
 
@@ -100,6 +103,94 @@ def fee_table(rows: Sequence[dict]) -> Table:
         shown,
         note,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Signals:
+    """What a decision on raw quotes and one on the basis without its noise earn on unseen quotes, at each latency.
+
+    `choices`: the proposal of each signal, made at the latency assumed; `results`: one per latency, on the judged part;
+    empty where there is nothing to replay, and `reasons` then say why.
+    """
+
+    latencies_s: tuple[float, ...]
+    choices: dict[str, Choice]
+    results: dict[str, tuple[Performance, ...]]
+    reasons: dict[str, str]
+
+    def table(self) -> Table:
+        """Net a day and trades of each signal over the latency."""
+        title = "Raw and filtered signal on the judged part, over the latency"
+        if not any(p.trades for results in self.results.values() for p in results):
+            reasons = [(name, self.reasons.get(name, "no trade at any latency")) for name in self.choices]
+            return Table.of(title, ("signal", "nothing to show"), reasons)
+        shown = [(name, self.results.get(name)) for name in self.choices]
+        heads = [head for name, _ in shown for head in (f"{name}: net USDT/day", f"{name}: trades")]
+        rows = [
+            (f"{1e3 * latency_s:g} ms", *(text for _, results in shown for text in _signal_cells(results, k)))
+            for k, latency_s in enumerate(self.latencies_s)
+        ]
+        return Table.of(title, ("both orders arrive after", *heads), rows, self._note())
+
+    def _note(self) -> str:
+        levels = [
+            f"{name}: entry {choice.best.entry_bps:g} bps, exit {choice.best.exit_bps:g} bps"
+            for name, choice in self.choices.items()
+            if name in self.results
+        ]
+        missing = [f"no {name} signal: {reason}" for name, reason in self.reasons.items()]
+        assumed = next(iter(self.choices.values())).market.latency
+        at = f"Chosen at the latency assumed, {1e3 * max(assumed.spot_s, assumed.perp_s):g} ms"
+        hours = next(iter(self.choices.values())).window.judge
+        span = (hours.end_ns - hours.start_ns) / NS / 3600
+        return (
+            f"{at}. {'; '.join((*levels, *missing))}. Judged on {span:.1f} h: with few trades a difference is chance."
+        )
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _signal_cells(results: Sequence[Performance] | None, k: int) -> tuple[str, str]:
+    if results is None:
+        return NOTHING, NOTHING
+    return number(results[k].net_usdt_day) if results[k].trades else NOTHING, f"{results[k].trades}"
+
+
+def signals(tape: Tape, choice: Choice, latencies_s: Sequence[float] = SIGNAL_LATENCIES_S) -> Signals:
+    """Each signal with its own proposal, replayed on the judged part at each latency of both legs.
+
+    `choice` is that of its own signal, the other one is made here. Fills stay at the quotes in force when the order
+    arrives; only what the decision looks at differs.
+    """
+    choices = {name: choice if name == choice.market.signal else choose_with(tape, choice, name) for name in SIGNALS}
+    reasons = {name: reason for name, made in choices.items() if (reason := _no_signal(made))}
+    results = {
+        name: tuple(
+            measure(made.window.judge, made.market.with_latency(s, s).replay(made.window.judge, made.best))
+            for s in latencies_s
+        )
+        for name, made in choices.items()
+        if name not in reasons
+    }
+    return Signals(tuple(latencies_s), choices, results, reasons)
+
+
+def choose_with(tape: Tape, choice: Choice, signal: str) -> Choice:
+    """The same choice, decided on another signal."""
+    return choose(tape, replace(choice.market, signal=signal), choice.constraints)
+
+
+def _no_signal(choice: Choice) -> str:
+    """Why there is nothing to replay: no set at all, or no process whose noise could be taken out."""
+    if choice.best is None:
+        return choice.reason
+    if choice.market.signal == "filtered" and choice.best.filter is None:
+        return "without a half-life there is no filter" if choice.half_life is None else "no noise was found"
+    return ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -23,7 +23,9 @@ def figures(regime: str) -> dict[str, Picture | Chart]:
     found = {name: getattr(plots, name)(s.basis, s.inputs) for name in ("legs", "edges", "distribution", "episodes")}
     found |= {name: getattr(plots, name)(s.choice, s.inputs) for name in ("heat", "heat_chart")}
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}
-    found["memory"] = plots.memory(memory.of(s.basis), s.inputs)
+    for name in ("memory", "signature", "profile"):
+        found[name] = getattr(plots, name)(memory.of(s.basis), s.inputs)
+    found["walk"] = plots.walk(s.verdict, s.inputs)
     found["costs"] = plots.costs(s.stack, s.inputs)
     found["sensitivity"] = plots.sensitivity(dearer, later, s.inputs)
     return found
@@ -53,8 +55,47 @@ def test_every_axis_has_a_label_with_its_unit():
 def test_a_figure_without_anything_to_show_says_why():
     s = study("no_edge")
     for figure in (plots.heat(s.choice, s.inputs), plots.equity(s.sheet, s.inputs), plots.trades(s.sheet, s.inputs)):
-        said = " ".join(" ".join(text.get_text() for text in figure.figure.axes[0].texts).split())
-        assert f"Nothing to show: {s.choice.reason}" in said
+        assert f"Nothing to show: {s.choice.reason}" in said(figure)
+
+
+def said(figure: Picture) -> str:
+    return " ".join(" ".join(text.get_text() for text in figure.figure.axes[0].texts).split())
+
+
+def labels(figure: Picture) -> str:
+    return "; ".join(text.get_text() for text in figure.figure.axes[0].get_legend().get_texts())
+
+
+def test_the_profile_shows_estimate_interval_line_and_what_was_put_in():
+    s = study("sample")
+    found = memory.of(s.basis)
+    shown = labels(plots.profile(found, s.inputs))
+    for part in (f"95 %: {memory.interval(found.half_life.value)}", "95 % line, -3.84", "put in 10 min"):
+        assert part in shown
+
+
+def test_without_a_half_life_no_curve_and_no_level_is_drawn():
+    s = study("random_walk")
+    found = memory.of(s.basis)
+    assert labels(plots.signature(found, s.inputs)) == "measured"
+    assert "random walk" in said(plots.profile(found, s.inputs))
+    still = memory.of(study("frozen_leg").basis)
+    assert "perp stood still" in said(plots.signature(still, s.inputs))
+
+
+def test_the_walk_ends_at_what_it_earned_and_at_what_was_promised():
+    s = study("sample")
+    walk = s.verdict.judgement.walk
+    (ax,) = plots.walk(s.verdict, s.inputs).figure.axes
+    promised, earned = ax.get_lines()[:2]
+    assert earned.get_ydata()[-1] == pytest.approx(walk.performance.net_usdt)
+    assert promised.get_ydata()[-1] == pytest.approx(sum((f.fit_net_usdt_day or 0.0) * f.days for f in walk.folds))
+    assert len(promised.get_xdata()) == len(walk.folds) + 1
+
+
+def test_without_a_walk_its_figure_says_why():
+    s = study("no_edge")
+    assert f"Nothing to show: {s.verdict.reason}" in said(plots.walk(s.verdict, s.inputs))
 
 
 def test_real_quotes_carry_no_mark(tmp_path):

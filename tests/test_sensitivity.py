@@ -50,12 +50,36 @@ def test_tables_and_words_hold_for_any_world(regime):
     later = sensitivity.latencies(tapes, s.market, s.sheet.thresholds)
     fees = sensitivity.fee_table(sensitivity.fee_ladder(s.tape, s.market, CONSTRAINTS, (0.0, 5.0)))
     faces = (dearer, later, fees, s.stack, sensitivity.spoken(dearer, later, "judged"))
-    faces += (sensitivity.neighbourhood(s.choice),)
+    faces += (sensitivity.neighbourhood(s.choice), sensitivity.signals(s.tape, s.choice))
     faces += (proposal.in_and_out(s.choice), proposal.peak(s.choice), proposal.witnesses(s.choice, s.stack))
     faces += (proposal.walked(s.verdict), proposal.gated(s.verdict), proposal.spoken(s.verdict))
     faces += (proposal.shown(s.sheet.candidate),)
     for shown in faces:
         assert "nan" not in repr(shown) and shown._repr_html_()
+
+
+def test_each_signal_has_its_own_proposal_and_is_judged_on_what_it_has_not_seen():
+    s = study("sample")
+    found = sensitivity.signals(s.tape, s.choice, (0.1, 1.0))
+    assert found.choices["raw"] is s.choice and found.choices["filtered"].market.signal == "filtered"
+    assert found.choices["filtered"].best.filter is not None and s.choice.best.filter is None
+    for name, choice in found.choices.items():  # 0.1 s is the latency assumed: the figure that the choice itself gives
+        assert found.results[name][0].net_usdt == pytest.approx(choice.judged.net_usdt)
+        assert len(found.results[name]) == 2
+    assert [row[0] for row in found.table().rows] == ["100 ms", "1000 ms"]
+
+
+def test_without_a_half_life_there_is_no_filtered_signal():
+    s = study("random_walk")
+    found = sensitivity.signals(s.tape, s.choice, (0.1,))
+    assert found.reasons["filtered"] == "without a half-life there is no filter" and "filtered" not in found.results
+
+
+def test_without_a_set_no_signal_has_a_number():
+    s = study("no_edge")
+    table = sensitivity.signals(s.tape, s.choice, (0.1,)).table()
+    assert table.columns[1] == "nothing to show" and table.rows[0] == ("raw", s.choice.reason)
+    assert "no edge after costs" in table.rows[1][1]
 
 
 def test_without_a_trade_a_ladder_shows_no_zeros():
