@@ -1,40 +1,83 @@
-"""From a choice to a parameter file: the gates, the evidence, the candidate.
+"""From a choice to a parameter file: the gates, the contest with the parameters in force, the evidence, the candidate.
 
 The choice says what would be traded; the walk-forward says what the procedure of choosing earned on quotes it had not
 seen, and the statistics of `selection` how much of the rest is the choosing itself. Whatever is not passed, or could
-not be computed, ends in "do not trade" with the reason.
+not be computed, ends in "do not trade" with the reason. What passes meets the champion, the parameters in force: it
+replaces them for a gain above its noise, otherwise they are confirmed with this run's evidence and a new validity.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from . import __version__, gates, params
-from .errors import DataError
-from .gates import Judgement
+from .errors import DataError, ParamsError, SeriesError
+from .faces import Table, number, seconds
+from .gates import Contest, Judgement
 from .inputs import Inputs
 from .market import NS
-from .optimize import PERIOD_S, SEED, Choice, choose, spoken
+from .optimize import PERIOD_S, SEED, Choice, choose, offers, spoken
 from .params import Evidence, GateParams, Params, sealed
+from .performance import Performance, measure, period_nets
 from .study import Constraints, Market, Thresholds
 from .tape import Tape
-from .walkforward import HALF_LIVES, coarse
+from .thresholds import optimal_level, round_trip_cost
+from .walkforward import HALF_LIVES, Fit, LookBack, coarse, propose
 
 STEP_S = 4 * 3600.0  # of the walk-forward, where the quotes are long enough
 FOLDS = 6  # at least, before the step is shortened
+MIN_UNSEEN = 16  # periods of a contest; below that the long-run variance of the difference is a guess
+Z_95 = 1.96
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Champion:
+    """The parameters in force on this run's quotes; `fitted` and `judged`: their replays on the parts of its window."""
+
+    sha256: str
+    thresholds: Thresholds
+    fitted: Performance
+    judged: Performance
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """A choice and what the gates say of it; `judgement` is None where the walk-forward has no answer."""
+    """A choice and what the gates say of it; `judgement` is None where the walk-forward has no answer.
+
+    After a contest, `champion` and `contest` are set. Where the champion stays, `judgement`, `fitted` and `judged` are
+    of its thresholds; `choice` is the challenger still. `ask` gives the judgement of other thresholds.
+    """
 
     choice: Choice
     judgement: Judgement | None
     horizon_s: float | None
     trade: bool
     reason: str
+    ask: Callable[[Thresholds], Judgement] | None = None
+    champion: Champion | None = None
+    contest: Contest | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the parameters in force were confirmed."""
+        return self.contest is not None and not self.contest.replace
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """What is exported when it says trade, and looked at when it does not."""
+        return self.champion.thresholds if self.kept else self.choice.best
+
+    @property
+    def fitted(self) -> Performance | None:
+        return self.champion.fitted if self.kept else self.choice.fitted
+
+    @property
+    def judged(self) -> Performance | None:
+        return self.champion.judged if self.kept else self.choice.judged
 
     def __repr__(self) -> str:
         return f"Verdict({'trade' if self.trade else 'do not trade'}: {self.reason})"
@@ -49,18 +92,40 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0) -> Verdict:
         return Verdict(choice, None, None, False, choice.reason)
     look_back_s, step_s, embargo_s = frame(tape, choice)
     sets = [choice.best, *(s for s in coarse(choice.sweep.sets) if s != choice.best)]
-    try:
-        found = gates.judge(
-            tape, choice.market, choice.constraints, sets, choice.best, look_back_s=look_back_s, step_s=step_s,
-            embargo_s=embargo_s, half_life_s=choice.half_life.half_life_s, rng=np.random.default_rng(SEED), upstream=upstream,
+    once = Once()
+
+    def ask(thresholds: Thresholds) -> Judgement:
+        return gates.judge(
+            tape, choice.market, choice.constraints, sets, thresholds, look_back_s=look_back_s, step_s=step_s,
+            embargo_s=embargo_s, half_life_s=choice.half_life.half_life_s, rng=np.random.default_rng(SEED),
+            upstream=upstream, choose=once,
         )  # fmt: skip
+
+    try:
+        found = ask(choice.best)
     except DataError as error:
         reason = choice.reason if not choice.trade else f"{spoken(choice.best)} cannot be walked forward: {error}"
         return Verdict(choice, None, step_s, False, reason)
     if choice.trade and not found.passed:
         return Verdict(choice, found, step_s, False, f"{spoken(choice.best)} does not pass: {found.reason}")
-    warned = f"; but {found.reason}" if choice.trade and found.reason else ""
-    return Verdict(choice, found, step_s, choice.trade, choice.reason + warned)
+    warned = _warned(found) if choice.trade else ""
+    return Verdict(choice, found, step_s, choice.trade, choice.reason + warned, ask)
+
+
+def _warned(found: Judgement) -> str:
+    return f"; but {found.reason}" if found.reason else ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Once:
+    """The choice of `propose` before each fold, searched once: a second judgement walks the same folds."""
+
+    fits: dict[int, Fit] = field(default_factory=dict)
+
+    def __call__(self, look_back: LookBack) -> Fit:
+        if look_back.until_ns not in self.fits:
+            self.fits[look_back.until_ns] = propose(look_back)
+        return self.fits[look_back.until_ns]
 
 
 def frame(tape: Tape, choice: Choice) -> tuple[float, float, float]:
@@ -76,6 +141,135 @@ def frame(tape: Tape, choice: Choice) -> tuple[float, float, float]:
     return whole[0], whole[1], embargo_s
 
 
+# --- champion against challenger --------------------------------------------------------------------------------------
+
+
+def in_force(path: Path, inputs: Inputs) -> Params:
+    """A parameter file that a new choice can be held against: whole, and of the market of `inputs`; stale or not.
+
+    Raises:
+        ParamsError: damaged, of another pair, of other fees, latencies or order rules, or synthetic where these quotes
+            are not.
+    """
+    held = params.load(path)
+    if held.pair != inputs.pair or held.data.synthetic != inputs.synthetic:
+        kind = "synthetic " if held.data.synthetic else ""
+        raise ParamsError(f"{path}: of {kind}{held.pair}, this run is about {inputs.name}; give the file of this pair")
+    params.check_assumed(held, *inputs.venue_params())
+    return held
+
+
+def settle(verdict: Verdict, inputs: Inputs, tape: Tape, champion: str) -> Verdict:
+    """The verdict after the contest with the parameter file in force; unchanged without one, or with "do not trade".
+
+    The champion must meet all demands and gates of this run, as if it had been chosen now; then it stays unless the
+    challenger earned more than it by more than the noise of the difference.
+    """
+    if not (champion and verdict.trade):
+        return verdict
+    held = in_force(Path(champion), inputs)
+    if not held.trade:
+        return verdict
+    choice, mine = verdict.choice, examined(held)
+    parts = (measure(part, choice.market.replay(part, mine)) for part in (choice.window.fit, choice.window.judge))
+    here = Champion(held.sha256, mine, *parts)
+    same = mine == choice.best
+    found = verdict.judgement if same else verdict.ask(mine)
+    if misses := _misses(choice, here, found):
+        words = f"those in force ({spoken(mine)}) do not pass any more: {'; '.join(misses)}"
+        contest = Contest(True, None, words)
+    elif same:
+        contest = Contest(False, None, "the new choice is the same")
+    else:
+        contest = _contest(tape, choice, mine, _fitted_until_ns(held))
+    if contest.replace:
+        return replace(verdict, champion=here, contest=contest, reason=f"{verdict.reason}; {contest.words}")
+    reason = f"re-confirmed: {spoken(mine)}; {contest.words}{_warned(found)}"
+    return replace(verdict, judgement=found, champion=here, contest=contest, reason=reason)
+
+
+def _misses(choice: Choice, champion: Champion, found: Judgement) -> list[str]:
+    """Which of this run's demands and gates the champion does not meet."""
+    demands, mine = choice.constraints, champion.thresholds
+    misses = []
+    if mine.filter and choice.market.signal == "raw":
+        misses.append("they decide on the filtered basis, this run on the raw one")
+    if mine.entry_bps > demands.max_entry_bps:
+        misses.append(f"entry {mine.entry_bps:g} bps is above the {demands.max_entry_bps:g} bps allowed")
+    if mine.max_hold_s > demands.max_hold_s:
+        misses.append(f"hold {mine.max_hold_s:g} s is above the {demands.max_hold_s:g} s allowed")
+    for name, result in (("fit", champion.fitted), ("judged", champion.judged)):
+        misses += [f"{miss} on the {name} part" for miss in demands.failures(result)]
+    return misses if misses or found.passed else [found.reason]
+
+
+def _fitted_until_ns(held: Params) -> int:
+    """From here on the champion's thresholds are not fitted; a confirmed file names a later time than it need."""
+    return round((held.data.judged_from or held.data.end).timestamp() * 1e6) * 1000
+
+
+def _contest(tape: Tape, choice: Choice, champion: Thresholds, fitted_until_ns: int) -> Contest:
+    """Both on the quotes that neither was fitted on: this run's judged part, from where the champion's own began.
+
+    The judged part of either could veto its thresholds and did not choose them. Periods are counted back from the end;
+    with too few of them the champion, which has passed all demands, stays.
+    """
+    start_ns = max(choice.window.judged_from_ns, fitted_until_ns)
+    periods = max(0, int((tape.end_ns - start_ns) / NS // PERIOD_S))
+    unseen = f"on the {seconds(periods * PERIOD_S)} that neither was fitted on"
+    if periods < MIN_UNSEEN:
+        needed = seconds(MIN_UNSEEN * PERIOD_S)
+        return Contest(False, None, f"{unseen} the new choice cannot be told from it, {needed} are needed")
+    start_ns = tape.end_ns - round(periods * PERIOD_S * NS)
+    part = tape.between(start_ns, tape.end_ns + 1)
+    replayed = (choice.market.replay(part, s) for s in (champion, choice.best))
+    nets = (period_nets(part, result, start_ns, tape.end_ns, PERIOD_S) for result in replayed)
+    try:
+        found = gates.keep_or_replace(*nets, np.random.default_rng(SEED), period_s=PERIOD_S)
+    except SeriesError as error:
+        return Contest(False, None, f"{unseen} the new choice cannot be told from it: {error}")
+    return replace(found, words=f"{unseen}: {found.words}")
+
+
+def contested(verdict: Verdict) -> Table:
+    """Champion and challenger beside each other, or why there was no contest."""
+    title, found, held = "Champion and challenger", verdict.contest, verdict.champion
+    if found is None or held is None:
+        why = "no parameters of this market are in force" if verdict.trade else f"nothing is traded: {verdict.reason}"
+        return Table.of(title, ("", "nothing to compare"), [("reason", why)])
+    both = (("in force", held.thresholds, held.judged), ("new", verdict.choice.best, verdict.choice.judged))
+    rows = [
+        (name, *(number(level, 1) for level in s[:2]), seconds(s.max_hold_s), f"{p.trades}", number(p.net_usdt_day))
+        for name, s, p in both
+    ]
+    heads = ("", "entry, bps", "exit, bps", "longest hold", "judged trades", "judged net USDT/day")
+    return Table.of(title, heads, rows, f"{'Replaced' if found.replace else 'Kept'}: {found.words}.")
+
+
+def standard_error_bps(choice: Choice) -> float | None:
+    """Standard error of the plug-in levels, entry and exit alike; None where the plug-in has no part in the choice.
+
+    Levels are mean -+ L(cost, sd). Quotes know the diffusion sd^2 theta well and the speed badly, so a half-life h' at
+    an end of its interval goes with sd sqrt(h' / h): L is found again at both ends, its standard error is
+    (high - low) / 3.92. The mean of the process over a span T has the standard error sd sqrt(2 / (theta T)). Their
+    squares add up. Funding, and the grid's own noise where it pulls, are left out.
+    """
+    reverts, proposal = choice.half_life, choice.proposal
+    if reverts is None or proposal is None or proposal.plug_in is None or proposal.weight == 1.0:
+        return None
+    width_bps = offers(choice.window.fit, choice.market.settings, proposal.plug_in.filter).width_bps
+    cost = round_trip_cost(choice.market.fees_bps, width_bps)
+    low_s = reverts.low_s or reverts.half_life_s  # 0.0: not bounded from below, so the upper half must do
+    wide, narrow = (
+        optimal_level(cost, reverts.process.sd * math.sqrt(s / reverts.half_life_s)) for s in (reverts.high_s, low_s)
+    )
+    of_level = (wide - narrow) / (2 * Z_95 if reverts.low_s else Z_95)
+    return math.hypot(of_level, reverts.process.sd * reverts.best_relative_sd)
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
 def candidate(
     verdict: Verdict, inputs: Inputs, tape: Tape, *, valid_for_s: float, notebook: str, run_id: str
 ) -> Params:
@@ -87,12 +281,15 @@ def candidate(
         pair=inputs.pair,
         trade=verdict.trade,
         reason=verdict.reason,
-        rule=choice.market.rule_params(choice.best if verdict.trade else None),
+        rule=choice.market.rule_params(verdict.thresholds if verdict.trade else None),
         spot=spot,
         perp=perp,
         data=inputs.data_params(tape, choice.window.judged_from_ns),
         evidence=evidence(verdict),
-        gates=tuple(GateParams(name=g.name, value=g.value, bound=g.bound, at_least=g.least, passed=g.passed) for g in (verdict.judgement.gates if verdict.judgement else ())),
+        gates=tuple(
+            GateParams(name=g.name, value=g.value, bound=g.bound, at_least=g.least, passed=g.passed)
+            for g in (verdict.judgement.gates if verdict.judgement else ())
+        ),
         created=now,
         valid_until=now + timedelta(seconds=valid_for_s),
         code_version=__version__,
@@ -105,10 +302,11 @@ def evidence(verdict: Verdict) -> Evidence:
     """The figures behind a verdict."""
     choice, found = verdict.choice, verdict.judgement
     walk = found and found.walk
-    fitted, judged, reverts, proposal = choice.fitted, choice.judged, choice.half_life, choice.proposal
+    fitted, judged, reverts, proposal = verdict.fitted, verdict.judged, choice.half_life, choice.proposal
     values = {"trials": len(choice.sweep.sets), "horizon_s": verdict.horizon_s}
     if reverts:
-        values |= {"half_life_s": reverts.half_life_s, "half_life_low_s": reverts.low_s, "half_life_high_s": reverts.high_s}
+        values |= {"half_life_s": reverts.half_life_s}
+        values |= {"half_life_low_s": reverts.low_s, "half_life_high_s": reverts.high_s}
     if proposal:
         best = proposal.thresholds
         values |= {"best_entry_bps": best.entry_bps, "best_exit_bps": best.exit_bps, "best_max_hold_s": best.max_hold_s}
@@ -118,6 +316,7 @@ def evidence(verdict: Verdict) -> Evidence:
         values |= {"judged_hit_rate": judged.hit_rate, "judged_drawdown": judged.drawdown}
     if proposal and proposal.plug_in:
         values |= {"plug_in_entry_bps": proposal.plug_in.entry_bps, "plug_in_exit_bps": proposal.plug_in.exit_bps}
+        values["entry_se_bps"] = values["exit_se_bps"] = standard_error_bps(choice)
     if walk:
         values |= {"walk_trades": len(walk.result.trades), "walk_folds": len(walk.folds)}
     if walk and walk.net_usdt_day:
@@ -130,6 +329,10 @@ def evidence(verdict: Verdict) -> Evidence:
         values["deflated_sharpe"] = found.deflated and found.deflated.probability
         values["overfitting_probability"] = found.overfitting and found.overfitting.probability
         values["reality_check_p"] = found.superior and found.superior.p
+    if verdict.champion and verdict.contest:
+        values |= {"champion_sha256": verdict.champion.sha256, "replaced": verdict.contest.replace}
+    if verdict.contest and (gain := verdict.contest.gain_usdt_day):
+        values |= {"gain_usdt_day": gain.value, "gain_low_usdt_day": gain.low, "gain_high_usdt_day": gain.high}
     return Evidence(**values)
 
 
@@ -143,7 +346,9 @@ def load_or_judge(run_folder: str, inputs: Inputs, tape: Tape, market: Market, c
 
 def examined(exported: Params) -> Thresholds | None:
     """The thresholds of an export, or of the best set examined when it says do not trade."""
-    e = exported.evidence
+    rule, e = exported.rule, exported.evidence
+    if exported.trade:
+        return Thresholds(rule.entry_bps, rule.exit_bps, rule.max_hold_s, rule.filter)
     if e.best_entry_bps is None:
         return None
     return Thresholds(e.best_entry_bps, e.best_exit_bps, e.best_max_hold_s, e.best_filter)

@@ -135,7 +135,10 @@ class DataParams(_Section):
 class Evidence(_Section):
     """What speaks for the choice, or against it; null means not computed. Net figures in USDT a day.
 
-    `best_*` is the best set examined, exported or not, so that a refusal can be looked at.
+    `best_*` is the best set that this run examined, exported or not, so that a refusal can be looked at; `fit_*` and
+    `judged_*` are of the set exported where one is. `*_se_bps`: standard errors of the plug-in levels.
+    `champion_sha256`: of the file in force that the new choice was held against, `replaced` whether it gave way;
+    `gain_*`: challenger minus champion on quotes that neither was fitted on, null where it was not measured.
     """
 
     half_life_s: Positive | None = None
@@ -149,6 +152,8 @@ class Evidence(_Section):
     plug_in_entry_bps: Bps | None = None
     plug_in_exit_bps: Bps | None = None
     grid_weight: Share | None = None
+    entry_se_bps: Annotated[float, Field(ge=0)] | None = None
+    exit_se_bps: Annotated[float, Field(ge=0)] | None = None
     fit_trades: Annotated[int, Field(ge=0)] | None = None
     fit_net_usdt_day: float | None = None
     judged_trades: Annotated[int, Field(ge=0)] | None = None
@@ -167,6 +172,11 @@ class Evidence(_Section):
     reality_check_p: Share | None = None
     confidence: Share | None = None
     horizon_s: Positive | None = None
+    champion_sha256: Digest | None = None
+    replaced: bool | None = None
+    gain_usdt_day: float | None = None
+    gain_low_usdt_day: float | None = None
+    gain_high_usdt_day: float | None = None
 
 
 class GateParams(_Section):

@@ -145,6 +145,8 @@ def evidence(annotation: str):
     """Values of one field of the evidence, null among them."""
     if "FilterParams" in annotation:
         return st.none() | filters
+    if "bool" in annotation or "[str" in annotation:
+        return st.none() | (st.booleans() if "bool" in annotation else digests)
     return st.none() | (st.integers(0, 10**9) if "int" in annotation else number(tiny, 1))
 
 
@@ -545,7 +547,10 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(export, saved):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_file_whole(tmp_path):
-    """Forty writers that replace the file as fast as they can, each killed (-9) after a few milliseconds."""
+    """Forty writers or more replace the file as fast as they can, each killed (-9) after a few milliseconds.
+
+    More, until both versions were found and a writer was killed in the middle of one, on however slow a machine.
+    """
     script = """
         import os, random, signal, sys, time
         from pathlib import Path
@@ -556,7 +561,9 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_file_whole(tmp_
         folder = Path(sys.argv[1])
         exports = [sealed(**values(reason=letter * 20_000)) for letter in "ab"]
         path, seen, temporary = save(exports[0], folder / "latest.json"), set(), 0
-        for attempt in range(40):
+        for attempt in range(2000):
+            if attempt >= 40 and len(seen) == 2 and temporary:
+                break
             writer = os.fork()
             if not writer:
                 while True:
@@ -566,7 +573,7 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_file_whole(tmp_
             os.kill(writer, signal.SIGKILL)
             os.waitpid(writer, 0)
             seen.add(load(path).reason[0])
-            temporary = max(temporary, len(list(folder.iterdir())) - 1)
+            temporary = len(list(folder.iterdir())) - 1
         print(sorted(seen), temporary)
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(Path(__file__).parent)]
@@ -574,4 +581,4 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_file_whole(tmp_
     assert done.returncode == 0, done.stderr
     seen, temporary = done.stdout.rsplit(" ", 1)
     assert seen == "['a', 'b']"
-    assert int(temporary) > 0  # some were killed in the middle of writing
+    assert int(temporary) > 0

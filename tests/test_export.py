@@ -1,0 +1,261 @@
+"""From verdict to file: champion against challenger, and how sure the levels are."""
+
+import dataclasses
+import itertools
+import math
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from strategies import perp, spot
+from studies import study
+
+from delta_arb import export, gates, params, performance
+from delta_arb.errors import ParamsError
+from delta_arb.export import Verdict
+from delta_arb.gates import Judgement
+from delta_arb.inputs import Inputs
+from delta_arb.market import NS, Instrument, Latency
+from delta_arb.optimize import Choice, Proposal, Sweep
+from delta_arb.study import Constraints, Market, Thresholds, window
+from delta_arb.tape import Tape
+
+PASSED = Judgement(None, None, None, None, None, (), ())
+MISSED = Judgement(None, None, None, None, None, (gates.gate("pairs out of sample", 3.0, 15),), ())
+SMALL, LARGE = Thresholds(50.0, 0.0, 3600.0), Thresholds(100.0, 0.0, 3600.0)
+HOURS = 24
+IS_LARGE = np.random.default_rng(1).random(4 * HOURS) < 0.5
+
+
+# --- by hand: a wave every quarter of an hour, about half of them large -----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tape() -> Tape:
+    """Waves of 60 or 120 bps, 5 min long, quotes every 20 s: SMALL takes all of them, LARGE the large ones."""
+    rows = []
+    for at_s in range(0, HOURS * 3600, 20):
+        crest = 120.0 if IS_LARGE[at_s // 900] else 60.0
+        bid = 100.0 * (1 + (crest if 300 <= at_s % 900 < 600 else -20.0) / 1e4)
+        rows += [spot(at_s, 99.99, 100.0), perp(at_s, bid, bid + 0.01)]
+    return Tape.of(rows)
+
+
+def verdict(tape: Tape, best: Thresholds, judgement=PASSED, ask=lambda thresholds: PASSED, **demands) -> Verdict:
+    """A verdict that says trade `best`, on the hand-made waves and without fees."""
+    settings = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=1000.0)
+    market = Market(Instrument("mexc", 0.0), Instrument("gate", 0.0), Latency(0.1, 0.1), (), settings)
+    constraints = Constraints(max_entry_bps=150.0, max_drawdown=0.05, **demands)
+    parts = window(tape, constraints)
+    results = [performance.measure(part, market.replay(part, best)) for part in (parts.fit, parts.judge)]
+    proposal = Proposal(None, "by hand", best, 1.0)
+    choice = Choice(parts, constraints, market, None, Sweep((), ()), (), proposal, *results, True, "earned")
+    return Verdict(choice, judgement, 900.0, True, "earned", ask)
+
+
+def file_of(folder, tape: Tape, held: Thresholds, fitted_for_h: float, age=timedelta(0), inputs=None, **changes) -> str:
+    """A parameter file of `held`, fitted on the first hours of the tape, created a while ago."""
+    inputs = inputs or Inputs()
+    legs = inputs.venue_params()
+    created = export.datetime.now(export.UTC) - age
+    rule = params.RuleParams(**held._asdict(), clip_usdt=50.0)
+    values = {
+        "pair": inputs.pair, "trade": True, "reason": "chosen before", "rule": rule, "spot": legs[0], "perp": legs[1],
+        "data": inputs.data_params(tape, tape.start_ns + round(fitted_for_h * 3600 * NS)),
+        "evidence": params.Evidence(), "created": created, "valid_until": created + timedelta(hours=1), "code_version": "0", "notebook": "02",
+        "run_id": "before",
+    }  # fmt: skip
+    return str(params.save(params.sealed(**values | changes), folder / "latest.json"))
+
+
+def settled(tape, folder, champion, challenger, fitted_for_h=8.0, **options) -> Verdict:
+    path = file_of(folder, tape, champion, fitted_for_h)
+    return export.settle(verdict(tape, challenger, **options), Inputs(), tape, path)
+
+
+def exported(found: Verdict, tape: Tape) -> params.Params:
+    return export.candidate(found, Inputs(), tape, valid_for_s=3600.0, notebook="02", run_id="now")
+
+
+def test_a_clearly_better_challenger_replaces_the_champion(tape, tmp_path):
+    found = settled(tape, tmp_path, LARGE, SMALL)
+    assert found.contest.replace and not found.kept and found.thresholds == SMALL
+    # a small wave earns 60 bps in and 18 bps out, on 1000 USDT; only SMALL takes those among the last 31 waves
+    assert found.contest.gain_usdt_day.value == pytest.approx(96 * np.mean(~IS_LARGE[-31:]) * 7.8, rel=0.01)
+    assert found.contest.gain_usdt_day.low > 0
+    assert found.reason.startswith("earned; on the 7.75 h that neither was fitted on: the new parameters earn ")
+    candidate = exported(found, tape)
+    evidence = candidate.evidence
+    assert (candidate.rule.entry_bps, evidence.replaced) == (50.0, True)
+    assert evidence.champion_sha256 == params.load(tmp_path / "latest.json").sha256
+    assert evidence.gain_low_usdt_day < evidence.gain_usdt_day < evidence.gain_high_usdt_day
+
+
+def test_a_challenger_that_earns_less_leaves_the_champion_in_force(tape, tmp_path):
+    found = settled(tape, tmp_path, SMALL, LARGE)
+    assert found.kept and found.thresholds == SMALL
+    assert found.reason.startswith("re-confirmed: entry 50 bps, exit 0 bps")
+    candidate = exported(found, tape)
+    assert candidate.trade and (candidate.rule.entry_bps, candidate.rule.exit_bps) == (50.0, 0.0)
+    evidence = candidate.evidence
+    assert (evidence.replaced, evidence.best_entry_bps) == (False, 100.0)  # what the run chose is still to be seen
+    assert evidence.judged_net_usdt_day == found.judged.net_usdt_day > found.choice.judged.net_usdt_day
+    assert export.examined(candidate) == SMALL
+
+
+def test_the_figures_of_a_confirmed_file_are_those_of_its_thresholds(tape, tmp_path):
+    asked = []
+    mine = dataclasses.replace(PASSED, confidence=0.6)
+    found = settled(tape, tmp_path, SMALL, LARGE, ask=lambda thresholds: (asked.append(thresholds), mine)[1])
+    assert asked == [SMALL] and exported(found, tape).evidence.confidence == 0.6
+
+
+def test_a_champion_that_misses_a_demand_of_this_run_does_not_stay(tape, tmp_path):
+    found = settled(tape, tmp_path, LARGE, SMALL, min_trades_day=80.0)  # of the 96 waves of a day it takes half
+    assert found.contest.replace and found.contest.gain_usdt_day is None
+    assert "(entry 100 bps, exit 0 bps, hold at most 1 h) do not pass any more: 4" in found.contest.words
+    assert exported(found, tape).evidence.replaced is True
+
+
+def test_a_champion_that_misses_a_gate_of_this_run_does_not_stay(tape, tmp_path):
+    found = settled(tape, tmp_path, SMALL, LARGE, ask=lambda thresholds: MISSED)
+    assert found.thresholds == LARGE and "pairs out of sample 3 is below 15" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("champion", "words"),
+    [
+        (SMALL._replace(entry_bps=160.0), "entry 160 bps is above the 150 bps allowed"),
+        (SMALL._replace(max_hold_s=90_000.0), "hold 90000 s is above the 21600 s allowed"),
+    ],
+)
+def test_a_champion_beyond_the_limits_of_this_run_does_not_stay(tape, tmp_path, champion, words):
+    found = settled(tape, tmp_path, champion, SMALL)
+    assert found.contest.replace and words in found.contest.words
+
+
+def test_a_champion_on_the_other_signal_does_not_stay(tape, tmp_path):
+    process = params.FilterParams(half_life_s=600.0, mean_bps=20.0, sd_bps=40.0, noise_sd_bps=1.0, step_s=20.0)
+    path = file_of(tmp_path, tape, SMALL, 8.0, rule=params.RuleParams(
+        **SMALL._asdict() | {"filter": process}, signal="filtered", clip_usdt=50.0))  # fmt: skip
+    found = export.settle(verdict(tape, LARGE), Inputs(), tape, path)
+    assert found.contest.replace and "on the filtered basis, this run on the raw one" in found.contest.words
+
+
+@pytest.mark.parametrize("fitted_for_h", [20.5, 23.0, 24.0])
+def test_with_too_little_unseen_by_both_a_champion_that_passes_stays(tape, tmp_path, fitted_for_h):
+    found = settled(tape, tmp_path, LARGE, SMALL, fitted_for_h)
+    assert found.kept and found.contest.gain_usdt_day is None
+    assert "the new choice cannot be told from it, 4 h are needed" in found.reason
+
+
+def test_what_the_champion_was_fitted_on_is_no_part_of_the_contest(tape, tmp_path):
+    found = settled(tape, tmp_path, LARGE, SMALL, 18.0)
+    assert "on the 5.75 h that neither was fitted on" in found.reason and found.contest.replace
+
+
+def test_the_same_choice_again_is_confirmed_with_a_new_validity(tape, tmp_path):
+    path = file_of(tmp_path, tape, SMALL, 8.0, age=timedelta(hours=30))  # stale for 29 h: it counts all the same
+    found = export.settle(verdict(tape, SMALL), Inputs(), tape, path)
+    before, after = params.load(path), exported(found, tape)
+    held = "entry 50 bps, exit 0 bps, hold at most 1 h"
+    assert found.kept and after.reason == f"re-confirmed: {held}; the new choice is the same"
+    assert after.rule.entry_bps == before.rule.entry_bps and after.rule.exit_bps == before.rule.exit_bps
+    assert after.created > before.valid_until and (after.valid_until - after.created).total_seconds() == 3600
+    assert (after.evidence.replaced, after.evidence.gain_usdt_day) == (False, None)
+
+
+def test_do_not_trade_wins_over_the_champion(tape, tmp_path):
+    refused = dataclasses.replace(verdict(tape, SMALL), trade=False, reason="the basis does not revert")
+    found = export.settle(refused, Inputs(), tape, file_of(tmp_path, tape, SMALL, 8.0))
+    assert found is refused
+    candidate = exported(found, tape)
+    assert not candidate.trade and candidate.rule.entry_bps is None
+    assert (candidate.evidence.champion_sha256, candidate.evidence.replaced) == (None, None)
+
+
+def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):
+    here = verdict(tape, SMALL)
+    assert export.settle(here, Inputs(), tape, "") is here
+    nothing = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0)
+    path = file_of(tmp_path, tape, SMALL, 8.0, trade=False, rule=nothing)
+    assert export.settle(here, Inputs(), tape, path) is here
+    assert "no parameters of this market are in force" in repr(export.contested(here))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"spot_fee_bps": 6.0}, "spot.taker_fee_bps is 6.0 in the file and 5.0 here"),
+        ({"perp_latency": 0.2}, "perp.latency_s is 0.2 in the file and 0.1 here"),
+        ({"pair": "OTHER_USDT"}, "of synthetic OTHER_USDT, this run is about SYN_USDT-mexc-gate"),
+    ],
+)
+def test_parameters_of_another_market_are_no_champion(tape, tmp_path, changes, words):
+    path = file_of(tmp_path, tape, SMALL, 8.0, inputs=Inputs(**changes))
+    with pytest.raises(ParamsError, match=words):
+        export.settle(verdict(tape, LARGE), Inputs(), tape, path)
+
+
+def test_a_damaged_file_is_no_champion(tape, tmp_path):
+    path = tmp_path / "latest.json"
+    path.write_text('{"schema_version": 1, ')
+    with pytest.raises(ParamsError, match="damaged, not JSON"):
+        export.settle(verdict(tape, SMALL), Inputs(), tape, str(path))
+
+
+def test_the_table_shows_both_and_what_became_of_it(tape, tmp_path):
+    table = export.contested(settled(tape, tmp_path, LARGE, SMALL))
+    assert [row[:3] for row in table.rows] == [("in force", "100.0", "0.0"), ("new", "50.0", "0.0")]
+    assert table.note.startswith("Replaced: on the 7.75 h")
+
+
+# --- on the sample world ----------------------------------------------------------------------------------------------
+
+
+def test_the_judgement_of_a_champion_walks_the_same_folds():
+    found = study("sample").verdict
+    best = found.choice.best
+    other = found.ask(best._replace(entry_bps=best.entry_bps + 2.0))
+    assert [f.thresholds for f in other.walk.folds] == [f.thresholds for f in found.judgement.walk.folds]
+    assert other.deflated != found.judgement.deflated
+
+
+def test_the_standard_error_of_the_levels_is_that_of_the_mean_and_of_the_width():
+    choice = study("sample").choice
+    error, reverts = export.standard_error_bps(choice), choice.half_life
+    span_s = (choice.window.fit.end_ns - choice.window.fit.start_ns) / NS
+    of_mean = reverts.process.sd * math.sqrt(2 * reverts.half_life_s / math.log(2) / span_s)
+    assert of_mean < error < 1.5 * of_mean
+    evidence = export.evidence(study("sample").verdict)
+    assert evidence.entry_se_bps == evidence.exit_se_bps == error
+
+
+def test_levels_that_theory_has_no_part_in_have_no_standard_error():
+    choice = study("sample").choice
+    alone = choice.proposal.of_grid(["it misses a demand"])
+    assert export.standard_error_bps(dataclasses.replace(choice, proposal=alone)) is None
+    assert export.standard_error_bps(dataclasses.replace(choice, half_life=None)) is None
+
+
+def test_a_half_life_not_bounded_from_below_takes_the_upper_half():
+    choice = study("sample").choice
+    loose = dataclasses.replace(choice, half_life=dataclasses.replace(choice.half_life, low_s=0.0))
+    assert export.standard_error_bps(loose) == pytest.approx(export.standard_error_bps(choice), rel=0.3)
+
+
+def test_the_standard_error_is_the_scatter_of_levels_over_worlds():
+    """Processes of one truth, seen for 16 h: the scatter of mean -+ L is what the formula says from one of them."""
+    rng, theta, sd, span_s, cost = np.random.default_rng(3), 1 / 900, 25.0, 57_600.0, 24.0
+    steps, decay = int(span_s), math.exp(-theta)
+    levels = []
+    for _ in range(60):
+        noise = rng.normal(0, sd * math.sqrt(1 - decay**2), steps)
+        path = np.fromiter(itertools.accumulate(noise, lambda x, e: decay * x + e, initial=rng.normal(0, sd)), float)
+        speed = -math.log(np.corrcoef(path[:-1], path[1:])[0, 1])
+        wide = math.sqrt(np.var(np.diff(path)) / 2 / speed)  # the diffusion over the speed
+        levels.append(path.mean() + export.optimal_level(cost, wide))
+    relative = math.sqrt(2 / (theta * span_s))
+    ends = [export.optimal_level(cost, sd * math.exp(side * relative / 2 * export.Z_95)) for side in (1, -1)]
+    said = math.hypot((ends[0] - ends[1]) / (2 * export.Z_95), sd * relative)
+    assert np.std(levels) == pytest.approx(said, rel=0.25)
