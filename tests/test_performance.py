@@ -110,6 +110,16 @@ def test_a_day_has_the_change_of_the_marked_value_not_the_trades_closed_in_it(ov
     assert table["net"].tolist() == pytest.approx([-21.505, 28.5075])
 
 
+def test_a_row_at_midnight_belongs_to_the_new_day():
+    """Held over midnight, and spot falls by two dollars in the row at midnight sharp."""
+    tape, result = done([
+        spot(DAY - 3, 99.5, 100), perp(DAY - 3, 101, 101.5),
+        spot(DAY - 1, 99.5, 100), perp(DAY - 1, 101, 101.5),
+        spot(DAY, 97.5, 98), perp(DAY + 1, 101, 101.5),
+    ])  # fmt: skip
+    assert equity(tape, result).daily()["spot"].tolist() == pytest.approx([-5, -20])
+
+
 def test_a_day_without_events_has_no_change(over_midnight):
     tape, result = over_midnight
     curve = equity(tape, result)
