@@ -1,16 +1,16 @@
 """Where to enter and leave when a pair may only be held so long: the levels of `thresholds` under a time-out.
 
-There is no closed form. The rule is that of `strategy.decide`: enter at or above a; leave at or below m, or at the first
-look after the longest hold unless the spread would be entered again; after a time-out enter again only once the spread
-has been below a - rearm. Every pair is entered at a, so cycles are independent and the profit rate is the mean profit of
-one over its mean length. What the hold leaves behind follows from the Fokker-Planck equation of the Ornstein-Uhlenbeck
-process killed at m, from a to the time-out: on a grid of the spread its generator is a symmetrizable tridiagonal matrix,
-and its eigenvectors solve it exactly in time and for all a at once. What follows the hold are mean passage times, which
-are known (Bertram 2010; Darling & Siegert 1953, Ann. Math. Stat. 24). Nothing is drawn: the same numbers give the same
-levels.
+There is no closed form. The rule is that of `strategy.decide`: enter at or above a; leave at or below m, or at the
+first look after the longest hold unless the spread would be entered again; after a time-out enter again only once the
+spread has been below a - rearm. Every pair is entered at a, so cycles are independent and the profit rate is the mean
+profit of one over its mean length. What the hold leaves behind follows from the Fokker-Planck equation of the
+Ornstein-Uhlenbeck process killed at m, from a to the time-out: on a grid of the spread its generator is a symmetrizable
+tridiagonal matrix, and its eigenvectors solve it exactly in time and for all a at once. What follows the hold are mean
+passage times, which are known (Bertram 2010; Darling & Siegert 1953, Ann. Math. Stat. 24). Nothing is drawn: the same
+numbers give the same levels.
 
-Where the longest hold exceeds `LONG` mean cycles of Bertram's optimum, fewer than one pair in ten thousand is timed out:
-then his levels are the answer, and `method` says so.
+Where the longest hold exceeds `LONG` mean cycles of Bertram's optimum, fewer than one pair in ten thousand is timed
+out: then his levels are the answer, and `method` says so.
 """
 
 import math
@@ -31,15 +31,16 @@ from .thresholds import DAY_S, OptimalThresholds
 LONG = 5.0  # mean cycles; the time to the exit is all but exponential, with at most half a cycle as its mean
 FINE, COARSE = 0.025, 0.08  # grid of the spread, standard deviations
 LEAST_MOVE = 0.1  # sd of the spread after the longest hold, in standard deviations: below it the grid is too coarse
-REACH, TOP = 2.5, 4.5  # the grid goes so many standard deviations above the highest entry, and at least up to the second
+# The grid goes REACH standard deviations above the highest entry, and at least up to TOP.
+REACH, TOP = 2.5, 4.5
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
     """What two levels earn under a time-out; fractions of notional, seconds.
 
-    `target_rate`: share of pairs that reach the exit level in time; `win_rate`: share with a profit after cost; `hold_s`:
-    mean time that a pair is open; `cycle_s`: mean time from entry to entry.
+    `target_rate`: share of pairs that reach the exit level in time; `win_rate`: share with a profit after cost;
+    `hold_s`: mean time that a pair is open; `cycle_s`: mean time from entry to entry.
     """
 
     profit_per_cycle: float
@@ -102,8 +103,8 @@ def optimal(
     if m is None:
         demand = f" that reach the exit level in {target_rate:.0%} of all cases" if target_rate else ""
         raise SeriesError(
-            f"not worth trading: with sd={sd:.3g}, a cost of {cost:.3g} and at most {max_hold_s:g} s no levels{demand} earn; "
-            "it needs a longer hold, lower costs or a wider spread"
+            f"not worth trading: with sd={sd:.3g}, a cost of {cost:.3g} and at most {max_hold_s:g} s no levels{demand} "
+            "earn; it needs a longer hold, lower costs or a wider spread"
         )
     earns = rates(theta, mean, sd, cost, mean + a * sd, mean + m * sd, max_hold_s, rearm)
     if not earns.cycle_s <= longest_cycle_s:
@@ -115,7 +116,9 @@ def optimal(
     if 2 * over >= (a - m) / 2:
         raise SeriesError(f"step_s={step_s:g} is too coarse for levels {(a - m) * sd:.3g} apart; look more often")
     hours = f"{max_hold_s / 3600:.3g} h"
-    return TimedThresholds(mean + (a - over) * sd, mean + (m + over) * sd, earns, f"Fokker-Planck, time-out after {hours}")
+    return TimedThresholds(
+        mean + (a - over) * sd, mean + (m + over) * sd, earns, f"Fokker-Planck, time-out after {hours}"
+    )
 
 
 def rates(
@@ -127,7 +130,9 @@ def rates(
         SeriesError: theta, sd or cost not above 0; levels closer than a twentieth of sd; a hold that is too short.
     """
     if not (theta > 0 and sd > 0 and cost > 0):
-        raise SeriesError(f"need theta, sd and cost above 0, were {theta}, {sd}, {cost}; measure the spread, name all costs")
+        raise SeriesError(
+            f"need theta, sd and cost above 0, were {theta}, {sd}, {cost}; measure the spread, name all costs"
+        )
     a, m = (enter - mean) / sd, (leave - mean) / sd
     if not a - m > 0.05:
         raise SeriesError(f"levels {a - m:.3g} sd apart earn nothing; enter above the exit, by more than the cost")
@@ -166,7 +171,8 @@ def _refuse_short(rule: Scaled, max_hold_s: float) -> None:
     moves = math.sqrt(-math.expm1(-2 * rule.hold))
     if not moves >= LEAST_MOVE:
         raise SeriesError(
-            f"max_hold_s={max_hold_s:g} is too short: the spread moves {moves:.2g} of its sd in that time and does not come back"
+            f"max_hold_s={max_hold_s:g} is too short: the spread moves {moves:.2g} of its sd in that time; "
+            "give it some half-lives"
         )
 
 
@@ -178,7 +184,7 @@ def _untimed(o: OptimalThresholds) -> TimedThresholds:
 def _best_levels(rule: Scaled, level: float, target_rate: float) -> tuple[float, float | None]:
     """Entry and exit of the greatest rate in standard deviations; an exit of None where nothing earns.
 
-    A coarse scan of the exit level (with a demand on the target rate it may lie above the mean), then Brent around the best.
+    A coarse scan of the exit level, which a demand may push above the mean, then Brent around the best.
     """
     highest = level + 1.0
 
@@ -216,8 +222,8 @@ def _best_entry(found: Cycles, target_rate: float) -> tuple[float, float]:
 def _cycles(rule: Scaled, leave: float, step: float, highest: float) -> Cycles:
     """All cycles of one exit level that enter up to `highest`.
 
-    The grid's jump rates hold detailed balance with the normal density, so the generator is symmetric after scaling; the
-    error is of second order in `step`.
+    The grid's jump rates hold detailed balance with the normal density, so the generator is symmetric after scaling;
+    the error is of second order in `step`.
     """
     n = math.ceil((max(highest + REACH, TOP) - leave) / step)
     x = leave + step * np.arange(1, n + 1)
@@ -245,6 +251,6 @@ def _cycles(rule: Scaled, leave: float, step: float, highest: float) -> Cycles:
 
 @cache
 def _passage() -> CubicSpline:
-    """G with G(b) - G(x) the mean time to rise from x to b, in 1 / theta: the integral of sqrt(2 pi) exp(z^2 / 2) Phi(z)."""
+    """G(b) - G(x) is the mean time to rise from x to b, in 1 / theta: G integrates sqrt(2 pi) e^(z^2/2) Phi(z)."""
     z = np.linspace(-14.0, 14.0, 5601)
     return CubicSpline(z, math.sqrt(math.pi / 2) * erfcx(-z / math.sqrt(2))).antiderivative()

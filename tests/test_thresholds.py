@@ -1,4 +1,4 @@
-"""Bertram's optimum against a published case, a free search, and a simulated trader; with a time-out, against the machine."""
+"""Bertram's optimum against a published case, a free search and a simulated trader; under a time-out, the machine."""
 
 import math
 
@@ -208,13 +208,14 @@ def test_the_machine_earns_what_the_equation_says(hold_s, rearm):
     ts_ns, none = np.arange(n) * S, np.zeros(n, np.int64)
     perp = 100.0 * (1 + level)
     books = [side * (1 + sign * 1e-9) for side in (100.0 * ones, perp) for sign in (-1, 1)]
-    tape = Tape(ts_ns, np.full(n, PERP, np.uint8), books[0], books[1], ones, ones, books[2], books[3], ones, ones, none, none)
+    sides = [*books[:2], ones, ones, *books[2:], ones, ones]
+    tape = Tape(ts_ns, np.full(n, PERP, np.uint8), *sides, none, none)
     leg = LegRule(step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0002)
     enter, leave = 0.0011, -0.0004
     rule = Rule(
-        may_enter=True, flatten=False, entry=enter, exit=leave, rearm=rearm, max_hold_ns=round(hold_s * S), clip_usdt=50.0,
-        participation=1.0, step=0.0, max_quote_age_ns=S, price_bound=0.005, leg_tolerance=0.01, leg_deadline_ns=15 * S,
-        spot=leg, perp=leg,
+        may_enter=True, flatten=False, entry=enter, exit=leave, rearm=rearm, max_hold_ns=round(hold_s * S),
+        clip_usdt=50.0, participation=1.0, step=0.0, max_quote_age_ns=S, price_bound=0.005, leg_tolerance=0.01,
+        leg_deadline_ns=15 * S, spot=leg, perp=leg,
     )  # fmt: skip
     result = run(tape, rule, Latency(0.001, 0.001))
     done = measure(tape.between(0, 2 * S), result)  # only the figures of the trades are looked at
@@ -288,7 +289,9 @@ def test_what_a_time_out_makes_worthless_is_an_error(arguments, says):
         timeout.optimal(**{**usual, **arguments})
 
 
-@pytest.mark.parametrize(("enter", "leave", "cost"), [(0.0, 0.0, 1.0), (-1.0, 1.0, 1.0), (math.nan, 0.0, 1.0), (1.0, -1.0, 0.0)])
+@pytest.mark.parametrize(
+    ("enter", "leave", "cost"), [(0.0, 0.0, 1.0), (-1.0, 1.0, 1.0), (math.nan, 0.0, 1.0), (1.0, -1.0, 0.0)]
+)
 def test_levels_that_cannot_earn_have_no_rates(enter, leave, cost):
     with pytest.raises(SeriesError):
         timeout.rates(1.0, 0.0, 1.0, cost, enter, leave, 5.0)
