@@ -15,7 +15,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from .errors import ParamsError
 from .params import Params, load, write_atomic
 
 STAMP = re.compile(r"\d{8}T\d{6}Z")
+EXPORT = re.compile(r"\d{8}T\d{6}\.\d{6}Z\.json")
+EXPORTS_SHOWN = 40
 DASH = "—"
 PLOTLY = "application/vnd.plotly.v1+json"
 NOT_SHOWN = ("application/vnd.jupyter.widget-view+json", "application/javascript")  # both need a kernel or jQuery
@@ -40,6 +42,11 @@ def run_folders(pair: Path) -> list[Path]:
     if not pair.is_dir():
         return []
     return sorted(path for path in pair.iterdir() if path.is_dir() and STAMP.fullmatch(path.name))
+
+
+def exports(pair: Path) -> list[Path]:
+    """Dated parameter files of one pair, oldest first; `latest.json` is none of them."""
+    return sorted(path for path in (pair / "params").glob("*.json") if EXPORT.fullmatch(path.name))
 
 
 def history(reports: Path) -> list[dict]:
@@ -277,7 +284,8 @@ def _card(reports: Path, pair: str, records: list[dict]) -> str:
         f'<section class="card {"yes" if published.trade else "no"}">'
         f"<h3>{html.escape(pair)}{_synthetic({'synthetic': published.data.synthetic})}</h3>"
         f"<p>{_verdict(published.trade)} {html.escape(published.reason)}</p>"
-        f"<dl>{_tiles(_card_figures(published))}</dl>{_course(records)}{_warning(records)}"
+        f"<dl>{_tiles(_card_figures(published))}</dl>{_course(records)}"
+        f"{_stability(exports(reports / pair))}{_warning(records)}"
         f'<p class="quiet">created {published.created:%Y-%m-%d %H:%M} UTC, {until} '
         f"{published.valid_until:%Y-%m-%d %H:%M} UTC"
         f' · <a href="{html.escape(pair)}/params/latest.json">latest.json</a></p></section>'
@@ -310,6 +318,55 @@ def _course(records: list[dict]) -> str:
         f'<svg class="course" viewBox="0 0 240 36" role="img"><title>judged net, last {len(nets)} runs</title>'
         f'<line x1="0" x2="240" y1="{y[0]:.1f}" y2="{y[0]:.1f}"/><polyline points="{points}"/></svg>'
     )
+
+
+def _stability(paths: Sequence[Path]) -> str:
+    """Entry and exit over the last exports, as each run chose and as in force, and how far the last choice moved."""
+    found = [read_json(path) for path in paths[-EXPORTS_SHOWN:]]
+    chosen = [_of(export, "evidence", *CHOSEN) for export in found]
+    in_force = [_of(export, "rule", "entry_bps", "exit_bps") for export in found]
+    known = [levels for levels in chosen if _known(*levels[:2])]
+    if len(known) < 2:
+        return ""
+    return _levels([levels[:2] for levels in chosen], in_force) + _moved(*known[-2:])
+
+
+CHOSEN = ("best_entry_bps", "best_exit_bps", "entry_se_bps", "exit_se_bps")
+
+
+def _of(export: dict, section: str, *names: str) -> tuple:
+    values = export.get(section)
+    return tuple(values.get(name) if isinstance(values, dict) else None for name in names)
+
+
+def _levels(chosen: Sequence[tuple], in_force: Sequence[tuple]) -> str:
+    """The small figure: thin what each run chose, thick what it exported; runs without are passed over."""
+    values = [level for levels in (*chosen, *in_force) for level in levels if _known(level)]
+    low, high = min(values), max(values)
+    across = 232 / max(len(chosen) - 1, 1)
+
+    def line(levels: Sequence[object], kind: str) -> str:
+        heights = [(k, 44 - 40 * (v - low) / (high - low or 1.0)) for k, v in enumerate(levels) if _known(v)]
+        drawn = " ".join(f"{4 + across * k:.1f},{y:.1f}" for k, y in heights)
+        return f'<polyline class="{kind}" points="{drawn}"/>'
+
+    kinds = (in_force, "force"), (chosen, "chosen")
+    drawn = [line(side, kind) for pairs, kind in kinds for side in zip(*pairs, strict=True)]
+    span = f"{number(low, '.1f')} to {number(high, '.1f')} bps"
+    title = f"entry and exit, last {len(chosen)} runs, {span}: thin chosen, thick in force"
+    return f'<svg class="course levels" viewBox="0 0 240 48" role="img"><title>{title}</title>{"".join(drawn)}</svg>'
+
+
+def _moved(before: tuple, now: tuple) -> str:
+    """The larger move of the two thresholds in its own standard errors; runs on nearly the same quotes hardly move."""
+    if not (_known(*now[2:]) and min(now[2:]) > 0):
+        return '<p class="quiet">The choice has no standard error.</p>'
+    moved = max(abs(now[k] - before[k]) / now[k + 2] for k in (0, 1))
+    return f'<p class="quiet">Since the run before, the choice moved by {moved:.1f} standard errors.</p>'
+
+
+def _known(*values: object) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _warning(records: list[dict]) -> str:
@@ -445,6 +502,8 @@ dd small { font-size: 12px; font-weight: 400; color: var(--quiet); }
 .course { display: block; width: 240px; height: 36px; margin-top: 8px; }
 .course line { stroke: var(--line); }
 .course polyline { fill: none; stroke: var(--link); stroke-width: 1.5; }
+.course.levels { height: 48px; }
+.course .force { stroke: var(--yes); stroke-width: 4; opacity: .35; }
 .quiet { color: var(--quiet); font-size: 13px; }
 .warn, .stale { color: var(--bad); font-weight: 600; }
 

@@ -24,9 +24,23 @@ from pathlib import Path
 
 from .errors import DeltaArbError, ParamsError, RunError
 from .inputs import NONE, Inputs, add_options, given, root
-from .runs import FILES, NOTEBOOKS, Job, Stopped, descendants, end, locked, python_path, recover, run, say, spoken
+from .runs import (
+    EXPORTS_PER_RUN,
+    FILES,
+    NOTEBOOKS,
+    Job,
+    Stopped,
+    descendants,
+    end,
+    locked,
+    python_path,
+    recover,
+    run,
+    say,
+    spoken,
+)
 
-OWN = ("run_folder", "run_id", "valid_for_s")
+OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
 NEEDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
 DAY_S = 86_400.0
@@ -53,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("run").add_argument
     add("-p", dest="given", action="append", default=[], metavar="NAME=VALUE", help="any other parameter of a notebook")
     add("--reports", type=Path, default=root() / "reports", help="where results go (default: reports/ of the project)")
-    add("--keep", type=int, default=50, help="runs kept per pair; as many failed ones (default 50)")
+    kept = f"as many failed ones, and {EXPORTS_PER_RUN} times as many parameter files"
+    add("--keep", type=int, default=50, help=f"runs kept per pair; {kept} (default 50)")
     add("--every", type=duration, help="repeat at this interval, like 5m; a run that is late makes the next one wait")
     add("--time-limit", type=duration, help="stop a run that takes longer (default 30m; with --every two intervals)")
     add("--valid-for", type=duration, help="validity of the parameters (default 24h; with --every six intervals)")
@@ -127,7 +142,7 @@ def values(options: argparse.Namespace, declarations: Mapping[str, Mapping[str, 
     for name in FILES:
         if own[name] and own[name] != NONE:
             own[name] = os.path.abspath(own[name])  # kernels run in the notebooks' folder
-    own |= {"run_folder": "", "run_id": "", "valid_for_s": valid_for_s}
+    own |= {"run_folder": "", "run_id": "", "champion": "", "valid_for_s": valid_for_s}
     texts = dict(_assignment(text, own) for text in options.given)
     known = sorted({name for names in declarations.values() for name in names} - own.keys())
     unknown = [name for name in texts if name not in known]

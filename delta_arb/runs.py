@@ -2,7 +2,9 @@
 
     reports/<pair>/<UTC stamp>/            executed notebooks, their pages, candidate.json, metrics.json, run.json
     reports/<pair>/failed/<UTC stamp>/     the same of a run that failed, as far as it got
-    reports/<pair>/params/latest.json      published last, and only if everything before succeeded
+    reports/<pair>/params/latest.json      published last, and only if everything before succeeded; until then the
+                                           champion that a new choice is held against
+    reports/<pair>/params/<created>.json   every export; the oldest make room
     reports/<pair>/.lock                   held while somebody works on the pair
 
 A run.json that says "running" without anybody holding the lock is a run that was killed; the next one files it under
@@ -28,11 +30,12 @@ from pathlib import Path
 from typing import TextIO
 
 from . import __version__, pages, params, tape
-from .errors import DeltaArbError, RunError
+from .errors import DeltaArbError, ParamsError, RunError
 from .inputs import NONE, Inputs, root
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 FILES = ("spot", "perp", "funding")
+EXPORTS_PER_RUN = 4  # kept of each run kept: small files, and the memory of how thresholds moved
 KILLED = "the process of this run ended without a word (killed, or the power failed)"
 
 
@@ -40,7 +43,7 @@ KILLED = "the process of this run ended without a word (killed, or the power fai
 class Job:
     """What to run and where the results go; `values` holds what each notebook is given, by notebook.
 
-    `run_folder` and `run_id` among the values are known only when a run begins and are filled in then.
+    `run_folder`, `run_id` and `champion` among the values are known only when a run begins and are filled in then.
     """
 
     inputs: Inputs
@@ -142,7 +145,7 @@ def _write_record(folder: Path, record: dict) -> None:
 
 def _execute(job: Job, folder: Path, record: dict) -> params.Params:
     """All notebooks in turn; the parameters they propose, compared with what was asked."""
-    own = {"run_folder": os.path.abspath(folder), "run_id": record["run_id"]}
+    own = {"run_folder": os.path.abspath(folder), "run_id": record["run_id"], "champion": champion(job)}
     for name in NOTEBOOKS:
         values = {key: own.get(key, value) for key, value in job.values[name].items()}
         clock = time.monotonic()
@@ -155,6 +158,23 @@ def _execute(job: Job, folder: Path, record: dict) -> params.Params:
             _scrub(folder, job)
         say(f"{name}: {record['notebooks'][name]:.1f} s")
     return accepted(job, folder / "candidate.json", record["run_id"])
+
+
+def champion(job: Job) -> str:
+    """Path of the parameters in force, for a new choice to be held against; empty where none of this market trade.
+
+    A file that cannot be used is said in one line and left aside: the choice is then made as if there were none.
+    """
+    path = job.folder / "params" / "latest.json"
+    if not path.exists():
+        return ""
+    from .export import in_force  # loads the research modules, which a first run does without
+
+    try:
+        return os.path.abspath(path) if in_force(path, job.inputs).trade else ""
+    except ParamsError as error:
+        say(f"the parameters in force are left aside: {_without_paths(spoken(error), job)}")
+        return ""
 
 
 def _papermill(job: Job, name: str, folder: Path, values: Mapping[str, object]) -> None:
@@ -251,6 +271,8 @@ def _finish(job: Job, folder: Path, record: dict) -> None:
     for place in (job.folder, job.folder / "failed"):
         for old in pages.run_folders(place)[: -job.keep]:
             shutil.rmtree(old)
+    for old in pages.exports(job.folder)[: -EXPORTS_PER_RUN * job.keep]:
+        old.unlink()
     with open(job.reports / ".index.lock", "w", encoding="utf-8") as file:  # two pairs may end at the same moment
         fcntl.flock(file, fcntl.LOCK_EX)
         pages.write_assets(job.reports)

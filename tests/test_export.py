@@ -62,8 +62,8 @@ def file_of(folder, tape: Tape, held: Thresholds, fitted_for_h: float, age=timed
     values = {
         "pair": inputs.pair, "trade": True, "reason": "chosen before", "rule": rule, "spot": legs[0], "perp": legs[1],
         "data": inputs.data_params(tape, tape.start_ns + round(fitted_for_h * 3600 * NS)),
-        "evidence": params.Evidence(), "created": created, "valid_until": created + timedelta(hours=1), "code_version": "0", "notebook": "02",
-        "run_id": "before",
+        "evidence": params.Evidence(), "created": created, "valid_until": created + timedelta(hours=1),
+        "code_version": "0", "notebook": "02", "run_id": "before",
     }  # fmt: skip
     return str(params.save(params.sealed(**values | changes), folder / "latest.json"))
 

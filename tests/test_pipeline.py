@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import nbformat
@@ -43,10 +44,12 @@ from delta_arb.inputs import Inputs
 
 inputs = Inputs(spot, perp, funding, pair, contract_size=contract_size, spot_fee_bps=spot_fee_bps)
 tape, (spot_leg, perp_leg), now = inputs.tape(), inputs.venue_params(), datetime.now(UTC)
+held = params.load(champion) if champion else None
 candidate = params.sealed(
     pair=inputs.pair, trade=True, reason=f'best of {trials}', spot=spot_leg, perp=perp_leg,
     rule=params.RuleParams(entry_bps=40.0, exit_bps=-10.0, max_hold_s=3600.0, clip_usdt=100.0),
-    data=inputs.data_params(tape, None), evidence=params.Evidence(judged_net_usdt_day=1.5), created=now,
+    data=inputs.data_params(tape, None), created=now,
+    evidence=params.Evidence(judged_net_usdt_day=1.5, champion_sha256=held and held.sha256),
     valid_until=now + timedelta(seconds=valid_for_s), code_version='0', notebook='02', run_id=run_id,
 )
 params.save(candidate, Path(run_folder, 'candidate.json'))
@@ -68,7 +71,7 @@ OPTIMIZATION = (
     "# Optimization",
     "run_folder: str = ''\nrun_id: str = ''\nvalid_for_s: float = 3600.0\n"
     "spot: str = ''\nperp: str = ''\nfunding: str = ''\npair: str = ''\n"
-    "contract_size: float = 0.0\nspot_fee_bps: float = 5.0\ntrials: int = 10  # sets tried",
+    "contract_size: float = 0.0\nspot_fee_bps: float = 5.0\nchampion: str = ''\ntrials: int = 10  # sets tried",
     CHOOSE,
 )
 REPORT = ("# Report", "run_folder: str = ''\nlate: bool = False", JUDGE)
@@ -238,6 +241,87 @@ def test_a_run_that_was_killed_is_filed_as_failed_and_the_oldest_make_room(noteb
     assert "ended without a word" in (tmp_path / "index.html").read_text()
 
 
+# --- the parameters in force, and those before ------------------------------------------------------------------------
+
+
+def test_the_parameters_in_force_are_what_a_new_choice_is_held_against(good, notebooks, tmp_path):
+    reports = shutil.copytree(good[0], tmp_path / "reports")
+    latest = reports / PAIR / "params" / "latest.json"
+    before = params.load(latest)
+    assert before.evidence.champion_sha256 is None
+    code, result, err = run_once(notebooks, reports, "--spot-fee-bps", "6")
+    assert code == 0 and "left aside" not in err
+    assert params.load(latest).evidence.champion_sha256 == before.sha256
+    given = json.loads((Path(result["run"]) / "02_optimization.ipynb").read_text())["metadata"]["papermill"]
+    assert given["parameters"]["champion"] == f"reports/{PAIR}/params/latest.json"
+
+
+def test_a_damaged_file_in_force_is_left_aside_in_one_line_and_replaced(good, notebooks, tmp_path):
+    reports = shutil.copytree(good[0], tmp_path / "reports")
+    latest = reports / PAIR / "params" / "latest.json"
+    latest.write_text(latest.read_text()[:-100])
+    code, _, err = run_once(notebooks, reports, "--spot-fee-bps", "6")
+    assert code == 0 and params.load(latest).evidence.champion_sha256 is None
+    (line,) = [line for line in err.splitlines() if "left aside" in line]
+    damaged = f"reports/{PAIR}/params/latest.json: damaged, not JSON"
+    assert line.startswith(f"the parameters in force are left aside: {damaged}")
+
+
+@pytest.mark.parametrize(
+    ("more", "counts", "said"),
+    [
+        (["--spot-fee-bps", "6"], True, ""),
+        ([], False, "spot.taker_fee_bps is 6.0 in the file and 5.0 here"),
+        (["--spot-fee-bps", "6", "--perp-latency", "0.2"], False, "perp.latency_s is 0.1 in the file and 0.2 here"),
+    ],
+)
+def test_stale_parameters_count_and_those_of_other_costs_do_not(good, notebooks, tmp_path, capsys, more, counts, said):
+    reports = shutil.copytree(good[0], tmp_path / "reports")
+    latest = reports / PAIR / "params" / "latest.json"
+    held = dict(params.load(latest))
+    held |= {name: held[name] - timedelta(days=9) for name in ("created", "valid_until")}
+    params.save(params.sealed(**{name: held[name] for name in held if name != "sha256"}), latest)
+    job = pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, *more)))
+    assert runs.champion(job) == (str(latest) if counts else "")
+    assert said in capsys.readouterr().err
+
+
+def test_without_parameters_that_trade_there_is_no_champion(good, notebooks, tmp_path, capsys):
+    reports = shutil.copytree(good[0], tmp_path / "reports")
+    job = pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, "--spot-fee-bps", "6")))
+    latest = reports / PAIR / "params" / "latest.json"
+    held = dict(params.load(latest)) | {"trade": False, "reason": "no edge"}
+    held["rule"] = held["rule"].model_copy(update={"entry_bps": None, "exit_bps": None})
+    params.save(params.sealed(**{name: held[name] for name in held if name != "sha256"}), latest)
+    assert runs.champion(job) == ""
+    latest.unlink()
+    assert runs.champion(job) == "" and capsys.readouterr().err == ""
+
+
+def test_the_oldest_parameter_files_make_room_and_nothing_else_does(good, notebooks, tmp_path):
+    reports = shutil.copytree(good[0], tmp_path / "reports")
+    job = pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, "--keep", "2")))
+    folder = reports / PAIR / "params"
+    (own,) = pages.exports(reports / PAIR)
+    for day in range(1, 12):
+        (folder / f"202001{day:02}T000000.000000Z.json").write_text("{}")
+    (folder / "notes.json").write_text("{}")
+    runs._finish(job, pages.run_folders(reports / PAIR)[0], dict(pages.history(reports)[0], folder=None))
+    kept = [f"202001{day:02}T000000.000000Z.json" for day in range(5, 12)] + [own.name]
+    assert [path.name for path in pages.exports(reports / PAIR)] == kept
+    assert {path.name for path in folder.iterdir()} == {*kept, "latest.json", "notes.json"}
+
+
+@pytest.mark.slow
+def test_the_sample_optimized_again_confirms_its_parameters(tmp_path):
+    first = params.load(Path(run_once(ROOT / "notebooks", tmp_path)[1]["params"]))
+    code, result, _ = run_once(ROOT / "notebooks", tmp_path)
+    again = params.load(Path(result["params"]))
+    assert code == 0 and first.trade and again.reason.startswith("re-confirmed: ")
+    assert again.rule == first.rule and again.valid_until > first.valid_until
+    assert (again.evidence.replaced, again.evidence.champion_sha256) == (False, first.sha256)
+
+
 MISSING = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--contract-size", "1"]
 
 # --- refused before anything is written ------------------------------------------------------------------------------
@@ -253,6 +337,7 @@ MISSING = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--
         (["-p", "late=2"], "-p late: declared as bool, need true or false, was '2'"),
         (["-p", "trials"], "-p needs NAME=VALUE, was 'trials'"),
         (["-p", "spot_fee_bps=6"], "-p spot_fee_bps: this one is an option of its own, --spot-fee-bps"),
+        (["-p", "champion=x"], "-p champion: the pipeline sets this one itself (for valid"),
         (["-p", "run_id=x"], "-p run_id: the pipeline sets this one itself (for valid"),
         (["--every", "5x"], "argument --every: need a time from 1s to 366d, like 30s, 5m, 24h or 7d, was '5x'"),
         (["--keep", "0"], "--keep must be at least 1, was 0"),
@@ -475,6 +560,39 @@ def test_the_course_of_the_judged_net_needs_three_runs():
     records = [{"status": "ok", "metrics": {"net_usdt_day": net}} for net in (2.0, -1.0, 0.5)]
     assert pages._course(records[:2]) == ""
     assert 'points="4.0,17.0 120.0,32.0 236.0,2.0"' in pages._course(records)
+
+
+def exported(folder, levels, error=2.0):
+    """Dated parameter files that chose these levels and exported the first of them."""
+    for day, (entry, exit_) in enumerate(levels, 1):
+        evidence = {"best_entry_bps": entry, "best_exit_bps": exit_, "entry_se_bps": error, "exit_se_bps": error}
+        export = {"rule": {"entry_bps": levels[0][0], "exit_bps": levels[0][1]}, "evidence": evidence}
+        path = folder / "params" / f"202001{day:02}T000000.000000Z.json"
+        params.write_atomic(path, json.dumps(export))
+    return pages.exports(folder)
+
+
+def test_the_index_says_how_far_the_choice_has_moved_in_its_standard_errors(tmp_path):
+    text = pages._stability(exported(tmp_path, [(20.0, -20.0), (22.0, -19.6), (21.2, -20.0)]))
+    assert "the choice moved by 0.4 standard errors" in text
+    assert "last 3 runs, −20.0 to 22.0 bps" in text
+    # 42 bps on 40 points: in force 20 and -20 throughout, chosen up to 22
+    assert '<polyline class="force" points="4.0,5.9 120.0,5.9 236.0,5.9"/>' in text
+    assert '<polyline class="chosen" points="4.0,5.9 120.0,4.0 236.0,4.8"/>' in text
+
+
+def test_one_choice_has_not_moved_and_one_without_an_error_says_so(tmp_path):
+    assert pages._stability(exported(tmp_path / "a", [(20.0, -20.0)])) == ""
+    for error in (None, 0.0):
+        assert "no standard error" in pages._stability(exported(tmp_path / "b", [(20.0, -20.0)] * 2, error))
+
+
+def test_damaged_exports_are_passed_over_in_the_figure(tmp_path):
+    paths = exported(tmp_path, [(20.0, -20.0), (1.0, -1.0), (2.0, -2.0), (22.0, -20.0)])
+    paths[1].write_text("{")
+    paths[2].write_text('{"evidence": null, "rule": 7}')
+    text = pages._stability(paths)
+    assert "moved by 1.0 standard errors" in text and 'class="chosen" points="4.0,5.9 236.0,4.0"' in text
 
 
 # --- the notebooks themselves ----------------------------------------------------------------------------------------
