@@ -15,14 +15,20 @@ from .market import NS, PERP, SPOT
 from .spread import Distribution, Episodes, to_bps
 from .tape import Tape
 
-SEEN_S = 10.0  # an edge seen on fresh books counts until the next fresh ones, at most this long
+SEEN_S = (
+    10.0  # an edge seen on fresh books counts until the next fresh ones, at most this long (or while they are fresh)
+)
 KNOWN_S = 60.0  # a leg silent for longer says nothing about the basis
 SHOWN = ("p1", "p5", "p25", "p50", "p75", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Basis:
-    """Basis of the mids, edge of opening and cost of closing in bps at every event of a tape; arrays of shape (n,)."""
+    """Basis of the mids, edge of opening and cost of closing in bps at every event of a tape; arrays of shape (n,).
+
+    Of several events with one stamp only the last is `known` or `fresh`: what lies between has one leg's new price
+    beside the other's old one (the whole move of a minute, where candles were turned into quotes) and lasts no time.
+    """
 
     ts_ns: np.ndarray
     spot_mid: np.ndarray
@@ -67,6 +73,7 @@ def measured(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
     two_sided = (tape.spot_bid < tape.spot_ask) & (tape.perp_bid < tape.perp_ask)
     for bid_qty, ask_qty in ((tape.spot_bid_qty, tape.spot_ask_qty), (tape.perp_bid_qty, tape.perp_ask_qty)):
         two_sided &= np.minimum(bid_qty, ask_qty) > 0
+    two_sided &= np.append(np.diff(tape.ts_ns) > 0, True)  # between two rows of one stamp no time passes
     age_ns = np.maximum(tape.spot_age_ns, tape.perp_age_ns)
     spot_mid, perp_mid = spread.mid(tape.spot_bid, tape.spot_ask), spread.mid(tape.perp_bid, tape.perp_ask)
     return Basis(
@@ -145,7 +152,8 @@ def above_costs(basis: Basis) -> dict[str, Episodes]:
         "closing at no cost": 0.0,
     }
     seen = basis.entry_bps[basis.fresh], basis.ts_ns[basis.fresh]
-    return {name: spread.episodes(*seen, basis.fees_bps + level, max_hold_s=SEEN_S) for name, level in levels.items()}
+    held_s = max(SEEN_S, basis.max_quote_age_s)
+    return {name: spread.episodes(*seen, basis.fees_bps + level, max_hold_s=held_s) for name, level in levels.items()}
 
 
 def episodes(basis: Basis, latency_s: float) -> Table:
@@ -177,6 +185,6 @@ def episodes(basis: Basis, latency_s: float) -> Table:
     )
     note = (
         f"Seen at the events with both books at most {basis.max_quote_age_s:g} s old. An episode ends with the first "
-        f"one below the level, or when {SEEN_S:g} s bring none."
+        f"one below the level, or when {max(SEEN_S, basis.max_quote_age_s):g} s bring none."
     )
     return Table.of("Episodes above costs", columns, rows, note)

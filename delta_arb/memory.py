@@ -341,11 +341,12 @@ def findings(tape: Tape, basis: Basis, found: Memory) -> Findings:
     """The notebook's last words, from its results."""
     q, able = tape.quality, reach(basis)
     bad = max(q.spot.bad_share, q.perp.bad_share)
-    stale = max(q.spot.stale_share, q.perp.stale_share)
+    stale, limit_s = max(q.spot.stale_share, q.perp.stale_share), q.limits.max_quote_age_s
+    old = "too old to decide on" if limit_s == basis.max_quote_age_s else f"more than {limit_s:g} s old"
     episodes_ = above_costs(basis).get("closing at its median")
     return Findings.of(
         f"Recording: at most {share(bad, 2)} of a leg's rows are bad; for up to {share(stale)} of the time a book is "
-        "too old to decide on.",
+        f"{old}.",
         str(able) if able else "No event has fresh books on both legs: nothing could have been traded.",
         found.verdict,
         f"{episodes_.count:,} episodes pay the fees and a median closing; half of them last "

@@ -117,9 +117,10 @@ def distribution(basis, inputs) -> Picture:
             )
         top = ax.get_ylim()[1]
         ax.set_ylim(0, 1.32 * top)
+        sides = ("left", "right") if able.entry_bps >= able.exit_bps else ("right", "left")
         for at, text, color, side in (
-            (able.entry_bps, f"good entry, 95th percentile\n{able.entry_bps:.1f} bps", SPOT, "left"),
-            (able.exit_bps, f"good exit, 5th percentile\n{able.exit_bps:.1f} bps", PERP, "right"),
+            (able.entry_bps, f"good entry, 95th percentile\n{able.entry_bps:.1f} bps", SPOT, sides[0]),
+            (able.exit_bps, f"good exit, 5th percentile\n{able.exit_bps:.1f} bps", PERP, sides[1]),
         ):
             ax.axvline(at, color=color, lw=1.4)
             ax.annotate(
@@ -132,15 +133,12 @@ def distribution(basis, inputs) -> Picture:
                 xytext=(5 if side == "left" else -5, 0),
                 textcoords="offset points",
             )
-        ax.annotate(
-            "",
-            (able.exit_bps, 0.93 * top),
-            (able.exit_bps + basis.fees_bps, 0.93 * top),
-            arrowprops={"arrowstyle": "|-|", "color": BASIS},
-        )
-        ax.text(
-            able.exit_bps + basis.fees_bps / 2, 0.96 * top, f"fees {basis.fees_bps:g} bps", ha="center", fontsize=8.5
-        )
+        if basis.fees_bps > 0:
+            ends = able.exit_bps, able.exit_bps + basis.fees_bps
+            ax.annotate(
+                "", (ends[0], 0.93 * top), (ends[1], 0.93 * top), arrowprops={"arrowstyle": "|-|", "color": BASIS}
+            )
+            ax.text(sum(ends) / 2, 0.96 * top, f"fees {basis.fees_bps:g} bps", ha="center", fontsize=8.5)
         ax.set_xlabel("bps of the spot price")
         ax.set_ylabel("share of the time, %")
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
@@ -195,17 +193,19 @@ def signature(found, inputs) -> Picture:
                 (2 * (p.sd**2 + p.noise_sd**2), "plateau, it is held back", ":"),
                 (2 * p.noise_sd**2, "noise alone", "-."),
             ):
-                ax.axhline(level, color=SOFT, ls=line, lw=1.3, label=f"{name}: {number(level, 1)} bps²")
+                ax.axhline(level, color=SOFT, ls=line, lw=1.3, label=f"{name}: {number(level, 2)} bps²")
         else:
             ax.set_title(
-                "no half-life, so no curve: without a bend nothing holds it back", fontsize=9, fontweight="normal"
+                "no half-life, so no fitted curve: the reason stands in the table below",
+                fontsize=9,
+                fontweight="normal",
             )
         ax.set_ylim(0, 1.1 * ax.get_ylim()[1])
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.set_xlabel(f"lag, {unit}")
         ax.set_ylabel("mean squared change, bps²")
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        ax.legend(**({"loc": "upper left"} if h is None else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}))
     return Picture(marked(title, inputs), figure)
 
 
@@ -316,11 +316,11 @@ def heat(choice, inputs) -> Picture:
     """Net a day over entry and exit at the chosen longest hold, with the choice and its neighbourhood."""
     from matplotlib.patches import Rectangle
 
-    from .sensitivity import NEAR, cells
+    from .sensitivity import NEAR, cells, untraded
 
     title, grid = "Net USDT a day on the fit part", cells(choice)
-    if grid is None:
-        return empty(title, choice.reason, inputs)
+    if grid is None or untraded(choice):
+        return empty(title, untraded(choice) or choice.reason, inputs)
     with picture(title, inputs, 4.6) as (figure, (ax,)):
         bound = max(float(np.nanmax(np.abs(grid.net))), 1e-9)
         image = ax.pcolormesh(
@@ -331,7 +331,7 @@ def heat(choice, inputs) -> Picture:
             vmin=-bound,
             vmax=bound,
         )
-        ax.set_facecolor("#eceff3")
+        ax.patch.set(facecolor="white", edgecolor="#c3cbd4", hatch="////")
         ax.grid(visible=False)
         bar = figure.colorbar(image, ax=ax, label="net, USDT a day", pad=0.015)
         bar.ax.set_ylim(min(0.0, float(np.nanmin(grid.net))), max(0.0, float(np.nanmax(grid.net))) or bound)
@@ -340,7 +340,7 @@ def heat(choice, inputs) -> Picture:
         ax.set_xlabel("exit threshold, bps: leave when exit_cost is at or below")
         ax.set_ylabel("entry threshold, bps")
         ax.set_title(
-            f"longest hold {seconds(grid.max_hold_s)}; grey: gain below the fees, not tried",
+            f"longest hold {seconds(grid.max_hold_s)}; hatched: gain below the fees, not tried",
             fontsize=9,
             fontweight="normal",
         )
@@ -366,11 +366,11 @@ def heat(choice, inputs) -> Picture:
 
 def heat_chart(choice, inputs) -> Chart | Picture:
     """The same to point at: trades, hit rate and drawdown of every set at the chosen hold."""
-    from .sensitivity import cells
+    from .sensitivity import cells, untraded
 
     title, grid = "Every set of the sweep, fit part", cells(choice)
-    if grid is None:
-        return empty(title, choice.reason, inputs)
+    if grid is None or untraded(choice):
+        return empty(title, untraded(choice) or choice.reason, inputs)
     text = [[_hover(grid.results.get((e, x))) for x in grid.exits.tolist()] for e in grid.entries.tolist()]
     bound, notes = max(float(np.nanmax(np.abs(grid.net))), 1e-9), []
     data = [

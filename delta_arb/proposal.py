@@ -10,7 +10,7 @@ from .faces import NOTHING, Findings, Table, number, seconds, share
 from .optimize import Choice
 from .params import Evidence, Params
 from .performance import compare
-from .sensitivity import cells
+from .sensitivity import cells, untraded
 from .study import Thresholds
 from .thresholds import optimal_for
 
@@ -27,8 +27,8 @@ def witnesses(choice: Choice, stack: CostStack) -> Table:
     """What theory says, what the grid of replays says, and what is proposed, side by side.
 
     Theory is Bertram's optimum for the fitted process on all costs; it knows no time-out, no latency and no sizes. The
-    grid knows them, but its best set is the best of many. The proposal starts at theory and goes towards the grid as far
-    as what the grid earns more exceeds its noise.
+    grid knows them, but its best set is the best of many. The proposal starts at theory and goes towards the grid as
+    far as what the grid earns more exceeds its noise.
     """
     title, heads = "Two witnesses and the proposal", ("", "entry, bps", "exit, bps", "trades/day", "net USDT/day")
     proposal, fitted = choice.proposal, choice.fitted
@@ -100,9 +100,12 @@ def _confident(verdict: Verdict) -> str:
     found = verdict.judgement
     if found is None or found.confidence is None or verdict.horizon_s is None:
         return ""
-    said = f"The next {seconds(verdict.horizon_s)} end above zero with an estimated probability of {share(found.confidence)}"
+    said = f"The next {seconds(verdict.horizon_s)} end above zero with an estimated probability of "
+    said += share(found.confidence)
     brier = found.walk.brier
-    return f"{said}." if brier is None else f"{said}; such estimates scored {brier.score:.3f} (Brier), the base rate {brier.base:.3f}."
+    if brier is None:
+        return f"{said}."
+    return f"{said}; such estimates scored {brier.score:.3f} (Brier), the base rate {brier.base:.3f}."
 
 
 def _lasting(choice: Choice) -> str:
@@ -117,14 +120,14 @@ def _lasting(choice: Choice) -> str:
 def peak(choice: Choice) -> Findings:
     """Whether the best set stands on a plateau or on a needle."""
     grid = cells(choice)
-    if grid is None or choice.proposal is None:
-        return Findings.of(f"Nothing to compare: {choice.reason}.")
+    if grid is None or choice.proposal is None or untraded(choice):
+        return Findings.of(f"Nothing to compare: {untraded(choice) or choice.reason}.")
     k = choice.sweep.sets.index(choice.proposal.peak)
     own, around = choice.sweep.results[k].net_usdt_day, choice.sweep.neighbourhood(k)
     top = max(r.net_usdt_day for r in choice.sweep.results)
     return Findings.of(
-        f"The grid's best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the highest "
-        f"single cell of the whole sweep earns {number(top)}.",
+        f"The grid's best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the "
+        f"highest single cell of the whole sweep earns {number(top)}.",
         "Best is the set whose neighbourhood earns most, not the highest cell: one cell is a noisy witness.",
     )
 
@@ -149,6 +152,7 @@ def shown(candidate: Params) -> Table:
         if e.half_life_s
         else NOTHING
     )
+    horizon = seconds(e.horizon_s) if e.horizon_s else "hours"
     rows = (
         ("trade", "yes" if candidate.trade else "no", candidate.reason),
         ("entry", number(rule.entry_bps, 1, unit="bps"), "enter when entry_edge is at or above"),
@@ -172,7 +176,7 @@ def shown(candidate: Params) -> Table:
         ("net, walk-forward", number(e.walk_net_usdt_day, unit="USDT/day"), _walk_range(e)),
         ("deflated Sharpe ratio", number(e.deflated_sharpe, 3), "probability of an edge, all tries paid for"),
         ("probability of overfitting", share(e.overfitting_probability), "choices that end below the median elsewhere"),
-        ("confidence", share(e.confidence), f"probability of a gain in the next {seconds(e.horizon_s)}"),
+        ("confidence", share(e.confidence), f"probability of a gain in the next {horizon}"),
         (
             "valid for",
             seconds((candidate.valid_until - candidate.created).total_seconds()),

@@ -45,11 +45,18 @@ def cells(choice: Choice, max_hold_s: float | None = None) -> Cells | None:
     return Cells(entries, exits, net, results, hold)
 
 
+def untraded(choice: Choice) -> str:
+    """Why there is no landscape to look at: sets were replayed and not one of them traded; empty where some did."""
+    tried = choice.sweep.results
+    none = bool(tried) and not any(result.trades for result in tried)
+    return f"none of the {len(tried)} sets made a trade on the fit part" if none else ""
+
+
 def neighbourhood(choice: Choice) -> Table:
     """Net a day of the grid's best set and of the sets beside it, on the fit part."""
     title, grid = "Net USDT a day around the best of the grid, fit part", cells(choice)
-    if grid is None or choice.proposal is None:
-        return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
+    if grid is None or choice.proposal is None or untraded(choice):
+        return Table.of(title, ("", "nothing to show"), [("reason", untraded(choice) or choice.reason)])
     row, column = (
         int(np.argmin(np.abs(axis - at)))
         for axis, at in ((grid.entries, choice.proposal.peak.entry_bps), (grid.exits, choice.proposal.peak.exit_bps))

@@ -31,6 +31,21 @@ def test_a_book_may_be_known_and_yet_too_old_for_a_decision():
     assert seen.known.tolist() == [True, True] and seen.fresh.tolist() == [True, False]
 
 
+def test_between_two_rows_of_one_stamp_no_price_counts():
+    minute = [(60 * k, leg, 99.99 + k, 100.01 + k) for k in range(3) for leg in (SPOT, PERP)]
+    seen = basis.of(quoted(*minute), INPUTS, 60.0)  # each minute both legs move by 1 %, in two rows of one stamp
+    assert np.abs(seen.basis_bps).max() > 90 and np.abs(seen.basis_bps[seen.known]).max() == pytest.approx(0.0)
+    assert not seen.fresh[~seen.known].any() and seen.known.sum() == 3
+
+
+def test_an_episode_lasts_while_the_books_count_as_fresh():
+    rows = [
+        (60 * k, leg, bid, bid + 0.01) for k in range(4) for leg, bid in ((SPOT, 99.99), (PERP, 101.0 if k < 2 else 99))
+    ]
+    found = basis.above_costs(basis.of(quoted(*rows), INPUTS, 60.0))["closing at no cost"]
+    assert found.durations_s.tolist() == [120.0]
+
+
 def test_an_episode_ends_with_the_first_fresh_quotes_below_the_level():
     high, low = (101.0, 101.1), (99.0, 99.1)
     rows = [(0, SPOT, 99.99, 100.0), (0, PERP, *high)]

@@ -1,5 +1,6 @@
 """Figures: they say whose quotes and in what unit, keep every peak, stay small, and say why where there is nothing."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from studies import study
 
-from delta_arb import look, memory, plots, sensitivity, tearsheet
+from delta_arb import look, memory, plots, proposal, sensitivity, tearsheet
 from delta_arb.inputs import Inputs
 from delta_arb.look import Chart, Picture
 
@@ -91,6 +92,24 @@ def test_the_walk_ends_at_what_it_earned_and_at_what_was_promised():
     assert earned.get_ydata()[-1] == pytest.approx(walk.performance.net_usdt)
     assert promised.get_ydata()[-1] == pytest.approx(sum((f.fit_net_usdt_day or 0.0) * f.days for f in walk.folds))
     assert len(promised.get_xdata()) == len(walk.folds) + 1
+
+
+def test_where_no_set_traded_there_is_no_landscape():
+    s = study("sample")
+    idle = tuple(dataclasses.replace(r, trades=0) for r in s.choice.sweep.results)
+    choice = dataclasses.replace(s.choice, sweep=dataclasses.replace(s.choice.sweep, results=idle))
+    for figure in (plots.heat(choice, s.inputs), plots.heat_chart(choice, s.inputs)):
+        assert f"none of the {len(idle)} sets made a trade" in said(figure)
+    assert "none of the" in repr(sensitivity.neighbourhood(choice)) and "none of the" in repr(proposal.peak(choice))
+
+
+def test_the_names_of_a_good_entry_and_a_good_exit_do_not_meet():
+    s = study("sample")
+    for seen in (s.basis, dataclasses.replace(s.basis, exit_bps=s.basis.exit_bps + 200.0, fees_bps=0.0)):
+        figure = plots.distribution(seen, s.inputs)
+        figure.png()  # lays it out
+        boxes = [text.get_window_extent() for text in figure.figure.axes[0].texts if text.get_text().startswith("good")]
+        assert len(boxes) == 2 and not boxes[0].overlaps(boxes[1])
 
 
 def test_without_a_walk_its_figure_says_why():
