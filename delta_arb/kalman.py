@@ -16,13 +16,17 @@ from .market import NS, Book, tradable
 
 
 class Filter(NamedTuple):
-    """The process: fractions and seconds. `noise_sd` 0 switches the filter off: the raw basis is the signal."""
+    """The process: fractions and seconds. `noise_sd` 0 switches the filter off: the raw basis is the signal.
+
+    Books older than `max_age_ns` teach nothing: a leg that stands still makes a basis of its own.
+    """
 
     theta: float
     mean: float
     sd: float
     noise_sd: float
     step_s: float
+    max_age_ns: int = 2**62
 
 
 class Estimate(NamedTuple):
@@ -40,9 +44,11 @@ UNKNOWN = Estimate(-1, 0.0, 0.0)
 def step(known: Estimate, ts_ns: int, spot: Book, perp: Book, process: Filter) -> tuple[Estimate, float]:
     """The estimate after one quote, and the shift: expected level now minus the basis of the mids.
 
-    A book that is crossed or withdrawn teaches nothing and shifts nothing; no decision is made on it anyway.
+    A book that is old, crossed or withdrawn teaches nothing and shifts nothing; no decision is made on it anyway.
     """
     if process.noise_sd == 0.0 or not tradable(spot) or not tradable(perp):
+        return known, 0.0
+    if ts_ns - min(spot.fresh_ns, perp.fresh_ns) > process.max_age_ns:
         return known, 0.0
     spot_mid = 0.5 * (spot.bid + spot.ask)
     observed = (0.5 * (perp.bid + perp.ask) - spot_mid) / spot_mid

@@ -263,15 +263,16 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
         leg_deadline_ns=round(rule.leg_deadline_s * NS),
         spot=_leg_rule(spot),
         perp=_leg_rule(perp),
-        filter=as_filter(rule.filter),
+        filter=as_filter(rule.filter, rule.max_quote_age_s),
     )
 
 
-def as_filter(f: FilterParams | None) -> Filter:
+def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
     """The filter in fractions and per second; off without parameters."""
     if f is None:
         return OFF
-    return Filter(math.log(2) / f.half_life_s, f.mean_bps / 1e4, f.sd_bps / 1e4, f.noise_sd_bps / 1e4, float(f.step_s))
+    theta, old_ns = math.log(2) / f.half_life_s, round(max_quote_age_s * NS)
+    return Filter(theta, f.mean_bps / 1e4, f.sd_bps / 1e4, f.noise_sd_bps / 1e4, float(f.step_s), old_ns)
 
 
 def check_deadline(rule: Rule, latency: Latency) -> None:

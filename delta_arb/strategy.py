@@ -196,20 +196,22 @@ def exit_reason(state: State, event: Event, rule: Rule) -> int:
     """Why an open pair should be left now, or NO_REASON.
 
     A time-out on stale books waits for fresh ones until the leg deadline, then acts within the price bound; it is
-    skipped while the same books would pass entry, because leaving to re-enter pays four fees.
+    skipped while the same books would pass entry, because leaving to re-enter pays four fees. While a venue shows no
+    tradable book nothing is sent: a hedged pair with one venue gone is safe, a single leg is not.
     """
     ready = usable(event.spot, event.ts_ns, rule) and usable(event.perp, event.ts_ns, rule)
     if ready and exit_cost(event.spot.bid, event.perp.ask) + event.shift <= rule.exit:
         return TARGET
     due_ns = state.opened_ns + rule.max_hold_ns
+    late = event.ts_ns >= due_ns + rule.leg_deadline_ns and tradable(event.spot) and tradable(event.perp)
     if rule.flatten:
-        return GUARD if ready or event.ts_ns >= due_ns + rule.leg_deadline_ns else NO_REASON
+        return GUARD if ready or late else NO_REASON
     if event.ts_ns < due_ns:
         return NO_REASON
     if ready:
         stays = rule.may_enter and entry_edge(event.spot.ask, event.perp.bid) + event.shift >= rule.entry
         return NO_REASON if stays else TIMEOUT
-    return TIMEOUT if event.ts_ns >= due_ns + rule.leg_deadline_ns else NO_REASON
+    return TIMEOUT if late else NO_REASON
 
 
 def _exit_wake(state: State, event: Event, rule: Rule) -> int:

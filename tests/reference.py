@@ -96,6 +96,8 @@ class Signal:
         self.shift = 0.0
         if not self.process.noise_sd or any(q.bid >= q.ask or not q.bid_qty or not q.ask_qty for q in (spot, perp)):
             return
+        if any(now - q.fresh > self.process.max_age_ns for q in (spot, perp)):
+            return
         mid = (spot.bid + spot.ask) / 2
         shown = ((perp.bid + perp.ask) / 2 - mid) / mid
         believed, spread = self.process.mean, self.process.sd**2
@@ -261,13 +263,14 @@ class Replay:
         good = self.all_good(now)
         if good and self.closing_costs() <= self.rule.exit:
             return TARGET
-        if self.rule.flatten and (good or now >= due + self.deadline):
+        late = now >= due + self.deadline and all(b.bid < b.ask and min(b.bid_qty, b.ask_qty) > 0 for b in self.books)
+        if self.rule.flatten and (good or late):
             return GUARD
         if self.rule.flatten or now < due:
             return None
         if good:
             return None if self.rule.may_enter and self.opening_pays() >= self.rule.entry else TIMEOUT
-        return TIMEOUT if now >= due + self.deadline else None
+        return TIMEOUT if late else None
 
     def exit_sizes(self, forced):
         spot, perp = self.books

@@ -180,7 +180,7 @@ def rules(draw, entries=(-0.01, 0.0, 0.005, 0.01, 0.01, 0.015)):
         perp=legs[1],
         may_enter=one_of(*[True] * 14, False),
         flatten=one_of(*[False] * 14, True),
-        filter=one_of(OFF, OFF, Filter(0.1, 0.005, 0.01, 0.004, 0.0), Filter(0.5, 0.0, 0.005, 0.01, 0.2)),
+        filter=one_of(OFF, OFF, Filter(0.1, 0.005, 0.01, 0.004, 0.0, SECOND), Filter(0.5, 0.0, 0.005, 0.01, 0.2)),
     )
 
 

@@ -47,6 +47,15 @@ def test_a_withdrawn_or_crossed_book_teaches_nothing():
         assert step(UNKNOWN, NS, bad, perp, process) == (UNKNOWN, 0.0)
 
 
+def test_an_old_book_teaches_nothing():
+    """The perpetual was confirmed at 0, the limit is one second."""
+    process = Filter(TEN_MINUTES, 0.0, 0.002, 0.001, 0.0, max_age_ns=NS)
+    spot, perp = books(0.0010)
+    spot = spot._replace(fresh_ns=2 * NS)
+    assert step(UNKNOWN, 2 * NS, spot, perp, process) == (UNKNOWN, 0.0)
+    assert step(UNKNOWN, 2 * NS, spot, perp._replace(fresh_ns=NS), process)[0].ts_ns == 2 * NS
+
+
 def test_switched_off_it_shifts_nothing():
     assert step(UNKNOWN, NS, *books(0.5), OFF) == (UNKNOWN, 0.0)
 

@@ -486,7 +486,7 @@ def test_a_filter_is_handed_on_in_fractions_and_seconds():
         entry_bps=20.0, exit_bps=1.0, max_hold_s=60.0, clip_usdt=100.0, signal="filtered", filter=process
     )  # fmt: skip
     rule = make_rule(file, SPOT.instrument(), PERP.instrument())
-    assert rule.filter == pytest.approx((0.0693147, 0.0002, 0.0003, 0.0004, 0.5), rel=1e-6)  # ln 2 / 10 a second
+    assert rule.filter == pytest.approx((0.0693147, 0.0002, 0.0003, 0.0004, 0.5, 1e9), rel=1e-6)  # ln 2 / 10 a second; a second old
 
 
 def test_without_thresholds_the_machine_neither_enters_nor_has_a_target():

@@ -286,6 +286,15 @@ def test_a_time_out_on_stale_books_waits_for_fresh_ones_until_the_leg_deadline_a
     assert quantities(desk.timer(65)) == (-10.0, 10.0)
 
 
+def test_a_hedged_pair_stays_whole_while_a_venue_shows_no_book_however_late_it_is():
+    desk = opened(max_hold_s=60, leg_deadline_s=5)
+    desk.both(50, FAIR, (99.5, 100.0, 0.0, 0.0))  # spot withdraws its book
+    for s in (60, 65, 70, 3600):
+        assert desk.timer(s) == NO_ORDERS
+        assert desk.quote(s, perp=FAIR) == NO_ORDERS
+    assert quantities(desk.quote(3601, spot=(99.5, 100.0))) == (-10.0, 10.0)
+
+
 def test_a_time_out_on_stale_books_acts_on_the_first_fresh_ones():
     desk = opened(max_hold_s=60, leg_deadline_s=5)
     desk.timer(60)
