@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .faces import NOTHING, Findings, Table, number, share
-from .market import NS
+from .market import NS, common_step
 from .optimize import Choice, choose, grid, offers, sweep
 from .performance import Performance, measure
 from .study import Constraints, Market, Thresholds, window
@@ -48,8 +48,18 @@ def cells(choice: Choice, max_hold_s: float | None = None) -> Cells | None:
 def untraded(choice: Choice) -> str:
     """Why there is no landscape to look at: sets were replayed and not one of them traded; empty where some did."""
     tried = choice.sweep.results
-    none = bool(tried) and not any(result.trades for result in tried)
-    return f"none of the {len(tried)} sets made a trade on the fit part" if none else ""
+    if not tried or any(result.trades for result in tried):
+        return ""
+    return f"none of the {len(tried)} sets made a trade on the fit part{_clip_too_small(choice)}"
+
+
+def _clip_too_small(choice: Choice) -> str:
+    """The usual reason: the clip does not buy the smallest order that both venues take."""
+    market, price = choice.market, float(np.median(choice.window.fit.spot_ask))
+    least = max(common_step(market.spot, market.perp), market.spot.min_qty, market.perp.min_qty) * price
+    least = max(least, market.spot.min_notional_usdt, market.perp.min_notional_usdt)
+    clip = market.settings.clip_usdt
+    return "" if clip >= least else f": a clip of {clip:g} USDT is below the smallest order, about {least:.4g} USDT"
 
 
 def neighbourhood(choice: Choice) -> Table:
@@ -129,7 +139,10 @@ class Signals:
         """Net a day and trades of each signal over the latency."""
         title = "Raw and filtered signal on the judged part, over the latency"
         if not any(p.trades for results in self.results.values() for p in results):
-            reasons = [(name, self.reasons.get(name, "no trade at any latency")) for name in self.choices]
+            reasons = [
+                (name, self.reasons.get(name) or untraded(made) or "no trade at any latency")
+                for name, made in self.choices.items()
+            ]
             return Table.of(title, ("signal", "nothing to show"), reasons)
         shown = [(name, self.results.get(name)) for name in self.choices]
         heads = [head for name, _ in shown for head in (f"{name}: net USDT/day", f"{name}: trades")]

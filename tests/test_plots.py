@@ -101,6 +101,9 @@ def test_where_no_set_traded_there_is_no_landscape():
     for figure in (plots.heat(choice, s.inputs), plots.heat_chart(choice, s.inputs)):
         assert f"none of the {len(idle)} sets made a trade" in said(figure)
     assert "none of the" in repr(sensitivity.neighbourhood(choice)) and "none of the" in repr(proposal.peak(choice))
+    assert "smallest order" not in sensitivity.untraded(choice)
+    dear = dataclasses.replace(choice.market, perp=dataclasses.replace(choice.market.perp, qty_step=1e6, min_qty=1e6))
+    assert "a clip of 50 USDT is below" in sensitivity.untraded(dataclasses.replace(choice, market=dear))
 
 
 def test_the_names_of_a_good_entry_and_a_good_exit_do_not_meet():
