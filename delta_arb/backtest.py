@@ -21,7 +21,7 @@ import numpy as np
 from . import kalman, market, spread, strategy
 from .kalman import UNKNOWN, Filter, step
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, settle_all
-from .market import NS, PERP, SNAPSHOTS, SPOT, Book, Fill, FundingPayment, Latency, fill
+from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Book, Fill, FundingPayment, Latency, fill, left_of, with_taken
 from .params import check_deadline
 from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, decide
 from .tape import Tape
@@ -80,6 +80,7 @@ def _replay(tape, spot_road, perp_road, rule):
     end_ns = tape.ts_ns[n - 1]
     state = START
     spot_order, perp_order = NOTHING, NOTHING
+    spot_taken, perp_taken = UNTOUCHED, UNTOUCHED
     spot, perp = _spot_book(tape, 0), _perp_book(tape, 0)
     sent, fills, closings = [], [], []
     i, now_ns = 0, tape.ts_ns[0]
@@ -96,12 +97,16 @@ def _replay(tape, spot_road, perp_road, rule):
             if spot_order.due_ns == due_ns:
                 leg, order = SPOT, spot_order
                 spot_order = NOTHING
-                filled, price = _outcome(order, _spot_book(tape, max(order.row, 0)), rule.spot.step)
+                book = _spot_book(tape, max(order.row, 0))
+                filled, price = _outcome(order, left_of(book, spot_taken), rule.spot.step)
+                spot_taken = with_taken(book, spot_taken, filled)
                 fee = rule.spot.fee
             else:
                 leg, order = PERP, perp_order
                 perp_order = NOTHING
-                filled, price = _outcome(order, _perp_book(tape, max(order.row, 0)), rule.perp.step)
+                book = _perp_book(tape, max(order.row, 0))
+                filled, price = _outcome(order, left_of(book, perp_taken), rule.perp.step)
+                perp_taken = with_taken(book, perp_taken, filled)
                 fee = rule.perp.fee
             if filled != 0.0:
                 fills.append(Fill(state.pair, now_ns, leg, filled, price, fee * abs(filled) * price))
@@ -169,7 +174,7 @@ def _shifts(tape, process):
 
 
 COMPILED = (
-    market.floor_to, market.fill, market.tradable, kalman.step, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs,
+    market.floor_to, market.fill, market.tradable, market.left_of, market.with_taken, kalman.step, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs,
     strategy._with_wake, strategy._with_armed, strategy._surprised, strategy._booked, strategy._cancel,
     strategy._waiting, strategy.usable, strategy.orderable, strategy.entry_qty, strategy._order, strategy._flat,
     strategy.exit_reason, strategy._exit_wake, strategy.exit_qty, strategy._open, strategy._cut_qty,

@@ -86,6 +86,32 @@ def fill(qty: float, limit: float, book: Book, step: float) -> tuple[float, floa
     return 0.0, 0.0
 
 
+class Taken(NamedTuple):
+    """What our own fills have taken from the book that was confirmed at `fresh_ns`; the next row shows sizes anew."""
+
+    fresh_ns: int
+    bid_qty: float
+    ask_qty: float
+
+
+UNTOUCHED = Taken(-1, 0.0, 0.0)
+
+
+def left_of(book: Book, taken: Taken) -> Book:
+    """The book without what we have taken from it already: a size shown once fills once."""
+    if taken.fresh_ns != book.fresh_ns:
+        return book
+    bid_qty, ask_qty = max(book.bid_qty - taken.bid_qty, 0.0), max(book.ask_qty - taken.ask_qty, 0.0)
+    return Book(book.bid, book.ask, bid_qty, ask_qty, book.fresh_ns)
+
+
+def with_taken(book: Book, taken: Taken, filled: float) -> Taken:
+    """The same after a fill (signed) at this book."""
+    if taken.fresh_ns != book.fresh_ns:
+        taken = Taken(book.fresh_ns, 0.0, 0.0)
+    return Taken(book.fresh_ns, taken.bid_qty + max(-filled, 0.0), taken.ask_qty + max(filled, 0.0))
+
+
 def tradable(book: Book) -> bool:
     """Two-sided, uncrossed, and something shown on both sides (a withdrawn book keeps its prices, with sizes of zero)."""
     return 0.0 < book.bid < book.ask and book.bid_qty > 0.0 and book.ask_qty > 0.0

@@ -56,6 +56,7 @@ class Venue:
         self.quotes = quotes
         self.stamps = [q.ts for q in quotes]
         self.latency, self.polled, self.max_age = latency, polled, max_age
+        self.touched, self.gone = None, {"buy": 0.0, "sell": 0.0}  # the confirmation we took from, and how much
 
     def fate(self, sent, qty, limit, step):
         """(when it is known, signed quantity filled, price) of an order sent at `sent`."""
@@ -73,7 +74,12 @@ class Venue:
         beyond = price > limit if qty > 0 else price < limit
         if beyond or met.bid >= met.ask:
             return known, 0.0, 0.0
-        return known, on_grid(min(abs(qty), shown), step) * (1 if qty > 0 else -1), price
+        if self.touched != met.fresh:
+            self.touched, self.gone = met.fresh, {"buy": 0.0, "sell": 0.0}
+        side = "buy" if qty > 0 else "sell"
+        got = on_grid(min(abs(qty), max(shown - self.gone[side], 0.0)), step)
+        self.gone[side] += got
+        return known, got if qty > 0 else -got, price
 
 
 def on_grid(qty, step):

@@ -166,7 +166,8 @@ def test_without_a_quote_the_timer_rings():
 
 def test_the_slices_of_a_timed_out_pair_are_sent_one_latency_apart():
     """Once they all went out, and were filled, at the instant of the time-out: ten coins of a book that showed two."""
-    thin = [q for s in range(1, 40) for q in (spot(s, 99, 100, 2, 2), perp(s, 100, 101, 2, 2))]
+    steps = [k / 5 for k in range(5, 200)]  # each slice meets a row of its own: a size shown once fills once
+    thin = [q for s in steps for q in (spot(s, 99, 100, 2, 2), perp(s, 100, 101, 2, 2))]
     result = replay(spot(0, 99, 100), perp(0, 102, 103), *thin, max_hold_s=10, exit=-1, price_bound=0.5)
     slices = [s for s, leg, _ in sent(result, EXITING) if leg == SPOT]
     assert slices == pytest.approx([10.0, 10.2, 10.4, 10.6, 10.8])
@@ -493,3 +494,17 @@ def test_sent_orders_are_plain_values():
     result = run(Tape.of(IN), rule(), FIFTH)
     assert result.sent[0] == Sent(1, 0, SPOT, ENTERING, 10.0, 102.0)
     assert [type(value) for value in result.sent[0]] == [int, int, int, int, float, float]
+
+
+# --- A size shown once fills once ------------------------------------------------------------------------------------
+
+
+def test_what_was_taken_from_a_book_is_gone_until_its_next_row():
+    """Ten are decided on a hundred shown, but at the arrival the perpetual shows six: six are sold, and the order for the
+    four missing meets the same row, where nothing is left. The row of 0.55 s shows a hundred again."""
+    thin, again = perp(0.1, 101, 101.5, 6, 100), perp(0.55, 101, 101.5)
+    result = replay(*IN, thin, spot(0.5, 99.5, 100), again, spot(9, 99.5, 100))
+    assert fills(result, SPOT)[0] == (0.2, 10.0, 100.0)
+    sold = [fill for fill in fills(result, PERP) if fill[1] < 0]
+    assert sold[0] == (0.2, -6.0, 101.0)
+    assert [qty for at, qty, _ in sold[1:]] == [-4.0] and sold[1][0] >= 0.55

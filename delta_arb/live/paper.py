@@ -7,7 +7,7 @@ replay's clock, or a loop's) fetches the report then.
 from typing import NamedTuple
 
 from ..errors import RuleError
-from ..market import LEGS, PERP, SNAPSHOTS, SPOT, Book, Latency, Order, fill
+from ..market import LEGS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Book, Latency, Order, fill, left_of, with_taken
 from ..strategy import NEVER
 
 
@@ -41,6 +41,7 @@ class PaperVenue:
         self._patience_ns = max_quote_age_ns
         self._books: list[Book | None] = [None, None]
         self._working: list[Working | None] = [None, None]
+        self._taken = [UNTOUCHED, UNTOUCHED]
 
     def send(self, leg: int, order_id: str, order: Order, now_ns: int) -> None:
         """Accept an order at `now_ns`; its fate is decided at its arrival."""
@@ -71,5 +72,9 @@ class PaperVenue:
             raise RuleError("no order is working, there is nothing to report")
         self._working[leg] = None
         book = working.met if self._polled[leg] else self._books[leg]
-        filled, price = (0.0, 0.0) if book is None else fill(working.order.qty, working.order.limit, book, self._steps[leg])
+        if book is None:
+            return Report(working.due_ns, leg, working.order_id, 0.0, 0.0)
+        shown = left_of(book, self._taken[leg])
+        filled, price = fill(working.order.qty, working.order.limit, shown, self._steps[leg])
+        self._taken[leg] = with_taken(book, self._taken[leg], filled)
         return Report(working.due_ns, leg, working.order_id, filled, price)
