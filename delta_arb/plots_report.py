@@ -37,7 +37,7 @@ def walk(verdict, inputs) -> Picture:
         return empty(title, f"no fold traded: {found.folds[-1].reason}", inputs)
     with picture(title, inputs, 3.6) as (figure, (ax,)):
         for k, fold in enumerate(found.folds):
-            paper = PARTS["fit"] if fold.thresholds is None else PARTS["earlier"] if k % 2 else "white"
+            paper = "#fbe3ad" if fold.thresholds is None else PARTS["earlier"] if k % 2 else "white"
             ax.axvspan(when(fold.start_ns), when(fold.end_ns), color=paper, lw=0, zorder=0)
         ends = np.array([found.folds[0].start_ns, *(fold.end_ns for fold in found.folds)])
         days = (ends[-1] - ends[0]) / NS / DAY_S

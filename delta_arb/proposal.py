@@ -1,5 +1,6 @@
 """What notebook 02 hands on: the choice in tables and words, and the candidate written into the run's folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from . import params
@@ -13,6 +14,8 @@ from .performance import compare
 from .sensitivity import cells, untraded
 from .study import Thresholds
 from .thresholds import optimal_for
+
+ENDS = 10  # folds shown at the beginning and at the end of a long walk
 
 
 def in_and_out(choice: Choice) -> Table:
@@ -62,10 +65,18 @@ def _promised(choice: Choice, stack: CostStack) -> tuple[float | None, float | N
 
 
 def walked(verdict: Verdict) -> Table:
-    """The walk-forward, fold by fold, or why there is none."""
+    """The walk-forward, fold by fold (of many the first and the last ones), or why there is none."""
     if verdict.judgement is None:
         return Table.of("Walk-forward", ("", "nothing to show"), [("reason", verdict.reason)])
-    return verdict.judgement.walk.table()
+    walk = verdict.judgement.walk
+    table, left_out = walk.table(), walk.folds[ENDS:-ENDS]
+    if len(left_out) <= ENDS:
+        return table
+    pairs, days = sum(len(fold.trades) for fold in left_out), sum(fold.days for fold in left_out)
+    net = sum(fold.net_usdt for fold in left_out) / days
+    idle = [NOTHING] * (len(table.columns) - 3)
+    between = (f"{len(left_out)} folds between", *idle, f"{pairs}", number(net))
+    return replace(table, rows=(*table.rows[:ENDS], between, *table.rows[-ENDS:]))
 
 
 def gated(verdict: Verdict) -> Table:

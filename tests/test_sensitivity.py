@@ -1,5 +1,6 @@
 """What the choice depends on, and what notebook 02 hands on."""
 
+import dataclasses
 import math
 
 import pytest
@@ -93,6 +94,18 @@ def test_the_verdict_says_what_was_decided_and_why():
     refused = study("random_walk").verdict
     said = repr(proposal.spoken(refused))
     assert "Verdict: do not trade." in said and refused.reason[1:] in said
+
+
+def test_of_a_long_walk_the_ends_are_shown_and_the_middle_is_summed():
+    verdict = study("sample").verdict
+    walk = verdict.judgement.walk
+    assert proposal.walked(verdict).rows == walk.table().rows
+    longer = dataclasses.replace(walk, folds=3 * walk.folds)
+    table = proposal.walked(dataclasses.replace(verdict, judgement=dataclasses.replace(verdict.judgement, walk=longer)))
+    left_out = longer.folds[proposal.ENDS : -proposal.ENDS]
+    assert len(table.rows) == 2 * proposal.ENDS + 1 and {len(row) for row in table.rows} == {len(table.columns)}
+    assert table.rows[proposal.ENDS][0] == f"{len(left_out)} folds between"
+    assert table.rows[proposal.ENDS][-2] == str(sum(len(fold.trades) for fold in left_out))
 
 
 def test_theory_has_a_reason_where_it_has_no_answer():
