@@ -206,7 +206,7 @@ def write_index(reports: Path) -> Path:
     pairs = sorted({record["pair"] for record in records})
     cards = "".join(_card(reports, pair, [r for r in records if r["pair"] == pair]) for pair in pairs)
     rows = "".join(_row(reports, record) for record in records)
-    heads = "".join(f'<th class="{kind}">{label}</th>' for label, kind in COLUMNS)
+    heads = "".join(f'<th class="{kind}">{label.replace("/", "/<wbr>")}</th>' for label, kind in COLUMNS)
     kept = "1 run" if len(records) == 1 else f"{len(records)} runs"
     body = (
         '<header class="bar"><b>delta_arb</b><span>research runs</span>'
@@ -328,7 +328,8 @@ def _stability(paths: Sequence[Path]) -> str:
     known = [levels for levels in chosen if _known(*levels[:2])]
     if len(known) < 2:
         return ""
-    return _levels([levels[:2] for levels in chosen], in_force) + _moved(*known[-2:])
+    caption = f"Entry and exit over {len(found)} runs: thin as chosen, thick in force. {_moved(*known[-2:])}"
+    return f'{_levels([levels[:2] for levels in chosen], in_force)}<p class="quiet">{caption}</p>'
 
 
 CHOSEN = ("best_entry_bps", "best_exit_bps", "entry_se_bps", "exit_se_bps")
@@ -353,16 +354,16 @@ def _levels(chosen: Sequence[tuple], in_force: Sequence[tuple]) -> str:
     kinds = (in_force, "force"), (chosen, "chosen")
     drawn = [line(side, kind) for pairs, kind in kinds for side in zip(*pairs, strict=True)]
     span = f"{number(low, '.1f')} to {number(high, '.1f')} bps"
-    title = f"entry and exit, last {len(chosen)} runs, {span}: thin chosen, thick in force"
+    title = f"entry and exit, last {len(chosen)} runs, {span}"
     return f'<svg class="course levels" viewBox="0 0 240 48" role="img"><title>{title}</title>{"".join(drawn)}</svg>'
 
 
 def _moved(before: tuple, now: tuple) -> str:
     """The larger move of the two thresholds in its own standard errors; runs on nearly the same quotes hardly move."""
     if not (_known(*now[2:]) and min(now[2:]) > 0):
-        return '<p class="quiet">The choice has no standard error.</p>'
+        return "The last choice has no standard error."
     moved = max(abs(now[k] - before[k]) / now[k + 2] for k in (0, 1))
-    return f'<p class="quiet">Since the run before, the choice moved by {moved:.1f} standard errors.</p>'
+    return f"Since the run before, the choice moved by {moved:.1f} standard errors."
 
 
 def _known(*values: object) -> bool:
@@ -519,7 +520,9 @@ table.dataframe, .text_cell table { border: 0; margin: 10px 0; }
 .text_cell td, .text_cell th, th.words, td.words { text-align: left; }
 tbody th { font-weight: 500; }
 table.runs { width: 100%; }
-table.runs th, table.runs td { text-align: left; white-space: nowrap; }
+table.runs th, table.runs td { text-align: left; white-space: nowrap; padding: 5px 7px; }
+table.runs th, table.runs time { white-space: normal; }
+table.runs time { display: block; min-width: 6.4em; }
 table.runs .num { text-align: right; }
 table.runs td.result { white-space: normal; min-width: 240px; }
 table.runs thead th { cursor: pointer; background: #fafbfc; }
