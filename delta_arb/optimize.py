@@ -4,6 +4,7 @@ The fit sees only [start, judged_from); the judged part can veto the choice but 
 the result is "do not trade" with the reason, and no thresholds.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from .backtest import shifts
 from .errors import DataError, SeriesError
+from .kalman import Filter
 from .market import NS
 from .memory import MAX_STILL_S, half_life_of
 from .params import FilterParams, RuleParams, as_filter
@@ -20,7 +22,8 @@ from .selection import mean_interval
 from .spread import basis, entry_edge, exit_cost, mid, to_bps
 from .study import Constraints, Market, Thresholds, Window, window
 from .tape import Tape
-from .thresholds import optimal_for, round_trip_cost
+from .thresholds import round_trip_cost
+from .timeout import optimal
 
 LEVELS = 14  # thresholds per axis of the grid
 ENTRY_QUANTILES = (0.50, 0.995)
@@ -52,7 +55,7 @@ def offers(tape: Tape, settings: RuleParams, process: FilterParams | None) -> Of
     usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(tape.spot_ask_qty, tape.perp_bid_qty) > 0)
     if not usable.any():
         raise DataError("no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01")
-    shift = shifts(tape, as_filter(process))[usable]
+    shift = shifts(tape, as_filter(process, settings.max_quote_age_s))[usable]
     entries = entry_edge(tape.spot_ask[usable], tape.perp_bid[usable]) + shift
     exits = exit_cost(tape.spot_bid[usable], tape.perp_ask[usable]) + shift
     return Offers(to_bps(entries), to_bps(exits))
@@ -149,22 +152,45 @@ class Proposal:
 
 
 def plug_in(
-    offered: Offers, market: Market, constraints: Constraints, reverts: HalfLife, before_ns: int, process: FilterParams | None
+    offered: Offers, market: Market, constraints: Constraints, reverts: HalfLife, known: Tape, process: FilterParams | None
 ) -> Thresholds:
-    """Bertram's levels for the fitted process, with the four fees, the crossed half-spreads and the expected funding.
+    """The levels of greatest profit rate for the fitted process under the longest hold, which end at the target often
+    enough; with the four fees, the crossed half-spreads, the expected funding and the overshoot between two looks.
+
+    `known` are the quotes known so far; funding and the time between two looks come from them. A filtered signal is
+    itself such a process, of the same speed: what the filter does not know is missing from its standard deviation.
 
     Raises:
-        SeriesError: theory has no answer (cycles too long), or its levels break a demand.
+        SeriesError: theory has no answer (cycles too long, hold too short), or its levels break a demand.
     """
+    steps = np.diff(known.ts_ns)
+    look_s = float(np.median(steps[steps > 0])) / NS
+    sd = reverts.process.sd
+    if process is not None:
+        look_s = max(look_s, process.step_s)
+        sd = _filtered_sd(as_filter(process, market.settings.max_quote_age_s), look_s) * 1e4
+    rule = {"max_hold_s": constraints.max_hold_s, "rearm": market.settings.rearm_bps, "step_s": look_s}
+    rule |= {"target_rate": constraints.target_hit_rate}
     cost = round_trip_cost(market.fees_bps, offered.width_bps)
-    rough = optimal_for(reverts, cost)
-    paid = market.funding_bps_s(before_ns) * rough.cycle_s / 2  # a pair is held for about half a cycle
-    entry, exit_ = optimal_for(reverts, cost - paid).quote_levels(offered.width_bps)
+    best = optimal(reverts.theta, reverts.process.mean, sd, cost, **rule)
+    paid = market.funding_bps_s(known.end_ns) * best.earns.hold_s
+    if paid != 0.0:
+        best = optimal(reverts.theta, reverts.process.mean, sd, cost - paid, **rule)
+    entry, exit_ = best.quote_levels(offered.width_bps)
     if entry > constraints.max_entry_bps:
         raise SeriesError(f"its entry of {entry:.1f} bps is above the {constraints.max_entry_bps:g} bps allowed")
     if not entry - exit_ > market.fees_bps:
         raise SeriesError(f"its gain of {entry - exit_:.1f} bps does not pay the four fees of {market.fees_bps:g} bps")
     return Thresholds(round(entry, 2), round(exit_, 2), constraints.max_hold_s, process)
+
+
+def _filtered_sd(process: Filter, look_s: float) -> float:
+    """Standard deviation of the filtered level: all of the process but the variance of the settled estimate's error."""
+    kept, noise, whole = math.exp(-2 * process.theta * look_s), process.noise_sd**2, process.sd**2
+    # The error's variance P before an observation solves P = kept P noise / (P + noise) + (1 - kept) whole.
+    half = ((1 - kept) * (noise - whole)) / 2
+    before = -half + math.sqrt(half**2 + (1 - kept) * whole * noise)
+    return math.sqrt(whole - before * noise / (before + noise))
 
 
 def grid_weight(prior_nets: np.ndarray, peak_nets: np.ndarray) -> float:
@@ -246,7 +272,7 @@ def _proposal(fit, offered, market, constraints, reverts, process, peak) -> Prop
     if reverts is None:
         return Proposal(None, "the basis has no half-life", peak, 1.0)
     try:
-        prior = plug_in(offered, market, constraints, reverts, fit.end_ns, process)
+        prior = plug_in(offered, market, constraints, reverts, fit, process)
         nets = [period_nets(fit, market.replay(fit, s), fit.start_ns, fit.end_ns, PERIOD_S) for s in (prior, peak)]
         return Proposal(prior, "", peak, grid_weight(*nets))
     except SeriesError as error:

@@ -121,7 +121,7 @@ def propose(look_back: LookBack, every: int = 2) -> Fit:
     passing = [k for k, p in enumerate(tried.results) if not demands.failures(p)]
     peak = max(passing or range(len(sets)), key=tried.neighbourhood)
     try:
-        prior = plug_in(offered, here, demands, reverts, look_back.until_ns, process)
+        prior = plug_in(offered, here, demands, reverts, look_back.fit, process)
         weight = grid_weight(look_back.nets(look_back.replay(prior)), look_back.nets(results[peak]))
         chosen = Proposal(prior, "", sets[peak], weight).thresholds
     except SeriesError as error:
