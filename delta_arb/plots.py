@@ -361,6 +361,8 @@ def heat(choice, inputs) -> Picture:
                 label="proposed: plug-in and grid",
             )
             ax.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
+        ax.set_xlim(-0.5, len(grid.exits) - 0.5)
+        ax.set_ylim(-0.5, len(grid.entries) - 0.5)
     return Picture(marked(title, inputs), figure)
 
 
