@@ -22,7 +22,7 @@ from .inputs import Inputs
 from .market import NS
 from .optimize import PERIOD_S, SEED, Choice, choose, offers, spoken
 from .params import Evidence, GateParams, Params, sealed
-from .performance import Performance, measure, period_nets
+from .performance import Performance, measure
 from .study import Constraints, Market, Thresholds
 from .tape import Tape
 from .thresholds import optimal_level, round_trip_cost
@@ -222,10 +222,8 @@ def _contest(tape: Tape, choice: Choice, champion: Thresholds, fitted_until_ns: 
         return Contest(False, None, f"{unseen} the new choice cannot be told from it, {needed} are needed")
     start_ns = tape.end_ns - round(periods * PERIOD_S * NS)
     part = tape.between(start_ns, tape.end_ns + 1)
-    replayed = (choice.market.replay(part, s) for s in (champion, choice.best))
-    nets = (period_nets(part, result, start_ns, tape.end_ns, PERIOD_S) for result in replayed)
     try:
-        found = gates.keep_or_replace(*nets, np.random.default_rng(SEED), period_s=PERIOD_S)
+        found = gates.contest(part, choice.market, champion, choice.best, np.random.default_rng(SEED))
     except SeriesError as error:
         return Contest(False, None, f"{unseen} the new choice cannot be told from it: {error}")
     return replace(found, words=f"{unseen}: {found.words}")
@@ -252,7 +250,8 @@ def standard_error_bps(choice: Choice) -> float | None:
     Levels are mean -+ L(cost, sd). Quotes know the diffusion sd^2 theta well and the speed badly, so a half-life h' at
     an end of its interval goes with sd sqrt(h' / h): L is found again at both ends, its standard error is
     (high - low) / 3.92. The mean of the process over a span T has the standard error sd sqrt(2 / (theta T)). Their
-    squares add up. Funding, and the grid's own noise where it pulls, are left out.
+    squares add up. Bertram's L stands in for the plug-in's: funding, time-out, looks and filter are left out, and so is
+    the grid's own noise where it pulls.
     """
     reverts, proposal = choice.half_life, choice.proposal
     if reverts is None or proposal is None or proposal.plug_in is None or proposal.weight == 1.0:
