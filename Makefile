@@ -14,6 +14,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # The lock says what is imported, not the shell of the day.
 unexport PYTHONPATH PYTHONHOME
 export UV_COMPILE_BYTECODE := 1
+# The matrices here are small: on a busy machine BLAS threads waiting for each other take five times as long.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ifneq ($(CONDA_PREFIX),)

@@ -341,6 +341,9 @@ def _workplace() -> Iterator[None]:
             "PYTHONPATH": python_path(),
             "IPYTHONDIR": f"{folder}/ipython",
             "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
+            # The matrices here are small: on a busy machine BLAS threads that wait for each other take five times as long.
+            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)
