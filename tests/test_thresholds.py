@@ -11,9 +11,10 @@ from scipy.optimize import minimize
 from scipy.signal import lfilter
 from scipy.special import erfi
 
-from delta_arb import thresholds, timeout
+from delta_arb import optimize, ou, thresholds, timeout
 from delta_arb.backtest import run
 from delta_arb.errors import SeriesError
+from delta_arb.kalman import Filter
 from delta_arb.market import PERP, Latency
 from delta_arb.performance import measure
 from delta_arb.strategy import LegRule, Rule
@@ -295,3 +296,16 @@ def test_what_a_time_out_makes_worthless_is_an_error(arguments, says):
 def test_levels_that_cannot_earn_have_no_rates(enter, leave, cost):
     with pytest.raises(SeriesError):
         timeout.rates(1.0, 0.0, 1.0, cost, enter, leave, 5.0)
+
+
+@pytest.mark.parametrize("noise_sd", [0.3, 1.5])
+def test_a_filtered_level_spreads_less_than_the_process_and_as_told(noise_sd):
+    rng = np.random.default_rng(5)
+    theta, n = math.log(2) / 30, 400_000
+    phi = math.exp(-theta)
+    level = lfilter([1.0], [1.0, -phi], rng.normal(size=n) * math.sqrt(1 - phi * phi))
+    process = ou.Process(theta, 0.0, 1.0, noise_sd, math.nan, n, n - 1.0)
+    seen = ou.filtered(level + noise_sd * rng.normal(size=n), np.arange(n) * S, process).level
+    told = optimize._filtered_sd(Filter(theta, 0.0, 1.0, noise_sd, 1.0), 1.0)
+    assert told < 1.0
+    assert seen.std() == pytest.approx(told, rel=0.02)
