@@ -242,7 +242,7 @@ def test_no_other_pair_of_levels_earns_more_under_a_time_out(demand):
     assert max(allowed) <= best.earns.profit_per_day * (1 + 1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.floats(0.2, 2.0), st.floats(0.3, 20.0), st.floats(1.05, 4.0), st.floats(0.0, 1.0))
 def test_a_shorter_hold_never_earns_more(cost, hold, longer, rearm):
     def earned(hold):
