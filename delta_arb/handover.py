@@ -2,7 +2,8 @@
 
 `backtest.run` replays one rule from a flat start. Here the replays of one rule after the other are joined where the
 machine is flat, with all that it carries along: when it became flat, and whether its direction is armed. Joined
-replays of one and the same rule give the trades of a single replay, bit for bit (tested on random tapes).
+replays of one and the same rule give the trades of a single replay, bit for bit (tested on random tapes); only what
+was taken from the very row at a joint is forgotten.
 """
 
 from dataclasses import replace

@@ -122,13 +122,16 @@ def test_no_trade_anywhere_has_no_interval_and_no_score():
 
 
 def random_tape(seed: int, n: int = 1200) -> Tape:
-    """A perpetual that wanders around its spot, ties and withdrawn books included, in tenths of a second."""
+    """A perpetual that wanders around its spot, ties and withdrawn books included, in tenths of a second.
+
+    Every level shows more than all pairs take: what was taken from the row at a joint is forgotten by the next replay.
+    """
     source, rows, at, wander = rng(seed), [], 0.0, 0.0
     for _ in range(n):
         at += source.choice([0.0, 0.1, 0.1, 0.2, 0.3])
         wander = 0.9 * wander + source.normal(0, 0.5)
         leg, bid = (perp, 100 + wander) if source.integers(2) else (spot, 100 + source.normal(0, 0.05))
-        sizes = source.choice([0, 5, 20, 100], p=[0.05, 0.25, 0.3, 0.4]), source.choice([2, 20, 100])
+        sizes = source.choice([0, 500, 2000], p=[0.1, 0.4, 0.5]), source.choice([200, 2000])
         rows.append(leg(round(at, 1), bid, bid + 0.1, *(float(size) for size in sizes)))
     return Tape.of(rows)
 
@@ -148,9 +151,9 @@ def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed):
     )  # fmt: skip
     one = here.replay(tape.between(found.folds[0].start_ns, tape.end_ns + 1), fixed)
     entered = {pair for pair, at_ns in walkforward.entries(one).items() if at_ns < found.folds[-1].end_ns}
-    assert [replace(t, pair=0) for t in found.result.trades] == [
-        replace(t, pair=0) for t in one.trades if t.pair in entered
-    ]
+    joined = [replace(t, pair=0) for t in found.result.trades]
+    assert repr(joined) == repr([replace(t, pair=0) for t in one.trades if t.pair in entered])  # NaN is NaN in a repr
+    assert any(t.reason == "unwound" for t in joined) or len(joined) > 20
     assert found.nets.sum() == pytest.approx(found.result.net_usdt, abs=1e-9)
     assert found.equity.net[-1] == pytest.approx(found.result.net_usdt, abs=1e-9)
 
