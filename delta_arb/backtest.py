@@ -3,7 +3,7 @@
 An order decided at t reaches its venue at t + latency (feed plus order, per leg, never zero) and meets the book in
 force there: of `updates` the last row at or before the arrival; of polled `snapshots` the first row at or after it,
 and none within the maximum quote age lets the order expire. Its report is back when its outcome is known on the
-tape. At equal times reports come first, then quotes, then timers.
+tape. At equal times reports come first, then quotes (all rows of one instant are one event), then timers.
 
 `_replay` is written once: `run` compiles it with numba (functions of market, spread and strategy included),
 `run(plain=True)` executes the same lines in Python. Both give the identical lists of orders and fills.
@@ -112,6 +112,8 @@ def _replay(tape, spot_road, perp_road, rule):
                 fills.append(Fill(state.pair, now_ns, leg, filled, price, fee * abs(filled) * price))
             event = Event(REPORT, now_ns, spot, perp, leg, filled, price, 0.0, shift)
         elif row_ns == now_ns:
+            while i + 1 < n and tape.ts_ns[i + 1] == now_ns:
+                i += 1  # the rows of one instant are one event: the books between them never stood
             spot, perp = _spot_book(tape, i), _perp_book(tape, i)
             i += 1
             known, shift = step(known, now_ns, spot, perp, rule.filter)
@@ -167,8 +169,10 @@ def _outcome(order, book, step):
 def _shifts(tape, process):
     """The filter's shift at every row, as the machine is told it."""
     shifts = np.zeros(len(tape.ts_ns))
-    known = UNKNOWN
-    for i in range(len(tape.ts_ns)):
+    known, last = UNKNOWN, len(tape.ts_ns) - 1
+    for i in range(last + 1):
+        if i < last and tape.ts_ns[i + 1] == tape.ts_ns[i]:
+            continue  # as in the replay, only the last row of an instant is seen
         known, shifts[i] = step(known, tape.ts_ns[i], _spot_book(tape, i), _perp_book(tape, i), process)
     return shifts
 
@@ -252,7 +256,7 @@ def _columns(tape: Tape) -> Columns:
 
 
 def shifts(tape: Tape, process: Filter) -> np.ndarray:
-    """What the filter adds to the raw edges and costs at every event, as a fraction; zeros with the filter off."""
+    """What the filter adds to the raw edges and costs at the last row of every instant, as a fraction; else zero."""
     return np.zeros(len(tape)) if process.noise_sd == 0.0 else compiled(_shifts)(_columns(tape), process)
 
 

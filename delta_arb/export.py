@@ -29,6 +29,7 @@ from .thresholds import optimal_level, round_trip_cost
 from .walkforward import HALF_LIVES, Fit, LookBack, coarse, propose
 
 STEP_S = 4 * 3600.0  # of the walk-forward, where the quotes are long enough
+MOST_FOLDS = 30
 FOLDS = 6  # at least, before the step is shortened
 MIN_UNSEEN = 16  # periods of a contest; below that the long-run variance of the difference is a guess
 Z_95 = 1.96
@@ -132,11 +133,13 @@ def frame(tape: Tape, choice: Choice) -> tuple[float, float, float]:
     """Look-back, step and embargo of the walk-forward, seconds: whole periods that fit into the quotes there are.
 
     Half of the quotes at most are look-back. The embargo is five half-lives, or the longest hold where that is shorter.
+    Folds are longer where there would be too many: every fold is a choice of its own, and weeks would take minutes.
     """
     span_s = (tape.end_ns - tape.start_ns) / NS
     embargo_s = min(HALF_LIVES * choice.half_life.half_life_s, choice.constraints.max_hold_s)
     look_back_s = min(choice.constraints.look_back_h * 3600.0 * choice.constraints.fit_share, span_s / 2)
-    step_s = min(STEP_S, (span_s - look_back_s - embargo_s) / FOLDS)
+    traded_s = span_s - look_back_s - embargo_s
+    step_s = max(min(STEP_S, traded_s / FOLDS), traded_s / MOST_FOLDS)
     whole = [max(round(s // PERIOD_S), 1) * PERIOD_S for s in (look_back_s, step_s)]
     return whole[0], whole[1], embargo_s
 

@@ -82,7 +82,7 @@ class Machine:
     def _armed_after(self, row: int, rule: Rule) -> int:
         """The row behind the first one, from `row` on, whose edge re-arms the direction (see `strategy.decide`)."""
         tape = rows_between(self.tape, row, len(self.tape))
-        usable = np.maximum(tape.spot_age_ns, tape.perp_age_ns) <= rule.max_quote_age_ns
+        usable = tape.settled & (np.maximum(tape.spot_age_ns, tape.perp_age_ns) <= rule.max_quote_age_ns)
         for leg in ("spot", "perp"):
             bid, ask, bid_qty, ask_qty = (
                 getattr(tape, f"{leg}_{side}") for side in ("bid", "ask", "bid_qty", "ask_qty")

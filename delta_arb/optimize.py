@@ -51,7 +51,7 @@ class Offers:
 def offers(tape: Tape, settings: RuleParams, process: FilterParams | None) -> Offers:
     """Entry edges and exit costs of the usable events, shifted by the filter where there is one."""
     fresh_ns = settings.max_quote_age_s * NS
-    usable = (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
+    usable = tape.settled & (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
     usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(tape.spot_ask_qty, tape.perp_bid_qty) > 0)
     if not usable.any():
         raise DataError("no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01")

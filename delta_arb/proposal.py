@@ -4,16 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import params
-from .costs import CostStack
-from .errors import SeriesError
 from .export import Verdict
 from .faces import NOTHING, Findings, Table, number, seconds, share
 from .optimize import Choice
 from .params import Evidence, Params
-from .performance import compare
+from .performance import compare, measure
 from .sensitivity import cells, untraded
 from .study import Thresholds
-from .thresholds import optimal_for
 
 ENDS = 10  # folds shown at the beginning and at the end of a long walk
 
@@ -26,11 +23,11 @@ def in_and_out(choice: Choice) -> Table:
     return compare({"fit, in sample": choice.fitted, "judged, unseen": choice.judged}, title)
 
 
-def witnesses(choice: Choice, stack: CostStack) -> Table:
+def witnesses(choice: Choice) -> Table:
     """What theory says, what the grid of replays says, and what is proposed, side by side.
 
-    Theory is Bertram's optimum for the fitted process on all costs; it knows no time-out, no latency and no sizes. The
-    grid knows them, but its best set is the best of many. The proposal starts at theory and goes towards the grid as
+    Theory is the optimum for the fitted process on all costs, under the longest hold; it knows no latency and no sizes.
+    The grid knows them, but its best set is the best of many. The proposal starts at theory and goes towards the grid as
     far as what the grid earns more exceeds its noise.
     """
     title, heads = "Two witnesses and the proposal", ("", "entry, bps", "exit, bps", "trades/day", "net USDT/day")
@@ -39,7 +36,7 @@ def witnesses(choice: Choice, stack: CostStack) -> Table:
         return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
     grid = choice.sweep.results[choice.sweep.sets.index(proposal.peak)]
     rows = [
-        _levels("theory, promised", proposal.plug_in, *_promised(choice, stack)),
+        _levels("theory, replayed", proposal.plug_in, *_replayed(choice)),
         _levels("best of the grid, replayed", proposal.peak, grid.trades_day, grid.net_usdt_day),
         _levels("proposed, replayed", proposal.thresholds, fitted.trades_day, fitted.net_usdt_day),
     ]
@@ -53,15 +50,13 @@ def _levels(name: str, at: Thresholds | None, trades_day: float | None, net: flo
     return (name, *(number(level, 1) for level in levels), number(trades_day, 1), number(net))
 
 
-def _promised(choice: Choice, stack: CostStack) -> tuple[float | None, float | None]:
-    """Trades a day and net that theory expects of a full clip; None where it has no answer."""
-    if choice.half_life is None or stack.total_bps is None:
+def _replayed(choice: Choice) -> tuple[float | None, float | None]:
+    """Trades a day and net of theory's levels on the fit part; None where it has none."""
+    if choice.proposal is None or choice.proposal.plug_in is None:
         return None, None
-    try:
-        best = optimal_for(choice.half_life, stack.total_bps)
-    except SeriesError:
-        return None, None
-    return best.cycles_per_day, best.profit_per_day / 1e4 * choice.market.settings.clip_usdt
+    fit = choice.window.fit
+    found = measure(fit, choice.market.replay(fit, choice.proposal.plug_in))
+    return found.trades_day, found.net_usdt_day
 
 
 def walked(verdict: Verdict) -> Table:

@@ -131,7 +131,7 @@ def _long_run_variance(nets: np.ndarray) -> float:
     flat_top = acv[0] + 2.0 * (_flat_top(lag / bandwidth) * acv[1 : bandwidth + 1]).sum()
     first = acv[1] / acv[0]
     first = min(first + (1.0 + 3.0 * first) / len(nets), MAX_AR)  # Marriott & Pope 1954
-    return float(max(flat_top, acv[0] * (1.0 + first) / (1.0 - first)))
+    return float(max(flat_top, acv[0] * (1.0 + first) / (1.0 - first), 0.0))  # a strictly alternating record is below 0
 
 
 # --- Intervals and probabilities --------------------------------------------------------------------------------------

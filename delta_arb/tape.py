@@ -105,6 +105,11 @@ class Tape:
             raise DataError("an empty tape has no start and no end; choose a longer time range")
         return int(self.ts_ns[event])
 
+    @property
+    def settled(self) -> np.ndarray:
+        """Whether an event is the last one of its instant, shape (n,): between two rows of one stamp no book ever stood."""
+        return np.append(self.ts_ns[1:] != self.ts_ns[:-1], True)[: len(self)]
+
     def between(self, start_ns: int, end_ns: int) -> "Tape":
         """The events with `start_ns <= ts_ns < end_ns`, views on the same arrays; `quality` stays that of the whole."""
         start, stop = np.searchsorted(self.ts_ns, (start_ns, end_ns), "left")

@@ -190,8 +190,8 @@ class Replay:
             now, rank, _, what = heapq.heappop(self.queue)
             if rank == QUOTE_RANK:
                 self.books[what.leg] = what
-                if None in self.books:
-                    continue
+                if None in self.books or (self.queue and self.queue[0][:2] == (now, QUOTE_RANK)):
+                    continue  # what is quoted at one instant is seen at once
                 self.signal.look(now, *self.books)
             elif rank == ALARM_RANK:
                 if what is not self.alarm:

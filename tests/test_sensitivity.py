@@ -52,7 +52,7 @@ def test_tables_and_words_hold_for_any_world(regime):
     fees = sensitivity.fee_table(sensitivity.fee_ladder(s.tape, s.market, CONSTRAINTS, (0.0, 5.0)))
     faces = (dearer, later, fees, s.stack, sensitivity.spoken(dearer, later, "judged"))
     faces += (sensitivity.neighbourhood(s.choice), sensitivity.signals(s.tape, s.choice))
-    faces += (proposal.in_and_out(s.choice), proposal.peak(s.choice), proposal.witnesses(s.choice, s.stack))
+    faces += (proposal.in_and_out(s.choice), proposal.peak(s.choice), proposal.witnesses(s.choice))
     faces += (proposal.walked(s.verdict), proposal.gated(s.verdict), proposal.spoken(s.verdict))
     faces += (proposal.shown(s.sheet.candidate),)
     for shown in faces:
@@ -110,10 +110,10 @@ def test_of_a_long_walk_the_ends_are_shown_and_the_middle_is_summed():
 
 def test_theory_has_a_reason_where_it_has_no_answer():
     s = study("sample")
-    rows = proposal.witnesses(s.choice, s.stack).rows
-    assert [row[0] for row in rows] == ["theory, promised", "best of the grid, replayed", "proposed, replayed"]
+    rows = proposal.witnesses(s.choice).rows
+    assert [row[0] for row in rows] == ["theory, replayed", "best of the grid, replayed", "proposed, replayed"]
     s = study("random_walk")
-    assert "no half-life" in proposal.witnesses(s.choice, s.stack).note
+    assert "no half-life" in proposal.witnesses(s.choice).note
 
 
 def test_a_candidate_is_written_only_where_there_is_a_run(tmp_path):

@@ -60,8 +60,8 @@ def play(group: list[Row], runner: Runner, venue: PaperVenue) -> None:
     for ts_ns, leg, spot, perp in group:
         venue.quote(leg, ts_ns, (spot, perp)[leg])
     catch_up(runner, venue, now_ns, timers_at_until=False)
-    for ts_ns, _, spot, perp in group:
-        runner.quote(ts_ns, spot, perp)
+    ts_ns, _, spot, perp = group[-1]  # what stood between the rows of one instant never stood
+    runner.quote(ts_ns, spot, perp)
 
 
 async def run(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event, speed: float = math.inf) -> bool:
