@@ -42,7 +42,7 @@ $(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow lab notebooks bench lint lock setup clean outdated
+.PHONY: help demo test test-slow lab notebooks bench bench-statistics lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -69,7 +69,11 @@ notebooks: $(READY)  ## run the notebooks on the sample and save their outputs i
 
 bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 	@mkdir -p reports/bench
-	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(RUN) "$$script" $(ARGS) || exit 1; done
+	@for name in tape backtest live sandbox; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
+
+bench-statistics: $(READY)  ## estimates, intervals and thresholds on fresh seeds: up to 40 minutes, ARGS=--quick for 4
+	@mkdir -p reports/bench
+	@for name in statistics thresholds; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
 
 lint: $(READY)  ## ruff, notebooks included
 	$(RUN) -m ruff check $(ARGS) .
