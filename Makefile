@@ -50,6 +50,7 @@ help:  ## this list
 demo: $(READY)  ## the sample from quotes to trades: notebooks, parameters, report, then the runner in replay
 	$(RUN) -m delta_arb.pipeline
 	$(RUN) -m delta_arb.live --replay --speed max
+	@echo "The report: reports/index.html"
 
 test: $(READY)  ## module tests, and every notebook compared with its committed output
 	$(RUN) -m pytest $(ARGS)
