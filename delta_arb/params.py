@@ -334,7 +334,7 @@ def write_atomic(path: Path, text: str) -> Path:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp gives 0600; the file holds no secret
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException:  # whatever interrupts, also Ctrl-C: no temporary file stays behind
         Path(temporary).unlink(missing_ok=True)
         raise
     directory = os.open(path.parent, os.O_RDONLY)

@@ -101,7 +101,7 @@ class Journal:
             if trade:
                 self._trade(trade)
             execute("COMMIT")
-        except BaseException:
+        except BaseException:  # also a cancellation or Ctrl-C must not leave half a decision
             if self._db.in_transaction:
                 execute("ROLLBACK")
             raise
