@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from . import __version__, pages, params, tape
+from . import __version__, overview, pages, params, tape
 from .errors import DeltaArbError, ParamsError, RunError
 from .inputs import NONE, Inputs, root
 
@@ -276,7 +276,7 @@ def _finish(job: Job, folder: Path, record: dict) -> None:
     with open(job.reports / ".index.lock", "w", encoding="utf-8") as file:  # two pairs may end at the same moment
         fcntl.flock(file, fcntl.LOCK_EX)
         pages.write_assets(job.reports)
-        pages.write_index(job.reports)
+        overview.write_index(job.reports)
 
 
 # --- around a run ----------------------------------------------------------------------------------------------------

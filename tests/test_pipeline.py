@@ -16,7 +16,7 @@ import nbformat
 import psutil
 import pytest
 
-from delta_arb import pages, params, pipeline, runs
+from delta_arb import overview, pages, params, pipeline, runs
 from delta_arb.errors import ParamsError, RunError
 
 PAIR = "SYN_USDT-mexc-gate"
@@ -534,9 +534,9 @@ def test_figures_are_rounded_and_absent_ones_are_dashes():
 
 def test_figures_are_shown_only_of_a_set_that_was_chosen_by_a_good_run():
     metrics = {"entry_bps": 40.0, "net_usdt_day": 0.0}
-    assert [text for _, text in pages._figures({"status": "ok", "metrics": metrics})] == ["40.0", "—", "+0.00", *"———"]
+    assert [text for _, text in pages.figures({"status": "ok", "metrics": metrics})] == ["40.0", "—", "+0.00", *"———"]
     for record in ({"status": "failed", "metrics": metrics}, {"status": "ok", "metrics": {"net_usdt_day": 0.0}}):
-        assert {text for _, text in pages._figures(record)} == {pages.DASH}
+        assert {text for _, text in pages.figures(record)} == {pages.DASH}
 
 
 def test_the_index_survives_a_damaged_record(good, tmp_path):
@@ -544,7 +544,7 @@ def test_the_index_survives_a_damaged_record(good, tmp_path):
     (reports / PAIR / "20200101T000000Z").mkdir()
     (reports / PAIR / "20200101T000000Z" / "run.json").write_text('{"run_id": ')
     (reports / PAIR / "params" / "latest.json").write_text("{}")
-    text = pages.write_index(reports).read_text()
+    text = overview.write_index(reports).read_text()
     assert "best of 7" in text and "Damaged" in text
 
 
@@ -553,13 +553,13 @@ def test_text_from_notebooks_is_escaped_in_the_index(good, tmp_path):
     folder = pages.run_folders(reports / PAIR)[0]
     record = pages.read_json(folder / "run.json") | {"reason": "<script>x</script>"}
     (folder / "run.json").write_text(json.dumps(record))
-    assert "<script>x" not in pages.write_index(reports).read_text()
+    assert "<script>x" not in overview.write_index(reports).read_text()
 
 
 def test_the_course_of_the_judged_net_needs_three_runs():
     records = [{"status": "ok", "metrics": {"net_usdt_day": net}} for net in (2.0, -1.0, 0.5)]
-    assert pages._course(records[:2]) == ""
-    assert 'points="4.0,17.0 120.0,32.0 236.0,2.0"' in pages._course(records)
+    assert overview._course(records[:2]) == ""
+    assert 'points="4.0,17.0 120.0,32.0 236.0,2.0"' in overview._course(records)
 
 
 def exported(folder, levels, error=2.0):
@@ -573,7 +573,7 @@ def exported(folder, levels, error=2.0):
 
 
 def test_the_index_says_how_far_the_choice_has_moved_in_its_standard_errors(tmp_path):
-    text = pages._stability(exported(tmp_path, [(20.0, -20.0), (22.0, -19.6), (21.2, -20.0)]))
+    text = overview._stability(exported(tmp_path, [(20.0, -20.0), (22.0, -19.6), (21.2, -20.0)]))
     assert "the choice moved by 0.4 standard errors" in text
     assert "last 3 runs, −20.0 to 22.0 bps" in text
     # 42 bps on 40 points: in force 20 and -20 throughout, chosen up to 22
@@ -582,16 +582,16 @@ def test_the_index_says_how_far_the_choice_has_moved_in_its_standard_errors(tmp_
 
 
 def test_one_choice_has_not_moved_and_one_without_an_error_says_so(tmp_path):
-    assert pages._stability(exported(tmp_path / "a", [(20.0, -20.0)])) == ""
+    assert overview._stability(exported(tmp_path / "a", [(20.0, -20.0)])) == ""
     for error in (None, 0.0):
-        assert "no standard error" in pages._stability(exported(tmp_path / "b", [(20.0, -20.0)] * 2, error))
+        assert "no standard error" in overview._stability(exported(tmp_path / "b", [(20.0, -20.0)] * 2, error))
 
 
 def test_damaged_exports_are_passed_over_in_the_figure(tmp_path):
     paths = exported(tmp_path, [(20.0, -20.0), (1.0, -1.0), (2.0, -2.0), (22.0, -20.0)])
     paths[1].write_text("{")
     paths[2].write_text('{"evidence": null, "rule": 7}')
-    text = pages._stability(paths)
+    text = overview._stability(paths)
     assert "moved by 1.0 standard errors" in text and 'class="chosen" points="4.0,5.9 236.0,4.0"' in text
 
 

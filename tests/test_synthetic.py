@@ -12,7 +12,8 @@ import pytest
 
 from delta_arb import synthetic
 from delta_arb.errors import ParamsError
-from delta_arb.synthetic import Leg, World, make, ou_path, perp_leg, walk_path, write
+from delta_arb.synthetic import make, ou_path, walk_path, write
+from delta_arb.world import REGIMES, Leg, World, perp_leg
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 QUOTE_COLUMNS = ["timestamp", "bid_price", "bid_quantity", "ask_price", "ask_quantity"]
@@ -326,7 +327,7 @@ def test_frozen_leg_repeats_one_row_from_a_quarter_of_the_time_on_while_the_othe
     assert len(np.unique(recording.spot["bid_price"][recording.spot["timestamp"] >= start])) > 50
 
 
-@pytest.mark.parametrize("regime", synthetic.REGIMES)
+@pytest.mark.parametrize("regime", REGIMES)
 def test_every_regime_can_be_made_short_and_names_itself(regime):
     recording = make(getattr(World, regime)(hours=1.0), seed=1)
     assert recording.truth.world.regime == regime
