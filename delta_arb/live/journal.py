@@ -8,14 +8,17 @@ out; the system releases it when the process ends, however it ends.
 import fcntl
 import json
 import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import RunError
 from ..ledger import TRADE_FIELDS, Trade
-from ..market import LEGS, REASONS, Fill, Order
+from ..market import LEGS, REASONS, Fill
 from ..params import Params
-from ..strategy import PHASES, Event, State
+from ..strategy import PHASES, Event, Rule, State
+from .broker import Placed, Report
 
 _TEXT_FIELDS = ("reason",)
 _TABLES = f"""
@@ -26,8 +29,14 @@ CREATE TABLE IF NOT EXISTS orders (
     run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, phase TEXT, qty REAL, price_limit REAL, reduce_only INTEGER,
     PRIMARY KEY (run_id, order_id));
 CREATE TABLE IF NOT EXISTS fills (run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL);
+CREATE TABLE IF NOT EXISTS outcomes (run_id TEXT, order_id TEXT, ts_ns INTEGER, leg TEXT, filled REAL, price REAL, refused TEXT, venue_ns INTEGER);
+CREATE TABLE IF NOT EXISTS rules (run_id TEXT, pair INTEGER, rule TEXT);
 CREATE TABLE IF NOT EXISTS trades (run_id TEXT, {", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)});
 """
+
+
+class JournalError(RunError):
+    """The journal cannot be written, so nothing may be done."""
 
 
 class Journal:
@@ -72,20 +81,31 @@ class Journal:
         self,
         event: Event,
         state: State,
-        orders: list[tuple[str, int, Order]],
-        fill: tuple[str, Fill] | None,
-        trade: Trade | None,
+        orders: Sequence[Placed],
+        report: Report | None = None,
+        fill: Fill | None = None,
+        trade: Trade | None = None,
+        opened: Rule | None = None,
     ) -> None:
-        """One event's consequences in one transaction: the fill it brought, the new state, the orders, a closed trade."""
-        execute = self._db.execute
-        execute("BEGIN IMMEDIATE")
-        try:
+        """One event's consequences in one transaction: how an order ended, its fill, the new state and orders, a trade.
+
+        `opened` is the rule that a new pair keeps until it is closed.
+        """
+        with self._whole() as execute:
+            if report:
+                r = report
+                execute(
+                    "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (self.run_id, r.order_id, r.ts_ns, LEGS[r.leg], r.filled, r.price, r.refused, r.venue_ns),
+                )
             if fill:
-                order_id, f = fill
+                f = fill
                 execute(
                     "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (self.run_id, order_id, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt),
+                    (self.run_id, report.order_id, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt),
                 )
+            if opened:
+                execute("INSERT INTO rules VALUES (?, ?, ?)", (self.run_id, state.pair, json.dumps(opened)))
             execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (self.run_id, event.ts_ns, event.kind, state.pair, PHASES[state.phase], REASONS[state.reason], json.dumps(event), json.dumps(state)),
@@ -100,20 +120,32 @@ class Journal:
                 )  # fmt: skip
             if trade:
                 self._trade(trade)
-            execute("COMMIT")
+
+    @contextmanager
+    def _whole(self) -> Iterator[Callable]:
+        """A transaction: all of it on disk, or nothing and a JournalError."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db.execute
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise JournalError(f"{self.path}: cannot be written ({error}); no order leaves without its row, make room on the disk") from error
         except BaseException:  # also a cancellation or Ctrl-C must not leave half a decision
-            if self._db.in_transaction:
-                execute("ROLLBACK")
+            self._undo()
             raise
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def closing(self, fills: list[Fill], trade: Trade) -> None:
         """The fills and the trade of a pair that was closed because the quotes ended."""
-        self._db.execute("BEGIN IMMEDIATE")
-        for f in fills:
-            row = (self.run_id, "end", f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt)
-            self._db.execute("INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-        self._trade(trade)
-        self._db.execute("COMMIT")
+        with self._whole() as execute:
+            for f in fills:
+                row = (self.run_id, "end", f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt)
+                execute("INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._trade(trade)
 
     def _trade(self, trade: Trade) -> None:
         values = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))

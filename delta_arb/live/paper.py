@@ -4,21 +4,13 @@ The venue is told every quote before the runner is, and says when its next repor
 replay's clock, or a loop's) fetches the report then.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import RuleError
 from ..market import LEGS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Book, Latency, Order, fill, left_of, with_taken
 from ..strategy import NEVER
-
-
-class Report(NamedTuple):
-    """The end of an order: what was filled of it, at what price, and when that is known."""
-
-    ts_ns: int
-    leg: int
-    order_id: str
-    filled: float
-    price: float
+from .broker import Placed, Report
 
 
 class Working(NamedTuple):
@@ -42,6 +34,14 @@ class PaperVenue:
         self._books: list[Book | None] = [None, None]
         self._working: list[Working | None] = [None, None]
         self._taken = [UNTOUCHED, UNTOUCHED]
+
+    def place(self, orders: Sequence[Placed], now_ns: int) -> None:
+        """Accept the orders of one decision."""
+        for order_id, leg, order in orders:
+            self.send(leg, order_id, order, now_ns)
+
+    def cancel(self, leg: int, now_ns: int) -> None:
+        """Nothing to do: an IOC order ends by itself, and its report is on its way."""
 
     def send(self, leg: int, order_id: str, order: Order, now_ns: int) -> None:
         """Accept an order at `now_ns`; its fate is decided at its arrival."""

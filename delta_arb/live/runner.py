@@ -1,7 +1,7 @@
 """The runner: the one owner of the machine's state. Every consequence is journaled first, then acted upon.
 
 It knows neither where quotes come from nor who fills orders. A feed calls `quote`, `report` and `timer`; orders go to
-a venue's `send`. All of it is synchronous, so the decision is made in the receive path and the state is true at
+a broker's `place`. All of it is synchronous, so the decision is made in the receive path and the state is true at
 every await of the feed.
 """
 
@@ -9,24 +9,44 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from ..errors import ParamsError
-from ..inputs import Inputs
 from ..kalman import UNKNOWN, step
 from ..ledger import Closing, Trade, close_out, close_pair
-from ..market import LEGS, Book, Fill, FundingPayment
-from ..params import Bounds, Params, check, check_assumed, load, make_rule
-from ..strategy import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, decide
+from ..market import LEGS, PERP, SPOT, Book, Fill, FundingPayment, Instrument
+from ..params import Bounds, Params, VenueParams, check, check_assumed, load, make_rule
+from ..strategy import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, decide
+from .broker import Broker, Placed, Report
 from .journal import Journal
-from .paper import PaperVenue, Report
+
+
+class Pair(Protocol):
+    """Which pair is traded, and what is assumed of its venues: `Inputs` of a replay, or the live configuration."""
+
+    @property
+    def name(self) -> str: ...
+
+    def venue_params(self) -> tuple[VenueParams, VenueParams]: ...
 
 
 class Exports:
-    """The newest parameters of a pair, reloaded when the file changes; `refused` says why there are none."""
+    """The newest parameters of a pair, reloaded when the file changes; `refused` says why there are none.
 
-    def __init__(self, path: Path, inputs: Inputs, bounds: Bounds, now: Callable[[], datetime]) -> None:
+    `instruments` are the venues' own order rules and fees, where they are known; else those of the file count.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        pair: Pair,
+        bounds: Bounds,
+        now: Callable[[], datetime],
+        instruments: tuple[Instrument, Instrument] | None = None,
+    ) -> None:
         self._path, self._bounds, self._now = Path(path), bounds, now
-        self._name, self._venues = inputs.name, inputs.venue_params()
+        self._name, self._venues = pair.name, pair.venue_params()
+        self._instruments = instruments
         self._seen: tuple[int, int] | None = None
         self.params: Params | None = None
         self.refused = "not read yet"
@@ -53,28 +73,70 @@ class Exports:
         """The machine's rule: entries only on parameters that are accepted and say trade; None before the first file."""
         if self.params is None:
             return None
-        rule = make_rule(self.params.rule, self.params.spot.instrument(), self.params.perp.instrument())
+        instruments = self._instruments or (self.params.spot.instrument(), self.params.perp.instrument())
+        rule = make_rule(self.params.rule, *instruments)
         return rule._replace(may_enter=rule.may_enter and self.params.trade and not self.refused)
+
+
+class Hold(NamedTuple):
+    """What the guards allow: entries at all, and whether the open pair is to be left."""
+
+    may_enter: bool = True
+    flatten: bool = False
+
+
+FREE = Hold()
+
+
+class Resumed(NamedTuple):
+    """Where an earlier run stopped: the machine's state, the rule of the open pair, its fills, the orders in the air."""
+
+    state: State
+    rule: Rule | None
+    fills: tuple[Fill, ...] = ()
+    working: tuple[Placed, ...] = ()
+
+
+AFRESH = Resumed(START, None)
+
+
+class Recorder(Protocol):
+    """Keeps what the machine was told (events.py); `flush` puts it on disk."""
+
+    def event(self, event: Event, rule: Rule) -> None: ...
+
+    def flush(self) -> None: ...
 
 
 class Runner:
     """Drives one pair: feed events in, journal, orders out. `trades` are the closed pairs of this run."""
 
-    def __init__(self, rule: Rule, journal: Journal, venue: PaperVenue, payments: Sequence[FundingPayment] = ()) -> None:
-        self.state = START
+    def __init__(
+        self,
+        rule: Rule,
+        journal: Journal,
+        broker: Broker,
+        payments: Sequence[FundingPayment] = (),
+        resumed: Resumed = AFRESH,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.state = resumed.state
         self.newest = rule
-        self.pinned = rule  # of the open pair: it keeps what it was opened with
+        self.pinned = resumed.rule or rule  # of the open pair: it keeps what it was opened with
+        self.hold = FREE
         self.trades: list[Trade] = []
         self.missed = 0
         self.events = 0
         self.now_ns = 0  # of the last event; the clock never goes back
         self._journal = journal
-        self._venue = venue
+        self._broker = broker
+        self._recorder = recorder
         self._payments = payments
         self._stamps = [p.ts_ns for p in payments]
         self._books: tuple[Book, Book] | None = None
         self._known, self._shift = UNKNOWN, 0.0
-        self._fills: list[Fill] = []
+        self._fills: list[Fill] = list(resumed.fills)
+        self._working = [next((p.order_id for p in resumed.working if p.leg == leg), "") for leg in (SPOT, PERP)]
         self._sent = 0
 
     @property
@@ -84,8 +146,17 @@ class Runner:
 
     @property
     def rule(self) -> Rule:
-        """The rule in force: the newest while flat, that of the entry while a pair is open."""
-        return self.newest if self.state.phase == FLAT else self.pinned
+        """The rule in force: the newest while flat, that of the entry while a pair is open; under the guards' hold."""
+        rule = self.newest if self.state.phase == FLAT else self.pinned
+        may_enter, flatten = self.newest.may_enter and self.hold.may_enter, self.hold.flatten
+        if rule.may_enter == may_enter and rule.flatten == flatten:
+            return rule
+        return rule._replace(may_enter=may_enter, flatten=flatten)
+
+    @property
+    def working(self) -> bool:
+        """Whether an order of ours is out, so that positions cannot be compared."""
+        return self.state.spot.working != 0.0 or self.state.perp.working != 0.0
 
     def quote(self, ts_ns: int, spot: Book, perp: Book) -> None:
         """A new book on either leg."""
@@ -94,52 +165,73 @@ class Runner:
         self._handle(Event(QUOTE, ts_ns, spot, perp, 0, 0.0, 0.0, 0.0, self._shift), None)
 
     def report(self, report: Report) -> None:
-        """An order of ours has ended."""
+        """An order of ours has ended, or an ended one filled more, or a position changed from outside."""
         spot, perp = self._books
-        fill = None
-        if report.filled != 0.0:
-            fee = (self.rule.spot.fee, self.rule.perp.fee)[report.leg]
-            f = Fill(self.state.pair, report.ts_ns, report.leg, report.filled, report.price, fee * abs(report.filled) * report.price)
-            self._fills.append(f)
-            fill = (report.order_id, f)
-        self._handle(Event(REPORT, report.ts_ns, spot, perp, report.leg, report.filled, report.price, 0.0, self._shift), fill)
+        legs = (self.state.spot, self.state.perp)
+        ended = report.order_id == self._working[report.leg]
+        remaining = 0.0 if ended else legs[report.leg].working  # a late fill leaves what works alone
+        event = Event(
+            REPORT, max(report.ts_ns, self.now_ns), spot, perp, report.leg, report.filled, report.price, remaining, self._shift
+        )
+        self._handle(event, report)
 
-    def timer(self) -> None:
-        """The time that the machine asked for has come."""
+    def timer(self, now_ns: int = 0) -> None:
+        """The time that the machine asked for has come; `now_ns` is the clock, where it may be later than that."""
         spot, perp = self._books
-        self._handle(Event(TIMER, self.wake_ns, spot, perp, 0, 0.0, 0.0, 0.0, self._shift), None)
+        self._handle(Event(TIMER, max(self.wake_ns, now_ns), spot, perp, 0, 0.0, 0.0, 0.0, self._shift), None)
 
-    def _handle(self, event: Event, fill: tuple[str, Fill] | None) -> None:
+    def _handle(self, event: Event, report: Report | None) -> None:
+        """Decide, journal, act. Nothing of ours has changed when the journal cannot be written."""
         self.events += 1
         self.now_ns = event.ts_ns
         before, rule = self.state, self.rule
+        if self._recorder:
+            self._recorder.event(event, rule)
         state, orders = decide(before, event, rule)
-        if state is before and orders is NO_ORDERS and fill is None:
+        if state is before and orders is NO_ORDERS and report is None:
             return
-        placed = [(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
+        placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
+        fill = self._fill_of(report, rule) if report and report.filled != 0.0 else None
+        fills = [*self._fills, fill] if fill else self._fills
+        closed = before.phase != FLAT and state.phase == FLAT
         trade = None
-        if before.phase != FLAT and state.phase == FLAT:
-            trade = self._closed(Closing(state.pair, event.ts_ns, state.reason, event.spot.bid, event.perp.ask))
-        if fill or placed or state != before:
-            self._journal.event(event, state, placed, fill, trade)
-        self.state, self.pinned = state, rule
-        for order_id, leg, order in placed:
-            self._venue.send(leg, order_id, order, event.ts_ns)
-        # A cancel needs no act on paper: an IOC order ends by itself, and its report is on its way.
+        if closed and fills:
+            closing = Closing(state.pair, event.ts_ns, state.reason, event.spot.bid, event.perp.ask)
+            trade = close_pair(fills, closing, self._payments, self._stamps)
+        if report or placed or state != before:
+            opened = rule if before.phase == FLAT and state.phase != FLAT else None
+            self._journal.event(event, state, placed, report, fill, trade, opened)
+        self.state, self.pinned, self._fills = state, rule, [] if closed else fills
+        if report and report.order_id == self._working[report.leg]:
+            self._working[report.leg] = ""
+        if trade:
+            self.trades.append(trade)
+        self.missed += closed and not trade
+        self._act(orders, placed, event.ts_ns)
+
+    def _act(self, orders: tuple, placed: list[Placed], now_ns: int) -> None:
+        """Both legs in one synchronous block."""
+        for order_id, leg, _ in placed:
+            self._working[leg] = order_id
+        if placed:
+            self._broker.place(placed, now_ns)
+        for leg, order in enumerate(orders):
+            if order.cancel:
+                self._broker.cancel(leg, now_ns)
+        if placed and self._recorder:
+            self._recorder.flush()
 
     def _order_id(self, leg: int) -> str:
         """Own order ids: run, leg and a count; known before the order leaves."""
         self._sent += 1
         return f"{self._journal.run_id}-{LEGS[leg][0]}{self._sent}"
 
-    def _closed(self, closing: Closing) -> Trade | None:
-        fills, self._fills = self._fills, []
-        if not fills:
-            self.missed += 1
-            return None
-        trade = close_pair(fills, closing, self._payments, self._stamps)
-        self.trades.append(trade)
-        return trade
+    def _fill_of(self, report: Report, rule: Rule) -> Fill:
+        """The report's fill, with the fee that the venue took (on paper the rule's)."""
+        fee_usdt = report.fee_usdt
+        if fee_usdt is None:
+            fee_usdt = (rule.spot.fee, rule.perp.fee)[report.leg] * abs(report.filled) * report.price
+        return Fill(self.state.pair, report.ts_ns, report.leg, report.filled, report.price, fee_usdt)
 
     def finish(self, ts_ns: int) -> None:
         """The quotes have ended: what is still open is closed at the exit side of the last books, and flagged."""
@@ -148,7 +240,9 @@ class Runner:
         fills, closings = close_out(self.state, *self._books, ts_ns, self.rule)
         if fills:
             self._fills.extend(fills)
-            self._journal.closing(list(fills), self._closed(closings[0]))
+            trade = close_pair(self._fills, closings[0], self._payments, self._stamps)
+            self._journal.closing(list(fills), trade)
+            self.trades.append(trade)
 
     @property
     def halted(self) -> bool:
