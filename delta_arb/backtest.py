@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import kalman, market, spread, strategy
+from . import hedge, kalman, market, sizes, spread, strategy
 from .kalman import UNKNOWN, Filter, step
-from .ledger import TRADE_FIELDS, Closing, Trade, close_out, settle_all
+from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all
 from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Book, Fill, FundingPayment, Latency, fill, left_of, with_taken
 from .params import check_deadline
 from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, decide
@@ -129,7 +129,7 @@ def _replay(tape, spot_road, perp_road, rule):
             sent.append(Sent(state.pair, now_ns, PERP, state.phase, orders[1].qty, orders[1].limit))
             perp_order = _send(tape, i, now_ns, PERP, perp_road, orders[1].qty, orders[1].limit, rule)
         if before != FLAT and state.phase == FLAT:
-            closings.append(Closing(state.pair, now_ns, state.reason, spot.bid, perp.ask))
+            closings.append(closing(state, spot, perp, now_ns, state.reason))
     return state, spot, perp, sent, fills, closings
 
 
@@ -178,12 +178,14 @@ def _shifts(tape, process):
 
 
 COMPILED = (
-    market.floor_to, market.fill, market.tradable, market.left_of, market.with_taken, kalman.step, spread.entry_edge, spread.exit_cost, strategy._filled, strategy._with_legs,
-    strategy._with_wake, strategy._with_armed, strategy._surprised, strategy._booked, strategy._cancel,
-    strategy._waiting, strategy.usable, strategy.orderable, strategy.entry_qty, strategy._order, strategy._flat,
-    strategy.exit_reason, strategy._exit_wake, strategy.exit_qty, strategy._open, strategy._cut_qty,
-    strategy._grow_qty, strategy.unbalanced, strategy.completing_is_cheaper, strategy._hedge, strategy._settled,
-    strategy.decide, _spot_book, _perp_book, _send, _outcome,
+    market.floor_to, market.fill, market.tradable, market.left_of, market.with_taken, market.exit_price, kalman.step,
+    spread.entry_edge, spread.exit_cost, sizes.usable, sizes.orderable, sizes.shown_qty, sizes.entry_qty, sizes.exit_qty,
+    sizes._order, sizes.spot_order, sizes.perp_order, hedge._cut_qty, hedge._grow_qty, hedge.unbalanced,
+    hedge.completing_is_cheaper, hedge.mending, strategy._moved, strategy._with_wake, strategy._surprised, strategy._filled,
+    strategy._booked, strategy._cancel, strategy._waiting, strategy.opening_pays, strategy.closing_costs,
+    strategy.entry_level, strategy.exit_level, strategy._rearmed, strategy._enter, strategy._flat, strategy.exit_reason,
+    strategy._exit_wake, strategy._open, strategy._closed, strategy._halted, strategy._hedge, strategy._settled,
+    strategy.decide, closing, _spot_book, _perp_book, _send, _outcome,
 )  # fmt: skip
 
 
@@ -274,8 +276,8 @@ def run(tape: Tape, rule: Rule, latency: Latency, payments: Sequence[FundingPaym
         state, spot, perp, sent, fills, closings = _replay(Columns(*(c.tolist() for c in columns)), *roads, rule)
     else:
         state, spot, perp, sent, fills, closings = compiled(_replay)(columns, *roads, rule)
-    last, closing = close_out(state, spot, perp, tape.end_ns, rule)
-    fills, closings = (*fills, *last), (*closings, *closing)
+    last, ended = close_out(state, spot, perp, tape.end_ns, rule)
+    fills, closings = (*fills, *last), (*closings, *ended)
     trades = settle_all(fills, closings, payments)
     return Backtest(
         trades=trades,

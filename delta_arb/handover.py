@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from .backtest import Backtest, shifts
+from .errors import ParamsError
 from .ledger import Trade
 from .market import END, HALT, NS, TARGET
 from .params import make_rule
@@ -29,6 +30,8 @@ class Machine:
     """
 
     def __init__(self, tape: Tape, market: Market) -> None:
+        if market.settings.reverse_entry_bps is not None:
+            raise ParamsError("replays are joined for the direct pair only; null reverse_entry_bps and reverse_exit_bps")
         self.tape, self.market = tape, market
         self.flat_ns, self.armed, self.halted, self.open_at_end = tape.start_ns, True, False, False
         self.parts: list[Backtest] = []

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .errors import DataError
 from .market import END, HALT, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price, utc
-from .strategy import HALTED, Rule, State
+from .strategy import DIRECT, HALTED, REVERSE, Rule, State
 
 PARTS = ("spot", "perp", "fees", "funding", "residual")
 
@@ -24,11 +24,13 @@ PARTS = ("spot", "perp", "fees", "funding", "residual")
 class Trade:
     """One closed pair in money; `net_usdt` is the sum of its parts (see `settle`).
 
-    Prices are quantity-weighted means of the fills; `qty` is the spot quantity bought, `notional_usdt` what it cost.
+    Prices are quantity-weighted means of the fills; `qty` is the spot quantity that the pair was opened with (bought by a
+    direct pair, sold by a reverse one), `notional_usdt` its money; `side` is `DIRECT` or `REVERSE`.
     `approximate_funding` says that a mark price was not recorded and the perpetual's mid stood in for it.
     """
 
     pair: int
+    side: int
     opened_ns: int
     closed_ns: int
     reason: str
@@ -73,19 +75,21 @@ def settle(
     fees_usdt = sum((f.fee_usdt for f in fills), 0.0)
     funding_usdt, exact = funding(perp, payments)
     residual_usdt = 0.0 + sum(f.qty for f in spot) * spot_mark + sum(f.qty for f in perp) * perp_mark
-    bought = [f for f in spot if f.qty > 0]
-    sold = [f for f in perp if f.qty < 0]
+    side = opened_side(fills)
+    spot_in = [f for f in spot if f.qty * side > 0]
+    perp_in = [f for f in perp if f.qty * side < 0]
     return Trade(
         pair=fills[0].pair,
+        side=side,
         opened_ns=fills[0].ts_ns,
         closed_ns=fills[-1].ts_ns,
         reason=REASONS[reason],
-        qty=sum((f.qty for f in bought), 0.0),
-        notional_usdt=sum((f.qty * f.price for f in bought), 0.0),
-        spot_in=_mean_price(bought),
-        perp_in=_mean_price(sold),
-        spot_out=_mean_price([f for f in spot if f.qty < 0]),
-        perp_out=_mean_price([f for f in perp if f.qty > 0]),
+        qty=sum((abs(f.qty) for f in spot_in), 0.0),
+        notional_usdt=sum((abs(f.qty) * f.price for f in spot_in), 0.0),
+        spot_in=_mean_price(spot_in),
+        perp_in=_mean_price(perp_in),
+        spot_out=_mean_price([f for f in spot if f.qty * side < 0]),
+        perp_out=_mean_price([f for f in perp if f.qty * side > 0]),
         spot_usdt=spot_usdt,
         perp_usdt=perp_usdt,
         fees_usdt=fees_usdt,
@@ -95,6 +99,12 @@ def settle(
         fills=len(fills),
         approximate_funding=not exact,
     )
+
+
+def opened_side(fills: Sequence[Fill]) -> int:
+    """The direction of a pair, by its first fill: a direct pair buys spot and sells the perpetual."""
+    bought = fills[0].qty > 0
+    return DIRECT if bought == (fills[0].leg == SPOT) else REVERSE
 
 
 def _cash(fills: Sequence[Fill]) -> float:
@@ -170,7 +180,12 @@ def close_out(state: State, spot: Book, perp: Book, ts_ns: int, rule: Rule) -> t
     if not fills:
         return (), ()
     reason = HALT if state.phase == HALTED else END
-    return tuple(fills), (Closing(state.pair, ts_ns, reason, spot.bid, perp.ask),)
+    return tuple(fills), (closing(state, spot, perp, ts_ns, reason),)
+
+
+def closing(state: State, spot: Book, perp: Book, ts_ns: int, reason: int) -> Closing:
+    """The end of the newest pair, a residual of each leg marked at the side at which its direction is left."""
+    return Closing(state.pair, ts_ns, reason, exit_price(state.side, spot), exit_price(-state.side, perp))
 
 
 def settle_all(fills: Iterable[Fill], closings: Iterable[Closing], payments: Sequence[FundingPayment]) -> tuple[Trade, ...]:

@@ -46,6 +46,8 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
         "spot": "file: spot (step, minima, fee)",
         "perp": "file: perp (step, minima, fee)",
         "filter": "file: rule.filter, off with rule.signal raw",
+        "reverse_entry": "file: rule.reverse_entry_bps, off where null",
+        "reverse_exit": "file: rule.reverse_exit_bps, off where null",
     }
 )
 
@@ -71,7 +73,7 @@ class FilterParams(_Section):
 
 
 class RuleParams(_Section):
-    """Thresholds and the conduct of orders. `reverse_*` is not traded yet and null."""
+    """Thresholds and the conduct of orders. `reverse_*` trade out of inventory; a direction without levels is off."""
 
     entry_bps: Bps | None
     exit_bps: Bps | None
@@ -90,13 +92,21 @@ class RuleParams(_Section):
 
     @model_validator(mode="after")
     def _consistent(self):
-        if (self.entry_bps is None) != (self.exit_bps is None):
-            raise ValueError("entry_bps and exit_bps belong together: give both or null both")
+        for way in ("", "reverse_"):
+            enter, leave = getattr(self, f"{way}entry_bps"), getattr(self, f"{way}exit_bps")
+            if (enter is None) != (leave is None):
+                raise ValueError(f"{way}entry_bps and {way}exit_bps belong together: give both or null both")
+            if enter is not None and not leave < enter:
+                raise ValueError(f"{way}exit_bps must be below {way}entry_bps, was {way}exit_bps={leave} {way}entry_bps={enter}")
         if (self.signal == "filtered") != (self.filter is not None):
             raise ValueError("signal is filtered exactly when filter is given")
-        if self.entry_bps is not None and not self.exit_bps < self.entry_bps:
-            raise ValueError(f"exit_bps must be below entry_bps, was exit_bps={self.exit_bps} entry_bps={self.entry_bps}")
         return self
+
+    @property
+    def levels(self) -> dict[str, tuple[float, float]]:
+        """(entry, exit) in bps of each direction that is traded, by its name in this file's fields ("" is direct)."""
+        pairs = {"": (self.entry_bps, self.exit_bps), "reverse_": (self.reverse_entry_bps, self.reverse_exit_bps)}
+        return {way: levels for way, levels in pairs.items() if levels[0] is not None}
 
 
 class VenueParams(_Section):
@@ -218,15 +228,15 @@ class Params(_Section):
         if not self.created < self.valid_until:
             raise ValueError(f"valid_until must be after created, was {self.valid_until} and {self.created}")
         if not self.trade:
-            if self.rule.entry_bps is not None:
+            if self.rule.levels:
                 raise ValueError("trade is false but there are thresholds: null them, and keep what was found as evidence")
             return self
-        if self.rule.entry_bps is None:
+        if not self.rule.levels:
             raise ValueError("trade is true but there are no thresholds")
         fees = 2 * (self.spot.taker_fee_bps + self.perp.taker_fee_bps)
-        if self.rule.entry_bps - self.rule.exit_bps <= fees:
-            gain = self.rule.entry_bps - self.rule.exit_bps
-            raise ValueError(f"entry_bps - exit_bps = {gain:g} does not pay the four fees of {fees:g} bps")
+        for way, (enter, leave) in self.rule.levels.items():
+            if enter - leave <= fees:
+                raise ValueError(f"{way}entry_bps - {way}exit_bps = {enter - leave:g} does not pay the four fees of {fees:g} bps")
         return self
 
     @property
@@ -234,7 +244,8 @@ class Params(_Section):
         return pair_name(self.pair, self.spot.venue, self.perp.venue)
 
     def __repr__(self) -> str:
-        verdict = f"entry {self.rule.entry_bps:g} bps, exit {self.rule.exit_bps:g} bps" if self.trade else f"do not trade: {self.reason}"
+        levels = (f"{way.replace('_', ' ')}entry {enter:g} bps, exit {leave:g} bps" for way, (enter, leave) in self.rule.levels.items())
+        verdict = "; ".join(levels) if self.trade else f"do not trade: {self.reason}"
         return f"Params({self.name}, {verdict})"
 
     __str__ = __repr__
@@ -248,10 +259,10 @@ def pair_name(pair: str, spot_venue: str, perp_venue: str) -> str:
 def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter: bool = True) -> Rule:
     """The machine's inputs from the file's: bps to fractions, seconds to ns. No thresholds means no entry, no target."""
     return Rule(
-        may_enter=may_enter and rule.entry_bps is not None,
+        may_enter=may_enter and bool(rule.levels),
         flatten=False,
-        entry=math.inf if rule.entry_bps is None else rule.entry_bps / 1e4,
-        exit=-math.inf if rule.exit_bps is None else rule.exit_bps / 1e4,
+        entry=_level(rule.entry_bps, math.inf),
+        exit=_level(rule.exit_bps, -math.inf),
         rearm=rule.rearm_bps / 1e4,
         max_hold_ns=round(rule.max_hold_s * NS),
         clip_usdt=float(rule.clip_usdt),
@@ -264,7 +275,13 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
         spot=_leg_rule(spot),
         perp=_leg_rule(perp),
         filter=as_filter(rule.filter, rule.max_quote_age_s),
+        reverse_entry=_level(rule.reverse_entry_bps, math.inf),
+        reverse_exit=_level(rule.reverse_exit_bps, -math.inf),
     )
+
+
+def _level(bps: float | None, off: float) -> float:
+    return off if bps is None else bps / 1e4
 
 
 def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
@@ -397,18 +414,28 @@ class Bounds:
     max_quote_age_s: float = 5.0
     max_price_bound_bps: float = 100.0
     max_leg_deadline_s: float = 60.0
+    min_entry_bps: float = -50.0
+    max_leg_tolerance: float = 0.1
+    max_participation: float = 1.0
 
     def check(self, rule: RuleParams) -> None:
         """Refuse a rule beyond the configuration, naming each excess."""
         asked = {
             "clip_usdt": (rule.clip_usdt, self.max_clip_usdt),
-            "entry_bps": (rule.entry_bps or 0.0, self.max_entry_bps),
             "max_hold_s": (rule.max_hold_s, self.max_hold_s),
             "max_quote_age_s": (rule.max_quote_age_s, self.max_quote_age_s),
             "price_bound_bps": (rule.price_bound_bps, self.max_price_bound_bps),
             "leg_deadline_s": (rule.leg_deadline_s, self.max_leg_deadline_s),
+            "leg_tolerance": (rule.leg_tolerance, self.max_leg_tolerance),
+            "participation": (rule.participation, self.max_participation),
+            **{f"{way}entry_bps": (enter, self.max_entry_bps) for way, (enter, _) in rule.levels.items()},
         }
         beyond = [f"{name}={value:g} is above the configured {limit:g}" for name, (value, limit) in asked.items() if value > limit]
+        beyond += [
+            f"{way}entry_bps={enter:g} is below the configured {self.min_entry_bps:g}"
+            for way, (enter, _) in rule.levels.items()
+            if enter < self.min_entry_bps
+        ]
         if beyond:
             raise ParamsError(f"parameters out of the runner's bounds: {'; '.join(beyond)}; lower them in the research, or raise the bound")
 

@@ -171,7 +171,8 @@ class Replay:
         self.end = quotes[-1].ts
         self.books = [None, None]
         self.sides = [Side(rule.spot), Side(rule.perp)]
-        self.phase, self.pair, self.armed, self.leaving, self.reason = FLAT, 0, True, False, ""
+        self.phase, self.pair, self.leaving, self.reason = FLAT, 0, False, ""
+        self.long_spot, self.armed = True, {True: True, False: True}  # the direction, and which ones may be entered
         self.size, self.opened, self.naked_since, self.alarm = 0.0, 0, None, None
         self.signal = Signal(rule.filter)
         self.outcome = Outcome()
@@ -226,32 +227,49 @@ class Replay:
     def all_good(self, now):
         return self.good(SPOT, now) and self.good(PERP, now)
 
-    def opening_pays(self):
+    def opening_pays(self, long_spot):
         spot, perp = self.books
-        return (perp.bid - spot.ask) / spot.ask + self.signal.shift
+        if long_spot:
+            return (perp.bid - spot.ask) / spot.ask + self.signal.shift
+        return (spot.bid - perp.ask) / spot.bid - self.signal.shift
 
     def closing_costs(self):
         spot, perp = self.books
-        return (perp.ask - spot.bid) / spot.bid + self.signal.shift
+        if self.long_spot:
+            return (perp.ask - spot.bid) / spot.bid + self.signal.shift
+        return (spot.ask - perp.bid) / spot.ask - self.signal.shift
+
+    def entry_level(self, long_spot):
+        return self.rule.entry if long_spot else self.rule.reverse_entry
 
     def look_for_entry(self, now):
         if not self.all_good(now):
             return
-        if not self.armed:
-            self.armed = self.opening_pays() < self.rule.entry - self.rule.rearm
-            return
-        if self.opening_pays() < self.rule.entry or not self.rule.may_enter or self.rule.flatten:
-            return
+        for long_spot in (True, False):
+            pays, level = self.opening_pays(long_spot), self.entry_level(long_spot)
+            if not self.armed[long_spot]:
+                self.armed[long_spot] = pays < level - self.rule.rearm
+        for long_spot in (True, False):
+            wanted = self.armed[long_spot] and self.opening_pays(long_spot) >= self.entry_level(long_spot)
+            if wanted and self.rule.may_enter and not self.rule.flatten:
+                self.enter(now, long_spot)
+                return
+
+    def enter(self, now, long_spot):
         spot, perp = self.books
-        shown = min(spot.ask_qty, perp.bid_qty) * self.rule.participation
-        qty = on_grid(min(self.rule.clip_usdt / spot.ask, shown), self.rule.step)
-        if not self.sides[SPOT].takes(qty, spot.ask) or not self.sides[PERP].takes(qty, perp.bid):
+        if long_spot:
+            (spot_price, spot_shown), (perp_price, perp_shown) = (spot.ask, spot.ask_qty), (perp.bid, perp.bid_qty)
+        else:
+            (spot_price, spot_shown), (perp_price, perp_shown) = (spot.bid, spot.bid_qty), (perp.ask, perp.ask_qty)
+        shown = min(spot_shown, perp_shown) * self.rule.participation
+        qty = on_grid(min(self.rule.clip_usdt / spot_price, shown), self.rule.step)
+        if not self.sides[SPOT].takes(qty, spot_price) or not self.sides[PERP].takes(qty, perp_price):
             return
         self.phase, self.pair, self.size, self.opened = ENTERING, self.pair + 1, qty, now
-        self.leaving, self.reason = False, ""
-        self.sides = [Side(self.rule.spot, decided=spot.ask), Side(self.rule.perp, decided=perp.bid)]
-        self.send(now, SPOT, qty)
-        self.send(now, PERP, -qty)
+        self.long_spot, self.leaving, self.reason = long_spot, False, ""
+        self.sides = [Side(self.rule.spot, decided=spot_price), Side(self.rule.perp, decided=perp_price)]
+        self.send(now, SPOT, qty if long_spot else -qty)
+        self.send(now, PERP, -qty if long_spot else qty)
 
     def look_for_exit(self, now):
         due = self.opened + self.rule.max_hold_ns
@@ -261,13 +279,18 @@ class Replay:
             self.ring(now, next((ts for ts in (due, due + self.deadline) if ts > now), None))
             return
         self.phase, self.leaving, self.reason = EXITING, True, reason
-        self.sides[SPOT].decided, self.sides[PERP].decided = self.books[SPOT].bid, self.books[PERP].ask
-        self.send(now, SPOT, -sizes[SPOT])
-        self.send(now, PERP, sizes[PERP])
+        for leg, price in zip((SPOT, PERP), self.way_out()):
+            self.sides[leg].decided = price
+            self.send(now, leg, -sizes[leg] if self.sides[leg].held > 0 else sizes[leg])
+
+    def way_out(self):
+        """Prices at which the two legs of the pair are closed."""
+        spot, perp = self.books
+        return (spot.bid, perp.ask) if self.long_spot else (spot.ask, perp.bid)
 
     def why_leave(self, now, due):
         good = self.all_good(now)
-        if good and self.closing_costs() <= self.rule.exit:
+        if good and self.closing_costs() <= (self.rule.exit if self.long_spot else self.rule.reverse_exit):
             return TARGET
         late = now >= due + self.deadline and all(b.bid < b.ask and min(b.bid_qty, b.ask_qty) > 0 for b in self.books)
         if self.rule.flatten and (good or late):
@@ -275,14 +298,15 @@ class Replay:
         if self.rule.flatten or now < due:
             return None
         if good:
-            return None if self.rule.may_enter and self.opening_pays() >= self.rule.entry else TIMEOUT
+            pays = self.opening_pays(self.long_spot) >= self.entry_level(self.long_spot)
+            return None if self.rule.may_enter and pays else TIMEOUT
         return TIMEOUT if late else None
 
     def exit_sizes(self, forced):
         spot, perp = self.books
-        sides, prices = self.sides, (spot.bid, perp.ask)
-        whole = sides[SPOT].takes(sides[SPOT].held, prices[SPOT]), sides[PERP].takes(-sides[PERP].held, prices[PERP])
-        shown = min(spot.bid_qty, perp.ask_qty) * self.rule.participation
+        sides, prices = self.sides, self.way_out()
+        whole = tuple(sides[leg].takes(abs(sides[leg].held), prices[leg]) for leg in (SPOT, PERP))
+        shown = min((spot.bid_qty, perp.ask_qty) if self.long_spot else (spot.ask_qty, perp.bid_qty)) * self.rule.participation
         slice_ = on_grid(shown, self.rule.step)
         if shown >= max(whole):
             return whole
@@ -302,25 +326,27 @@ class Replay:
             self.hedge(now, excess, cut, grow)
             return
         self.naked_since = None
-        if spot.takes(abs(spot.held), self.books[SPOT].bid) or perp.takes(abs(perp.held), self.books[PERP].bid):
+        left = [side.takes(abs(side.held), book.bid if side.held >= 0 else book.ask) for side, book in zip(self.sides, self.books)]
+        if any(left):
             self.phase, self.leaving = OPEN, False
             self.ring(now, self.opened + self.rule.max_hold_ns)
             return
         self.reason = self.reason if self.leaving else UNWOUND
-        self.armed = self.reason == TARGET or not (spot.paid or perp.paid)
-        closing = (self.pair, now, self.reason, self.books[SPOT].bid, self.books[PERP].ask)
-        self.close(closing)
+        self.armed[self.long_spot] = self.reason == TARGET or not (spot.paid or perp.paid)
+        self.close((self.pair, now, self.reason, *self.way_out()))
         self.phase = FLAT
         self.ring(now, None)
 
     def mending(self, excess):
         """Quantities that the venues would take to reduce the longer leg, and to complete the shorter one."""
-        spot, perp = self.sides
-        if excess > 0:
-            cut, grow = spot.takes(excess, self.books[SPOT].bid), perp.takes(excess, self.books[PERP].bid)
-        else:
-            cut, grow = perp.takes(-excess, self.books[PERP].ask), spot.takes(-excess, self.books[SPOT].ask)
+        prices = [book.bid if excess > 0 else book.ask for book in self.books]
+        longer, shorter = self.longer_first(excess)
+        cut, grow = (self.sides[leg].takes(abs(excess), prices[leg]) for leg in (longer, shorter))
         return cut, 0.0 if self.leaving else grow
+
+    def longer_first(self, excess):
+        """A pair that is long spot has too much of it when its legs sum to more than zero; a reverse pair has too little."""
+        return (SPOT, PERP) if (excess > 0) == self.long_spot else (PERP, SPOT)
 
     def hedge(self, now, excess, cut, grow):
         if self.naked_since is None:
@@ -333,26 +359,25 @@ class Replay:
         self.phase = HEDGING
         late = waited >= self.deadline
         self.ring(now, self.naked_since + (2 if late else 1) * self.deadline)
-        longer, shorter = (SPOT, PERP) if excess > 0 else (PERP, SPOT)
+        longer, shorter = self.longer_first(excess)
         side = -1 if excess > 0 else 1  # too much spot: both remedies sell; too little: both buy
         can_complete = grow and self.good(shorter, now)
-        cheaper = not late and self.completing_costs(shorter) < self.unwinding_costs(longer)
+        cheaper = not late and self.completing_costs(shorter, side) < self.unwinding_costs(longer, side)
         if can_complete and (cheaper or not cut):
             self.send(now, shorter, side * grow)
         elif late or self.good(longer, now):
             self.send(now, longer, side * cut)
 
-    def completing_costs(self, leg):
-        decided = self.sides[leg].decided
-        if leg == SPOT:
-            return (self.books[SPOT].ask - decided) / self.books[SPOT].ask
-        return (decided - self.books[PERP].bid) / self.books[PERP].bid
+    def completing_costs(self, leg, side):
+        return self.loss(leg, side, self.sides[leg].decided)
 
-    def unwinding_costs(self, leg):
-        fees = 2 * self.sides[leg].rules.fee
-        if leg == SPOT:
-            return (self.sides[SPOT].paid - self.books[SPOT].bid) / self.books[SPOT].bid + fees
-        return (self.books[PERP].ask - self.sides[PERP].paid) / self.books[PERP].ask + fees
+    def unwinding_costs(self, leg, side):
+        return self.loss(leg, side, self.sides[leg].paid) + 2 * self.sides[leg].rules.fee
+
+    def loss(self, leg, side, once):
+        """How much worse the market is now than a price it once had, for who buys (side 1) or sells (-1); a fraction."""
+        now = self.books[leg].ask if side > 0 else self.books[leg].bid
+        return (now - once) / now if side > 0 else (once - now) / now
 
     # --- orders and money
 
@@ -380,10 +405,9 @@ class Replay:
         self.outcome.halted = self.phase == HALTED
         if self.phase == FLAT or not any(side.held for side in self.sides):
             return
-        spot, perp = self.books
         for leg, (side, book) in enumerate(zip(self.sides, self.books)):
             if side.held:
                 price = book.bid if side.held > 0 else book.ask
                 fee = side.rules.fee * abs(side.held) * price
                 self.outcome.fills.append((self.pair, self.end, leg, -side.held, price, fee))
-        self.close((self.pair, self.end, "halted" if self.outcome.halted else END, spot.bid, perp.ask))
+        self.close((self.pair, self.end, "halted" if self.outcome.halted else END, *self.way_out()))

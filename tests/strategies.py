@@ -4,6 +4,7 @@ Prices stand around 100 USDT, so that 1 USDT is 1 % and an edge of 0.01 is hit e
 whole tenths of a second, latencies too, so that reports, quotes and timers often fall on the same instant.
 """
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -61,12 +62,14 @@ def rule(
     may_enter=True,
     flatten=False,
     filter=OFF,  # noqa: A002
+    reverse_entry=math.inf,
+    reverse_exit=-math.inf,
 ) -> Rule:
     """A rule without fees and grids: enter at an edge of 1 %, leave at a cost of zero, one clip of 1000 USDT."""
     return Rule(
         may_enter, flatten, float(entry), float(exit), float(rearm), seconds(max_hold_s), float(clip_usdt),
         float(participation), float(step), seconds(max_quote_age_s), float(price_bound), float(leg_tolerance),
-        seconds(leg_deadline_s), spot or leg_rule(), perp or leg_rule(), filter,
+        seconds(leg_deadline_s), spot or leg_rule(), perp or leg_rule(), filter, float(reverse_entry), float(reverse_exit),
     )  # fmt: skip
 
 
@@ -180,6 +183,8 @@ def rules(draw, entries=(-0.01, 0.0, 0.005, 0.01, 0.01, 0.015)):
         perp=legs[1],
         may_enter=one_of(*[True] * 14, False),
         flatten=one_of(*[False] * 14, True),
+        reverse_entry=one_of(math.inf, 0.0, 0.005, 0.01),
+        reverse_exit=one_of(-math.inf, -0.01, 0.0, 0.005),
         filter=one_of(OFF, OFF, Filter(0.1, 0.005, 0.01, 0.004, 0.0, SECOND), Filter(0.5, 0.0, 0.005, 0.01, 0.2)),
     )
 

@@ -62,6 +62,47 @@ def test_a_deadline_within_which_an_order_may_still_be_under_way_is_refused():
     run(tape, rule(leg_deadline_s=1.200000001, max_quote_age_s=1.0), FIFTH, plain=True)
 
 
+# --- Both directions -------------------------------------------------------------------------------------------------
+
+
+def test_a_reverse_pair_earns_what_it_sold_high_and_bought_low():
+    """Ten coins sold at 99.5 and bought back at 100, the perpetual bought at 98.5 and sold at 100.2; fees of 10 bps."""
+    legs = {leg: leg_rule(fee=0.001) for leg in ("spot", "perp")}
+    rows = spot(0, 99.5, 100), perp(0, 98, 98.5), spot(5, 99.5, 100), perp(5, 100.2, 100.7), perp(9, 100.2, 100.7)
+    result = replay(*rows, entry=0.05, reverse_entry=0.01, reverse_exit=0.0, clip_usdt=995, **legs)
+    (trade,) = result.trades
+    assert (trade.side, trade.reason, trade.qty, trade.notional_usdt) == (-1, "target", 10.0, 995.0)
+    assert (trade.spot_in, trade.spot_out, trade.perp_in, trade.perp_out) == (99.5, 100.0, 98.5, 100.2)
+    fees = 10 * 0.001 * (99.5 + 100 + 98.5 + 100.2)
+    assert trade.net_usdt == pytest.approx(10 * (99.5 - 100) + 10 * (100.2 - 98.5) - fees)
+
+
+@given(cases)
+def test_with_the_legs_roles_mirrored_the_reverse_pair_makes_the_direct_pairs_fills(case):
+    """Let spot and perpetual change places. (b - a) / a >= x is the same as (b - a) / b >= x / (1 + x), so with levels
+    changed like that the reverse pair of the mirrored tape trades exactly when the direct pair of the tape does."""
+    assume(case.rule.exit > -1.0)
+    eps = 1e-7  # off the levels that the quotes hit exactly, where the two quotients may round differently
+    enter, leave = case.rule.entry + eps, case.rule.exit + eps
+    plain = case.rule._replace(
+        entry=enter, exit=leave, rearm=0.0, filter=OFF, clip_usdt=1e9, reverse_entry=float("inf"), reverse_exit=-float("inf")
+    )
+    mirrored = plain._replace(
+        entry=float("inf"), exit=-float("inf"), reverse_entry=enter / (1 + enter), reverse_exit=leave / (1 + leave),
+        spot=plain.perp, perp=plain.spot,
+    )  # fmt: skip
+    tape = case.tape
+    swapped = {f"{a}_{column}": getattr(tape, f"{b}_{column}") for a, b in (("spot", "perp"), ("perp", "spot"))
+               for column in ("bid", "ask", "bid_qty", "ask_qty", "age_ns", "kind")}  # fmt: skip
+    image = dataclasses.replace(tape, leg=(1 - tape.leg).astype(tape.leg.dtype), **swapped)
+    one = run(tape, plain, case.latency, plain=True)
+    two = run(image, mirrored, Latency(case.latency.perp_s, case.latency.spot_s), plain=True)
+    assert sorted((f.ts_ns, f.leg, f.qty, f.price) for f in one.fills) == sorted((f.ts_ns, 1 - f.leg, f.qty, f.price) for f in two.fills)
+    assert [t.reason for t in one.trades] == [t.reason for t in two.trades]
+    assert [t.net_usdt for t in one.trades] == pytest.approx([t.net_usdt for t in two.trades], abs=1e-6)
+    event(f"pairs {min(len(one.trades), 3)}")
+
+
 # --- The book in force: updates --------------------------------------------------------------------------------------
 
 

@@ -324,6 +324,7 @@ WRONG = {
     "a latency of zero": (("spot", "latency_s"), 0.0, "spot.latency_s"),
     "a contract of nothing": (("perp", "contract_size"), 0.0, "perp.contract_size"),
     "a probability above one": (("evidence", "confidence"), 1.1, "evidence.confidence"),
+    "a reverse entry alone": (("rule", "reverse_entry_bps"), 20.0, "reverse_entry_bps and reverse_exit_bps belong together"),
     "exit at entry": (("rule", "exit_bps"), 20.0, "exit_bps must be below entry_bps, was exit_bps=20.0 entry_bps=20.0"),
     "a filtered signal without its filter": (("rule", "signal"), "filtered", "exactly when filter is given"),
     "an unknown signal": (("rule", "signal"), "smoothed", "rule.signal"),
@@ -432,6 +433,9 @@ def test_an_export_of_another_pair_or_venue_is_refused(export, other):
         (Bounds(max_quote_age_s=0.5), "max_quote_age_s=1 is above the configured 0.5"),
         (Bounds(max_price_bound_bps=49.0), "price_bound_bps=50 is above the configured 49"),
         (Bounds(max_leg_deadline_s=14.0), "leg_deadline_s=15 is above the configured 14"),
+        (Bounds(max_leg_tolerance=0.005), "leg_tolerance=0.01 is above the configured 0.005"),
+        (Bounds(max_participation=0.5), "participation=1 is above the configured 0.5"),
+        (Bounds(min_entry_bps=21.0), "entry_bps=20 is below the configured 21"),
     ],
 )
 def test_an_export_beyond_the_runners_own_bounds_is_refused(export, bounds, says):
@@ -498,6 +502,15 @@ def test_without_thresholds_the_machine_neither_enters_nor_has_a_target():
 def test_entering_can_be_forbidden_although_there_are_thresholds(export):
     assert make_rule(export.rule, SPOT.instrument(), PERP.instrument(), may_enter=True).may_enter
     assert not make_rule(export.rule, SPOT.instrument(), PERP.instrument(), may_enter=False).may_enter
+
+
+def test_the_reverse_pair_is_traded_by_its_own_levels_alone():
+    file = RuleParams(entry_bps=None, exit_bps=None, reverse_entry_bps=30.0, reverse_exit_bps=-5.0, max_hold_s=60.0, clip_usdt=100.0)
+    rule = make_rule(file, SPOT.instrument(), PERP.instrument())
+    assert rule.may_enter and (rule.entry, rule.exit) == (math.inf, -math.inf)
+    assert (rule.reverse_entry, rule.reverse_exit) == (0.003, -0.0005)
+    with pytest.raises(ParamsError, match="reverse_entry_bps=30 is above the configured 29"):
+        Bounds(max_entry_bps=29.0).check(file)
 
 
 def test_the_file_and_the_options_mean_the_same_instrument():

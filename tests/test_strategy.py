@@ -14,6 +14,7 @@ from strategies import SECOND, leg_rule, random_rows, rule, rules, seconds
 
 from delta_arb.market import GUARD, HALT, NO_REASON, PERP, SPOT, TARGET, TIMEOUT, UNWOUND, Book
 from delta_arb.strategy import (
+    DIRECT,
     ENTERING,
     EXITING,
     FLAT,
@@ -24,6 +25,7 @@ from delta_arb.strategy import (
     OPEN,
     QUOTE,
     REPORT,
+    REVERSE,
     START,
     TIMER,
     Event,
@@ -497,6 +499,74 @@ def test_whole_contracts_are_unwound_and_the_rest_is_completed(contracts_of_ten)
     assert (desk.state.phase, desk.held) == (OPEN, (20.0, -20.0))
 
 
+# --- The reverse pair ------------------------------------------------------------------------------------------------
+
+CHEAP = (98.0, 98.5)  # a perpetual this cheap pays the reverse pair (99.5 - 98.5) / 99.5, some 100 bps
+BACK = (100.0, 100.5)  # and this one lets it out at a cost of zero
+
+
+def reversed_(**changes):
+    """A desk that sold ten coins at 99.5 and bought the perpetual at 98.5, at second 0."""
+    desk = Desk(**{"entry": 0.05, "reverse_entry": 0.01, "reverse_exit": 0.0, "clip_usdt": 995.0, **changes})
+    sell, buy = desk.both(0, CHEAP)
+    assert quantities((sell, buy)) == (-10.0, 10.0) and desk.state.side == REVERSE
+    assert buy.reduce_only and not sell.reduce_only  # it unwinds the core short behind the inventory
+    desk.report(0.1, SPOT, -10, 99.5)
+    desk.report(0.1, PERP, 10, 98.5)
+    assert (desk.state.phase, desk.held) == (OPEN, (-10.0, 10.0))
+    return desk
+
+
+def test_the_reverse_pair_enters_at_its_own_level_on_what_spot_bids_and_the_perpetual_asks():
+    assert Desk(entry=0.05, reverse_entry=0.0101).both(0, CHEAP) == NO_ORDERS
+    assert Desk(entry=0.05).both(0, (50.0, 50.5)) == NO_ORDERS  # it is off without a level
+    thin = Desk(entry=0.05, reverse_entry=0.01, reverse_exit=0.0)
+    assert quantities(thin.quote(0, (99.5, 100.0, 4.0, 100.0), (98.0, 98.5, 100.0, 3.0))) == (-3.0, 3.0)
+
+
+def test_the_reverse_pair_leaves_at_its_own_level_and_buys_its_coins_back():
+    desk = reversed_()
+    assert desk.both(10, (99.999, 100.5)) == NO_ORDERS
+    buy, sell = desk.both(11, BACK)
+    assert quantities((buy, sell)) == (10.0, -10.0) and not (buy.reduce_only or sell.reduce_only)
+    desk.report(11.1, SPOT, 10, 100.0)
+    desk.report(11.1, PERP, -10, 100.0)
+    assert (desk.state.phase, desk.state.reason, desk.state.reverse_armed) == (FLAT, TARGET, True)
+
+
+def test_the_filter_shifts_the_reverse_edge_the_other_way():
+    for shift, orders in ((-0.0002, (-10.0, 10.0)), (0.0002, (0.0, 0.0))):
+        desk = Desk(entry=0.05, reverse_entry=0.0101, clip_usdt=995.0)
+        desk.both(0, FAIR)
+        happened = Event(QUOTE, 0, desk.spot, Book(*CHEAP, 100.0, 100.0, 0), 0, 0.0, 0.0, 0.0, shift)
+        assert quantities(decide(desk.state, happened, desk.rule)[1]) == orders
+
+
+def test_directions_re_arm_one_by_one():
+    desk = reversed_(max_hold_s=60)
+    desk.both(60, (98.6, 99.1))
+    desk.report(60.1, SPOT, 10, 100.0)
+    desk.report(60.1, PERP, -10, 98.6)
+    assert (desk.state.phase, desk.state.reason, desk.state.armed, desk.state.reverse_armed) == (FLAT, TIMEOUT, True, False)
+    assert desk.both(61, CHEAP) == NO_ORDERS
+    assert quantities(desk.both(62, (106.0, 106.5))) == (9.95, -9.95)  # the direct pair needs no re-arming
+
+
+def test_a_missing_reverse_perpetual_is_completed_or_the_sold_coins_are_bought_back():
+    for ask, orders in ((98.6, (0.0, 10.0)), (99.5, (10.0, 0.0))):  # 10 bps worse, or 101: unwinding costs 50
+        desk = Desk(entry=0.05, reverse_entry=0.01, reverse_exit=0.0, clip_usdt=995.0)
+        desk.both(0, CHEAP)
+        desk.both(0.05, (ask - 0.5, ask))
+        desk.report(0.1, SPOT, -10, 99.5)
+        assert quantities(desk.report(0.1, PERP, 0)) == orders
+
+
+def test_a_late_sale_of_spot_when_flat_is_bought_back():
+    """With the legs of no pair known, what a fill opened is closed on its own leg."""
+    _, desk = entered(0, 0)
+    assert quantities(desk.report(0.2, SPOT, -4, 99.5)) == (4.0, 0.0)
+
+
 # --- Unequal exits ---------------------------------------------------------------------------------------------------
 
 
@@ -706,7 +776,7 @@ def test_an_order_that_reduces_is_never_larger_than_the_position(of, walk):
         before = market.desk.state
         market.step(*step)
         state = market.desk.state
-        for leg, sign in ((SPOT, -1), (PERP, 1)):
+        for leg, sign in ((SPOT, -state.side), (PERP, state.side)):
             grew_out = getattr(state, ("spot", "perp")[leg])
             was = getattr(before, ("spot", "perp")[leg])
             if grew_out.working and not was.working and grew_out.working * sign > 0:  # a new order that reduces
@@ -756,7 +826,8 @@ def test_forbidden_entries_never_happen_and_a_halt_never_ends(of, walk):
         if before.phase == HALTED:
             assert state.phase == HALTED
         if state.pair > before.pair:
-            assert of.may_enter and not of.flatten and before.armed and before.phase == FLAT
+            armed = before.armed if state.side == DIRECT else before.reverse_armed
+            assert of.may_enter and not of.flatten and armed and before.phase == FLAT
 
 
 @given(any_rule, walks)

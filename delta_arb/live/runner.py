@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from ..errors import ParamsError
 from ..kalman import UNKNOWN, step
-from ..ledger import Closing, Trade, close_out, close_pair
+from ..ledger import Trade, close_out, close_pair, closing
 from ..market import LEGS, PERP, SPOT, Book, Fill, FundingPayment, Instrument
 from ..params import Bounds, Params, VenueParams, check, check_assumed, load, make_rule
 from ..strategy import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, decide
@@ -196,8 +196,8 @@ class Runner:
         closed = before.phase != FLAT and state.phase == FLAT
         trade = None
         if closed and fills:
-            closing = Closing(state.pair, event.ts_ns, state.reason, event.spot.bid, event.perp.ask)
-            trade = close_pair(fills, closing, self._payments, self._stamps)
+            end = closing(state, event.spot, event.perp, event.ts_ns, state.reason)
+            trade = close_pair(fills, end, self._payments, self._stamps)
         if report or placed or state != before:
             opened = rule if before.phase == FLAT and state.phase != FLAT else None
             self._journal.event(event, state, placed, report, fill, trade, opened)

@@ -1,0 +1,105 @@
+"""Values of the pair machine: its rule, the events it is fed, and all that it remembers between them.
+
+Named tuples of scalars, so that numba compiles them as they stand. Quantities are base units, signed (bought
+positive); edges and fees are fractions; times are int64 ns UTC.
+"""
+
+import math
+from typing import NamedTuple
+
+from .kalman import OFF, Filter
+from .market import NO_REASON, Book, Order
+
+FLAT, ENTERING, OPEN, EXITING, HEDGING, HALTED = range(6)
+PHASES = ("flat", "entering", "open", "exiting", "hedging", "halted")
+REPORT, QUOTE, TIMER = range(3)  # also their order at equal times: reports first, then quotes, then timers
+NEVER = 2**62
+DIRECT, REVERSE = 1, -1  # the sign of the pair's spot position: bought, or sold out of inventory
+
+
+class LegRule(NamedTuple):
+    """What one venue demands and charges: quantity step and minima in base units and USDT, fee as a fraction."""
+
+    step: float
+    min_qty: float
+    min_notional_usdt: float
+    fee: float
+
+
+class Rule(NamedTuple):
+    """Every input of `decide` besides quotes and reports (params.py says where each one comes from).
+
+    A direction is off with an entry of inf and an exit of -inf.
+    """
+
+    may_enter: bool
+    flatten: bool
+    entry: float
+    exit: float
+    rearm: float
+    max_hold_ns: int
+    clip_usdt: float
+    participation: float
+    step: float
+    max_quote_age_ns: int
+    price_bound: float
+    leg_tolerance: float
+    leg_deadline_ns: int
+    spot: LegRule
+    perp: LegRule
+    filter: Filter = OFF
+    reverse_entry: float = math.inf
+    reverse_exit: float = -math.inf
+
+
+class Event(NamedTuple):
+    """What happened at `ts_ns`, with the latest book of both legs; `leg` to `remaining` belong to a report.
+
+    `shift` is what the filter adds to a raw edge or cost (kalman.step at the last quote); 0.0 decides on the raw ones.
+    """
+
+    kind: int
+    ts_ns: int
+    spot: Book
+    perp: Book
+    leg: int
+    filled: float
+    price: float
+    remaining: float
+    shift: float = 0.0
+
+
+class Leg(NamedTuple):
+    """One leg of the pair: signed position, signed quantity still working, price it was decided on, mean entry price."""
+
+    position: float
+    working: float
+    decided: float
+    average: float
+
+
+class State(NamedTuple):
+    """All that the machine remembers. `pair` counts entries, `side` is the direction of the newest one.
+
+    `armed` and `reverse_armed` say whether a direction may be entered, `wake_ns` is the timer that is asked for.
+    """
+
+    phase: int
+    pair: int
+    side: int
+    reason: int
+    exiting: bool
+    armed: bool
+    reverse_armed: bool
+    pair_qty: float
+    opened_ns: int
+    hedging_ns: int
+    wake_ns: int
+    spot: Leg
+    perp: Leg
+
+
+NO_LEG = Leg(0.0, 0.0, 0.0, 0.0)
+NO_ORDER = Order(0.0, 0.0, False, False)
+NO_ORDERS = (NO_ORDER, NO_ORDER)
+START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG)

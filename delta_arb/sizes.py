@@ -1,0 +1,71 @@
+"""How much an order may be, and at what price: venue grids and minima, what the best levels show, the price bound."""
+
+from .market import Book, Order, exit_price, floor_to, tradable
+from .pair import NO_ORDER, Event, LegRule, Rule, State
+
+
+def usable(book: Book, ts_ns: int, rule: Rule) -> bool:
+    """Fresh and tradable."""
+    return ts_ns - book.fresh_ns <= rule.max_quote_age_ns and tradable(book)
+
+
+def orderable(qty: float, price: float, leg: LegRule) -> float:
+    """The part of `qty` (>= 0) that the venue would take as an order, 0.0 when it is below a minimum."""
+    qty = floor_to(qty, leg.step)
+    if qty < leg.min_qty or qty * price < leg.min_notional_usdt or qty * price < 1e-9:
+        return 0.0
+    return qty
+
+
+def shown_qty(selling: float, book: Book) -> float:
+    """What the best level shows to an order that sells (`selling` >= 0) or buys."""
+    return book.bid_qty if selling >= 0.0 else book.ask_qty
+
+
+def entry_qty(side: int, event: Event, rule: Rule) -> float:
+    """One clip on both venues' grids, at most what both best levels show times the participation; 0.0 if too small."""
+    spot_price, perp_price = exit_price(-side, event.spot), exit_price(side, event.perp)
+    shown = min(shown_qty(-side, event.spot), shown_qty(side, event.perp)) * rule.participation
+    qty = floor_to(min(rule.clip_usdt / spot_price, shown), rule.step)
+    if orderable(qty, spot_price, rule.spot) == 0.0 or orderable(qty, perp_price, rule.perp) == 0.0:
+        return 0.0
+    return qty
+
+
+def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float, float]:
+    """Signed quantities that close the pair, or the slice of it that both best levels show.
+
+    With less shown than one tradable slice, a target exit waits; a forced one sends the whole position.
+    """
+    side = state.side
+    spot_price, perp_price = exit_price(side, event.spot), exit_price(-side, event.perp)
+    spot_all = orderable(side * state.spot.position, spot_price, rule.spot)
+    perp_all = orderable(-side * state.perp.position, perp_price, rule.perp)
+    shown = min(shown_qty(side, event.spot), shown_qty(-side, event.perp)) * rule.participation
+    if shown >= max(spot_all, perp_all):
+        return -side * spot_all, side * perp_all
+    part = floor_to(shown, rule.step)
+    rest = max(spot_all, perp_all) - part
+    if orderable(part, spot_price, rule.spot) == 0.0 or orderable(part, perp_price, rule.perp) == 0.0:
+        return (-side * spot_all, side * perp_all) if force else (0.0, 0.0)
+    if orderable(rest, spot_price, rule.spot) == 0.0 or orderable(rest, perp_price, rule.perp) == 0.0:
+        return -side * spot_all, side * perp_all  # the rest could not be sold later
+    return -side * min(part, spot_all), side * min(part, perp_all)
+
+
+def spot_order(qty: float, event: Event, rule: Rule) -> Order:
+    return _order(qty, event.spot, rule, False)
+
+
+def perp_order(qty: float, event: Event, rule: Rule) -> Order:
+    """Every purchase of the perpetual is reduce-only: of the pair's own short, or of the core one behind inventory."""
+    return _order(qty, event.perp, rule, qty > 0.0)
+
+
+def _order(qty: float, book: Book, rule: Rule, reduce_only: bool) -> Order:
+    """An IOC order at the touch, allowed to be worse by the price bound."""
+    if qty > 0.0:
+        return Order(qty, book.ask * (1.0 + rule.price_bound), reduce_only, False)
+    if qty < 0.0:
+        return Order(qty, book.bid * (1.0 - rule.price_bound), reduce_only, False)
+    return NO_ORDER
