@@ -2,26 +2,9 @@
 
 import numpy as np
 
+from . import look
 from .faces import number
-from .look import (
-    BASIS,
-    GAIN,
-    LOSS,
-    NOTE,
-    PARTS,
-    REASONS,
-    SOFT,
-    SPOT,
-    Chart,
-    Picture,
-    dates,
-    empty,
-    extremes,
-    marked,
-    packed,
-    picture,
-    when,
-)  # fmt: skip
+from .look import Chart, Picture
 from .market import NS
 
 DAY_S = 86_400.0
@@ -31,49 +14,49 @@ def walk(verdict, inputs) -> Picture:
     """Equity of the walk-forward, earned on quotes not seen, against what the look-backs of its folds had promised."""
     title = "Earned out of sample, against what the look-backs promised"
     if verdict.judgement is None:
-        return empty(title, verdict.reason, inputs)
+        return look.empty(title, verdict.reason, inputs)
     found = verdict.judgement.walk
     if not found.result.trades:
-        return empty(title, f"no fold traded: {found.folds[-1].reason}", inputs)
-    with picture(title, inputs, 3.6) as (figure, (ax,)):
+        return look.empty(title, f"no fold traded: {found.folds[-1].reason}", inputs)
+    with look.picture(title, inputs, 3.6) as (figure, (ax,)):
         for k, fold in enumerate(found.folds):
-            paper = "#fbe3ad" if fold.thresholds is None else PARTS["earlier"] if k % 2 else "white"
-            ax.axvspan(when(fold.start_ns), when(fold.end_ns), color=paper, lw=0, zorder=0)
+            paper = "#fbe3ad" if fold.thresholds is None else look.PARTS["earlier"] if k % 2 else "white"
+            ax.axvspan(look.when(fold.start_ns), look.when(fold.end_ns), color=paper, lw=0, zorder=0)
         ends = np.array([found.folds[0].start_ns, *(fold.end_ns for fold in found.folds)])
         days = (ends[-1] - ends[0]) / NS / DAY_S
         net, each = found.net_usdt_day, [(fold.fit_net_usdt_day or 0.0) * fold.days for fold in found.folds]
         promised = np.concatenate(([0.0], np.cumsum(each)))
         if net is not None:
             ax.fill_between(
-                when(ends[[0, -1]]), [0, net.low * days], [0, net.high * days], color=GAIN, alpha=0.16, lw=0,
+                look.when(ends[[0, -1]]), [0, net.low * days], [0, net.high * days], color=look.GAIN, alpha=0.16, lw=0,
                 label=f"95 % of the mean, {number(net.low)} to {number(net.high)} USDT a day",
             )  # fmt: skip
         ax.plot(
-            when(ends), promised, color=NOTE, ls="--", lw=1.6, marker="o", ms=3,
+            look.when(ends), promised, color=look.NOTE, ls="--", lw=1.6, marker="o", ms=3,
             label=f"promised in sample, {number(promised[-1] / days)} USDT a day",
         )  # fmt: skip
-        at, shown = extremes(found.equity.ts_ns, found.equity.net)
+        at, shown = look.extremes(found.equity.ts_ns, found.equity.net)
         ax.plot(
-            when(at), shown, color=BASIS, lw=1.3,
+            look.when(at), shown, color=look.BASIS, lw=1.3,
             label=f"earned out of sample, marked, {number(found.equity.net[-1] / days)} USDT a day",
         )  # fmt: skip
-        ax.axhline(0, color=SOFT, lw=0.8)
-        ax.set_xlim(when(ends[0]), when(max(int(ends[-1]), int(found.equity.ts_ns[-1]))))
+        ax.axhline(0, color=look.SOFT, lw=0.8)
+        ax.set_xlim(look.when(ends[0]), look.when(max(int(ends[-1]), int(found.equity.ts_ns[-1]))))
         ax.set_ylabel("net, USDT")
         ax.set_title(
             "stripes: folds; yellow: nothing passed on the look-back, not traded", fontsize=9, fontweight="normal"
         )
         ax.legend(loc="upper left")
-        dates(ax)
-    return Picture(marked(title, inputs), figure)
+        look.dates(ax)
+    return Picture(look.marked(title, inputs), figure)
 
 
 def _shade(ax, sheet, legend: bool = False) -> None:
     from .tearsheet import SAYS
 
     for name, part in sheet.parts.items():
-        begin, end = when(part.tape.start_ns), when(part.tape.end_ns)
-        ax.axvspan(begin, end, color=PARTS[name], lw=0, zorder=0, label=SAYS[name] if legend else None)
+        begin, end = look.when(part.tape.start_ns), look.when(part.tape.end_ns)
+        ax.axvspan(begin, end, color=look.PARTS[name], lw=0, zorder=0, label=SAYS[name] if legend else None)
 
 
 def equity(sheet, inputs) -> Picture:
@@ -82,25 +65,33 @@ def equity(sheet, inputs) -> Picture:
 
     title = "Marked equity and drawdown"
     if sheet.empty_because:
-        return empty(title, sheet.empty_because, inputs)
+        return look.empty(title, sheet.empty_because, inputs)
     capital = sheet.judged.capital_usdt
-    with picture(title, inputs, 4.8, nrows=2, sharex=True, height_ratios=(2.2, 1)) as (figure, (top, below)):
+    with look.picture(title, inputs, 4.8, nrows=2, sharex=True, height_ratios=(2.2, 1)) as (figure, (top, below)):
         _shade(top, sheet, legend=True)
         _shade(below, sheet)
         net = sheet.curve.net
-        at, shown = extremes(sheet.curve.ts_ns, net)
-        top.plot(when(at), shown, color=BASIS, lw=1.2, label="marked at the exit side")
-        top.axhline(0, color=SOFT, lw=0.8)
+        at, shown = look.extremes(sheet.curve.ts_ns, net)
+        top.plot(look.when(at), shown, color=look.BASIS, lw=1.2, label="marked at the exit side")
+        top.axhline(0, color=look.SOFT, lw=0.8)
         closed = [t.closed_ns for t in sheet.trades]
         earned = np.cumsum([t.net_usdt for t in sheet.trades])
-        top.plot(when(np.array(closed)), earned, ls="none", marker="o", ms=4, color=SPOT, label="after a closed trade")
+        top.plot(
+            look.when(np.array(closed)),
+            earned,
+            ls="none",
+            marker="o",
+            ms=4,
+            color=look.SPOT,
+            label="after a closed trade",
+        )
         top.set_ylabel("net, USDT")
         top.legend(loc="upper left", ncols=2)
-        at, shown = extremes(sheet.curve.ts_ns, 100 * underwater(capital + net))
-        below.fill_between(when(at), shown, 0, color=LOSS, alpha=0.55, lw=0)
+        at, shown = look.extremes(sheet.curve.ts_ns, 100 * underwater(capital + net))
+        below.fill_between(look.when(at), shown, 0, color=look.LOSS, alpha=0.55, lw=0)
         below.set_ylabel(f"below peak,\n% of {capital:g} USDT")
-        dates(below)
-    return Picture(marked(title, inputs), figure)
+        look.dates(below)
+    return Picture(look.marked(title, inputs), figure)
 
 
 def attribution(sheet, inputs) -> Picture:
@@ -110,8 +101,8 @@ def attribution(sheet, inputs) -> Picture:
 
     title = "From gross to net, USDT a day"
     if sheet.empty_because:
-        return empty(title, sheet.empty_because, inputs)
-    with picture(title, inputs, 3.0, ncols=len(sheet.parts), sharey=True) as (figure, axes):
+        return look.empty(title, sheet.empty_because, inputs)
+    with look.picture(title, inputs, 3.0, ncols=len(sheet.parts), sharey=True) as (figure, axes):
         reached = [0.0]
         for ax, (name, part) in zip(axes, sheet.parts.items(), strict=True):
             parts = {k: v / part.performance.days for k, v in split(part.result.trades).items()}
@@ -122,20 +113,20 @@ def attribution(sheet, inputs) -> Picture:
             }
             level = 0.0
             for k, value in enumerate(steps.values()):
-                ax.bar(k, value, bottom=level, color=GAIN if value >= 0 else LOSS, alpha=0.85)
+                ax.bar(k, value, bottom=level, color=look.GAIN if value >= 0 else look.LOSS, alpha=0.85)
                 _label(ax, k, max(level, level + value), value)
                 level += value
                 reached.append(level)
-            ax.bar(len(steps), level, color=BASIS)
+            ax.bar(len(steps), level, color=look.BASIS)
             _label(ax, len(steps), max(level, 0.0), level)
             ax.set_xticks(range(len(steps) + 1), [*steps, "net"])
-            ax.axhline(0, color=BASIS, lw=0.8)
+            ax.axhline(0, color=look.BASIS, lw=0.8)
             ax.grid(axis="x", visible=False)
             ax.set_title(f"{SAYS[name]}: {len(part.result.trades)} trades", fontsize=9.5)
         room = 0.18 * (max(reached) - min(reached)) or 1.0
         axes[0].set_ylim(min(reached) - 0.3 * room * (min(reached) < 0), max(reached) + room)
         axes[0].set_ylabel("USDT a day")
-    return Picture(marked(title, inputs), figure)
+    return Picture(look.marked(title, inputs), figure)
 
 
 def _label(ax, x: float, y: float, value: float) -> None:
@@ -150,9 +141,9 @@ def trades(sheet, inputs) -> Chart | Picture:
 
     title = "Every trade of the whole replay"
     if sheet.empty_because:
-        return empty(title, sheet.empty_because, inputs)
+        return look.empty(title, sheet.empty_because, inputs)
     data = []
-    for reason, color in REASONS.items():
+    for reason, color in look.REASONS.items():
         ended = [t for t in sheet.trades if t.reason == reason]
         if ended:
             bps = [net_bps(t) for t in ended]
@@ -161,23 +152,31 @@ def trades(sheet, inputs) -> Chart | Picture:
                     "type": "scatter",
                     "mode": "markers",
                     "name": reason,
-                    "x": packed([t.held_s / 60 for t in ended]),
-                    "y": packed([np.nan if value is None else value for value in bps]),
+                    "x": look.packed([t.held_s / 60 for t in ended]),
+                    "y": look.packed([np.nan if value is None else value for value in bps]),
                     "text": [_hover(sheet, t) for t in ended],
                     "hovertemplate": "%{text}<br>held %{x:.1f} min, net %{y:.1f} bps<extra>" + reason + "</extra>",
                     "marker": {"size": 10, "color": color, "opacity": 0.8, "line": {"width": 1, "color": "white"}},
                 }
             )
-    zero = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": BASIS, "width": 1}}
+    zero = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": 0,
+        "y1": 0,
+        "line": {"color": look.BASIS, "width": 1},
+    }
     axes = {
         "xaxis": {"title": {"text": "held, minutes"}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": "net, bps of notional"}},
     }
-    return Chart(marked(title, inputs), data, {"height": 380, "shapes": [zero], **axes})
+    return Chart(look.marked(title, inputs), data, {"height": 380, "shapes": [zero], **axes})
 
 
 def _hover(sheet, trade) -> str:
-    opened = str(when(trade.opened_ns))[:19].replace("T", " ")
+    opened = str(look.when(trade.opened_ns))[:19].replace("T", " ")
     return (
         f"{opened} UTC, {sheet.part_of(trade)}<br>{number(trade.net_usdt, 4)} USDT, fees {number(trade.fees_usdt, 4)}"
     )
@@ -187,13 +186,13 @@ def holds(sheet, inputs) -> Picture:
     """Holding times, and how pairs ended."""
     title = "Holding times and endings"
     if sheet.empty_because:
-        return empty(title, sheet.empty_because, inputs)
-    with picture(title, inputs, 2.9, ncols=2, width_ratios=(2, 1)) as (figure, (left, right)):
-        present = [r for r in REASONS if any(t.reason == r for t in sheet.trades)]
+        return look.empty(title, sheet.empty_because, inputs)
+    with look.picture(title, inputs, 2.9, ncols=2, width_ratios=(2, 1)) as (figure, (left, right)):
+        present = [r for r in look.REASONS if any(t.reason == r for t in sheet.trades)]
         held = [[t.held_s / 60 for t in sheet.trades if t.reason == r] for r in present]
-        left.hist(held, bins=24, stacked=True, color=[REASONS[r] for r in present], label=present)
+        left.hist(held, bins=24, stacked=True, color=[look.REASONS[r] for r in present], label=present)
         limit = sheet.thresholds.max_hold_s / 60
-        left.axvline(limit, color=BASIS, ls="--", lw=1)
+        left.axvline(limit, color=look.BASIS, ls="--", lw=1)
         left.annotate(
             "longest hold ", (limit, 0.96), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8.5
         )
@@ -201,7 +200,7 @@ def holds(sheet, inputs) -> Picture:
         left.set_xlabel("held, minutes")
         left.set_ylabel("trades")
         counts = [len(h) for h in held]
-        right.barh(present, counts, color=[REASONS[r] for r in present])
+        right.barh(present, counts, color=[look.REASONS[r] for r in present])
         for k, count in enumerate(counts):
             right.annotate(f" {count}", (count, k), va="center")
         right.invert_yaxis()
@@ -210,22 +209,22 @@ def holds(sheet, inputs) -> Picture:
         right.set_xlabel("trades")
         for ax in (left, right):
             (ax.yaxis if ax is left else ax.xaxis).get_major_locator().set_params(integer=True)
-    return Picture(marked(title, inputs), figure)
+    return Picture(look.marked(title, inputs), figure)
 
 
 def sensitivity(costs_, later, inputs) -> Picture:
     """Net a day of held thresholds when fills cost more and when orders arrive later."""
     title = "How much depends on costs and latency"
     if not any(p.trades for ladder in (costs_, later) for results in ladder.results.values() for p in results):
-        return empty(title, "no trade at any step", inputs)
-    with picture(title, inputs, 3.0, ncols=2, sharey=True) as (figure, axes):
+        return look.empty(title, "no trade at any step", inputs)
+    with look.picture(title, inputs, 3.0, ncols=2, sharey=True) as (figure, axes):
         for ax, ladder in zip(axes, (costs_, later), strict=True):
             for (part, results), color, marker in zip(
-                ladder.results.items(), (SOFT, NOTE, GAIN)[-len(ladder.results) :], "^so", strict=False
+                ladder.results.items(), (look.SOFT, look.NOTE, look.GAIN)[-len(ladder.results) :], "^so", strict=False
             ):
                 ax.plot(ladder.steps, [p.net_usdt_day for p in results], marker=marker, ms=5, color=color, label=part)
-            ax.axhline(0, color=BASIS, lw=0.8)
-            ax.axvline(ladder.base, color=SOFT, ls=":", lw=1)
+            ax.axhline(0, color=look.BASIS, lw=0.8)
+            ax.axvline(ladder.base, color=look.SOFT, ls=":", lw=1)
             ax.set_xlabel(ladder.unit)
             ax.set_title(ladder.title, fontsize=9.5)
         axes[1].set_xscale("log")
@@ -233,4 +232,4 @@ def sensitivity(costs_, later, inputs) -> Picture:
         axes[1].minorticks_off()
         axes[0].set_ylabel("net, USDT a day")
         axes[0].legend()
-    return Picture(marked(title, inputs), figure)
+    return Picture(look.marked(title, inputs), figure)

@@ -5,10 +5,8 @@ the thresholds were fitted on (in sample: flattering by construction); and the `
 seen. Each part is a replay of its own, starting flat. Headlines are those of the judged part.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from .export import examined
 from .faces import NOTHING, Findings, Table, Tiles, number, seconds, share
 from .ledger import Trade, attribution
 from .market import utc
-from .params import Params, write_atomic
+from .params import Params
 from .performance import (
     FACES,
     Equity,
@@ -324,7 +322,7 @@ def days(sheet: TearSheet) -> Table:
     )
 
 
-# --- caveats and the record ------------------------------------------------------------------------------------------
+# --- caveats ---------------------------------------------------------------------------------------------------------
 
 
 def caveats(sheet: TearSheet, inputs) -> Findings:
@@ -366,55 +364,3 @@ def _few(trades: int) -> str:
     if trades < 300:
         return f"{trades} trades on the judged part are few: below some 300 a hit rate is not known to 5 points."
     return ""
-
-
-FIGURES = (
-    "net_usdt_day", "return_day", "mean_net_bps", "trades", "trades_day", "hit_rate", "win_rate", "drawdown",
-    "median_hold_s", "fees_usdt", "funding_usdt",
-)  # fmt: skip
-
-
-def metrics(sheet: TearSheet, inputs) -> dict:
-    """The run in flat figures: those of the judged part under their own names, the fit's with a prefix.
-
-    Where no thresholds were examined, nothing was replayed and there are no figures: they are null.
-    """
-    t, net = sheet.thresholds, net_interval(sheet.parts[JUDGED])
-    return {
-        "pair": inputs.name,
-        "trade": sheet.candidate.trade,
-        "reason": sheet.candidate.reason,
-        "synthetic": inputs.synthetic,
-        "start": _utc(sheet.tape.start_ns),
-        "end": _utc(sheet.tape.end_ns),
-        "judged_from": _utc(sheet.parts[JUDGED].tape.start_ns),
-        "entry_bps": t.entry_bps if t else None,
-        "exit_bps": t.exit_bps if t else None,
-        "max_hold_s": t.max_hold_s if t else None,
-        **{name: getattr(sheet.judged, name) if t else None for name in FIGURES},
-        **{f"fit_{name}": getattr(sheet.fitted, name) if t else None for name in FIGURES},
-        "net_low_usdt_day": net.low if net else None,
-        "net_high_usdt_day": net.high if net else None,
-        "whole_net_usdt": sheet.result.net_usdt,
-        "whole_trades": len(sheet.trades),
-        "capital_usdt": sheet.judged.capital_usdt,
-        "fees_bps": sheet.market.fees_bps,
-    }
-
-
-def record(sheet: TearSheet, inputs, run_folder: str) -> Table:
-    """The figures of the metrics; all of them are written to metrics.json in the run's folder, where there is one."""
-    found = metrics(sheet, inputs)
-    if run_folder:
-        write_atomic(Path(run_folder) / "metrics.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
-    rows = [(name, _face(found[name]), _face(found[f"fit_{name}"])) for name in FIGURES]
-    others = [name for name in found if name.removeprefix("fit_") not in FIGURES]
-    return Table.of("metrics.json", ("figure", "judged", "fit"), rows, f"Beside them: {', '.join(others)}.")
-
-
-def _face(value: float | None) -> str:
-    return f"{value}" if isinstance(value, int) else number(value, 4)
-
-
-def _utc(ts_ns: int) -> str:
-    return utc(ts_ns)[:19].replace(" ", "T") + "Z"

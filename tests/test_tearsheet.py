@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from studies import CONSTRAINTS, study
 
-from delta_arb import params, performance, tearsheet
+from delta_arb import params, performance, record, tearsheet
 from delta_arb.errors import ParamsError
 from delta_arb.inputs import Inputs
 
@@ -97,16 +97,16 @@ def test_what_is_not_exported_says_so_with_the_reason():
 
 def test_without_thresholds_nothing_is_replayed_and_figures_are_null():
     s = study("no_edge")
-    found = tearsheet.metrics(s.sheet, s.inputs)
+    found = record.metrics(s.sheet, s.inputs)
     assert s.sheet.thresholds is None and s.sheet.empty_because == s.sheet.candidate.reason
     assert found["trade"] is False and found["net_usdt_day"] is None and found["fit_trades"] is None
 
 
 def test_metrics_are_written_into_the_folder_of_a_run_and_only_there(tmp_path):
     s = study("sample")
-    tearsheet.record(s.sheet, s.inputs, "")
+    record.record(s.sheet, s.inputs, "")
     assert not list(tmp_path.iterdir())
-    tearsheet.record(s.sheet, s.inputs, str(tmp_path))
+    record.record(s.sheet, s.inputs, str(tmp_path))
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found["pair"] == "SYN_USDT-mexc-gate" and found["synthetic"] is True and found["trade"] is True
     assert found["net_usdt_day"] == pytest.approx(s.sheet.judged.net_usdt_day)
