@@ -8,22 +8,31 @@ order: whoever sent it asks `outcome` until the venue says that it is final.
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from ..errors import DeltaArbError
-from ..market import Book, Instrument, Order
+from delta_arb.errors import DeltaArbError
+from delta_arb.market import Book, Instrument, Order
 
 
 class VenueError(DeltaArbError):
-    """A venue refuses, cannot be reached, or is not set up as the runner needs it."""
+    """A venue refuses, cannot be reached, or is not set up as the runner needs it; `code` is the venue's own."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class OutcomeUnknown(VenueError):
-    """An order was sent and nobody said what became of it: it may work, have filled, or never have arrived."""
+    """An order or its cancellation was sent and nobody said what became of it: look it up, never send it again."""
 
 
 class Outcome(NamedTuple):
     """What the venue says of one order: filled quantity (signed, net of a fee taken in the coin), mean price, fees.
 
-    `final` is false while it may still fill. `refused` is the venue's code where it never accepted the order.
+    `ts_ns` is the venue's clock at the last fill or, without one, at its last word; of a refusal or a doubt it is ours.
+
+    `final` is false while it may still fill. `refused` is the venue's code where it never accepted the order, or ours
+    where it never left. `doubt` says why nobody knows what became of it: it may work, have filled, or never have
+    arrived, so ask `outcome` until that is final. `fee_exact` is false where the venue has not booked the fee yet, or
+    took it in neither USDT nor the coin traded: `fee_usdt` is then what the account's rate comes to.
     """
 
     order_id: str
@@ -33,12 +42,49 @@ class Outcome(NamedTuple):
     fee_usdt: float
     final: bool
     refused: str = ""
+    doubt: str = ""
+    fee_exact: bool = True
+
+
+class Deal(NamedTuple):
+    """One fill as the venue booked it: signed base units, net of a fee taken in the coin; fees as in `Outcome`.
+
+    `order_id` is ours, and empty for what no order of a program did: a liquidation, a person's hand.
+    """
+
+    deal_id: str
+    order_id: str
+    ts_ns: int
+    qty: float
+    price: float
+    fee_usdt: float
+    fee_exact: bool = True
+
+
+class Setup(NamedTuple):
+    """How the account is set up for this market; of a spot venue only `trading` tells anything."""
+
+    trading: bool  # the market is open and the account may trade it
+    dual: bool = False  # long and short positions at once
+    unified: bool = False  # one margin for all markets of the venue
+    cross: bool = False  # all of the wallet is margin, not only the position's own
+    leverage: float = 1.0
+
+
+class Funding(NamedTuple):
+    """The next funding stamp as announced (the rate is final only at its stamp), and the mark price now."""
+
+    rate: float
+    next_ns: int
+    interval_s: int
+    mark: float
 
 
 class Account(NamedTuple):
     """One wallet: free and whole USDT, coins held (spot), signed position (perpetual), in base units.
 
-    `liquidation_price` is 0.0 without a position; `adl_rank` counts from 1, the first to be deleveraged, 0 where unknown.
+    `usdt_total` is without unrealized profit. `liquidation_price` is 0.0 without a position; `adl_rank` counts from 1,
+    the first to be deleveraged, and is 0 where unknown.
     """
 
     usdt_free: float
@@ -60,19 +106,41 @@ class Venue(Protocol):
     leg: int
     name: str
     instrument: Instrument  # as the venue lists it, with the account's own fee
+    tick: float  # one step of the price
     clock_offset_ns: int  # the venue's clock minus ours
+    clock_ns: int  # when that was measured, on our clock
+    allowance: int  # orders that may be sent now: more are refused by us before they leave
+    private_alive: bool  # whether the stream of our own orders is up
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None: ...
 
     async def close(self) -> None: ...
 
+    async def failed(self) -> None:
+        """Wait until a task of this venue ends by an error, and raise it; run this beside whatever uses the venue."""
+
     def send(self, order_id: str, order: Order) -> None:
-        """Put an IOC order on the wire now; its `Outcome` comes by `on_outcome`, or is asked for by `outcome`."""
+        """Put an IOC order on the wire now; never raises.
+
+        `on_outcome` is then called, never before `send` has returned: once when the order is final (refusals included),
+        or at first with a `doubt` or with what little is known, and once more if a stream tells the end later.
+        """
 
     async def outcome(self, order_id: str) -> Outcome | None:
-        """What the venue says of an order of ours; None when it does not know it. Raises VenueError when it does not answer."""
+        """What the venue says of an order of ours; None when it does not know it, VenueError when it does not answer.
 
-    async def cancel(self, order_id: str) -> None: ...
+        Just after a send that ended in doubt, None may only mean not yet: the request may still be under way.
+        """
+
+    async def cancel(self, order_id: str) -> None:
+        """End an order; one that has ended or is not known is left alone. Read `outcome` afterwards in any case.
+
+        Raises:
+            OutcomeUnknown: nobody said whether it is cancelled.
+        """
+
+    async def test(self, order: Order) -> str:
+        """What the venue's test order says: "" or its refusal. A venue without one checks only what we can."""
 
     async def book(self) -> Book:
         """The best levels by REST."""
@@ -81,3 +149,17 @@ class Venue(Protocol):
 
     async def working(self) -> tuple[str, ...]:
         """Ids of all orders open on this market, ours and others."""
+
+    async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
+        """All fills of the account on this market in [start, end), oldest first, whoever ordered them."""
+
+    async def setup(self) -> Setup: ...
+
+    async def funding(self) -> Funding: ...
+
+    async def funding_history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
+        """(stamp in ns, rate) of each funding in [start, end), oldest first.
+
+        Raises:
+            VenueError: the venue does not tell the whole range.
+        """

@@ -1,0 +1,243 @@
+"""MEXC spot behind `venue.Venue`: genuine ccxt for REST, our own reader for its protobuf streams.
+
+ccxt's `watch_bids_asks` never resolves here, and the 10 ms channel cannot be reached through it. The answer to a new
+order tells neither status nor fill; both come by the private stream, and by REST where that is late.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ccxt.base import errors as ccxt
+from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
+
+from delta_arb.market import Instrument, Order
+
+from .clients import MexcClient, plain, refusal
+from .exchange import OURS, Booked, Exchange, Said, booked, on_grid
+from .stream import Stream
+from .venue import Account, Deal, Funding, Setup, VenueError
+
+log = logging.getLogger(__name__)
+MS = 1_000_000
+PAGE = 100  # rows of myTrades at most
+
+# By our own table; what is not in it is unknown, and an unknown state is never final. "Partially cancelled" is an end.
+ENDED = frozenset(("FILLED", "CANCELED", "PARTIALLY_CANCELED"))
+ENDED_PUSHED = frozenset((2, 4, 5))
+BUY = 1
+
+
+class Mexc(Exchange):
+    """The spot leg; see `exchange.Exchange`."""
+
+    name = "mexc"
+    client = MexcClient
+    defaults: Mapping[str, Any] = {"has": {"fetchCurrencies": False}, "options": {"defaultType": "spot"}}
+    certain = frozenset(("30000", "60005", "140002"))
+    doubtful = frozenset(("603",))  # repeated request: an order of this id exists
+    gone = frozenset(("-2011", "-2013"))
+
+    @property
+    def symbol(self) -> str:
+        return f"{self.base}/USDT"
+
+    def _rules(self, market: dict, fee: float) -> Instrument:
+        least, cost = market["limits"]["amount"]["min"], market["limits"]["cost"]["min"]
+        step = float(market["precision"]["amount"])
+        return Instrument(self.name, fee, 1.0, step, max(float(least or 0.0), step), float(cost or 0.0))
+
+    async def _own_fee(self) -> float:
+        answer = await self._now(self._clients.orders.spotPrivateGetTradeFee, {"symbol": self.id}, what="its fee")
+        return float(answer["data"]["takerCommission"])
+
+    # Streams
+
+    def _public_stream(self) -> Stream:
+        channel = f"spot@public.aggre.bookTicker.v3.api.pb@10ms@{self.id}"
+        return self._stream("quotes", self._public_url, [channel], self._heard_quote, self._reseed)
+
+    def _private_stream(self) -> Stream:
+        self._listen_key = ""
+        self._own = self._stream(
+            "own orders",
+            self._private_url,
+            [f"spot@private.{kind}.v3.api.pb" for kind in ("orders", "deals")],
+            self._heard_own,
+            lambda: None,
+        )
+        self._spawn(self._renew(), "listen key")
+        return self._own
+
+    def _stream(
+        self, what: str, url: Callable, channels: Sequence[str], heard: Callable[[str | bytes], bool], again: Callable
+    ) -> Stream:
+        return Stream(
+            f"mexc {what}",
+            self._clients.session,
+            self._pace,
+            url=url,
+            hello=lambda: [json.dumps({"method": "SUBSCRIPTION", "params": channels})],
+            heard=heard,
+            ping=lambda: '{"method":"PING"}',
+            again=again,
+        )
+
+    async def _public_url(self) -> str:
+        return self._clients.orders.urls["api"]["ws"]["spot"]
+
+    async def _private_url(self) -> str:
+        """A listen key for each dial: the old one may be what died."""
+        answer = await self._now(self._clients.orders.spotPrivatePostUserDataStream, what="a listen key")
+        self._listen_key = answer["listenKey"]
+        return f"{await self._public_url()}?listenKey={self._listen_key}"
+
+    async def _renew(self) -> None:
+        """A listen key that is not renewed dies silently."""
+        while True:
+            await asyncio.sleep(self._pace.renew_s)
+            key = {"listenKey": self._listen_key}
+            try:
+                await self._now(self._clients.orders.spotPrivatePutUserDataStream, key, what="the listen key's renewal")
+            except VenueError as error:
+                self._own.redial(str(error))
+
+    def _heard_quote(self, message: str | bytes) -> bool:
+        if isinstance(message, str):
+            return self._heard_text(message) and False
+        push = PushDataV3ApiWrapper.FromString(message)
+        if push.WhichOneof("body") != "publicAggreBookTicker":
+            return False
+        t = push.publicAggreBookTicker  # zeros are not on the wire
+        sides = (float(value or 0.0) for value in (t.bidPrice, t.bidQuantity, t.askPrice, t.askQuantity))
+        self.quotes.push(*sides, push.sendTime * MS)
+        return True
+
+    def _heard_own(self, message: str | bytes) -> bool:
+        if isinstance(message, str):
+            return self._heard_text(message)
+        push = PushDataV3ApiWrapper.FromString(message)
+        body = push.WhichOneof("body")
+        if push.symbol == self.id and body == "privateOrders":
+            o = push.privateOrders
+            filled = float(o.cumulativeQuantity or 0.0)
+            price = float(o.cumulativeAmount or 0.0) / filled if filled else 0.0
+            signed = filled if o.tradeType == BUY else -filled
+            self._hear(Said(o.clientId, o.id, push.sendTime * MS, signed, price, o.status in ENDED_PUSHED))
+        elif push.symbol == self.id and body == "privateDeals":
+            d = push.privateDeals
+            qty = float(d.quantity) if d.tradeType == BUY else -float(d.quantity)
+            deal = Deal(d.tradeId, d.clientOrderId, d.time * MS, qty, float(d.price), 0.0)
+            self._book(self._booked(deal, d.feeCurrency, float(d.feeAmount or 0.0)), d.orderId)
+        return True
+
+    def _heard_text(self, message: str) -> bool:
+        """An acknowledgement or a pong. True for the first, VenueError for a refusal."""
+        try:
+            said = json.loads(message)
+            code, text = said["code"], said["msg"]
+        except (ValueError, TypeError, KeyError):
+            raise VenueError("mexc: a stream said what is no answer; the listen key may be invalid") from None
+        if code != 0 or not text.startswith(("spot@", "PONG")):
+            raise VenueError(f"mexc: a subscription was refused: {text}", str(code))
+        return text != "PONG"
+
+    # Orders
+
+    def _request(self, order_id: str, order: Order) -> tuple[float, dict]:
+        amount = on_grid(abs(order.qty), self.instrument.qty_step)
+        return amount, {"timeInForce": "IOC", "clientOrderId": order_id}
+
+    def _answer(self, order_id: str, answer: dict) -> Said | None:
+        return None
+
+    async def test(self, order: Order) -> str:
+        """Signature, fields, size and price as MEXC would judge them; nothing is placed."""
+        amount, params = self._request(f"test-{time.time_ns():x}"[:26].replace("test", "check"), order)
+        side, price = "buy" if order.qty > 0 else "sell", float(self._price(order))
+        try:
+            await self._clients.orders.create_order(self.symbol, "limit", side, amount, price, params | {"test": True})
+        except ccxt.BaseError as error:
+            if code := refusal(error, self.certain, self.doubtful):
+                return code
+            raise VenueError(f"mexc: the test order: {plain(error)}") from None
+        return ""
+
+    async def _look_up(self, order_id: str) -> Said | None:
+        asked = {"symbol": self.id, "origClientOrderId": order_id}
+        try:
+            row = await self._now(self._clients.orders.spotPrivateGetOrder, asked, what=f"order {order_id}")
+        except VenueError as error:
+            if error.code in self.gone:
+                return None
+            raise
+        filled, quote = float(row["executedQty"]), float(row["cummulativeQuoteQty"])
+        signed = filled if row["side"] == "BUY" else -filled
+        price = quote / filled if filled else 0.0
+        ts_ns = int(row.get("updateTime") or row["time"]) * MS
+        return Said(order_id, str(row["orderId"]), ts_ns, signed, price, row["status"] in ENDED)
+
+    async def _fills_of(self, said: Said) -> list[Booked]:
+        asked = {"symbol": self.id, "orderId": said.venue_id}
+        rows = await self._now(self._clients.orders.spotPrivateGetMyTrades, asked, what=f"fills of {said.order_id}")
+        return [self._fill(row) for row in rows]
+
+    def _fill(self, row: dict) -> Booked:
+        qty = float(row["qty"]) if row["isBuyer"] else -float(row["qty"])
+        deal = Deal(row["id"], row.get("clientOrderId") or "", int(row["time"]) * MS, qty, float(row["price"]), 0.0)
+        return self._booked(deal, row["commissionAsset"], float(row["commission"]))
+
+    def _booked(self, deal: Deal, coin: str, fee: float) -> Booked:
+        return booked(deal, coin, fee, self.base, self.instrument.taker_fee)
+
+    async def _cancel(self, order_id: str) -> None:
+        name = "origClientOrderId" if OURS.fullmatch(order_id) else "orderId"
+        await self._clients.orders.spotPrivateDeleteOrder({"symbol": self.id, name: order_id})
+
+    async def working(self) -> tuple[str, ...]:
+        """Ids of all orders open on this market; MEXC's own where the order has no id of ours."""
+        asked = {"symbol": self.id}
+        rows = await self._now(self._clients.orders.spotPrivateGetOpenOrders, asked, what="open orders")
+        return tuple(row.get("clientOrderId") or str(row["orderId"]) for row in rows)
+
+    # Account
+
+    async def account(self) -> Account:
+        """USDT and the coin; `coin` counts what open orders hold too."""
+        asked_ns = time.time_ns()
+        answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account")
+        held = {row["asset"]: (float(row["free"]), float(row["locked"])) for row in answer["balances"]}
+        free, locked = held.get("USDT", (0.0, 0.0))
+        return Account(free, free + locked, sum(held.get(self.base, (0.0, 0.0))), 0.0, 0.0, 0, asked_ns)
+
+    async def setup(self) -> Setup:
+        """Whether the account may trade, and this market by the interface (MEXC lists those that may)."""
+        answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account")
+        listed = await self._now(self._clients.orders.spotPublicGetDefaultSymbols, what="markets open to programs")
+        return Setup(bool(answer["canTrade"]) and self.id in listed["data"])
+
+    async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
+        """See `venue.Venue.deals`; MEXC gives the newest hundred of a range, so it is walked backwards."""
+        found: dict[str, Deal] = {}
+        until_ms = (end_ns - 1) // MS
+        while True:
+            asked = {"symbol": self.id, "startTime": start_ns // MS, "endTime": until_ms, "limit": PAGE}
+            rows = await self._query(self._clients.queries.spotPrivateGetMyTrades, asked, what="fills")
+            fresh = {row["id"]: self._fill(row).deal for row in rows if row["id"] not in found}
+            found |= fresh
+            if len(rows) < PAGE:
+                break
+            if not fresh:
+                raise VenueError(f"mexc: more than {PAGE} fills in the ms {until_ms}; ask for a shorter range")
+            until_ms = min(int(row["time"]) for row in rows)
+        inside = (deal for deal in found.values() if start_ns <= deal.ts_ns < end_ns)
+        return tuple(sorted(inside, key=lambda deal: (deal.ts_ns, deal.deal_id)))
+
+    async def funding(self) -> Funding:
+        raise VenueError("mexc: a spot market has no funding; ask the perpetual's venue")
+
+    async def funding_history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
+        raise VenueError("mexc: a spot market has no funding; ask the perpetual's venue")
