@@ -6,7 +6,6 @@ not be computed, ends in "do not trade" with the reason. What passes meets the c
 replaces them for a gain above its noise, otherwise they are confirmed with this run's evidence and a new validity.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,19 +19,17 @@ from .faces import Table, number, seconds
 from .gates import Contest, Judgement
 from .inputs import Inputs
 from .market import NS
-from .optimize import PERIOD_S, SEED, Choice, choose, offers, spoken
+from .optimize import PERIOD_S, SEED, Choice, choose, spoken, standard_errors_bps
 from .params import Evidence, GateParams, Params, sealed
 from .performance import Performance, measure
 from .study import Constraints, Market, Thresholds
 from .tape import Tape
-from .thresholds import optimal_level, round_trip_cost
 from .walkforward import HALF_LIVES, Fit, LookBack, coarse, propose
 
 STEP_S = 4 * 3600.0  # of the walk-forward, where the quotes are long enough
 MOST_FOLDS = 30
 FOLDS = 6  # at least, before the step is shortened
 MIN_UNSEEN = 16  # periods of a contest; below that the long-run variance of the difference is a guess
-Z_95 = 1.96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,28 +244,6 @@ def contested(verdict: Verdict) -> Table:
     return Table.of(title, heads, rows, f"{'Replaced' if found.replace else 'Kept'}: {found.words}.")
 
 
-def standard_error_bps(choice: Choice) -> float | None:
-    """Standard error of the plug-in levels, entry and exit alike; None where the plug-in has no part in the choice.
-
-    Levels are mean -+ L(cost, sd). Quotes know the diffusion sd^2 theta well and the speed badly, so a half-life h' at
-    an end of its interval goes with sd sqrt(h' / h): L is found again at both ends, its standard error is
-    (high - low) / 3.92. The mean of the process over a span T has the standard error sd sqrt(2 / (theta T)). Their
-    squares add up. Bertram's L stands in for the plug-in's: funding, time-out, looks and filter are left out, and so is
-    the grid's own noise where it pulls.
-    """
-    reverts, proposal = choice.half_life, choice.proposal
-    if reverts is None or proposal is None or proposal.plug_in is None or proposal.weight == 1.0:
-        return None
-    width_bps = offers(choice.window.fit, choice.market.settings, proposal.plug_in.filter).width_bps
-    cost = round_trip_cost(choice.market.fees_bps, width_bps)
-    low_s = reverts.low_s or reverts.half_life_s  # 0.0: not bounded from below, so the upper half must do
-    wide, narrow = (
-        optimal_level(cost, reverts.process.sd * math.sqrt(s / reverts.half_life_s)) for s in (reverts.high_s, low_s)
-    )
-    of_level = (wide - narrow) / (2 * Z_95 if reverts.low_s else Z_95)
-    return math.hypot(of_level, reverts.process.sd * reverts.best_relative_sd)
-
-
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
@@ -318,7 +293,7 @@ def evidence(verdict: Verdict) -> Evidence:
         values |= {"judged_hit_rate": judged.hit_rate, "judged_drawdown": judged.drawdown}
     if proposal and proposal.plug_in:
         values |= {"plug_in_entry_bps": proposal.plug_in.entry_bps, "plug_in_exit_bps": proposal.plug_in.exit_bps}
-        values["entry_se_bps"] = values["exit_se_bps"] = standard_error_bps(choice)
+        values["entry_se_bps"], values["exit_se_bps"] = standard_errors_bps(choice) or (None, None)
     if walk:
         values |= {"walk_trades": len(walk.result.trades), "walk_folds": len(walk.folds)}
     if walk and walk.net_usdt_day:

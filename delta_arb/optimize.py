@@ -33,6 +33,7 @@ ROUND_BPS = 0.5
 PERIOD_S = 900.0  # of the marks behind intervals of net profit
 SEED = 7  # of the bootstraps: the same quotes give the same choice
 MAX_UNIT_ROOT_P = 0.05
+Z_95 = 1.96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,7 +204,7 @@ def grid_weight(prior_nets: np.ndarray, peak_nets: np.ndarray) -> float:
     if gain.mean() <= 0:
         return 0.0
     found = mean_interval(gain, np.random.default_rng(SEED))
-    error = (found.high - found.low) / (2 * 1.96)
+    error = (found.high - found.low) / (2 * Z_95)
     return max(0.0, 1.0 - (2.0 * error / found.value) ** 2)
 
 
@@ -300,6 +301,52 @@ def _best(tried: Sweep, passing: Sequence[bool]) -> int | None:
     """Index of the set with the highest neighbourhood mean, among the passing ones where there are any."""
     candidates = [k for k, ok in enumerate(passing) if ok] or list(range(len(tried.sets)))
     return max(candidates, key=tried.neighbourhood, default=None)
+
+
+# --- how sure theory is ------------------------------------------------------------------------------------------------
+
+
+def standard_errors_bps(choice: Choice) -> tuple[float, float] | None:
+    """Standard errors of the plug-in's entry and exit; None where the plug-in has no part in the choice.
+
+    Quotes know the diffusion sd^2 theta well and the speed badly, so a half-life h' goes with sd sqrt(h' / h). The
+    levels are found again, by the solver that found them, a standard error of log h to either side; where theory has
+    no answer on one of them, the other must do, and on neither there is no error. The mean of the process over a span T
+    has the standard error sd sqrt(2 / (theta T)) and moves both levels alike. The squares add up. The grid's own noise,
+    where it pulls, is left out.
+    """
+    reverts, proposal = choice.half_life, choice.proposal
+    if reverts is None or proposal is None or proposal.plug_in is None or proposal.weight == 1.0:
+        return None
+    offered = offers(choice.window.fit, choice.market.settings, proposal.plug_in.filter)
+    far = [at for way in (1, -1) if (at := _plug_in_at(choice, offered, way * _error_of_log(reverts))) is not None]
+    if not far:
+        return None
+    ends = zip(far[0][:2], (far[1] if len(far) == 2 else proposal.plug_in)[:2], strict=True)
+    of_mean = reverts.process.sd * reverts.best_relative_sd
+    entry, exit_ = (math.hypot((one - other) / len(far), of_mean) for one, other in ends)
+    return entry, exit_
+
+
+def _error_of_log(reverts: HalfLife) -> float:
+    """Standard error of the half-life's logarithm, from its interval; 0.0 is not bounded from below."""
+    if reverts.low_s > 0:
+        return math.log(reverts.high_s / reverts.low_s) / (2 * Z_95)
+    return math.log(reverts.high_s / reverts.half_life_s) / Z_95
+
+
+def _plug_in_at(choice: Choice, offered: Offers, log_scale: float) -> Thresholds | None:
+    """The plug-in for a half-life that is exp(log_scale) times as long, of the same diffusion; None if it has none."""
+    reverts, scale, market = choice.half_life, math.exp(log_scale), choice.market
+    process = replace(reverts.process, theta=reverts.process.theta / scale, sd=reverts.process.sd * math.sqrt(scale))
+    other = replace(reverts, half_life_s=reverts.half_life_s * scale, process=process)
+    try:
+        return plug_in(offered, market, choice.constraints, other, choice.window.fit, market.process(other))
+    except SeriesError:
+        return None
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def spoken(s: Thresholds) -> str:

@@ -1,8 +1,6 @@
 """From verdict to file: champion against challenger, and how sure the levels are."""
 
 import dataclasses
-import itertools
-import math
 from datetime import timedelta
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 from strategies import perp, spot
 from studies import study
 
-from delta_arb import export, gates, params, performance
+from delta_arb import export, gates, optimize, params, performance
 from delta_arb.errors import ParamsError
 from delta_arb.export import Verdict
 from delta_arb.gates import Judgement
@@ -221,41 +219,8 @@ def test_the_judgement_of_a_champion_walks_the_same_folds():
     assert other.deflated != found.judgement.deflated
 
 
-def test_the_standard_error_of_the_levels_is_that_of_the_mean_and_of_the_width():
-    choice = study("sample").choice
-    error, reverts = export.standard_error_bps(choice), choice.half_life
-    span_s = (choice.window.fit.end_ns - choice.window.fit.start_ns) / NS
-    of_mean = reverts.process.sd * math.sqrt(2 * reverts.half_life_s / math.log(2) / span_s)
-    assert of_mean < error < 1.5 * of_mean
-    evidence = export.evidence(study("sample").verdict)
-    assert evidence.entry_se_bps == evidence.exit_se_bps == error
-
-
-def test_levels_that_theory_has_no_part_in_have_no_standard_error():
-    choice = study("sample").choice
-    alone = choice.proposal.of_grid(["it misses a demand"])
-    assert export.standard_error_bps(dataclasses.replace(choice, proposal=alone)) is None
-    assert export.standard_error_bps(dataclasses.replace(choice, half_life=None)) is None
-
-
-def test_a_half_life_not_bounded_from_below_takes_the_upper_half():
-    choice = study("sample").choice
-    loose = dataclasses.replace(choice, half_life=dataclasses.replace(choice.half_life, low_s=0.0))
-    assert export.standard_error_bps(loose) == pytest.approx(export.standard_error_bps(choice), rel=0.3)
-
-
-def test_the_standard_error_is_the_scatter_of_levels_over_worlds():
-    """Processes of one truth, seen for 16 h: the scatter of mean -+ L is what the formula says from one of them."""
-    rng, theta, sd, span_s, cost = np.random.default_rng(3), 1 / 900, 25.0, 57_600.0, 24.0
-    steps, decay = int(span_s), math.exp(-theta)
-    levels = []
-    for _ in range(60):
-        noise = rng.normal(0, sd * math.sqrt(1 - decay**2), steps)
-        path = np.fromiter(itertools.accumulate(noise, lambda x, e: decay * x + e, initial=rng.normal(0, sd)), float)
-        speed = -math.log(np.corrcoef(path[:-1], path[1:])[0, 1])
-        wide = math.sqrt(np.var(np.diff(path)) / 2 / speed)  # the diffusion over the speed
-        levels.append(path.mean() + export.optimal_level(cost, wide))
-    relative = math.sqrt(2 / (theta * span_s))
-    ends = [export.optimal_level(cost, sd * math.exp(side * relative / 2 * export.Z_95)) for side in (1, -1)]
-    said = math.hypot((ends[0] - ends[1]) / (2 * export.Z_95), sd * relative)
-    assert np.std(levels) == pytest.approx(said, rel=0.25)
+def test_the_evidence_holds_the_standard_errors_of_both_levels():
+    found = study("sample").verdict
+    evidence = export.evidence(found)
+    assert (evidence.entry_se_bps, evidence.exit_se_bps) == optimize.standard_errors_bps(found.choice)
+    assert evidence.entry_se_bps > 0 and evidence.exit_se_bps > 0

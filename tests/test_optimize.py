@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from studies import study as study_of
 
 from delta_arb import export, optimize, params, study, synthetic
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.halflife import half_life_clean
 from delta_arb.inputs import Inputs
 from delta_arb.market import NS
 from delta_arb.optimize import Sweep
@@ -200,3 +202,46 @@ def test_real_lunc_quotes_have_no_edge_after_costs():
     tape = inputs.tape()
     choice = optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
     assert not choice.trade and "the four fees are 20 bps" in choice.reason
+
+
+# --- how sure theory is -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("max_hold_s", [21_600.0, 900.0])  # the second times half of the pairs out
+def test_the_standard_errors_of_the_levels_are_their_scatter_over_worlds_like_the_fitted_one(max_hold_s):
+    """Parametric bootstrap: paths of the fitted process over the same span, each fitted and solved anew."""
+    choice = study_of("sample").choice
+    reverts, fit, demands = choice.half_life, choice.window.fit, Constraints(max_hold_s=max_hold_s, target_hit_rate=0.5)
+    offered = optimize.offers(fit, choice.market.settings, None)
+    prior = optimize.plug_in(offered, choice.market, demands, reverts, fit, None)
+    choice = dataclasses.replace(choice, constraints=demands, proposal=optimize.Proposal(prior, "", prior, 0.0))
+    rng, levels = np.random.default_rng(3), []
+    times_s = np.arange(0.0, reverts.span_s, 30.0)
+    for _ in range(60):
+        path = synthetic.ou_path(times_s, reverts.process.sd, reverts.half_life_s, rng) + reverts.process.mean
+        again = half_life_clean(path, (times_s * NS).astype(np.int64))
+        levels.append(optimize.plug_in(offered, choice.market, demands, again, fit, None)[:2])
+    assert np.std(levels, axis=0) == pytest.approx(optimize.standard_errors_bps(choice), rel=0.25)
+
+
+def test_levels_that_theory_has_no_part_in_have_no_standard_errors():
+    choice = study_of("sample").choice
+    alone = choice.proposal.of_grid(["it misses a demand"])
+    assert optimize.standard_errors_bps(dataclasses.replace(choice, proposal=alone)) is None
+    assert optimize.standard_errors_bps(dataclasses.replace(choice, half_life=None)) is None
+
+
+def test_a_half_life_not_bounded_from_below_takes_the_upper_half():
+    choice = study_of("sample").choice
+    loose = dataclasses.replace(choice, half_life=dataclasses.replace(choice.half_life, low_s=0.0))
+    assert optimize.standard_errors_bps(loose) == pytest.approx(optimize.standard_errors_bps(choice), rel=0.3)
+
+
+def test_where_theory_answers_on_one_side_only_that_side_must_do():
+    """With the entry capped just above the plug-in's, a slower and wider process enters above the cap."""
+    choice = study_of("sample").choice
+    both = optimize.standard_errors_bps(choice)
+    cap = choice.proposal.plug_in.entry_bps + 0.01
+    capped = dataclasses.replace(choice, constraints=dataclasses.replace(choice.constraints, max_entry_bps=cap))
+    assert optimize.standard_errors_bps(capped) == pytest.approx(both, rel=0.3)
+    assert optimize.standard_errors_bps(capped) != both
