@@ -224,3 +224,14 @@ def test_the_evidence_holds_the_standard_errors_of_both_levels():
     evidence = export.evidence(found)
     assert (evidence.entry_se_bps, evidence.exit_se_bps) == optimize.standard_errors_bps(found.choice)
     assert evidence.entry_se_bps > 0 and evidence.exit_se_bps > 0
+
+
+def test_what_was_examined_before_is_paid_for():
+    """The notebook's `upstream`: the best of ten pairs must beat a higher hurdle than the only one looked at."""
+    choice = study("sample").choice
+    day = study("sample").tape.between(choice.window.fit.start_ns, choice.window.judge.end_ns + 1)
+    alone, of_ten = (export.judge(day, choice, upstream).judgement.deflated for upstream in (1.0, 10.0))
+    assert of_ten.trials == 10 * alone.trials
+    assert of_ten.sharpe == alone.sharpe  # the record stays what it is
+    assert of_ten.hurdle > alone.hurdle
+    assert of_ten.probability < alone.probability
