@@ -95,7 +95,7 @@ def spoken(verdict: Verdict) -> Findings:
         f"{passing} of {tried} threshold sets meet the demands on the fit part ({asked})."
         if tried
         else "No threshold set was worth a replay.",
-        _lasting(choice),
+        _lasting(verdict),
         _confident(verdict),
         f"Verdict: {'trade' if verdict.trade else 'do not trade'}. {verdict.reason[0].upper()}{verdict.reason[1:]}.",
     )
@@ -114,11 +114,14 @@ def _confident(verdict: Verdict) -> str:
     return f"{said}; such estimates scored {brier.score:.3f} (Brier), the base rate {brier.base:.3f}."
 
 
-def _lasting(choice: Choice) -> str:
-    """How much of the in-sample net was left on the unseen quotes."""
-    if choice.fitted is None or choice.judged is None:
+def _lasting(verdict: Verdict) -> str:
+    """What was earned on the unseen quotes and before; of the parameters in force, where they stay."""
+    if verdict.fitted is None or verdict.judged is None:
         return ""
-    fitted, judged = choice.fitted.net_usdt_day, choice.judged.net_usdt_day
+    fitted, judged = verdict.fitted.net_usdt_day, verdict.judged.net_usdt_day
+    if verdict.kept:
+        unseen = f"The parameters in force earned {number(judged)} USDT a day on the judged part"
+        return f"{unseen}, {number(fitted)} before."
     unseen = f"On the quotes it has not seen it earned {number(judged)} USDT a day, {number(fitted)} in sample"
     return f"{unseen}: {share(judged / fitted)} were left." if 0 < judged < fitted else f"{unseen}."
 

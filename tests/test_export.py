@@ -8,9 +8,10 @@ import pytest
 from strategies import perp, spot
 from studies import study
 
-from delta_arb import export, gates, optimize, params, performance
+from delta_arb import export, gates, optimize, params, performance, proposal
 from delta_arb.errors import ParamsError
 from delta_arb.export import Verdict
+from delta_arb.faces import number
 from delta_arb.gates import Judgement
 from delta_arb.inputs import Inputs
 from delta_arb.market import NS, Instrument, Latency
@@ -235,3 +236,17 @@ def test_what_was_examined_before_is_paid_for():
     assert of_ten.sharpe == alone.sharpe  # the record stays what it is
     assert of_ten.hurdle > alone.hurdle
     assert of_ten.probability < alone.probability
+
+
+# --- in words ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_left_of_the_gain_is_said_of_what_is_traded(tape, tmp_path):
+    """LARGE is in force and stays: SMALL, the challenger, is not what the page speaks of."""
+    kept = settled(tape, tmp_path, SMALL, LARGE)
+    assert kept.kept
+    said = repr(proposal.spoken(kept))
+    judged, fitted = (number(p.net_usdt_day) for p in (kept.champion.judged, kept.champion.fitted))
+    assert f"The parameters in force earned {judged} USDT a day on the judged part, {fitted} before." in said
+    assert "were left" not in said and "it earned" not in said
+    assert "On the quotes it has not seen it earned" in repr(proposal.spoken(verdict(tape, SMALL)))
