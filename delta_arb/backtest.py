@@ -5,13 +5,13 @@ force there: of `updates` the last row at or before the arrival; of polled `snap
 and none within the maximum quote age lets the order expire. Its report is back when its outcome is known on the
 tape. At equal times reports come first, then quotes (all rows of one instant are one event), then timers.
 
-`_replay` is written once: `run` compiles it with numba (functions of market, spread and strategy included) and skips
-the rows on which nothing can be decided (see `jump`); `run(plain=True)` executes the same lines in Python and skips
-none. Both give the identical lists of orders and fills.
+`_replay` is written once: `run` compiles it with numba (functions of market, spread and strategy included),
+`run(plain=True)` executes the same lines in Python. Both give the identical lists of orders and fills.
 """
 
 import functools
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import hedge, jump, kalman, market, sizes, spread, strategy
-from .jump import Looks, awaited, extremes, next_row, perp_book, shift_at, spot_book
+from . import hedge, kalman, market, sizes, spread, strategy, wallets
 from .kalman import UNKNOWN, Filter, step
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all
-from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, Latency, fill, left_of, with_taken
+from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Book, Fill, FundingPayment, Latency, fill, left_of, with_taken
 from .params import check_deadline
 from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, decide
 from .tape import Tape
+from .wallets import (
+    BOUNDLESS,
+    NO_TRANSFER,
+    Funds,
+    Purse,
+    Rebalancing,
+    Transfer,
+    days_blocked,
+    moved,
+    sent_transfer,
+    wallet_of,
+    with_fill,
+    with_funding,
+)
 
 
 class Columns(NamedTuple):
@@ -73,61 +86,80 @@ class Sent(NamedTuple):
     limit: float
 
 
+class Money(NamedTuple):
+    """The wallets at the beginning, and when a transfer between them is sent."""
+
+    purse: Purse
+    policy: Rebalancing
+
+
+class Stamps(NamedTuple):
+    """The funding stamps as columns."""
+
+    ts_ns: Sequence[int]
+    rate: Sequence[float]
+    mark: Sequence[float]
+
+
 NOTHING = Pending(NEVER, -1, 0.0, 0.0)
 
 
-def _replay(tape, looks, spot_road, perp_road, rule):
-    """Feed every row that matters, report and timer to `decide`; returns the last state, its books, and three logs."""
+def _replay(tape, spot_road, perp_road, rule, money, stamps):
+    """Feed every row, report and timer to `decide`; returns the last state, its books, the purse, and the logs."""
     n = len(tape.ts_ns)
     end_ns = tape.ts_ns[n - 1]
     state = START
     spot_order, perp_order = NOTHING, NOTHING
     spot_taken, perp_taken = UNTOUCHED, UNTOUCHED
-    spot, perp = spot_book(tape, 0), perp_book(tape, 0)
+    spot, perp = _spot_book(tape, 0), _perp_book(tape, 0)
     sent, fills, closings = [], [], []
-    i, now_ns, shift = 0, tape.ts_ns[0], 0.0
-    jumping = looks.near.size > 0
+    refusals, transfers = [], []
+    purse, moving, stamp, leverage = money.purse, NO_TRANSFER, 0, rule.perp.leverage
+    i, now_ns = 0, tape.ts_ns[0]
+    known, shift = UNKNOWN, 0.0
     while True:
-        due_ns = min(spot_order.due_ns, perp_order.due_ns)
-        if jumping and i < n:
-            wait = awaited(state, due_ns, rule)
-            if tape.ts_ns[i] < wait.until_ns:
-                row = next_row(tape, looks, wait, i)
-                if row > i:  # as if the rows before it had been seen
-                    spot, perp, shift = spot_book(tape, row - 1), perp_book(tape, row - 1), shift_at(looks, row - 1)
-                    i, now_ns = row, tape.ts_ns[row - 1]
         row_ns = tape.ts_ns[i] if i < n else NEVER
+        due_ns = min(spot_order.due_ns, perp_order.due_ns)
         wake_ns = max(state.wake_ns, now_ns)  # a timer that is already due rings now; the clock never goes back
         now_ns = min(row_ns, due_ns, wake_ns)
         if now_ns > end_ns:
             break
-        before = state.phase
+        before, refused = state.phase, state.refused
+        while stamp < len(stamps.ts_ns) and stamps.ts_ns[stamp] <= now_ns:  # paid on what is held strictly before
+            purse = with_funding(purse, stamps.rate[stamp], stamps.mark[stamp])
+            stamp += 1
+        if moving.arrives_ns <= now_ns:
+            purse = moved(purse, moving.to_leg, moving.usdt - moving.fee_usdt)
+            moving = NO_TRANSFER
         if due_ns == now_ns:
             if spot_order.due_ns == due_ns:
                 leg, order = SPOT, spot_order
                 spot_order = NOTHING
-                book = spot_book(tape, max(order.row, 0))
+                book = _spot_book(tape, max(order.row, 0))
                 filled, price = _outcome(order, left_of(book, spot_taken), rule.spot.step)
                 spot_taken = with_taken(book, spot_taken, filled)
                 fee = rule.spot.fee
             else:
                 leg, order = PERP, perp_order
                 perp_order = NOTHING
-                book = perp_book(tape, max(order.row, 0))
+                book = _perp_book(tape, max(order.row, 0))
                 filled, price = _outcome(order, left_of(book, perp_taken), rule.perp.step)
                 perp_taken = with_taken(book, perp_taken, filled)
                 fee = rule.perp.fee
             if filled != 0.0:
-                fills.append(Fill(state.pair, now_ns, leg, filled, price, fee * abs(filled) * price))
-            event = Event(REPORT, now_ns, spot, perp, leg, filled, price, 0.0, shift)
+                made = Fill(state.pair, now_ns, leg, filled, price, fee * abs(filled) * price)
+                fills.append(made)
+                purse = with_fill(purse, made)
+            event = Event(REPORT, now_ns, spot, perp, leg, filled, price, 0.0, shift, wallet_of(purse, perp, leverage))
         elif row_ns == now_ns:
             while i + 1 < n and tape.ts_ns[i + 1] == now_ns:
                 i += 1  # the rows of one instant are one event: the books between them never stood
-            spot, perp, shift = spot_book(tape, i), perp_book(tape, i), shift_at(looks, i)
+            spot, perp = _spot_book(tape, i), _perp_book(tape, i)
             i += 1
-            event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift)
+            known, shift = step(known, now_ns, spot, perp, rule.filter)
+            event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
         else:
-            event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift)
+            event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
         state, orders = decide(state, event, rule)
         # A cancel needs no act here: an IOC order ends by itself, and its report is on its way.
         if orders[0].qty != 0.0:
@@ -138,7 +170,26 @@ def _replay(tape, looks, spot_road, perp_road, rule):
             perp_order = _send(tape, i, now_ns, PERP, perp_road, orders[1].qty, orders[1].limit, rule)
         if before != FLAT and state.phase == FLAT:
             closings.append(closing(state, spot, perp, now_ns, state.reason))
-    return state, spot, perp, sent, fills, closings
+        if state.refused > refused:
+            refusals.append(now_ns)
+        if state.refusing and moving.usdt == 0.0:
+            moving = sent_transfer(event.wallet, now_ns, money.policy)
+            if moving.usdt > 0.0:
+                transfers.append(moving)
+                purse = moved(purse, PERP if moving.to_leg == SPOT else SPOT, -moving.usdt)
+    return state, spot, perp, purse, sent, fills, closings, refusals, transfers
+
+
+def _spot_book(tape, i):
+    return Book(
+        tape.spot_bid[i], tape.spot_ask[i], tape.spot_bid_qty[i], tape.spot_ask_qty[i], tape.ts_ns[i] - tape.spot_age_ns[i]
+    )
+
+
+def _perp_book(tape, i):
+    return Book(
+        tape.perp_bid[i], tape.perp_ask[i], tape.perp_bid_qty[i], tape.perp_ask_qty[i], tape.ts_ns[i] - tape.perp_age_ns[i]
+    )
 
 
 def _send(tape, i, now_ns, leg, road, qty, limit, rule):
@@ -169,21 +220,22 @@ def _shifts(tape, process):
     for i in range(last + 1):
         if i < last and tape.ts_ns[i + 1] == tape.ts_ns[i]:
             continue  # as in the replay, only the last row of an instant is seen
-        known, shifts[i] = step(known, tape.ts_ns[i], spot_book(tape, i), perp_book(tape, i), process)
+        known, shifts[i] = step(known, tape.ts_ns[i], _spot_book(tape, i), _perp_book(tape, i), process)
     return shifts
 
 
 COMPILED = (
     market.floor_to, market.fill, market.tradable, market.left_of, market.with_taken, market.exit_price, kalman.step,
-    spread.entry_edge, spread.exit_cost, sizes.usable, sizes.orderable, sizes.shown_qty, sizes.entry_qty, sizes.exit_qty,
+    spread.entry_edge, spread.exit_cost, sizes.usable, sizes.orderable, sizes.shown_qty, sizes.entry_qty,
+    sizes.exit_qty,
     sizes._order, sizes.spot_order, sizes.perp_order, hedge._cut_qty, hedge._grow_qty, hedge.unbalanced,
     hedge.completing_is_cheaper, hedge.mending, strategy._moved, strategy._with_wake, strategy._surprised, strategy._filled,
     strategy._booked, strategy._cancel, strategy._waiting, strategy.opening_pays, strategy.closing_costs,
     strategy.entry_level, strategy.exit_level, strategy._rearmed, strategy._enter, strategy._flat, strategy.exit_reason,
     strategy._exit_wake, strategy._open, strategy._closed, strategy._halted, strategy._hedge, strategy._settled,
-    strategy.decide, closing, jump.spot_book, jump.perp_book, jump.shift_at,
-    jump._time, jump._high, jump._low, jump._flat, jump._open, jump.awaited, jump.strength, jump.first_at, jump._seek,
-    jump.next_row, _send, _outcome,
+    strategy._with_refusal, strategy.decide, closing,
+    sizes.affordable, wallets.with_fill, wallets.with_funding, wallets.wallet_of, wallets.sent_transfer, wallets.moved,
+    _spot_book, _perp_book, _send, _outcome,
 )  # fmt: skip
 
 
@@ -198,7 +250,7 @@ def _register() -> None:
 
 @functools.cache
 def compiled(kernel):
-    """`_replay`, `_shifts` or `extremes` as machine code, cached on disk between processes.
+    """`_replay` or `_shifts` as machine code, cached on disk between processes.
 
     numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
     strategy.py; so the cache folder carries the hash of every source that is compiled in.
@@ -218,7 +270,10 @@ def compiled(kernel):
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg."""
+    """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg.
+
+    `purse` is what the wallets hold at the end, `refusals` when an opportunity came that they could not pay for.
+    """
 
     trades: tuple[Trade, ...]
     sent: tuple[Sent, ...]
@@ -231,6 +286,31 @@ class Backtest:
     start_ns: int
     end_ns: int
     rule: Rule
+    funds: Funds = BOUNDLESS
+    purse: Purse = BOUNDLESS.purse
+    refusals: tuple[int, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+
+    @property
+    def capital_usdt(self) -> float:
+        """What both wallets were given; without wallets the value of one clip and the margin of its short."""
+        given = self.funds.spot_usdt + self.funds.perp_usdt
+        return given if given < math.inf else self.rule.clip_usdt * (1.0 + 1.0 / self.rule.perp.leverage)
+
+    @property
+    def days_blocked(self) -> int:
+        """On how many UTC days a wallet could not pay for an entry."""
+        return days_blocked(self.refusals)
+
+    @property
+    def transfers_month(self) -> float:
+        """Transfers between the wallets, per 30 days."""
+        return 30.0 * len(self.transfers) / self.days if self.days else 0.0
+
+    @property
+    def transfer_fees_usdt(self) -> float:
+        """What the transfers cost; it belongs to no pair, so it is not in `net_usdt`."""
+        return sum((t.fee_usdt for t in self.transfers), 0.0)
 
     @property
     def net_usdt(self) -> float:
@@ -255,24 +335,14 @@ def _columns(tape: Tape) -> Columns:
     return Columns(*(getattr(tape, name) for name in Columns._fields))
 
 
+def _stamps(payments: Sequence[FundingPayment]) -> Stamps:
+    ts_ns = np.array([p.ts_ns for p in payments], np.int64)
+    return Stamps(ts_ns, *(np.array([getattr(p, name) for p in payments], float) for name in ("rate", "mark")))
+
+
 def shifts(tape: Tape, process: Filter) -> np.ndarray:
     """What the filter adds to the raw edges and costs at the last row of every instant, as a fraction; else zero."""
     return np.zeros(len(tape)) if process.noise_sd == 0.0 else compiled(_shifts)(_columns(tape), process)
-
-
-def looks(tape: Tape, process: Filter, *, plain: bool = False, jumping: bool = True) -> Looks:
-    """What every replay of one tape and filter shares; without `jumping`, every row will be looked at."""
-    columns = _plain(tape) if plain else _columns(tape)
-    made = (lambda kernel: kernel) if plain else compiled
-    shift = made(_shifts)(columns, process) if process.noise_sd != 0.0 else np.zeros(1)
-    return Looks(shift, *(made(extremes)(columns, shift) if jumping else (NOWHERE, NOWHERE)))
-
-
-NOWHERE = np.zeros((4, 0))  # extremes of no block: every row is looked at
-
-
-def _plain(tape: Tape) -> Columns:
-    return Columns(*(column.tolist() for column in _columns(tape)))
 
 
 def run(
@@ -281,12 +351,10 @@ def run(
     latency: Latency,
     payments: Sequence[FundingPayment] = (),
     *,
+    funds: Funds = BOUNDLESS,
     plain: bool = False,
-    seen: Looks | None = None,
 ) -> Backtest:
     """Replay `rule` over `tape`. An open position at the end is closed on its exit side, counted and flagged.
-
-    `seen` is `looks(tape, rule.filter)`, where many replays share one tape; with any of them the result is the same.
 
     Raises:
         ParamsError: an order could still be under way when its deadline passes (deadline not above latency + quote age).
@@ -294,13 +362,12 @@ def run(
     """
     check_deadline(rule, latency)
     roads = Road(latency.ns(SPOT), tape.spot_kind == SNAPSHOTS), Road(latency.ns(PERP), tape.perp_kind == SNAPSHOTS)
-    columns = _columns(tape)
-    seen = looks(tape, rule.filter, plain=plain, jumping=not plain) if seen is None else seen
+    columns, stamps = _columns(tape), _stamps(payments)
+    money = Money(funds.purse, funds.rebalancing)
     if plain:
-        seen = seen._replace(shift=seen.shift.tolist())
-        state, spot, perp, sent, fills, closings = _replay(_plain(tape), seen, *roads, rule)
-    else:
-        state, spot, perp, sent, fills, closings = compiled(_replay)(columns, seen, *roads, rule)
+        columns, stamps = Columns(*(c.tolist() for c in columns)), Stamps(*(c.tolist() for c in stamps))
+    kernel = _replay if plain else compiled(_replay)
+    state, spot, perp, purse, sent, fills, closings, refusals, transfers = kernel(columns, *roads, rule, money, stamps)
     last, ended = close_out(state, spot, perp, tape.end_ns, rule)
     fills, closings = (*fills, *last), (*closings, *ended)
     trades = settle_all(fills, closings, payments)
@@ -316,4 +383,8 @@ def run(
         start_ns=tape.start_ns,
         end_ns=tape.end_ns,
         rule=rule,
+        funds=funds,
+        purse=functools.reduce(with_fill, last, purse),
+        refusals=tuple(refusals),
+        transfers=tuple(transfers),
     )

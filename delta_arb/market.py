@@ -127,7 +127,7 @@ class Instrument:
     """Rules of one instrument of one venue; quantities and minima in base units, fee as a fraction.
 
     `contract_size` is the base units of one contract (Gate: quanto_multiplier); 1 on a spot venue.
-    `qty_step` 0 means that no grid is known (research on recordings of a spot venue).
+    `qty_step` 0 means that no grid is known (research on recordings of a spot venue). `leverage` is ours there.
     """
 
     venue: str
@@ -136,12 +136,15 @@ class Instrument:
     qty_step: float = 0.0
     min_qty: float = 0.0
     min_notional_usdt: float = 0.0
+    leverage: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.contract_size > 0:
             raise ParamsError(f"contract_size must be positive, was {self.contract_size}; take it from the venue's contract list")
         if not -0.01 <= self.taker_fee <= 0.05:
             raise ParamsError(f"taker_fee is a fraction of notional, was {self.taker_fee}; 5 bps is 0.0005")
+        if not 1 <= self.leverage <= 200:
+            raise ParamsError(f"leverage is at least 1 and at most 200, was {self.leverage}")
         for name in ("qty_step", "min_qty", "min_notional_usdt"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ParamsError(f"{name} must be zero or positive, was {getattr(self, name)}")

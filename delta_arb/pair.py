@@ -18,12 +18,16 @@ DIRECT, REVERSE = 1, -1  # the sign of the pair's spot position: bought, or sold
 
 
 class LegRule(NamedTuple):
-    """What one venue demands and charges: quantity step and minima in base units and USDT, fee as a fraction."""
+    """What one venue demands and charges: quantity step and minima in base units and USDT, fee as a fraction.
+
+    `leverage` is ours on that venue: an order of a perpetual ties up its value over it.
+    """
 
     step: float
     min_qty: float
     min_notional_usdt: float
     fee: float
+    leverage: float = 1.0
 
 
 class Rule(NamedTuple):
@@ -52,6 +56,17 @@ class Rule(NamedTuple):
     reverse_exit: float = -math.inf
 
 
+class Wallet(NamedTuple):
+    """What an entry may use: USDT and coins of the spot venue, free margin of the perpetual's."""
+
+    spot_usdt: float
+    spot_coin: float
+    perp_usdt: float
+
+
+BOTTOMLESS = Wallet(math.inf, 0.0, math.inf)  # money without end, but no inventory: that must be declared
+
+
 class Event(NamedTuple):
     """What happened at `ts_ns`, with the latest book of both legs; `leg` to `remaining` belong to a report.
 
@@ -67,6 +82,7 @@ class Event(NamedTuple):
     price: float
     remaining: float
     shift: float = 0.0
+    wallet: Wallet = BOTTOMLESS
 
 
 class Leg(NamedTuple):
@@ -82,6 +98,7 @@ class State(NamedTuple):
     """All that the machine remembers. `pair` counts entries, `side` is the direction of the newest one.
 
     `armed` and `reverse_armed` say whether a direction may be entered, `wake_ns` is the timer that is asked for.
+    `refused` counts opportunities that a wallet could not pay for, `refusing` says that one still lasts.
     """
 
     phase: int
@@ -97,9 +114,11 @@ class State(NamedTuple):
     wake_ns: int
     spot: Leg
     perp: Leg
+    refused: int
+    refusing: bool
 
 
 NO_LEG = Leg(0.0, 0.0, 0.0, 0.0)
 NO_ORDER = Order(0.0, 0.0, False, False)
 NO_ORDERS = (NO_ORDER, NO_ORDER)
-START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG)
+START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, 0, False)

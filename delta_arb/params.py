@@ -25,7 +25,7 @@ from .kalman import OFF, Filter
 from .market import NS, Instrument, Latency, common_step
 from .strategy import LegRule, Rule
 
-SCHEMA = 1
+SCHEMA = 2
 
 # Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
 RULE_SOURCES: Mapping[str, str] = MappingProxyType(
@@ -44,7 +44,7 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
         "leg_tolerance": "file: rule.leg_tolerance",
         "leg_deadline_ns": "file: rule.leg_deadline_s",
         "spot": "file: spot (step, minima, fee)",
-        "perp": "file: perp (step, minima, fee)",
+        "perp": "file: perp (step, minima, fee, leverage)",
         "filter": "file: rule.filter, off with rule.signal raw",
         "reverse_entry": "file: rule.reverse_entry_bps, off where null",
         "reverse_exit": "file: rule.reverse_exit_bps, off where null",
@@ -120,11 +120,13 @@ class VenueParams(_Section):
     qty_step: Annotated[float, Field(ge=0)] = 0.0
     min_qty: Annotated[float, Field(ge=0)] = 0.0
     min_notional_usdt: Annotated[float, Field(ge=0)] = 0.0
+    leverage: Annotated[float, Field(ge=1, le=200)] = 1.0
 
     def instrument(self) -> Instrument:
         return Instrument(
-            self.venue, self.taker_fee_bps / 1e4, self.contract_size, self.qty_step, self.min_qty, self.min_notional_usdt
-        )
+            self.venue, self.taker_fee_bps / 1e4, self.contract_size, self.qty_step, self.min_qty, self.min_notional_usdt,
+            self.leverage,
+        )  # fmt: skip
 
 
 class DataParams(_Section):
@@ -202,7 +204,7 @@ class GateParams(_Section):
 class Params(_Section):
     """One export. Build it with `sealed`, which adds the digest of everything else."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     pair: Name
     profile: Literal["reversion"] = "reversion"
     trade: bool
@@ -303,8 +305,9 @@ def check_deadline(rule: Rule, latency: Latency) -> None:
 
 def _leg_rule(instrument: Instrument) -> LegRule:
     return LegRule(
-        float(instrument.qty_step), float(instrument.min_qty), float(instrument.min_notional_usdt), float(instrument.taker_fee)
-    )
+        float(instrument.qty_step), float(instrument.min_qty), float(instrument.min_notional_usdt), float(instrument.taker_fee),
+        float(instrument.leverage),
+    )  # fmt: skip
 
 
 def _canonical(values: dict) -> bytes:

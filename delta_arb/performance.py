@@ -133,7 +133,7 @@ def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Perfor
     if result.end_ns <= result.start_ns:
         raise DataError("a tape that lasts no time has no rates per day; choose a longer time range")
     curve = equity(tape, result) if curve is None else curve
-    capital = 2.0 * result.rule.clip_usdt
+    capital = result.capital_usdt
     fall, fall_s = drawdown(curve.ts_ns, capital + curve.net)
     trades, n = result.trades, len(result.trades)
     nets = [t.net_usdt for t in trades]

@@ -1,7 +1,7 @@
 """How much an order may be, and at what price: venue grids and minima, what the best levels show, the price bound."""
 
 from .market import Book, Order, exit_price, floor_to, tradable
-from .pair import NO_ORDER, Event, LegRule, Rule, State
+from .pair import DIRECT, NO_ORDER, Event, LegRule, Rule, State
 
 
 def usable(book: Book, ts_ns: int, rule: Rule) -> bool:
@@ -30,6 +30,19 @@ def entry_qty(side: int, event: Event, rule: Rule) -> float:
     if orderable(qty, spot_price, rule.spot) == 0.0 or orderable(qty, perp_price, rule.perp) == 0.0:
         return 0.0
     return qty
+
+
+def affordable(side: int, qty: float, event: Event, rule: Rule) -> bool:
+    """Whether both wallets can pay for an entry: the spot order within its price bound, margin and fee of the perpetual's.
+
+    A reverse pair needs the coins that it sells; the perpetual that it buys unwinds a short and only costs its fee.
+    """
+    if side == DIRECT:
+        spot_usdt = qty * event.spot.ask * (1.0 + rule.price_bound) * (1.0 + rule.spot.fee)
+        perp_usdt = qty * event.perp.bid * (1.0 / rule.perp.leverage + rule.perp.fee)
+        return spot_usdt <= event.wallet.spot_usdt and perp_usdt <= event.wallet.perp_usdt
+    perp_usdt = qty * event.perp.ask * (1.0 + rule.price_bound) * rule.perp.fee
+    return qty <= event.wallet.spot_coin and perp_usdt <= event.wallet.perp_usdt
 
 
 def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float, float]:

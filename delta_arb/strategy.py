@@ -39,13 +39,14 @@ from .pair import (
     LegRule,
     Rule,
     State,
+    Wallet,
 )
-from .sizes import entry_qty, exit_qty, orderable, perp_order, spot_order, usable
+from .sizes import affordable, entry_qty, exit_qty, orderable, perp_order, spot_order, usable
 from .spread import entry_edge, exit_cost
 
 __all__ = [
     "DIRECT", "ENTERING", "EXITING", "FLAT", "HALTED", "HEDGING", "NEVER", "NO_ORDERS", "OPEN", "PHASES", "QUOTE", "REPORT",
-    "REVERSE", "START", "TIMER", "Event", "Leg", "LegRule", "Rule", "State", "decide",
+    "REVERSE", "START", "TIMER", "Event", "Leg", "LegRule", "Rule", "State", "Wallet", "decide",
 ]  # fmt: skip
 
 
@@ -139,7 +140,7 @@ def _flat(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, O
         return _enter(DIRECT, state, event, rule)
     if state.reverse_armed and opening_pays(REVERSE, event) >= rule.reverse_entry:
         return _enter(REVERSE, state, event, rule)
-    return state, NO_ORDERS
+    return _with_refusal(state, state.refused, False), NO_ORDERS
 
 
 def _rearmed(state: State, event: Event, rule: Rule) -> State:
@@ -152,7 +153,7 @@ def _rearmed(state: State, event: Event, rule: Rule) -> State:
         return state
     return State(
         state.phase, state.pair, state.side, state.reason, state.exiting, armed, reverse_armed, state.pair_qty, state.opened_ns,
-        state.hedging_ns, state.wake_ns, state.spot, state.perp,
+        state.hedging_ns, state.wake_ns, state.spot, state.perp, state.refused, state.refusing,
     )  # fmt: skip
 
 
@@ -160,11 +161,14 @@ def _enter(side: int, state: State, event: Event, rule: Rule) -> tuple[State, tu
     qty = entry_qty(side, event, rule)
     if qty == 0.0:
         return state, NO_ORDERS
+    if not affordable(side, qty, event, rule):
+        return _with_refusal(state, state.refused + (0 if state.refusing else 1), True), NO_ORDERS
     spot_qty, perp_qty = side * qty, -side * qty
     entering = State(
         ENTERING, state.pair + 1, side, NO_REASON, False, state.armed, state.reverse_armed, qty, event.ts_ns, 0,
         event.ts_ns + rule.leg_deadline_ns,
         Leg(0.0, spot_qty, exit_price(-side, event.spot), 0.0), Leg(0.0, perp_qty, exit_price(side, event.perp), 0.0),
+        state.refused, False,
     )  # fmt: skip
     return entering, (spot_order(spot_qty, event, rule), perp_order(perp_qty, event, rule))
 
@@ -236,7 +240,9 @@ def _closed(state: State) -> State:
     again = reason == TARGET or (state.spot.average == 0.0 and state.perp.average == 0.0)
     armed = again if state.side == DIRECT else state.armed
     reverse_armed = again if state.side == REVERSE else state.reverse_armed
-    return State(FLAT, state.pair, state.side, reason, False, armed, reverse_armed, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG)
+    return State(
+        FLAT, state.pair, state.side, reason, False, armed, reverse_armed, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, state.refused, False
+    )
 
 
 def _hedge(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:
@@ -257,7 +263,7 @@ def _hedge(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, 
 def _halted(state: State, started_ns: int) -> State:
     return State(
         HALTED, state.pair, state.side, HALT, state.exiting, False, False, state.pair_qty, state.opened_ns, started_ns, NEVER,
-        state.spot, state.perp,
+        state.spot, state.perp, state.refused, False,
     )  # fmt: skip
 
 
@@ -268,7 +274,7 @@ def _moved(state: State, phase: int, reason: int, exiting: bool, hedging_ns: int
     """The same pair in another phase."""
     return State(
         phase, state.pair, state.side, reason, exiting, state.armed, state.reverse_armed, state.pair_qty, state.opened_ns, hedging_ns,
-        wake_ns, spot, perp,
+        wake_ns, spot, perp, state.refused, state.refusing,
     )  # fmt: skip
 
 
@@ -276,3 +282,12 @@ def _with_wake(state: State, wake_ns: int) -> State:
     if wake_ns == state.wake_ns:
         return state
     return _moved(state, state.phase, state.reason, state.exiting, state.hedging_ns, wake_ns, state.spot, state.perp)
+
+
+def _with_refusal(state: State, refused: int, refusing: bool) -> State:
+    if refused == state.refused and refusing == state.refusing:
+        return state
+    return State(
+        state.phase, state.pair, state.side, state.reason, state.exiting, state.armed, state.reverse_armed, state.pair_qty,
+        state.opened_ns, state.hedging_ns, state.wake_ns, state.spot, state.perp, refused, refusing,
+    )  # fmt: skip

@@ -150,12 +150,14 @@ class Outcome:
     fills: list = field(default_factory=list)  # (pair, ts, leg, qty, price, fee)
     closings: list = field(default_factory=list)  # (pair, ts, reason, spot bid, perp ask)
     nets: dict = field(default_factory=dict)  # pair -> USDT
+    refusals: list = field(default_factory=list)
     halted: bool = False
     most_naked: float = 0.0
 
 
 class Replay:
-    def __init__(self, quotes, rule, latency, kinds):
+    def __init__(self, quotes, rule, latency, kinds, inventory=0.0):
+        self.coins = inventory
         self.rule, self.deadline = rule, rule.leg_deadline_ns
         seconds = (latency.spot_s, latency.perp_s)
         self.venues = [
@@ -175,7 +177,7 @@ class Replay:
         self.long_spot, self.armed = True, {True: True, False: True}  # the direction, and which ones may be entered
         self.size, self.opened, self.naked_since, self.alarm = 0.0, 0, None, None
         self.signal = Signal(rule.filter)
-        self.outcome = Outcome()
+        self.outcome, self.poor = Outcome(), False
 
     def push(self, ts, rank, what):
         heapq.heappush(self.queue, (ts, rank, next(self.numbers), what))
@@ -200,6 +202,7 @@ class Replay:
             else:
                 leg, qty, price = what
                 self.sides[leg].book_fill(qty, price)
+                self.coins += qty if leg == SPOT else 0.0
                 if qty:
                     fee = self.sides[leg].rules.fee * abs(qty) * price
                     self.outcome.fills.append((self.pair, now, leg, qty, price, fee))
@@ -254,6 +257,8 @@ class Replay:
             if wanted and self.rule.may_enter and not self.rule.flatten:
                 self.enter(now, long_spot)
                 return
+        if self.rule.may_enter and not self.rule.flatten:
+            self.poor = False
 
     def enter(self, now, long_spot):
         spot, perp = self.books
@@ -265,6 +270,12 @@ class Replay:
         qty = on_grid(min(self.rule.clip_usdt / spot_price, shown), self.rule.step)
         if not self.sides[SPOT].takes(qty, spot_price) or not self.sides[PERP].takes(qty, perp_price):
             return
+        if not long_spot and self.coins < qty:
+            if not self.poor:
+                self.outcome.refusals.append(now)
+            self.poor = True
+            return
+        self.poor = False
         self.phase, self.pair, self.size, self.opened = ENTERING, self.pair + 1, qty, now
         self.long_spot, self.leaving, self.reason = long_spot, False, ""
         self.sides = [Side(self.rule.spot, decided=spot_price), Side(self.rule.perp, decided=perp_price)]

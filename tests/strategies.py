@@ -16,6 +16,7 @@ from delta_arb.kalman import OFF, Filter
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Latency
 from delta_arb.strategy import LegRule, Rule
 from delta_arb.tape import Tape
+from delta_arb.wallets import Funds
 
 SECOND = 1_000_000_000
 TENTH = SECOND // 10
@@ -42,8 +43,8 @@ def seconds(s: float) -> int:
 # --- By hand ---------------------------------------------------------------------------------------------------------
 
 
-def leg_rule(*, step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0) -> LegRule:
-    return LegRule(float(step), float(min_qty), float(min_notional_usdt), float(fee))
+def leg_rule(*, step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0, leverage=1.0) -> LegRule:
+    return LegRule(float(step), float(min_qty), float(min_notional_usdt), float(fee), float(leverage))
 
 
 def rule(
@@ -224,10 +225,15 @@ class Case:
     kinds: tuple[str, str]
     latency: Latency
     rule: Rule
+    inventory: float = 0.0
+
+    @property
+    def funds(self) -> Funds:
+        return Funds(math.inf, math.inf, self.inventory)
 
     @property
     def tape(self) -> Tape:
         return Tape.of(self.quotes, spot_kind=self.kinds[0], perp_kind=self.kinds[1])
 
 
-cases = st.builds(Case, quotes, st.tuples(kinds, kinds), latencies, rules())
+cases = st.builds(Case, quotes, st.tuples(kinds, kinds), latencies, rules(), st.sampled_from((0.0, 4.0, 1000.0)))

@@ -6,6 +6,7 @@ recordings are LUNC (polled, thin, the hours after a crash) and two of BTC (ever
 
 import dataclasses
 import inspect
+import math
 import shutil
 import subprocess
 import sys
@@ -15,25 +16,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import assume, event, example, given
+from hypothesis import strategies as st
 from reference import Replay, quotes_by_hand, quotes_of
 from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
-from delta_arb import backtest, jump, market, strategy
+from delta_arb import backtest, market, strategy
 from delta_arb.backtest import Sent, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.kalman import OFF, Filter
 from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, Latency, utc
 from delta_arb.strategy import ENTERING, EXITING, HEDGING, PHASES
 from delta_arb.tape import TAPE_COLUMNS, LegFile, Tape, read
+from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
 FIFTH = Latency(0.2, 0.2)
+COINS = Funds(math.inf, math.inf, inventory=1000.0)
 IN = (spot(0, 99.5, 100), perp(0, 101, 101.5))  # ten coins are bought at 100 and sold at 101
 QUIET = (99.8, 100.3)  # the perpetual pays nothing and costs 80 bps to leave
 
 
-def replay(*quotes, kinds=("updates", "updates"), latency=FIFTH, payments=(), **changes):
+def replay(*quotes, kinds=("updates", "updates"), latency=FIFTH, payments=(), funds=BOUNDLESS, **changes):
     tape = Tape.of(sorted(quotes, key=lambda q: q[:2]), spot_kind=kinds[0], perp_kind=kinds[1])
-    return run(tape, rule(**changes), latency, payments, plain=True)
+    return run(tape, rule(**changes), latency, payments, funds=funds, plain=True)
 
 
 def fills(result, leg):
@@ -69,7 +73,7 @@ def test_a_reverse_pair_earns_what_it_sold_high_and_bought_low():
     """Ten coins sold at 99.5 and bought back at 100, the perpetual bought at 98.5 and sold at 100.2; fees of 10 bps."""
     legs = {leg: leg_rule(fee=0.001) for leg in ("spot", "perp")}
     rows = spot(0, 99.5, 100), perp(0, 98, 98.5), spot(5, 99.5, 100), perp(5, 100.2, 100.7), perp(9, 100.2, 100.7)
-    result = replay(*rows, entry=0.05, reverse_entry=0.01, reverse_exit=0.0, clip_usdt=995, **legs)
+    result = replay(*rows, entry=0.05, reverse_entry=0.01, reverse_exit=0.0, clip_usdt=995, funds=COINS, **legs)
     (trade,) = result.trades
     assert (trade.side, trade.reason, trade.qty, trade.notional_usdt) == (-1, "target", 10.0, 995.0)
     assert (trade.spot_in, trade.spot_out, trade.perp_in, trade.perp_out) == (99.5, 100.0, 98.5, 100.2)
@@ -96,11 +100,97 @@ def test_with_the_legs_roles_mirrored_the_reverse_pair_makes_the_direct_pairs_fi
                for column in ("bid", "ask", "bid_qty", "ask_qty", "age_ns", "kind")}  # fmt: skip
     image = dataclasses.replace(tape, leg=(1 - tape.leg).astype(tape.leg.dtype), **swapped)
     one = run(tape, plain, case.latency, plain=True)
-    two = run(image, mirrored, Latency(case.latency.perp_s, case.latency.spot_s), plain=True)
+    two = run(image, mirrored, Latency(case.latency.perp_s, case.latency.spot_s), funds=Funds(math.inf, math.inf, 1e9), plain=True)
     assert sorted((f.ts_ns, f.leg, f.qty, f.price) for f in one.fills) == sorted((f.ts_ns, 1 - f.leg, f.qty, f.price) for f in two.fills)
     assert [t.reason for t in one.trades] == [t.reason for t in two.trades]
     assert [t.net_usdt for t in one.trades] == pytest.approx([t.net_usdt for t in two.trades], abs=1e-6)
     event(f"pairs {min(len(one.trades), 3)}")
+
+
+# --- Two wallets -----------------------------------------------------------------------------------------------------
+
+
+def test_a_reverse_pair_sells_no_more_coins_than_were_declared():
+    rows = spot(0, 99.5, 100), perp(0, 98, 98.5), spot(0.5, 99.5, 100), perp(9, 98, 98.5)
+    of = {"entry": 0.05, "reverse_entry": 0.01, "reverse_exit": 0.0, "clip_usdt": 995}
+    assert not replay(*rows, **of).fills and len(replay(*rows, **of).refusals) == 1  # one opportunity, seen twice
+    assert not replay(*rows, **of, funds=Funds(math.inf, math.inf, 9.99)).fills
+    assert replay(*rows, **of, funds=Funds(math.inf, math.inf, 10.0)).fills
+
+
+# Ten coins at 100, two per cent of room and 10 bps of fee: 1000 * 1.02 * 1.001. Ten short at 101 with leverage 5 and 10 bps.
+NEEDED = 1000 * 1.02 * 1.001, 1010 * (1 / 5 + 0.001)
+
+
+@pytest.mark.parametrize(("spare", "enters"), [((0.01, 0.01), True), ((-0.01, 0.01), False), ((0.01, -0.01), False)])
+def test_an_entry_needs_the_spot_order_within_its_bound_and_the_margin_of_the_short(spare, enters):
+    legs = {"spot": leg_rule(fee=0.001), "perp": leg_rule(fee=0.001, leverage=5)}
+    funds = Funds(*(need + more for need, more in zip(NEEDED, spare)))
+    result = replay(*IN, perp(9, *QUIET), funds=funds, price_bound=0.02, **legs)
+    assert bool(result.fills) == enters and len(result.refusals) == (not enters)
+
+
+def test_an_opportunity_that_cannot_be_paid_for_is_counted_once_until_it_is_over():
+    pays, rows = (101, 101.5), []
+    for s in range(1, 10):
+        rows += [spot(s, 99.5, 100), perp(s, *(QUIET if s == 5 else pays))]
+    result = replay(*IN, *rows, funds=Funds(10.0, 1000.0))
+    assert [ns / 1e9 for ns in result.refusals] == [0, 6]
+    assert (result.trades, result.days_blocked) == ((), 1)
+
+
+def test_money_sent_to_the_empty_wallet_arrives_after_its_delay_and_less_its_fee():
+    """Half of 2000 - 400 is sent at once, 790 of it is there after two seconds, and the pair is entered then."""
+    rows = [quote for s in range(1, 6) for quote in (spot(s, 99.5, 100), perp(s, 101, 101.5))]
+    funds = Funds(400.0, 2000.0, rebalancing=Rebalancing(50.0, 10.0, seconds(2)))
+    result = replay(*IN, *rows, funds=funds)
+    (transfer,) = result.transfers
+    assert (transfer.sent_ns, transfer.usdt, transfer.to_leg) == (0, 800.0, SPOT)
+    assert sent(result, ENTERING)[0][0] == 2.0
+    assert result.transfer_fees_usdt == 10.0 and result.transfers_month == pytest.approx(30 * 86400 / 5)
+    assert result.purse.spot_usdt + result.purse.perp_usdt == pytest.approx(2400 - 10 + result.net_usdt)
+
+
+@pytest.mark.parametrize("values", [(-1.0, 1.0), (1.0, float("nan")), (1.0, 1.0, -1.0)])
+def test_wallets_below_zero_are_refused(values):
+    with pytest.raises(ParamsError, match="must be zero or positive"):
+        Funds(*values)
+
+
+def test_a_transfer_that_arrives_at_once_or_costs_all_it_moves_is_refused():
+    for policy in (Rebalancing(10.0, 1.0, 0), Rebalancing(1.0, 1.0, seconds(1))):
+        with pytest.raises(ParamsError, match="a transfer needs"):
+            Funds(1.0, 1.0, rebalancing=policy)
+    with pytest.raises(ParamsError, match="both of them finite"):
+        Funds(1.0, math.inf, rebalancing=Rebalancing(10.0, 1.0, seconds(1)))
+
+
+stamps = st.lists(st.tuples(st.integers(1, 20), st.sampled_from((-0.001, 0.0005, 0.01))), max_size=4)
+
+
+@given(cases, stamps, st.sampled_from((0.0, 700.0, 1500.0)), st.sampled_from((1.0, 5.0)))
+def test_the_wallets_hold_what_they_were_given_and_what_fills_fees_funding_and_transfers_left(case, stamps, usdt, leverage):
+    of = case.rule._replace(perp=case.rule.perp._replace(leverage=leverage))
+    funds = Funds(usdt, 1500.0 - usdt, case.inventory, Rebalancing(20.0, 1.0, seconds(0.7)))
+    payments = [FundingPayment(seconds(s) + 1, rate, 100.0, True) for s, rate in dict(stamps).items()]
+    payments.sort()
+    try:
+        result = run(case.tape, of, case.latency, payments, funds=funds)
+        assert_same(result, run(case.tape, of, case.latency, payments, funds=funds, plain=True))
+    except DataError:  # a hole between the stamps
+        assume(False)
+    spot_fills, perp_fills = ([f for f in result.fills if f.leg == leg] for leg in (SPOT, PERP))
+    cash = [-sum(f.qty * f.price + f.fee_usdt for f in of_leg) for of_leg in (spot_fills, perp_fills)]
+    for p in payments:
+        if p.ts_ns <= result.end_ns:
+            cash[1] -= p.rate * p.mark * sum(f.qty for f in perp_fills if f.ts_ns < p.ts_ns)
+    for t in result.transfers:
+        cash[1 - t.to_leg] -= t.usdt
+        cash[t.to_leg] += t.usdt - t.fee_usdt if t.arrives_ns <= result.end_ns else 0.0
+    purse = result.purse
+    assert (purse.spot_usdt, purse.perp_usdt) == pytest.approx((usdt + cash[0], 1500.0 - usdt + cash[1]), abs=1e-6)
+    assert purse.spot_coin == pytest.approx(case.inventory + sum(f.qty for f in spot_fills), abs=1e-9)
+    event(f"transfers {min(len(result.transfers), 2)}, refusals {min(len(result.refusals), 2)}, pairs {min(len(result.trades), 2)}")
 
 
 # --- The book in force: updates --------------------------------------------------------------------------------------
@@ -296,14 +386,14 @@ ONE_EVENT = Case([spot(0, 99.5, 100), perp(0, 101, 101.5)], ("updates", "snapsho
 @example(ONE_EVENT)
 @given(cases)
 def test_compiled_and_plain_give_the_same_orders_fills_and_trades(case):
-    assert_same(run(case.tape, case.rule, case.latency), run(case.tape, case.rule, case.latency, plain=True))
+    assert_same(run(case.tape, case.rule, case.latency, funds=case.funds), run(case.tape, case.rule, case.latency, funds=case.funds, plain=True))
 
 
 @example(ONE_EVENT)
 @given(cases)
 def test_the_replay_agrees_with_a_second_program(case):
-    result = run(case.tape, case.rule, case.latency)
-    outcome = Replay(quotes_by_hand(case.quotes), case.rule, case.latency, case.kinds).run()
+    result = run(case.tape, case.rule, case.latency, funds=case.funds)
+    outcome = Replay(quotes_by_hand(case.quotes), case.rule, case.latency, case.kinds, case.inventory).run()
     assert_agree(result, outcome)
     for trade in result.trades:
         event(trade.reason)
@@ -311,7 +401,7 @@ def test_the_replay_agrees_with_a_second_program(case):
 
 @given(cases)
 def test_nothing_fills_before_it_has_arrived_and_the_clock_never_goes_back(case):
-    result = run(case.tape, case.rule, case.latency)
+    result = run(case.tape, case.rule, case.latency, funds=case.funds)
     for log in (result.sent, result.fills, result.closings):
         times = [entry.ts_ns for entry in log]
         assert times == sorted(times)
@@ -326,7 +416,7 @@ def test_nothing_fills_before_it_has_arrived_and_the_clock_never_goes_back(case)
 
 @given(cases)
 def test_no_moment_leaves_more_than_one_clip_unhedged(case):
-    result = run(case.tape, case.rule, case.latency)
+    result = run(case.tape, case.rule, case.latency, funds=case.funds)
     naked, held = 0.0, {}
     clips = {s.pair: abs(s.qty) for s in result.sent if s.phase == ENTERING}
     for f in result.fills:
@@ -365,11 +455,11 @@ def assert_same_until(result, other, ts_ns):
 def test_nonsense_in_later_rows_leaves_earlier_orders_and_fills_alone(case):
     tape = case.tape
     assume(len(tape) > 2)
-    honest = run(tape, case.rule, case.latency)
+    honest = run(tape, case.rule, case.latency, funds=case.funds)
     for k in (len(tape) // 3, 2 * len(tape) // 3):
         after_ns = int(tape.ts_ns[k])
         assume(after_ns < tape.end_ns)
-        assert_same_until(honest, run(poisoned(tape, after_ns, k), case.rule, case.latency), after_ns)
+        assert_same_until(honest, run(poisoned(tape, after_ns, k), case.rule, case.latency, funds=case.funds), after_ns)
 
 
 # --- Real recordings -------------------------------------------------------------------------------------------------
@@ -497,7 +587,7 @@ def test_and_even_then_the_order_does_not_meet_the_stale_quote(lunc, stale_readi
 
 
 def test_exactly_the_functions_that_the_replay_reaches_are_registered_for_compilation():
-    reached, queue = set(), [backtest._replay, backtest._shifts, jump.extremes]
+    reached, queue = set(), [backtest._replay]
     while queue:
         function = queue.pop()
         for name in function.__code__.co_names:

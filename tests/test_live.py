@@ -23,11 +23,12 @@ from delta_arb.errors import RunError
 from delta_arb.inputs import Inputs
 from delta_arb.live import replay
 from delta_arb.live.journal import Journal
-from delta_arb.live.paper import PaperVenue
+from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.runner import Exports, Runner
 from delta_arb.market import LEGS, NS, FundingPayment, Order
 from delta_arb.strategy import OPEN
 from delta_arb.tape import Tape
+from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
@@ -56,11 +57,12 @@ def export(inputs: Inputs, rule: params.RuleParams, *, trade: bool = True, creat
     return params.sealed(**{**values, **changes})
 
 
-def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path):
+def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds = BOUNDLESS):
     """The live runner over a tape at full speed; returns it and what its journal holds."""
     with Journal(folder / "journal.sqlite", "run") as journal:
         venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot.step, rule.perp.step), rule.max_quote_age_ns)
-        runner = Runner(rule, journal, venue, payments)
+        wallets = PaperWallets(funds, rule.perp.leverage, payments)
+        runner = Runner(rule, journal, venue, payments, wallets=wallets)
         asyncio.run(replay.run(tape, runner, venue, asyncio.Event()))
         trades = journal.trades()
     with closing(sqlite3.connect(folder / "journal.sqlite")) as db:
@@ -69,15 +71,16 @@ def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path):
     return runner, trades, sent, fills
 
 
-def assert_same(inputs: Inputs, tape: Tape, rule, payments, folder: Path) -> backtest.Backtest:
+def assert_same(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds = BOUNDLESS) -> backtest.Backtest:
     """Trade by trade, order by order, fill by fill, to the last digit (repr, so that NaN equals NaN)."""
-    expected = backtest.run(tape, rule, inputs.latency(), payments)
-    runner, journaled, sent, fills = drive(inputs, tape, rule, payments, folder)
+    expected = backtest.run(tape, rule, inputs.latency(), payments, funds=funds)
+    runner, journaled, sent, fills = drive(inputs, tape, rule, payments, folder, funds)
     assert repr(tuple(runner.trades)) == repr(expected.trades)
     assert repr(tuple(journaled)) == repr(expected.trades)
     assert sent == [(s.pair, s.ts_ns, LEGS[s.leg], s.qty, s.limit) for s in expected.sent]
     assert fills == [(f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt) for f in expected.fills]
     assert (runner.missed, runner.halted) == (expected.missed, expected.halted)
+    assert runner.state.refused == len(expected.refusals)
     return expected
 
 
@@ -137,13 +140,17 @@ def tapes(draw) -> Tape:
     participation=st.sampled_from([0.3, 1.0]),
     hold=st.sampled_from([1.0, 30.0]),
     signal=st.sampled_from([{}, FILTERED]),
+    reverse=st.sampled_from([{}, {"reverse_entry_bps": 15.0, "reverse_exit_bps": -20.0}]),
+    funds=st.sampled_from([BOUNDLESS, Funds(60.0, 20.0, 30.0, Rebalancing(1.0, 0.5, NS))]),
 )
-def test_the_runner_makes_the_backtests_trades_on_random_tapes(tmp_path_factory, tape, latency, participation, hold, signal):
+def test_the_runner_makes_the_backtests_trades_on_random_tapes(
+    tmp_path_factory, tape, latency, participation, hold, signal, reverse, funds
+):
     inputs = Inputs(spot_latency=latency, perp_latency=0.25)
-    changes = {"max_hold_s": hold, "participation": participation, "leg_deadline_s": 3.0, "price_bound_bps": 20.0} | signal
+    changes = {"max_hold_s": hold, "participation": participation, "leg_deadline_s": 3.0, "price_bound_bps": 20.0} | signal | reverse
     rule = params.make_rule(rule_params(20.0, -20.0, **changes), *inputs.instruments())
     # Rows of one leg carry the other leg's last book: a tape is a history, not a set of pairs.
-    assert_same(inputs, as_history(tape), rule, (), tmp_path_factory.mktemp("run"))
+    assert_same(inputs, as_history(tape), rule, (), tmp_path_factory.mktemp("run"), funds)
 
 
 def as_history(tape: Tape) -> Tape:

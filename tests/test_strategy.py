@@ -29,6 +29,7 @@ from delta_arb.strategy import (
     START,
     TIMER,
     Event,
+    Wallet,
     decide,
 )
 
@@ -42,12 +43,13 @@ class Desk:
 
     def __init__(self, of=None, **changes):
         self.rule = of or rule(**changes)
-        self.state, self.now = START, 0
+        self.state, self.now, self.wallet = START, 0, Wallet(math.inf, math.inf, math.inf)
         self.spot, self.perp = (Book(99.5, 100.0, 100.0, 100.0, 0), Book(*FAIR, 100.0, 100.0, 0))
 
     def event(self, kind, s, leg=0, filled=0.0, price=0.0, remaining=0.0):
         self.now = seconds(s)
-        happened = Event(kind, self.now, self.spot, self.perp, leg, float(filled), float(price), float(remaining))
+        report = leg, float(filled), float(price), float(remaining)
+        happened = Event(kind, self.now, self.spot, self.perp, *report, 0.0, self.wallet)
         self.state, orders = decide(self.state, happened, self.rule)
         return orders
 
@@ -378,6 +380,29 @@ def test_a_time_out_waits_for_a_withdrawn_book_to_come_back():
     assert quantities(desk.both(61, FAIR)) == (-10.0, 10.0)
 
 
+# --- Wallets ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_that_a_wallet_cannot_pay_for_is_refused_and_counted_once():
+    desk = Desk(price_bound=0.0)
+    desk.wallet = Wallet(999.99, 0.0, 5000.0)
+    assert desk.both(0, PAYS) == NO_ORDERS and desk.both(0.1, PAYS) == NO_ORDERS
+    assert (desk.state.refused, desk.state.refusing) == (1, True)
+    desk.both(0.2, FAIR)
+    assert (desk.state.refused, desk.state.refusing) == (1, False)
+    desk.both(0.3, PAYS)
+    assert desk.state.refused == 2
+    desk.wallet = Wallet(1000.0, 0.0, 1010.0)
+    assert quantities(desk.both(0.4, PAYS)) == (10.0, -10.0)
+    assert (desk.state.refused, desk.state.refusing) == (2, False)
+
+
+def test_an_exit_asks_no_wallet():
+    desk = opened()
+    desk.wallet = Wallet(0.0, 0.0, 0.0)
+    assert quantities(desk.both(10, GONE)) == (-10.0, 10.0)
+
+
 # --- Unequal legs ----------------------------------------------------------------------------------------------------
 
 # Spot bought at 100, its bid is 99.5, fees of 10 bps: unwinding costs 0.5 / 99.5 + 0.002 = 0.0070251. The perpetual was
@@ -549,7 +574,7 @@ def test_the_filter_shifts_the_reverse_edge_the_other_way():
     for shift, orders in ((-0.0002, (-10.0, 10.0)), (0.0002, (0.0, 0.0))):
         desk = Desk(entry=0.05, reverse_entry=0.0101, clip_usdt=995.0)
         desk.both(0, FAIR)
-        happened = Event(QUOTE, 0, desk.spot, Book(*CHEAP, 100.0, 100.0, 0), 0, 0.0, 0.0, 0.0, shift)
+        happened = Event(QUOTE, 0, desk.spot, Book(*CHEAP, 100.0, 100.0, 0), 0, 0.0, 0.0, 0.0, shift, desk.wallet)
         assert quantities(decide(desk.state, happened, desk.rule)[1]) == orders
 
 

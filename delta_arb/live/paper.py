@@ -8,8 +8,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import RuleError
-from ..market import LEGS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Book, Latency, Order, fill, left_of, with_taken
-from ..strategy import NEVER
+from ..market import (
+    LEGS,
+    PERP,
+    SNAPSHOTS,
+    SPOT,
+    UNTOUCHED,
+    Book,
+    Fill,
+    FundingPayment,
+    Latency,
+    Order,
+    fill,
+    left_of,
+    with_taken,
+)
+from ..strategy import NEVER, Event, Wallet
+from ..wallets import NO_TRANSFER, Funds, moved, sent_transfer, wallet_of, with_fill, with_funding
 from .broker import Placed, Report
 
 
@@ -78,3 +93,33 @@ class PaperVenue:
         filled, price = fill(working.order.qty, working.order.limit, shown, self._steps[leg])
         self._taken[leg] = with_taken(book, self._taken[leg], filled)
         return Report(working.due_ns, leg, working.order_id, filled, price)
+
+
+class PaperWallets:
+    """Both venues' wallets on paper: fills, fees, funding and transfers by the same rules as in the backtest."""
+
+    def __init__(self, funds: Funds, leverage: float, payments: Sequence[FundingPayment] = ()) -> None:
+        self.purse = funds.purse
+        self._policy, self._leverage = funds.rebalancing, leverage
+        self._due = list(reversed(payments))
+        self._moving = NO_TRANSFER
+
+    def at(self, event: Event, fill: Fill | None) -> Wallet:
+        """What an entry may use now, funding and transfers up to now and this event's fill included."""
+        while self._due and self._due[-1].ts_ns <= event.ts_ns:
+            stamp = self._due.pop()
+            self.purse = with_funding(self.purse, stamp.rate, stamp.mark)
+        if self._moving.arrives_ns <= event.ts_ns:
+            self.purse = moved(self.purse, self._moving.to_leg, self._moving.usdt - self._moving.fee_usdt)
+            self._moving = NO_TRANSFER
+        if fill:
+            self.purse = with_fill(self.purse, fill)
+        return wallet_of(self.purse, event.perp, self._leverage)
+
+    def lacked(self, event: Event) -> None:
+        """A wallet could not pay: money is sent over, where the policy says so and none is under way."""
+        if self._moving.usdt > 0.0:
+            return
+        self._moving = sent_transfer(event.wallet, event.ts_ns, self._policy)
+        if self._moving.usdt > 0.0:
+            self.purse = moved(self.purse, PERP if self._moving.to_leg == SPOT else SPOT, -self._moving.usdt)

@@ -16,7 +16,7 @@ from ..kalman import UNKNOWN, step
 from ..ledger import Trade, close_out, close_pair, closing
 from ..market import LEGS, PERP, SPOT, Book, Fill, FundingPayment, Instrument
 from ..params import Bounds, Params, VenueParams, check, check_assumed, load, make_rule
-from ..strategy import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, decide
+from ..strategy import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet, decide
 from .broker import Broker, Placed, Report
 from .journal import Journal
 
@@ -100,6 +100,16 @@ class Resumed(NamedTuple):
 AFRESH = Resumed(START, None)
 
 
+class Wallets(Protocol):
+    """What both venues' wallets hold (`paper.PaperWallets`); without them money has no end."""
+
+    def at(self, event: Event, fill: Fill | None) -> Wallet:
+        """What an entry may use at an event, and after the fill that it brings."""
+
+    def lacked(self, event: Event) -> None:
+        """An entry was refused because one of them could not pay."""
+
+
 class Recorder(Protocol):
     """Keeps what the machine was told (events.py); `flush` puts it on disk."""
 
@@ -119,6 +129,7 @@ class Runner:
         payments: Sequence[FundingPayment] = (),
         resumed: Resumed = AFRESH,
         recorder: Recorder | None = None,
+        wallets: Wallets | None = None,
     ) -> None:
         self.state = resumed.state
         self.newest = rule
@@ -131,6 +142,7 @@ class Runner:
         self._journal = journal
         self._broker = broker
         self._recorder = recorder
+        self._wallets = wallets
         self._payments = payments
         self._stamps = [p.ts_ns for p in payments]
         self._books: tuple[Book, Book] | None = None
@@ -185,13 +197,17 @@ class Runner:
         self.events += 1
         self.now_ns = event.ts_ns
         before, rule = self.state, self.rule
+        fill = self._fill_of(report, rule) if report and report.filled != 0.0 else None
+        if self._wallets:
+            event = event._replace(wallet=self._wallets.at(event, fill))
         if self._recorder:
             self._recorder.event(event, rule)
         state, orders = decide(before, event, rule)
+        if self._wallets and state.refusing:
+            self._wallets.lacked(event)
         if state is before and orders is NO_ORDERS and report is None:
             return
         placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
-        fill = self._fill_of(report, rule) if report and report.filled != 0.0 else None
         fills = [*self._fills, fill] if fill else self._fills
         closed = before.phase != FLAT and state.phase == FLAT
         trade = None
