@@ -1,0 +1,209 @@
+"""Orders on two real wires, and what became of each: the only place that sends, and it never sends twice.
+
+    place -> venue.send, both legs in one synchronous block        the order is journaled before (runner)
+          -> the venue says how it ended (stream or answer)         one report
+          -> nobody says: asked by client id until it is final      unknown is not rejected
+          -> unknown to the venue after `unknown_s`                 final, nothing filled: it never came
+          -> still working after `ioc_s`                            cancelled by id, then asked again
+          -> more filled than was reported                          a second report with the rest: a late fill
+
+Whatever is reported is what the venue says was filled; an order itself says nothing.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..market import LEGS, NS
+from .broker import Placed, Report
+from .venue import Outcome, Venue, VenueError
+
+REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
+DUST = 1e-9  # share of a quantity that is rounding, not a fill
+SLOWEST_S = 2.0  # between two questions about the same order
+
+
+class Patience(NamedTuple):
+    """How long an order may be silent, in seconds from its send.
+
+    `unknown_s` must exceed the venues' recvWindow (5 s): before that a delayed order may still be accepted.
+    """
+
+    overdue_s: float = 0.5
+    ioc_s: float = 2.0
+    unknown_s: float = 7.0
+    answer_s: float = 5.0
+    retry_s: float = 0.2  # after a refusal of our own bucket
+
+
+@dataclass(slots=True)
+class Sent:
+    """One order of ours: what is known of it, and who is asking."""
+
+    order_id: str
+    leg: int
+    qty: float
+    sent_s: float  # of the loop's clock, which no one sets
+    reported: Outcome | None = None
+    cancel: bool = False
+    asking: asyncio.Task | None = field(default=None, repr=False)
+    overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+    @property
+    def over(self) -> bool:
+        return self.reported is not None
+
+
+class Executor:
+    """Both legs' venues as one broker; use it inside a TaskGroup, whose failure ends its questions too.
+
+    Args:
+        report: takes the end of an order; called from the loop, never from within `place`.
+        say: tells a person what is out of the ordinary.
+    """
+
+    def __init__(
+        self,
+        venues: tuple[Venue, Venue],
+        report: Callable[[Report], None],
+        clock: Callable[[], int],
+        say: Callable[[str], None],
+        patience: Patience | None = None,
+    ) -> None:
+        self._venues, self._report, self._clock, self._say = venues, report, clock, say
+        self._patience = patience or Patience()
+        self._sent: dict[str, Sent] = {}
+        self._ended: deque[str] = deque()
+        self._tasks: asyncio.TaskGroup | None = None
+        self.sent_ns: deque[int] = deque(maxlen=10_000)  # when orders left, for the guard on their number
+        self.last_end_ns = 0
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Questions run as tasks of this group from now on."""
+        self._tasks = tasks
+
+    @property
+    def tasks(self) -> tuple[asyncio.Task, ...]:
+        """Questions under way."""
+        return tuple(s.asking for s in self._sent.values() if s.asking)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Ids of the orders whose end is not known."""
+        return tuple(s.order_id for s in self._sent.values() if not s.over)
+
+    # Out
+
+    def place(self, orders: Sequence[Placed], now_ns: int) -> None:
+        """Both legs on the wire now; or neither, when one venue's allowance of orders is used up."""
+        loop = asyncio.get_running_loop()
+        sent = [self._remember(Sent(order_id, leg, order.qty, loop.time())) for order_id, leg, order in orders]
+        for _, leg, _ in orders:
+            if self._venues[leg].allowance < 1:
+                self._refuse(sent, f"not sent: {self._venues[leg].name}'s allowance of orders is used up")
+                return
+        for order_id, leg, order in orders:
+            self._venues[leg].send(order_id, order)
+        for s in sent:
+            self.sent_ns.append(now_ns)
+            s.overdue = loop.call_later(self._patience.overdue_s, self._ask, s)
+
+    def cancel(self, leg: int, now_ns: int) -> None:
+        """The machine's deadline: what works on this leg must end. Whether it filled is asked, not assumed."""
+        for sent in self._sent.values():
+            if sent.leg == leg and not sent.over:
+                sent.cancel = True
+                self._ask(sent)
+
+    def adopt(self, orders: Sequence[Placed], sent_ns: int) -> None:
+        """Orders that an earlier run journaled and never learned the end of: asked about at once, never sent."""
+        age_s = max(0.0, (self._clock() - sent_ns) / NS)
+        for order_id, leg, order in orders:
+            self._ask(self._remember(Sent(order_id, leg, order.qty, asyncio.get_running_loop().time() - age_s)))
+
+    def _remember(self, sent: Sent) -> Sent:
+        self._sent[sent.order_id] = sent
+        return sent
+
+    def _refuse(self, orders: Sequence[Sent], why: str) -> None:
+        """Report what never left, when another try makes sense."""
+        for sent in orders:
+            outcome = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, True, why)
+            asyncio.get_running_loop().call_later(self._patience.retry_s, self.outcome, sent.leg, outcome)
+
+    # In
+
+    def outcome(self, leg: int, outcome: Outcome) -> None:
+        """What a venue says of an order, from whatever source and as often as it likes."""
+        sent = self._sent.get(outcome.order_id)
+        if sent is None:
+            self._say(f"{LEGS[leg]}: {self._venues[leg].name} tells of order {outcome.order_id}, which is not ours")
+        elif sent.over:
+            self._late(sent, outcome)
+        elif outcome.final:
+            self._end(sent, outcome)
+        elif outcome.doubt:
+            self._say(f"{LEGS[leg]}: outcome of order {sent.order_id} unknown ({outcome.doubt}); asking by its id")
+            self._ask(sent)
+
+    def _end(self, sent: Sent, outcome: Outcome) -> None:
+        sent.reported = outcome
+        if sent.overdue:
+            sent.overdue.cancel()
+        self.last_end_ns = self._clock()
+        self._ended.append(sent.order_id)
+        if len(self._ended) > REMEMBERED:
+            del self._sent[self._ended.popleft()]
+        if outcome.refused:
+            self._say(f"{LEGS[sent.leg]}: order {sent.order_id} refused: {outcome.refused}")
+        self._tell(sent, outcome.filled, outcome.price, outcome.fee_usdt, outcome)
+
+    def _late(self, sent: Sent, outcome: Outcome) -> None:
+        """More was filled than was reported: the difference, at the price and fee that it adds."""
+        known = sent.reported
+        more = outcome.filled - known.filled
+        if more * sent.qty <= 0.0 or abs(more) <= DUST * abs(sent.qty):
+            return
+        price = (outcome.filled * outcome.price - known.filled * known.price) / more
+        sent.reported = outcome
+        self.last_end_ns = self._clock()
+        self._say(f"{LEGS[sent.leg]}: order {sent.order_id} was over and filled {more:g} more at {price:g}")
+        self._tell(sent, more, price, outcome.fee_usdt - known.fee_usdt, outcome)
+
+    def _tell(self, sent: Sent, filled: float, price: float, fee_usdt: float, outcome: Outcome) -> None:
+        self._report(Report(self._clock(), sent.leg, sent.order_id, filled, price, fee_usdt, outcome.refused, outcome.ts_ns))
+
+    # Asked
+
+    def _ask(self, sent: Sent) -> None:
+        if sent.overdue:
+            sent.overdue.cancel()
+        if not sent.over and sent.asking is None:
+            sent.asking = self._tasks.create_task(self._follow(sent), name=f"order {sent.order_id}")
+
+    async def _follow(self, sent: Sent) -> None:
+        """Ask until the end is known; a venue that does not answer is asked for as long as it takes."""
+        pause_s, p = 0.1, self._patience
+        while not sent.over:
+            age_s = asyncio.get_running_loop().time() - sent.sent_s
+            try:
+                async with asyncio.timeout(p.answer_s):
+                    found = await self._venues[sent.leg].outcome(sent.order_id)
+                    if found and not found.final and (sent.cancel or age_s > p.ioc_s):
+                        self._say(f"{LEGS[sent.leg]}: order {sent.order_id} still works after {age_s:.1f} s; cancelling it by id")
+                        await self._venues[sent.leg].cancel(sent.order_id)
+            except (VenueError, TimeoutError) as error:
+                self._say(f"{LEGS[sent.leg]}: no answer about order {sent.order_id} ({error or 'timeout'}); asking again")
+                found = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, False)
+            if sent.over:
+                return
+            if found is None and age_s > p.unknown_s:
+                self._say(f"{LEGS[sent.leg]}: order {sent.order_id} never reached {self._venues[sent.leg].name}; nothing filled")
+                found = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")
+            if found and found.final:
+                self._end(sent, found)
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2.0 * pause_s, SLOWEST_S)
