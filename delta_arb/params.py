@@ -324,10 +324,10 @@ def sealed(**values) -> Params:
         draft = Params(**values, sha256="0" * 64)
         return draft.model_copy(update={"sha256": _digest(draft.model_dump(mode="json"))})
     except ValidationError as error:
-        raise ParamsError(f"these parameters cannot be exported: {_spoken(error)}") from error
+        raise ParamsError(f"these parameters cannot be exported: {spoken(error)}") from error
 
 
-def _spoken(error: ValidationError) -> str:
+def spoken(error: ValidationError) -> str:
     """pydantic's findings in one line: field, what is wrong, the value."""
     found = []
     for item in error.errors(include_url=False):
@@ -386,7 +386,7 @@ def load(path: Path) -> Params:
     try:
         params = Params.model_validate_json(_canonical(raw))
     except ValidationError as error:
-        raise ParamsError(f"{path}: refused, {_spoken(error)}; run the pipeline again, do not mend the file by hand") from error
+        raise ParamsError(f"{path}: refused, {spoken(error)}; run the pipeline again, do not mend the file by hand") from error
     except ValueError as error:  # NaN and infinity are not JSON
         raise ParamsError(f"{path}: refused, {error}; run the pipeline again") from error
     if missing := _missing(params.model_dump(mode="json"), raw):

@@ -257,7 +257,9 @@ def test_the_runner_loads_no_research_library(reports):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "venue connections come later"),
+        ([], "name the configuration with --config FILE"),
+        (["--live"], "name the configuration with --config FILE"),
+        (["status", "--sandbox"], "no runner is up, and there is no journal"),
         (["--replay", "spot.parquet"], "--replay takes the quotes of both legs"),
         (["--replay", "a.parquet", "b.parquet"], "--pair"),
         (["--replay", "a.parquet", "b.parquet", "--pair", "A_USDT"], "--funding"),

@@ -1,12 +1,14 @@
-"""`python -m delta_arb.live`: the runner, for now on recorded quotes and paper money.
+"""`python -m delta_arb.live`: the runner, on paper, on the local venues, on recorded quotes, or with real money.
 
-It reads the newest exported parameters of the pair, feeds the quotes through the pair machine, fills on paper by the
-backtest's rule, journals everything to SQLite before acting on it, and sums up. No keys, no network.
+It reads the newest exported parameters of the pair, drives the pair machine with quotes, journals everything to SQLite
+before acting on it, and says in every line which mode it is in. `status`, `stop`, `flatten` and `resume` talk to the
+running one.
 """
 
 import argparse
 import asyncio
 import json
+import logging
 import math
 import signal
 import sys
@@ -16,35 +18,57 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .. import __version__
-from ..errors import DeltaArbError, ParamsError
+from ..errors import DeltaArbError, ParamsError, RunError
 from ..inputs import Inputs, add_options, root
 from ..ledger import PARTS, attribution
 from ..market import utc
+from ..pair import PHASES
 from ..params import Bounds, check_deadline
-from ..strategy import PHASES
 from ..tape import Tape
-from . import replay
+from . import config as configuration
+from . import connect, control, replay, trading
+from .config import Config
 from .journal import Journal
 from .paper import PaperVenue
 from .runner import Exports, Runner, utc_now
+from .say import Heard, Voice
+from .trading import LIVE, PAPER, SANDBOX, Job
 
-MODE = "paper, replay"
+REPLAY = "paper, replay"
 POLL_S = 1.0
+EPILOG = """\
+examples:
+  python -m delta_arb.live --replay --speed max        the sample, at once
+  python -m delta_arb.live --sandbox --speed 60        real orders on local venues, no keys
+  python -m delta_arb.live --config lunc.toml          on paper, on the venues' public quotes
+  python -m delta_arb.live --config lunc.toml --check  whether everything is ready to trade
+  python -m delta_arb.live --config lunc.toml --live   real money
+  python -m delta_arb.live status --sandbox            what the running one does"""
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m delta_arb.live",
-        description="Trade one pair with the parameters that the pipeline exported. For now on recorded quotes (--replay) and "
-        "on paper; connections to the venues come later, and nothing here pretends to have them.",
-        epilog="example: python -m delta_arb.pipeline && python -m delta_arb.live --replay --speed max",
+        description="Trade one pair with the parameters that the pipeline exported: on paper with live quotes unless told otherwise.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--replay", nargs="*", metavar="FILE", help="feed recorded quotes: SPOT PERP; without files the bundled synthetic sample")
+    p.add_argument("command", nargs="?", choices=control.COMMANDS, help="talk to the running one instead of starting")
+    p.add_argument("--config", type=Path, metavar="FILE", help="pair, venues, limits and guards (python -m pydoc delta_arb.live.config)")
+    mode = p.add_mutually_exclusive_group()
+    mode.add_argument("--paper", action="store_true", help="live quotes, simulated fills (the default)")
+    mode.add_argument("--sandbox", action="store_true", help="start the local venues and trade on them with real orders and play money")
+    mode.add_argument("--live", action="store_true", help="real orders, real money: needs keys, explicit limits and a passed check")
+    mode.add_argument("--replay", nargs="*", metavar="FILE", help="feed recorded quotes: SPOT PERP; without files the bundled synthetic sample")
+    p.add_argument("--check", action="store_true", help="only look whether everything is ready, and say what to do about what is not")
+    p.add_argument("--tape", nargs=2, metavar=("SPOT", "PERP"), help="what the local venues play (default: the sample)")
+    p.add_argument("--repeat", action="store_true", help="the local venues begin their tape again at its end")
+    p.add_argument("--faults", type=Path, metavar="FILE", help="what the local venues do wrong (python -m delta_arb.sandbox --help)")
     p.add_argument("--speed", type=_speed, default=60.0, metavar="1|60|max", help="how many recorded seconds a second takes (default 60)")
     p.add_argument("--reports", type=Path, default=root() / "reports", metavar="DIR", help="where the pipeline published (default: reports/)")
     p.add_argument("--params", type=Path, metavar="FILE", help="a parameter file instead of the newest export of the pair")
     p.add_argument("--as-of", type=_time, metavar="TIME", help="judge the validity of parameters as of this UTC time, like 2026-01-31T12:00")
-    p.add_argument("--max-clip-usdt", type=float, default=Bounds().max_clip_usdt, metavar="USDT", help="refuse larger clips (default %(default)g)")
+    p.add_argument("--max-clip-usdt", type=float, default=Bounds().max_clip_usdt, metavar="USDT", help="of a replay: refuse larger clips (default %(default)g)")
     p.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     add_options(p, files=False)
     return p
@@ -70,12 +94,9 @@ def _time(text: str) -> datetime:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
-        if options.replay is None:
-            raise ParamsError("venue connections come later; feed recorded quotes with --replay SPOT PERP, or --replay alone for the sample")
-        if len(options.replay) not in (0, 2):
-            raise ParamsError(f"--replay takes the quotes of both legs, SPOT PERP, or none for the sample; got {len(options.replay)} file(s)")
-        options.spot, options.perp = options.replay or ("", "")
-        return asyncio.run(_replay(options))
+        if options.command:
+            return _talk(options)
+        return _replayed(options) if options.replay is not None else _trade(options)
     except DeltaArbError as error:
         print(f"error: {error}", file=sys.stderr)
         if options.json:
@@ -83,9 +104,133 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+# --- Trading on venues ------------------------------------------------------------------------------------------------
+
+
+def _kind(options: argparse.Namespace) -> str:
+    return LIVE if options.live else SANDBOX if options.sandbox else PAPER
+
+
+def _configuration(options: argparse.Namespace) -> Config:
+    if options.config:
+        return configuration.read(options.config)
+    if options.sandbox:
+        return configuration.sample(options.pair or "SYN_USDT", options.contract_size or 10.0)
+    raise ParamsError("name the configuration with --config FILE; or --sandbox for the local venues, --replay for recorded quotes")
+
+
+def _job(options: argparse.Namespace, *, leave: bool = False) -> Job:
+    """Everything that a run needs, the local venues started where they are wanted."""
+    config, kind = _configuration(options), _kind(options)
+    say = Voice(trading.MODES[kind], options.json)
+    logging.getLogger().addHandler(Heard(say))
+    params = options.params or options.reports / config.name / "params" / "latest.json"
+    keys = None
+    if kind == LIVE:
+        config.require_explicit()
+        keys = configuration.keys(config, options.config.parent)
+    job = Job(config, kind, options.reports, params, keys, {}, say, leave)
+    if kind == SANDBOX:
+        venues, new = connect.local(job.folder, _venue_arguments(options, config))
+        if new:
+            trading.set_aside(job.journal)
+        say(f"local venues {'started' if new else 'found as they were left'}, process {venues.pid}")
+        job = job._replace(ccxt=venues.ccxt)
+    return job
+
+
+def _venue_arguments(options: argparse.Namespace, config: Config) -> list[str]:
+    """How the local venues are started: the tape, its speed, and the account's settings of the configuration."""
+    speed = "max" if math.isinf(options.speed) else f"{options.speed:g}"
+    arguments = ["--speed", speed, "--spot-fee-bps", f"{config.spot.taker_fee_bps:g}", "--perp-fee-bps", f"{config.perp.taker_fee_bps:g}"]
+    if options.tape:
+        arguments += ["--tape", *options.tape, "--pair", config.pair, "--contract-size", f"{config.perp.contract_size:g}"]
+    if options.faults:
+        arguments += ["--faults", str(options.faults)]
+    return arguments + ["--repeat"] * options.repeat
+
+
+def _trade(options: argparse.Namespace) -> int:
+    job = _job(options)
+    if options.check:
+        from . import preflight
+
+        try:
+            return preflight.command(job, options.json)
+        finally:
+            if job.kind == SANDBOX and not job.journal.exists():
+                connect.end(job.folder)  # started to be looked at, and nothing was traded
+    if job.kind == LIVE:
+        from . import preflight
+
+        preflight.require(job)
+    code = trading.run(job, options.json)
+    if job.kind == SANDBOX:
+        connect.end(job.folder)
+    return code
+
+
+def _talk(options: argparse.Namespace) -> int:
+    """`status`, `stop`, `flatten`, `resume`: to the running one, or without it from journal and venues."""
+    journal = trading.journal_path(options.reports, _configuration(options), _kind(options))
+    said = control.ask(control.socket_path(journal), options.command)
+    if said is None:
+        return _alone(options, journal)
+    if "error" in said:
+        raise RunError(said["error"])
+    _tell(said, options.json)
+    return 0
+
+
+def _alone(options: argparse.Namespace, path: Path) -> int:
+    """No runner is up: the journal answers, and `flatten` is a run of its own that leaves what is open."""
+    if not path.exists():
+        raise RunError(f"no runner is up, and there is no journal at {path}; nothing was ever traded in this mode")
+    if options.command == "stop":
+        raise RunError("no runner is up, there is nothing to stop; `status` shows what the journal says")
+    if options.command == "flatten":
+        job = _job(options, leave=True)
+        code = trading.run(job, options.json)
+        if job.kind == SANDBOX:
+            connect.end(job.folder)
+        return code
+    with Journal(path, utc_now().strftime("%y%m%d%H%M%S%f")) as journal:
+        if options.command == "resume":
+            control.lift(journal)
+        _tell(control.last_words(journal), options.json)
+    return 0
+
+
+def _tell(said: dict, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(said))
+        return
+    print(said["line"])
+    for name in ("halted", "transfer", "journal"):
+        if said.get(name):
+            print(f"{name}: {said[name]}")
+    for held in said.get("held", []):
+        print(held)
+    if "spot_usdt" in said:
+        print(
+            f"wallets: spot {said['spot_usdt']:.2f} USDT and {said['coins']:g} coins, futures {said['perp_usdt']:.2f} USDT "
+            f"({said['margin_free_usdt']:.2f} free), position {said['position']:+g}"
+        )
+
+
+# --- Replay of recorded quotes -----------------------------------------------------------------------------------------
+
+
+def _replayed(options: argparse.Namespace) -> int:
+    if len(options.replay) not in (0, 2):
+        raise ParamsError(f"--replay takes the quotes of both legs, SPOT PERP, or none for the sample; got {len(options.replay)} file(s)")
+    options.spot, options.perp = options.replay or ("", "")
+    return asyncio.run(_replay(options))
+
+
 async def _replay(options: argparse.Namespace) -> int:
     inputs = Inputs.from_options(options)
-    say = _Voice(options.json)
+    say = Voice(REPLAY, options.json, stamped=False)
     path = options.params or options.reports / inputs.name / "params" / "latest.json"
     now = (lambda: options.as_of) if options.as_of else utc_now
     exports = Exports(path, inputs, Bounds(max_clip_usdt=options.max_clip_usdt), now)
@@ -97,7 +242,7 @@ async def _replay(options: argparse.Namespace) -> int:
     check_deadline(rule, inputs.latency())
     run_id = utc_now().strftime("%y%m%d%H%M%S%f")
     with Journal(options.reports / inputs.name / "live" / "journal.sqlite", run_id) as journal:
-        journal.begin_run(MODE, __version__, {k: str(v) for k, v in vars(options).items()})
+        journal.begin_run(REPLAY, __version__, {k: str(v) for k, v in vars(options).items()})
         journal.parameters("accepted", exports.params)
         venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot.step, rule.perp.step), rule.max_quote_age_ns)
         runner = Runner(rule, journal, venue, inputs.payments(tape))
@@ -174,25 +319,6 @@ def _sum_up(
             "params_sha256": exports.params.sha256, "journal": str(journal.path),
         }  # fmt: skip
         print(json.dumps(summary))
-
-
-class _Voice:
-    """What the runner says: lines headed by the mode, and a status line that overwrites itself on a terminal."""
-
-    def __init__(self, quiet_stdout: bool) -> None:
-        self._out = sys.stderr if quiet_stdout else sys.stdout
-        self._status_shown = False
-
-    def __call__(self, text: str) -> None:
-        if self._status_shown:
-            print("\r\033[K", end="", file=self._out)
-            self._status_shown = False
-        print(f"[{MODE}] {text}", file=self._out, flush=True)
-
-    def status(self, text: str) -> None:
-        if self._out.isatty():
-            print(f"\r\033[K[{MODE}] {text}", end="", file=self._out, flush=True)
-            self._status_shown = True
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..ledger import TRADE_FIELDS, Trade
-from ..market import LEGS, REASONS, Fill
+from ..market import LEGS, REASONS, Fill, Order
+from ..pair import PHASES, Event, Rule, State
 from ..params import Params
-from ..strategy import PHASES, Event, Rule, State
 from .broker import Placed, Report
+from .events import named
 
+FORCED = -1  # in place of an event's kind
 _TEXT_FIELDS = ("reason",)
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, started TEXT, mode TEXT, version TEXT, options TEXT, ended TEXT, outcome TEXT);
@@ -30,7 +32,9 @@ CREATE TABLE IF NOT EXISTS orders (
     PRIMARY KEY (run_id, order_id));
 CREATE TABLE IF NOT EXISTS fills (run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL);
 CREATE TABLE IF NOT EXISTS outcomes (run_id TEXT, order_id TEXT, ts_ns INTEGER, leg TEXT, filled REAL, price REAL, refused TEXT, venue_ns INTEGER);
+CREATE INDEX IF NOT EXISTS ended ON outcomes (order_id);
 CREATE TABLE IF NOT EXISTS rules (run_id TEXT, pair INTEGER, rule TEXT);
+CREATE TABLE IF NOT EXISTS notes (run_id TEXT, at TEXT, kind TEXT, text TEXT);
 CREATE TABLE IF NOT EXISTS trades (run_id TEXT, {", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)});
 """
 
@@ -75,7 +79,8 @@ class Journal:
     def parameters(self, verdict: str, params: Params | None) -> None:
         """A parameter file that was taken over, or refused with its reason."""
         digest, content = (params.sha256, params.model_dump_json()) if params else (None, None)
-        self._db.execute("INSERT INTO params VALUES (?, ?, ?, ?, ?)", (self.run_id, _now(), verdict, digest, content))
+        with self._whole() as execute:
+            execute("INSERT INTO params VALUES (?, ?, ?, ?, ?)", (self.run_id, _now(), verdict, digest, content))
 
     def event(
         self,
@@ -150,6 +155,66 @@ class Journal:
     def _trade(self, trade: Trade) -> None:
         values = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))
         self._db.execute(f"INSERT INTO trades VALUES ({', '.join('?' * len(values))})", values)
+
+    def forced(self, ts_ns: int, state: State, why: str) -> None:
+        """A state that a person set, in place of one that an event led to."""
+        row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", json.dumps(state))
+        with self._whole() as execute:
+            execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def note(self, kind: str, text: str) -> None:
+        """What a person will ask about: halts and who lifted them, differences, transfers, how a run was taken up."""
+        with self._whole() as execute:
+            execute("INSERT INTO notes VALUES (?, ?, ?, ?)", (self.run_id, _now(), kind, text))
+
+    def last_note(self, *kinds: str) -> tuple[str, str] | None:
+        """The latest note of one of these kinds, of any run: (kind, text)."""
+        marks = ", ".join("?" * len(kinds))
+        return self._db.execute(f"SELECT kind, text FROM notes WHERE kind IN ({marks}) ORDER BY rowid DESC LIMIT 1", kinds).fetchone()
+
+    def held(self) -> tuple[float, float]:
+        """Coins and signed perpetual position that all fills of this journal add up to."""
+        sums = dict(self._db.execute("SELECT leg, SUM(qty) FROM fills GROUP BY leg").fetchall())
+        return tuple(sums.get(leg) or 0.0 for leg in LEGS)
+
+    def cash(self) -> tuple[float, float]:
+        """USDT that all fills of this journal brought each wallet, fees paid."""
+        sums = dict(self._db.execute("SELECT leg, SUM(-qty * price - fee_usdt) FROM fills GROUP BY leg").fetchall())
+        return tuple(sums.get(leg) or 0.0 for leg in LEGS)
+
+    def net_since(self, ts_ns: int) -> float:
+        """Net of the pairs that closed at `ts_ns` or later, in any run."""
+        return self._db.execute("SELECT SUM(net_usdt) FROM trades WHERE closed_ns >= ?", (ts_ns,)).fetchone()[0] or 0.0
+
+    def last_state(self) -> State | None:
+        """The machine's state after the last event of any run; None in a new journal."""
+        row = self._db.execute("SELECT state FROM decisions ORDER BY rowid DESC LIMIT 1").fetchone()
+        return named(State, json.loads(row[0])) if row else None
+
+    def rule_of(self, pair: int) -> Rule | None:
+        """The rule that this pair was opened under."""
+        row = self._db.execute("SELECT rule FROM rules WHERE pair = ? ORDER BY rowid DESC LIMIT 1", (pair,)).fetchone()
+        return named(Rule, json.loads(row[0])) if row else None
+
+    def unsettled_fills(self) -> tuple[Fill, ...]:
+        """The fills since the last trade: those of the pair that is open."""
+        last = "SELECT COALESCE(MAX(closed_ns), 0) FROM trades"
+        rows = self._db.execute(
+            f"SELECT pair, ts_ns, leg, qty, price, fee_usdt FROM fills WHERE ts_ns > ({last}) ORDER BY rowid"
+        ).fetchall()
+        return tuple(Fill(pair, ts_ns, LEGS.index(leg), qty, price, fee) for pair, ts_ns, leg, qty, price, fee in rows)
+
+    def working(self) -> tuple[tuple[Placed, int], ...]:
+        """Orders without an end, with the time they were decided, oldest first: each may or may not have been sent."""
+        rows = self._db.execute(
+            "SELECT order_id, leg, qty, price_limit, reduce_only, ts_ns FROM orders WHERE NOT EXISTS "
+            "(SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id) ORDER BY rowid"
+        ).fetchall()
+        return tuple((Placed(i, LEGS.index(leg), Order(qty, limit, bool(reduce), False)), ts) for i, leg, qty, limit, reduce, ts in rows)
+
+    def knows(self, order_id: str) -> bool:
+        """Whether an order of any run went out under this id."""
+        return self._db.execute("SELECT 1 FROM orders WHERE order_id = ?", (order_id,)).fetchone() is not None
 
     def trades(self) -> list[Trade]:
         """The trades of this run as they stand on disk."""

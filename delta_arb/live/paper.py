@@ -4,12 +4,14 @@ The venue is told every quote before the runner is, and says when its next repor
 replay's clock, or a loop's) fetches the report then.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..errors import RuleError
 from ..market import (
     LEGS,
+    NS,
     PERP,
     SNAPSHOTS,
     SPOT,
@@ -23,7 +25,7 @@ from ..market import (
     left_of,
     with_taken,
 )
-from ..strategy import NEVER, Event, Wallet
+from ..pair import NEVER, Event, Wallet
 from ..wallets import NO_TRANSFER, Funds, moved, sent_transfer, wallet_of, with_fill, with_funding
 from .broker import Placed, Report
 
@@ -123,3 +125,34 @@ class PaperWallets:
         self._moving = sent_transfer(event.wallet, event.ts_ns, self._policy)
         if self._moving.usdt > 0.0:
             self.purse = moved(self.purse, PERP if self._moving.to_leg == SPOT else SPOT, -self._moving.usdt)
+
+
+class LivePaper:
+    """The same on a loop's clock, for paper trading on live quotes: reports come when they are due.
+
+    Args:
+        report: takes the end of an order.
+    """
+
+    def __init__(self, venue: PaperVenue, report: Callable[[Report], None], clock: Callable[[], int]) -> None:
+        self._venue, self._report, self._clock = venue, report, clock
+        self.quote = venue.quote
+
+    def place(self, orders: Sequence[Placed], now_ns: int) -> None:
+        """Accept the orders of one decision, and report each when its latency is over."""
+        self._venue.place(orders, now_ns)
+        for _ in orders:
+            self._expect()
+
+    def cancel(self, leg: int, now_ns: int) -> None:
+        """Nothing to do: see PaperVenue."""
+
+    def _expect(self) -> None:
+        wait_s = (self._venue.due_ns - self._clock()) / NS
+        asyncio.get_running_loop().call_later(max(0.0, wait_s), self._due)
+
+    def _due(self) -> None:
+        if self._venue.due_ns <= self._clock():
+            self._report(self._venue.report())
+        elif self._venue.due_ns < NEVER:
+            self._expect()

@@ -14,9 +14,10 @@ from typing import NamedTuple, Protocol
 from ..errors import ParamsError
 from ..kalman import UNKNOWN, step
 from ..ledger import Trade, close_out, close_pair, closing
-from ..market import LEGS, PERP, SPOT, Book, Fill, FundingPayment, Instrument
+from ..market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
+from ..pair import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet
 from ..params import Bounds, Params, VenueParams, check, check_assumed, load, make_rule
-from ..strategy import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet, decide
+from ..strategy import decide
 from .broker import Broker, Placed, Report
 from .journal import Journal
 
@@ -86,6 +87,7 @@ class Hold(NamedTuple):
 
 
 FREE = Hold()
+CLOSED = Hold(may_enter=False)
 
 
 class Resumed(NamedTuple):
@@ -115,6 +117,8 @@ class Recorder(Protocol):
 
     def event(self, event: Event, rule: Rule) -> None: ...
 
+    def begin(self, state: State) -> None: ...
+
     def flush(self) -> None: ...
 
 
@@ -137,6 +141,7 @@ class Runner:
         self.hold = FREE
         self.trades: list[Trade] = []
         self.missed = 0
+        self.failures = 0  # pairs in a row that were not filled or had to be unwound
         self.events = 0
         self.now_ns = 0  # of the last event; the clock never goes back
         self._journal = journal
@@ -147,6 +152,7 @@ class Runner:
         self._stamps = [p.ts_ns for p in payments]
         self._books: tuple[Book, Book] | None = None
         self._known, self._shift = UNKNOWN, 0.0
+        self._marked = 0.0
         self._fills: list[Fill] = list(resumed.fills)
         self._working = [next((p.order_id for p in resumed.working if p.leg == leg), "") for leg in (SPOT, PERP)]
         self._sent = 0
@@ -164,6 +170,11 @@ class Runner:
         if rule.may_enter == may_enter and rule.flatten == flatten:
             return rule
         return rule._replace(may_enter=may_enter, flatten=flatten)
+
+    @property
+    def books(self) -> tuple[Book, Book]:
+        """The newest books of both legs; there are none before the first quote."""
+        return self._books
 
     @property
     def working(self) -> bool:
@@ -200,12 +211,11 @@ class Runner:
         fill = self._fill_of(report, rule) if report and report.filled != 0.0 else None
         if self._wallets:
             event = event._replace(wallet=self._wallets.at(event, fill))
-        if self._recorder:
-            self._recorder.event(event, rule)
         state, orders = decide(before, event, rule)
         if self._wallets and state.refusing:
             self._wallets.lacked(event)
         if state is before and orders is NO_ORDERS and report is None:
+            self._record(event, rule)
             return
         placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
         fills = [*self._fills, fill] if fill else self._fills
@@ -217,13 +227,21 @@ class Runner:
         if report or placed or state != before:
             opened = rule if before.phase == FLAT and state.phase != FLAT else None
             self._journal.event(event, state, placed, report, fill, trade, opened)
+        self._record(event, rule)
         self.state, self.pinned, self._fills = state, rule, [] if closed else fills
         if report and report.order_id == self._working[report.leg]:
             self._working[report.leg] = ""
         if trade:
             self.trades.append(trade)
-        self.missed += closed and not trade
+        if closed:
+            self.missed += not trade
+            self.failures = self.failures + 1 if state.reason == UNWOUND or not trade else 0
         self._act(orders, placed, event.ts_ns)
+
+    def _record(self, event: Event, rule: Rule) -> None:
+        """What the machine was told, once it is certain that it was."""
+        if self._recorder:
+            self._recorder.event(event, rule)
 
     def _act(self, orders: tuple, placed: list[Placed], now_ns: int) -> None:
         """Both legs in one synchronous block."""
@@ -249,6 +267,15 @@ class Runner:
             fee_usdt = (rule.spot.fee, rule.perp.fee)[report.leg] * abs(report.filled) * report.price
         return Fill(self.state.pair, report.ts_ns, report.leg, report.filled, report.price, fee_usdt)
 
+    def force(self, state: State, why: str) -> None:
+        """A person decided: the machine goes on from `state` (a halt was lifted)."""
+        self._journal.forced(self.now_ns, state, why)
+        if self._recorder:
+            self._recorder.begin(state)
+        self.state = state
+        if state.phase == FLAT:
+            self._fills = []
+
     def finish(self, ts_ns: int) -> None:
         """The quotes have ended: what is still open is closed at the exit side of the last books, and flagged."""
         if self._books is None:
@@ -265,11 +292,16 @@ class Runner:
         return self.state.phase == HALTED
 
     def mark_usdt(self) -> float:
-        """Unrealized profit of the open pair at the exit side of both books, entry fees included; 0.0 when flat."""
+        """Unrealized profit of the open pair at the exit side of both books, entry fees included; 0.0 when flat.
+
+        While a book is one-sided or crossed it stays what it was: nobody could leave at such a price.
+        """
         if not self._fills or self._books is None:
-            return 0.0
-        fills, _ = close_out(self.state, *self._books, self._fills[-1].ts_ns, self.rule)
-        return math.fsum(-f.qty * f.price - f.fee_usdt for f in (*self._fills, *fills))
+            self._marked = 0.0
+        elif tradable(self._books[SPOT]) and tradable(self._books[PERP]):
+            fills, _ = close_out(self.state, *self._books, self._fills[-1].ts_ns, self.rule)
+            self._marked = math.fsum(-f.qty * f.price - f.fee_usdt for f in (*self._fills, *fills))
+        return self._marked
 
 
 def utc_now() -> datetime:

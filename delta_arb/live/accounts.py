@@ -1,0 +1,108 @@
+"""What the venues say we hold against what the journal says: reconciliation, and the drift between the two wallets.
+
+Every fill is in the journal, so what each leg must hold is its sum, on top of what was there at the start (`Baseline`).
+A difference that nobody ordered is never bought back. Pure functions; the session asks and acts.
+"""
+
+import json
+from typing import NamedTuple
+
+from ..market import LEGS, PERP, SPOT, Instrument
+from .venue import Account
+
+SLACK = 1e-6  # share of a position that is rounding
+
+
+class Baseline(NamedTuple):
+    """The account when the journal began, or when a person last said that it is right; `coins` beyond what fills explain."""
+
+    spot_usdt: float
+    perp_usdt: float
+    coins: float
+    position: float
+
+    @staticmethod
+    def of(text: str) -> "Baseline":
+        return Baseline(*json.loads(text))
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self)
+
+
+def baseline(spot: Account, perp: Account, held: tuple[float, float], cash: tuple[float, float]) -> Baseline:
+    """What is there besides what the fills of the journal explain."""
+    return Baseline(spot.usdt_total - cash[SPOT], perp.usdt_total - cash[PERP], spot.coin - held[SPOT], perp.position - held[PERP])
+
+
+class Difference(NamedTuple):
+    """Holdings of one leg that no order of ours explains, signed base units; `ours` of it reduces our position."""
+
+    leg: int
+    qty: float
+    ours: float
+
+    def __str__(self) -> str:
+        return f"the {LEGS[self.leg]} leg holds {self.qty:+g} that nobody here ordered"
+
+
+def differences(
+    spot: Account,
+    perp: Account,
+    base: Baseline,
+    held: tuple[float, float],
+    positions: tuple[float, float],
+    instruments: tuple[Instrument, Instrument],
+) -> tuple[Difference, ...]:
+    """What differs by at least one step that could be ordered.
+
+    Args:
+        held: what the fills add up to, coins and position.
+        positions: of the open pair, as the machine knows them.
+    """
+    found = []
+    actual = (spot.coin - base.coins, perp.position - base.position)
+    for leg in (SPOT, PERP):
+        qty = actual[leg] - held[leg]
+        slack = max(0.5 * instruments[leg].qty_step, SLACK * abs(held[leg]), 1e-9)
+        if abs(qty) > slack:
+            found.append(Difference(leg, qty, _reducing(qty, positions[leg])))
+    return tuple(found)
+
+
+def _reducing(qty: float, position: float) -> float:
+    """The part of a difference that took something from our position."""
+    if qty * position >= 0.0:
+        return 0.0
+    return -position if abs(qty) > abs(position) else qty
+
+
+class Transfer(NamedTuple):
+    """A transfer that a person should make; the program never withdraws."""
+
+    usdt: float
+    source: str
+    target: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"move {self.usdt:.2f} USDT from {self.source} to {self.target}: {self.why}"
+
+
+def transfer(
+    spot: Account, perp: Account, coin_price: float, base: Baseline, names: tuple[str, str], floors: tuple[float, float]
+) -> Transfer | None:
+    """What restores the shares that both wallets had at the start, once a floor is touched or a tenth has moved."""
+    began = base.spot_usdt + base.coins * coin_price
+    share = began / (began + base.perp_usdt) if began + base.perp_usdt > 0.0 else 0.5
+    worth = spot.usdt_total + spot.coin * coin_price
+    excess = worth - share * (worth + perp.usdt_total)
+    poor = [name for name, account, floor in zip(names, (spot, perp), floors, strict=True) if account.usdt_free < floor]
+    if abs(excess) < 0.1 * (worth + perp.usdt_total) and not poor:
+        return None
+    source, target = (SPOT, PERP) if excess > 0 else (PERP, SPOT)
+    usdt = min(abs(excess), (spot, perp)[source].usdt_free)
+    if usdt < 1.0:
+        return None
+    why = f"{poor[0]} is below its floor" if poor else "gains pile up on one side"
+    return Transfer(usdt, names[source], names[target], why)

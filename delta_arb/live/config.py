@@ -1,0 +1,207 @@
+"""What a trader sets, in one TOML file: pair and venues, limits, guards, patience. No keys: those have a place of their own.
+
+    pair = "LUNC_USDT"
+
+    [spot]
+    venue = "mexc"
+    taker_fee_bps = 5.0        # assumed in the research; the check compares it with the account's own
+    latency_s = 0.1
+    min_notional_usdt = 1.0
+
+    [perp]
+    venue = "gate"
+    taker_fee_bps = 5.0
+    latency_s = 0.1
+    contract_size = 10000.0
+
+    [limits]                   # what a parameter file may ask for; live wants every one of them written out
+    max_clip_usdt = 50.0
+    max_position_usdt = 60.0
+    max_loss_day_usdt = 5.0
+
+Every other name has a default, shown by `python -m pydoc delta_arb.live.config`. Keys come from the environment
+(DELTA_ARB_MEXC_KEY, DELTA_ARB_MEXC_SECRET, ...) or from a file that only its owner can read: one table for each venue
+with `key` and `secret`.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from ..errors import ParamsError
+from ..market import Instrument, Latency
+from ..params import Bounds, VenueParams, pair_name, spoken
+from .executor import Patience
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", min_length=1, max_length=40)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class VenueConfig(_Section):
+    """One leg's venue, with what the research assumed of it. `ccxt` goes to the client's constructor as it stands."""
+
+    venue: Name
+    taker_fee_bps: Annotated[float, Field(ge=-100, le=500)] = 5.0
+    latency_s: Annotated[float, Field(gt=0, le=60)] = 0.1
+    contract_size: Positive = 1.0
+    qty_step: NotNegative = 0.0
+    min_qty: NotNegative = 0.0
+    min_notional_usdt: NotNegative = 0.0
+    leverage: Annotated[float, Field(ge=1, le=200)] = 1.0
+    ccxt: dict[str, Any] = {}
+
+    def params(self) -> VenueParams:
+        return VenueParams(
+            venue=self.venue, taker_fee_bps=self.taker_fee_bps, latency_s=self.latency_s, contract_size=self.contract_size,
+            qty_step=self.qty_step, min_qty=self.min_qty, min_notional_usdt=self.min_notional_usdt, leverage=self.leverage,
+        )  # fmt: skip
+
+
+    def instrument(self, listed: Instrument) -> Instrument:
+        """The venue's own rules, with the leverage that is used there."""
+        return replace(listed, leverage=self.leverage)
+
+
+class Limits(_Section):
+    """What a parameter file may ask for, and what may be at stake."""
+
+    max_clip_usdt: Positive = 1000.0
+    max_position_usdt: Positive = 1100.0
+    max_loss_day_usdt: Positive = 20.0
+    max_entry_bps: Positive = 100.0
+    max_hold_s: Positive = 6 * 3600.0
+    max_quote_age_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    max_price_bound_bps: Positive = 100.0
+    max_leg_deadline_s: Positive = 60.0
+
+    def bounds(self) -> Bounds:
+        names = ("max_clip_usdt", "max_entry_bps", "max_hold_s", "max_quote_age_s", "max_price_bound_bps", "max_leg_deadline_s")
+        return Bounds(**{name: getattr(self, name) for name in names})
+
+
+class GuardNumbers(_Section):
+    """The number of each guard (guards.py says what it does)."""
+
+    max_orders_minute: Annotated[int, Field(gt=0)] = 60
+    max_failures: Annotated[int, Field(gt=0)] = 5
+    min_liquidation_distance: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    worst_adl_rank: Annotated[int, Field(ge=0)] = 1
+    max_funding_against_bps: NotNegative = 10.0
+    min_margin_usdt: NotNegative = 10.0
+    min_spot_usdt: NotNegative = 10.0
+    max_clock_offset_ms: Positive = 500.0
+    min_disk_mb: Positive = 50.0
+
+
+class Config(_Section):
+    """The whole file."""
+
+    pair: Name
+    spot: VenueConfig
+    perp: VenueConfig
+    limits: Limits = Limits()
+    guards: GuardNumbers = GuardNumbers()
+    orders: Patience = Patience()
+    inventory_coins: NotNegative = 0.0  # coins that reverse pairs are sold out of, beside a core short of the same size
+    inventory_hedged: bool = True
+    accounts_every_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    on_restart: Literal["resume", "flatten"] = "resume"
+    on_stop: Literal["keep", "flatten"] = "keep"
+    keys_file: str = ""
+    kill_file: str = "kill"
+
+    @property
+    def name(self) -> str:
+        """Folder name of the pair, like LUNC_USDT-mexc-gate."""
+        return pair_name(self.pair, self.spot.venue, self.perp.venue)
+
+    def latency(self) -> Latency:
+        return Latency(self.spot.latency_s, self.perp.latency_s)
+
+    def venue_params(self) -> tuple[VenueParams, VenueParams]:
+        """What was assumed of both venues, as the parameter file writes it."""
+        return self.spot.params(), self.perp.params()
+
+    def instruments(self, spot: Instrument, perp: Instrument) -> tuple[Instrument, Instrument]:
+        """Both venues' own rules as the machine uses them."""
+        return self.spot.instrument(spot), self.perp.instrument(perp)
+
+    def require_explicit(self) -> None:
+        """Real money wants its limits written down: none of the important ones may be a default."""
+        wanted = ("max_clip_usdt", "max_position_usdt", "max_loss_day_usdt")
+        missing = [f"limits.{name}" for name in wanted if name not in self.limits.model_fields_set]
+        if missing:
+            raise ParamsError(f"--live needs explicit limits: write {', '.join(missing)} into the configuration")
+
+
+class Keys(_Section):
+    """One venue's key; neither field shows itself."""
+
+    key: SecretStr
+    secret: SecretStr
+
+    def ccxt(self) -> dict[str, str]:
+        return {"apiKey": self.key.get_secret_value(), "secret": self.secret.get_secret_value()}
+
+
+def read(path: Path) -> Config:
+    """The configuration file; raises ParamsError with each name that is wrong."""
+    try:
+        return Config.model_validate(_toml(Path(path)))
+    except ValidationError as error:
+        raise ParamsError(f"{path}: {spoken(error)}; `python -m pydoc delta_arb.live.config` shows every name") from None
+
+
+def sample(pair: str = "SYN_USDT", contract_size: float = 10.0) -> Config:
+    """The configuration of the bundled sample on the local venues."""
+    perp = VenueConfig(venue="gate", contract_size=contract_size, qty_step=contract_size, min_qty=contract_size)
+    return Config(pair=pair, spot=VenueConfig(venue="mexc", min_notional_usdt=1.0), perp=perp, on_stop="flatten")
+
+
+def keys(config: Config, folder: Path, environment: Mapping[str, str] = os.environ) -> tuple[Keys, Keys]:
+    """Both venues' keys, from the environment or the private file; raises ParamsError where one is missing."""
+    file = _private(folder / config.keys_file) if config.keys_file else {}
+    return tuple(_keys(venue, file, environment) for venue in (config.spot.venue, config.perp.venue))
+
+
+def _keys(venue: str, file: Mapping, environment: Mapping[str, str]) -> Keys:
+    names = [f"DELTA_ARB_{venue.upper()}_{part}" for part in ("KEY", "SECRET")]
+    values = [environment.get(name, "") for name in names]
+    if not any(values):
+        table = file.get(venue, {})
+        values = [table.get(part, "") for part in ("key", "secret")] if isinstance(table, dict) else ["", ""]
+    if not all(isinstance(value, str) and value for value in values):
+        raise ParamsError(f"no keys for {venue}: set {' and '.join(names)}, or name a private keys_file in the configuration")
+    return Keys(key=values[0], secret=values[1])
+
+
+def _private(path: Path) -> dict:
+    """A file of keys that nobody but its owner may read or write."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise ParamsError(f"{path}: no keys there ({error.strerror})") from None
+    if mode & 0o077:
+        raise ParamsError(f"{path}: mode {mode:o} lets others read the keys; chmod 600 it, and change the keys if others had access")
+    return _toml(path)
+
+
+def _toml(path: Path) -> dict:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:  # the message of a broken keys file must not quote it
+        where = f" ({error})" if "line" in str(error) else ""
+        raise ParamsError(f"{path}: not TOML{where}") from None

@@ -1,0 +1,123 @@
+"""The two venues of a configuration, and the local ones that `--sandbox` trades on.
+
+The local venues are a process of their own: a runner that is killed finds them as it left them, with its orders and
+its position, which is what a restart is about. They end with an orderly stop.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ..errors import ParamsError, RunError
+from ..market import PERP, SPOT
+from ..params import write_atomic
+from .config import Config, Keys
+from .venue import Venue
+
+START_S = 30.0
+
+
+def venues(config: Config, keys: tuple[Keys, Keys] | None, ccxt: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[Venue, Venue]:
+    """Both venues, not opened yet. Without keys they show quotes only.
+
+    Args:
+        ccxt: constructor options of the clients by venue, on top of the configuration's (the local venues' addresses).
+    """
+    from .gate import Gate  # ccxt takes most of a second to import: a replay does without
+    from .mexc import Mexc
+
+    kinds: tuple[dict[str, Callable], ...] = ({"mexc": Mexc}, {"gate": Gate})
+    base = config.pair.partition("_")[0]
+    made = []
+    for leg, venue in ((SPOT, config.spot), (PERP, config.perp)):
+        kind = kinds[leg].get(venue.venue)
+        if kind is None:
+            raise ParamsError(f"{venue.venue} is no {('spot', 'perpetual')[leg]} venue of this version; there is {', '.join(kinds[leg])}")
+        options = {**venue.ccxt, **(ccxt or {}).get(venue.venue, {}), **(keys[leg].ccxt() if keys else {})}
+        if not keys and not (ccxt or {}).get(venue.venue):
+            options = {k: v for k, v in options.items() if k not in ("apiKey", "secret")}
+        fee = None if options.get("apiKey") else venue.taker_fee_bps / 1e4
+        made.append(kind(leg, base, options, taker_fee=fee))
+    return tuple(made)
+
+
+class Local(NamedTuple):
+    """The local venues: their process, and what connects ccxt to them."""
+
+    pid: int
+    arguments: list[str]
+    url: str
+    ccxt: dict[str, dict[str, Any]]
+
+
+def local(folder: Path, arguments: Sequence[str]) -> tuple[Local, bool]:
+    """The local venues that run from an earlier start with the same arguments, or new ones; True for new ones."""
+    file = folder / "sandbox.json"
+    found = _known(file)
+    if found and found.arguments == list(arguments) and _answers(found.url):
+        return found, False
+    if found:
+        end(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "sandbox.log", "ab") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "delta_arb.sandbox", "--json", *arguments],
+            stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True, text=True,
+        )  # fmt: skip
+    said = _first_line(process, folder)
+    started = Local(process.pid, list(arguments), said["urls"]["mexc"], said["ccxt"])
+    write_atomic(file, json.dumps(started._asdict()))
+    return started, True
+
+
+def _first_line(process: subprocess.Popen, folder: Path) -> dict[str, Any]:
+    """What the venues say of themselves once they serve."""
+    ready, _, _ = select.select([process.stdout], [], [], START_S)
+    try:
+        said = json.loads(process.stdout.readline()) if ready else {"status": "silent"}
+    except ValueError:
+        said = {"status": "ended"}
+    if said["status"] == "refused":
+        raise RunError(f"the local venues refused to start: {said['reason']}")
+    if said["status"] != "serving":
+        process.kill()
+        raise RunError(f"the local venues did not start; see {folder / 'sandbox.log'}")
+    return said
+
+
+def end(folder: Path) -> None:
+    """Stop the local venues that were started here."""
+    file = folder / "sandbox.json"
+    found = _known(file)
+    if found and _answers(found.url):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(found.pid, signal.SIGTERM)
+    file.unlink(missing_ok=True)
+
+
+def _known(file: Path) -> Local | None:
+    try:
+        return Local(**json.loads(file.read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{file}: damaged ({error}); stop the local venues by hand and delete it") from None
+
+
+def _answers(url: str) -> bool:
+    """Whether anything listens there; a number of a process alone may be another one's by now."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname, parts.port), timeout=1.0):
+            return True
+    except OSError:
+        return False

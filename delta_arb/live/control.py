@@ -1,0 +1,169 @@
+"""`python -m delta_arb.live status|stop|flatten|resume`: a word to the running one, through a socket beside its journal.
+
+One line in, one line of JSON out. The socket belongs to its owner alone. Nothing here withdraws: `status` names the
+transfer that a person should make.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..market import PERP, SPOT, utc
+from ..pair import FLAT, HALTED, PHASES, START
+from .accounts import transfer
+from .journal import Journal
+from .session import Session
+
+COMMANDS = ("status", "stop", "flatten", "resume")
+LONGEST = 100  # bytes of a socket's path that every system takes
+ANSWER_S = 30.0
+
+
+def socket_path(journal: Path) -> Path:
+    """Beside the journal; where that is too long for a socket, under its digest in a private folder of the system's."""
+    path = Path(journal).resolve().with_suffix(".sock")
+    if len(os.fsencode(path)) <= LONGEST:
+        return path
+    folder = Path(tempfile.gettempdir()) / f"delta_arb-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        raise RunError(f"{folder} is not ours alone; remove it, the control socket goes there")
+    return folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def clear(path: Path) -> None:
+    """Remove the socket of a runner that was killed; whoever holds the journal's lock knows that none is up."""
+    path.unlink(missing_ok=True)
+
+
+async def serve(path: Path, session: Callable[[], Session | None]) -> asyncio.Server:
+    """Answer until the server is closed. A socket that a killed runner left behind must be gone (`clear`)."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                command = (await reader.readline()).decode("utf-8", "replace").strip()
+                said = await _obey(command, session())
+                writer.write(json.dumps(said).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, path)
+    os.chmod(path, 0o600)
+    return server
+
+
+async def _obey(command: str, session: Session | None) -> dict[str, Any]:
+    if command not in COMMANDS:
+        return {"error": f"{command!r} is none of {', '.join(COMMANDS)}"}
+    if session is None or session.runner is None:
+        return {"error": "the runner is connecting; ask again"}
+    orders: dict[str, Callable[[], Awaitable[str]]] = {
+        "status": _nothing, "stop": _later(lambda: session.stop("asked to")), "flatten": _later(session.flatten),
+        "resume": session.resume,
+    }  # fmt: skip
+    try:
+        refused = await orders[command]()
+    except RunError as error:
+        refused = str(error)
+    return {"error": refused} if refused else status(session)
+
+
+async def _nothing() -> str:
+    return ""
+
+
+def _later(act: Callable[[], None]) -> Callable[[], Awaitable[str]]:
+    async def done() -> str:
+        act()
+        return ""
+
+    return done
+
+
+def status(session: Session) -> dict[str, Any]:
+    """What is, in plain values: position, money, guards, wallets, and the transfer to make."""
+    runner, desk, state = session.runner, session.desk, session.runner.state
+    net = sum(t.net_usdt for t in runner.trades)
+    said = {
+        "mode": desk.mode, "pair": desk.config.name, "phase": PHASES[state.phase], "number": state.pair,
+        "spot": state.spot.position, "perp": state.perp.position, "trades": len(runner.trades), "missed": runner.missed,
+        "net_usdt": net, "open_usdt": runner.mark_usdt(), "halted": session.halted, "stopping": session.stopping,
+        "held": [str(held) for held in session.held], "parameters": str(session.exports.params), "events": runner.events,
+        "line": session.line(), "journal": str(desk.journal.path),
+    }  # fmt: skip
+    if session.watch and session.watch.seen and session.watch.base:
+        said |= wallets(session)
+    return said
+
+
+def wallets(session: Session) -> dict[str, Any]:
+    """Both wallets, what they gained since the start, what no fill explains (funding, transfers), and what to move."""
+    watch, desk = session.watch, session.desk
+    spot, perp, _ = watch.seen
+    cash = desk.journal.cash()
+    names = tuple(f"{venue.name} ({('spot', 'futures')[venue.leg]})" for venue in desk.venues)
+    floors = (desk.config.guards.min_spot_usdt, desk.config.guards.min_margin_usdt)
+    move = transfer(spot, perp, session.runner.books[SPOT].bid, watch.base, names, floors)
+    unexplained = (spot.usdt_total - watch.base.spot_usdt - cash[SPOT], perp.usdt_total - watch.base.perp_usdt - cash[PERP])
+    return {
+        "spot_usdt": spot.usdt_total, "coins": spot.coin, "perp_usdt": perp.usdt_total, "margin_free_usdt": perp.usdt_free,
+        "position": perp.position, "liquidation_price": perp.liquidation_price, "spot_gain_usdt": cash[SPOT],
+        "perp_gain_usdt": cash[PERP], "unexplained_usdt": list(unexplained), "transfer": str(move) if move else "",
+    }  # fmt: skip
+
+
+def ask(path: Path, command: str) -> dict[str, Any] | None:
+    """The running one's answer; None when none is up."""
+    try:
+        with socket.socket(socket.AF_UNIX) as wire:
+            wire.settimeout(ANSWER_S)
+            wire.connect(str(path))
+            wire.sendall(command.encode() + b"\n")
+            with wire.makefile() as lines:
+                return json.loads(lines.readline())
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"the runner does not answer on {path} ({error}); see its log") from error
+
+
+def last_words(journal: Journal) -> dict[str, Any]:
+    """The same from the journal alone, when no runner is up."""
+    state = journal.last_state()
+    coins, position = journal.held()
+    halt = journal.last_note("halt", "resume")
+    orders = [placed.order_id for placed, _ in journal.working()]
+    phase = PHASES[state.phase] if state else PHASES[FLAT]
+    line = f"no runner is up; the journal says {phase}"
+    if state and state.phase != FLAT:
+        line += f", pair {state.pair} opened {utc(state.opened_ns)} UTC, spot {state.spot.position:+g}, perp {state.perp.position:+g}"
+    if orders:
+        line += f"; without an end: {', '.join(orders)}"
+    return {
+        "phase": phase, "coins": coins, "position": position, "halted": halt[1] if halt and halt[0] == "halt" else "",
+        "orders": orders, "line": line, "journal": str(journal.path),
+    }  # fmt: skip
+
+
+def lift(journal: Journal) -> None:
+    """`resume` without a runner: lifts halts, and lets the next start take the account as it is.
+
+    Raises:
+        RunError: the machine halted with legs that differ.
+    """
+    state = journal.last_state()
+    if state and state.phase == HALTED:
+        if state.spot.position + state.perp.position != 0.0:
+            raise RunError("the machine halted on unequal legs; `flatten` first")
+        journal.forced(0, START._replace(pair=state.pair), "resume")
+    journal.note("resume", "")
+    journal.note("accepted", "")

@@ -1,0 +1,164 @@
+"""Guards: each compares one fact with its number in the configuration and answers with a reason, or with nothing.
+
+    WARN      said, nothing else
+    NO_ENTRY  no new pair until it passes
+    FLATTEN   no new pair, and the open one is left now
+    HALT      no new pair until a person resumes; the open one is managed to its end
+
+Pure functions; who collects the facts is the session.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .config import Config
+
+WARN, NO_ENTRY, FLATTEN, HALT = range(1, 5)
+LEVELS = ("", "warning", "no entries", "leaving", "halted")
+
+
+class Facts(NamedTuple):
+    """What the guards look at; NaN where something is not known yet (a comparison with it holds nothing up)."""
+
+    held_usdt: float = 0.0  # the larger leg at its price
+    naked_usdt: float = 0.0  # what the legs differ by, while no order works
+    orders_minute: int = 0
+    net_day_usdt: float = 0.0  # closed pairs of the UTC day, and the open one at its exit side
+    failures: int = 0  # entries in a row that were refused or unwound
+    liquidation_distance: float = math.inf  # of the mark, as a fraction
+    adl_rank: int = 0
+    funding_rate: float = 0.0  # the next stamp's; a short pays where it is negative
+    margin_free_usdt: float = math.inf
+    spot_free_usdt: float = math.inf
+    clock_offset_ms: tuple[float, float] = (0.0, 0.0)
+    refused_parameters: str = ""
+    kill_file: str = ""
+    disk_free_mb: float = math.inf
+    journal: str = ""
+    outside: str = ""  # a difference that nobody ordered
+    blind: str = ""  # an account or an order stream that does not answer
+    open: bool = False
+
+
+class Held(NamedTuple):
+    """A guard that acts: its name, what it does, and why."""
+
+    guard: str
+    level: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{LEVELS[self.level]} ({self.guard}): {self.reason}"
+
+
+def check(facts: Facts, config: Config) -> tuple[Held, ...]:
+    """All guards that act on these facts, the strongest first."""
+    held = [Held(name, *found) for name, guard in GUARDS if (found := guard(facts, config))]
+    return tuple(sorted(held, key=lambda h: -h.level))
+
+
+Found = tuple[int, str] | None
+
+
+def _position(f: Facts, c: Config) -> Found:
+    if f.held_usdt > c.limits.max_position_usdt:
+        return FLATTEN, f"{f.held_usdt:.2f} USDT are held, the limit is {c.limits.max_position_usdt:g}"
+    return None
+
+
+def _notional(f: Facts, c: Config) -> Found:
+    if f.naked_usdt > c.limits.max_clip_usdt:
+        return HALT, f"the legs differ by {f.naked_usdt:.2f} USDT, more than a clip of {c.limits.max_clip_usdt:g}"
+    return None
+
+
+def _orders(f: Facts, c: Config) -> Found:
+    if f.orders_minute >= c.guards.max_orders_minute:
+        return NO_ENTRY, f"{f.orders_minute} orders within a minute, the limit is {c.guards.max_orders_minute}"
+    return None
+
+
+def _loss(f: Facts, c: Config) -> Found:
+    if f.net_day_usdt <= -c.limits.max_loss_day_usdt:
+        lost = f"{-f.net_day_usdt:.2f} USDT lost today, the limit is {c.limits.max_loss_day_usdt:g}"
+        return (FLATTEN, lost) if f.open else (HALT, lost)
+    return None
+
+
+def _failures(f: Facts, c: Config) -> Found:
+    if f.failures >= c.guards.max_failures:
+        return HALT, f"{f.failures} entries in a row came to nothing; find out why before `resume`"
+    return None
+
+
+def _liquidation(f: Facts, c: Config) -> Found:
+    if f.liquidation_distance < c.guards.min_liquidation_distance:
+        return (
+            FLATTEN,
+            f"liquidation is {f.liquidation_distance:.1%} away, the limit is {c.guards.min_liquidation_distance:.1%}; "
+            "add margin or lower the leverage",
+        )
+    return None
+
+
+def _adl(f: Facts, c: Config) -> Found:
+    if 0 < f.adl_rank <= c.guards.worst_adl_rank:
+        return FLATTEN, f"rank {f.adl_rank} in the queue of auto-deleveraging, {c.guards.worst_adl_rank} is the limit"
+    return None
+
+
+def _funding(f: Facts, c: Config) -> Found:
+    if -f.funding_rate * 1e4 > c.guards.max_funding_against_bps:
+        return (
+            NO_ENTRY,
+            f"the next funding costs a short {-f.funding_rate * 1e4:.1f} bps, the limit is {c.guards.max_funding_against_bps:g}",
+        )
+    return None
+
+
+def _margin(f: Facts, c: Config) -> Found:
+    if f.margin_free_usdt < c.guards.min_margin_usdt:
+        return NO_ENTRY, f"{f.margin_free_usdt:.2f} USDT of margin are free, the floor is {c.guards.min_margin_usdt:g}; `status` names the transfer"
+    if f.spot_free_usdt < c.guards.min_spot_usdt and not f.open:
+        return NO_ENTRY, f"{f.spot_free_usdt:.2f} USDT are free for coins, the floor is {c.guards.min_spot_usdt:g}; `status` names the transfer"
+    return None
+
+
+def _clock(f: Facts, c: Config) -> Found:
+    worst = max(f.clock_offset_ms, key=abs)
+    if abs(worst) > c.guards.max_clock_offset_ms:
+        return NO_ENTRY, f"a venue's clock is {worst:+.0f} ms from ours, the limit is {c.guards.max_clock_offset_ms:g}; set the clock"
+    return None
+
+
+def _parameters(f: Facts, c: Config) -> Found:
+    return (NO_ENTRY, f.refused_parameters) if f.refused_parameters else None
+
+
+def _kill(f: Facts, c: Config) -> Found:
+    return (FLATTEN, f"{f.kill_file} exists; remove it to go on") if f.kill_file else None
+
+
+def _disk(f: Facts, c: Config) -> Found:
+    if f.journal:
+        return NO_ENTRY, f.journal
+    if f.disk_free_mb < c.guards.min_disk_mb:
+        return NO_ENTRY, f"{f.disk_free_mb:.0f} MB are free on the disk, the floor is {c.guards.min_disk_mb:g}; no order leaves without its row"
+    return None
+
+
+def _outside(f: Facts, c: Config) -> Found:
+    return (HALT, f.outside) if f.outside else None
+
+
+def _blind(f: Facts, c: Config) -> Found:
+    return (NO_ENTRY, f.blind) if f.blind else None
+
+
+GUARDS: Sequence[tuple[str, Callable[[Facts, Config], Found]]] = (
+    ("position", _position), ("unequal legs", _notional), ("orders", _orders), ("loss of the day", _loss),
+    ("failures", _failures), ("liquidation", _liquidation), ("auto-deleveraging", _adl), ("funding", _funding),
+    ("margin", _margin), ("clock", _clock), ("parameters", _parameters), ("kill file", _kill), ("disk", _disk),
+    ("outside", _outside), ("blind", _blind),
+)  # fmt: skip

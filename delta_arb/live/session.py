@@ -1,0 +1,443 @@
+"""One pair on two venues, from the first quote to the last leg: the loop that feeds the machine and keeps watch.
+
+    a quote arrives      -> the slot of its leg -> Runner.quote, in the receive path
+    an order ends        -> Executor -> Runner.report
+    the machine's timer  -> loop.call_later on state.wake_ns -> Runner.timer
+    every second         -> facts -> guards -> Runner.hold
+    after fills, every 5 s -> both accounts -> differences
+
+All state is owned by the runner and changed synchronously; tasks beside it look, and ask it. A failure of any of them
+ends the session; whoever started it begins a new one from the journal, which is the same as a restart.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..errors import DeltaArbError, ParamsError
+from ..market import LEGS, NS, PERP, SPOT, Book, FundingPayment
+from ..pair import FLAT, HALTED, HEDGING, NEVER, OPEN, PHASES, START, Rule, State
+from . import guards
+from .broker import Report
+from .config import Config
+from .executor import Executor
+from .guards import FLATTEN, HALT, NO_ENTRY, Facts, Held
+from .journal import Journal, JournalError
+from .paper import LivePaper, PaperVenue
+from .runner import CLOSED, FREE, Exports, Hold, Recorder, Resumed, Runner
+from .venue import Outcome, Venue, VenueError
+from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_ns
+
+FIRST_QUOTES_S = 15.0
+TICK_S = 1.0
+STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
+RETRY_S = 1.0
+
+
+def wall_clock() -> Callable[[], int]:
+    """Wall time in ns that never goes back."""
+    last = 0
+
+    def now_ns() -> int:
+        nonlocal last
+        last = max(last, time.time_ns())
+        return last
+
+    return now_ns
+
+
+class Desk(NamedTuple):
+    """What a session works with."""
+
+    config: Config
+    mode: str
+    journal: Journal
+    venues: tuple[Venue, Venue]
+    exports: Callable[[tuple[Venue, Venue]], Exports]
+    recorder: Callable[[State], Recorder]
+    say: Callable[[str], None]
+    kill_file: Callable[[], str]
+    paper: bool
+
+
+class Session:
+    """Trades until it is stopped; `run` does everything. To `leave` is to close what is open, and enter nothing."""
+
+    def __init__(self, desk: Desk, *, leave: bool = False) -> None:
+        self.desk = desk
+        self.clock = wall_clock()
+        self.payments: list[FundingPayment] = []
+        self.runner: Runner | None = None
+        self.watch: Watch | None = None
+        self.held: tuple[Held, ...] = ()
+        self.halted = ""
+        self.exports: Exports | None = None
+        self._slots: list[Book | None] = [None, None]
+        self._both = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._moved = asyncio.Event()  # after each step of the machine
+        self._starting, self._leaving, self._journal_error = True, leave, ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self._paper: LivePaper | None = None
+        self._executor = Executor(desk.venues, self._reported, self.clock, desk.say, desk.config.orders)
+
+    # From the venues
+
+    def on_quote(self, leg: int, book: Book, venue_ns: int) -> None:
+        """A quote of one leg, in the receive path: decided upon before the next message is read."""
+        self._slots[leg] = book
+        if self.runner is None:
+            if None not in self._slots:
+                self._both.set()
+            return
+        now_ns = self.clock()
+        if self._paper:
+            self._paper.quote(leg, now_ns, book)
+        self._do(self.runner.quote, now_ns, *self._slots)
+
+    def on_outcome(self, leg: int, outcome: Outcome) -> None:
+        self._executor.outcome(leg, outcome)
+
+    def _reported(self, report: Report) -> None:
+        """Hand a report to the machine; while the journal cannot take it, it is kept and tried again."""
+        if not self._do(self.runner.report, report):
+            asyncio.get_running_loop().call_later(RETRY_S, self._reported, report)
+        elif report.filled != 0.0:
+            self.desk.say(f"{LEGS[report.leg]}: filled {report.filled:+g} at {report.price:g}, {report.order_id}; {self.line()}")
+            if self.watch:
+                self.watch.filled.set()
+
+    def _do(self, act: Callable[..., None], *args) -> bool:
+        """One step of the machine; False, and nothing done, when the journal cannot be written."""
+        try:
+            act(*args)
+        except JournalError as error:
+            if not self._journal_error:
+                self.desk.say(str(error))
+            self._journal_error = str(error)
+            self._hold()
+            return False
+        self._arm()
+        self._moved.set()
+        return True
+
+    def _arm(self) -> None:
+        """Set the loop's timer to what the machine asks for."""
+        wake_ns = self.runner.state.wake_ns
+        if wake_ns == self._timer_ns and self._timer:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer, self._timer_ns = None, wake_ns
+        if wake_ns < NEVER:
+            wait_s = max(0.0, (wake_ns - self.clock()) / NS)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self.clock() < self._timer_ns:
+            self._arm()
+        elif not self._do(self.runner.timer, self.clock()):
+            self._timer = asyncio.get_running_loop().call_later(RETRY_S, self._ring)
+
+    # The life of a session
+
+    async def run(self) -> str:
+        """Start, trade, stop; returns how it ended: "stopped", "open" (hedged, to be resumed) or "halted".
+
+        Raises:
+            VenueError: a venue cannot be used any more; the journal says what is open.
+            RunError: the venues hold what the journal does not know.
+            ParamsError: there are no parameters to start with.
+        """
+        await self._open()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                aside = [tasks.create_task(venue.failed(), name=f"{venue.name} supervision") for venue in self.desk.venues]
+                self._executor.start(tasks)
+                aside += await self._begin(tasks)
+                await self._stop.wait()
+                outcome = await self._finish()
+                for task in (*aside, *self._executor.tasks):
+                    task.cancel()
+        except* DeltaArbError as group:
+            raise _first(group) from None
+        finally:
+            if self._timer:
+                self._timer.cancel()
+            for venue in self.desk.venues:
+                await venue.close()
+        return outcome
+
+    async def _open(self) -> None:
+        """Both venues or none."""
+        venues = self.desk.venues
+        opened = await asyncio.gather(*(v.open(self.on_quote, self.on_outcome) for v in venues), return_exceptions=True)
+        failed = [error for error in opened if isinstance(error, BaseException)]
+        if failed:
+            for venue, error in zip(venues, opened, strict=True):
+                if error is None:
+                    await venue.close()
+            raise failed[0]
+
+    async def _begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task]:
+        """Take up what is open, look at the accounts; entries wait until all of that is done."""
+        desk = self.desk
+        try:
+            async with asyncio.timeout(FIRST_QUOTES_S):
+                await self._both.wait()
+        except TimeoutError:
+            missing = [desk.venues[leg].name for leg in (SPOT, PERP) if self._slots[leg] is None]
+            raise VenueError(f"no quote from {' and '.join(missing)} within {FIRST_QUOTES_S:g} s; is the market open?") from None
+        resumed, sent = self._taken_up()
+        self.exports = desk.exports(desk.venues)
+        self.exports.poll()
+        rule = self._newest(resumed.rule)
+        if rule is None:
+            raise ParamsError(self.exports.refused)
+        desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
+        wallets = SeenWallets()
+        recorder = desk.recorder(resumed.state)
+        self.runner = Runner(rule, desk.journal, self._broker(rule), self.payments, resumed, recorder, wallets)
+        halt = desk.journal.last_note("halt", "resume")
+        self.halted = halt[1] if halt and halt[0] == "halt" else ""
+        self.runner.hold = CLOSED
+        self._do(self.runner.quote, self.clock(), *self._slots)
+        self._adopt(resumed, sent)
+        await self._until(lambda: not self.runner.working or self._stop.is_set())
+        aside = [self._guarding(), self._reloading()]
+        if not desk.paper:
+            self.watch = Watch(
+                desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock, self._reported, self.halt, desk.say,
+                self.payments, wallets,
+            )  # fmt: skip
+            await self.watch.begin()
+            aside += [self.watch.accounts(), self.watch.funding(), self._refetching()]
+        self._starting = False
+        self._hold()
+        desk.say(self._greeting(resumed))
+        return [tasks.create_task(one, name=one.__qualname__) for one in aside]
+
+    def _newest(self, before: Rule | None) -> Rule | None:
+        """The rule of the next entry: the exported one, or that of before without entries. Without enough coins held
+        for it, nothing is sold out of inventory."""
+        rule = self.exports.rule() or (before and before._replace(may_enter=False))
+        if rule and self.desk.config.inventory_coins * self._slots[SPOT].bid < rule.clip_usdt:
+            return rule._replace(reverse_entry=math.inf)
+        return rule
+
+    def _broker(self, rule: Rule) -> Executor | LivePaper:
+        if not self.desk.paper:
+            return self._executor
+        latency = self.desk.config.latency()
+        venue = PaperVenue(latency, ("updates", "updates"), (rule.spot.step, rule.perp.step), rule.max_quote_age_ns)
+        self._paper = LivePaper(venue, self._reported, self.clock)
+        for leg in (SPOT, PERP):
+            self._paper.quote(leg, self.clock(), self._slots[leg])
+        return self._paper
+
+    def _taken_up(self) -> tuple[Resumed, dict[str, int]]:
+        """Where the journal's last run stopped, with a fresh deadline for a hedge, and when each open order was sent."""
+        journal = self.desk.journal
+        state = journal.last_state() or START
+        if state.phase == HEDGING:
+            state = state._replace(hedging_ns=self.clock())
+        working = journal.working()
+        fills = journal.unsettled_fills() if state.phase != FLAT else ()
+        rule = journal.rule_of(state.pair) if state.phase != FLAT else None
+        return Resumed(state, rule, fills, tuple(p for p, _ in working)), {p.order_id: ns for p, ns in working}
+
+    def _adopt(self, resumed: Resumed, sent: dict[str, int]) -> None:
+        for placed in resumed.working:
+            if self.desk.paper:  # paper forgets: what was under way is gone
+                self._reported(Report(self.clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted"))
+            else:
+                self.desk.say(f"{LEGS[placed.leg]}: order {placed.order_id} of an earlier run has no end yet; asking by its id")
+                self._executor.adopt([placed], sent[placed.order_id])
+
+    def _greeting(self, resumed: Resumed) -> str:
+        state = self.runner.state
+        if resumed.state.phase == FLAT:
+            return f"started flat; {self.exports.params or 'no parameters'}"
+        if state.phase == FLAT:
+            return f"pair {resumed.state.pair} of an earlier run is settled and flat"
+        if self.desk.config.on_restart == "flatten":
+            self._leaving = True
+            self._hold()
+            return f"flattening pair {state.pair} of an earlier run: {self.line()}"
+        return f"resumed pair {state.pair} of an earlier run under the parameters it was opened with: {self.line()}"
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self, why: str) -> None:
+        """Finish or unwind the legs, then end."""
+        if not self._stop.is_set():
+            self.desk.say(f"stopping: {why}")
+            self._stop.set()
+            self._moved.set()
+
+    async def _finish(self) -> str:
+        self._leaving = self._leaving or self.desk.config.on_stop == "flatten"
+        self._hold()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._until(lambda: self._at_rest)
+        except TimeoutError:
+            self.desk.say(f"not at rest after {STOP_S:g} s")
+        state = self.runner.state
+        if state.phase == HALTED:
+            return "halted"
+        if state.phase == FLAT and not self.runner.working:
+            return "stopped"
+        self.desk.say(f"left open: {self.line()}; start again to resume it, or `python -m delta_arb.live flatten`")
+        return "open"
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        """Wait for the machine to come to where `true` holds."""
+        while not true():
+            self._moved.clear()
+            await self._moved.wait()
+
+    @property
+    def _at_rest(self) -> bool:
+        if self.runner is None:
+            return True
+        phase = self.runner.state.phase
+        if self.runner.working or self._executor.pending:
+            return False
+        return phase in (FLAT, HALTED) or (phase == OPEN and not self._leaving)
+
+    # Beside it
+
+    async def _guarding(self) -> None:
+        while True:
+            self._hold()
+            await asyncio.sleep(TICK_S)
+
+    async def _reloading(self) -> None:
+        """New parameters rule the next entry; refused or stale ones forbid it; an open pair keeps its own."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self.exports.poll():
+                self.desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
+                if not self.exports.refused:
+                    self.desk.say(f"new parameters: {self.exports.params}")
+                self.runner.newest = self._newest(self.runner.newest)
+
+    async def _refetching(self) -> None:
+        """Before the machine mends or leaves on a stale book, the book is read by REST."""
+        while True:
+            await asyncio.sleep(0.25)
+            for leg in due_for_refetch(self.runner, self.clock()):
+                try:
+                    async with asyncio.timeout(5.0):
+                        book = await self.desk.venues[leg].book()
+                except (VenueError, TimeoutError) as error:
+                    self.desk.say(f"{LEGS[leg]}: the book could not be read ({error or 'timeout'})")
+                    continue
+                self.on_quote(leg, book, 0)
+
+    # Guards
+
+    def facts(self) -> Facts:
+        """Everything the guards look at."""
+        runner, journal = self.runner, self.desk.journal
+        state = runner.state
+        known = self.watch.facts() if self.watch else Facts()
+        prices = [book.bid for book in runner.books]
+        return known._replace(
+            held_usdt=max(abs(state.spot.position) * prices[SPOT], abs(state.perp.position) * prices[PERP]),
+            net_day_usdt=journal.net_since(midnight_ns(self.clock())) + runner.mark_usdt(),
+            failures=runner.failures,
+            refused_parameters=self.exports.refused,
+            kill_file=self.desk.kill_file(),
+            disk_free_mb=disk_free_mb(journal),
+            journal=self._journal_error,
+            outside=self.halted,
+            open=state.phase != FLAT,
+        )
+
+    def _hold(self) -> None:
+        """What the guards allow now, told to the runner and, where it changed, to the person."""
+        if self.runner is None or self.runner.books is None:
+            return
+        if self._journal_error:
+            self._try_journal()
+        before, self.held = self.held, guards.check(self.facts(), self.desk.config)
+        for held in self.held:
+            if held.level == HALT and not self.halted:
+                self.halt(held.reason)
+            if held.guard not in {h.guard for h in before}:
+                self.desk.say(str(held))
+        for gone in {h.guard for h in before} - {h.guard for h in self.held}:
+            self.desk.say(f"no longer: {gone}")
+        worst = self.held[0].level if self.held else 0
+        flatten = self._leaving or any(h.level == FLATTEN for h in self.held)
+        may_enter = worst < NO_ENTRY and not (flatten or self._starting or self._stop.is_set() or self.halted)
+        self.runner.hold = FREE if may_enter else Hold(False, flatten)
+
+    def halt(self, reason: str) -> None:
+        """No entries until a person resumes; what is open is managed to its end."""
+        if self.halted == reason:
+            return
+        self.halted = reason
+        try:
+            self.desk.journal.note("halt", reason)
+        except JournalError as error:
+            self._journal_error = str(error)
+        self.desk.say(f"HALTED: {reason}")
+
+    def _try_journal(self) -> None:
+        try:
+            self.desk.journal.note("disk", "writable again")
+            self._journal_error = ""
+        except JournalError as error:
+            self._journal_error = str(error)
+
+    def flatten(self) -> None:
+        """Leave the open pair now, also from a halt of the machine, and stay out until `resume`."""
+        self._leaving = True
+        state = self.runner.state
+        if state.phase == HALTED:
+            again = state._replace(phase=HEDGING, exiting=True, hedging_ns=self.clock(), wake_ns=self.clock())
+            self.runner.force(again, "flatten")
+            self._arm()
+        self._hold()
+
+    async def resume(self) -> str:
+        """A person says that all is well: the account is taken as it is, halts are lifted. Returns why not, or ""."""
+        runner = self.runner
+        if runner.state.phase == HALTED and runner.state.spot.position + runner.state.perp.position != 0.0:
+            return f"the machine halted on unequal legs ({self.line()}); `flatten` first"
+        if runner.state.phase == HALTED:
+            runner.force(START._replace(pair=runner.state.pair), "resume")
+        if self.watch:
+            await self.watch.accept()
+        self.desk.journal.note("resume", self.halted)
+        self.halted, self._leaving, runner.failures = "", False, 0
+        self._hold()
+        return ""
+
+    def line(self) -> str:
+        """One line of what is."""
+        runner = self.runner
+        if runner is None:
+            return "starting"
+        state = runner.state
+        legs = f"spot {state.spot.position:+g}, perp {state.perp.position:+g}" if state.phase != FLAT else "no position"
+        net = sum(t.net_usdt for t in runner.trades)
+        return (
+            f"{PHASES[state.phase]}, pair {state.pair}, {legs}, {len(runner.trades)} trades, net {net:+.4f} USDT, "
+            f"open {runner.mark_usdt():+.4f} USDT"
+        )
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    """The first of our own errors in a group."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,192 @@
+"""Trading on venues as a command: opens the journal, runs sessions, sums up.
+
+A session that a venue's failure ended is begun again from the journal, like after a crash, a few times and with
+growing pauses; orders of the new one have a new run's ids.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import __version__
+from ..ledger import PARTS, Trade, attribution
+from ..pair import State
+from . import connect, control
+from .config import Config, Keys
+from .events import Recorder
+from .journal import Journal
+from .runner import Exports, utc_now
+from .say import Voice
+from .session import Desk, Session
+from .venue import Venue, VenueError
+
+PAPER, SANDBOX, LIVE = "paper", "sandbox", "live"
+MODES = {
+    PAPER: "paper, live quotes",
+    SANDBOX: "sandbox, local venues",
+    LIVE: "LIVE, real money",
+}
+AGAIN_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # pauses before a session is begun again
+LIVED_S = 600.0  # a session of this length starts the pauses anew
+STATUS_S = 1.0
+
+
+class Job(NamedTuple):
+    """One run of the command. `ccxt`: options of the local venues' clients; `leave`: close what is open, then end."""
+
+    config: Config
+    kind: str
+    reports: Path
+    params: Path
+    keys: tuple[Keys, Keys] | None
+    ccxt: Mapping[str, Mapping[str, Any]]
+    say: Voice
+    leave: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return self.reports / self.config.name / "live"
+
+    @property
+    def journal(self) -> Path:
+        return journal_path(self.reports, self.config, self.kind)
+
+    def new_journal(self) -> Journal:
+        """The journal under a run id of its own, which heads the ids of all orders."""
+        return Journal(self.journal, utc_now().strftime("%y%m%d%H%M%S%f"))
+
+
+def journal_path(reports: Path, config: Config, kind: str) -> Path:
+    """One journal for each kind of trading: what is held on paper is not held on a venue."""
+    return reports / config.name / "live" / f"{kind}.sqlite"
+
+
+class Trading:
+    """Sessions one after the other until one is over in an orderly way."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.session: Session | None = None
+        self.trades: list[Trade] = []
+        self._stopped = ""
+
+    def stop(self, why: str) -> None:
+        self._stopped = why
+        if self.session:
+            self.session.stop(why)
+
+    async def run(self) -> str:
+        """The outcome of the last session: "stopped", "open" or "halted"; raises what a restart cannot mend."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
+        try:
+            return await self._sessions()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    async def _sessions(self) -> str:
+        attempt = 0
+        while True:
+            began_s = time.monotonic()
+            try:
+                return await self._one()
+            except VenueError as error:
+                attempt = 0 if time.monotonic() - began_s > LIVED_S else attempt
+                if attempt == len(AGAIN_S) or self._stopped:
+                    raise
+                self.job.say(f"{error}; beginning again from the journal in {AGAIN_S[attempt]:g} s")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AGAIN_S[attempt]):
+                        await self._asked_to_stop()
+                attempt += 1
+
+    async def _asked_to_stop(self) -> None:
+        while not self._stopped:  # noqa: ASYNC110 - a signal sets it, for whatever session there is
+            await asyncio.sleep(0.1)
+
+    async def _one(self) -> str:
+        job = self.job
+        with job.new_journal() as journal, contextlib.ExitStack() as files:
+            journal.begin_run(MODES[job.kind], __version__, {"config": job.config.model_dump_json()})
+            kill_file = job.folder / job.config.kill_file
+
+            def record(state: State) -> Recorder:
+                return files.enter_context(Recorder(job.folder / "events" / f"{journal.run_id}.bin", journal.run_id, state))
+
+            def exports(venues: tuple[Venue, Venue]) -> Exports:
+                return Exports(job.params, job.config, job.config.limits.bounds(), utc_now, job.config.instruments(*(v.instrument for v in venues)))
+
+            desk = Desk(
+                job.config, MODES[job.kind], journal, connect.venues(job.config, job.keys, job.ccxt), exports, record, job.say,
+                lambda: str(kill_file) if kill_file.exists() else "", job.kind == PAPER,
+            )  # fmt: skip
+            self.session = Session(desk, leave=job.leave)
+            if self._stopped:
+                self.session.stop(self._stopped)
+            return await self._watched(journal)
+
+    async def _watched(self, journal: Journal) -> str:
+        """One session with its socket and its status line."""
+        path = control.socket_path(journal.path)
+        control.clear(path)
+        server = await control.serve(path, lambda: self.session)
+        status = asyncio.create_task(self._status(), name="status line")
+        outcome = "failed"
+        try:
+            outcome = await self.session.run()
+            return outcome
+        finally:
+            status.cancel()
+            server.close()
+            control.clear(path)
+            journal.end_run(outcome)
+            if self.session.runner:
+                self.trades += self.session.runner.trades
+
+    async def _status(self) -> None:
+        while True:
+            await asyncio.sleep(STATUS_S)
+            self.job.say.status(self.session.line())
+
+
+def run(job: Job, as_json: bool) -> int:
+    """Trade until stopped; 0 after an orderly end, 1 after a halt."""
+    job.say(f"{MODES[job.kind]}: {job.config.name}, journal {job.journal}")
+    trading = Trading(job)
+    began = time.monotonic()
+    outcome = asyncio.run(trading.run())
+    sum_up(job, trading, outcome, time.monotonic() - began, as_json)
+    return 1 if outcome == "halted" else 0
+
+
+def sum_up(job: Job, trading: Trading, outcome: str, seconds: float, as_json: bool) -> None:
+    """The closing summary: trades, net and where it came from."""
+    parts = attribution(trading.trades)
+    job.say(f"{outcome}: {len(trading.trades)} trades; " + "  ".join(f"{part} {parts[part]:+.4f}" for part in (*PARTS, "net")) + "  USDT")
+    job.say(f"journal: {job.journal}")
+    if as_json:
+        runner = trading.session.runner
+        summary = {
+            "status": outcome, "mode": MODES[job.kind], "pair": job.config.name, "trades": len(trading.trades),
+            "missed": runner.missed if runner else 0, "net_usdt": parts["net"], "attribution": parts,
+            "events": runner.events if runner else 0, "seconds": round(seconds, 3), "journal": str(job.journal),
+        }  # fmt: skip
+        print(json.dumps(summary))
+
+
+def set_aside(journal: Path) -> None:
+    """Rename a journal whose venues are gone; the lock tells whether a runner still has it."""
+    if not journal.exists():
+        return
+    with Journal(journal, "aside"):
+        pass  # takes the lock, and writes its log into the file
+    journal.rename(journal.with_name(f"{journal.stem}-{utc_now():%y%m%d%H%M%S%f}{journal.suffix}"))
+
+
