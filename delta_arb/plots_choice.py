@@ -1,4 +1,4 @@
-"""The figures of the choice: what a round trip costs, and what each set of thresholds earned. `plots` offers them all."""
+"""The figures of the choice: what a round trip costs, and what each set of thresholds earned; see `plots`."""
 
 import numpy as np
 

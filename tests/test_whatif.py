@@ -1,0 +1,298 @@
+"""What the report asks beyond its headline: one assumption moved, regimes, blocks dealt anew, sizes, sums twice."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import pair_fills, payments, perp, seconds, spot
+from studies import study
+
+from delta_arb import capacity, montecarlo, performance, plots, reconcile, regimes, tornado
+from delta_arb.backtest import Backtest
+from delta_arb.errors import SeriesError
+from delta_arb.ledger import settle
+from delta_arb.look import Chart
+from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrument, Latency
+from delta_arb.params import RuleParams, make_rule
+from delta_arb.performance import Equity
+from delta_arb.study import Market, Thresholds
+from delta_arb.tape import Tape
+
+WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
+RULES = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=250.0, max_quote_age_s=1.0)
+LEVELS = Thresholds(90.0, 10.0, 600.0)
+HOUR, DAY = 3600.0, 86_400.0
+
+
+def fees(bps: float) -> Market:
+    venues = (Instrument("mexc", bps / 1e4), Instrument("gate", bps / 1e4))
+    return Market(*venues, Latency(0.1, 0.1), (), RULES)
+
+
+def round_trip() -> Tape:
+    """Bought at 100 and sold at 101, then closed at 99.5 on both legs: 1 USDT per unit. 4 units are shown."""
+    rows = [spot(0.0, 99.5, 100.0, 4.0, 4.0), perp(0.0, 101.0, 101.5, 4.0, 4.0), spot(0.5, 99.5, 100.0, 4.0, 4.0)]
+    rows += [perp(1.0, 99.0, 99.5, 4.0, 4.0), spot(1.0, 99.5, 100.0, 4.0, 4.0), perp(1.5, 99.0, 99.5, 4.0, 4.0)]
+    return Tape.of(sorted(rows))
+
+
+# --- one assumption moved --------------------------------------------------------------------------------------------
+
+
+def net_of(found: tornado.Tornado, name: str, step: float, days: float) -> float:
+    bar = next(bar for bar in found.bars if bar.name == name)
+    return bar.outcomes[found.steps.index(step)].net_usdt_day * days
+
+
+def test_a_dearer_fee_costs_a_fifth_more_of_what_it_cost():
+    tape = round_trip()
+    days = (tape.end_ns - tape.start_ns) / seconds(DAY)
+    found = tornado.of(tape, fees(10.0), LEVELS)
+    spot_fees, perp_fees = 2.5 * 199.5 * 0.001, 2.5 * 200.5 * 0.001
+    assert found.base.net_usdt_day * days == pytest.approx(2.5 - spot_fees - perp_fees)
+    assert net_of(found, "taker fee, spot", 0.20, days) == pytest.approx(2.5 - 1.2 * spot_fees - perp_fees)
+    assert net_of(found, "taker fee, perpetual", -0.10, days) == pytest.approx(2.5 - spot_fees - 0.9 * perp_fees)
+
+
+def test_a_wider_book_is_bought_higher_and_sold_lower():
+    tape = round_trip()
+    days = (tape.end_ns - tape.start_ns) / seconds(DAY)
+    found = tornado.of(tape, fees(0.0), LEVELS)  # spot 99.45 to 100.05 where it was 99.5 to 100
+    assert net_of(found, "own spread of the book, spot", 0.20, days) == pytest.approx(250 / 100.05 * (1.5 - 0.6))
+    assert net_of(found, "clip", 0.20, days) == pytest.approx(3.0)  # 300 USDT buy 3 units
+
+
+def test_what_is_zero_or_missing_is_not_moved():
+    found = tornado.of(round_trip(), fees(0.0), LEVELS)
+    bars = {bar.name: bar for bar in found.bars}
+    assert bars["taker fee, spot"].outcomes == (None,) * 6 and bars["taker fee, spot"].face == "0 bps"
+    assert bars["funding rates"].face == "n/a"
+    row = next(row for row in tornado.nets(found).rows if row[0] == "funding rates")
+    assert row[2:] == ("n/a",) * 7
+
+
+def test_a_step_that_would_put_the_exit_above_the_entry_has_no_number():
+    found = tornado.of(round_trip(), fees(0.0), LEVELS._replace(exit_bps=80.0))
+    moved = next(bar for bar in found.bars if bar.name == "exit threshold")
+    assert moved.outcomes[-1] is None and moved.outcomes[-2] is not None  # 96 and 88 against 90
+
+
+# --- regimes ---------------------------------------------------------------------------------------------------------
+
+
+def minutes(steps) -> Tape:
+    """Two quotes a minute; the perpetual's mid goes these steps (in bps of 100) up or down."""
+    level = 101.0 + 0.01 * np.concatenate(([0.0], np.cumsum(steps)))
+    rows = [
+        row
+        for k, mid in enumerate(level)
+        for row in (spot(60.0 * k, 99.5, 100.5), perp(60.0 * k, mid - 0.5, mid + 0.5))
+    ]
+    return Tape.of(rows)
+
+
+def test_steps_in_one_direction_are_a_trend_and_steps_to_and_fro_are_none():
+    up = regimes.signs(minutes([1.0] * 70), 1.0)
+    assert np.isnan(up.trend[:60]).all() and up.trend[60:] == pytest.approx(1.0)
+    assert up.volatility[60:] == pytest.approx(0.0, abs=1e-9)
+    to_and_fro = regimes.signs(minutes([1.0, -1.0] * 35), 1.0)
+    assert to_and_fro.trend[60:] == pytest.approx(0.0, abs=1e-9) and to_and_fro.volatility[60:] == pytest.approx(1.0)
+
+
+def test_a_regime_is_told_from_the_past_alone():
+    steps = np.random.default_rng(3).normal(size=200)
+    changed = np.concatenate((steps[:100], 50.0 * steps[100:]))
+    before, after = (regimes.signs(minutes(s), 1.0) for s in (steps, changed))
+    assert np.array_equal(before.volatility[:101], after.volatility[:101], equal_nan=True)
+    assert before.volatility[110] != after.volatility[110]
+    assert regimes.cuts(before, seconds(60 * 100)) == regimes.cuts(after, seconds(60 * 100))
+
+
+def test_every_kind_of_regime_adds_up_to_the_whole():
+    sheet = study("sample").sheet
+    found = regimes.of(sheet)
+    for kind in {r.kind for r in found}:
+        alike = [r for r in found if r.kind == kind]
+        assert sum(len(r.trades) for r in alike) == len(sheet.trades)
+        assert sum(r.net_usdt for r in alike) == pytest.approx(sheet.result.net_usdt)
+        assert sum(r.time_share for r in alike) == pytest.approx(1.0)
+
+
+def test_without_an_hour_before_the_judged_part_no_line_is_drawn():
+    with pytest.raises(SeriesError, match="record longer"):
+        regimes.cuts(regimes.signs(minutes([1.0] * 70), 1.0), seconds(60 * 30))
+
+
+# --- blocks dealt anew -----------------------------------------------------------------------------------------------
+
+
+def curve(at_s, net) -> Equity:
+    zeros = np.zeros(len(net))
+    return Equity(np.array([seconds(s) for s in at_s]), np.array(net, float), zeros, zeros, zeros, zeros)
+
+
+def test_blocks_are_days_where_there_are_ten_else_longer_than_the_longest_hold():
+    assert montecarlo.block_s(12 * DAY, 6 * HOUR) == DAY
+    assert montecarlo.block_s(40 * DAY, 2 * DAY) == 3 * DAY
+    assert montecarlo.block_s(3 * DAY, 6 * HOUR) == 6.25 * HOUR
+    with pytest.raises(SeriesError, match=r"24 h hold 3 stretches of 6\.25 h"):
+        montecarlo.block_s(DAY, 6 * HOUR)
+
+
+def test_a_block_knows_its_change_its_extremes_and_its_fall():
+    found = montecarlo.blocks(curve([1, 2, 3, 4, 5, 6], [0.0, 3.0, 1.0, 2.0, -2.0, 4.0]), 3.0)
+    # the last block holds 4 < t <= 6 plus the event at 4: changes 1, -3, 3 against the 1.0 before it
+    assert found.net.tolist() == [3.0] and found.high.tolist() == [3.0]
+    assert found.low.tolist() == [-3.0] and found.fall.tolist() == [4.0]
+
+
+class InTurn:
+    """Deals the blocks in the order in which they were."""
+
+    def __init__(self):
+        self.block = -1
+
+    def integers(self, _count, size):
+        self.block += 1
+        return np.full(size, self.block)
+
+
+def test_blocks_in_their_own_order_are_the_record_with_its_net_and_its_drawdown():
+    rng = np.random.default_rng(5)
+    net = np.cumsum(rng.normal(size=2400)) - 7.0
+    found = montecarlo.blocks(curve(np.arange(1, 2401), net), 200.0)
+    assert len(found) == 11  # 2399 s hold no twelfth one; the first 200 events are left over
+    kept = net[200:] - net[199]
+    path = montecarlo.deal(found, 100.0, InTurn(), paths=3)
+    fall = (np.maximum.accumulate(np.append(0.0, kept)) - np.append(0.0, kept)).max()
+    assert path.net == pytest.approx(kept[-1]) and path.fall == pytest.approx(fall)
+
+
+def test_the_share_of_losing_paths_is_that_of_a_fair_coin():
+    won = np.array([1.0, -1.0] * 5 + [0.0])
+    found = montecarlo.Blocks(DAY, won, np.maximum(won, 0.0), np.minimum(won, 0.0), np.maximum(-won, 0.0))
+    paths = montecarlo.deal(found, 100.0, np.random.default_rng(7))
+    tied = float(np.mean(paths.net == 0.0))
+    assert paths.loss_share == pytest.approx(0.5 + tied / 2, abs=0.02)
+
+
+def test_a_day_is_no_distribution_and_says_so():
+    s = study("random_walk")  # 24 hours, longest hold six
+    assert "10 are needed" in repr(montecarlo.table(montecarlo.of(s.sheet)))
+    three = montecarlo.Blocks(DAY, *np.zeros((4, 3)))
+    with pytest.raises(SeriesError, match="3 blocks"):
+        montecarlo.deal(three, 1.0, np.random.default_rng(1))
+
+
+# --- capacity --------------------------------------------------------------------------------------------------------
+
+
+def test_a_clip_fills_no_more_than_is_shown():
+    tape = round_trip()
+    days = (tape.end_ns - tape.start_ns) / seconds(DAY)
+    small, all_shown, too_large = capacity.of(tape, fees(0.0), LEVELS, (1.0, 1.6, 4.0)).clips
+    assert (small.filled_usdt, small.net_usdt_day * days) == pytest.approx((250.0, 2.5))
+    assert (all_shown.filled_usdt, all_shown.filled_share) == pytest.approx((400.0, 1.0))
+    assert (too_large.filled_usdt, too_large.filled_share, too_large.net_usdt_day * days) == pytest.approx(
+        (400.0, 0.4, 4.0)
+    )
+    assert too_large.return_day * days == pytest.approx(4.0 / 2000.0)
+
+
+def test_the_words_name_the_best_size_and_where_the_books_end():
+    said = repr(capacity.spoken(capacity.of(round_trip(), fees(0.0), LEVELS, (1.0, 4.0))))
+    assert "highest at a clip of 1000 USDT" in said and "From 1000 USDT on less than half" in said
+
+
+# --- sums twice ------------------------------------------------------------------------------------------------------
+
+
+def result(fills, stamps) -> Backtest:
+    trades = tuple(
+        settle([f for f in fills if f.pair == pair], TARGET, stamps, 100.0, 101.0)
+        for pair in dict.fromkeys(f.pair for f in fills)
+    )
+    rule = make_rule(RULES, Instrument("mexc", 0.001), Instrument("gate", 0.002))
+    return Backtest(trades, (), tuple(fills), (), tuple(stamps), 0, False, False, 0, seconds(1e6), rule)
+
+
+def hand_made() -> Backtest:
+    """A short of 10 from 10 s to 40 s, of which 2 stay as a residual; fees of 0.1 % (spot) and 0.2 %."""
+    fills = [
+        Fill(1, seconds(10), SPOT, 10.0, 100.0, 1.0),
+        Fill(1, seconds(10), PERP, -10.0, 101.0, 2.02),
+        Fill(1, seconds(40), SPOT, -10.0, 100.0, 1.0),
+        Fill(1, seconds(40), PERP, 8.0, 100.0, 1.6),
+    ]
+    stamps = [FundingPayment(seconds(s), 0.001, 100.0, s != 20) for s in (10, 20, 40, 50)]
+    return result(fills, stamps)
+
+
+MARKET = Market(Instrument("mexc", 0.001), Instrument("gate", 0.002), Latency(0.1, 0.1), (), RULES)
+
+
+def test_a_stamp_pays_the_short_held_before_it_and_a_residual_is_held_by_nobody():
+    found = reconcile.of(hand_made(), MARKET)
+    assert [(s.payment.ts_ns // seconds(1), s.short, s.usdt) for s in found.stamps] == [
+        (20, 10.0, 1.0),
+        (40, 10.0, 1.0),
+    ]
+    assert found.flat == 2 and found.funding_usdt == found.booked_funding_usdt == 2.0
+    table = reconcile.funding_table(found)
+    assert table.rows[0][2] == "100 (mid)" and table.rows[1][2] == "100" and table.rows[-1][-1] == "2.0000"
+    assert table.note.startswith("Checked")
+
+
+def test_what_a_venue_charged_is_its_notional_times_its_rate():
+    found = reconcile.of(hand_made(), MARKET)
+    assert [(v.name, v.fills, v.notional_usdt) for v in found.venues] == [
+        ("mexc, spot", 2, 2000.0),
+        ("gate, perp", 2, 1810.0),
+    ]
+    assert found.fees_agree and found.expected_fees_usdt == pytest.approx(2.0 + 3.62)
+    dearer = dataclasses.replace(
+        MARKET, perp=Instrument("gate", 0.0025)
+    )  # the venue's list says 25 bps, 20 were charged
+    assert reconcile.fee_table(reconcile.of(hand_made(), dearer)).note.startswith("DOES NOT AGREE")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(pair_fills(), min_size=1, max_size=3), payments())
+def test_both_ways_of_adding_up_funding_agree_for_any_fills(pairs, stamps):
+    fills, last = [], 0
+    for k, pair in enumerate(pairs):
+        fills += [f._replace(pair=k, ts_ns=f.ts_ns + last) for f in pair]
+        last = fills[-1].ts_ns + 1
+    found = reconcile.of(result(fills, stamps), MARKET)
+    scale = sum(abs(p.rate * p.mark) for p in stamps) * sum(abs(f.qty) for f in fills)
+    assert found.funding_usdt == pytest.approx(found.booked_funding_usdt, rel=1e-9, abs=1e-8 * scale + 1e-12)
+
+
+# --- all of it, in any world -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("regime", WORLDS)
+def test_tables_words_and_figures_hold_for_any_world(regime):
+    s = study(regime)
+    moved = tornado.of(s.tape, s.market, s.sheet.thresholds)
+    sizes = capacity.of(s.tape, s.market, s.sheet.thresholds, (0.5, 1.0, 10.0))
+    dealt, again = montecarlo.of(s.sheet), reconcile.of(s.sheet.result, s.market)
+    shown = [tornado.nets(moved), tornado.trades(moved), tornado.spoken(moved), regimes.table(regimes.of(s.sheet))]
+    shown += [montecarlo.table(dealt), capacity.table(sizes), capacity.spoken(sizes)]
+    shown += [reconcile.funding_table(again), reconcile.fee_table(again)]
+    for face in shown:
+        assert "nan" not in repr(face) and face._repr_html_()
+    for figure in (plots.tornado(moved, s.inputs), plots.montecarlo(dealt, s.inputs), plots.capacity(sizes, s.inputs)):
+        assert "SYNTHETIC" in repr(figure)
+        if isinstance(figure, Chart):
+            assert figure.figure.layout.xaxis.title.text and len(json.dumps(figure.spec, allow_nan=False)) < 10_000
+
+
+def test_the_base_of_the_tornado_is_the_replay_of_the_report():
+    s = study("sample")
+    found = tornado.of(s.tape, s.market, s.sheet.thresholds)
+    assert found.base.net_usdt_day == pytest.approx(s.sheet.result.net_usdt / s.sheet.result.days)
+    assert performance.measure(s.tape, s.sheet.result).trades_day == pytest.approx(found.base.trades_day)
