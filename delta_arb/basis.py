@@ -41,6 +41,12 @@ class Basis:
     max_quote_age_s: float
     fees_bps: float
     rows: tuple[int, int]  # of the spot leg and of the perpetual
+    bar_s: float = 0.0  # length of the candles it comes from, 0 for quotes
+
+    @property
+    def known_s(self) -> float:
+        """How long a value says where the basis is: a minute, or the bar that it closes."""
+        return max(KNOWN_S, self.bar_s)
 
     def __repr__(self) -> str:
         known, fresh = float(self.known.mean()), float(self.fresh.mean())
@@ -69,7 +75,8 @@ def of(tape: Tape, inputs, max_quote_age_s: float) -> Basis:
 
 
 def measured(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
-    """The same with the four fees given."""
+    """The same with the four fees given. Of candles, the ends of bars."""
+    tape = tape.looks()
     two_sided = (tape.spot_bid < tape.spot_ask) & (tape.perp_bid < tape.perp_ask)
     for bid_qty, ask_qty in ((tape.spot_bid_qty, tape.spot_ask_qty), (tape.perp_bid_qty, tape.perp_ask_qty)):
         two_sided &= np.minimum(bid_qty, ask_qty) > 0
@@ -88,6 +95,7 @@ def measured(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
         max_quote_age_s=max_quote_age_s,
         fees_bps=fees_bps,
         rows=(int(np.count_nonzero(tape.leg == SPOT)), int(np.count_nonzero(tape.leg == PERP))),
+        bar_s=tape.bar_s,
     )
 
 
@@ -140,6 +148,11 @@ def reach(basis: Basis) -> Reach | None:
     return Reach(found["entry_edge"].p95, found["exit_cost"].p5, basis.fees_bps)
 
 
+def seen_s(basis: Basis) -> float:
+    """How long an edge that was seen counts without another look."""
+    return max(SEEN_S, basis.max_quote_age_s, basis.bar_s)
+
+
 def above_costs(basis: Basis) -> dict[str, Episodes]:
     """Stretches in which opening would have paid the four fees, for three assumptions about the closing, bps."""
     try:
@@ -152,7 +165,7 @@ def above_costs(basis: Basis) -> dict[str, Episodes]:
         "closing at no cost": 0.0,
     }
     seen = basis.entry_bps[basis.fresh], basis.ts_ns[basis.fresh]
-    held_s = max(SEEN_S, basis.max_quote_age_s)
+    held_s = seen_s(basis)
     return {name: spread.episodes(*seen, basis.fees_bps + level, max_hold_s=held_s) for name, level in levels.items()}
 
 
@@ -185,6 +198,6 @@ def episodes(basis: Basis, latency_s: float) -> Table:
     )
     note = (
         f"Seen at the events with both books at most {basis.max_quote_age_s:g} s old. An episode ends with the first "
-        f"one below the level, or when {max(SEEN_S, basis.max_quote_age_s):g} s bring none."
+        f"one below the level, or when {seen_s(basis):g} s bring none."
     )
     return Table.of("Episodes above costs", columns, rows, note)

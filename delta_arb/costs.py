@@ -77,12 +77,13 @@ def _halves(value: float | None) -> tuple[str, str, str]:
 
 def stack(tape: Tape, basis: Basis, inputs, payments: tuple[FundingPayment, ...] = ()) -> CostStack:
     """The stack over a tape, from moments at which a decision was possible."""
+    looks = tape.looks()
     within = [p.rate for p in payments if tape.start_ns <= p.ts_ns <= tape.end_ns]
     return CostStack(
         spot_fee_bps=inputs.spot_fee_bps,
         perp_fee_bps=inputs.perp_fee_bps,
-        spot_crossing_bps=_median_spread_bps(tape.spot_bid, tape.spot_ask, basis),
-        perp_crossing_bps=_median_spread_bps(tape.perp_bid, tape.perp_ask, basis),
+        spot_crossing_bps=_median_spread_bps(looks.spot_bid, looks.spot_ask, basis),
+        perp_crossing_bps=_median_spread_bps(looks.perp_bid, looks.perp_ask, basis),
         swing_bps=_swing_bps(basis),
         funding_bps=float(spread.to_bps(np.mean(within))) if within else None,
     )

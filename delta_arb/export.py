@@ -148,13 +148,13 @@ def in_force(path: Path, inputs: Inputs) -> Params:
     """A parameter file that a new choice can be held against: whole, and of the market of `inputs`; stale or not.
 
     Raises:
-        ParamsError: damaged, of another pair, of other fees, latencies or order rules, or synthetic where these quotes
-            are not.
+        ParamsError: damaged, of another pair, of other fees, latencies or order rules, or of synthetic quotes or
+            candles where these are not.
     """
     held = params.load(path)
-    if held.pair != inputs.pair or held.data.synthetic != inputs.synthetic:
-        kind = "synthetic " if held.data.synthetic else ""
-        raise ParamsError(f"{path}: of {kind}{held.pair}, this run is about {inputs.name}; give the file of this pair")
+    if held.pair != inputs.pair or held.data.mark != inputs.mark:
+        kind = f" ({held.data.mark})" if held.data.mark else ""
+        raise ParamsError(f"{path}: of {held.pair}{kind}, this run is about {inputs.name}; give the file of this pair")
     params.check_assumed(held, *inputs.venue_params())
     return held
 

@@ -135,19 +135,18 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a page is about, with the mark that synthetic quotes must carry."""
+    """What a page is about, with the mark that synthetic quotes and candles must carry."""
 
     name: str
     synthetic: bool
     lines: tuple[str, ...]
+    candles: bool = False
 
     @property
     def mark(self) -> str:
-        return (
-            "SYNTHETIC quotes, made by a program: a profit here says that the program works, nothing about a market."
-            if self.synthetic
-            else ""
-        )
+        made = "SYNTHETIC quotes, made by a program: a profit here says that the program works, nothing about a market."
+        bars = "CANDLES, not quotes: bid and ask are last prices with stated half-spreads; fills are at the next open."
+        return " ".join([made] * self.synthetic + [bars] * self.candles)
 
     def __repr__(self) -> str:
         return "\n".join(filter(None, [self.name, self.mark, *self.lines]))
@@ -157,7 +156,7 @@ class Heading:
             f'<p style="background:{SYNTHETIC_PAPER};color:{SYNTHETIC_INK};border-left:5px solid {SYNTHETIC_INK};'
             'padding:6px 12px;margin:4px 0">'
             f"<b>{html.escape(self.mark)}</b></p>"
-            if self.synthetic
+            if self.mark
             else ""
         )
         lines = "<br>".join(html.escape(line) for line in self.lines)
@@ -171,7 +170,12 @@ def heading(inputs, tape) -> Heading:
     quotes = (
         f"{len(tape):,} events, {utc(tape.start_ns)[:19]} to {utc(tape.end_ns)[:19]} UTC "
         f"({seconds((tape.end_ns - tape.start_ns) / 1e9)}), "
-        f"spot {tape.spot_kind}, perpetual {tape.perp_kind}"
+        + (
+            f"candles of {tape.bar_s:g} s, half-spreads {inputs.spot_half_spread_bps:g} and "
+            f"{inputs.perp_half_spread_bps:g} bps, size shown {inputs.bar_share:.2%} of a mean minute's volume"
+            if inputs.candles
+            else f"spot {tape.spot_kind}, perpetual {tape.perp_kind}"
+        )
     )
     costs = (
         f"taker fees {inputs.spot_fee_bps:g} bps on {inputs.spot_venue} and {inputs.perp_fee_bps:g} bps on "
@@ -179,4 +183,4 @@ def heading(inputs, tape) -> Heading:
         f"orders arrive after {inputs.spot_latency:g} s and {inputs.perp_latency:g} s"
     )
     paid = "funding is left out" if inputs.funding == "none" else "funding from its recorded history"
-    return Heading(inputs.name, inputs.synthetic, (quotes, costs, paid))
+    return Heading(inputs.name, inputs.synthetic, (quotes, costs, paid), inputs.candles)

@@ -8,15 +8,17 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
+from . import candles as bars
 from . import tape as tapes
 from .errors import DataError, ParamsError
 from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, Latency, perpetual
 from .params import DataParams, VenueParams, pair_name
+from .recording import is_candles
 
 NONE = "none"
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
@@ -50,6 +52,11 @@ class Inputs:
     perp_latency: float = 0.1
     spot_min_usdt: float = 1.0
     max_bad_share: float = 0.05
+    spot_half_spread_bps: float = 0.0
+    perp_half_spread_bps: float = 0.0
+    bar_share: float = bars.SHARE
+    bar_s: float = 0.0
+    perp_step: float = 0.0
 
     def __post_init__(self) -> None:
         given = (bool(self.spot), bool(self.perp))
@@ -76,6 +83,7 @@ class Inputs:
                 raise ParamsError(f"{name} names a folder: letters, digits, _ . and -, at most 40, was {getattr(self, name)!r}")
         self.latency()
         self.instruments()
+        _ = self.stated
 
     @property
     def is_sample(self) -> bool:
@@ -91,8 +99,38 @@ class Inputs:
         """Whether these quotes were made by the generator: the sample, or files that carry its mark."""
         return self.is_sample or any(_marked_synthetic(Path(path)) for path in (self.spot, self.perp))
 
+    @property
+    def candles(self) -> bool:
+        """Whether these are candles of both legs: then, and only then, half-spreads are stated."""
+        return bool(self.spot_half_spread_bps or self.perp_half_spread_bps)
+
+    @property
+    def stated(self) -> bars.Stated | None:
+        """What was stated about candles; None for quotes."""
+        if self.candles:
+            return bars.Stated(self.spot_half_spread_bps, self.perp_half_spread_bps, self.bar_share, self.bar_s)
+        if self.bar_s or self.bar_share != bars.SHARE:
+            raise ParamsError("bar_s and bar_share are for candles; give both half-spreads with them, or leave them away")
+        return None
+
+    @property
+    def mark(self) -> str:
+        """What titles must say of these quotes: synthetic, candles, or nothing."""
+        return ", ".join(["SYNTHETIC quotes"] * self.synthetic + ["CANDLES, stated half-spreads"] * self.candles)
+
     def tape(self) -> tapes.Tape:
-        """Both legs read, checked and aligned."""
+        """Both legs read, checked and aligned; quotes, or candles where half-spreads are stated."""
+        if self.stated:
+            if (self.spot_kind, self.perp_kind) != (UPDATES, UPDATES):
+                raise ParamsError("candles are neither updates nor snapshots; leave --spot-kind and --perp-kind away")
+            legs = self.leg_file("spot"), self.leg_file("perp")
+            return bars.read(*legs, self.stated, max_bad_share=self.max_bad_share)
+        for leg in ("spot", "perp"):
+            if is_candles(getattr(self, leg)):
+                raise ParamsError(
+                    f"{getattr(self, leg)} holds candles, which do not say where bid and ask were; state it for both "
+                    "legs: --spot-half-spread-bps and --perp-half-spread-bps"
+                )
         return tapes.read(self.leg_file("spot"), self.leg_file("perp"), max_bad_share=self.max_bad_share)
 
     def leg_file(self, leg: str) -> tapes.LegFile:
@@ -109,9 +147,10 @@ class Inputs:
         return Latency(self.spot_latency, self.perp_latency)
 
     def instruments(self) -> tuple[Instrument, Instrument]:
-        """Order rules of both legs as far as a recording tells: the spot grid is unknown, the perpetual's is one contract."""
+        """Order rules of both legs as far as a recording tells: the spot grid is unknown, the perpetual's its step or one contract."""
         spot = Instrument(self.spot_venue, self.spot_fee_bps / 1e4, min_notional_usdt=self.spot_min_usdt)
-        return spot, perpetual(self.perp_venue, self.perp_fee_bps / 1e4, self.contract_size)
+        perp = perpetual(self.perp_venue, self.perp_fee_bps / 1e4, self.contract_size)
+        return spot, replace(perp, qty_step=self.perp_step, min_qty=self.perp_step) if self.perp_step else perp
 
     def venue_params(self) -> tuple[VenueParams, VenueParams]:
         """The same as the parameter file writes it."""
@@ -141,6 +180,11 @@ class Inputs:
             funding_sha256=None if self.funding == NONE else tapes.sha256(Path(self.funding)),
             spot_kind=self.spot_kind,
             perp_kind=self.perp_kind,
+            kind="candles" if self.candles else "quotes",
+            spot_half_spread_bps=self.spot_half_spread_bps if self.candles else None,
+            perp_half_spread_bps=self.perp_half_spread_bps if self.candles else None,
+            bar_s=tape.bar_s if self.candles else None,
+            bar_share=self.bar_share if self.candles else None,
         )
 
     @classmethod
@@ -186,6 +230,11 @@ OPTION_HELP = {
     "perp_latency": "the same of the perpetual",
     "spot_min_usdt": "smallest order of the spot venue in USDT",
     "max_bad_share": "share of bad rows above which a file is refused",
+    "spot_half_spread_bps": "candles instead of quotes: half the spot book's spread, stated, bps",
+    "perp_half_spread_bps": "the same of the perpetual; needed for both legs, and only for candles",
+    "bar_share": "candles: size shown on each side, as a share of what the bar traded in a mean minute",
+    "perp_step": "smallest step of an order on the perpetual, base units, where files are in base units; 0: one contract",
+    "bar_s": "candles: aggregate to bars of so many seconds; 0: as they are, both legs alike",
 }
 
 

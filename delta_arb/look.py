@@ -129,8 +129,8 @@ class Chart:
 
 
 def marked(title: str, inputs) -> str:
-    """A title with the pair, and the mark of synthetic quotes."""
-    return f"{title}: {inputs.name}" + (", SYNTHETIC quotes" if inputs.synthetic else "")
+    """A title with the pair, and the mark of synthetic quotes and of candles."""
+    return f"{title}: {inputs.name}" + (f", {inputs.mark}" if inputs.mark else "")
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def style() -> Iterator[None]:
 
 @contextmanager
 def picture(title: str, inputs, height: float, **grid) -> Iterator[tuple["Figure", np.ndarray]]:
-    """A styled matplotlib figure with its axes; marked, and with a watermark where the quotes are synthetic."""
+    """A styled matplotlib figure with its axes; marked, and with a watermark where the quotes are synthetic or candles."""
     from matplotlib.figure import Figure
 
     with style():
@@ -151,10 +151,10 @@ def picture(title: str, inputs, height: float, **grid) -> Iterator[tuple["Figure
         figure.suptitle(marked(title, inputs), x=0.008, ha="left", fontweight="bold")
         axes = figure.subplots(squeeze=False, **grid).ravel()
         yield figure, axes
-        if inputs.synthetic:
+        if inputs.mark:
             for ax in axes:
                 place = {"transform": ax.transAxes, "ha": "center", "va": "center", "zorder": 0.5}
-                ax.text(0.5, 0.5, "synthetic", fontsize=26, color="#5b6673", alpha=0.13, **place)
+                ax.text(0.5, 0.5, "synthetic" if inputs.synthetic else "candles", fontsize=26, color="#5b6673", alpha=0.13, **place)
 
 
 def dates(ax) -> None:

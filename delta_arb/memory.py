@@ -65,6 +65,7 @@ class Memory:
     """How the basis of the mids comes back: each an answer or a reason."""
 
     step_s: float
+    acf_step_s: float
     half_life: Answer
     profile: Answer
     signature: Answer
@@ -199,19 +200,21 @@ def of(basis: Basis) -> Memory:
     span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
     step_s = fit_step_s(basis)
     column, speed_ = (basis.basis_bps, basis.ts_ns), answered(lambda: speed(basis))
-    acf = answered(lambda: autocorrelation(_even(basis, ACF_STEP_S), _lags(span_s)))
+    acf_step_s = max(ACF_STEP_S, basis.bar_s)
+    acf = answered(lambda: autocorrelation(_even(basis, acf_step_s), _lags(span_s, acf_step_s)))
     return Memory(
         step_s=step_s,
+        acf_step_s=acf_step_s,
         half_life=speed_,
         profile=Answer(None, speed_.reason)
         if speed_.value is None
         else answered(lambda: _profile(basis, speed_.value)),
         signature=answered(lambda: _signature(basis, speed_.value)),
-        two_lags=answered(lambda: half_life_two_lags_s(*column, max(ACF_STEP_S, step_s), basis.known)),
-        stationarity=answered(lambda: stationarity(*column, basis.known)),
+        two_lags=answered(lambda: half_life_two_lags_s(*column, max(acf_step_s, step_s), basis.known)),
+        stationarity=answered(lambda: stationarity(*column, basis.known, *_minutes(basis))),
         levels=acf,
         differences=answered(lambda: autocorrelation(np.diff(_even(basis, step_s)), 1)),
-        shifts=answered(lambda: level_shifts(*column, basis.known, 60.0 * math.ceil(span_s / 60.0 / SHIFT_ROWS))),
+        shifts=answered(lambda: level_shifts(*column, basis.known, _shift_step_s(basis, span_s))),
         clustering=Answer(None, speed_.reason)
         if speed_.value is None
         else answered(lambda: clustering_of(_surprises(basis, speed_.value))),
@@ -221,6 +224,8 @@ def of(basis: Basis) -> Memory:
 def fit_step_s(basis: Basis) -> float:
     """Step of the grid on which the half-life is fitted: some rows of the slower leg, at least a second."""
     span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
+    if basis.bar_s:  # every close is a trade of its own: neighbours share no noise
+        return basis.bar_s * max(1.0, float(np.ceil(span_s / basis.bar_s / FIT_POINTS)))
     rows = max(1, min(basis.rows))
     return max(1.0, float(np.ceil(span_s / FIT_POINTS)), float(np.round(FIT_ROWS * span_s / rows)))
 
@@ -231,7 +236,7 @@ def half_life_of(tape: Tape) -> HalfLife:
 
 
 def _fit_grid(basis: Basis) -> Grid:
-    return grid(basis.basis_bps, basis.ts_ns, fit_step_s(basis), basis.known, KNOWN_S)
+    return grid(basis.basis_bps, basis.ts_ns, fit_step_s(basis), basis.known, basis.known_s)
 
 
 def speed(basis: Basis) -> HalfLife:
@@ -246,7 +251,8 @@ def speed(basis: Basis) -> HalfLife:
 
 
 def _require_moving_legs(basis: Basis) -> None:
-    require_moving_legs(basis.ts_ns, MAX_STILL_S, spot=basis.spot_mid, perp=basis.perp_mid)
+    if not basis.bar_s:  # the closes of a frozen market have no volume and are not here
+        require_moving_legs(basis.ts_ns, MAX_STILL_S, spot=basis.spot_mid, perp=basis.perp_mid)
 
 
 def _profile(basis: Basis, found: HalfLife) -> Profile:
@@ -270,12 +276,23 @@ def _surprises(basis: Basis, found: HalfLife) -> np.ndarray:
 
 
 def _even(basis: Basis, step_s: float) -> np.ndarray:
-    return grid(basis.basis_bps, basis.ts_ns, step_s, basis.known, KNOWN_S).values
+    return grid(basis.basis_bps, basis.ts_ns, step_s, basis.known, basis.known_s).values
 
 
-def _lags(span_s: float) -> int:
-    """Lags of up to an hour and a half, at most a quarter of the span."""
-    return int(max(2, min(5400.0, span_s / 4) // ACF_STEP_S))
+def _lags(span_s: float, step_s: float) -> int:
+    """Lags of up to an hour and a half (of candles 540 bars), at most a quarter of the span."""
+    return int(max(2, min(5400.0 * step_s / ACF_STEP_S, span_s / 4) // step_s))
+
+
+def _minutes(basis: Basis) -> tuple[float, float]:
+    """Step and longest gap of the one-minute grid; of candles one bar, and five."""
+    return (max(60.0, basis.bar_s), max(300.0, 5 * basis.bar_s)) if basis.bar_s else (60.0, 300.0)
+
+
+def _shift_step_s(basis: Basis, span_s: float) -> float:
+    """Minutes, or bars, so few that the search for shifts stays short."""
+    step_s = max(60.0, basis.bar_s)
+    return step_s * math.ceil(span_s / step_s / SHIFT_ROWS)
 
 
 # --- what was put in -------------------------------------------------------------------------------------------------

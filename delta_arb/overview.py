@@ -14,11 +14,11 @@ from .pages import (
     exports,
     figures,
     history,
+    mark_pills,
     number,
     page_label,
     read_json,
     result,
-    synthetic_pill,
     tiles,
     time_element,
     verdict,
@@ -59,7 +59,7 @@ def _row(reports: Path, record: dict) -> str:
     cells = [
         time_element(record["folder"].name),
         _links(reports, record["folder"]),
-        html.escape(record["pair"]) + synthetic_pill(record),
+        html.escape(record["pair"]) + mark_pills(record),
         f"{result(record)} {html.escape(str(record.get('reason') or ''))}",
         *(value for _, value in figures(record)),
         number(record.get("seconds"), ".1f"),
@@ -85,7 +85,7 @@ def _card(reports: Path, pair: str, records: list[dict]) -> str:
     until = f'<span class="until" data-until="{published.valid_until:%Y-%m-%dT%H:%M:%SZ}">valid until</span>'
     return (
         f'<section class="card {"yes" if published.trade else "no"}">'
-        f"<h3>{html.escape(pair)}{synthetic_pill({'synthetic': published.data.synthetic})}</h3>"
+        f"<h3>{html.escape(pair)}{mark_pills({'synthetic': published.data.synthetic, 'candles': published.data.kind == 'candles'})}</h3>"
         f"<p>{verdict(published.trade)} {html.escape(published.reason)}</p>"
         f"<dl>{tiles(_card_figures(published))}</dl>{_course(records)}"
         f"{_stability(exports(reports / pair))}{_warning(records)}"

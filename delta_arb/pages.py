@@ -232,7 +232,7 @@ def _banner(record: dict, pages: list[str], here: str, up: str) -> str:
         f'<a href="{page}.html"{" class=here" if page == here else ""}>{page[:2]} {page_label(page)}</a>' for page in pages
     )
     return (
-        f'<header class="bar"><b>delta_arb</b><span>{html.escape(record["pair"])}{synthetic_pill(record)}</span>'
+        f'<header class="bar"><b>delta_arb</b><span>{html.escape(record["pair"])}{mark_pills(record)}</span>'
         f'<span>{time_element(record["stamp"])} UTC</span><nav>{ways}<a href="{up}/index.html">All runs</a></nav></header>'
         f'<section class="outcome {record["status"]} {"yes" if record.get("trade") else "no"}">'
         f"<p>{result(record)} {html.escape(str(record.get('reason') or ''))}</p>"
@@ -263,9 +263,17 @@ def verdict(trade: object) -> str:
     return '<span class="pill yes">trade</span>' if trade else '<span class="pill no">do not trade</span>'
 
 
-def synthetic_pill(record: dict) -> str:
-    hint = "made by a program; says nothing about any market"
-    return f' <span class="pill synthetic" title="{hint}">synthetic</span>' if record.get("synthetic") else ""
+HINTS = {
+    "synthetic": "made by a program; says nothing about any market",
+    "candles": "bid and ask were not recorded: last prices and stated half-spreads",
+}
+
+
+def mark_pills(record: dict) -> str:
+    """What must be said of the quotes behind a run, wherever its pair is named."""
+    return "".join(
+        f' <span class="pill synthetic" title="{hint}">{mark}</span>' for mark, hint in HINTS.items() if record.get(mark)
+    )
 
 
 def document(title: str, body: str, up: str) -> str:

@@ -88,7 +88,7 @@ class RuleParams(_Section):
     max_quote_age_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     price_bound_bps: Annotated[float, Field(ge=0, le=500)] = 50.0
     leg_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.01
-    leg_deadline_s: Annotated[float, Field(gt=0, le=600)] = 15.0
+    leg_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 15.0  # long only for candles, above a bar
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -130,7 +130,10 @@ class VenueParams(_Section):
 
 
 class DataParams(_Section):
-    """The quotes behind the choice; `synthetic` results say nothing about any market."""
+    """The quotes behind the choice; `synthetic` results say nothing about any market.
+
+    `kind` candles: bid and ask were not recorded but stated, as the half-spreads here (see `candles`); null for quotes.
+    """
 
     synthetic: bool
     start: datetime
@@ -142,6 +145,24 @@ class DataParams(_Section):
     funding_sha256: Digest | None
     spot_kind: Literal["updates", "snapshots"]
     perp_kind: Literal["updates", "snapshots"]
+    kind: Literal["quotes", "candles"] = "quotes"
+    spot_half_spread_bps: Positive | None = None
+    perp_half_spread_bps: Positive | None = None
+    bar_s: Positive | None = None
+    bar_share: Share | None = None
+
+    @model_validator(mode="after")
+    def _stated(self):
+        stated = (self.spot_half_spread_bps, self.perp_half_spread_bps, self.bar_s, self.bar_share)
+        if any((value is None) == (self.kind == "candles") for value in stated):
+            raise ValueError(f"half-spreads, bar_s and bar_share belong to candles and only to them, kind is {self.kind}")
+        return self
+
+    @property
+    def mark(self) -> str:
+        """What titles must say of the quotes behind it."""
+        marks = ["SYNTHETIC quotes"] * self.synthetic + ["CANDLES, stated half-spreads"] * (self.kind == "candles")
+        return ", ".join(marks)
 
 
 class Evidence(_Section):

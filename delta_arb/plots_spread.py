@@ -117,14 +117,12 @@ def distribution(basis, inputs) -> Picture:
 
 def memory(found, inputs) -> Picture:
     """Autocorrelation of the levels with Bartlett's band, and what the fitted half-life implies."""
-    from .memory import ACF_STEP_S
-
     title, acf, h = "Autocorrelation of the basis", found.levels.value, found.half_life.value
     if acf is None:
         return look.empty(title, found.levels.reason, inputs)
     with look.picture(title, inputs, 3.0) as (figure, (ax,)):
-        unit, size = ("min", 60.0) if acf.lags[-1] * ACF_STEP_S >= 300 else ("s", 1.0)
-        lag = acf.lags * ACF_STEP_S / size
+        unit, size = ("min", 60.0) if acf.lags[-1] * found.acf_step_s >= 300 else ("s", 1.0)
+        lag = acf.lags * found.acf_step_s / size
         ax.fill_between(lag, -acf.band, acf.band, color=look.SOFT, alpha=0.3, lw=0, label="95 % band (Bartlett)")
         ax.plot(lag, acf.values, color=look.BASIS, label="levels")
         if h is not None:

@@ -193,7 +193,7 @@ def shown(candidate: Params) -> Table:
         ),
     )
     return Table.of(
-        f"Candidate parameters, {candidate.name}" + (", SYNTHETIC quotes" if candidate.data.synthetic else ""),
+        f"Candidate parameters, {candidate.name}" + (f", {candidate.data.mark}" if candidate.data.mark else ""),
         ("", "value", "meaning"),
         rows,
     )

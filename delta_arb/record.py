@@ -25,6 +25,7 @@ def metrics(sheet: TearSheet, inputs) -> dict:
         "trade": sheet.candidate.trade,
         "reason": sheet.candidate.reason,
         "synthetic": inputs.synthetic,
+        "candles": inputs.candles,
         "start": _utc(sheet.tape.start_ns),
         "end": _utc(sheet.tape.end_ns),
         "judged_from": _utc(sheet.parts[JUDGED].tape.start_ns),

@@ -2,7 +2,8 @@
 
 A recording is a Parquet or CSV file, or a folder of files of one of the two kinds, with exactly the columns
 
-    timestamp, bid_price, bid_quantity, ask_price, ask_quantity [, venue_timestamp]
+    timestamp, bid_price, bid_quantity, ask_price, ask_quantity [, venue_timestamp]      quotes
+    timestamp, open, high, low, close, volume                                            candles (see `candles`)
 
 `timestamp` and `venue_timestamp` are UTC times of any unit (ISO in CSV, naive times are UTC) or int64 ns; the others
 are numbers, null is NaN. pyarrow and numpy only: numpy is handed arrow's memory itself, because arrow's own
@@ -25,8 +26,10 @@ from .errors import DataError, ParamsError
 from .market import NS, SNAPSHOTS, UPDATES
 
 STAMP, VENUE_STAMP = "timestamp", "venue_timestamp"
-NUMBERS = ("bid_price", "ask_price", "bid_quantity", "ask_quantity")
 COLUMNS = (STAMP, "bid_price", "bid_quantity", "ask_price", "ask_quantity")
+CANDLES = (STAMP, "open", "high", "low", "close", "volume")
+STAMPS = (STAMP, VENUE_STAMP)
+NUMBERS = tuple(name for name in (*COLUMNS, *CANDLES) if name not in STAMPS)
 FORMATS = (".parquet", ".csv")
 _EARLIEST_NS = 100_000_000 * NS  # 1973: an integer stamp below it is in another unit, today's milliseconds are 1.8e12
 
@@ -107,11 +110,16 @@ class Rows:
 
     def located(self, row: int) -> str:
         """The file of a row and its number there, counted from 0 without the header, as words."""
-        for path, n in self.parts:
-            if row < n:
-                return f"{path}, row {row}"
-            row -= n
-        return f"row {row}"
+        return located(self.parts, row)
+
+
+def located(parts: Sequence[tuple[Path, int]], row: int) -> str:
+    """The same of the files with their rows."""
+    for path, n in parts:
+        if row < n:
+            return f"{path}, row {row}"
+        row -= n
+    return f"row {row}"
 
 
 def rows_of(leg: LegFile) -> Rows:
@@ -121,10 +129,16 @@ def rows_of(leg: LegFile) -> Rows:
         DataError: nothing there, nothing in it, another format or a mixture, unreadable, missing or unknown
             columns, a column of another type, a row without a stamp. Names file, row and remedy.
     """
+    whole, parts = whole_columns(leg, COLUMNS)
+    return Rows(*(whole.get(name) for name in (*COLUMNS, VENUE_STAMP)), parts)
+
+
+def whole_columns(leg: LegFile, wanted: Sequence[str]) -> tuple[dict[str, np.ndarray], tuple[tuple[Path, int], ...]]:
+    """The columns of all files of a recording, joined, and the files with their rows; errors as `rows_of`."""
     columns: dict[str, list[np.ndarray]] = {}
     parts: list[tuple[Path, int]] = []
     for path in _files(Path(leg.path)):
-        part = _columns(path)
+        part = _columns(path, wanted)
         if parts and set(part) != set(columns):
             raise DataError(
                 f"{path} has the columns {sorted(part)}, {parts[0][0]} has {sorted(columns)}; record in one form"
@@ -138,8 +152,21 @@ def rows_of(leg: LegFile) -> Rows:
         parts.append((path, sum(map(len, part[STAMP]))))
     if not sum(n for _, n in parts):
         raise DataError(f"{leg.path} has no rows; give a recording that contains quotes")
-    whole = {name: _joined(columns.pop(name)) for name in list(columns)}
-    return Rows(*(whole.get(name) for name in (*COLUMNS, VENUE_STAMP)), tuple(parts))
+    return {name: _joined(columns.pop(name)) for name in list(columns)}, tuple(parts)
+
+
+def is_candles(path: str | Path) -> bool:
+    """Whether the first file of a recording has the columns of candles; DataError where it cannot be read."""
+    file = _files(Path(path))[0]
+    try:
+        if file.suffix == ".csv":
+            with file.open(newline="", encoding="utf-8-sig") as lines:
+                names = next(csv.reader(lines), [])
+        else:
+            names = pa.parquet.read_schema(file).names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read: {error}; mend it or record again") from error
+    return set(CANDLES[1:]) <= set(names)
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:
@@ -164,33 +191,33 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _columns(path: Path) -> dict[str, list[np.ndarray]]:
+def _columns(path: Path, wanted: Sequence[str]) -> dict[str, list[np.ndarray]]:
     """The columns of one file, each in pieces; arrow's own errors end here."""
     try:
-        table = _csv_table(path) if path.suffix == ".csv" else _parquet_table(path)
+        table = _csv_table(path, wanted) if path.suffix == ".csv" else _parquet_table(path, wanted)
         names = table.column_names
-        return {name: (_numbers if name in NUMBERS else _stamps)(table[name], name, path) for name in names}
+        return {name: (_stamps if name in STAMPS else _numbers)(table[name], name, path) for name in names}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         row = re.search(r"Row #(\d+)", str(error))  # of a CSV file, where the header is row 1
         where = f", row {int(row[1]) - 2}" if row else ""
         raise DataError(f"{path}{where}: cannot be read: {error}; mend that part or record again") from error
 
 
-def _parquet_table(path: Path) -> pa.Table:
+def _parquet_table(path: Path, wanted: Sequence[str]) -> pa.Table:
     with pa.parquet.ParquetFile(path) as file:
-        _check_names(path, file.schema_arrow.names)
+        _check_names(path, file.schema_arrow.names, wanted)
         return file.read(use_threads=False)
 
 
-def _csv_table(path: Path) -> pa.Table:
+def _csv_table(path: Path, wanted: Sequence[str]) -> pa.Table:
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = csv.reader(file)
         names = next(lines, [])
         first = next(lines, [""] * len(names))
     if not names:
         raise DataError(f"{path} has no rows; give a recording that contains quotes")
-    _check_names(path, names)
-    stamps = {name: _csv_stamp(cell) for name, cell in zip(names, first, strict=False) if name not in NUMBERS}
+    _check_names(path, names, wanted)
+    stamps = {name: _csv_stamp(cell) for name, cell in zip(names, first, strict=False) if name in STAMPS}
     return pa.csv.read_csv(
         path,
         read_options=pa.csv.ReadOptions(use_threads=False),
@@ -208,18 +235,18 @@ def _csv_stamp(cell: str) -> pa.DataType:
     return pa.timestamp("ns", "UTC" if re.search(r"(Z|:\d\d.*[+-]\d\d(:?\d\d)?)$", cell) else None)
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    found = list(names)
+def _check_names(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
+    found, optional = list(names), (VENUE_STAMP,) if wanted == COLUMNS else ()
     wrong = {
-        "missing": [name for name in COLUMNS if name not in found],
-        "unknown": [name for name in found if name not in (*COLUMNS, VENUE_STAMP)],
+        "missing": [name for name in wanted if name not in found],
+        "unknown": [name for name in found if name not in (*wanted, *optional)],
         "twice": sorted({name for name in found if found.count(name) > 1}),
     }
     if any(wrong.values()):
         what = ", ".join(f"{how} {which}" for how, which in wrong.items() if which)
         raise DataError(
             f"{path}: columns {what}; found {found}; rename or drop columns so that there are exactly "
-            f"{', '.join(COLUMNS)}, and {VENUE_STAMP} if it was recorded"
+            f"{', '.join(wanted)}{f', and {VENUE_STAMP} if it was recorded' if optional else ''}"
         )
 
 

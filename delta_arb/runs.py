@@ -77,7 +77,7 @@ def run(job: Job) -> dict:
     record, folder = _begin(job)
     clock = time.monotonic()
     try:
-        record["synthetic"] = job.inputs.synthetic
+        record |= {"synthetic": job.inputs.synthetic, "candles": job.inputs.candles}
         with _interruptible(job.time_limit_s), _workplace():
             candidate = _execute(job, folder, record)
             record |= {"trade": candidate.trade, "reason": candidate.reason, "seconds": _since(clock)}
@@ -236,6 +236,9 @@ def accepted(job: Job, path: Path, run_id: str) -> params.Params:
         path = getattr(job.inputs, name)
         asked[f"data.{name}_sha256"] = None if path == NONE else tape.sha256(Path(path))
         found[f"data.{name}_sha256"] = getattr(candidate.data, f"{name}_sha256")
+    for name in ("spot_half_spread_bps", "perp_half_spread_bps", "bar_share"):
+        asked[f"data.{name}"] = getattr(job.inputs, name) if job.inputs.candles else None
+        found[f"data.{name}"] = getattr(candidate.data, name)
     wrong = [f"{name} is {found[name]}, asked was {asked[name]}" for name in asked if asked[name] != found[name]]
     if wrong:
         raise RunError(

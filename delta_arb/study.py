@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .backtest import Backtest, run
+from .candles import DEADLINE_BARS
 from .errors import DataError, ParamsError
 from .inputs import Inputs
 from .market import NS, FundingPayment, Instrument, Latency
@@ -116,9 +117,15 @@ class Market:
 
 
 def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw") -> Market:
-    """The market of a study from its inputs; `signal` raw or filtered is what its sets will decide on."""
+    """The market of a study from its inputs; `signal` raw or filtered is what its sets will decide on.
+
+    On candles the deadline of an order is lengthened above one bar (see `candles`).
+    """
     if signal not in ("raw", "filtered"):
         raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
+    if tape.bar_s:  # nothing is seen between two ends of bars, so a missing leg waits for the next one
+        deadline_s = max(settings.leg_deadline_s, DEADLINE_BARS * tape.bar_s)
+        settings = RuleParams(**{**settings.model_dump(), "leg_deadline_s": deadline_s})
     return Market(*inputs.instruments(), inputs.latency(), inputs.payments(tape), settings, signal)
 
 

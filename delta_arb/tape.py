@@ -31,7 +31,8 @@ class Tape:
             the book is withdrawn: its prices are the last tradable ones.
         spot_age_ns, perp_age_ns: int64, time since that leg's book was last confirmed.
         spot_kind, perp_kind: 'updates' or 'snapshots'.
-        quality: of the recordings the tape was read from; None for a tape that was not read.
+        quality: of the recordings the tape was read from (of candles a `CandleQuality`); None for one not read.
+        bar_s: length of the bars behind a tape of candles, seconds; 0 for recorded quotes.
 
     Raises:
         DataError: arrays of another dtype or length, stamps that go back, a leg that is neither.
@@ -53,6 +54,7 @@ class Tape:
     spot_kind: str = UPDATES
     perp_kind: str = UPDATES
     quality: Quality | None = None
+    bar_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in TAPE_COLUMNS:
@@ -109,6 +111,13 @@ class Tape:
     def settled(self) -> np.ndarray:
         """Whether an event is the last one of its instant, shape (n,): between two rows of one stamp no book ever stood."""
         return np.append(self.ts_ns[1:] != self.ts_ns[:-1], True)[: len(self)]
+
+    def looks(self) -> "Tape":
+        """The events on which something can be decided: all of them, or of candles the ends of bars."""
+        if not self.bar_s:
+            return self
+        at = np.flatnonzero(self.settled & (np.where(self.leg == SPOT, self.spot_age_ns, self.perp_age_ns) == 0))
+        return replace(self, **{name: getattr(self, name)[at] for name in TAPE_COLUMNS})
 
     def between(self, start_ns: int, end_ns: int) -> "Tape":
         """The events with `start_ns <= ts_ns < end_ns`, views on the same arrays; `quality` stays that of the whole."""
@@ -168,7 +177,7 @@ def read(
     """
     limits = Limits(max_bad_share, max_jump, gap_s, max_quote_age_s)
     spot_found, perp_found = _checked(spot, limits), _checked(perp, limits)
-    end_ns = _overlap_end(spot, spot_found.quotes, perp, perp_found.quotes)
+    end_ns = overlap_end(spot, spot_found.quotes, perp, perp_found.quotes)
     tape = align(spot_found.quotes, perp_found.quotes, spot_kind=spot.kind, perp_kind=perp.kind, end_ns=end_ns)
     perp_used = int(np.count_nonzero(tape.leg))
     span = tape.start_ns, tape.end_ns, limits
@@ -185,7 +194,7 @@ def read(
     )
 
 
-def _overlap_end(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quotes: Quotes) -> int:
+def overlap_end(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quotes: Quotes) -> int:
     """The earlier of both last stamps; refuses legs that never have a book at the same time."""
     ends = int(spot_quotes.ts_ns[-1]), int(perp_quotes.ts_ns[-1])
     starts = int(spot_quotes.ts_ns[0]), int(perp_quotes.ts_ns[0])

@@ -333,13 +333,18 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         "The quotes are SYNTHETIC: this says that the program works, and nothing about any market."
         if inputs.synthetic
         else "",
+        f"Made from CANDLES: bid and ask are stated ({inputs.spot_half_spread_bps:g} and {inputs.perp_half_spread_bps:g} bps "
+        f"on either side of the last price), decisions fall at the ends of bars of {sheet.tape.bar_s:g} s and fill at the "
+        "next open; real spreads widen when it matters, and nothing is seen between."
+        if inputs.candles
+        else "",
         "" if sheet.candidate.trade else f"{sheet.status[0].upper()}{sheet.status[1:]}.",
         _few(j.trades),
         _sure(net_interval(sheet.parts[JUDGED])),
         f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "
         "sample of its future.",
         "Less than 30 days: no annualised Sharpe ratio is given, it would be noise.",
-        "Fills are at the recorded touch after the latency, at most the size shown; our own orders move nothing here, "
+        f"Fills are at the {'stated' if inputs.candles else 'recorded'} touch after the latency, at most the size shown; our own orders move nothing here, "
         "and queues, outages and rate limits are not simulated.",
         "A leg recorded as polled snapshots: what happened between two rows is unknown, and orders meet the next row."
         if "snapshots" in (inputs.spot_kind, inputs.perp_kind)

@@ -187,7 +187,7 @@ def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):
     [
         ({"spot_fee_bps": 6.0}, "spot.taker_fee_bps is 6.0 in the file and 5.0 here"),
         ({"perp_latency": 0.2}, "perp.latency_s is 0.2 in the file and 0.1 here"),
-        ({"pair": "OTHER_USDT"}, "of synthetic OTHER_USDT, this run is about SYN_USDT-mexc-gate"),
+        ({"pair": "OTHER_USDT"}, r"of OTHER_USDT \(SYNTHETIC quotes\), this run is about SYN_USDT-mexc-gate"),
     ],
 )
 def test_parameters_of_another_market_are_no_champion(tape, tmp_path, changes, words):

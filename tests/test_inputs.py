@@ -165,11 +165,12 @@ def test_every_option_reaches_its_field(parser):
         "--perp-venue=bybit", "--contract-size=10000.0", "--spot-kind=snapshots", "--perp-kind=snapshots",
         "--spot-feed-latency=0.01", "--perp-feed-latency=0.02", "--spot-fee-bps=1.0", "--perp-fee-bps=2.0",
         "--spot-latency=0.3", "--perp-latency=0.4", "--spot-min-usdt=5.0", "--max-bad-share=0.1",
+        "--spot-half-spread-bps=0.6", "--perp-half-spread-bps=0.7", "--bar-share=0.02", "--bar-s=300.0", "--perp-step=0.5",
     ]  # fmt: skip
     options = parser.parse_args(said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
         "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
-        0.01, 0.02, 1.0, 2.0, 0.3, 0.4, 5.0, 0.1,
+        0.01, 0.02, 1.0, 2.0, 0.3, 0.4, 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
     )  # fmt: skip
     assert list(given(options)) == said
 

@@ -241,7 +241,7 @@ def test_the_command_replays_the_sample_and_ends_in_one_line_of_json(reports):
     assert summary["status"] == "finished" and summary["synthetic"] is True and summary["trades"] >= 20
     parts = summary["attribution"]
     assert parts["net"] == pytest.approx(sum(v for k, v in parts.items() if k != "net"), abs=1e-9)
-    assert "(synthetic quotes)" in done.stderr and "[paper, replay]" in done.stderr
+    assert "(SYNTHETIC quotes)" in done.stderr and "[paper, replay]" in done.stderr
 
 
 def test_the_runner_loads_no_research_library(reports):

@@ -246,8 +246,8 @@ async def _replay(options: argparse.Namespace) -> int:
         journal.parameters("accepted", exports.params)
         venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot.step, rule.perp.step), rule.max_quote_age_ns)
         runner = Runner(rule, journal, venue, inputs.payments(tape))
-        synthetic = " (synthetic quotes)" if inputs.synthetic else ""
-        say(f"{inputs.name}{synthetic}, {len(tape):,} events from {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC; {exports.params}")
+        mark = f" ({inputs.mark})" if inputs.mark else ""
+        say(f"{inputs.name}{mark}, {len(tape):,} events from {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC; {exports.params}")
         began = time.perf_counter()
         whole = await _drive(tape, runner, venue, exports, journal, options.speed, say)
         seconds = time.perf_counter() - began
@@ -314,7 +314,7 @@ def _sum_up(
     say(f"journal: {journal.path}")
     if as_json:
         summary = {
-            "status": outcome, "pair": inputs.name, "synthetic": inputs.synthetic, "trades": len(runner.trades), "missed": runner.missed,
+            "status": outcome, "pair": inputs.name, "synthetic": inputs.synthetic, "candles": inputs.candles, "trades": len(runner.trades), "missed": runner.missed,
             "net_usdt": parts["net"], "attribution": parts, "events": runner.events, "seconds": round(seconds, 3),
             "params_sha256": exports.params.sha256, "journal": str(journal.path),
         }  # fmt: skip

@@ -169,7 +169,7 @@ def _introduce(options: argparse.Namespace, inputs: Inputs, tape: Any, venues: V
         line = {"status": "serving", "urls": urls, "symbols": symbols, "synthetic": inputs.synthetic}
         print(json.dumps(line | {"ccxt": venues.config()}), flush=True)
         return
-    made = "SYNTHETIC quotes" if inputs.synthetic else "quotes"
+    made = inputs.mark or "quotes"
     print(f"{made} of {inputs.pair}, {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC, at speed {options.speed:g}")
     for name, url in urls.items():
         print(f"  {name}: {url}   symbol {symbols[name]}")
