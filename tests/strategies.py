@@ -8,7 +8,9 @@ import math
 import random
 from dataclasses import dataclass
 
+import numpy as np
 from hypothesis import strategies as st
+from scipy.signal import lfilter
 
 from delta_arb.kalman import OFF, Filter
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Latency
@@ -87,6 +89,31 @@ def spot(s: float, bid: float, ask: float, bid_qty: float = 100.0, ask_qty: floa
 def perp(s: float, bid: float, ask: float, bid_qty: float = 100.0, ask_qty: float = 100.0) -> tuple:
     """A quote of the perpetual at second `s`."""
     return (seconds(s), PERP, bid, ask, bid_qty, ask_qty)
+
+
+def ou_path(n: int, half_life: float, seed: int = 0) -> np.ndarray:
+    """A stationary Ornstein-Uhlenbeck path of mean 0 and sd 1; `half_life` in steps, 0 for white noise."""
+    draws = np.random.default_rng(seed).standard_normal(n)
+    phi = 0.5 ** (1 / half_life) if half_life else 0.0
+    draws[1:] *= (1 - phi * phi) ** 0.5
+    return lfilter([1.0], [1.0, -phi], draws)
+
+
+def basis_tape(basis_bps, step_s: float = 1.0, width_bps: float = 2.0) -> Tape:
+    """Both legs quoted every `step_s`: mids this far apart, exit cost `width_bps` above the entry edge, spot moving."""
+    n = len(basis_bps)
+    spot_mid = 100.0 + 0.1 * np.sin(np.arange(n) / 50.0)
+    perp_mid = spot_mid * (1 + np.asarray(basis_bps, float) / 1e4)
+    row = np.arange(2 * n)  # of the two of an instant spot is the first, with the perpetual of before
+    latest = row // 2, np.maximum(row - 1, 0) // 2
+    books = [
+        mid[rows] * (1 + side * width_bps / 4e4)
+        for mid, rows in zip((spot_mid, perp_mid), latest, strict=True)
+        for side in (-1, 1)
+    ]
+    size, fresh = np.full(2 * n, 100.0), np.zeros(2 * n, np.int64)
+    ts_ns, leg = latest[0] * seconds(step_s), np.tile(np.array([SPOT, PERP], np.uint8), n)
+    return Tape(ts_ns, leg, *books[:2], size, size, *books[2:], size, size, fresh, ts_ns - latest[1] * seconds(step_s))
 
 
 # --- At random: money ------------------------------------------------------------------------------------------------

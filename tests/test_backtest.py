@@ -54,7 +54,7 @@ def sent(result, phase=None):
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.1), (0.1, 0.0), (-0.1, 0.1), (0.1, 60.1), (float("nan"), 0.1)])
-def test_latency_is_never_zero(values):
+def test_latency_is_never_zero_mistake_21(values):
     with pytest.raises(ParamsError, match="nothing fills at once"):
         Latency(*values)
 
@@ -196,7 +196,7 @@ def test_the_wallets_hold_what_they_were_given_and_what_fills_fees_funding_and_t
 # --- The book in force: updates --------------------------------------------------------------------------------------
 
 
-def test_an_order_meets_the_last_update_at_or_before_its_arrival():
+def test_an_order_meets_the_last_update_at_or_before_its_arrival_mistake_21():
     result = replay(*IN, spot(0.1, 99.6, 100.1), spot(0.15, 99.7, 100.2), spot(0.25, 99.8, 100.3), perp(9, *QUIET))
     assert fills(result, SPOT)[0] == (0.2, 10.0, 100.2)
     assert fills(result, PERP)[0] == (0.2, -10.0, 101.0)  # the triggering quote is still in force there
@@ -315,7 +315,7 @@ def test_a_time_out_that_meets_withdrawn_books_comes_to_an_end():
 # --- The end of the data ---------------------------------------------------------------------------------------------
 
 
-def test_an_open_pair_is_closed_at_its_exit_side_at_the_end_and_flagged():
+def test_an_open_pair_is_closed_at_its_exit_side_at_the_end_and_flagged_mistake_21():
     fees = {"spot": leg_rule(fee=0.001), "perp": leg_rule(fee=0.0005)}
     result = replay(*IN, spot(5, 99.4, 99.9), perp(6, 100.2, 100.7), **fees)
     (trade,) = result.trades
@@ -599,7 +599,7 @@ def test_exactly_the_functions_that_the_replay_reaches_are_registered_for_compil
     assert strategy.decide in reached and market.fill in reached
 
 
-def test_editing_any_compiled_module_moves_the_cache(tmp_path):
+def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
     """numba looks only at the file of the function itself; an old machine must not be served after an edit."""
     package = Path(backtest.__file__).parent
     shutil.copytree(package, tmp_path / "delta_arb", ignore=shutil.ignore_patterns("__pycache__", "live"))

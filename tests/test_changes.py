@@ -30,7 +30,7 @@ def shifted(x, size):
 
 
 @pytest.mark.parametrize(("half_life_rows", "noise_sd"), [(3, 0.0), (10, 0.0), (10, 1.0), (60, 0.0)])
-def test_a_stationary_spread_has_no_shifts(half_life_rows, noise_sd):
+def test_a_stationary_spread_has_no_shifts_mistake_16(half_life_rows, noise_sd):
     for seed in range(3):
         assert changes.level_shifts(spread(half_life_rows, seed, noise_sd), MINUTES).size.size == 0
 
@@ -42,6 +42,33 @@ def test_four_real_shifts_are_found_where_they_are(half_life_rows, noise_sd, siz
     assert np.sign(found.size).tolist() == [1, -1, 1, 1]
     assert np.abs(found.size) == pytest.approx(size, abs=1.0)
     assert (found.gain > found.needed).all()
+
+
+def test_white_noise_has_no_shifts_mistake_16():
+    for seed in range(5):
+        noise = np.random.default_rng(seed).normal(size=1440)
+        assert changes.level_shifts(noise, MINUTES).size.size == 0
+        assert changes.volatility_shifts(noise, MINUTES).size.size == 0
+
+
+def test_segments_are_cut_at_the_changes_and_not_into_equal_lengths_mistake_16():
+    places = (140, 330, 1150)
+    y = spread(10, 6)
+    for row, size in zip(places, (3.0, 3.0, -4.0)):
+        y[row:] += size
+    found = changes.level_shifts(y, MINUTES)
+    assert found.ts_ns / (60 * S) == pytest.approx(places, abs=10)
+    assert found.size == pytest.approx([3.0, 3.0, -4.0], abs=1.0)
+
+
+def test_windows_are_in_time_and_not_in_rows_mistake_16():
+    """The second half of the day is quoted six times as often: the shifts are at the same times all the same."""
+    y = shifted(spread(10, 1), 3.0)
+    often = np.repeat(np.arange(720, 1440), 6)
+    ts_ns = np.concatenate([MINUTES[:720], often * 60 * S + np.tile(np.arange(6) * 10 * S, 720)])
+    one, two = changes.level_shifts(y, MINUTES), changes.level_shifts(np.concatenate([y[:720], y[often]]), ts_ns)
+    assert two.ts_ns / (60 * S) == pytest.approx(REAL, abs=10)
+    assert two.ts_ns / (60 * S) == pytest.approx(one.ts_ns / (60 * S), abs=1)
 
 
 def test_without_its_shifts_a_spread_looks_slower_than_it_is():

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import basis_tape, ou_path
 from studies import study as study_of
 
 from delta_arb import export, optimize, params, study, synthetic
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.halflife import half_life_clean
+from delta_arb.halflife import HalfLife, half_life_clean
 from delta_arb.inputs import Inputs
-from delta_arb.market import NS
-from delta_arb.optimize import Sweep
+from delta_arb.market import NS, Instrument, Latency
+from delta_arb.optimize import Offers, Sweep
+from delta_arb.ou import Process
 from delta_arb.performance import Performance
-from delta_arb.study import Constraints, Thresholds
+from delta_arb.study import Constraints, Market, Thresholds
 from delta_arb.tape import Tape
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -39,6 +43,13 @@ def made(folder: Path, world: synthetic.World, seed: int) -> tuple[Inputs, Tape]
     files = {leg: str(folder / "quotes" / f"{leg}.parquet") for leg in ("spot", "perp")}
     inputs = Inputs(**files, funding="none", pair="SYN_USDT", contract_size=10.0)
     return inputs, inputs.tape()
+
+
+def by_hand(fee_bps: float) -> Market:
+    """The same taker fee on both legs, four of which are a round trip; no grids, a tenth of a second on the way."""
+    settings = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0, rearm_bps=0.0)
+    venues = (Instrument(name, fee_bps / 1e4) for name in ("mexc", "gate"))
+    return Market(*venues, Latency(0.1, 0.1), (), settings)
 
 
 def performance(**changes) -> Performance:
@@ -79,7 +90,7 @@ def test_too_few_events_are_refused(sample):
 # --- no look-ahead ----------------------------------------------------------------------------------------------------
 
 
-def test_poisoned_later_quotes_do_not_change_what_was_fitted(sample, chosen):
+def test_poisoned_later_quotes_do_not_change_what_was_fitted_mistake_20(sample, chosen):
     """Everything from the judged part on is replaced by nonsense: fit, sweep and chosen thresholds stay the same bits."""
     inputs, tape = sample
     cut = int(np.searchsorted(tape.ts_ns, chosen.window.judged_from_ns))
@@ -100,8 +111,8 @@ def test_poisoned_later_quotes_do_not_change_what_was_fitted(sample, chosen):
 # --- the grid ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_set_pays_its_fees_and_enters_below_the_cap(sample, chosen):
-    inputs, tape = sample
+def test_every_set_pays_its_fees_and_enters_below_the_cap_mistake_1(sample, chosen):
+    inputs, _ = sample
     fees_bps = 2 * (inputs.spot_fee_bps + inputs.perp_fee_bps)
     assert fees_bps == 20.0
     assert all(s.entry_bps - s.exit_bps > fees_bps for s in chosen.sweep.sets)
@@ -109,6 +120,67 @@ def test_every_set_pays_its_fees_and_enters_below_the_cap(sample, chosen):
     capped = optimize.grid(offered, chosen.market, Constraints(max_entry_bps=10.0))
     assert 0 < max(s.entry_bps for s in capped) <= 10.0
     assert {s.max_hold_s for s in chosen.sweep.sets} == {5400.0, 10_800.0, 21_600.0}
+
+
+@given(st.floats(-200, 200), st.floats(0.5, 60), st.floats(0, 10), st.floats(0, 10), st.integers(0, 2**32))
+def test_levels_are_reached_and_pay_four_fees_whatever_the_sign_of_the_edge_mistake_1(mean, sd, width, fee, seed):
+    """A negative edge is no positive one: where all edges are negative, so are the levels to enter at."""
+    edges = mean + sd * np.random.default_rng(seed).standard_normal(500)
+    sets = optimize.grid(Offers(edges, edges + width), by_hand(fee), Constraints(max_entry_bps=1000.0))
+    for s in sets:
+        assert s.entry_bps - s.exit_bps > 4 * fee
+        assert np.median(edges) - 0.25 <= s.entry_bps <= edges.max() + 0.25  # rounded to half a bp
+    assert sets or np.quantile(edges, 0.995) - np.quantile(edges + width, 0.005) <= 4 * fee + 0.5
+
+
+def test_no_target_is_a_loss_where_every_edge_is_negative_after_costs_mistake_1():
+    """Twelve waves between -150 and -50 bps, 5 bps a fee: 100 bps less the width of 2 and 20 bps of fees is gained."""
+    tape = basis_tape(np.where(np.arange(12 * 600) % 600 < 300, -50.0, -150.0))
+    market = by_hand(5.0)
+    sets = optimize.grid(optimize.offers(tape, market.settings, None), market, Constraints())
+    assert {s.entry_bps < 0 for s in sets} == {True}
+    for s in sets:
+        trades = [t for t in market.replay(tape, s).trades if t.reason == "target"]
+        assert trades
+        assert [1e4 * t.net_usdt / t.notional_usdt for t in trades] == pytest.approx([78.0] * len(trades), abs=0.5)
+
+
+def test_a_swing_below_the_four_fees_is_not_entered_mistake_1():
+    """The rarest edge is 5 - 1 bps and the rarest exit -5 + 1: 8 bps of gain, 20 bps of fees."""
+    tape = basis_tape(5.0 * np.sin(np.arange(7200) / 60) + 0.05 * ou_path(7200, 0))
+    choice = optimize.choose(tape, by_hand(5.0), Constraints())
+    assert not choice.trade and choice.best is None
+    assert "no edge after costs" in choice.reason and "gains 8 bps, the four fees are 20 bps" in choice.reason
+
+
+def test_entry_and_exit_levels_come_from_their_own_quantities_mistake_2():
+    """Edges of 0 to 100 bps beside costs of -200 to -100: quantiles 0.5 and 0.995 of these, 0.005 and 0.5 of those."""
+    edges, costs = np.arange(0.0, 101.0), np.arange(-200.0, -99.0)
+    entries, exits = optimize.levels(Offers(edges, costs))
+    assert (entries[0], entries[-1]) == (50.0, 99.5)
+    assert (exits[0], exits[-1]) == (-199.5, -150.0)
+    again, later = optimize.levels(Offers(edges, costs + 7.0))  # dearer to leave: only the exits move
+    assert np.array_equal(again, entries) and np.array_equal(later, exits + 7.0)
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.1, 1.0, 2.0])
+def test_levels_have_no_floor_mistake_10(scale):
+    """A tenth of the spread at a tenth of the costs has a tenth of the levels, however small they become.
+
+    Bertram's level is 1.2644 sd at a cost of one sd (8 of fees, 2 of width); looks a second apart are met 0.5826 sd
+    sqrt(2 theta) beyond it, and the quotes stand half the width inside: 12.644 - 0.280 - 1 = 11.36 bps of an sd of 10.
+    """
+    theta = np.log(2) / 600
+    edges = scale * np.linspace(-40.0, 38.0, 2000)
+    offered, market = Offers(edges, edges + 2.0 * scale), by_hand(2.0 * scale)
+    process = Process(theta, 0.0, 10.0 * scale, 0.0, 0.0, 86_400, 86_400.0)
+    reverts = HalfLife(600.0, 400.0, 900.0, "by hand", 86_400, 86_400.0, process)
+    demands = Constraints(max_hold_s=1e6)
+    found = optimize.plug_in(offered, market, demands, reverts, basis_tape(np.zeros(100)), None)
+    assert (found.entry_bps, found.exit_bps) == pytest.approx((11.36 * scale, -11.36 * scale), abs=0.01 * scale + 0.006)
+    entries, exits = optimize.levels(offered)
+    assert (entries[0], entries[-1]) == pytest.approx((-1.0 * scale, 37.6 * scale), abs=0.25 + 0.05 * scale)
+    assert (exits[0], exits[-1]) == pytest.approx((-37.6 * scale, 1.0 * scale), abs=0.25 + 0.05 * scale)
 
 
 def test_the_neighbourhood_is_the_mean_of_the_cell_and_those_around_it():
@@ -145,6 +217,33 @@ def test_each_demand_that_is_missed_is_named(changes, message):
 
 def test_what_meets_every_demand_exactly_passes():
     assert Constraints().failures(performance(trades_day=5.0, hit_rate=0.7, drawdown=0.02)) == []
+
+
+ALONE = {
+    "target_hit_rate": 1.0,
+    "min_trades_day": 10_000.0,
+    "max_drawdown": 1e-6,
+    "max_entry_bps": 1e-6,
+    "max_hold_s": 5.0,
+    "look_back_h": 0.5,
+    "fit_share": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Tape, Constraints, optimize.Choice]:
+    """Three hours of a half-life of two minutes, 30 bps wide, at 20 bps of fees; held 5 min at most."""
+    tape, demands = basis_tape(30.0 * ou_path(3600, 40, seed=3), step_s=3.0), Constraints(max_hold_s=900.0)
+    return tape, demands, optimize.choose(tape, by_hand(5.0), demands)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Constraints)])
+def test_every_constraint_constrains_mistake_9(small, name):
+    """Each alone at a value that cannot be met, or as hard as it can be: what was traded is refused or another."""
+    tape, demands, usual = small
+    assert usual.trade, usual.reason
+    found = optimize.choose(tape, by_hand(5.0), dataclasses.replace(demands, **{name: ALONE[name]}))
+    assert not found.trade or found.best != usual.best
 
 
 @pytest.mark.parametrize("changes", [{"target_hit_rate": 1.1}, {"fit_share": 0.95}, {"min_trades_day": 0.0}, {"max_drawdown": 0.0}])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SECOND, Case, cases, leg_rule, perp, rates, rule, seconds, spot
+from strategies import SECOND, Case, basis_tape, cases, leg_rule, ou_path, perp, rates, rule, seconds, spot
 
 from delta_arb import performance
 from delta_arb.backtest import Backtest, run
@@ -12,6 +12,7 @@ from delta_arb.errors import DataError
 from delta_arb.ledger import PARTS, Closing, attribution, settle_all
 from delta_arb.market import PERP, SPOT, TARGET, TIMEOUT, UNWOUND, Fill, FundingPayment, Latency
 from delta_arb.performance import drawdown, equity, measure, profit_factor, underwater
+from delta_arb.study import Constraints
 from delta_arb.tape import Tape
 
 DAY = 86_400
@@ -60,7 +61,7 @@ def test_the_last_value_of_the_curve_is_the_sum_of_the_trades(round_trip):
     assert equity(tape, result).net[-1] == pytest.approx(result.net_usdt)
 
 
-def test_drawdown_includes_the_loss_of_an_open_position(round_trip):
+def test_drawdown_includes_the_loss_of_an_open_position_mistake_22(round_trip):
     """The only trade won 7.0025, so drawdown of closed trades is zero; on the way the account was 21.505 down."""
     p = measure(*round_trip)
     assert p.capital_usdt == 2000.0  # two clips
@@ -77,7 +78,7 @@ def test_an_open_position_at_the_end_is_closed_at_its_exit_side_and_counted():
     assert equity(tape, result).net[-1] == pytest.approx(p.net_usdt)
 
 
-def test_funding_is_on_the_curve_from_its_stamp_on():
+def test_funding_is_on_the_curve_from_its_stamp_on_mistake_21():
     """Ten coins short at a mark of 100 and a rate of 10 bps receive one dollar at second 2."""
     quotes = [spot(s, 99.5, 100) for s in range(5)] + [perp(s, 101, 101.5) for s in range(5)]
     stamps = [FundingPayment(seconds(s), 0.001, 100.0, True) for s in (-2, 2, 6)]
@@ -235,6 +236,89 @@ def test_three_rates_by_name(day_of_three):
     assert p.profit_factor == pytest.approx(7 / 4)
 
 
+def one_sd(tape: Tape, max_hold_s: float, latency_s: float = 0.1):
+    """Entered at one sd of 10 bps and left at minus one, both on quotes 2 bps wide; figures and trades."""
+    levels = rule(entry=9e-4, exit=-9e-4, max_hold_s=max_hold_s, spot=leg_rule(fee=5e-4), perp=leg_rule(fee=5e-4))
+    result = run(tape, levels, Latency(latency_s, latency_s))
+    return measure(tape, result), result
+
+
+def next_tick(basis: np.ndarray) -> float:
+    """What was once called a hit rate: the next tick at the exit level, given this one at the entry level, any sign."""
+    at_entry = np.abs(basis[:-1]) >= 1
+    return float(np.mean(np.abs(basis[1:][at_entry]) <= 0.25))
+
+
+def test_the_hit_rate_is_of_trades_and_as_often_as_the_process_gets_there_mistake_7():
+    """Ten minutes of half-life, half an hour of patience: paths of the same process, started where it enters, say how
+    often minus one sd is reached in time. The next tick knows nothing of it: it never is there."""
+    basis = ou_path(500_000, 600)
+    found, _ = one_sd(basis_tape(10 * basis), max_hold_s=1800.0)
+    phi, x = 0.5 ** (1 / 600), np.full(5000, 1.0)
+    reached, draw = np.zeros(5000, bool), np.random.default_rng(1)
+    for _ in range(1800):
+        x = phi * x + (1 - phi * phi) ** 0.5 * draw.standard_normal(5000)
+        reached |= x <= -1
+    rate = reached.mean()
+    assert 0.2 < rate < 0.8 and found.trades > 100
+    assert found.hit_rate == pytest.approx(rate, abs=3 * (rate * (1 - rate) / found.trades) ** 0.5)
+    assert found.hit_rate + found.timeout_share == pytest.approx(1.0, abs=1 / found.trades)  # one may be open at last
+    assert next_tick(basis) < 0.01
+
+
+def test_white_noise_reaches_every_target_and_loses_all_the_same_mistake_7():
+    """Filled one quote later, at a price that has nothing to do with the signal: four fees and the width are lost."""
+    basis = ou_path(20_000, 0)
+    found, result = one_sd(basis_tape(10 * basis), max_hold_s=600.0, latency_s=1.0)
+    assert found.hit_rate > 0.99 and found.timeout_share == 0.0
+    nets_bps = [1e4 * t.net_usdt / t.notional_usdt for t in result.trades]
+    assert np.mean(nets_bps) == pytest.approx(-22.0, abs=4 * np.std(nets_bps) / len(nets_bps) ** 0.5)
+    assert 0.1 < next_tick(basis) < 0.3
+    assert any("is not above zero" in miss for miss in Constraints().failures(found))
+
+
+@pytest.mark.parametrize("step_s", [0.5, 5.0, 25.0])
+def test_trades_a_day_are_trades_and_not_rows_mistake_8(step_s):
+    """Four hours of six waves each, half of the time above the level: 24 trades, 144 a day, however often we look."""
+    at_s = np.arange(0.0, 4 * 3600.0, step_s)
+    tape = basis_tape(np.where(at_s % 600 < 300, 50.0, -50.0), step_s)
+    found, _ = one_sd(tape, max_hold_s=3600.0)
+    assert found.trades == 24
+    assert found.trades_day == pytest.approx(144.0, rel=0.002)  # the last look is one step before the end
+    assert np.mean(tape.perp_bid > tape.spot_ask) == pytest.approx(0.5, abs=0.001)  # of the rows
+
+
+def test_money_is_summed_and_not_percents_mistake_22():
+    """10 % on 10 USDT and -1 % on 1000: the percents sum to plus nine, the money to minus nine."""
+    fills = [
+        Fill(1, seconds(10), SPOT, 10.0, 1.0, 0.0),
+        Fill(1, seconds(15), SPOT, -10.0, 1.1, 0.0),
+        Fill(2, seconds(20), SPOT, 10.0, 100.0, 0.0),
+        Fill(2, seconds(25), SPOT, -10.0, 99.0, 0.0),
+    ]
+    closings = [Closing(1, seconds(15), TARGET, 100.0, 100.0), Closing(2, seconds(25), TARGET, 100.0, 100.0)]
+    tape = Tape.of([spot(0, 100, 101), perp(0, 100, 101), spot(DAY, 100, 101)])
+    result = Backtest(
+        trades=settle_all(fills, closings, ()), sent=(), fills=tuple(fills), closings=tuple(closings), payments=(),
+        missed=0, halted=False, open_at_end=False, start_ns=tape.start_ns, end_ns=tape.end_ns, rule=rule(),
+    )  # fmt: skip
+    found = measure(tape, result)
+    assert [t.net_usdt / t.notional_usdt for t in result.trades] == pytest.approx([0.1, -0.01])
+    assert found.net_usdt == pytest.approx(-9.0)
+    assert found.mean_net_bps == pytest.approx(1e4 * -9.0 / 1010.0)
+    assert found.return_day == pytest.approx(-9.0 / 2000.0)
+
+
+def test_capital_is_the_spot_bought_and_as_much_margin_mistake_21():
+    """One clip of 250 USDT takes 500: a day's return is on both legs, not on the spot notional alone."""
+    tape, result = done([spot(0, 99.5, 100), perp(0, 101, 101.5), spot(3, 99.5, 100), perp(3, 99, 99.5),
+                         spot(4, 99.5, 100), perp(4, 99, 99.5)], clip_usdt=250.0)  # fmt: skip
+    found = measure(tape, result)
+    assert (found.trades, found.capital_usdt) == (1, 500.0)
+    net = 2.5 * (-0.5 + 1.5) - (IN_FEES + OUT_FEES) / 4
+    assert found.return_day == pytest.approx(net / (4 / DAY) / 500.0)
+
+
 def test_winning_is_not_reaching_the_target(round_trip):
     """A time-out may win and a target may lose its fees: the rates are not one another's complement."""
     tape, result = done([spot(0, 99.5, 100), perp(0, 101, 101.5), spot(3, 99.5, 100), perp(3, 99.8, 100.3),
@@ -280,7 +364,7 @@ def test_a_tape_that_lasts_no_time_has_no_rates():
         ([7], [100], 0.0, 0),
     ],
 )
-def test_drawdown_by_hand(stamps, values, fall, lasted):
+def test_drawdown_by_hand_mistake_22(stamps, values, fall, lasted):
     assert drawdown(np.array(stamps) * SECOND, np.array(values, float)) == (pytest.approx(fall), lasted)
 
 

@@ -235,6 +235,17 @@ def test_it_leaves_at_the_target_and_not_above():
     assert opened().both(10, (99.0, 99.501)) == NO_ORDERS
 
 
+@pytest.mark.parametrize("sold_at", [90.0, 101.0, 130.0])
+def test_the_exit_asks_what_leaving_costs_and_not_what_was_gained_mistake_2(sold_at):
+    """Sold at 130 the pair is 30 % ahead and at 90 it is 10 % behind: both leave at a cost of 0 and not above."""
+    desk = Desk()
+    desk.both(0, PAYS)
+    desk.report(0.1, SPOT, 10, 100.0)
+    desk.report(0.1, PERP, -10, sold_at)
+    assert desk.both(10, (99.0, 99.501)) == NO_ORDERS
+    assert quantities(desk.both(11, (99.0, 99.5))) == (-10.0, 10.0)
+
+
 def test_only_the_perpetual_leg_of_an_exit_is_reduce_only_and_both_are_bounded():
     sell, buy = opened(price_bound=0.02).both(10, GONE)
     assert (sell.reduce_only, buy.reduce_only) == (False, True)

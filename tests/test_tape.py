@@ -236,7 +236,7 @@ def test_a_row_behind_the_latest_stamp_is_dropped(tmp_path):
     assert (tape.quality.spot.out_of_order, tape.quality.spot.bad_share) == (2, 0.4)
 
 
-def test_a_spike_loses_one_row_and_a_crash_loses_one_row(tmp_path):
+def test_a_spike_loses_one_row_and_a_crash_loses_one_row_mistake_17(tmp_path):
     mids = [100, 130, 101, 80, 80.5, 81]
     spot = [(k, mid - 0.5, 1, mid + 0.5, 1) for k, mid in enumerate(mids)]
     tape = read_rows(tmp_path, spot, [(0, 100, 1, 101, 1), (9, 100, 1, 101, 1)])
@@ -245,6 +245,20 @@ def test_a_spike_loses_one_row_and_a_crash_loses_one_row(tmp_path):
         (99.5, 1), (99.5, 0), (100.5, 1), (100.5, 0), (80, 1), (80.5, 1),
     ]  # fmt: skip
     assert tape.quality.spot.absurd == 2
+
+
+def test_no_price_is_on_the_tape_that_was_not_recorded_mistake_17(tmp_path):
+    """Outliers up to a hundredfold are left out or withdraw the book; none is pulled back to the limit of 10 %."""
+    rng = np.random.default_rng(3)
+    mids = 100.0 * np.exp(0.001 * rng.standard_normal(400).cumsum())
+    mids[5::10] *= rng.choice([0.01, 0.5, 0.85, 1.15, 2.0, 100.0], 40)
+    spot = [(k, mid - 0.5, 1.0, mid + 0.5, 1.0) for k, mid in enumerate(mids.tolist())]
+    tape = read_rows(tmp_path, spot, [(0, 100.0, 1.0, 101.0, 1.0), (400, 100.0, 1.0, 101.0, 1.0)])
+    assert tape.quality.spot.absurd == 40
+    assert set(tape.spot_bid.tolist()) <= {row[1] for row in spot}
+    assert set(tape.spot_ask.tolist()) <= {row[3] for row in spot}
+    tradable = tape.spot_bid[tape.spot_bid_qty > 0]
+    assert tradable.min() > 90.0 and tradable.max() < 110.0
 
 
 def test_a_move_of_exactly_the_limit_is_believed(tmp_path):
@@ -506,6 +520,17 @@ def test_the_digest_is_that_of_the_bytes_in_the_order_of_names(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"first ")
     assert sha256(tmp_path) == hashlib.sha256(b"first second").hexdigest()
     assert sha256(str(tmp_path / "b.csv")) == hashlib.sha256(b"second").hexdigest()
+
+
+def test_recordings_of_equal_length_and_sum_have_digests_of_their_own_mistake_23(tmp_path):
+    """Two prices swapped: the same bytes in number, the same rows, the same sum."""
+    texts = ("bid\n100.0\n101.0\n102.0\n", "bid\n102.0\n101.0\n100.0\n")
+    files = [tmp_path / name for name in ("one.csv", "two.csv")]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    assert len(texts[0]) == len(texts[1]) and sorted(texts[0]) == sorted(texts[1])
+    assert sha256(files[0]) != sha256(files[1])
+    assert [sha256(file) for file in files] == [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 
 
 # The tape as a value
