@@ -354,6 +354,17 @@ def test_a_funding_stamp_missing_inside_a_hold_ends_the_run():
         replay(*quotes, payments=[p for p in stamps if p.ts_ns != seconds(60)], max_hold_s=900)
 
 
+@given(cases, st.floats(-0.02, 0.02))
+def test_funding_moves_the_money_and_no_decision_lesson_10(case, rate):
+    """Stamps every second, at any rate: the same orders at the same times, and every trade changed by its funding."""
+    end_s = case.tape.end_ns // 10**9
+    stamps = [FundingPayment(seconds(s), rate, 100.0, True) for s in range(-2, end_s + 3)]
+    without, paid = (run(case.tape, case.rule, case.latency, payments) for payments in ((), stamps))
+    assert (paid.sent, paid.fills, paid.closings) == (without.sent, without.fills, without.closings)
+    gained = [one.net_usdt - other.net_usdt for one, other in zip(paid.trades, without.trades)]
+    assert gained == pytest.approx([trade.funding_usdt for trade in paid.trades], abs=1e-9)
+
+
 # --- Compiled, plain, and the second program -------------------------------------------------------------------------
 
 
@@ -563,7 +574,7 @@ def test_the_reading_is_on_the_tape(lunc, stale_reading):
 
 
 @pytest.mark.parametrize("exit_bps", [-100.0, -120.0, -140.0, -150.0])
-def test_nothing_is_sent_on_a_quote_older_than_a_second(lunc, stale_reading, exit_bps):
+def test_nothing_is_sent_on_a_quote_older_than_a_second_lesson_28(lunc, stale_reading, exit_bps):
     result = run(around(lunc, stale_reading), patient(exit_bps, max_quote_age_s=1.0), Latency(0.1, 0.1))
     assert sent(result, ENTERING)
     assert not sent(result, EXITING)

@@ -204,7 +204,7 @@ def history(path, stamps_s, rates, marks=None):
     return path
 
 
-def test_recorded_marks_are_exact_and_others_are_the_mid_at_the_stamp(tape, tmp_path):
+def test_recorded_marks_are_exact_and_others_are_the_mid_at_the_stamp_lesson_13(tape, tmp_path):
     path = history(tmp_path / "f.parquet", [50, 100, 150], [1e-4, -2e-4, 3e-4], [99.0, None, float("nan")])
     assert [tuple(p) for p in read_funding(path, tape)] == [
         (seconds(50), 1e-4, 99.0, True),

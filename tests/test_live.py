@@ -85,7 +85,7 @@ def assert_same(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds:
 
 
 @pytest.mark.parametrize(("entry_bps", "exit_bps", "signal"), [(15.0, -12.0, FILTERED), (10.0, -40.0, {})])
-def test_the_runner_makes_the_backtests_trades_on_the_sample(tmp_path, entry_bps, exit_bps, signal):
+def test_the_runner_makes_the_backtests_trades_on_the_sample_lesson_36(tmp_path, entry_bps, exit_bps, signal):
     inputs = Inputs()
     tape = inputs.tape()
     rule = params.make_rule(rule_params(entry_bps, exit_bps, **signal), *inputs.instruments())
@@ -167,7 +167,7 @@ def as_history(tape: Tape) -> Tape:
 # --- parameters -------------------------------------------------------------------------------------------------------
 
 
-def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own(tmp_path):
+def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own_lesson_39(tmp_path):
     """Opened with exit -12; then exit -1000 is exported: the open pair still leaves at -12, the next one does not."""
     inputs = Inputs()
     tape = inputs.tape()
@@ -396,7 +396,7 @@ def test_regimes_of_the_generator_run_through(tmp_path):
     assert_same(inputs, tape, rule, inputs.payments(tape), tmp_path)
 
 
-def test_a_funding_stamp_pays_the_same_in_runner_and_backtest(tmp_path):
+def test_a_funding_stamp_pays_the_same_in_runner_and_backtest_lesson_16(tmp_path):
     """Two hours with a stamp every ten minutes, so that holds span several."""
     inputs = Inputs()
     tape = inputs.tape()

@@ -72,7 +72,7 @@ def test_prices_are_means_weighted_by_quantity():
     assert math.isnan(trade.perp_in) and math.isnan(trade.perp_out)
 
 
-def test_a_residual_is_booked_at_its_exit_side(round_trip):
+def test_a_residual_is_booked_at_its_exit_side_lesson_5(round_trip):
     """One coin too many is left on the spot leg and worth the bid of 100.4."""
     fills = [bought(SPOT, 0.5, 1, 100.0), *round_trip]
     trade = settle(fills, END, spot_mark=100.4, perp_mark=100.9)
@@ -81,7 +81,7 @@ def test_a_residual_is_booked_at_its_exit_side(round_trip):
 
 
 @given(pair_fills(), payments(), prices, prices)
-def test_the_parts_of_any_pair_sum_to_its_net_to_the_cent(fills, payments, spot_mark, perp_mark):
+def test_the_parts_of_any_pair_sum_to_its_net_to_the_cent_lesson_11(fills, payments, spot_mark, perp_mark):
     trade = settle(fills, TARGET, payments, spot_mark, perp_mark)
     cash = sum(-Fraction(f.qty) * Fraction(f.price) for f in fills)
     fees = sum(Fraction(f.fee_usdt) for f in fills)
@@ -168,7 +168,7 @@ def eight_four_one():
     return stamps_h(0, 8, 16, 24, 28, 32, 36, 37, 38, 39, 40)
 
 
-def test_a_changing_interval_is_no_hole(eight_four_one):
+def test_a_changing_interval_is_no_hole_lesson_12(eight_four_one):
     check_stamps(eight_four_one, 1 * HOUR, 40 * HOUR)
     check_stamps([40 * HOUR - t for t in reversed(eight_four_one)], 1 * HOUR, 40 * HOUR)  # 1 h, 4 h, 8 h
 
@@ -185,7 +185,7 @@ def test_a_changing_interval_is_no_hole(eight_four_one):
         (39, "02 14", "02 16"),
     ],
 )
-def test_a_missing_stamp_inside_a_hold_raises_and_names_its_place(eight_four_one, missing, after, before):
+def test_a_missing_stamp_inside_a_hold_raises_and_names_its_place_lesson_14(eight_four_one, missing, after, before):
     """Also at a change of interval: without hour 24 there are 8 h, 12 h and 4 h, without hour 36 4 h, 5 h and 1 h."""
     table = [t for t in eight_four_one if t != missing * HOUR]
     with pytest.raises(DataError, match=f"missing between 1970-01-{after}:00:00.000 and 1970-01-{before}:00:00.000"):
@@ -212,7 +212,7 @@ def test_milliseconds_of_jitter_are_no_hole(jitter_ms):
     check_stamps(table, table[0] + HOUR, table[-1] - HOUR)
 
 
-def test_a_hold_may_reach_past_the_table_by_less_than_one_interval():
+def test_a_hold_may_reach_past_the_table_by_less_than_one_interval_lesson_14():
     table = stamps_h(8, 16, 24)
     check_stamps(table, 1 * HOUR, 31 * HOUR)
     with pytest.raises(DataError, match=r"covers 1970-01-01 08:00:00.000 to 1970-01-02 00:00:00.000.*held.*09:00"):
@@ -251,7 +251,7 @@ def test_a_floored_quantity_is_on_the_grid_and_less_than_a_step_below(qty, step)
 
 
 @given(st.integers(-(10**12), 10**12), st.sampled_from((1e-4, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1e4, 1e6, 1e7)))
-def test_contracts_survive_the_way_to_base_units_and_back(contracts, size):
+def test_contracts_survive_the_way_to_base_units_and_back_lesson_19(contracts, size):
     instrument = perpetual("gate", 0.0005, size)
     assert instrument.to_contracts(instrument.to_base(contracts)) == contracts
 

@@ -112,7 +112,7 @@ def test_the_text_has_no_paths_no_addresses_and_says_synthetic(notebook):
     assert figures and all("SYNTHETIC" in text for text in figures)
 
 
-def test_the_numbers_shown_are_rounded(notebook):
+def test_the_numbers_shown_are_rounded_lesson_42(notebook):
     for text in shown(notebook):
         assert not re.search(r"\d\.\d{5,}", text), text
 

@@ -183,7 +183,7 @@ def shares_its_stamp(curve, k):
 
 
 @given(funded())
-def test_days_and_trades_attribute_the_same_money(case_and_stamps):
+def test_days_and_trades_attribute_the_same_money_lesson_11(case_and_stamps):
     case, stamps = case_and_stamps
     result = run(case.tape, case.rule, case.latency, stamps)
     parts = attribution(result.trades)

@@ -204,7 +204,7 @@ def test_a_failed_run_keeps_the_last_good_parameters_and_says_why(good, notebook
     assert "The last run failed; these are the last good parameters." in index
 
 
-def test_a_proposal_made_from_other_values_is_not_published(good, notebooks):
+def test_a_proposal_made_from_other_values_is_not_published_lesson_41(good, notebooks):
     reports, result, _ = good
     candidate = Path(result["run"]) / "candidate.json"
     run_id = params.load(candidate).run_id
@@ -346,7 +346,7 @@ MISSING = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--
         (MISSING, "a does not exist"),
     ],
 )
-def test_refusals_are_one_line_and_write_nothing(notebooks, tmp_path, capsys, monkeypatch, more, reason):
+def test_refusals_are_one_line_and_write_nothing_lesson_40(notebooks, tmp_path, capsys, monkeypatch, more, reason):
     monkeypatch.chdir(tmp_path)
     assert pipeline.main(arguments(notebooks, tmp_path / "reports", *more)) == 2
     out, err = capsys.readouterr()
@@ -599,7 +599,7 @@ def test_damaged_exports_are_passed_over_in_the_figure(tmp_path):
 
 
 @pytest.mark.parametrize("name", pipeline.NOTEBOOKS)
-def test_every_declared_parameter_is_read(name):
+def test_every_declared_parameter_is_read_lesson_41(name):
     path = ROOT / "notebooks" / f"{name}.ipynb"
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     sources = [cell.source for cell in cells if "parameters" not in cell.metadata.get("tags", [])]

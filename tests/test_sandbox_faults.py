@@ -492,7 +492,7 @@ def command(*options):
     )
 
 
-def test_the_command_serves_the_sample_within_a_second_and_stops_cleanly(tmp_path):
+def test_the_command_serves_the_sample_within_a_second_and_stops_cleanly_lesson_44(tmp_path):
     drill_file = tmp_path / "drill.toml"
     drill_file.write_text('[[fault]]\nat = "time"\ndo = "error"\n')
     began = time.perf_counter()

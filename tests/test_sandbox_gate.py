@@ -872,7 +872,7 @@ def test_the_requests_that_ccxt_must_produce_are_understood():
 # As a whole
 
 
-def test_a_pair_is_opened_and_closed_on_both_venues_while_a_tape_plays():
+def test_a_pair_is_opened_and_closed_on_both_venues_while_a_tape_plays_lesson_43():
     rows = [(k * 10**9, k % 2, 0.8 + k % 3 * 1e-4, 0.801 + k % 3 * 1e-4, 500.0, 500.0) for k in range(400)]
 
     async def go():

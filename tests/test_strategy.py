@@ -112,7 +112,7 @@ def test_entry_orders_are_bounded_and_neither_is_reduce_only():
 
 
 @pytest.mark.parametrize(("age_s", "orders"), [(1.0, (10.0, -10.0)), (1.000000001, (0.0, 0.0))])
-def test_it_enters_on_books_that_are_fresh_on_both_legs_only(age_s, orders):
+def test_it_enters_on_books_that_are_fresh_on_both_legs_only_lesson_22(age_s, orders):
     old_spot, old_perp = Desk(max_quote_age_s=1.0), Desk(max_quote_age_s=1.0)
     old_spot.both(0, FAIR)
     assert quantities(old_spot.quote(age_s, perp=PAYS)) == orders
@@ -132,7 +132,7 @@ def test_it_enters_on_books_that_are_fresh_on_both_legs_only(age_s, orders):
         ((99.5, math.nan), PAYS),
     ],
 )
-def test_it_never_enters_on_a_crossed_one_sided_or_withdrawn_book(spot, perp):
+def test_it_never_enters_on_a_crossed_one_sided_or_withdrawn_book_lesson_23(spot, perp):
     assert Desk(entry=-1.0).both(0, perp, spot) == NO_ORDERS
 
 
@@ -147,7 +147,7 @@ def test_the_size_is_at_most_what_both_best_levels_show_times_the_participation(
     assert quantities(Desk().both(0, thin_perp, thin_spot)) == (3.0, -3.0)
 
 
-def test_the_size_is_on_both_grids():
+def test_the_size_is_on_both_grids_lesson_1():
     coarse = {"step": 3.0, "spot": leg_rule(step=1.0), "perp": leg_rule(step=3.0)}
     assert quantities(Desk(**coarse).both(0, PAYS)) == (9.0, -9.0)
     assert Desk(clip_usdt=299.0, **coarse).both(0, PAYS) == NO_ORDERS
@@ -163,7 +163,7 @@ def test_the_size_is_on_both_grids():
         ({"min_notional_usdt": 1010.01}, False),
     ],
 )
-def test_it_does_not_enter_below_a_minimum_of_either_venue(leg, minimum, enters):
+def test_it_does_not_enter_below_a_minimum_of_either_venue_lesson_1(leg, minimum, enters):
     orders = Desk(**{leg: leg_rule(**minimum)}).both(0, PAYS)
     assert quantities(orders) == ((10.0, -10.0) if enters else (0.0, 0.0))
 
@@ -183,7 +183,7 @@ def test_an_entry_that_no_venue_filled_is_tried_again():
 # --- While orders are out --------------------------------------------------------------------------------------------
 
 
-def test_a_quote_while_orders_are_out_decides_nothing():
+def test_a_quote_while_orders_are_out_decides_nothing_lesson_20():
     desk = Desk(leg_deadline_s=5)
     desk.both(0, PAYS)
     before = desk.state
@@ -216,7 +216,7 @@ def test_at_the_deadline_what_still_works_is_cancelled_and_again_one_deadline_la
     assert [order.cancel for order in desk.timer(10)] == [False, True]
 
 
-def test_a_fill_during_the_cancel_is_booked_and_hedged():
+def test_a_fill_during_the_cancel_is_booked_and_hedged_lesson_4():
     desk = Desk(leg_deadline_s=5)
     desk.both(0, PAYS)
     desk.report(0.1, SPOT, 10, 100.0)
@@ -252,7 +252,7 @@ def test_only_the_perpetual_leg_of_an_exit_is_reduce_only_and_both_are_bounded()
     assert sell.limit == pytest.approx(99.5 * 0.98) and buy.limit == pytest.approx(99.5 * 1.02)
 
 
-def test_a_target_on_a_stale_book_is_not_taken():
+def test_a_target_on_a_stale_book_is_not_taken_lesson_28():
     """The perpetual has not moved for 1.1 s while spot fell: the cost looks good, nobody would pay it."""
     desk = opened(max_quote_age_s=1.0)
     desk.both(10, FAIR)
@@ -411,7 +411,7 @@ MISSING_PERP = {"spot": leg_rule(fee=0.001), "perp": leg_rule(fee=0.003)}
 
 
 @pytest.mark.parametrize(("bid", "orders"), [(100.30, (0.0, -10.0)), (100.29, (-10.0, 0.0))])
-def test_a_missing_perpetual_is_completed_while_that_is_cheaper_than_unwinding_spot(bid, orders):
+def test_a_missing_perpetual_is_completed_while_that_is_cheaper_than_unwinding_spot_lesson_8(bid, orders):
     desk = Desk(**MISSING_PERP)
     desk.both(0, PAYS)
     desk.both(0.05, (bid, bid + 0.5))
@@ -457,7 +457,7 @@ def test_a_difference_within_the_tolerance_is_left_alone():
     assert quantities(entered(10, 8.9, leg_tolerance=0.1)[0])[PERP] == pytest.approx(-1.1)
 
 
-def test_a_difference_that_no_venue_takes_as_an_order_is_left_alone():
+def test_a_difference_that_no_venue_takes_as_an_order_is_left_alone_lesson_5():
     minima = {"spot": leg_rule(min_qty=3.0), "perp": leg_rule(min_qty=3.0)}
     orders, desk = entered(10, 7.5, **minima)
     assert orders == NO_ORDERS and desk.state.phase == OPEN
@@ -634,6 +634,16 @@ def test_what_is_left_of_an_exit_after_mending_stays_open_with_its_time_out():
     assert desk.state.wake_ns == seconds(60)
 
 
+def test_the_exit_sells_what_was_received_after_a_fee_in_the_coin_lesson_18():
+    """Ten coins were bought, 1 % of them kept by the venue: 9.9 are hedged by ten contracts, 9.9 are sold again."""
+    orders, desk = entered(9.9, 10, leg_tolerance=0.02, perp=leg_rule(step=1.0), spot=leg_rule(step=0.1))
+    assert orders == NO_ORDERS and desk.held == (9.9, -10.0)
+    assert quantities(desk.both(10, GONE)) == pytest.approx((-9.9, 10.0))
+    desk.report(10.1, SPOT, -9.9, 99.5)
+    assert desk.report(10.1, PERP, 10, 99.5) == NO_ORDERS
+    assert (desk.state.phase, desk.held) == (FLAT, (0.0, 0.0))
+
+
 def test_an_exit_that_left_dust_only_is_closed():
     _, desk = leaving(9, 10, spot=leg_rule(min_qty=3.0))
     assert (desk.state.phase, desk.state.reason) == (FLAT, TARGET)
@@ -655,7 +665,7 @@ def halted():
     return desk
 
 
-def test_it_halts_past_twice_the_deadline(halted):
+def test_it_halts_past_twice_the_deadline_lesson_8(halted):
     assert (halted.state.phase, halted.state.reason, halted.held) == (HALTED, HALT, (10.0, 0.0))
     assert halted.state.wake_ns == NEVER
 
@@ -695,7 +705,7 @@ def test_a_late_fill_of_an_open_pair_is_reduced():
     assert (desk.state.phase, desk.held) == (OPEN, (10.0, -10.0))
 
 
-def test_a_leg_reduced_from_outside_is_not_opened_again():
+def test_a_leg_reduced_from_outside_is_not_opened_again_lesson_9():
     """The perpetual was liquidated at 130; selling it again at 131 would look like a bargain."""
     desk = opened()
     desk.both(10, (131.0, 131.5), (129.5, 130.0))
@@ -794,7 +804,7 @@ class Market:
 
 
 @given(any_rule, walks, st.booleans())
-def test_no_sequence_of_events_leaves_more_than_one_clip_unhedged(of, walk, late_fills):
+def test_no_sequence_of_events_leaves_more_than_one_clip_unhedged_lesson_3(of, walk, late_fills):
     """Plus what late fills added; and the machine always knows what it holds."""
     market = Market(of, late_fills)
     for step in walk:
@@ -840,7 +850,7 @@ def test_every_order_keeps_the_venues_rules(of, walk, late_fills):
 
 
 @given(any_rule, walks, st.booleans())
-def test_a_phase_with_orders_out_or_a_naked_leg_always_asks_for_a_timer(of, walk, late_fills):
+def test_a_phase_with_orders_out_or_a_naked_leg_always_asks_for_a_timer_lesson_2(of, walk, late_fills):
     market = Market(of, late_fills)
     for step in walk:
         market.step(*step)

@@ -175,7 +175,7 @@ def test_legs_that_meet_in_one_instant_overlap(tmp_path):
         ("absurd", (90.3, 1, 91.3, 1)),  # 90.8 is beyond a tenth below the last mid of 101
     ],
 )
-def test_a_bad_row_withdraws_the_book_until_the_next_good_one(tmp_path, kind, book):
+def test_a_bad_row_withdraws_the_book_until_the_next_good_one_lesson_23(tmp_path, kind, book):
     spot = [(0, 100, 1, 101, 2), (2, 100.5, 3, 101.5, 4), (3, *book), (5, 101, 5, 102, 6)]
     tape = read_rows(tmp_path, spot, [(1, 100, 1, 101, 1), (4, 100, 1, 101, 1), (5, 100, 1, 101, 1)], max_jump=0.096)
     if kind == "absurd":
@@ -305,7 +305,7 @@ def test_stamps_of_the_venue_get_the_feed_latency_first(tmp_path):
     ]
 
 
-def test_a_row_that_arrives_late_is_as_old_as_it_is_late(tmp_path):
+def test_a_row_that_arrives_late_is_as_old_as_it_is_late_lesson_22(tmp_path):
     # The receiver's clock is 1.5 s behind: received - stamped is -1.5, -1.4, -1.6 and then 1.4 s.
     spot = [
         (0, 100, 1, 101, 1, 1.5),

@@ -239,7 +239,7 @@ def test_poisoned_later_quotes_change_nothing_before_mistake_20(sample):
     assert clean.folds[2].thresholds != poisoned.folds[2].thresholds  # the poison did arrive
 
 
-def test_the_sample_earns_on_quotes_that_no_choice_has_seen(sample):
+def test_the_sample_earns_on_quotes_that_no_choice_has_seen_lesson_37(sample):
     tape, here = sample
     found = walk_forward(tape, here, Constraints(), rng=rng(), **WIDE | {"step_s": 4 * HOUR_S})
     assert len(found.folds) == 10
@@ -452,7 +452,7 @@ def test_a_gain_above_its_noise_replaces_the_champion():
     assert not gates.keep_or_replace(challenger, champion, rng(), period_s=900.0).replace
 
 
-def test_a_gain_within_its_noise_confirms_the_champion():
+def test_a_gain_within_its_noise_confirms_the_champion_lesson_37():
     nets = rng(4).normal(0.1, 1, (2, 200))
     found = gates.keep_or_replace(*nets, rng(), period_s=900.0)
     assert not found.replace and "confirmed" in found.words
