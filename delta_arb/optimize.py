@@ -69,7 +69,7 @@ def levels(offered: Offers) -> tuple[np.ndarray, np.ndarray]:
 
 def _rounded(values: np.ndarray, quantiles: tuple[float, float]) -> np.ndarray:
     at = np.linspace(*quantiles, LEVELS)
-    return np.unique(np.round(np.quantile(values, at) / ROUND_BPS) * ROUND_BPS)
+    return np.unique(np.round(np.quantile(values, at) / ROUND_BPS) * ROUND_BPS) + 0.0  # no minus zero
 
 
 def grid(offered: Offers, market: Market, constraints: Constraints, process: FilterParams | None = None) -> list[Thresholds]:

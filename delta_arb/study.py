@@ -88,8 +88,8 @@ class Market:
 
     @property
     def fees_bps(self) -> float:
-        """The four taker fees of a round trip."""
-        return 1e4 * round_trip_fees(self.spot.taker_fee, self.perp.taker_fee)
+        """The four taker fees of a round trip, without the last digits: 5.999999999999999 is no less than 6."""
+        return round(1e4 * round_trip_fees(self.spot.taker_fee, self.perp.taker_fee), 9)
 
     def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
         return replace(self, spot=replace(self.spot, taker_fee=spot_bps / 1e4), perp=replace(self.perp, taker_fee=perp_bps / 1e4))

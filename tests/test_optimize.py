@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import basis_tape, ou_path
 from studies import study as study_of
@@ -122,6 +122,7 @@ def test_every_set_pays_its_fees_and_enters_below_the_cap_mistake_1(sample, chos
     assert {s.max_hold_s for s in chosen.sweep.sets} == {5400.0, 10_800.0, 21_600.0}
 
 
+@example(mean=0.0, sd=2.0, width=0.0, fee=1.5, seed=0)  # 6 bps of gain, once more than fees of 5.999999999999999
 @given(st.floats(-200, 200), st.floats(0.5, 60), st.floats(0, 10), st.floats(0, 10), st.integers(0, 2**32))
 def test_levels_are_reached_and_pay_four_fees_whatever_the_sign_of_the_edge_mistake_1(mean, sd, width, fee, seed):
     """A negative edge is no positive one: where all edges are negative, so are the levels to enter at."""
@@ -129,7 +130,7 @@ def test_levels_are_reached_and_pay_four_fees_whatever_the_sign_of_the_edge_mist
     sets = optimize.grid(Offers(edges, edges + width), by_hand(fee), Constraints(max_entry_bps=1000.0))
     for s in sets:
         assert s.entry_bps - s.exit_bps > 4 * fee
-        assert np.median(edges) - 0.25 <= s.entry_bps <= edges.max() + 0.25  # rounded to half a bp
+        assert np.median(edges) - 0.251 <= s.entry_bps <= edges.max() + 0.251  # rounded to half a bp
     assert sets or np.quantile(edges, 0.995) - np.quantile(edges + width, 0.005) <= 4 * fee + 0.5
 
 
