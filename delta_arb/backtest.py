@@ -5,8 +5,9 @@ force there: of `updates` the last row at or before the arrival; of polled `snap
 and none within the maximum quote age lets the order expire. Its report is back when its outcome is known on the
 tape. At equal times reports come first, then quotes (all rows of one instant are one event), then timers.
 
-`_replay` is written once: `run` compiles it with numba (functions of market, spread and strategy included),
-`run(plain=True)` executes the same lines in Python. Both give the identical lists of orders and fills.
+`_replay` is written once: `run` compiles it with numba (functions of market, spread and strategy included) and skips
+the rows on which nothing can be decided (see `jump`); `run(plain=True)` executes the same lines in Python and skips
+none. Both give the identical lists of orders and fills.
 """
 
 import functools
@@ -19,10 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import hedge, kalman, market, sizes, spread, strategy, wallets
+from . import hedge, jump, kalman, market, sizes, spread, strategy, wallets
+from .jump import Looks, awaited, extremes, first_at, next_row, perp_book, shift_at, spot_book
 from .kalman import UNKNOWN, Filter, step
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all
-from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Book, Fill, FundingPayment, Latency, fill, left_of, with_taken
+from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, Latency, fill, left_of, with_taken
 from .params import check_deadline
 from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, decide
 from .tape import Tape
@@ -104,22 +106,29 @@ class Stamps(NamedTuple):
 NOTHING = Pending(NEVER, -1, 0.0, 0.0)
 
 
-def _replay(tape, spot_road, perp_road, rule, money, stamps):
-    """Feed every row, report and timer to `decide`; returns the last state, its books, the purse, and the logs."""
+def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
+    """Feed every row that matters, report and timer to `decide`; returns the last state, its books, purse, and logs."""
     n = len(tape.ts_ns)
     end_ns = tape.ts_ns[n - 1]
     state = START
     spot_order, perp_order = NOTHING, NOTHING
     spot_taken, perp_taken = UNTOUCHED, UNTOUCHED
-    spot, perp = _spot_book(tape, 0), _perp_book(tape, 0)
+    spot, perp = spot_book(tape, 0), perp_book(tape, 0)
     sent, fills, closings = [], [], []
     refusals, transfers = [], []
     purse, moving, stamp, leverage = money.purse, NO_TRANSFER, 0, rule.perp.leverage
-    i, now_ns = 0, tape.ts_ns[0]
-    known, shift = UNKNOWN, 0.0
+    i, now_ns, shift = 0, tape.ts_ns[0], 0.0
+    jumping, last = looks.near.size > 0, first_at(tape.ts_ns, 0, end_ns)  # the last instant is always seen
     while True:
-        row_ns = tape.ts_ns[i] if i < n else NEVER
         due_ns = min(spot_order.due_ns, perp_order.due_ns)
+        if jumping and i < last:
+            wait = awaited(state, min(due_ns, moving.arrives_ns), rule)
+            if tape.ts_ns[i] < wait.until_ns:
+                row = min(next_row(tape, looks, wait, i), last)
+                if row > i:  # as if the rows before it had been seen
+                    spot, perp, shift = spot_book(tape, row - 1), perp_book(tape, row - 1), shift_at(looks, row - 1)
+                    i, now_ns = row, tape.ts_ns[row - 1]
+        row_ns = tape.ts_ns[i] if i < n else NEVER
         wake_ns = max(state.wake_ns, now_ns)  # a timer that is already due rings now; the clock never goes back
         now_ns = min(row_ns, due_ns, wake_ns)
         if now_ns > end_ns:
@@ -135,14 +144,14 @@ def _replay(tape, spot_road, perp_road, rule, money, stamps):
             if spot_order.due_ns == due_ns:
                 leg, order = SPOT, spot_order
                 spot_order = NOTHING
-                book = _spot_book(tape, max(order.row, 0))
+                book = spot_book(tape, max(order.row, 0))
                 filled, price = _outcome(order, left_of(book, spot_taken), rule.spot.step)
                 spot_taken = with_taken(book, spot_taken, filled)
                 fee = rule.spot.fee
             else:
                 leg, order = PERP, perp_order
                 perp_order = NOTHING
-                book = _perp_book(tape, max(order.row, 0))
+                book = perp_book(tape, max(order.row, 0))
                 filled, price = _outcome(order, left_of(book, perp_taken), rule.perp.step)
                 perp_taken = with_taken(book, perp_taken, filled)
                 fee = rule.perp.fee
@@ -154,9 +163,8 @@ def _replay(tape, spot_road, perp_road, rule, money, stamps):
         elif row_ns == now_ns:
             while i + 1 < n and tape.ts_ns[i + 1] == now_ns:
                 i += 1  # the rows of one instant are one event: the books between them never stood
-            spot, perp = _spot_book(tape, i), _perp_book(tape, i)
+            spot, perp, shift = spot_book(tape, i), perp_book(tape, i), shift_at(looks, i)
             i += 1
-            known, shift = step(known, now_ns, spot, perp, rule.filter)
             event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
         else:
             event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
@@ -178,18 +186,6 @@ def _replay(tape, spot_road, perp_road, rule, money, stamps):
                 transfers.append(moving)
                 purse = moved(purse, PERP if moving.to_leg == SPOT else SPOT, -moving.usdt)
     return state, spot, perp, purse, sent, fills, closings, refusals, transfers
-
-
-def _spot_book(tape, i):
-    return Book(
-        tape.spot_bid[i], tape.spot_ask[i], tape.spot_bid_qty[i], tape.spot_ask_qty[i], tape.ts_ns[i] - tape.spot_age_ns[i]
-    )
-
-
-def _perp_book(tape, i):
-    return Book(
-        tape.perp_bid[i], tape.perp_ask[i], tape.perp_bid_qty[i], tape.perp_ask_qty[i], tape.ts_ns[i] - tape.perp_age_ns[i]
-    )
 
 
 def _send(tape, i, now_ns, leg, road, qty, limit, rule):
@@ -220,7 +216,7 @@ def _shifts(tape, process):
     for i in range(last + 1):
         if i < last and tape.ts_ns[i + 1] == tape.ts_ns[i]:
             continue  # as in the replay, only the last row of an instant is seen
-        known, shifts[i] = step(known, tape.ts_ns[i], _spot_book(tape, i), _perp_book(tape, i), process)
+        known, shifts[i] = step(known, tape.ts_ns[i], spot_book(tape, i), perp_book(tape, i), process)
     return shifts
 
 
@@ -235,7 +231,8 @@ COMPILED = (
     strategy._exit_wake, strategy._open, strategy._closed, strategy._halted, strategy._hedge, strategy._settled,
     strategy._with_refusal, strategy.decide, closing,
     sizes.affordable, wallets.with_fill, wallets.with_funding, wallets.wallet_of, wallets.sent_transfer, wallets.moved,
-    _spot_book, _perp_book, _send, _outcome,
+    jump.spot_book, jump.perp_book, jump.shift_at, jump._until, jump._high, jump._low, jump._flat, jump._open,
+    jump.awaited, jump.strength, jump.first_at, jump._seek, jump.next_row, _send, _outcome,
 )  # fmt: skip
 
 
@@ -250,7 +247,7 @@ def _register() -> None:
 
 @functools.cache
 def compiled(kernel):
-    """`_replay` or `_shifts` as machine code, cached on disk between processes.
+    """`_replay`, `_shifts` or `extremes` as machine code, cached on disk between processes.
 
     numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
     strategy.py; so the cache folder carries the hash of every source that is compiled in.
@@ -345,6 +342,22 @@ def shifts(tape: Tape, process: Filter) -> np.ndarray:
     return np.zeros(len(tape)) if process.noise_sd == 0.0 else compiled(_shifts)(_columns(tape), process)
 
 
+def looks(tape: Tape, process: Filter, *, plain: bool = False, jumping: bool = True) -> Looks:
+    """What every replay of one tape and filter shares; without `jumping`, every row will be looked at."""
+    columns = _plain(_columns(tape)) if plain else _columns(tape)
+    made = (lambda kernel: kernel) if plain else compiled
+    shift = made(_shifts)(columns, process) if process.noise_sd != 0.0 else np.zeros(1)
+    return Looks(shift, *(made(extremes)(columns, shift) if jumping else (NOWHERE, NOWHERE)))
+
+
+NOWHERE = np.zeros((4, 0))  # extremes of no block: every row is looked at
+
+
+def _plain(columns):
+    """The same named tuple with lists for its arrays, which plain Python reads faster."""
+    return type(columns)(*(column.tolist() for column in columns))
+
+
 def run(
     tape: Tape,
     rule: Rule,
@@ -353,8 +366,11 @@ def run(
     *,
     funds: Funds = BOUNDLESS,
     plain: bool = False,
+    seen: Looks | None = None,
 ) -> Backtest:
     """Replay `rule` over `tape`. An open position at the end is closed on its exit side, counted and flagged.
+
+    `seen` is `looks(tape, rule.filter)`, where many replays share one tape; with any of them the result is the same.
 
     Raises:
         ParamsError: an order could still be under way when its deadline passes (deadline not above latency + quote age).
@@ -364,10 +380,12 @@ def run(
     roads = Road(latency.ns(SPOT), tape.spot_kind == SNAPSHOTS), Road(latency.ns(PERP), tape.perp_kind == SNAPSHOTS)
     columns, stamps = _columns(tape), _stamps(payments)
     money = Money(funds.purse, funds.rebalancing)
+    seen = looks(tape, rule.filter, plain=plain, jumping=not plain) if seen is None else seen
     if plain:
-        columns, stamps = Columns(*(c.tolist() for c in columns)), Stamps(*(c.tolist() for c in stamps))
+        columns, stamps, seen = _plain(columns), _plain(stamps), seen._replace(shift=seen.shift.tolist())
     kernel = _replay if plain else compiled(_replay)
-    state, spot, perp, purse, sent, fills, closings, refusals, transfers = kernel(columns, *roads, rule, money, stamps)
+    done = kernel(columns, seen, *roads, rule, money, stamps)
+    state, spot, perp, purse, sent, fills, closings, refusals, transfers = done
     last, ended = close_out(state, spot, perp, tape.end_ns, rule)
     fills, closings = (*fills, *last), (*closings, *ended)
     trades = settle_all(fills, closings, payments)

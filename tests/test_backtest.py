@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from reference import Replay, quotes_by_hand, quotes_of
 from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
-from delta_arb import backtest, market, strategy
+from delta_arb import backtest, jump, market, strategy
 from delta_arb.backtest import Sent, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.kalman import OFF, Filter
@@ -376,7 +376,7 @@ def as_rows(result):
 
 def assert_same(one, two):
     """To the bit, NaN included (a leg that never traded has no price)."""
-    for name in ("sent", "fills", "closings", "trades"):
+    for name in ("sent", "fills", "closings", "trades", "purse", "refusals", "transfers"):
         assert repr(getattr(one, name)) == repr(getattr(two, name)), name
     assert (one.missed, one.halted, one.open_at_end) == (two.missed, two.halted, two.open_at_end)
 
@@ -598,7 +598,7 @@ def test_and_even_then_the_order_does_not_meet_the_stale_quote(lunc, stale_readi
 
 
 def test_exactly_the_functions_that_the_replay_reaches_are_registered_for_compilation():
-    reached, queue = set(), [backtest._replay]
+    reached, queue = set(), [backtest._replay, backtest._shifts, jump.extremes]
     while queue:
         function = queue.pop()
         for name in function.__code__.co_names:

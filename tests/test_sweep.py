@@ -1,0 +1,122 @@
+"""Jumping over rows changes nothing: the same orders, fills, closings and trades to the bit, on any tape and rule."""
+
+import dataclasses
+import random
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from strategies import Case, cases, kinds, latencies, perp, quotes_from, random_rows, rule, rules, seconds, spot
+from test_backtest import FIFTH, LUNC_RULES, ONE_EVENT, QUIET, assert_same, busy, leg_rule, minute_filter
+from test_backtest import lunc as lunc
+
+from delta_arb import backtest, jump
+from delta_arb.backtest import looks, run
+from delta_arb.kalman import OFF
+from delta_arb.market import FundingPayment, Latency
+from delta_arb.strategy import decide
+from delta_arb.tape import LegFile, Tape, read
+from delta_arb.wallets import Funds, Rebalancing
+
+# Long tapes that mostly do nothing: blocks are left out whole, near and far, and rows share their instant.
+CALM = (
+    (0, 0, 1, 1, 2, 3),
+    (0, 1),
+    (-0.5, 0.0, 0.0, 0.5),
+    (-1.5, -1.5, -1.5, -1.0, -1.0, 0.0),
+    (0.5, 0.5, 0.5, 1.0),
+    (0.0, 2.5, 10.0, 50.0),
+    (0.0, 2.5, 10.0, 50.0),
+)
+
+
+@st.composite
+def calm_quotes(draw):
+    """A few hundred calm rows, then a wild one, some times over."""
+    parts = draw(st.lists(random_rows(CALM, 100, 700), min_size=1, max_size=3))
+    wild = [(1, 1, 0.0, 2.0, 0.5, 50.0, 50.0), (0, 0, 0.0, 0.0, 0.5, 50.0, 50.0), (2, 1, 0.0, -1.5, 0.5, 10.0, 10.0)]
+    return quotes_from([row for part in parts for row in (*part, *wild)])
+
+
+calm_cases = st.builds(Case, calm_quotes(), st.tuples(kinds, kinds), latencies, rules(), st.sampled_from((0.0, 4.0)))
+
+
+def assert_jumping_changes_nothing(tape, of, latency, **given):
+    plain = run(tape, of, latency, plain=True, **given)
+    assert_same(run(tape, of, latency, **given), plain)
+    assert_same(run(tape, of, latency, seen=looks(tape, of.filter, jumping=False), **given), plain)
+    assert_same(run(tape, of, latency, plain=True, seen=looks(tape, of.filter, plain=True), **given), plain)
+
+
+@example(ONE_EVENT)
+@given(cases)
+def test_jumping_changes_nothing_on_wild_tapes(case):
+    assert_jumping_changes_nothing(case.tape, case.rule, case.latency, funds=case.funds)
+
+
+@settings(max_examples=40)
+@given(calm_cases)
+def test_jumping_changes_nothing_on_calm_tapes(case):
+    assert_jumping_changes_nothing(case.tape, case.rule, case.latency, funds=case.funds)
+
+
+small_funds = st.builds(
+    Funds, *[st.sampled_from((300.0, 1000.0, 3000.0))] * 2, st.sampled_from((0.0, 20.0)),
+    st.builds(Rebalancing, st.sampled_from((10.0, 100.0)), st.sampled_from((0.0, 1.0)), st.integers(1, 9).map(seconds)),
+)  # fmt: skip
+
+
+@given(cases, small_funds, st.booleans())
+def test_jumping_changes_nothing_where_wallets_run_dry_and_money_is_on_its_way(case, funds, stamps):
+    """With a table that is whole: a stamp every second."""
+    whole = [FundingPayment(seconds(k), 1e-3, 100.0, True) for k in range(-9, 400)] if stamps else ()
+    assert_jumping_changes_nothing(case.tape, case.rule, case.latency, funds=funds, payments=whole)
+
+
+def tiled(quotes, times, pause=50):
+    """The same quotes again and again, `pause` tenths of a second apart: more rows than 64 blocks hold."""
+    span = quotes[-1][0] + pause * (seconds(1) // 10)
+    return Tape.of([(q[0] + k * span, *q[1:]) for k in range(times) for q in quotes])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_jumping_changes_nothing_over_many_blocks(seed):
+    """Thresholds that are hit exactly, seldom, always and never; pairs that end at the target and by the clock."""
+    rng = random.Random(seed)
+    calm = [tuple(rng.choice(options) for options in CALM) for _ in range(3000)]
+    wild = [(1, 1, 0.0, 2.0, 0.5, 50.0, 50.0), (0, 0, 0.0, 0.0, 0.5, 50.0, 50.0)]
+    tape = tiled(quotes_from(calm + wild), 4)
+    assert len(tape) > 2 * jump.FAR
+    for entry, exit_ in ((0.01, 0.0), (0.015, -0.01), (0.015, 0.005), (-0.01, 0.015), (0.02, -0.02)):
+        for hold_s in (1.0, 100.0, 3600.0):
+            assert_jumping_changes_nothing(tape, rule(entry=entry, exit=exit_, max_hold_s=hold_s, rearm=0.005), FIFTH)
+
+
+def test_most_rows_are_skipped(monkeypatch):
+    """Of a tape that never reaches the entry, only the last instant is decided on."""
+    quotes = [q for k in range(5000) for q in (spot(k, 99.5, 100), perp(k, *QUIET))]
+    tape, decided = Tape.of(quotes), []
+    monkeypatch.setattr(backtest, "decide", lambda *given: decided.append(given) or decide(*given))
+    run(tape, rule(), FIFTH, plain=True, seen=looks(tape, OFF, plain=True))
+    assert [event.ts_ns for _, event, _ in decided] == [tape.end_ns]
+
+
+@pytest.mark.parametrize("kind", ["snapshots", "updates"])
+@pytest.mark.parametrize(("signal", "max_hold_s"), [("raw", 5.0), ("raw", 600.0), ("filtered", 60.0)])
+def test_jumping_changes_nothing_on_the_real_lunc_quotes(lunc, kind, signal, max_hold_s):
+    process = minute_filter(lunc) if signal == "filtered" else OFF
+    tape = dataclasses.replace(lunc, perp_kind=kind)
+    for share in (0.001, 0.05, 0.25):
+        of = busy(lunc, share=share, max_hold_s=max_hold_s, filter=process, **LUNC_RULES)
+        assert_jumping_changes_nothing(tape, of, Latency(0.1, 0.15))
+
+
+def test_jumping_changes_nothing_on_real_btc_quotes(recording):
+    tape = read(
+        LegFile(recording("binance_spot_BTC_USDT_book_2024-08-08.parquet"), "updates"),
+        LegFile(recording("binance_futures_BTC_USDT_book_2024-08-08.parquet"), "updates"),
+    )
+    for share, max_hold_s in ((0.001, 60.0), (0.05, 10.0), (0.6, 10.0)):
+        of = busy(tape, share=share, max_hold_s=max_hold_s, step=0.001, perp=leg_rule(step=0.001, min_qty=0.001))
+        every_row = run(tape, of, Latency(0.005, 0.01), seen=looks(tape, OFF, jumping=False))
+        assert_same(run(tape, of, Latency(0.005, 0.01)), every_row)
