@@ -26,6 +26,7 @@ from .kalman import UNKNOWN, Filter, step
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all
 from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, Latency, fill, left_of, with_taken
 from .params import check_deadline
+from .sizes import fee_usdt, received
 from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, decide
 from .tape import Tape
 from .wallets import (
@@ -147,16 +148,18 @@ def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
                 book = spot_book(tape, max(order.row, 0))
                 filled, price = _outcome(order, left_of(book, spot_taken), rule.spot.step)
                 spot_taken = with_taken(book, spot_taken, filled)
-                fee = rule.spot.fee
+                filled = received(filled, rule.spot)
+                fee = fee_usdt(filled, price, rule.spot)
             else:
                 leg, order = PERP, perp_order
                 perp_order = NOTHING
                 book = perp_book(tape, max(order.row, 0))
                 filled, price = _outcome(order, left_of(book, perp_taken), rule.perp.step)
                 perp_taken = with_taken(book, perp_taken, filled)
-                fee = rule.perp.fee
+                filled = received(filled, rule.perp)
+                fee = fee_usdt(filled, price, rule.perp)
             if filled != 0.0:
-                made = Fill(state.pair, now_ns, leg, filled, price, fee * abs(filled) * price)
+                made = Fill(state.pair, now_ns, leg, filled, price, fee)
                 fills.append(made)
                 purse = with_fill(purse, made)
             event = Event(REPORT, now_ns, spot, perp, leg, filled, price, 0.0, shift, wallet_of(purse, perp, leverage))
@@ -230,9 +233,10 @@ COMPILED = (
     strategy.entry_level, strategy.exit_level, strategy._rearmed, strategy._enter, strategy._flat, strategy.exit_reason,
     strategy._exit_wake, strategy._open, strategy._closed, strategy._halted, strategy._hedge, strategy._settled,
     strategy._with_refusal, strategy.decide, closing,
-    sizes.affordable, wallets.with_fill, wallets.with_funding, wallets.wallet_of, wallets.sent_transfer, wallets.moved,
-    jump.spot_book, jump.perp_book, jump.shift_at, jump._until, jump._high, jump._low, jump._flat, jump._open,
-    jump.awaited, jump.strength, jump.first_at, jump._seek, jump.next_row, _send, _outcome,
+    market.ceil_to, sizes.received, sizes.ordered, sizes.fee_usdt, sizes.affordable, wallets.with_fill,
+    wallets.with_funding, wallets.wallet_of, wallets.sent_transfer, wallets.moved, jump.spot_book, jump.perp_book,
+    jump.shift_at, jump._until, jump._high, jump._low, jump._flat, jump._open, jump.awaited, jump.strength,
+    jump.first_at, jump._seek, jump.next_row, _send, _outcome,
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from .errors import DataError
 from .market import END, HALT, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price, utc
+from .sizes import fee_usdt
 from .strategy import DIRECT, HALTED, REVERSE, Rule, State
 
 PARTS = ("spot", "perp", "fees", "funding", "residual")
@@ -171,12 +172,12 @@ class Closing(NamedTuple):
 
 def close_out(state: State, spot: Book, perp: Book, ts_ns: int, rule: Rule) -> tuple[tuple[Fill, ...], tuple[Closing, ...]]:
     """The fills that close what is still open when the quotes end, at the exit side of the last books."""
-    legs = ((SPOT, state.spot.position, spot, rule.spot.fee), (PERP, state.perp.position, perp, rule.perp.fee))
+    legs = ((SPOT, state.spot.position, spot, rule.spot), (PERP, state.perp.position, perp, rule.perp))
     fills = []
-    for leg, position, book, fee in legs:
+    for leg, position, book, of_leg in legs:
         if position != 0.0:
             price = exit_price(position, book)
-            fills.append(Fill(state.pair, ts_ns, leg, -position, price, fee * abs(position) * price))
+            fills.append(Fill(state.pair, ts_ns, leg, -position, price, fee_usdt(-position, price, of_leg)))
     if not fills:
         return (), ()
     reason = HALT if state.phase == HALTED else END

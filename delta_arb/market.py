@@ -16,6 +16,7 @@ SPOT, PERP = 0, 1
 LEGS = ("spot", "perp")
 UPDATES, SNAPSHOTS = "updates", "snapshots"
 NS = 1_000_000_000
+QUOTE, BASE = "quote", "base"  # what a buyer's fee is taken in
 
 # Why a pair ended. The names are what tables and journals show.
 NO_REASON, TARGET, TIMEOUT, UNWOUND, GUARD, HALT, END = range(7)
@@ -62,13 +63,18 @@ class FundingPayment(NamedTuple):
 
 
 def floor_to(qty: float, step: float) -> float:
-    """The largest multiple of `step` that is not above `qty` (qty >= 0); `step` 0 means no grid.
+    """The largest multiple of `step` that is not above `qty`; `step` 0 means no grid.
 
     The 1e-9 forgives the last digits of a quotient, so that 0.3 / 0.1 counts as three steps.
     """
     if step <= 0.0:
         return qty
     return math.floor(qty / step + 1e-9) * step
+
+
+def ceil_to(qty: float, step: float) -> float:
+    """The smallest multiple of `step` that is not below `qty`, with the same pardon as `floor_to`."""
+    return -floor_to(-qty, step)
 
 
 def fill(qty: float, limit: float, book: Book, step: float) -> tuple[float, float]:
@@ -127,7 +133,9 @@ class Instrument:
     """Rules of one instrument of one venue; quantities and minima in base units, fee as a fraction.
 
     `contract_size` is the base units of one contract (Gate: quanto_multiplier); 1 on a spot venue.
-    `qty_step` 0 means that no grid is known (research on recordings of a spot venue). `leverage` is ours there.
+    `qty_step` 0 means that no grid is known (research on recordings of a spot venue). `leverage` is ours there,
+    at most `max_leverage`; `maintenance_rate` is the share of a position's value below which its margin may not fall.
+    `fee_currency` says what a buyer's fee is taken in: `quote`, or `base`, the coin bought. `price_tick` 0: not known.
     """
 
     venue: str
@@ -137,15 +145,23 @@ class Instrument:
     min_qty: float = 0.0
     min_notional_usdt: float = 0.0
     leverage: float = 1.0
+    price_tick: float = 0.0
+    fee_currency: str = QUOTE
+    max_leverage: float = 200.0
+    maintenance_rate: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.contract_size > 0:
             raise ParamsError(f"contract_size must be positive, was {self.contract_size}; take it from the venue's contract list")
         if not -0.01 <= self.taker_fee <= 0.05:
             raise ParamsError(f"taker_fee is a fraction of notional, was {self.taker_fee}; 5 bps is 0.0005")
-        if not 1 <= self.leverage <= 200:
-            raise ParamsError(f"leverage is at least 1 and at most 200, was {self.leverage}")
-        for name in ("qty_step", "min_qty", "min_notional_usdt"):
+        if not 1 <= self.leverage <= self.max_leverage:
+            raise ParamsError(f"leverage is at least 1 and here at most {self.max_leverage:g}, was {self.leverage}")
+        if not 0 <= self.maintenance_rate < 1 / self.leverage:
+            raise ParamsError(f"maintenance_rate is a share below 1 / leverage, was {self.maintenance_rate} at leverage {self.leverage:g}")
+        if self.fee_currency not in (QUOTE, BASE):
+            raise ParamsError(f"fee_currency is {QUOTE} or {BASE}, was {self.fee_currency!r}")
+        for name in ("qty_step", "min_qty", "min_notional_usdt", "price_tick"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ParamsError(f"{name} must be zero or positive, was {getattr(self, name)}")
 

@@ -20,7 +20,8 @@ DIRECT, REVERSE = 1, -1  # the sign of the pair's spot position: bought, or sold
 class LegRule(NamedTuple):
     """What one venue demands and charges: quantity step and minima in base units and USDT, fee as a fraction.
 
-    `leverage` is ours on that venue: an order of a perpetual ties up its value over it.
+    `leverage` is ours on that venue: an order of a perpetual ties up its value over it. With `fee_in_base` a purchase is
+    delivered less its fee, which the venue keeps of the coins.
     """
 
     step: float
@@ -28,6 +29,8 @@ class LegRule(NamedTuple):
     min_notional_usdt: float
     fee: float
     leverage: float = 1.0
+    tick: float = 0.0
+    fee_in_base: bool = False
 
 
 class Rule(NamedTuple):

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .errors import ParamsError
 from .kalman import OFF, Filter
-from .market import NS, Instrument, Latency, common_step
+from .market import BASE, NS, QUOTE, Instrument, Latency, common_step
 from .strategy import LegRule, Rule
 
 SCHEMA = 2
@@ -43,8 +43,8 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
         "price_bound": "file: rule.price_bound_bps",
         "leg_tolerance": "file: rule.leg_tolerance",
         "leg_deadline_ns": "file: rule.leg_deadline_s",
-        "spot": "file: spot (step, minima, fee)",
-        "perp": "file: perp (step, minima, fee, leverage)",
+        "spot": "file: spot (step, minima, fee and its currency, price tick)",
+        "perp": "file: perp (step, minima, fee, leverage, price tick)",
         "filter": "file: rule.filter, off with rule.signal raw",
         "reverse_entry": "file: rule.reverse_entry_bps, off where null",
         "reverse_exit": "file: rule.reverse_exit_bps, off where null",
@@ -121,11 +121,14 @@ class VenueParams(_Section):
     min_qty: Annotated[float, Field(ge=0)] = 0.0
     min_notional_usdt: Annotated[float, Field(ge=0)] = 0.0
     leverage: Annotated[float, Field(ge=1, le=200)] = 1.0
+    price_tick: Annotated[float, Field(ge=0)] = 0.0
+    fee_currency: Literal["quote", "base"] = QUOTE
+    maintenance_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def instrument(self) -> Instrument:
         return Instrument(
             self.venue, self.taker_fee_bps / 1e4, self.contract_size, self.qty_step, self.min_qty, self.min_notional_usdt,
-            self.leverage,
+            self.leverage, self.price_tick, self.fee_currency, maintenance_rate=self.maintenance_rate,
         )  # fmt: skip
 
 
@@ -327,7 +330,7 @@ def check_deadline(rule: Rule, latency: Latency) -> None:
 def _leg_rule(instrument: Instrument) -> LegRule:
     return LegRule(
         float(instrument.qty_step), float(instrument.min_qty), float(instrument.min_notional_usdt), float(instrument.taker_fee),
-        float(instrument.leverage),
+        float(instrument.leverage), float(instrument.price_tick), instrument.fee_currency == BASE,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """How much an order may be, and at what price: venue grids and minima, what the best levels show, the price bound."""
 
-from .market import Book, Order, exit_price, floor_to, tradable
+from .market import Book, Order, ceil_to, exit_price, floor_to, tradable
 from .pair import DIRECT, NO_ORDER, Event, LegRule, Rule, State
 
 
@@ -17,15 +17,35 @@ def orderable(qty: float, price: float, leg: LegRule) -> float:
     return qty
 
 
-def shown_qty(selling: float, book: Book) -> float:
-    """What the best level shows to an order that sells (`selling` >= 0) or buys."""
-    return book.bid_qty if selling >= 0.0 else book.ask_qty
+def shown_qty(selling: float, book: Book, leg: LegRule, participation: float) -> float:
+    """What an order that sells (`selling` >= 0) or buys could trade of the best level, net of a fee taken in coins."""
+    if selling >= 0.0:
+        return book.bid_qty * participation
+    return received(floor_to(book.ask_qty * participation, leg.step), leg) if leg.fee_in_base else book.ask_qty * participation
+
+
+def received(filled: float, leg: LegRule) -> float:
+    """What a fill changes of the position: a purchase whose fee is taken in coins is delivered without them."""
+    return filled * (1.0 - leg.fee) if leg.fee_in_base and filled > 0.0 else filled
+
+
+def ordered(qty: float, leg: LegRule) -> float:
+    """What must be ordered for `qty` to be received: more of a purchase whose fee is taken in coins, on the grid."""
+    return ceil_to(qty / (1.0 - leg.fee), leg.step) if leg.fee_in_base and qty > 0.0 else qty
+
+
+def fee_usdt(qty: float, price: float, leg: LegRule) -> float:
+    """The fee of a fill that changed the position by `qty`; coins that the venue kept are worth what they cost."""
+    if leg.fee_in_base and qty > 0.0:
+        return leg.fee * (qty / (1.0 - leg.fee)) * price
+    return leg.fee * abs(qty) * price
 
 
 def entry_qty(side: int, event: Event, rule: Rule) -> float:
     """One clip on both venues' grids, at most what both best levels show times the participation; 0.0 if too small."""
     spot_price, perp_price = exit_price(-side, event.spot), exit_price(side, event.perp)
-    shown = min(shown_qty(-side, event.spot), shown_qty(side, event.perp)) * rule.participation
+    spot_shown = shown_qty(-side, event.spot, rule.spot, rule.participation)
+    shown = min(spot_shown, shown_qty(side, event.perp, rule.perp, rule.participation))
     qty = floor_to(min(rule.clip_usdt / spot_price, shown), rule.step)
     if orderable(qty, spot_price, rule.spot) == 0.0 or orderable(qty, perp_price, rule.perp) == 0.0:
         return 0.0
@@ -38,7 +58,8 @@ def affordable(side: int, qty: float, event: Event, rule: Rule) -> bool:
     A reverse pair needs the coins that it sells; the perpetual that it buys unwinds a short and only costs its fee.
     """
     if side == DIRECT:
-        spot_usdt = qty * event.spot.ask * (1.0 + rule.price_bound) * (1.0 + rule.spot.fee)
+        spot_usdt = ordered(qty, rule.spot) * event.spot.ask * (1.0 + rule.price_bound)
+        spot_usdt += 0.0 if rule.spot.fee_in_base else rule.spot.fee * spot_usdt
         perp_usdt = qty * event.perp.bid * (1.0 / rule.perp.leverage + rule.perp.fee)
         return spot_usdt <= event.wallet.spot_usdt and perp_usdt <= event.wallet.perp_usdt
     perp_usdt = qty * event.perp.ask * (1.0 + rule.price_bound) * rule.perp.fee
@@ -54,7 +75,8 @@ def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float
     spot_price, perp_price = exit_price(side, event.spot), exit_price(-side, event.perp)
     spot_all = orderable(side * state.spot.position, spot_price, rule.spot)
     perp_all = orderable(-side * state.perp.position, perp_price, rule.perp)
-    shown = min(shown_qty(side, event.spot), shown_qty(-side, event.perp)) * rule.participation
+    spot_shown = shown_qty(side, event.spot, rule.spot, rule.participation)
+    shown = min(spot_shown, shown_qty(-side, event.perp, rule.perp, rule.participation))
     if shown >= max(spot_all, perp_all):
         return -side * spot_all, side * perp_all
     part = floor_to(shown, rule.step)
@@ -67,18 +89,18 @@ def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float
 
 
 def spot_order(qty: float, event: Event, rule: Rule) -> Order:
-    return _order(qty, event.spot, rule, False)
+    return _order(qty, event.spot, rule.spot, rule.price_bound, False)
 
 
 def perp_order(qty: float, event: Event, rule: Rule) -> Order:
     """Every purchase of the perpetual is reduce-only: of the pair's own short, or of the core one behind inventory."""
-    return _order(qty, event.perp, rule, qty > 0.0)
+    return _order(qty, event.perp, rule.perp, rule.price_bound, qty > 0.0)
 
 
-def _order(qty: float, book: Book, rule: Rule, reduce_only: bool) -> Order:
-    """An IOC order at the touch, allowed to be worse by the price bound."""
+def _order(qty: float, book: Book, leg: LegRule, price_bound: float, reduce_only: bool) -> Order:
+    """An IOC order at the touch, allowed to be worse by the price bound; the limit is on the tick within it."""
     if qty > 0.0:
-        return Order(qty, book.ask * (1.0 + rule.price_bound), reduce_only, False)
+        return Order(ordered(qty, leg), floor_to(book.ask * (1.0 + price_bound), leg.tick), reduce_only, False)
     if qty < 0.0:
-        return Order(qty, book.bid * (1.0 - rule.price_bound), reduce_only, False)
+        return Order(qty, ceil_to(book.bid * (1.0 - price_bound), leg.tick), reduce_only, False)
     return NO_ORDER

@@ -82,6 +82,26 @@ class Venue:
         return known, got if qty > 0 else -got, price
 
 
+def grossed(qty, rules):
+    """What must be bought so that `qty` coins arrive; where the fee is paid in coins, more than that, on the grid."""
+    if not rules.fee_in_base:
+        return qty
+    gross = qty / (1 - rules.fee)
+    if not rules.step:
+        return gross
+    steps = round(gross / rules.step)
+    return (steps if steps * rules.step - gross > -1e-9 * rules.step else steps + 1) * rules.step
+
+
+def on_tick(price, tick, up):
+    if not tick:
+        return price
+    ticks = round(price / tick)
+    if up:
+        return (ticks if ticks * tick - price > -1e-9 * tick else ticks + 1) * tick
+    return (ticks if ticks * tick - price < 1e-9 * tick else ticks - 1) * tick
+
+
 def on_grid(qty, step):
     if not step:
         return qty
@@ -204,7 +224,7 @@ class Replay:
                 self.sides[leg].book_fill(qty, price)
                 self.coins += qty if leg == SPOT else 0.0
                 if qty:
-                    fee = self.sides[leg].rules.fee * abs(qty) * price
+                    fee = self.fee(leg, qty, price)
                     self.outcome.fills.append((self.pair, now, leg, qty, price, fee))
             self.outcome.most_naked = max(self.outcome.most_naked, abs(self.sides[SPOT].held + self.sides[PERP].held))
             self.look(now)
@@ -266,7 +286,8 @@ class Replay:
             (spot_price, spot_shown), (perp_price, perp_shown) = (spot.ask, spot.ask_qty), (perp.bid, perp.bid_qty)
         else:
             (spot_price, spot_shown), (perp_price, perp_shown) = (spot.bid, spot.bid_qty), (perp.ask, perp.ask_qty)
-        shown = min(spot_shown, perp_shown) * self.rule.participation
+        ways = (1, -1) if long_spot else (-1, 1)
+        shown = min(self.reach(leg, way, qty) for leg, way, qty in zip((SPOT, PERP), ways, (spot_shown, perp_shown)))
         qty = on_grid(min(self.rule.clip_usdt / spot_price, shown), self.rule.step)
         if not self.sides[SPOT].takes(qty, spot_price) or not self.sides[PERP].takes(qty, perp_price):
             return
@@ -313,11 +334,19 @@ class Replay:
             return None if self.rule.may_enter and pays else TIMEOUT
         return TIMEOUT if late else None
 
+    def reach(self, leg, way, shown):
+        """What of a shown quantity ends up in the position when it is bought (way 1) or sold."""
+        rules, shown = self.sides[leg].rules, shown * self.rule.participation
+        return on_grid(shown, rules.step) * (1 - rules.fee) if way > 0 and rules.fee_in_base else shown
+
     def exit_sizes(self, forced):
         spot, perp = self.books
         sides, prices = self.sides, self.way_out()
         whole = tuple(sides[leg].takes(abs(sides[leg].held), prices[leg]) for leg in (SPOT, PERP))
-        shown = min((spot.bid_qty, perp.ask_qty) if self.long_spot else (spot.ask_qty, perp.bid_qty)) * self.rule.participation
+        if self.long_spot:
+            shown = min(self.reach(SPOT, -1, spot.bid_qty), self.reach(PERP, 1, perp.ask_qty))
+        else:
+            shown = min(self.reach(SPOT, 1, spot.ask_qty), self.reach(PERP, -1, perp.bid_qty))
         slice_ = on_grid(shown, self.rule.step)
         if shown >= max(whole):
             return whole
@@ -396,11 +425,21 @@ class Replay:
         if not qty:
             return
         book, bound = self.books[leg], self.rule.price_bound
-        limit = book.ask * (1 + bound) if qty > 0 else book.bid * (1 - bound)
+        rules = self.sides[leg].rules
+        limit = on_tick(book.ask * (1 + bound), rules.tick, False) if qty > 0 else on_tick(book.bid * (1 - bound), rules.tick, True)
+        if qty > 0:
+            qty = grossed(qty, rules)
         self.outcome.orders.append((self.pair, now, leg, self.phase, qty, limit))
-        known, filled, price = self.venues[leg].fate(now, qty, limit, self.sides[leg].rules.step)
+        known, filled, price = self.venues[leg].fate(now, qty, limit, rules.step)
+        if filled > 0 and rules.fee_in_base:
+            filled *= 1 - rules.fee
         self.sides[leg].out = True
         self.push(known, REPORT_RANK[leg], (leg, filled, price))
+
+    def fee(self, leg, qty, price):
+        """In USDT, of what was traded: more than what arrived where the venue kept coins."""
+        rules = self.sides[leg].rules
+        return rules.fee * (qty / (1 - rules.fee) if qty > 0 and rules.fee_in_base else abs(qty)) * price
 
     def close(self, closing):
         """Book the money of the pair: cash of its fills, and what is left at the exit side."""
@@ -419,6 +458,6 @@ class Replay:
         for leg, (side, book) in enumerate(zip(self.sides, self.books)):
             if side.held:
                 price = book.bid if side.held > 0 else book.ask
-                fee = side.rules.fee * abs(side.held) * price
+                fee = self.fee(leg, -side.held, price)
                 self.outcome.fills.append((self.pair, self.end, leg, -side.held, price, fee))
         self.close((self.pair, self.end, "halted" if self.outcome.halted else END, *self.way_out()))

@@ -43,8 +43,8 @@ def seconds(s: float) -> int:
 # --- By hand ---------------------------------------------------------------------------------------------------------
 
 
-def leg_rule(*, step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0, leverage=1.0) -> LegRule:
-    return LegRule(float(step), float(min_qty), float(min_notional_usdt), float(fee), float(leverage))
+def leg_rule(*, step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0, leverage=1.0, tick=0.0, fee_in_base=False) -> LegRule:
+    return LegRule(float(step), float(min_qty), float(min_notional_usdt), float(fee), float(leverage), float(tick), fee_in_base)
 
 
 def rule(
@@ -184,17 +184,18 @@ leg_rules = st.builds(
     min_qty=st.sampled_from((0.0, 1.0)),
     min_notional_usdt=st.sampled_from((0.0, 5.0, 120.0)),
     fee=st.sampled_from((0.0, 0.0005, 0.01)),
+    tick=st.sampled_from((0.0, 0.0, 0.1, 0.7)),
 )
 
 
 @st.composite
-def rules(draw, entries=(-0.01, 0.0, 0.005, 0.01, 0.01, 0.015)):
+def rules(draw, entries=(-0.01, 0.0, 0.005, 0.01, 0.01, 0.015), fees_in_base=(False,)):
     """Rules whose thresholds the random quotes often hit exactly; the deadline is above latency plus age."""
 
     def one_of(*options):
         return draw(st.sampled_from(options))
 
-    legs = draw(leg_rules), draw(leg_rules)
+    legs = draw(leg_rules)._replace(fee_in_base=one_of(*fees_in_base)), draw(leg_rules)
     return rule(
         entry=one_of(*entries),
         exit=one_of(-1.0, -0.01, 0.0, 0.0, 0.005, 0.01, 0.015),
@@ -236,4 +237,4 @@ class Case:
         return Tape.of(self.quotes, spot_kind=self.kinds[0], perp_kind=self.kinds[1])
 
 
-cases = st.builds(Case, quotes, st.tuples(kinds, kinds), latencies, rules(), st.sampled_from((0.0, 4.0, 1000.0)))
+cases = st.builds(Case, quotes, st.tuples(kinds, kinds), latencies, rules(fees_in_base=(False, True)), st.sampled_from((0.0, 4.0, 1000.0)))

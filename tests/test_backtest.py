@@ -107,6 +107,34 @@ def test_with_the_legs_roles_mirrored_the_reverse_pair_makes_the_direct_pairs_fi
     event(f"pairs {min(len(one.trades), 3)}")
 
 
+# --- Fees in coins, ticks --------------------------------------------------------------------------------------------
+
+
+def test_a_fee_taken_in_coins_is_bought_on_top_and_what_arrives_is_hedged():
+    """At a fee of one per cent 10 / 0.99 coins are bought for ten to arrive; the fee is the value of those kept."""
+    result = replay(*IN, perp(9, *QUIET), spot=leg_rule(fee=0.01, fee_in_base=True))
+    assert sent(result, ENTERING) == [(0.0, SPOT, pytest.approx(10 / 0.99)), (0.0, PERP, -10.0)]
+    bought = next(f for f in result.fills if f.leg == SPOT)
+    assert bought.qty == pytest.approx(10.0) and bought.fee_usdt == pytest.approx((10 / 0.99 - 10) * 100)
+    assert not sent(result, HEDGING)
+    (trade,) = result.trades
+    paid, got = 10 / 0.99 * 100, 10 * 99.5 * 0.99  # bought gross, sold with the fee in quote currency
+    assert trade.net_usdt == pytest.approx(-paid + got + 10 * (101 - 100.3))
+
+
+def test_on_a_grid_the_next_step_up_is_bought_and_within_what_is_shown():
+    whole = leg_rule(fee=0.01, fee_in_base=True, step=1)
+    assert sent(replay(*IN, spot=whole), ENTERING)[0][2] == 11.0  # of 10 / 0.99
+    thin = spot(0, 99.5, 100, 100, 5.7), perp(0, 101, 101.5)
+    assert sent(replay(*thin, spot=whole), ENTERING) == [(0.0, SPOT, 5.0), (0.0, PERP, pytest.approx(-4.95))]
+
+
+def test_limits_are_on_the_tick_and_never_worse_than_the_bound():
+    result = replay(*IN, price_bound=0.0213, spot=leg_rule(tick=0.5), perp=leg_rule(tick=0.5))
+    assert [s.limit for s in result.sent] == [102.0, 99.0]  # 102.13 down, 98.8487 up
+    assert [s.limit for s in replay(*IN, price_bound=0.0, spot=leg_rule(tick=0.1), perp=leg_rule(tick=0.1)).sent] == [100.0, 101.0]
+
+
 # --- Two wallets -----------------------------------------------------------------------------------------------------
 
 
@@ -429,7 +457,10 @@ def test_nothing_fills_before_it_has_arrived_and_the_clock_never_goes_back(case)
 def test_no_moment_leaves_more_than_one_clip_unhedged(case):
     result = run(case.tape, case.rule, case.latency, funds=case.funds)
     naked, held = 0.0, {}
-    clips = {s.pair: abs(s.qty) for s in result.sent if s.phase == ENTERING}
+    clips = {}
+    for s in result.sent:
+        if s.phase == ENTERING:
+            clips[s.pair] = max(abs(s.qty), clips.get(s.pair, 0.0))
     for f in result.fills:
         held[f.pair] = held.get(f.pair, 0.0) + f.qty
         naked = max(naked, abs(held[f.pair]) - clips[f.pair])

@@ -26,7 +26,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.runner import Exports, Runner
 from delta_arb.market import LEGS, NS, FundingPayment, Order
-from delta_arb.strategy import OPEN
+from delta_arb.strategy import OPEN, LegRule
 from delta_arb.tape import Tape
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
@@ -60,7 +60,7 @@ def export(inputs: Inputs, rule: params.RuleParams, *, trade: bool = True, creat
 def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds = BOUNDLESS):
     """The live runner over a tape at full speed; returns it and what its journal holds."""
     with Journal(folder / "journal.sqlite", "run") as journal:
-        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot.step, rule.perp.step), rule.max_quote_age_ns)
+        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns)
         wallets = PaperWallets(funds, rule.perp.leverage, payments)
         runner = Runner(rule, journal, venue, payments, wallets=wallets)
         asyncio.run(replay.run(tape, runner, venue, asyncio.Event()))
@@ -141,14 +141,17 @@ def tapes(draw) -> Tape:
     hold=st.sampled_from([1.0, 30.0]),
     signal=st.sampled_from([{}, FILTERED]),
     reverse=st.sampled_from([{}, {"reverse_entry_bps": 15.0, "reverse_exit_bps": -20.0}]),
+    currency=st.sampled_from(["quote", "base"]),
     funds=st.sampled_from([BOUNDLESS, Funds(60.0, 20.0, 30.0, Rebalancing(1.0, 0.5, NS))]),
 )
 def test_the_runner_makes_the_backtests_trades_on_random_tapes(
-    tmp_path_factory, tape, latency, participation, hold, signal, reverse, funds
+    tmp_path_factory, tape, latency, participation, hold, signal, reverse, currency, funds
 ):
     inputs = Inputs(spot_latency=latency, perp_latency=0.25)
     changes = {"max_hold_s": hold, "participation": participation, "leg_deadline_s": 3.0, "price_bound_bps": 20.0} | signal | reverse
-    rule = params.make_rule(rule_params(20.0, -20.0, **changes), *inputs.instruments())
+    spot, perp = inputs.instruments()
+    spot = dataclasses.replace(spot, fee_currency=currency, price_tick=1e-4)
+    rule = params.make_rule(rule_params(20.0, -20.0, **changes), spot, perp)
     # Rows of one leg carry the other leg's last book: a tape is a history, not a set of pairs.
     assert_same(inputs, as_history(tape), rule, (), tmp_path_factory.mktemp("run"), funds)
 
@@ -173,7 +176,7 @@ def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own_lesso
     tape = inputs.tape()
     old, new = (params.make_rule(rule_params(15.0, exit_bps), *inputs.instruments()) for exit_bps in (-12.0, -1000.0))
     with Journal(tmp_path / "journal.sqlite", "run") as journal:
-        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (0.0, 10.0), old.max_quote_age_ns)
+        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (old.spot, old.perp), old.max_quote_age_ns)
         runner = Runner(old, journal, venue)
         for group in replay.instants(tape):
             replay.play(group, runner, venue)
@@ -379,7 +382,7 @@ def test_sigterm_closes_what_is_open_and_says_stopped(slow_runner):
 
 def test_the_paper_venue_takes_one_order_per_leg():
     inputs = Inputs()
-    venue = PaperVenue(inputs.latency(), ("updates", "updates"), (0.0, 0.0), NS)
+    venue = PaperVenue(inputs.latency(), ("updates", "updates"), (LegRule(0.0, 0.0, 0.0, 0.0),) * 2, NS)
     venue.send(0, "a", Order(1.0, 10.0, False, False), 0)
     with pytest.raises(Exception, match="still has a working"):
         venue.send(0, "b", Order(1.0, 10.0, False, False), 0)

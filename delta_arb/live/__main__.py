@@ -244,7 +244,7 @@ async def _replay(options: argparse.Namespace) -> int:
     with Journal(options.reports / inputs.name / "live" / "journal.sqlite", run_id) as journal:
         journal.begin_run(REPLAY, __version__, {k: str(v) for k, v in vars(options).items()})
         journal.parameters("accepted", exports.params)
-        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot.step, rule.perp.step), rule.max_quote_age_ns)
+        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns)
         runner = Runner(rule, journal, venue, inputs.payments(tape))
         mark = f" ({inputs.mark})" if inputs.mark else ""
         say(f"{inputs.name}{mark}, {len(tape):,} events from {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC; {exports.params}")

@@ -25,7 +25,8 @@ from ..market import (
     left_of,
     with_taken,
 )
-from ..pair import NEVER, Event, Wallet
+from ..pair import NEVER, Event, LegRule, Wallet
+from ..sizes import received
 from ..wallets import NO_TRANSFER, Funds, moved, sent_transfer, wallet_of, with_fill, with_funding
 from .broker import Placed, Report
 
@@ -43,10 +44,10 @@ class Working(NamedTuple):
 class PaperVenue:
     """Both legs' venues; one working order per leg, like the machine that sends them."""
 
-    def __init__(self, latency: Latency, kinds: tuple[str, str], steps: tuple[float, float], max_quote_age_ns: int) -> None:
+    def __init__(self, latency: Latency, kinds: tuple[str, str], legs: tuple[LegRule, LegRule], max_quote_age_ns: int) -> None:
         self._latency = latency
         self._polled = tuple(kind == SNAPSHOTS for kind in kinds)
-        self._steps = steps
+        self._legs = legs
         self._patience_ns = max_quote_age_ns
         self._books: list[Book | None] = [None, None]
         self._working: list[Working | None] = [None, None]
@@ -92,9 +93,9 @@ class PaperVenue:
         if book is None:
             return Report(working.due_ns, leg, working.order_id, 0.0, 0.0)
         shown = left_of(book, self._taken[leg])
-        filled, price = fill(working.order.qty, working.order.limit, shown, self._steps[leg])
+        filled, price = fill(working.order.qty, working.order.limit, shown, self._legs[leg].step)
         self._taken[leg] = with_taken(book, self._taken[leg], filled)
-        return Report(working.due_ns, leg, working.order_id, filled, price)
+        return Report(working.due_ns, leg, working.order_id, received(filled, self._legs[leg]), price)
 
 
 class PaperWallets:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from .. import sizes
 from ..errors import ParamsError
 from ..kalman import UNKNOWN, step
 from ..ledger import Trade, close_out, close_pair, closing
@@ -264,7 +265,7 @@ class Runner:
         """The report's fill, with the fee that the venue took (on paper the rule's)."""
         fee_usdt = report.fee_usdt
         if fee_usdt is None:
-            fee_usdt = (rule.spot.fee, rule.perp.fee)[report.leg] * abs(report.filled) * report.price
+            fee_usdt = sizes.fee_usdt(report.filled, report.price, (rule.spot, rule.perp)[report.leg])
         return Fill(self.state.pair, report.ts_ns, report.leg, report.filled, report.price, fee_usdt)
 
     def force(self, state: State, why: str) -> None:

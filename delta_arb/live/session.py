@@ -233,7 +233,7 @@ class Session:
         if not self.desk.paper:
             return self._executor
         latency = self.desk.config.latency()
-        venue = PaperVenue(latency, ("updates", "updates"), (rule.spot.step, rule.perp.step), rule.max_quote_age_ns)
+        venue = PaperVenue(latency, ("updates", "updates"), (rule.spot, rule.perp), rule.max_quote_age_ns)
         self._paper = LivePaper(venue, self._reported, self.clock)
         for leg in (SPOT, PERP):
             self._paper.quote(leg, self.clock(), self._slots[leg])

@@ -28,7 +28,7 @@ def main() -> None:
         settings = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
         rule = params.make_rule(settings, *inputs.instruments())
         with Journal(Path(folder) / "journal.sqlite", "bench") as journal:
-            venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot.step, rule.perp.step), rule.max_quote_age_ns)
+            venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns)
             runner = Runner(rule, journal, venue, inputs.payments(tape))
             began = time.perf_counter()
             asyncio.run(replay.run(tape, runner, venue, asyncio.Event()))
