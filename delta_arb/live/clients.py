@@ -6,6 +6,7 @@ refuses instead. The session keeps its connections for long, since a new one cos
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,7 +44,13 @@ class MexcClient(Told, ccxtpro.mexc):
 
 
 class GateClient(Told, ccxtpro.gate):
-    """Genuine ccxt."""
+    """Genuine ccxt; its orders also say when they expire, so that one on a slow way cannot arrive any time later."""
+
+    def sign(self, path: str, api: Any = "public", method: str = "GET", *rest: Any, **named: Any) -> dict:
+        request = super().sign(path, api, method, *rest, **named)
+        if method == "POST" and path == "{settle}/orders":
+            request["headers"]["X-Gate-Exptime"] = str(self.nonce() + self.timeout)
+        return request
 
 
 def code_of(error: ccxt.BaseError) -> str:
@@ -127,6 +134,8 @@ class Clients:
         self.orders = kind(quick)
         for client in (self.queries, self.orders):
             client.options["maxRetriesOnFailure"] = 0  # an order is never sent again by a machine that does not know
+            client.logger.setLevel(logging.INFO)  # below that ccxt logs requests, and the keys in their headers
+        self.orders.options["recvWindow"] = quick["timeout"]  # MEXC refuses what arrives later
         self.keyed = bool(merged.get("apiKey"))
         self.offset_ns = 0
         self.measured_ns = 0

@@ -1,20 +1,13 @@
-"""What the two real venues have in common: opening, quotes in, orders out, and the end of each order found out once.
-
-A venue (see `venue.Venue`) says what happened to an order in up to four places: the answer to the request, the pushes
-of orders and of fills, and REST. All of them end in `_hear` and `_book`; an order is final when the venue calls it
-ended, or filled it whole, and its fills add up to that. Nothing here sends an order twice.
-"""
+"""What the two real venues have in common: opening, quotes in, orders out. Nothing here sends an order twice."""
 
 import asyncio
 import logging
-import math
-import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
 
 from ccxt.base import errors as ccxt
 
@@ -22,92 +15,13 @@ from delta_arb.errors import ParamsError
 from delta_arb.market import Book, Instrument, Order
 
 from .clients import Budget, Clients, code_of, plain, refusal
+from .orders import OURS, Booked, Orders, Said, Sent, on_tick
 from .quotes import Quotes
 from .stream import Pace, Stream
-from .venue import Deal, OnOutcome, OnQuote, Outcome, OutcomeUnknown, VenueError
+from .venue import OnOutcome, OnQuote, Outcome, OutcomeUnknown, VenueError
 
 log = logging.getLogger(__name__)
-OURS = re.compile(r"(?!t)(?=.*[a-z-])[0-9a-z-]{1,26}")  # wire: what both venues take, and no venue's own number
-
-
-class Said(NamedTuple):
-    """What a venue says of an order: gross quantity filled (signed, base units) and mean price; both ids."""
-
-    order_id: str
-    venue_id: str
-    ts_ns: int
-    filled: float
-    price: float
-    final: bool
-
-
-class Booked(NamedTuple):
-    """A fill, and the quantity that it took off the order, before a fee in the coin."""
-
-    gross: float
-    deal: Deal
-
-
-@dataclass(slots=True)
-class Sent:
-    """An order of ours whose end is not known yet."""
-
-    order: Order
-    said: Said | None = None
-    fills: dict[str, Booked] = field(default_factory=dict)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-def on_tick(limit: float, tick: float, buy: bool) -> Decimal:
-    """`limit` on the price grid, never worse for us than asked: down for a buy, up for a sell. 0 for no price."""
-    if not math.isfinite(limit):
-        return Decimal(0)
-    step = Decimal(repr(tick))
-    steps = Decimal(repr(limit)) / step
-    nearest = steps.to_integral_value()
-    if abs(steps - nearest) > Decimal("1e-6"):  # closer than that is the noise of floating point
-        nearest = steps.to_integral_value(ROUND_FLOOR if buy else ROUND_CEILING)
-    return max(nearest, Decimal(0)) * step
-
-
-def on_grid(qty: float, step: float) -> float:
-    """`qty` without the noise of floating point; ParamsError when it is off the grid by more than that."""
-    if step <= 0.0:
-        return qty
-    exact = round(qty / step) * Decimal(repr(step)) if math.isfinite(qty) else Decimal(0)
-    if not exact or abs(float(exact) - qty) > 1e-6 * step:
-        raise ParamsError(f"{qty} base units are not a multiple of {step}; size the order on the common step")
-    return float(exact)
-
-
-def booked(deal: Deal, coin: str, fee: float, base: str, rate: float) -> Booked:
-    """A fill with its fee of `coin` counted; `deal` comes with the gross quantity and no fee."""
-    if coin == "USDT" or fee == 0.0:
-        return Booked(deal.qty, deal._replace(fee_usdt=fee))
-    if coin == base:
-        return Booked(deal.qty, deal._replace(qty=deal.qty - fee, fee_usdt=fee * deal.price))
-    return Booked(deal.qty, deal._replace(fee_usdt=rate * abs(deal.qty) * deal.price, fee_exact=False))
-
-
-def outcome_of(said: Said, fills: Iterable[Booked], rate: float) -> Outcome:
-    """The sum of an order's fills; what is not booked yet counts at the order's price and the account's rate."""
-    fills = list(fills)
-    gross = math.fsum(f.gross for f in fills)
-    missing = said.filled - gross if abs(said.filled) > abs(gross) * (1 + 1e-9) else 0.0
-    net = math.fsum([missing, *(f.deal.qty for f in fills)])
-    fee = math.fsum([rate * abs(missing) * said.price, *(f.deal.fee_usdt for f in fills)])
-    parts = [(f.gross, f.deal.price) for f in fills] + [(missing, said.price)] * (missing != 0.0)
-    exact = missing == 0.0 and all(f.deal.fee_exact for f in fills)
-    price = _mean(parts)
-    at_ns = max((f.deal.ts_ns for f in fills), default=said.ts_ns)
-    return Outcome(said.order_id, at_ns, net, price, fee, said.final, fee_exact=exact)
-
-
-def _mean(parts: list[tuple[float, float]]) -> float:
-    """Mean price of (quantity, price) parts; exactly the price where there is but one, 0 where there is none."""
-    if len({price for _, price in parts}) == 1:
-        return parts[0][1]
-    return math.fsum(q * price for q, price in parts) / math.fsum(q for q, _ in parts) if parts else 0.0
+MUTE = 2
 
 
 class Exchange(ABC):
@@ -146,11 +60,11 @@ class Exchange(ABC):
         self._config, self._pace = config, pace or Pace()
         self._budget = Budget(orders_per_s)
         self._fee = taker_fee
-        self._sent: dict[str, Sent] = {}
-        self._ids: dict[str, str] = {}  # the venue's number of an order that is in `_sent`: our id
+        self._mute = 0  # orders in a row whose end the private stream did not tell
         self._tasks: set[asyncio.Task] = set()
         self._private: Stream | None = None
         self._clients: Clients
+        self._orders: Orders
         self._on_outcome: OnOutcome
         self._broken: asyncio.Future[None]
 
@@ -225,6 +139,7 @@ class Exchange(ABC):
             if fee is None:
                 raise VenueError(f"{self.name}: without keys the account's fee is unknown; give taker_fee")
             self.instrument, self.tick = self._rules(market, fee), float(market["precision"]["price"])
+            self._orders = Orders(fee, self._report)
             self.quotes = Quotes(self.leg, self.name, self._pace, on_quote, self.book, lambda: self._clients.offset_ns)
             await self._start_streams()
             self._spawn(self._watch_clock(), "clock")
@@ -266,6 +181,7 @@ class Exchange(ABC):
         await self._clients.close()
 
     async def failed(self) -> None:
+        """See `venue.Venue.failed`."""
         await asyncio.shield(self._broken)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task:
@@ -312,13 +228,12 @@ class Exchange(ABC):
         if not refused and not self._budget.take():
             refused = "our own limit of orders a second"
         if refused:
-            outcome = Outcome(order_id, time.time_ns(), 0.0, 0.0, 0.0, True, refused)
-            asyncio.get_running_loop().call_soon(self._on_outcome, self.leg, outcome)
+            self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
             return
-        self._sent[order_id] = Sent(order)
+        sent = self._orders.add(order_id, order)
         side = "buy" if order.qty > 0 else "sell"
         request = self._clients.orders.create_order(self.symbol, "limit", side, amount, float(price), params)
-        self._spawn(self._place(order_id, request), order_id)
+        self._spawn(self._place(order_id, sent, request), order_id)
 
     def _price(self, order: Order) -> Decimal:
         return on_tick(order.limit, self.tick, order.qty > 0)
@@ -328,94 +243,75 @@ class Exchange(ABC):
             return "no keys: this venue was opened for quotes only"
         if not OURS.fullmatch(order_id):
             return f"order id {order_id!r}: needs 1 to 26 of 0-9 a-z -, not beginning with t, not digits alone"
-        if order_id in self._sent:
+        if order_id in self._orders:
             return f"order id {order_id!r} is under way already"
         if price <= 0:
             return f"price {price}: a venue may take that for a market order"
         return ""
 
-    async def _place(self, order_id: str, request: Awaitable[dict]) -> None:
+    async def _refuse(self, order_id: str, why: str) -> None:
+        self._report(_nothing(order_id, refused=why))
+
+    async def _place(self, order_id: str, sent: Sent, request: Awaitable[dict]) -> None:
         """Await the answer, then the end, and report what is known."""
         try:
             answer = await request
+            said = self._answer(order_id, answer)
         except ccxt.BaseError as error:
-            code = refusal(error, self.certain, self.doubtful)
-            self._report(self._nothing(order_id, refused=code) if code else self._nothing(order_id, doubt=plain(error)))
+            if code := refusal(error, self.certain, self.doubtful):
+                self._report(_nothing(order_id, refused=code))
+            elif not sent.ended.is_set():  # a push may have told the end of an order that has no answer
+                self._report(_nothing(order_id, doubt=plain(error)))
             return
-        if said := self._answer(order_id, answer):
-            self._hear(said)
-        if order_id in self._sent:
-            await self._settle(order_id, self._sent[order_id])
+        except Exception as error:
+            log.exception("%s: the answer to order %s cannot be read", self.name, order_id)
+            self._report(_nothing(order_id, doubt=f"unreadable answer: {type(error).__name__}"))
+            return
+        if said:
+            self._orders.hear(said)
+        await self._settle(order_id, sent)
 
     async def _settle(self, order_id: str, sent: Sent) -> None:
         """Wait for the private stream to tell the end; then ask."""
         try:
             async with asyncio.timeout(self._pace.push_s):
                 await sent.ended.wait()
+            self._mute = 0
+            return
         except TimeoutError:
-            try:
-                outcome = await self.outcome(order_id) or self._nothing(order_id, doubt="accepted, and not known")
-            except VenueError as error:
-                outcome = self._nothing(order_id, doubt=str(error))
-            if not sent.ended.is_set() or outcome.final:
-                self._report(outcome)
+            pass
+        try:
+            outcome = await self.outcome(order_id) or _nothing(order_id, doubt="accepted, and not known")
+        except VenueError as error:
+            outcome = _nothing(order_id, doubt=str(error))
+        if sent.ended.is_set() and not outcome.final:
+            return  # a push was quicker
+        self._report(outcome)
+        self._unheard(outcome)
 
-    @staticmethod
-    def _nothing(order_id: str, *, refused: str = "", doubt: str = "") -> Outcome:
-        return Outcome(order_id, time.time_ns(), 0.0, 0.0, 0.0, bool(refused), refused, doubt)
+    def _unheard(self, outcome: Outcome) -> None:
+        """A stream of own orders that twice does not tell an end is mute, however alive its socket looks."""
+        self._mute += outcome.final
+        if self._mute >= MUTE and self._private and self._private.alive:
+            self._mute = 0
+            self._private.redial("orders ended and this stream did not tell")
 
     def _report(self, outcome: Outcome) -> None:
         """Tell the runner; after the end of an order it is forgotten here."""
         if outcome.final:
-            self._forget(outcome.order_id)
+            self._orders.forget(outcome.order_id)
         self._on_outcome(self.leg, outcome)
-
-    def _forget(self, order_id: str) -> None:
-        sent = self._sent.pop(order_id, None)
-        if sent:
-            sent.ended.set()
-            if sent.said:
-                self._ids.pop(sent.said.venue_id, None)
-
-    def _hear(self, said: Said) -> None:
-        """An order's state, from an answer or a push; pushes may come twice and out of order."""
-        sent = self._sent.get(said.order_id)
-        if sent is None:
-            return
-        self._ids[said.venue_id] = said.order_id
-        older = sent.said is not None and (sent.said.final or abs(said.filled) < abs(sent.said.filled))
-        if not older or said.final:
-            sent.said = said
-        self._end(sent)
-
-    def _book(self, fill: Booked, venue_id: str) -> None:
-        """A fill, from a push."""
-        order_id = fill.deal.order_id or self._ids.get(venue_id, "")
-        sent = self._sent.get(order_id)
-        if sent is not None:
-            sent.fills[fill.deal.deal_id] = fill
-            self._end(sent)
-
-    def _end(self, sent: Sent) -> None:
-        """Report an order that has ended and whose fills are all here."""
-        said = sent.said
-        if said is None or not (said.final or abs(said.filled) >= abs(sent.order.qty) * (1 - 1e-9)):
-            return
-        if abs(math.fsum(f.gross for f in sent.fills.values())) >= abs(said.filled) * (1 - 1e-9):
-            self._report(outcome_of(said._replace(final=True), sent.fills.values(), self.instrument.taker_fee))
 
     async def outcome(self, order_id: str) -> Outcome | None:
         """See `venue.Venue.outcome`."""
-        said = await self._look_up(order_id)
-        if said is None:
-            return None
-        fills = await self._fills_of(said) if said.filled else []
-        sent = self._sent.get(order_id)
-        if sent and abs(said.filled) >= abs(sent.order.qty) * (1 - 1e-9):
-            said = said._replace(final=True)
-        if said.final:
-            self._forget(order_id)
-        return outcome_of(said, fills, self.instrument.taker_fee)
+        with reading(f"{self.name}: order {order_id}"):
+            said = await self._look_up(order_id)
+            if said is None:
+                return None
+            outcome = self._orders.looked_up(said, await self._fills_of(said) if said.filled else ())
+        if outcome.final:
+            self._orders.forget(order_id)
+        return outcome
 
     async def cancel(self, order_id: str) -> None:
         """See `venue.Venue.cancel`."""
@@ -431,8 +327,10 @@ class Exchange(ABC):
     async def book(self) -> Book:
         """The best levels by REST; a side without any has price and size 0."""
         asked_ns = time.time_ns()
-        book = await self._now(self._clients.orders.fetch_order_book, self.symbol, 5, what="its book")
-        (bid, bid_qty), (ask, ask_qty) = (book[side][0][:2] if book[side] else (0.0, 0.0) for side in ("bids", "asks"))
+        with reading(f"{self.name}: its book"):
+            book = await self._now(self._clients.orders.fetch_order_book, self.symbol, 5, what="its book")
+            sides = (book[side][0][:2] if book[side] else (0.0, 0.0) for side in ("bids", "asks"))
+            (bid, bid_qty), (ask, ask_qty) = sides
         size = self.instrument.contract_size
         return Book(bid, ask, bid_qty * size, ask_qty * size, asked_ns)
 
@@ -442,6 +340,16 @@ class Exchange(ABC):
     async def _now(self, call: Callable[..., Awaitable[Any]], *args: Any, what: str) -> Any:
         return await self._clients.ask_now(call, *args, what=what)
 
-    def _keys_needed(self) -> None:
-        if not self._clients.keyed:
-            raise VenueError(f"{self.name}: no keys: this venue was opened for quotes only")
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """An answer that is not shaped as documented is the venue's failure, not ours."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise VenueError(f"{what}: an answer of another shape than documented ({error!r})") from error
+
+
+def _nothing(order_id: str, *, refused: str = "", doubt: str = "") -> Outcome:
+    """What is told of an order of which nothing is known to be filled."""
+    return Outcome(order_id, time.time_ns(), 0.0, 0.0, 0.0, bool(refused), refused, doubt)

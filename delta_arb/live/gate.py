@@ -12,18 +12,18 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import orjson
-
 from delta_arb.market import NS, Instrument, Order, utc
 
 from .clients import GateClient
-from .exchange import OURS, Booked, Exchange, Said
+from .exchange import Exchange, reading
+from .orders import OURS, Booked, Said
 from .stream import Stream
 from .venue import Account, Deal, Funding, Setup, VenueError
 
 MS = 1_000_000
 PAGE = 1000  # funding rows at most
 FILLS_PAGE = 100
+LISTED_NS = 600 * NS  # after a stamp, its rate is in the history
 NO_RANK = 6  # Gate's ADL rank of an account without a position
 
 
@@ -60,8 +60,9 @@ class Gate(Exchange):
     async def _own_fee(self) -> float:
         """The account's own; the contract's `taker_fee_rate` is a default that nobody pays."""
         answer = await self._now(self._clients.orders.privateWalletGetFee, what="its fee")
-        self._user = str(answer["user_id"])
-        return float(answer["futures_taker_fee"])
+        with reading("gate: its fee"):
+            self._user = str(answer["user_id"])
+            return float(answer["futures_taker_fee"])
 
     def _asked(self, **more: Any) -> dict[str, Any]:
         return {"settle": "usdt", "contract": self.id} | more
@@ -112,7 +113,7 @@ class Gate(Exchange):
         return json.dumps(request | {"auth": {"method": "api_key", "KEY": client.apiKey, "SIGN": sign}})
 
     def _heard_quote(self, message: str | bytes) -> bool:
-        frame = orjson.loads(message)
+        frame = decoded(message)
         if frame["event"] != "update" or frame["channel"] != "futures.book_ticker":
             self._acknowledged(frame)
             return False
@@ -123,15 +124,15 @@ class Gate(Exchange):
         return True
 
     def _heard_own(self, message: str | bytes) -> bool:
-        frame = orjson.loads(message)
+        frame = decoded(message)
         channel = frame["channel"]
         if frame["event"] != "update":
             return self._acknowledged(frame) and channel == "futures.orders"  # the second of the two
         for row in frame["result"]:
             if row["contract"] == self.id and channel == "futures.orders":
-                self._hear(self._said(row))
+                self._orders.hear(self._said(row))
             elif row["contract"] == self.id and channel == "futures.usertrades":
-                self._book(self._fill(row), str(row["order_id"]))
+                self._orders.book(self._fill(row), str(row["order_id"]))
         return True
 
     @staticmethod
@@ -195,7 +196,8 @@ class Gate(Exchange):
         """Ids of all orders open on this contract; Gate's own where the order has no id of ours."""
         call = self._clients.orders.privateFuturesGetSettleOrders
         rows = await self._now(call, self._asked(status="open"), what="open orders")
-        return tuple(ours(row["text"]) or str(row["id"]) for row in rows)
+        with reading("gate: open orders"):
+            return tuple(ours(row["text"]) or str(row["id"]) for row in rows)
 
     # Account
 
@@ -203,12 +205,14 @@ class Gate(Exchange):
         """The futures wallet, without unrealized profit, and the position; both of a dual one count."""
         asked_ns, client = time.time_ns(), self._clients.orders
         wallet = await self._now(client.privateFuturesGetSettleAccounts, {"settle": "usdt"}, what="the account")
-        held = [row for row in await self._positions() if float(row["size"])]
-        size = sum(float(row["size"]) for row in held)
-        near = min((float(row["liq_price"]) for row in held), default=0.0)
-        ranks = [int(row["adl_ranking"]) for row in held if int(row["adl_ranking"]) != NO_RANK]
-        free, total = float(wallet["available"]), float(wallet["total"])
-        return Account(free, total, 0.0, self.instrument.to_base(size), near, min(ranks, default=0), asked_ns)
+        rows = await self._positions()
+        with reading("gate: the account"):
+            held = [row for row in rows if float(row["size"])]
+            size = self.instrument.to_base(sum(float(row["size"]) for row in held))
+            near = min((float(row["liq_price"]) for row in held), default=0.0)
+            ranks = [int(row["adl_ranking"]) for row in held if int(row["adl_ranking"]) != NO_RANK]
+            free, total = float(wallet["available"]), float(wallet["total"])
+        return Account(free, total, 0.0, size, near, min(ranks, default=0), asked_ns)
 
     async def _positions(self) -> list[dict]:
         call = self._clients.orders.privateFuturesGetSettlePositions
@@ -221,17 +225,15 @@ class Gate(Exchange):
         wallet = await self._query(queries.privateFuturesGetSettleAccounts, {"settle": "usdt"}, what="the account")
         listed = await self._query(queries.publicFuturesGetSettleContractsContract, self._asked(), what="the contract")
         rows = await self._positions()
-        cross = any(float(row["leverage"]) == 0 for row in rows) or not rows
-        limits = [
-            float(row["cross_leverage_limit"] if float(row["leverage"]) == 0 else row["leverage"]) for row in rows
-        ]
-        return Setup(
-            trading=not listed["in_delisting"] and listed.get("status", "trading") == "trading",
-            dual=bool(wallet["in_dual_mode"]),
-            unified=int(wallet.get("margin_mode") or 0) != 0,
-            cross=cross,
-            leverage=max(limits, default=0.0),
-        )
+        with reading("gate: the account"):
+            limits = [float(row["leverage"]) or float(row["cross_leverage_limit"]) for row in rows]
+            return Setup(
+                trading=not listed["in_delisting"] and listed.get("status", "trading") == "trading",
+                dual=bool(wallet["in_dual_mode"]),
+                unified=int(wallet.get("margin_mode") or 0) != 0,
+                cross=any(float(row["leverage"]) == 0 for row in rows) or not rows,
+                leverage=max(limits, default=0.0),
+            )
 
     async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
         """See `venue.Venue.deals`; page by page."""
@@ -240,7 +242,8 @@ class Gate(Exchange):
         bounds = {"from": start_ns // NS, "to": end_ns // NS, "limit": FILLS_PAGE}
         for page in range(1000):
             rows = await self._query(call, self._asked(**bounds, offset=page * FILLS_PAGE), what="fills")
-            found |= {deal.deal_id: deal for deal in (self._fill(row).deal for row in rows)}
+            with reading("gate: fills"):
+                found |= {deal.deal_id: deal for deal in (self._fill(row).deal for row in rows)}
             if len(rows) < FILLS_PAGE:
                 break
         inside = (deal for deal in found.values() if start_ns <= deal.ts_ns < end_ns)
@@ -251,12 +254,9 @@ class Gate(Exchange):
     async def funding(self) -> Funding:
         call = self._clients.queries.publicFuturesGetSettleContractsContract
         row = await self._query(call, self._asked(), what="the contract")
-        rate, at_s, interval_s = (
-            float(row["funding_rate"]),
-            int(row["funding_next_apply"]),
-            int(row["funding_interval"]),
-        )
-        return Funding(rate, at_s * NS, interval_s, float(row["mark_price"]))
+        with reading("gate: the contract"):
+            next_ns, interval_s = int(row["funding_next_apply"]) * NS, int(row["funding_interval"])
+            return Funding(float(row["funding_rate"]), next_ns, interval_s, float(row["mark_price"]))
 
     async def funding_history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
         """See `venue.Venue.funding_history`; walked backwards from the end, for Gate was seen to ignore the start."""
@@ -265,18 +265,23 @@ class Gate(Exchange):
         while True:
             asked = self._asked(**{"from": start_ns // NS, "to": until_s, "limit": PAGE})
             rows = await self._query(call, asked, what="funding history")
-            fresh = {int(row["t"]) * NS: float(row["r"]) for row in rows if int(row["t"]) * NS not in found}
+            with reading("gate: funding history"):
+                fresh = {int(row["t"]) * NS: float(row["r"]) for row in rows if int(row["t"]) * NS not in found}
             found |= fresh
             if not fresh or min(found) <= start_ns:
                 break
             until_s = min(fresh) // NS
         known = sorted((ts_ns, rate) for ts_ns, rate in found.items() if start_ns <= ts_ns < end_ns)
-        await self._check_covered([ts_ns for ts_ns, _ in known], start_ns, min(end_ns, time.time_ns()))
+        await self._check_covered([ts_ns for ts_ns, _ in known], start_ns, end_ns)
         return tuple(known)
 
     async def _check_covered(self, stamps: Sequence[int], start_ns: int, end_ns: int) -> None:
-        """Both ends of a range must be nearer to a stamp than the longest interval: else history is missing."""
+        """Both ends of a range must be nearer to a stamp than the longest interval: else history is missing.
+
+        The newest stamp is given some time to be listed.
+        """
         longest_ns = max((b - a for a, b in pairwise(stamps)), default=0) or (await self.funding()).interval_s * NS
+        end_ns = min(end_ns, time.time_ns() - LISTED_NS)
         edges = [start_ns, *stamps[:1]], [*stamps[-1:], end_ns]
         if any(edge[-1] - edge[0] > longest_ns for edge in edges) or (not stamps and end_ns - start_ns > longest_ns):
             known = f"{utc(stamps[0])} to {utc(stamps[-1])}" if stamps else "none"
@@ -288,3 +293,11 @@ class Gate(Exchange):
 def ours(text: str) -> str:
     """Our id behind Gate's `text`; "" for what is not a program's order."""
     return text[2:] if text.startswith("t-") else ""
+
+
+def decoded(message: str | bytes) -> dict[str, Any]:
+    """A frame; those without an event (pongs) get an empty one."""
+    try:
+        return {"event": ""} | json.loads(message)
+    except (ValueError, TypeError) as error:
+        raise VenueError(f"gate: a frame of {len(message)} characters cannot be decoded") from error

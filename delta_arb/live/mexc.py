@@ -13,11 +13,13 @@ from typing import Any
 
 from ccxt.base import errors as ccxt
 from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
+from google.protobuf.message import DecodeError
 
 from delta_arb.market import Instrument, Order
 
-from .clients import MexcClient, plain, refusal
-from .exchange import OURS, Booked, Exchange, Said, booked, on_grid
+from .clients import MexcClient, code_of, plain, refusal
+from .exchange import Exchange, reading
+from .orders import OURS, Booked, Said, booked, on_grid
 from .stream import Stream
 from .venue import Account, Deal, Funding, Setup, VenueError
 
@@ -52,7 +54,8 @@ class Mexc(Exchange):
 
     async def _own_fee(self) -> float:
         answer = await self._now(self._clients.orders.spotPrivateGetTradeFee, {"symbol": self.id}, what="its fee")
-        return float(answer["data"]["takerCommission"])
+        with reading("mexc: its fee"):
+            return float(answer["data"]["takerCommission"])
 
     # Streams
 
@@ -90,48 +93,56 @@ class Mexc(Exchange):
         return self._clients.orders.urls["api"]["ws"]["spot"]
 
     async def _private_url(self) -> str:
-        """A listen key for each dial: the old one may be what died."""
-        answer = await self._now(self._clients.orders.spotPrivatePostUserDataStream, what="a listen key")
-        self._listen_key = answer["listenKey"]
+        """With the listen key of the last dial if that one worked and can be renewed, else with a new one."""
+        if not (self._own.proved and await self._renewed()):
+            answer = await self._now(self._clients.orders.spotPrivatePostUserDataStream, what="a listen key")
+            self._listen_key = answer["listenKey"]
         return f"{await self._public_url()}?listenKey={self._listen_key}"
 
     async def _renew(self) -> None:
         """A listen key that is not renewed dies silently."""
         while True:
             await asyncio.sleep(self._pace.renew_s)
-            key = {"listenKey": self._listen_key}
-            try:
-                await self._now(self._clients.orders.spotPrivatePutUserDataStream, key, what="the listen key's renewal")
-            except VenueError as error:
-                self._own.redial(str(error))
+            if not await self._renewed():
+                self._own.redial("the listen key could not be renewed")
+
+    async def _renewed(self) -> bool:
+        key, call = {"listenKey": self._listen_key}, self._clients.orders.spotPrivatePutUserDataStream
+        try:
+            await self._now(call, key, what="the listen key's renewal")
+        except VenueError as error:
+            log.warning("%s", error)
+            return False
+        return True
 
     def _heard_quote(self, message: str | bytes) -> bool:
         if isinstance(message, str):
-            return self._heard_text(message) and False
-        push = PushDataV3ApiWrapper.FromString(message)
+            self._heard_text(message)
+            return False
+        push = decoded(message)
         if push.WhichOneof("body") != "publicAggreBookTicker":
             return False
         t = push.publicAggreBookTicker  # zeros are not on the wire
         sides = (float(value or 0.0) for value in (t.bidPrice, t.bidQuantity, t.askPrice, t.askQuantity))
-        self.quotes.push(*sides, push.sendTime * MS)
+        self.quotes.push(*sides, push.sendTime * MS or time.time_ns() + self._clients.offset_ns)
         return True
 
     def _heard_own(self, message: str | bytes) -> bool:
         if isinstance(message, str):
             return self._heard_text(message)
-        push = PushDataV3ApiWrapper.FromString(message)
+        push = decoded(message)
         body = push.WhichOneof("body")
         if push.symbol == self.id and body == "privateOrders":
             o = push.privateOrders
             filled = float(o.cumulativeQuantity or 0.0)
             price = float(o.cumulativeAmount or 0.0) / filled if filled else 0.0
             signed = filled if o.tradeType == BUY else -filled
-            self._hear(Said(o.clientId, o.id, push.sendTime * MS, signed, price, o.status in ENDED_PUSHED))
+            self._orders.hear(Said(o.clientId, o.id, push.sendTime * MS, signed, price, o.status in ENDED_PUSHED))
         elif push.symbol == self.id and body == "privateDeals":
             d = push.privateDeals
             qty = float(d.quantity) if d.tradeType == BUY else -float(d.quantity)
             deal = Deal(d.tradeId, d.clientOrderId, d.time * MS, qty, float(d.price), 0.0)
-            self._book(self._booked(deal, d.feeCurrency, float(d.feeAmount or 0.0)), d.orderId)
+            self._orders.book(self._booked(deal, d.feeCurrency, float(d.feeAmount or 0.0)), d.orderId)
         return True
 
     def _heard_text(self, message: str) -> bool:
@@ -156,14 +167,14 @@ class Mexc(Exchange):
 
     async def test(self, order: Order) -> str:
         """Signature, fields, size and price as MEXC would judge them; nothing is placed."""
-        amount, params = self._request(f"test-{time.time_ns():x}"[:26].replace("test", "check"), order)
+        amount, params = self._request("check-only", order)
         side, price = "buy" if order.qty > 0 else "sell", float(self._price(order))
         try:
             await self._clients.orders.create_order(self.symbol, "limit", side, amount, price, params | {"test": True})
         except ccxt.BaseError as error:
             if code := refusal(error, self.certain, self.doubtful):
                 return code
-            raise VenueError(f"mexc: the test order: {plain(error)}") from None
+            raise VenueError(f"mexc: the test order: {plain(error)}", code_of(error)) from None
         return ""
 
     async def _look_up(self, order_id: str) -> Said | None:
@@ -201,7 +212,8 @@ class Mexc(Exchange):
         """Ids of all orders open on this market; MEXC's own where the order has no id of ours."""
         asked = {"symbol": self.id}
         rows = await self._now(self._clients.orders.spotPrivateGetOpenOrders, asked, what="open orders")
-        return tuple(row.get("clientOrderId") or str(row["orderId"]) for row in rows)
+        with reading("mexc: open orders"):
+            return tuple(row.get("clientOrderId") or str(row["orderId"]) for row in rows)
 
     # Account
 
@@ -209,7 +221,8 @@ class Mexc(Exchange):
         """USDT and the coin; `coin` counts what open orders hold too."""
         asked_ns = time.time_ns()
         answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account")
-        held = {row["asset"]: (float(row["free"]), float(row["locked"])) for row in answer["balances"]}
+        with reading("mexc: the account"):
+            held = {row["asset"]: (float(row["free"]), float(row["locked"])) for row in answer["balances"]}
         free, locked = held.get("USDT", (0.0, 0.0))
         return Account(free, free + locked, sum(held.get(self.base, (0.0, 0.0))), 0.0, 0.0, 0, asked_ns)
 
@@ -217,7 +230,8 @@ class Mexc(Exchange):
         """Whether the account may trade, and this market by the interface (MEXC lists those that may)."""
         answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account")
         listed = await self._now(self._clients.orders.spotPublicGetDefaultSymbols, what="markets open to programs")
-        return Setup(bool(answer["canTrade"]) and self.id in listed["data"])
+        with reading("mexc: the account"):
+            return Setup(bool(answer["canTrade"]) and self.id in listed["data"])
 
     async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
         """See `venue.Venue.deals`; MEXC gives the newest hundred of a range, so it is walked backwards."""
@@ -226,7 +240,8 @@ class Mexc(Exchange):
         while True:
             asked = {"symbol": self.id, "startTime": start_ns // MS, "endTime": until_ms, "limit": PAGE}
             rows = await self._query(self._clients.queries.spotPrivateGetMyTrades, asked, what="fills")
-            fresh = {row["id"]: self._fill(row).deal for row in rows if row["id"] not in found}
+            with reading("mexc: fills"):
+                fresh = {row["id"]: self._fill(row).deal for row in rows if row["id"] not in found}
             found |= fresh
             if len(rows) < PAGE:
                 break
@@ -241,3 +256,11 @@ class Mexc(Exchange):
 
     async def funding_history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
         raise VenueError("mexc: a spot market has no funding; ask the perpetual's venue")
+
+
+def decoded(message: bytes) -> PushDataV3ApiWrapper:
+    """A push, by the schema that ships in ccxt."""
+    try:
+        return PushDataV3ApiWrapper.FromString(message)
+    except DecodeError as error:
+        raise VenueError(f"mexc: a push of {len(message)} bytes cannot be decoded") from error

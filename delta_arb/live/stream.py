@@ -45,7 +45,7 @@ class Stream:
         url: makes the address anew for each dial.
         hello: what to say after each dial; subscriptions.
         heard: gets each message; True if it proves the subscription alive. A VenueError from it ends this socket, and
-            the whole stream while the first subscription is still awaited.
+            the whole stream while the first subscription is still awaited; any other error ends the stream.
         ping: what keeps the socket open; the text of one ping.
         again: called when a lost socket is dialled anew and has asked for its subscription.
     """
@@ -65,6 +65,7 @@ class Stream:
         self.name = name
         self.alive = False  # subscribed, as far as anybody can tell
         self.dials = 0
+        self.proved = False  # whether this socket, or the last one, ever was alive
         self._session, self._pace = session, pace
         self._url, self._hello, self._heard, self._ping, self._again = url, hello, heard, ping, again
         self._drop = asyncio.Event()  # asks for the end of this socket
@@ -128,6 +129,7 @@ class Stream:
         async with socket:
             self._last_s = time.monotonic()
             self._drop.clear()
+            self.proved = False
             self.dials += 1
             pinging = asyncio.create_task(self._keep(socket), name=f"{self.name} ping")
             try:
@@ -144,18 +146,27 @@ class Stream:
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 continue
             self._last_s = time.monotonic()
-            if self._heard(message.data) and not self.alive:
-                self.alive = True
+            try:
+                proof = self._heard(message.data)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                # Of whoever acts on the message, and no loss of this socket.
+                raise RuntimeError(f"{self.name}: acting on a message failed") from error
+            if proof and not self.alive:
+                self.alive = self.proved = True
                 self._proven.set()
 
     async def _keep(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Ping, and close a socket that says nothing at all or is to be dropped."""
+        dialled_s = time.monotonic()
         while not socket.closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(self._pace.ping_s, self._pace.dead_s / 3)):
                     await self._drop.wait()
-            if not self._drop.is_set() and time.monotonic() - self._last_s > self._pace.dead_s:
+            now_s = time.monotonic()
+            if now_s - self._last_s > self._pace.dead_s:
                 self.redial(f"silent for {self._pace.dead_s:g} s, pongs included")
+            elif not self.proved and now_s - dialled_s > self._pace.first_s:
+                self.redial(f"nothing of the subscription within {self._pace.first_s:g} s")
             if self._drop.is_set():
                 await socket.close()
                 return
