@@ -7,8 +7,10 @@ refuses instead. The session keeps its connections for long, since a new one cos
 
 import json
 import logging
+import ssl
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import aiohttp
@@ -87,6 +89,12 @@ def plain(error: ccxt.BaseError) -> str:
     return f"{type(error).__name__}: {said}"
 
 
+@cache
+def certificates() -> ssl.SSLContext:
+    """The authorities that ccxt trusts as well; reading them takes 40 ms, so once for all."""
+    return ssl.create_default_context(cafile=ccxtpro.Exchange().cafile)
+
+
 class Budget:
     """At most `per_s` requests a second, and as many at once; what is over that is refused, never delayed."""
 
@@ -126,14 +134,16 @@ class Clients:
         pace: Pace,
         requests_per_s: float = 18.0,
     ) -> None:
-        connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_S, limit=0)
+        connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_S, limit=0, ssl=certificates())
         self.session = aiohttp.ClientSession(connector=connector)
+        ours = {"session": self.session, "timeout_on_exit": 0}  # ccxt waits there for connections of its own
         merged = ccxtpro.Exchange.deep_extend(dict(defaults), dict(config))
-        self.queries = kind(merged | {"session": self.session, "enableRateLimit": True})
-        quick = merged | {"session": self.session, "enableRateLimit": False, "timeout": round(pace.order_s * 1000)}
+        self.queries = kind(merged | ours | {"enableRateLimit": True})
+        quick = merged | ours | {"enableRateLimit": False, "timeout": round(pace.order_s * 1000)}
         self.orders = kind(quick)
         for client in (self.queries, self.orders):
             client.options["maxRetriesOnFailure"] = 0  # an order is never sent again by a machine that does not know
+            client.ssl_context = certificates()
             client.logger.setLevel(logging.INFO)  # below that ccxt logs requests, and the keys in their headers
         self.orders.options["recvWindow"] = quick["timeout"]  # MEXC refuses what arrives later
         self.keyed = bool(merged.get("apiKey"))
