@@ -16,7 +16,18 @@ from .market import NS
 from .selection import Deflated, Interval, Overfitting, Superior
 from .study import Constraints, Market, Thresholds
 from .tape import Tape
-from .walkforward import DAY_S, PERIOD_S, Choose, LookBack, WalkForward, neighbourhoods, propose, trials, walk_forward
+from .walkforward import (
+    DAY_S,
+    PERIOD_S,
+    Choose,
+    LookBack,
+    WalkForward,
+    neighbourhoods,
+    outcomes,
+    propose,
+    trials,
+    walk_forward,
+)
 
 MIN_PAIRS = 15  # with one miss among them, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7
 MIN_DEFLATED = 0.95
@@ -203,7 +214,8 @@ def judge(
     smoother = neighbourhoods(tried) if tried else None
     overfitting = ask(lambda: selection.overfitting(nets[:, :-1], _blocks(walk, len(nets)), smoother=smoother))
     superior = ask(lambda: selection.superior(nets, rng))
-    confidence = ask(lambda: selection.probability_of_gain(recent, round(step_s / period_s), rng))
+    earned = outcomes(walk.folds, tape.end_ns)
+    confidence = ask(lambda: selection.probability_of_gain(recent, round(step_s / period_s), rng, earned=earned))
     found = gates(
         walk, constraints, deflated=deflated, overfitting=overfitting, half_life_s=half_life_s, look_back_s=look_back_s
     )

@@ -188,13 +188,22 @@ def mean_interval(
 
 
 def probability_of_gain(
-    nets, horizon: int, rng: np.random.Generator, *, block: float | None = None, repetitions: int = REPETITIONS
+    nets,
+    horizon: int,
+    rng: np.random.Generator,
+    *,
+    earned: Sequence[bool] = (),
+    block: float | None = None,
+    repetitions: int = REPETITIONS,
 ) -> float:
     """Estimated probability that the next `horizon` periods together earn more than nothing, from a record.
 
+    `earned` are judged windows of that length, each traded by a choice that had not seen it: did it earn? A look-back
+    flatters what was chosen on it and holds few windows, so they count as much as its own.
+
     A block is by default no shorter than the horizon: gains that keep their distance (a cycle must end before the next)
-    are found in fewer windows when they are dealt out one by one. By the rule of succession a record of m horizons
-    cannot say more than (m + 1) / (m + 2): a day says little about a window of hours.
+    are found in fewer windows when they are dealt out one by one. By the rule of succession m windows in all cannot say
+    more than (m + 1) / (m + 2): a day says little about a window of hours.
     """
     nets = _column(nets)
     if not 1 <= horizon <= len(nets):
@@ -203,7 +212,7 @@ def probability_of_gain(
     drawn = _resamples(len(nets), horizon, block, repetitions, rng)
     seen = sum(int((nets[rows].sum(axis=1) > 0).sum()) for rows in drawn) / repetitions
     windows = len(nets) / horizon
-    return (seen * windows + 1.0) / (windows + 2.0)
+    return (seen * windows + sum(earned) + 1.0) / (windows + len(earned) + 2.0)
 
 
 def _resamples(n: int, length: int, block: float, repetitions: int, rng: np.random.Generator):

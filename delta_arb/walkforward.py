@@ -143,8 +143,9 @@ def propose(look_back: LookBack, every: int = 2) -> Fit:
 class Fold:
     """One window traded: [start, end) with the thresholds chosen before it; its pairs are those it entered.
 
-    `probability` of a net above zero was said before, from the periods of the look-back; None where nothing was chosen
-    or the look-back has no answer. `carried`: its last pair was still open when it ended.
+    `probability` of a net above zero was said before, from the periods of the look-back and the folds judged until
+    then; None where nothing was chosen or the look-back has no answer. `carried`: its last pair was still open when it
+    ended.
     """
 
     start_ns: int
@@ -309,7 +310,7 @@ def walk_forward(
         fit = _chosen(choose, LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, period_s))
         trades, carried = machine.trade(fit.thresholds, start_ns, start_ns + step_ns)
         promised = None if fit.nets is None else float(fit.nets.sum()) / look_back_s * DAY_S
-        probability = _probability(fit, round(step_s / period_s), rng)
+        probability = _probability(fit, round(step_s / period_s), outcomes(folds, start_ns), rng)
         folds.append(
             Fold(start_ns, start_ns + step_ns, fit.thresholds, fit.reason, promised, probability, trades, carried)
         )
@@ -336,11 +337,17 @@ def _chosen(choose: Choose, look_back: LookBack) -> Fit:
         return Fit(None, str(error))
 
 
-def _probability(fit: Fit, periods: int, rng: np.random.Generator) -> float | None:
+def outcomes(folds: Sequence[Fold], known_ns: int) -> list[bool]:
+    """Whether the folds that had thresholds earned; of those whose pairs have all ended by `known_ns`."""
+    ended = (f for f in folds if f.thresholds is not None and all(t.closed_ns <= known_ns for t in f.trades))
+    return [f.net_usdt > 0 for f in ended]
+
+
+def _probability(fit: Fit, periods: int, earned: Sequence[bool], rng: np.random.Generator) -> float | None:
     if fit.thresholds is None or fit.nets is None:
         return None
     try:
-        return selection.probability_of_gain(fit.nets, periods, rng)
+        return selection.probability_of_gain(fit.nets, periods, rng, earned=earned)
     except SeriesError:
         return None
 

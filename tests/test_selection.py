@@ -199,6 +199,12 @@ def test_a_day_of_gains_is_no_certainty():
     assert selection.probability_of_gain(rng().uniform(1, 2, 96), 16, rng()) == pytest.approx(7 / 8)
 
 
+def test_windows_judged_outside_count_as_much_as_those_of_the_record():
+    """Six windows that gained, and four judged ones of which one did: (6 + 1 + 1) / (6 + 4 + 2)."""
+    gains, judged = rng().uniform(1, 2, 96), [True, False, False, False]
+    assert selection.probability_of_gain(gains, 16, rng(), earned=judged) == pytest.approx(8 / 12)
+
+
 def test_brier_score_by_hand():
     found = selection.brier([0.8, 0.6, 0.1, 0.9], [True, False, False, True])
     assert found.score == pytest.approx((0.04 + 0.36 + 0.01 + 0.01) / 4)
