@@ -72,9 +72,9 @@ bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 	@mkdir -p reports/bench
 	@for name in tape backtest live sandbox; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
 
-bench-statistics: $(READY)  ## estimates, intervals and thresholds on fresh seeds: up to 40 minutes, ARGS=--quick for 4
+bench-statistics: $(READY)  ## estimates, thresholds and confidence on fresh seeds: up to 40 minutes, ARGS=--quick for 5
 	@mkdir -p reports/bench
-	@for name in statistics thresholds; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
+	@for name in statistics thresholds confidence; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
 
 lint: $(READY)  ## ruff, notebooks included
 	$(RUN) -m ruff check $(ARGS) .
