@@ -23,7 +23,7 @@ import numpy as np
 from . import hedge, jump, kalman, market, sizes, spread, strategy, wallets
 from .jump import Looks, awaited, extremes, first_at, next_row, perp_book, shift_at, spot_book
 from .kalman import UNKNOWN, Filter, step
-from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all
+from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all, total
 from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, Latency, fill, left_of, with_taken
 from .params import check_deadline
 from .sizes import fee_usdt, received
@@ -315,7 +315,7 @@ class Backtest:
 
     @property
     def net_usdt(self) -> float:
-        return sum((t.net_usdt for t in self.trades), 0.0)
+        return total(t.net_usdt for t in self.trades)
 
     @property
     def days(self) -> float:

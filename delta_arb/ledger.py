@@ -2,7 +2,9 @@
 
     net_usdt = spot_usdt + perp_usdt - fees_usdt + funding_usdt + residual_usdt
 
-is computed in `settle` and nowhere else: backtest, paper and live hand it their fills. cash of a leg = - sum of signed
+is computed in `money` and nowhere else: `settle` (backtest, paper and live) and the compiled `sweep` hand it their fills.
+It is written in loops that numba compiles as they stand: the builtin `sum` compensates since Python 3.12, and money must
+be the same to the bit in every version and both ways. cash of a leg = - sum of signed
 quantity * price; fees as the venue took them; funding by its own stamps; a residual (legs that did not net to zero)
 at its exit side when the pair closed.
 """
@@ -16,7 +18,7 @@ from typing import NamedTuple
 from .errors import DataError
 from .market import END, HALT, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price, utc
 from .sizes import fee_usdt
-from .strategy import DIRECT, HALTED, REVERSE, Rule, State
+from .strategy import DIRECT, HALTED, NEVER, REVERSE, Rule, State
 
 PARTS = ("spot", "perp", "fees", "funding", "residual")
 
@@ -70,70 +72,121 @@ def settle(
     A residual (legs that did not net to zero) is booked at `spot_mark` and `perp_mark`, its exit side when the
     pair closed. `payments` are the funding stamps known; those inside the hold are charged or credited.
     """
+    m = money(fills, 0, len(fills), payments, spot_mark, perp_mark)
     spot = [f for f in fills if f.leg == SPOT]
     perp = [f for f in fills if f.leg == PERP]
-    spot_usdt, perp_usdt = _cash(spot), _cash(perp)
-    fees_usdt = sum((f.fee_usdt for f in fills), 0.0)
-    funding_usdt, exact = funding(perp, payments)
-    residual_usdt = 0.0 + sum(f.qty for f in spot) * spot_mark + sum(f.qty for f in perp) * perp_mark
-    side = opened_side(fills)
-    spot_in = [f for f in spot if f.qty * side > 0]
-    perp_in = [f for f in perp if f.qty * side < 0]
     return Trade(
         pair=fills[0].pair,
-        side=side,
+        side=m.side,
         opened_ns=fills[0].ts_ns,
         closed_ns=fills[-1].ts_ns,
         reason=REASONS[reason],
-        qty=sum((abs(f.qty) for f in spot_in), 0.0),
-        notional_usdt=sum((abs(f.qty) * f.price for f in spot_in), 0.0),
-        spot_in=_mean_price(spot_in),
-        perp_in=_mean_price(perp_in),
-        spot_out=_mean_price([f for f in spot if f.qty * side < 0]),
-        perp_out=_mean_price([f for f in perp if f.qty * side > 0]),
-        spot_usdt=spot_usdt,
-        perp_usdt=perp_usdt,
-        fees_usdt=fees_usdt,
-        funding_usdt=funding_usdt,
-        residual_usdt=residual_usdt,
-        net_usdt=spot_usdt + perp_usdt - fees_usdt + funding_usdt + residual_usdt,
+        qty=m.qty,
+        notional_usdt=m.notional_usdt,
+        spot_in=_mean_price([f for f in spot if f.qty * m.side > 0]),
+        perp_in=_mean_price([f for f in perp if f.qty * m.side < 0]),
+        spot_out=_mean_price([f for f in spot if f.qty * m.side < 0]),
+        perp_out=_mean_price([f for f in perp if f.qty * m.side > 0]),
+        spot_usdt=m.spot_usdt,
+        perp_usdt=m.perp_usdt,
+        fees_usdt=m.fees_usdt,
+        funding_usdt=m.funding_usdt,
+        residual_usdt=m.residual_usdt,
+        net_usdt=m.net_usdt,
         fills=len(fills),
-        approximate_funding=not exact,
+        approximate_funding=not m.exact,
     )
 
 
-def opened_side(fills: Sequence[Fill]) -> int:
+class Money(NamedTuple):
+    """The parts of one pair's net, the quantity it was opened with and its notional, its direction; `exact` of funding."""
+
+    side: int
+    qty: float
+    notional_usdt: float
+    spot_usdt: float
+    perp_usdt: float
+    fees_usdt: float
+    funding_usdt: float
+    residual_usdt: float
+    net_usdt: float
+    exact: bool
+
+
+def money(fills, first, past, payments, spot_mark, perp_mark):
+    """The identity, over the fills of one pair: `fills[first:past]`, in time order."""
+    side = opened_side(fills[first])
+    qty, notional, paid_spot, paid_perp, fees, spot_left, perp_left = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(first, past):
+        f = fills[k]
+        fees += f.fee_usdt
+        if f.leg == PERP:
+            paid_perp += f.qty * f.price
+            perp_left += f.qty
+            continue
+        paid_spot += f.qty * f.price
+        spot_left += f.qty
+        if f.qty * side > 0.0:
+            qty += abs(f.qty)
+            notional += abs(f.qty) * f.price
+    funded, exact = funding(fills, first, past, payments)
+    spot, perp, residual = 0.0 - paid_spot, 0.0 - paid_perp, 0.0 + spot_left * spot_mark + perp_left * perp_mark
+    net = spot + perp - fees + funded + residual
+    return Money(side, qty, notional, spot, perp, fees, funded, residual, net, exact)
+
+
+def opened_side(first: Fill) -> int:
     """The direction of a pair, by its first fill: a direct pair buys spot and sells the perpetual."""
-    bought = fills[0].qty > 0
-    return DIRECT if bought == (fills[0].leg == SPOT) else REVERSE
+    bought = first.qty > 0
+    return DIRECT if bought == (first.leg == SPOT) else REVERSE
 
 
-def _cash(fills: Sequence[Fill]) -> float:
-    return 0.0 - sum(f.qty * f.price for f in fills)
+def total(values: Iterable[float]) -> float:
+    """Their sum, added one after the other in every version of Python."""
+    whole = 0.0
+    for value in values:
+        whole += value
+    return whole
 
 
 def _mean_price(fills: Sequence[Fill]) -> float:
     """Quantity-weighted mean price; NaN when nothing was filled on that side (a leg that never traded has no price)."""
-    qty = sum(f.qty for f in fills)
-    return sum(f.qty * f.price for f in fills) / qty if fills else math.nan
+    return total(f.qty * f.price for f in fills) / total(f.qty for f in fills) if fills else math.nan
 
 
-def funding(perp: Sequence[Fill], payments: Sequence[FundingPayment]) -> tuple[float, bool]:
-    """Funding received in USDT for the perpetual's fills, and whether every mark used was a recorded one.
+def funding(fills, first, past, payments):
+    """Funding received in USDT for the perpetual's fills among `fills[first:past]`, and whether every mark was recorded.
 
     A stamp pays on the position held strictly before it: + rate * mark * q for a short of q (design, section 2).
     """
     usdt, exact = 0.0, True
-    if not perp:
-        return usdt, exact
-    for payment in payments:
-        if not perp[0].ts_ns < payment.ts_ns <= perp[-1].ts_ns:
-            continue
-        short = -sum(f.qty for f in perp if f.ts_ns < payment.ts_ns)
-        if short != 0.0:
-            usdt += payment.rate * payment.mark * short
-            exact = exact and payment.exact
+    opened_ns, closed_ns = NEVER, -1
+    for k in range(first, past):
+        if fills[k].leg == PERP:
+            opened_ns, closed_ns = min(opened_ns, fills[k].ts_ns), fills[k].ts_ns
+    for at in range(_stamp_after(payments, opened_ns), len(payments)):
+        if payments[at].ts_ns > closed_ns:
+            break
+        held = 0.0
+        for k in range(first, past):
+            if fills[k].leg == PERP and fills[k].ts_ns < payments[at].ts_ns:
+                held += fills[k].qty
+        if held != 0.0:
+            usdt += payments[at].rate * payments[at].mark * -held
+            exact = exact and payments[at].exact
     return usdt, exact
+
+
+def _stamp_after(payments, ts_ns):
+    """The number of the first stamp later than `ts_ns`."""
+    low, high = 0, len(payments)
+    while low < high:
+        middle = (low + high) // 2
+        if payments[middle].ts_ns <= ts_ns:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:
@@ -142,22 +195,39 @@ def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:
     A hole is an interval longer than both neighbouring ones by more than a twentieth (intervals change, and stamps
     are milliseconds off), or a hold that contains the time at which the next stamp outside the table is expected.
     """
+    for after_ns, before_ns in gaps(stamps):
+        if opened_ns < before_ns and closed_ns > after_ns:
+            raise DataError(_told(stamps, after_ns, before_ns, opened_ns, closed_ns))
+
+
+def gaps(stamps: Sequence[int]) -> list[tuple[int, int]]:
+    """Where the table says nothing: a pair opened before the end of such a stretch and closed after its start is refused.
+
+    First what lies before and behind the table, then its holes.
+    """
     if len(stamps) < 2:
-        raise DataError(f"a funding table of {len(stamps)} stamps has no interval; give the whole history, or --funding none")
+        return [(-NEVER, NEVER)]
     steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)]
-    if opened_ns < stamps[0] - steps[0] or closed_ns >= stamps[-1] + steps[-1]:
-        raise DataError(
-            f"the funding table covers {utc(stamps[0])} to {utc(stamps[-1])}, the position was held "
-            f"{utc(opened_ns)} to {utc(closed_ns)}; fetch the missing stamps"
-        )
+    found = [(-NEVER, stamps[0] - steps[0]), (stamps[-1] + steps[-1] - 1, NEVER)]
     for k, step in enumerate(steps):
         neighbours = max(steps[max(k - 1, 0)] if k else 0, steps[k + 1] if k + 1 < len(steps) else 0)
-        hole = neighbours > 0 and step > 1.05 * neighbours
-        if hole and opened_ns < stamps[k + 1] and closed_ns > stamps[k]:
-            raise DataError(
-                f"a funding stamp is missing between {utc(stamps[k])} and {utc(stamps[k + 1])} while a position "
-                "was held; fetch it, the last rate is never used again"
-            )
+        if neighbours > 0 and step > 1.05 * neighbours:
+            found.append((stamps[k], stamps[k + 1]))
+    return found
+
+
+def _told(stamps: Sequence[int], after_ns: int, before_ns: int, opened_ns: int, closed_ns: int) -> str:
+    if len(stamps) < 2:
+        return f"a funding table of {len(stamps)} stamps has no interval; give the whole history, or --funding none"
+    if after_ns > -NEVER and before_ns < NEVER:
+        return (
+            f"a funding stamp is missing between {utc(after_ns)} and {utc(before_ns)} while a position "
+            "was held; fetch it, the last rate is never used again"
+        )
+    return (
+        f"the funding table covers {utc(stamps[0])} to {utc(stamps[-1])}, the position was held "
+        f"{utc(opened_ns)} to {utc(closed_ns)}; fetch the missing stamps"
+    )
 
 
 class Closing(NamedTuple):
@@ -172,16 +242,25 @@ class Closing(NamedTuple):
 
 def close_out(state: State, spot: Book, perp: Book, ts_ns: int, rule: Rule) -> tuple[tuple[Fill, ...], tuple[Closing, ...]]:
     """The fills that close what is still open when the quotes end, at the exit side of the last books."""
-    legs = ((SPOT, state.spot.position, spot, rule.spot), (PERP, state.perp.position, perp, rule.perp))
-    fills = []
-    for leg, position, book, of_leg in legs:
-        if position != 0.0:
-            price = exit_price(position, book)
-            fills.append(Fill(state.pair, ts_ns, leg, -position, price, fee_usdt(-position, price, of_leg)))
+    fills = left_open(state, spot, perp, ts_ns, rule)
     if not fills:
         return (), ()
-    reason = HALT if state.phase == HALTED else END
-    return tuple(fills), (closing(state, spot, perp, ts_ns, reason),)
+    return tuple(fills), (closing(state, spot, perp, ts_ns, HALT if state.phase == HALTED else END),)
+
+
+def left_open(state, spot, perp, ts_ns, rule):
+    """The fills of `close_out`; none where nothing is open."""
+    fills = []
+    if state.spot.position != 0.0:
+        fills.append(_exit_fill(state.pair, ts_ns, SPOT, state.spot.position, spot, rule.spot))
+    if state.perp.position != 0.0:
+        fills.append(_exit_fill(state.pair, ts_ns, PERP, state.perp.position, perp, rule.perp))
+    return fills
+
+
+def _exit_fill(pair, ts_ns, leg, position, book, of_leg):
+    price = exit_price(position, book)
+    return Fill(pair, ts_ns, leg, -position, price, fee_usdt(-position, price, of_leg))
 
 
 def closing(state: State, spot: Book, perp: Book, ts_ns: int, reason: int) -> Closing:
@@ -207,6 +286,6 @@ def close_pair(fills: Sequence[Fill], closing: Closing, payments: Sequence[Fundi
 
 def attribution(trades: Sequence[Trade]) -> dict[str, float]:
     """Where the money came from: parts and net in USDT, fees negative; the parts sum to the net."""
-    parts = {part: sum((getattr(t, f"{part}_usdt") for t in trades), 0.0) for part in PARTS}
+    parts = {part: total(getattr(t, f"{part}_usdt") for t in trades) for part in PARTS}
     parts["fees"] = -parts["fees"]
-    return {**parts, "net": sum(t.net_usdt for t in trades)}
+    return {**parts, "net": total(t.net_usdt for t in trades)}

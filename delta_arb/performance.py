@@ -15,7 +15,7 @@ import numpy as np
 from .backtest import Backtest
 from .errors import DataError
 from .faces import Table, number, seconds, share
-from .ledger import PARTS, Trade, funding
+from .ledger import PARTS, Trade, funding, total
 from .market import NS, PERP, SPOT
 from .spread import to_bps
 from .tape import TAPE_COLUMNS, Tape
@@ -75,12 +75,12 @@ def _steps(result: Backtest) -> list[tuple[int, tuple[float, ...]]]:
     for fills in by_pair.values():
         perp = [f for f in fills if f.leg == PERP]
         for payment in result.payments:
-            usdt, _ = funding(perp, [payment])
+            usdt, _ = funding(perp, 0, len(perp), [payment])
             if usdt:
                 steps.append((payment.ts_ns, (0.0, 0.0, 0.0, 0.0, 0.0, usdt, 0.0)))
     for c in result.closings:
-        spot_left = sum(f.qty for f in by_pair[c.pair] if f.leg == SPOT)
-        perp_left = sum(f.qty for f in by_pair[c.pair] if f.leg == PERP)
+        spot_left = total(f.qty for f in by_pair[c.pair] if f.leg == SPOT)
+        perp_left = total(f.qty for f in by_pair[c.pair] if f.leg == PERP)
         residual = spot_left * c.spot_mark + perp_left * c.perp_mark
         steps.append((c.ts_ns, (-spot_left, 0.0, -perp_left, 0.0, 0.0, 0.0, residual)))
     return sorted(steps, key=lambda step: step[0])
@@ -138,7 +138,7 @@ def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Perfor
     trades, n = result.trades, len(result.trades)
     nets = [t.net_usdt for t in trades]
     holds = [t.held_s for t in trades]
-    fees, paid = sum(t.fees_usdt for t in trades), sum(t.funding_usdt for t in trades)
+    fees, paid = total(t.fees_usdt for t in trades), total(t.funding_usdt for t in trades)
     days = result.days
     return Performance(
         days=days,
@@ -173,14 +173,14 @@ def _share(trades: Sequence[Trade], reason: str) -> float | None:
 
 def _mean_net_bps(trades: Sequence[Trade]) -> float | None:
     """Net of all trades per notional bought; None where nothing was bought."""
-    notional = sum(t.notional_usdt for t in trades)
-    return 1e4 * sum(t.net_usdt for t in trades) / notional if notional else None
+    notional = total(t.notional_usdt for t in trades)
+    return 1e4 * total(t.net_usdt for t in trades) / notional if notional else None
 
 
 def profit_factor(nets: Sequence[float]) -> float | None:
     """Gains over losses; None without losses (shown as such, never as a large number)."""
-    losses = -sum(net for net in nets if net < 0)
-    return sum(net for net in nets if net > 0) / losses if losses > 0 else None
+    losses = -total(net for net in nets if net < 0)
+    return total(net for net in nets if net > 0) / losses if losses > 0 else None
 
 
 def drawdown(ts_ns: np.ndarray, equity_usdt: np.ndarray) -> tuple[float, float]:

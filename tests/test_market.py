@@ -124,7 +124,7 @@ def short_of_ten():
 
 
 def paid_at(fills, s, rate=0.001, mark=50.0, exact=True):
-    return funding(fills, [FundingPayment(seconds(s), rate, mark, exact)])[0]
+    return funding(fills, 0, len(fills), [FundingPayment(seconds(s), rate, mark, exact)])[0]
 
 
 def test_a_short_receives_a_positive_rate_and_pays_a_negative_one(short_of_ten):
@@ -146,13 +146,13 @@ def test_funding_is_paid_on_the_position_held_at_the_stamp():
 
 def test_stamps_add_up_and_one_estimated_mark_makes_the_sum_approximate(short_of_ten):
     stamps = [FundingPayment(seconds(s), 0.001, 50.0, s != 13) for s in (9, 12, 13, 25)]
-    assert funding(short_of_ten, stamps) == (pytest.approx(1.0), False)
-    assert funding(short_of_ten, stamps[:2]) == (pytest.approx(0.5), True)
-    assert funding(short_of_ten, [stamps[0]._replace(exact=False)]) == (0.0, True)  # outside the hold: not used
+    assert funding(short_of_ten, 0, len(short_of_ten), stamps) == (pytest.approx(1.0), False)
+    assert funding(short_of_ten, 0, len(short_of_ten), stamps[:2]) == (pytest.approx(0.5), True)
+    assert funding(short_of_ten, 0, len(short_of_ten), [stamps[0]._replace(exact=False)]) == (0.0, True)  # outside the hold: not used
 
 
 def test_a_pair_without_a_perpetual_fill_has_no_funding():
-    assert funding([], [FundingPayment(seconds(1), 0.01, 100.0, False)]) == (0.0, True)
+    assert funding([], 0, 0, [FundingPayment(seconds(1), 0.01, 100.0, False)]) == (0.0, True)
 
 
 # --- The funding table -----------------------------------------------------------------------------------------------
