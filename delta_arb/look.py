@@ -186,7 +186,9 @@ def extremes(ts_ns: np.ndarray, values: np.ndarray, stretches: int = POINTS) -> 
     """
     start, end = int(ts_ns[0]), int(ts_ns[-1]) + 1
     stretches = max(1, min(stretches, len(ts_ns) // 2))
-    edges = start + (np.arange(stretches + 1) * (end - start)) // stretches
+    whole, rest = divmod(end - start, stretches)  # stretches times a year of ns is more than 64 bits
+    at = np.arange(stretches + 1)
+    edges = start + at * whole + at * rest // stretches
     low_high = np.full((stretches, 2), np.nan)
     known = np.flatnonzero(np.isfinite(values))
     box = np.searchsorted(edges, ts_ns[known], side="right") - 1

@@ -312,3 +312,12 @@ def test_the_basis_of_the_candles_is_the_published_one():
     found = seen.distributions()["basis of the mids"]
     assert (len(seen.ts_ns), round(found.mean, 2), round(found.sd, 2)) == (51_032, -4.55, 0.83)
     assert (round(found.p1, 1), round(found.p99, 1)) == (-6.4, -2.6)
+
+
+def test_a_year_is_drawn_with_its_peak():
+    ts_ns = START + np.arange(9_000) * 3600 * NS
+    values = np.zeros(9_000)
+    values[8_000] = 7.0
+    at, shown = look.extremes(ts_ns, values)
+    assert np.nanmax(shown) == 7.0
+    assert abs(int(at[np.nanargmax(shown)]) - int(ts_ns[8_000])) < 10 * 3600 * NS

@@ -1,0 +1,261 @@
+"""Carry: hold for days because funding pays for the round trip, as long as it is expected to.
+
+    shift = expected funding per second * horizon          known at the time, from stamps of the past alone
+    enter when  entry_edge + shift >= entry,   leave when  exit_cost + shift <= exit
+
+which is the pair machine's rule with the funding of `horizon` seconds added to both prices. Between a crossing in and a
+crossing out lie four fees and four half-spreads, and funding pays a basis point or so a day: what decides is how long
+the expectation lasts. So the break-even hold comes first, and thresholds and horizon are judged by walking forward.
+
+This is research: whole clips, whole fills, on the books that an order meets after its latency. Without funding its
+pairs are those of the pair machine wherever both clips are shown (tested); legs that fill in part are the machine's
+matter. An entry that one of the legs cannot take whole is not made, an exit waits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from .backtest import Backtest
+from .errors import DataError
+from .faces import share
+from .ledger import Closing, settle_all
+from .market import END, NS, PERP, SPOT, TARGET, TIMEOUT, Fill, FundingPayment, common_step
+from .spread import entry_edge, exit_cost, to_bps
+from .study import Market
+from .tape import Tape
+
+DAY_S = 86_400.0
+MEMORY_S = 7 * DAY_S  # of the expectation: older stamps say more of the year than of the week to come
+
+
+# --- what funding pays, and how long that takes to pay a round trip --------------------------------------------------
+
+
+def expected_bps_day(payments: Sequence[FundingPayment], ts_ns: np.ndarray, memory_s: float = MEMORY_S) -> np.ndarray:
+    """What a short is expected to be paid a day, bps of notional: the mean of the last `memory_s` of stamps.
+
+    A stamp counts from its own time on. NaN where the table does not reach `memory_s` back; shape of `ts_ns`.
+    """
+    stamps = np.array([p.ts_ns for p in payments], np.int64)
+    sums = np.cumsum([0.0, *(p.rate for p in payments)])
+    memory_ns = round(memory_s * NS)
+    known = np.searchsorted(stamps, ts_ns, "right")
+    before = np.searchsorted(stamps, ts_ns - memory_ns, "right")
+    found = to_bps(sums[known] - sums[before]) / (memory_s / DAY_S)
+    return np.where(before > 0, found, np.nan)
+
+
+class BreakEven(NamedTuple):
+    """How long a hold must last until funding has paid for its round trip; `days` is None where it pays nothing."""
+
+    costs_bps: float
+    funding_bps_day: float
+    negative_share: float
+
+    @property
+    def days(self) -> float | None:
+        return self.costs_bps / self.funding_bps_day if self.funding_bps_day > 0 else None
+
+    def __str__(self) -> str:
+        pays = (
+            f"funding paid a short {self.funding_bps_day:.2f} bps a day ({share(self.negative_share)} of stamps cost)"
+        )
+        if self.days is None:
+            return f"{pays}: no hold, however long, pays a round trip of {self.costs_bps:.1f} bps"
+        return f"{pays}: a round trip of {self.costs_bps:.1f} bps is paid after {self.days:.1f} days"
+
+
+def break_even(payments: Sequence[FundingPayment], costs_bps: float) -> BreakEven:
+    """From all stamps given; `costs_bps`: four fees and four half-spreads.
+
+    Raises:
+        DataError: fewer than two stamps.
+    """
+    if len(payments) < 2:
+        raise DataError(f"{len(payments)} funding stamps say nothing about a day; give the history of weeks")
+    rates = np.array([p.rate for p in payments])
+    days = (payments[-1].ts_ns - payments[0].ts_ns) / NS / DAY_S
+    return BreakEven(costs_bps, float(to_bps(rates[1:].sum())) / days, float((rates < 0).mean()))
+
+
+# --- the pairs of one rule -------------------------------------------------------------------------------------------
+
+
+class Pair(NamedTuple):
+    """Moments of entry and exit of one pair, and why it was left; `END`: it is open at the last moment there is."""
+
+    opened: int
+    closed: int
+    reason: int
+
+
+class CarryRule(NamedTuple):
+    """Levels in bps with the funding of `horizon_s` in them, and the longest hold."""
+
+    horizon_s: float
+    entry_bps: float
+    exit_bps: float
+    max_hold_s: float = 365 * DAY_S
+
+    def __str__(self) -> str:
+        days = self.horizon_s / DAY_S
+        return f"horizon {days:g} days, entry {self.entry_bps:.1f} bps, exit {self.exit_bps:.1f} bps"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Every moment at which something can be decided, and the prices that an order sent then would meet; shape (n,).
+
+    `entry_bps` and `exit_bps` are offered at the moment, `buy` ... `cover` are met after the latency; `enterable` and
+    `leavable` say that both legs are fresh, take the whole clip and stay within the price bound.
+    """
+
+    ts_ns: np.ndarray
+    entry_bps: np.ndarray
+    exit_bps: np.ndarray
+    enterable: np.ndarray
+    leavable: np.ndarray
+    qty: np.ndarray
+    spot_buy: np.ndarray
+    perp_sell: np.ndarray
+    spot_sell: np.ndarray
+    perp_buy: np.ndarray
+    shown: np.ndarray  # what both legs take of an exit, base units
+    funding_bps_day: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
+
+
+def moments(tape: Tape, market: Market, memory_s: float = MEMORY_S) -> Moments:
+    """The moments of a tape, with what was expected of funding at each of them."""
+    looks, settings = tape.looks(), market.settings
+    looks = replace(looks, **{name: getattr(looks, name)[looks.settled] for name in _COLUMNS})
+    at = {
+        leg: np.maximum(np.searchsorted(tape.ts_ns, looks.ts_ns + market.latency.ns(leg), "right") - 1, 0)
+        for leg in (SPOT, PERP)
+    }
+    met = {name: getattr(tape, name)[at[SPOT if name.startswith("spot") else PERP]] for name in _BOOK}
+    step = common_step(market.spot, market.perp)
+    qty = settings.clip_usdt / looks.spot_ask
+    qty = np.floor(qty / step + 1e-9) * step if step else qty
+    fresh = np.maximum(looks.spot_age_ns, looks.perp_age_ns) <= settings.max_quote_age_s * NS
+    bound = settings.price_bound_bps / 1e4
+    arrives = looks.ts_ns + max(market.latency.ns(leg) for leg in (SPOT, PERP)) <= tape.end_ns
+    seen_in = np.minimum(looks.spot_ask_qty, looks.perp_bid_qty)
+    met_in = np.minimum(met["spot_ask_qty"], met["perp_bid_qty"])
+    seen_out = np.minimum(looks.spot_bid_qty, looks.perp_ask_qty)
+    met_out = np.minimum(met["spot_bid_qty"], met["perp_ask_qty"])
+    near_in = (met["spot_ask"] <= looks.spot_ask * (1 + bound)) & (met["perp_bid"] >= looks.perp_bid * (1 - bound))
+    near_out = (met["spot_bid"] >= looks.spot_bid * (1 - bound)) & (met["perp_ask"] <= looks.perp_ask * (1 + bound))
+    return Moments(
+        ts_ns=looks.ts_ns,
+        entry_bps=to_bps(entry_edge(looks.spot_ask, looks.perp_bid)),
+        exit_bps=to_bps(exit_cost(looks.spot_bid, looks.perp_ask)),
+        enterable=fresh & arrives & near_in & (qty > 0) & (np.minimum(seen_in, met_in) >= qty),
+        leavable=fresh & arrives & near_out & (np.minimum(seen_out, met_out) > 0),
+        qty=qty,
+        spot_buy=met["spot_ask"],
+        perp_sell=met["perp_bid"],
+        spot_sell=met["spot_bid"],
+        perp_buy=met["perp_ask"],
+        shown=np.minimum(seen_out, met_out),
+        funding_bps_day=expected_bps_day(market.payments, looks.ts_ns, memory_s),
+    )
+
+
+_BOOK = tuple(f"{leg}_{side}" for leg in ("spot", "perp") for side in ("bid", "ask", "bid_qty", "ask_qty"))
+_COLUMNS = (*_BOOK, "ts_ns", "leg", "spot_age_ns", "perp_age_ns")
+
+
+def pairs(seen: Moments, rule: CarryRule, start: int = 0, until: int | None = None) -> list[Pair]:
+    """Every pair entered in [start, until), in turn.
+
+    After a time-out, as after a target, the next entry may come with the next moment that offers it.
+    """
+    until = len(seen) if until is None else until
+    shift = seen.funding_bps_day * (rule.horizon_s / DAY_S) if rule.horizon_s else np.zeros(len(seen))
+    enters = np.flatnonzero(seen.enterable & (seen.entry_bps + shift >= rule.entry_bps))
+    leaves = seen.leavable & (seen.exit_bps + shift <= rule.exit_bps)
+    found, at = [], start
+    while True:
+        k = int(np.searchsorted(enters, at))
+        if k == len(enters) or enters[k] >= until:
+            return found
+        opened = int(enters[k])
+        closed, reason = _exit(seen, leaves, opened, rule.max_hold_s)
+        found.append(Pair(opened, closed, reason))
+        if reason == END:
+            return found
+        at = closed + 1
+
+
+def _exit(seen: Moments, leaves: np.ndarray, opened: int, max_hold_s: float) -> tuple[int, int]:
+    """The first moment after `opened` that leaves by its level or its age and takes the whole clip."""
+    after = slice(opened + 1, None)
+    takes = seen.shown[after] >= seen.qty[opened]
+    due = seen.leavable[after] & (seen.ts_ns[after] >= seen.ts_ns[opened] + round(max_hold_s * NS))
+    can = np.flatnonzero(takes & (leaves[after] | due))
+    if not len(can):
+        return len(seen) - 1, END
+    at = opened + 1 + int(can[0])
+    return at, TARGET if leaves[at] else TIMEOUT
+
+
+def nets_bps(seen: Moments, market: Market, held: Sequence[Pair], last: int) -> np.ndarray:
+    """Net of each pair in bps of its spot notional, those still open at moment `last` marked at its exit side.
+
+    The same money as `ledger.settle`, for all pairs at once: for choosing among many rules.
+    """
+    if not held:
+        return np.zeros(0)
+    opened, closed, reason = np.array(held).T
+    is_open = (reason == END) | (closed > last)
+    out = np.minimum(closed, last)
+    stamps, paid = _paid(market.payments)
+    latency_ns = market.latency.ns(PERP)
+    first = np.searchsorted(stamps, seen.ts_ns[opened] + latency_ns, "right")
+    to_ns = seen.ts_ns[out] + np.where(is_open, 0, latency_ns)
+    funding = paid[np.maximum(np.searchsorted(stamps, to_ns, "right"), first)] - paid[first]
+    spot_in, perp_in, spot_out, perp_out = (
+        seen.spot_buy[opened], seen.perp_sell[opened], seen.spot_sell[out], seen.perp_buy[out],
+    )  # fmt: skip
+    fees = market.spot.taker_fee * (spot_in + spot_out) + market.perp.taker_fee * (perp_in + perp_out)
+    return to_bps((spot_out - spot_in + perp_in - perp_out - fees + funding) / spot_in)
+
+
+def _paid(payments: Sequence[FundingPayment]) -> tuple[np.ndarray, np.ndarray]:
+    """Stamps, and what one base unit short has been paid by all stamps before each place among them."""
+    stamps = np.array([p.ts_ns for p in payments], np.int64)
+    return stamps, np.cumsum([0.0, *(p.rate * p.mark for p in payments)])
+
+
+def backtest(tape: Tape, seen: Moments, market: Market, held: Sequence[Pair]) -> Backtest:
+    """The pairs as exact money (`ledger.settle`); one still open when the quotes end is closed at its exit side."""
+    fills, closings = [], []
+    for pair, (opened, closed, reason) in enumerate(held, 1):
+        qty = float(seen.qty[opened])
+        fills += _fills(pair, seen, market, opened, ((SPOT, qty, seen.spot_buy), (PERP, -qty, seen.perp_sell)), False)
+        out = ((SPOT, -qty, seen.spot_sell), (PERP, qty, seen.perp_buy))
+        fills += _fills(pair, seen, market, closed, out, reason == END)
+        closings.append(
+            Closing(pair, fills[-1].ts_ns, reason, float(seen.spot_sell[closed]), float(seen.perp_buy[closed]))
+        )
+    trades = settle_all(fills, closings, market.payments)
+    return replace(
+        market.replay(tape.between(tape.start_ns, tape.start_ns + 1), None),
+        trades=trades, fills=tuple(fills), closings=tuple(closings), start_ns=tape.start_ns, end_ns=tape.end_ns,
+        open_at_end=any(reason == END for _, _, reason in held), payments=tuple(market.payments),
+    )  # fmt: skip
+
+
+def _fills(pair: int, seen: Moments, market: Market, k: int, legs, marked: bool) -> list[Fill]:
+    made = []
+    for leg, qty, prices in legs:
+        at_ns = int(seen.ts_ns[k]) + (0 if marked else market.latency.ns(leg))
+        fee = (market.spot if leg == SPOT else market.perp).taker_fee * abs(qty) * float(prices[k])
+        made.append(Fill(pair, at_ns, leg, qty, float(prices[k]), fee))
+    return sorted(made, key=lambda fill: fill.ts_ns)

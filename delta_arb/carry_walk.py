@@ -1,0 +1,256 @@
+"""Carry judged by walking forward: horizon and levels chosen on the past, held after, told part by part.
+
+A look-back marks what is open at its end at prices of that moment, so nothing needs to be purged: no choice uses a
+later price or a later funding stamp. Pairs belong to the fold that entered them and keep its rule until they end; the
+next fold enters nothing before that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from . import selection
+from .backtest import Backtest
+from .carry import (
+    DAY_S,
+    MEMORY_S,
+    BreakEven,
+    CarryRule,
+    Moments,
+    Pair,
+    backtest,
+    break_even,
+    moments,
+    nets_bps,
+    pairs,
+)
+from .errors import DataError, ParamsError
+from .faces import NOTHING, Table, number
+from .ledger import Trade, attribution
+from .market import END, NS, utc
+from .performance import period_nets
+from .selection import Interval
+from .spread import to_bps
+from .study import Market
+from .tape import Tape
+
+HORIZONS_S = tuple(days * DAY_S for days in (3, 7, 14, 30, 60))
+MARGINS_BPS = (-10.0, -5.0, 0.0, 5.0, 10.0)  # of the entry, above what the round trip costs; below: let it pay later
+SLACKS_BPS = (-20.0, -10.0, -5.0, 0.0, 5.0)  # of the exit, above the median cost of leaving
+MIN_FOLDS = 3
+MIN_LOOK_BACK_S = 30 * DAY_S
+
+
+class Chosen(NamedTuple):
+    """What was chosen from a look-back, or why nothing was; `net_bps_day` is what it had earned there."""
+
+    rule: CarryRule | None
+    reason: str
+    net_bps_day: float | None = None
+
+
+def candidates(seen: Moments, market: Market, known: slice) -> list[CarryRule]:
+    """The rules worth trying on a look-back: levels around its median cost of leaving, four fees above it to enter."""
+    costs = seen.exit_bps[known][seen.leavable[known]]
+    if not len(costs):
+        return []
+    leave_bps = float(np.median(costs))
+    return [
+        CarryRule(horizon_s, leave_bps + market.fees_bps + margin, leave_bps + slack)
+        for horizon_s in HORIZONS_S
+        for margin in MARGINS_BPS
+        for slack in SLACKS_BPS
+        if market.fees_bps + margin > slack
+    ]
+
+
+def choose(seen: Moments, market: Market, first: int, last: int) -> Chosen:
+    """The rule that earned most on moments [first, last), what is open there marked at its exit side; or a refusal.
+
+    Its horizon's and levels' neighbours count as much as itself: the mean of a rule and those one step away decides.
+    """
+    known = slice(first, last)
+    rules = candidates(seen, market, known)
+    if not rules or not np.isfinite(seen.funding_bps_day[known]).any():
+        return Chosen(None, "the look-back has no moment with an expectation of funding")
+    nets = np.array([nets_bps(seen, market, pairs(seen, rule, first, last), last - 1).sum() for rule in rules])
+    best = int(np.argmax(_smoothed(rules, nets)))
+    days = (seen.ts_ns[last - 1] - seen.ts_ns[first]) / NS / DAY_S
+    if not nets[best] > 0:
+        mean = float(np.nanmean(seen.funding_bps_day[known]))
+        paid = f"funding was expected to pay {mean:.2f} bps a day, four fees are {market.fees_bps:g} bps"
+        return Chosen(None, f"no carry rule earned anything on the look-back ({paid})")
+    return Chosen(rules[best], "earned on its look-back", float(nets[best]) / days)
+
+
+def _smoothed(rules: Sequence[CarryRule], nets: np.ndarray) -> np.ndarray:
+    """Mean of each rule and its direct neighbours on all three axes."""
+    places = np.column_stack([np.unique([r[k] for r in rules], return_inverse=True)[1] for k in range(3)])
+    near = (np.abs(places[:, None] - places[None]) <= 1).all(axis=2)
+    return near @ nets / near.sum(axis=1)
+
+
+class CarryFold(NamedTuple):
+    """One stretch held by what was chosen before it; its pairs are those it entered."""
+
+    start_ns: int
+    end_ns: int
+    chosen: Chosen
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CarryWalk:
+    """The whole procedure on history it had not seen, as exact money.
+
+    `daily`: change of marked equity a day, bps of the clip; `net_bps_day` its mean with a block bootstrap interval,
+    None where nothing was held. `held_share`: share of the time with a pair open. `always`: entered at the first
+    moment, left at the last: what a holder without any rule got. A crash that throws the legs apart can pay a year of
+    funding in one fill, and a candle's prices are least to be believed there: so the parts are told, and what is left
+    without the best day.
+    """
+
+    folds: tuple[CarryFold, ...]
+    result: Backtest
+    daily: np.ndarray
+    net_bps_day: Interval | None
+    held_share: float
+    even: BreakEven
+    always: Trade | None
+    clip_usdt: float
+
+    @property
+    def trades(self) -> tuple[Trade, ...]:
+        return self.result.trades
+
+    @property
+    def rest_bps_day(self) -> float | None:
+        """The mean without the best day; None where nothing was held."""
+        return (
+            None if self.net_bps_day is None else float((self.daily.sum() - self.daily.max()) / (len(self.daily) - 1))
+        )
+
+    def part_bps_day(self, part: str) -> float:
+        """Mean a day of one part of the net: funding, fees (negative), or basis (all else), bps of the clip."""
+        sums = attribution(self.trades)
+        sums["basis"] = sums["spot"] + sums["perp"] + sums["residual"]
+        return to_bps(sums[part] / self.clip_usdt) / len(self.daily)
+
+    @property
+    def pays(self) -> bool:
+        """Whether the interval lies above zero, and the mean without the best day does too."""
+        return self.net_bps_day is not None and self.net_bps_day.low > 0 and self.rest_bps_day > 0
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: carry, or do not."""
+        if self.net_bps_day is None:
+            reasons = sorted({fold.chosen.reason for fold in self.folds})
+            return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {self.even}."
+        parts = ", ".join(f"{part} {self.part_bps_day(part):+.2f}" for part in ("funding", "basis", "fees"))
+        says = (
+            f"{len(self.trades)} pairs earned {self.net_bps_day} bps a day of the clip on history not seen ({parts}), "
+            f"{self.rest_bps_day:.2f} without the best day"
+        )
+        return f"Carry pays: {says}." if self.pays else f"Do not carry: {says}; not surely above zero. {self.even}."
+
+    def table(self) -> Table:
+        rows = [_fold_row(fold, self.trades) for fold in self.folds]
+        heads = (
+            "fold from, UTC",
+            "horizon, days",
+            "entry, bps",
+            "exit, bps",
+            "look-back, bps/day",
+            "pairs",
+            "net, bps",
+        )
+        return Table.of("Carry, walked forward: chosen before, held after", heads, rows, self.verdict)
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _fold_row(fold: CarryFold, trades: Sequence[Trade]) -> tuple[str, ...]:
+    rule = fold.chosen.rule
+    levels = (NOTHING,) * 3 if rule is None else (f"{rule.horizon_s / DAY_S:g}", *(f"{x:.1f}" for x in rule[1:3]))
+    entered = [t for t in trades if fold.start_ns <= t.opened_ns < fold.end_ns]
+    net = sum(net_bps(t) for t in entered) if entered else None
+    return utc(fold.start_ns)[:10], *levels, number(fold.chosen.net_bps_day), f"{len(entered)}", number(net, 1)
+
+
+def net_bps(trade: Trade) -> float:
+    """Net in bps of what the spot leg cost."""
+    return to_bps(trade.net_usdt / trade.notional_usdt)
+
+
+def walk(
+    tape: Tape,
+    market: Market,
+    *,
+    look_back_s: float = 120 * DAY_S,
+    step_s: float = 30 * DAY_S,
+    rng: np.random.Generator,
+    memory_s: float = MEMORY_S,
+) -> CarryWalk:
+    """Choose before every fold from what was known then, hold, go on; a pair keeps its rule and its fold.
+
+    Raises:
+        ParamsError: no funding, or a look-back shorter than a month.
+        DataError: fewer than three folds.
+    """
+    if not market.payments:
+        raise ParamsError("carry lives on funding; give its history (--funding FILE), none cannot be carried")
+    if look_back_s < MIN_LOOK_BACK_S:
+        raise ParamsError(
+            f"look_back_s={look_back_s:g} is shorter than 30 days, which hold no carry; look back further"
+        )
+    tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)  # what funding covers
+    seen = moments(tape, market, memory_s)
+    look_back_ns, step_ns = round(look_back_s * NS), round(step_s * NS)
+    starts = range(int(seen.ts_ns[0]) + look_back_ns, int(seen.ts_ns[-1]) - step_ns + 1, step_ns)
+    if len(starts) < MIN_FOLDS:
+        days = (seen.ts_ns[-1] - seen.ts_ns[0]) / NS / DAY_S
+        raise DataError(
+            f"{days:.0f} days hold {len(starts)} folds of {step_s / DAY_S:g} days behind a look-back of "
+            f"{look_back_s / DAY_S:g}; {MIN_FOLDS} are needed, give a longer history or shorter ones"
+        )
+    folds, free = [], 0
+    for start_ns in starts:
+        at, first, until = np.searchsorted(seen.ts_ns, (start_ns, start_ns - look_back_ns, start_ns + step_ns))
+        chosen = choose(seen, market, int(first), int(at))
+        held = () if chosen.rule is None else tuple(pairs(seen, chosen.rule, max(int(at), free), int(until)))
+        free = max(free, held[-1][1] + 1) if held else free
+        folds.append(CarryFold(start_ns, start_ns + step_ns, chosen, held))
+        if held and held[-1][2] == END:
+            free = len(seen)
+    return _judged(tape, seen, market, tuple(folds), rng)
+
+
+def _judged(tape: Tape, seen: Moments, market: Market, folds: tuple[CarryFold, ...], rng) -> CarryWalk:
+    held = [pair for fold in folds for pair in fold.pairs]
+    result = backtest(tape, seen, market, held)
+    start_ns, end_ns = folds[0].start_ns, max(folds[-1].end_ns, int(seen.ts_ns[held[-1][1]]) if held else 0)
+    part = tape.between(start_ns, tape.end_ns + 1)
+    daily = period_nets(part, result, start_ns, end_ns, DAY_S) / market.settings.clip_usdt * 1e4
+    open_ns = sum(t.closed_ns - t.opened_ns for t in result.trades)
+    crossing_bps = float(np.median((seen.exit_bps - seen.entry_bps)[seen.leavable]))
+    first = int(np.searchsorted(seen.ts_ns, start_ns))
+    always = pairs(seen, CarryRule(0.0, -1e9, -1e9, 1e9), first, len(seen))
+    return CarryWalk(
+        folds=folds,
+        result=result,
+        daily=daily,
+        net_bps_day=selection.mean_interval(daily, rng) if held and np.ptp(daily) > 0 else None,
+        held_share=open_ns / (end_ns - start_ns),
+        even=break_even(
+            [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns], market.fees_bps + crossing_bps
+        ),
+        always=backtest(tape, seen, market, always[:1]).trades[0] if always else None,
+        clip_usdt=market.settings.clip_usdt,
+    )
