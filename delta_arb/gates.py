@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import selection
+from . import selection, track_record
 from .errors import ParamsError, SeriesError
 from .faces import Table, number
 from .market import NS
-from .selection import Deflated, Interval, Overfitting, Superior
+from .selection import Deflated, Overfitting, Superior
 from .study import Constraints, Market, Thresholds
 from .tape import Tape
+from .track_record import Interval
 from .walkforward import (
     DAY_S,
     PERIOD_S,
@@ -76,7 +77,7 @@ def gates(
     """Every demand on an export: trades, hit rate, drawdown, profit out of sample, deflation, overfitting, look-back.
 
     Out of sample is the walk-forward. `deflated` and `overfitting` are of all sets tried on the look-back (see
-    `walkforward.trials`); None where `selection` refused.
+    `walkforward.trials`); None where they were refused.
     """
     seen = walk.performance
     return (
@@ -135,7 +136,7 @@ def _said(g: Gate) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """All that speaks for a choice or against it; None is what `selection` refused, and `refusals` say why.
+    """All that speaks for a choice or against it; None is what the statistics refused, and `refusals` say why.
 
     `confidence` is the estimated probability that the next fold's net is above zero, `walk.brier` how good such
     probabilities were.
@@ -215,7 +216,7 @@ def judge(
     overfitting = ask(lambda: selection.overfitting(nets[:, :-1], _blocks(walk, len(nets)), smoother=smoother))
     superior = ask(lambda: selection.superior(nets, rng))
     earned = outcomes(walk.folds, tape.end_ns)
-    confidence = ask(lambda: selection.probability_of_gain(recent, round(step_s / period_s), rng, earned=earned))
+    confidence = ask(lambda: track_record.probability_of_gain(recent, round(step_s / period_s), rng, earned=earned))
     found = gates(
         walk, constraints, deflated=deflated, overfitting=overfitting, half_life_s=half_life_s, look_back_s=look_back_s
     )
@@ -282,7 +283,7 @@ def keep_or_replace(
     difference = challenger - champion
     if np.array_equal(champion, challenger):
         return Contest(False, None, "both do the same on these quotes; the old parameters are confirmed")
-    gain = selection.mean_interval(difference, rng, level=level).scaled(DAY_S / period_s)
+    gain = track_record.mean_interval(difference, rng, level=level).scaled(DAY_S / period_s)
     if gain.low > worth_usdt_day:
         return Contest(True, gain, f"the new parameters earn {gain} USDT a day more, which is more than its noise")
     return Contest(False, gain, f"a gain of {gain} USDT a day is within its noise; the old parameters are confirmed")

@@ -18,12 +18,12 @@ from .memory import MAX_STILL_S, half_life_of
 from .params import FilterParams, RuleParams, as_filter
 from .performance import Performance, measure, period_nets
 from .reversion import HalfLife, require_moving_legs, stationarity
-from .selection import mean_interval
 from .spread import basis, entry_edge, exit_cost, mid, to_bps
 from .study import Constraints, Market, Thresholds, Window, window
 from .tape import Tape
 from .thresholds import round_trip_cost
 from .timeout import optimal
+from .track_record import mean_interval
 
 LEVELS = 14  # thresholds per axis of the grid
 ENTRY_QUANTILES = (0.50, 0.995)

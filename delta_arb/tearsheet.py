@@ -27,10 +27,10 @@ from .performance import (
     measure,
     slippage_bps,
 )  # fmt: skip
-from .selection import Interval, mean_interval, wilson
 from .spread import to_bps
 from .study import Constraints, Market, Thresholds, window
 from .tape import Tape
+from .track_record import Interval, mean_interval, wilson
 
 FIT, JUDGED, EARLIER = "fit", "judged", "earlier"
 SAYS = {EARLIER: "earlier quotes", FIT: "fit, in sample", JUDGED: "judged, unseen"}

@@ -24,7 +24,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import selection
+from . import track_record
 from .backtest import Backtest
 from .errors import DataError, ParamsError, SeriesError
 from .faces import NOTHING, Table, number, share
@@ -33,9 +33,9 @@ from .ledger import Trade
 from .market import END, NS, utc
 from .optimize import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
 from .performance import Equity, Performance, equity, measure, period_nets, thinned
-from .selection import Brier, Interval
 from .study import Constraints, Market, Thresholds
 from .tape import Tape
+from .track_record import Brier, Interval
 
 DAY_S = 86_400.0
 PERIOD_S = 900.0
@@ -347,7 +347,7 @@ def _probability(fit: Fit, periods: int, earned: Sequence[bool], rng: np.random.
     if fit.thresholds is None or fit.nets is None:
         return None
     try:
-        return selection.probability_of_gain(fit.nets, periods, rng, earned=earned)
+        return track_record.probability_of_gain(fit.nets, periods, rng, earned=earned)
     except SeriesError:
         return None
 
@@ -367,9 +367,9 @@ def _judged(folds: tuple[Fold, ...], machine: Machine, period_s: float, rng: np.
         tape=seen,
         nets=nets,
         period_s=period_s,
-        net_usdt_day=selection.mean_interval(nets, rng).scaled(DAY_S / period_s) if np.ptp(nets) > 0 else None,
-        hit_rate=selection.wilson(hits, len(result.trades)) if result.trades else None,
-        brier=selection.brier([f.probability for f in said], [f.net_usdt > 0 for f in said]) if said else None,
+        net_usdt_day=track_record.mean_interval(nets, rng).scaled(DAY_S / period_s) if np.ptp(nets) > 0 else None,
+        hit_rate=track_record.wilson(hits, len(result.trades)) if result.trades else None,
+        brier=track_record.brier([f.probability for f in said], [f.net_usdt > 0 for f in said]) if said else None,
     )
 
 

@@ -14,9 +14,10 @@ from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.inputs import Inputs
 from delta_arb.market import NS, Instrument
 from delta_arb.optimize import Sweep
-from delta_arb.selection import Deflated, Interval, Overfitting, Sharpe
+from delta_arb.selection import Deflated, Overfitting
 from delta_arb.study import Constraints, Market, Thresholds
 from delta_arb.tape import Tape
+from delta_arb.track_record import Interval, Sharpe
 from delta_arb.walkforward import Fit, LookBack, walk_forward
 
 HOUR_S = 3600.0

@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
-from delta_arb import selection  # noqa: E402
+from delta_arb import track_record  # noqa: E402
 from delta_arb.errors import DataError  # noqa: E402
 from delta_arb.market import NS, PERP, SPOT, Instrument, Latency  # noqa: E402
 from delta_arb.params import RuleParams  # noqa: E402
@@ -140,7 +140,7 @@ def quotes(basis: np.ndarray) -> Tape:
 
 def scored(kind: str, found: list[Fold]) -> Iterator[dict[str, object]]:
     said, came = np.array([f.probability for f in found]), np.array([f.net_usdt > 0 for f in found])
-    score = selection.brier(said, came)
+    score = track_record.brier(said, came)
     yield row(f"{kind}: Brier score", score.score, f"< {score.base:.4f}", score.better, score.n)
     yield row(f"{kind}: said on average", said.mean(), "-", None, score.n)
     yield row(f"{kind}: came", came.mean(), "-", None, score.n)
@@ -154,7 +154,7 @@ def reliability(found: list[Fold]) -> list[dict[str, object]]:
     for k in np.unique(tenth):
         here = tenth == k
         mean, n = float(said[here].mean()), int(here.sum())
-        share = selection.wilson(int(came[here].sum()), n)
+        share = track_record.wilson(int(came[here].sum()), n)
         met = abs(share.value - mean) <= 0.05 or mean in share
         rows.append(row(f"said {k / 10:.1f} to {(k + 1) / 10:.1f}: came", share.value, f"{mean:.3f} +- 0.05", met, n))
     return rows
