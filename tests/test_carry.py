@@ -24,7 +24,13 @@ DAY = 24 * HOUR
 START = 1_700_006_400 * NS  # a whole day
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETTINGS = RuleParams(
-    entry_bps=None, exit_bps=None, clip_usdt=100.0, max_hold_s=3e7, leg_deadline_s=5400.0, rearm_bps=0.0
+    entry_bps=None,
+    exit_bps=None,
+    clip_usdt=100.0,
+    max_hold_s=3e7,
+    leg_deadline_s=5400.0,
+    rearm_bps=0.0,
+    price_bound_bps=500.0,
 )
 
 
