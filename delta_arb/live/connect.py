@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -34,7 +35,12 @@ def venues(config: Config, keys: tuple[Keys, Keys] | None, ccxt: Mapping[str, Ma
     """
     from .gate import Gate  # ccxt takes most of a second to import: a replay does without
     from .mexc import Mexc
+    from .stream import Pace
 
+    try:
+        pace = Pace(**config.pace)
+    except TypeError as error:
+        raise ParamsError(f"pace: {error}; the names are {', '.join(field.name for field in fields(Pace))}") from None
     kinds: tuple[dict[str, Callable], ...] = ({"mexc": Mexc}, {"gate": Gate})
     base = config.pair.partition("_")[0]
     made = []
@@ -46,7 +52,7 @@ def venues(config: Config, keys: tuple[Keys, Keys] | None, ccxt: Mapping[str, Ma
         if not keys and not (ccxt or {}).get(venue.venue):
             options = {k: v for k, v in options.items() if k not in ("apiKey", "secret")}
         fee = None if options.get("apiKey") else venue.taker_fee_bps / 1e4
-        made.append(kind(leg, base, options, taker_fee=fee))
+        made.append(kind(leg, base, options, pace=pace, taker_fee=fee))
     return tuple(made)
 
 

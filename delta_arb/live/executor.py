@@ -77,12 +77,20 @@ class Executor:
         self._sent: dict[str, Sent] = {}
         self._ended: deque[str] = deque()
         self._tasks: asyncio.TaskGroup | None = None
+        self._closed = False
         self.sent_ns: deque[int] = deque(maxlen=10_000)  # when orders left, for the guard on their number
         self.last_end_ns = 0
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Questions run as tasks of this group from now on."""
         self._tasks = tasks
+
+    def close(self) -> None:
+        """Ask no more; orders without an end are asked about at the next start."""
+        self._closed = True
+        for sent in self._sent.values():
+            if sent.overdue:
+                sent.overdue.cancel()
 
     @property
     def tasks(self) -> tuple[asyncio.Task, ...]:
@@ -138,6 +146,8 @@ class Executor:
     def outcome(self, leg: int, outcome: Outcome) -> None:
         """What a venue says of an order, from whatever source and as often as it likes."""
         sent = self._sent.get(outcome.order_id)
+        if self._closed:
+            return
         if sent is None:
             self._say(f"{LEGS[leg]}: {self._venues[leg].name} tells of order {outcome.order_id}, which is not ours")
         elif sent.over:
@@ -180,7 +190,7 @@ class Executor:
     def _ask(self, sent: Sent) -> None:
         if sent.overdue:
             sent.overdue.cancel()
-        if not sent.over and sent.asking is None:
+        if not (sent.over or sent.asking or self._closed):
             sent.asking = self._tasks.create_task(self._follow(sent), name=f"order {sent.order_id}")
 
     async def _follow(self, sent: Sent) -> None:

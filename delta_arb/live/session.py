@@ -3,7 +3,7 @@
     a quote arrives      -> the slot of its leg -> Runner.quote, in the receive path
     an order ends        -> Executor -> Runner.report
     the machine's timer  -> loop.call_later on state.wake_ns -> Runner.timer
-    every second         -> facts -> guards -> Runner.hold
+    every second           -> facts -> guards -> Runner.hold
     after fills, every 5 s -> both accounts -> differences
 
 All state is owned by the runner and changed synchronously; tasks beside it look, and ask it. A failure of any of them
@@ -31,7 +31,6 @@ from .venue import Outcome, Venue, VenueError
 from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_ns
 
 FIRST_QUOTES_S = 15.0
-TICK_S = 1.0
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 RETRY_S = 1.0
 
@@ -79,6 +78,7 @@ class Session:
         self._stop = asyncio.Event()
         self._moved = asyncio.Event()  # after each step of the machine
         self._starting, self._leaving, self._journal_error = True, leave, ""
+        self._over = False  # from then on nothing is decided: what still comes is asked for at the next start
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._paper: LivePaper | None = None
@@ -89,6 +89,8 @@ class Session:
     def on_quote(self, leg: int, book: Book, venue_ns: int) -> None:
         """A quote of one leg, in the receive path: decided upon before the next message is read."""
         self._slots[leg] = book
+        if self._over:
+            return
         if self.runner is None:
             if None not in self._slots:
                 self._both.set()
@@ -112,6 +114,8 @@ class Session:
 
     def _do(self, act: Callable[..., None], *args) -> bool:
         """One step of the machine; False, and nothing done, when the journal cannot be written."""
+        if self._over:
+            return True
         try:
             act(*args)
         except JournalError as error:
@@ -161,11 +165,14 @@ class Session:
                 aside += await self._begin(tasks)
                 await self._stop.wait()
                 outcome = await self._finish()
+                self._over = True
                 for task in (*aside, *self._executor.tasks):
                     task.cancel()
         except* DeltaArbError as group:
             raise _first(group) from None
         finally:
+            self._over = True
+            self._executor.close()
             if self._timer:
                 self._timer.cancel()
             for venue in self.desk.venues:
@@ -208,18 +215,18 @@ class Session:
         self._do(self.runner.quote, self.clock(), *self._slots)
         self._adopt(resumed, sent)
         await self._until(lambda: not self.runner.working or self._stop.is_set())
-        aside = [self._guarding(), self._reloading()]
+        aside = [self._guarding, self._reloading]
         if not desk.paper:
             self.watch = Watch(
                 desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock, self._reported, self.halt, desk.say,
                 self.payments, wallets,
             )  # fmt: skip
             await self.watch.begin()
-            aside += [self.watch.accounts(), self.watch.funding(), self._refetching()]
+            aside += [self.watch.accounts, self.watch.funding, self._refetching]
         self._starting = False
         self._hold()
         desk.say(self._greeting(resumed))
-        return [tasks.create_task(one, name=one.__qualname__) for one in aside]
+        return [tasks.create_task(one(), name=one.__name__) for one in aside]
 
     def _newest(self, before: Rule | None) -> Rule | None:
         """The rule of the next entry: the exported one, or that of before without entries. Without enough coins held
@@ -317,12 +324,12 @@ class Session:
     async def _guarding(self) -> None:
         while True:
             self._hold()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self.desk.config.guards_every_s)
 
     async def _reloading(self) -> None:
         """New parameters rule the next entry; refused or stale ones forbid it; an open pair keeps its own."""
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self.desk.config.guards_every_s)
             if self.exports.poll():
                 self.desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
                 if not self.exports.refused:
@@ -386,6 +393,7 @@ class Session:
         if self.halted == reason:
             return
         self.halted = reason
+        self.runner.hold = Hold(False, self.runner.hold.flatten)
         try:
             self.desk.journal.note("halt", reason)
         except JournalError as error:

@@ -171,12 +171,13 @@ class Watch:
             self._doubt = found
 
     async def _answer(self, found: tuple[Difference, ...]) -> None:
+        """The machine reduces the other leg to match what was taken; entries are over before it may think of one."""
         for difference in found:
+            self._halt(f"{difference}; settle it, then `resume`")
             if difference.ours:
                 report = await self._outside(difference)
                 self._say(f"{difference}; reducing the other leg to match")
                 self._report(report)
-            self._halt(f"{difference}; settle it, then `resume`")
 
     async def _outside(self, difference: Difference) -> Report:
         """The change as a report, at the price and fee that the venue booked; at the exit side where it does not tell."""

@@ -1,0 +1,281 @@
+"""Parts of the live runner by themselves: configuration and keys, guards, accounts, the executor's questions, events."""
+
+import asyncio
+import math
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from live_stage import quick_config
+from strategies import book, rule
+
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.live import accounts, config, guards
+from delta_arb.live.broker import Placed
+from delta_arb.live.control import socket_path
+from delta_arb.live.events import Recorder, told
+from delta_arb.live.executor import Executor, Patience
+from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
+from delta_arb.live.venue import Account, Outcome, VenueError
+from delta_arb.market import PERP, SPOT, Instrument, Order
+from delta_arb.pair import QUOTE, REPORT, START, Event, Wallet
+
+CONFIG = quick_config()
+EXAMPLE = """
+pair = "LUNC_USDT"
+[spot]
+venue = "mexc"
+[perp]
+venue = "gate"
+contract_size = 10000.0
+[limits]
+max_clip_usdt = 50.0
+max_position_usdt = 60.0
+max_loss_day_usdt = 5.0
+"""
+
+
+# --- Configuration and keys -------------------------------------------------------------------------------------------
+
+
+def written(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_configuration_is_read_whole_and_unknown_names_are_refused(tmp_path):
+    read = config.read(written(tmp_path / "c.toml", EXAMPLE))
+    assert (read.name, read.perp.contract_size, read.limits.max_clip_usdt) == ("LUNC_USDT-mexc-gate", 10_000.0, 50.0)
+    read.require_explicit()
+    with pytest.raises(ParamsError, match=r"limits\.max_clip: Extra inputs"):
+        config.read(written(tmp_path / "c.toml", EXAMPLE + "max_clip = 3"))
+    with pytest.raises(ParamsError, match="not TOML"):
+        config.read(written(tmp_path / "c.toml", "pair = "))
+    with pytest.raises(ParamsError, match=r"explicit limits: write limits\.max_clip_usdt"):
+        config.sample().require_explicit()
+
+
+def test_keys_come_from_the_environment_or_from_a_file_that_only_its_owner_reads(tmp_path):
+    named = CONFIG.model_copy(update={"keys_file": "keys.toml"})
+    text = '[mexc]\nkey = "hidden-a"\nsecret = "hidden-b"\n[gate]\nkey = "hidden-c"\nsecret = "hidden-d"\n'
+    file = written(tmp_path / "keys.toml", text, 0o640)
+    with pytest.raises(ParamsError, match="mode 640 lets others read the keys; chmod 600"):
+        config.keys(named, tmp_path, {})
+    file.chmod(0o600)
+    spot, perp = config.keys(named, tmp_path, {"DELTA_ARB_GATE_KEY": "hidden-e", "DELTA_ARB_GATE_SECRET": "hidden-f"})
+    assert (spot.ccxt(), perp.ccxt()) == ({"apiKey": "hidden-a", "secret": "hidden-b"}, {"apiKey": "hidden-e", "secret": "hidden-f"})
+    assert "hidden" not in f"{spot} {spot!r} {spot.model_dump()}"
+    with pytest.raises(ParamsError, match="no keys for mexc: set DELTA_ARB_MEXC_KEY and DELTA_ARB_MEXC_SECRET"):
+        config.keys(CONFIG, tmp_path, {"DELTA_ARB_MEXC_KEY": "hidden"})
+    written(file, "[mexc]\nkey = hidden-broken\n")
+    with pytest.raises(ParamsError) as refused:
+        config.keys(named, tmp_path, {})
+    assert "hidden" not in str(refused.value)
+
+
+# --- Guards -----------------------------------------------------------------------------------------------------------
+
+BAD = {
+    "position": (Facts(held_usdt=1100.1), FLATTEN, "1100.10 USDT are held"),
+    "unequal legs": (Facts(naked_usdt=1000.1), HALT, "differ by 1000.10"),
+    "orders": (Facts(orders_minute=60), NO_ENTRY, "60 orders within a minute"),
+    "loss of the day": (Facts(net_day_usdt=-20.0), HALT, "20.00 USDT lost today"),
+    "failures": (Facts(failures=5), HALT, "5 entries in a row"),
+    "liquidation": (Facts(liquidation_distance=0.099), FLATTEN, "liquidation is 9.9% away"),
+    "auto-deleveraging": (Facts(adl_rank=1), FLATTEN, "rank 1 in the queue"),
+    "funding": (Facts(funding_rate=-0.00101), NO_ENTRY, "costs a short 10.1 bps"),
+    "margin": (Facts(margin_free_usdt=9.99), NO_ENTRY, "9.99 USDT of margin"),
+    "clock": (Facts(clock_offset_ms=(3.0, -501.0)), NO_ENTRY, "-501 ms from ours"),
+    "parameters": (Facts(refused_parameters="stale: x"), NO_ENTRY, "stale: x"),
+    "kill file": (Facts(kill_file="kill"), FLATTEN, "kill exists"),
+    "disk": (Facts(disk_free_mb=49.0), NO_ENTRY, "49 MB are free"),
+    "outside": (Facts(outside="the perp leg holds"), HALT, "the perp leg holds"),
+    "blind": (Facts(blind="no answer"), NO_ENTRY, "no answer"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_guard_acts_on_its_own_fact_with_its_own_words(name):
+    facts, level, words = BAD[name]
+    (held,) = guards.check(facts, CONFIG)
+    assert (held.guard, held.level) == (name, level) and words in held.reason
+
+
+def test_every_guard_is_tested_and_none_acts_on_good_or_unknown_facts():
+    assert set(BAD) == {name for name, _ in guards.GUARDS}
+    assert guards.check(Facts(), CONFIG) == ()
+    assert guards.check(Facts(funding_rate=math.nan, liquidation_distance=math.nan), CONFIG) == ()
+    assert guards.check(Facts(net_day_usdt=-20.0, open=True), CONFIG)[0].level == FLATTEN
+
+
+# --- Accounts ---------------------------------------------------------------------------------------------------------
+
+STEPS = (Instrument("mexc", 0.0005, qty_step=1.0), Instrument("gate", 0.0005, 10.0, 10.0, 10.0))
+NOTHING = accounts.Baseline(1000.0, 1000.0, 0.0, 0.0)
+
+
+def account(usdt=1000.0, coin=0.0, position=0.0, free=None) -> Account:
+    return Account(usdt if free is None else free, usdt, coin, position, 0.0, 0, 0)
+
+
+def test_a_difference_is_what_no_fill_explains_and_only_its_reducing_part_is_ours():
+    of = lambda coin, position: accounts.differences(  # noqa: E731
+        account(coin=coin), account(position=position), NOTHING, (60.0, -60.0), (60.0, -60.0), STEPS
+    )
+    assert of(60.0, -60.0) == of(60.4, -60.0) == ()
+    assert of(60.0, -20.0) == (accounts.Difference(PERP, 40.0, 40.0),)
+    assert of(60.0, 10.0) == (accounts.Difference(PERP, 70.0, 60.0),)  # beyond flat is not ours
+    assert of(30.0, -70.0) == (accounts.Difference(SPOT, -30.0, -30.0), accounts.Difference(PERP, -10.0, 0.0))
+
+
+def test_the_transfer_restores_the_shares_of_the_start():
+    floors, names = (10.0, 10.0), ("mexc", "gate")
+    of = lambda spot, perp: accounts.transfer(spot, perp, 0.8, NOTHING, names, floors)  # noqa: E731
+    assert of(account(1050.0), account(950.0)) is None
+    assert of(account(1300.0), account(700.0)) == (300.0, "mexc", "gate", "gains pile up on one side")
+    # 400 USDT and 1000 coins at 0.8 are 1200 against 800: 200 should move, and only free money can.
+    assert of(account(400.0, coin=1000.0, free=150.0), account(800.0)).usdt == 150.0
+    assert of(account(1006.0), account(994.0, free=5.0)).why == "gate is below its floor"
+
+
+@given(spot=st.floats(0, 5000), perp=st.floats(0, 5000))
+def test_after_the_transfer_none_is_left_to_make(spot, perp):
+    move = accounts.transfer(account(spot), account(perp), 0.8, NOTHING, ("a", "b"), (0.0, 0.0))
+    if move:
+        sign = -1 if move.source == "a" else 1
+        assert accounts.transfer(account(spot + sign * move.usdt), account(perp - sign * move.usdt), 0.8, NOTHING, ("a", "b"), (0.0, 0.0)) is None
+
+
+# --- The executor -----------------------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """A venue that answers each look-up by the next line of a script, and knows nothing else."""
+
+    name, allowance = "scripted", 10
+
+    def __init__(self, *answers) -> None:
+        self.answers, self.sent, self.cancelled, self.asked = list(answers), [], [], 0
+
+    def send(self, order_id, order):
+        self.sent.append(order_id)
+
+    async def outcome(self, order_id):
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def cancel(self, order_id):
+        self.cancelled.append(order_id)
+
+
+def ended(filled: float, price: float = 1.0, fee: float = 0.0) -> Outcome:
+    return Outcome("run-s1", 5, filled, price, fee, True)
+
+
+WORKS = Outcome("run-s1", 5, 0.0, 0.0, 0.0, False)
+FAST = Patience(overdue_s=0.01, ioc_s=0.03, unknown_s=0.15, answer_s=0.1, retry_s=0.01)
+
+
+def executed(*answers, told_later=()) -> tuple[list, Scripted, list[str]]:
+    """The reports of one order of +10, its venue and what was said."""
+    reports, said, venue = [], [], Scripted(*answers)
+
+    async def play():
+        executor = Executor((venue, venue), reports.append, lambda: 7, said.append, FAST)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            executor.start(tasks)
+            executor.place([Placed("run-s1", SPOT, Order(10.0, 1.1, False, False))], 0)
+            while not reports:  # noqa: ASYNC110 - a test looks from outside
+                await asyncio.sleep(0.005)
+            for outcome in told_later:
+                executor.outcome(SPOT, outcome)
+            assert executor.pending == ()
+            executor.close()
+
+    asyncio.run(play())
+    return reports, venue, said
+
+
+def test_an_order_nobody_speaks_of_is_asked_for_until_it_is_final_and_sent_once():
+    reports, venue, _ = executed(None, VenueError("down"), WORKS, ended(4.0, 1.05, 0.002))
+    assert [(r.filled, r.price, r.fee_usdt, r.order_id, r.venue_ns) for r in reports] == [(4.0, 1.05, 0.002, "run-s1", 5)]
+    assert venue.sent == ["run-s1"] and venue.asked == 4
+
+
+def test_an_order_that_its_venue_never_heard_of_is_over_only_after_the_receive_window():
+    reports, venue, said = executed(None)
+    assert [(r.filled, r.refused) for r in reports] == [(0.0, "unknown to the venue")]
+    assert venue.asked >= 2 and any("never reached" in text for text in said)
+
+
+def test_an_ioc_that_still_works_is_cancelled_by_its_id_and_asked_about_again():
+    reports, venue, _ = executed(WORKS, WORKS, WORKS, ended(2.0))
+    assert reports[0].filled == 2.0 and set(venue.cancelled) == {"run-s1"}
+
+
+def test_more_filled_after_the_end_is_a_report_of_the_rest_and_less_is_none():
+    later = [ended(10.0, 1.02, 0.01), ended(4.0), ended(10.0, 1.02, 0.01)]
+    reports, _, said = executed(ended(4.0, 1.05, 0.004), told_later=later)
+    assert [r.filled for r in reports] == [4.0, 6.0]
+    assert reports[1].price == pytest.approx(1.0) and reports[1].fee_usdt == pytest.approx(0.006)  # 10 * 1.02 - 4 * 1.05 over 6
+    assert "filled 6 more" in said[-1]
+
+
+def test_both_legs_stay_at_home_when_one_allowance_is_used_up():
+    reports, spot, perp = [], Scripted(None), Scripted(None)
+    perp.allowance = 0
+
+    async def play():
+        executor = Executor((spot, perp), reports.append, lambda: 7, lambda text: None, FAST)
+        async with asyncio.TaskGroup() as tasks:
+            executor.start(tasks)
+            order = Order(10.0, 1.1, False, False)
+            executor.place([Placed("run-s1", SPOT, order), Placed("run-p2", PERP, order)], 0)
+            await asyncio.sleep(0.05)
+
+    asyncio.run(play())
+    assert spot.sent == perp.sent == []
+    assert [(r.leg, r.filled) for r in reports] == [(SPOT, 0.0), (PERP, 0.0)] and "allowance" in reports[0].refused
+
+
+# --- Events -----------------------------------------------------------------------------------------------------------
+
+
+def test_events_come_back_as_they_were_told_and_a_torn_block_is_left_out(tmp_path):
+    path, spot, perp = tmp_path / "events.bin", book(100, 101), book(102, 103)
+    events = [
+        Event(QUOTE, 1, spot, perp, 0, 0.0, 0.0, 0.0, 1e-4, Wallet(5.0, 0.0, 6.0)),
+        Event(QUOTE, 2, spot, perp._replace(bid=0.1 + 0.2), 0, 0.0, 0.0, 0.0),
+        Event(REPORT, 3, spot, perp, 1, -2.5, 102.5, 0.5, math.inf),
+    ]
+    with Recorder(path, "run", START) as recorder:
+        for event in events:
+            recorder.event(event, rule(entry=math.inf))
+    found = list(told(path))
+    assert [t.event for t in found] == events
+    assert found[0].state == START and found[1].state is None and found[2].rule == rule(entry=math.inf)
+    whole = path.read_bytes()
+    with Recorder(path, "run", START) as recorder:
+        recorder.event(events[0], rule())
+    os.truncate(path, path.stat().st_size - 3)
+    assert [t.event for t in told(path)] == events and path.read_bytes()[: len(whole)] == whole
+
+
+def test_events_of_another_shape_are_refused(tmp_path):
+    with Recorder(tmp_path / "e.bin", "run", START[:-1]) as recorder:
+        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule())
+    with pytest.raises(DataError, match="no State of this version"):
+        list(told(tmp_path / "e.bin"))
+
+
+def test_the_socket_is_beside_the_journal_or_private_where_that_is_too_long(tmp_path):
+    assert socket_path(Path("/x/live.sqlite")) == Path("/x/live.sock")
+    long = socket_path(tmp_path / ("a" * 100) / "live.sqlite")
+    assert len(os.fsencode(long)) < 100 and long.parent.stat().st_mode & 0o077 == 0
+    assert long == socket_path(tmp_path / ("a" * 100) / "live.sqlite")

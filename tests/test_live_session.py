@@ -1,0 +1,291 @@
+"""The live runner with real orders on the local venues: a pair, faults on either leg, restarts, guards, outside hands."""
+
+import asyncio
+import sqlite3
+from decimal import Decimal
+
+import pytest
+from live_stage import CALM, ENTER, LEAVE, publish, stage
+
+from delta_arb.errors import RunError
+from delta_arb.live import control
+from delta_arb.market import PERP, SPOT, Order
+from delta_arb.pair import FLAT, OPEN
+from delta_arb.sandbox.faults import Fault
+
+
+def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            assert it.position() == (60.0, -60.0)
+            it.agree()
+            await it.closed()
+            await it.until(lambda: it.session.watch.seen.perp.position == 0.0)
+            said = control.status(it.session)
+            assert await it.stop() == "stopped"
+            it.agree()
+            it.agree_on_money()
+            it.assert_replays()
+            # 60 bought at 0.8002 and sold at 0.8, sold at 0.8018 and bought back at 0.799; 5 bps on each of the four.
+            cash = 60 * (0.8000 - 0.8002 + 0.8018 - 0.7990)
+            fees = 60 * 0.0005 * (0.8000 + 0.8002 + 0.8018 + 0.7990)
+            assert said["net_usdt"] == pytest.approx(cash - fees, abs=1e-9)
+            assert said["unexplained_usdt"] == pytest.approx([0.0, 0.0], abs=1e-6)
+            assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 2
+
+    asyncio.run(play())
+
+
+FAULTS = {
+    "refused": {"do": "refuse", "code": {"mexc": "30004", "gate": "INSUFFICIENT_AVAILABLE"}},
+    "partial": {"do": "partial_fill", "fraction": 0.5},
+    "late": {"do": "late_fill", "seconds": 0.5},
+    "cut before": {"do": "cut"},
+    "cut after": {"do": "cut_after"},
+    "5xx after": {"do": "error_after", "status": 503},
+    "500 after": {"do": "error_after", "status": 500},
+    "hang": {"do": "hang"},
+    "hang before": {"do": "hang", "before": True},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_leg_that_fails_ends_hedged_or_flat_without_a_second_order(tmp_path, fault):
+    async def play(venue: str, moment: str):
+        how = dict(FAULTS[fault])
+        if "code" in how:
+            how["code"] = how["code"][venue]
+        async with stage(tmp_path / venue / moment) as it:
+            await it.start()
+            if moment == "exit":
+                await it.opened()
+            it.fault(venue, "order.create", **how)
+            it.show(ENTER if moment == "entry" else LEAVE)
+            engine = it.venues.spot if venue == "mexc" else it.venues.perp
+            await it.until(lambda: engine.faults.fired(how["do"]))
+            it.show(CALM if moment == "entry" else LEAVE)
+            await it.settled()
+            it.assert_hedged()
+            it.agree()
+            it.show(LEAVE)
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            assert await it.stop() == "stopped"
+            it.agree()
+            it.agree_on_money()
+            it.assert_replays()
+            assert it.position() == (0.0, 0.0)
+
+    async def everywhere():
+        async with asyncio.TaskGroup() as tasks:
+            for venue in ("mexc", "gate"):
+                for moment in ("entry", "exit"):
+                    tasks.create_task(play(venue, moment), name=f"{venue} {moment}")
+
+    asyncio.run(everywhere())
+
+
+# --- Crashes and restarts ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked_at", ["order.create", "after the fill"])
+def test_a_runner_that_dies_with_orders_in_the_air_finds_them_and_sends_none_twice(tmp_path, asked_at):
+    async def play(venue: str):
+        async with stage(tmp_path / venue) as it:
+            await it.start()
+            if asked_at == "after the fill":
+                it.fault("gate", "order.create", "late_fill", seconds=0.5)
+            else:  # neither answer is heard; one leg may have arrived
+                it.fault("mexc", "order.create", "hang")
+                it.fault("gate", "order.create", "hang", before=venue == "gate")
+            it.show(ENTER)
+            if asked_at == "order.create":
+                await it.until(lambda: it.rows("SELECT COUNT(*) FROM orders")[0][0] == 2)
+            else:
+                await it.until(lambda: it.rows("SELECT COUNT(*) FROM fills")[0][0] == 1)
+            await it.crash()
+            it.show(CALM)
+            before = [len(it.placed(leg)) for leg in (SPOT, PERP)]
+            await it.start()
+            await it.settled()
+            it.assert_hedged()
+            it.agree()
+            assert [len(it.placed(leg)) for leg in (SPOT, PERP)] >= before
+            it.show(LEAVE)
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            assert await it.stop() == "stopped"
+            it.agree()
+            it.agree_on_money()
+            it.assert_replays()
+
+    async def both():
+        async with asyncio.TaskGroup() as tasks:
+            for venue in ("mexc", "gate"):
+                tasks.create_task(play(venue))
+
+    asyncio.run(both())
+
+
+def test_an_open_pair_is_resumed_under_its_own_rule_or_flattened_as_configured(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            assert await it.stop() == "open"
+            assert any("left open" in s for s in it.said)
+            publish(tmp_path, exit_bps=-90.0)
+            await it.start()
+            assert any("resumed pair 1 of an earlier run" in s for s in it.said)
+            assert it.session.runner.rule.exit == pytest.approx(-12e-4) and it.session.runner.newest.exit == pytest.approx(-90e-4)
+            assert await it.stop() == "open"
+            it.config = it.config.model_copy(update={"on_restart": "flatten"})
+            await it.start()
+            assert any("flattening pair 1 of an earlier run" in s for s in it.said)
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            await it.stop()
+            it.agree()
+            it.agree_on_money()
+            assert it.rows("SELECT reason FROM trades") == [("guard",)]
+
+    asyncio.run(play())
+
+
+def test_what_the_journal_does_not_know_refuses_the_start(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            it.venues.perp.place("SYN_USDT", -1, qty=Decimal(50), price=Decimal("0.80"), tif="ioc", client_id="mine")
+            with pytest.raises(RunError, match="position of -50 that this journal knows nothing of"):
+                await it.start()
+            it.venues.perp.place("SYN_USDT", 1, qty=Decimal(50), price=Decimal("0.81"), tif="ioc", reduce_only=True)
+            it.venues.spot.place("SYN_USDT", 1, qty=Decimal(50), price=Decimal("0.7"), client_id="resting")
+            with pytest.raises(RunError, match="mexc works on order resting"):
+                await it.start()
+
+    asyncio.run(play())
+
+
+# --- Outside hands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["liquidated", "deleveraged", "sold by hand"])
+def test_a_leg_reduced_from_outside_is_matched_never_bought_back_and_halts(tmp_path, what):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            if what == "liquidated":
+                it.venues.perp.liquidate("SYN_USDT")
+            elif what == "deleveraged":
+                it.venues.perp.deleverage("SYN_USDT", Decimal("0.5"))
+            else:
+                it.venues.spot.place("SYN_USDT", -1, qty=Decimal(30), price=Decimal("0.79"), tif="ioc", client_id="mine")
+            await it.until(lambda: it.session.halted)
+            await it.settled()
+            left = 0.0 if what == "liquidated" else 30.0
+            assert it.position() == pytest.approx((left, -left))
+            assert all(order.qty < 0 or order.reduce_only for order in map(_order, it.rows(ORDERS)[2:]))
+            it.show(ENTER)
+            await asyncio.sleep(0.2)
+            assert it.session.runner.state.pair == 1  # no entry until a person resumes
+            if left:
+                await it.closed()
+            it.show(CALM)
+            assert await it.session.resume() == ""
+            it.show(ENTER)
+            await it.until(lambda: it.session.runner.state.pair == 2 and it.phase == OPEN)
+            await it.closed()
+            await it.stop()
+            it.assert_replays()
+
+    asyncio.run(play())
+
+
+ORDERS = "SELECT qty, price_limit, reduce_only FROM orders ORDER BY rowid"
+
+
+def _order(row: tuple) -> Order:
+    return Order(row[0], row[1], bool(row[2]), False)
+
+
+# --- Guards -----------------------------------------------------------------------------------------------------------
+
+
+def test_guards_stop_entries_with_their_own_words_and_let_them_pass_again(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.held_back("kill file", lambda: setattr(it, "kill_file", "kill"), lambda: setattr(it, "kill_file", ""))
+            latest = tmp_path / it.config.name / "params" / "latest.json"
+            whole = latest.read_bytes()
+            await it.held_back("damaged, not JSON", lambda: latest.write_text("{"), lambda: latest.write_bytes(whole))
+            faults = it.venues.perp.faults
+            drift = Fault("clock", "drift", venue="gate", seconds=0.9, from_s=faults.now_s, until_s=faults.now_s + 3.0)
+            await it.held_back("ms from ours", lambda: faults.add(drift), lambda: None)
+            await it.opened()
+            await it.closed()
+            await it.stop()
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
+def test_a_kill_file_leaves_the_open_pair(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            it.kill_file = "kill"
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            assert any("leaving (kill file): kill exists" in s for s in it.said)
+            assert await it.stop() == "stopped"
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
+def test_no_order_leaves_while_the_journal_cannot_be_written(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            locked = sqlite3.connect(it.journal_path, isolation_level=None)
+            locked.execute("PRAGMA busy_timeout = 0")
+            it.session.desk.journal._db.execute("PRAGMA busy_timeout = 0")
+            locked.execute("BEGIN IMMEDIATE")  # as good as a full disk: nothing can be written
+            it.show(LEAVE)
+            await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
+            await asyncio.sleep(0.2)
+            assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 1
+            locked.execute("ROLLBACK")
+            locked.close()
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            assert await it.stop() == "stopped"
+            it.agree()
+            it.agree_on_money()
+            it.assert_replays()
+
+    asyncio.run(play())
+
+
+# --- Paper ------------------------------------------------------------------------------------------------------------
+
+
+def test_paper_trades_on_the_venues_quotes_and_sends_them_nothing(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            it.paper = True
+            await it.start()
+            await it.opened()
+            await it.crash()
+            await it.start()
+            assert any("resumed pair 1" in s for s in it.said)
+            await it.closed()
+            assert await it.stop() == "stopped"
+            it.assert_replays()
+            assert it.placed(SPOT) == it.placed(PERP) == []
+            cash = 60 * (0.8000 - 0.8002 + 0.8018 - 0.7990)
+            fees = 60 * 0.0005 * (0.8000 + 0.8002 + 0.8018 + 0.7990)
+            assert it.rows("SELECT net_usdt FROM trades")[0][0] == pytest.approx(cash - fees, abs=1e-9)
+
+    asyncio.run(play())
