@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import selection
 from .backtest import Backtest
 from .carry import (
     DAY_S,
@@ -31,10 +30,10 @@ from .faces import NOTHING, Table, number
 from .ledger import Trade, attribution
 from .market import END, NS, utc
 from .performance import period_nets
-from .selection import Interval
 from .spread import to_bps
 from .study import Market
 from .tape import Tape
+from .track_record import Interval, mean_interval
 
 HORIZONS_S = tuple(days * DAY_S for days in (3, 7, 14, 30, 60))
 MARGINS_BPS = (-10.0, -5.0, 0.0, 5.0, 10.0)  # of the entry, above what the round trip costs; below: let it pay later
@@ -246,7 +245,7 @@ def _judged(tape: Tape, seen: Moments, market: Market, folds: tuple[CarryFold, .
         folds=folds,
         result=result,
         daily=daily,
-        net_bps_day=selection.mean_interval(daily, rng) if held and np.ptp(daily) > 0 else None,
+        net_bps_day=mean_interval(daily, rng) if held and np.ptp(daily) > 0 else None,
         held_share=open_ns / (end_ns - start_ns),
         even=break_even(
             [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns], market.fees_bps + crossing_bps
