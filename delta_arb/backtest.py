@@ -23,8 +23,9 @@ import numpy as np
 from . import hedge, jump, kalman, market, sizes, spread, strategy, wallets
 from .jump import Looks, awaited, extremes, first_at, next_row, perp_book, shift_at, spot_book
 from .kalman import UNKNOWN, Filter, step
+from .latency import Delays, Latency
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all, total
-from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, Latency, fill, left_of, with_taken
+from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, fill, left_of, with_taken
 from .params import check_deadline
 from .sizes import fee_usdt, received
 from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, decide
@@ -63,9 +64,9 @@ class Columns(NamedTuple):
 
 
 class Road(NamedTuple):
-    """The way of an order to one venue: latency, and whether that leg of the tape is polled."""
+    """The way of an order to one venue: its latencies over time, and whether that leg of the tape is polled."""
 
-    latency_ns: int
+    delays: Delays
     polled: bool
 
 
@@ -193,7 +194,8 @@ def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
 
 def _send(tape, i, now_ns, leg, road, qty, limit, rule):
     """Where on the tape the order's fate is decided; `i` is the first row not yet seen by the machine."""
-    arrival_ns = now_ns + road.latency_ns
+    row = max(first_at(road.delays.ts_ns, 0, now_ns + 1) - 1, 0)
+    arrival_ns = now_ns + road.delays.latency_ns[row]
     n = len(tape.ts_ns)
     if road.polled:
         while i < n and tape.ts_ns[i] <= arrival_ns + rule.max_quote_age_ns:
@@ -381,7 +383,10 @@ def run(
         DataError: a funding stamp is missing inside a hold.
     """
     check_deadline(rule, latency)
-    roads = Road(latency.ns(SPOT), tape.spot_kind == SNAPSHOTS), Road(latency.ns(PERP), tape.perp_kind == SNAPSHOTS)
+    delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
+    if plain:
+        delays = [_plain(of_leg) for of_leg in delays]
+    roads = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
     columns, stamps = _columns(tape), _stamps(payments)
     money = Money(funds.purse, funds.rebalancing)
     seen = looks(tape, rule.filter, plain=plain, jumping=not plain) if seen is None else seen

@@ -135,7 +135,7 @@ def moments(tape: Tape, market: Market, memory_s: float = MEMORY_S) -> Moments:
     looks, settings = tape.looks(), market.settings
     looks = replace(looks, **{name: getattr(looks, name)[looks.settled] for name in _COLUMNS})
     at = {
-        leg: np.maximum(np.searchsorted(tape.ts_ns, looks.ts_ns + market.latency.ns(leg), "right") - 1, 0)
+        leg: np.maximum(np.searchsorted(tape.ts_ns, looks.ts_ns + market.latency.median_ns(leg), "right") - 1, 0)
         for leg in (SPOT, PERP)
     }
     met = {name: getattr(tape, name)[at[SPOT if name.startswith("spot") else PERP]] for name in _BOOK}
@@ -144,7 +144,7 @@ def moments(tape: Tape, market: Market, memory_s: float = MEMORY_S) -> Moments:
     qty = np.floor(qty / step + 1e-9) * step if step else qty
     fresh = np.maximum(looks.spot_age_ns, looks.perp_age_ns) <= settings.max_quote_age_s * NS
     bound = settings.price_bound_bps / 1e4
-    arrives = looks.ts_ns + max(market.latency.ns(leg) for leg in (SPOT, PERP)) <= tape.end_ns
+    arrives = looks.ts_ns + max(market.latency.median_ns(leg) for leg in (SPOT, PERP)) <= tape.end_ns
     seen_in = np.minimum(looks.spot_ask_qty, looks.perp_bid_qty)
     met_in = np.minimum(met["spot_ask_qty"], met["perp_bid_qty"])
     seen_out = np.minimum(looks.spot_bid_qty, looks.perp_ask_qty)
@@ -216,7 +216,7 @@ def nets_bps(seen: Moments, market: Market, held: Sequence[Pair], last: int) -> 
     is_open = (reason == END) | (closed > last)
     out = np.minimum(closed, last)
     stamps, paid = _paid(market.payments)
-    latency_ns = market.latency.ns(PERP)
+    latency_ns = market.latency.median_ns(PERP)
     first = np.searchsorted(stamps, seen.ts_ns[opened] + latency_ns, "right")
     to_ns = seen.ts_ns[out] + np.where(is_open, 0, latency_ns)
     funding = paid[np.maximum(np.searchsorted(stamps, to_ns, "right"), first)] - paid[first]
@@ -255,7 +255,7 @@ def backtest(tape: Tape, seen: Moments, market: Market, held: Sequence[Pair]) ->
 def _fills(pair: int, seen: Moments, market: Market, k: int, legs, marked: bool) -> list[Fill]:
     made = []
     for leg, qty, prices in legs:
-        at_ns = int(seen.ts_ns[k]) + (0 if marked else market.latency.ns(leg))
+        at_ns = int(seen.ts_ns[k]) + (0 if marked else market.latency.median_ns(leg))
         fee = (market.spot if leg == SPOT else market.perp).taker_fee * abs(qty) * float(prices[k])
         made.append(Fill(pair, at_ns, leg, qty, float(prices[k]), fee))
     return sorted(made, key=lambda fill: fill.ts_ns)

@@ -177,10 +177,11 @@ def heading(inputs, tape) -> Heading:
             else f"spot {tape.spot_kind}, perpetual {tape.perp_kind}"
         )
     )
+    latency = inputs.latency()
     costs = (
         f"taker fees {inputs.spot_fee_bps:g} bps on {inputs.spot_venue} and {inputs.perp_fee_bps:g} bps on "
         f"{inputs.perp_venue}, per fill; "
-        f"orders arrive after {inputs.spot_latency:g} s and {inputs.perp_latency:g} s"
+        f"orders arrive after {latency.delay('spot')} and {latency.delay('perp')}"
     )
     paid = "funding is left out" if inputs.funding == "none" else "funding from its recorded history"
     return Heading(inputs.name, inputs.synthetic, (quotes, costs, paid), inputs.candles)

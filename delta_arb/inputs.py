@@ -16,7 +16,8 @@ import numpy as np
 from . import candles as bars
 from . import tape as tapes
 from .errors import DataError, ParamsError
-from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, Latency, perpetual
+from .latency import Latency, latency
+from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
 from .params import DataParams, VenueParams, pair_name
 from .recording import is_candles
 
@@ -48,8 +49,8 @@ class Inputs:
     perp_feed_latency: float = 0.0
     spot_fee_bps: float = 5.0
     perp_fee_bps: float = 5.0
-    spot_latency: float = 0.1
-    perp_latency: float = 0.1
+    spot_latency: str = "0.1"
+    perp_latency: str = "0.1"
     spot_min_usdt: float = 1.0
     max_bad_share: float = 0.05
     spot_half_spread_bps: float = 0.0
@@ -59,6 +60,8 @@ class Inputs:
     perp_step: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("spot_latency", "perp_latency"):
+            object.__setattr__(self, name, str(getattr(self, name)))
         given = (bool(self.spot), bool(self.perp))
         if given[0] != given[1]:
             raise ParamsError(f"give the quotes of both legs, was spot={self.spot!r} perp={self.perp!r}; or neither, for the sample")
@@ -144,7 +147,7 @@ class Inputs:
         )
 
     def latency(self) -> Latency:
-        return Latency(self.spot_latency, self.perp_latency)
+        return latency(self.spot_latency, self.perp_latency)
 
     def instruments(self) -> tuple[Instrument, Instrument]:
         """Order rules of both legs as far as a recording tells: the spot grid is unknown, the perpetual's its step or one contract."""
@@ -154,7 +157,7 @@ class Inputs:
 
     def venue_params(self) -> tuple[VenueParams, VenueParams]:
         """The same as the parameter file writes it."""
-        faces = zip(self.instruments(), (self.spot_fee_bps, self.perp_fee_bps), (self.spot_latency, self.perp_latency), strict=True)
+        faces = zip(self.instruments(), (self.spot_fee_bps, self.perp_fee_bps), (self.latency().spot_s, self.latency().perp_s), strict=True)
         return tuple(
             VenueParams(
                 venue=i.venue, taker_fee_bps=fee, latency_s=latency, contract_size=i.contract_size, qty_step=i.qty_step,
@@ -226,7 +229,7 @@ OPTION_HELP = {
     "perp_feed_latency": "the same of the perpetual",
     "spot_fee_bps": "taker fee of the spot venue, bps of notional per fill",
     "perp_fee_bps": "taker fee of the perpetual's venue",
-    "spot_latency": "seconds from a quote at the venue to our order arriving there (feed plus order)",
+    "spot_latency": "seconds from a quote at the venue to our order arriving there (feed plus order); 0.1~0.4 is a median and a 99th percentile; or a file",
     "perp_latency": "the same of the perpetual",
     "spot_min_usdt": "smallest order of the spot venue in USDT",
     "max_bad_share": "share of bad rows above which a file is refused",

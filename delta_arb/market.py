@@ -191,22 +191,6 @@ def common_step(spot: Instrument, perp: Instrument) -> float:
     return float(Decimal(math.lcm(*(int(step * scale) for step in steps))) / scale)
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Seconds from a quote at the venue to our order arriving there (feed plus order), per leg; never zero."""
-
-    spot_s: float
-    perp_s: float
-
-    def __post_init__(self) -> None:
-        for name in ("spot_s", "perp_s"):
-            if not 0 < getattr(self, name) <= 60:
-                raise ParamsError(f"latency {name} must be above 0 and at most 60 s, was {getattr(self, name)}; nothing fills at once")
-
-    def ns(self, leg: int) -> int:
-        return round((self.spot_s, self.perp_s)[leg] * NS)
-
-
 def utc(ts_ns: int) -> str:
     """UTC time of a stamp, to the millisecond."""
     from datetime import UTC, datetime

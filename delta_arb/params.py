@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .errors import ParamsError
 from .kalman import OFF, Filter
-from .market import BASE, NS, QUOTE, Instrument, Latency, common_step
+from .latency import Latency
+from .market import BASE, NS, QUOTE, Instrument, common_step
 from .strategy import LegRule, Rule
 
 SCHEMA = 2
@@ -319,7 +320,7 @@ def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
 
 
 def check_deadline(rule: Rule, latency: Latency) -> None:
-    slowest_ns = round(max(latency.spot_s, latency.perp_s) * NS) + rule.max_quote_age_ns
+    slowest_ns = round(latency.longest_s * NS) + rule.max_quote_age_ns
     if rule.leg_deadline_ns <= slowest_ns:
         raise ParamsError(
             f"leg_deadline_s={rule.leg_deadline_ns / NS:g} must exceed latency plus max_quote_age_s ({slowest_ns / NS:g}); "

@@ -228,7 +228,7 @@ def episodes(basis, inputs) -> Picture:
     found = above_costs(basis).get("closing at its median")
     if found is None or not found.count:
         return look.empty(title, "no episode pays the four fees and a median closing", inputs)
-    latency = max(inputs.spot_latency, inputs.perp_latency)
+    latency = max(inputs.latency().spot_s, inputs.latency().perp_s)
     with look.picture(title, inputs, 2.8) as (figure, (ax,)):
         lasted = np.maximum(found.durations_s, 1e-3)
         ax.hist(

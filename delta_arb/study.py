@@ -7,7 +7,8 @@ from .backtest import Backtest, run
 from .candles import DEADLINE_BARS
 from .errors import DataError, ParamsError
 from .inputs import Inputs
-from .market import NS, FundingPayment, Instrument, Latency
+from .latency import Latency
+from .market import NS, FundingPayment, Instrument
 from .params import FilterParams, RuleParams, make_rule
 from .performance import Performance
 from .reversion import HalfLife

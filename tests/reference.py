@@ -60,7 +60,8 @@ class Venue:
 
     def fate(self, sent, qty, limit, step):
         """(when it is known, signed quantity filled, price) of an order sent at `sent`."""
-        arrival = sent + self.latency
+        stamps, latencies = self.latency
+        arrival = sent + latencies[max(bisect_right(stamps, sent), 1) - 1]
         if self.polled:
             i = bisect_left(self.stamps, arrival)
             if i == len(self.stamps) or self.stamps[i] > arrival + self.max_age:
@@ -179,10 +180,11 @@ class Replay:
     def __init__(self, quotes, rule, latency, kinds, inventory=0.0):
         self.coins = inventory
         self.rule, self.deadline = rule, rule.leg_deadline_ns
-        seconds = (latency.spot_s, latency.perp_s)
+        start, end = quotes[0].ts, quotes[-1].ts
+        tables = [[column.tolist() for column in latency.between(leg, start, end)] for leg in (SPOT, PERP)]
         self.venues = [
             Venue(
-                [q for q in quotes if q.leg == leg], round(seconds[leg] * 1e9), kinds[leg] == "snapshots",
+                [q for q in quotes if q.leg == leg], tables[leg], kinds[leg] == "snapshots",
                 rule.max_quote_age_ns,
             )
             for leg in (SPOT, PERP)

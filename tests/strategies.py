@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from delta_arb.kalman import OFF, Filter
-from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Latency
+from delta_arb.latency import Delay, Latency
+from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment
 from delta_arb.strategy import LegRule, Rule
 from delta_arb.tape import Tape
 from delta_arb.wallets import Funds
@@ -176,7 +177,17 @@ def quotes_from(rows):
 
 
 quotes = st.builds(quotes_from, random_rows(ROWS, 0, 90))
-latencies = st.builds(Latency, *(st.sampled_from((0.05, 0.1, 0.2, 0.3, 1.0)) for _ in range(2)))
+DELAYS = (
+    None,
+    None,
+    Delay(0.1, 0.3),  # a distribution
+    Delay(0.3, recorded=((0, seconds(1), seconds(2.5)), (2 * TENTH, 10 * TENTH, TENTH))),
+)
+latencies = st.builds(
+    Latency,
+    *(st.sampled_from((0.05, 0.1, 0.2, 0.3, 1.0)) for _ in range(2)),
+    *(st.sampled_from(DELAYS) for _ in range(2)),
+)
 kinds = st.sampled_from(("updates", "snapshots"))
 leg_rules = st.builds(
     leg_rule,

@@ -24,7 +24,8 @@ from delta_arb import backtest, jump, market, strategy
 from delta_arb.backtest import Sent, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.kalman import OFF, Filter
-from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, Latency, utc
+from delta_arb.latency import Latency
+from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
 from delta_arb.strategy import ENTERING, EXITING, HEDGING, PHASES
 from delta_arb.tape import TAPE_COLUMNS, LegFile, Tape, read
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
@@ -100,7 +101,8 @@ def test_with_the_legs_roles_mirrored_the_reverse_pair_makes_the_direct_pairs_fi
                for column in ("bid", "ask", "bid_qty", "ask_qty", "age_ns", "kind")}  # fmt: skip
     image = dataclasses.replace(tape, leg=(1 - tape.leg).astype(tape.leg.dtype), **swapped)
     one = run(tape, plain, case.latency, plain=True)
-    two = run(image, mirrored, Latency(case.latency.perp_s, case.latency.spot_s), funds=Funds(math.inf, math.inf, 1e9), plain=True)
+    of = case.latency
+    two = run(image, mirrored, Latency(of.perp_s, of.spot_s, of.perp, of.spot), funds=Funds(math.inf, math.inf, 1e9), plain=True)
     assert sorted((f.ts_ns, f.leg, f.qty, f.price) for f in one.fills) == sorted((f.ts_ns, 1 - f.leg, f.qty, f.price) for f in two.fills)
     assert [t.reason for t in one.trades] == [t.reason for t in two.trades]
     assert [t.net_usdt for t in one.trades] == pytest.approx([t.net_usdt for t in two.trades], abs=1e-6)
@@ -444,12 +446,12 @@ def test_nothing_fills_before_it_has_arrived_and_the_clock_never_goes_back(case)
     for log in (result.sent, result.fills, result.closings):
         times = [entry.ts_ns for entry in log]
         assert times == sorted(times)
-    for leg, latency_s in ((SPOT, case.latency.spot_s), (PERP, case.latency.perp_s)):
+    for leg in (SPOT, PERP):
         orders = [s for s in result.sent if s.leg == leg]
         for f in result.fills:
             if f.leg == leg and not (f.ts_ns == result.end_ns and result.open_at_end):
                 order = max((s for s in orders if s.ts_ns < f.ts_ns), key=lambda s: s.ts_ns)
-                assert f.ts_ns >= order.ts_ns + seconds(latency_s)
+                assert f.ts_ns >= order.ts_ns + case.latency.ns(leg, order.ts_ns) > order.ts_ns
                 assert abs(f.qty) <= abs(order.qty) + 1e-9 and f.qty * order.qty > 0
 
 

@@ -15,7 +15,8 @@ from delta_arb.backtest import run
 from delta_arb.candles import Stated
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs
-from delta_arb.market import NS, PERP, SPOT, Latency
+from delta_arb.latency import Latency
+from delta_arb.market import NS, PERP, SPOT
 from delta_arb.params import RuleParams
 from delta_arb.recording import LegFile
 from delta_arb.study import market

@@ -14,7 +14,8 @@ from delta_arb.candles import Bars, quotes
 from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs, read_funding
-from delta_arb.market import NS, FundingPayment, Instrument, Latency
+from delta_arb.latency import Latency
+from delta_arb.market import NS, FundingPayment, Instrument
 from delta_arb.params import RuleParams, make_rule
 from delta_arb.study import Market
 from delta_arb.tape import Tape, align

@@ -14,7 +14,8 @@ from delta_arb.export import Verdict
 from delta_arb.faces import number
 from delta_arb.gates import Judgement
 from delta_arb.inputs import Inputs
-from delta_arb.market import NS, Instrument, Latency
+from delta_arb.latency import Latency
+from delta_arb.market import NS, Instrument
 from delta_arb.optimize import Choice, Proposal, Sweep
 from delta_arb.study import Constraints, Market, Thresholds, window
 from delta_arb.tape import Tape

@@ -170,7 +170,7 @@ def test_every_option_reaches_its_field(parser):
     options = parser.parse_args(said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
         "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
-        0.01, 0.02, 1.0, 2.0, 0.3, 0.4, 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
+        0.01, 0.02, 1.0, 2.0, "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
     )  # fmt: skip
     assert list(given(options)) == said
 

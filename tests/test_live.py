@@ -136,7 +136,7 @@ def tapes(draw) -> Tape:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     tape=tapes(),
-    latency=st.sampled_from([0.1, 0.25, 0.5]),
+    latency=st.sampled_from([0.1, 0.25, 0.5, "0.1~0.3"]),
     participation=st.sampled_from([0.3, 1.0]),
     hold=st.sampled_from([1.0, 30.0]),
     signal=st.sampled_from([{}, FILTERED]),

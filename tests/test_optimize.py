@@ -15,7 +15,8 @@ from delta_arb import export, optimize, params, study, synthetic
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.halflife import HalfLife, half_life_clean
 from delta_arb.inputs import Inputs
-from delta_arb.market import NS, Instrument, Latency
+from delta_arb.latency import Latency
+from delta_arb.market import NS, Instrument
 from delta_arb.optimize import Offers, Sweep
 from delta_arb.ou import Process
 from delta_arb.performance import Performance

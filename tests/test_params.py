@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from delta_arb import params
 from delta_arb.errors import ParamsError
 from delta_arb.kalman import OFF
-from delta_arb.market import Instrument, Latency, perpetual
+from delta_arb.latency import Latency
+from delta_arb.market import Instrument, perpetual
 from delta_arb.params import (
     Bounds,
     DataParams,

@@ -13,7 +13,8 @@ from test_backtest import lunc as lunc
 from delta_arb import backtest, jump
 from delta_arb.backtest import looks, run
 from delta_arb.kalman import OFF
-from delta_arb.market import FundingPayment, Latency
+from delta_arb.latency import Latency
+from delta_arb.market import FundingPayment
 from delta_arb.strategy import decide
 from delta_arb.tape import LegFile, Tape, read
 from delta_arb.wallets import Funds, Rebalancing

@@ -15,7 +15,8 @@ from delta_arb import optimize, ou, thresholds, timeout
 from delta_arb.backtest import run
 from delta_arb.errors import SeriesError
 from delta_arb.kalman import Filter
-from delta_arb.market import PERP, Latency
+from delta_arb.latency import Latency
+from delta_arb.market import PERP
 from delta_arb.performance import measure
 from delta_arb.strategy import LegRule, Rule
 from delta_arb.tape import Tape

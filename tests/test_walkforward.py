@@ -9,9 +9,9 @@ import pytest
 from strategies import perp, seconds, spot
 
 from delta_arb import gates, optimize, params, study, walkforward
-from delta_arb.backtest import Latency
 from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.inputs import Inputs
+from delta_arb.latency import Latency
 from delta_arb.market import NS, Instrument
 from delta_arb.optimize import Sweep
 from delta_arb.selection import Deflated, Overfitting

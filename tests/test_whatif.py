@@ -13,9 +13,10 @@ from studies import study
 from delta_arb import capacity, montecarlo, performance, plots, reconcile, regimes, tornado
 from delta_arb.backtest import Backtest
 from delta_arb.errors import SeriesError
+from delta_arb.latency import Latency
 from delta_arb.ledger import settle
 from delta_arb.look import Chart
-from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrument, Latency
+from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrument
 from delta_arb.params import RuleParams, make_rule
 from delta_arb.performance import Equity
 from delta_arb.study import Market, Thresholds

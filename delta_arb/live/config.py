@@ -35,7 +35,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from ..errors import ParamsError
-from ..market import Instrument, Latency
+from ..latency import Latency
+from ..market import Instrument
 from ..params import Bounds, VenueParams, pair_name, spoken
 from .executor import Patience
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..errors import RuleError
+from ..latency import Latency
 from ..market import (
     LEGS,
     NS,
@@ -19,7 +20,6 @@ from ..market import (
     Book,
     Fill,
     FundingPayment,
-    Latency,
     Order,
     fill,
     left_of,
@@ -65,7 +65,7 @@ class PaperVenue:
         """Accept an order at `now_ns`; its fate is decided at its arrival."""
         if self._working[leg]:
             raise RuleError(f"{order_id}: the {LEGS[leg]} leg still has {self._working[leg].order_id} working")
-        arrival_ns = now_ns + self._latency.ns(leg)
+        arrival_ns = now_ns + self._latency.ns(leg, now_ns)
         # On polled snapshots nobody knows the book before the next row: the order waits for it, at most the quote age.
         due_ns = arrival_ns + self._patience_ns if self._polled[leg] else arrival_ns
         self._working[leg] = Working(order_id, order, arrival_ns, due_ns, None)

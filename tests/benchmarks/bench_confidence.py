@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this ch
 
 from delta_arb import track_record  # noqa: E402
 from delta_arb.errors import DataError  # noqa: E402
-from delta_arb.market import NS, PERP, SPOT, Instrument, Latency  # noqa: E402
+from delta_arb.latency import Latency  # noqa: E402
+from delta_arb.market import NS, PERP, SPOT, Instrument  # noqa: E402
 from delta_arb.params import RuleParams  # noqa: E402
 from delta_arb.study import Constraints, Market  # noqa: E402
 from delta_arb.tape import Tape  # noqa: E402

@@ -38,7 +38,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this ch
 
 from delta_arb import timeout  # noqa: E402
 from delta_arb.errors import SeriesError  # noqa: E402
-from delta_arb.market import NS, PERP, SPOT, Instrument, Latency  # noqa: E402
+from delta_arb.latency import Latency  # noqa: E402
+from delta_arb.market import NS, PERP, SPOT, Instrument  # noqa: E402
 from delta_arb.optimize import PERIOD_S, Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of  # noqa: E402
 from delta_arb.ou import Process  # noqa: E402
 from delta_arb.params import RuleParams  # noqa: E402
