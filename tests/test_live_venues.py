@@ -1,6 +1,7 @@
 """The real venues' clients (MEXC spot, Gate.io perpetual) over genuine ccxt, against the local venues with faults."""
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import math
@@ -226,7 +227,7 @@ def test_a_budget_refuses_and_never_waits():
     assert [budget.take() for _ in range(7)] == [True] * 5 + [False] * 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), qtys=st.lists(st.integers(1, 9), min_size=1, max_size=4), asked=st.integers(0, 3))
 def test_the_end_of_an_order_is_told_once_and_whole_whatever_order_pushes_come_in(data, qtys, asked):
     """Late, twice and out of order: one outcome, when the last thing needed has come."""
@@ -389,8 +390,11 @@ async def test_a_silent_stream_goes_stale_and_comes_back(it, leg):
     it.venues.quote("0.7990", 50, "0.7992", 70)
     await until(lambda: it.newest(leg).fresh_ns == 0)
     assert it.legs[leg].quotes.frozen
+    await asyncio.sleep(0.3)
+    assert it.newest(leg).fresh_ns == 0  # though REST has shown the true book meanwhile: the stream is what is doubted
     (it.venues.spot, it.venues.perp)[leg].faults.clear()
-    await until(lambda: it.legs[leg].quotes.trusted and it.newest(leg).bid == 0.799)
+    it.still = False
+    await until(lambda: it.legs[leg].quotes.trusted)
     assert time.time_ns() - it.newest(leg).fresh_ns < NS / 2
 
 
@@ -406,6 +410,11 @@ async def test_a_side_that_stands_still_makes_the_leg_stale_though_the_other_mov
         return it.newest(leg).fresh_ns == 0
 
     await until(move)
+    mark = len(it.quotes)
+    for _ in range(20):
+        move()
+        await asyncio.sleep(0.02)
+    assert {book.fresh_ns for told, book, _ in it.quotes[mark:] if told == leg} == {0}
     (it.venues.spot, it.venues.perp)[leg].faults.clear()
     await until(lambda: move() or (it.newest(leg).bid == 0.799 and it.legs[leg].quotes.trusted))
 
@@ -436,6 +445,21 @@ async def test_a_socket_that_says_nothing_at_all_is_dialled_again(it):
 async def test_what_cannot_be_decoded_is_a_failure_of_the_venue(it, leg):
     with pytest.raises(VenueError, match="cannot be decoded"):
         it.legs[leg]._heard_quote((b"\xff\xff\xff", "not json")[leg])
+
+
+@BOTH
+@live(legs=())
+async def test_a_venue_closed_half_way_through_opening_leaves_nothing_behind(it, leg):
+    for delay_s in (0.0, 0.005, 0.02, 0.04, 0.08):
+        client = it.client(leg)
+        opening = asyncio.create_task(it.open(client))
+        await asyncio.sleep(delay_s)
+        await client.close()
+        with contextlib.suppress(VenueError):
+            await opening
+            await client.close()
+        assert (not client._tasks and not (it.venues.mexc, it.venues.gate)[leg].hub.sockets) or delay_s > 0.02
+    await until(lambda: not (it.venues.mexc, it.venues.gate)[leg].hub.sockets)
 
 
 @live(legs=())

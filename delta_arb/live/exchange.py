@@ -63,6 +63,7 @@ class Exchange(ABC):
         self._mute = 0  # orders in a row whose end the private stream did not tell
         self._tasks: set[asyncio.Task] = set()
         self._private: Stream | None = None
+        self._closing = False
         self._clients: Clients
         self._orders: Orders
         self._on_outcome: OnOutcome
@@ -170,21 +171,28 @@ class Exchange(ABC):
         done, _ = await asyncio.wait({running, first}, return_when=asyncio.FIRST_COMPLETED)
         if running in done:
             first.cancel()
+            if running.cancelled():
+                raise VenueError(f"{stream.name}: the venue was closed while it was being opened")
             running.result()
         await first
 
     async def close(self) -> None:
-        """End all tasks and connections; an order under way stays under way."""
+        """End all tasks and connections, also half-way through opening; an order under way stays under way."""
+        self._closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._clients.close()
+        if hasattr(self, "_clients"):
+            await self._clients.close()
 
     async def failed(self) -> None:
         """See `venue.Venue.failed`."""
         await asyncio.shield(self._broken)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task:
+        if self._closing:
+            work.close()
+            raise VenueError(f"{self.name}: {name} not started, the venue was closed")
         task = asyncio.create_task(work, name=f"{self.name} {name}")
         self._tasks.add(task)
         task.add_done_callback(self._ended)

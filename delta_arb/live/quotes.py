@@ -47,16 +47,18 @@ class Quotes:
         offset_ns: Callable[[], int],
     ) -> None:
         self.slot: Quote | None = None
-        self.trusted = True  # False from a frozen side until REST agrees again: quotes then go out as stale
+        self.trusted = True  # False from a frozen side until a push agrees with REST: until then quotes go out as stale
         self.frozen = 0  # how often a side was found frozen
         self._leg, self._name, self._pace = leg, name, pace
         self._on_quote, self._fetch, self._offset_ns = on_quote, fetch, offset_ns
         self._compared_s = time.monotonic()
+        self._pushed = False  # whether the stream told what is in the slot
 
     def push(self, bid: float, bid_qty: float, ask: float, ask_qty: float, venue_ns: int) -> None:
         """A decoded quote; called in the receive path."""
         now_ns = time.time_ns()
         fresh_ns = min(now_ns, venue_ns - self._offset_ns())
+        self._pushed = True
         self._show(Quote(Book(bid, ask, bid_qty, ask_qty, fresh_ns), venue_ns, now_ns))
 
     def _show(self, quote: Quote) -> None:
@@ -67,7 +69,9 @@ class Quotes:
     async def seed(self) -> None:
         """Show the book by REST: at the start, and after a loss."""
         asked_ns = time.time_ns()
-        self._show(Quote((await self._fetch())._replace(fresh_ns=asked_ns), asked_ns + self._offset_ns(), asked_ns))
+        book = await self._fetch()
+        self._pushed = False
+        self._show(Quote(book._replace(fresh_ns=asked_ns), asked_ns + self._offset_ns(), asked_ns))
 
     async def supervise(self, stream: Stream) -> None:
         """Compare with REST, for ever; a frozen stream is dialled again."""
@@ -76,9 +80,7 @@ class Quotes:
             if not self._due():
                 continue
             try:
-                if await self._stands():
-                    self.trusted = True
-                else:
+                if not await self._stands():
                     self.trusted, self.frozen = False, self.frozen + 1
                     self._show(self.slot)
                     stream.redial("a side of the book stands still and differs from REST")
@@ -107,10 +109,10 @@ class Quotes:
             for side in (0, 1):
                 agreed[side] |= _side(rest, side) in (_side(before, side), _side(now.book, side))
                 moved[side] |= _side(now.book, side) != _side(first, side)
-            if rest[:4] == now.book[:4]:
-                self.trusted = True
-                if now.book.fresh_ns < asked_ns:
-                    self._show(now._replace(book=now.book._replace(fresh_ns=asked_ns)))
+            if all(agreed):
+                self.trusted |= self._pushed
+            if rest[:4] == now.book[:4] and now.book.fresh_ns < asked_ns:
+                self._show(now._replace(book=now.book._replace(fresh_ns=asked_ns)))
             if all(agreed):
                 return True
         return all(a or m for a, m in zip(agreed, moved, strict=True))

@@ -120,7 +120,7 @@ class Venue(Protocol):
         """Wait until a task of this venue ends by an error, and raise it; run this beside whatever uses the venue."""
 
     def send(self, order_id: str, order: Order) -> None:
-        """Put an IOC order on the wire now; never raises.
+        """Put an IOC order on the wire now; never raises while the venue is open.
 
         `on_outcome` is then called, never before `send` has returned: once when the order is final (refusals included),
         or at first with a `doubt` or with what little is known, and once more if a stream tells the end later.
