@@ -93,8 +93,12 @@ class Exchange(ABC):
         """ccxt's amount and params for an order; raises ParamsError off the grid."""
 
     @abstractmethod
-    def _answer(self, order_id: str, answer: dict) -> Said | None:
-        """What ccxt's answer to a new order tells of its end."""
+    def _signed_order(self, order: tuple) -> dict:
+        """The request of a new order, as ccxt builds and signs it: url, method, headers, body."""
+
+    @abstractmethod
+    def _answer(self, answer: dict) -> Said | None:
+        """What the venue's answer to a new order tells of its end."""
 
     @abstractmethod
     async def _look_up(self, order_id: str) -> Said | None: ...
@@ -225,23 +229,30 @@ class Exchange(ABC):
     # Orders
 
     def send(self, order_id: str, order: Order) -> None:
-        """See `venue.Venue.send`; the request is under way when the loop gets its next turn."""
+        """See `venue.Venue.send`.
+
+        The request is built and signed before this returns, and written in the loop's next turn: so those of two legs
+        that are sent one after the other leave together.
+        """
         price = self._price(order)
-        amount, params, refused = 0.0, {}, self._unsendable(order_id, price)
+        refused, request = self._unsendable(order_id, price), {}
         if not refused:
             try:
-                amount, params = self._request(order_id, order)
+                request = self._signed_order(self._order(order_id, order, price))
             except ParamsError as error:
                 refused = str(error)
         if not refused and not self._budget.take():
             refused = "our own limit of orders a second"
         if refused:
             self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
-            return
-        sent = self._orders.add(order_id, order)
+        else:
+            self._spawn(self._place(order_id, self._orders.add(order_id, order), request), order_id)
+
+    def _order(self, order_id: str, order: Order, price: Decimal) -> tuple:
+        """ccxt's arguments for an order; ParamsError off the grid."""
+        amount, params = self._request(order_id, order)
         side = "buy" if order.qty > 0 else "sell"
-        request = self._clients.orders.create_order(self.symbol, "limit", side, amount, float(price), params)
-        self._spawn(self._place(order_id, sent, request), order_id)
+        return self.symbol, "limit", side, amount, float(price), params
 
     def _price(self, order: Order) -> Decimal:
         return on_tick(order.limit, self.tick, order.qty > 0)
@@ -260,11 +271,11 @@ class Exchange(ABC):
     async def _refuse(self, order_id: str, why: str) -> None:
         self._report(_nothing(order_id, refused=why))
 
-    async def _place(self, order_id: str, sent: Sent, request: Awaitable[dict]) -> None:
+    async def _place(self, order_id: str, sent: Sent, request: dict) -> None:
         """Await the answer, then the end, and report what is known."""
         try:
-            answer = await request
-            said = self._answer(order_id, answer)
+            answer = await self._clients.orders.fetch(*(request[part] for part in ("url", "method", "headers", "body")))
+            said = self._answer(answer)
         except ccxt.BaseError as error:
             if code := refusal(error, self.certain, self.doubtful):
                 self._report(_nothing(order_id, refused=code))

@@ -148,8 +148,12 @@ class Gate(Exchange):
         contracts = abs(self.instrument.to_contracts(order.qty))
         return contracts, {"timeInForce": "IOC", "clientOrderId": order_id, "reduceOnly": order.reduce_only}
 
-    def _answer(self, order_id: str, answer: dict) -> Said | None:
-        return self._said(answer["info"])
+    def _signed_order(self, order: tuple) -> dict:
+        client = self._clients.orders
+        return client.sign("{settle}/orders", ["private", "futures"], "POST", client.create_order_request(*order))
+
+    def _answer(self, answer: dict) -> Said | None:
+        return self._said(answer)
 
     def _said(self, row: dict) -> Said:
         """An order, pushed or by REST; an unknown status is never final."""
@@ -168,8 +172,9 @@ class Gate(Exchange):
 
     async def test(self, order: Order) -> str:
         """Gate has no test order: only our own checks, of grid and price."""
-        self._request("check-0", order)
-        return "" if self._price(order) > 0 else "price"
+        price = self._price(order)
+        self._order("check-only", order, price)
+        return "" if price > 0 else "price"
 
     async def _look_up(self, order_id: str) -> Said | None:
         asked = {"settle": "usdt", "order_id": f"t-{order_id}"}

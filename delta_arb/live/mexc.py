@@ -162,15 +162,19 @@ class Mexc(Exchange):
         amount = on_grid(abs(order.qty), self.instrument.qty_step)
         return amount, {"timeInForce": "IOC", "clientOrderId": order_id}
 
-    def _answer(self, order_id: str, answer: dict) -> Said | None:
+    def _signed_order(self, order: tuple) -> dict:
+        client, (symbol, *rest, params) = self._clients.orders, order
+        request = client.create_spot_order_request(client.market(symbol), *rest, None, params)
+        return client.sign("order", ["spot", "private"], "POST", request)
+
+    def _answer(self, answer: dict) -> Said | None:
         return None
 
     async def test(self, order: Order) -> str:
         """Signature, fields, size and price as MEXC would judge them; nothing is placed."""
-        amount, params = self._request("check-only", order)
-        side, price = "buy" if order.qty > 0 else "sell", float(self._price(order))
+        *asked, params = self._order("check-only", order, self._price(order))
         try:
-            await self._clients.orders.create_order(self.symbol, "limit", side, amount, price, params | {"test": True})
+            await self._clients.orders.create_order(*asked, params | {"test": True})
         except ccxt.BaseError as error:
             if code := refusal(error, self.certain, self.doubtful):
                 return code
