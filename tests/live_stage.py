@@ -119,6 +119,7 @@ class Stage:
     def launch(self, **how) -> None:
         self.runs += 1
         self._mark = len(self.said)
+        self.session = None
         self.task = asyncio.create_task(self._run(f"26112200000000{self.runs:04d}", **how))
 
     async def _run(self, run_id: str, **how) -> str:

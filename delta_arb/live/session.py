@@ -23,11 +23,12 @@ from . import guards
 from .broker import Report
 from .config import Config
 from .executor import Executor
+from .funding import FundingWatch
 from .guards import FLATTEN, HALT, NO_ENTRY, Facts, Held
 from .journal import Journal, JournalError
 from .paper import LivePaper, PaperVenue
 from .runner import CLOSED, FREE, Exports, Hold, Recorder, Resumed, Runner
-from .venue import Outcome, Venue, VenueError
+from .venue import Outcome, Venue, VenueError, within
 from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_ns
 
 FIRST_QUOTES_S = 15.0
@@ -66,10 +67,12 @@ class Session:
 
     def __init__(self, desk: Desk, *, leave: bool = False) -> None:
         self.desk = desk
+        self._once = leave
         self.clock = wall_clock()
         self.payments: list[FundingPayment] = []
         self.runner: Runner | None = None
         self.watch: Watch | None = None
+        self.funding: FundingWatch | None = None
         self.held: tuple[Held, ...] = ()
         self.halted = ""
         self.exports: Exports | None = None
@@ -214,18 +217,22 @@ class Session:
         self.runner.hold = CLOSED
         self._do(self.runner.quote, self.clock(), *self._slots)
         self._adopt(resumed, sent)
-        await self._until(lambda: not self.runner.working or self._stop.is_set())
-        aside = [self._guarding, self._reloading]
+        await self._until(lambda: not self.runner.working or self.stopping)
+        since_ns = resumed.state.opened_ns if resumed.state.phase != FLAT else self.clock()
+        self.funding = FundingWatch(desk.venues[PERP], self.payments, since_ns, self.clock, desk.say)
+        aside = [self._guarding, self._reloading, self.funding.run]
         if not desk.paper:
             self.watch = Watch(
                 desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock, self._reported, self.halt, desk.say,
-                self.payments, wallets,
+                self.funding, wallets,
             )  # fmt: skip
             await self.watch.begin()
-            aside += [self.watch.accounts, self.watch.funding, self._refetching]
+            aside += [self.watch.accounts, self._refetching]
         self._starting = False
         self._hold()
         desk.say(self._greeting(resumed))
+        if self._once:
+            self.stop("asked to leave what is open, and to end")
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
 
     def _newest(self, before: Rule | None) -> Rule | None:
@@ -342,10 +349,9 @@ class Session:
             await asyncio.sleep(0.25)
             for leg in due_for_refetch(self.runner, self.clock()):
                 try:
-                    async with asyncio.timeout(5.0):
-                        book = await self.desk.venues[leg].book()
-                except (VenueError, TimeoutError) as error:
-                    self.desk.say(f"{LEGS[leg]}: the book could not be read ({error or 'timeout'})")
+                    book = await within(self.desk.venues[leg].book(), f"the {LEGS[leg]} book", 5.0)
+                except VenueError as error:
+                    self.desk.say(str(error))
                     continue
                 self.on_quote(leg, book, 0)
 
@@ -361,6 +367,7 @@ class Session:
             held_usdt=max(abs(state.spot.position) * prices[SPOT], abs(state.perp.position) * prices[PERP]),
             net_day_usdt=journal.net_since(midnight_ns(self.clock())) + runner.mark_usdt(),
             failures=runner.failures,
+            funding_rate=self.funding.rate if self.funding else math.nan,
             refused_parameters=self.exports.refused,
             kill_file=self.desk.kill_file(),
             disk_free_mb=disk_free_mb(journal),

@@ -5,11 +5,14 @@ signed base units everywhere; contracts exist only inside the Gate venue. A venu
 order: whoever sent it asks `outcome` until the venue says that it is final.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol, TypeVar
 
 from delta_arb.errors import DeltaArbError
 from delta_arb.market import Book, Instrument, Order
+
+T = TypeVar("T")
 
 
 class VenueError(DeltaArbError):
@@ -163,3 +166,12 @@ class Venue(Protocol):
         Raises:
             VenueError: the venue does not tell the whole range.
         """
+
+
+async def within(call: Awaitable[T], what: str, seconds: float = 10.0) -> T:
+    """The answer of a venue; VenueError instead of waiting for ever."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError:
+        raise VenueError(f"{what}: no answer within {seconds:g} s") from None

@@ -13,21 +13,20 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ..errors import RunError
-from ..market import LEGS, NS, PERP, SPOT, Fill, FundingPayment, exit_price, floor_to
+from ..market import LEGS, NS, PERP, SPOT, Fill, exit_price, floor_to
 from ..pair import BOTTOMLESS, FLAT, HEDGING, OPEN, Event, Wallet
 from .accounts import Baseline, Difference, baseline, differences
 from .broker import OUTSIDE, Report
 from .config import Config
 from .executor import Executor
+from .funding import FundingWatch
 from .guards import Facts
 from .journal import Journal
 from .runner import Runner
-from .venue import Account, Deal, Venue, VenueError
+from .venue import Account, Deal, Venue, VenueError, within
 
 AGAIN_S = 0.5  # between two looks at a difference
 BLIND_S = 30.0  # without an answer about an account
-FUNDING_S = 60.0
-ANSWER_S = 10.0
 
 
 class Seen(NamedTuple):
@@ -73,15 +72,13 @@ class Watch:
         report: Callable[[Report], None],
         halt: Callable[[str], None],
         say: Callable[[str], None],
-        payments: list[FundingPayment],
+        funding: FundingWatch,
         wallets: SeenWallets,
     ) -> None:
         self._config, self._journal, self._venues, self._runner, self._executor = config, journal, venues, runner, executor
-        self._clock, self._report, self._halt, self._say, self._payments = clock, report, halt, say, payments
+        self._clock, self._report, self._halt, self._say, self._funding = clock, report, halt, say, funding
         self.base: Baseline | None = None
         self._wallets = wallets
-        self.funding_rate = math.nan
-        self._mark = math.nan
         self._answered_ns = clock()
         self._doubt: tuple[Difference, ...] = ()
         self.filled = asyncio.Event()
@@ -117,9 +114,7 @@ class Watch:
 
     async def _refuse_strangers(self) -> None:
         for venue in self._venues:
-            async with asyncio.timeout(ANSWER_S):
-                orders = await venue.working()
-            for order_id in orders:
+            for order_id in await within(venue.working(), f"orders of {venue.name}"):
                 if not self._journal.knows(order_id):
                     raise RunError(
                         f"{venue.name} works on order {order_id}, which this journal does not know; cancel it, or use a sub-account"
@@ -128,8 +123,7 @@ class Watch:
                 self._say(f"{venue.name}: cancelled order {order_id} of an earlier run")
 
     async def _look(self) -> tuple[Account, Account]:
-        async with asyncio.timeout(ANSWER_S):
-            spot, perp = await asyncio.gather(*(venue.account() for venue in self._venues))
+        spot, perp = await within(asyncio.gather(*(venue.account() for venue in self._venues)), "the accounts")
         self._answered_ns = self._clock()
         self._wallets.seen = Seen(spot, perp, self._answered_ns)
         return spot, perp
@@ -162,8 +156,8 @@ class Watch:
             self.filled.clear()
             try:
                 found = await self._differences()
-            except (VenueError, TimeoutError) as error:
-                self._say(f"accounts could not be read: {error or 'timeout'}")
+            except VenueError as error:
+                self._say(f"accounts could not be read: {error}")
                 continue
             if found and found == self._doubt:
                 await self._answer(found)
@@ -184,10 +178,9 @@ class Watch:
         now_ns, leg, ours = self._clock(), difference.leg, difference.ours
         deals: tuple[Deal, ...] = ()
         try:
-            async with asyncio.timeout(ANSWER_S):
-                deals = await self._venues[leg].deals(now_ns - 600 * NS, now_ns + NS)
-        except (VenueError, TimeoutError) as error:
-            self._say(f"{LEGS[leg]}: what happened could not be read ({error or 'timeout'}); booked at the exit side of the book")
+            deals = await within(self._venues[leg].deals(now_ns - 600 * NS, now_ns + NS), "what happened")
+        except VenueError as error:
+            self._say(f"{LEGS[leg]}: {error}; booked at the exit side of the book")
         strange = [d for d in deals if not self._journal.knows(d.order_id) and d.qty * ours > 0.0]
         qty = sum(d.qty for d in strange)
         if not strange or abs(qty - ours) > 1e-6 * abs(ours):
@@ -198,35 +191,12 @@ class Watch:
     def _price(self, leg: int, position: float = 1.0) -> float:
         return exit_price(position, self._runner.books[leg])
 
-    # Funding
-
-    async def funding(self) -> None:
-        """Read the next stamp's rate for ever; a stamp that passed while a short was held is booked by its settled rate."""
-        venue = self._venues[PERP]
-        booked_ns = self._clock()
-        while True:
-            try:
-                async with asyncio.timeout(ANSWER_S):
-                    upcoming = await venue.funding()
-                    settled = await venue.funding_history(booked_ns, self._clock() + 1)
-            except (VenueError, TimeoutError) as error:
-                self._say(f"funding could not be read: {error or 'timeout'}")
-                await asyncio.sleep(FUNDING_S / 4)
-                continue
-            for stamp_ns, rate in settled:
-                # The venue's own mark at the stamp is not told: the last one read stands for it, and the trade says so.
-                self._payments.append(FundingPayment(stamp_ns, rate, upcoming.mark, False))
-                booked_ns = stamp_ns + 1
-            self.funding_rate, self._mark = upcoming.rate, upcoming.mark
-            until_s = (upcoming.next_ns - self._clock()) / NS + 2.0
-            await asyncio.sleep(min(FUNDING_S, max(2.0, until_s)))
-
     # Facts
 
     def facts(self) -> Facts:
         """What the accounts add to the facts of the guards."""
         state, seen = self._runner.state, self.seen
-        mark = self._mark if math.isfinite(self._mark) else self._price(PERP, -1.0)
+        mark = self._funding.mark if math.isfinite(self._funding.mark) else self._price(PERP, -1.0)
         distance = math.inf
         if seen and seen.perp.position != 0.0 and seen.perp.liquidation_price > 0.0:
             distance = abs(seen.perp.liquidation_price - mark) / mark
@@ -243,7 +213,6 @@ class Watch:
             orders_minute=sum(1 for sent_ns in self._executor.sent_ns if sent_ns > now_ns - 60 * NS),
             liquidation_distance=distance,
             adl_rank=seen.perp.adl_rank if seen and seen.perp.position != 0.0 else 0,
-            funding_rate=self.funding_rate,
             margin_free_usdt=seen.perp.usdt_free if seen else math.inf,
             spot_free_usdt=seen.spot.usdt_free if seen else math.inf,
             clock_offset_ms=tuple(venue.clock_offset_ns / 1e6 for venue in self._venues),

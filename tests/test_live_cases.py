@@ -1,0 +1,192 @@
+"""Rarer things that happen to a live pair: inventory, funding, books that lie, hedges that fail, stops in the middle."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+from live_stage import CALM, ENTER, LEAVE, quick_config, stage
+
+from delta_arb.live import control
+from delta_arb.market import PERP, SPOT
+from delta_arb.pair import FLAT, HALTED, HEDGING, OPEN
+
+
+def test_a_reverse_pair_is_sold_out_of_declared_inventory_and_bought_back(tmp_path):
+    """100 coins and a core short of 100 are there before; selling 60 pays 12.5 bps, buying back costs 22.5."""
+    config = quick_config(inventory_coins=100.0)
+    rule = {"entry_bps": None, "exit_bps": None, "reverse_entry_bps": 10.0, "reverse_exit_bps": -15.0}
+
+    async def play():
+        async with stage(tmp_path, config=config, rule=rule, spot_coins=Decimal(100)) as it:
+            it.venues.perp.place("SYN_USDT", -1, qty=Decimal(100), price=Decimal("0.80"), tif="ioc", client_id="core")
+            began = it.venues.spot.account.total("USDT") + it.venues.perp.account.wallet
+            await it.start()
+            it.show(LEAVE)
+            await it.until(lambda: it.phase == OPEN and it.at_rest)
+            it.show(CALM)
+            assert it.position() == (40.0, -40.0)
+            it.show(ENTER)
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            it.show(CALM)
+            assert await it.stop() == "stopped"
+            assert it.position() == (100.0, -100.0)
+            it.assert_replays()
+            gained = it.venues.spot.account.total("USDT") + it.venues.perp.account.wallet - began
+            net, side = it.rows("SELECT net_usdt, side FROM trades")[0]
+            # The core short is averaged with what is sold again: the wallet books the rest of the gain when that closes.
+            mark = it.venues.perp.account.position("SYN_USDT")
+            open_gain = mark.unrealised(Decimal("0.8")) - Decimal(100) * (Decimal("0.8001") - Decimal("0.8"))
+            assert side == -1 and net == pytest.approx(float(gained + open_gain), abs=0.005)
+
+    asyncio.run(play())
+
+
+def test_inventory_that_is_not_there_refuses_the_start(tmp_path):
+    async def play():
+        async with stage(tmp_path, config=quick_config(inventory_coins=100.0)) as it:
+            with pytest.raises(Exception, match="declared: inventory_coins 100, so a position of -100"):
+                await it.start()
+
+    asyncio.run(play())
+
+
+def test_funding_that_passed_while_the_pair_was_open_is_in_its_trade(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            await asyncio.sleep(1.1)  # the venue tells stamps in whole seconds
+            paid = it.venues.perp.fund("SYN_USDT", Decimal("0.001"), Decimal("0.8002"))
+            await it.session.funding._settle()
+            await it.closed()
+            await it.stop()
+            funding, flagged = it.rows("SELECT funding_usdt, approximate_funding FROM trades")[0]
+            assert float(paid.paid_usdt) == pytest.approx(0.001 * 0.8002 * 60)  # received: longs pay shorts
+            assert funding == pytest.approx(float(paid.paid_usdt), abs=1e-3) and flagged
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("lie", ["crossed", "one-sided", "stale"])
+def test_no_pair_opens_on_a_book_that_lies(tmp_path, lie):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            if lie == "crossed":
+                it.spot = ("0.8003", "0.8002")
+            elif lie == "one-sided":
+                it.sizes = (0, 0)
+            else:  # the spot leg falls silent, and REST with it, while the perpetual moves on
+                it.fault("mexc", "stream.ticker", "silence")
+                it.fault("mexc", "book", "hang", times=0)
+                it.fault("mexc", "tickers", "hang", times=0)
+                await asyncio.sleep(0.7)
+            await asyncio.sleep(0.3)
+            it.show(ENTER)
+            await asyncio.sleep(0.5)
+            assert it.session.runner.state.pair == 0
+            assert it.placed(SPOT) == it.placed(PERP) == []
+
+    asyncio.run(play())
+
+
+def test_a_hedge_that_nobody_fills_halts_the_machine_and_flatten_mends_it(tmp_path):
+    async def play():
+        async with stage(tmp_path, rule={"leg_deadline_s": 0.9, "max_quote_age_s": 0.6}) as it:
+            await it.start()
+            it.fault("gate", "order.create", "refuse", code="INSUFFICIENT_AVAILABLE", times=0)
+            it.fault("mexc", "order.create", "refuse", code="30004", times=0, skip=1)
+            it.show(ENTER)
+            await it.until(lambda: it.phase == HALTED)
+            assert it.position() == (60.0, 0.0)
+            it.show(CALM)
+            assert "`flatten` first" in await it.session.resume()
+            assert await it.stop() == "halted"
+            for engine in it.engines():
+                engine.faults.clear()
+            it.launch()
+            await it.until(lambda: it.phase == HALTED)  # a restart does not lift it
+            await it.until(lambda: it.session and it.session.watch and it.session.watch.base)
+            it.session.flatten()
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            assert it.position() == (0.0, 0.0)
+            assert await it.session.resume() == ""
+            await it.stop()
+            it.agree()
+            it.agree_on_money()
+            it.assert_replays()
+
+    asyncio.run(play())
+
+
+def test_a_stop_in_the_middle_of_an_entry_finishes_the_legs_first(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            it.fault("gate", "order.create", "late_fill", seconds=0.6)
+            it.show(ENTER)
+            await it.until(lambda: it.placed(PERP))
+            assert await it.stop() == "open"
+            assert it.position() == (60.0, -60.0)
+            it.agree()
+            await it.crash()
+            it.launch(leave=True)  # `flatten` while no runner is up
+            async with asyncio.timeout(10):
+                assert await it.task == "stopped"
+            assert it.position() == (0.0, 0.0)
+            it.agree_on_money()
+            it.assert_replays()
+
+    asyncio.run(play())
+
+
+def test_a_runner_that_died_while_hedging_hedges_on(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            it.fault("gate", "order.create", "partial_fill", fraction=0.5)
+            it.fault("gate", "order.create", "hang", skip=1)
+            it.fault("mexc", "order.create", "hang", skip=1)
+            it.show(ENTER)
+            await it.until(lambda: it.phase == HEDGING and len(it.rows("SELECT 1 FROM orders")) == 3)
+            await it.crash()
+            it.show(CALM)
+            await it.start()
+            await it.settled()
+            it.assert_hedged()
+            it.agree()
+            await it.closed()
+            await it.stop()
+            it.agree_on_money()
+            it.assert_replays()
+
+    asyncio.run(play())
+
+
+def test_the_words_to_a_running_one_go_through_its_socket(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            path = control.socket_path(it.journal_path)
+            async with await control.serve(path, lambda: it.session):
+                ask = lambda word: asyncio.to_thread(control.ask, path, word)  # noqa: E731
+                assert "connecting" in (await ask("status"))["error"]
+                await it.start()
+                await it.opened()
+                said = await ask("status")
+                assert (said["phase"], said["spot"], said["perp"]) == ("open", 60.0, -60.0)
+                assert "none of status" in (await ask("withdraw"))["error"]
+                await ask("flatten")
+                await it.until(lambda: it.phase == FLAT and it.at_rest)
+                it.show(ENTER)
+                await asyncio.sleep(0.2)
+                assert it.session.runner.state.pair == 1  # stays out until resumed
+                it.show(CALM)
+                assert (await ask("resume"))["halted"] == ""
+                await it.opened()
+                assert (await ask("stop"))["stopping"]
+                async with asyncio.timeout(10):
+                    assert await it.task == "open"
+            assert control.ask(path, "status") is None
+
+    asyncio.run(play())
