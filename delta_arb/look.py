@@ -207,10 +207,11 @@ def when(ts_ns: np.ndarray | int) -> np.ndarray:
     return np.asarray(ts_ns).astype("datetime64[ns]")
 
 
-def packed(values) -> dict:
-    """A column as plotly's typed array, single precision: a third of the size of its digits."""
-    array = np.ascontiguousarray(values, dtype="<f4")
-    return {"dtype": "f4", "bdata": base64.b64encode(array.tobytes()).decode()}
+def packed(values, kind: str = "f4") -> dict:
+    """Numbers of any shape as plotly's typed array, by default in single precision: a third of their digits' size."""
+    array = np.ascontiguousarray(values, dtype=f"<{kind}")
+    shape = {"shape": ", ".join(map(str, array.shape))} if array.ndim > 1 else {}
+    return {"dtype": kind, "bdata": base64.b64encode(array.tobytes()).decode(), **shape}
 
 
 def best(

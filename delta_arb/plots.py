@@ -4,13 +4,14 @@
 """
 
 from .look import Chart, Picture
-from .plots_choice import costs, heat, heat_chart
+from .plots_choice import costs, heat
+from .plots_landscape import landscape
 from .plots_report import attribution, equity, holds, sensitivity, trades, walk
 from .plots_spread import distribution, edges, episodes, legs, memory, profile, signature
 from .plots_whatif import capacity, montecarlo, tornado
 
 __all__ = [
     "Chart", "Picture", "attribution", "capacity", "costs", "distribution", "edges", "episodes", "equity", "heat",
-    "heat_chart", "holds", "legs", "memory", "montecarlo", "profile", "sensitivity", "signature", "tornado", "trades",
+    "holds", "landscape", "legs", "memory", "montecarlo", "profile", "sensitivity", "signature", "tornado", "trades",
     "walk",
 ]  # fmt: skip

@@ -3,8 +3,8 @@
 import numpy as np
 
 from . import look
-from .faces import number, seconds, share
-from .look import Chart, Picture
+from .faces import seconds
+from .look import Picture
 
 
 def costs(stack, inputs) -> Picture:
@@ -76,7 +76,7 @@ def heat(choice, inputs) -> Picture:
                 column, row, marker="o", ms=9, mfc="white", mec=look.BASIS, mew=1.8, ls="", label="best of the grid"
             )
             ax.plot(
-                *_place(grid, best).values(),
+                *place(grid, best).values(),
                 marker="D",
                 ms=8,
                 mfc=look.PERP,
@@ -91,62 +91,7 @@ def heat(choice, inputs) -> Picture:
     return Picture(look.marked(title, inputs), figure)
 
 
-def heat_chart(choice, inputs) -> Chart | Picture:
-    """The same to point at: trades, hit rate and drawdown of every set at the chosen hold."""
-    from .sensitivity import cells, untraded
-
-    title, grid = "Every set of the sweep, fit part", cells(choice)
-    if grid is None or untraded(choice):
-        return look.empty(title, untraded(choice) or choice.reason, inputs)
-    text = [[_hover(grid.results.get((e, x))) for x in grid.exits.tolist()] for e in grid.entries.tolist()]
-    bound, notes = max(float(np.nanmax(np.abs(grid.net))), 1e-9), []
-    data = [
-        {
-            "type": "heatmap",
-            "x": [f"{x:g}" for x in grid.exits],
-            "y": [f"{e:g}" for e in grid.entries],
-            "z": [[None if np.isnan(net) else round(float(net), 4) for net in row] for row in grid.net],
-            "zmin": -bound,
-            "zmax": bound,
-            "text": text,
-            "hoverongaps": False,
-            "hovertemplate": "entry %{y} bps, exit %{x} bps<br>%{text}<extra></extra>",
-            "xgap": 1,
-            "ygap": 1,
-            "colorscale": [[k / 10, color] for k, color in enumerate(look.DIVERGING)],
-            "colorbar": {"title": {"text": "net,<br>USDT/day", "font": {"size": 13}}, "thickness": 14},
-        }
-    ]
-    if choice.proposal is not None:
-        peak = choice.proposal.peak
-        at = {"x": [f"{peak.exit_bps:g}"], "y": [f"{peak.entry_bps:g}"]}
-        mark = {"symbol": "circle-open", "size": 18, "line": {"width": 3, "color": look.BASIS}, "color": look.BASIS}
-        data.append(
-            {"type": "scatter", "mode": "markers", **at, "marker": mark, "hoverinfo": "skip", "showlegend": False}
-        )
-        notes.append(
-            {**_place(grid, choice.best), "text": "◆", "font": {"color": look.PERP, "size": 20}, "showarrow": False}
-        )
-    axes = {
-        f"{axis}axis": {"type": "category", "title": {"text": name}, "showgrid": False}
-        for axis, name in (
-            ("x", "exit threshold, bps"),
-            ("y", f"entry threshold, bps (longest hold {seconds(grid.max_hold_s)})"),
-        )
-    }
-    return Chart(look.marked(title, inputs), data, {"height": 480, "annotations": notes, **axes})
-
-
-def _place(grid, at) -> dict[str, float]:
+def place(grid, at) -> dict[str, float]:
     """Where thresholds lie between the cells, in numbers of cells from the first."""
     levels = {"x": (at.exit_bps, grid.exits), "y": (at.entry_bps, grid.entries)}
     return {axis: float(np.interp(level, cells, np.arange(len(cells)))) for axis, (level, cells) in levels.items()}
-
-
-def _hover(p) -> str:
-    if p is None:
-        return ""
-    return (
-        f"net {number(p.net_usdt_day)} USDT/day<br>{number(p.trades_day, 1)} trades/day, hit rate {share(p.hit_rate)}"
-        f"<br>drawdown {share(p.drawdown, 2)}"
-    )

@@ -1,4 +1,4 @@
-"""How much a choice depends on what was assumed: neighbouring thresholds, fees, extra costs, latency."""
+"""How much a choice depends on what was assumed: neighbouring thresholds, extra costs, latency, the signal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,12 +7,11 @@ import numpy as np
 
 from .faces import NOTHING, Findings, Table, number, share
 from .market import NS, common_step
-from .optimize import Choice, choose, grid, offers, sweep
+from .optimize import Choice, choose
 from .performance import Performance, measure
-from .study import Constraints, Market, Thresholds, window
+from .study import Market, Thresholds
 from .tape import Tape
 
-FEES_BPS = (0.0, 2.0, 5.0, 10.0)
 EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
 LATENCIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # times the assumed ones
 SIGNALS = ("raw", "filtered")
@@ -83,43 +82,6 @@ def neighbourhood(choice: Choice) -> Table:
         f"{number(float(np.nanmin(around)))} at worst. n/a: a set whose gain would not pay the fees, not tried."
     )
     return Table.of(title, ("", *(f"exit {x:g} bps" for x in grid.exits[near[1]])), rows, note)
-
-
-def fee_ladder(tape: Tape, market: Market, constraints: Constraints, fees_bps: Sequence[float]) -> list[dict]:
-    """What the best set of the fit part would earn at other fees (the same fee on both legs), bps per fill.
-
-    An in-sample maximum, so an upper bound: it says from which fee on there is nothing to look for.
-    """
-    fit = window(tape, constraints).fit
-    rows = []
-    for fee in fees_bps:
-        at_fee = market.with_fees(fee, fee)
-        tried = sweep(fit, at_fee, grid(offers(fit, market.settings, None), at_fee, constraints)[::4])
-        best = max(tried.results, key=lambda r: r.net_usdt_day, default=None)
-        rows.append(
-            {
-                "fee_bps": fee,
-                "sets": len(tried.sets),
-                "best_net_usdt_day": best.net_usdt_day if best else None,
-                "trades_day": best.trades_day if best else None,
-            }
-        )
-    return rows
-
-
-def fee_table(rows: Sequence[dict]) -> Table:
-    """`fee_ladder` as a table."""
-    shown = [
-        (f"{r['fee_bps']:g} bps", f"{r['sets']}", number(r["best_net_usdt_day"]), number(r["trades_day"], 1))
-        for r in rows
-    ]
-    note = "An in-sample maximum, so an upper bound: it says from which fee on there is nothing to look for."
-    return Table.of(
-        "The best the grid could earn on the fit part at other fees",
-        ("taker fee on both legs", "sets", "net USDT/day", "trades/day"),
-        shown,
-        note,
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

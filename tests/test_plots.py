@@ -22,7 +22,7 @@ def figures(regime: str) -> dict[str, Picture | Chart]:
     dearer = sensitivity.extra_costs(parts, s.market, s.sheet.thresholds)
     later = sensitivity.latencies(parts, s.market, s.sheet.thresholds)
     found = {name: getattr(plots, name)(s.basis, s.inputs) for name in ("legs", "edges", "distribution", "episodes")}
-    found |= {name: getattr(plots, name)(s.choice, s.inputs) for name in ("heat", "heat_chart")}
+    found["heat"] = plots.heat(s.choice, s.inputs)
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}
     for name in ("memory", "signature", "profile"):
         found[name] = getattr(plots, name)(memory.of(s.basis), s.inputs)
@@ -98,8 +98,7 @@ def test_where_no_set_traded_there_is_no_landscape():
     s = study("sample")
     idle = tuple(dataclasses.replace(r, trades=0) for r in s.choice.sweep.results)
     choice = dataclasses.replace(s.choice, sweep=dataclasses.replace(s.choice.sweep, results=idle))
-    for figure in (plots.heat(choice, s.inputs), plots.heat_chart(choice, s.inputs)):
-        assert f"none of the {len(idle)} sets made a trade" in said(figure)
+    assert f"none of the {len(idle)} sets made a trade" in said(plots.heat(choice, s.inputs))
     assert "none of the" in repr(sensitivity.neighbourhood(choice)) and "none of the" in repr(proposal.peak(choice))
     assert "smallest order" not in sensitivity.untraded(choice)
     dear = dataclasses.replace(choice.market, perp=dataclasses.replace(choice.market.perp, qty_step=1e6, min_qty=1e6))

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import pytest
-from studies import CONSTRAINTS, study
+from studies import study
 
 from delta_arb import params, proposal, sensitivity, tearsheet
 
@@ -49,8 +49,7 @@ def test_tables_and_words_hold_for_any_world(regime):
     tapes = tearsheet.tapes(s.sheet)
     dearer = sensitivity.extra_costs(tapes, s.market, s.sheet.thresholds)
     later = sensitivity.latencies(tapes, s.market, s.sheet.thresholds)
-    fees = sensitivity.fee_table(sensitivity.fee_ladder(s.tape, s.market, CONSTRAINTS, (0.0, 5.0)))
-    faces = (dearer, later, fees, s.stack, sensitivity.spoken(dearer, later, "judged"))
+    faces = (dearer, later, s.stack, sensitivity.spoken(dearer, later, "judged"))
     faces += (sensitivity.neighbourhood(s.choice), sensitivity.signals(s.tape, s.choice))
     faces += (proposal.in_and_out(s.choice), proposal.peak(s.choice), proposal.witnesses(s.choice))
     faces += (proposal.walked(s.verdict), proposal.gated(s.verdict), proposal.spoken(s.verdict))
