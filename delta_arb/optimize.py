@@ -52,10 +52,14 @@ class Offers:
 def offers(tape: Tape, settings: RuleParams, process: FilterParams | None) -> Offers:
     """Entry edges and exit costs of the usable events, shifted by the filter where there is one."""
     fresh_ns = settings.max_quote_age_s * NS
-    usable = tape.settled & (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
+    usable = (
+        tape.settled & (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
+    )
     usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(tape.spot_ask_qty, tape.perp_bid_qty) > 0)
     if not usable.any():
-        raise DataError("no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01")
+        raise DataError(
+            "no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01"
+        )
     shift = shifts(tape, as_filter(process, settings.max_quote_age_s))[usable]
     entries = entry_edge(tape.spot_ask[usable], tape.perp_bid[usable]) + shift
     exits = exit_cost(tape.spot_bid[usable], tape.perp_ask[usable]) + shift
@@ -72,7 +76,9 @@ def _rounded(values: np.ndarray, quantiles: tuple[float, float]) -> np.ndarray:
     return np.unique(np.round(np.quantile(values, at) / ROUND_BPS) * ROUND_BPS) + 0.0  # no minus zero
 
 
-def grid(offered: Offers, market: Market, constraints: Constraints, process: FilterParams | None = None) -> list[Thresholds]:
+def grid(
+    offered: Offers, market: Market, constraints: Constraints, process: FilterParams | None = None
+) -> list[Thresholds]:
     """All sets whose gain at the thresholds exceeds the four fees, entries capped at `max_entry_bps`."""
     entries, exits = levels(offered)
     holds = [share * constraints.max_hold_s for share in HOLD_SHARES]
@@ -97,12 +103,14 @@ class Sweep:
         import pandas as pd
 
         rows = [{**s._asdict(), **r.to_dict()} for s, r in zip(self.sets, self.results, strict=True)]
-        return pd.DataFrame(rows, columns=None if rows else [*Thresholds._fields, "net_usdt_day"]).drop(columns="filter")
+        return pd.DataFrame(rows, columns=None if rows else [*Thresholds._fields, "net_usdt_day"]).drop(
+            columns="filter"
+        )
 
     def neighbourhood(self, k: int) -> float:
         """Mean net a day of set k and its direct neighbours in entry and exit, at the same hold.
 
-        One cell of a grid is a noisy witness: the mean of its neighbourhood earns more out of sample than the best cell.
+        One cell is a noisy witness: the mean of its neighbourhood earns more out of sample than the best cell.
         """
         here = self.sets[k]
         entries = sorted({s.entry_bps for s in self.sets})
@@ -153,7 +161,12 @@ class Proposal:
 
 
 def plug_in(
-    offered: Offers, market: Market, constraints: Constraints, reverts: HalfLife, known: Tape, process: FilterParams | None
+    offered: Offers,
+    market: Market,
+    constraints: Constraints,
+    reverts: HalfLife,
+    known: Tape,
+    process: FilterParams | None,
 ) -> Thresholds:
     """The levels of greatest profit rate for the fitted process under the longest hold, which end at the target often
     enough; with the four fees, the crossed half-spreads, the expected funding and the overshoot between two looks.
@@ -291,7 +304,8 @@ def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
         require_moving_legs(tape.ts_ns, MAX_STILL_S, spot=spot, perp=perp)
         walk = stationarity(basis(spot, perp), tape.ts_ns).adf
         if walk.p > MAX_UNIT_ROOT_P:
-            return None, f"on one-minute values a random walk is not rejected (ADF p {walk.p:.2f}); look back further, or leave it"
+            walks = f"a random walk is not rejected (ADF p {walk.p:.2f})"
+            return None, f"on one-minute values {walks}; look back further, or leave it"
         return half_life_of(tape), ""
     except SeriesError as error:
         return None, str(error)
@@ -303,7 +317,7 @@ def _best(tried: Sweep, passing: Sequence[bool]) -> int | None:
     return max(candidates, key=tried.neighbourhood, default=None)
 
 
-# --- how sure theory is ------------------------------------------------------------------------------------------------
+# --- how sure theory is -----------------------------------------------------------------------------------------------
 
 
 def standard_errors_bps(choice: Choice) -> tuple[float, float] | None:
@@ -357,6 +371,7 @@ def _no_edge(offered: Offers, market: Market) -> str:
     """Why the grid is empty: even the rarest good prices do not pay the fees."""
     entries, exits = levels(offered)
     return (
-        f"no edge after costs: entering at {entries[-1]:g} bps (reached {1 - ENTRY_QUANTILES[1]:.1%} of the time) and leaving at "
-        f"{exits[0]:g} bps (the same) gains {entries[-1] - exits[0]:g} bps, the four fees are {market.fees_bps:g} bps"
+        f"no edge after costs: entering at {entries[-1]:g} bps (reached {1 - ENTRY_QUANTILES[1]:.1%} of the time) and "
+        f"leaving at {exits[0]:g} bps (the same) gains {entries[-1] - exits[0]:g} bps, the four fees are "
+        f"{market.fees_bps:g} bps"
     )

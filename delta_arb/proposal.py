@@ -27,8 +27,8 @@ def witnesses(choice: Choice) -> Table:
     """What theory says, what the grid of replays says, and what is proposed, side by side.
 
     Theory is the optimum for the fitted process on all costs, under the longest hold; it knows no latency and no sizes.
-    The grid knows them, but its best set is the best of many. The proposal starts at theory and goes towards the grid as
-    far as what the grid earns more exceeds its noise.
+    The grid knows them, but its best set is the best of many. The proposal starts at theory and goes towards the grid
+    as far as what the grid earns more exceeds its noise.
     """
     title, heads = "Two witnesses and the proposal", ("", "entry, bps", "exit, bps", "trades/day", "net USDT/day")
     proposal, fitted = choice.proposal, choice.fitted

@@ -56,7 +56,8 @@ def by_hand(fee_bps: float) -> Market:
 def performance(**changes) -> Performance:
     """A result that passes the default constraints, but for the changes."""
     values = {field.name: None for field in dataclasses.fields(Performance)} | {
-        "days": 1.0, "trades": 10, "trades_day": 10.0, "net_usdt": 1.0, "net_usdt_day": 1.0, "hit_rate": 0.8, "drawdown": 0.01,
+        "days": 1.0, "trades": 10, "trades_day": 10.0, "net_usdt": 1.0, "net_usdt_day": 1.0, "hit_rate": 0.8,
+        "drawdown": 0.01,
         "halted": False,
     }  # fmt: skip
     return Performance(**values | changes)
@@ -92,7 +93,7 @@ def test_too_few_events_are_refused(sample):
 
 
 def test_poisoned_later_quotes_do_not_change_what_was_fitted_mistake_20(sample, chosen):
-    """Everything from the judged part on is replaced by nonsense: fit, sweep and chosen thresholds stay the same bits."""
+    """Everything from the judged part on is replaced by nonsense: fit, sweep and thresholds stay the same bits."""
     inputs, tape = sample
     cut = int(np.searchsorted(tape.ts_ns, chosen.window.judged_from_ns))
     rng = np.random.default_rng(0)
@@ -248,7 +249,9 @@ def test_every_constraint_constrains_mistake_9(small, name):
     assert not found.trade or found.best != usual.best
 
 
-@pytest.mark.parametrize("changes", [{"target_hit_rate": 1.1}, {"fit_share": 0.95}, {"min_trades_day": 0.0}, {"max_drawdown": 0.0}])
+@pytest.mark.parametrize(
+    "changes", [{"target_hit_rate": 1.1}, {"fit_share": 0.95}, {"min_trades_day": 0.0}, {"max_drawdown": 0.0}]
+)
 def test_nonsense_constraints_are_refused(changes):
     with pytest.raises(ParamsError):
         Constraints(**changes)
@@ -261,7 +264,9 @@ def test_the_sample_is_traded_on_evidence_it_had_not_seen(sample, chosen):
     inputs, tape = sample
     assert chosen.trade, chosen.reason
     assert chosen.judged.net_usdt > 0 and chosen.judged.hit_rate >= 0.7 and chosen.judged.trades_day >= 5
-    exported = export.candidate(export.judge(tape, chosen), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
+    exported = export.candidate(
+        export.judge(tape, chosen), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test"
+    )
     assert exported.trade and exported.data.synthetic
     assert (exported.rule.entry_bps, exported.rule.exit_bps) == (chosen.best.entry_bps, chosen.best.exit_bps)
     assert exported.evidence.judged_net_usdt_day == chosen.judged.net_usdt_day
@@ -276,7 +281,9 @@ def test_regimes_without_an_edge_end_in_do_not_trade(tmp_path, regime, reason):
     inputs, tape = made(tmp_path, getattr(synthetic.World, regime)(hours=24.0), seed=4)
     choice = optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
     assert not choice.trade and reason in choice.reason
-    exported = export.candidate(export.judge(tape, choice), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
+    exported = export.candidate(
+        export.judge(tape, choice), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test"
+    )
     assert exported.trade is False and exported.rule.entry_bps is None and exported.rule.exit_bps is None
 
 
