@@ -232,7 +232,7 @@ COMPILED = (
     sizes._order, sizes.spot_order, sizes.perp_order, hedge._cut_qty, hedge._grow_qty, hedge.unbalanced,
     hedge.completing_is_cheaper, hedge.mending, strategy._moved, strategy._with_wake, strategy._surprised, strategy._filled,
     strategy._booked, strategy._cancel, strategy._waiting, strategy.opening_pays, strategy.closing_costs,
-    strategy.entry_level, strategy.exit_level, strategy._rearmed, strategy._enter, strategy._flat, strategy.exit_reason,
+    strategy.entry_level, strategy.exit_level, strategy._rearmed, strategy._enter, strategy._flat, strategy._staying, strategy.adds, strategy.exit_reason,
     strategy._exit_wake, strategy._open, strategy._closed, strategy._halted, strategy._hedge, strategy._settled,
     strategy._with_refusal, strategy.decide, closing,
     market.ceil_to, sizes.received, sizes.ordered, sizes.fee_usdt, sizes.affordable, wallets.with_fill,
@@ -296,9 +296,9 @@ class Backtest:
 
     @property
     def capital_usdt(self) -> float:
-        """What both wallets were given; without wallets the value of one clip and the margin of its short."""
+        """What both wallets were given; without wallets the value of a full position and the margin of its short."""
         given = self.funds.spot_usdt + self.funds.perp_usdt
-        return given if given < math.inf else self.rule.clip_usdt * (1.0 + 1.0 / self.rule.perp.leverage)
+        return given if given < math.inf else max(self.rule.clip_usdt, self.rule.max_position_usdt) * (1.0 + 1.0 / self.rule.perp.leverage)
 
     @property
     def days_blocked(self) -> int:

@@ -4,7 +4,8 @@
     money on its way       as otherwise, but not beyond its arrival
     flat                   of each direction, armed: nothing before what opening pays reaches the entry level;
                            disarmed: nothing before it is below the entry level less `rearm`
-    open, nothing out      nothing before what leaving costs is down to the exit level, or the longest hold is over
+    open, nothing out      nothing before what leaving costs is down to the exit level, or the longest hold is over;
+                           with several clips, or before what opening pays reaches the entry level again
     halted                 nothing any more
 
 `awaited` is written phase by phase from `strategy.decide`; in every other state each row is looked at. A row too many
@@ -20,7 +21,7 @@ import numpy as np
 
 from .market import Book
 from .spread import entry_edge, exit_cost
-from .strategy import DIRECT, FLAT, HALTED, OPEN, Rule, State, exit_level
+from .strategy import DIRECT, FLAT, HALTED, OPEN, Rule, State, entry_level, exit_level
 
 NEAR = 64  # rows of a block
 FAR = 64 * NEAR
@@ -74,7 +75,7 @@ def awaited(state: State, next_ns: int, rule: Rule) -> Wait:
         return _until(min(next_ns, state.wake_ns))
     if state.phase == FLAT and not state.refusing:
         return _flat(state, next_ns, rule)
-    if state.phase == OPEN:
+    if state.phase == OPEN and not state.refusing:
         return _open(state, next_ns, rule)
     return _until(next_ns if state.phase == HALTED else 0)
 
@@ -104,8 +105,15 @@ def _low(level: float, rule: Rule) -> float:
 def _open(state: State, next_ns: int, rule: Rule) -> Wait:
     if rule.flatten or state.wake_ns != state.opened_ns + rule.max_hold_ns:
         return _until(0)  # the longest hold is over, or a person wants out: every row may be the one
-    leaves = REVERSE_HIGH if state.side == DIRECT else DIRECT_HIGH  # leaving one direction is opening the other
-    return Wait(leaves, -float(exit_level(state.side, rule)), leaves, np.inf, min(next_ns, state.wake_ns))
+    leaves = -float(exit_level(state.side, rule))  # leaving one direction is opening the other
+    adds = _high(entry_level(state.side, rule), rule.may_enter and rule.max_position_usdt > rule.clip_usdt)
+    until_ns = min(next_ns, state.wake_ns)
+    if adds == np.inf:
+        signal = REVERSE_HIGH if state.side == DIRECT else DIRECT_HIGH
+        return Wait(signal, leaves, signal, np.inf, until_ns)
+    if state.side == DIRECT:
+        return Wait(DIRECT_HIGH, adds, REVERSE_HIGH, leaves, until_ns)
+    return Wait(DIRECT_HIGH, leaves, REVERSE_HIGH, adds, until_ns)
 
 
 # --- Where that is on the tape ----------------------------------------------------------------------------------------

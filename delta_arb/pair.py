@@ -36,7 +36,8 @@ class LegRule(NamedTuple):
 class Rule(NamedTuple):
     """Every input of `decide` besides quotes and reports (params.py says where each one comes from).
 
-    A direction is off with an entry of inf and an exit of -inf.
+    A direction is off with an entry of inf and an exit of -inf. Clips are added up to `max_position_usdt`; with less
+    than two clips there is one.
     """
 
     may_enter: bool
@@ -57,6 +58,7 @@ class Rule(NamedTuple):
     filter: Filter = OFF
     reverse_entry: float = math.inf
     reverse_exit: float = -math.inf
+    max_position_usdt: float = 0.0
 
 
 class Wallet(NamedTuple):
@@ -101,7 +103,7 @@ class State(NamedTuple):
     """All that the machine remembers. `pair` counts entries, `side` is the direction of the newest one.
 
     `armed` and `reverse_armed` say whether a direction may be entered, `wake_ns` is the timer that is asked for.
-    `refused` counts opportunities that a wallet could not pay for, `refusing` says that one still lasts.
+    `clip_ns` is when the newest clip was sent. `refused` counts opportunities that a wallet could not pay for, `refusing` says that one still lasts.
     """
 
     phase: int
@@ -119,9 +121,10 @@ class State(NamedTuple):
     perp: Leg
     refused: int
     refusing: bool
+    clip_ns: int
 
 
 NO_LEG = Leg(0.0, 0.0, 0.0, 0.0)
 NO_ORDER = Order(0.0, 0.0, False, False)
 NO_ORDERS = (NO_ORDER, NO_ORDER)
-START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, 0, False)
+START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, 0, False, 0)

@@ -49,6 +49,7 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
         "filter": "file: rule.filter, off with rule.signal raw",
         "reverse_entry": "file: rule.reverse_entry_bps, off where null",
         "reverse_exit": "file: rule.reverse_exit_bps, off where null",
+        "max_position_usdt": "file: rule.max_position_usdt, one clip where null; at most the runner's max_position_usdt",
     }
 )
 
@@ -85,6 +86,7 @@ class RuleParams(_Section):
     rearm_bps: Annotated[float, Field(ge=0, le=1000)] = 5.0
     max_hold_s: Annotated[float, Field(gt=0, le=366 * 86_400)]
     clip_usdt: Positive
+    max_position_usdt: Positive | None = None
     participation: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_quote_age_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     price_bound_bps: Annotated[float, Field(ge=0, le=500)] = 50.0
@@ -99,6 +101,8 @@ class RuleParams(_Section):
                 raise ValueError(f"{way}entry_bps and {way}exit_bps belong together: give both or null both")
             if enter is not None and not leave < enter:
                 raise ValueError(f"{way}exit_bps must be below {way}entry_bps, was {way}exit_bps={leave} {way}entry_bps={enter}")
+        if self.max_position_usdt is not None and self.max_position_usdt < self.clip_usdt:
+            raise ValueError(f"max_position_usdt={self.max_position_usdt} is below one clip of {self.clip_usdt}")
         if (self.signal == "filtered") != (self.filter is not None):
             raise ValueError("signal is filtered exactly when filter is given")
         return self
@@ -304,6 +308,7 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
         filter=as_filter(rule.filter, rule.max_quote_age_s),
         reverse_entry=_level(rule.reverse_entry_bps, math.inf),
         reverse_exit=_level(rule.reverse_exit_bps, -math.inf),
+        max_position_usdt=float(rule.max_position_usdt or rule.clip_usdt),
     )
 
 
@@ -445,6 +450,7 @@ class Bounds:
     min_entry_bps: float = -50.0
     max_leg_tolerance: float = 0.1
     max_participation: float = 1.0
+    max_position_usdt: float = 1000.0
 
     def check(self, rule: RuleParams) -> None:
         """Refuse a rule beyond the configuration, naming each excess."""
@@ -456,6 +462,7 @@ class Bounds:
             "leg_deadline_s": (rule.leg_deadline_s, self.max_leg_deadline_s),
             "leg_tolerance": (rule.leg_tolerance, self.max_leg_tolerance),
             "participation": (rule.participation, self.max_participation),
+            "max_position_usdt": (rule.max_position_usdt or rule.clip_usdt, max(self.max_position_usdt, self.max_clip_usdt)),
             **{f"{way}entry_bps": (enter, self.max_entry_bps) for way, (enter, _) in rule.levels.items()},
         }
         beyond = [f"{name}={value:g} is above the configured {limit:g}" for name, (value, limit) in asked.items() if value > limit]

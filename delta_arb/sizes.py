@@ -41,12 +41,15 @@ def fee_usdt(qty: float, price: float, leg: LegRule) -> float:
     return leg.fee * abs(qty) * price
 
 
-def entry_qty(side: int, event: Event, rule: Rule) -> float:
-    """One clip on both venues' grids, at most what both best levels show times the participation; 0.0 if too small."""
+def entry_qty(side: int, usdt: float, event: Event, rule: Rule) -> float:
+    """A clip of so many USDT on both venues' grids, at most what both best levels show times the participation.
+
+    0.0 when a venue would not take it.
+    """
     spot_price, perp_price = exit_price(-side, event.spot), exit_price(side, event.perp)
     spot_shown = shown_qty(-side, event.spot, rule.spot, rule.participation)
     shown = min(spot_shown, shown_qty(side, event.perp, rule.perp, rule.participation))
-    qty = floor_to(min(rule.clip_usdt / spot_price, shown), rule.step)
+    qty = floor_to(min(usdt / spot_price, shown), rule.step)
     if orderable(qty, spot_price, rule.spot) == 0.0 or orderable(qty, perp_price, rule.perp) == 0.0:
         return 0.0
     return qty

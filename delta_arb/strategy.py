@@ -153,22 +153,27 @@ def _rearmed(state: State, event: Event, rule: Rule) -> State:
         return state
     return State(
         state.phase, state.pair, state.side, state.reason, state.exiting, armed, reverse_armed, state.pair_qty, state.opened_ns,
-        state.hedging_ns, state.wake_ns, state.spot, state.perp, state.refused, state.refusing,
+        state.hedging_ns, state.wake_ns, state.spot, state.perp, state.refused, state.refusing, state.clip_ns,
     )  # fmt: skip
 
 
 def _enter(side: int, state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:
-    qty = entry_qty(side, event, rule)
+    """A clip of a new pair, or one more of the open pair."""
+    opens = state.phase == FLAT
+    held, spot_price = abs(state.spot.position), exit_price(-side, event.spot)
+    room_usdt = rule.clip_usdt if opens else min(rule.clip_usdt, rule.max_position_usdt - held * spot_price)
+    qty = entry_qty(side, room_usdt, event, rule) if room_usdt > 0.0 else 0.0
     if qty == 0.0:
         return state, NO_ORDERS
     if not affordable(side, qty, event, rule):
         return _with_refusal(state, state.refused + (0 if state.refusing else 1), True), NO_ORDERS
     spot_qty, perp_qty = side * qty, -side * qty
     entering = State(
-        ENTERING, state.pair + 1, side, NO_REASON, False, state.armed, state.reverse_armed, qty, event.ts_ns, 0,
-        event.ts_ns + rule.leg_deadline_ns,
-        Leg(0.0, spot_qty, exit_price(-side, event.spot), 0.0), Leg(0.0, perp_qty, exit_price(side, event.perp), 0.0),
-        state.refused, False,
+        ENTERING, state.pair + 1 if opens else state.pair, side, NO_REASON, False, state.armed, state.reverse_armed, held + qty,
+        event.ts_ns if opens else state.opened_ns, 0, event.ts_ns + rule.leg_deadline_ns,
+        Leg(state.spot.position, spot_qty, spot_price, state.spot.average),
+        Leg(state.perp.position, perp_qty, exit_price(side, event.perp), state.perp.average),
+        state.refused, False, event.ts_ns,
     )  # fmt: skip
     return entering, (spot_order(spot_qty, event, rule), perp_order(perp_qty, event, rule))
 
@@ -179,7 +184,7 @@ def _enter(side: int, state: State, event: Event, rule: Rule) -> tuple[State, tu
 def _open(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:
     reason = exit_reason(state, event, rule)
     if reason == NO_REASON:
-        return _with_wake(state, _exit_wake(state, event, rule)), NO_ORDERS
+        return _staying(state, event, rule)
     spot_qty, perp_qty = exit_qty(state, event, rule, reason != TARGET)
     if spot_qty == 0.0 and perp_qty == 0.0:
         return _with_wake(state, _exit_wake(state, event, rule)), NO_ORDERS
@@ -187,6 +192,26 @@ def _open(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, O
     perp = Leg(state.perp.position, perp_qty, exit_price(-state.side, event.perp), state.perp.average)
     exiting = _moved(state, EXITING, reason, True, 0, event.ts_ns + rule.leg_deadline_ns, spot, perp)
     return exiting, (spot_order(spot_qty, event, rule), perp_order(perp_qty, event, rule))
+
+
+def _staying(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:
+    """Another clip while the edge holds at entry level, on books newer than the clip before; else the pair is kept."""
+    if adds(state, event, rule):
+        state, orders = _enter(state.side, state, event, rule)
+        if state.phase == ENTERING:
+            return state, orders
+    else:
+        state = _with_refusal(state, state.refused, False)
+    return _with_wake(state, _exit_wake(state, event, rule)), NO_ORDERS
+
+
+def adds(state: State, event: Event, rule: Rule) -> bool:
+    """Whether the open pair wants another clip; what it can be is for `_enter`."""
+    if rule.max_position_usdt <= rule.clip_usdt or not rule.may_enter or rule.flatten:
+        return False
+    newer = event.spot.fresh_ns > state.clip_ns and event.perp.fresh_ns > state.clip_ns
+    ready = newer and usable(event.spot, event.ts_ns, rule) and usable(event.perp, event.ts_ns, rule)
+    return ready and opening_pays(state.side, event) >= entry_level(state.side, rule)
 
 
 def exit_reason(state: State, event: Event, rule: Rule) -> int:
@@ -241,7 +266,7 @@ def _closed(state: State) -> State:
     armed = again if state.side == DIRECT else state.armed
     reverse_armed = again if state.side == REVERSE else state.reverse_armed
     return State(
-        FLAT, state.pair, state.side, reason, False, armed, reverse_armed, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, state.refused, False
+        FLAT, state.pair, state.side, reason, False, armed, reverse_armed, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, state.refused, False, 0
     )
 
 
@@ -263,7 +288,7 @@ def _hedge(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, 
 def _halted(state: State, started_ns: int) -> State:
     return State(
         HALTED, state.pair, state.side, HALT, state.exiting, False, False, state.pair_qty, state.opened_ns, started_ns, NEVER,
-        state.spot, state.perp, state.refused, False,
+        state.spot, state.perp, state.refused, False, state.clip_ns,
     )  # fmt: skip
 
 
@@ -274,7 +299,7 @@ def _moved(state: State, phase: int, reason: int, exiting: bool, hedging_ns: int
     """The same pair in another phase."""
     return State(
         phase, state.pair, state.side, reason, exiting, state.armed, state.reverse_armed, state.pair_qty, state.opened_ns, hedging_ns,
-        wake_ns, spot, perp, state.refused, state.refusing,
+        wake_ns, spot, perp, state.refused, state.refusing, state.clip_ns,
     )  # fmt: skip
 
 
@@ -289,5 +314,5 @@ def _with_refusal(state: State, refused: int, refusing: bool) -> State:
         return state
     return State(
         state.phase, state.pair, state.side, state.reason, state.exiting, state.armed, state.reverse_armed, state.pair_qty,
-        state.opened_ns, state.hedging_ns, state.wake_ns, state.spot, state.perp, refused, refusing,
+        state.opened_ns, state.hedging_ns, state.wake_ns, state.spot, state.perp, refused, refusing, state.clip_ns,
     )  # fmt: skip

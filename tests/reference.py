@@ -282,7 +282,18 @@ class Replay:
         if self.rule.may_enter and not self.rule.flatten:
             self.poor = False
 
-    def enter(self, now, long_spot):
+    def look_for_another_clip(self, now):
+        """True when one was sent; books must be newer than the clip before."""
+        limit = self.rule.max_position_usdt
+        wanted = limit > self.rule.clip_usdt and self.rule.may_enter and not self.rule.flatten and self.all_good(now)
+        wanted = wanted and all(q.fresh > self.clip_sent for q in self.books)
+        if not (wanted and self.opening_pays(self.long_spot) >= self.entry_level(self.long_spot)):
+            self.poor = False
+            return False
+        self.enter(now, self.long_spot, adding=True)
+        return self.phase == ENTERING
+
+    def enter(self, now, long_spot, adding=False):
         spot, perp = self.books
         if long_spot:
             (spot_price, spot_shown), (perp_price, perp_shown) = (spot.ask, spot.ask_qty), (perp.bid, perp.bid_qty)
@@ -290,7 +301,9 @@ class Replay:
             (spot_price, spot_shown), (perp_price, perp_shown) = (spot.bid, spot.bid_qty), (perp.ask, perp.ask_qty)
         ways = (1, -1) if long_spot else (-1, 1)
         shown = min(self.reach(leg, way, qty) for leg, way, qty in zip((SPOT, PERP), ways, (spot_shown, perp_shown)))
-        qty = on_grid(min(self.rule.clip_usdt / spot_price, shown), self.rule.step)
+        held = abs(self.sides[SPOT].held) if adding else 0.0
+        money = min(self.rule.clip_usdt, self.rule.max_position_usdt - held * spot_price) if adding else self.rule.clip_usdt
+        qty = on_grid(min(money / spot_price, shown), self.rule.step) if money > 0 else 0.0
         if not self.sides[SPOT].takes(qty, spot_price) or not self.sides[PERP].takes(qty, perp_price):
             return
         if not long_spot and self.coins < qty:
@@ -299,9 +312,14 @@ class Replay:
             self.poor = True
             return
         self.poor = False
-        self.phase, self.pair, self.size, self.opened = ENTERING, self.pair + 1, qty, now
-        self.long_spot, self.leaving, self.reason = long_spot, False, ""
-        self.sides = [Side(self.rule.spot, decided=spot_price), Side(self.rule.perp, decided=perp_price)]
+        self.phase, self.size, self.clip_sent = ENTERING, held + qty, now
+        if adding:
+            self.reason = ""
+            self.sides[SPOT].decided, self.sides[PERP].decided = spot_price, perp_price
+        else:
+            self.pair, self.opened = self.pair + 1, now
+            self.long_spot, self.leaving, self.reason = long_spot, False, ""
+            self.sides = [Side(self.rule.spot, decided=spot_price), Side(self.rule.perp, decided=perp_price)]
         self.send(now, SPOT, qty if long_spot else -qty)
         self.send(now, PERP, -qty if long_spot else qty)
 
@@ -310,6 +328,8 @@ class Replay:
         reason = self.why_leave(now, due)
         sizes = self.exit_sizes(forced=reason != TARGET) if reason else (0.0, 0.0)
         if not any(sizes):
+            if not reason and self.look_for_another_clip(now):
+                return
             self.ring(now, next((ts for ts in (due, due + self.deadline) if ts > now), None))
             return
         self.phase, self.leaving, self.reason = EXITING, True, reason

@@ -68,12 +68,14 @@ def rule(
     filter=OFF,  # noqa: A002
     reverse_entry=math.inf,
     reverse_exit=-math.inf,
+    max_position_usdt=0.0,
 ) -> Rule:
     """A rule without fees and grids: enter at an edge of 1 %, leave at a cost of zero, one clip of 1000 USDT."""
     return Rule(
         may_enter, flatten, float(entry), float(exit), float(rearm), seconds(max_hold_s), float(clip_usdt),
         float(participation), float(step), seconds(max_quote_age_s), float(price_bound), float(leg_tolerance),
         seconds(leg_deadline_s), spot or leg_rule(), perp or leg_rule(), filter, float(reverse_entry), float(reverse_exit),
+        float(max_position_usdt),
     )  # fmt: skip
 
 
@@ -223,6 +225,7 @@ def rules(draw, entries=(-0.01, 0.0, 0.005, 0.01, 0.01, 0.015), fees_in_base=(Fa
         perp=legs[1],
         may_enter=one_of(*[True] * 14, False),
         flatten=one_of(*[False] * 14, True),
+        max_position_usdt=one_of(0.0, 0.0, 0.0, 600.0, 2500.0),
         reverse_entry=one_of(math.inf, 0.0, 0.005, 0.01),
         reverse_exit=one_of(-math.inf, -0.01, 0.0, 0.005),
         filter=one_of(OFF, OFF, Filter(0.1, 0.005, 0.01, 0.004, 0.0, SECOND), Filter(0.5, 0.0, 0.005, 0.01, 0.2)),

@@ -444,6 +444,15 @@ def test_an_export_beyond_the_runners_own_bounds_is_refused(export, bounds, says
         check(export, bounds=bounds)
 
 
+def test_several_clips_are_bounded_by_the_largest_position():
+    file = RuleParams(entry_bps=20.0, exit_bps=-1.0, max_hold_s=60.0, clip_usdt=100.0, max_position_usdt=400.0)
+    Bounds(max_position_usdt=400.0).check(file)
+    with pytest.raises(ParamsError, match="max_position_usdt=400 is above the configured 399"):
+        Bounds(max_clip_usdt=100.0, max_position_usdt=399.0).check(file)
+    with pytest.raises(ValueError, match="max_position_usdt=50.0 is below one clip"):
+        RuleParams(**{**file.model_dump(), "max_position_usdt": 50.0})
+
+
 def test_the_bounds_themselves_are_allowed(export):
     check(export, bounds=Bounds(100.0, 20.0, 3600.0, 1.0, 50.0, 15.0))
 
