@@ -1,9 +1,24 @@
-"""The async runner: drives the pair machine with quotes, reports and timers, on paper for now.
+"""The async runner: drives the pair machine with quotes, reports and timers, on paper or with real orders.
 
 runner      the one owner of the machine's state: journals, then acts
+broker      what goes out and what comes back, whoever fills
 journal     SQLite, written before anything is done about it
-paper       a venue pair that fills by the backtest's fill rule
-venue       what the runner asks of a venue
-mexc, gate  the real ones, over genuine ccxt; exchange, clients, stream and quotes are what they share
+events      every event that the machine was told, to decide it again
 replay      recorded quotes as a feed, in their own time
+paper       a venue pair that fills by the backtest's fill rule
+
+session     one pair on two venues: quotes, timers, tasks beside it, start, stop
+executor    orders on the wire, asked about until their end is known
+watch       both accounts against the journal; facts for the guards
+accounts    differences, and the transfer to make (pure)
+guards      one number each: no entries, leave, halt (pure)
+funding     stamps while they pass
+
+venue       what is asked of a venue; exchange, mexc, gate, clients, quotes, stream answer it over ccxt
+config      one TOML file, and keys from elsewhere
+connect     the venues of a configuration; the local ones
+preflight   --check
+control     status, stop, flatten, resume
+trading     sessions one after the other; the command's modes
+say         every line headed by its mode
 """

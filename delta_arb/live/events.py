@@ -9,7 +9,7 @@ through `decide` gives the orders of the journal (`replayed`); the quotes alone 
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,12 +30,16 @@ _LENGTH = struct.Struct("<I")
 
 
 class Recorder:
-    """Appends the events of one run to its file; use it as a context manager."""
+    """Appends the events of one run to its file; use it as a context manager.
 
-    def __init__(self, path: Path, run_id: str, state: State) -> None:
+    A disk that takes no more ends the recording, not the trading: `say` hears of it, and the file ends there.
+    """
+
+    def __init__(self, path: Path, run_id: str, state: State, say: Callable[[str], None] = print) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "ab")  # noqa: SIM115 - held for the life of the run
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - held for the life of the run
+        self._say, self._lost = say, False
         self._rule: Rule | None = None
         self._books: list[Book | None] = [None, None]
         self._wallet = BOTTOMLESS
@@ -76,11 +80,14 @@ class Recorder:
 
     def flush(self) -> None:
         """Hand everything so far to the system."""
-        if self._buffer:
-            block = zlib.compress(self._buffer, 1)
-            self._file.write(_LENGTH.pack(len(block)) + block)
-            self._file.flush()
-            self._buffer.clear()
+        block = zlib.compress(self._buffer, 1) if self._buffer and not self._lost else b""
+        self._buffer.clear()
+        if block:
+            try:
+                self._file.write(_LENGTH.pack(len(block)) + block)
+            except OSError as error:
+                self._lost = True  # a gap would make all that follows meaningless
+                self._say(f"{self.path}: events are not recorded any more ({error}); make room on the disk")
 
     def _text(self, tag: int, value: Any) -> None:
         text = json.dumps(value).encode()

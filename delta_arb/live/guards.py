@@ -1,6 +1,5 @@
 """Guards: each compares one fact with its number in the configuration and answers with a reason, or with nothing.
 
-    WARN      said, nothing else
     NO_ENTRY  no new pair until it passes
     FLATTEN   no new pair, and the open one is left now
     HALT      no new pair until a person resumes; the open one is managed to its end
@@ -14,8 +13,8 @@ from typing import NamedTuple
 
 from .config import Config
 
-WARN, NO_ENTRY, FLATTEN, HALT = range(1, 5)
-LEVELS = ("", "warning", "no entries", "leaving", "halted")
+NO_ENTRY, FLATTEN, HALT = range(1, 4)
+LEVELS = ("", "no entries", "leaving", "halted")
 
 
 class Facts(NamedTuple):
@@ -31,7 +30,7 @@ class Facts(NamedTuple):
     funding_rate: float = 0.0  # the next stamp's; a short pays where it is negative
     margin_free_usdt: float = math.inf
     spot_free_usdt: float = math.inf
-    clock_offset_ms: tuple[float, float] = (0.0, 0.0)
+    clock_offset_ms: tuple[float, ...] = (0.0,)  # of both venues, and of our wall clock since it was set back
     refused_parameters: str = ""
     kill_file: str = ""
     disk_free_mb: float = math.inf
@@ -67,7 +66,7 @@ def _position(f: Facts, c: Config) -> Found:
     return None
 
 
-def _notional(f: Facts, c: Config) -> Found:
+def _unequal(f: Facts, c: Config) -> Found:
     if f.naked_usdt > c.limits.max_clip_usdt:
         return HALT, f"the legs differ by {f.naked_usdt:.2f} USDT, more than a clip of {c.limits.max_clip_usdt:g}"
     return None
@@ -128,7 +127,7 @@ def _margin(f: Facts, c: Config) -> Found:
 def _clock(f: Facts, c: Config) -> Found:
     worst = max(f.clock_offset_ms, key=abs)
     if abs(worst) > c.guards.max_clock_offset_ms:
-        return NO_ENTRY, f"a venue's clock is {worst:+.0f} ms from ours, the limit is {c.guards.max_clock_offset_ms:g}; set the clock"
+        return NO_ENTRY, f"a clock is {worst:+.0f} ms from ours, the limit is {c.guards.max_clock_offset_ms:g}; set the clock"
     return None
 
 
@@ -157,7 +156,7 @@ def _blind(f: Facts, c: Config) -> Found:
 
 
 GUARDS: Sequence[tuple[str, Callable[[Facts, Config], Found]]] = (
-    ("position", _position), ("unequal legs", _notional), ("orders", _orders), ("loss of the day", _loss),
+    ("position", _position), ("unequal legs", _unequal), ("orders", _orders), ("loss of the day", _loss),
     ("failures", _failures), ("liquidation", _liquidation), ("auto-deleveraging", _adl), ("funding", _funding),
     ("margin", _margin), ("clock", _clock), ("parameters", _parameters), ("kill file", _kill), ("disk", _disk),
     ("outside", _outside), ("blind", _blind),

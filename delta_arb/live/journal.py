@@ -36,6 +36,7 @@ CREATE INDEX IF NOT EXISTS ended ON outcomes (order_id);
 CREATE TABLE IF NOT EXISTS rules (run_id TEXT, pair INTEGER, rule TEXT);
 CREATE TABLE IF NOT EXISTS notes (run_id TEXT, at TEXT, kind TEXT, text TEXT);
 CREATE TABLE IF NOT EXISTS trades (run_id TEXT, {", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)});
+CREATE INDEX IF NOT EXISTS closed ON trades (closed_ns);
 """
 
 
@@ -61,6 +62,7 @@ class Journal:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_TABLES)
+        self._sums = self._summed()
 
     def __enter__(self) -> "Journal":
         return self
@@ -125,6 +127,8 @@ class Journal:
                 )  # fmt: skip
             if trade:
                 self._trade(trade)
+        if fill:
+            self._count(fill)
 
     @contextmanager
     def _whole(self) -> Iterator[Callable]:
@@ -151,6 +155,8 @@ class Journal:
                 row = (self.run_id, "end", f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt)
                 execute("INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             self._trade(trade)
+        for f in fills:
+            self._count(f)
 
     def _trade(self, trade: Trade) -> None:
         values = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))
@@ -174,13 +180,21 @@ class Journal:
 
     def held(self) -> tuple[float, float]:
         """Coins and signed perpetual position that all fills of this journal add up to."""
-        sums = dict(self._db.execute("SELECT leg, SUM(qty) FROM fills GROUP BY leg").fetchall())
-        return tuple(sums.get(leg) or 0.0 for leg in LEGS)
+        return self._sums[0][0], self._sums[1][0]
 
     def cash(self) -> tuple[float, float]:
         """USDT that all fills of this journal brought each wallet, fees paid."""
-        sums = dict(self._db.execute("SELECT leg, SUM(-qty * price - fee_usdt) FROM fills GROUP BY leg").fetchall())
-        return tuple(sums.get(leg) or 0.0 for leg in LEGS)
+        return self._sums[0][1], self._sums[1][1]
+
+    def _summed(self) -> list[tuple[float, float]]:
+        """(quantity, cash) of each leg; read once, then carried on."""
+        rows = self._db.execute("SELECT leg, SUM(qty), SUM(-qty * price - fee_usdt) FROM fills GROUP BY leg").fetchall()
+        sums = {leg: (qty, cash) for leg, qty, cash in rows}
+        return [sums.get(leg, (0.0, 0.0)) for leg in LEGS]
+
+    def _count(self, f: Fill) -> None:
+        qty, cash = self._sums[f.leg]
+        self._sums[f.leg] = (qty + f.qty, cash - f.qty * f.price - f.fee_usdt)
 
     def net_since(self, ts_ns: int) -> float:
         """Net of the pairs that closed at `ts_ns` or later, in any run."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from ..errors import DeltaArbError, ParamsError
 from ..market import LEGS, NS, PERP, SPOT, Book, FundingPayment
 from ..pair import FLAT, HALTED, HEDGING, NEVER, OPEN, PHASES, START, Rule, State
+from ..params import check_deadline
 from . import guards
 from .broker import Report
 from .config import Config
@@ -37,13 +38,14 @@ RETRY_S = 1.0
 
 
 def wall_clock() -> Callable[[], int]:
-    """Wall time in ns that never goes back."""
-    last = 0
+    """Wall time in ns that never goes back, and never stands still: while somebody sets the clock back, it runs on."""
+    last_ns, beat_ns = 0, time.monotonic_ns()
 
     def now_ns() -> int:
-        nonlocal last
-        last = max(last, time.time_ns())
-        return last
+        nonlocal last_ns, beat_ns
+        before_ns, beat_ns = beat_ns, time.monotonic_ns()
+        last_ns = max(time.time_ns(), last_ns + beat_ns - before_ns)
+        return last_ns
 
     return now_ns
 
@@ -129,6 +131,8 @@ class Session:
             return False
         self._arm()
         self._moved.set()
+        if self.runner.halted and not self.halted:
+            self.halt(f"the legs could not be mended within their deadlines ({self.line()}); `flatten` tries again")
         return True
 
     def _arm(self) -> None:
@@ -208,6 +212,7 @@ class Session:
         rule = self._newest(resumed.rule)
         if rule is None:
             raise ParamsError(self.exports.refused)
+        check_deadline(rule, desk.config.latency())
         desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
         wallets = SeenWallets()
         recorder = desk.recorder(resumed.state)
@@ -363,6 +368,7 @@ class Session:
         state = runner.state
         known = self.watch.facts() if self.watch else Facts()
         prices = [book.bid for book in runner.books]
+        ahead_ms = (self.clock() - time.time_ns()) / 1e6  # above zero once the clock was set back
         return known._replace(
             held_usdt=max(abs(state.spot.position) * prices[SPOT], abs(state.perp.position) * prices[PERP]),
             net_day_usdt=journal.net_since(midnight_ns(self.clock())) + runner.mark_usdt(),
@@ -373,6 +379,7 @@ class Session:
             disk_free_mb=disk_free_mb(journal),
             journal=self._journal_error,
             outside=self.halted,
+            clock_offset_ms=(*known.clock_offset_ms, -ahead_ms),
             open=state.phase != FLAT,
         )
 

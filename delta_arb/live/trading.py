@@ -118,7 +118,7 @@ class Trading:
             kill_file = job.folder / job.config.kill_file
 
             def record(state: State) -> Recorder:
-                return files.enter_context(Recorder(job.folder / "events" / f"{journal.run_id}.bin", journal.run_id, state))
+                return files.enter_context(Recorder(job.folder / "events" / f"{journal.run_id}.bin", journal.run_id, state, job.say))
 
             def exports(venues: tuple[Venue, Venue]) -> Exports:
                 return Exports(job.params, job.config, job.config.limits.bounds(), utc_now, job.config.instruments(*(v.instrument for v in venues)))
