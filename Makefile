@@ -42,7 +42,7 @@ $(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow lab notebooks bench bench-statistics lint lock setup clean outdated
+.PHONY: help demo test test-slow lab notebooks bench history bench-statistics lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ notebooks: $(READY)  ## run the notebooks on the sample and save their outputs i
 bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 	@mkdir -p reports/bench
 	@for name in tape backtest live sandbox; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
+
+history: $(READY)  ## what it did on crash days and what carry was worth, from the recorded candles beside the project
+	$(RUN) tests/benchmarks/history.py $(ARGS)
 
 bench-statistics: $(READY)  ## estimates, thresholds and confidence on fresh seeds: up to 40 minutes, ARGS=--quick for 5
 	@mkdir -p reports/bench

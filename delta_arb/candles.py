@@ -249,6 +249,7 @@ def quotes(bars: Bars, half_spread: float, share: float) -> Quotes:
     opens_next = np.append(bars.opens[1:], False)
     # A row 1 ns behind the end of bar k: the open of bar k + 1, or the book withdrawn where there was one.
     after = opens_next | bars.closes | bars.opens
+    after[-1] = True  # the tape ends with the last bar, whether it traded or not
     ts_ns = np.concatenate((ends_ns[bars.closes], ends_ns[after] + 1))
     next_open = np.where(opens_next, np.append(bars.open[1:], np.nan), np.nan)
     price = np.concatenate((bars.close[bars.closes], next_open[after]))

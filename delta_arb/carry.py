@@ -133,7 +133,7 @@ class Moments:
 def moments(tape: Tape, market: Market, memory_s: float = MEMORY_S) -> Moments:
     """The moments of a tape, with what was expected of funding at each of them."""
     looks, settings = tape.looks(), market.settings
-    looks = replace(looks, **{name: getattr(looks, name)[looks.settled] for name in _COLUMNS})
+    looks = looks.take(looks.settled)
     at = {
         leg: np.maximum(np.searchsorted(tape.ts_ns, looks.ts_ns + market.latency.median_ns(leg), "right") - 1, 0)
         for leg in (SPOT, PERP)
@@ -168,7 +168,6 @@ def moments(tape: Tape, market: Market, memory_s: float = MEMORY_S) -> Moments:
 
 
 _BOOK = tuple(f"{leg}_{side}" for leg in ("spot", "perp") for side in ("bid", "ask", "bid_qty", "ask_qty"))
-_COLUMNS = (*_BOOK, "ts_ns", "leg", "spot_age_ns", "perp_age_ns")
 
 
 def pairs(seen: Moments, rule: CarryRule, start: int = 0, until: int | None = None) -> list[Pair]:

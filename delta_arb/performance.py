@@ -7,7 +7,7 @@ Returns are on a fixed capital of two clip notionals (spot notional plus as much
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -18,7 +18,7 @@ from .faces import Table, number, seconds, share
 from .ledger import PARTS, Trade, funding, total
 from .market import NS, PERP, SPOT
 from .spread import to_bps
-from .tape import TAPE_COLUMNS, Tape
+from .tape import Tape
 
 DAY_NS = 86_400 * NS
 
@@ -52,7 +52,14 @@ class Equity:
 
 
 def equity(tape: Tape, result: Backtest) -> Equity:
-    """The marked curve of a backtest on the tape it was made from."""
+    """The marked curve of a backtest on the tape it was made from, at the last event of every instant.
+
+    Between two rows of one stamp no book ever stood: one leg's new price beside the other's old one is no mark.
+    """
+    return _curve(tape if tape.settled.all() else tape.take(tape.settled), result)
+
+
+def _curve(tape: Tape, result: Backtest) -> Equity:
     steps = _steps(result)
     sums = np.cumsum(np.array([(0.0,) * 7] + [values for _, values in steps]), axis=0)
     changes = np.searchsorted(tape.ts_ns, [ts for ts, _ in steps], side="left")  # the first event that shows each step
@@ -259,9 +266,9 @@ def thinned(tape: Tape, start_ns: int, end_ns: int, period_s: float) -> Tape:
     """The last event of each period of [start, end); for the last period, the tape's last event."""
     ends = np.arange(start_ns, end_ns, round(period_s * NS))[1:]
     rows = np.append(np.maximum(np.searchsorted(tape.ts_ns, ends) - 1, 0), len(tape) - 1)
-    return replace(tape, **{name: getattr(tape, name)[rows] for name in TAPE_COLUMNS})
+    return tape.take(rows)
 
 
 def period_nets(tape: Tape, result: Backtest, start_ns: int, end_ns: int, period_s: float) -> np.ndarray:
     """Change of marked equity in each period of [start, end), USDT; the last one holds all that came after."""
-    return np.diff(equity(thinned(tape, start_ns, end_ns, period_s), result).net, prepend=0.0)
+    return np.diff(_curve(thinned(tape, start_ns, end_ns, period_s), result).net, prepend=0.0)

@@ -116,8 +116,11 @@ class Tape:
         """The events on which something can be decided: all of them, or of candles the ends of bars."""
         if not self.bar_s:
             return self
-        at = np.flatnonzero(self.settled & (np.where(self.leg == SPOT, self.spot_age_ns, self.perp_age_ns) == 0))
-        return replace(self, **{name: getattr(self, name)[at] for name in TAPE_COLUMNS})
+        return self.take(self.settled & (np.where(self.leg == SPOT, self.spot_age_ns, self.perp_age_ns) == 0))
+
+    def take(self, rows: np.ndarray) -> "Tape":
+        """The events of these rows (numbers in order, or a mask); `quality` stays that of the whole."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in TAPE_COLUMNS})
 
     def between(self, start_ns: int, end_ns: int) -> "Tape":
         """The events with `start_ns <= ts_ns < end_ns`, views on the same arrays; `quality` stays that of the whole."""

@@ -18,6 +18,7 @@ from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT
 from delta_arb.params import RuleParams
+from delta_arb.performance import equity
 from delta_arb.recording import LegFile
 from delta_arb.study import market
 
@@ -113,6 +114,18 @@ def test_a_round_trip_at_one_price_costs_exactly_the_four_half_spreads_and_fees(
     assert trade.net_usdt == pytest.approx(-(0.1 + 0.1 + 0.2 + 0.2))
 
 
+def test_a_crash_of_both_legs_is_no_drawdown_between_the_two_rows_of_one_moment(tmp_path):
+    prices = [100.0, 100.0, 80.0, 80.0, 80.0]  # both legs lose a fifth from the second hour to the third
+    rows = [(k, price, price, 60.0) for k, price in enumerate(prices)]
+    tape = tape_of(tmp_path, rows, rows, spot_half_spread_bps=1e-9, perp_half_spread_bps=1e-9)
+    result = run(
+        tape, rule(entry=-0.004, exit=-0.5, clip_usdt=100.0, price_bound=0.5, max_hold_s=1e4), TENTH, plain=True
+    )
+    assert len(result.trades) == 1
+    curve = equity(tape, result)
+    assert curve.net.min() == pytest.approx(0.0, abs=1e-6)
+
+
 # --- What is not tradable --------------------------------------------------------------------------------------------
 
 
@@ -160,12 +173,12 @@ def history(seed: int, n: int):
         prices = 100 + leg * 0.5 + rng.normal(0, 1.0, (n, 2))
         volumes = rng.choice([0.0, 60.0, 600.0], n, p=[0.2, 0.4, 0.4])
         volumes[0] = 60.0
-        kept = (rng.random(n) > 0.1) | (np.arange(n) < 2)
+        kept = (rng.random(n) > 0.07) | (np.arange(n) < 2)
         yield [(k, *prices[k], volumes[k]) for k in range(n) if kept[k]]
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32), st.integers(12, 40), st.integers(3, 11))
+@given(st.integers(0, 2**32), st.integers(20, 40), st.integers(3, 19))
 def test_bars_that_open_at_t_or_later_change_no_decision_at_or_before_t(tmp_path_factory, seed, n, at):
     folder = tmp_path_factory.mktemp("poison")
     legs = list(history(seed, n))
