@@ -36,7 +36,7 @@ def landscape(found: Landscape, choice, inputs) -> Chart | Picture:
         _slider(NAMES[2], fee, [_fee_step(found, maps, level) for level in range(len(found.fee_factors))]),
     ]
     sliders = [slider for slider in sliders if len(slider["steps"]) > 1]
-    bound = max(float(np.nanmax(found.net)), 1e-9)
+    bound = _bound(found)
     layout = {
         "height": 560 + SLIDER * len(sliders),
         "margin": {"l": 70, "r": 30, "t": 100, "b": 85 + SLIDER * len(sliders)},
@@ -51,6 +51,14 @@ def landscape(found: Landscape, choice, inputs) -> Chart | Picture:
         "sliders": [{**slider, "pad": {"t": 55 + SLIDER * row, "b": 0}} for row, slider in enumerate(sliders)],
     }
     return Chart(look.marked(title, inputs), [*data, *_marks(found, choice)], layout)
+
+
+def _bound(found: Landscape) -> float:
+    """The end of the colours: the most that is earned; the most that is lost where nothing earns at any level."""
+    most = float(np.nanmax(found.net))
+    if most <= 0:
+        most = max(float(np.nanmax(found.net_at(*at, 0))) for at in np.ndindex(found.net.shape[:2]))
+    return most if most > 0 else max(float(np.nanmax(-found.net)), 1e-9)
 
 
 def _axis(name: str, levels: np.ndarray) -> dict:

@@ -130,3 +130,10 @@ def test_without_fees_there_is_no_slider_for_them():
     s, found = study("sample"), small("sample")
     free = dataclasses.replace(found, fee_factors=(1.0,), fees_bps=0.0)
     assert len(plots.landscape(free, s.choice, s.inputs).layout["sliders"]) == 2
+
+
+def test_where_every_set_loses_the_colours_still_tell_little_from_much():
+    s, found = study("sample"), small("sample")
+    lost = dataclasses.replace(found, net=-np.abs(found.net) - 1.0, fees=np.zeros_like(found.fees))
+    axis = plots.landscape(lost, s.choice, s.inputs).layout["coloraxis"]
+    assert axis["cmax"] == -axis["cmin"] == pytest.approx(float(np.nanmax(np.abs(found.net))) + 1.0)
