@@ -1,6 +1,6 @@
 """Whether the confidence is a probability: what was said before each fold of many walks, against what came.
 
-    python tests/benchmarks/bench_confidence.py [--quick] [--seed N]       full: some 6 min on one core, quick: 1 min
+    python tests/benchmarks/bench_confidence.py [--quick] [--seed N]       full: some 6 to 12 min on one core, quick: 1
 
 Before every fold the walk-forward says the probability that the fold's net is above zero, from the quotes before it.
 The worlds are Ornstein-Uhlenbeck spreads as quotes, a row of both legs every five seconds, of half-lives from 3 minutes
