@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from live_stage import quick_config
 from strategies import book, rule
 
+from delta_arb import params
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.live import accounts, config, guards
 from delta_arb.live.broker import Placed
@@ -50,6 +51,8 @@ def test_a_configuration_is_read_whole_and_unknown_names_are_refused(tmp_path):
     read = config.read(written(tmp_path / "c.toml", EXAMPLE))
     assert (read.name, read.perp.contract_size, read.limits.max_clip_usdt) == ("LUNC_USDT-mexc-gate", 10_000.0, 50.0)
     read.require_explicit()
+    assert read.limits.bounds() == params.Bounds(max_clip_usdt=50.0, max_position_usdt=60.0)
+    assert config.sample().limits.bounds() == params.Bounds()
     with pytest.raises(ParamsError, match=r"limits\.max_clip: Extra inputs"):
         config.read(written(tmp_path / "c.toml", EXAMPLE + "max_clip = 3"))
     with pytest.raises(ParamsError, match="not TOML"):
@@ -79,7 +82,7 @@ def test_keys_come_from_the_environment_or_from_a_file_that_only_its_owner_reads
 # --- Guards -----------------------------------------------------------------------------------------------------------
 
 BAD = {
-    "position": (Facts(held_usdt=1100.1), FLATTEN, "1100.10 USDT are held"),
+    "position": (Facts(held_usdt=1250.1), FLATTEN, "1250.10 USDT are held"),
     "unequal legs": (Facts(naked_usdt=1000.1), HALT, "differ by 1000.10"),
     "orders": (Facts(orders_minute=60), NO_ENTRY, "60 orders within a minute"),
     "loss of the day": (Facts(net_day_usdt=-20.0), HALT, "20.00 USDT lost today"),

@@ -28,7 +28,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,25 +75,28 @@ class VenueConfig(_Section):
 
 
 class Limits(_Section):
-    """What a parameter file may ask for, and what may be at stake."""
+    """What a parameter file may ask for (params.Bounds), and what may be lost in a UTC day."""
 
     max_clip_usdt: Positive = 1000.0
-    max_position_usdt: Positive = 1100.0
+    max_position_usdt: Positive = 1000.0
     max_loss_day_usdt: Positive = 20.0
+    min_entry_bps: Annotated[float, Field(ge=-1000, le=1000)] = -50.0
     max_entry_bps: Positive = 100.0
     max_hold_s: Positive = 6 * 3600.0
     max_quote_age_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     max_price_bound_bps: Positive = 100.0
     max_leg_deadline_s: Positive = 60.0
+    max_leg_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    max_participation: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def bounds(self) -> Bounds:
-        names = ("max_clip_usdt", "max_entry_bps", "max_hold_s", "max_quote_age_s", "max_price_bound_bps", "max_leg_deadline_s")
-        return Bounds(**{name: getattr(self, name) for name in names})
+        return Bounds(**{field.name: getattr(self, field.name) for field in fields(Bounds)})
 
 
 class GuardNumbers(_Section):
     """The number of each guard (guards.py says what it does)."""
 
+    position_headroom: NotNegative = 0.25  # share by which prices may lift a position over max_position_usdt
     max_orders_minute: Annotated[int, Field(gt=0)] = 60
     max_failures: Annotated[int, Field(gt=0)] = 5
     min_liquidation_distance: Annotated[float, Field(ge=0, lt=1)] = 0.1

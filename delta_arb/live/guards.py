@@ -61,8 +61,9 @@ Found = tuple[int, str] | None
 
 
 def _position(f: Facts, c: Config) -> Found:
-    if f.held_usdt > c.limits.max_position_usdt:
-        return FLATTEN, f"{f.held_usdt:.2f} USDT are held, the limit is {c.limits.max_position_usdt:g}"
+    limit = c.limits.max_position_usdt * (1.0 + c.guards.position_headroom)
+    if f.held_usdt > limit:
+        return FLATTEN, f"{f.held_usdt:.2f} USDT are held, the limit is {limit:g} (max_position_usdt and its headroom)"
     return None
 
 

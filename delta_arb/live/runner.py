@@ -220,7 +220,7 @@ class Runner:
             return
         placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
         fills = [*self._fills, fill] if fill else self._fills
-        closed = before.phase != FLAT and state.phase == FLAT
+        closed = state.phase == FLAT and (before.phase != FLAT or fill is not None)  # a late fill too small to sell ends at once
         trade = None
         if closed and fills:
             end = closing(state, event.spot, event.perp, event.ts_ns, state.reason)

@@ -26,6 +26,7 @@ from .runner import Runner
 from .venue import Account, Deal, Venue, VenueError, within
 
 AGAIN_S = 0.5  # between two looks at a difference
+LOOK_BACK_NS = 600 * NS  # for the fills behind a difference
 BLIND_S = 30.0  # without an answer about an account
 
 
@@ -80,6 +81,7 @@ class Watch:
         self.base: Baseline | None = None
         self._wallets = wallets
         self._answered_ns = clock()
+        self._outside_ns = 0  # of the last change that was booked
         self._doubt: tuple[Difference, ...] = ()
         self.filled = asyncio.Event()
 
@@ -178,9 +180,11 @@ class Watch:
         now_ns, leg, ours = self._clock(), difference.leg, difference.ours
         deals: tuple[Deal, ...] = ()
         try:
-            deals = await within(self._venues[leg].deals(now_ns - 600 * NS, now_ns + NS), "what happened")
+            since_ns = max(self._outside_ns, now_ns - LOOK_BACK_NS)
+            deals = await within(self._venues[leg].deals(since_ns, now_ns + NS), "what happened")
         except VenueError as error:
             self._say(f"{LEGS[leg]}: {error}; booked at the exit side of the book")
+        self._outside_ns = now_ns
         strange = [d for d in deals if not self._journal.knows(d.order_id) and d.qty * ours > 0.0]
         qty = sum(d.qty for d in strange)
         if not strange or abs(qty - ours) > 1e-6 * abs(ours):
