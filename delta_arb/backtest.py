@@ -243,25 +243,26 @@ COMPILED = (
 
 
 @functools.cache
-def _register() -> None:
-    """Tell numba, once a process, that these functions may be called from compiled code."""
+def _register(function) -> None:
+    """Tell numba, once a process, that a function may be called from compiled code."""
     from numba.extending import register_jitable
 
-    for function in COMPILED:
-        register_jitable(forceinline=True)(function)
+    register_jitable(forceinline=function in COMPILED)(function)
 
 
 @functools.cache
-def compiled(kernel):
+def compiled(kernel, more=()):
     """`_replay`, `_shifts` or `extremes` as machine code, cached on disk between processes.
 
     numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
-    strategy.py; so the cache folder carries the hash of every source that is compiled in.
+    strategy.py; so the cache folder carries the hash of every source that is compiled in. `more` are functions that the
+    kernel calls besides those of the replay.
     """
     import numba
 
-    _register()
-    sources = sorted({Path(f.__code__.co_filename) for f in COMPILED})
+    for function in (*COMPILED, *more):
+        _register(function)
+    sources = sorted({Path(f.__code__.co_filename) for f in (*COMPILED, *more)})
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernel-{digest}")
@@ -297,8 +298,7 @@ class Backtest:
     @property
     def capital_usdt(self) -> float:
         """What both wallets were given; without wallets the value of a full position and the margin of its short."""
-        given = self.funds.spot_usdt + self.funds.perp_usdt
-        return given if given < math.inf else max(self.rule.clip_usdt, self.rule.max_position_usdt) * (1.0 + 1.0 / self.rule.perp.leverage)
+        return capital_of(self.rule, self.funds)
 
     @property
     def days_blocked(self) -> int:
@@ -334,6 +334,13 @@ class Backtest:
         return f"Backtest({len(self.trades)} trades, net {self.net_usdt:.4f} USDT, {self.days:.2f} days{tail})"
 
 
+def capital_of(rule: Rule, funds: Funds) -> float:
+    """The capital of `Backtest.capital_usdt`."""
+    given = funds.spot_usdt + funds.perp_usdt
+    full = max(rule.clip_usdt, rule.max_position_usdt) * (1.0 + 1.0 / rule.perp.leverage)
+    return given if given < math.inf else full
+
+
 def _columns(tape: Tape) -> Columns:
     return Columns(*(getattr(tape, name) for name in Columns._fields))
 
@@ -364,6 +371,13 @@ def _plain(columns):
     return type(columns)(*(column.tolist() for column in columns))
 
 
+def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment], funds: Funds):
+    """Columns, roads of both legs, wallets and funding stamps as the kernel reads them."""
+    delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
+    roads = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
+    return _columns(tape), roads, Money(funds.purse, funds.rebalancing), _stamps(payments)
+
+
 def run(
     tape: Tape,
     rule: Rule,
@@ -383,15 +397,11 @@ def run(
         DataError: a funding stamp is missing inside a hold.
     """
     check_deadline(rule, latency)
-    delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
-    if plain:
-        delays = [_plain(of_leg) for of_leg in delays]
-    roads = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
-    columns, stamps = _columns(tape), _stamps(payments)
-    money = Money(funds.purse, funds.rebalancing)
+    columns, roads, money, stamps = kernel_inputs(tape, latency, payments, funds)
     seen = looks(tape, rule.filter, plain=plain, jumping=not plain) if seen is None else seen
     if plain:
         columns, stamps, seen = _plain(columns), _plain(stamps), seen._replace(shift=seen.shift.tolist())
+        roads = tuple(road._replace(delays=_plain(road.delays)) for road in roads)
     kernel = _replay if plain else compiled(_replay)
     done = kernel(columns, seen, *roads, rule, money, stamps)
     state, spot, perp, purse, sent, fills, closings, refusals, transfers = done

@@ -4,18 +4,23 @@ import dataclasses
 import random
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from strategies import Case, cases, kinds, latencies, perp, quotes_from, random_rows, rule, rules, seconds, spot
 from test_backtest import FIFTH, LUNC_RULES, ONE_EVENT, QUIET, assert_same, busy, leg_rule, minute_filter
 from test_backtest import lunc as lunc
 
 from delta_arb import backtest, jump
+from delta_arb import sweep as sweep_module
 from delta_arb.backtest import looks, run
+from delta_arb.errors import DataError
 from delta_arb.kalman import OFF
 from delta_arb.latency import Latency
+from delta_arb.ledger import PARTS, total
 from delta_arb.market import FundingPayment
+from delta_arb.performance import measure
 from delta_arb.strategy import decide
+from delta_arb.sweep import FIGURES, sweep
 from delta_arb.tape import LegFile, Tape, read
 from delta_arb.wallets import Funds, Rebalancing
 
@@ -121,3 +126,52 @@ def test_jumping_changes_nothing_on_real_btc_quotes(recording):
         of = busy(tape, share=share, max_hold_s=max_hold_s, step=0.001, perp=leg_rule(step=0.001, min_qty=0.001))
         every_row = run(tape, of, Latency(0.005, 0.01), seen=looks(tape, OFF, jumping=False))
         assert_same(run(tape, of, Latency(0.005, 0.01)), every_row)
+
+
+# --- Many rules at once ----------------------------------------------------------------------------------------------
+
+
+def assert_swept_as_run(tape, of, latency, **given):
+    """Every figure of every rule, to the bit."""
+    swept = sweep(tape, of, latency, **given)
+    for k, each in enumerate(of):
+        result = run(tape, each, latency, **given)
+        assert repr(swept.performance(k)) == repr(measure(tape, result))
+        for part in PARTS:
+            assert swept.figures[f"{part}_usdt"][k] == total(getattr(t, f"{part}_usdt") for t in result.trades)
+
+
+@settings(max_examples=60)
+@given(cases, st.lists(rules(), min_size=1, max_size=4), st.booleans())
+def test_a_sweep_says_of_every_rule_what_its_replay_says(case, others, funded):
+    assume(case.tape.end_ns > case.tape.start_ns)
+    stamps = [FundingPayment(seconds(k), 1e-3, 100.0, True) for k in range(-9, 400, 2)] if funded else ()
+    assert_swept_as_run(case.tape, [case.rule, *others], case.latency, payments=stamps, funds=case.funds)
+
+
+@settings(max_examples=10)
+@given(calm_cases)
+def test_a_sweep_over_calm_tapes_finds_the_same_drawdowns(case):
+    assume(case.tape.end_ns > case.tape.start_ns)
+    of = [case.rule._replace(entry=e, exit=x, max_hold_ns=seconds(600)) for e in (0.0, 0.015) for x in (-0.015, 0.0)]
+    assert_swept_as_run(case.tape, of, case.latency, funds=case.funds)
+
+
+def test_a_sweep_on_the_real_lunc_quotes(lunc):
+    of = [busy(lunc, share=s, max_hold_s=h, **LUNC_RULES) for s in (0.01, 0.05, 0.25) for h in (5.0, 600.0, 7200.0)]
+    assert_swept_as_run(lunc, of, Latency(0.1, 0.15))
+
+
+def test_a_hole_of_the_funding_table_ends_the_sweep_as_it_ends_the_replay():
+    stamps = [FundingPayment(seconds(s), 1e-4, 100.0, True) for s in (-20, 0, 20, 40, 80, 100, 120)]
+    tape = Tape.of([spot(0, 99.5, 100), perp(0, 101, 101.5), spot(99.9, 99.5, 100), perp(100, *QUIET)])
+    with pytest.raises(DataError, match="missing between 1970-01-01 00:00:40"):
+        sweep(tape, [rule(entry=0.02), rule(max_hold_s=900)], FIFTH, stamps)
+    assert sweep(tape, [rule(entry=0.02)], FIFTH, stamps).figures["trades"][0] == 0  # no hold, no hole
+
+
+def test_a_set_and_an_event_cost_what_is_promised():
+    tape = tiled(quotes_from([]), 5000)
+    held = sum(looks(tape, OFF)[k].nbytes for k in (1, 2)) + sum(a.nbytes for a in sweep_module._marks(tape, True)[-2:])
+    assert held / len(tape) < 2
+    assert FIGURES.itemsize + 5 * 8 <= 200
