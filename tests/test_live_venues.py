@@ -116,13 +116,15 @@ async def desk(*, legs=(SPOT, PERP), faults=(), pace=QUICK, **changes):
 
 
 def live(test=None, **how):
-    """Run an async test with an open desk, within twenty seconds."""
+    """Run an async test with an open desk, of its one leg or of both, within twenty seconds."""
     if test is None:
         return lambda test: live(test, **how)
 
     def wrapped(**given):
+        opened = {"legs": (given["leg"],)} if "leg" in given else {}
+
         async def go():
-            async with asyncio.timeout(20), desk(**how) as it:
+            async with asyncio.timeout(20), desk(**(opened | how)) as it:
                 await test(it, **given)
 
         asyncio.run(go())
@@ -718,6 +720,15 @@ async def test_open_orders_are_told_and_cancelled_by_id(it, leg):
     it.fault(leg, "order.cancel", "refuse", code=("700002", "INVALID_SIGNATURE")[leg])
     with pytest.raises(VenueError, match=r"700002|INVALID_SIGNATURE"):
         await it.legs[leg].cancel("run-7")
+
+
+@live
+async def test_an_order_that_comes_late_is_refused_by_the_venue(it):
+    """Only so can a look-up that finds nothing be believed a few seconds later."""
+    spot, perp = (client._signed_order(client._order("run-1", buy(50), Decimal("0.8"))) for client in it.legs.values())
+    assert f"recvWindow={round(QUICK.order_s * 1000)}&" in spot["url"]
+    left_ms = int(perp["headers"]["X-Gate-Exptime"]) - time.time_ns() / 1e6
+    assert 0 < left_ms <= QUICK.order_s * 1000 + 100
 
 
 # Account
