@@ -501,6 +501,14 @@ async def test_an_ioc_order_is_filled_whole_in_part_or_not_at_all(it, leg):
     assert [len(it.of(f"run-{n}")) for n in (1, 2, 3)] == [1, 1, 1]
 
 
+@BOTH
+@live(pace=replace(QUICK, push_s=60.0))
+async def test_a_partly_cancelled_order_is_final_as_the_private_stream_tells_it(it, leg):
+    """MEXC's status 5, which others took for open: no look-up helps here."""
+    part = await it.outcome(leg, sell(100))
+    assert part.final and part.filled in (-50, -60) and part.fee_exact
+
+
 @live
 async def test_both_legs_are_sent_in_one_go(it):
     it.legs[SPOT].send("run-s1", buy(50))
