@@ -57,8 +57,10 @@ def of(tape: Tape, market: Market, thresholds: Thresholds | None, factors: Seque
 
 
 def with_clip(market: Market, clip_usdt: float) -> Market:
-    """The same market with another clip."""
-    return replace(market, settings=RuleParams(**{**market.settings.model_dump(), "clip_usdt": clip_usdt}))
+    """The same market with another clip, and with room for as many of them as before."""
+    settings = market.settings.model_dump()
+    room = settings["max_position_usdt"] and settings["max_position_usdt"] * clip_usdt / settings["clip_usdt"]
+    return replace(market, settings=RuleParams(**{**settings, "clip_usdt": clip_usdt, "max_position_usdt": room}))
 
 
 def _clip(result: Backtest, clip_usdt: float) -> Clip:

@@ -12,12 +12,12 @@ import numpy as np
 
 from .faces import NOTHING, Table, number, seconds, share
 from .optimize import HOLD_SHARES, Choice, levels, offers
+from .sensitivity import SLOWEST_S, slower
 from .study import Market, Thresholds
 from .tape import Tape
 
 LATENCIES = (1.0, 5.0, 20.0)  # times the assumed ones
 FEES = (0.0, 0.5, 1.0, 2.0)  # times the assumed ones
-SLOWEST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,9 +62,9 @@ def of(choice: Choice) -> Landscape:
     entries, exits = levels(offers(fit, market.settings, process))
     entries = entries[entries <= constraints.max_entry_bps]
     holds_s = tuple(share_ * constraints.max_hold_s for share_ in HOLD_SHARES)
-    slower = max(market.latency.spot_s, market.latency.perp_s)
-    factors = tuple(f for f in LATENCIES if f * slower <= SLOWEST_S) or (1.0,)
-    later = [market.with_latency(f * market.latency.spot_s, f * market.latency.perp_s) for f in factors]
+    slow_s, longest_s = max(market.latency.spot_s, market.latency.perp_s), market.latency.longest_s
+    factors = tuple(f for f in LATENCIES if f * longest_s <= max(SLOWEST_S, longest_s))
+    later = [slower(market, f, f) for f in factors]
     found = np.full((4, len(holds_s), len(factors), len(entries), len(exits)), np.nan)
     for (h, hold_s), (k, at), (row, entry), (column, exit_) in product(
         *map(enumerate, (holds_s, later, entries, exits))
@@ -73,7 +73,7 @@ def of(choice: Choice) -> Landscape:
             thresholds = Thresholds(float(entry), float(exit_), hold_s, process)
             found[:, h, k, row, column] = _replayed(fit, at, thresholds)
     fees = FEES if market.fees_bps else (1.0,)
-    return Landscape(entries, exits, holds_s, factors, slower, fees, market.fees_bps, *found)
+    return Landscape(entries, exits, holds_s, factors, slow_s, fees, market.fees_bps, *found)
 
 
 def _replayed(fit: Tape, market: Market, thresholds: Thresholds) -> tuple[float, float, int, int]:

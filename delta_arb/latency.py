@@ -59,6 +59,11 @@ class Delay:
         seconds = np.arange(hours[0] * HOUR_S, (hours[-1] + 1) * HOUR_S, dtype=np.int64)
         return Delays(seconds * NS, np.concatenate([_drawn(self, hour) for hour in hours]))
 
+    def times(self, factor: float) -> "Delay":
+        """The same, every order a factor slower; the draws stay what they were."""
+        recorded = self.recorded and (self.recorded[0], tuple(round(factor * ns) for ns in self.recorded[1]))
+        return Delay(factor * self.median_s, factor * self.p99_s, self.seed, recorded)
+
     def __str__(self) -> str:
         if self.recorded:
             return f"as recorded, {self.median_s:.3g} s in the median"
@@ -95,6 +100,11 @@ class Latency:
     @property
     def longest_s(self) -> float:
         return max(self.delay(leg).longest_s for leg in LEGS)
+
+    def times(self, spot: float, perp: float) -> "Latency":
+        """The same, each leg by a factor of its own."""
+        legs = (self.spot and self.spot.times(spot), self.perp and self.perp.times(perp))
+        return Latency(spot * self.spot_s, perp * self.perp_s, *legs)
 
     def between(self, leg: int, start_ns: int, end_ns: int) -> Delays:
         """A leg's table over [start, end]."""

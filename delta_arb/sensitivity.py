@@ -8,12 +8,14 @@ import numpy as np
 from .faces import NOTHING, Findings, Table, number, share
 from .market import NS, common_step
 from .optimize import Choice, choose
+from .params import RuleParams
 from .performance import Performance, measure
 from .study import Market, Thresholds
 from .tape import Tape
 
 EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
 LATENCIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # times the assumed ones
+SLOWEST_S = 30.0  # orders that take longer are not asked about
 SIGNALS = ("raw", "filtered")
 SIGNAL_LATENCIES_S = (0.01, 0.05, 0.2, 1.0)
 NEAR = 1  # cells to each side
@@ -224,9 +226,9 @@ def latencies(
     parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, factors: Sequence[float] = LATENCIES
 ) -> Ladder:
     """The same thresholds where orders arrive later."""
-    slow = max(market.latency.spot_s, market.latency.perp_s)
-    allowed = [f for f in factors if f * slow <= 30.0]
-    later = [market.with_latency(f * market.latency.spot_s, f * market.latency.perp_s) for f in allowed]
+    slow, longest = max(market.latency.spot_s, market.latency.perp_s), market.latency.longest_s
+    allowed = [f for f in factors if f * longest <= max(SLOWEST_S, longest)]
+    later = [slower(market, f, f) for f in allowed]
     return _ladder(
         "Orders arrive later, thresholds held",
         "slower leg, s",
@@ -236,6 +238,14 @@ def latencies(
         later,
         thresholds,
     )
+
+
+def slower(market: Market, spot: float, perp: float) -> Market:
+    """The same market where the orders of each leg take a factor longer, with time enough until their deadline."""
+    latency = market.latency.times(spot, perp)
+    needed_s = 2 * (latency.longest_s + market.settings.max_quote_age_s)
+    values = {**market.settings.model_dump(), "leg_deadline_s": max(market.settings.leg_deadline_s, needed_s)}
+    return replace(market, latency=latency, settings=RuleParams(**values))
 
 
 def _ladder(title, unit, steps, base, parts, markets, thresholds) -> Ladder:

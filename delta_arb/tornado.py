@@ -13,6 +13,8 @@ import numpy as np
 from .capacity import with_clip
 from .errors import ParamsError
 from .faces import NOTHING, Findings, Table, number, seconds, share
+from .market import LEGS
+from .sensitivity import slower
 from .spread import mid, to_bps
 from .study import Market, Thresholds
 from .tape import Tape
@@ -113,10 +115,7 @@ def _with_fee(leg: str, case: Case, factor: float) -> Case:
 
 
 def _with_latency(leg: str, case: Case, factor: float) -> Case:
-    both = {
-        name: getattr(case.market.latency, f"{name}_s") * (factor if name == leg else 1.0) for name in ("spot", "perp")
-    }
-    return case._replace(market=case.market.with_latency(both["spot"], both["perp"]))
+    return case._replace(market=slower(case.market, *(factor if leg == name else 1.0 for name in LEGS)))
 
 
 def _with_spread(leg: str, case: Case, factor: float) -> Case:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from strategies import pair_fills, payments, perp, seconds, spot
 from studies import study
 
-from delta_arb import capacity, montecarlo, performance, plots, reconcile, regimes, tornado
+from delta_arb import capacity, montecarlo, performance, plots, reconcile, regimes, sensitivity, tornado
 from delta_arb.backtest import Backtest
 from delta_arb.errors import SeriesError
-from delta_arb.latency import Latency
+from delta_arb.latency import Delay, Latency
 from delta_arb.ledger import settle
 from delta_arb.look import Chart
 from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrument
@@ -79,6 +79,16 @@ def test_a_step_that_would_put_the_exit_above_the_entry_has_no_number():
     found = tornado.of(round_trip(), fees(0.0), LEVELS._replace(exit_bps=80.0))
     moved = next(bar for bar in found.bars if bar.name == "exit threshold")
     assert moved.outcomes[-1] is None and moved.outcomes[-2] is not None  # 96 and 88 against 90
+
+
+def test_a_slower_way_is_slower_at_every_order_and_its_deadline_is_later():
+    ways = Delay(0.1, 0.4, 7), Delay(0.2, recorded=((0, 5), (100, 300)))
+    market = dataclasses.replace(fees(0.0), latency=Latency(0.1, 0.2, *ways))
+    slow = sensitivity.slower(market, 2.0, 1.5)
+    drawn, doubled = (m.latency.between(SPOT, 0, seconds(10)).latency_ns for m in (market, slow))
+    assert doubled / drawn == pytest.approx(2.0, rel=1e-6) and drawn.std() > 0
+    assert slow.latency.perp.recorded == ((0, 5), (150, 450)) and slow.latency.perp_s == pytest.approx(0.3)
+    assert sensitivity.slower(market, 30.0, 1.0).settings.leg_deadline_s == pytest.approx(2 * (36.0 + 1.0))  # 3 x 12 s
 
 
 # --- regimes ---------------------------------------------------------------------------------------------------------
@@ -201,6 +211,12 @@ def test_a_clip_fills_no_more_than_is_shown():
         (400.0, 0.4, 4.0)
     )
     assert too_large.return_day * days == pytest.approx(4.0 / 2000.0)
+
+
+def test_a_larger_clip_has_room_for_as_many_of_them():
+    market = dataclasses.replace(fees(0.0), settings=RULES.model_copy(update={"max_position_usdt": 750.0}))
+    assert capacity.with_clip(market, 1000.0).settings.max_position_usdt == 3000.0
+    assert capacity.with_clip(fees(0.0), 1000.0).settings.max_position_usdt is None
 
 
 def test_the_words_name_the_best_size_and_where_the_books_end():
