@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from live_stage import CALM, ENTER, LEAVE, quick_config, stage
 
-from delta_arb.live import control
+from delta_arb.live import control, trading
+from delta_arb.live.session import Session
 from delta_arb.market import PERP, SPOT
 from delta_arb.pair import FLAT, HALTED, HEDGING, OPEN
 
@@ -188,5 +189,57 @@ def test_the_words_to_a_running_one_go_through_its_socket(tmp_path):
                 async with asyncio.timeout(10):
                     assert await it.task == "open"
             assert control.ask(path, "status") is None
+
+    asyncio.run(play())
+
+
+def test_a_defect_ends_the_session_and_the_next_one_takes_the_pair_up(tmp_path, monkeypatch):
+    whole, failed = Session.facts, []
+
+    def defective(session):
+        if session.runner.state.phase == OPEN and not failed:
+            failed.append(session.desk.journal.run_id)
+            raise ZeroDivisionError("a defect")
+        return whole(session)
+
+    monkeypatch.setattr(Session, "facts", defective)
+    monkeypatch.setattr(trading, "AGAIN_S", (0.1, 0.1))
+
+    async def play():
+        async with stage(tmp_path) as it:
+            class Heard:
+                status = staticmethod(lambda text: None)
+                __call__ = staticmethod(it.said.append)
+
+            say = Heard()
+            params = tmp_path / it.config.name / "params" / "latest.json"
+            job = trading.Job(it.config, trading.SANDBOX, tmp_path, params, None, it.venues.config(), say)
+            running = trading.Trading(job)
+            task = asyncio.create_task(running.run())
+            it.show(ENTER)
+            await it.until(lambda: any("resumed pair 1" in s for s in it.said) or task.done())
+            it.show(LEAVE)
+            await it.until(lambda: running.trades or running.session.runner.trades)
+            running.stop("test")
+            async with asyncio.timeout(10):
+                assert await task == "stopped"
+            assert failed and any("ZeroDivisionError: a defect" in s and "beginning again" in s for s in it.said)
+            assert it.position() == (0.0, 0.0)
+            assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 2
+
+    asyncio.run(play())
+
+
+def test_a_strange_order_beside_an_open_pair_halts_instead_of_leaving_it_alone(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            await it.stop()
+            it.venues.spot.place("SYN_USDT", 1, qty=Decimal(50), price=Decimal("0.7"), client_id="resting")
+            await it.start()
+            assert "mexc works on order resting" in it.session.halted
+            await it.closed()
+            await it.stop()
 
     asyncio.run(play())

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..errors import ParamsError, RunError
 from ..market import LEGS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
+from ..pair import FLAT
 from . import connect
 from .accounts import baseline, differences
 from .config import Config
@@ -55,10 +56,19 @@ def command(job: Job, as_json: bool) -> int:
 
 
 def require(job: Job) -> None:
-    """Refuse to trade real money on a failed check."""
+    """Refuse to trade real money on a failed check. What is open already is managed all the same, and nothing entered."""
     rows = asyncio.run(look(job))
-    if not _passed(rows):
-        raise RunError(f"not ready to trade:\n{table([row for row in rows if not row.passed])}")
+    if _passed(rows):
+        return
+    failed = table([row for row in rows if not row.passed])
+    if not job.journal.exists():
+        raise RunError(f"not ready to trade:\n{failed}")
+    with job.new_journal() as journal:
+        state = journal.last_state()
+        if not journal.working() and (state is None or state.phase == FLAT):
+            raise RunError(f"not ready to trade:\n{failed}")
+        job.say(f"not ready to trade, but pair {state.pair} is open:\n{failed}")
+        journal.note("halt", "the check failed while a pair was open; mend what it says, then `resume`")
 
 
 def _passed(rows: list[Row]) -> bool:

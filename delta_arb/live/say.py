@@ -19,7 +19,8 @@ class Voice:
             print("\r\033[K", end="", file=self._out)
             self._status_shown = False
         stamp = f"{datetime.now(UTC):%H:%M:%S.%f}"[:-3] + " " if self._stamped else ""
-        print(f"[{self.mode}] {stamp}{text}", file=self._out, flush=True)
+        for line in text.splitlines():
+            print(f"[{self.mode}] {stamp}{line}", file=self._out, flush=True)
 
     def status(self, text: str) -> None:
         if self._out.isatty():

@@ -9,11 +9,13 @@ import contextlib
 import json
 import signal
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import __version__
+from ..errors import DeltaArbError
 from ..ledger import PARTS, Trade, attribution
 from ..pair import State
 from . import connect, control
@@ -97,11 +99,12 @@ class Trading:
             began_s = time.monotonic()
             try:
                 return await self._one()
-            except VenueError as error:
+            except Exception as error:  # a leg may stand alone: whatever failed, what is open is taken up again
                 attempt = 0 if time.monotonic() - began_s > LIVED_S else attempt
-                if attempt == len(AGAIN_S) or self._stopped:
+                settled = isinstance(error, DeltaArbError) and not isinstance(error, VenueError)
+                if settled or attempt == len(AGAIN_S) or self._stopped:
                     raise
-                self.job.say(f"{error}; beginning again from the journal in {AGAIN_S[attempt]:g} s")
+                self.job.say(f"{_spoken(error)}; beginning again from the journal in {AGAIN_S[attempt]:g} s")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(AGAIN_S[attempt]):
                         await self._asked_to_stop()
@@ -154,6 +157,11 @@ class Trading:
         while True:
             await asyncio.sleep(STATUS_S)
             self.job.say.status(self.session.line())
+
+
+def _spoken(error: Exception) -> str:
+    """Ours speak for themselves; of a defect, all that helps to find it."""
+    return str(error) if isinstance(error, DeltaArbError) else "".join(traceback.format_exception(error)).rstrip()
 
 
 def run(job: Job, as_json: bool) -> int:

@@ -115,14 +115,17 @@ class Watch:
         self._journal.note("baseline", self.base.text)
 
     async def _refuse_strangers(self) -> None:
+        """Orders of earlier runs are cancelled; others refuse the start, or halt where a pair must be managed."""
         for venue in self._venues:
             for order_id in await within(venue.working(), f"orders of {venue.name}"):
-                if not self._journal.knows(order_id):
-                    raise RunError(
-                        f"{venue.name} works on order {order_id}, which this journal does not know; cancel it, or use a sub-account"
-                    )
-                await venue.cancel(order_id)
-                self._say(f"{venue.name}: cancelled order {order_id} of an earlier run")
+                if self._journal.knows(order_id):
+                    await venue.cancel(order_id)
+                    self._say(f"{venue.name}: cancelled order {order_id} of an earlier run")
+                    continue
+                strange = f"{venue.name} works on order {order_id}, which this journal does not know; cancel it, or use a sub-account"
+                if self._runner.state.phase == FLAT:
+                    raise RunError(strange)
+                self._halt(strange)
 
     async def _look(self) -> tuple[Account, Account]:
         spot, perp = await within(asyncio.gather(*(venue.account() for venue in self._venues)), "the accounts")
