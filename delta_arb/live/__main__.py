@@ -22,12 +22,13 @@ from ..errors import DeltaArbError, ParamsError, RunError
 from ..inputs import Inputs, add_options, root
 from ..ledger import PARTS, attribution
 from ..market import utc
-from ..pair import PHASES
+from ..pair import PHASES, START
 from ..params import Bounds, check_deadline
 from ..tape import Tape
 from . import config as configuration
 from . import connect, control, replay, trading
 from .config import Config
+from .events import Recorder, events_path
 from .journal import Journal
 from .paper import PaperVenue
 from .runner import Exports, Runner, utc_now
@@ -241,11 +242,14 @@ async def _replay(options: argparse.Namespace) -> int:
     rule = exports.rule()
     check_deadline(rule, inputs.latency())
     run_id = utc_now().strftime("%y%m%d%H%M%S%f")
-    with Journal(options.reports / inputs.name / "live" / "journal.sqlite", run_id) as journal:
+    path = options.reports / inputs.name / "live" / "journal.sqlite"
+    with Journal(path, run_id) as journal, Recorder(events_path(path, run_id), run_id, START) as recorder:
         journal.begin_run(REPLAY, __version__, {k: str(v) for k, v in vars(options).items()})
         journal.parameters("accepted", exports.params)
         venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns)
-        runner = Runner(rule, journal, venue, inputs.payments(tape))
+        payments = inputs.payments(tape)
+        journal.funding(payments)
+        runner = Runner(rule, journal, venue, payments, recorder=recorder)
         mark = f" ({inputs.mark})" if inputs.mark else ""
         say(f"{inputs.name}{mark}, {len(tape):,} events from {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC; {exports.params}")
         began = time.perf_counter()

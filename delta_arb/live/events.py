@@ -29,6 +29,11 @@ _TEXT = struct.Struct("<BI")
 _LENGTH = struct.Struct("<I")
 
 
+def events_path(journal: Path, run_id: str) -> Path:
+    """Where the events of a run are, beside its journal."""
+    return journal.parent / "events" / f"{run_id}.bin"
+
+
 class Recorder:
     """Appends the events of one run to its file; use it as a context manager.
 

@@ -22,13 +22,20 @@ class FundingWatch:
     Args:
         venue: the perpetual's.
         since_ns: from when on stamps are needed: the opening of a pair that is taken up, else now.
+        note: keeps each stamp, and again when its rate is settled.
     """
 
     def __init__(
-        self, venue: Venue, payments: list[FundingPayment], since_ns: int, clock: Callable[[], int], say: Callable[[str], None]
+        self,
+        venue: Venue,
+        payments: list[FundingPayment],
+        since_ns: int,
+        clock: Callable[[], int],
+        say: Callable[[str], None],
+        note: Callable[[FundingPayment], None],
     ) -> None:
         self.rate, self.mark = math.nan, math.nan
-        self._venue, self._payments, self._clock, self._say = venue, payments, clock, say
+        self._venue, self._payments, self._clock, self._say, self._note = venue, payments, clock, say, note
         self._settled_ns = since_ns
 
     async def run(self) -> None:
@@ -66,5 +73,8 @@ class FundingWatch:
         for k, known in enumerate(self._payments):
             if abs(known.ts_ns - payment.ts_ns) < NS:
                 self._payments[k] = payment._replace(mark=known.mark, ts_ns=known.ts_ns)
+                if payment.rate != known.rate:
+                    self._note(self._payments[k])
                 return
         self._payments.append(payment)
+        self._note(payment)

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..ledger import TRADE_FIELDS, Trade
-from ..market import LEGS, REASONS, Fill, Order
+from ..market import LEGS, REASONS, Fill, FundingPayment, Order
 from ..pair import PHASES, Event, Rule, State
 from ..params import Params
 from .broker import Placed, Report
 from .events import named
 
 FORCED = -1  # in place of an event's kind
+AT_END = "end"  # in place of an order id: fills that close a pair because the quotes ended
 _TEXT_FIELDS = ("reason",)
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, started TEXT, mode TEXT, version TEXT, options TEXT, ended TEXT, outcome TEXT);
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS fills (run_id TEXT, order_id TEXT, pair INTEGER, ts_n
 CREATE TABLE IF NOT EXISTS outcomes (run_id TEXT, order_id TEXT, ts_ns INTEGER, leg TEXT, filled REAL, price REAL, refused TEXT, venue_ns INTEGER);
 CREATE INDEX IF NOT EXISTS ended ON outcomes (order_id);
 CREATE TABLE IF NOT EXISTS rules (run_id TEXT, pair INTEGER, rule TEXT);
+CREATE TABLE IF NOT EXISTS funding (run_id TEXT, ts_ns INTEGER, rate REAL, mark REAL, exact INTEGER);
 CREATE TABLE IF NOT EXISTS notes (run_id TEXT, at TEXT, kind TEXT, text TEXT);
 CREATE TABLE IF NOT EXISTS trades (run_id TEXT, {", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)});
 CREATE INDEX IF NOT EXISTS closed ON trades (closed_ns);
@@ -152,7 +154,7 @@ class Journal:
         """The fills and the trade of a pair that was closed because the quotes ended."""
         with self._whole() as execute:
             for f in fills:
-                row = (self.run_id, "end", f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt)
+                row = (self.run_id, AT_END, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt)
                 execute("INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             self._trade(trade)
         for f in fills:
@@ -167,6 +169,12 @@ class Journal:
         row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", json.dumps(state))
         with self._whole() as execute:
             execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def funding(self, payments: Sequence[FundingPayment]) -> None:
+        """The stamps that the trades of this run are settled with."""
+        with self._whole() as execute:
+            for payment in payments:
+                execute("INSERT INTO funding VALUES (?, ?, ?, ?, ?)", (self.run_id, *payment))
 
     def note(self, kind: str, text: str) -> None:
         """What a person will ask about: halts and who lifted them, differences, transfers, how a run was taken up."""
@@ -233,10 +241,10 @@ class Journal:
     def trades(self) -> list[Trade]:
         """The trades of this run as they stand on disk."""
         rows = self._db.execute(f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE run_id = ? ORDER BY rowid", (self.run_id,))
-        return [_trade_of(row) for row in rows]
+        return [trade_of(row) for row in rows]
 
 
-def _trade_of(row: tuple) -> Trade:
+def trade_of(row: tuple) -> Trade:
     """A row as a Trade again: SQLite keeps NaN as NULL and booleans and whole floats as integers."""
     values = dict(zip(TRADE_FIELDS, row, strict=True))
     for name in Trade.__annotations__:

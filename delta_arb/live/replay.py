@@ -64,6 +64,13 @@ def play(group: list[Row], runner: Runner, venue: PaperVenue) -> None:
     runner.quote(ts_ns, spot, perp)
 
 
+def show_first(tape: Tape, venue: PaperVenue) -> None:
+    """The books that the tape begins with: its first event carries both, one of them from before it."""
+    ts_ns, _, *books = next(rows(tape.between(tape.start_ns, tape.start_ns + 1)))
+    for leg in (SPOT, PERP):
+        venue.quote(leg, ts_ns, books[leg])
+
+
 async def run(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event, speed: float = math.inf) -> bool:
     """Feed the whole tape; `speed` 1 is real time, inf as fast as it goes. False when `stop` ended it early.
 
@@ -71,9 +78,7 @@ async def run(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event
     """
     loop = asyncio.get_running_loop()
     began, first_ns = loop.time(), tape.start_ns
-    _, _, *books = next(rows(tape.between(first_ns, first_ns + 1)))
-    for leg in (SPOT, PERP):  # the first event carries both books, one of them from before it
-        venue.quote(leg, first_ns, books[leg])
+    show_first(tape, venue)
     yielded, last_ns = began, first_ns
     for group in instants(tape):
         if math.isfinite(speed):

@@ -224,7 +224,7 @@ class Session:
         self._adopt(resumed, sent)
         await self._until(lambda: not self.runner.working or self.stopping)
         since_ns = resumed.state.opened_ns if resumed.state.phase != FLAT else self.clock()
-        self.funding = FundingWatch(desk.venues[PERP], self.payments, since_ns, self.clock, desk.say)
+        self.funding = FundingWatch(desk.venues[PERP], self.payments, since_ns, self.clock, desk.say, self._note_funding)
         aside = [self._guarding, self._reloading, self.funding.run]
         if not desk.paper:
             self.watch = Watch(
@@ -413,6 +413,13 @@ class Session:
         except JournalError as error:
             self._journal_error = str(error)
         self.desk.say(f"HALTED: {reason}")
+
+    def _note_funding(self, payment: FundingPayment) -> None:
+        """For the review; what cannot be journaled is in the trades all the same."""
+        try:
+            self.desk.journal.funding([payment])
+        except JournalError as error:
+            self._journal_error = str(error)
 
     def _try_journal(self) -> None:
         try:

@@ -20,7 +20,7 @@ from ..ledger import PARTS, Trade, attribution
 from ..pair import State
 from . import connect, control
 from .config import Config, Keys
-from .events import Recorder
+from .events import Recorder, events_path
 from .journal import Journal
 from .runner import Exports, utc_now
 from .say import Voice
@@ -121,7 +121,7 @@ class Trading:
             kill_file = job.folder / job.config.kill_file
 
             def record(state: State) -> Recorder:
-                return files.enter_context(Recorder(job.folder / "events" / f"{journal.run_id}.bin", journal.run_id, state, job.say))
+                return files.enter_context(Recorder(events_path(journal.path, journal.run_id), journal.run_id, state, job.say))
 
             def exports(venues: tuple[Venue, Venue]) -> Exports:
                 return Exports(job.params, job.config, job.config.limits.bounds(), utc_now, job.config.instruments(*(v.instrument for v in venues)))
