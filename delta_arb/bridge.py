@@ -1,0 +1,262 @@
+"""From the backtest of what a run saw to what it earned: one step at a time, each with its cause, to the cent.
+
+    backtest        parameters, latencies and fees as they were assumed, on the quotes that the run saw
+    + parameters    the rules that were in force at each moment (a new file), and the state the run began with
+    + guard         entries that guards or wallets forbade, exits that they ordered
+    + latency       orders meet the books of the moments at which they did arrive; "price bound" where the price had
+                    gone beyond an order's limit by then
+    + size taken    less was filled than the book showed: somebody was there before us
+    + fault         refused, never arrived, filled after its end, asked for by its id: the venue, or the way there
+    + unexplained   whatever else the fills differ by
+    + fees          charged, against those assumed
+    = the run
+
+Each step replays the same quotes through the same runner and changes one thing (`steps`). What it changes of a pair is
+a `Difference`: its cause, its USDT. They add up to the run's net less the backtest's, always: what nothing explains
+stands as unexplained, it is not spread over the others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from . import backtest, steps
+from .ledger import Trade, close_out, close_pair
+from .live.broker import OUTSIDE
+from .market import LEGS, NS, SPOT, Fill
+from .pair import FLAT
+from .recorded import PAPER, REPLAY, Recorded
+from .sizes import fee_usdt
+from .steps import Met, Pair
+from .wallets import BOUNDLESS, Funds
+
+PARAMETERS, GUARD, LATENCY, BOUND, TAKEN, FAULT, UNEXPLAINED, FEES = CAUSES = (
+    "parameters", "guard", "latency", "price bound", "size taken", "fault", "unexplained", "fees",
+)  # fmt: skip
+OVERDUE_NS = NS // 2  # from the venue's last word to ours; the executor asks for what it has not heard of for so long
+NOISE_USDT = 1e-9  # the last digits of long sums
+
+
+class Difference(NamedTuple):
+    """What one step changed of one pair: `before` and `after` it, None where there was no such pair."""
+
+    decided_ns: int
+    cause: str
+    what: str
+    before: Trade | None
+    after: Trade | None
+
+    @property
+    def usdt(self) -> float:
+        return (self.after.net_usdt if self.after else 0.0) - (self.before.net_usdt if self.before else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Both ends and what lies between. `pairs` are the run's, `left_ns` where an earlier run's pair ended (0: none)."""
+
+    backtest: tuple[Pair, ...]
+    pairs: tuple[Pair, ...]
+    differences: tuple[Difference, ...]
+    left_ns: int
+
+    @property
+    def backtest_net_usdt(self) -> float:
+        return sum((p.net_usdt for p in self.backtest), 0.0)
+
+    @property
+    def net_usdt(self) -> float:
+        """Of the run: its trades, and what was open at its end marked at the exit side."""
+        return sum((p.net_usdt for p in self.pairs), 0.0)
+
+    def usdt(self, cause: str) -> float:
+        return sum((d.usdt for d in self.differences if d.cause == cause), 0.0)
+
+    @property
+    def gap_usdt(self) -> float:
+        """What the bridge lacks; zero but for the last digits of floating point."""
+        return self.net_usdt - self.backtest_net_usdt - sum((d.usdt for d in self.differences), 0.0)
+
+
+def bridge(run: Recorded) -> Bridge:
+    """All steps of a run.
+
+    Raises:
+        DataError: the run saw no quote while it was flat.
+    """
+    tape = run.tape()
+    known = steps.forces(run)
+    base = steps.base_rule(known)
+    result = backtest.run(tape, base, run.latency, funds=_funds(known[0].wallet.spot_coin))
+    tested = steps.of_backtest(result, run.payments)
+    plain = steps.unguarded(known, base)
+    ruled = steps.step(run, tape, plain, steps.paper(run, base))
+    guarded = ruled if plain == known else steps.step(run, tape, known, steps.paper(run, base))
+    measured = guarded if run.mode == REPLAY else steps.step(run, tape, known, steps.MeasuredVenue(run, base))
+    pairs = pairs_of(run)
+    on_assumed_fees = tuple(p._replace(trade=p.trade and at_fees(p.trade, run)) for p in pairs)
+    faults = _Faults(run, pairs)
+    differences = [
+        *between(tested, ruled, lambda *_: (PARAMETERS, "other parameters or another start")),
+        *between(ruled, guarded, lambda *_: (GUARD, "a guard or a wallet was in the way")),
+        *between(guarded, measured, faults.late),
+        *between(measured, on_assumed_fees, faults.filled),
+        *between(on_assumed_fees, pairs, lambda *_: (FEES, "fees charged")),
+    ]
+    left_ns = 0 if run.start_ns == run.told[0].event.ts_ns else run.start_ns
+    return Bridge(tested, pairs, tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause)))), left_ns)
+
+
+def _funds(coins: float) -> Funds:
+    return replace(BOUNDLESS, inventory=coins) if coins else BOUNDLESS
+
+
+# --- the run's own pairs ------------------------------------------------------------------------------------------------
+
+
+def pairs_of(run: Recorded) -> tuple[Pair, ...]:
+    """The pairs that were decided in this run; one that is open at its end is marked at the exit side and flagged."""
+    of_pair: dict[int, list[Met]] = {}
+    for o in run.orders:
+        end = run.ends.get(o.order_id)
+        filled, price = (end.filled, end.price) if end else (0.0, 0.0)
+        of_pair.setdefault(o.pair, []).append(Met(o.ts_ns, o.leg, o.qty, o.limit, filled, price, None, o.order_id))
+    by_pair = {trade.pair: trade for trade in (*run.trades, *_marked(run))}
+    found = (Pair(orders[0].ts_ns, tuple(orders), by_pair.get(pair)) for pair, orders in of_pair.items())
+    return tuple(p for p in found if p.decided_ns >= run.start_ns)
+
+
+def _marked(run: Recorded) -> tuple[Trade, ...]:
+    """The pair that the run left open, at the exit side of its last books."""
+    state = run.decisions[-1].state if run.decisions else run.start
+    if state.phase == FLAT or any(t.pair == state.pair for t in run.trades):
+        return ()
+    event, rule, _ = run.told[-1]
+    last, closings = close_out(state, event.spot, event.perp, event.ts_ns, rule)
+    fills = [f for _, f in run.fills if f.pair == state.pair]
+    if not fills or not closings:
+        return ()
+    return (close_pair([*fills, *last], closings[0], run.payments, ()),)
+
+
+def assumed_fee(run: Recorded, fill: Fill) -> float:
+    """What the research assumed that this fill costs."""
+    rule = steps.assumed(run.told[0].rule, run.fees)
+    return fee_usdt(fill.qty, fill.price, rule.spot if fill.leg == SPOT else rule.perp)
+
+
+def at_fees(trade: Trade, run: Recorded) -> Trade:
+    """The same trade, had its fills cost what was assumed; a marked end costs the rule's fee either way."""
+    fills = [f for _, f in run.fills if f.pair == trade.pair]
+    more = sum((f.fee_usdt - assumed_fee(run, f) for f in fills), 0.0)
+    return replace(trade, fees_usdt=trade.fees_usdt - more, net_usdt=trade.net_usdt + more) if more else trade
+
+
+# --- what differs between two steps --------------------------------------------------------------------------------------
+
+Why = Callable[[Pair | None, Pair | None, str], tuple[str, str]]  # before, after, the cause before this one
+
+
+def between(before: Sequence[Pair], after: Sequence[Pair], why: Why) -> list[Difference]:
+    """The pairs that a step changed. Pairs belong together that were decided at one moment, or else overlap."""
+    found: list[Difference] = []
+    cause = ""
+    for was, now in together(before, after):
+        usdt = (now.net_usdt if now else 0.0) - (was.net_usdt if was else 0.0)
+        if abs(usdt) < NOISE_USDT:
+            continue
+        cause, what = why(was, now, cause)
+        decided_ns = min(p.decided_ns for p in (was, now) if p)
+        found.append(Difference(decided_ns, cause, what, was and was.trade, now and now.trade))
+    return found
+
+
+def together(before: Sequence[Pair], after: Sequence[Pair]) -> list[tuple[Pair | None, Pair | None]]:
+    """Matched pairs in order of time, None where one of them has no match."""
+    now_by_ns = {p.decided_ns: p for p in after}
+    matched = [(p, now_by_ns[p.decided_ns]) for p in before if p.decided_ns in now_by_ns]
+    taken = {p.decided_ns for p, _ in matched}
+    rest = [p for p in after if p.decided_ns not in taken]
+    for was in (p for p in before if p.decided_ns not in taken):
+        now = next((p for p in rest if p.decided_ns <= was.end_ns and was.decided_ns <= p.end_ns), None)
+        if now:
+            rest.remove(now)
+        matched.append((was, now))
+    matched += [(None, p) for p in rest]
+    return sorted(matched, key=lambda both: min(p.decided_ns for p in both if p))
+
+
+class _Faults:
+    """Why fills differ, order by order, by what the run's journal says of each."""
+
+    def __init__(self, run: Recorded, pairs: Sequence[Pair]) -> None:
+        self._run = run
+        self._ours = {(o.ts_ns, o.leg): o for p in pairs for o in p.orders}
+        self._late = {end.order_id for end in run.late}
+        self._outside = {f.pair for order_id, f in run.fills if order_id == OUTSIDE}
+
+    def fault(self, order: Met) -> str:
+        """What went wrong with an order of the run, in words; "" where nothing did."""
+        end = self._run.ends.get(order.order_id)
+        side = f"{LEGS[order.leg]} order"
+        if end is None:
+            return f"{side}: nobody said how it ended"
+        if end.refused:
+            return f"{side}: {end.refused}"
+        if order.order_id in self._late:
+            return f"{side}: filled after its end"
+        silent_ns = end.told_ns - (end.venue_ns or order.ts_ns)
+        if self._run.mode not in (PAPER, REPLAY) and silent_ns > OVERDUE_NS:
+            return f"{side}: its end was told {silent_ns / NS:.2f} s late"
+        return ""
+
+    def late(self, was: Pair | None, now: Pair | None, before: str) -> tuple[str, str]:
+        """Between the assumed and the measured times of arrival."""
+        order = first_unlike(was, now)
+        if order is None:
+            return before or LATENCY, "entered at another time" if was and now else _alone(was)
+        ours = self._ours.get((order.ts_ns, order.leg))
+        if ours and (said := self.fault(ours)):
+            return FAULT, said
+        if order.book and beyond(order):
+            return BOUND, f"{LEGS[order.leg]} order: the price was beyond its limit when it arrived"
+        return LATENCY, f"{LEGS[order.leg]} order: another book when it arrived"
+
+    def filled(self, was: Pair | None, now: Pair | None, before: str) -> tuple[str, str]:
+        """Between what the books that were met gave and what was filled."""
+        if now and now.trade and now.trade.pair in self._outside:
+            return FAULT, "the position was changed from outside"
+        for order in now.orders if now else ():
+            if said := self.fault(order):
+                return FAULT, said
+        order = first_unlike(now, was)
+        if order is None:
+            return before or UNEXPLAINED, "follows from what came before" if before else _alone(was)
+        ours = self._ours.get((order.ts_ns, order.leg))
+        if ours and order.book and not beyond(order) and abs(ours.filled) < abs(order.filled):
+            return TAKEN, f"{LEGS[order.leg]} order: {abs(ours.filled):g} filled where {abs(order.filled):g} were shown"
+        if ours and ours.filled == 0.0:
+            return BOUND, f"{LEGS[order.leg]} order: nothing at its limit"
+        if ours and ours.filled == order.filled and order.around[0] <= ours.price <= order.around[1]:
+            return LATENCY, f"{LEGS[order.leg]} order: at a price between two books that were told"
+        return UNEXPLAINED, f"{LEGS[order.leg]} order: no book that was told gives this fill"
+
+
+def _alone(was: Pair | None) -> str:
+    return "not entered" if was else "entered only here"
+
+
+def first_unlike(was: Pair | None, now: Pair | None) -> Met | None:
+    """The first order of `now` that ended otherwise than its counterpart in `was`, if both sent it."""
+    if was is None or now is None:
+        return None
+    for a, b in zip(was.orders, now.orders, strict=False):
+        if (a.ts_ns, a.leg, a.qty) != (b.ts_ns, b.leg, b.qty) or (a.filled, a.price) != (b.filled, b.price):
+            return b
+    return None
+
+
+def beyond(order: Met) -> bool:
+    """Whether the book that an order met had nothing for it within its limit."""
+    price = order.book.ask if order.qty > 0 else order.book.bid
+    return price > order.limit if order.qty > 0 else price < order.limit

@@ -1,0 +1,285 @@
+"""Was live what the backtest says: sessions whose differences are known by hand, and runs that were tampered with.
+
+One pair: 0.5 coins bought at 100 and sold at 100.9, the short opened at 101 and closed at 100.85, 5 bps on every fill:
+0.5 * (0.9 + 0.15) - 0.0005 * (50 + 50.5 + 50.45 + 50.425) = 0.525 - 0.1006875 = 0.4243125 USDT.
+"""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from strategies import perp, seconds, spot
+
+from delta_arb import params, rehearsal, review
+from delta_arb.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
+from delta_arb.inputs import Inputs
+from delta_arb.latency import Latency
+from delta_arb.live import replay
+from delta_arb.live.events import Recorder, events_path
+from delta_arb.live.journal import Journal
+from delta_arb.live.paper import PaperVenue
+from delta_arb.live.runner import CLOSED, FREE, Runner
+from delta_arb.market import SPOT, FundingPayment
+from delta_arb.recorded import find, read
+from delta_arb.sizes import fee_usdt
+from delta_arb.strategy import START
+from delta_arb.tape import Tape
+
+NET = 0.4243125
+WIDE = [spot(0, 99.9, 100.0), perp(0, 101.0, 101.1)]
+MOVED = [spot(0.15, 100.2, 100.3)]  # after the assumed arrival at 0.1 s, before the later one at 0.3 s
+CLOSE = [spot(9.9, 100.9, 101.0), perp(10, 100.8, 100.85)]
+LATER = [spot(10.5, 100.9, 101.0), perp(10.5, 100.8, 100.85), spot(11, 100.9, 101.0)]
+INPUTS = Inputs(contract_size=0.0)
+MODE = "by hand"
+
+
+def rule_params(**changes) -> params.RuleParams:
+    return params.RuleParams(**{"entry_bps": 50.0, "exit_bps": 0.0, "max_hold_s": 600.0, "clip_usdt": 50.0, "leg_deadline_s": 5.0} | changes)
+
+
+def instruments():
+    spot_, perp_ = INPUTS.venue_params()
+    return tuple(v.model_copy(update={"contract_size": 1.0, "qty_step": 0.1, "min_qty": 0.1}) for v in (spot_, perp_))
+
+
+class Venue(PaperVenue):
+    """Fills by the rule, but for what the script says of the nth order of the spot leg: None refuses it, else a share."""
+
+    def __init__(self, *args, script=None, spot_fee=0.0005) -> None:
+        super().__init__(*args)
+        self.script, self.spot_fee, self.number, self.refused = script or {}, spot_fee, 0, ""
+
+    def send(self, leg, order_id, order, now_ns):
+        if leg == SPOT:
+            self.number += 1
+            share = self.script.get(self.number, 1.0)
+            self.refused = order_id if share is None else self.refused
+            order = order._replace(qty=order.qty * (share or 1.0))
+        super().send(leg, order_id, order, now_ns)
+
+    def report(self):
+        report = super().report()
+        if report.order_id == self.refused:
+            report = report._replace(filled=0.0, price=0.0, refused="30005")
+        leg = self._legs[report.leg]._replace(fee=self.spot_fee if report.leg == SPOT else 0.0005)
+        return report._replace(fee_usdt=fee_usdt(report.filled, report.price, leg), venue_ns=report.ts_ns)
+
+
+def record(folder, quotes, *, latency_s=0.1, mode=MODE, rules=(), holds=(), payments=(), run_id="run", **venue) -> None:
+    """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on."""
+    tape = Tape.of(sorted(quotes))
+    spot_, perp_ = instruments()
+    base = params.make_rule(rule_params(), spot_.instrument(), perp_.instrument())
+    path = folder / "SYN_USDT-mexc-gate" / "live" / "hand.sqlite"
+    created = datetime(2026, 1, 5, tzinfo=UTC)
+    data = params.DataParams(
+        synthetic=True, start=created, end=created, judged_from=None, events=1, spot_sha256="0" * 64, perp_sha256="0" * 64,
+        funding_sha256=None, spot_kind="updates", perp_kind="updates",
+    )  # fmt: skip
+    exported = params.sealed(
+        pair="SYN_USDT", trade=True, reason="a test", rule=rule_params(), spot=spot_, perp=perp_, data=data, evidence=params.Evidence(),
+        created=created, valid_until=created + timedelta(hours=1), code_version="test", notebook="test", run_id="test",
+    )  # fmt: skip
+    with Journal(path, run_id) as journal, Recorder(events_path(path, run_id), run_id, START) as recorder:
+        journal.begin_run(mode, "test", {})
+        journal.parameters("accepted", exported)
+        journal.funding(payments)
+        legs = (base.spot, base.perp)
+        broker = Venue(Latency(latency_s, latency_s), ("updates", "updates"), legs, base.max_quote_age_ns, **venue)
+        known: list[FundingPayment] = []
+        runner = Runner(base, journal, broker, known, recorder=recorder)
+        known += payments
+        replay.show_first(tape, broker)
+        for group in replay.instants(tape):
+            for at_s, changes in rules:
+                if seconds(at_s) <= group[0][0]:
+                    runner.newest = params.make_rule(rule_params(**changes), spot_.instrument(), perp_.instrument())
+            for at_s, hold in holds:
+                runner.hold = hold if seconds(at_s) <= group[0][0] else runner.hold
+            replay.play(group, runner, broker)
+        replay.catch_up(runner, broker, tape.end_ns, timers_at_until=True)
+        runner.finish(tape.end_ns)
+        journal.end_run("finished")
+
+
+def reviewed(folder) -> review.Review:
+    return review.of(read(*find(folder)))
+
+
+def caused(found: review.Review) -> dict[str, float]:
+    """USDT by cause, where there is any; and the bridge holds."""
+    b = found.bridge
+    assert b.net_usdt - b.backtest_net_usdt == pytest.approx(sum(d.usdt for d in b.differences), abs=1e-12)
+    assert found.retraced.identical, found.retraced.difference
+    return {d.cause: pytest.approx(b.usdt(d.cause), abs=1e-9) for d in b.differences}
+
+
+def test_a_session_as_assumed_is_the_backtest_to_the_last_digit(tmp_path):
+    record(tmp_path, WIDE + CLOSE + LATER)
+    found = reviewed(tmp_path)
+    assert caused(found) == {}
+    assert found.bridge.net_usdt == found.bridge.backtest_net_usdt == pytest.approx(NET, abs=1e-12)
+    assert [s.decided_bps for s in found.slipped] == [0.0] * 4
+    assert (found.retraced.orders, found.alarms) == (4, ())
+
+
+def test_orders_that_take_longer_than_assumed_have_the_cause_latency(tmp_path):
+    record(tmp_path, WIDE + MOVED + CLOSE + LATER, latency_s=0.3)
+    found = reviewed(tmp_path)
+    assert caused(found) == {LATENCY: -0.5 * 0.3 * 1.0005}  # 100.3 paid instead of 100
+    first = found.slipped[0]
+    assert first.decided_bps == pytest.approx(30.0) and first.met_bps == 0.0
+    assert (first.there_s, first.back_s) == (0.3, 0.3)
+
+
+def test_a_price_beyond_the_limit_on_arrival_has_the_cause_price_bound(tmp_path):
+    record(tmp_path, [*WIDE, spot(0.15, 101.1, 101.2), *CLOSE, *LATER], latency_s=0.3)
+    found = reviewed(tmp_path)
+    assert set(caused(found)) == {BOUND}
+    assert found.bridge.net_usdt < 0
+
+
+def test_a_refused_order_has_the_cause_fault_and_costs_what_the_hedge_paid_more(tmp_path):
+    record(tmp_path, WIDE + MOVED + CLOSE + LATER, script={1: None})
+    assert caused(reviewed(tmp_path)) == {FAULT: -0.5 * 0.3 * 1.0005}
+
+
+def test_a_smaller_fill_than_shown_has_the_cause_size_taken(tmp_path):
+    record(tmp_path, WIDE + MOVED + CLOSE + LATER, script={1: 0.6})
+    assert caused(reviewed(tmp_path)) == {TAKEN: -0.2 * 0.3 * 1.0005}  # 0.2 of 0.5 had to be bought at 100.3
+
+
+def test_a_closed_guard_has_the_cause_guard(tmp_path):
+    later = [perp(4, 100.8, 100.9), spot(4.5, 99.9, 100.0), spot(5, 99.9, 100.0)]
+    record(tmp_path, WIDE + later + CLOSE + LATER, holds=[(0, CLOSED), (4.5, FREE)])
+    assert caused(reviewed(tmp_path)) == {GUARD: -0.5 * 0.2 * 0.9995}  # sold at 100.8 instead of 101
+
+
+def test_new_parameters_have_the_cause_parameters(tmp_path):
+    again = [spot(4.9, 99.9, 100.0), perp(5, 101.0, 101.1)]
+    record(tmp_path, WIDE + again + CLOSE + LATER, rules=[(0, {"entry_bps": 200.0}), (5, {"entry_bps": 50.0})])
+    found = reviewed(tmp_path)
+    assert caused(found) == {PARAMETERS: NET}
+    assert found.bridge.backtest_net_usdt == 0.0
+
+
+@pytest.mark.parametrize(("charged_bps", "alarm"), [(6.0, True), (5.09, False), (4.8, True)])
+def test_a_fee_more_than_a_tenth_of_a_bp_off_is_an_alarm_lesson_17(tmp_path, charged_bps, alarm):
+    record(tmp_path, WIDE + CLOSE + LATER, spot_fee=charged_bps / 1e4)
+    found = reviewed(tmp_path)
+    assert caused(found) == {FEES: -(charged_bps - 5.0) / 1e4 * (50 + 50.45)}
+    assert [c.leg for c in found.alarms] == [SPOT] * alarm
+
+
+def test_funding_is_added_up_again_stamp_by_stamp(tmp_path):
+    record(tmp_path, WIDE + CLOSE + LATER, payments=[FundingPayment(seconds(5), 0.001, 101.0, True)])
+    found = reviewed(tmp_path)
+    (stamp,) = found.stamps
+    assert (stamp.position, stamp.usdt) == (-0.5, pytest.approx(0.0505))
+    assert caused(found) == {}
+    assert found.bridge.net_usdt == pytest.approx(NET + 0.0505)
+
+
+def test_a_pair_left_open_is_marked_at_the_exit_side(tmp_path):
+    record(tmp_path, [*WIDE, spot(1, 99.9, 100.0), spot(2, 99.9, 100.0)])
+    with closing(sqlite3.connect(find(tmp_path)[0])) as db, db:
+        db.execute("DELETE FROM trades")
+        db.execute("DELETE FROM fills WHERE order_id = 'end'")
+    found = reviewed(tmp_path)
+    assert found.bridge.net_usdt == pytest.approx(0.5 * (99.9 - 100) + 0.5 * (101 - 101.1) - 0.0005 * 0.5 * 402.0)
+    assert caused(found) == {}
+
+
+# --- the same decisions, without exception -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE orders SET qty = 0.4 WHERE rowid = 1", "order 1, 1970-01-01 00:00:00.000 UTC: the run sent spot +0.4 at 100.5"),
+        ("DELETE FROM orders WHERE rowid = 4", "order 4"),
+        ("UPDATE decisions SET state = (SELECT state FROM decisions WHERE rowid = 1) WHERE rowid = 3", "decision 3"),
+    ],
+)  # fmt: skip
+def test_a_decision_that_differs_is_named_and_the_command_fails(tmp_path, capsys, change, said):
+    record(tmp_path, WIDE + CLOSE + LATER)
+    with closing(sqlite3.connect(find(tmp_path)[0])) as db, db:
+        db.execute(change)
+    assert review.main(["--reports", str(tmp_path), "--json"]) == 1
+    out = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert out["status"] == "differs" and out["difference"].startswith(said)
+
+
+def test_what_a_kill_cut_off_the_event_file_is_decided_again_from_the_journal(tmp_path):
+    record(tmp_path, WIDE + CLOSE + LATER)
+    journal, run_id = find(tmp_path)
+    events = events_path(journal, run_id)
+    sizes, block = [0], events.read_bytes()
+    while sizes[-1] < len(block):
+        sizes.append(sizes[-1] + 4 + int.from_bytes(block[sizes[-1] : sizes[-1] + 4], "little"))
+    events.write_bytes(block[: sizes[-2] + 5])  # the last block was torn
+    retraced = reviewed(tmp_path).retraced
+    assert retraced.identical and retraced.by_journal >= 1
+    assert retraced.orders == 4
+
+
+def test_the_command_says_what_it_cannot_review(tmp_path, capsys):
+    assert review.main(["--reports", str(tmp_path), "--json"]) == 2
+    assert "trade first" in json.loads(capsys.readouterr().out)["reason"]
+
+
+def test_the_rehearsal_has_every_fault_it_was_given_and_adds_up_to_the_cent(tmp_path, capsys):
+    rehearsal.rehearse(tmp_path, hours=6.5)
+    assert review.main(["--reports", str(tmp_path), "--json", "rehe"]) == 0
+    out = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert out["net_usdt"] == pytest.approx(out["backtest_net_usdt"] + sum(out["causes_usdt"].values()), abs=1e-9)
+    assert {c for c, usdt in out["causes_usdt"].items() if abs(usdt) > 1e-9} >= {LATENCY, FAULT, FEES}
+    assert out["fee_alarms"] == ["2026-01-05 spot +0.200 bps"]
+
+
+def test_a_replay_of_the_command_has_no_difference(tmp_path):
+    """Three days in one process, another reviews them."""
+    _export(tmp_path)
+    done = _run("delta_arb.live", "--replay", "--speed", "max", "--reports", str(tmp_path), "--json")
+    traded = json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(_run("delta_arb.review", "--reports", str(tmp_path), "--json").stdout.splitlines()[-1])
+    assert (found["status"], found["differences"], found["pairs"]) == ("identical", 0, traded["trades"])
+    assert found["net_usdt"] == found["backtest_net_usdt"] == pytest.approx(traded["net_usdt"], abs=1e-9)
+
+
+@pytest.mark.slow
+def test_a_refused_order_on_the_local_venues_is_a_fault(tmp_path):
+    _export(tmp_path)
+    faults = tmp_path / "faults.toml"
+    faults.write_text('[[fault]]\nvenue = "mexc"\nat = "order.create"\ndo = "refuse"\ncode = "30005"\nskip = 2\ntimes = 2\n')
+    command = [sys.executable, "-m", "delta_arb.live", "--sandbox", "--speed", "600", "--faults", str(faults), "--reports", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        time.sleep(25)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    found = reviewed(tmp_path)
+    assert "30005" in said
+    assert FAULT in caused(found)
+
+
+def _export(reports) -> None:
+    inputs = Inputs()
+    now = datetime.now(UTC)
+    spot_, perp_ = inputs.venue_params()
+    rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
+    exported = params.sealed(
+        pair=inputs.pair, trade=True, reason="a test", rule=rule, spot=spot_, perp=perp_, data=inputs.data_params(inputs.tape(), None),
+        evidence=params.Evidence(), created=now, valid_until=now + timedelta(hours=1), code_version="test", notebook="test", run_id="test",
+    )  # fmt: skip
+    params.publish(exported, reports)
+
+
+def _run(module: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=True, timeout=120)
