@@ -30,8 +30,8 @@ from .faces import NOTHING, Table, number
 from .ledger import Trade, attribution
 from .market import END, NS, utc
 from .performance import period_nets
-from .spread import to_bps
-from .study import Market
+from .spread import entry_edge, exit_cost, to_bps
+from .study import CARRY, Market
 from .tape import Tape
 from .track_record import Interval, mean_interval
 
@@ -39,6 +39,8 @@ HORIZONS_S = tuple(days * DAY_S for days in (3, 7, 14, 30, 60))
 MARGINS_BPS = (-10.0, -5.0, 0.0, 5.0, 10.0)  # of the entry, above what the round trip costs; below: let it pay later
 SLACKS_BPS = (-20.0, -10.0, -5.0, 0.0, 5.0)  # of the exit, above the median cost of leaving
 MIN_FOLDS = 3
+SEED = 7  # of the bootstrap: the same history gives the same interval
+NOT_YET = "The machine does not add expected funding to its prices yet, so nothing is exported."
 MIN_LOOK_BACK_S = 30 * DAY_S
 
 
@@ -229,6 +231,45 @@ def walk(
         if held and held[-1][2] == END:
             free = len(seen)
     return _judged(tape, seen, market, tuple(folds), rng)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Asked:
+    """What carry is worth on a run's history, and the reason of a candidate of that profile; `walk` where it could."""
+
+    profile: str
+    table: Table
+    reason: str
+    walk: CarryWalk | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def asked(tape: Tape, market: Market, profile: str) -> Asked:
+    """How long a hold must last on this history; with the profile carry, walked forward too, or why it cannot be."""
+    title = "Would holding for days pay?"
+    seen = tape.looks()
+    width = exit_cost(seen.spot_bid, seen.perp_ask) - entry_edge(seen.spot_ask, seen.perp_bid)
+    paid = [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns]
+    try:
+        even = f"{break_even(paid, market.fees_bps + float(to_bps(np.median(width))))}"
+    except DataError as error:
+        even = f"not known: {error}"
+    if profile != CARRY:
+        rows = [("break-even", even), ("walked forward", f"not asked: the profile is {profile}")]
+        return Asked(profile, Table.of(title, ("question", "answer"), rows), even)
+    try:
+        walked = walk(tape, market, rng=np.random.default_rng(SEED))
+    except (DataError, ParamsError) as error:
+        reason = f"carry cannot be judged: {error}"
+        return Asked(
+            profile, Table.of(title, ("question", "answer"), [("break-even", even), ("carry", reason)]), reason
+        )
+    return Asked(profile, walked.table(), f"{walked.verdict} {NOT_YET}", walked)
 
 
 def _judged(tape: Tape, seen: Moments, market: Market, folds: tuple[CarryFold, ...], rng) -> CarryWalk:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__, gates, params
+from .carry_walk import Asked
 from .errors import DataError, ParamsError, SeriesError
 from .faces import Table, number, seconds
 from .gates import Contest, Judgement
@@ -22,7 +23,7 @@ from .market import NS
 from .optimize import PERIOD_S, SEED, Choice, choose, spoken, standard_errors_bps
 from .params import Evidence, GateParams, Params, sealed
 from .performance import Performance, measure
-from .study import Constraints, Market, Thresholds
+from .study import CARRY, REVERSION, Constraints, Market, Thresholds
 from .tape import Tape
 from .walkforward import HALF_LIVES, Fit, LookBack, coarse, propose
 
@@ -248,14 +249,24 @@ def contested(verdict: Verdict) -> Table:
 
 
 def candidate(
-    verdict: Verdict, inputs: Inputs, tape: Tape, *, valid_for_s: float, notebook: str, run_id: str
+    verdict: Verdict,
+    inputs: Inputs,
+    tape: Tape,
+    *,
+    valid_for_s: float,
+    notebook: str,
+    run_id: str,
+    carried: Asked | None = None,
 ) -> Params:
-    """The parameters to publish, with their evidence."""
+    """The parameters to publish, with their evidence; of `carried`, where the profile is carry, the verdict on that."""
+    if carried and carried.profile == CARRY:
+        verdict = replace(verdict, trade=False, reason=carried.reason)
     now = datetime.now(UTC)
     spot, perp = inputs.venue_params()
     choice = verdict.choice
     return sealed(
         pair=inputs.pair,
+        profile=carried.profile if carried else REVERSION,
         trade=verdict.trade,
         reason=verdict.reason,
         rule=choice.market.rule_params(verdict.thresholds if verdict.trade else None),

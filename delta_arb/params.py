@@ -235,7 +235,7 @@ class Params(_Section):
 
     schema_version: Literal[2] = SCHEMA
     pair: Name
-    profile: Literal["reversion"] = "reversion"
+    profile: Literal["reversion", "carry"] = "reversion"
     trade: bool
     reason: Annotated[str, Field(min_length=1)]
     rule: RuleParams

@@ -35,9 +35,11 @@ class Constraints:
         for name in ("target_hit_rate", "max_drawdown", "fit_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ParamsError(f"{name} is a share, above 0 and at most 1, was {getattr(self, name)}")
-        for name in ("min_trades_day", "max_entry_bps", "max_hold_s", "look_back_h"):
+        for name in ("max_entry_bps", "max_hold_s", "look_back_h"):
             if not getattr(self, name) > 0:
                 raise ParamsError(f"{name} must be positive, was {getattr(self, name)}")
+        if not self.min_trades_day >= 0:
+            raise ParamsError(f"min_trades_day must be positive, or 0 for no such demand, was {self.min_trades_day}")
         if self.fit_share > 0.9:
             raise ParamsError(f"fit_share={self.fit_share} leaves too little to judge on; keep at least a tenth")
 
@@ -55,6 +57,16 @@ class Constraints:
         if p.halted:
             misses.append("the legs could not be balanced and the machine halted")
         return misses
+
+
+REVERSION, CARRY = PROFILES = ("reversion", "carry")
+
+
+def demands(profile: str, **values: float) -> Constraints:
+    """The constraints of a profile; who carries for weeks is asked for no number of trades a day."""
+    if profile not in PROFILES:
+        raise ParamsError(f"profile must be one of {', '.join(PROFILES)}, was {profile!r}")
+    return Constraints(**values | ({"min_trades_day": 0.0} if profile == CARRY else {}))
 
 
 class Thresholds(NamedTuple):

@@ -17,6 +17,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT
+from delta_arb.pages import mark_pills
 from delta_arb.params import RuleParams
 from delta_arb.performance import equity
 from delta_arb.recording import LegFile
@@ -285,6 +286,12 @@ def test_titles_headings_and_the_parameter_file_say_candles(tmp_path):
     assert (data.kind, data.spot_half_spread_bps, data.perp_half_spread_bps) == ("candles", 10.0, 20.0)
     assert (data.bar_s, data.bar_share) == (60.0, 1.0)
     assert "CANDLES" in data.mark and "CANDLES" in tape.quality._repr_html_()
+
+
+def test_the_index_and_the_pages_of_runs_say_candles():
+    record = {"candles": True, "synthetic": False}
+    assert ">candles</span>" in mark_pills(record) and "synthetic</span>" not in mark_pills(record)
+    assert mark_pills({"synthetic": False}) == ""
 
 
 def test_the_deadline_of_a_missing_leg_is_longer_than_a_bar(tmp_path):

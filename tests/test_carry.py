@@ -17,7 +17,7 @@ from delta_arb.inputs import Inputs, read_funding
 from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment, Instrument
 from delta_arb.params import RuleParams, make_rule
-from delta_arb.study import Market
+from delta_arb.study import Market, demands
 from delta_arb.tape import Tape, align
 
 HOUR = 3600 * NS
@@ -203,3 +203,24 @@ def test_bitcoin_at_gate_was_worth_carrying_for_the_year():
     found = carry_walk.walk(tape, here, rng=np.random.default_rng(7))
     assert found.pays and 0.5 < found.net_bps_day.value < 1.5
     assert found.trades[-1].reason in ("target", "end of data")
+
+
+# --- the profile -----------------------------------------------------------------------------------------------------
+
+
+def test_who_carries_is_asked_for_no_number_of_trades_a_day():
+    assert demands("carry", min_trades_day=5.0).min_trades_day == 0.0
+    assert demands("reversion", min_trades_day=5.0).min_trades_day == 5.0
+    with pytest.raises(ParamsError, match="profile must be one of reversion, carry, was 'maker'"):
+        demands("maker")
+
+
+def test_a_run_says_how_long_a_hold_must_last_and_judges_it_when_asked():
+    tape, here = hours([100.0] * 24 * 240, [100.0] * 24 * 240), market(stamps([1.0] * 721), fee_bps=2.0)
+    told = carry_walk.asked(tape, here, "reversion")
+    # four fees of 2 bps and four half-spreads of 1 bp at 3 bps a day: 4 days
+    assert "a round trip of 12.0 bps is paid after 4.0 days" in repr(told) and told.walk is None
+    judged = carry_walk.asked(tape, here, "carry")
+    assert judged.reason.startswith("Carry pays: 1 pairs") and judged.reason.endswith(carry_walk.NOT_YET)
+    short = carry_walk.asked(hours([100.0] * 48, [100.0] * 48), here, "carry")
+    assert short.walk is None and "carry cannot be judged: 2 days hold 0 folds" in short.reason

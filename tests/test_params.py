@@ -307,7 +307,7 @@ WRONG = {
     "a section that is none": (("spot",), "mexc", "spot"),
     "an unknown kind": (("data", "spot_kind"), "candles", "data.spot_kind"),
     "an unknown role": (("spot", "role"), "maker", "spot.role"),
-    "an unknown profile": (("profile",), "carry", "profile"),
+    "an unknown profile": (("profile",), "maker", "profile"),
     "a pair that is no folder name": (("pair",), "../../LUNC/USDT", "pair"),
     "an empty reason": (("reason",), "", "reason"),
     "a digest that is none": (("data", "spot_sha256"), "abc", "data.spot_sha256"),
