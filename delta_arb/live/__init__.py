@@ -8,6 +8,7 @@ replay      recorded quotes as a feed, in their own time
 paper       a venue pair that fills by the backtest's fill rule
 
 session     one pair on two venues: quotes, timers, tasks beside it, start, stop
+restart     where an earlier run stopped
 executor    orders on the wire, asked about until their end is known
 watch       both accounts against the journal; facts for the guards
 accounts    differences, and the transfer to make (pure)
@@ -20,5 +21,5 @@ connect     the venues of a configuration; the local ones
 preflight   --check
 control     status, stop, flatten, resume
 trading     sessions one after the other; the command's modes
-say         every line headed by its mode
+clock, say  our wall clock; every line headed by its mode
 """

@@ -20,8 +20,9 @@ from ..errors import DeltaArbError, ParamsError
 from ..market import LEGS, NS, PERP, SPOT, Book, FundingPayment
 from ..pair import FLAT, HALTED, HEDGING, NEVER, OPEN, PHASES, START, Rule, State
 from ..params import check_deadline
-from . import guards
+from . import guards, restart
 from .broker import Report
+from .clock import wall_clock
 from .config import Config
 from .executor import Executor
 from .funding import FundingWatch
@@ -35,19 +36,6 @@ from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_n
 FIRST_QUOTES_S = 15.0
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 RETRY_S = 1.0
-
-
-def wall_clock() -> Callable[[], int]:
-    """Wall time in ns that never goes back, and never stands still: while somebody sets the clock back, it runs on."""
-    last_ns, beat_ns = 0, time.monotonic_ns()
-
-    def now_ns() -> int:
-        nonlocal last_ns, beat_ns
-        before_ns, beat_ns = beat_ns, time.monotonic_ns()
-        last_ns = max(time.time_ns(), last_ns + beat_ns - before_ns)
-        return last_ns
-
-    return now_ns
 
 
 class Desk(NamedTuple):
@@ -206,7 +194,7 @@ class Session:
         except TimeoutError:
             missing = [desk.venues[leg].name for leg in (SPOT, PERP) if self._slots[leg] is None]
             raise VenueError(f"no quote from {' and '.join(missing)} within {FIRST_QUOTES_S:g} s; is the market open?") from None
-        resumed, sent = self._taken_up()
+        resumed, sent = restart.taken_up(desk.journal, self.clock())
         self.exports = desk.exports(desk.venues)
         self.exports.poll()
         rule = self._newest(resumed.rule)
@@ -234,8 +222,9 @@ class Session:
             await self.watch.begin()
             aside += [self.watch.accounts, self._refetching]
         self._starting = False
+        self._leaving |= desk.config.on_restart == "flatten" and resumed.state.phase != FLAT
         self._hold()
-        desk.say(self._greeting(resumed))
+        desk.say(restart.greeting(resumed.state, self.runner.state, self._leaving, self.line(), str(self.exports.params)))
         if self._once:
             self.stop("asked to leave what is open, and to end")
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
@@ -258,17 +247,6 @@ class Session:
             self._paper.quote(leg, self.clock(), self._slots[leg])
         return self._paper
 
-    def _taken_up(self) -> tuple[Resumed, dict[str, int]]:
-        """Where the journal's last run stopped, with a fresh deadline for a hedge, and when each open order was sent."""
-        journal = self.desk.journal
-        state = journal.last_state() or START
-        if state.phase == HEDGING:
-            state = state._replace(hedging_ns=self.clock())
-        working = journal.working()
-        fills = journal.unsettled_fills() if state.phase != FLAT else ()
-        rule = journal.rule_of(state.pair) if state.phase != FLAT else None
-        return Resumed(state, rule, fills, tuple(p for p, _ in working)), {p.order_id: ns for p, ns in working}
-
     def _adopt(self, resumed: Resumed, sent: dict[str, int]) -> None:
         for placed in resumed.working:
             if self.desk.paper:  # paper forgets: what was under way is gone
@@ -276,18 +254,6 @@ class Session:
             else:
                 self.desk.say(f"{LEGS[placed.leg]}: order {placed.order_id} of an earlier run has no end yet; asking by its id")
                 self._executor.adopt([placed], sent[placed.order_id])
-
-    def _greeting(self, resumed: Resumed) -> str:
-        state = self.runner.state
-        if resumed.state.phase == FLAT:
-            return f"started flat; {self.exports.params or 'no parameters'}"
-        if state.phase == FLAT:
-            return f"pair {resumed.state.pair} of an earlier run is settled and flat"
-        if self.desk.config.on_restart == "flatten":
-            self._leaving = True
-            self._hold()
-            return f"flattening pair {state.pair} of an earlier run: {self.line()}"
-        return f"resumed pair {state.pair} of an earlier run under the parameters it was opened with: {self.line()}"
 
     @property
     def stopping(self) -> bool:
