@@ -104,6 +104,23 @@ def test_the_runner_makes_the_backtests_trades_on_the_real_lunc_quotes(tmp_path)
     assert {t.reason for t in expected.trades} >= {"target", "time-out", "unwound"}
 
 
+def test_the_runner_makes_the_backtests_trades_on_real_candles_through_an_outage(tmp_path):
+    span = "5m_2023-01-01_2023-09-22.parquet"
+    spot, perp = DATA / f"binance_spot_BTC_USDT_candles_{span}", DATA / f"gateio_futures_BTC_USDT_candles_{span}"
+    if not spot.exists():
+        pytest.skip("the recorded candles are not here (../shared/data)")
+    inputs = Inputs(
+        spot=str(spot), perp=str(perp), funding="none", pair="BTC_USDT", contract_size=1e-4, spot_fee_bps=0.0,
+        perp_fee_bps=0.0, spot_half_spread_bps=0.1, perp_half_spread_bps=0.1,
+    )  # fmt: skip
+    tape = inputs.tape()
+    out_ns = tape.quality.spot.longest_outage_ns
+    week = tape.between(out_ns - 3 * 86_400 * 10**9, out_ns + 4 * 86_400 * 10**9)
+    rule = params.make_rule(rule_params(-3.0, -6.0, max_hold_s=3600.0, leg_deadline_s=450.0), *inputs.instruments())
+    expected = assert_same(inputs, week, rule, (), tmp_path)
+    assert len(expected.trades) >= 10
+
+
 def lunc(**changes) -> Inputs:
     spot, perp = (DATA / f"{name}_LUNC_USDT_book_2025-10-11.parquet" for name in ("mexc_spot", "gateio_futures"))
     if not spot.exists():

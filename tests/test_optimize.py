@@ -250,7 +250,7 @@ def test_every_constraint_constrains_mistake_9(small, name):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"target_hit_rate": 1.1}, {"fit_share": 0.95}, {"min_trades_day": 0.0}, {"max_drawdown": 0.0}]
+    "changes", [{"target_hit_rate": 1.1}, {"fit_share": 0.95}, {"min_trades_day": -1.0}, {"max_drawdown": 0.0}]
 )
 def test_nonsense_constraints_are_refused(changes):
     with pytest.raises(ParamsError):
