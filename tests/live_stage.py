@@ -30,7 +30,8 @@ from delta_arb.sandbox.venues import Venues
 
 ENTER, CALM, LEAVE = ("0.8018", "0.8020"), ("0.8001", "0.8003"), ("0.7988", "0.7990")
 QUICK = {
-    "first_s": 2.0, "quiet_s": 0.2, "compare_s": 2.0, "again_s": 0.03, "ping_s": 0.2, "dead_s": 0.6, "backoff_s": 0.02, "clock_s": 0.5,
+    "first_s": 2.0, "quiet_s": 0.2, "compare_s": 2.0, "again_s": 0.03, "ping_s": 0.2, "dead_s": 0.6,
+    "backoff_s": 0.02, "clock_s": 0.5,
     "push_s": 0.1, "order_s": 1.5,
 }  # fmt: skip
 TICKS = {"accounts_every_s": 0.3, "guards_every_s": 0.1}
@@ -55,7 +56,9 @@ def publish(folder: Path, **rule) -> Path:
         def venue_params():
             return spot, perp
 
-    return params.publish(export(Pair, rule_params(**RULE | rule), created=datetime.now(UTC) - timedelta(seconds=1)), folder)
+    return params.publish(
+        export(Pair, rule_params(**RULE | rule), created=datetime.now(UTC) - timedelta(seconds=1)), folder
+    )
 
 
 class Stage:
@@ -138,7 +141,18 @@ class Stage:
                 return Exports(path, self.config, self.config.limits.bounds(), utc_now, own)
 
             self.session = Session(
-                Desk(self.config, "test", journal, venues, exports, record, self.said.append, lambda: self.kill_file, self.paper), **how
+                Desk(
+                    self.config,
+                    "test",
+                    journal,
+                    venues,
+                    exports,
+                    record,
+                    self.said.append,
+                    lambda: self.kill_file,
+                    self.paper,
+                ),
+                **how,
             )
             try:
                 outcome = await self.session.run()
@@ -237,7 +251,9 @@ class Stage:
             journaled = {i for (i,) in self.rows("SELECT order_id FROM orders WHERE leg = ?", name)}
             assert set(ids) <= journaled
             for order, order_id in zip(placed, ids, strict=True):
-                booked = self.rows("SELECT COALESCE(SUM(qty), 0), COALESCE(SUM(fee_usdt), 0) FROM fills WHERE order_id = ?", order_id)[0]
+                booked = self.rows(
+                    "SELECT COALESCE(SUM(qty), 0), COALESCE(SUM(fee_usdt), 0) FROM fills WHERE order_id = ?", order_id
+                )[0]
                 assert booked[0] == pytest.approx(float(order.side * order.filled), abs=1e-9), order_id
                 assert booked[1] == pytest.approx(float(order.fee), abs=5e-3 * 1e-2), order_id
         coins, position = self.position()
@@ -266,7 +282,9 @@ class Stage:
                 for leg, order in enumerate(decided.orders)
                 if order.qty != 0.0
             ]
-            assert again == self.rows("SELECT ts_ns, leg, qty, price_limit FROM orders WHERE run_id = ? ORDER BY rowid", run_id)
+            assert again == self.rows(
+                "SELECT ts_ns, leg, qty, price_limit FROM orders WHERE run_id = ? ORDER BY rowid", run_id
+            )
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Rarer things that happen to a live pair: inventory, funding, books that lie, hedges that fail, stops in the middle."""
+"""Rarer things that happen to a live pair: inventory, funding, books that lie, hedges that fail, stops halfway."""
 
 import asyncio
 from decimal import Decimal
@@ -34,7 +34,7 @@ def test_a_reverse_pair_is_sold_out_of_declared_inventory_and_bought_back(tmp_pa
             it.assert_replays()
             gained = it.venues.spot.account.total("USDT") + it.venues.perp.account.wallet - began
             net, side = it.rows("SELECT net_usdt, side FROM trades")[0]
-            # The core short is averaged with what is sold again: the wallet books the rest of the gain when that closes.
+            # The core short is averaged with what is sold again: the wallet has the rest of the gain when that closes.
             mark = it.venues.perp.account.position("SYN_USDT")
             open_gain = mark.unrealised(Decimal("0.8")) - Decimal(100) * (Decimal("0.8001") - Decimal("0.8"))
             assert side == -1 and net == pytest.approx(float(gained + open_gain), abs=0.005)
@@ -207,6 +207,7 @@ def test_a_defect_ends_the_session_and_the_next_one_takes_the_pair_up(tmp_path, 
 
     async def play():
         async with stage(tmp_path) as it:
+
             class Heard:
                 status = staticmethod(lambda text: None)
                 __call__ = staticmethod(it.said.append)

@@ -1,4 +1,4 @@
-"""`python -m delta_arb.live` as a real process on the local venues: killed and started again, told to stop, with keys."""
+"""`python -m delta_arb.live` as a real process on the local venues: killed and started again, and with keys."""
 
 import asyncio
 import json
@@ -56,24 +56,37 @@ def wave(tmp_path_factory) -> list[str]:
     for name, bids, size in (("spot", [0.8] * n, 10.0), ("perp", perp, 1.0)):
         sizes = [q * size for q in qty]
         asks = [round(bid + 0.0002, 4) for bid in bids]
-        columns = {"timestamp": stamps, "bid_price": bids, "bid_quantity": sizes, "ask_price": asks, "ask_quantity": sizes}
+        columns = {
+            "timestamp": stamps,
+            "bid_price": bids,
+            "bid_quantity": sizes,
+            "ask_price": asks,
+            "ask_quantity": sizes,
+        }
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
     return ["--tape", str(folder / "spot.parquet"), str(folder / "perp.parquet"), "--speed", "1", "--repeat"]
 
 
 @pytest.fixture
 def reports(tmp_path) -> Path:
-    params.publish(export(Inputs(), rule_params(15.0, -12.0), created=datetime.now(UTC) - timedelta(seconds=1)), tmp_path)
+    params.publish(
+        export(Inputs(), rule_params(15.0, -12.0), created=datetime.now(UTC) - timedelta(seconds=1)), tmp_path
+    )
     return tmp_path
 
 
 def command(*arguments: str, **more) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "delta_arb.live", *arguments], capture_output=True, text=True, timeout=60, **more)
+    return subprocess.run(
+        [sys.executable, "-m", "delta_arb.live", *arguments], capture_output=True, text=True, timeout=60, **more
+    )
 
 
 @contextmanager
 def running(*arguments: str, code: tuple[str, ...] = ("-m", "delta_arb.live"), log: Path, **more):
-    with log.open("a") as file, subprocess.Popen([sys.executable, *code, *arguments], stdout=file, stderr=file, **more) as process:
+    with (
+        log.open("a") as file,
+        subprocess.Popen([sys.executable, *code, *arguments], stdout=file, stderr=file, **more) as process,
+    ):
         try:
             yield process
         finally:
@@ -150,18 +163,25 @@ def test_a_runner_killed_at_step_after_step_is_never_naked_and_sends_nothing_twi
             second = command(*options)
             assert second.returncode == 2 and "another runner holds this pair's journal" in second.stderr
             ask("flatten")
-            until(lambda: (said := ask("status"))["phase"] == "flat" and said["position"] == said["coins"] == 0.0, why=log.read_text)
+            until(
+                lambda: (said := ask("status"))["phase"] == "flat" and said["position"] == said["coins"] == 0.0,
+                why=log.read_text,
+            )
             said = json.loads(command("status", *options, "--json").stdout)
             assert said["unexplained_usdt"] == pytest.approx([0.0, 0.0], abs=0.005)
             filled = asyncio.run(deals(ccxt, began_ns))
-            assert filled == pytest.approx(dict(rows(journal, "SELECT order_id, SUM(qty) FROM fills GROUP BY order_id")), abs=1e-9)
+            assert filled == pytest.approx(
+                dict(rows(journal, "SELECT order_id, SUM(qty) FROM fills GROUP BY order_id")), abs=1e-9
+            )
             ask("stop")
             assert process.wait(30) == 0, log.read_text()
     finally:
         connect.end(folder)
     assert not (folder / "sandbox.json").exists()
     assert rows(journal, "SELECT COUNT(*) FROM runs WHERE ended IS NULL") == [(3,)]
-    assert all(line.startswith("[sandbox, local venues]") for line in log.read_text().splitlines() if not line.startswith("{"))
+    assert all(
+        line.startswith("[sandbox, local venues]") for line in log.read_text().splitlines() if not line.startswith("{")
+    )
 
 
 def toml(value) -> str:
@@ -174,7 +194,9 @@ def toml(value) -> str:
 def venues(wave):
     """Local venues in a process of their own, as if they were real ones."""
     arguments = ["--json", *wave, "--pair", "SYN_USDT", "--contract-size", "10"]
-    process = subprocess.Popen([sys.executable, "-m", "delta_arb.sandbox", *arguments], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "delta_arb.sandbox", *arguments], stdout=subprocess.PIPE, text=True
+    )
     yield json.loads(process.stdout.readline())["ccxt"]
     process.terminate()
     process.wait()
@@ -182,8 +204,14 @@ def venues(wave):
 
 
 def test_live_wants_keys_limits_and_a_passed_check_then_trades_and_never_prints_a_key(reports, venues, tmp_path):
-    keys = {f"DELTA_ARB_{name.upper()}_{part}": venues[name][field] for name in venues for part, field in (("KEY", "apiKey"), ("SECRET", "secret"))}
-    plain = {name: {k: v for k, v in options.items() if k not in ("apiKey", "secret")} for name, options in venues.items()}
+    keys = {
+        f"DELTA_ARB_{name.upper()}_{part}": venues[name][field]
+        for name in venues
+        for part, field in (("KEY", "apiKey"), ("SECRET", "secret"))
+    }
+    plain = {
+        name: {k: v for k, v in options.items() if k not in ("apiKey", "secret")} for name, options in venues.items()
+    }
     text = CONFIG
     for name, options in plain.items():
         text = text.replace(f'venue = "{name}"', f'venue = "{name}"\nccxt = {toml(options)}')
@@ -192,7 +220,9 @@ def test_live_wants_keys_limits_and_a_passed_check_then_trades_and_never_prints_
     options = ["--config", str(file), "--live", "--reports", str(reports)]
     said = command(*options, env=os.environ | keys)
     assert said.returncode == 2 and "--live needs explicit limits: write limits.max_clip_usdt" in said.stderr
-    file.write_text(text.replace("LIMITS", "limits = {max_clip_usdt = 60, max_position_usdt = 70, max_loss_day_usdt = 5}"))
+    file.write_text(
+        text.replace("LIMITS", "limits = {max_clip_usdt = 60, max_position_usdt = 70, max_loss_day_usdt = 5}")
+    )
     said = command(*options)
     assert said.returncode == 2 and "no keys for mexc: set DELTA_ARB_MEXC_KEY" in said.stderr
     checked = command(*options, "--check", env=os.environ | keys)

@@ -1,4 +1,4 @@
-"""Parts of the live runner by themselves: configuration and keys, guards, accounts, the executor's questions, events."""
+"""Parts of the live runner by themselves: configuration and keys, guards, accounts, the executor, events."""
 
 import asyncio
 import math
@@ -69,7 +69,10 @@ def test_keys_come_from_the_environment_or_from_a_file_that_only_its_owner_reads
         config.keys(named, tmp_path, {})
     file.chmod(0o600)
     spot, perp = config.keys(named, tmp_path, {"DELTA_ARB_GATE_KEY": "hidden-e", "DELTA_ARB_GATE_SECRET": "hidden-f"})
-    assert (spot.ccxt(), perp.ccxt()) == ({"apiKey": "hidden-a", "secret": "hidden-b"}, {"apiKey": "hidden-e", "secret": "hidden-f"})
+    assert (spot.ccxt(), perp.ccxt()) == (
+        {"apiKey": "hidden-a", "secret": "hidden-b"},
+        {"apiKey": "hidden-e", "secret": "hidden-f"},
+    )
     assert "hidden" not in f"{spot} {spot!r} {spot.model_dump()}"
     with pytest.raises(ParamsError, match="no keys for mexc: set DELTA_ARB_MEXC_KEY and DELTA_ARB_MEXC_SECRET"):
         config.keys(CONFIG, tmp_path, {"DELTA_ARB_MEXC_KEY": "hidden"})
@@ -149,7 +152,12 @@ def test_after_the_transfer_none_is_left_to_make(spot, perp):
     move = accounts.transfer(account(spot), account(perp), 0.8, NOTHING, ("a", "b"), (0.0, 0.0))
     if move:
         sign = -1 if move.source == "a" else 1
-        assert accounts.transfer(account(spot + sign * move.usdt), account(perp - sign * move.usdt), 0.8, NOTHING, ("a", "b"), (0.0, 0.0)) is None
+        assert (
+            accounts.transfer(
+                account(spot + sign * move.usdt), account(perp - sign * move.usdt), 0.8, NOTHING, ("a", "b"), (0.0, 0.0)
+            )
+            is None
+        )
 
 
 # --- The executor -----------------------------------------------------------------------------------------------------
@@ -207,7 +215,9 @@ def executed(*answers, told_later=()) -> tuple[list, Scripted, list[str]]:
 
 def test_an_order_nobody_speaks_of_is_asked_for_until_it_is_final_and_sent_once():
     reports, venue, _ = executed(None, VenueError("down"), WORKS, ended(4.0, 1.05, 0.002))
-    assert [(r.filled, r.price, r.fee_usdt, r.order_id, r.venue_ns) for r in reports] == [(4.0, 1.05, 0.002, "run-s1", 5)]
+    assert [(r.filled, r.price, r.fee_usdt, r.order_id, r.venue_ns) for r in reports] == [
+        (4.0, 1.05, 0.002, "run-s1", 5)
+    ]
     assert venue.sent == ["run-s1"] and venue.asked == 4
 
 
@@ -226,7 +236,9 @@ def test_more_filled_after_the_end_is_a_report_of_the_rest_and_less_is_none():
     later = [ended(10.0, 1.02, 0.01), ended(4.0), ended(10.0, 1.02, 0.01)]
     reports, _, said = executed(ended(4.0, 1.05, 0.004), told_later=later)
     assert [r.filled for r in reports] == [4.0, 6.0]
-    assert reports[1].price == pytest.approx(1.0) and reports[1].fee_usdt == pytest.approx(0.006)  # 10 * 1.02 - 4 * 1.05 over 6
+    assert reports[1].price == pytest.approx(1.0) and reports[1].fee_usdt == pytest.approx(
+        0.006
+    )  # 10 * 1.02 - 4 * 1.05 over 6
     assert "filled 6 more" in said[-1]
 
 

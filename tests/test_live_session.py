@@ -1,4 +1,4 @@
-"""The live runner with real orders on the local venues: a pair, faults on either leg, restarts, guards, outside hands."""
+"""The live runner with real orders on the local venues: pairs, faults on either leg, restarts, outside hands."""
 
 import asyncio
 import sqlite3
@@ -137,7 +137,9 @@ def test_an_open_pair_is_resumed_under_its_own_rule_or_flattened_as_configured(t
             publish(tmp_path, exit_bps=-90.0)
             await it.start()
             assert any("resumed pair 1 of an earlier run" in s for s in it.said)
-            assert it.session.runner.rule.exit == pytest.approx(-12e-4) and it.session.runner.newest.exit == pytest.approx(-90e-4)
+            assert it.session.runner.rule.exit == pytest.approx(
+                -12e-4
+            ) and it.session.runner.newest.exit == pytest.approx(-90e-4)
             assert await it.stop() == "open"
             it.config = it.config.model_copy(update={"on_restart": "flatten"})
             await it.start()
@@ -179,7 +181,9 @@ def test_a_leg_reduced_from_outside_is_matched_never_bought_back_and_halts(tmp_p
             elif what == "deleveraged":
                 it.venues.perp.deleverage("SYN_USDT", Decimal("0.5"))
             else:
-                it.venues.spot.place("SYN_USDT", -1, qty=Decimal(30), price=Decimal("0.79"), tif="ioc", client_id="mine")
+                it.venues.spot.place(
+                    "SYN_USDT", -1, qty=Decimal(30), price=Decimal("0.79"), tif="ioc", client_id="mine"
+                )
             await it.until(lambda: it.session.halted)
             await it.settled()
             left = 0.0 if what == "liquidated" else 30.0
@@ -215,7 +219,9 @@ def test_guards_stop_entries_with_their_own_words_and_let_them_pass_again(tmp_pa
     async def play():
         async with stage(tmp_path) as it:
             await it.start()
-            await it.held_back("kill file", lambda: setattr(it, "kill_file", "kill"), lambda: setattr(it, "kill_file", ""))
+            await it.held_back(
+                "kill file", lambda: setattr(it, "kill_file", "kill"), lambda: setattr(it, "kill_file", "")
+            )
             latest = tmp_path / it.config.name / "params" / "latest.json"
             whole = latest.read_bytes()
             await it.held_back("damaged, not JSON", lambda: latest.write_text("{"), lambda: latest.write_bytes(whole))

@@ -17,14 +17,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import __version__
-from ..errors import DeltaArbError, ParamsError, RunError
-from ..inputs import Inputs, add_options, root
-from ..ledger import PARTS, attribution
-from ..market import utc
-from ..pair import PHASES, START
-from ..params import Bounds, check_deadline
-from ..tape import Tape
+from delta_arb import __version__
+from delta_arb.errors import DeltaArbError, ParamsError, RunError
+from delta_arb.inputs import Inputs, add_options, root
+from delta_arb.ledger import PARTS, attribution
+from delta_arb.market import utc
+from delta_arb.pair import PHASES, START
+from delta_arb.params import Bounds, check_deadline
+from delta_arb.tape import Tape
+
 from . import config as configuration
 from . import connect, control, replay, trading
 from .config import Config
@@ -50,26 +51,77 @@ examples:
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m delta_arb.live",
-        description="Trade one pair with the parameters that the pipeline exported: on paper with live quotes unless told otherwise.",
+        description="Trade one pair with the parameters that the pipeline exported: on paper with "
+        "live quotes unless told otherwise.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("command", nargs="?", choices=control.COMMANDS, help="talk to the running one instead of starting")
-    p.add_argument("--config", type=Path, metavar="FILE", help="pair, venues, limits and guards (python -m pydoc delta_arb.live.config)")
+    p.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="pair, venues, limits and guards (python -m pydoc delta_arb.live.config)",
+    )
     mode = p.add_mutually_exclusive_group()
     mode.add_argument("--paper", action="store_true", help="live quotes, simulated fills (the default)")
-    mode.add_argument("--sandbox", action="store_true", help="start the local venues and trade on them with real orders and play money")
-    mode.add_argument("--live", action="store_true", help="real orders, real money: needs keys, explicit limits and a passed check")
-    mode.add_argument("--replay", nargs="*", metavar="FILE", help="feed recorded quotes: SPOT PERP; without files the bundled synthetic sample")
-    p.add_argument("--check", action="store_true", help="only look whether everything is ready, and say what to do about what is not")
+    mode.add_argument(
+        "--sandbox",
+        action="store_true",
+        help="start the local venues and trade on them with real orders and play money",
+    )
+    mode.add_argument(
+        "--live", action="store_true", help="real orders, real money: needs keys, explicit limits and a passed check"
+    )
+    mode.add_argument(
+        "--replay",
+        nargs="*",
+        metavar="FILE",
+        help="feed recorded quotes: SPOT PERP; without files the bundled synthetic sample",
+    )
+    p.add_argument(
+        "--check",
+        action="store_true",
+        help="only look whether everything is ready, and say what to do about what is not",
+    )
     p.add_argument("--tape", nargs=2, metavar=("SPOT", "PERP"), help="what the local venues play (default: the sample)")
     p.add_argument("--repeat", action="store_true", help="the local venues begin their tape again at its end")
-    p.add_argument("--faults", type=Path, metavar="FILE", help="what the local venues do wrong (python -m delta_arb.sandbox --help)")
-    p.add_argument("--speed", type=_speed, default=60.0, metavar="1|60|max", help="how many recorded seconds a second takes (default 60)")
-    p.add_argument("--reports", type=Path, default=root() / "reports", metavar="DIR", help="where the pipeline published (default: reports/)")
-    p.add_argument("--params", type=Path, metavar="FILE", help="a parameter file instead of the newest export of the pair")
-    p.add_argument("--as-of", type=_time, metavar="TIME", help="judge the validity of parameters as of this UTC time, like 2026-01-31T12:00")
-    p.add_argument("--max-clip-usdt", type=float, default=Bounds().max_clip_usdt, metavar="USDT", help="of a replay: refuse larger clips (default %(default)g)")
+    p.add_argument(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="what the local venues do wrong (python -m delta_arb.sandbox --help)",
+    )
+    p.add_argument(
+        "--speed",
+        type=_speed,
+        default=60.0,
+        metavar="1|60|max",
+        help="how many recorded seconds a second takes (default 60)",
+    )
+    p.add_argument(
+        "--reports",
+        type=Path,
+        default=root() / "reports",
+        metavar="DIR",
+        help="where the pipeline published (default: reports/)",
+    )
+    p.add_argument(
+        "--params", type=Path, metavar="FILE", help="a parameter file instead of the newest export of the pair"
+    )
+    p.add_argument(
+        "--as-of",
+        type=_time,
+        metavar="TIME",
+        help="judge the validity of parameters as of this UTC time, like 2026-01-31T12:00",
+    )
+    p.add_argument(
+        "--max-clip-usdt",
+        type=float,
+        default=Bounds().max_clip_usdt,
+        metavar="USDT",
+        help="of a replay: refuse larger clips (default %(default)g)",
+    )
     p.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     add_options(p, files=False)
     return p
@@ -117,7 +169,9 @@ def _configuration(options: argparse.Namespace) -> Config:
         return configuration.read(options.config)
     if options.sandbox:
         return configuration.sample(options.pair or "SYN_USDT", options.contract_size or 10.0)
-    raise ParamsError("name the configuration with --config FILE; or --sandbox for the local venues, --replay for recorded quotes")
+    raise ParamsError(
+        "name the configuration with --config FILE; or --sandbox for the local venues, --replay for recorded quotes"
+    )
 
 
 def _job(options: argparse.Namespace, *, leave: bool = False) -> Job:
@@ -143,9 +197,23 @@ def _job(options: argparse.Namespace, *, leave: bool = False) -> Job:
 def _venue_arguments(options: argparse.Namespace, config: Config) -> list[str]:
     """How the local venues are started: the tape, its speed, and the account's settings of the configuration."""
     speed = "max" if math.isinf(options.speed) else f"{options.speed:g}"
-    arguments = ["--speed", speed, "--spot-fee-bps", f"{config.spot.taker_fee_bps:g}", "--perp-fee-bps", f"{config.perp.taker_fee_bps:g}"]
+    arguments = [
+        "--speed",
+        speed,
+        "--spot-fee-bps",
+        f"{config.spot.taker_fee_bps:g}",
+        "--perp-fee-bps",
+        f"{config.perp.taker_fee_bps:g}",
+    ]
     if options.tape:
-        arguments += ["--tape", *options.tape, "--pair", config.pair, "--contract-size", f"{config.perp.contract_size:g}"]
+        arguments += [
+            "--tape",
+            *options.tape,
+            "--pair",
+            config.pair,
+            "--contract-size",
+            f"{config.perp.contract_size:g}",
+        ]
     if options.faults:
         arguments += ["--faults", str(options.faults)]
     return arguments + ["--repeat"] * options.repeat
@@ -214,17 +282,21 @@ def _tell(said: dict, as_json: bool) -> None:
         print(held)
     if "spot_usdt" in said:
         print(
-            f"wallets: spot {said['spot_usdt']:.2f} USDT and {said['coins']:g} coins, futures {said['perp_usdt']:.2f} USDT "
+            f"wallets: spot {said['spot_usdt']:.2f} USDT and {said['coins']:g} coins, "
+            f"futures {said['perp_usdt']:.2f} USDT "
             f"({said['margin_free_usdt']:.2f} free), position {said['position']:+g}"
         )
 
 
-# --- Replay of recorded quotes -----------------------------------------------------------------------------------------
+# --- Replay of recorded quotes ---------------------------------------------------------------------------------------
 
 
 def _replayed(options: argparse.Namespace) -> int:
     if len(options.replay) not in (0, 2):
-        raise ParamsError(f"--replay takes the quotes of both legs, SPOT PERP, or none for the sample; got {len(options.replay)} file(s)")
+        raise ParamsError(
+            "--replay takes the quotes of both legs, SPOT PERP, or none for the sample; got "
+            f"{len(options.replay)} file(s)"
+        )
     options.spot, options.perp = options.replay or ("", "")
     return asyncio.run(_replay(options))
 
@@ -246,12 +318,17 @@ async def _replay(options: argparse.Namespace) -> int:
     with Journal(path, run_id) as journal, Recorder(events_path(path, run_id), run_id, START) as recorder:
         journal.begin_run(REPLAY, __version__, {k: str(v) for k, v in vars(options).items()})
         journal.parameters("accepted", exports.params)
-        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns)
+        venue = PaperVenue(
+            inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns
+        )
         payments = inputs.payments(tape)
         journal.funding(payments)
         runner = Runner(rule, journal, venue, payments, recorder=recorder)
         mark = f" ({inputs.mark})" if inputs.mark else ""
-        say(f"{inputs.name}{mark}, {len(tape):,} events from {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC; {exports.params}")
+        say(
+            f"{inputs.name}{mark}, {len(tape):,} events from {utc(tape.start_ns)} to "
+            f"{utc(tape.end_ns)} UTC; {exports.params}"
+        )
         began = time.perf_counter()
         whole = await _drive(tape, runner, venue, exports, journal, options.speed, say)
         seconds = time.perf_counter() - began
@@ -261,7 +338,9 @@ async def _replay(options: argparse.Namespace) -> int:
     return 0 if outcome == "finished" else 1
 
 
-async def _drive(tape: Tape, runner: Runner, venue: PaperVenue, exports: Exports, journal: Journal, speed: float, say: Callable) -> bool:
+async def _drive(
+    tape: Tape, runner: Runner, venue: PaperVenue, exports: Exports, journal: Journal, speed: float, say: Callable
+) -> bool:
     """Feed, reload of parameters and status line, side by side; a signal ends the feed in an orderly way."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -306,19 +385,33 @@ def _status_line(runner: Runner) -> str:
 
 
 def _sum_up(
-    runner: Runner, exports: Exports, inputs: Inputs, journal: Journal, outcome: str, seconds: float, say: Callable, as_json: bool
+    runner: Runner,
+    exports: Exports,
+    inputs: Inputs,
+    journal: Journal,
+    outcome: str,
+    seconds: float,
+    say: Callable,
+    as_json: bool,
 ) -> None:
     """The closing summary: trades, net and where it came from."""
     parts = attribution(runner.trades)
     if not exports.params.trade:
         say(f"the parameters say do not trade: {exports.params.reason}")
-    ends = ", ".join(f"{sum(t.reason == r for t in runner.trades)} {r}" for r in sorted({t.reason for t in runner.trades}))
-    say(f"{outcome}: {len(runner.trades)} trades{f' ({ends})' if ends else ''}, {runner.missed} entries that no venue filled")
+    ends = ", ".join(
+        f"{sum(t.reason == r for t in runner.trades)} {r}" for r in sorted({t.reason for t in runner.trades})
+    )
+    say(
+        f"{outcome}: {len(runner.trades)} trades{f' ({ends})' if ends else ''}, "
+        f"{runner.missed} entries that no venue filled"
+    )
     say("  ".join(f"{part} {parts[part]:+.4f}" for part in (*PARTS, "net")) + "  USDT")
     say(f"journal: {journal.path}")
     if as_json:
         summary = {
-            "status": outcome, "pair": inputs.name, "synthetic": inputs.synthetic, "candles": inputs.candles, "trades": len(runner.trades), "missed": runner.missed,
+            "status": outcome, "pair": inputs.name, "synthetic": inputs.synthetic, "candles": inputs.candles,
+            "trades": len(runner.trades),
+            "missed": runner.missed,
             "net_usdt": parts["net"], "attribution": parts, "events": runner.events, "seconds": round(seconds, 3),
             "params_sha256": exports.params.sha256, "journal": str(journal.path),
         }  # fmt: skip

@@ -7,14 +7,15 @@ A difference that nobody ordered is never bought back. Pure functions; the sessi
 import json
 from typing import NamedTuple
 
-from ..market import LEGS, PERP, SPOT, Instrument
+from delta_arb.market import LEGS, PERP, SPOT, Instrument
+
 from .venue import Account
 
 SLACK = 1e-6  # share of a position that is rounding
 
 
 class Baseline(NamedTuple):
-    """The account when the journal began, or when a person last said that it is right; `coins` beyond what fills explain."""
+    """The account when the journal began, or when a person last said that it is right."""
 
     spot_usdt: float
     perp_usdt: float
@@ -32,7 +33,9 @@ class Baseline(NamedTuple):
 
 def baseline(spot: Account, perp: Account, held: tuple[float, float], cash: tuple[float, float]) -> Baseline:
     """What is there besides what the fills of the journal explain."""
-    return Baseline(spot.usdt_total - cash[SPOT], perp.usdt_total - cash[PERP], spot.coin - held[SPOT], perp.position - held[PERP])
+    return Baseline(
+        spot.usdt_total - cash[SPOT], perp.usdt_total - cash[PERP], spot.coin - held[SPOT], perp.position - held[PERP]
+    )
 
 
 class Difference(NamedTuple):

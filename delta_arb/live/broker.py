@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from ..market import Order
+from delta_arb.market import Order
 
 OUTSIDE = "outside"  # in place of an order id: a liquidation, auto-deleveraging, a person's hand
 

@@ -1,4 +1,4 @@
-"""What a trader sets, in one TOML file: pair and venues, limits, guards, patience. No keys: those have a place of their own.
+"""What a trader sets, in one TOML file: pair and venues, limits, guards, patience. No keys: they live elsewhere.
 
     pair = "LUNC_USDT"
 
@@ -34,10 +34,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from ..errors import ParamsError
-from ..latency import Latency
-from ..market import Instrument
-from ..params import Bounds, VenueParams, pair_name, spoken
+from delta_arb.errors import ParamsError
+from delta_arb.latency import Latency
+from delta_arb.market import Instrument
+from delta_arb.params import Bounds, VenueParams, pair_name, spoken
+
 from .executor import Patience
 
 Positive = Annotated[float, Field(gt=0)]
@@ -64,10 +65,11 @@ class VenueConfig(_Section):
 
     def params(self) -> VenueParams:
         return VenueParams(
-            venue=self.venue, taker_fee_bps=self.taker_fee_bps, latency_s=self.latency_s, contract_size=self.contract_size,
-            qty_step=self.qty_step, min_qty=self.min_qty, min_notional_usdt=self.min_notional_usdt, leverage=self.leverage,
+            venue=self.venue, taker_fee_bps=self.taker_fee_bps, latency_s=self.latency_s,
+            contract_size=self.contract_size,
+            qty_step=self.qty_step, min_qty=self.min_qty, min_notional_usdt=self.min_notional_usdt,
+            leverage=self.leverage,
         )  # fmt: skip
-
 
     def instrument(self, listed: Instrument) -> Instrument:
         """The venue's own rules, with the leverage that is used there."""
@@ -166,7 +168,9 @@ def read(path: Path) -> Config:
     try:
         return Config.model_validate(_toml(Path(path)))
     except ValidationError as error:
-        raise ParamsError(f"{path}: {spoken(error)}; `python -m pydoc delta_arb.live.config` shows every name") from None
+        raise ParamsError(
+            f"{path}: {spoken(error)}; `python -m pydoc delta_arb.live.config` shows every name"
+        ) from None
 
 
 def sample(pair: str = "SYN_USDT", contract_size: float = 10.0) -> Config:
@@ -188,7 +192,9 @@ def _keys(venue: str, file: Mapping, environment: Mapping[str, str]) -> Keys:
         table = file.get(venue, {})
         values = [table.get(part, "") for part in ("key", "secret")] if isinstance(table, dict) else ["", ""]
     if not all(isinstance(value, str) and value for value in values):
-        raise ParamsError(f"no keys for {venue}: set {' and '.join(names)}, or name a private keys_file in the configuration")
+        raise ParamsError(
+            f"no keys for {venue}: set {' and '.join(names)}, or name a private keys_file in the configuration"
+        )
     return Keys(key=values[0], secret=values[1])
 
 
@@ -199,7 +205,9 @@ def _private(path: Path) -> dict:
     except OSError as error:
         raise ParamsError(f"{path}: no keys there ({error.strerror})") from None
     if mode & 0o077:
-        raise ParamsError(f"{path}: mode {mode:o} lets others read the keys; chmod 600 it, and change the keys if others had access")
+        raise ParamsError(
+            f"{path}: mode {mode:o} lets others read the keys; chmod 600 it, and change the keys if others had access"
+        )
     return _toml(path)
 
 

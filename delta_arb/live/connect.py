@@ -18,16 +18,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ..errors import ParamsError, RunError
-from ..market import PERP, SPOT
-from ..params import write_atomic
+from delta_arb.errors import ParamsError, RunError
+from delta_arb.market import PERP, SPOT
+from delta_arb.params import write_atomic
+
 from .config import Config, Keys
 from .venue import Venue
 
 START_S = 30.0
 
 
-def venues(config: Config, keys: tuple[Keys, Keys] | None, ccxt: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[Venue, Venue]:
+def venues(
+    config: Config, keys: tuple[Keys, Keys] | None, ccxt: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Venue, Venue]:
     """Both venues, not opened yet. Without keys they show quotes only.
 
     Args:
@@ -47,7 +50,10 @@ def venues(config: Config, keys: tuple[Keys, Keys] | None, ccxt: Mapping[str, Ma
     for leg, venue in ((SPOT, config.spot), (PERP, config.perp)):
         kind = kinds[leg].get(venue.venue)
         if kind is None:
-            raise ParamsError(f"{venue.venue} is no {('spot', 'perpetual')[leg]} venue of this version; there is {', '.join(kinds[leg])}")
+            raise ParamsError(
+                f"{venue.venue} is no {('spot', 'perpetual')[leg]} venue of this version; "
+                f"there is {', '.join(kinds[leg])}"
+            )
         options = {**venue.ccxt, **(ccxt or {}).get(venue.venue, {}), **(keys[leg].ccxt() if keys else {})}
         if not keys and not (ccxt or {}).get(venue.venue):
             options = {k: v for k, v in options.items() if k not in ("apiKey", "secret")}

@@ -1,4 +1,4 @@
-"""`python -m delta_arb.live status|stop|flatten|resume`: a word to the running one, through a socket beside its journal.
+"""`python -m delta_arb.live status|stop|flatten|resume`: a word to the running one, through a socket.
 
 One line in, one line of JSON out. The socket belongs to its owner alone. Nothing here withdraws: `status` names the
 transfer that a person should make.
@@ -15,9 +15,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
-from ..market import PERP, SPOT, utc
-from ..pair import FLAT, HALTED, PHASES, START
+from delta_arb.errors import RunError
+from delta_arb.market import PERP, SPOT, utc
+from delta_arb.pair import FLAT, HALTED, PHASES, START
+
 from .accounts import transfer
 from .journal import Journal
 from .session import Session
@@ -97,7 +98,8 @@ def status(session: Session) -> dict[str, Any]:
         "mode": desk.mode, "pair": desk.config.name, "phase": PHASES[state.phase], "number": state.pair,
         "spot": state.spot.position, "perp": state.perp.position, "trades": len(runner.trades), "missed": runner.missed,
         "net_usdt": net, "open_usdt": runner.mark_usdt(), "halted": session.halted, "stopping": session.stopping,
-        "held": [str(held) for held in session.held], "parameters": str(session.exports.params), "events": runner.events,
+        "held": [str(held) for held in session.held], "events": runner.events,
+        "parameters": str(session.exports.params),
         "line": session.line(), "journal": str(desk.journal.path),
     }  # fmt: skip
     if session.watch and session.watch.seen and session.watch.base:
@@ -113,9 +115,13 @@ def wallets(session: Session) -> dict[str, Any]:
     names = tuple(f"{venue.name} ({('spot', 'futures')[venue.leg]})" for venue in desk.venues)
     floors = (desk.config.guards.min_spot_usdt, desk.config.guards.min_margin_usdt)
     move = transfer(spot, perp, session.runner.books[SPOT].bid, watch.base, names, floors)
-    unexplained = (spot.usdt_total - watch.base.spot_usdt - cash[SPOT], perp.usdt_total - watch.base.perp_usdt - cash[PERP])
+    unexplained = (
+        spot.usdt_total - watch.base.spot_usdt - cash[SPOT],
+        perp.usdt_total - watch.base.perp_usdt - cash[PERP],
+    )
     return {
-        "spot_usdt": spot.usdt_total, "coins": spot.coin, "perp_usdt": perp.usdt_total, "margin_free_usdt": perp.usdt_free,
+        "spot_usdt": spot.usdt_total, "coins": spot.coin, "perp_usdt": perp.usdt_total,
+        "margin_free_usdt": perp.usdt_free,
         "position": perp.position, "liquidation_price": perp.liquidation_price, "spot_gain_usdt": cash[SPOT],
         "perp_gain_usdt": cash[PERP], "unexplained_usdt": list(unexplained), "transfer": str(move) if move else "",
     }  # fmt: skip
@@ -145,7 +151,10 @@ def last_words(journal: Journal) -> dict[str, Any]:
     phase = PHASES[state.phase] if state else PHASES[FLAT]
     line = f"no runner is up; the journal says {phase}"
     if state and state.phase != FLAT:
-        line += f", pair {state.pair} opened {utc(state.opened_ns)} UTC, spot {state.spot.position:+g}, perp {state.perp.position:+g}"
+        line += (
+            f", pair {state.pair} opened {utc(state.opened_ns)} UTC, spot "
+            f"{state.spot.position:+g}, perp {state.perp.position:+g}"
+        )
     if orders:
         line += f"; without an end: {', '.join(orders)}"
     return {

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import DataError
-from ..market import Book, Order
-from ..pair import BOTTOMLESS, QUOTE, Event, Rule, State, Wallet
-from ..strategy import decide
+from delta_arb.errors import DataError
+from delta_arb.market import Book, Order
+from delta_arb.pair import BOTTOMLESS, QUOTE, Event, Rule, State, Wallet
+from delta_arb.strategy import decide
 
 SCHEMA = 1
 BLOCK = 1 << 16  # bytes collected before they are written, unless `flush` comes first
@@ -100,7 +100,7 @@ class Recorder:
 
 
 class Told(NamedTuple):
-    """One event, the rule it was decided under, and the state it met where that did not follow from the event before."""
+    """One event, the rule it was decided under, and the state it met where no event led to it."""
 
     event: Event
     rule: Rule
@@ -124,7 +124,10 @@ def told(path: Path) -> Iterator[Told]:
     for tag, value in _records(path):
         if tag == HEAD:
             if value["schema"] != SCHEMA:
-                raise DataError(f"{path}: events of schema {value['schema']}, not {SCHEMA}; read them with the version that wrote them")
+                raise DataError(
+                    f"{path}: events of schema {value['schema']}, not {SCHEMA}; read them with "
+                    "the version that wrote them"
+                )
             state = named(State, value["state"])
         elif tag == RULE:
             rule = named(Rule, value)
@@ -153,11 +156,13 @@ def replayed(path: Path) -> Iterator[Decided]:
 
 
 def named(kind: type, values: list) -> Any:
-    """A named tuple of named tuples, from the nested lists that JSON makes of it; raises DataError if it is another one."""
+    """A named tuple of named tuples, from the nested lists that JSON makes of it; else DataError."""
     if not isinstance(values, list) or len(values) != len(kind._fields):
         raise DataError(f"these values are no {kind.__name__} of this version; finish with the version that wrote them")
     types = kind.__annotations__
-    return kind(*(named(types[n], v) if hasattr(types[n], "_fields") else v for n, v in zip(kind._fields, values, strict=True)))
+    return kind(
+        *(named(types[n], v) if hasattr(types[n], "_fields") else v for n, v in zip(kind._fields, values, strict=True))
+    )
 
 
 def _records(path: Path) -> Iterator[tuple[int, Any]]:

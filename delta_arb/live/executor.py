@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..market import LEGS, NS
+from delta_arb.market import LEGS, NS
+
 from .broker import Placed, Report
 from .venue import Outcome, Venue, VenueError
 
@@ -183,7 +184,9 @@ class Executor:
         self._tell(sent, more, price, outcome.fee_usdt - known.fee_usdt, outcome)
 
     def _tell(self, sent: Sent, filled: float, price: float, fee_usdt: float, outcome: Outcome) -> None:
-        self._report(Report(self._clock(), sent.leg, sent.order_id, filled, price, fee_usdt, outcome.refused, outcome.ts_ns))
+        self._report(
+            Report(self._clock(), sent.leg, sent.order_id, filled, price, fee_usdt, outcome.refused, outcome.ts_ns)
+        )
 
     # Asked
 
@@ -202,15 +205,23 @@ class Executor:
                 async with asyncio.timeout(p.answer_s):
                     found = await self._venues[sent.leg].outcome(sent.order_id)
                     if found and not found.final and (sent.cancel or age_s > p.ioc_s):
-                        self._say(f"{LEGS[sent.leg]}: order {sent.order_id} still works after {age_s:.1f} s; cancelling it by id")
+                        self._say(
+                            f"{LEGS[sent.leg]}: order {sent.order_id} still works after {age_s:.1f} "
+                            "s; cancelling it by id"
+                        )
                         await self._venues[sent.leg].cancel(sent.order_id)
             except (VenueError, TimeoutError) as error:
-                self._say(f"{LEGS[sent.leg]}: no answer about order {sent.order_id} ({error or 'timeout'}); asking again")
+                self._say(
+                    f"{LEGS[sent.leg]}: no answer about order {sent.order_id} ({error or 'timeout'}); asking again"
+                )
                 found = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, False)
             if sent.over:
                 return
             if found is None and age_s > p.unknown_s:
-                self._say(f"{LEGS[sent.leg]}: order {sent.order_id} never reached {self._venues[sent.leg].name}; nothing filled")
+                self._say(
+                    f"{LEGS[sent.leg]}: order {sent.order_id} never reached "
+                    f"{self._venues[sent.leg].name}; nothing filled"
+                )
                 found = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")
             if found and found.final:
                 self._end(sent, found)

@@ -9,7 +9,8 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from ..market import NS, FundingPayment
+from delta_arb.market import NS, FundingPayment
+
 from .venue import Funding, Venue, VenueError, within
 
 EVERY_S = 60.0

@@ -112,23 +112,35 @@ def _funding(f: Facts, c: Config) -> Found:
     if -f.funding_rate * 1e4 > c.guards.max_funding_against_bps:
         return (
             NO_ENTRY,
-            f"the next funding costs a short {-f.funding_rate * 1e4:.1f} bps, the limit is {c.guards.max_funding_against_bps:g}",
+            f"the next funding costs a short {-f.funding_rate * 1e4:.1f} bps, the limit is "
+            f"{c.guards.max_funding_against_bps:g}",
         )
     return None
 
 
 def _margin(f: Facts, c: Config) -> Found:
     if f.margin_free_usdt < c.guards.min_margin_usdt:
-        return NO_ENTRY, f"{f.margin_free_usdt:.2f} USDT of margin are free, the floor is {c.guards.min_margin_usdt:g}; `status` names the transfer"
+        return (
+            NO_ENTRY,
+            f"{f.margin_free_usdt:.2f} USDT of margin are free, the floor is "
+            f"{c.guards.min_margin_usdt:g}; `status` names the transfer",
+        )
     if f.spot_free_usdt < c.guards.min_spot_usdt and not f.open:
-        return NO_ENTRY, f"{f.spot_free_usdt:.2f} USDT are free for coins, the floor is {c.guards.min_spot_usdt:g}; `status` names the transfer"
+        return (
+            NO_ENTRY,
+            f"{f.spot_free_usdt:.2f} USDT are free for coins, the floor is "
+            f"{c.guards.min_spot_usdt:g}; `status` names the transfer",
+        )
     return None
 
 
 def _clock(f: Facts, c: Config) -> Found:
     worst = max(f.clock_offset_ms, key=abs)
     if abs(worst) > c.guards.max_clock_offset_ms:
-        return NO_ENTRY, f"a clock is {worst:+.0f} ms from ours, the limit is {c.guards.max_clock_offset_ms:g}; set the clock"
+        return (
+            NO_ENTRY,
+            f"a clock is {worst:+.0f} ms from ours, the limit is {c.guards.max_clock_offset_ms:g}; set the clock",
+        )
     return None
 
 
@@ -144,7 +156,11 @@ def _disk(f: Facts, c: Config) -> Found:
     if f.journal:
         return NO_ENTRY, f.journal
     if f.disk_free_mb < c.guards.min_disk_mb:
-        return NO_ENTRY, f"{f.disk_free_mb:.0f} MB are free on the disk, the floor is {c.guards.min_disk_mb:g}; no order leaves without its row"
+        return (
+            NO_ENTRY,
+            f"{f.disk_free_mb:.0f} MB are free on the disk, the floor is "
+            f"{c.guards.min_disk_mb:g}; no order leaves without its row",
+        )
     return None
 
 

@@ -13,31 +13,38 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import RunError
-from ..ledger import TRADE_FIELDS, Trade
-from ..market import LEGS, REASONS, Fill, FundingPayment, Order
-from ..pair import PHASES, Event, Rule, State
-from ..params import Params
+from delta_arb.errors import RunError
+from delta_arb.ledger import TRADE_FIELDS, Trade
+from delta_arb.market import LEGS, REASONS, Fill, FundingPayment, Order
+from delta_arb.pair import PHASES, Event, Rule, State
+from delta_arb.params import Params
+
 from .broker import Placed, Report
 from .events import named
 
 FORCED = -1  # in place of an event's kind
 AT_END = "end"  # in place of an order id: fills that close a pair because the quotes ended
 _TEXT_FIELDS = ("reason",)
+_TRADE_COLUMNS = ", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)
 _TABLES = f"""
-CREATE TABLE IF NOT EXISTS runs (run_id TEXT PRIMARY KEY, started TEXT, mode TEXT, version TEXT, options TEXT, ended TEXT, outcome TEXT);
+CREATE TABLE IF NOT EXISTS runs (
+    run_id TEXT PRIMARY KEY, started TEXT, mode TEXT, version TEXT, options TEXT, ended TEXT, outcome TEXT);
 CREATE TABLE IF NOT EXISTS params (run_id TEXT, read_at TEXT, verdict TEXT, sha256 TEXT, content TEXT);
-CREATE TABLE IF NOT EXISTS decisions (run_id TEXT, ts_ns INTEGER, kind INTEGER, pair INTEGER, phase TEXT, reason TEXT, event TEXT, state TEXT);
+CREATE TABLE IF NOT EXISTS decisions (
+    run_id TEXT, ts_ns INTEGER, kind INTEGER, pair INTEGER, phase TEXT, reason TEXT, event TEXT, state TEXT);
 CREATE TABLE IF NOT EXISTS orders (
-    run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, phase TEXT, qty REAL, price_limit REAL, reduce_only INTEGER,
+    run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, phase TEXT, qty REAL, price_limit REAL,
+    reduce_only INTEGER,
     PRIMARY KEY (run_id, order_id));
-CREATE TABLE IF NOT EXISTS fills (run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL);
-CREATE TABLE IF NOT EXISTS outcomes (run_id TEXT, order_id TEXT, ts_ns INTEGER, leg TEXT, filled REAL, price REAL, refused TEXT, venue_ns INTEGER);
+CREATE TABLE IF NOT EXISTS fills (
+    run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL);
+CREATE TABLE IF NOT EXISTS outcomes (
+    run_id TEXT, order_id TEXT, ts_ns INTEGER, leg TEXT, filled REAL, price REAL, refused TEXT, venue_ns INTEGER);
 CREATE INDEX IF NOT EXISTS ended ON outcomes (order_id);
 CREATE TABLE IF NOT EXISTS rules (run_id TEXT, pair INTEGER, rule TEXT);
 CREATE TABLE IF NOT EXISTS funding (run_id TEXT, ts_ns INTEGER, rate REAL, mark REAL, exact INTEGER);
 CREATE TABLE IF NOT EXISTS notes (run_id TEXT, at TEXT, kind TEXT, text TEXT);
-CREATE TABLE IF NOT EXISTS trades (run_id TEXT, {", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)});
+CREATE TABLE IF NOT EXISTS trades (run_id TEXT, {_TRADE_COLUMNS});
 CREATE INDEX IF NOT EXISTS closed ON trades (closed_ns);
 """
 
@@ -59,7 +66,9 @@ class Journal:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise RunError(f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder") from None
+            raise RunError(
+                f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder"
+            ) from None
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -117,13 +126,23 @@ class Journal:
                 execute("INSERT INTO rules VALUES (?, ?, ?)", (self.run_id, state.pair, json.dumps(opened)))
             execute(
                 "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (self.run_id, event.ts_ns, event.kind, state.pair, PHASES[state.phase], REASONS[state.reason], json.dumps(event), json.dumps(state)),
+                (
+                    self.run_id,
+                    event.ts_ns,
+                    event.kind,
+                    state.pair,
+                    PHASES[state.phase],
+                    REASONS[state.reason],
+                    json.dumps(event),
+                    json.dumps(state),
+                ),
             )
             for order_id, leg, order in orders:
                 execute(
                     "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        self.run_id, order_id, state.pair, event.ts_ns, LEGS[leg], PHASES[state.phase], order.qty, order.limit,
+                        self.run_id, order_id, state.pair, event.ts_ns, LEGS[leg], PHASES[state.phase], order.qty,
+                        order.limit,
                         order.reduce_only,
                     ),
                 )  # fmt: skip
@@ -141,7 +160,9 @@ class Journal:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._undo()
-            raise JournalError(f"{self.path}: cannot be written ({error}); no order leaves without its row, make room on the disk") from error
+            raise JournalError(
+                f"{self.path}: cannot be written ({error}); no order leaves without its row, make room on the disk"
+            ) from error
         except BaseException:  # also a cancellation or Ctrl-C must not leave half a decision
             self._undo()
             raise
@@ -184,7 +205,9 @@ class Journal:
     def last_note(self, *kinds: str) -> tuple[str, str] | None:
         """The latest note of one of these kinds, of any run: (kind, text)."""
         marks = ", ".join("?" * len(kinds))
-        return self._db.execute(f"SELECT kind, text FROM notes WHERE kind IN ({marks}) ORDER BY rowid DESC LIMIT 1", kinds).fetchone()
+        return self._db.execute(
+            f"SELECT kind, text FROM notes WHERE kind IN ({marks}) ORDER BY rowid DESC LIMIT 1", kinds
+        ).fetchone()
 
     def held(self) -> tuple[float, float]:
         """Coins and signed perpetual position that all fills of this journal add up to."""
@@ -232,7 +255,10 @@ class Journal:
             "SELECT order_id, leg, qty, price_limit, reduce_only, ts_ns FROM orders WHERE NOT EXISTS "
             "(SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id) ORDER BY rowid"
         ).fetchall()
-        return tuple((Placed(i, LEGS.index(leg), Order(qty, limit, bool(reduce), False)), ts) for i, leg, qty, limit, reduce, ts in rows)
+        return tuple(
+            (Placed(i, LEGS.index(leg), Order(qty, limit, bool(reduce), False)), ts)
+            for i, leg, qty, limit, reduce, ts in rows
+        )
 
     def knows(self, order_id: str) -> bool:
         """Whether an order of any run went out under this id."""
@@ -240,7 +266,9 @@ class Journal:
 
     def trades(self) -> list[Trade]:
         """The trades of this run as they stand on disk."""
-        rows = self._db.execute(f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE run_id = ? ORDER BY rowid", (self.run_id,))
+        rows = self._db.execute(
+            f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE run_id = ? ORDER BY rowid", (self.run_id,)
+        )
         return [trade_of(row) for row in rows]
 
 

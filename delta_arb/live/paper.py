@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..errors import RuleError
-from ..latency import Latency
-from ..market import (
+from delta_arb.errors import RuleError
+from delta_arb.latency import Latency
+from delta_arb.market import (
     LEGS,
     NS,
     PERP,
@@ -25,9 +25,10 @@ from ..market import (
     left_of,
     with_taken,
 )
-from ..pair import NEVER, Event, LegRule, Wallet
-from ..sizes import received
-from ..wallets import NO_TRANSFER, Funds, moved, sent_transfer, wallet_of, with_fill, with_funding
+from delta_arb.pair import NEVER, Event, LegRule, Wallet
+from delta_arb.sizes import received
+from delta_arb.wallets import NO_TRANSFER, Funds, moved, sent_transfer, wallet_of, with_fill, with_funding
+
 from .broker import Placed, Report
 
 
@@ -44,7 +45,9 @@ class Working(NamedTuple):
 class PaperVenue:
     """Both legs' venues; one working order per leg, like the machine that sends them."""
 
-    def __init__(self, latency: Latency, kinds: tuple[str, str], legs: tuple[LegRule, LegRule], max_quote_age_ns: int) -> None:
+    def __init__(
+        self, latency: Latency, kinds: tuple[str, str], legs: tuple[LegRule, LegRule], max_quote_age_ns: int
+    ) -> None:
         self._latency = latency
         self._polled = tuple(kind == SNAPSHOTS for kind in kinds)
         self._legs = legs

@@ -9,9 +9,10 @@ import json
 import math
 from typing import NamedTuple
 
-from ..errors import ParamsError, RunError
-from ..market import LEGS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
-from ..pair import FLAT
+from delta_arb.errors import ParamsError, RunError
+from delta_arb.market import LEGS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
+from delta_arb.pair import FLAT
+
 from . import connect
 from .accounts import baseline, differences
 from .config import Config
@@ -49,14 +50,16 @@ def command(job: Job, as_json: bool) -> int:
     """Print the table; 0 if every check passed."""
     rows = asyncio.run(look(job))
     if as_json:
-        print(json.dumps({"status": "passed" if _passed(rows) else "failed", "checks": [row._asdict() for row in rows]}))
+        print(
+            json.dumps({"status": "passed" if _passed(rows) else "failed", "checks": [row._asdict() for row in rows]})
+        )
     else:
         print(table(rows))
     return 0 if _passed(rows) else 1
 
 
 def require(job: Job) -> None:
-    """Refuse to trade real money on a failed check. What is open already is managed all the same, and nothing entered."""
+    """Refuse to trade real money on a failed check. What is open is managed all the same."""
     rows = asyncio.run(look(job))
     if _passed(rows):
         return
@@ -97,7 +100,9 @@ async def look(job: Job) -> list[Row]:
         if None not in slots:
             both.set()
 
-    opened = await asyncio.gather(*(v.open(on_quote, lambda leg, outcome: None) for v in venues), return_exceptions=True)
+    opened = await asyncio.gather(
+        *(v.open(on_quote, lambda leg, outcome: None) for v in venues), return_exceptions=True
+    )
     rows = [_opened(venue, error) for venue, error in zip(venues, opened, strict=True)]
     try:
         if not _passed(rows):
@@ -107,7 +112,14 @@ async def look(job: Job) -> list[Row]:
         seen = await _read(job, venues, tuple(slots))
         rows += await _checks(job, seen)
     except (VenueError, TimeoutError) as error:
-        rows.append(Row("answers", False, str(error) or "no answer in time", "see whether the venue works for others, then check again"))
+        rows.append(
+            Row(
+                "answers",
+                False,
+                str(error) or "no answer in time",
+                "see whether the venue works for others, then check again",
+            )
+        )
     finally:
         for venue, error in zip(venues, opened, strict=True):
             if error is None:
@@ -117,10 +129,14 @@ async def look(job: Job) -> list[Row]:
 
 def _opened(venue: Venue, error: BaseException | None) -> Row:
     if error is None:
-        return Row(f"{venue.name} connects", True, f"market, clock and streams; fee {venue.instrument.taker_fee * 1e4:g} bps")
+        return Row(
+            f"{venue.name} connects", True, f"market, clock and streams; fee {venue.instrument.taker_fee * 1e4:g} bps"
+        )
     if not isinstance(error, VenueError):
         raise error
-    return Row(f"{venue.name} connects", False, str(error), "check the pair, the keys and their permissions, and the network")
+    return Row(
+        f"{venue.name} connects", False, str(error), "check the pair, the keys and their permissions, and the network"
+    )
 
 
 async def _read(job: Job, venues: tuple[Venue, Venue], books: tuple[Book, Book]) -> Seen:
@@ -135,7 +151,9 @@ async def _read(job: Job, venues: tuple[Venue, Venue], books: tuple[Book, Book])
 
 async def _checks(job: Job, seen: Seen) -> list[Row]:
     config = job.config
-    exports = Exports(job.params, config, config.limits.bounds(), utc_now, config.instruments(*(v.instrument for v in seen.venues)))
+    exports = Exports(
+        job.params, config, config.limits.bounds(), utc_now, config.instruments(*(v.instrument for v in seen.venues))
+    )
     exports.poll()
     rows = [_parameters(exports), *_books(seen), *_markets(config, seen), *_clocks(config, seen)]
     clip_usdt = exports.params.rule.clip_usdt if exports.params else config.limits.max_clip_usdt
@@ -145,7 +163,11 @@ async def _checks(job: Job, seen: Seen) -> list[Row]:
         rows += [*_setups(config, seen), *_balances(config, seen, clip_usdt), _known(job, seen)]
     if job.kind == LIVE:
         rows.append(
-            Row("keys", True, "for you to see on both venues' pages: no withdrawal, bound to this address, not about to expire")
+            Row(
+                "keys",
+                True,
+                "for you to see on both venues' pages: no withdrawal, bound to this address, not about to expire",
+            )
         )
     return rows
 
@@ -158,7 +180,12 @@ def _parameters(exports: Exports) -> Row:
 
 def _books(seen: Seen) -> list[Row]:
     return [
-        Row(f"{venue.name} quotes", tradable(book), f"{book.bid:g} / {book.ask:g}", "a one-sided or crossed book: wait, or choose another pair")
+        Row(
+            f"{venue.name} quotes",
+            tradable(book),
+            f"{book.bid:g} / {book.ask:g}",
+            "a one-sided or crossed book: wait, or choose another pair",
+        )
         for venue, book in zip(seen.venues, seen.books, strict=True)
     ]
 
@@ -171,12 +198,14 @@ def _markets(config: Config, seen: Seen) -> list[Row]:
         size = venue.instrument.contract_size
         rows += [
             Row(
-                f"{venue.name} fee", fee_bps <= assumed.taker_fee_bps + FEE_SLACK_BPS, f"{fee_bps:g} bps, assumed {assumed.taker_fee_bps:g}",
+                f"{venue.name} fee", fee_bps <= assumed.taker_fee_bps + FEE_SLACK_BPS, f"{fee_bps:g} bps, assumed "
+f"{assumed.taker_fee_bps:g}",
                 "repeat the research with the account's own fee, and write it into the configuration",
             ),
             Row(
                 f"{venue.name} contract", math.isclose(size, assumed.contract_size, rel_tol=1e-9),
-                f"{size:g} base units, assumed {assumed.contract_size:g}", "correct contract_size in research and configuration",
+                f"{size:g} base units, assumed "
+f"{assumed.contract_size:g}", "correct contract_size in research and configuration",
             ),
         ]  # fmt: skip
     return rows
@@ -185,7 +214,12 @@ def _markets(config: Config, seen: Seen) -> list[Row]:
 def _clocks(config: Config, seen: Seen) -> list[Row]:
     limit = config.guards.max_clock_offset_ms
     return [
-        Row(f"{v.name} clock", abs(v.clock_offset_ns) / 1e6 <= limit, f"{v.clock_offset_ns / 1e6:+.0f} ms from ours", "set this machine's clock (NTP)")
+        Row(
+            f"{v.name} clock",
+            abs(v.clock_offset_ns) / 1e6 <= limit,
+            f"{v.clock_offset_ns / 1e6:+.0f} ms from ours",
+            "set this machine's clock (NTP)",
+        )
         for v in seen.venues
     ]
 
@@ -193,9 +227,17 @@ def _clocks(config: Config, seen: Seen) -> list[Row]:
 def _clip(clip_usdt: float, seen: Seen) -> Row:
     """One clip must be an order on both venues."""
     qty = _clip_qty(clip_usdt, seen)
-    least = [max(v.instrument.min_qty, v.instrument.min_notional_usdt / book.bid) for v, book in zip(seen.venues, seen.books, strict=True)]
+    least = [
+        max(v.instrument.min_qty, v.instrument.min_notional_usdt / book.bid)
+        for v, book in zip(seen.venues, seen.books, strict=True)
+    ]
     fits = qty > 0.0 and all(qty >= smallest for smallest in least)
-    return Row("clip", fits, f"{clip_usdt:g} USDT is {qty:g} coins; smallest orders {least[SPOT]:g} and {least[PERP]:g}", "raise the clip")
+    return Row(
+        "clip",
+        fits,
+        f"{clip_usdt:g} USDT is {qty:g} coins; smallest orders {least[SPOT]:g} and {least[PERP]:g}",
+        "raise the clip",
+    )
 
 
 def _clip_qty(clip_usdt: float, seen: Seen) -> float:
@@ -211,7 +253,9 @@ async def _test_order(venue: Venue, seen: Seen, clip_usdt: float) -> Row:
         refused = await venue.test(order)
     except (VenueError, ParamsError) as error:
         refused = str(error)
-    said = refused or ("the venue takes it" if venue.leg == SPOT else "size and price are right; this venue has no test order")
+    said = refused or (
+        "the venue takes it" if venue.leg == SPOT else "size and price are right; this venue has no test order"
+    )
     return Row(f"{venue.name} order", not refused, said, "permit trading of this pair by the key; see the venue's code")
 
 
@@ -219,10 +263,18 @@ def _setups(config: Config, seen: Seen) -> list[Row]:
     spot, perp = seen.venues
     s = seen.setups[PERP]
     return [
-        Row(f"{spot.name} trading", seen.setups[SPOT].trading, "open" if seen.setups[SPOT].trading else "closed", "this market is not open to programs"),
-        Row(f"{perp.name} trading", s.trading, "open" if s.trading else "closed", "this market is not open, or is being delisted"),
-        Row(f"{perp.name} mode", not s.dual, "dual" if s.dual else "one position", "switch to one-way mode: dual positions cannot be netted"),
-        Row(f"{perp.name} account", not s.unified, "unified" if s.unified else "futures wallet", "use a sub-account that is not unified"),
+        Row(
+            f"{spot.name} trading", seen.setups[SPOT].trading, "open" if seen.setups[SPOT].trading else "closed",
+            "this market is not open to programs",
+        ),
+        Row(f"{perp.name} trading", s.trading, "open" if s.trading else "closed", "this market is not open, or "
+"is being delisted"),
+        Row(f"{perp.name} mode", not s.dual, "dual" if s.dual else "one position", "switch to one-way mode: dual "
+"positions cannot be netted"),
+        Row(
+            f"{perp.name} account", not s.unified, "unified" if s.unified else "futures wallet",
+            "use a sub-account that is not unified",
+        ),
         Row(
             f"{perp.name} margin", s.leverage >= config.perp.leverage,
             f"{'cross' if s.cross else 'isolated'}, leverage {s.leverage:g}, assumed {config.perp.leverage:g}",
@@ -238,7 +290,8 @@ def _balances(config: Config, seen: Seen, clip_usdt: float) -> list[Row]:
     flat = perp.position == 0.0
     return [
         Row(
-            f"{venue.name} balance", account.usdt_free >= need or not flat, f"{account.usdt_free:.2f} USDT free, a clip wants {need:.2f}",
+            f"{venue.name} balance", account.usdt_free >= need or not flat, f"{account.usdt_free:.2f} USDT "
+f"free, a clip wants {need:.2f}",
             f"move {need - account.usdt_free:.2f} USDT there",
         )
         for venue, account, need in zip(seen.venues, (spot, perp), wanted, strict=True)
@@ -253,7 +306,9 @@ def _known(job: Job, seen: Seen) -> Row:
     try:
         with Journal(job.journal, "check") as journal:
             strange = [order for orders in seen.working for order in orders if not journal.knows(order)]
-            base = noted_baseline(journal) or new_baseline(journal, seen.accounts, job.config, seen.venues, seen.books[SPOT].bid)
+            base = noted_baseline(journal) or new_baseline(
+                journal, seen.accounts, job.config, seen.venues, seen.books[SPOT].bid
+            )
             held = journal.held()
             state = journal.last_state()
             positions = (state.spot.position, state.perp.position) if state else (0.0, 0.0)
@@ -271,7 +326,9 @@ def _first_start(job: Job, seen: Seen, remedy: str) -> Row:
     if orders:
         return Row("account", False, f"working orders: {', '.join(orders)}", remedy)
     try:
-        check_undeclared(baseline(*seen.accounts, (0.0, 0.0), (0.0, 0.0)), job.config, seen.venues, seen.books[SPOT].bid)
+        check_undeclared(
+            baseline(*seen.accounts, (0.0, 0.0), (0.0, 0.0)), job.config, seen.venues, seen.books[SPOT].bid
+        )
     except RunError as error:
         return Row("account", False, str(error), remedy)
     return Row("account", True, "nothing open, nothing undeclared")

@@ -8,8 +8,9 @@ import asyncio
 import math
 from collections.abc import Iterator
 
-from ..market import NS, PERP, SPOT, Book
-from ..tape import Tape
+from delta_arb.market import NS, PERP, SPOT, Book
+from delta_arb.tape import Tape
+
 from .paper import PaperVenue
 from .runner import Runner
 
@@ -54,7 +55,7 @@ def catch_up(runner: Runner, venue: PaperVenue, until_ns: int, *, timers_at_unti
 
 
 def play(group: list[Row], runner: Runner, venue: PaperVenue) -> None:
-    """One instant of the tape: the venue sees its rows, earlier reports and timers are due, then the runner sees them."""
+    """One instant of the tape: the venue sees its rows, reports and timers are due, then the runner sees them."""
     now_ns = group[0][0]
     catch_up(runner, venue, now_ns - 1, timers_at_until=True)
     for ts_ns, leg, spot, perp in group:

@@ -1,6 +1,7 @@
 """Where an earlier run stopped, by the journal; the venues are asked what became of its orders (executor.adopt)."""
 
-from ..pair import FLAT, HALTED, HEDGING, START, State
+from delta_arb.pair import FLAT, HALTED, HEDGING, START, State
+
 from .journal import Journal
 from .runner import Resumed
 

@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from .. import sizes
-from ..errors import ParamsError
-from ..kalman import UNKNOWN, step
-from ..ledger import Trade, close_out, close_pair, closing
-from ..market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
-from ..pair import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet
-from ..params import Bounds, Params, VenueParams, check, check_assumed, load, make_rule
-from ..strategy import decide
+from delta_arb import sizes
+from delta_arb.errors import ParamsError
+from delta_arb.kalman import UNKNOWN, step
+from delta_arb.ledger import Trade, close_out, close_pair, closing
+from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
+from delta_arb.pair import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet
+from delta_arb.params import Bounds, Params, VenueParams, check, check_assumed, load, make_rule
+from delta_arb.strategy import decide
+
 from .broker import Broker, Placed, Report
 from .journal import Journal
 
@@ -66,13 +67,16 @@ class Exports:
             check_assumed(self.params, *self._venues)
             self.refused = ""
         except FileNotFoundError:
-            self.params, self.refused = None, f"{self._path}: there is no parameter file; run the pipeline for this pair first"
+            self.params, self.refused = (
+                None,
+                f"{self._path}: there is no parameter file; run the pipeline for this pair first",
+            )
         except ParamsError as error:
             self.refused = str(error)
         return before != (self.params, self.refused)
 
     def rule(self) -> Rule | None:
-        """The machine's rule: entries only on parameters that are accepted and say trade; None before the first file."""
+        """The machine's rule: entries only on parameters that are accepted and say trade; None before any."""
         if self.params is None:
             return None
         instruments = self._instruments or (self.params.spot.instrument(), self.params.perp.instrument())
@@ -92,7 +96,7 @@ CLOSED = Hold(may_enter=False)
 
 
 class Resumed(NamedTuple):
-    """Where an earlier run stopped: the machine's state, the rule of the open pair, its fills, the orders in the air."""
+    """Where an earlier run stopped: the machine's state, the open pair's rule and fills, orders in the air."""
 
     state: State
     rule: Rule | None
@@ -195,7 +199,15 @@ class Runner:
         ended = report.order_id == self._working[report.leg]
         remaining = 0.0 if ended else legs[report.leg].working  # a late fill leaves what works alone
         event = Event(
-            REPORT, max(report.ts_ns, self.now_ns), spot, perp, report.leg, report.filled, report.price, remaining, self._shift
+            REPORT,
+            max(report.ts_ns, self.now_ns),
+            spot,
+            perp,
+            report.leg,
+            report.filled,
+            report.price,
+            remaining,
+            self._shift,
         )
         self._handle(event, report)
 
@@ -220,7 +232,9 @@ class Runner:
             return
         placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
         fills = [*self._fills, fill] if fill else self._fills
-        closed = state.phase == FLAT and (before.phase != FLAT or fill is not None)  # a late fill too small to sell ends at once
+        closed = state.phase == FLAT and (
+            before.phase != FLAT or fill is not None
+        )  # a late fill too small to sell ends at once
         trade = None
         if closed and fills:
             end = closing(state, event.spot, event.perp, event.ts_ns, state.reason)

@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..errors import DeltaArbError, ParamsError
-from ..market import LEGS, NS, PERP, SPOT, Book, FundingPayment
-from ..pair import FLAT, HALTED, HEDGING, NEVER, OPEN, PHASES, START, Rule, State
-from ..params import check_deadline
+from delta_arb.errors import DeltaArbError, ParamsError
+from delta_arb.market import LEGS, NS, PERP, SPOT, Book, FundingPayment
+from delta_arb.pair import FLAT, HALTED, HEDGING, NEVER, OPEN, PHASES, START, Rule, State
+from delta_arb.params import check_deadline
+
 from . import guards, restart
 from .broker import Report
 from .clock import wall_clock
@@ -101,7 +102,9 @@ class Session:
         if not self._do(self.runner.report, report):
             asyncio.get_running_loop().call_later(RETRY_S, self._reported, report)
         elif report.filled != 0.0:
-            self.desk.say(f"{LEGS[report.leg]}: filled {report.filled:+g} at {report.price:g}, {report.order_id}; {self.line()}")
+            self.desk.say(
+                f"{LEGS[report.leg]}: filled {report.filled:+g} at {report.price:g}, {report.order_id}; {self.line()}"
+            )
             if self.watch:
                 self.watch.filled.set()
 
@@ -155,7 +158,9 @@ class Session:
         await self._open()
         try:
             async with asyncio.TaskGroup() as tasks:
-                aside = [tasks.create_task(venue.failed(), name=f"{venue.name} supervision") for venue in self.desk.venues]
+                aside = [
+                    tasks.create_task(venue.failed(), name=f"{venue.name} supervision") for venue in self.desk.venues
+                ]
                 self._executor.start(tasks)
                 aside += await self._begin(tasks)
                 await self._stop.wait()
@@ -193,7 +198,9 @@ class Session:
                 await self._both.wait()
         except TimeoutError:
             missing = [desk.venues[leg].name for leg in (SPOT, PERP) if self._slots[leg] is None]
-            raise VenueError(f"no quote from {' and '.join(missing)} within {FIRST_QUOTES_S:g} s; is the market open?") from None
+            raise VenueError(
+                f"no quote from {' and '.join(missing)} within {FIRST_QUOTES_S:g} s; is the market open?"
+            ) from None
         resumed, sent = restart.taken_up(desk.journal, self.clock())
         self.exports = desk.exports(desk.venues)
         self.exports.poll()
@@ -212,11 +219,15 @@ class Session:
         self._adopt(resumed, sent)
         await self._until(lambda: not self.runner.working or self.stopping)
         since_ns = resumed.state.opened_ns if resumed.state.phase != FLAT else self.clock()
-        self.funding = FundingWatch(desk.venues[PERP], self.payments, since_ns, self.clock, desk.say, self._note_funding)
+        self.funding = FundingWatch(
+            desk.venues[PERP], self.payments, since_ns, self.clock, desk.say, self._note_funding
+        )
         aside = [self._guarding, self._reloading, self.funding.run]
         if not desk.paper:
             self.watch = Watch(
-                desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock, self._reported, self.halt, desk.say,
+                desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock,
+                self._reported, self.halt,
+                desk.say,
                 self.funding, wallets,
             )  # fmt: skip
             await self.watch.begin()
@@ -224,7 +235,9 @@ class Session:
         self._starting = False
         self._leaving |= desk.config.on_restart == "flatten" and resumed.state.phase != FLAT
         self._hold()
-        desk.say(restart.greeting(resumed.state, self.runner.state, self._leaving, self.line(), str(self.exports.params)))
+        desk.say(
+            restart.greeting(resumed.state, self.runner.state, self._leaving, self.line(), str(self.exports.params))
+        )
         if self._once:
             self.stop("asked to leave what is open, and to end")
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
@@ -250,9 +263,13 @@ class Session:
     def _adopt(self, resumed: Resumed, sent: dict[str, int]) -> None:
         for placed in resumed.working:
             if self.desk.paper:  # paper forgets: what was under way is gone
-                self._reported(Report(self.clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted"))
+                self._reported(
+                    Report(self.clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted")
+                )
             else:
-                self.desk.say(f"{LEGS[placed.leg]}: order {placed.order_id} of an earlier run has no end yet; asking by its id")
+                self.desk.say(
+                    f"{LEGS[placed.leg]}: order {placed.order_id} of an earlier run has no end yet; asking by its id"
+                )
                 self._executor.adopt([placed], sent[placed.order_id])
 
     @property

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import __version__
-from ..errors import DeltaArbError
-from ..ledger import PARTS, Trade, attribution
-from ..pair import State
+from delta_arb import __version__
+from delta_arb.errors import DeltaArbError
+from delta_arb.ledger import PARTS, Trade, attribution
+from delta_arb.pair import State
+
 from . import connect, control
 from .config import Config, Keys
 from .events import Recorder, events_path
@@ -121,13 +122,22 @@ class Trading:
             kill_file = job.folder / job.config.kill_file
 
             def record(state: State) -> Recorder:
-                return files.enter_context(Recorder(events_path(journal.path, journal.run_id), journal.run_id, state, job.say))
+                return files.enter_context(
+                    Recorder(events_path(journal.path, journal.run_id), journal.run_id, state, job.say)
+                )
 
             def exports(venues: tuple[Venue, Venue]) -> Exports:
-                return Exports(job.params, job.config, job.config.limits.bounds(), utc_now, job.config.instruments(*(v.instrument for v in venues)))
+                return Exports(
+                    job.params,
+                    job.config,
+                    job.config.limits.bounds(),
+                    utc_now,
+                    job.config.instruments(*(v.instrument for v in venues)),
+                )
 
             desk = Desk(
-                job.config, MODES[job.kind], journal, connect.venues(job.config, job.keys, job.ccxt), exports, record, job.say,
+                job.config, MODES[job.kind], journal, connect.venues(job.config, job.keys, job.ccxt), exports, record,
+                job.say,
                 lambda: str(kill_file) if kill_file.exists() else "", job.kind == PAPER,
             )  # fmt: skip
             self.session = Session(desk, leave=job.leave)
@@ -177,7 +187,11 @@ def run(job: Job, as_json: bool) -> int:
 def sum_up(job: Job, trading: Trading, outcome: str, seconds: float, as_json: bool) -> None:
     """The closing summary: trades, net and where it came from."""
     parts = attribution(trading.trades)
-    job.say(f"{outcome}: {len(trading.trades)} trades; " + "  ".join(f"{part} {parts[part]:+.4f}" for part in (*PARTS, "net")) + "  USDT")
+    job.say(
+        f"{outcome}: {len(trading.trades)} trades; "
+        + "  ".join(f"{part} {parts[part]:+.4f}" for part in (*PARTS, "net"))
+        + "  USDT"
+    )
     job.say(f"journal: {job.journal}")
     if as_json:
         runner = trading.session.runner
@@ -196,5 +210,3 @@ def set_aside(journal: Path) -> None:
     with Journal(journal, "aside"):
         pass  # takes the lock, and writes its log into the file
     journal.rename(journal.with_name(f"{journal.stem}-{utc_now():%y%m%d%H%M%S%f}{journal.suffix}"))
-
-

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ..errors import RunError
-from ..market import LEGS, NS, PERP, SPOT, Fill, exit_price, floor_to
-from ..pair import BOTTOMLESS, FLAT, HEDGING, OPEN, Event, Wallet
+from delta_arb.errors import RunError
+from delta_arb.market import LEGS, NS, PERP, SPOT, Fill, exit_price, floor_to
+from delta_arb.pair import BOTTOMLESS, FLAT, HEDGING, OPEN, Event, Wallet
+
 from .accounts import Baseline, Difference, baseline, differences
 from .broker import OUTSIDE, Report
 from .config import Config
@@ -76,7 +77,13 @@ class Watch:
         funding: FundingWatch,
         wallets: SeenWallets,
     ) -> None:
-        self._config, self._journal, self._venues, self._runner, self._executor = config, journal, venues, runner, executor
+        self._config, self._journal, self._venues, self._runner, self._executor = (
+            config,
+            journal,
+            venues,
+            runner,
+            executor,
+        )
         self._clock, self._report, self._halt, self._say, self._funding = clock, report, halt, say, funding
         self.base: Baseline | None = None
         self._wallets = wallets
@@ -104,7 +111,8 @@ class Watch:
             found = await self._differences()
         if found and self._runner.state.phase == FLAT:
             raise RunError(
-                f"{'; '.join(map(str, found))}; close it by hand, or `python -m delta_arb.live resume` to take the account as it is"
+                f"{'; '.join(map(str, found))}; close it by hand, or `python -m delta_arb.live "
+                "resume` to take the account as it is"
             )
         await self._answer(found)
 
@@ -122,7 +130,10 @@ class Watch:
                     await venue.cancel(order_id)
                     self._say(f"{venue.name}: cancelled order {order_id} of an earlier run")
                     continue
-                strange = f"{venue.name} works on order {order_id}, which this journal does not know; cancel it, or use a sub-account"
+                strange = (
+                    f"{venue.name} works on order {order_id}, which this journal does not know; "
+                    "cancel it, or use a sub-account"
+                )
                 if self._runner.state.phase == FLAT:
                     raise RunError(strange)
                 self._halt(strange)
@@ -179,7 +190,7 @@ class Watch:
                 self._report(report)
 
     async def _outside(self, difference: Difference) -> Report:
-        """The change as a report, at the price and fee that the venue booked; at the exit side where it does not tell."""
+        """The change as a report, at the price and fee that the venue booked; else at the exit side."""
         now_ns, leg, ours = self._clock(), difference.leg, difference.ours
         deals: tuple[Deal, ...] = ()
         try:
@@ -208,7 +219,11 @@ class Watch:
         if seen and seen.perp.position != 0.0 and seen.perp.liquidation_price > 0.0:
             distance = abs(seen.perp.liquidation_price - mark) / mark
         old_s = (self._clock() - self._answered_ns) / NS
-        blind = f"the accounts have not answered for {old_s:.0f} s" if old_s > max(BLIND_S, 3 * self._config.accounts_every_s) else ""
+        blind = (
+            f"the accounts have not answered for {old_s:.0f} s"
+            if old_s > max(BLIND_S, 3 * self._config.accounts_every_s)
+            else ""
+        )
         for venue in self._venues:
             if not venue.private_alive:
                 blind = blind or f"{venue.name} tells nothing of our orders; its private stream is down"
@@ -255,8 +270,10 @@ def check_undeclared(base: Baseline, config: Config, venues: tuple[Venue, Venue]
     core = -config.inventory_coins if config.inventory_hedged else 0.0
     if abs(base.coins - config.inventory_coins) > small or abs(base.position - core) > 0.5 * perp_rules.qty_step:
         raise RunError(
-            f"the account holds {base.coins:g} coins and a position of {base.position:g} that this journal knows nothing of "
-            f"(declared: inventory_coins {config.inventory_coins:g}, so a position of {core:g}); use a sub-account of its own, "
+            f"the account holds {base.coins:g} coins and a position of {base.position:g} that "
+            "this journal knows nothing of "
+            f"(declared: inventory_coins {config.inventory_coins:g}, so a position of "
+            f"{core:g}); use a sub-account of its own, "
             "close them, or declare them"
         )
 
@@ -274,7 +291,9 @@ def disk_free_mb(journal: Journal) -> float:
 def due_for_refetch(runner: Runner, now_ns: int) -> tuple[int, ...]:
     """Legs whose book must be read by REST before the machine can mend or leave: stale ones, where it wants to act."""
     state, rule = runner.state, runner.rule
-    wants = state.phase == HEDGING or (state.phase == OPEN and (rule.flatten or now_ns >= state.opened_ns + rule.max_hold_ns))
+    wants = state.phase == HEDGING or (
+        state.phase == OPEN and (rule.flatten or now_ns >= state.opened_ns + rule.max_hold_ns)
+    )
     if not wants or runner.working:
         return ()
     return tuple(leg for leg in (SPOT, PERP) if now_ns - runner.books[leg].fresh_ns > rule.max_quote_age_ns)
