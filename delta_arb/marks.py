@@ -32,6 +32,7 @@ class Under(NamedTuple):
 
     peak: float
     at: int
+    at_ns: int
     fall: float
     longest_ns: int
 
@@ -61,7 +62,7 @@ def segment(fills, at, past, pair):
 def mark(figures, k, fills, past, closings, payments, marks, capital):
     """Drawdown of the marked equity of set k: the steps of `performance.equity`, in its order, and the events between."""
     ts_ns, steps, stamped = _steps(fills, past, closings, payments)
-    held, under, at = Held(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), Under(-np.inf, -1, 0.0, 0), 0
+    held, under, at = Held(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), Under(-np.inf, -1, 0, 0.0, 0), 0
     filled, paid, closed = 0, past, stamped
     for _ in range(len(ts_ns)):  # at equal times fills, then funding, then closings
         filled_ns = ts_ns[filled] if filled < past else NEVER
@@ -83,7 +84,7 @@ def mark(figures, k, fills, past, closings, payments, marks, capital):
     n = len(marks.ts_ns)
     under = _watched(marks, at, n, held, capital, under)
     if n - under.at > 1:
-        under = _back(marks, n - 1, under)
+        under = _back(marks.ts_ns[n - 1], under)
     figures[k].drawdown, figures[k].drawdown_s = under.fall, under.longest_ns / NS
 
 
@@ -119,22 +120,33 @@ def _watched(marks, at, past, held, capital, under):
     if at == past:
         return under
     if held.spot_qty == 0.0 and held.perp_qty == 0.0:  # nothing moves: the first event stands for all
-        under = _seen(marks, at, _worth(held, 0.0, 0.0, capital), under)
-        peak = _worth(held, 0.0, 0.0, capital) >= under.peak
-        return Under(under.peak, past - 1 if peak else under.at, under.fall, under.longest_ns)
+        worth, ts_ns = _worth(held, 0.0, 0.0, capital), marks.ts_ns
+        under = _seen(at, ts_ns[at], worth, under)
+        if worth >= under.peak:
+            under = Under(under.peak, past - 1, ts_ns[past - 1], under.fall, under.longest_ns)
+        return under
     spot = marks.spot_bid if held.spot_qty >= 0.0 else marks.spot_ask
     perp = marks.perp_bid if held.perp_qty >= 0.0 else marks.perp_ask
     paired = held.spot_qty * held.perp_qty < 0.0
     side = 0 if held.spot_qty > 0.0 else 4
-    known = paired and marks.near.shape[1] > 0
+    ts_ns, near, far = marks.ts_ns, marks.near, marks.far
+    known = paired and near.shape[1] > 0
     while at < past:
-        if known and at % FAR == 0 and at + FAR <= past and _dull(marks.far, side, at // FAR, held, capital, under):
-            at += FAR
-        elif known and at % NEAR == 0 and at + NEAR <= past and _dull(marks.near, side, at // NEAR, held, capital, under):
-            at += NEAR
-        else:
-            under = _seen(marks, at, _worth(held, spot[at], perp[at], capital), under)
-            at += 1
+        if known and at % NEAR == 0 and at + NEAR <= past:
+            block = at // FAR
+            if at % FAR == 0 and at + FAR <= past and _dull(
+                far[side, block], far[side + 1, block], far[side + 2, block], far[side + 3, block], held, capital, under
+            ):
+                at += FAR
+                continue
+            block = at // NEAR
+            if _dull(
+                near[side, block], near[side + 1, block], near[side + 2, block], near[side + 3, block], held, capital, under
+            ):
+                at += NEAR
+                continue
+        under = _seen(at, ts_ns[at], _worth(held, spot[at], perp[at], capital), under)
+        at += 1
     return under
 
 
@@ -143,31 +155,30 @@ def _worth(held, spot, perp, capital):
     return capital + (spot_usdt + perp_usdt - held.fees + held.funding + held.residual)
 
 
-def _seen(marks, at, worth, under):
+def _seen(at, at_ns, worth, under):
     if worth >= under.peak:
         if under.at >= 0 and at - under.at > 1:
-            under = _back(marks, at, under)
-        return Under(worth, at, under.fall, under.longest_ns)
-    return Under(under.peak, under.at, max(under.fall, (under.peak - worth) / under.peak), under.longest_ns)
+            under = _back(at_ns, under)
+        return Under(worth, at, at_ns, under.fall, under.longest_ns)
+    return Under(under.peak, under.at, under.at_ns, max(under.fall, (under.peak - worth) / under.peak), under.longest_ns)
 
 
-def _back(marks, at, under):
-    longest_ns = max(under.longest_ns, marks.ts_ns[at] - marks.ts_ns[under.at])
-    return Under(under.peak, under.at, under.fall, longest_ns)
+def _back(at_ns, under):
+    return Under(under.peak, under.at, under.at_ns, under.fall, max(under.longest_ns, at_ns - under.at_ns))
 
 
-def _dull(bounds, side, block, held, capital, under):
+def _dull(narrow, wide, cheap, dear, held, capital, under):
     """Whether a block can hold neither a new peak nor a deeper fall.
 
-    The pair is worth what it was less its spot quantity times the distance of both exits, and what its legs differ by.
+    The pair is worth what it was, less its spot quantity times the distance of both exits (from `narrow` to `wide`), and
+    what its legs differ by at the perpetual's price (from `cheap` to `dear`).
     """
     base = capital + (held.spot_cash + held.perp_cash - held.fees + held.funding + held.residual)
-    narrow, wide = -held.spot_qty * bounds[side, block], -held.spot_qty * bounds[side + 1, block]
+    near, away = -held.spot_qty * narrow, -held.spot_qty * wide
     odd = held.spot_qty + held.perp_qty
-    one, two = odd * bounds[side + 2, block], odd * bounds[side + 3, block]
-    slack = 1e-9 * (abs(held.spot_cash) + abs(held.perp_cash) + abs(held.spot_qty) * abs(bounds[side + 3, block]))
-    high = base + max(narrow, wide) + max(one, two) + slack
-    low = base + min(narrow, wide) + min(one, two) - slack
+    slack = 1e-12 * (capital + abs(held.spot_cash) + abs(held.perp_cash) + abs(held.spot_qty) * abs(dear))
+    high = base + max(near, away) + max(odd * cheap, odd * dear) + slack
+    low = base + min(near, away) + min(odd * cheap, odd * dear) - slack
     return high < under.peak and (under.peak - low) / under.peak <= under.fall
 
 

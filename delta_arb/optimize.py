@@ -5,8 +5,10 @@ the result is "do not trade" with the reason, and no thresholds.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from .performance import Performance, measure, period_nets
 from .reversion import HalfLife, require_moving_legs, stationarity
 from .spread import basis, entry_edge, exit_cost, mid, to_bps
 from .study import Constraints, Market, Thresholds, Window, window
+from .sweep import sweep as sweep_rules
 from .tape import Tape
 from .thresholds import round_trip_cost
 from .timeout import optimal
@@ -110,28 +113,29 @@ class Sweep:
     def neighbourhood(self, k: int) -> float:
         """Mean net a day of set k and its direct neighbours in entry and exit, at the same hold.
 
-        One cell is a noisy witness: the mean of its neighbourhood earns more out of sample than the best cell.
+        One cell of a grid is a noisy witness: the mean of its neighbourhood earns more out of sample than the best cell.
         """
-        here = self.sets[k]
-        entries = sorted({s.entry_bps for s in self.sets})
-        exits = sorted({s.exit_bps for s in self.sets})
-        row, column = entries.index(here.entry_bps), exits.index(here.exit_bps)
-        near_entry, near_exit = entries[max(row - 1, 0) : row + 2], exits[max(column - 1, 0) : column + 2]
-        nets = [
-            r.net_usdt_day
-            for s, r in zip(self.sets, self.results, strict=True)
-            if s.max_hold_s == here.max_hold_s and s.entry_bps in near_entry and s.exit_bps in near_exit
-        ]
-        return float(np.mean(nets))
+        return self.neighbourhoods([k])[0]
+
+    def neighbourhoods(self, among: Sequence[int]) -> list[float]:
+        """The neighbourhood means of some sets."""
+        rows, columns = ({level: i for i, level in enumerate(sorted({s[k] for s in self.sets}))} for k in (0, 1))
+        cells = defaultdict(list)
+        for k, s in enumerate(self.sets):
+            cells[s.max_hold_s, rows[s.entry_bps], columns[s.exit_bps]].append(k)
+        means = []
+        for s in (self.sets[k] for k in among):
+            row, column = rows[s.entry_bps], columns[s.exit_bps]
+            near = product((s.max_hold_s,), range(row - 1, row + 2), range(column - 1, column + 2))
+            members = sorted(k for cell in near for k in cells.get(cell, ()))
+            means.append(float(np.mean([self.results[k].net_usdt_day for k in members])))
+        return means
 
 
 def sweep(tape: Tape, market: Market, sets: Sequence[Thresholds]) -> Sweep:
-    """Replay every set on the tape."""
-    results = []
-    for thresholds in sets:
-        result = market.replay(tape, thresholds)
-        results.append(measure(tape, result))
-    return Sweep(tuple(sets), tuple(results))
+    """What a replay of every set on the tape earns."""
+    swept = sweep_rules(tape, market.rules(sets), market.latency, market.payments)
+    return Sweep(tuple(sets), tuple(map(swept.performance, range(len(sets)))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +318,8 @@ def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
 def _best(tried: Sweep, passing: Sequence[bool]) -> int | None:
     """Index of the set with the highest neighbourhood mean, among the passing ones where there are any."""
     candidates = [k for k, ok in enumerate(passing) if ok] or list(range(len(tried.sets)))
-    return max(candidates, key=tried.neighbourhood, default=None)
+    means = tried.neighbourhoods(candidates)
+    return candidates[means.index(max(means))] if candidates else None
 
 
 # --- how sure theory is -----------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """The frame of a study: what is demanded, what every replay shares, and which part of the quotes may be looked at."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from .backtest import Backtest, run
@@ -9,6 +12,7 @@ from .errors import DataError, ParamsError
 from .inputs import Inputs
 from .latency import Latency
 from .market import NS, FundingPayment, Instrument
+from .pair import Rule
 from .params import FilterParams, RuleParams, make_rule
 from .performance import Performance
 from .reversion import HalfLife
@@ -92,6 +96,19 @@ class Market:
     def replay(self, tape: Tape, thresholds: Thresholds | None) -> Backtest:
         """The backtest of one set; without thresholds nothing is entered."""
         return run(tape, make_rule(self.rule_params(thresholds), self.spot, self.perp), self.latency, self.payments)
+
+    def rules(self, sets: Sequence[Thresholds]) -> list[Rule]:
+        """The rule of every set. The bounds of a parameter are checked on the least and greatest of it."""
+        extremes = {pick(sets, key=itemgetter(k)) for pick in (min, max) for k in range(3)} if sets else set()
+        extremes |= {min(sets, key=lambda s: s.entry_bps - s.exit_bps)} if sets else set()
+        for thresholds in (*extremes, *(s for s in sets if not all(map(math.isfinite, s[:3])))):
+            self.rule_params(thresholds)
+        first = {s.filter: s for s in reversed(sets)}
+        bases = {f: make_rule(self.rule_params(s), self.spot, self.perp) for f, s in first.items()}
+        return [
+            bases[s.filter]._replace(entry=s.entry_bps / 1e4, exit=s.exit_bps / 1e4, max_hold_ns=round(s.max_hold_s * NS))
+            for s in sets
+        ]
 
     def rule_params(self, thresholds: Thresholds | None) -> RuleParams:
         values = {} if thresholds is None else thresholds._asdict()

@@ -212,6 +212,7 @@ def sweep(
     *,
     funds: Funds = BOUNDLESS,
     marked: Tape | None = None,
+    start_ns: int | None = None,
     until_ns: int = NEVER,
 ) -> Swept:
     """What `run` and `measure` say of every rule.
@@ -219,18 +220,20 @@ def sweep(
     Args:
         rules: any; those that differ only in levels and the longest hold share one call of the kernel.
         marked: the events at which equity is marked; the last of every instant, if not given.
+        start_ns: from when the days are counted; from the first event, if not given.
         until_ns: count only pairs entered before it and closed on the tape (a look-back); others are purged.
 
     Raises:
         ParamsError, DataError: as `run`, of the first rule that it would refuse; DataError for a tape without length.
     """
+    start_ns = tape.start_ns if start_ns is None else start_ns
     end_ns = tape.end_ns if until_ns == NEVER else until_ns
-    if end_ns <= tape.start_ns:
+    if end_ns <= start_ns:
         raise DataError("a tape that lasts no time has no rates per day; choose a longer time range")
     table = np.array([tuple(p) for p in payments], PAYMENT)
     holes = np.array(gaps([p.ts_ns for p in payments]) if payments else [], np.int64).reshape(-1, 2)
-    settled = tape if tape.settled.all() else tape.take(tape.settled)
-    watched = _marks(settled if marked is None else marked, known=marked is None)
+    shown = tape if marked is None else marked
+    watched = _marks(shown if shown.settled.all() else shown.take(shown.settled), known=marked is None)
     figures = np.zeros(len(rules), FIGURES)
     seen = {process: looks(tape, process) for process in {rule.filter for rule in rules}}
     kernel = _kernel()
@@ -245,7 +248,7 @@ def sweep(
         if bad >= 0:
             run(tape, rules[members[bad]], latency, payments, funds=funds, seen=seen[rule.filter])  # raises
         figures[members] = part
-    return Swept(rules, figures, (end_ns - tape.start_ns) / (86_400 * NS), funds)
+    return Swept(rules, figures, (end_ns - start_ns) / (86_400 * NS), funds)
 
 
 _LEVELS = tuple((name, np.int64 if name == "max_hold_ns" else float) for name in Levels._fields)

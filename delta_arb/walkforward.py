@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from .market import END, NS, utc
 from .optimize import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
 from .performance import Equity, Performance, equity, measure, period_nets, thinned
 from .study import Constraints, Market, Thresholds
+from .sweep import sweep
 from .tape import Tape
 from .track_record import Brier, Interval
 
@@ -116,20 +118,23 @@ def propose(look_back: LookBack, every: int = 2) -> Fit:
     if not sets:
         return Fit(None, "no threshold set pays its fees")
     thin = thinned(look_back.tape, look_back.start_ns, look_back.until_ns, look_back.period_s)
-    results = [look_back.replay(s) for s in sets]
-    tried = Sweep(tuple(sets), tuple(measure(thin, r, equity(thin, r)) for r in results))
+    span = {"start_ns": look_back.start_ns, "until_ns": look_back.until_ns}
+    swept = sweep(look_back.tape, here.rules(sets), here.latency, here.payments, marked=thin, **span)
+    tried = Sweep(tuple(sets), tuple(map(swept.performance, range(len(sets)))))
     passing = [k for k, p in enumerate(tried.results) if not demands.failures(p)]
-    peak = max(passing or range(len(sets)), key=tried.neighbourhood)
+    candidates = passing or range(len(sets))
+    peak = max(zip(tried.neighbourhoods(candidates), candidates, strict=True), key=itemgetter(0))[1]
+    best = look_back.replay(sets[peak])
     try:
         prior = plug_in(offered, here, demands, reverts, look_back.fit, process)
-        weight = grid_weight(look_back.nets(look_back.replay(prior)), look_back.nets(results[peak]))
+        weight = grid_weight(look_back.nets(look_back.replay(prior)), look_back.nets(best))
         chosen = Proposal(prior, "", sets[peak], weight).thresholds
     except SeriesError as error:
         chosen = Proposal(None, str(error), sets[peak], 1.0).thresholds
     result = look_back.replay(chosen)
     misses = demands.failures(measure(look_back.tape, result))
     if misses and peak in passing:  # as in `optimize`: the grid alone, where what lies nearer to theory misses a demand
-        chosen, result = sets[peak], results[peak]
+        chosen, result = sets[peak], best
         misses = demands.failures(measure(look_back.tape, result))
     if misses:
         return Fit(None, "; ".join(misses), tried=len(sets))
