@@ -70,7 +70,7 @@ notebooks: $(READY)  ## run the notebooks on the sample and save their outputs i
 
 bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 	@mkdir -p reports/bench
-	@for name in tape backtest live sandbox; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
+	@for name in tape backtest sweep live sandbox; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
 
 history: $(READY)  ## what it did on crash days and what carry was worth, from the recorded candles beside the project
 	$(RUN) tests/benchmarks/history.py $(ARGS)
