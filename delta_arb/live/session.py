@@ -419,6 +419,7 @@ class Session:
             again = state._replace(phase=HEDGING, exiting=True, hedging_ns=self.clock(), wake_ns=self.clock())
             self.runner.force(again, "flatten")
             self._arm()
+        self.halt("flattened by a person; `resume` to trade again")  # also after a restart
         self._hold()
 
     async def resume(self) -> str:
