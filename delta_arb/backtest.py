@@ -20,15 +20,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import hedge, jump, kalman, market, sizes, spread, strategy, wallets
+from . import hedge, jump, kalman, margin, market, sizes, spread, strategy, wallets
 from .jump import Looks, awaited, extremes, first_at, next_row, perp_book, shift_at, spot_book
 from .kalman import UNKNOWN, Filter, step
 from .latency import Delays, Latency
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all, total
+from .margin import distance, liquidated_at
 from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, fill, left_of, with_taken
 from .params import check_deadline
 from .sizes import fee_usdt, received
-from .strategy import FLAT, HALTED, NEVER, QUOTE, REPORT, START, TIMER, Event, Rule, decide
+from .strategy import HALTED, NEVER, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule, decide, ended
 from .tape import Tape
 from .wallets import (
     BOUNDLESS,
@@ -135,7 +136,7 @@ def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
         now_ns = min(row_ns, due_ns, wake_ns)
         if now_ns > end_ns:
             break
-        before, refused = state.phase, state.refused
+        before = state
         while stamp < len(stamps.ts_ns) and stamps.ts_ns[stamp] <= now_ns:  # paid on what is held strictly before
             purse = with_funding(purse, stamps.rate[stamp], stamps.mark[stamp])
             stamp += 1
@@ -169,7 +170,15 @@ def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
                 i += 1  # the rows of one instant are one event: the books between them never stood
             spot, perp, shift = spot_book(tape, i), perp_book(tape, i), shift_at(looks, i)
             i += 1
-            event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
+            price = liquidated_at(state, perp, rule.perp)
+            if price > 0.0:  # the venue takes the short away; the row is told with that
+                filled = -state.perp.position
+                made = Fill(state.pair, now_ns, PERP, filled, price, fee_usdt(filled, price, rule.perp))
+                fills.append(made)
+                purse = with_fill(purse, made)
+                event = Event(OUTSIDE, now_ns, spot, perp, PERP, filled, price, 0.0, shift, wallet_of(purse, perp, leverage))
+            else:
+                event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
         else:
             event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
         state, orders = decide(state, event, rule)
@@ -180,9 +189,9 @@ def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
         if orders[1].qty != 0.0:
             sent.append(Sent(state.pair, now_ns, PERP, state.phase, orders[1].qty, orders[1].limit))
             perp_order = _send(tape, i, now_ns, PERP, perp_road, orders[1].qty, orders[1].limit, rule)
-        if before != FLAT and state.phase == FLAT:
+        if ended(before, state):
             closings.append(closing(state, spot, perp, now_ns, state.reason))
-        if state.refused > refused:
+        if state.refused > before.refused:
             refusals.append(now_ns)
         if state.refusing and moving.usdt == 0.0:
             moving = sent_transfer(event.wallet, now_ns, money.policy)
@@ -233,7 +242,7 @@ COMPILED = (
     hedge.completing_is_cheaper, hedge.mending, strategy._moved, strategy._with_wake, strategy._surprised, strategy._filled,
     strategy._booked, strategy._cancel, strategy._waiting, strategy.opening_pays, strategy.closing_costs,
     strategy.entry_level, strategy.exit_level, strategy._rearmed, strategy._enter, strategy._flat, strategy._staying, strategy.adds, strategy.exit_reason,
-    strategy._exit_wake, strategy._open, strategy._closed, strategy._halted, strategy._hedge, strategy._settled,
+    strategy._exit_wake, strategy._open, strategy._closed, strategy.ended, margin.liquidation_price, margin.liquidated_at, strategy._halted, strategy._hedge, strategy._settled,
     strategy._with_refusal, strategy.decide, closing,
     market.ceil_to, sizes.received, sizes.ordered, sizes.fee_usdt, sizes.affordable, wallets.with_fill,
     wallets.with_funding, wallets.wallet_of, wallets.sent_transfer, wallets.moved, jump.spot_book, jump.perp_book,
@@ -277,6 +286,7 @@ class Backtest:
     """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg.
 
     `purse` is what the wallets hold at the end, `refusals` when an opportunity came that they could not pay for.
+    `margin_distances` are, trade by trade, how near the mark came to the liquidation price (see `margin.distance`).
     """
 
     trades: tuple[Trade, ...]
@@ -294,6 +304,7 @@ class Backtest:
     purse: Purse = BOUNDLESS.purse
     refusals: tuple[int, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    margin_distances: tuple[float, ...] = ()
 
     @property
     def capital_usdt(self) -> float:
@@ -408,6 +419,7 @@ def run(
     last, ended = close_out(state, spot, perp, tape.end_ns, rule)
     fills, closings = (*fills, *last), (*closings, *ended)
     trades = settle_all(fills, closings, payments)
+    distances = tuple(distance(tape, t, rule.perp) for t in trades)
     return Backtest(
         trades=trades,
         sent=tuple(sent),
@@ -424,4 +436,5 @@ def run(
         purse=functools.reduce(with_fill, last, purse),
         refusals=tuple(refusals),
         transfers=tuple(transfers),
+        margin_distances=distances,
     )

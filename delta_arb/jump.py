@@ -7,6 +7,7 @@
     open, nothing out      nothing before what leaving costs is down to the exit level, or the longest hold is over;
                            with several clips, or before what opening pays reaches the entry level again
     halted                 nothing any more
+    a short whose maintenance margin is known is looked at on every row: it may be liquidated
 
 `awaited` is written phase by phase from `strategy.decide`; in every other state each row is looked at. A row too many
 may be named, never one too few: it is then decided on by `decide` itself. To find the rows fast, the extremes of the
@@ -73,6 +74,8 @@ def awaited(state: State, next_ns: int, rule: Rule) -> Wait:
     """`next_ns` is when the first report of the orders under way comes, or money from the other wallet."""
     if state.spot.working != 0.0 or state.perp.working != 0.0:
         return _until(min(next_ns, state.wake_ns))
+    if rule.perp.maintenance > 0.0 and state.perp.position < 0.0:
+        return _until(0)  # the venue may take it, on any row
     if state.phase == FLAT and not state.refusing:
         return _flat(state, next_ns, rule)
     if state.phase == OPEN and not state.refusing:

@@ -12,7 +12,9 @@ from .market import NO_REASON, Book, Order
 
 FLAT, ENTERING, OPEN, EXITING, HEDGING, HALTED = range(6)
 PHASES = ("flat", "entering", "open", "exiting", "hedging", "halted")
-REPORT, QUOTE, TIMER = range(3)  # also their order at equal times: reports first, then quotes, then timers
+# Also their order at equal times: reports first, then quotes, then timers. A fill from outside is one that nobody of us
+# ordered (a liquidation, auto-deleveraging, a person's hand).
+REPORT, QUOTE, TIMER, OUTSIDE = range(4)
 NEVER = 2**62
 DIRECT, REVERSE = 1, -1  # the sign of the pair's spot position: bought, or sold out of inventory
 
@@ -21,7 +23,8 @@ class LegRule(NamedTuple):
     """What one venue demands and charges: quantity step and minima in base units and USDT, fee as a fraction.
 
     `leverage` is ours on that venue: an order of a perpetual ties up its value over it. With `fee_in_base` a purchase is
-    delivered less its fee, which the venue keeps of the coins.
+    delivered less its fee, which the venue keeps of the coins. `maintenance` is the share of its value below which a
+    position's margin may not fall (see `margin`), 0 where it is not known.
     """
 
     step: float
@@ -31,6 +34,7 @@ class LegRule(NamedTuple):
     leverage: float = 1.0
     tick: float = 0.0
     fee_in_base: bool = False
+    maintenance: float = 0.0
 
 
 class Rule(NamedTuple):

@@ -45,7 +45,7 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
         "leg_tolerance": "file: rule.leg_tolerance",
         "leg_deadline_ns": "file: rule.leg_deadline_s",
         "spot": "file: spot (step, minima, fee and its currency, price tick)",
-        "perp": "file: perp (step, minima, fee, leverage, price tick)",
+        "perp": "file: perp (step, minima, fee, leverage, maintenance margin, price tick)",
         "filter": "file: rule.filter, off with rule.signal raw",
         "reverse_entry": "file: rule.reverse_entry_bps, off where null",
         "reverse_exit": "file: rule.reverse_exit_bps, off where null",
@@ -337,6 +337,7 @@ def _leg_rule(instrument: Instrument) -> LegRule:
     return LegRule(
         float(instrument.qty_step), float(instrument.min_qty), float(instrument.min_notional_usdt), float(instrument.taker_fee),
         float(instrument.leverage), float(instrument.price_tick), instrument.fee_currency == BASE,
+        float(instrument.maintenance_rate),
     )  # fmt: skip
 
 

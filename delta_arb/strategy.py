@@ -28,6 +28,7 @@ from .pair import (
     NO_LEG,
     NO_ORDERS,
     OPEN,
+    OUTSIDE,
     PHASES,
     QUOTE,
     REPORT,
@@ -45,24 +46,26 @@ from .sizes import affordable, entry_qty, exit_qty, orderable, perp_order, spot_
 from .spread import entry_edge, exit_cost
 
 __all__ = [
-    "DIRECT", "ENTERING", "EXITING", "FLAT", "HALTED", "HEDGING", "NEVER", "NO_ORDERS", "OPEN", "PHASES", "QUOTE", "REPORT",
+    "DIRECT", "ENTERING", "EXITING", "FLAT", "HALTED", "HEDGING", "NEVER", "NO_ORDERS", "OPEN", "OUTSIDE", "PHASES", "QUOTE", "REPORT",
     "REVERSE", "START", "TIMER", "Event", "Leg", "LegRule", "Rule", "State", "Wallet", "decide",
 ]  # fmt: skip
 
 
 def decide(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:
     """The next state and the orders it calls for."""
-    if event.kind == REPORT:
-        if state.phase == FLAT or state.phase == OPEN:  # no order of ours works: it is late, or from outside
+    if event.kind == OUTSIDE:
+        state = _booked(_surprised(state, HALT), event)
+    elif event.kind == REPORT:
+        if state.phase == FLAT or state.phase == OPEN:  # no order of ours works: it is late
             if event.filled == 0.0:
                 return state, NO_ORDERS
-            state = _surprised(state)
+            state = _surprised(state, UNWOUND)
         state = _booked(state, event)
     if state.spot.working != 0.0 or state.perp.working != 0.0:
         return _waiting(state, event, rule)
     if state.phase == HALTED:
         return state, NO_ORDERS
-    if event.kind == REPORT or state.phase == HEDGING:  # a late fill in any phase is hedged like any other
+    if event.kind == REPORT or event.kind == OUTSIDE or state.phase == HEDGING:  # a late fill in any phase is hedged like any other
         return _settled(state, event, rule)
     if state.phase == FLAT:
         return _flat(state, event, rule)
@@ -72,12 +75,13 @@ def decide(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, 
 # --- Reports ---------------------------------------------------------------------------------------------------------
 
 
-def _surprised(state: State) -> State:
+def _surprised(state: State, reason: int) -> State:
     """The state before a fill that nobody waited for: what it unbalances is only ever reduced, never completed.
 
-    A pair would else be opened by a late fill at prices that nobody chose, or a liquidated leg sold again.
+    A pair would else be opened by a late fill at prices that nobody chose, or a liquidated leg sold again. After a fill
+    from outside the other leg is reduced to match, and then the machine halts: a person must look.
     """
-    return _moved(state, state.phase, UNWOUND, True, state.hedging_ns, state.wake_ns, state.spot, state.perp)
+    return _moved(state, state.phase, reason, True, state.hedging_ns, state.wake_ns, state.spot, state.perp)
 
 
 def _booked(state: State, event: Event) -> State:
@@ -253,10 +257,19 @@ def _settled(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order
         return _hedge(state, event, rule)
     spot_left = orderable(abs(state.spot.position), exit_price(state.spot.position, event.spot), rule.spot)
     perp_left = orderable(abs(state.perp.position), exit_price(state.perp.position, event.perp), rule.perp)
+    if state.reason == HALT:
+        return _halted(state, event.ts_ns), NO_ORDERS
     if spot_left == 0.0 and perp_left == 0.0:
         return _closed(state), NO_ORDERS
     wake_ns = state.opened_ns + rule.max_hold_ns
     return _moved(state, OPEN, state.reason, False, 0, wake_ns, state.spot, state.perp), NO_ORDERS
+
+
+def ended(before: State, state: State) -> bool:
+    """Whether the newest pair has just been closed: flat again, or halted with nothing left of it."""
+    if before.phase == FLAT or before.phase == HALTED:
+        return False
+    return state.phase == FLAT or (state.phase == HALTED and state.spot.position == 0.0 and state.perp.position == 0.0)
 
 
 def _closed(state: State) -> State:

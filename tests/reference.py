@@ -407,8 +407,8 @@ class Replay:
         return cut, 0.0 if self.leaving else grow
 
     def longer_first(self, excess):
-        """A pair that is long spot has too much of it when its legs sum to more than zero; a reverse pair has too little."""
-        return (SPOT, PERP) if (excess > 0) == self.long_spot else (PERP, SPOT)
+        """The longer leg is the one that carries the sign of the sum; one step too many bought back can turn a leg around."""
+        return (SPOT, PERP) if self.sides[SPOT].held * excess > 0 and abs(self.sides[SPOT].held) >= abs(excess) else (PERP, SPOT)
 
     def hedge(self, now, excess, cut, grow):
         if self.naked_since is None:

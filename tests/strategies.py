@@ -44,8 +44,11 @@ def seconds(s: float) -> int:
 # --- By hand ---------------------------------------------------------------------------------------------------------
 
 
-def leg_rule(*, step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0, leverage=1.0, tick=0.0, fee_in_base=False) -> LegRule:
-    return LegRule(float(step), float(min_qty), float(min_notional_usdt), float(fee), float(leverage), float(tick), fee_in_base)
+def leg_rule(
+    *, step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0, leverage=1.0, tick=0.0, fee_in_base=False, maintenance=0.0
+) -> LegRule:
+    numbers = (step, min_qty, min_notional_usdt, fee, leverage, tick)
+    return LegRule(*(float(n) for n in numbers), fee_in_base, float(maintenance))
 
 
 def rule(

@@ -21,7 +21,7 @@ from reference import Replay, quotes_by_hand, quotes_of
 from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
 from delta_arb import backtest, jump, market, strategy
-from delta_arb.backtest import Sent, run
+from delta_arb.backtest import Sent, looks, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.kalman import OFF, Filter
 from delta_arb.latency import Latency
@@ -135,6 +135,47 @@ def test_limits_are_on_the_tick_and_never_worse_than_the_bound():
     result = replay(*IN, price_bound=0.0213, spot=leg_rule(tick=0.5), perp=leg_rule(tick=0.5))
     assert [s.limit for s in result.sent] == [102.0, 99.0]  # 102.13 down, 98.8487 up
     assert [s.limit for s in replay(*IN, price_bound=0.0, spot=leg_rule(tick=0.1), perp=leg_rule(tick=0.1)).sent] == [100.0, 101.0]
+
+
+# --- Margin ----------------------------------------------------------------------------------------------------------
+
+# Sold at 101 with leverage 5, a maintenance rate of 1 % and a fee of 10 bps: 101 * 1.2 / 1.011 = 119.88131.
+MARGIN = {"spot": leg_rule(fee=0.001), "perp": leg_rule(fee=0.001, leverage=5, maintenance=0.01)}
+TAKEN = 101 * 1.2 / 1.011
+
+
+def test_a_short_whose_margin_is_gone_is_taken_at_the_liquidation_price_and_spot_is_sold():
+    rows = [q for s in range(1, 22) for q in (spot(s, 99.5 + s, 100 + s), perp(s, 101 + s, 101.5 + s))]
+    result = replay(*IN, *rows, **MARGIN, exit=-1.0)
+    assert (result.halted, result.trades[0].reason) == (True, "halted")
+    taken, sold = result.fills[2:]
+    assert (taken.leg, taken.ts_ns, taken.qty, taken.price) == (PERP, seconds(19), 10.0, pytest.approx(TAKEN))  # mid 120.25
+    assert taken.fee_usdt == pytest.approx(0.001 * 10 * TAKEN)
+    assert sent(result, HEDGING) == [(19.0, SPOT, -10.0)]
+    fees = 0.001 * 10 * (100 + 101 + TAKEN + sold.price)
+    assert result.trades[0].net_usdt == pytest.approx(10 * (sold.price - 100) + 10 * (101 - TAKEN) - fees)
+    assert result.margin_distances == (0.0,)
+
+
+def test_the_distance_to_the_liquidation_price_is_the_least_one_of_the_hold():
+    rows = spot(1, 109.5, 110), perp(1, 111, 111.5), spot(2, 99.5, 100), perp(2, 99, 99.5), spot(9, 149, 150), perp(9, 150, 151)
+    result = replay(*IN, *rows, **MARGIN)
+    assert result.trades[0].reason == "target"
+    assert result.margin_distances == (pytest.approx(TAKEN / 111.25 - 1),)
+    assert math.isnan(replay(*IN, *rows).margin_distances[0])  # the maintenance rate is not known
+
+
+@given(cases)
+def test_a_liquidated_machine_holds_nothing_of_that_pair_but_dust_and_enters_no_more(case):
+    of = case.rule._replace(perp=case.rule.perp._replace(leverage=100.0, maintenance=0.0099), max_hold_ns=seconds(30))
+    result = run(case.tape, of, case.latency, funds=case.funds, seen=looks(case.tape, of.filter))
+    assert_same(result, run(case.tape, of, case.latency, funds=case.funds, plain=True))
+    taken = [f for f in result.fills if f.leg == PERP and f.price == f.price and f.qty > 0 and result.halted]
+    event(f"halted {result.halted}, fills {min(len(taken), 2)}")
+    for t in result.trades:
+        parts = t.spot_usdt + t.perp_usdt - t.fees_usdt + t.funding_usdt + t.residual_usdt
+        assert t.net_usdt == pytest.approx(parts, abs=1e-9)
+    assert len({t.pair for t in result.trades}) == len(result.trades)
 
 
 # --- Two wallets -----------------------------------------------------------------------------------------------------

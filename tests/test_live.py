@@ -159,14 +159,16 @@ def tapes(draw) -> Tape:
     signal=st.sampled_from([{}, FILTERED]),
     reverse=st.sampled_from([{}, {"reverse_entry_bps": 15.0, "reverse_exit_bps": -20.0}]),
     currency=st.sampled_from(["quote", "base"]),
+    maintenance=st.sampled_from([0.0, 0.0099]),
     funds=st.sampled_from([BOUNDLESS, Funds(60.0, 20.0, 30.0, Rebalancing(1.0, 0.5, NS))]),
 )
 def test_the_runner_makes_the_backtests_trades_on_random_tapes(
-    tmp_path_factory, tape, latency, participation, hold, signal, reverse, currency, funds
+    tmp_path_factory, tape, latency, participation, hold, signal, reverse, currency, maintenance, funds
 ):
     inputs = Inputs(spot_latency=latency, perp_latency=0.25)
     changes = {"max_hold_s": hold, "participation": participation, "leg_deadline_s": 3.0, "price_bound_bps": 20.0} | signal | reverse
     spot, perp = inputs.instruments()
+    perp = dataclasses.replace(perp, leverage=100.0, maintenance_rate=maintenance)
     spot = dataclasses.replace(spot, fee_currency=currency, price_tick=1e-4)
     rule = params.make_rule(rule_params(20.0, -20.0, **changes), spot, perp)
     # Rows of one leg carry the other leg's last book: a tape is a history, not a set of pairs.

@@ -23,6 +23,7 @@ from delta_arb.strategy import (
     NEVER,
     NO_ORDERS,
     OPEN,
+    OUTSIDE,
     QUOTE,
     REPORT,
     REVERSE,
@@ -744,6 +745,25 @@ def test_a_late_fill_of_an_open_pair_is_reduced():
     assert quantities(desk.report(0.2, SPOT, 3, 100.0)) == (-3.0, 0.0)
     desk.report(0.3, SPOT, -3, 99.5)
     assert (desk.state.phase, desk.held) == (OPEN, (10.0, -10.0))
+
+
+def test_after_a_fill_from_outside_the_other_leg_is_reduced_to_match_and_the_machine_halts():
+    desk = opened()
+    desk.both(10, (131.0, 131.5), (129.5, 130.0))
+    assert quantities(desk.event(OUTSIDE, 10, PERP, 4, 130.0)) == (-4.0, 0.0)
+    assert desk.report(10.1, SPOT, -4, 129.5) == NO_ORDERS
+    assert (desk.state.phase, desk.state.reason, desk.held) == (HALTED, HALT, (6.0, -6.0))
+    assert desk.both(11, GONE) == NO_ORDERS
+
+
+def test_a_fill_from_outside_while_orders_are_out_is_reduced_when_they_are_back():
+    desk = Desk()
+    desk.both(0, PAYS)
+    assert desk.event(OUTSIDE, 0.05, SPOT, 3, 100.0, desk.state.spot.working) == NO_ORDERS
+    desk.report(0.1, SPOT, 10, 100.0)
+    assert quantities(desk.report(0.1, PERP, -10, 101.0)) == (-3.0, 0.0)
+    desk.report(0.2, SPOT, -3, 99.5)
+    assert (desk.state.phase, desk.held) == (HALTED, (10.0, -10.0))
 
 
 def test_a_leg_reduced_from_outside_is_not_opened_again_lesson_9():

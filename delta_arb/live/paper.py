@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from delta_arb.errors import RuleError
 from delta_arb.latency import Latency
+from delta_arb.margin import liquidated_at
 from delta_arb.market import (
     LEGS,
     NS,
@@ -25,11 +26,11 @@ from delta_arb.market import (
     left_of,
     with_taken,
 )
-from delta_arb.pair import NEVER, Event, LegRule, Wallet
+from delta_arb.pair import NEVER, Event, LegRule, State, Wallet
 from delta_arb.sizes import received
 from delta_arb.wallets import NO_TRANSFER, Funds, moved, sent_transfer, wallet_of, with_fill, with_funding
 
-from .broker import Placed, Report
+from .broker import OUTSIDE, Placed, Report
 
 
 class Working(NamedTuple):
@@ -79,6 +80,11 @@ class PaperVenue:
         working = self._working[leg]
         if working and self._polled[leg] and working.met is None and working.arrival_ns <= ts_ns <= working.due_ns:
             self._working[leg] = working._replace(due_ns=ts_ns, met=book)
+
+    def liquidation(self, ts_ns: int, state: State, perp: Book) -> Report | None:
+        """The end of a short whose margin no longer suffices on this book."""
+        price = liquidated_at(state, perp, self._legs[PERP])
+        return Report(ts_ns, PERP, OUTSIDE, -state.perp.position, price) if price > 0.0 else None
 
     @property
     def due_ns(self) -> int:

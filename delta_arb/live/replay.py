@@ -62,7 +62,7 @@ def play(group: list[Row], runner: Runner, venue: PaperVenue) -> None:
         venue.quote(leg, ts_ns, (spot, perp)[leg])
     catch_up(runner, venue, now_ns, timers_at_until=False)
     ts_ns, _, spot, perp = group[-1]  # what stood between the rows of one instant never stood
-    runner.quote(ts_ns, spot, perp)
+    runner.quote(ts_ns, spot, perp, venue.liquidation(ts_ns, runner.state, perp))
 
 
 def show_first(tape: Tape, venue: PaperVenue) -> None:

@@ -16,9 +16,9 @@ from delta_arb.errors import ParamsError
 from delta_arb.kalman import UNKNOWN, step
 from delta_arb.ledger import Trade, close_out, close_pair, closing
 from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
-from delta_arb.pair import FLAT, HALTED, NO_ORDERS, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet
+from delta_arb.pair import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet
 from delta_arb.params import Bounds, Params, VenueParams, check, check_assumed, load, make_rule
-from delta_arb.strategy import decide
+from delta_arb.strategy import decide, ended
 
 from .broker import Broker, Placed, Report
 from .journal import Journal
@@ -186,20 +186,27 @@ class Runner:
         """Whether an order of ours is out, so that positions cannot be compared."""
         return self.state.spot.working != 0.0 or self.state.perp.working != 0.0
 
-    def quote(self, ts_ns: int, spot: Book, perp: Book) -> None:
-        """A new book on either leg."""
+    def quote(self, ts_ns: int, spot: Book, perp: Book, outside: Report | None = None) -> None:
+        """A new book on either leg; on paper with the liquidation that it brings."""
         self._books = (spot, perp)
         self._known, self._shift = step(self._known, ts_ns, spot, perp, self.rule.filter)
+        if outside:
+            self.report(outside, OUTSIDE)
+            return
         self._handle(Event(QUOTE, ts_ns, spot, perp, 0, 0.0, 0.0, 0.0, self._shift), None)
 
-    def report(self, report: Report) -> None:
-        """An order of ours has ended, or an ended one filled more, or a position changed from outside."""
+    def report(self, report: Report, kind: int = REPORT) -> None:
+        """An order of ours has ended, or an ended one filled more, or a position changed from outside.
+
+        With the kind `OUTSIDE` the machine halts by itself; a live session, which holds it and can resume, tells of a
+        change from outside by a plain report.
+        """
         spot, perp = self._books
         legs = (self.state.spot, self.state.perp)
         ended = report.order_id == self._working[report.leg]
         remaining = 0.0 if ended else legs[report.leg].working  # a late fill leaves what works alone
         event = Event(
-            REPORT,
+            kind,
             max(report.ts_ns, self.now_ns),
             spot,
             perp,
@@ -232,9 +239,8 @@ class Runner:
             return
         placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
         fills = [*self._fills, fill] if fill else self._fills
-        closed = state.phase == FLAT and (
-            before.phase != FLAT or fill is not None
-        )  # a late fill too small to sell ends at once
+        late = state.phase == FLAT and fill is not None  # a late fill too small to sell ends at once
+        closed = ended(before, state) or late
         trade = None
         if closed and fills:
             end = closing(state, event.spot, event.perp, event.ts_ns, state.reason)
