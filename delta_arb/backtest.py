@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import hedge, jump, kalman, margin, market, sizes, spread, strategy, wallets
+from .dust import Dust, dust
 from .jump import Looks, awaited, extremes, first_at, next_row, perp_book, shift_at, spot_book
 from .kalman import UNKNOWN, Filter, step
 from .latency import Delays, Latency
@@ -310,6 +311,11 @@ class Backtest:
     def capital_usdt(self) -> float:
         """What both wallets were given; without wallets the value of a full position and the margin of its short."""
         return capital_of(self.rule, self.funds)
+
+    @property
+    def dust(self) -> tuple[Dust, Dust]:
+        """What the closed pairs left of spot and perpetual below the venues' minima."""
+        return dust(self.fills, self.closings, self.rule)
 
     @property
     def days_blocked(self) -> int:

@@ -137,6 +137,31 @@ def test_limits_are_on_the_tick_and_never_worse_than_the_bound():
     assert [s.limit for s in replay(*IN, price_bound=0.0, spot=leg_rule(tick=0.1), perp=leg_rule(tick=0.1)).sent] == [100.0, 101.0]
 
 
+# --- Dust ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_no_venue_takes_is_summed_over_the_pairs_until_it_could_be_sold():
+    """Each time nine of ten coins meet a buyer and one is left, below the least order of three; after three pairs it is not."""
+    rows = list(IN)
+    for s in (10, 20, 30, 40):
+        rows += [spot(s, 99.5, 100, 9, 100), perp(s, 99, 99.5)]  # out: nine are bid for
+        rows += [spot(s + 5, 99.5, 100), perp(s + 5, 101, 101.5)]  # and in again
+    result = replay(*rows, spot=leg_rule(min_qty=3), participation=1.0)
+    closed = [t for t in result.trades if t.reason == "target"]
+    assert [t.residual_usdt for t in closed] == pytest.approx([99.5] * len(closed)) and len(closed) >= 3
+    of_spot, of_perp = result.dust
+    assert (of_spot.leg, of_spot.qty, of_spot.usdt) == ("spot", pytest.approx(len(closed)), pytest.approx(99.5 * len(closed)))
+    assert of_spot.sellable_ns == closed[2].closed_ns
+    assert of_perp == ("perp", 0.0, 0.0, None)
+
+
+@given(cases)
+def test_the_dust_is_the_residual_that_the_ledger_booked(case):
+    result = run(case.tape, case.rule, case.latency, funds=case.funds)
+    booked = sum(t.residual_usdt for t in result.trades)
+    assert sum(leg.usdt for leg in result.dust) == pytest.approx(booked, abs=1e-4)
+
+
 # --- Margin ----------------------------------------------------------------------------------------------------------
 
 # Sold at 101 with leverage 5, a maintenance rate of 1 % and a fee of 10 bps: 101 * 1.2 / 1.011 = 119.88131.
