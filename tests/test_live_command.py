@@ -157,6 +157,9 @@ def test_a_runner_killed_at_step_after_step_is_never_naked_and_sends_nothing_twi
         for place in ("journaled:1", "sent:1", "journaled:3"):
             with running(place, *options, code=("-c", KILLED), log=log) as process:
                 assert process.wait(60) == -signal.SIGKILL, log.read_text()
+        alone = json.loads(command("status", *options, "--json").stdout)
+        assert "no runner is up" in alone["line"] and alone["working"] == []
+        assert abs(alone["coins"] + alone["position"]) < 10.0 or alone["orders"]  # hedged, or asked about at the start
         ccxt = json.loads((folder / "sandbox.json").read_text())["ccxt"]
         with running(*options, "--json", log=log) as process:
             until(lambda: len(rows(journal, "SELECT 1 FROM trades")) >= 2, why=log.read_text)

@@ -266,8 +266,23 @@ def _alone(options: argparse.Namespace, path: Path) -> int:
     with Journal(path, utc_now().strftime("%y%m%d%H%M%S%f")) as journal:
         if options.command == "resume":
             control.lift(journal)
-        _tell(control.last_words(journal), options.json)
+        said = control.last_words(journal)
+    _tell(said | _held_by_venues(options), options.json)
     return 0
+
+
+def _held_by_venues(options: argparse.Namespace) -> dict:
+    """What the venues say is held, without starting any; paper holds nothing there."""
+    from . import preflight
+
+    config, kind = _configuration(options), _kind(options)
+    folder = trading.journal_path(options.reports, config, kind).parent
+    local = connect.running(folder) if kind == SANDBOX else None
+    if kind == PAPER or (kind == SANDBOX and local is None):
+        return {}
+    keys = configuration.keys(config, options.config.parent) if kind == LIVE else None
+    say = Voice(trading.MODES[kind], options.json)
+    return preflight.holdings(Job(config, kind, options.reports, Path(), keys, local.ccxt if local else {}, say))
 
 
 def _tell(said: dict, as_json: bool) -> None:
@@ -275,7 +290,7 @@ def _tell(said: dict, as_json: bool) -> None:
         print(json.dumps(said))
         return
     print(said["line"])
-    for name in ("halted", "transfer", "journal"):
+    for name in ("halted", "transfer", "venues", "working", "journal"):
         if said.get(name):
             print(f"{name}: {said[name]}")
     for held in said.get("held", []):

@@ -106,14 +106,18 @@ def _first_line(process: subprocess.Popen, folder: Path) -> dict[str, Any]:
     return said
 
 
+def running(folder: Path) -> Local | None:
+    """The local venues that were started here, while they answer."""
+    found = _known(folder / "sandbox.json")
+    return found if found and _answers(found.url) else None
+
+
 def end(folder: Path) -> None:
     """Stop the local venues that were started here."""
-    file = folder / "sandbox.json"
-    found = _known(file)
-    if found and _answers(found.url):
+    if found := running(folder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(found.pid, signal.SIGTERM)
-    file.unlink(missing_ok=True)
+    (folder / "sandbox.json").unlink(missing_ok=True)
 
 
 def _known(file: Path) -> Local | None:

@@ -158,7 +158,8 @@ def last_words(journal: Journal) -> dict[str, Any]:
     if orders:
         line += f"; without an end: {', '.join(orders)}"
     return {
-        "phase": phase, "coins": coins, "position": position, "halted": halt[1] if halt and halt[0] == "halt" else "",
+        "phase": phase, "journal_coins": coins, "journal_position": position,
+        "halted": halt[1] if halt and halt[0] == "halt" else "",
         "orders": orders, "line": line, "journal": str(journal.path),
     }  # fmt: skip
 

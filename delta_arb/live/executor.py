@@ -150,7 +150,9 @@ class Executor:
         if self._closed:
             return
         if sent is None:
-            self._say(f"{LEGS[leg]}: {self._venues[leg].name} tells of order {outcome.order_id}, which this run did not send")
+            self._say(
+                f"{LEGS[leg]}: {self._venues[leg].name} tells of order {outcome.order_id}, which this run did not send"
+            )
         elif sent.over:
             self._late(sent, outcome)
         elif outcome.final:

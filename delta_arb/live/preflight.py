@@ -7,7 +7,7 @@ withdraw, is bound to an address, or will expire) stands in the table as a quest
 import asyncio
 import json
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.market import LEGS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
@@ -19,7 +19,7 @@ from .config import Config
 from .journal import Journal
 from .runner import Exports, utc_now
 from .trading import LIVE, PAPER, Job
-from .venue import Account, Setup, Venue, VenueError
+from .venue import Account, Setup, Venue, VenueError, within
 from .watch import check_undeclared, new_baseline, noted_baseline
 
 QUOTES_S = 15.0
@@ -147,6 +147,31 @@ async def _read(job: Job, venues: tuple[Venue, Venue], books: tuple[Book, Book])
         setups = await asyncio.gather(*(v.setup() for v in venues))
         working = await asyncio.gather(*(v.working() for v in venues))
     return Seen(venues, books, tuple(accounts), tuple(setups), tuple(working))
+
+
+def holdings(job: Job) -> dict[str, Any]:
+    """What both venues hold of ours and work on, for `status` while no runner is up."""
+    return asyncio.run(_holdings(job))
+
+
+async def _holdings(job: Job) -> dict[str, Any]:
+    venues = connect.venues(job.config, job.keys, job.ccxt)
+    found: list[tuple[Account, tuple[str, ...]]] = []
+    try:
+        for venue in venues:
+            await venue.open(lambda *quote: None, lambda *told: None)
+            try:
+                account = await within(venue.account(), f"{venue.name}'s account")
+                found.append((account, await within(venue.working(), f"{venue.name}'s orders")))
+            finally:
+                await venue.close()
+    except VenueError as error:
+        return {"venues": str(error)}
+    (spot, spot_orders), (perp, perp_orders) = found
+    return {
+        "spot_usdt": spot.usdt_total, "coins": spot.coin, "perp_usdt": perp.usdt_total,
+        "margin_free_usdt": perp.usdt_free, "position": perp.position, "working": [*spot_orders, *perp_orders],
+    }  # fmt: skip
 
 
 async def _checks(job: Job, seen: Seen) -> list[Row]:
