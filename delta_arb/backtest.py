@@ -22,6 +22,7 @@ import numpy as np
 
 from . import hedge, jump, kalman, margin, market, sizes, spread, strategy, wallets
 from .dust import Dust, dust
+from .expected import NOTHING_EXPECTED, Expected, expected
 from .jump import Looks, awaited, extremes, first_at, next_row, perp_book, shift_at, spot_book
 from .kalman import UNKNOWN, Filter, step
 from .latency import Delays, Latency
@@ -372,12 +373,21 @@ def shifts(tape: Tape, process: Filter) -> np.ndarray:
     return np.zeros(len(tape)) if process.noise_sd == 0.0 else compiled(_shifts)(_columns(tape), process)
 
 
-def looks(tape: Tape, process: Filter, *, plain: bool = False, jumping: bool = True) -> Looks:
-    """What every replay of one tape and filter shares; without `jumping`, every row will be looked at."""
+def looks(
+    tape: Tape, process: Filter, promised: Expected = NOTHING_EXPECTED, *, plain: bool = False, jumping: bool = True
+) -> Looks:
+    """What every replay of one tape, filter and expected funding shares; without `jumping`, every row will be looked at."""
     columns = _plain(_columns(tape)) if plain else _columns(tape)
     made = (lambda kernel: kernel) if plain else compiled
     shift = made(_shifts)(columns, process) if process.noise_sd != 0.0 else np.zeros(1)
+    if promised.ts_ns:
+        shift = np.broadcast_to(shift, len(tape)) + promised_at(promised, tape.ts_ns)
     return Looks(shift, *(made(extremes)(columns, shift) if jumping else (NOWHERE, NOWHERE)))
+
+
+def promised_at(promised: Expected, ts_ns: np.ndarray) -> np.ndarray:
+    """`Expected.at` for a column of moments."""
+    return np.array(promised.edges)[np.searchsorted(np.array(promised.ts_ns, np.int64), ts_ns, "left")]
 
 
 NOWHERE = np.zeros((4, 0))  # extremes of no block: every row is looked at
@@ -407,7 +417,7 @@ def run(
 ) -> Backtest:
     """Replay `rule` over `tape`. An open position at the end is closed on its exit side, counted and flagged.
 
-    `seen` is `looks(tape, rule.filter)`, where many replays share one tape; with any of them the result is the same.
+    `seen` is `looks(tape, rule.filter)`, with the funding that the rule expects, where many replays share one tape; with any of them the result is the same.
 
     Raises:
         ParamsError: an order could still be under way when its deadline passes (deadline not above latency + quote age).
@@ -415,7 +425,8 @@ def run(
     """
     check_deadline(rule, latency)
     columns, roads, money, stamps = kernel_inputs(tape, latency, payments, funds)
-    seen = looks(tape, rule.filter, plain=plain, jumping=not plain) if seen is None else seen
+    promised = expected(payments, rule.funding_horizon_s)
+    seen = looks(tape, rule.filter, promised, plain=plain, jumping=not plain) if seen is None else seen
     if plain:
         columns, stamps, seen = _plain(columns), _plain(stamps), seen._replace(shift=seen.shift.tolist())
         roads = tuple(road._replace(delays=_plain(road.delays)) for road in roads)

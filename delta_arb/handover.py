@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .backtest import Backtest, shifts
+from .backtest import Backtest, promised_at, shifts
 from .errors import ParamsError
+from .expected import expected
 from .ledger import Trade
 from .market import END, HALT, NS, TARGET
 from .params import make_rule
@@ -92,6 +93,7 @@ class Machine:
             )
             usable &= (bid > 0) & (bid < ask) & (bid_qty > 0) & (ask_qty > 0)
         edge = entry_edge(tape.spot_ask, tape.perp_bid) + shifts(tape, rule.filter)
+        edge += promised_at(expected(self.market.payments, rule.funding_horizon_s), tape.ts_ns)
         low = usable & (edge < rule.entry - rule.rearm)
         return row + int(np.argmax(low)) + 1 if low.any() else len(self.tape)
 

@@ -63,6 +63,7 @@ class Rule(NamedTuple):
     reverse_entry: float = math.inf
     reverse_exit: float = -math.inf
     max_position_usdt: float = 0.0
+    funding_horizon_s: float = 0.0
 
 
 class Wallet(NamedTuple):
@@ -79,7 +80,8 @@ BOTTOMLESS = Wallet(math.inf, 0.0, math.inf)  # money without end, but no invent
 class Event(NamedTuple):
     """What happened at `ts_ns`, with the latest book of both legs; `leg` to `remaining` belong to a report.
 
-    `shift` is what the filter adds to a raw edge or cost (kalman.step at the last quote); 0.0 decides on the raw ones.
+    `shift` is what the filter adds to a raw edge or cost (kalman.step at the last quote), and the
+    funding expected over the rule's horizon (see `expected`); 0.0 decides on the raw ones.
     """
 
     kind: int

@@ -50,6 +50,7 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
         "reverse_entry": "file: rule.reverse_entry_bps, off where null",
         "reverse_exit": "file: rule.reverse_exit_bps, off where null",
         "max_position_usdt": "file: rule.max_position_usdt, one clip where null; at most the runner's max_position_usdt",
+        "funding_horizon_s": "file: rule.funding_horizon_s, at most the runner's max_hold_s",
     }
 )
 
@@ -87,6 +88,7 @@ class RuleParams(_Section):
     max_hold_s: Annotated[float, Field(gt=0, le=366 * 86_400)]
     clip_usdt: Positive
     max_position_usdt: Positive | None = None
+    funding_horizon_s: Annotated[float, Field(ge=0, le=366 * 86_400)] = 0.0
     participation: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_quote_age_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     price_bound_bps: Annotated[float, Field(ge=0, le=500)] = 50.0
@@ -309,6 +311,7 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
         reverse_entry=_level(rule.reverse_entry_bps, math.inf),
         reverse_exit=_level(rule.reverse_exit_bps, -math.inf),
         max_position_usdt=float(rule.max_position_usdt or rule.clip_usdt),
+        funding_horizon_s=float(rule.funding_horizon_s),
     )
 
 
@@ -458,6 +461,7 @@ class Bounds:
         asked = {
             "clip_usdt": (rule.clip_usdt, self.max_clip_usdt),
             "max_hold_s": (rule.max_hold_s, self.max_hold_s),
+            "funding_horizon_s": (rule.funding_horizon_s, self.max_hold_s),
             "max_quote_age_s": (rule.max_quote_age_s, self.max_quote_age_s),
             "price_bound_bps": (rule.price_bound_bps, self.max_price_bound_bps),
             "leg_deadline_s": (rule.leg_deadline_s, self.max_leg_deadline_s),

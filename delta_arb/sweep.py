@@ -20,6 +20,7 @@ import numpy as np
 from . import backtest, ledger, marks
 from .backtest import _replay, capital_of, compiled, kernel_inputs, looks, run
 from .errors import DataError
+from .expected import expected
 from .latency import Latency
 from .ledger import closing, gaps, left_open, money
 from .market import END, HALT, NS, TARGET, TIMEOUT, UNWOUND, FundingPayment
@@ -235,7 +236,8 @@ def sweep(
     shown = tape if marked is None else marked
     watched = _marks(shown if shown.settled.all() else shown.take(shown.settled), known=marked is None)
     figures = np.zeros(len(rules), FIGURES)
-    seen = {process: looks(tape, process) for process in {rule.filter for rule in rules}}
+    ways = {(rule.filter, rule.funding_horizon_s) for rule in rules}
+    seen = {way: looks(tape, way[0], expected(payments, way[1])) for way in ways}
     kernel = _kernel()
     for members in _groups(rules):
         rule = rules[members[0]]
@@ -243,10 +245,10 @@ def sweep(
         columns, roads, purse, stamps = kernel_inputs(tape, latency, payments, funds)
         levels = Levels(*(np.array([getattr(rules[k], name) for k in members], kind) for name, kind in _LEVELS))
         part = np.zeros(len(members), FIGURES)
-        given = columns, seen[rule.filter], *roads, rule, purse, stamps, table, holes, levels, watched, float(capital_of(rule, funds)), until_ns, part
+        given = columns, seen[rule.filter, rule.funding_horizon_s], *roads, rule, purse, stamps, table, holes, levels, watched, float(capital_of(rule, funds)), until_ns, part
         bad = kernel(*given)
         if bad >= 0:
-            run(tape, rules[members[bad]], latency, payments, funds=funds, seen=seen[rule.filter])  # raises
+            run(tape, rules[members[bad]], latency, payments, funds=funds, seen=seen[rule.filter, rule.funding_horizon_s])  # raises
         figures[members] = part
     return Swept(rules, figures, (end_ns - start_ns) / (86_400 * NS), funds)
 

@@ -72,13 +72,14 @@ def rule(
     reverse_entry=math.inf,
     reverse_exit=-math.inf,
     max_position_usdt=0.0,
+    funding_horizon_s=0.0,
 ) -> Rule:
     """A rule without fees and grids: enter at an edge of 1 %, leave at a cost of zero, one clip of 1000 USDT."""
     return Rule(
         may_enter, flatten, float(entry), float(exit), float(rearm), seconds(max_hold_s), float(clip_usdt),
         float(participation), float(step), seconds(max_quote_age_s), float(price_bound), float(leg_tolerance),
         seconds(leg_deadline_s), spot or leg_rule(), perp or leg_rule(), filter, float(reverse_entry), float(reverse_exit),
-        float(max_position_usdt),
+        float(max_position_usdt), float(funding_horizon_s),
     )  # fmt: skip
 
 

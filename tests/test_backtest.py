@@ -23,6 +23,7 @@ from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 from delta_arb import backtest, jump, market, strategy
 from delta_arb.backtest import Sent, looks, run
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.expected import expected
 from delta_arb.kalman import OFF, Filter
 from delta_arb.latency import Latency
 from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
@@ -135,6 +136,49 @@ def test_limits_are_on_the_tick_and_never_worse_than_the_bound():
     result = replay(*IN, price_bound=0.0213, spot=leg_rule(tick=0.5), perp=leg_rule(tick=0.5))
     assert [s.limit for s in result.sent] == [102.0, 99.0]  # 102.13 down, 98.8487 up
     assert [s.limit for s in replay(*IN, price_bound=0.0, spot=leg_rule(tick=0.1), perp=leg_rule(tick=0.1)).sent] == [100.0, 101.0]
+
+
+# --- Expected funding ------------------------------------------------------------------------------------------------
+
+
+def paid(*rates):
+    """Stamps every second from second 1 on."""
+    return [FundingPayment(seconds(1 + k), rate, 100.0, True) for k, rate in enumerate(rates)]
+
+
+def test_expected_funding_is_the_mean_of_settled_rates_over_the_horizon_and_known_after_its_stamp():
+    """The rates of seconds 2 and 3 were earned in two seconds: (0.001 + 0.003) / 2 s, for ten seconds 0.02."""
+    promised = expected(paid(0.5, 0.001, 0.003), 10.0)
+    assert [promised.at(seconds(s)) for s in (0, 1, 2)] == [0.0, 0.0, 0.0]
+    assert promised.at(seconds(2) + 1) == pytest.approx(0.01)
+    assert promised.at(seconds(3)) == pytest.approx(0.01) and promised.at(seconds(3) + 1) == pytest.approx(0.02)
+    with pytest.raises(ParamsError, match="no funding history"):
+        expected((), 10.0)
+
+
+def test_expected_funding_lowers_the_entry_and_makes_leaving_dearer():
+    """An edge of 0.5 % and 1 % expected pass an entry of 1 %; without it they do not."""
+    rows = [q for s in range(4, 9) for q in (spot(s, 99.5, 100), perp(s, 100.5, 101))]
+    funding = paid(0.0, 0.001, 0.001, *[0.001] * 8)
+    start = spot(0, 99.5, 100), perp(0, 99, 99.5)
+    assert not sent(replay(*start, *rows, payments=funding))
+    assert sent(replay(*start, *rows, payments=funding, funding_horizon_s=10), ENTERING)[0][0] == 4.0
+    left = replay(*IN, spot(4, 99.5, 100), perp(4, 99, 99.5), spot(5, 99.5, 100), perp(5, 98, 98.5), payments=funding)
+    kept = replay(*IN, spot(4, 99.5, 100), perp(4, 99, 99.5), spot(5, 99.5, 100), perp(5, 98, 98.5), payments=funding, funding_horizon_s=10)
+    assert sent(left, EXITING)[0][0] == 4.0 and sent(kept, EXITING)[0][0] == 5.0
+
+
+@given(cases, st.lists(st.sampled_from((-0.01, 0.0, 0.002, 0.01)), min_size=30, max_size=30), st.integers(0, 29))
+def test_changing_funding_after_a_decision_never_changes_it(case, rates, k):
+    of = case.rule._replace(funding_horizon_s=1.0)
+    stamps = [FundingPayment(seconds(k), rate, 100.0, True) for k, rate in enumerate(rates)]
+    stamps += [FundingPayment(seconds(30 + k), 0.0, 100.0, True) for k in range(400)]
+    honest = run(case.tape, of, case.latency, stamps, funds=case.funds)
+    assert_same(honest, run(case.tape, of, case.latency, stamps, funds=case.funds, plain=True))
+    poisoned = stamps[:k] + [p._replace(rate=0.05) for p in stamps[k:]]
+    other = run(case.tape, of, case.latency, poisoned, funds=case.funds)
+    until = stamps[k].ts_ns
+    assert [s for s in honest.sent if s.ts_ns <= until] == [s for s in other.sent if s.ts_ns <= until]
 
 
 # --- Dust ------------------------------------------------------------------------------------------------------------

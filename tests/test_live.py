@@ -84,7 +84,7 @@ def assert_same(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds:
     return expected
 
 
-@pytest.mark.parametrize(("entry_bps", "exit_bps", "signal"), [(15.0, -12.0, FILTERED), (10.0, -40.0, {})])
+@pytest.mark.parametrize(("entry_bps", "exit_bps", "signal"), [(15.0, -12.0, FILTERED), (10.0, -40.0, {}), (10.0, -40.0, {"funding_horizon_s": 3600.0})])
 def test_the_runner_makes_the_backtests_trades_on_the_sample_lesson_36(tmp_path, entry_bps, exit_bps, signal):
     inputs = Inputs()
     tape = inputs.tape()

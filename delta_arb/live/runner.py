@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from delta_arb import sizes
 from delta_arb.errors import ParamsError
+from delta_arb.expected import expected
 from delta_arb.kalman import UNKNOWN, step
 from delta_arb.ledger import Trade, close_out, close_pair, closing
 from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
@@ -155,6 +156,7 @@ class Runner:
         self._wallets = wallets
         self._payments = payments
         self._stamps = [p.ts_ns for p in payments]
+        self._promised = (0.0, expected(payments, 0.0))
         self._books: tuple[Book, Book] | None = None
         self._known, self._shift = UNKNOWN, 0.0
         self._marked = 0.0
@@ -189,7 +191,12 @@ class Runner:
     def quote(self, ts_ns: int, spot: Book, perp: Book, outside: Report | None = None) -> None:
         """A new book on either leg; on paper with the liquidation that it brings."""
         self._books = (spot, perp)
-        self._known, self._shift = step(self._known, ts_ns, spot, perp, self.rule.filter)
+        rule = self.rule
+        self._known, self._shift = step(self._known, ts_ns, spot, perp, rule.filter)
+        if rule.funding_horizon_s > 0.0:
+            if rule.funding_horizon_s != self._promised[0]:
+                self._promised = rule.funding_horizon_s, expected(self._payments, rule.funding_horizon_s)
+            self._shift += self._promised[1].at(ts_ns)
         if outside:
             self.report(outside, OUTSIDE)
             return
