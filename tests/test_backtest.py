@@ -26,6 +26,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.expected import expected
 from delta_arb.kalman import OFF, Filter
 from delta_arb.latency import Latency
+from delta_arb.ledger import PARTS, attribution
 from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
 from delta_arb.strategy import ENTERING, EXITING, HEDGING, PHASES
 from delta_arb.tape import TAPE_COLUMNS, LegFile, Tape, read
@@ -308,10 +309,11 @@ def test_a_transfer_that_arrives_at_once_or_costs_all_it_moves_is_refused():
 stamps = st.lists(st.tuples(st.integers(1, 20), st.sampled_from((-0.001, 0.0005, 0.01))), max_size=4)
 
 
-@given(cases, stamps, st.sampled_from((0.0, 700.0, 1500.0)), st.sampled_from((1.0, 5.0)))
+@given(cases, stamps, st.sampled_from((0.0, 700.0, 2000.0)), st.sampled_from((1.0, 5.0, 100.0)))
 def test_the_wallets_hold_what_they_were_given_and_what_fills_fees_funding_and_transfers_left(case, stamps, usdt, leverage):
-    of = case.rule._replace(perp=case.rule.perp._replace(leverage=leverage))
-    funds = Funds(usdt, 1500.0 - usdt, case.inventory, Rebalancing(20.0, 1.0, seconds(0.7)))
+    margin = {"leverage": leverage, "maintenance": 0.0099 if leverage == 100.0 else 0.0}  # some are liquidated
+    of = case.rule._replace(perp=case.rule.perp._replace(**margin), funding_horizon_s=1.0 if stamps else 0.0)
+    funds = Funds(usdt, 4000.0 - usdt, case.inventory, Rebalancing(20.0, 1.0, seconds(0.7)))
     payments = [FundingPayment(seconds(s) + 1, rate, 100.0, True) for s, rate in dict(stamps).items()]
     payments.sort()
     try:
@@ -327,8 +329,12 @@ def test_the_wallets_hold_what_they_were_given_and_what_fills_fees_funding_and_t
     for t in result.transfers:
         cash[1 - t.to_leg] -= t.usdt
         cash[t.to_leg] += t.usdt - t.fee_usdt if t.arrives_ns <= result.end_ns else 0.0
+    parts = attribution(result.trades)
+    assert sum(parts[name] for name in PARTS) == pytest.approx(parts["net"], abs=1e-6)
+    for t in result.trades:
+        assert t.net_usdt == pytest.approx(t.spot_usdt + t.perp_usdt - t.fees_usdt + t.funding_usdt + t.residual_usdt, abs=1e-9)
     purse = result.purse
-    assert (purse.spot_usdt, purse.perp_usdt) == pytest.approx((usdt + cash[0], 1500.0 - usdt + cash[1]), abs=1e-6)
+    assert (purse.spot_usdt, purse.perp_usdt) == pytest.approx((usdt + cash[0], 4000.0 - usdt + cash[1]), abs=1e-6)
     assert purse.spot_coin == pytest.approx(case.inventory + sum(f.qty for f in spot_fills), abs=1e-9)
     event(f"transfers {min(len(result.transfers), 2)}, refusals {min(len(result.refusals), 2)}, pairs {min(len(result.trades), 2)}")
 
