@@ -233,7 +233,12 @@ def _trade(options: argparse.Namespace) -> int:
         from . import preflight
 
         preflight.require(job)
-    code = trading.run(job, options.json)
+    try:
+        code = trading.run(job, options.json)
+    except ParamsError:  # nothing to start with, so nothing is open
+        if job.kind == SANDBOX:
+            connect.end(job.folder)
+        raise
     if job.kind == SANDBOX:
         connect.end(job.folder)
     return code
