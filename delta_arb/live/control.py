@@ -172,8 +172,8 @@ def lift(journal: Journal) -> None:
     """
     state = journal.last_state()
     if state and state.phase == HALTED:
-        if state.spot.position + state.perp.position != 0.0:
-            raise RunError("the machine halted on unequal legs; `flatten` first")
+        if state.spot.position != 0.0 or state.perp.position != 0.0:
+            raise RunError("the machine halted with legs held; start it, or `flatten` first")
         journal.forced(0, START._replace(pair=state.pair), "resume")
     journal.note("resume", "")
     journal.note("accepted", "")

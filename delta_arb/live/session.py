@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from delta_arb.errors import DeltaArbError, ParamsError
-from delta_arb.market import LEGS, NS, PERP, SPOT, Book, FundingPayment
+from delta_arb.market import GUARD, LEGS, NS, PERP, SPOT, Book, FundingPayment
 from delta_arb.pair import FLAT, HALTED, HEDGING, NEVER, OPEN, PHASES, START, Rule, State
 from delta_arb.params import check_deadline
 
@@ -416,7 +416,9 @@ class Session:
         self._leaving = True
         state = self.runner.state
         if state.phase == HALTED:
-            again = state._replace(phase=HEDGING, exiting=True, hedging_ns=self.clock(), wake_ns=self.clock())
+            again = state._replace(
+                phase=HEDGING, reason=GUARD, exiting=True, hedging_ns=self.clock(), wake_ns=self.clock()
+            )
             self.runner.force(again, "flatten")
             self._arm()
         self.halt("flattened by a person; `resume` to trade again")  # also after a restart
@@ -427,8 +429,12 @@ class Session:
         runner = self.runner
         if runner.state.phase == HALTED and runner.state.spot.position + runner.state.perp.position != 0.0:
             return f"the machine halted on unequal legs ({self.line()}); `flatten` first"
-        if runner.state.phase == HALTED:
-            runner.force(START._replace(pair=runner.state.pair), "resume")
+        state = runner.state
+        if state.phase == HALTED and state.spot.position == state.perp.position == 0.0:
+            runner.force(START._replace(pair=state.pair), "resume")
+        elif state.phase == HALTED:  # halted with equal legs: the pair is managed on
+            runner.force(state._replace(phase=OPEN, exiting=False, wake_ns=self.clock()), "resume")
+            self._arm()
         if self.watch:
             await self.watch.accept()
         self.desk.journal.note("resume", self.halted)
