@@ -147,8 +147,8 @@ def test_a_runner_that_died_while_hedging_hedges_on(tmp_path):
         async with stage(tmp_path) as it:
             await it.start()
             it.fault("gate", "order.create", "partial_fill", fraction=0.5)
-            it.fault("gate", "order.create", "hang", skip=1)
-            it.fault("mexc", "order.create", "hang", skip=1)
+            it.fault("gate", "order.create", "late_fill", seconds=0.6, skip=1)
+            it.fault("mexc", "order.create", "late_fill", seconds=0.6, skip=1)
             it.show(ENTER)
             await it.until(lambda: it.phase == HEDGING and len(it.rows("SELECT 1 FROM orders")) == 3)
             await it.crash()
