@@ -41,6 +41,7 @@ FIT_POINTS = 20_000  # only the span bounds the precision of a half-life, so mor
 FIT_ROWS = 5  # rows of the slower leg per grid point: closer ones share their noise, which looks like reversion
 ACF_STEP_S = 10.0
 MAX_STILL_S = 1800.0  # a leg that shows one price for longer is frozen, not quiet
+MAX_STILL_BARS = 30  # the same of candles: closes in a row at one price
 SHIFT_ROWS = 1500  # the search for shifts takes time with their square
 
 
@@ -211,7 +212,7 @@ def of(basis: Basis) -> Memory:
         else answered(lambda: _profile(basis, speed_.value)),
         signature=answered(lambda: _signature(basis, speed_.value)),
         two_lags=answered(lambda: half_life_two_lags_s(*column, max(acf_step_s, step_s), basis.known)),
-        stationarity=answered(lambda: stationarity(*column, basis.known, *_minutes(basis))),
+        stationarity=answered(lambda: tested(basis)),
         levels=acf,
         differences=answered(lambda: autocorrelation(np.diff(_even(basis, step_s)), 1)),
         shifts=answered(lambda: level_shifts(*column, basis.known, _shift_step_s(basis, span_s))),
@@ -230,9 +231,23 @@ def fit_step_s(basis: Basis) -> float:
     return max(1.0, float(np.ceil(span_s / FIT_POINTS)), float(np.round(FIT_ROWS * span_s / rows)))
 
 
+def mids(tape: Tape) -> Basis:
+    """The basis of a tape's mids, of candles of the closes; no costs, nothing called fresh."""
+    return measured(tape, 0.0, KNOWN_S)
+
+
 def half_life_of(tape: Tape) -> HalfLife:
     """The half-life of the basis of a tape's mids; raises SeriesError where there is none."""
-    return speed(measured(tape, 0.0, KNOWN_S))
+    return speed(mids(tape))
+
+
+def tested(basis: Basis) -> Stationarity:
+    """ADF and KPSS of the basis of the mids on one-minute values, of candles on their closes.
+
+    Raises:
+        SeriesError: as `stationarity`.
+    """
+    return stationarity(basis.basis_bps, basis.ts_ns, basis.known, *_minutes(basis))
 
 
 def _fit_grid(basis: Basis) -> Grid:
@@ -245,14 +260,29 @@ def speed(basis: Basis) -> HalfLife:
     Not on the ticks: between two rows of the quiet leg its error stays the same, and the fit takes what is left of it
     in the next row for reversion. On the sample the ticks give 6.5 min where 10 min were put in, this grid 10.4.
     """
-    _require_moving_legs(basis)
+    require_moving(basis)
     even = _fit_grid(basis)
     return half_life(even.values, even.ts_ns, np.isfinite(even.values))
 
 
-def _require_moving_legs(basis: Basis) -> None:
-    if not basis.bar_s:  # the closes of a frozen market have no volume and are not here
+def require_moving(basis: Basis) -> None:
+    """Refuse a basis one of whose legs stood still: by time, of candles by closes in a row (an outage has none).
+
+    Raises:
+        SeriesError: names the leg, since when, and for how long.
+    """
+    if not basis.bar_s:
         require_moving_legs(basis.ts_ns, MAX_STILL_S, spot=basis.spot_mid, perp=basis.perp_mid)
+        return
+    ts_ns = basis.ts_ns[basis.known]
+    for leg, column in (("spot", basis.spot_mid[basis.known]), ("perp", basis.perp_mid[basis.known])):
+        starts = np.flatnonzero(np.append(True, np.diff(column) != 0))[: column.size]
+        bars = np.diff(np.append(starts, column.size))
+        if bars.size and bars.max() > MAX_STILL_BARS:
+            raise SeriesError(
+                f"{leg} closed {bars.max()} bars in a row at one price from ts_ns={ts_ns[starts[bars.argmax()]]}, more "
+                f"than {MAX_STILL_BARS}; the feed was frozen: leave that time out, or give longer bars"
+            )
 
 
 def _profile(basis: Basis, found: HalfLife) -> Profile:
@@ -262,7 +292,7 @@ def _profile(basis: Basis, found: HalfLife) -> Profile:
 
 def _signature(basis: Basis, found: HalfLife | None) -> Signature:
     """Measured on the grid of the fit; without a half-life `fitted` is the plain maximum, which is not to be shown."""
-    _require_moving_legs(basis)
+    require_moving(basis)
     even, step_s = _fit_grid(basis), fit_step_s(basis)
     known = np.isfinite(even.values)
     process = found.process if found else fit(even.values, even.ts_ns, known)

@@ -14,13 +14,14 @@ import numpy as np
 
 from .backtest import shifts
 from .errors import DataError, SeriesError
+from .faces import seconds
 from .kalman import Filter
 from .market import NS
-from .memory import MAX_STILL_S, half_life_of
+from .memory import mids, require_moving, speed, tested
 from .params import FilterParams, RuleParams, as_filter
 from .performance import Performance, measure, period_nets
-from .reversion import HalfLife, require_moving_legs, stationarity
-from .spread import basis, entry_edge, exit_cost, mid, to_bps
+from .reversion import HalfLife
+from .spread import entry_edge, exit_cost, to_bps
 from .study import Constraints, Market, Thresholds, Window, window
 from .sweep import sweep as sweep_rules
 from .tape import Tape
@@ -181,7 +182,7 @@ def plug_in(
     Raises:
         SeriesError: theory has no answer (cycles too long, hold too short), or its levels break a demand.
     """
-    steps = np.diff(known.ts_ns)
+    steps = np.diff(known.looks().ts_ns)  # of candles a bar: between its end and the next nothing is decided
     look_s = float(np.median(steps[steps > 0])) / NS
     sd = reverts.process.sd
     if process is not None:
@@ -300,17 +301,18 @@ def _proposal(fit, offered, market, constraints, reverts, process, peak) -> Prop
 def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
     """Half-life of the basis of the mids, or None and why there is none (a frozen leg, a random walk, too little data).
 
-    The unit root must be rejected on one-minute values too: when prices jump, the milliseconds between the legs leave
-    spikes that die out at once, and the likelihood of ticks takes those for the reversion of a basis that only wanders.
+    The unit root must be rejected on one-minute values too (of candles, on their closes): when prices jump, the
+    milliseconds between the legs leave spikes that die out at once, and the likelihood of ticks takes those for the
+    reversion of a basis that only wanders.
     """
-    spot, perp = mid(tape.spot_bid, tape.spot_ask), mid(tape.perp_bid, tape.perp_ask)
+    seen = mids(tape)
     try:
-        require_moving_legs(tape.ts_ns, MAX_STILL_S, spot=spot, perp=perp)
-        walk = stationarity(basis(spot, perp), tape.ts_ns).adf
-        if walk.p > MAX_UNIT_ROOT_P:
-            walks = f"a random walk is not rejected (ADF p {walk.p:.2f})"
-            return None, f"on one-minute values {walks}; look back further, or leave it"
-        return half_life_of(tape), ""
+        require_moving(seen)
+        tests = tested(seen)
+        if tests.adf.p > MAX_UNIT_ROOT_P:
+            walks = f"a random walk is not rejected (ADF p {tests.adf.p:.2f})"
+            return None, f"on values {seconds(tests.step_s)} apart {walks}; look back further, or leave it"
+        return speed(seen), ""
     except SeriesError as error:
         return None, str(error)
 

@@ -6,17 +6,18 @@ whole tenths of a second, latencies too, so that reports, quotes and timers ofte
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
+from delta_arb import candles
 from delta_arb.kalman import OFF, Filter
 from delta_arb.latency import Delay, Latency
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment
 from delta_arb.strategy import LegRule, Rule
-from delta_arb.tape import Tape
+from delta_arb.tape import Tape, align
 from delta_arb.wallets import Funds
 
 SECOND = 1_000_000_000
@@ -121,6 +122,19 @@ def basis_tape(basis_bps, step_s: float = 1.0, width_bps: float = 2.0) -> Tape:
     size, fresh = np.full(2 * n, 100.0), np.zeros(2 * n, np.int64)
     ts_ns, leg = latest[0] * seconds(step_s), np.tile(np.array([SPOT, PERP], np.uint8), n)
     return Tape(ts_ns, leg, *books[:2], size, size, *books[2:], size, size, fresh, ts_ns - latest[1] * seconds(step_s))
+
+
+START = 1_700_006_400 * SECOND  # of candles: a whole day
+
+
+def hours(spot, perp, *, half_spread: float = 0.0001) -> Tape:
+    """Hourly candles of two legs, each hour's open and close its price, with volume enough; NaN: it did not trade."""
+    legs = []
+    for prices in (spot, perp):
+        prices = np.asarray(prices, float)
+        there = np.isfinite(prices)
+        legs.append(candles.quotes(candles.Bars(START, 3600 * SECOND, prices, prices, there * 6e6, there, there), half_spread, 1.0))
+    return replace(align(*legs), bar_s=3600.0)
 
 
 # --- At random: money ------------------------------------------------------------------------------------------------

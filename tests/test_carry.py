@@ -1,16 +1,15 @@
 """Carry: what funding pays, how long that takes, held and left by hand; no choice knows a later stamp or price."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import START, hours
 
 from delta_arb import carry, carry_walk
 from delta_arb.backtest import run
-from delta_arb.candles import Bars, quotes
 from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs, read_funding
@@ -18,11 +17,9 @@ from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment, Instrument
 from delta_arb.params import RuleParams, make_rule
 from delta_arb.study import Market, demands
-from delta_arb.tape import Tape, align
 
 HOUR = 3600 * NS
 DAY = 24 * HOUR
-START = 1_700_006_400 * NS  # a whole day
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETTINGS = RuleParams(
     entry_bps=None,
@@ -33,15 +30,6 @@ SETTINGS = RuleParams(
     rearm_bps=0.0,
     price_bound_bps=500.0,
 )
-
-
-def hours(spot, perp, *, half_spread=0.0001) -> Tape:
-    """Hourly candles of two legs, each hour's open and close its price, with volume enough."""
-    legs = []
-    for prices in (spot, perp):
-        prices, there = np.asarray(prices, float), np.ones(len(prices), bool)
-        legs.append(quotes(Bars(START, HOUR, prices, prices, there * 6e6, there, there), half_spread, 1.0))
-    return replace(align(*legs), bar_s=3600.0)
 
 
 def stamps(rates_bps, *, every=8 * HOUR, start=START, mark=100.0) -> tuple[FundingPayment, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import basis_tape, ou_path
+from strategies import basis_tape, hours, ou_path
 from studies import study as study_of
 
 from delta_arb import export, optimize, params, study, synthetic
@@ -184,6 +184,37 @@ def test_levels_have_no_floor_mistake_10(scale):
     entries, exits = optimize.levels(offered)
     assert (entries[0], entries[-1]) == pytest.approx((-1.0 * scale, 37.6 * scale), abs=0.25 + 0.05 * scale)
     assert (exits[0], exits[-1]) == pytest.approx((-37.6 * scale, 1.0 * scale), abs=0.25 + 0.05 * scale)
+
+
+def test_theory_on_candles_looks_once_a_bar_although_rows_stand_a_nanosecond_apart():
+    """Half-life 6000 s, looks an hour apart: met 0.5826 sd sqrt(2 ln 2 * 0.6) = 5.314 bps beyond, so the level is
+    12.644 - 5.314 - 1 = 6.33 bps, not the 11.64 of a process looked at all the time.
+    """
+    edges, process = np.linspace(-40.0, 38.0, 2000), Process(np.log(2) / 6000, 0.0, 10.0, 0.0, 0.0, 365, 1.3e6)
+    reverts = HalfLife(6000.0, 5e3, 7e3, "by hand", 365, 1.3e6, process)
+    candles = hours([100.0] * 50, [100.0] * 50)
+    offered, demands = Offers(edges, edges + 2.0), Constraints(max_hold_s=1e8)
+    found = optimize.plug_in(offered, by_hand(2.0), demands, reverts, candles, None)
+    assert (found.entry_bps, found.exit_bps) == pytest.approx((6.33, -6.33), abs=0.011)
+
+
+def test_the_reversion_of_hourly_candles_is_found_on_their_closes():
+    """Put in: a half-life of four hours. An outage of two days is none of frozen closes, 40 equal closes are."""
+    basis_bps, spot = 10 * ou_path(2000, 4.0, seed=3), 100 + 0.1 * np.sin(np.arange(2000) / 5.0)
+    spot[1000:1048] = np.nan
+    perp = np.where(np.isfinite(spot), spot, 100.0) * (1 + basis_bps / 1e4)
+    found, why = optimize.reversion_of(hours(spot, perp))
+    assert not why and found.low_s < 4 * 3600.0 < found.high_s
+    perp[100:140] = 100.0
+    found, why = optimize.reversion_of(hours(spot, perp))
+    assert found is None and why.startswith("perp closed 40 bars in a row at one price")
+
+
+def test_a_random_walk_of_hourly_candles_is_told_in_its_own_step():
+    walk = np.random.default_rng(1).normal(0, 3e-4, 1000).cumsum()
+    spot = 100 + 0.1 * np.sin(np.arange(1000) / 5.0)
+    found, why = optimize.reversion_of(hours(spot, spot * (1 + walk)))
+    assert found is None and "on values 60 min apart a random walk is not rejected" in why
 
 
 def test_the_neighbourhood_is_the_mean_of_the_cell_and_those_around_it():
