@@ -40,11 +40,18 @@ class Recorder:
     A disk that takes no more ends the recording, not the trading: `say` hears of it, and the file ends there.
     """
 
-    def __init__(self, path: Path, run_id: str, state: State, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        path: Path,
+        run_id: str,
+        state: State,
+        say: Callable[[str], None] = print,
+        later: Callable[[Callable[[], None]], object] = lambda act: act(),
+    ) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - held for the life of the run
-        self._say, self._lost = say, False
+        self._say, self._later, self._lost = say, later, False
         self._rule: Rule | None = None
         self._books: list[Book | None] = [None, None]
         self._wallet = BOTTOMLESS
@@ -82,6 +89,10 @@ class Recorder:
             self._buffer += _TOLD.pack(TOLD, e.kind, e.ts_ns, e.leg, e.filled, e.price, e.remaining, e.shift)
         if len(self._buffer) >= BLOCK:
             self.flush()
+
+    def flush_soon(self) -> None:
+        """`flush` when `later` gets to it: in the loop's next turn, behind the orders that were handed over before."""
+        self._later(self.flush)
 
     def flush(self) -> None:
         """Hand everything so far to the system."""

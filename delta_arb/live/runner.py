@@ -119,13 +119,13 @@ class Wallets(Protocol):
 
 
 class Recorder(Protocol):
-    """Keeps what the machine was told (events.py); `flush` puts it on disk."""
+    """Keeps what the machine was told (events.py); `flush_soon` hands it to the system once the orders are out."""
 
     def event(self, event: Event, rule: Rule) -> None: ...
 
     def begin(self, state: State) -> None: ...
 
-    def flush(self) -> None: ...
+    def flush_soon(self) -> None: ...
 
 
 class Runner:
@@ -281,7 +281,7 @@ class Runner:
             if order.cancel:
                 self._broker.cancel(leg, now_ns)
         if placed and self._recorder:
-            self._recorder.flush()
+            self._recorder.flush_soon()
 
     def _order_id(self, leg: int) -> str:
         """Own order ids: run, leg and a count; known before the order leaves."""

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import uvloop
+
 from delta_arb import __version__
 from delta_arb.errors import DeltaArbError
 from delta_arb.ledger import PARTS, Trade, attribution
@@ -122,9 +124,9 @@ class Trading:
             kill_file = job.folder / job.config.kill_file
 
             def record(state: State) -> Recorder:
-                return files.enter_context(
-                    Recorder(events_path(journal.path, journal.run_id), journal.run_id, state, job.say)
-                )
+                later = asyncio.get_running_loop().call_soon
+                path = events_path(journal.path, journal.run_id)
+                return files.enter_context(Recorder(path, journal.run_id, state, job.say, later))
 
             def exports(venues: tuple[Venue, Venue]) -> Exports:
                 return Exports(
@@ -179,7 +181,7 @@ def run(job: Job, as_json: bool) -> int:
     job.say(f"{MODES[job.kind]}: {job.config.name}, journal {job.journal}")
     trading = Trading(job)
     began = time.monotonic()
-    outcome = asyncio.run(trading.run())
+    outcome = uvloop.run(trading.run())
     sum_up(job, trading, outcome, time.monotonic() - began, as_json)
     return 1 if outcome == "halted" else 0
 
