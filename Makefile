@@ -42,7 +42,7 @@ $(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow lab notebooks bench history bench-statistics lint lock setup clean outdated
+.PHONY: help demo test test-slow lab notebooks bench bench-live history bench-statistics lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -74,6 +74,10 @@ bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 
 history: $(READY)  ## what it did on crash days and what carry was worth, from the recorded candles beside the project
 	$(RUN) tests/benchmarks/history.py $(ARGS)
+
+bench-live: $(READY)  ## decision, start, and from a quote to both orders beside the least that any program needs: 4 minutes
+	@mkdir -p reports/bench
+	@for name in live wire; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py || exit 1; done
 
 bench-statistics: $(READY)  ## estimates, thresholds and confidence on fresh seeds: up to 40 minutes, ARGS=--quick for 5
 	@mkdir -p reports/bench

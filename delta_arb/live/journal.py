@@ -75,7 +75,8 @@ class Journal:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._disk = Disk(path.with_name(f"{path.name}-wal"))
+        self._db.execute("PRAGMA wal_autocheckpoint=0")
+        self._disk = Disk(path)
         self._db.executescript(_TABLES)
         self._sums = self._summed()
 
@@ -162,7 +163,7 @@ class Journal:
         try:
             if self._disk.failed:
                 self._disk.soon()
-                raise sqlite3.OperationalError(f"the disk did not take the last rows: {self._disk.failed.strerror}")
+                raise sqlite3.OperationalError(f"the disk did not take the last rows: {self._disk.failed}")
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db.execute
             self._db.execute("COMMIT")

@@ -11,6 +11,7 @@ ends the session; whoever started it begins a new one from the journal, which is
 """
 
 import asyncio
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -232,6 +233,8 @@ class Session:
             )  # fmt: skip
             await self.watch.begin()
             aside += [self.watch.accounts, self._refetching]
+        gc.collect()
+        gc.freeze()  # ccxt and its markets are here to stay: nobody looks through them again while a quote waits
         self._starting = False
         self._leaving |= desk.config.on_restart == "flatten" and resumed.state.phase != FLAT
         self._hold()

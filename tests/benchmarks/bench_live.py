@@ -1,8 +1,13 @@
-"""The live runner at full speed on a million synthetic events: events a second, and microseconds of decide alone."""
+"""The live runner at full speed on a million synthetic events; microseconds of decide alone; seconds from start to decision."""
 
 import asyncio
+import json
+import signal
+import subprocess
+import sys
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from table import report
@@ -42,6 +47,51 @@ def main() -> None:
     ]  # fmt: skip
     report("live", rows, ("numpy", "pyarrow"), goal="1e6 events in under 60 s; decide at most 20 us", quotes="synthetic")
     assert seconds / runner.events * 1e6 < 60
+    assert decide_us <= 20
+    report("live_start", [start()], ("ccxt",), goal="first decision in under 3 s, no research library loaded", what="--sandbox, a real process")
+
+
+HEAVY = ("pandas", "matplotlib", "statsmodels", "numba")
+
+
+def start() -> dict:
+    """From the start of the process to its first decision, on local venues that are up already; and what it imports."""
+    code = "import sys, delta_arb.live.__main__, delta_arb.live.session; print(*(m for m in sys.argv[1:] if m in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True).stdout.split()
+    assert not loaded, f"the runner loads {', '.join(loaded)}"
+    with tempfile.TemporaryDirectory() as folder:
+        publish(Path(folder))
+        command = [sys.executable, "-m", "delta_arb.live", "--sandbox", "--reports", folder, "--json"]
+        first, first_s = until_started(command)
+        first.kill()  # the local venues stay
+        first.wait()
+        second, second_s = until_started(command)
+        second.send_signal(signal.SIGTERM)
+        said = json.loads(second.communicate(timeout=60)[0].splitlines()[-1])
+    assert second_s < 3, f"{second_s:.2f} s to the first decision"
+    return {"with_venues_s": first_s, "to_first_decision_s": second_s, "events": said["events"]}
+
+
+def until_started(command: list[str]) -> tuple[subprocess.Popen, float]:
+    """The runner, once it says that it trades: its first decision was before."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "started flat" in line or "resumed pair" in line or "settled and flat" in line:
+            return process, time.perf_counter() - began
+    raise AssertionError(f"it ended: {process.wait()}")
+
+
+def publish(reports: Path) -> None:
+    """Parameters of the sample, valid for an hour."""
+    inputs, now = Inputs(), datetime.now(UTC)
+    spot, perp = inputs.venue_params()
+    rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
+    exported = params.sealed(
+        pair=inputs.pair, trade=True, reason="a benchmark", rule=rule, spot=spot, perp=perp, data=inputs.data_params(inputs.tape(), None),
+        evidence=params.Evidence(), created=now, valid_until=now + timedelta(hours=1), code_version="bench", notebook="none", run_id="bench",
+    )  # fmt: skip
+    params.publish(exported, reports)
 
 
 def decide_microseconds(tape, rule) -> float:
