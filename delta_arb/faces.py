@@ -164,7 +164,7 @@ class Heading:
 
 
 def heading(inputs, tape) -> Heading:
-    """Pair, quotes, costs and latencies of a run (`inputs.Inputs`, `tape.Tape`)."""
+    """Pair, quotes, costs and latencies of a run (`inputs.Inputs`, `tape.Tape`), and what of the quotes is left out."""
     from .market import utc
 
     quotes = (
@@ -184,4 +184,17 @@ def heading(inputs, tape) -> Heading:
         f"orders arrive after {latency.delay('spot')} and {latency.delay('perp')}"
     )
     paid = "funding is left out" if inputs.funding == "none" else "funding from its recorded history"
-    return Heading(inputs.name, inputs.synthetic, (quotes, costs, paid), inputs.candles)
+    return Heading(
+        inputs.name, inputs.synthetic, tuple(filter(None, (quotes, costs, paid, left_out(tape)))), inputs.candles
+    )
+
+
+def left_out(tape) -> str:
+    """What of a recording its funding table does not cover (`inputs.covered`), in words; empty where nothing is."""
+    if tape.quality is None:
+        return ""
+    ends_ns = ((tape.start_ns - tape.quality.start_ns, "before it"), (tape.quality.end_ns - tape.end_ns, "behind it"))
+    parts = [f"{seconds(ns / 1e9)} {where}" for ns, where in ends_ns if ns > 0]
+    return (
+        f"left out, because the funding table does not cover it: {' and '.join(parts)} of the quotes" if parts else ""
+    )

@@ -17,7 +17,8 @@ from . import candles as bars
 from . import tape as tapes
 from .errors import DataError, ParamsError
 from .latency import Latency, latency
-from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
+from .ledger import gaps
+from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual, utc
 from .params import DataParams, VenueParams, pair_name
 from .recording import is_candles
 
@@ -122,7 +123,11 @@ class Inputs:
         return ", ".join(["SYNTHETIC quotes"] * self.synthetic + ["CANDLES, stated half-spreads"] * self.candles)
 
     def tape(self) -> tapes.Tape:
-        """Both legs read, checked and aligned; quotes, or candles where half-spreads are stated."""
+        """Both legs read, checked and aligned, as far as funding is known (see `covered`)."""
+        return self.recorded() if self.funding == NONE else covered(self.recorded(), Path(self.funding))
+
+    def recorded(self) -> tapes.Tape:
+        """The whole of both files: quotes, or candles where half-spreads are stated."""
         if self.stated:
             if (self.spot_kind, self.perp_kind) != (UPDATES, UPDATES):
                 raise ParamsError("candles are neither updates nor snapshots; leave --spot-kind and --perp-kind away")
@@ -258,8 +263,34 @@ def add_options(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
         )
 
 
+def covered(tape: tapes.Tape, path: Path) -> tapes.Tape:
+    """The part of a tape in which a position can be settled: up to the first stamp that the funding table lacks.
+
+    It begins one interval before the table and ends one behind it. What was left out is told by `faces.left_out`.
+
+    Raises:
+        DataError: a funding file that cannot be used, or of another time.
+    """
+    stamps = _funding(path)[0].tolist()
+    (_, first_ns), (last_ns, _) = gaps(stamps)[:2]
+    part = tape.between(first_ns, last_ns + 1)
+    if not len(part):
+        raise DataError(
+            f"{path} covers {utc(first_ns)} to {utc(last_ns)}, the quotes {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC: "
+            "no hold could be settled; fetch the funding of that time (--funding FILE), or leave it out (--funding none)"
+        )
+    return part
+
+
 def read_funding(path: Path, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
     """A funding history: columns timestamp, funding_rate and, where recorded, mark_price."""
+    stamps, rates, recorded = _funding(path)
+    marks, exact = _marks(stamps, recorded, tape)
+    return tuple(FundingPayment(int(t), float(r), float(m), bool(e)) for t, r, m, e in zip(stamps, rates, marks, exact, strict=True))
+
+
+def _funding(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The checked columns of a funding file, see `_funding_columns`."""
     import pyarrow as pa
 
     if not path.exists():
@@ -273,8 +304,7 @@ def read_funding(path: Path, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
         raise DataError(f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected")
     if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
         raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
-    marks, exact = _marks(stamps, recorded, tape)
-    return tuple(FundingPayment(int(t), float(r), float(m), bool(e)) for t, r, m, e in zip(stamps, rates, marks, exact, strict=True))
+    return stamps, rates, recorded
 
 
 def _funding_columns(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -23,6 +23,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from .errors import DeltaArbError, ParamsError, RunError
+from .faces import left_out
+from .faces import left_out
 from .inputs import NONE, Inputs, add_options, given, root
 from .runs import (
     EXPORTS_PER_RUN,
@@ -244,7 +246,9 @@ def main(argv: list[str] | None = None) -> int:
             with locked(job.folder) as lock:
                 return repeat(job, argv, options.every, lock)
         if not options.tick:
-            job.inputs.tape()  # quotes that cannot be used are refused here, in one line; in the loop they fail a run
+            # quotes that cannot be used are refused here, in one line; in the loop they fail a run
+            if missing := left_out(job.inputs.tape()):
+                say(missing)
         if options.tick is not None:
             return _once(job, options.json)
         with locked(job.folder):

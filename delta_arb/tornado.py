@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .capacity import with_clip
-from .errors import ParamsError
+from .errors import DataError, ParamsError
 from .faces import NOTHING, Findings, Table, number, seconds, share
 from .market import LEGS
 from .sensitivity import slower
@@ -48,11 +48,15 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One assumption at every step; None where the step leaves what the rules allow, or there is nothing to move."""
+    """One assumption at every step; None where the step leaves what the rules allow, or there is nothing to move.
+
+    `unsettled`: why a step could not be settled (a moved hold runs into a missing funding stamp); None stands there too.
+    """
 
     name: str
     face: str
     outcomes: tuple[Outcome | None, ...]
+    unsettled: str = ""
 
     def swing(self, base: Outcome) -> float:
         """The largest change of the net a day."""
@@ -88,17 +92,22 @@ def _bar(assumption: Assumption, case: Case) -> Bar:
     value = assumption.value(case)
     if not value:
         return Bar(assumption.name, NOTHING if value is None else f"0 {assumption.unit}", (None,) * len(STEPS))
-    outcomes = tuple(_moved(assumption, case, 1.0 + step) for step in STEPS)
+    found = [_moved(assumption, case, 1.0 + step) for step in STEPS]
     face = seconds(value) if assumption.unit == "s" else f"{value:.4g} {assumption.unit}"
-    return Bar(assumption.name, face, outcomes)
+    outcomes = tuple(None if isinstance(outcome, str) else outcome for outcome in found)
+    return Bar(assumption.name, face, outcomes, next((why for why in found if isinstance(why, str)), ""))
 
 
-def _moved(assumption: Assumption, case: Case, factor: float) -> Outcome | None:
+def _moved(assumption: Assumption, case: Case, factor: float) -> Outcome | str | None:
+    """What the moved case earned, or why it cannot be settled; None where the rules do not allow it."""
     try:
         moved = assumption.moved(case, factor)
     except (ParamsError, ValueError):  # the schema of the parameter file raises a ValueError
         return None
-    return None if moved.thresholds.exit_bps >= moved.thresholds.entry_bps else _outcome(moved)
+    try:
+        return None if moved.thresholds.exit_bps >= moved.thresholds.entry_bps else _outcome(moved)
+    except DataError as error:
+        return str(error)
 
 
 def _outcome(case: Case) -> Outcome:
@@ -215,6 +224,9 @@ def _table(found: Tornado, title: str, of_outcome: Callable[[Outcome], float], d
         change = NOTHING if farthest is None else share((farthest - base) / abs(base), 1) if base else NOTHING
         rows.append((bar.name, bar.face, *(number(v, digits) for v in values), change))
     heads = ("", "assumed", *(f"{100 * step:+.0f} %" for step in found.steps), "largest change")
+    note = " ".join(
+        [note, *(f"{bar.name[0].upper()}{bar.name[1:]}: {bar.unsettled}." for bar in found.bars if bar.unsettled)]
+    )
     return Table.of(title, heads, rows, note)
 
 

@@ -14,6 +14,7 @@ from strategies import perp, seconds, spot
 
 from delta_arb import inputs as module
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.faces import heading
 from delta_arb.inputs import OPTION_HELP, Inputs, add_options, given, read_funding
 from delta_arb.market import SNAPSHOTS, UPDATES
 from delta_arb.params import VenueParams
@@ -216,6 +217,23 @@ def test_recorded_marks_are_exact_and_others_are_the_mid_at_the_stamp_lesson_13(
 def test_without_marks_every_stamp_is_approximate(tape, tmp_path):
     payments = read_funding(history(tmp_path / "f.parquet", [50, 100], [1e-4, 1e-4]), tape)
     assert [(p.mark, p.exact) for p in payments] == [(101.0, False), (103.0, False)]
+
+
+def test_quotes_outside_the_funding_table_are_left_out_and_told(tmp_path):
+    """Stamps every hour from 10 to 20 h settle holds from 9 h to 21 h, exclusive; the sample is 72 h long (51 h are 2.13 days)."""
+    sample = Inputs()
+    begins_s = sample.tape().start_ns // seconds(1) // 3600 * 3600
+    path = history(tmp_path / "f.parquet", [begins_s + 3600 * k for k in range(10, 21)], [1e-4] * 11)
+    inputs = Inputs(spot=sample.spot, perp=sample.perp, funding=str(path), pair="SYN_USDT", contract_size=10.0)
+    tape, first_ns = inputs.tape(), seconds(begins_s)
+    assert first_ns + seconds(9 * 3600) <= tape.start_ns < tape.end_ns < first_ns + seconds(21 * 3600)
+    after = inputs.recorded().between(first_ns + seconds(9 * 3600), first_ns + seconds(21 * 3600))
+    assert (len(tape), tape.start_ns, tape.end_ns) == (len(after), after.start_ns, after.end_ns)
+    told = "left out, because the funding table does not cover it: 9 h before it and 2.13 days behind it of the quotes"
+    assert told in repr(heading(inputs, tape)) and "left out" not in repr(heading(sample, sample.tape()))
+    history(path, [50, 100], [1e-4, 1e-4])
+    with pytest.raises(DataError, match=r"no hold could be settled; fetch the funding of that time \(--funding FILE\)"):
+        inputs.tape()
 
 
 def test_a_csv_history_is_read_alike(tape, tmp_path):

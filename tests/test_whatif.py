@@ -81,6 +81,19 @@ def test_a_step_that_would_put_the_exit_above_the_entry_has_no_number():
     assert moved.outcomes[-1] is None and moved.outcomes[-2] is not None  # 96 and 88 against 90
 
 
+def test_a_moved_hold_that_runs_into_a_missing_funding_stamp_says_so_and_leaves_the_other_rows():
+    """Entered at 0, left after 10 s; stamps of every second end at 11, so that of 12 is expected and not there."""
+    rows = [spot(0.0, 99.5, 100.0), perp(0.0, 101.0, 101.5)]
+    rows += [quote(0.5 * k, *book) for k in range(1, 31) for quote, book in ((spot, (99.5, 100.0)), (perp, (100.0, 100.5)))]
+    paid = tuple(FundingPayment(seconds(k), 1e-4, 100.0, True) for k in range(-5, 12))
+    case = dataclasses.replace(fees(10.0), payments=paid)
+    found = tornado.of(Tape.of(rows), case, Thresholds(90.0, -500.0, 10.0))
+    held = next(bar for bar in found.bars if bar.name == "longest hold")
+    assert [outcome is None for outcome in held.outcomes] == [False] * 5 + [True]  # 11.0 s are settled, 12 are not
+    assert "Longest hold: the funding table covers" in tornado.nets(found)._repr_html_()
+    assert not any(bar.unsettled for bar in found.bars if bar is not held)
+
+
 def test_a_slower_way_is_slower_at_every_order_and_its_deadline_is_later():
     ways = Delay(0.1, 0.4, 7), Delay(0.2, recorded=((0, 5), (100, 300)))
     market = dataclasses.replace(fees(0.0), latency=Latency(0.1, 0.2, *ways))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from delta_arb import __version__
 from delta_arb.errors import DeltaArbError, ParamsError, RunError
+from delta_arb.faces import left_out
 from delta_arb.inputs import Inputs, add_options, root
 from delta_arb.ledger import PARTS, attribution
 from delta_arb.market import utc
@@ -349,6 +350,8 @@ async def _replay(options: argparse.Namespace) -> int:
             f"{inputs.name}{mark}, {len(tape):,} events from {utc(tape.start_ns)} to "
             f"{utc(tape.end_ns)} UTC; {exports.params}"
         )
+        if missing := left_out(tape):
+            say(missing)
         began = time.perf_counter()
         whole = await _drive(tape, runner, venue, exports, journal, options.speed, say)
         seconds = time.perf_counter() - began
