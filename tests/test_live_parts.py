@@ -19,7 +19,7 @@ from delta_arb.live.control import socket_path
 from delta_arb.live.events import Recorder, told
 from delta_arb.live.executor import Executor, Patience
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
-from delta_arb.live.venue import Account, Outcome, VenueError
+from delta_arb.live.venue import Account, Deal, Outcome, VenueError
 from delta_arb.market import PERP, SPOT, Instrument, Order
 from delta_arb.pair import QUOTE, REPORT, START, Event, Wallet
 
@@ -168,8 +168,9 @@ class Scripted:
 
     name, allowance = "scripted", 10
 
-    def __init__(self, *answers) -> None:
+    def __init__(self, *answers, fills=()) -> None:
         self.answers, self.sent, self.cancelled, self.asked = list(answers), [], [], 0
+        self.fills = list(fills)
 
     def send(self, order_id, order):
         self.sent.append(order_id)
@@ -184,6 +185,12 @@ class Scripted:
     async def cancel(self, order_id):
         self.cancelled.append(order_id)
 
+    async def deals(self, start_ns, end_ns):
+        found = self.fills.pop(0) if self.fills else []
+        if isinstance(found, Exception):
+            raise found
+        return tuple(found)
+
 
 def ended(filled: float, price: float = 1.0, fee: float = 0.0) -> Outcome:
     return Outcome("run-s1", 5, filled, price, fee, True)
@@ -193,9 +200,9 @@ WORKS = Outcome("run-s1", 5, 0.0, 0.0, 0.0, False)
 FAST = Patience(overdue_s=0.01, ioc_s=0.03, unknown_s=0.15, answer_s=0.1, retry_s=0.01)
 
 
-def executed(*answers, told_later=()) -> tuple[list, Scripted, list[str]]:
+def executed(*answers, told_later=(), fills=()) -> tuple[list, Scripted, list[str]]:
     """The reports of one order of +10, its venue and what was said."""
-    reports, said, venue = [], [], Scripted(*answers)
+    reports, said, venue = [], [], Scripted(*answers, fills=fills)
 
     async def play():
         executor = Executor((venue, venue), reports.append, lambda: 7, said.append, FAST)
@@ -225,6 +232,19 @@ def test_an_order_that_its_venue_never_heard_of_is_over_only_after_the_receive_w
     reports, venue, said = executed(None)
     assert [(r.filled, r.refused) for r in reports] == [(0.0, "unknown to the venue")]
     assert venue.asked >= 2 and any("never reached" in text for text in said)
+
+
+def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_lesson_33():
+    """Two fills of ours, one of a stranger; and before that a look at the fills that was not answered."""
+    deals = [
+        Deal("1", "run-s1", 6, 4.0, 1.0, 0.001),
+        Deal("2", "", 7, 9.0, 1.0, 0.0),
+        Deal("3", "run-s1", 8, 2.0, 1.3, 0.002),
+    ]
+    reports, _, said = executed(None, fills=[VenueError("down"), deals])
+    assert [(r.filled, r.refused, r.venue_ns) for r in reports] == [(6.0, "", 8)]
+    assert (reports[0].price, reports[0].fee_usdt) == pytest.approx((1.1, 0.003))  # (4 * 1 + 2 * 1.3) / 6
+    assert any("has forgotten" in text for text in said) and not any("never reached" in text for text in said)
 
 
 def test_an_ioc_that_still_works_is_cancelled_by_its_id_and_asked_about_again():

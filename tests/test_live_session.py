@@ -127,6 +127,31 @@ def test_a_runner_that_dies_with_orders_in_the_air_finds_them_and_sends_none_twi
     asyncio.run(both())
 
 
+def test_a_late_restart_finds_fills_of_orders_that_the_venue_has_forgotten_lesson_33(tmp_path):
+    """Gate knows our id for a minute after the end of an order; a filled one must not count as never arrived."""
+
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            for venue in ("mexc", "gate"):
+                it.fault(venue, "order.create", "hang")
+                for stream in ("stream.orders", "stream.fills"):
+                    it.fault(venue, stream, "silence")
+            it.show(ENTER)
+            await it.until(lambda: all(it.placed(leg) for leg in (SPOT, PERP)))
+            await it.crash()
+            it.show(CALM)
+            it.venues.gate.my.texts_known_s = 0.0
+            await it.start()
+            await it.settled()
+            assert any("has forgotten order" in s for s in it.said)
+            assert (it.phase, it.position()) == (OPEN, (60.0, -60.0))
+            it.agree()
+            assert await it.stop() == "open"
+
+    asyncio.run(play())
+
+
 def test_an_open_pair_is_resumed_under_its_own_rule_or_flattened_as_configured(tmp_path):
     async def play():
         async with stage(tmp_path) as it:

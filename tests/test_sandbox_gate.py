@@ -612,6 +612,17 @@ async def test_orders_that_are_not_there(stage):
         await stage.ex.cancel_order(order["id"], SYMBOL)
 
 
+@on_gate
+async def test_an_ended_order_is_known_by_its_text_for_a_minute_and_by_its_number_for_ever(stage):
+    """As Gate documents of GET /futures/{settle}/orders/{order_id}."""
+    order = await stage.ex.create_order(SYMBOL, "limit", "buy", 1, 0.8002, {"text": "t-ended", "timeInForce": "IOC"})
+    assert (await stage.ex.fetch_order("t-ended", SYMBOL))["id"] == order["id"]
+    stage.face.my.texts_known_s = 0.0
+    with pytest.raises(ccxt.OrderNotFound):
+        await stage.ex.fetch_order("t-ended", SYMBOL)
+    assert (await stage.ex.fetch_order(order["id"], SYMBOL))["filled"] == 1
+
+
 @on_gate(limiter=Limiter(3, 0.2))
 async def test_too_many_requests_are_429_with_headers(stage):
     for _ in range(3):

@@ -3,7 +3,8 @@
     place -> venue.send, both legs in one synchronous block        the order is journaled before (runner)
           -> the venue says how it ended (stream or answer)         one report
           -> nobody says: asked by client id until it is final      unknown is not rejected
-          -> unknown to the venue after `unknown_s`                 final, nothing filled: it never came
+          -> unknown to the venue after `unknown_s`                 final, as the account's fills have it: Gate forgets
+                                                                    our ids a minute after the end of an order
           -> still working after `ioc_s`                            cancelled by id, then asked again
           -> more filled than was reported                          a second report with the rest: a late fill
 
@@ -11,6 +12,7 @@ Whatever is reported is what the venue says was filled; an order itself says not
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from .venue import Outcome, Venue, VenueError
 REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
 DUST = 1e-9  # share of a quantity that is rounding, not a fill
 SLOWEST_S = 2.0  # between two questions about the same order
+AROUND_NS = 3600 * NS  # of an order's send: where its fills are looked for, whatever the clocks said then
 
 
 class Patience(NamedTuple):
@@ -47,6 +50,7 @@ class Sent:
     leg: int
     qty: float
     sent_s: float  # of the loop's clock, which no one sets
+    sent_ns: int
     reported: Outcome | None = None
     cancel: bool = False
     asking: asyncio.Task | None = field(default=None, repr=False)
@@ -108,7 +112,8 @@ class Executor:
     def place(self, orders: Sequence[Placed], now_ns: int) -> None:
         """Both legs on the wire now; or neither, when one venue's allowance of orders is used up."""
         loop = asyncio.get_running_loop()
-        sent = [self._remember(Sent(order_id, leg, order.qty, loop.time())) for order_id, leg, order in orders]
+        began_s = loop.time()
+        sent = [self._remember(Sent(order_id, leg, order.qty, began_s, now_ns)) for order_id, leg, order in orders]
         for _, leg, _ in orders:
             if self._venues[leg].allowance < 1:
                 self._refuse(sent, f"not sent: {self._venues[leg].name}'s allowance of orders is used up")
@@ -129,8 +134,9 @@ class Executor:
     def adopt(self, orders: Sequence[Placed], sent_ns: int) -> None:
         """Orders that an earlier run journaled and never learned the end of: asked about at once, never sent."""
         age_s = max(0.0, (self._clock() - sent_ns) / NS)
+        began_s = asyncio.get_running_loop().time() - age_s
         for order_id, leg, order in orders:
-            self._ask(self._remember(Sent(order_id, leg, order.qty, asyncio.get_running_loop().time() - age_s)))
+            self._ask(self._remember(Sent(order_id, leg, order.qty, began_s, sent_ns)))
 
     def _remember(self, sent: Sent) -> Sent:
         self._sent[sent.order_id] = sent
@@ -206,6 +212,8 @@ class Executor:
             try:
                 async with asyncio.timeout(p.answer_s):
                     found = await self._venues[sent.leg].outcome(sent.order_id)
+                    if found is None and age_s > p.unknown_s:
+                        found = await self._by_fills(sent)
                     if found and not found.final and (sent.cancel or age_s > p.ioc_s):
                         self._say(
                             f"{LEGS[sent.leg]}: order {sent.order_id} still works after {age_s:.1f} "
@@ -219,14 +227,24 @@ class Executor:
                 found = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, False)
             if sent.over:
                 return
-            if found is None and age_s > p.unknown_s:
-                self._say(
-                    f"{LEGS[sent.leg]}: order {sent.order_id} never reached "
-                    f"{self._venues[sent.leg].name}; nothing filled"
-                )
-                found = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")
             if found and found.final:
                 self._end(sent, found)
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(2.0 * pause_s, SLOWEST_S)
+
+    async def _by_fills(self, sent: Sent) -> Outcome:
+        """The end of an order that its venue does not know, or not any more: the sum of the account's fills of it."""
+        venue, order_id, now_ns = self._venues[sent.leg], sent.order_id, self._clock()
+        since_ns, until_ns = min(sent.sent_ns, now_ns) - AROUND_NS, min(sent.sent_ns + AROUND_NS, now_ns + NS)
+        ours = [d for d in await venue.deals(since_ns, until_ns) if d.order_id == order_id]
+        if not ours:
+            self._say(f"{LEGS[sent.leg]}: order {order_id} never reached {venue.name}; nothing filled")
+            return Outcome(order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")
+        qty = math.fsum(d.qty for d in ours)
+        self._say(
+            f"{LEGS[sent.leg]}: {venue.name} has forgotten order {order_id}; by the account's fills it is {qty:+g}"
+        )
+        price, fee_usdt = math.fsum(d.qty * d.price for d in ours) / qty, math.fsum(d.fee_usdt for d in ours)
+        exact = all(d.fee_exact for d in ours)
+        return Outcome(order_id, ours[-1].ts_ns, qty, price, fee_usdt, True, fee_exact=exact)

@@ -1,8 +1,8 @@
 """Gate.io USDT futures on loopback: the REST face. Payloads are shaped in `gate_rows`, sockets in `gate_socket`.
 
 Paths are those of the real venue below the mount prefix, so http://127.0.0.1:1234/gate/api/v4 is ccxt's base; the
-signature is over `/api/v4/...` whatever the prefix. Client ids (`text`) are unique for ever here and can be looked up
-for ever; the real venue forgets them an hour after the order ended.
+signature is over `/api/v4/...` whatever the prefix. Client ids (`text`) are unique for ever here; as documented, an
+order can be looked up by its `text` until a minute after its end, and by its number for ever.
 """
 
 import hmac

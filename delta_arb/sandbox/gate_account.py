@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import gate_rows as rows
 from . import values as v
 from .accounts import Position
+from .engine import NS
 from .gate_wire import Labelled, body_of, in_range, number, page, wants_decimal
 from .values import BUY, SELL, Order, text
 from .wire import Answer, Request
@@ -22,6 +23,7 @@ class GateAccount:
 
     def __init__(self, gate: "Gate") -> None:
         self._gate, self._engine, self._account = gate, gate.engine, gate.engine.account
+        self.texts_known_s = 60.0  # after the end of an order; from then on only its number names it
 
     def fee(self, request: Request) -> rows.Row:
         taker, maker = text(self._engine.settings.taker_fee), text(self._engine.settings.maker_fee)
@@ -128,7 +130,12 @@ class GateAccount:
         return [self._order_row(order, request) for order in self.listed(dict(request.query))]
 
     def order(self, request: Request) -> rows.Row:
-        return self._order_row(self._engine.order(*self.ids(request.match["order_id"])), request)
+        order_id, client_id = self.ids(request.match["order_id"])
+        order = self._engine.order(order_id, client_id)
+        ended_s = (self._engine.clock.now_ns() - order.finished_ns) / NS if order.finished_ns else 0.0
+        if client_id and ended_s > self.texts_known_s:
+            raise v.UnknownOrder(f"no order {client_id}")
+        return self._order_row(order, request)
 
     def cancel(self, request: Request) -> rows.Row:
         return self._order_row(self._engine.cancel(*self.ids(request.match["order_id"])), request)
