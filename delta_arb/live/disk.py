@@ -8,8 +8,10 @@ into the database when it has grown, which SQLite would else do within some comm
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
+FIRST_S = 0.003  # the orders that were committed leave first: a sync is work for the processor too
 LONG = 200  # syncs, until the log is moved into the database
 
 
@@ -43,6 +45,7 @@ class Disk:
             while not self._over:
                 self._due.wait()
                 self._due.clear()
+                time.sleep(FIRST_S)
                 try:
                     os.fsync(log)
                     syncs += 1

@@ -91,7 +91,7 @@ class Recorder:
             self.flush()
 
     def flush_soon(self) -> None:
-        """`flush` when `later` gets to it: in the loop's next turn, behind the orders that were handed over before."""
+        """`flush` when `later` gets to it: behind the orders that were handed over before."""
         self._later(self.flush)
 
     def flush(self) -> None:

@@ -10,7 +10,7 @@ import json
 import signal
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ MODES = {
 AGAIN_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # pauses before a session is begun again
 LIVED_S = 600.0  # a session of this length starts the pauses anew
 STATUS_S = 1.0
+LATER_S = 0.005
 
 
 class Job(NamedTuple):
@@ -124,9 +125,8 @@ class Trading:
             kill_file = job.folder / job.config.kill_file
 
             def record(state: State) -> Recorder:
-                later = asyncio.get_running_loop().call_soon
                 path = events_path(journal.path, journal.run_id)
-                return files.enter_context(Recorder(path, journal.run_id, state, job.say, later))
+                return files.enter_context(Recorder(path, journal.run_id, state, job.say, _later))
 
             def exports(venues: tuple[Venue, Venue]) -> Exports:
                 return Exports(
@@ -169,6 +169,11 @@ class Trading:
         while True:
             await asyncio.sleep(STATUS_S)
             self.job.say.status(self.session.line())
+
+
+def _later(act: Callable[[], None]) -> None:
+    """A few turns of the loop later: a request's body is written in a turn of its own."""
+    asyncio.get_running_loop().call_later(LATER_S, act)
 
 
 def _spoken(error: Exception) -> str:
