@@ -109,7 +109,8 @@ class State(NamedTuple):
     """All that the machine remembers. `pair` counts entries, `side` is the direction of the newest one.
 
     `armed` and `reverse_armed` say whether a direction may be entered, `wake_ns` is the timer that is asked for.
-    `clip_ns` is when the newest clip was sent. `refused` counts opportunities that a wallet could not pay for, `refusing` says that one still lasts.
+    `clip_ns` is when the newest clip was sent, `retry_ns` before when no hedge is tried again. `refused` counts
+    opportunities that a wallet could not pay for, `refusing` says that one still lasts.
     """
 
     phase: int
@@ -128,9 +129,10 @@ class State(NamedTuple):
     refused: int
     refusing: bool
     clip_ns: int
+    retry_ns: int
 
 
 NO_LEG = Leg(0.0, 0.0, 0.0, 0.0)
 NO_ORDER = Order(0.0, 0.0, False, False)
 NO_ORDERS = (NO_ORDER, NO_ORDER)
-START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, 0, False, 0)
+START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, 0, False, 0, 0)

@@ -1,5 +1,7 @@
 """How much an order may be, and at what price: venue grids and minima, what the best levels show, the price bound."""
 
+import math
+
 from .market import Book, Order, ceil_to, exit_price, floor_to, tradable
 from .pair import DIRECT, NO_ORDER, Event, LegRule, Rule, State
 
@@ -70,25 +72,39 @@ def affordable(side: int, qty: float, event: Event, rule: Rule) -> bool:
 
 
 def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float, float]:
-    """Signed quantities that close the pair, or the slice of it that both best levels show.
+    """Signed quantities that close the pair, or the slice of it that both best levels show, at most one clip.
 
-    With less shown than one tradable slice, a target exit waits; a forced one sends the whole position.
+    With less shown than one tradable slice, a target exit waits; a forced one sends a clip whatever is shown.
     """
     side = state.side
     spot_price, perp_price = exit_price(side, event.spot), exit_price(-side, event.perp)
     spot_all = orderable(side * state.spot.position, spot_price, rule.spot)
     perp_all = orderable(-side * state.perp.position, perp_price, rule.perp)
     spot_shown = shown_qty(side, event.spot, rule.spot, rule.participation)
-    shown = min(spot_shown, shown_qty(-side, event.perp, rule.perp, rule.participation))
+    clip = clip_qty(state, rule)
+    shown = min(spot_shown, shown_qty(-side, event.perp, rule.perp, rule.participation), clip)
     if shown >= max(spot_all, perp_all):
         return -side * spot_all, side * perp_all
     part = floor_to(shown, rule.step)
+    if not _both_take(part, spot_price, perp_price, rule):
+        if not force:
+            return 0.0, 0.0
+        part = floor_to(min(clip, max(spot_all, perp_all)), rule.step)
     rest = max(spot_all, perp_all) - part
-    if orderable(part, spot_price, rule.spot) == 0.0 or orderable(part, perp_price, rule.perp) == 0.0:
-        return (-side * spot_all, side * perp_all) if force else (0.0, 0.0)
-    if orderable(rest, spot_price, rule.spot) == 0.0 or orderable(rest, perp_price, rule.perp) == 0.0:
-        return -side * spot_all, side * perp_all  # the rest could not be sold later
+    if not _both_take(part, spot_price, perp_price, rule) or not _both_take(rest, spot_price, perp_price, rule):
+        return -side * spot_all, side * perp_all  # a part, or what it leaves, could not be sold
     return -side * min(part, spot_all), side * min(part, perp_all)
+
+
+def _both_take(qty: float, spot_price: float, perp_price: float, rule: Rule) -> bool:
+    return orderable(qty, spot_price, rule.spot) > 0.0 and orderable(qty, perp_price, rule.perp) > 0.0
+
+
+def clip_qty(state: State, rule: Rule) -> float:
+    """What one clip bought of a pair of several, at their mean price; no limit where a pair is one clip."""
+    if rule.max_position_usdt <= rule.clip_usdt or state.spot.average == 0.0:
+        return math.inf
+    return rule.clip_usdt / state.spot.average
 
 
 def spot_order(qty: float, event: Event, rule: Rule) -> Order:

@@ -157,7 +157,7 @@ def _rearmed(state: State, event: Event, rule: Rule) -> State:
         return state
     return State(
         state.phase, state.pair, state.side, state.reason, state.exiting, armed, reverse_armed, state.pair_qty, state.opened_ns,
-        state.hedging_ns, state.wake_ns, state.spot, state.perp, state.refused, state.refusing, state.clip_ns,
+        state.hedging_ns, state.wake_ns, state.spot, state.perp, state.refused, state.refusing, state.clip_ns, state.retry_ns,
     )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def _enter(side: int, state: State, event: Event, rule: Rule) -> tuple[State, tu
         event.ts_ns if opens else state.opened_ns, 0, event.ts_ns + rule.leg_deadline_ns,
         Leg(state.spot.position, spot_qty, spot_price, state.spot.average),
         Leg(state.perp.position, perp_qty, exit_price(side, event.perp), state.perp.average),
-        state.refused, False, event.ts_ns,
+        state.refused, False, event.ts_ns, 0,
     )  # fmt: skip
     return entering, (spot_order(spot_qty, event, rule), perp_order(perp_qty, event, rule))
 
@@ -279,29 +279,46 @@ def _closed(state: State) -> State:
     armed = again if state.side == DIRECT else state.armed
     reverse_armed = again if state.side == REVERSE else state.reverse_armed
     return State(
-        FLAT, state.pair, state.side, reason, False, armed, reverse_armed, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, state.refused, False, 0
+        FLAT, state.pair, state.side, reason, False, armed, reverse_armed, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, state.refused, False, 0, 0
     )
 
 
 def _hedge(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:
-    """Mend what differs; past the leg deadline only by unwinding, past twice the deadline the machine halts."""
+    """Mend what differs; past the leg deadline only by unwinding, past twice the deadline the machine halts.
+
+    After an order that filled nothing the next one waits: as long as the legs have been unequal, at least a hundredth
+    of the deadline and at most a tenth, and not past the deadline; a venue that refuses is not asked with every quote.
+    """
     started_ns = state.hedging_ns if state.phase == HEDGING else event.ts_ns
     waited_ns = event.ts_ns - started_ns
     if waited_ns >= 2 * rule.leg_deadline_ns:
         return _halted(state, started_ns), NO_ORDERS
     late = waited_ns >= rule.leg_deadline_ns
-    spot_qty, perp_qty = mending(state, event, rule, late)
     wake_ns = started_ns + (2 if late else 1) * rule.leg_deadline_ns
-    spot = Leg(state.spot.position, spot_qty, state.spot.decided, state.spot.average)
-    perp = Leg(state.perp.position, perp_qty, state.perp.decided, state.perp.average)
-    hedging = _moved(state, HEDGING, state.reason, state.exiting, started_ns, wake_ns, spot, perp)
+    retry_ns = state.retry_ns if state.phase == HEDGING else 0
+    if event.kind == REPORT and state.phase == HEDGING:
+        pause_ns = min(max(waited_ns, rule.leg_deadline_ns // 100), rule.leg_deadline_ns // 10)
+        retry_ns = min(event.ts_ns + pause_ns, wake_ns) if event.filled == 0.0 else 0
+    if event.ts_ns < retry_ns:
+        return _hedging(state, started_ns, retry_ns, retry_ns, 0.0, 0.0), NO_ORDERS
+    spot_qty, perp_qty = mending(state, event, rule, late)
+    hedging = _hedging(state, started_ns, wake_ns, retry_ns, spot_qty, perp_qty)
     return hedging, (spot_order(spot_qty, event, rule), perp_order(perp_qty, event, rule))
+
+
+def _hedging(state: State, started_ns: int, wake_ns: int, retry_ns: int, spot_qty: float, perp_qty: float) -> State:
+    spot, perp = state.spot, state.perp
+    return State(
+        HEDGING, state.pair, state.side, state.reason, state.exiting, state.armed, state.reverse_armed, state.pair_qty,
+        state.opened_ns, started_ns, wake_ns, Leg(spot.position, spot_qty, spot.decided, spot.average),
+        Leg(perp.position, perp_qty, perp.decided, perp.average), state.refused, state.refusing, state.clip_ns, retry_ns,
+    )  # fmt: skip
 
 
 def _halted(state: State, started_ns: int) -> State:
     return State(
         HALTED, state.pair, state.side, HALT, state.exiting, False, False, state.pair_qty, state.opened_ns, started_ns, NEVER,
-        state.spot, state.perp, state.refused, False, state.clip_ns,
+        state.spot, state.perp, state.refused, False, state.clip_ns, 0,
     )  # fmt: skip
 
 
@@ -312,7 +329,7 @@ def _moved(state: State, phase: int, reason: int, exiting: bool, hedging_ns: int
     """The same pair in another phase."""
     return State(
         phase, state.pair, state.side, reason, exiting, state.armed, state.reverse_armed, state.pair_qty, state.opened_ns, hedging_ns,
-        wake_ns, spot, perp, state.refused, state.refusing, state.clip_ns,
+        wake_ns, spot, perp, state.refused, state.refusing, state.clip_ns, state.retry_ns,
     )  # fmt: skip
 
 
@@ -328,4 +345,5 @@ def _with_refusal(state: State, refused: int, refusing: bool) -> State:
     return State(
         state.phase, state.pair, state.side, state.reason, state.exiting, state.armed, state.reverse_armed, state.pair_qty,
         state.opened_ns, state.hedging_ns, state.wake_ns, state.spot, state.perp, refused, refusing, state.clip_ns,
+        state.retry_ns,
     )  # fmt: skip

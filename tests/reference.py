@@ -200,6 +200,7 @@ class Replay:
         self.size, self.opened, self.naked_since, self.alarm = 0.0, 0, None, None
         self.signal = Signal(rule.filter)
         self.outcome, self.poor = Outcome(), False
+        self.shy_until = 0  # no hedge is tried before
 
     def push(self, ts, rank, what):
         heapq.heappush(self.queue, (ts, rank, next(self.numbers), what))
@@ -224,6 +225,11 @@ class Replay:
             else:
                 leg, qty, price = what
                 self.sides[leg].book_fill(qty, price)
+                if self.phase == HEDGING:
+                    unequal_for = now - self.naked_since
+                    pause = sorted((self.deadline // 100, unequal_for, self.deadline // 10))[1]
+                    stages = [self.naked_since + k * self.deadline for k in (1, 2)]
+                    self.shy_until = 0 if qty else min([now + pause, *(end for end in stages if end > now)])
                 self.coins += qty if leg == SPOT else 0.0
                 if qty:
                     fee = self.fee(leg, qty, price)
@@ -369,12 +375,21 @@ class Replay:
             shown = min(self.reach(SPOT, -1, spot.bid_qty), self.reach(PERP, 1, perp.ask_qty))
         else:
             shown = min(self.reach(SPOT, 1, spot.ask_qty), self.reach(PERP, -1, perp.bid_qty))
-        slice_ = on_grid(shown, self.rule.step)
+        several = self.rule.max_position_usdt > self.rule.clip_usdt and sides[SPOT].paid
+        clip = self.rule.clip_usdt / sides[SPOT].paid if several else max(whole)
+        shown = min(shown, clip)
         if shown >= max(whole):
             return whole
-        if not all(side.takes(slice_, price) for side, price in zip(sides, prices)):
-            return whole if forced else (0.0, 0.0)
-        if not all(side.takes(max(whole) - slice_, price) for side, price in zip(sides, prices)):
+
+        def taken(qty):
+            return all(side.takes(qty, price) for side, price in zip(sides, prices))
+
+        slice_ = on_grid(shown, self.rule.step)
+        if not taken(slice_):
+            if not forced:
+                return 0.0, 0.0
+            slice_ = on_grid(min(clip, max(whole)), self.rule.step)
+        if not taken(slice_) or not taken(max(whole) - slice_):
             return whole
         return min(slice_, whole[SPOT]), min(slice_, whole[PERP])
 
@@ -412,7 +427,7 @@ class Replay:
 
     def hedge(self, now, excess, cut, grow):
         if self.naked_since is None:
-            self.naked_since = now
+            self.naked_since, self.shy_until = now, 0
         waited = now - self.naked_since
         if waited >= 2 * self.deadline:
             self.phase = HALTED
@@ -420,7 +435,11 @@ class Replay:
             return
         self.phase = HEDGING
         late = waited >= self.deadline
-        self.ring(now, self.naked_since + (2 if late else 1) * self.deadline)
+        end = self.naked_since + (2 if late else 1) * self.deadline
+        if now < self.shy_until:
+            self.ring(now, self.shy_until)
+            return
+        self.ring(now, end)
         longer, shorter = self.longer_first(excess)
         side = -1 if excess > 0 else 1  # too much spot: both remedies sell; too little: both buy
         can_complete = grow and self.good(shorter, now)

@@ -395,7 +395,12 @@ def test_while_the_edge_holds_clips_are_added_up_to_the_largest_position():
     desk.report(2.1, SPOT, 5, 100.0)
     desk.report(2.1, PERP, -5, 101.0)
     assert desk.both(3, PAYS) == NO_ORDERS
-    assert quantities(desk.both(4, GONE)) == (-25.0, 25.0)
+    for s, left in ((4, 25), (5, 15), (6, 5)):  # and left clip by clip, so that one leg alone is one clip at most
+        slice_ = min(left, 10.0)
+        assert quantities(desk.both(s, GONE)) == (-slice_, slice_)
+        desk.report(s + 0.1, SPOT, -slice_, 99.5)
+        desk.report(s + 0.1, PERP, slice_, 100.0)
+    assert (desk.state.phase, desk.state.reason) == (FLAT, TARGET)
 
 
 def test_a_clip_is_added_only_at_the_entry_level_and_on_books_newer_than_the_last():
@@ -530,7 +535,27 @@ def test_past_the_deadline_it_unwinds_even_where_completing_is_cheap():
     orders, desk = entered(10, 0, leg_deadline_s=5)
     assert quantities(orders) == (0.0, -10.0)
     desk.both(5.2, PAYS)
-    assert quantities(desk.report(5.2, PERP, 0)) == (-10.0, 0.0)
+    assert desk.report(5.2, PERP, 0) == NO_ORDERS  # refused: half a second, a tenth of the deadline, of patience
+    assert quantities(desk.both(5.7, PAYS)) == (-10.0, 0.0)
+
+
+def test_a_venue_that_refuses_every_hedge_is_asked_less_and_less_often():
+    """Legs unequal from 0.1 s on. Answers at 0.3, 0.6, 1.2 and 2.4 s are followed by pauses as long as it has lasted,
+    0.2, 0.5, 1.1 and then 1.5 s, a tenth of the deadline; quotes come every 10 ms."""
+    orders, desk = entered(10, 0, leg_deadline_s=15)
+    sent, answer_at = [0.1], 0.3
+    assert orders != NO_ORDERS
+    for tick in range(21, 400):
+        now = tick / 100
+        if answer_at is not None and now >= answer_at:
+            leg = PERP if desk.state.perp.working else SPOT
+            orders, answer_at = desk.report(now, leg, 0), None
+        else:
+            orders = desk.both(now, PAYS)
+        if orders != NO_ORDERS:
+            sent.append(now)
+            answer_at = round(now + 0.1, 2)
+    assert sent == pytest.approx([0.1, 0.5, 1.1, 2.3, 3.9], abs=0.005)
 
 
 def test_an_entry_that_was_unwound_is_named_so_and_must_re_arm():
@@ -866,13 +891,20 @@ class Market:
 
 @given(any_rule, walks, st.booleans())
 def test_no_sequence_of_events_leaves_more_than_one_clip_unhedged_lesson_3(of, walk, late_fills):
-    """Plus what late fills added; and the machine always knows what it holds."""
+    """Plus what late fills added, and what no venue took as an order when a clip was added to the one before; and the
+    machine always knows what it holds."""
     market = Market(of, late_fills)
+    grain = max(of.spot.step, of.perp.step, of.spot.min_qty, of.perp.min_qty, of.spot.min_notional_usdt / 98.0)
+    grain *= of.max_position_usdt > of.clip_usdt
+    largest = 0.0
     for step in walk:
         market.step(*step)
         assert market.desk.held == pytest.approx(tuple(market.held), abs=1e-9)
         tolerated = of.leg_tolerance * market.desk.state.pair_qty  # of the clips before
-        assert abs(sum(market.held)) <= market.clip + market.late + tolerated + 1e-9
+        if market.desk.state.spot.average:  # an exit goes clip by clip too, of their mean price
+            largest = max(largest, of.clip_usdt / market.desk.state.spot.average)
+        clip = max(market.clip, largest) if of.max_position_usdt > of.clip_usdt else market.clip
+        assert abs(sum(market.held)) <= clip + market.late + tolerated + grain + 1e-6
     event(f"late fills {market.late > 0}, pairs {min(market.desk.state.pair, 3)}")
 
 
