@@ -11,11 +11,9 @@ none. Both give the identical lists of orders and fills.
 """
 
 import functools
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +21,9 @@ import numpy as np
 from . import hedge, jump, kalman, margin, market, sizes, spread, strategy, wallets
 from .dust import Dust, dust
 from .expected import NOTHING_EXPECTED, Expected, expected
-from .jump import Looks, awaited, extremes, first_at, next_row, perp_book, shift_at, spot_book
+from .jump import NEAR, Looks, awaited, extremes, first_at, next_row, perp_book, shift_at, spot_book
 from .kalman import UNKNOWN, Filter, step
+from .kernel import machine_code, records
 from .latency import Delays, Latency
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all, total
 from .margin import distance, liquidated_at
@@ -109,6 +108,7 @@ class Stamps(NamedTuple):
 
 
 NOTHING = Pending(NEVER, -1, 0.0, 0.0)
+PATIENCE = 16  # quiet rows; seeing so many costs as much as looking for the next one that matters
 
 
 def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
@@ -124,12 +124,15 @@ def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
     purse, moving, stamp, leverage = money.purse, NO_TRANSFER, 0, rule.perp.leverage
     i, now_ns, shift = 0, tape.ts_ns[0], 0.0
     jumping, last = looks.near.size > 0, first_at(tape.ts_ns, 0, end_ns)  # the last instant is always seen
+    quiet, patience = 0, 0  # events since the phase changed; as many are seen before the next jump as short ones taught
     while True:
         due_ns = min(spot_order.due_ns, perp_order.due_ns)
-        if jumping and i < last:
+        if jumping and quiet >= patience and i < last:
             wait = awaited(state, min(due_ns, moving.arrives_ns), rule)
             if tape.ts_ns[i] < wait.until_ns:
                 row = min(next_row(tape, looks, wait, i), last)
+                if due_ns == NEVER:
+                    quiet, patience = 0, 0 if row - i >= NEAR else PATIENCE
                 if row > i:  # as if the rows before it had been seen
                     spot, perp, shift = spot_book(tape, row - 1), perp_book(tape, row - 1), shift_at(looks, row - 1)
                     i, now_ns = row, tape.ts_ns[row - 1]
@@ -184,6 +187,7 @@ def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
         else:
             event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
         state, orders = decide(state, event, rule)
+        quiet = quiet + 1 if state.phase == before.phase else 0
         # A cancel needs no act here: an IOC order ends by itself, and its report is on its way.
         if orders[0].qty != 0.0:
             sent.append(Sent(state.pair, now_ns, SPOT, state.phase, orders[0].qty, orders[0].limit))
@@ -253,34 +257,9 @@ COMPILED = (
 )  # fmt: skip
 
 
-@functools.cache
-def _register(function) -> None:
-    """Tell numba, once a process, that a function may be called from compiled code."""
-    from numba.extending import register_jitable
-
-    register_jitable(forceinline=function in COMPILED)(function)
-
-
-@functools.cache
 def compiled(kernel, more=()):
-    """`_replay`, `_shifts` or `extremes` as machine code, cached on disk between processes.
-
-    numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
-    strategy.py; so the cache folder carries the hash of every source that is compiled in. `more` are functions that the
-    kernel calls besides those of the replay.
-    """
-    import numba
-
-    for function in (*COMPILED, *more):
-        _register(function)
-    sources = sorted({Path(f.__code__.co_filename) for f in (*COMPILED, *more)})
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernel-{digest}")
-    try:
-        return numba.njit(cache=True)(kernel)
-    finally:
-        numba.config.CACHE_DIR = before
+    """`_replay`, `_shifts` or `extremes` as machine code; `more` are functions called besides those of the replay."""
+    return machine_code(kernel, COMPILED, more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,8 +409,10 @@ def run(
     if plain:
         columns, stamps, seen = _plain(columns), _plain(stamps), seen._replace(shift=seen.shift.tolist())
         roads = tuple(road._replace(delays=_plain(road.delays)) for road in roads)
-    kernel = _replay if plain else compiled(_replay)
-    done = kernel(columns, seen, *roads, rule, money, stamps)
+    if plain:
+        done = _replay(columns, seen, *roads, rule, money, stamps)
+    else:
+        done = compiled(_replay)(columns, seen, *roads, records([rule])[0], money, stamps)
     state, spot, perp, purse, sent, fills, closings, refusals, transfers = done
     last, ended = close_out(state, spot, perp, tape.end_ns, rule)
     fills, closings = (*fills, *last), (*closings, *ended)

@@ -148,22 +148,21 @@ def first_at(ts_ns, i, until_ns):
 
 def _seek(ts_ns, spot, perp, other_spot, other_perp, looks, wait, i):
     """As `next_row`; the prices are those that the signal and the other one are made of."""
-    shift, near, far = looks.shift, looks.near, looks.far
-    n, at, last = len(ts_ns), i, len(shift) - 1
-    both = wait.other_level != np.inf
-    while at < n and ts_ns[at] < wait.until_ns:
-        if far[wait.signal, at // FAR] < wait.level and far[wait.other, at // FAR] < wait.other_level:
-            at = (at // FAR + 1) * FAR
-        elif near[wait.signal, at // NEAR] < wait.level and near[wait.other, at // NEAR] < wait.other_level:
-            at = (at // NEAR + 1) * NEAR
-        elif strength(wait.signal, spot[at], perp[at], shift[min(at, last)]) >= wait.level or (
-            both and strength(wait.other, other_spot[at], other_perp[at], shift[min(at, last)]) >= wait.other_level
-        ):
-            while at > i and ts_ns[at - 1] == ts_ns[at]:
-                at -= 1
-            return at
-        else:
-            at += 1
+    n, shift, last = len(ts_ns), looks.shift, len(looks.shift) - 1
+    level, other_level, both = wait.level, wait.other_level, wait.other_level != np.inf
+    for far in range(i // FAR, looks.far.shape[1]):
+        if ts_ns[max(i, far * FAR)] >= wait.until_ns:
+            break
+        if looks.far[wait.signal, far] < level and looks.far[wait.other, far] < other_level:
+            continue
+        for near in range(max(i, far * FAR) // NEAR, min((far + 1) * (FAR // NEAR), looks.near.shape[1])):
+            if looks.near[wait.signal, near] < level and looks.near[wait.other, near] < other_level:
+                continue
+            for at in range(max(i, near * NEAR), min((near + 1) * NEAR, n)):
+                if strength(wait.signal, spot[at], perp[at], shift[min(at, last)]) >= level or (
+                    both and strength(wait.other, other_spot[at], other_perp[at], shift[min(at, last)]) >= other_level
+                ):
+                    return first_at(ts_ns, i, min(wait.until_ns, ts_ns[at]))
     return first_at(ts_ns, i, wait.until_ns)
 
 

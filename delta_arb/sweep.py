@@ -21,6 +21,7 @@ from . import backtest, ledger, marks
 from .backtest import _replay, capital_of, compiled, kernel_inputs, looks, run
 from .errors import DataError
 from .expected import expected
+from .kernel import records
 from .latency import Latency
 from .ledger import closing, gaps, left_open, money
 from .market import END, HALT, NS, TARGET, TIMEOUT, UNWOUND, FundingPayment
@@ -57,9 +58,10 @@ def _sweep(tape, seen, spot_road, perp_road, rule, purse, stamps, payments, hole
     """Fill `figures`, one row per set; the number of the first set that meets a hole of the funding table, or -1."""
     end_ns = tape.ts_ns[len(tape.ts_ns) - 1]
     for k in range(len(figures)):
-        of = _with_levels(rule, levels, k)
-        state, spot, perp, _, sent, fills, closings, _, _ = _replay(tape, seen, spot_road, perp_road, of, purse, stamps)
-        rest = left_open(state, spot, perp, end_ns, of)
+        rule.entry, rule.exit, rule.max_hold_ns = levels.entry[k], levels.exit[k], levels.max_hold_ns[k]
+        rule.reverse_entry, rule.reverse_exit = levels.reverse_entry[k], levels.reverse_exit[k]
+        state, spot, perp, _, sent, fills, closings, _, _ = _replay(tape, seen, spot_road, perp_road, rule, purse, stamps)
+        rest = left_open(state, spot, perp, end_ns, rule)
         for f in rest:
             fills.append(f)
         if len(rest) > 0:
@@ -74,16 +76,6 @@ def _sweep(tape, seen, spot_road, perp_road, rule, purse, stamps, payments, hole
         _tell(figures, k, fills, past, closings, payments)
         mark(figures, k, fills, past, closings, payments, watched, capital)
     return -1
-
-
-def _with_levels(r, levels, k):
-    """The rule of set k (numba has no `_replace`)."""
-    return Rule(
-        r.may_enter, r.flatten, levels.entry[k], levels.exit[k], r.rearm, levels.max_hold_ns[k], r.clip_usdt,
-        r.participation, r.step, r.max_quote_age_ns, r.price_bound, r.leg_tolerance, r.leg_deadline_ns, r.spot, r.perp,
-        r.filter, levels.reverse_entry[k], levels.reverse_exit[k],
-        r.max_position_usdt,
-    )  # fmt: skip
 
 
 def _meets_hole(fills, closings, holes):
@@ -142,16 +134,38 @@ def _tell(figures, k, fills, past, closings, payments):
     f.net_usdt, f.spot_usdt, f.perp_usdt, f.fees_usdt, f.funding_usdt = net, spot, perp, fees, funded
     f.residual_usdt, f.notional_usdt, f.gains_usdt, f.losses_usdt = residual, notional, gains, -losses
     f.trades, f.wins, f.targets, f.timeouts, f.unwound, f.missed = trades, wins, targets, timeouts, unwound, missed
-    ordered = np.sort(holds[:trades])
-    middle = trades // 2
-    f.longest_hold_s = ordered[trades - 1] if trades > 0 else np.nan
-    f.median_hold_s = np.nan
+    f.longest_hold_s, f.median_hold_s = np.nan, np.nan
     if trades > 0:
-        f.median_hold_s = ordered[middle] if trades % 2 == 1 else (ordered[middle - 1] + ordered[middle]) / 2
+        f.longest_hold_s = _ranked(holds, trades, trades - 1)
+        f.median_hold_s = _ranked(holds, trades, trades // 2)
+        if trades % 2 == 0:
+            f.median_hold_s = (_ranked(holds, trades, trades // 2 - 1) + f.median_hold_s) / 2
+
+
+def _ranked(values, n, rank):
+    """The value of that rank among the first n, which are reordered around it (Hoare's selection)."""
+    low, high = 0, n - 1
+    while low < high:
+        pivot, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i, j = i + 1, j - 1
+        if rank <= j:
+            high = j
+        elif rank >= i:
+            low = i
+        else:
+            break
+    return values[rank]
 
 
 HERE = (
-    *marks.REACHED, _with_levels, _meets_hole, _purge, _tell, _replay, ledger.money, ledger.funding, ledger._stamp_after,
+    *marks.REACHED, _meets_hole, _purge, _tell, _ranked, _replay, ledger.money, ledger.funding, ledger._stamp_after,
     ledger.opened_side, ledger.left_open, ledger._exit_fill,
 )  # fmt: skip
 
@@ -245,7 +259,10 @@ def sweep(
         columns, roads, purse, stamps = kernel_inputs(tape, latency, payments, funds)
         levels = Levels(*(np.array([getattr(rules[k], name) for k in members], kind) for name, kind in _LEVELS))
         part = np.zeros(len(members), FIGURES)
-        given = columns, seen[rule.filter, rule.funding_horizon_s], *roads, rule, purse, stamps, table, holes, levels, watched, float(capital_of(rule, funds)), until_ns, part
+        given = (
+            columns, seen[rule.filter, rule.funding_horizon_s], *roads, records([rule])[0], purse, stamps, table, holes, levels,
+            watched, float(capital_of(rule, funds)), until_ns, part,
+        )  # fmt: skip
         bad = kernel(*given)
         if bad >= 0:
             run(tape, rules[members[bad]], latency, payments, funds=funds, seen=seen[rule.filter, rule.funding_horizon_s])  # raises

@@ -15,6 +15,7 @@ from delta_arb import sweep as sweep_module
 from delta_arb.backtest import looks, run
 from delta_arb.errors import DataError
 from delta_arb.kalman import OFF
+from delta_arb.kernel import records
 from delta_arb.latency import Latency
 from delta_arb.ledger import PARTS, total
 from delta_arb.market import FundingPayment
@@ -168,6 +169,18 @@ def test_a_hole_of_the_funding_table_ends_the_sweep_as_it_ends_the_replay():
     with pytest.raises(DataError, match="missing between 1970-01-01 00:00:40"):
         sweep(tape, [rule(entry=0.02), rule(max_hold_s=900)], FIFTH, stamps)
     assert sweep(tape, [rule(entry=0.02)], FIFTH, stamps).figures["trades"][0] == 0  # no hold, no hole
+
+
+def test_compiled_code_is_handed_every_field_of_a_rule():
+    """A field that is new in `Rule` too: none may fall back to its default on the way."""
+
+    def plain(value):
+        return tuple(map(plain, value)) if isinstance(value, tuple) else value
+
+    given = rule(entry=0.03, filter=OFF._replace(mean=0.25), perp=leg_rule(leverage=3.0), max_position_usdt=7.0)
+    record = records([given])
+    assert record.dtype.names == given._fields and record["perp"].dtype.names == given.perp._fields
+    assert record[0].item() == plain(given)
 
 
 def test_a_set_and_an_event_cost_what_is_promised():

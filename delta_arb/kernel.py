@@ -1,0 +1,58 @@
+"""Python functions as machine code (numba), kept on disk between processes, and the values that they are handed."""
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, get_type_hints
+
+import numpy as np
+
+
+@functools.cache
+def machine_code(kernel, inlined, called=()):
+    """A kernel compiled; it may call the functions `inlined`, which are made part of their callers, and `called`.
+
+    numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
+    strategy.py; so the cache folder carries the hash of every source that is compiled in.
+    """
+    import numba
+
+    for function in (*inlined, *called):
+        _register(function, function in inlined)
+    sources = sorted({Path(f.__code__.co_filename) for f in (*inlined, *called)})
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernel-{digest}")
+    try:
+        return numba.njit(cache=True)(kernel)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+@functools.cache
+def _register(function, inlined: bool) -> None:
+    """Tell numba, once a process, that a function may be called from compiled code, and only from there."""
+    from numba.extending import register_jitable
+
+    register_jitable(forceinline=inlined, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def records(values: Sequence[NamedTuple]) -> np.ndarray:
+    """Named tuples of one kind as a structured array of all their fields, shape (n,).
+
+    An element is a pointer to compiled code, which spares the compiler every field at every call, and has one type
+    whether a level was written 0 or 0.0.
+    """
+    return np.array([_unnamed(value) for value in values], _dtype(type(values[0])))
+
+
+def _unnamed(value):
+    return tuple(_unnamed(part) if isinstance(part, tuple) else part for part in value)
+
+
+@functools.cache
+def _dtype(kind) -> np.dtype:
+    hints = get_type_hints(kind)
+    parts = [(name, _dtype(hints[name]) if issubclass(hints[name], tuple) else hints[name]) for name in kind._fields]
+    return np.dtype(parts, align=True)
