@@ -187,6 +187,26 @@ def test_a_runner_killed_at_step_after_step_is_never_naked_and_sends_nothing_twi
     )
 
 
+def test_local_venues_with_a_position_are_neither_replaced_nor_ended_lesson_31(reports, wave):
+    """A start or `flatten` that names another tape or speed must not put others in the place of those that hold it."""
+    (reports / "c.toml").write_text(CONFIG.replace("LIMITS", ""))
+    options = ["--sandbox", "--config", str(reports / "c.toml"), "--reports", str(reports)]
+    folder, log = reports / Inputs().name / "live", reports / "log"
+    try:
+        with running("journaled:3", *options, *wave, code=("-c", KILLED), log=log) as process:
+            assert process.wait(60) == -signal.SIGKILL, log.read_text()
+        began = json.loads((folder / "sandbox.json").read_text())["pid"]
+        refused = command(*options, "--speed", "600")
+        assert refused.returncode == 2 and "start with the same arguments" in refused.stderr
+        left = command("flatten", *options)
+        assert left.returncode == 0 and f"found as they were left, process {began}" in left.stderr + left.stdout
+        held = rows(folder / "sandbox.sqlite", "SELECT ABS(SUM(qty)) < 1e-9, COUNT(*) >= 4 FROM fills")
+        assert held == [(1, 1)]
+        assert not (folder / "sandbox.json").exists()  # nothing is open any more
+    finally:
+        connect.end(folder)
+
+
 def toml(value) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"

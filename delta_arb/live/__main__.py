@@ -187,7 +187,12 @@ def _job(options: argparse.Namespace, *, leave: bool = False) -> Job:
         keys = configuration.keys(config, options.config.parent)
     job = Job(config, kind, options.reports, params, keys, {}, say, leave)
     if kind == SANDBOX:
-        venues, new = connect.local(job.folder, _venue_arguments(options, config))
+        arguments, found = _venue_arguments(options, config), connect.running(job.folder)
+        if found and found.arguments != arguments:
+            if not leave:
+                trading.require_settled(job.journal, f"the local venues that hold it play with {found.arguments}")
+            arguments = found.arguments if leave else arguments  # what is open can be left only where it is
+        venues, new = connect.local(job.folder, arguments)
         if new:
             trading.set_aside(job.journal)
         say(f"local venues {'started' if new else 'found as they were left'}, process {venues.pid}")
@@ -240,9 +245,18 @@ def _trade(options: argparse.Namespace) -> int:
         if job.kind == SANDBOX:
             connect.end(job.folder)
         raise
-    if job.kind == SANDBOX:
-        connect.end(job.folder)
+    _end_local(job)
     return code
+
+
+def _end_local(job: Job) -> None:
+    """The local venues end with the last position that they hold."""
+    if job.kind != SANDBOX:
+        return
+    if left := trading.unsettled(job.journal):
+        job.say(f"the local venues go on, for {left}; start again, or `flatten`")
+    else:
+        connect.end(job.folder)
 
 
 def _talk(options: argparse.Namespace) -> int:
@@ -266,8 +280,7 @@ def _alone(options: argparse.Namespace, path: Path) -> int:
     if options.command == "flatten":
         job = _job(options, leave=True)
         code = trading.run(job, options.json)
-        if job.kind == SANDBOX:
-            connect.end(job.folder)
+        _end_local(job)
         return code
     with Journal(path, utc_now().strftime("%y%m%d%H%M%S%f")) as journal:
         if options.command == "resume":

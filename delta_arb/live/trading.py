@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import uvloop
 
 from delta_arb import __version__
-from delta_arb.errors import DeltaArbError
+from delta_arb.errors import DeltaArbError, RunError
 from delta_arb.ledger import PARTS, Trade, attribution
-from delta_arb.pair import State
+from delta_arb.pair import PHASES, START, State
 
 from . import connect, control
 from .config import Config, Keys
@@ -208,6 +208,23 @@ def sum_up(job: Job, trading: Trading, outcome: str, seconds: float, as_json: bo
             "events": runner.events if runner else 0, "seconds": round(seconds, 3), "journal": str(job.journal),
         }  # fmt: skip
         print(json.dumps(summary))
+
+
+def unsettled(path: Path) -> str:
+    """What is open by this journal, in words; "" for nothing. RunError while a runner has it."""
+    if not path.exists():
+        return ""
+    with Journal(path, "look") as journal:
+        state = journal.last_state() or START
+        if state.spot.position == state.perp.position == 0.0 and not journal.working():
+            return ""
+    return f"pair {state.pair} ({PHASES[state.phase]}, spot {state.spot.position:+g}, perp {state.perp.position:+g})"
+
+
+def require_settled(path: Path, but: str) -> None:
+    """RunError while something is open by this journal."""
+    if left := unsettled(path):
+        raise RunError(f"{left} of an earlier run is open, and {but}; start with the same arguments, or `flatten` first")
 
 
 def set_aside(journal: Path) -> None:
