@@ -39,7 +39,7 @@ class Patience(NamedTuple):
     ioc_s: float = 2.0
     unknown_s: float = 7.0
     answer_s: float = 5.0
-    retry_s: float = 0.2  # after a refusal of our own bucket
+    retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue; then doubled each time
 
 
 @dataclass(slots=True)
@@ -83,6 +83,7 @@ class Executor:
         self._ended: deque[str] = deque()
         self._tasks: asyncio.TaskGroup | None = None
         self._closed = False
+        self._refused = [0, 0]  # in a row, of each leg
         self.sent_ns: deque[int] = deque(maxlen=10_000)  # when orders left, for the guard on their number
         self.last_end_ns = 0
 
@@ -175,9 +176,18 @@ class Executor:
         self._ended.append(sent.order_id)
         if len(self._ended) > REMEMBERED:
             del self._sent[self._ended.popleft()]
-        if outcome.refused:
-            self._say(f"{LEGS[sent.leg]}: order {sent.order_id} refused: {outcome.refused}")
-        self._tell(sent, outcome.filled, outcome.price, outcome.fee_usdt, outcome)
+        told = (sent, outcome.filled, outcome.price, outcome.fee_usdt, outcome)
+        if not outcome.refused:
+            self._refused[sent.leg] = 0
+            self._tell(*told)
+            return
+        self._say(f"{LEGS[sent.leg]}: order {sent.order_id} refused: {outcome.refused}")
+        before, self._refused[sent.leg] = self._refused[sent.leg], self._refused[sent.leg] + 1
+        if before == 0:
+            self._tell(*told)
+        else:  # a machine that mends its legs would order again at once, as often as it may
+            pause_s = min(self._patience.retry_s * 2.0 ** min(before - 1, 10), SLOWEST_S)
+            asyncio.get_running_loop().call_later(pause_s, self._tell, *told)
 
     def _late(self, sent: Sent, outcome: Outcome) -> None:
         """More was filled than was reported: the difference, at the price and fee that it adds."""

@@ -224,7 +224,9 @@ def unsettled(path: Path) -> str:
 def require_settled(path: Path, but: str) -> None:
     """RunError while something is open by this journal."""
     if left := unsettled(path):
-        raise RunError(f"{left} of an earlier run is open, and {but}; start with the same arguments, or `flatten` first")
+        raise RunError(
+            f"{left} of an earlier run is open, and {but}; start with the same arguments, or `flatten` first"
+        )
 
 
 def set_aside(journal: Path) -> None:
