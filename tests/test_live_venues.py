@@ -260,7 +260,8 @@ async def test_the_instrument_is_what_the_venue_lists_with_the_accounts_own_fee(
     assert (spot.taker_fee, spot.contract_size, spot.qty_step) == (0.0005, 1, 1)
     assert (spot.min_qty, spot.min_notional_usdt) == (1, 1)
     assert (perp.taker_fee, perp.contract_size, perp.qty_step, perp.min_qty) == (0.0005, 10, 10, 10)
-    assert [leg.tick for leg in it.legs.values()] == [0.0001, 0.0001]
+    assert [leg.instrument.price_tick for leg in it.legs.values()] == [0.0001, 0.0001]
+    assert (perp.maintenance_rate, perp.max_leverage) == (0.01, 50)
     assert all(leg.private_alive for leg in it.legs.values())
 
 

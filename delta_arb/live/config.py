@@ -61,6 +61,9 @@ class VenueConfig(_Section):
     min_qty: NotNegative = 0.0
     min_notional_usdt: NotNegative = 0.0
     leverage: Annotated[float, Field(ge=1, le=200)] = 1.0
+    price_tick: NotNegative = 0.0
+    fee_currency: Literal["quote", "base"] = "quote"
+    maintenance_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ccxt: dict[str, Any] = {}
 
     def params(self) -> VenueParams:
@@ -68,12 +71,13 @@ class VenueConfig(_Section):
             venue=self.venue, taker_fee_bps=self.taker_fee_bps, latency_s=self.latency_s,
             contract_size=self.contract_size,
             qty_step=self.qty_step, min_qty=self.min_qty, min_notional_usdt=self.min_notional_usdt,
-            leverage=self.leverage,
+            leverage=self.leverage, price_tick=self.price_tick, fee_currency=self.fee_currency,
+            maintenance_rate=self.maintenance_rate,
         )  # fmt: skip
 
     def instrument(self, listed: Instrument) -> Instrument:
-        """The venue's own rules, with the leverage that is used there."""
-        return replace(listed, leverage=self.leverage)
+        """The venue's own rules, with the leverage that is used there, and the currency that its fee is taken in."""
+        return replace(listed, leverage=self.leverage, fee_currency=self.fee_currency)
 
 
 class Limits(_Section):

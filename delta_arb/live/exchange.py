@@ -43,7 +43,6 @@ class Exchange(ABC):
     gone: frozenset[str]  # codes that say: no such order, or ended already
 
     instrument: Instrument
-    tick: float
 
     def __init__(
         self,
@@ -143,7 +142,7 @@ class Exchange(ABC):
             fee = await self._own_fee() if self._clients.keyed else self._fee
             if fee is None:
                 raise VenueError(f"{self.name}: without keys the account's fee is unknown; give taker_fee")
-            self.instrument, self.tick = self._rules(market, fee), float(market["precision"]["price"])
+            self.instrument = self._rules(market, fee)
             self._orders = Orders(fee, self._report)
             self.quotes = Quotes(self.leg, self.name, self._pace, on_quote, self.book, lambda: self._clients.offset_ns)
             await self._start_streams()
@@ -255,7 +254,7 @@ class Exchange(ABC):
         return self.symbol, "limit", side, amount, float(price), params
 
     def _price(self, order: Order) -> Decimal:
-        return on_tick(order.limit, self.tick, order.qty > 0)
+        return on_tick(order.limit, self.instrument.price_tick, order.qty > 0)
 
     def _unsendable(self, order_id: str, price: Decimal) -> str:
         if not self._clients.keyed:

@@ -55,7 +55,11 @@ class Gate(Exchange):
     def _rules(self, market: dict, fee: float) -> Instrument:
         size = float(market["contractSize"])
         least = max(1.0, float(market["limits"]["amount"]["min"] or 1.0))
-        return Instrument(self.name, fee, size, size, least * size)
+        listed = market["info"]
+        return Instrument(
+            self.name, fee, size, size, least * size, price_tick=float(market["precision"]["price"]),
+            max_leverage=float(listed["leverage_max"]), maintenance_rate=float(listed["maintenance_rate"]),
+        )  # fmt: skip
 
     async def _own_fee(self) -> float:
         """The account's own; the contract's `taker_fee_rate` is a default that nobody pays."""

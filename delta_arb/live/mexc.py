@@ -50,7 +50,8 @@ class Mexc(Exchange):
     def _rules(self, market: dict, fee: float) -> Instrument:
         least, cost = market["limits"]["amount"]["min"], market["limits"]["cost"]["min"]
         step = float(market["precision"]["amount"])
-        return Instrument(self.name, fee, 1.0, step, max(float(least or 0.0), step), float(cost or 0.0))
+        least, tick = max(float(least or 0.0), step), float(market["precision"]["price"])
+        return Instrument(self.name, fee, 1.0, step, least, float(cost or 0.0), price_tick=tick)
 
     async def _own_fee(self) -> float:
         answer = await self._now(self._clients.orders.spotPrivateGetTradeFee, {"symbol": self.id}, what="its fee")
