@@ -184,9 +184,25 @@ def heading(inputs, tape) -> Heading:
         f"orders arrive after {latency.delay('spot')} and {latency.delay('perp')}"
     )
     paid = "funding is left out" if inputs.funding == "none" else "funding from its recorded history"
-    return Heading(
-        inputs.name, inputs.synthetic, tuple(filter(None, (quotes, costs, paid, left_out(tape)))), inputs.candles
+    lines = tuple(filter(None, (quotes, costs, paid, left_out(tape), account(inputs))))
+    return Heading(inputs.name, inputs.synthetic, lines, inputs.candles)
+
+
+def account(inputs) -> str:
+    """What was said of order rules, the short's leverage and the wallets; empty where nothing was."""
+    listed = [leg for leg, file in (("spot", inputs.spot_rules), ("perpetual", inputs.perp_rules)) if file]
+    said = (
+        f"order rules of {' and '.join(listed)} from the venues' lists" if listed else "",
+        "the fee on spot is taken in the coin bought" if inputs.spot_fee_in == "base" else "",
+        f"leverage {inputs.leverage:g}" if inputs.leverage != 1.0 else "",
+        f"wallets of {inputs.spot_usdt:g} USDT on spot and {inputs.perp_usdt:g} USDT on the perpetual's venue"
+        if inputs.spot_usdt
+        else "",
+        f"transfers take {inputs.transfer_delay_h:g} h and cost {inputs.transfer_fee_usdt:g} USDT"
+        if inputs.transfer_delay_h
+        else "",
     )
+    return ", ".join(filter(None, said))
 
 
 def left_out(tape) -> str:

@@ -6,6 +6,7 @@ replays of one and the same rule give the trades of a single replay, bit for bit
 was taken from the very row at a joint is forgotten.
 """
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -14,20 +15,22 @@ from .backtest import Backtest, promised_at, shifts
 from .errors import ParamsError
 from .expected import expected
 from .ledger import Trade
-from .market import END, HALT, NS, TARGET
+from .market import END, HALT, NS, PERP, SPOT, TARGET
 from .params import make_rule
 from .spread import entry_edge
 from .strategy import Rule
 from .study import Market, Thresholds
 from .tape import TAPE_COLUMNS, Tape
+from .wallets import Funds, moved, with_fill
 
 LOGS = ("sent", "fills", "closings")  # besides the trades, what a backtest keeps of its pairs
+MOVES = ("refusals", "transfers")  # and of its wallets
 
 
 class Machine:
-    """The pair machine over a tape, its rule changed only while flat: since when, armed or not, and all its pairs.
+    """The pair machine over a tape, its rule changed only while flat: since when, armed or not, its wallets, and all its pairs.
 
-    A filtered signal begins anew with every rule and is itself again after some of its steps.
+    What a wallet could not pay for is forgotten at a joint, and a transfer on its way is there at once. A filtered signal begins anew with every rule and is itself again after some of its steps.
     """
 
     def __init__(self, tape: Tape, market: Market) -> None:
@@ -35,6 +38,7 @@ class Machine:
             raise ParamsError("replays are joined for the direct pair only; null reverse_entry_bps and reverse_exit_bps")
         self.tape, self.market = tape, market
         self.flat_ns, self.armed, self.halted, self.open_at_end = tape.start_ns, True, False, False
+        self.funds = market.funds
         self.parts: list[Backtest] = []
         self.pairs = 0
 
@@ -63,7 +67,7 @@ class Machine:
         reach_ns = end_ns + round((settings.max_hold_s + 4 * settings.leg_deadline_s) * NS)
         stop = int(np.searchsorted(self.tape.ts_ns, reach_ns, "right"))
         for past in dict.fromkeys((stop, len(self.tape))):
-            whole = self.market.replay(rows_between(self.tape, row, past), thresholds)
+            whole = replace(self.market, funds=self.funds).replay(rows_between(self.tape, row, past), thresholds)
             part = only(whole, {pair for pair, at_ns in entries(whole).items() if at_ns < end_ns})
             if all(c.reason not in (END, HALT) for c in part.closings) and len(part.closings) == entered(part):
                 break
@@ -72,9 +76,11 @@ class Machine:
     def _took(self, part: Backtest, rule: Rule, end_ns: int) -> None:
         """The state after the last pair of a fold, and the pairs numbered on."""
         last = part.closings[-1]
+        part = until(part, last.ts_ns)
         self.parts.append(renumbered(part, self.pairs))
         self.pairs += entered(part)
         self.flat_ns = last.ts_ns
+        self.funds = held_after(part)
         self.halted = last.reason == HALT
         self.open_at_end |= last.reason in (END, HALT)
         missed = all(f.pair != last.pair for f in part.fills)
@@ -100,7 +106,7 @@ class Machine:
     def result(self, start_ns: int, end_ns: int) -> Backtest:
         """All pairs so far as one backtest of [start, end)."""
         parts = self.parts or [self.market.replay(rows_between(self.tape, 0, 1), None)]
-        joined = {name: tuple(x for part in parts for x in getattr(part, name)) for name in ("trades", *LOGS)}
+        joined = {name: tuple(x for part in parts for x in getattr(part, name)) for name in ("trades", *LOGS, *MOVES)}
         return replace(
             parts[-1],
             **joined,
@@ -109,7 +115,25 @@ class Machine:
             open_at_end=self.open_at_end,
             start_ns=start_ns,
             end_ns=end_ns,
+            funds=self.market.funds,
+            purse=self.funds.purse,
         )
+
+
+def until(part: Backtest, flat_ns: int) -> Backtest:
+    """Without what the wallets went through after its last pair: the next part meets that."""
+    refusals = tuple(ts_ns for ts_ns in part.refusals if ts_ns <= flat_ns)
+    return replace(part, refusals=refusals, transfers=tuple(t for t in part.transfers if t.sent_ns <= flat_ns))
+
+
+def held_after(part: Backtest) -> Funds:
+    """What the wallets hold after the last pair of a part: fills, fees, funding and transfers."""
+    purse = functools.reduce(with_fill, part.fills, part.funds.purse)
+    purse = moved(purse, PERP, sum((t.funding_usdt for t in part.trades), 0.0))
+    for t in part.transfers:
+        purse = moved(moved(purse, PERP if t.to_leg == SPOT else SPOT, -t.usdt), t.to_leg, t.usdt - t.fee_usdt)
+    spot_usdt, coins, perp_usdt = (max(held, 0.0) for held in purse[:3])  # a short lost altogether takes no more than there is
+    return replace(part.funds, spot_usdt=spot_usdt, perp_usdt=perp_usdt, inventory=coins)
 
 
 def entries(result: Backtest) -> dict[int, int]:

@@ -14,17 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from . import candles as bars
+from . import listings
 from . import tape as tapes
 from .errors import DataError, ParamsError
 from .latency import Latency, latency
 from .ledger import gaps
-from .market import SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual, utc
+from .market import BASE, NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual, utc
 from .params import DataParams, VenueParams, pair_name
 from .recording import is_candles
+from .wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 
 NONE = "none"
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
 SAMPLE_CONTRACT_SIZE = 10.0
+SPOT_MIN_USDT = 1.0
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
 
 
@@ -52,13 +55,22 @@ class Inputs:
     perp_fee_bps: float = 5.0
     spot_latency: str = "0.1"
     perp_latency: str = "0.1"
-    spot_min_usdt: float = 1.0
+    spot_min_usdt: float = SPOT_MIN_USDT
     max_bad_share: float = 0.05
     spot_half_spread_bps: float = 0.0
     perp_half_spread_bps: float = 0.0
     bar_share: float = bars.SHARE
     bar_s: float = 0.0
     perp_step: float = 0.0
+    spot_rules: str = ""
+    perp_rules: str = ""
+    spot_fee_in: str = QUOTE
+    leverage: float = 1.0
+    spot_usdt: float = 0.0
+    perp_usdt: float = 0.0
+    transfer_delay_h: float = 0.0
+    transfer_fee_usdt: float = 0.0
+    transfer_least_usdt: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("spot_latency", "perp_latency"):
@@ -77,6 +89,7 @@ class Inputs:
             raise ParamsError("name the pair of these files, like --pair LUNC_USDT")
         if not self.funding:
             raise ParamsError("give the funding history (--funding FILE), or say that it is left out with --funding none")
+        self._check_rules()
         if not self.contract_size > 0:
             raise ParamsError("give the perpetual's contract size in base units (--contract-size); 1 where sizes are in base units")
         for kind in (self.spot_kind, self.perp_kind):
@@ -87,7 +100,23 @@ class Inputs:
                 raise ParamsError(f"{name} names a folder: letters, digits, _ . and -, at most 40, was {getattr(self, name)!r}")
         self.latency()
         self.instruments()
-        _ = self.stated
+        _ = self.stated, self.funds
+
+    def _check_rules(self) -> None:
+        """A list of instruments is the whole truth about order rules: what else was said of them must not differ."""
+        if self.spot_rules and self.spot_min_usdt != SPOT_MIN_USDT:
+            raise ParamsError("--spot-rules say the smallest order themselves; leave --spot-min-usdt away")
+        if not self.perp_rules:
+            return
+        if self.perp_step:
+            raise ParamsError("--perp-rules say the step themselves; leave --perp-step away")
+        size = self._listed("perp").contract_size
+        object.__setattr__(self, "contract_size", self.contract_size or size)
+        if self.contract_size not in (1.0, size):
+            raise ParamsError(
+                f"--contract-size {self.contract_size:g} is not the {size:g} of {self.perp_rules}; leave it away, or give 1 "
+                "where the recorded sizes are in base units"
+            )
 
     @property
     def is_sample(self) -> bool:
@@ -155,10 +184,39 @@ class Inputs:
         return latency(self.spot_latency, self.perp_latency)
 
     def instruments(self) -> tuple[Instrument, Instrument]:
-        """Order rules of both legs as far as a recording tells: the spot grid is unknown, the perpetual's its step or one contract."""
-        spot = Instrument(self.spot_venue, self.spot_fee_bps / 1e4, min_notional_usdt=self.spot_min_usdt)
-        perp = perpetual(self.perp_venue, self.perp_fee_bps / 1e4, self.contract_size)
-        return spot, replace(perp, qty_step=self.perp_step, min_qty=self.perp_step) if self.perp_step else perp
+        """Order rules of both legs: of the venues' lists, or else what the options say.
+
+        Without a list the spot grid is unknown and the perpetual's its step or one contract; ticks and the maintenance
+        rate are not known, so no order is rounded and nothing is ever liquidated.
+        """
+        fee_in = {"fee_currency": self.spot_fee_in}
+        return replace(self._listed("spot"), **fee_in), replace(self._listed("perp"), leverage=self.leverage)
+
+    def _listed(self, leg: str) -> Instrument:
+        """A leg's rules before anything of our own account but the fee."""
+        venue, fee, file = (getattr(self, f"{leg}_{name}") for name in ("venue", "fee_bps", "rules"))
+        if file:
+            return listings.instrument(Path(file), venue, self.pair, fee / 1e4)
+        if leg == "spot":
+            return Instrument(venue, fee / 1e4, min_notional_usdt=self.spot_min_usdt)
+        perp = perpetual(venue, fee / 1e4, self.contract_size)
+        return replace(perp, qty_step=self.perp_step, min_qty=self.perp_step) if self.perp_step else perp
+
+    @property
+    def funds(self) -> Funds:
+        """What both wallets hold at the beginning; BOUNDLESS where nothing was said of them."""
+        transfer = self.transfer_delay_h, self.transfer_fee_usdt, self.transfer_least_usdt
+        if self.spot_usdt == self.perp_usdt == 0.0:
+            if any(transfer):
+                raise ParamsError("transfers go between two wallets; give --spot-usdt and --perp-usdt too")
+            return BOUNDLESS
+        if not (self.spot_usdt > 0 and self.perp_usdt > 0):
+            raise ParamsError(f"give the USDT of both wallets, was spot {self.spot_usdt:g} and perp {self.perp_usdt:g}; or of neither: no limit")
+        if not self.transfer_delay_h and any(transfer):
+            raise ParamsError("say how long a transfer takes (--transfer-delay-h), or leave its fee and least amount away")
+        delay_ns = round(self.transfer_delay_h * 3600 * NS)
+        policy = Rebalancing(self.transfer_least_usdt, self.transfer_fee_usdt, delay_ns) if delay_ns else NO_REBALANCING
+        return Funds(self.spot_usdt, self.perp_usdt, rebalancing=policy)
 
     def venue_params(self) -> tuple[VenueParams, VenueParams]:
         """The same as the parameter file writes it."""
@@ -166,7 +224,8 @@ class Inputs:
         return tuple(
             VenueParams(
                 venue=i.venue, taker_fee_bps=fee, latency_s=latency, contract_size=i.contract_size, qty_step=i.qty_step,
-                min_qty=i.min_qty, min_notional_usdt=i.min_notional_usdt,
+                min_qty=i.min_qty, min_notional_usdt=i.min_notional_usdt, leverage=i.leverage, price_tick=i.price_tick,
+                fee_currency=i.fee_currency, maintenance_rate=i.maintenance_rate,
             )
             for i, fee, latency in faces
         )  # fmt: skip
@@ -243,16 +302,28 @@ OPTION_HELP = {
     "bar_share": "candles: size shown on each side, as a share of what the bar traded in a mean minute",
     "perp_step": "smallest step of an order on the perpetual, base units, where files are in base units; 0: one contract",
     "bar_s": "candles: aggregate to bars of so many seconds; 0: as they are, both legs alike",
+    "spot_rules": "the venue's own list of instruments, saved: MEXC's exchangeInfo; grids, minima and tick are read from it, never fees",
+    "perp_rules": "the same of the perpetual: Gate.io's contract list; also contract size, largest leverage and maintenance margin",
+    "spot_fee_in": "what a buyer's fee on spot is taken in: quote (USDT), or base (the coin bought)",
+    "leverage": "of the short: its margin is its value over this",
+    "spot_usdt": "USDT in the spot wallet at the beginning; 0 in both wallets: money without end",
+    "perp_usdt": "USDT in the perpetual's wallet at the beginning",
+    "transfer_delay_h": "hours that a transfer between the wallets takes, sent when one cannot pay; 0: there are none",
+    "transfer_fee_usdt": "what a transfer costs",
+    "transfer_least_usdt": "less than this is not sent; above the fee",
 }
+MONEY = ("spot_rules", "perp_rules", "spot_fee_in", "leverage", "spot_usdt", "perp_usdt", "transfer_")  # beginnings of names
+CHOICES = {"spot_kind": (UPDATES, SNAPSHOTS), "perp_kind": (UPDATES, SNAPSHOTS), "spot_fee_in": (QUOTE, BASE)}
 
 
 def add_options(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
     """One option per field of `Inputs`; `files=False` leaves out the two quote files (given otherwise)."""
-    group = parser.add_argument_group("quotes and costs")
+    quotes, money = parser.add_argument_group("quotes and costs"), parser.add_argument_group("order rules and wallets")
     for field in fields(Inputs):
         if field.name in ("spot", "perp") and not files:
             continue
-        choices = (UPDATES, SNAPSHOTS) if field.name.endswith("_kind") else None
+        choices = CHOICES.get(field.name)
+        group = money if field.name.startswith(MONEY) else quotes
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=type(field.default),

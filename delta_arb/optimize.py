@@ -135,7 +135,7 @@ class Sweep:
 
 def sweep(tape: Tape, market: Market, sets: Sequence[Thresholds]) -> Sweep:
     """What a replay of every set on the tape earns."""
-    swept = sweep_rules(tape, market.rules(sets), market.latency, market.payments)
+    swept = sweep_rules(tape, market.rules(sets), market.latency, market.payments, funds=market.funds)
     return Sweep(tuple(sets), tuple(map(swept.performance, range(len(sets)))))
 
 

@@ -29,6 +29,7 @@ from .inputs import NONE, Inputs, add_options, given, root
 from .runs import (
     EXPORTS_PER_RUN,
     FILES,
+    RULES,
     NOTEBOOKS,
     Job,
     Stopped,
@@ -111,7 +112,7 @@ def _job(options: argparse.Namespace) -> Job:
 def _shown(option: str) -> str:
     """An option as run.json shows it: files by their name, since reports are passed on."""
     name, _, value = option.partition("=")
-    return f"{name}={Path(value).name}" if name.removeprefix("--") in FILES else option
+    return f"{name}={Path(value).name}" if name.removeprefix("--").replace("-", "_") in (*FILES, *RULES) else option
 
 
 def declared(notebook: Path) -> dict[str, str]:
@@ -141,9 +142,12 @@ def values(options: argparse.Namespace, declarations: Mapping[str, Mapping[str, 
     papermill only warns about a name that no notebook has; here it is refused, and values have the declared type.
     """
     own = {field.name: getattr(options, field.name) for field in fields(Inputs)}
-    for name in FILES:
+    for name in (*FILES, *RULES):
         if own[name] and own[name] != NONE:
             own[name] = os.path.abspath(own[name])  # kernels run in the notebooks' folder
+    for name in ("spot_latency", "perp_latency"):
+        if Path(own[name]).is_file():
+            own[name] = os.path.abspath(own[name])
     own |= {"run_folder": "", "run_id": "", "champion": "", "valid_for_s": valid_for_s}
     texts = dict(_assignment(text, own) for text in options.given)
     known = sorted({name for names in declarations.values() for name in names} - own.keys())

@@ -35,6 +35,7 @@ from .inputs import NONE, Inputs, root
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 FILES = ("spot", "perp", "funding")
+RULES = ("spot_rules", "perp_rules")  # files too, where they are given
 EXPORTS_PER_RUN = 4  # kept of each run kept: small files, and the memory of how thresholds moved
 KILLED = "the process of this run ended without a word (killed, or the power failed)"
 
@@ -227,7 +228,7 @@ def accepted(job: Job, path: Path, run_id: str) -> params.Params:
     asked = {"run_id": run_id, "pair": job.inputs.pair}
     found = {"run_id": candidate.run_id, "pair": candidate.pair}
     for leg, venue in zip(("spot", "perp"), job.inputs.venue_params(), strict=True):
-        for name in ("venue", "taker_fee_bps", "latency_s", "contract_size"):
+        for name in params.VenueParams.model_fields:
             asked[f"{leg}.{name}"] = getattr(venue, name)
             found[f"{leg}.{name}"] = getattr(getattr(candidate, leg), name)
         asked[f"data.{leg}_kind"] = getattr(job.inputs, f"{leg}_kind")
@@ -400,7 +401,8 @@ def _scrub(folder: Path, job: Job) -> None:
 
 def _without_paths(text: str, job: Job) -> str:
     """Paths below the reports, the project and the home folder relative to these; given files by their name."""
-    given = [os.path.abspath(getattr(job.inputs, name)) for name in FILES]
+    named = (getattr(job.inputs, name) for name in (*FILES, *RULES))
+    given = [os.path.abspath(name) for name in named if name]
     shown = {path: os.path.basename(path) for path in given} | {
         os.path.abspath(job.reports): job.reports.name,
         str(job.reports.resolve()): job.reports.name,

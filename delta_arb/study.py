@@ -18,13 +18,14 @@ from .performance import Performance
 from .reversion import HalfLife
 from .spread import round_trip_fees, to_bps
 from .tape import Tape
+from .wallets import BOUNDLESS, Funds
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
     """What a threshold set must reach to be exported, on the fit and on the judged part alike.
 
-    hit rate: share of trades that ended at the exit threshold; drawdown: on a capital of two clip notionals.
+    hit rate: share of trades that ended at the exit threshold; drawdown: on the capital of the replay (see `capital_of`).
     """
 
     target_hit_rate: float = 0.7
@@ -84,7 +85,7 @@ class Thresholds(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
-    """What every replay of a study shares: order rules, latencies, funding, and the rule without thresholds."""
+    """What every replay of a study shares: order rules, latencies, funding, the rule without thresholds, and the wallets it begins with."""
 
     spot: Instrument
     perp: Instrument
@@ -92,10 +93,12 @@ class Market:
     payments: tuple[FundingPayment, ...]
     settings: RuleParams
     signal: str = "raw"
+    funds: Funds = BOUNDLESS
 
     def replay(self, tape: Tape, thresholds: Thresholds | None) -> Backtest:
         """The backtest of one set; without thresholds nothing is entered."""
-        return run(tape, make_rule(self.rule_params(thresholds), self.spot, self.perp), self.latency, self.payments)
+        rule = make_rule(self.rule_params(thresholds), self.spot, self.perp)
+        return run(tape, rule, self.latency, self.payments, funds=self.funds)
 
     def rules(self, sets: Sequence[Thresholds]) -> list[Rule]:
         """The rule of every set. The bounds of a parameter are checked on the least and greatest of it."""
@@ -156,7 +159,7 @@ def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw"
     if tape.bar_s:  # nothing is seen between two ends of bars, so a missing leg waits for the next one
         deadline_s = max(settings.leg_deadline_s, DEADLINE_BARS * tape.bar_s)
         settings = RuleParams(**{**settings.model_dump(), "leg_deadline_s": deadline_s})
-    return Market(*inputs.instruments(), inputs.latency(), inputs.payments(tape), settings, signal)
+    return Market(*inputs.instruments(), inputs.latency(), inputs.payments(tape), settings, signal, inputs.funds)
 
 
 @dataclass(frozen=True, slots=True)

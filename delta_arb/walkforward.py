@@ -119,7 +119,7 @@ def propose(look_back: LookBack, every: int = 2) -> Fit:
         return Fit(None, "no threshold set pays its fees")
     thin = thinned(look_back.tape, look_back.start_ns, look_back.until_ns, look_back.period_s)
     span = {"start_ns": look_back.start_ns, "until_ns": look_back.until_ns}
-    swept = sweep(look_back.tape, here.rules(sets), here.latency, here.payments, marked=thin, **span)
+    swept = sweep(look_back.tape, here.rules(sets), here.latency, here.payments, funds=here.funds, marked=thin, **span)
     tried = Sweep(tuple(sets), tuple(map(swept.performance, range(len(sets)))))
     passing = [k for k, p in enumerate(tried.results) if not demands.failures(p)]
     candidates = passing or range(len(sets))

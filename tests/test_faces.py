@@ -2,7 +2,8 @@
 
 import pytest
 
-from delta_arb.faces import Findings, Heading, Table, Tiles, number, seconds, share
+from delta_arb.faces import Findings, Heading, Table, Tiles, account, number, seconds, share
+from delta_arb.inputs import Inputs
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,10 @@ def test_a_heading_says_synthetic_in_text_and_html_only_where_it_is():
     made, real = Heading("SYN", True, ("quotes",)), Heading("LUNC", False, ("quotes",))
     assert "SYNTHETIC" in repr(made) and "SYNTHETIC" in made._repr_html_()
     assert "SYNTHETIC" not in repr(real) and "SYNTHETIC" not in real._repr_html_()
+
+
+def test_a_heading_tells_of_leverage_and_wallets_only_where_they_were_stated():
+    assert account(Inputs()) == ""
+    assert account(Inputs(leverage=3.0, spot_usdt=500.0, perp_usdt=400.0)) == (
+        "leverage 3, wallets of 500 USDT on spot and 400 USDT on the perpetual's venue"
+    )

@@ -2,9 +2,11 @@
 
 import argparse
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +19,9 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.faces import heading
 from delta_arb.inputs import OPTION_HELP, Inputs, add_options, given, read_funding
 from delta_arb.market import SNAPSHOTS, UPDATES
-from delta_arb.params import VenueParams
+from delta_arb.params import VenueParams, check_assumed
 from delta_arb.tape import Tape
+from delta_arb.wallets import BOUNDLESS, Funds
 
 FILES = {"spot": "spot.parquet", "perp": "perp.parquet", "funding": "none", "pair": "LUNC_USDT", "contract_size": 1e4}
 
@@ -121,6 +124,89 @@ def test_the_parameter_file_writes_down_the_same_costs():
     )
 
 
+# --- Order rules and wallets ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rules(tmp_path) -> dict[str, str]:
+    """Both venues' lists with LUNC_USDT, as the venues write them; the contract's own fee is one nobody pays."""
+    spot_list = {"baseAsset": "LUNC", "quoteAsset": "USDT", "baseAssetPrecision": 2, "quoteAssetPrecision": 8}
+    spot_list |= {"baseSizePrecision": "0", "quoteAmountPrecision": "5", "takerCommission": "0.9"}
+    perp_list = {"name": "LUNC_USDT", "quanto_multiplier": "10000", "order_size_min": 2, "order_price_round": "0.00000001"}
+    perp_list |= {"leverage_max": "20", "maintenance_rate": "0.02", "taker_fee_rate": "0.9"}
+    (tmp_path / "spot.json").write_text(json.dumps({"symbols": [spot_list]}))
+    (tmp_path / "perp.json").write_text(json.dumps([perp_list]))
+    return {"spot_rules": str(tmp_path / "spot.json"), "perp_rules": str(tmp_path / "perp.json")}
+
+
+def test_the_venues_lists_say_the_order_rules_and_never_the_fees(rules):
+    leg, other = Inputs(**FILES | {"contract_size": 0.0}, **rules, spot_fee_bps=4.0, perp_fee_bps=2.0, leverage=5.0).instruments()
+    assert (leg.taker_fee, leg.qty_step, leg.min_notional_usdt, leg.price_tick) == (0.0004, 0.01, 5.0, 1e-8)
+    assert (other.taker_fee, other.contract_size, other.qty_step, other.min_qty) == (0.0002, 1e4, 1e4, 2e4)
+    assert (other.price_tick, other.leverage, other.maintenance_rate) == (1e-8, 5.0, 0.02)
+
+
+def test_the_parameter_file_writes_them_down_and_is_held_against_them(rules):
+    wrote = Inputs(**FILES, **rules, leverage=5.0, spot_fee_in="base").venue_params()
+    assert (wrote[0].fee_currency, wrote[0].price_tick, wrote[0].qty_step) == ("base", 1e-8, 0.01)
+    assert (wrote[1].leverage, wrote[1].maintenance_rate, wrote[1].min_qty) == (5.0, 0.02, 2e4)
+    found = SimpleNamespace(spot=wrote[0], perp=wrote[1])
+    check_assumed(found, *wrote)
+    with pytest.raises(ParamsError, match=r"perp\.leverage is 5\.0 in the file and 4\.0 here"):
+        check_assumed(found, *Inputs(**FILES, **rules, leverage=4.0, spot_fee_in="base").venue_params())
+
+
+def test_a_file_in_base_units_keeps_its_unit_and_takes_the_grid_of_the_list(rules):
+    inputs = Inputs(**FILES | {"contract_size": 1.0}, **rules)
+    assert inputs.leg_file("perp").contract_size == 1.0
+    assert inputs.instruments()[1].qty_step == 1e4
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"contract_size": 1e3}, "--contract-size 1000 is not the 10000 of .*; leave it away, or give 1"),
+        ({"perp_step": 5.0}, "--perp-rules say the step themselves; leave --perp-step away"),
+        ({"spot_min_usdt": 2.0}, "--spot-rules say the smallest order themselves; leave --spot-min-usdt away"),
+        ({"leverage": 21.0}, "leverage is at least 1 and here at most 20, was 21"),
+        ({"pair": "DOGE_USDT"}, "does not list DOGE_USDT there"),
+        ({"perp_venue": "bybit"}, "no reader for the lists of 'bybit'"),
+    ],
+)
+def test_what_a_list_says_is_not_said_again(rules, changes, says):
+    with pytest.raises((ParamsError, DataError), match=says):
+        Inputs(**FILES | rules | changes)
+
+
+def test_without_a_word_wallets_are_not_limited():
+    assert Inputs(**FILES).funds == BOUNDLESS
+
+
+def test_wallets_and_transfers_are_those_of_the_options():
+    asked = {"spot_usdt": 500.0, "perp_usdt": 400.0}
+    assert Inputs(**FILES, **asked).funds == Funds(500.0, 400.0)
+    moved = Inputs(**FILES, **asked, transfer_delay_h=2.0, transfer_fee_usdt=1.0, transfer_least_usdt=50.0).funds
+    assert tuple(moved.rebalancing) == (50.0, 1.0, 7200 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"spot_usdt": 500.0}, "give the USDT of both wallets, was spot 500 and perp 0; or of neither"),
+        ({"spot_usdt": -1.0, "perp_usdt": 1.0}, "give the USDT of both wallets, was spot -1"),
+        ({"spot_usdt": float("nan"), "perp_usdt": 1.0}, "give the USDT of both wallets, was spot nan"),
+        ({"transfer_delay_h": 1.0}, "transfers go between two wallets; give --spot-usdt and --perp-usdt too"),
+        ({"spot_usdt": 1.0, "perp_usdt": 1.0, "transfer_fee_usdt": 1.0}, "say how long a transfer takes"),
+        ({"spot_usdt": 9.0, "perp_usdt": 9.0, "transfer_delay_h": 1.0}, "needs least_usdt above its fee"),
+        ({"spot_fee_in": "coin"}, "fee_currency is quote or base, was 'coin'"),
+        ({"leverage": 0.5}, "leverage is at least 1"),
+    ],
+)
+def test_wallets_that_cannot_be_meant_are_refused(changes, says):
+    with pytest.raises(ParamsError, match=says):
+        Inputs(**FILES | changes)
+
+
 def test_the_evidence_names_the_bytes_it_comes_from():
     inputs = Inputs()
     tape = inputs.tape()
@@ -167,13 +253,21 @@ def test_every_option_reaches_its_field(parser):
         "--spot-feed-latency=0.01", "--perp-feed-latency=0.02", "--spot-fee-bps=1.0", "--perp-fee-bps=2.0",
         "--spot-latency=0.3", "--perp-latency=0.4", "--spot-min-usdt=5.0", "--max-bad-share=0.1",
         "--spot-half-spread-bps=0.6", "--perp-half-spread-bps=0.7", "--bar-share=0.02", "--bar-s=300.0", "--perp-step=0.5",
+        "--spot-fee-in=base", "--leverage=3.0", "--spot-usdt=500.0",
+        "--perp-usdt=400.0", "--transfer-delay-h=2.0", "--transfer-fee-usdt=1.0", "--transfer-least-usdt=50.0",
     ]  # fmt: skip
     options = parser.parse_args(said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
         "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
         0.01, 0.02, 1.0, 2.0, "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
+        "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0,
     )  # fmt: skip
     assert list(given(options)) == said
+
+
+def test_the_lists_of_instruments_are_files_like_the_others(parser):
+    options = parser.parse_args(["--spot-rules=s.json", "--perp-rules=p.json"])
+    assert (options.spot_rules, options.perp_rules) == ("s.json", "p.json")
 
 
 def test_the_runner_takes_its_quotes_elsewhere():
@@ -183,7 +277,7 @@ def test_the_runner_takes_its_quotes_elsewhere():
     assert "funding" in known and not {"spot", "perp"} & known
 
 
-@pytest.mark.parametrize("said", [["--spot-kind=candles"], ["--contract-size=many"], ["--leverage=3"]])
+@pytest.mark.parametrize("said", [["--spot-kind=candles"], ["--contract-size=many"], ["--leverages=3"]])
 def test_nonsense_options_are_refused(parser, said, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(said)

@@ -26,13 +26,14 @@ from delta_arb.market import utc
 from delta_arb.pair import PHASES, START
 from delta_arb.params import Bounds, check_deadline
 from delta_arb.tape import Tape
+from delta_arb.wallets import BOUNDLESS
 
 from . import config as configuration
 from . import connect, control, replay, trading
 from .config import Config
 from .events import Recorder, events_path
 from .journal import Journal
-from .paper import PaperVenue
+from .paper import PaperVenue, PaperWallets
 from .runner import Exports, Runner, utc_now
 from .say import Heard, Voice
 from .trading import LIVE, PAPER, SANDBOX, Job
@@ -314,6 +315,8 @@ def _tell(said: dict, as_json: bool) -> None:
             print(f"{name}: {said[name]}")
     for held in said.get("held", []):
         print(held)
+    if said.get("unpaid"):
+        print(f"entries that a wallet could not pay for: {said['unpaid']}")
     if "spot_usdt" in said:
         print(
             f"wallets: spot {said['spot_usdt']:.2f} USDT and {said['coins']:g} coins, "
@@ -357,7 +360,8 @@ async def _replay(options: argparse.Namespace) -> int:
         )
         payments = inputs.payments(tape)
         journal.funding(payments)
-        runner = Runner(rule, journal, venue, payments, recorder=recorder)
+        purses = None if inputs.funds == BOUNDLESS else PaperWallets(inputs.funds, rule.perp.leverage, payments)
+        runner = Runner(rule, journal, venue, payments, recorder=recorder, wallets=purses)
         mark = f" ({inputs.mark})" if inputs.mark else ""
         say(
             f"{inputs.name}{mark}, {len(tape):,} events from {utc(tape.start_ns)} to "

@@ -1,0 +1,81 @@
+"""What the wallets went through in a replay: the capital, what it could not pay for, transfers, margin, and dust."""
+
+import math
+
+from .backtest import Backtest
+from .faces import NOTHING, Findings, Table, number, seconds, share
+from .market import LEGS, NS, utc
+from .wallets import BOUNDLESS, NO_REBALANCING
+
+UNLIMITED = (
+    "Wallets were not limited: every entry could be paid, and nothing was moved between the venues. Capital is a full "
+    "position and the margin of its short. Give --spot-usdt and --perp-usdt to see what limited wallets go through."
+)
+
+
+def table(result: Backtest) -> Table | Findings:
+    """One table where wallets were given; else the sentence that they were not."""
+    if result.funds == BOUNDLESS:
+        return Findings.of(UNLIMITED)
+    rows = [*_capital(result), *_ways(result), *_margin(result), *_dust(result)]
+    note = (
+        "Over the whole recording; each of its parts was replayed from the same wallets again. Transfers' fees are not "
+        "in the net. The liquidation price is that of isolated margin at the mark; a maintenance rate comes with a list "
+        "of instruments (--perp-rules)."
+    )
+    return Table.of("What the wallets went through", ("", "value", "remarks"), rows, note)
+
+
+def _capital(result: Backtest) -> list[tuple[str, str, str]]:
+    full = max(result.rule.clip_usdt, result.rule.max_position_usdt)
+    margin, base = full / result.rule.perp.leverage, result.capital_usdt
+    start, end = result.funds.purse, result.purse
+    of = ("spot notional", full, "a full position"), ("margin", margin, f"at leverage {result.rule.perp.leverage:g}")
+    moves = [
+        (f"USDT on {leg}", a, b)
+        for leg, a, b in zip(LEGS, (start.spot_usdt, start.perp_usdt), (end.spot_usdt, end.perp_usdt), strict=True)
+    ]
+    return [
+        ("capital, USDT", number(base), "both wallets at the beginning"),
+        *((f"of it {name}", number(usdt), says) for name, usdt, says in of),
+        (
+            "of it buffer",
+            number(base - full - margin),
+            "" if base >= full + margin else "too little for a full position",
+        ),
+        *((name, f"{number(a)} to {number(b)}", f"{number(b - a, sign=True)}") for name, a, b in moves),
+    ]
+
+
+def _ways(result: Backtest) -> list[tuple[str, str, str]]:
+    policy, sent = result.funds.rebalancing, len(result.transfers)
+    way = (
+        "none asked for: nothing is moved"
+        if policy == NO_REBALANCING
+        else f"{number(result.transfer_fees_usdt)} USDT of fees, {seconds(policy.delay_ns / NS)} each"
+    )
+    return [
+        ("entries refused", f"{len(result.refusals)}", "opportunities that a wallet could not pay for"),
+        ("days blocked", f"{result.days_blocked}", f"UTC days with one of them, of {number(result.days, 1)}"),
+        ("transfers", f"{sent}", way),
+        ("transfers a month", number(result.transfers_month, 1), "per 30 days"),
+    ]
+
+
+def _margin(result: Backtest) -> list[tuple[str, str, str]]:
+    known = [d for d in result.margin_distances if not math.isnan(d)]
+    gone = sum(d == 0.0 for d in known)
+    says = f"{gone} shorts liquidated" if known else "maintenance rate not known" if result.trades else "no trades"
+    return [("least distance to liquidation", share(min(known), 1) if known else NOTHING, says)]
+
+
+def _dust(result: Backtest) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"dust on {d.leg}",
+            number(d.usdt, 4, unit="USDT"),
+            f"{d.qty:.6g} base units"
+            + (f", enough for an order since {utc(d.sellable_ns)[:19]}" if d.sellable_ns is not None else ""),
+        )
+        for d in result.dust
+    ]
