@@ -24,7 +24,6 @@ from pathlib import Path
 
 from .errors import DeltaArbError, ParamsError, RunError
 from .faces import left_out
-from .faces import left_out
 from .inputs import NONE, Inputs, add_options, given, root
 from .runs import (
     EXPORTS_PER_RUN,
