@@ -1,6 +1,6 @@
 """Carry: hold for days because funding pays for the round trip, as long as it is expected to.
 
-    shift = expected funding per second * horizon          known at the time, from stamps of the past alone
+    shift = expected funding per second * horizon          known at the time, from stamps of the past alone (`expected`)
     enter when  entry_edge + shift >= entry,   leave when  exit_cost + shift <= exit
 
 which is the pair machine's rule with the funding of `horizon` seconds added to both prices. Between a crossing in and a
@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backtest import Backtest
+from .backtest import Backtest, promised_at
 from .errors import DataError
+from .expected import expected
 from .faces import share
 from .ledger import Closing, settle_all
 from .market import END, NS, PERP, SPOT, TARGET, TIMEOUT, Fill, FundingPayment, common_step
@@ -28,24 +29,14 @@ from .study import Market
 from .tape import Tape
 
 DAY_S = 86_400.0
-MEMORY_S = 7 * DAY_S  # of the expectation: older stamps say more of the year than of the week to come
 
 
 # --- what funding pays, and how long that takes to pay a round trip --------------------------------------------------
 
 
-def expected_bps_day(payments: Sequence[FundingPayment], ts_ns: np.ndarray, memory_s: float = MEMORY_S) -> np.ndarray:
-    """What a short is expected to be paid a day, bps of notional: the mean of the last `memory_s` of stamps.
-
-    A stamp counts from its own time on. NaN where the table does not reach `memory_s` back; shape of `ts_ns`.
-    """
-    stamps = np.array([p.ts_ns for p in payments], np.int64)
-    sums = np.cumsum([0.0, *(p.rate for p in payments)])
-    memory_ns = round(memory_s * NS)
-    known = np.searchsorted(stamps, ts_ns, "right")
-    before = np.searchsorted(stamps, ts_ns - memory_ns, "right")
-    found = to_bps(sums[known] - sums[before]) / (memory_s / DAY_S)
-    return np.where(before > 0, found, np.nan)
+def expected_bps_day(payments: Sequence[FundingPayment], ts_ns: np.ndarray) -> np.ndarray:
+    """What a short is expected to be paid a day, bps of notional, as the machine expects it; shape of `ts_ns`."""
+    return to_bps(promised_at(expected(payments, DAY_S if payments else 0.0), ts_ns))
 
 
 class BreakEven(NamedTuple):
@@ -130,7 +121,7 @@ class Moments:
         return len(self.ts_ns)
 
 
-def moments(tape: Tape, market: Market, memory_s: float = MEMORY_S) -> Moments:
+def moments(tape: Tape, market: Market) -> Moments:
     """The moments of a tape, with what was expected of funding at each of them."""
     looks, settings = tape.looks(), market.settings
     looks = looks.take(looks.settled)
@@ -163,7 +154,7 @@ def moments(tape: Tape, market: Market, memory_s: float = MEMORY_S) -> Moments:
         spot_sell=met["spot_bid"],
         perp_buy=met["perp_ask"],
         shown=np.minimum(seen_out, met_out),
-        funding_bps_day=expected_bps_day(market.payments, looks.ts_ns, memory_s),
+        funding_bps_day=expected_bps_day(market.payments, looks.ts_ns),
     )
 
 
@@ -176,7 +167,7 @@ def pairs(seen: Moments, rule: CarryRule, start: int = 0, until: int | None = No
     After a time-out, as after a target, the next entry may come with the next moment that offers it.
     """
     until = len(seen) if until is None else until
-    shift = seen.funding_bps_day * (rule.horizon_s / DAY_S) if rule.horizon_s else np.zeros(len(seen))
+    shift = seen.funding_bps_day * (rule.horizon_s / DAY_S)
     enters = np.flatnonzero(seen.enterable & (seen.entry_bps + shift >= rule.entry_bps))
     leaves = seen.leavable & (seen.exit_bps + shift <= rule.exit_bps)
     found, at = [], start

@@ -14,7 +14,6 @@ import numpy as np
 from .backtest import Backtest
 from .carry import (
     DAY_S,
-    MEMORY_S,
     BreakEven,
     CarryRule,
     Moments,
@@ -27,11 +26,12 @@ from .carry import (
 )
 from .errors import DataError, ParamsError
 from .faces import NOTHING, Table, number
+from .gates import Gate, gate
 from .ledger import Trade, attribution
 from .market import END, NS, utc
 from .performance import period_nets
 from .spread import entry_edge, exit_cost, to_bps
-from .study import CARRY, Market
+from .study import CARRY, Market, Thresholds
 from .tape import Tape
 from .track_record import Interval, mean_interval
 
@@ -39,17 +39,19 @@ HORIZONS_S = tuple(days * DAY_S for days in (3, 7, 14, 30, 60))
 MARGINS_BPS = (-10.0, -5.0, 0.0, 5.0, 10.0)  # of the entry, above what the round trip costs; below: let it pay later
 SLACKS_BPS = (-20.0, -10.0, -5.0, 0.0, 5.0)  # of the exit, above the median cost of leaving
 MIN_FOLDS = 3
+LEVEL = 0.95
 SEED = 7  # of the bootstrap: the same history gives the same interval
-NOT_YET = "The machine does not add expected funding to its prices yet, so nothing is exported."
+MIN_PAIRS = 5  # walked forward; fewer entries are an anecdote, whatever the interval of their days says
 MIN_LOOK_BACK_S = 30 * DAY_S
 
 
 class Chosen(NamedTuple):
-    """What was chosen from a look-back, or why nothing was; `net_bps_day` is what it had earned there."""
+    """What was chosen of so many `trials` on a look-back, or why nothing was; `net_bps_day`: what it had earned there."""
 
     rule: CarryRule | None
     reason: str
     net_bps_day: float | None = None
+    trials: int = 0
 
 
 def candidates(seen: Moments, market: Market, known: slice) -> list[CarryRule]:
@@ -63,7 +65,7 @@ def candidates(seen: Moments, market: Market, known: slice) -> list[CarryRule]:
         for horizon_s in HORIZONS_S
         for margin in MARGINS_BPS
         for slack in SLACKS_BPS
-        if market.fees_bps + margin > slack
+        if margin > slack  # the levels alone pay the four fees, as the parameter file demands
     ]
 
 
@@ -74,16 +76,16 @@ def choose(seen: Moments, market: Market, first: int, last: int) -> Chosen:
     """
     known = slice(first, last)
     rules = candidates(seen, market, known)
-    if not rules or not np.isfinite(seen.funding_bps_day[known]).any():
+    if not rules or not seen.funding_bps_day[known].any():
         return Chosen(None, "the look-back has no moment with an expectation of funding")
     nets = np.array([nets_bps(seen, market, pairs(seen, rule, first, last), last - 1).sum() for rule in rules])
     best = int(np.argmax(_smoothed(rules, nets)))
     days = (seen.ts_ns[last - 1] - seen.ts_ns[first]) / NS / DAY_S
     if not nets[best] > 0:
-        mean = float(np.nanmean(seen.funding_bps_day[known]))
+        mean = float(np.mean(seen.funding_bps_day[known]))
         paid = f"funding was expected to pay {mean:.2f} bps a day, four fees are {market.fees_bps:g} bps"
-        return Chosen(None, f"no carry rule earned anything on the look-back ({paid})")
-    return Chosen(rules[best], "earned on its look-back", float(nets[best]) / days)
+        return Chosen(None, f"no carry rule earned anything on the look-back ({paid})", trials=len(rules))
+    return Chosen(rules[best], "earned on its look-back", float(nets[best]) / days, len(rules))
 
 
 def _smoothed(rules: Sequence[CarryRule], nets: np.ndarray) -> np.ndarray:
@@ -91,6 +93,11 @@ def _smoothed(rules: Sequence[CarryRule], nets: np.ndarray) -> np.ndarray:
     places = np.column_stack([np.unique([r[k] for r in rules], return_inverse=True)[1] for k in range(3)])
     near = (np.abs(places[:, None] - places[None]) <= 1).all(axis=2)
     return near @ nets / near.sum(axis=1)
+
+
+def known_now(seen: Moments, market: Market, look_back_ns: int) -> Chosen:
+    """What the same procedure chooses for the time behind the last moment."""
+    return choose(seen, market, int(np.searchsorted(seen.ts_ns, seen.ts_ns[-1] - look_back_ns)), len(seen))
 
 
 class CarryFold(NamedTuple):
@@ -108,7 +115,7 @@ class CarryWalk:
 
     `daily`: change of marked equity a day, bps of the clip; `net_bps_day` its mean with a block bootstrap interval,
     None where nothing was held. `held_share`: share of the time with a pair open. `always`: entered at the first
-    moment, left at the last: what a holder without any rule got. A crash that throws the legs apart can pay a year of
+    moment, left at the last: what a holder without any rule got; `now`: chosen for the time to come. A crash that throws the legs apart can pay a year of
     funding in one fill, and a candle's prices are least to be believed there: so the parts are told, and what is left
     without the best day.
     """
@@ -121,6 +128,7 @@ class CarryWalk:
     even: BreakEven
     always: Trade | None
     clip_usdt: float
+    now: Chosen
 
     @property
     def trades(self) -> tuple[Trade, ...]:
@@ -156,6 +164,17 @@ class CarryWalk:
             f"{self.rest_bps_day:.2f} without the best day"
         )
         return f"Carry pays: {says}." if self.pays else f"Do not carry: {says}; not surely above zero. {self.even}."
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """Every demand on an export. The rules tried are paid for by judging each choice on what came after it, the pairs
+        and markets looked at before by the level of the interval."""
+        low = self.net_bps_day and self.net_bps_day.low
+        return (
+            gate("pairs walked forward", float(len(self.trades)), float(MIN_PAIRS)),
+            gate("net a day, lower bound", low, 0.0, "bps", note="nothing was held"),
+            gate("net a day without the best day", self.rest_bps_day, 0.0, "bps", note="nothing was held"),
+        )
 
     def table(self) -> Table:
         rows = [_fold_row(fold, self.trades) for fold in self.folds]
@@ -197,9 +216,12 @@ def walk(
     look_back_s: float = 120 * DAY_S,
     step_s: float = 30 * DAY_S,
     rng: np.random.Generator,
-    memory_s: float = MEMORY_S,
+    upstream: float = 1.0,
 ) -> CarryWalk:
     """Choose before every fold from what was known then, hold, go on; a pair keeps its rule and its fold.
+
+    `upstream`: how many pairs and markets were looked at before this one was picked (this one included); the interval
+    holds for all of them at once (Bonferroni).
 
     Raises:
         ParamsError: no funding, or a look-back shorter than a month.
@@ -212,7 +234,7 @@ def walk(
             f"look_back_s={look_back_s:g} is shorter than 30 days, which hold no carry; look back further"
         )
     tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)  # what funding covers
-    seen = moments(tape, market, memory_s)
+    seen = moments(tape, market)
     look_back_ns, step_ns = round(look_back_s * NS), round(step_s * NS)
     starts = range(int(seen.ts_ns[0]) + look_back_ns, int(seen.ts_ns[-1]) - step_ns + 1, step_ns)
     if len(starts) < MIN_FOLDS:
@@ -230,7 +252,8 @@ def walk(
         folds.append(CarryFold(start_ns, start_ns + step_ns, chosen, held))
         if held and held[-1][2] == END:
             free = len(seen)
-    return _judged(tape, seen, market, tuple(folds), rng)
+    now = known_now(seen, market, look_back_ns)
+    return _judged(tape, seen, market, tuple(folds), now, 1.0 - (1.0 - LEVEL) / upstream, rng)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -242,6 +265,17 @@ class Asked:
     reason: str
     walk: CarryWalk | None = None
 
+    @property
+    def trade(self) -> bool:
+        """Whether the walk passes every gate, and there is a rule for the time to come."""
+        return self.thresholds is not None and all(gate.passed for gate in self.walk.gates)
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """The rule chosen for the time to come, as the machine takes it; None where there is none."""
+        rule = self.walk and self.walk.now.rule
+        return rule and Thresholds(rule.entry_bps, rule.exit_bps, rule.max_hold_s, None, rule.horizon_s)
+
     def __repr__(self) -> str:
         return repr(self.table)
 
@@ -249,7 +283,7 @@ class Asked:
         return self.table._repr_html_()
 
 
-def asked(tape: Tape, market: Market, profile: str) -> Asked:
+def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0) -> Asked:
     """How long a hold must last on this history; with the profile carry, walked forward too, or why it cannot be."""
     title = "Would holding for days pay?"
     seen = tape.looks()
@@ -263,16 +297,25 @@ def asked(tape: Tape, market: Market, profile: str) -> Asked:
         rows = [("break-even", even), ("walked forward", f"not asked: the profile is {profile}")]
         return Asked(profile, Table.of(title, ("question", "answer"), rows), even)
     try:
-        walked = walk(tape, market, rng=np.random.default_rng(SEED))
+        walked = walk(tape, market, rng=np.random.default_rng(SEED), upstream=upstream)
     except (DataError, ParamsError) as error:
         reason = f"carry cannot be judged: {error}"
         return Asked(
             profile, Table.of(title, ("question", "answer"), [("break-even", even), ("carry", reason)]), reason
         )
-    return Asked(profile, walked.table(), f"{walked.verdict} {NOT_YET}", walked)
+    return Asked(profile, walked.table(), _reason(walked), walked)
 
 
-def _judged(tape: Tape, seen: Moments, market: Market, folds: tuple[CarryFold, ...], rng) -> CarryWalk:
+def _reason(walked: CarryWalk) -> str:
+    """The verdict, the demands that are not met, and what is to be done now."""
+    missed = "; ".join(gate.words for gate in walked.gates if not gate.passed)
+    now = walked.now.reason if walked.now.rule is None else f"now: {walked.now.rule}"
+    return f"{walked.verdict} {f'Not exported: {missed}. ' if missed else ''}{now[0].upper()}{now[1:]}."
+
+
+def _judged(
+    tape: Tape, seen: Moments, market: Market, folds: tuple[CarryFold, ...], now: Chosen, level: float, rng
+) -> CarryWalk:
     held = [pair for fold in folds for pair in fold.pairs]
     result = backtest(tape, seen, market, held)
     start_ns, end_ns = folds[0].start_ns, max(folds[-1].end_ns, int(seen.ts_ns[held[-1][1]]) if held else 0)
@@ -286,11 +329,12 @@ def _judged(tape: Tape, seen: Moments, market: Market, folds: tuple[CarryFold, .
         folds=folds,
         result=result,
         daily=daily,
-        net_bps_day=mean_interval(daily, rng) if held and np.ptp(daily) > 0 else None,
+        net_bps_day=mean_interval(daily, rng, level=level) if held and np.ptp(daily) > 0 else None,
         held_share=open_ns / (end_ns - start_ns),
         even=break_even(
             [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns], market.fees_bps + crossing_bps
         ),
         always=backtest(tape, seen, market, always[:1]).trades[0] if always else None,
         clip_usdt=market.settings.clip_usdt,
+        now=now,
     )

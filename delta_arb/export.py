@@ -169,7 +169,7 @@ def settle(verdict: Verdict, inputs: Inputs, tape: Tape, champion: str) -> Verdi
     if not (champion and verdict.trade):
         return verdict
     held = in_force(Path(champion), inputs)
-    if not held.trade:
+    if not held.trade or held.profile != REVERSION:  # what carries is judged by its own walk
         return verdict
     choice, mine = verdict.choice, examined(held)
     parts = (measure(part, choice.market.replay(part, mine)) for part in (choice.window.fit, choice.window.judge))
@@ -259,24 +259,25 @@ def candidate(
     carried: Asked | None = None,
 ) -> Params:
     """The parameters to publish, with their evidence; of `carried`, where the profile is carry, the verdict on that."""
-    if carried and carried.profile == CARRY:
-        verdict = replace(verdict, trade=False, reason=carried.reason)
+    carry = carried if carried and carried.profile == CARRY else None
+    of = carry or verdict
+    found = carry.walk and carry.walk.gates if carry else verdict.judgement and verdict.judgement.gates
     now = datetime.now(UTC)
     spot, perp = inputs.venue_params()
     choice = verdict.choice
     return sealed(
         pair=inputs.pair,
         profile=carried.profile if carried else REVERSION,
-        trade=verdict.trade,
-        reason=verdict.reason,
-        rule=choice.market.rule_params(verdict.thresholds if verdict.trade else None),
+        trade=of.trade,
+        reason=of.reason,
+        rule=choice.market.rule_params(of.thresholds if of.trade else None),
         spot=spot,
         perp=perp,
-        data=inputs.data_params(tape, choice.window.judged_from_ns),
-        evidence=evidence(verdict),
+        data=inputs.data_params(tape, None if carry else choice.window.judged_from_ns),
+        evidence=carry_evidence(carry) if carry else evidence(verdict),
         gates=tuple(
             GateParams(name=g.name, value=g.value, bound=g.bound, at_least=g.least, passed=g.passed)
-            for g in (verdict.judgement.gates if verdict.judgement else ())
+            for g in found or ()
         ),
         created=now,
         valid_until=now + timedelta(seconds=valid_for_s),
@@ -284,6 +285,22 @@ def candidate(
         notebook=notebook,
         run_id=run_id,
     )
+
+
+def carry_evidence(carry: Asked) -> Evidence:
+    """The figures behind a verdict on carry; nothing of it was judged on a part of its own, the walk was."""
+    walk, best = carry.walk, carry.thresholds
+    if walk is None:
+        return Evidence()
+    values = {"walk_folds": len(walk.folds), "walk_trades": len(walk.trades), "trials": walk.now.trials}
+    if best:
+        values |= {"best_entry_bps": best.entry_bps, "best_exit_bps": best.exit_bps, "best_max_hold_s": best.max_hold_s}
+        values |= {"best_funding_horizon_s": best.funding_horizon_s}
+    if walk.net_bps_day:
+        usdt, net = walk.clip_usdt / 1e4, walk.net_bps_day
+        values |= {"walk_net_usdt_day": net.value * usdt}
+        values |= {"walk_net_low_usdt_day": net.low * usdt, "walk_net_high_usdt_day": net.high * usdt}
+    return Evidence(**values)
 
 
 def evidence(verdict: Verdict) -> Evidence:
@@ -336,7 +353,8 @@ def examined(exported: Params) -> Thresholds | None:
     """The thresholds of an export, or of the best set examined when it says do not trade."""
     rule, e = exported.rule, exported.evidence
     if exported.trade:
-        return Thresholds(rule.entry_bps, rule.exit_bps, rule.max_hold_s, rule.filter)
+        return Thresholds(rule.entry_bps, rule.exit_bps, rule.max_hold_s, rule.filter, rule.funding_horizon_s)
     if e.best_entry_bps is None:
         return None
-    return Thresholds(e.best_entry_bps, e.best_exit_bps, e.best_max_hold_s, e.best_filter)
+    horizon_s = e.best_funding_horizon_s or 0.0
+    return Thresholds(e.best_entry_bps, e.best_exit_bps, e.best_max_hold_s, e.best_filter, horizon_s)

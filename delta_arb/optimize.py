@@ -108,7 +108,7 @@ class Sweep:
 
         rows = [{**s._asdict(), **r.to_dict()} for s, r in zip(self.sets, self.results, strict=True)]
         return pd.DataFrame(rows, columns=None if rows else [*Thresholds._fields, "net_usdt_day"]).drop(
-            columns="filter"
+            columns=["filter", "funding_horizon_s"]
         )
 
     def neighbourhood(self, k: int) -> float:

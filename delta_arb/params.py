@@ -192,6 +192,7 @@ class Evidence(_Section):
     best_exit_bps: Bps | None = None
     best_max_hold_s: Positive | None = None
     best_filter: FilterParams | None = None
+    best_funding_horizon_s: Positive | None = None
     plug_in_entry_bps: Bps | None = None
     plug_in_exit_bps: Bps | None = None
     grid_weight: Share | None = None

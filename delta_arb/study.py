@@ -75,12 +75,14 @@ def demands(profile: str, **values: float) -> Constraints:
 
 
 class Thresholds(NamedTuple):
-    """One set: levels, longest hold, and the filter behind the signal (None decides on raw quotes)."""
+    """One set: levels, longest hold, the filter behind the signal (None decides on raw quotes), and the horizon whose
+    expected funding counts as edge (0: none; carry has one)."""
 
     entry_bps: float
     exit_bps: float
     max_hold_s: float
     filter: FilterParams | None = None
+    funding_horizon_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,9 +111,12 @@ class Market:
         first = {s.filter: s for s in reversed(sets)}
         bases = {f: make_rule(self.rule_params(s), self.spot, self.perp) for f, s in first.items()}
         return [
-            bases[s.filter]._replace(entry=s.entry_bps / 1e4, exit=s.exit_bps / 1e4, max_hold_ns=round(s.max_hold_s * NS))
+            bases[s.filter]._replace(
+                entry=s.entry_bps / 1e4, exit=s.exit_bps / 1e4, max_hold_ns=round(s.max_hold_s * NS),
+                funding_horizon_s=s.funding_horizon_s,
+            )
             for s in sets
-        ]
+        ]  # fmt: skip
 
     def rule_params(self, thresholds: Thresholds | None) -> RuleParams:
         values = {} if thresholds is None else thresholds._asdict()

@@ -28,7 +28,7 @@ from .performance import (
     slippage_bps,
 )  # fmt: skip
 from .spread import to_bps
-from .study import Constraints, Market, Thresholds, window
+from .study import CARRY, Constraints, Market, Thresholds, window
 from .tape import Tape
 from .track_record import Interval, mean_interval, wilson
 
@@ -339,6 +339,11 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         if inputs.candles
         else "",
         "" if sheet.candidate.trade else f"{sheet.status[0].upper()}{sheet.status[1:]}.",
+        "CARRY: its levels were chosen on the last months, so all parts of this report are in sample. Unseen was the walk "
+        f"of notebook 02, and that is {number(sheet.candidate.evidence.walk_trades, 0)} pairs; the margin that a short "
+        "needs through a rally is not in it."
+        if sheet.candidate.profile == CARRY
+        else "",
         _few(j.trades),
         _sure(net_interval(sheet.parts[JUDGED])),
         f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "

@@ -1,22 +1,31 @@
 """Carry: what funding pays, how long that takes, held and left by hand; no choice knows a later stamp or price."""
 
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import START, hours
 
-from delta_arb import carry, carry_walk
+from delta_arb import carry, carry_walk, export, optimize, params
 from delta_arb.backtest import run
 from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs, read_funding
 from delta_arb.latency import Latency
+from delta_arb.live.journal import Journal
+from delta_arb.live.runner import Exports
 from delta_arb.market import NS, FundingPayment, Instrument
-from delta_arb.params import RuleParams, make_rule
+from delta_arb.params import Bounds, RuleParams, make_rule
 from delta_arb.study import Market, demands
+from delta_arb.study import market as market_of
 
 HOUR = 3600 * NS
 DAY = 24 * HOUR
@@ -44,11 +53,12 @@ def market(payments, *, fee_bps=0.0) -> Market:
 # --- what funding pays -----------------------------------------------------------------------------------------------
 
 
-def test_the_expectation_is_the_mean_of_the_stamps_known():
-    payments = stamps([1.0, 2.0, 3.0, 4.0, 5.0])  # at 0, 8, 16, 24 and 32 h
-    at = START + np.array([23, 24, 31, 32, 40]) * HOUR
-    # a day back: 23 h reaches before the table; at 24 h 2 + 3 + 4, at its own time a rate is final; at 32 h 3 + 4 + 5
-    assert expected_bps_day(payments, at, 86_400.0).tolist() == pytest.approx([np.nan, 9, 9, 12, 9], nan_ok=True)
+def test_the_expectation_is_the_machines_a_day():
+    payments = stamps([1.0, 2.0, 3.0, 4.0])  # at 0, 8, 16 and 24 h
+    at = START + np.array([8, 9, 16, 17, 25]) * HOUR
+    # known after its stamp: nothing before there are two; then 2 in 8 h, 2 + 3 in 16 h, 2 + 3 + 4 in 24 h
+    assert expected_bps_day(payments, at).tolist() == pytest.approx([0.0, 6.0, 6.0, 7.5, 9.0])
+    assert expected_bps_day((), at).tolist() == [0.0] * 5
 
 
 def test_a_round_trip_of_20_bps_takes_20_days_at_a_third_of_a_basis_point_every_8_hours():
@@ -70,13 +80,13 @@ def test_a_pair_is_held_while_funding_pays_and_left_when_it_no_longer_does():
     # 20 bps of fees against 3 bps a day: a horizon of 10 days enters at once (30 >= 20), and leaves when less than
     # nothing is expected
     (pair,) = pairs(seen, CarryRule(10 * 86_400.0, 20.0, 0.0))
-    # the first week has no expectation: it begins once the table reaches a week back
-    assert seen.ts_ns[pair.opened] == START + 7 * DAY
-    # the last good stamp is 29 d 16 h; of the 21 stamps of a week 11 must be bad: 30 d + 10 * 8 h
-    assert seen.ts_ns[pair.closed] == START + 30 * DAY + 80 * HOUR
-    # stamps after day 7 up to the exit: k = 22 ... 89 pay, k = 90 ... 100 cost; less four fees of 5 bps
+    # two stamps make an expectation, known one bar after the second
+    assert seen.ts_ns[pair.opened] == START + 9 * HOUR
+    # the last good stamp is 29 d 16 h; of the last 9 stamps 5 must be bad, the fifth is that of 30 d + 4 * 8 h
+    assert seen.ts_ns[pair.closed] == START + 30 * DAY + 33 * HOUR
+    # stamps after 9 h up to the exit: k = 2 ... 89 pay, k = 90 ... 94 cost; less four fees of 5 bps
     result = carry.backtest(tape, seen, market(payments, fee_bps=5.0), [pair])
-    assert carry_walk.net_bps(result.trades[0]) == pytest.approx(68 - 11 - 20, abs=1e-4)
+    assert carry_walk.net_bps(result.trades[0]) == pytest.approx(88 - 5 - 20, abs=1e-4)
 
 
 def test_the_sum_for_choosing_is_the_exact_money():
@@ -93,23 +103,21 @@ def test_the_sum_for_choosing_is_the_exact_money():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from([-5.0, 0.0, 5.0]))
-def test_without_funding_the_pairs_are_those_of_the_machine(seed, exit_bps):
+@given(st.integers(0, 2**32), st.sampled_from([-5.0, 0.0, 5.0]), st.sampled_from([0.0, 1.0, 5.0]))
+def test_the_pairs_are_those_of_the_machine(seed, exit_bps, horizon_days):
     rng = np.random.default_rng(seed)
     spot = 100 + rng.normal(0, 0.05, 200).cumsum()
     tape = hours(spot, spot * (1 + rng.normal(0, 1e-3, spot.size)))
-    here = market(())
-    held = pairs(moments(tape, here), CarryRule(0.0, 10.0, exit_bps, 3e7))
-    rule = make_rule(
-        RuleParams(**{**SETTINGS.model_dump(), "entry_bps": 10.0, "exit_bps": exit_bps}), here.spot, here.perp
-    )
-    machine = run(tape, rule, here.latency, plain=True)
+    here = market(stamps(rng.normal(0.5, 2.0, 40)) if horizon_days else ())
+    of = CarryRule(horizon_days * 86_400.0, 10.0, exit_bps, 3e7)
+    held = pairs(moments(tape, here), of)
+    levels = {"entry_bps": 10.0, "exit_bps": exit_bps, "funding_horizon_s": of.horizon_s}
+    rule = make_rule(RuleParams(**{**SETTINGS.model_dump(), **levels}), here.spot, here.perp)
+    machine = run(tape, rule, here.latency, here.payments, plain=True)
     mine = carry.backtest(tape, moments(tape, here), here, held)
-    closed = [t for t in machine.trades if t.reason == "target"]
-    assert [(t.opened_ns, t.closed_ns) for t in mine.trades if t.reason == "target"] == [
-        (t.opened_ns, t.closed_ns) for t in closed
-    ]
-    assert [t.net_usdt for t in mine.trades if t.reason == "target"] == pytest.approx([t.net_usdt for t in closed])
+    ours, theirs = ([t for t in trades if t.reason == "target"] for trades in (mine.trades, machine.trades))
+    assert [(t.opened_ns, t.closed_ns) for t in ours] == [(t.opened_ns, t.closed_ns) for t in theirs]
+    assert [t.net_usdt for t in ours] == pytest.approx([t.net_usdt for t in theirs])
 
 
 # --- the walk --------------------------------------------------------------------------------------------------------
@@ -209,6 +217,116 @@ def test_a_run_says_how_long_a_hold_must_last_and_judges_it_when_asked():
     # four fees of 2 bps and four half-spreads of 1 bp at 3 bps a day: 4 days
     assert "a round trip of 12.0 bps is paid after 4.0 days" in repr(told) and told.walk is None
     judged = carry_walk.asked(tape, here, "carry")
-    assert judged.reason.startswith("Carry pays: 1 pairs") and judged.reason.endswith(carry_walk.NOT_YET)
+    assert judged.reason.startswith("Carry pays: 1 pairs")
+    assert not judged.trade and "Not exported: pairs walked forward 1 is below 5" in judged.reason
+    more = carry_walk.asked(tape, here, "carry", upstream=20.0)
+    assert more.walk.net_bps_day.level == pytest.approx(0.9975)  # 5 % shared by twenty
+    assert more.walk.net_bps_day.low < judged.walk.net_bps_day.low
     short = carry_walk.asked(hours([100.0] * 48, [100.0] * 48), here, "carry")
     assert short.walk is None and "carry cannot be judged: 2 days hold 0 folds" in short.reason
+
+
+# --- the file, and the runner ----------------------------------------------------------------------------------------
+
+CYCLES = ([3.0] * 90 + [-3.0] * 30) * 10  # thirty days pay 9 bps a day, ten cost as much
+
+
+def written(path, **columns):
+    stamps_ns = pa.array(columns.pop("timestamp"), pa.timestamp("ns", "UTC"))
+    pq.write_table(pa.table({"timestamp": stamps_ns, **columns}), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """400 days of hourly candles without a basis, with funding in cycles: inputs, tape, market, answer, candidate."""
+    folder = tmp_path_factory.mktemp("carry")
+    bars = START + np.arange(9600) * HOUR
+    price = 100 + 0.1 * np.sin(np.arange(9600) / 5.0)
+    candle = {name: price for name in ("open", "high", "low", "close")} | {"volume": np.full(9600, 6e6)}
+    files = {leg: written(folder / f"{leg}.parquet", timestamp=bars, **candle) for leg in ("spot", "perp")}
+    rates = np.array(CYCLES) / 1e4
+    paid = written(folder / "funding.parquet", timestamp=START + np.arange(1200) * 8 * HOUR, funding_rate=rates)
+    inputs = Inputs(
+        **files, funding=paid, pair="X_USDT", contract_size=1.0, perp_step=0.001, spot_half_spread_bps=0.5,
+        perp_half_spread_bps=0.5, spot_fee_bps=2.0, perp_fee_bps=2.0,
+    )  # fmt: skip
+    tape = inputs.tape()
+    here = market_of(inputs, tape, RuleParams(entry_bps=None, exit_bps=None, clip_usdt=500.0, max_hold_s=21_600.0))
+    answer = carry_walk.asked(tape, here, "carry")
+    verdict = export.judge(tape, optimize.choose(tape, here, demands("carry", look_back_h=9600.0)))
+    candidate = export.candidate(
+        verdict, inputs, tape, valid_for_s=3600.0, notebook="test", run_id="test", carried=answer
+    )
+    return inputs, tape, here, answer, candidate
+
+
+def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
+    _, _, _, answer, candidate = exported
+    rule = answer.walk.now.rule
+    assert candidate.trade and candidate.profile == "carry" and len(answer.walk.trades) >= 5
+    assert (candidate.rule.entry_bps, candidate.rule.exit_bps) == (rule.entry_bps, rule.exit_bps)
+    assert (candidate.rule.funding_horizon_s, candidate.rule.max_hold_s) == (rule.horizon_s, rule.max_hold_s)
+    assert [g.name for g in candidate.gates] == [
+        "pairs walked forward", "net a day, lower bound", "net a day without the best day",
+    ]  # fmt: skip
+    assert all(g.passed for g in candidate.gates) and candidate.data.judged_from is None
+    evidence = candidate.evidence
+    assert (evidence.walk_trades, evidence.trials) == (len(answer.walk.trades), len(answer.walk.folds) and 75)
+    # bps of a clip of 500 USDT
+    assert evidence.walk_net_low_usdt_day == pytest.approx(answer.walk.net_bps_day.low * 0.05)
+
+
+def test_the_machine_makes_carrys_own_pairs_of_the_exported_file(exported):
+    _, tape, here, answer, candidate = exported
+    rule = make_rule(candidate.rule, here.spot, here.perp)
+    machine = run(tape, rule, here.latency, here.payments)
+    seen = moments(tape, here)
+    mine = carry.backtest(tape, seen, here, pairs(seen, answer.walk.now.rule))
+    assert len(mine.trades) >= 9
+    assert [(t.opened_ns, t.closed_ns, t.reason) for t in machine.trades] == [
+        (t.opened_ns, t.closed_ns, t.reason) for t in mine.trades
+    ]
+    assert [t.net_usdt for t in machine.trades] == pytest.approx([t.net_usdt for t in mine.trades])
+    assert repr(here.replay(tape, export.examined(candidate)).trades) == repr(machine.trades)  # as notebook 03 does
+
+
+def test_a_replay_of_the_exported_file_makes_the_backtests_trades(exported, tmp_path):
+    inputs, tape, here, _, candidate = exported
+    params.save(candidate, tmp_path / "params.json")
+    options = {"funding": inputs.funding, "pair": "X_USDT", "contract-size": 1, "perp-step": 0.001, "spot-fee-bps": 2}
+    options |= {"perp-fee-bps": 2, "spot-half-spread-bps": 0.5, "perp-half-spread-bps": 0.5, "speed": "max"}
+    options |= {"params": tmp_path / "params.json", "reports": tmp_path, "as-of": candidate.created.isoformat()}
+    told = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "delta_arb.live", "--replay", inputs.spot, inputs.perp, *told]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    path = tmp_path / inputs.name / "live" / "journal.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        ((run_id,),) = db.execute("SELECT run_id FROM runs").fetchall()
+    with Journal(path, run_id) as journal:
+        trades = journal.trades()
+    machine = run(tape, make_rule(candidate.rule, here.spot, here.perp), here.latency, here.payments)
+    assert repr(tuple(trades)) == repr(machine.trades)
+
+
+def test_on_venues_a_file_that_counts_on_funding_is_refused(exported, tmp_path):
+    inputs, _, _, _, candidate = exported
+    params.save(candidate, tmp_path / "params.json")
+    bounds = Bounds(max_hold_s=366 * 86_400.0, max_leg_deadline_s=86_400.0)
+    now = lambda: candidate.created  # noqa: E731
+    on_venues = Exports(tmp_path / "params.json", inputs, bounds, now, inputs.instruments())
+    on_venues.poll()
+    assert "counts on funding" in on_venues.refused and "(--replay)" in on_venues.refused
+    assert (on_venues.rule().may_enter, on_venues.rule().funding_horizon_s) == (False, 0.0)
+    replayed = Exports(tmp_path / "params.json", inputs, bounds, now)
+    replayed.poll()
+    assert not replayed.refused and replayed.rule().may_enter
+
+
+def test_a_walk_that_loses_exports_no_levels(exported):
+    inputs, tape, here, _, _ = exported
+    verdict = export.judge(tape, optimize.choose(tape, here, demands("carry", look_back_h=9600.0)))
+    poor = carry_walk.asked(tape, here.with_fees(100.0, 100.0), "carry")
+    told = export.candidate(verdict, inputs, tape, valid_for_s=60.0, notebook="test", run_id="test", carried=poor)
+    assert (told.trade, told.profile, told.rule.entry_bps) == (False, "carry", None)
+    assert "Do not carry" in told.reason and not all(g.passed for g in told.gates)

@@ -39,6 +39,7 @@ from .say import Heard, Voice
 from .trading import LIVE, PAPER, SANDBOX, Job
 
 REPLAY = "paper, replay"
+DAY_S = 86_400.0
 POLL_S = 1.0
 EPILOG = """\
 examples:
@@ -328,6 +329,12 @@ def _tell(said: dict, as_json: bool) -> None:
 # --- Replay of recorded quotes ---------------------------------------------------------------------------------------
 
 
+def _replay_bounds(max_clip_usdt: float, inputs: Inputs) -> Bounds:
+    """A replay risks no money: it holds as long as carry asks for, and of candles waits longer than a bar for a leg."""
+    waits = {"max_leg_deadline_s": DAY_S} if inputs.candles else {}
+    return Bounds(max_clip_usdt=max_clip_usdt, max_hold_s=366 * DAY_S, **waits)
+
+
 def _replayed(options: argparse.Namespace) -> int:
     if len(options.replay) not in (0, 2):
         raise ParamsError(
@@ -343,7 +350,7 @@ async def _replay(options: argparse.Namespace) -> int:
     say = Voice(REPLAY, options.json, stamped=False)
     path = options.params or options.reports / inputs.name / "params" / "latest.json"
     now = (lambda: options.as_of) if options.as_of else utc_now
-    exports = Exports(path, inputs, Bounds(max_clip_usdt=options.max_clip_usdt), now)
+    exports = Exports(path, inputs, _replay_bounds(options.max_clip_usdt, inputs), now)
     exports.poll()
     if exports.refused:
         raise ParamsError(exports.refused)

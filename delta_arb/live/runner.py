@@ -65,6 +65,7 @@ class Exports:
                 self.params = None
                 self.params = load(self._path)
             check(self.params, self._name, self._now(), self._bounds)
+            self._check_funding(self.params)
             check_assumed(self.params, *self._venues)
             self.refused = ""
         except FileNotFoundError:
@@ -82,7 +83,18 @@ class Exports:
             return None
         instruments = self._instruments or (self.params.spot.instrument(), self.params.perp.instrument())
         rule = make_rule(self.params.rule, *instruments)
+        if self._instruments:
+            rule = rule._replace(funding_horizon_s=0.0)  # never entered by, see `_check_funding`
         return rule._replace(may_enter=rule.may_enter and self.params.trade and not self.refused)
+
+    def _check_funding(self, given: Params) -> None:
+        """On venues the machine is not fed the settled funding of the days before, which such a rule counts on."""
+        if self._instruments and given.rule.funding_horizon_s:
+            raise ParamsError(
+                f"rule.funding_horizon_s={given.rule.funding_horizon_s:g} counts on funding, and on venues the runner does "
+                "not know what was settled before it started: it would trade without it; replay such parameters "
+                "(--replay), or export with -p profile=reversion"
+            )
 
 
 class Hold(NamedTuple):
