@@ -61,6 +61,14 @@ def test_a_configuration_is_read_whole_and_unknown_names_are_refused(tmp_path):
         config.sample().require_explicit()
 
 
+def test_a_key_in_the_configuration_is_refused_and_not_repeated(tmp_path):
+    """The journal keeps the configuration of each run as it is."""
+    text = EXAMPLE.replace("[perp]", "[spot.ccxt]\napiKey = 'hidden-k'\n[perp]")
+    with pytest.raises(ParamsError, match=r"spot\.ccxt: .*apiKey may not be here: keys come from") as refused:
+        config.read(written(tmp_path / "c.toml", text))
+    assert "hidden-k" not in str(refused.value)
+
+
 def test_keys_come_from_the_environment_or_from_a_file_that_only_its_owner_reads(tmp_path):
     named = CONFIG.model_copy(update={"keys_file": "keys.toml"})
     text = '[mexc]\nkey = "hidden-a"\nsecret = "hidden-b"\n[gate]\nkey = "hidden-c"\nsecret = "hidden-d"\n'

@@ -178,6 +178,30 @@ def test_an_open_pair_is_resumed_under_its_own_rule_or_flattened_as_configured(t
     asyncio.run(play())
 
 
+def test_a_pair_opened_after_the_clock_was_set_back_is_settled_whole_over_a_restart(tmp_path):
+    """Its fills are older, by the clock, than the trade before: they must not be taken for settled."""
+
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            await it.closed()
+            await it.stop()
+            with sqlite3.connect(it.journal_path) as db:  # as if the clock had been an hour fast until now
+                db.execute("UPDATE trades SET closed_ns = closed_ns + 3600000000000")
+                db.execute("UPDATE fills SET ts_ns = ts_ns + 3600000000000")
+            db.close()
+            await it.start()
+            await it.opened()
+            assert await it.stop() == "open"
+            await it.start()
+            await it.closed()
+            assert await it.stop() == "stopped"
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
 def test_what_the_journal_does_not_know_refuses_the_start(tmp_path):
     async def play():
         async with stage(tmp_path) as it:
@@ -286,11 +310,14 @@ def test_no_order_leaves_while_the_journal_cannot_be_written(tmp_path):
             locked.execute("BEGIN IMMEDIATE")  # as good as a full disk: nothing can be written
             it.show(LEAVE)
             await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
-            await asyncio.sleep(0.2)
-            assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 1
+            publish(tmp_path, exit_bps=-90.0)  # cannot be noted now, which must not end the session
+            await it.until(lambda: it.session.exports.params.rule.exit_bps == -90.0)
+            await asyncio.sleep(0.3)
+            assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 1 and not it.task.done()
             locked.execute("ROLLBACK")
             locked.close()
             await it.until(lambda: it.phase == FLAT and it.at_rest)
+            await it.until(lambda: it.rows("SELECT COUNT(DISTINCT sha256) FROM params")[0][0] == 2)
             assert await it.stop() == "stopped"
             it.agree()
             it.agree_on_money()

@@ -32,7 +32,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
@@ -43,6 +43,7 @@ from .executor import Patience
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+SECRET_NAMES = frozenset(("apiKey", "secret", "password", "privateKey", "token", "twofa"))  # of ccxt's credentials
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", min_length=1, max_length=40)]
 
 
@@ -65,6 +66,17 @@ class VenueConfig(_Section):
     fee_currency: Literal["quote", "base"] = "quote"
     maintenance_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ccxt: dict[str, Any] = {}
+
+    @field_validator("ccxt")
+    @classmethod
+    def _without_keys(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """The journal keeps the whole configuration, so nothing secret may be in it."""
+        if found := SECRET_NAMES & options.keys():
+            raise ValueError(
+                f"{', '.join(sorted(found))} may not be here: keys come from the environment or the private keys_file, "
+                "and one that was written into this file should be changed"
+            )
+        return options
 
     def params(self) -> VenueParams:
         return VenueParams(

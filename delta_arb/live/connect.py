@@ -55,8 +55,6 @@ def venues(
                 f"there is {', '.join(kinds[leg])}"
             )
         options = {**venue.ccxt, **(ccxt or {}).get(venue.venue, {}), **(keys[leg].ccxt() if keys else {})}
-        if not keys and not (ccxt or {}).get(venue.venue):
-            options = {k: v for k, v in options.items() if k not in ("apiKey", "secret")}
         fee = None if options.get("apiKey") else venue.taker_fee_bps / 1e4
         made.append(kind(leg, base, options, pace=pace, taker_fee=fee))
     return tuple(made)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from delta_arb.errors import RunError
+from delta_arb.errors import DeltaArbError, RunError
 from delta_arb.market import PERP, SPOT, utc
 from delta_arb.pair import FLAT, HALTED, PHASES, START
 
@@ -73,7 +73,7 @@ async def _obey(command: str, session: Session | None) -> dict[str, Any]:
     }  # fmt: skip
     try:
         refused = await orders[command]()
-    except RunError as error:
+    except DeltaArbError as error:  # a venue that does not answer, a journal that cannot be written
         refused = str(error)
     return {"error": refused} if refused else status(session)
 

@@ -41,7 +41,9 @@ CREATE TABLE IF NOT EXISTS orders (
     reduce_only INTEGER,
     PRIMARY KEY (run_id, order_id));
 CREATE TABLE IF NOT EXISTS fills (
-    run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL);
+    run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL,
+    settled INTEGER DEFAULT 0);
+CREATE INDEX IF NOT EXISTS unsettled ON fills (settled) WHERE settled = 0;
 CREATE TABLE IF NOT EXISTS outcomes (
     run_id TEXT, order_id TEXT, ts_ns INTEGER, leg TEXT, filled REAL, price REAL, refused TEXT, venue_ns INTEGER);
 CREATE INDEX IF NOT EXISTS ended ON outcomes (order_id);
@@ -126,7 +128,7 @@ class Journal:
             if fill:
                 f = fill
                 execute(
-                    "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
                     (self.run_id, report.order_id, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt),
                 )
             if opened:
@@ -187,7 +189,7 @@ class Journal:
         with self._whole() as execute:
             for f in fills:
                 row = (self.run_id, AT_END, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt)
-                execute("INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                execute("INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)", row)
             self._trade(trade)
         for f in fills:
             self._count(f)
@@ -195,6 +197,7 @@ class Journal:
     def _trade(self, trade: Trade) -> None:
         values = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))
         self._db.execute(f"INSERT INTO trades VALUES ({', '.join('?' * len(values))})", values)
+        self._db.execute("UPDATE fills SET settled = 1 WHERE settled = 0")
 
     def forced(self, ts_ns: int, state: State, why: str) -> None:
         """A state that a person set, in place of one that an event led to."""
@@ -253,10 +256,9 @@ class Journal:
         return named(Rule, json.loads(row[0])) if row else None
 
     def unsettled_fills(self) -> tuple[Fill, ...]:
-        """The fills since the last trade: those of the pair that is open."""
-        last = "SELECT COALESCE(MAX(closed_ns), 0) FROM trades"
+        """The fills that no trade has settled: those of the pair that is open, whatever the clock said since."""
         rows = self._db.execute(
-            f"SELECT pair, ts_ns, leg, qty, price, fee_usdt FROM fills WHERE ts_ns > ({last}) ORDER BY rowid"
+            "SELECT pair, ts_ns, leg, qty, price, fee_usdt FROM fills WHERE settled = 0 ORDER BY rowid"
         ).fetchall()
         return tuple(Fill(pair, ts_ns, LEGS.index(leg), qty, price, fee) for pair, ts_ns, leg, qty, price, fee in rows)
 

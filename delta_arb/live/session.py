@@ -326,13 +326,17 @@ class Session:
 
     async def _reloading(self) -> None:
         """New parameters rule the next entry; refused or stale ones forbid it; an open pair keeps its own."""
+        noted = True
         while True:
             await asyncio.sleep(self.desk.config.guards_every_s)
             if self.exports.poll():
-                self.desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
+                noted = False
                 if not self.exports.refused:
                     self.desk.say(f"new parameters: {self.exports.params}")
                 self.runner.newest = self._newest(self.runner.newest)
+            if not noted:
+                verdict = self.exports.refused or "accepted"
+                noted = self._kept(self.desk.journal.parameters, verdict, self.exports.params)
 
     async def _refetching(self) -> None:
         """Before the machine mends or leaves on a stale book, the book is read by REST."""
@@ -394,25 +398,25 @@ class Session:
             return
         self.halted = reason
         self.runner.hold = Hold(False, self.runner.hold.flatten)
-        try:
-            self.desk.journal.note("halt", reason)
-        except JournalError as error:
-            self._journal_error = str(error)
+        self._kept(self.desk.journal.note, "halt", reason)
         self.desk.say(f"HALTED: {reason}")
 
     def _note_funding(self, payment: FundingPayment) -> None:
         """For the review; what cannot be journaled is in the trades all the same."""
-        try:
-            self.desk.journal.funding([payment])
-        except JournalError as error:
-            self._journal_error = str(error)
+        self._kept(self.desk.journal.funding, [payment])
 
     def _try_journal(self) -> None:
-        try:
-            self.desk.journal.note("disk", "writable again")
+        if self._kept(self.desk.journal.note, "disk", "writable again"):
             self._journal_error = ""
+
+    def _kept(self, write: Callable[..., None], *what) -> bool:
+        """Whether the journal took it; where it did not, the guards hold entries back."""
+        try:
+            write(*what)
         except JournalError as error:
             self._journal_error = str(error)
+            return False
+        return True
 
     def flatten(self) -> None:
         """Leave the open pair now, also from a halt of the machine, and stay out until `resume`."""
