@@ -72,7 +72,7 @@ class FilterParams(_Section):
     mean_bps: Bps
     sd_bps: Positive
     noise_sd_bps: Positive
-    step_s: Annotated[float, Field(ge=0, le=600)]
+    step_s: Annotated[float, Field(ge=0, le=86_400)]  # of candles a bar
 
 
 class RuleParams(_Section):

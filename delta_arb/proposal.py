@@ -167,6 +167,11 @@ def shown(candidate: Params) -> Table:
         ("entry", number(rule.entry_bps, 1, unit="bps"), "enter when entry_edge is at or above"),
         ("exit", number(rule.exit_bps, 1, unit="bps"), "leave when exit_cost is at or below"),
         ("longest hold", seconds(rule.max_hold_s), "then leave at the market, unless the same books would pass entry"),
+        *(
+            [("funding counted on", seconds(rule.funding_horizon_s), "expected over so long, part of both edges")]
+            if rule.funding_horizon_s
+            else []
+        ),
         ("clip", number(rule.clip_usdt, 0, unit="USDT"), "per leg, at most the size shown times the participation"),
         ("oldest quote", seconds(rule.max_quote_age_s), "both legs, to enter"),
         (

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import START, hours
 
-from delta_arb import carry, carry_walk, export, optimize, params
+from delta_arb import carry, carry_walk, export, optimize, params, proposal
 from delta_arb.backtest import run
 from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.errors import DataError, ParamsError
@@ -267,6 +267,7 @@ def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     assert candidate.trade and candidate.profile == "carry" and len(answer.walk.trades) >= 5
     assert (candidate.rule.entry_bps, candidate.rule.exit_bps) == (rule.entry_bps, rule.exit_bps)
     assert (candidate.rule.funding_horizon_s, candidate.rule.max_hold_s) == (rule.horizon_s, rule.max_hold_s)
+    assert "funding counted on" in repr(proposal.shown(candidate))
     assert [g.name for g in candidate.gates] == [
         "pairs walked forward", "net a day, lower bound", "net a day without the best day",
     ]  # fmt: skip

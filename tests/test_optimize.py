@@ -217,6 +217,12 @@ def test_a_random_walk_of_hourly_candles_is_told_in_its_own_step():
     assert found is None and "on values 60 min apart a random walk is not rejected" in why
 
 
+def test_the_filter_of_hourly_candles_steps_an_hour():
+    process = Process(np.log(2) / 6000, 0.0, 10.0, 3.0, 0.0, 366, 365 * 3600.0)
+    reverts = HalfLife(6000.0, 5e3, 7e3, "by hand", 366, 365 * 3600.0, process)
+    assert dataclasses.replace(by_hand(2.0), signal="filtered").process(reverts).step_s == 3600.0
+
+
 def test_the_neighbourhood_is_the_mean_of_the_cell_and_those_around_it():
     """A 3 x 3 grid with nets 0..8 row by row: the centre's mean is 4, the corner's (0 + 1 + 3 + 4) / 4 = 2."""
     sets = tuple(Thresholds(entry, exit_, 60.0) for entry in (10.0, 20.0, 30.0) for exit_ in (-30.0, -20.0, -10.0))
