@@ -10,7 +10,7 @@ from live_stage import CALM, ENTER, LEAVE, publish, stage
 from delta_arb.errors import RunError
 from delta_arb.live import control
 from delta_arb.market import PERP, SPOT, Order
-from delta_arb.pair import FLAT, OPEN
+from delta_arb.pair import FLAT, HALTED, OPEN
 from delta_arb.sandbox.faults import Fault
 
 
@@ -345,5 +345,25 @@ def test_paper_trades_on_the_venues_quotes_and_sends_them_nothing(tmp_path):
             cash = 60 * (0.8000 - 0.8002 + 0.8018 - 0.7990)
             fees = 60 * 0.0005 * (0.8000 + 0.8002 + 0.8018 + 0.7990)
             assert it.rows("SELECT net_usdt FROM trades")[0][0] == pytest.approx(cash - fees, abs=1e-9)
+
+    asyncio.run(play())
+
+
+def test_a_short_on_paper_is_liquidated_like_a_real_one_and_halts(tmp_path):
+    """A short at 0.8018 with a leverage of 1 has lost its margin before 1.6036; its coins are sold, and entries end."""
+
+    async def play():
+        async with stage(tmp_path) as it:
+            it.paper = True
+            await it.start()
+            await it.opened()
+            it.spot = ("1.7000", "1.7002")
+            it.show(("1.7001", "1.7003"))
+            await it.until(lambda: it.phase == HALTED and it.at_rest)
+            spot, perp = it.session.runner.state.spot, it.session.runner.state.perp
+            assert (spot.position, perp.position) == (0.0, 0.0)
+            assert it.session.halted
+            assert await it.stop() == "halted"
+            assert it.rows("SELECT qty FROM fills WHERE leg = 'perp' ORDER BY rowid") == [(-60.0,), (60.0,)]
 
     asyncio.run(play())

@@ -146,7 +146,7 @@ class LivePaper:
 
     def __init__(self, venue: PaperVenue, report: Callable[[Report], None], clock: Callable[[], int]) -> None:
         self._venue, self._report, self._clock = venue, report, clock
-        self.quote = venue.quote
+        self.quote, self.liquidation = venue.quote, venue.liquidation
 
     def place(self, orders: Sequence[Placed], now_ns: int) -> None:
         """Accept the orders of one decision, and report each when its latency is over."""

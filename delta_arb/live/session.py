@@ -90,10 +90,11 @@ class Session:
             if None not in self._slots:
                 self._both.set()
             return
-        now_ns = self.clock()
+        now_ns, outside = self.clock(), None
         if self._paper:
             self._paper.quote(leg, now_ns, book)
-        self._do(self.runner.quote, now_ns, *self._slots)
+            outside = self._paper.liquidation(now_ns, self.runner.state, self._slots[PERP])
+        self._do(self.runner.quote, now_ns, *self._slots, outside)
 
     def on_outcome(self, leg: int, outcome: Outcome) -> None:
         self._executor.outcome(leg, outcome)
