@@ -11,7 +11,7 @@ from .candles import DEADLINE_BARS
 from .errors import DataError, ParamsError
 from .inputs import Inputs
 from .latency import Latency
-from .market import NS, FundingPayment, Instrument
+from .market import NS, FundingPayment, Instrument, common_step
 from .pair import Rule
 from .params import FilterParams, RuleParams, make_rule
 from .performance import Performance
@@ -158,13 +158,28 @@ def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw"
     """The market of a study from its inputs; `signal` raw or filtered is what its sets will decide on.
 
     On candles the deadline of an order is lengthened above one bar (see `candles`).
+
+    Raises:
+        ParamsError: another signal, or a clip below the smallest order.
     """
     if signal not in ("raw", "filtered"):
         raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
     if tape.bar_s:  # nothing is seen between two ends of bars, so a missing leg waits for the next one
         deadline_s = max(settings.leg_deadline_s, DEADLINE_BARS * tape.bar_s)
         settings = RuleParams(**{**settings.model_dump(), "leg_deadline_s": deadline_s})
-    return Market(*inputs.instruments(), inputs.latency(), inputs.payments(tape), settings, signal, inputs.funds)
+    spot, perp = inputs.instruments()
+    _check_clip(settings.clip_usdt, common_step(spot, perp), tape)
+    return Market(spot, perp, inputs.latency(), inputs.payments(tape), settings, signal, inputs.funds)
+
+
+def _check_clip(clip_usdt: float, step: float, tape: Tape) -> None:
+    """Refuse a clip that never buys the smallest quantity that both venues take: nothing could ever trade."""
+    least_usdt = step * float(tape.spot_ask.min())
+    if clip_usdt < least_usdt:
+        raise ParamsError(
+            f"clip_usdt={clip_usdt:g} never buys one step of {step:g} base units, which is {least_usdt:.2f} USDT at the lowest "
+            "ask; raise clip_usdt, or check --contract-size and --perp-step"
+        )
 
 
 @dataclass(frozen=True, slots=True)
