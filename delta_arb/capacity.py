@@ -29,6 +29,7 @@ class Clip:
     filled_usdt: float | None
     net_usdt_day: float
     net_bps: float | None
+    capital_usdt: float
 
     @property
     def filled_share(self) -> float | None:
@@ -36,8 +37,8 @@ class Clip:
 
     @property
     def return_day(self) -> float:
-        """On two clips, as everywhere."""
-        return self.net_usdt_day / (2.0 * self.clip_usdt)
+        """On the capital of the replay, as everywhere."""
+        return self.net_usdt_day / self.capital_usdt
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def _clip(result: Backtest, clip_usdt: float) -> Clip:
         filled_usdt=notional / len(trades) if trades else None,
         net_usdt_day=result.net_usdt / days,
         net_bps=to_bps(result.net_usdt / notional) if notional else None,
+        capital_usdt=result.capital_usdt,
     )
 
 
@@ -101,7 +103,7 @@ def table(found: Capacity) -> Table:
         )
         for c in found.clips
     ]
-    note = f"Both best levels show {number(found.shown_usdt, 0)} USDT for an entry (median). Returns are on two clips."
+    note = f"Both best levels show {number(found.shown_usdt, 0)} USDT for an entry (median). Returns are on the capital."
     return Table.of(title, columns, rows, note)
 
 

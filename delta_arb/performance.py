@@ -2,7 +2,7 @@
 
 Equity is marked at every event at the exit side of both legs (spot bid, perp ask), fees when they are paid. Its parts
 spot + perp - fees + funding + residual sum to it at every event, and its last value is the sum of the trades' net.
-Returns are on a fixed capital of two clip notionals (spot notional plus as much for the perpetual's margin).
+Returns are on a fixed capital: what both wallets were given, or else a full position and the margin of its short.
 """
 
 from collections import defaultdict
@@ -244,7 +244,7 @@ FACES: Mapping[str, Callable[[Performance], str]] = MappingProxyType(
     {
         "length": lambda p: seconds(86_400 * p.days),
         "net, USDT a day": lambda p: number(p.net_usdt_day),
-        "return a day, on two clips": lambda p: share(p.return_day, 2),
+        "return a day, on the capital": lambda p: share(p.return_day, 2),
         "net per trade, bps of notional": lambda p: number(p.mean_net_bps, 1),
         "trades": lambda p: f"{p.trades}",
         "trades a day": lambda p: number(p.trades_day, 1),

@@ -24,12 +24,13 @@ from pathlib import Path
 
 from .errors import DeltaArbError, ParamsError, RunError
 from .faces import left_out
-from .inputs import NONE, Inputs, add_options, given, root
+from .inputs import NONE, Inputs, root
+from .options import add_options, given
 from .runs import (
     EXPORTS_PER_RUN,
     FILES,
-    RULES,
     NOTEBOOKS,
+    RULES,
     Job,
     Stopped,
     descendants,

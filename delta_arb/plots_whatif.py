@@ -113,7 +113,7 @@ def capacity(found, inputs) -> Chart | Picture:
         }
         for name, values, axis, unit, color in (
             ("net (left)", [c.net_usdt_day for c in traded], "y", "USDT/day", look.GAIN),
-            ("return on two clips (right)", [100 * c.return_day for c in traded], "y2", "%/day", look.SPOT),
+            ("return on the capital (right)", [100 * c.return_day for c in traded], "y2", "%/day", look.SPOT),
         )
     ]
     marks = [_upright(found.base_usdt, look.SOFT, "dot")]

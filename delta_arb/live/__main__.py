@@ -20,9 +20,10 @@ from pathlib import Path
 from delta_arb import __version__
 from delta_arb.errors import DeltaArbError, ParamsError, RunError
 from delta_arb.faces import left_out
-from delta_arb.inputs import Inputs, add_options, root
+from delta_arb.inputs import Inputs, root
 from delta_arb.ledger import PARTS, attribution
 from delta_arb.market import utc
+from delta_arb.options import add_options
 from delta_arb.pair import PHASES, START
 from delta_arb.params import Bounds, check_deadline
 from delta_arb.tape import Tape
