@@ -334,9 +334,10 @@ def real(spot: str, perp: str, **changes) -> Inputs:
 @pytest.mark.parametrize("day", ["2023-04-05", "2024-08-08"])
 def test_real_bitcoin_quotes_of_one_venue_have_no_edge_after_costs(day):
     names = (f"binance_spot_BTC_USDT_book_{day}.parquet", f"binance_futures_BTC_USDT_book_{day}.parquet")
-    inputs = real(*names, pair="BTC_USDT", contract_size=1.0, spot_venue="binance", perp_venue="binance")
-    tape = inputs.tape()
-    choice = optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
+    venues = {"spot_venue": "binance", "perp_venue": "binance", "contract_size": 1.0, "perp_step": 0.001}
+    inputs = real(*names, pair="BTC_USDT", **venues)
+    tape, settings = inputs.tape(), SETTINGS.model_copy(update={"clip_usdt": 100.0})
+    choice = optimize.choose(tape, study.market(inputs, tape, settings), Constraints())
     assert not choice.trade and "no edge after costs" in choice.reason and choice.best is None
 
 
