@@ -364,6 +364,18 @@ def test_values_have_the_declared_types_and_go_only_where_they_are_declared(note
     assert report == {"run_folder": "", "late": False}
 
 
+def test_every_file_is_found_from_the_folder_of_the_notebooks(tmp_path, monkeypatch):
+    """Latencies are a number or a file: a number stays what it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latency.csv").touch()
+    said = ["--spot-latency=latency.csv", "--perp-latency=0.2", "--spot-rules=s.json", "--perp-rules=p.json"]
+    names = ("spot_latency", "perp_latency", "spot_rules", "perp_rules")
+    options = pipeline._parser().parse_args(said)
+    (found,) = pipeline.values(options, {"01": dict.fromkeys(names, "str")}, 60.0).values()
+    files = (str(tmp_path / name) for name in ("latency.csv", "s.json", "p.json"))
+    assert found == dict(zip(("spot_latency", "spot_rules", "perp_rules"), files, strict=True)) | {"perp_latency": "0.2"}
+
+
 @pytest.mark.parametrize("tags", [[], ["parameters", "parameters"]])
 def test_a_notebook_needs_one_parameters_cell(tmp_path, tags):
     cells = [nbformat.v4.new_code_cell("n: int = 1", metadata={"tags": [tag]}) for tag in tags]
