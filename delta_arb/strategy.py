@@ -266,10 +266,13 @@ def _settled(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order
 
 
 def ended(before: State, state: State) -> bool:
-    """Whether the newest pair has just been closed: flat again, or halted with nothing left of it."""
-    if before.phase == FLAT or before.phase == HALTED:
+    """Whether the newest pair has just been closed: flat again, or halted and nothing left of it (any more)."""
+    nothing_left = state.spot.position == 0.0 and state.perp.position == 0.0
+    if before.phase == HALTED and before.spot.position == 0.0 and before.perp.position == 0.0:
         return False
-    return state.phase == FLAT or (state.phase == HALTED and state.spot.position == 0.0 and state.perp.position == 0.0)
+    if before.phase == FLAT:
+        return False
+    return state.phase == FLAT or (state.phase == HALTED and nothing_left)
 
 
 def _closed(state: State) -> State:

@@ -122,6 +122,35 @@ def test_a_hedge_that_nobody_fills_halts_the_machine_and_flatten_mends_it(tmp_pa
     asyncio.run(play())
 
 
+def test_a_leg_that_is_taken_from_a_halted_machine_settles_its_pair(tmp_path):
+    """What the pair lost is a trade, for the guard on the day's loss, and not part of the pair after `resume`."""
+
+    async def play():
+        async with stage(tmp_path, rule={"leg_deadline_s": 0.9, "max_quote_age_s": 0.6}) as it:
+            await it.start()
+            it.fault("mexc", "order.create", "refuse", code="30004", times=0)
+            it.fault("gate", "order.create", "refuse", code="INSUFFICIENT_AVAILABLE", times=0, skip=1)
+            it.show(ENTER)
+            await it.until(lambda: it.phase == HALTED)
+            it.show(CALM)
+            assert it.position() == (0.0, -60.0)
+            it.venues.perp.liquidate("SYN_USDT")
+            await it.until(lambda: it.session.runner.state.perp.position == 0.0)
+            assert it.rows("SELECT COUNT(*) FROM trades") == [(1,)]
+            it.agree_on_money()
+            for engine in it.engines():
+                engine.faults.clear()
+            assert await it.session.resume() == ""
+            await it.opened()
+            await it.stop()
+            await it.start()  # takes up the fills of the open pair only
+            await it.closed()
+            await it.stop()
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
 def test_a_stop_in_the_middle_of_an_entry_finishes_the_legs_first(tmp_path):
     async def play():
         async with stage(tmp_path) as it:
@@ -139,6 +168,25 @@ def test_a_stop_in_the_middle_of_an_entry_finishes_the_legs_first(tmp_path):
             assert it.position() == (0.0, 0.0)
             it.agree_on_money()
             it.assert_replays()
+
+    asyncio.run(play())
+
+
+def test_a_stop_that_cannot_finish_the_legs_says_so_and_the_next_start_does(tmp_path, monkeypatch):
+    monkeypatch.setattr("delta_arb.live.session.STOP_S", 0.2)
+
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            it.fault("gate", "order.create", "hang", before=True)
+            it.show(ENTER)
+            await it.until(lambda: it.placed(SPOT))
+            it.show(CALM)
+            assert await it.stop() == "unfinished"
+            await it.start()
+            await it.settled()
+            it.assert_hedged()
+            it.agree()
 
     asyncio.run(play())
 

@@ -93,10 +93,12 @@ class Journal:
 
     def begin_run(self, mode: str, version: str, options: dict) -> None:
         row = (self.run_id, _now(), mode, version, json.dumps(options))
-        self._db.execute("INSERT INTO runs (run_id, started, mode, version, options) VALUES (?, ?, ?, ?, ?)", row)
+        with self._whole() as execute:
+            execute("INSERT INTO runs (run_id, started, mode, version, options) VALUES (?, ?, ?, ?, ?)", row)
 
     def end_run(self, outcome: str) -> None:
-        self._db.execute("UPDATE runs SET ended = ?, outcome = ? WHERE run_id = ?", (_now(), outcome, self.run_id))
+        with self._whole() as execute:
+            execute("UPDATE runs SET ended = ?, outcome = ? WHERE run_id = ?", (_now(), outcome, self.run_id))
 
     def parameters(self, verdict: str, params: Params | None) -> None:
         """A parameter file that was taken over, or refused with its reason."""

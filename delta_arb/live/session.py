@@ -101,6 +101,8 @@ class Session:
 
     def _reported(self, report: Report) -> None:
         """Hand a report to the machine; while the journal cannot take it, it is kept and tried again."""
+        if self._over:
+            return
         if not self._do(self.runner.report, report):
             asyncio.get_running_loop().call_later(RETRY_S, self._reported, report)
         elif report.filled != 0.0:
@@ -150,7 +152,8 @@ class Session:
     # The life of a session
 
     async def run(self) -> str:
-        """Start, trade, stop; returns how it ended: "stopped", "open" (hedged, to be resumed) or "halted".
+        """Start, trade, stop; returns how it ended: "stopped", "open" (hedged, to be resumed), "halted", or
+        "unfinished": the legs could not be brought to rest in time.
 
         Raises:
             VenueError: a venue cannot be used any more; the journal says what is open.
@@ -301,7 +304,7 @@ class Session:
         if state.phase == FLAT and not self.runner.working:
             return "stopped"
         self.desk.say(f"left open: {self.line()}; start again to resume it, or `python -m delta_arb.live flatten`")
-        return "open"
+        return "open" if state.phase == OPEN and not self.runner.working else "unfinished"
 
     async def _until(self, true: Callable[[], bool]) -> None:
         """Wait for the machine to come to where `true` holds."""

@@ -24,7 +24,7 @@ from delta_arb.pair import PHASES, START, State
 from . import connect, control
 from .config import Config, Keys
 from .events import Recorder, events_path
-from .journal import Journal
+from .journal import Journal, JournalError
 from .runner import Exports, utc_now
 from .say import Voice
 from .session import Desk, Session
@@ -87,7 +87,7 @@ class Trading:
             self.session.stop(why)
 
     async def run(self) -> str:
-        """The outcome of the last session: "stopped", "open" or "halted"; raises what a restart cannot mend."""
+        """The last session's: "stopped", "open", "halted" or "unfinished"; raises what no restart can mend."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
@@ -161,9 +161,12 @@ class Trading:
             status.cancel()
             server.close()
             control.clear(path)
-            journal.end_run(outcome)
             if self.session.runner:
                 self.trades += self.session.runner.trades
+            try:
+                journal.end_run(outcome)
+            except JournalError as error:  # how the session ended counts, not that it could not be noted
+                self.job.say(str(error))
 
     async def _status(self) -> None:
         while True:
@@ -182,13 +185,13 @@ def _spoken(error: Exception) -> str:
 
 
 def run(job: Job, as_json: bool) -> int:
-    """Trade until stopped; 0 after an orderly end, 1 after a halt."""
+    """Trade until stopped; 0 after an orderly end, 1 after a halt or with legs that may differ."""
     job.say(f"{MODES[job.kind]}: {job.config.name}, journal {job.journal}")
     trading = Trading(job)
     began = time.monotonic()
     outcome = uvloop.run(trading.run())
     sum_up(job, trading, outcome, time.monotonic() - began, as_json)
-    return 1 if outcome == "halted" else 0
+    return 1 if outcome in ("halted", "unfinished") else 0
 
 
 def sum_up(job: Job, trading: Trading, outcome: str, seconds: float, as_json: bool) -> None:
