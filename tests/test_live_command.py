@@ -144,7 +144,7 @@ min_qty = 10.0
 """
 
 
-def test_a_runner_killed_at_step_after_step_is_never_naked_and_sends_nothing_twice(reports, wave):
+def test_a_runner_killed_at_step_after_step_is_never_naked_and_sends_nothing_twice_lesson_32(reports, wave):
     (reports / "c.toml").write_text(CONFIG.replace("LIMITS", ""))
     options = ["--sandbox", "--config", str(reports / "c.toml"), *wave, "--reports", str(reports)]
     folder = reports / Inputs().name / "live"

@@ -52,7 +52,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_leg_that_fails_ends_hedged_or_flat_without_a_second_order(tmp_path, fault):
+def test_a_leg_that_fails_ends_hedged_or_flat_without_a_second_order_lesson_34(tmp_path, fault):
     async def play(venue: str, moment: str):
         how = dict(FAULTS[fault])
         if "code" in how:
@@ -152,7 +152,7 @@ def test_a_late_restart_finds_fills_of_orders_that_the_venue_has_forgotten_lesso
     asyncio.run(play())
 
 
-def test_an_open_pair_is_resumed_under_its_own_rule_or_flattened_as_configured(tmp_path):
+def test_an_open_pair_is_resumed_under_its_own_rule_or_flattened_as_configured_lesson_31(tmp_path):
     async def play():
         async with stage(tmp_path) as it:
             await it.start()
@@ -202,7 +202,7 @@ def test_a_pair_opened_after_the_clock_was_set_back_is_settled_whole_over_a_rest
     asyncio.run(play())
 
 
-def test_what_the_journal_does_not_know_refuses_the_start(tmp_path):
+def test_what_the_journal_does_not_know_refuses_the_start_lesson_35(tmp_path):
     async def play():
         async with stage(tmp_path) as it:
             it.venues.perp.place("SYN_USDT", -1, qty=Decimal(50), price=Decimal("0.80"), tif="ioc", client_id="mine")
