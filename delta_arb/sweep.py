@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -275,10 +276,10 @@ _LEVELS = tuple((name, np.int64 if name == "max_hold_ns" else float) for name in
 
 def _groups(rules: Sequence[Rule]) -> list[list[int]]:
     """The numbers of the rules that differ only in their levels."""
-    blank = dict.fromkeys(Levels._fields, 0)
+    rest = itemgetter(*(k for k, name in enumerate(Rule._fields) if name not in Levels._fields))
     found = defaultdict(list)
     for k, rule in enumerate(rules):
-        found[rule._replace(**blank)].append(k)
+        found[rest(rule)].append(k)
     return list(found.values())
 
 
