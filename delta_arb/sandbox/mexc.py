@@ -82,7 +82,7 @@ class Mexc:
         yield Route("GET", "/api/v3/ping", "time", lambda request: {})
         yield Route("GET", "/api/v3/time", "time", lambda request: {"serverTime": self.engine.clock.now_ms()})
         yield Route("GET", "/api/v3/exchangeInfo", "markets", self._exchange_info)
-        yield Route("GET", "/api/v3/defaultSymbols", "markets", lambda request: self._success(list(self.pairs)))
+        yield Route("GET", "/api/v3/defaultSymbols", "markets", lambda request: self._success(self._open_to_programs()))
         yield Route("GET", "/api/v1/contract/detail", "markets", lambda r: {"success": True, "code": 0, "data": []})
         yield Route("GET", "/api/v3/depth", "book", self._depth)
         yield Route("GET", "/api/v3/klines", "candles", self._klines)
@@ -240,6 +240,9 @@ class Mexc:
 
     def pair(self, request: Request) -> str:
         return self.pair_named(present(request.query, "symbol"))
+
+    def _open_to_programs(self) -> list[str]:
+        return [symbol for symbol, pair in self.pairs.items() if pair not in self.engine.delisting]
 
     def pair_named(self, symbol: str) -> str:
         if symbol not in self.pairs:
