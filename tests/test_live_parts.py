@@ -16,6 +16,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.live import accounts, config, guards
 from delta_arb.live.broker import Placed
 from delta_arb.live.control import socket_path
+from delta_arb.live.disk import Disk
 from delta_arb.live.events import Recorder, told
 from delta_arb.live.executor import Executor, Patience
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
@@ -322,3 +323,10 @@ def test_the_socket_is_beside_the_journal_or_private_where_that_is_too_long(tmp_
     long = socket_path(tmp_path / ("a" * 100) / "live.sqlite")
     assert len(os.fsencode(long)) < 100 and long.parent.stat().st_mode & 0o077 == 0
     assert long == socket_path(tmp_path / ("a" * 100) / "live.sqlite")
+
+
+def test_a_log_that_cannot_be_synced_is_told_and_not_passed_over(tmp_path):
+    disk = Disk(tmp_path / "there-is-none.sqlite")
+    disk.soon()
+    disk.close()
+    assert isinstance(disk.failed, FileNotFoundError)

@@ -38,13 +38,18 @@ class Disk:
             self._thread.join()
 
     def _sync(self) -> None:
-        log = os.open(self._path.with_name(f"{self._path.name}-wal"), os.O_RDONLY)
-        db = sqlite3.connect(self._path, isolation_level=None)
-        syncs = 0
         try:
-            while not self._over:
+            log = os.open(self._path.with_name(f"{self._path.name}-wal"), os.O_RDONLY)
+        except OSError as error:
+            self.failed = error  # for good: what cannot be synced is not written to
+            return
+        db = sqlite3.connect(self._path, isolation_level=None)
+        syncs, over = 0, False
+        try:
+            while not over:
                 self._due.wait()
                 self._due.clear()
+                over = self._over  # read before the sync, so that one follows whatever came before `close`
                 time.sleep(FIRST_S)
                 try:
                     os.fsync(log)
