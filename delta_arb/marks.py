@@ -1,8 +1,8 @@
 """Marked equity of many replays, compiled: the drawdown of each without looking at every event.
 
-The steps are those of `performance.equity`, added in the same order, so the figures are the same to the bit. Between two
-steps a hedged pair moves with the distance of both exits only; its least and greatest value per block of 64 events and
-per 64 blocks say whether a block may hold a new peak or a deeper fall. Only such blocks are looked at.
+The steps are those of `performance.equity`, added in the same order, so the figures are the same to the bit. Between
+two steps a hedged pair moves with the distance of both exits only; its least and greatest value per block of 64 events
+and per 64 blocks say whether a block may hold a new peak or a deeper fall. Only such blocks are looked at.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Marks(NamedTuple):
 
 
 class Under(NamedTuple):
-    """A running drawdown: highest equity so far and the last event at it; deepest fall and longest time below a peak."""
+    """A running drawdown: highest equity so far, the last event at it; deepest fall and longest time below a peak."""
 
     peak: float
     at: int
@@ -60,7 +60,7 @@ def segment(fills, at, past, pair):
 
 
 def mark(figures, k, fills, past, closings, payments, marks, capital):
-    """Drawdown of the marked equity of set k: the steps of `performance.equity`, in its order, and the events between."""
+    """Drawdown of the marked equity of set k: the steps of `performance.equity`, in its order, and what is between."""
     ts_ns, steps, stamped = _steps(fills, past, closings, payments)
     held, under, at = Held(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), Under(-np.inf, -1, 0, 0.0, 0), 0
     filled, paid, closed = 0, past, stamped
@@ -141,8 +141,9 @@ def _watched(marks, at, past, held, capital, under):
                 continue
             block = at // NEAR
             if _dull(
-                near[side, block], near[side + 1, block], near[side + 2, block], near[side + 3, block], held, capital, under
-            ):
+                near[side, block], near[side + 1, block], near[side + 2, block], near[side + 3, block],
+                held, capital, under,
+            ):  # fmt: skip
                 at += NEAR
                 continue
         under = _seen(at, ts_ns[at], _worth(held, spot[at], perp[at], capital), under)
@@ -160,7 +161,8 @@ def _seen(at, at_ns, worth, under):
         if under.at >= 0 and at - under.at > 1:
             under = _back(at_ns, under)
         return Under(worth, at, at_ns, under.fall, under.longest_ns)
-    return Under(under.peak, under.at, under.at_ns, max(under.fall, (under.peak - worth) / under.peak), under.longest_ns)
+    fall = max(under.fall, (under.peak - worth) / under.peak)
+    return Under(under.peak, under.at, under.at_ns, fall, under.longest_ns)
 
 
 def _back(at_ns, under):
@@ -170,7 +172,7 @@ def _back(at_ns, under):
 def _dull(narrow, wide, cheap, dear, held, capital, under):
     """Whether a block can hold neither a new peak nor a deeper fall.
 
-    The pair is worth what it was, less its spot quantity times the distance of both exits (from `narrow` to `wide`), and
+    The pair is worth what it was, less its spot quantity times the distance of both exits (`narrow` to `wide`), and
     what its legs differ by at the perpetual's price (from `cheap` to `dear`).
     """
     base = capital + (held.spot_cash + held.perp_cash - held.fees + held.funding + held.residual)
@@ -183,7 +185,7 @@ def _dull(narrow, wide, cheap, dear, held, capital, under):
 
 
 def prices(tape):
-    """Least and greatest, per block, of the distance of both exits and of the perpetual's: of direct, then of reverse."""
+    """Least and greatest, per block, of the distance of both exits and of the perpetual's: direct, then reverse."""
     n = len(tape.ts_ns)
     near = np.full((8, (n + NEAR - 1) // NEAR), np.inf)
     far = np.full((8, (n + FAR - 1) // FAR), np.inf)

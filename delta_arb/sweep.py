@@ -1,10 +1,10 @@
 """Thousands of rules over one tape: what each would have earned, as columns; the trades of any one by replaying it.
 
-One compiled loop over the sets calls the replay of `backtest`, settles with the identity of `ledger` and marks equity by
-the formulas of `performance`; so every figure is that of `run` and `measure` of the same rule, to the bit. Three things
-make it fast: rows on which nothing can be decided are skipped (`jump`), trades never become Python objects, and equity
-is marked only in those blocks of 64 events that may hold a new peak or a deeper fall. A set costs the memory of its row
-in `FIGURES` and five levels, the tape one and a half bytes an event.
+One compiled loop over the sets calls the replay of `backtest`, settles with the identity of `ledger` and marks equity
+by the formulas of `performance`; so every figure is that of `run` and `measure` of the same rule, to the bit. Three
+things make it fast: rows on which nothing can be decided are skipped (`jump`), trades never become Python objects, and
+equity is marked only in those blocks of 64 events that may hold a new peak or a deeper fall. A set costs the memory of
+its row in `FIGURES` and five levels, the tape one and a half bytes an event.
 """
 
 import sys
@@ -34,7 +34,8 @@ from .tape import Tape
 from .wallets import BOUNDLESS, Funds
 
 FIGURES = np.dtype(
-    [(f"{name}_usdt", float) for name in ("net", "spot", "perp", "fees", "funding", "residual", "notional", "gains", "losses")]
+    [(f"{name}_usdt", float) for name in ("net", "spot", "perp", "fees", "funding", "residual")]
+    + [(f"{name}_usdt", float) for name in ("notional", "gains", "losses")]
     + [(name, float) for name in ("median_hold_s", "longest_hold_s", "drawdown", "drawdown_s")]
     + [(name, np.int32) for name in ("trades", "wins", "targets", "timeouts", "unwound", "missed")]
     + [(name, bool) for name in ("halted", "open_at_end")]
@@ -55,13 +56,16 @@ class Levels(NamedTuple):
 # --- The kernel -------------------------------------------------------------------------------------------------------
 
 
-def _sweep(tape, seen, spot_road, perp_road, rule, purse, stamps, payments, holes, levels, watched, capital, until_ns, figures):
+def _sweep(
+    tape, seen, spot_road, perp_road, rule, purse, stamps, payments, holes, levels, watched, capital, until_ns, figures
+):
     """Fill `figures`, one row per set; the number of the first set that meets a hole of the funding table, or -1."""
     end_ns = tape.ts_ns[len(tape.ts_ns) - 1]
     for k in range(len(figures)):
         rule.entry, rule.exit, rule.max_hold_ns = levels.entry[k], levels.exit[k], levels.max_hold_ns[k]
         rule.reverse_entry, rule.reverse_exit = levels.reverse_entry[k], levels.reverse_exit[k]
-        state, spot, perp, _, sent, fills, closings, _, _ = _replay(tape, seen, spot_road, perp_road, rule, purse, stamps)
+        done = _replay(tape, seen, spot_road, perp_road, rule, purse, stamps)
+        state, spot, perp, _, sent, fills, closings, _, _ = done
         rest = left_open(state, spot, perp, end_ns, rule)
         for f in rest:
             fills.append(f)
@@ -90,7 +94,7 @@ def _meets_hole(fills, closings, holes):
 
 
 def _purge(sent, fills, closings, until_ns):
-    """Leave only the closings of pairs entered before `until_ns` and closed before the data end; how many fills are theirs."""
+    """Leave only the closings of pairs entered before `until_ns` that ended themselves; how many fills are theirs."""
     newest = 0
     for order in sent:
         if order.ts_ns >= until_ns:
@@ -260,13 +264,14 @@ def sweep(
         columns, roads, purse, stamps = kernel_inputs(tape, latency, payments, funds)
         levels = Levels(*(np.array([getattr(rules[k], name) for k in members], kind) for name, kind in _LEVELS))
         part = np.zeros(len(members), FIGURES)
+        here = seen[rule.filter, rule.funding_horizon_s]
         given = (
-            columns, seen[rule.filter, rule.funding_horizon_s], *roads, records([rule])[0], purse, stamps, table, holes, levels,
-            watched, float(capital_of(rule, funds)), until_ns, part,
+            columns, here, *roads, records([rule])[0], purse, stamps, table, holes, levels, watched,
+            float(capital_of(rule, funds)), until_ns, part,
         )  # fmt: skip
         bad = kernel(*given)
         if bad >= 0:
-            run(tape, rules[members[bad]], latency, payments, funds=funds, seen=seen[rule.filter, rule.funding_horizon_s])  # raises
+            run(tape, rules[members[bad]], latency, payments, funds=funds, seen=here)  # raises
         figures[members] = part
     return Swept(rules, figures, (end_ns - start_ns) / (86_400 * NS), funds)
 

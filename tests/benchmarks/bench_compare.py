@@ -166,7 +166,7 @@ def main() -> None:
         ns = job_s / events * 1e9
         packages.append(package)
         rows.append(_row(job.__name__, installed, events, len(answer), ns, ours_ns))
-    method = f"one run; ours: {SETS} sets, settled and marked; others one set, after a first call; the same rows asserted"
+    method = f"one run; ours: {SETS} sets, settled and marked; others one set, after a first call; same rows asserted"
     report("compare", rows, ("numpy", *packages), method=method)
 
 
