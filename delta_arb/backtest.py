@@ -181,7 +181,9 @@ def _replay(tape, looks, spot_road, perp_road, rule, money, stamps):
                 made = Fill(state.pair, now_ns, PERP, filled, price, fee_usdt(filled, price, rule.perp))
                 fills.append(made)
                 purse = with_fill(purse, made)
-                event = Event(OUTSIDE, now_ns, spot, perp, PERP, filled, price, 0.0, shift, wallet_of(purse, perp, leverage))
+                event = Event(
+                    OUTSIDE, now_ns, spot, perp, PERP, filled, price, 0.0, shift, wallet_of(purse, perp, leverage)
+                )
             else:
                 event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
         else:
@@ -247,8 +249,10 @@ COMPILED = (
     sizes._order, sizes.spot_order, sizes.perp_order, hedge._cut_qty, hedge._grow_qty, hedge.unbalanced,
     hedge.completing_is_cheaper, hedge.mending, strategy._moved, strategy._with_wake, strategy._surprised, strategy._filled,
     strategy._booked, strategy._cancel, strategy._waiting, strategy.opening_pays, strategy.closing_costs,
-    strategy.entry_level, strategy.exit_level, strategy._rearmed, strategy._enter, strategy._flat, strategy._staying, strategy.adds, strategy.exit_reason,
-    strategy._exit_wake, strategy._open, strategy._closed, strategy.ended, margin.liquidation_price, margin.liquidated_at, strategy._halted, strategy._hedge, strategy._hedging, strategy._settled,
+    strategy.entry_level, strategy.exit_level, strategy._rearmed, strategy._enter, strategy._flat,
+    strategy._staying, strategy.adds, strategy.exit_reason,
+    strategy._exit_wake, strategy._open, strategy._closed, strategy.ended, margin.liquidation_price,
+    margin.liquidated_at, strategy._halted, strategy._hedge, strategy._hedging, strategy._settled,
     strategy._with_refusal, strategy.decide, closing,
     market.ceil_to, sizes.received, sizes.ordered, sizes.fee_usdt, sizes.affordable, wallets.with_fill,
     wallets.with_funding, wallets.wallet_of, wallets.sent_transfer, wallets.moved, jump.spot_book, jump.perp_book,
@@ -396,7 +400,8 @@ def run(
 ) -> Backtest:
     """Replay `rule` over `tape`. An open position at the end is closed on its exit side, counted and flagged.
 
-    `seen` is `looks(tape, rule.filter)`, with the funding that the rule expects, where many replays share one tape; with any of them the result is the same.
+    `seen` is `looks(tape, rule.filter)`, with the funding that the rule expects, where many replays share
+    one tape; with any of them the result is the same.
 
     Raises:
         ParamsError: an order could still be under way when its deadline passes (deadline not above latency + quote age).

@@ -55,7 +55,7 @@ class Basis:
 
     def plot(self, inputs):
         """Both legs and the basis over time."""
-        from . import plots
+        from .report import plots
 
         return plots.legs(self, inputs)
 

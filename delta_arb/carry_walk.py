@@ -115,9 +115,9 @@ class CarryWalk:
 
     `daily`: change of marked equity a day, bps of the clip; `net_bps_day` its mean with a block bootstrap interval,
     None where nothing was held. `held_share`: share of the time with a pair open. `always`: entered at the first
-    moment, left at the last: what a holder without any rule got; `now`: chosen for the time to come. A crash that throws the legs apart can pay a year of
-    funding in one fill, and a candle's prices are least to be believed there: so the parts are told, and what is left
-    without the best day.
+    moment, left at the last: what a holder without any rule got; `now`: chosen for the time to come. A crash that
+    throws the legs apart can pay a year of funding in one fill, and a candle's prices are least to be believed
+    there: so the parts are told, and what is left without the best day.
     """
 
     folds: tuple[CarryFold, ...]

@@ -40,7 +40,9 @@ def expected(payments: Sequence[FundingPayment], horizon_s: float) -> Expected:
     if horizon_s == 0.0:
         return NOTHING_EXPECTED
     if not payments:
-        raise ParamsError("funding_horizon_s counts on funding, but there is no funding history; give one, or set it to 0")
+        raise ParamsError(
+            "funding_horizon_s counts on funding, but there is no funding history; give one, or set it to 0"
+        )
     edges = [0.0, 0.0]
     for k in range(1, len(payments)):
         first = max(k - RECENT, 0)

@@ -30,12 +30,15 @@ MOVES = ("refusals", "transfers")  # and of its wallets
 class Machine:
     """The pair machine over a tape, its rule changed only while flat: since when, armed or not, its wallets, and all its pairs.
 
-    What a wallet could not pay for is forgotten at a joint, and a transfer on its way is there at once. A filtered signal begins anew with every rule and is itself again after some of its steps.
+    What a wallet could not pay for is forgotten at a joint, and a transfer on its way is there at once. A filtered
+    signal begins anew with every rule and is itself again after some of its steps.
     """
 
     def __init__(self, tape: Tape, market: Market) -> None:
         if market.settings.reverse_entry_bps is not None:
-            raise ParamsError("replays are joined for the direct pair only; null reverse_entry_bps and reverse_exit_bps")
+            raise ParamsError(
+                "replays are joined for the direct pair only; null reverse_entry_bps and reverse_exit_bps"
+            )
         self.tape, self.market = tape, market
         self.flat_ns, self.armed, self.halted, self.open_at_end = tape.start_ns, True, False, False
         self.funds = market.funds
@@ -132,7 +135,9 @@ def held_after(part: Backtest) -> Funds:
     purse = moved(purse, PERP, sum((t.funding_usdt for t in part.trades), 0.0))
     for t in part.transfers:
         purse = moved(moved(purse, PERP if t.to_leg == SPOT else SPOT, -t.usdt), t.to_leg, t.usdt - t.fee_usdt)
-    spot_usdt, coins, perp_usdt = (max(held, 0.0) for held in purse[:3])  # a short lost altogether takes no more than there is
+    spot_usdt, coins, perp_usdt = (
+        max(held, 0.0) for held in purse[:3]
+    )  # a short lost altogether takes no more than there is
     return replace(part.funds, spot_usdt=spot_usdt, perp_usdt=perp_usdt, inventory=coins)
 
 

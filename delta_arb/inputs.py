@@ -76,10 +76,14 @@ class Inputs:
             object.__setattr__(self, name, str(getattr(self, name)))
         given = (bool(self.spot), bool(self.perp))
         if given[0] != given[1]:
-            raise ParamsError(f"give the quotes of both legs, was spot={self.spot!r} perp={self.perp!r}; or neither, for the sample")
+            raise ParamsError(
+                f"give the quotes of both legs, was spot={self.spot!r} perp={self.perp!r}; or neither, for the sample"
+            )
         if not self.spot:
             if self.funding or self.contract_size:
-                raise ParamsError("the sample brings its own funding and contract size; leave both options away, or give --spot and --perp")
+                raise ParamsError(
+                    "the sample brings its own funding and contract size; leave both options away, or give --spot and --perp"
+                )
             for name, file in zip(("spot", "perp", "funding"), _sample(), strict=True):
                 object.__setattr__(self, name, file)
             object.__setattr__(self, "contract_size", SAMPLE_CONTRACT_SIZE)
@@ -87,16 +91,22 @@ class Inputs:
         if not self.pair:
             raise ParamsError("name the pair of these files, like --pair LUNC_USDT")
         if not self.funding:
-            raise ParamsError("give the funding history (--funding FILE), or say that it is left out with --funding none")
+            raise ParamsError(
+                "give the funding history (--funding FILE), or say that it is left out with --funding none"
+            )
         self._check_rules()
         if not self.contract_size > 0:
-            raise ParamsError("give the perpetual's contract size in base units (--contract-size); 1 where sizes are in base units")
+            raise ParamsError(
+                "give the perpetual's contract size in base units (--contract-size); 1 where sizes are in base units"
+            )
         for kind in (self.spot_kind, self.perp_kind):
             if kind not in (UPDATES, SNAPSHOTS):
                 raise ParamsError(f"a leg is recorded as {UPDATES} or {SNAPSHOTS}, was {kind!r}")
         for name in ("pair", "spot_venue", "perp_venue"):
             if not NAME.fullmatch(getattr(self, name)):
-                raise ParamsError(f"{name} names a folder: letters, digits, _ . and -, at most 40, was {getattr(self, name)!r}")
+                raise ParamsError(
+                    f"{name} names a folder: letters, digits, _ . and -, at most 40, was {getattr(self, name)!r}"
+                )
         self.latency()
         self.instruments()
         _ = self.stated, self.funds
@@ -142,7 +152,9 @@ class Inputs:
         if self.candles:
             return bars.Stated(self.spot_half_spread_bps, self.perp_half_spread_bps, self.bar_share, self.bar_s)
         if self.bar_s or self.bar_share != bars.SHARE:
-            raise ParamsError("bar_s and bar_share are for candles; give both half-spreads with them, or leave them away")
+            raise ParamsError(
+                "bar_s and bar_share are for candles; give both half-spreads with them, or leave them away"
+            )
         return None
 
     @property
@@ -210,16 +222,25 @@ class Inputs:
                 raise ParamsError("transfers go between two wallets; give --spot-usdt and --perp-usdt too")
             return BOUNDLESS
         if not (self.spot_usdt > 0 and self.perp_usdt > 0):
-            raise ParamsError(f"give the USDT of both wallets, was spot {self.spot_usdt:g} and perp {self.perp_usdt:g}; or of neither: no limit")
+            raise ParamsError(
+                f"give the USDT of both wallets, was spot {self.spot_usdt:g} and perp {self.perp_usdt:g}; or of neither: no limit"
+            )
         if not self.transfer_delay_h and any(transfer):
-            raise ParamsError("say how long a transfer takes (--transfer-delay-h), or leave its fee and least amount away")
+            raise ParamsError(
+                "say how long a transfer takes (--transfer-delay-h), or leave its fee and least amount away"
+            )
         delay_ns = round(self.transfer_delay_h * 3600 * NS)
         policy = Rebalancing(self.transfer_least_usdt, self.transfer_fee_usdt, delay_ns) if delay_ns else NO_REBALANCING
         return Funds(self.spot_usdt, self.perp_usdt, rebalancing=policy)
 
     def venue_params(self) -> tuple[VenueParams, VenueParams]:
         """The same as the parameter file writes it."""
-        faces = zip(self.instruments(), (self.spot_fee_bps, self.perp_fee_bps), (self.latency().spot_s, self.latency().perp_s), strict=True)
+        faces = zip(
+            self.instruments(),
+            (self.spot_fee_bps, self.perp_fee_bps),
+            (self.latency().spot_s, self.latency().perp_s),
+            strict=True,
+        )
         return tuple(
             VenueParams(
                 venue=i.venue, taker_fee_bps=fee, latency_s=latency, contract_size=i.contract_size, qty_step=i.qty_step,
@@ -301,7 +322,10 @@ def read_funding(path: Path, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
     """A funding history: columns timestamp, funding_rate and, where recorded, mark_price."""
     stamps, rates, recorded = _funding(path)
     marks, exact = _marks(stamps, recorded, tape)
-    return tuple(FundingPayment(int(t), float(r), float(m), bool(e)) for t, r, m, e in zip(stamps, rates, marks, exact, strict=True))
+    return tuple(
+        FundingPayment(int(t), float(r), float(m), bool(e))
+        for t, r, m, e in zip(stamps, rates, marks, exact, strict=True)
+    )
 
 
 def _funding(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -316,7 +340,9 @@ def _funding(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise DataError(f"{path}: cannot be read: {error}; give a Parquet or CSV file, or --funding none") from error
     bad = np.flatnonzero(~np.isfinite(rates) | (np.abs(rates) > 0.1))
     if len(bad):
-        raise DataError(f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected")
+        raise DataError(
+            f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected"
+        )
     if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
         raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
     return stamps, rates, recorded

@@ -13,6 +13,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,9 +91,14 @@ class Latency:
 
     def __post_init__(self) -> None:
         for leg in LEGS:
-            for name, value in ((f"{leg}_s", getattr(self, f"{leg}_s")), (f"{leg} at its longest", self.delay(leg).longest_s)):
+            for name, value in (
+                (f"{leg}_s", getattr(self, f"{leg}_s")),
+                (f"{leg} at its longest", self.delay(leg).longest_s),
+            ):
                 if not 0 < value <= 60:
-                    raise ParamsError(f"latency {name} must be above 0 and at most 60 s, was {value:g}; nothing fills at once")
+                    raise ParamsError(
+                        f"latency {name} must be above 0 and at most 60 s, was {value:g}; nothing fills at once"
+                    )
 
     def delay(self, leg: str) -> Delay:
         return getattr(self, leg) or Delay(getattr(self, f"{leg}_s"))
@@ -151,8 +157,10 @@ def recorded(path: Path) -> Delay:
         stamps = table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist()
         seconds = table["latency_s"].cast(pa.float64()).to_pylist()
     except (pa.ArrowException, KeyError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as latencies ({error}); need the columns timestamp and latency_s") from error
-    if not stamps or None in stamps or any(b <= a for a, b in zip(stamps, stamps[1:], strict=False)):
+        raise DataError(
+            f"{path}: cannot be read as latencies ({error}); need the columns timestamp and latency_s"
+        ) from error
+    if not stamps or None in stamps or any(b <= a for a, b in pairwise(stamps)):
         raise DataError(f"{path}: need rows with rising timestamps; sort the file and drop repeats")
     bad = next((k for k, s in enumerate(seconds) if s is None or not 0 < s <= 60), None)
     if bad is not None:

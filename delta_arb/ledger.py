@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import NamedTuple
 
 from .errors import DataError
@@ -207,7 +208,7 @@ def gaps(stamps: Sequence[int]) -> list[tuple[int, int]]:
     """
     if len(stamps) < 2:
         return [(-NEVER, NEVER)]
-    steps = [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(stamps)]
     found = [(-NEVER, stamps[0] - steps[0]), (stamps[-1] + steps[-1] - 1, NEVER)]
     for k, step in enumerate(steps):
         neighbours = max(steps[max(k - 1, 0)] if k else 0, steps[k + 1] if k + 1 < len(steps) else 0)
@@ -240,7 +241,9 @@ class Closing(NamedTuple):
     perp_mark: float
 
 
-def close_out(state: State, spot: Book, perp: Book, ts_ns: int, rule: Rule) -> tuple[tuple[Fill, ...], tuple[Closing, ...]]:
+def close_out(
+    state: State, spot: Book, perp: Book, ts_ns: int, rule: Rule
+) -> tuple[tuple[Fill, ...], tuple[Closing, ...]]:
     """The fills that close what is still open when the quotes end, at the exit side of the last books."""
     fills = left_open(state, spot, perp, ts_ns, rule)
     if not fills:
@@ -268,7 +271,9 @@ def closing(state: State, spot: Book, perp: Book, ts_ns: int, reason: int) -> Cl
     return Closing(state.pair, ts_ns, reason, exit_price(state.side, spot), exit_price(-state.side, perp))
 
 
-def settle_all(fills: Iterable[Fill], closings: Iterable[Closing], payments: Sequence[FundingPayment]) -> tuple[Trade, ...]:
+def settle_all(
+    fills: Iterable[Fill], closings: Iterable[Closing], payments: Sequence[FundingPayment]
+) -> tuple[Trade, ...]:
     """The trades of a run; a closing without fills (an entry that neither venue filled) is none."""
     by_pair = defaultdict(list)
     for f in fills:
@@ -277,7 +282,9 @@ def settle_all(fills: Iterable[Fill], closings: Iterable[Closing], payments: Seq
     return tuple(close_pair(by_pair[c.pair], c, payments, stamps) for c in closings if c.pair in by_pair)
 
 
-def close_pair(fills: Sequence[Fill], closing: Closing, payments: Sequence[FundingPayment], stamps: Sequence[int]) -> Trade:
+def close_pair(
+    fills: Sequence[Fill], closing: Closing, payments: Sequence[FundingPayment], stamps: Sequence[int]
+) -> Trade:
     """One trade from its fills; a funding table must be whole over the hold."""
     if stamps:
         check_stamps(stamps, fills[0].ts_ns, fills[-1].ts_ns)

@@ -47,7 +47,9 @@ def instrument(path: Path, venue: str, pair: str, taker_fee: float) -> Instrumen
         raise DataError(f"{path}: no reader for the lists of {venue!r}; they are known for {', '.join(READERS)}")
     listed = READERS[venue](path, taker_fee)
     if pair not in listed:
-        raise DataError(f"{path}: {venue} does not list {pair} there; it lists {len(listed)} others, fetch its list again")
+        raise DataError(
+            f"{path}: {venue} does not list {pair} there; it lists {len(listed)} others, fetch its list again"
+        )
     return listed[pair]
 
 
@@ -57,7 +59,9 @@ def _each(path: Path, within: str, read) -> Iterator[tuple[str, Instrument]]:
         try:
             yield read(row)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: {name} lacks an order rule or has a bad one ({error!r}); fetch the list again") from error
+            raise DataError(
+                f"{path}: {name} lacks an order rule or has a bad one ({error!r}); fetch the list again"
+            ) from error
 
 
 def _rows(path: Path, within: str) -> Iterable[Mapping[str, Any]]:

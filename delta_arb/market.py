@@ -152,13 +152,17 @@ class Instrument:
 
     def __post_init__(self) -> None:
         if not self.contract_size > 0:
-            raise ParamsError(f"contract_size must be positive, was {self.contract_size}; take it from the venue's contract list")
+            raise ParamsError(
+                f"contract_size must be positive, was {self.contract_size}; take it from the venue's contract list"
+            )
         if not -0.01 <= self.taker_fee <= 0.05:
             raise ParamsError(f"taker_fee is a fraction of notional, was {self.taker_fee}; 5 bps is 0.0005")
         if not 1 <= self.leverage <= self.max_leverage:
             raise ParamsError(f"leverage is at least 1 and here at most {self.max_leverage:g}, was {self.leverage}")
         if not 0 <= self.maintenance_rate < 1 / self.leverage:
-            raise ParamsError(f"maintenance_rate is a share below 1 / leverage, was {self.maintenance_rate} at leverage {self.leverage:g}")
+            raise ParamsError(
+                f"maintenance_rate is a share below 1 / leverage, was {self.maintenance_rate} at leverage {self.leverage:g}"
+            )
         if self.fee_currency not in (QUOTE, BASE):
             raise ParamsError(f"fee_currency is {QUOTE} or {BASE}, was {self.fee_currency!r}")
         for name in ("qty_step", "min_qty", "min_notional_usdt", "price_tick"):
@@ -173,7 +177,9 @@ class Instrument:
         """Whole contracts of a base quantity (signed); refuses a quantity that is off the grid."""
         contracts = round(base / self.contract_size) if math.isfinite(base) else 0
         if not abs(base / self.contract_size - contracts) < 1e-3:  # true for NaN and infinity too
-            raise ParamsError(f"{base} base units are not whole contracts of {self.contract_size}; size the order on the common step")
+            raise ParamsError(
+                f"{base} base units are not whole contracts of {self.contract_size}; size the order on the common step"
+            )
         return contracts
 
 

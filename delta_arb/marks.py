@@ -134,8 +134,18 @@ def _watched(marks, at, past, held, capital, under):
     while at < past:
         if known and at % NEAR == 0 and at + NEAR <= past:
             block = at // FAR
-            if at % FAR == 0 and at + FAR <= past and _dull(
-                far[side, block], far[side + 1, block], far[side + 2, block], far[side + 3, block], held, capital, under
+            if (
+                at % FAR == 0
+                and at + FAR <= past
+                and _dull(
+                    far[side, block],
+                    far[side + 1, block],
+                    far[side + 2, block],
+                    far[side + 3, block],
+                    held,
+                    capital,
+                    under,
+                )
             ):
                 at += FAR
                 continue

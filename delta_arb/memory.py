@@ -90,19 +90,19 @@ class Memory:
 
     def plot(self, inputs):
         """Autocorrelation of the levels, with what the fitted process implies."""
-        from . import plots
+        from .report import plots
 
         return plots.memory(self, inputs)
 
     def plot_signature(self, inputs):
         """Mean squared difference over the lag, with what the fitted process implies."""
-        from . import plots
+        from .report import plots
 
         return plots.signature(self, inputs)
 
     def plot_profile(self, inputs):
         """Which half-lives the recording allows, and which it rules out."""
-        from . import plots
+        from .report import plots
 
         return plots.profile(self, inputs)
 

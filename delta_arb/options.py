@@ -21,7 +21,8 @@ OPTION_HELP = {
     "perp_feed_latency": "the same of the perpetual",
     "spot_fee_bps": "taker fee of the spot venue, bps of notional per fill",
     "perp_fee_bps": "taker fee of the perpetual's venue",
-    "spot_latency": "seconds from a quote at the venue to our order arriving there (feed plus order); 0.1~0.4 is a median and a 99th percentile; or a file",
+    "spot_latency": "seconds from a quote at the venue to our order arriving there (feed plus order); "
+    "0.1~0.4 is a median and a 99th percentile; or a file",
     "perp_latency": "the same of the perpetual",
     "spot_min_usdt": "smallest order of the spot venue in USDT",
     "max_bad_share": "share of bad rows above which a file is refused",
@@ -40,7 +41,15 @@ OPTION_HELP = {
     "transfer_fee_usdt": "what a transfer costs",
     "transfer_least_usdt": "less than this is not sent; above the fee",
 }
-MONEY = ("spot_rules", "perp_rules", "spot_fee_in", "leverage", "spot_usdt", "perp_usdt", "transfer_")  # beginnings of names
+MONEY = (
+    "spot_rules",
+    "perp_rules",
+    "spot_fee_in",
+    "leverage",
+    "spot_usdt",
+    "perp_usdt",
+    "transfer_",
+)  # beginnings of names
 CHOICES = {"spot_kind": (UPDATES, SNAPSHOTS), "perp_kind": (UPDATES, SNAPSHOTS), "spot_fee_in": (QUOTE, BASE)}
 
 
@@ -64,4 +73,8 @@ def add_options(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
 
 def given(options: argparse.Namespace) -> Sequence[str]:
     """The options that differ from their default, as a command line would give them (for logs and reports)."""
-    return [f"--{f.name.replace('_', '-')}={getattr(options, f.name)}" for f in fields(Inputs) if getattr(options, f.name) != f.default]
+    return [
+        f"--{f.name.replace('_', '-')}={getattr(options, f.name)}"
+        for f in fields(Inputs)
+        if getattr(options, f.name) != f.default
+    ]

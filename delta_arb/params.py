@@ -102,7 +102,9 @@ class RuleParams(_Section):
             if (enter is None) != (leave is None):
                 raise ValueError(f"{way}entry_bps and {way}exit_bps belong together: give both or null both")
             if enter is not None and not leave < enter:
-                raise ValueError(f"{way}exit_bps must be below {way}entry_bps, was {way}exit_bps={leave} {way}entry_bps={enter}")
+                raise ValueError(
+                    f"{way}exit_bps must be below {way}entry_bps, was {way}exit_bps={leave} {way}entry_bps={enter}"
+                )
         if self.max_position_usdt is not None and self.max_position_usdt < self.clip_usdt:
             raise ValueError(f"max_position_usdt={self.max_position_usdt} is below one clip of {self.clip_usdt}")
         if (self.signal == "filtered") != (self.filter is not None):
@@ -165,7 +167,9 @@ class DataParams(_Section):
     def _stated(self):
         stated = (self.spot_half_spread_bps, self.perp_half_spread_bps, self.bar_s, self.bar_share)
         if any((value is None) == (self.kind == "candles") for value in stated):
-            raise ValueError(f"half-spreads, bar_s and bar_share belong to candles and only to them, kind is {self.kind}")
+            raise ValueError(
+                f"half-spreads, bar_s and bar_share belong to candles and only to them, kind is {self.kind}"
+            )
         return self
 
     @property
@@ -263,14 +267,18 @@ class Params(_Section):
             raise ValueError(f"valid_until must be after created, was {self.valid_until} and {self.created}")
         if not self.trade:
             if self.rule.levels:
-                raise ValueError("trade is false but there are thresholds: null them, and keep what was found as evidence")
+                raise ValueError(
+                    "trade is false but there are thresholds: null them, and keep what was found as evidence"
+                )
             return self
         if not self.rule.levels:
             raise ValueError("trade is true but there are no thresholds")
         fees = 2 * (self.spot.taker_fee_bps + self.perp.taker_fee_bps)
         for way, (enter, leave) in self.rule.levels.items():
             if enter - leave <= fees:
-                raise ValueError(f"{way}entry_bps - {way}exit_bps = {enter - leave:g} does not pay the four fees of {fees:g} bps")
+                raise ValueError(
+                    f"{way}entry_bps - {way}exit_bps = {enter - leave:g} does not pay the four fees of {fees:g} bps"
+                )
         return self
 
     @property
@@ -278,7 +286,10 @@ class Params(_Section):
         return pair_name(self.pair, self.spot.venue, self.perp.venue)
 
     def __repr__(self) -> str:
-        levels = (f"{way.replace('_', ' ')}entry {enter:g} bps, exit {leave:g} bps" for way, (enter, leave) in self.rule.levels.items())
+        levels = (
+            f"{way.replace('_', ' ')}entry {enter:g} bps, exit {leave:g} bps"
+            for way, (enter, leave) in self.rule.levels.items()
+        )
         verdict = "; ".join(levels) if self.trade else f"do not trade: {self.reason}"
         return f"Params({self.name}, {verdict})"
 
@@ -410,22 +421,26 @@ def load(path: Path) -> Params:
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read ({error.strerror}); point it at the exported file") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or nesting beyond any export
-        raise ParamsError(f"{path}: damaged, not JSON ({error}); run the pipeline again to export a whole one") from error
+        raise ParamsError(
+            f"{path}: damaged, not JSON ({error}); run the pipeline again to export a whole one"
+        ) from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: damaged, not an object; run the pipeline again to export a whole one")
     version = raw.get("schema_version")
     if type(version) is not int or version != SCHEMA:  # True and 1.0 only equal it
-        raise ParamsError(
-            f"{path}: schema version {version!r} is not {SCHEMA}; run the pipeline of this version again"
-        )
+        raise ParamsError(f"{path}: schema version {version!r} is not {SCHEMA}; run the pipeline of this version again")
     try:
         params = Params.model_validate_json(_canonical(raw))
     except ValidationError as error:
-        raise ParamsError(f"{path}: refused, {spoken(error)}; run the pipeline again, do not mend the file by hand") from error
+        raise ParamsError(
+            f"{path}: refused, {spoken(error)}; run the pipeline again, do not mend the file by hand"
+        ) from error
     except ValueError as error:  # NaN and infinity are not JSON
         raise ParamsError(f"{path}: refused, {error}; run the pipeline again") from error
     if missing := _missing(params.model_dump(mode="json"), raw):
-        raise ParamsError(f"{path}: refused, missing {', '.join(missing)}; nothing is filled in, run the pipeline again")
+        raise ParamsError(
+            f"{path}: refused, missing {', '.join(missing)}; nothing is filled in, run the pipeline again"
+        )
     if _digest(raw) != params.sha256:
         raise ParamsError(f"{path}: damaged or edited, its content does not match its sha256; run the pipeline again")
     return params
@@ -468,23 +483,34 @@ class Bounds:
             "leg_deadline_s": (rule.leg_deadline_s, self.max_leg_deadline_s),
             "leg_tolerance": (rule.leg_tolerance, self.max_leg_tolerance),
             "participation": (rule.participation, self.max_participation),
-            "max_position_usdt": (rule.max_position_usdt or rule.clip_usdt, max(self.max_position_usdt, self.max_clip_usdt)),
+            "max_position_usdt": (
+                rule.max_position_usdt or rule.clip_usdt,
+                max(self.max_position_usdt, self.max_clip_usdt),
+            ),
             **{f"{way}entry_bps": (enter, self.max_entry_bps) for way, (enter, _) in rule.levels.items()},
         }
-        beyond = [f"{name}={value:g} is above the configured {limit:g}" for name, (value, limit) in asked.items() if value > limit]
+        beyond = [
+            f"{name}={value:g} is above the configured {limit:g}"
+            for name, (value, limit) in asked.items()
+            if value > limit
+        ]
         beyond += [
             f"{way}entry_bps={enter:g} is below the configured {self.min_entry_bps:g}"
             for way, (enter, _) in rule.levels.items()
             if enter < self.min_entry_bps
         ]
         if beyond:
-            raise ParamsError(f"parameters out of the runner's bounds: {'; '.join(beyond)}; lower them in the research, or raise the bound")
+            raise ParamsError(
+                f"parameters out of the runner's bounds: {'; '.join(beyond)}; lower them in the research, or raise the bound"
+            )
 
 
 def check(params: Params, name: str, now: datetime, bounds: Bounds) -> None:
     """Refuse parameters of another pair, not yet or no longer valid at `now`, or out of the runner's bounds."""
     if params.name != name:
-        raise ParamsError(f"these parameters are for {params.name}, the runner trades {name}; point it at the right export")
+        raise ParamsError(
+            f"these parameters are for {params.name}, the runner trades {name}; point it at the right export"
+        )
     if now >= params.valid_until:
         raise ParamsError(
             f"stale: valid until {params.valid_until:%Y-%m-%d %H:%M:%S} UTC, it is {now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; "
@@ -492,7 +518,8 @@ def check(params: Params, name: str, now: datetime, bounds: Bounds) -> None:
         )
     if now < params.created - timedelta(seconds=5):
         raise ParamsError(
-            f"created at {params.created:%Y-%m-%d %H:%M:%S} UTC, which is after now ({now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC); set the clock"
+            f"created at {params.created:%Y-%m-%d %H:%M:%S} UTC, "
+            f"which is after now ({now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC); set the clock"
         )
     bounds.check(params.rule)
 
@@ -506,7 +533,9 @@ def check_assumed(params: Params, spot: VenueParams, perp: VenueParams) -> None:
         if getattr(assumed, field) != getattr(ours, field)
     ]
     if differences:
-        raise ParamsError(f"chosen under other assumptions: {'; '.join(differences)}; give the same options as to the pipeline, or run it again")
+        raise ParamsError(
+            f"chosen under other assumptions: {'; '.join(differences)}; give the same options as to the pipeline, or run it again"
+        )
 
 
 def publish(params: Params, reports: Path) -> Path:

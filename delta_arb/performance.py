@@ -206,7 +206,6 @@ def underwater(equity_usdt: np.ndarray) -> np.ndarray:
     return (equity_usdt - peak) / peak
 
 
-
 def by_period(curve: Equity, periods: int) -> np.ndarray:
     """Change of the marked net in each of `periods` equal stretches of the curve, USDT; they sum to the whole."""
     span_ns = int(curve.ts_ns[-1] - curve.ts_ns[0])

@@ -249,10 +249,9 @@ def main(argv: list[str] | None = None) -> int:
         if options.every and options.tick is None:
             with locked(job.folder) as lock:
                 return repeat(job, argv, options.every, lock)
-        if not options.tick:
-            # quotes that cannot be used are refused here, in one line; in the loop they fail a run
-            if missing := left_out(job.inputs.tape()):
-                say(missing)
+        # quotes that cannot be used are refused here, in one line; in the loop they fail a run
+        if not options.tick and (missing := left_out(job.inputs.tape())):
+            say(missing)
         if options.tick is not None:
             return _once(job, options.json)
         with locked(job.folder):

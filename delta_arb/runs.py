@@ -29,9 +29,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from . import __version__, overview, pages, params, tape
+from . import __version__, params, tape
 from .errors import DeltaArbError, ParamsError, RunError
 from .inputs import NONE, Inputs, root
+from .report import overview, pages
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 FILES = ("spot", "perp", "funding")

@@ -23,7 +23,11 @@ def shown_qty(selling: float, book: Book, leg: LegRule, participation: float) ->
     """What an order that sells (`selling` >= 0) or buys could trade of the best level, net of a fee taken in coins."""
     if selling >= 0.0:
         return book.bid_qty * participation
-    return received(floor_to(book.ask_qty * participation, leg.step), leg) if leg.fee_in_base else book.ask_qty * participation
+    return (
+        received(floor_to(book.ask_qty * participation, leg.step), leg)
+        if leg.fee_in_base
+        else book.ask_qty * participation
+    )
 
 
 def received(filled: float, leg: LegRule) -> float:

@@ -238,9 +238,15 @@ def episodes(values, ts_ns, level: float, valid=None, max_hold_s: float | None =
         (float(np.quantile(durations_s, q)) for q in (0.5, 0.9, 1.0)) if count else (None, None, None)
     )
     return Episodes(
-        float(level), count, median_s, p90_s, longest_s,
-        open_at_start=bool(above[0]), open_at_end=bool(above[-1]),
-        starts_ns=starts[first], durations_s=durations_s,
+        float(level),
+        count,
+        median_s,
+        p90_s,
+        longest_s,
+        open_at_start=bool(above[0]),
+        open_at_end=bool(above[-1]),
+        starts_ns=starts[first],
+        durations_s=durations_s,
     )
 
 

@@ -65,7 +65,9 @@ def decide(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, 
         return _waiting(state, event, rule)
     if state.phase == HALTED:
         return state, NO_ORDERS
-    if event.kind == REPORT or event.kind == OUTSIDE or state.phase == HEDGING:  # a late fill in any phase is hedged like any other
+    if (
+        event.kind == REPORT or event.kind == OUTSIDE or state.phase == HEDGING
+    ):  # a late fill in any phase is hedged like any other
         return _settled(state, event, rule)
     if state.phase == FLAT:
         return _flat(state, event, rule)
@@ -282,7 +284,23 @@ def _closed(state: State) -> State:
     armed = again if state.side == DIRECT else state.armed
     reverse_armed = again if state.side == REVERSE else state.reverse_armed
     return State(
-        FLAT, state.pair, state.side, reason, False, armed, reverse_armed, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, state.refused, False, 0, 0
+        FLAT,
+        state.pair,
+        state.side,
+        reason,
+        False,
+        armed,
+        reverse_armed,
+        0.0,
+        0,
+        0,
+        NEVER,
+        NO_LEG,
+        NO_LEG,
+        state.refused,
+        False,
+        0,
+        0,
     )
 
 
@@ -328,7 +346,9 @@ def _halted(state: State, started_ns: int) -> State:
 # --- States (numba has no _replace) ----------------------------------------------------------------------------------
 
 
-def _moved(state: State, phase: int, reason: int, exiting: bool, hedging_ns: int, wake_ns: int, spot: Leg, perp: Leg) -> State:
+def _moved(
+    state: State, phase: int, reason: int, exiting: bool, hedging_ns: int, wake_ns: int, spot: Leg, perp: Leg
+) -> State:
     """The same pair in another phase."""
     return State(
         phase, state.pair, state.side, reason, exiting, state.armed, state.reverse_armed, state.pair_qty, state.opened_ns, hedging_ns,

@@ -130,7 +130,9 @@ class Market:
         return round(1e4 * round_trip_fees(self.spot.taker_fee, self.perp.taker_fee), 9)
 
     def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
-        return replace(self, spot=replace(self.spot, taker_fee=spot_bps / 1e4), perp=replace(self.perp, taker_fee=perp_bps / 1e4))
+        return replace(
+            self, spot=replace(self.spot, taker_fee=spot_bps / 1e4), perp=replace(self.perp, taker_fee=perp_bps / 1e4)
+        )
 
     def process(self, reverts: HalfLife | None) -> FilterParams | None:
         """The filter of the fitted process, where the signal is filtered and the fit found noise."""
@@ -138,7 +140,9 @@ class Market:
             return None
         p = reverts.process
         step_s = reverts.span_s / (reverts.n - 1)
-        return FilterParams(half_life_s=reverts.half_life_s, mean_bps=p.mean, sd_bps=p.sd, noise_sd_bps=p.noise_sd, step_s=step_s)
+        return FilterParams(
+            half_life_s=reverts.half_life_s, mean_bps=p.mean, sd_bps=p.sd, noise_sd_bps=p.noise_sd, step_s=step_s
+        )
 
     def funding_bps_s(self, before_ns: int) -> float:
         """What funding has paid a short per second so far, bps of notional; 0.0 without stamps in the past."""
@@ -202,8 +206,12 @@ def window(tape: Tape, constraints: Constraints) -> Window:
     cut_ns = start_ns + round((tape.end_ns - start_ns) * constraints.fit_share)
     fit, judge = tape.between(start_ns, cut_ns), tape.between(cut_ns, tape.end_ns + 1)
     if len(fit) < 100 or len(judge) < 50:
-        raise DataError(f"{len(fit)} events to fit on and {len(judge)} to judge on are too few for a choice; record longer")
+        raise DataError(
+            f"{len(fit)} events to fit on and {len(judge)} to judge on are too few for a choice; record longer"
+        )
     hours = (tape.end_ns - start_ns) / NS / 3600
     short = hours < 0.99 * constraints.look_back_h
-    note = f"the last {hours:.1f} h" + (f" (shorter than the look-back of {constraints.look_back_h:g} h)" if short else "")
+    note = f"the last {hours:.1f} h" + (
+        f" (shorter than the look-back of {constraints.look_back_h:g} h)" if short else ""
+    )
     return Window(fit, judge, note)

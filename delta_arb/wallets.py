@@ -62,14 +62,20 @@ class Funds:
     def __post_init__(self) -> None:
         for name in ("spot_usdt", "perp_usdt", "inventory"):
             if not getattr(self, name) >= 0:
-                raise ParamsError(f"{name} must be zero or positive, was {getattr(self, name)}; leave the wallets out for money without end")
+                raise ParamsError(
+                    f"{name} must be zero or positive, was {getattr(self, name)}; leave the wallets out for money without end"
+                )
         r = self.rebalancing
         if r == NO_REBALANCING:
             return
         if not (r.least_usdt > r.fee_usdt >= 0 and 0 < r.delay_ns < NEVER):
-            raise ParamsError(f"a transfer needs least_usdt above its fee and a delay above zero, was {r}; no money arrives at once")
+            raise ParamsError(
+                f"a transfer needs least_usdt above its fee and a delay above zero, was {r}; no money arrives at once"
+            )
         if not (math.isfinite(self.spot_usdt) and math.isfinite(self.perp_usdt)):
-            raise ParamsError("transfers between wallets need both of them finite; give both, or leave the rebalancing out")
+            raise ParamsError(
+                "transfers between wallets need both of them finite; give both, or leave the rebalancing out"
+            )
 
     @property
     def purse(self) -> Purse:

@@ -308,7 +308,9 @@ class Replay:
         ways = (1, -1) if long_spot else (-1, 1)
         shown = min(self.reach(leg, way, qty) for leg, way, qty in zip((SPOT, PERP), ways, (spot_shown, perp_shown)))
         held = abs(self.sides[SPOT].held) if adding else 0.0
-        money = min(self.rule.clip_usdt, self.rule.max_position_usdt - held * spot_price) if adding else self.rule.clip_usdt
+        money = (
+            min(self.rule.clip_usdt, self.rule.max_position_usdt - held * spot_price) if adding else self.rule.clip_usdt
+        )
         qty = on_grid(min(money / spot_price, shown), self.rule.step) if money > 0 else 0.0
         if not self.sides[SPOT].takes(qty, spot_price) or not self.sides[PERP].takes(qty, perp_price):
             return
@@ -403,7 +405,10 @@ class Replay:
             self.hedge(now, excess, cut, grow)
             return
         self.naked_since = None
-        left = [side.takes(abs(side.held), book.bid if side.held >= 0 else book.ask) for side, book in zip(self.sides, self.books)]
+        left = [
+            side.takes(abs(side.held), book.bid if side.held >= 0 else book.ask)
+            for side, book in zip(self.sides, self.books)
+        ]
         if any(left):
             self.phase, self.leaving = OPEN, False
             self.ring(now, self.opened + self.rule.max_hold_ns)
@@ -423,7 +428,11 @@ class Replay:
 
     def longer_first(self, excess):
         """The longer leg is the one that carries the sign of the sum; one step too many bought back can turn a leg around."""
-        return (SPOT, PERP) if self.sides[SPOT].held * excess > 0 and abs(self.sides[SPOT].held) >= abs(excess) else (PERP, SPOT)
+        return (
+            (SPOT, PERP)
+            if self.sides[SPOT].held * excess > 0 and abs(self.sides[SPOT].held) >= abs(excess)
+            else (PERP, SPOT)
+        )
 
     def hedge(self, now, excess, cut, grow):
         if self.naked_since is None:
@@ -467,7 +476,11 @@ class Replay:
             return
         book, bound = self.books[leg], self.rule.price_bound
         rules = self.sides[leg].rules
-        limit = on_tick(book.ask * (1 + bound), rules.tick, False) if qty > 0 else on_tick(book.bid * (1 - bound), rules.tick, True)
+        limit = (
+            on_tick(book.ask * (1 + bound), rules.tick, False)
+            if qty > 0
+            else on_tick(book.bid * (1 - bound), rules.tick, True)
+        )
         if qty > 0:
             qty = grossed(qty, rules)
         self.outcome.orders.append((self.pair, now, leg, self.phase, qty, limit))

@@ -133,7 +133,11 @@ def hours(spot, perp, *, half_spread: float = 0.0001) -> Tape:
     for prices in (spot, perp):
         prices = np.asarray(prices, float)
         there = np.isfinite(prices)
-        legs.append(candles.quotes(candles.Bars(START, 3600 * SECOND, prices, prices, there * 6e6, there, there), half_spread, 1.0))
+        legs.append(
+            candles.quotes(
+                candles.Bars(START, 3600 * SECOND, prices, prices, there * 6e6, there, there), half_spread, 1.0
+            )
+        )
     return replace(align(*legs), bar_s=3600.0)
 
 
@@ -269,4 +273,11 @@ class Case:
         return Tape.of(self.quotes, spot_kind=self.kinds[0], perp_kind=self.kinds[1])
 
 
-cases = st.builds(Case, quotes, st.tuples(kinds, kinds), latencies, rules(fees_in_base=(False, True)), st.sampled_from((0.0, 4.0, 1000.0)))
+cases = st.builds(
+    Case,
+    quotes,
+    st.tuples(kinds, kinds),
+    latencies,
+    rules(fees_in_base=(False, True)),
+    st.sampled_from((0.0, 4.0, 1000.0)),
+)

@@ -5,8 +5,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from delta_arb import basis, costs, export, optimize, params, synthetic, tearsheet
+from delta_arb import basis, export, optimize, params, synthetic
 from delta_arb.inputs import Inputs
+from delta_arb.report import costs, tearsheet
 from delta_arb.study import Constraints, Market
 from delta_arb.study import market as market_of
 from delta_arb.tape import Tape

@@ -92,7 +92,13 @@ def test_with_the_legs_roles_mirrored_the_reverse_pair_makes_the_direct_pairs_fi
     eps = 1e-7  # off the levels that the quotes hit exactly, where the two quotients may round differently
     enter, leave = case.rule.entry + eps, case.rule.exit + eps
     plain = case.rule._replace(
-        entry=enter, exit=leave, rearm=0.0, filter=OFF, clip_usdt=1e9, reverse_entry=float("inf"), reverse_exit=-float("inf")
+        entry=enter,
+        exit=leave,
+        rearm=0.0,
+        filter=OFF,
+        clip_usdt=1e9,
+        reverse_entry=float("inf"),
+        reverse_exit=-float("inf"),
     )
     mirrored = plain._replace(
         entry=float("inf"), exit=-float("inf"), reverse_entry=enter / (1 + enter), reverse_exit=leave / (1 + leave),
@@ -104,8 +110,16 @@ def test_with_the_legs_roles_mirrored_the_reverse_pair_makes_the_direct_pairs_fi
     image = dataclasses.replace(tape, leg=(1 - tape.leg).astype(tape.leg.dtype), **swapped)
     one = run(tape, plain, case.latency, plain=True)
     of = case.latency
-    two = run(image, mirrored, Latency(of.perp_s, of.spot_s, of.perp, of.spot), funds=Funds(math.inf, math.inf, 1e9), plain=True)
-    assert sorted((f.ts_ns, f.leg, f.qty, f.price) for f in one.fills) == sorted((f.ts_ns, 1 - f.leg, f.qty, f.price) for f in two.fills)
+    two = run(
+        image,
+        mirrored,
+        Latency(of.perp_s, of.spot_s, of.perp, of.spot),
+        funds=Funds(math.inf, math.inf, 1e9),
+        plain=True,
+    )
+    assert sorted((f.ts_ns, f.leg, f.qty, f.price) for f in one.fills) == sorted(
+        (f.ts_ns, 1 - f.leg, f.qty, f.price) for f in two.fills
+    )
     assert [t.reason for t in one.trades] == [t.reason for t in two.trades]
     assert [t.net_usdt for t in one.trades] == pytest.approx([t.net_usdt for t in two.trades], abs=1e-6)
     event(f"pairs {min(len(one.trades), 3)}")
@@ -136,7 +150,10 @@ def test_on_a_grid_the_next_step_up_is_bought_and_within_what_is_shown():
 def test_limits_are_on_the_tick_and_never_worse_than_the_bound():
     result = replay(*IN, price_bound=0.0213, spot=leg_rule(tick=0.5), perp=leg_rule(tick=0.5))
     assert [s.limit for s in result.sent] == [102.0, 99.0]  # 102.13 down, 98.8487 up
-    assert [s.limit for s in replay(*IN, price_bound=0.0, spot=leg_rule(tick=0.1), perp=leg_rule(tick=0.1)).sent] == [100.0, 101.0]
+    assert [s.limit for s in replay(*IN, price_bound=0.0, spot=leg_rule(tick=0.1), perp=leg_rule(tick=0.1)).sent] == [
+        100.0,
+        101.0,
+    ]
 
 
 # --- Expected funding ------------------------------------------------------------------------------------------------
@@ -165,7 +182,15 @@ def test_expected_funding_lowers_the_entry_and_makes_leaving_dearer():
     assert not sent(replay(*start, *rows, payments=funding))
     assert sent(replay(*start, *rows, payments=funding, funding_horizon_s=10), ENTERING)[0][0] == 4.0
     left = replay(*IN, spot(4, 99.5, 100), perp(4, 99, 99.5), spot(5, 99.5, 100), perp(5, 98, 98.5), payments=funding)
-    kept = replay(*IN, spot(4, 99.5, 100), perp(4, 99, 99.5), spot(5, 99.5, 100), perp(5, 98, 98.5), payments=funding, funding_horizon_s=10)
+    kept = replay(
+        *IN,
+        spot(4, 99.5, 100),
+        perp(4, 99, 99.5),
+        spot(5, 99.5, 100),
+        perp(5, 98, 98.5),
+        payments=funding,
+        funding_horizon_s=10,
+    )
     assert sent(left, EXITING)[0][0] == 4.0 and sent(kept, EXITING)[0][0] == 5.0
 
 
@@ -195,7 +220,11 @@ def test_what_no_venue_takes_is_summed_over_the_pairs_until_it_could_be_sold():
     closed = [t for t in result.trades if t.reason == "target"]
     assert [t.residual_usdt for t in closed] == pytest.approx([99.5] * len(closed)) and len(closed) >= 3
     of_spot, of_perp = result.dust
-    assert (of_spot.leg, of_spot.qty, of_spot.usdt) == ("spot", pytest.approx(len(closed)), pytest.approx(99.5 * len(closed)))
+    assert (of_spot.leg, of_spot.qty, of_spot.usdt) == (
+        "spot",
+        pytest.approx(len(closed)),
+        pytest.approx(99.5 * len(closed)),
+    )
     assert of_spot.sellable_ns == closed[2].closed_ns
     assert of_perp == ("perp", 0.0, 0.0, None)
 
@@ -219,7 +248,12 @@ def test_a_short_whose_margin_is_gone_is_taken_at_the_liquidation_price_and_spot
     result = replay(*IN, *rows, **MARGIN, exit=-1.0)
     assert (result.halted, result.trades[0].reason) == (True, "halted")
     taken, sold = result.fills[2:]
-    assert (taken.leg, taken.ts_ns, taken.qty, taken.price) == (PERP, seconds(19), 10.0, pytest.approx(TAKEN))  # mid 120.25
+    assert (taken.leg, taken.ts_ns, taken.qty, taken.price) == (
+        PERP,
+        seconds(19),
+        10.0,
+        pytest.approx(TAKEN),
+    )  # mid 120.25
     assert taken.fee_usdt == pytest.approx(0.001 * 10 * TAKEN)
     assert sent(result, HEDGING) == [(19.0, SPOT, -10.0)]
     fees = 0.001 * 10 * (100 + 101 + TAKEN + sold.price)
@@ -228,7 +262,14 @@ def test_a_short_whose_margin_is_gone_is_taken_at_the_liquidation_price_and_spot
 
 
 def test_the_distance_to_the_liquidation_price_is_the_least_one_of_the_hold():
-    rows = spot(1, 109.5, 110), perp(1, 111, 111.5), spot(2, 99.5, 100), perp(2, 99, 99.5), spot(9, 149, 150), perp(9, 150, 151)
+    rows = (
+        spot(1, 109.5, 110),
+        perp(1, 111, 111.5),
+        spot(2, 99.5, 100),
+        perp(2, 99, 99.5),
+        spot(9, 149, 150),
+        perp(9, 150, 151),
+    )
     result = replay(*IN, *rows, **MARGIN)
     assert result.trades[0].reason == "target"
     assert result.margin_distances == (pytest.approx(TAKEN / 111.25 - 1),)
@@ -310,7 +351,9 @@ stamps = st.lists(st.tuples(st.integers(1, 20), st.sampled_from((-0.001, 0.0005,
 
 
 @given(cases, stamps, st.sampled_from((0.0, 700.0, 2000.0)), st.sampled_from((1.0, 5.0, 100.0)))
-def test_the_wallets_hold_what_they_were_given_and_what_fills_fees_funding_and_transfers_left(case, stamps, usdt, leverage):
+def test_the_wallets_hold_what_they_were_given_and_what_fills_fees_funding_and_transfers_left(
+    case, stamps, usdt, leverage
+):
     margin = {"leverage": leverage, "maintenance": 0.0099 if leverage == 100.0 else 0.0}  # some are liquidated
     of = case.rule._replace(perp=case.rule.perp._replace(**margin), funding_horizon_s=1.0 if stamps else 0.0)
     funds = Funds(usdt, 4000.0 - usdt, case.inventory, Rebalancing(20.0, 1.0, seconds(0.7)))
@@ -332,11 +375,15 @@ def test_the_wallets_hold_what_they_were_given_and_what_fills_fees_funding_and_t
     parts = attribution(result.trades)
     assert sum(parts[name] for name in PARTS) == pytest.approx(parts["net"], abs=1e-6)
     for t in result.trades:
-        assert t.net_usdt == pytest.approx(t.spot_usdt + t.perp_usdt - t.fees_usdt + t.funding_usdt + t.residual_usdt, abs=1e-9)
+        assert t.net_usdt == pytest.approx(
+            t.spot_usdt + t.perp_usdt - t.fees_usdt + t.funding_usdt + t.residual_usdt, abs=1e-9
+        )
     purse = result.purse
     assert (purse.spot_usdt, purse.perp_usdt) == pytest.approx((usdt + cash[0], 4000.0 - usdt + cash[1]), abs=1e-6)
     assert purse.spot_coin == pytest.approx(case.inventory + sum(f.qty for f in spot_fills), abs=1e-9)
-    event(f"transfers {min(len(result.transfers), 2)}, refusals {min(len(result.refusals), 2)}, pairs {min(len(result.trades), 2)}")
+    event(
+        f"transfers {min(len(result.transfers), 2)}, refusals {min(len(result.refusals), 2)}, pairs {min(len(result.trades), 2)}"
+    )
 
 
 # --- The book in force: updates --------------------------------------------------------------------------------------
@@ -543,7 +590,10 @@ ONE_EVENT = Case([spot(0, 99.5, 100), perp(0, 101, 101.5)], ("updates", "snapsho
 @example(ONE_EVENT)
 @given(cases)
 def test_compiled_and_plain_give_the_same_orders_fills_and_trades(case):
-    assert_same(run(case.tape, case.rule, case.latency, funds=case.funds), run(case.tape, case.rule, case.latency, funds=case.funds, plain=True))
+    assert_same(
+        run(case.tape, case.rule, case.latency, funds=case.funds),
+        run(case.tape, case.rule, case.latency, funds=case.funds, plain=True),
+    )
 
 
 @example(ONE_EVENT)

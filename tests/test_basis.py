@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from studies import study
 
-from delta_arb import basis, costs, memory
+from delta_arb import basis, memory
 from delta_arb.errors import SeriesError
 from delta_arb.inputs import Inputs
 from delta_arb.market import NS, PERP, SPOT
+from delta_arb.report import costs
 from delta_arb.tape import Tape
 
 INPUTS = Inputs()  # the sample's: four fees of 5 bps

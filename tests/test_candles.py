@@ -10,17 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import rule
 
-from delta_arb import basis, candles, faces, look
+from delta_arb import basis, candles, faces
 from delta_arb.backtest import run
 from delta_arb.candles import Stated
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT
-from delta_arb.pages import mark_pills
 from delta_arb.params import RuleParams
 from delta_arb.performance import equity
 from delta_arb.recording import LegFile
+from delta_arb.report import look
+from delta_arb.report.pages import mark_pills
 from delta_arb.study import market
 
 MINUTE = 60 * NS

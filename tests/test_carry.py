@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import START, hours
 
-from delta_arb import carry, carry_walk, export, optimize, params, proposal
+from delta_arb import carry, carry_walk, export, optimize, params
 from delta_arb.backtest import run
 from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.errors import DataError, ParamsError
@@ -24,6 +24,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports
 from delta_arb.market import NS, FundingPayment, Instrument
 from delta_arb.params import Bounds, RuleParams, make_rule
+from delta_arb.report import proposal
 from delta_arb.study import Market, demands
 from delta_arb.study import market as market_of
 
@@ -243,7 +244,7 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("carry")
     bars = START + np.arange(9600) * HOUR
     price = 100 + 0.1 * np.sin(np.arange(9600) / 5.0)
-    candle = {name: price for name in ("open", "high", "low", "close")} | {"volume": np.full(9600, 6e6)}
+    candle = dict.fromkeys(("open", "high", "low", "close"), price) | {"volume": np.full(9600, 6e6)}
     files = {leg: written(folder / f"{leg}.parquet", timestamp=bars, **candle) for leg in ("spot", "perp")}
     rates = np.array(CYCLES) / 1e4
     paid = written(folder / "funding.parquet", timestamp=START + np.arange(1200) * 8 * HOUR, funding_rate=rates)

@@ -8,7 +8,7 @@ import pytest
 from strategies import perp, spot
 from studies import study
 
-from delta_arb import export, gates, optimize, params, performance, proposal
+from delta_arb import export, gates, optimize, params, performance
 from delta_arb.errors import ParamsError
 from delta_arb.export import Verdict
 from delta_arb.faces import number
@@ -17,6 +17,7 @@ from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, Instrument
 from delta_arb.optimize import Choice, Proposal, Sweep
+from delta_arb.report import proposal
 from delta_arb.study import Constraints, Market, Thresholds, window
 from delta_arb.tape import Tape
 

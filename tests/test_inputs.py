@@ -133,7 +133,12 @@ def rules(tmp_path) -> dict[str, str]:
     """Both venues' lists with LUNC_USDT, as the venues write them; the contract's own fee is one nobody pays."""
     spot_list = {"baseAsset": "LUNC", "quoteAsset": "USDT", "baseAssetPrecision": 2, "quoteAssetPrecision": 8}
     spot_list |= {"baseSizePrecision": "0", "quoteAmountPrecision": "5", "takerCommission": "0.9"}
-    perp_list = {"name": "LUNC_USDT", "quanto_multiplier": "10000", "order_size_min": 2, "order_price_round": "0.00000001"}
+    perp_list = {
+        "name": "LUNC_USDT",
+        "quanto_multiplier": "10000",
+        "order_size_min": 2,
+        "order_price_round": "0.00000001",
+    }
     perp_list |= {"leverage_max": "20", "maintenance_rate": "0.02", "taker_fee_rate": "0.9"}
     (tmp_path / "spot.json").write_text(json.dumps({"symbols": [spot_list]}))
     (tmp_path / "perp.json").write_text(json.dumps([perp_list]))
@@ -141,7 +146,9 @@ def rules(tmp_path) -> dict[str, str]:
 
 
 def test_the_venues_lists_say_the_order_rules_and_never_the_fees(rules):
-    leg, other = Inputs(**FILES | {"contract_size": 0.0}, **rules, spot_fee_bps=4.0, perp_fee_bps=2.0, leverage=5.0).instruments()
+    leg, other = Inputs(
+        **FILES | {"contract_size": 0.0}, **rules, spot_fee_bps=4.0, perp_fee_bps=2.0, leverage=5.0
+    ).instruments()
     assert (leg.taker_fee, leg.qty_step, leg.min_notional_usdt, leg.price_tick) == (0.0004, 0.01, 5.0, 1e-8)
     assert (other.taker_fee, other.contract_size, other.qty_step, other.min_qty) == (0.0002, 1e4, 1e4, 2e4)
     assert (other.price_tick, other.leverage, other.maintenance_rate) == (1e-8, 5.0, 0.02)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from studies import study
 
-from delta_arb import landscape, look, plots, plots_landscape
-from delta_arb.look import Chart, Picture
 from delta_arb.performance import measure
+from delta_arb.report import landscape, look, plots, plots_landscape
+from delta_arb.report.look import Chart, Picture
 from delta_arb.study import Thresholds
 
 

@@ -51,7 +51,11 @@ def test_of_a_recording_the_row_in_force_when_the_order_is_sent_counts(tmp_path)
 
 @pytest.mark.parametrize(
     ("rows", "says"),
-    [("2026-01-01T00:00:10Z,0.0", "row 0 has a latency of 0.0"), ("2026-01-01T00:00:10Z,\n", "row 0 has a latency"), ("", "rising")],
+    [
+        ("2026-01-01T00:00:10Z,0.0", "row 0 has a latency of 0.0"),
+        ("2026-01-01T00:00:10Z,\n", "row 0 has a latency"),
+        ("", "rising"),
+    ],
 )
 def test_a_recording_with_a_latency_of_nothing_is_refused(tmp_path, rows, says):
     path = tmp_path / "latency.csv"

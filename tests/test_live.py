@@ -40,10 +40,14 @@ FILTERED = {
 
 
 def rule_params(entry_bps: float, exit_bps: float, **changes) -> params.RuleParams:
-    return params.RuleParams(entry_bps=entry_bps, exit_bps=exit_bps, **{"max_hold_s": 21_600.0, "clip_usdt": 50.0, **changes})
+    return params.RuleParams(
+        entry_bps=entry_bps, exit_bps=exit_bps, **{"max_hold_s": 21_600.0, "clip_usdt": 50.0, **changes}
+    )
 
 
-def export(inputs: Inputs, rule: params.RuleParams, *, trade: bool = True, created: datetime = NOW, **changes) -> params.Params:
+def export(
+    inputs: Inputs, rule: params.RuleParams, *, trade: bool = True, created: datetime = NOW, **changes
+) -> params.Params:
     spot, perp = inputs.venue_params()
     data = params.DataParams(
         synthetic=True, start=NOW, end=NOW, judged_from=None, events=1, spot_sha256=DIGEST, perp_sha256=DIGEST, funding_sha256=None,
@@ -60,7 +64,9 @@ def export(inputs: Inputs, rule: params.RuleParams, *, trade: bool = True, creat
 def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds = BOUNDLESS):
     """The live runner over a tape at full speed; returns it and what its journal holds."""
     with Journal(folder / "journal.sqlite", "run") as journal:
-        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns)
+        venue = PaperVenue(
+            inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns
+        )
         wallets = PaperWallets(funds, rule.perp.leverage, payments)
         runner = Runner(rule, journal, venue, payments, wallets=wallets)
         asyncio.run(replay.run(tape, runner, venue, asyncio.Event()))
@@ -71,7 +77,9 @@ def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds
     return runner, trades, sent, fills
 
 
-def assert_same(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds = BOUNDLESS) -> backtest.Backtest:
+def assert_same(
+    inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds = BOUNDLESS
+) -> backtest.Backtest:
     """Trade by trade, order by order, fill by fill, to the last digit (repr, so that NaN equals NaN)."""
     expected = backtest.run(tape, rule, inputs.latency(), payments, funds=funds)
     runner, journaled, sent, fills = drive(inputs, tape, rule, payments, folder, funds)
@@ -84,7 +92,10 @@ def assert_same(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds:
     return expected
 
 
-@pytest.mark.parametrize(("entry_bps", "exit_bps", "signal"), [(15.0, -12.0, FILTERED), (10.0, -40.0, {}), (10.0, -40.0, {"funding_horizon_s": 3600.0})])
+@pytest.mark.parametrize(
+    ("entry_bps", "exit_bps", "signal"),
+    [(15.0, -12.0, FILTERED), (10.0, -40.0, {}), (10.0, -40.0, {"funding_horizon_s": 3600.0})],
+)
 def test_the_runner_makes_the_backtests_trades_on_the_sample_lesson_36(tmp_path, entry_bps, exit_bps, signal):
     inputs = Inputs()
     tape = inputs.tape()
@@ -166,7 +177,11 @@ def test_the_runner_makes_the_backtests_trades_on_random_tapes(
     tmp_path_factory, tape, latency, participation, hold, signal, reverse, currency, maintenance, funds
 ):
     inputs = Inputs(spot_latency=latency, perp_latency=0.25)
-    changes = {"max_hold_s": hold, "participation": participation, "leg_deadline_s": 3.0, "price_bound_bps": 20.0} | signal | reverse
+    changes = (
+        {"max_hold_s": hold, "participation": participation, "leg_deadline_s": 3.0, "price_bound_bps": 20.0}
+        | signal
+        | reverse
+    )
     spot, perp = inputs.instruments()
     perp = dataclasses.replace(perp, leverage=100.0, maintenance_rate=maintenance)
     spot = dataclasses.replace(spot, fee_currency=currency, price_tick=1e-4)
@@ -195,7 +210,9 @@ def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own_lesso
     tape = inputs.tape()
     old, new = (params.make_rule(rule_params(15.0, exit_bps), *inputs.instruments()) for exit_bps in (-12.0, -1000.0))
     with Journal(tmp_path / "journal.sqlite", "run") as journal:
-        venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (old.spot, old.perp), old.max_quote_age_ns)
+        venue = PaperVenue(
+            inputs.latency(), (tape.spot_kind, tape.perp_kind), (old.spot, old.perp), old.max_quote_age_ns
+        )
         runner = Runner(old, journal, venue)
         for group in replay.instants(tape):
             replay.play(group, runner, venue)
@@ -245,7 +262,9 @@ def test_do_not_trade_is_accepted_and_enters_nothing(tmp_path):
 
 
 def live(*arguments: str, **popen) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "delta_arb.live", *arguments], capture_output=True, text=True, timeout=120, **popen)
+    return subprocess.run(
+        [sys.executable, "-m", "delta_arb.live", *arguments], capture_output=True, text=True, timeout=120, **popen
+    )
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +341,17 @@ def slow_runner(reports, tmp_path):
     """A real process that replays the sample slowly enough to be hit in the middle, trades already journaled."""
     folder = tmp_path / "reports"
     params.publish(params.load(reports / Inputs().name / "params" / "latest.json"), folder)
-    command = [sys.executable, "-m", "delta_arb.live", "--replay", "--speed", "15000", "--reports", str(folder), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "delta_arb.live",
+        "--replay",
+        "--speed",
+        "15000",
+        "--reports",
+        str(folder),
+        "--json",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     journal = folder / Inputs().name / "live" / "journal.sqlite"
     deadline = time.monotonic() + 60
@@ -377,7 +406,9 @@ def test_kill_9_leaves_a_whole_journal(slow_runner):
     orphans = "SELECT COUNT(*) FROM fills WHERE order_id NOT IN (SELECT order_id FROM orders)"
     assert db.execute(orphans).fetchone() == (0,)
     # Every closed trade is there with all its fills: its net is theirs.
-    for pair, net, funding, residual in db.execute("SELECT pair, net_usdt, funding_usdt, residual_usdt FROM trades").fetchall():
+    for pair, net, funding, residual in db.execute(
+        "SELECT pair, net_usdt, funding_usdt, residual_usdt FROM trades"
+    ).fetchall():
         cash = db.execute("SELECT SUM(-qty * price - fee_usdt) FROM fills WHERE pair = ?", (pair,)).fetchone()[0]
         assert net == pytest.approx(cash + funding + residual, abs=1e-9)
     assert db.execute("SELECT ended FROM runs").fetchall() == [(None,)]  # nobody claims that it ended well
@@ -392,7 +423,10 @@ def test_sigterm_closes_what_is_open_and_says_stopped(slow_runner):
     assert json.loads(out.splitlines()[-1])["status"] == "stopped"
     db = sqlite3.connect(journal)
     assert db.execute("SELECT outcome FROM runs").fetchall() == [("stopped",)]
-    assert db.execute("SELECT COUNT(DISTINCT pair) FROM fills").fetchone() == db.execute("SELECT COUNT(*) FROM trades").fetchone()
+    assert (
+        db.execute("SELECT COUNT(DISTINCT pair) FROM fills").fetchone()
+        == db.execute("SELECT COUNT(*) FROM trades").fetchone()
+    )
     db.close()
 
 

@@ -148,7 +148,10 @@ def test_stamps_add_up_and_one_estimated_mark_makes_the_sum_approximate(short_of
     stamps = [FundingPayment(seconds(s), 0.001, 50.0, s != 13) for s in (9, 12, 13, 25)]
     assert funding(short_of_ten, 0, len(short_of_ten), stamps) == (pytest.approx(1.0), False)
     assert funding(short_of_ten, 0, len(short_of_ten), stamps[:2]) == (pytest.approx(0.5), True)
-    assert funding(short_of_ten, 0, len(short_of_ten), [stamps[0]._replace(exact=False)]) == (0.0, True)  # outside the hold: not used
+    assert funding(short_of_ten, 0, len(short_of_ten), [stamps[0]._replace(exact=False)]) == (
+        0.0,
+        True,
+    )  # outside the hold: not used
 
 
 def test_a_pair_without_a_perpetual_fill_has_no_funding():

@@ -325,7 +325,11 @@ WRONG = {
     "a latency of zero": (("spot", "latency_s"), 0.0, "spot.latency_s"),
     "a contract of nothing": (("perp", "contract_size"), 0.0, "perp.contract_size"),
     "a probability above one": (("evidence", "confidence"), 1.1, "evidence.confidence"),
-    "a reverse entry alone": (("rule", "reverse_entry_bps"), 20.0, "reverse_entry_bps and reverse_exit_bps belong together"),
+    "a reverse entry alone": (
+        ("rule", "reverse_entry_bps"),
+        20.0,
+        "reverse_entry_bps and reverse_exit_bps belong together",
+    ),
     "exit at entry": (("rule", "exit_bps"), 20.0, "exit_bps must be below entry_bps, was exit_bps=20.0 entry_bps=20.0"),
     "a filtered signal without its filter": (("rule", "signal"), "filtered", "exactly when filter is given"),
     "an unknown signal": (("rule", "signal"), "smoothed", "rule.signal"),
@@ -449,7 +453,7 @@ def test_several_clips_are_bounded_by_the_largest_position():
     Bounds(max_position_usdt=400.0).check(file)
     with pytest.raises(ParamsError, match="max_position_usdt=400 is above the configured 399"):
         Bounds(max_clip_usdt=100.0, max_position_usdt=399.0).check(file)
-    with pytest.raises(ValueError, match="max_position_usdt=50.0 is below one clip"):
+    with pytest.raises(ValueError, match=r"max_position_usdt=50\.0 is below one clip"):
         RuleParams(**{**file.model_dump(), "max_position_usdt": 50.0})
 
 
@@ -500,7 +504,9 @@ def test_a_filter_is_handed_on_in_fractions_and_seconds():
         entry_bps=20.0, exit_bps=1.0, max_hold_s=60.0, clip_usdt=100.0, signal="filtered", filter=process
     )  # fmt: skip
     rule = make_rule(file, SPOT.instrument(), PERP.instrument())
-    assert rule.filter == pytest.approx((0.0693147, 0.0002, 0.0003, 0.0004, 0.5, 1e9), rel=1e-6)  # ln 2 / 10 a second; a second old
+    assert rule.filter == pytest.approx(
+        (0.0693147, 0.0002, 0.0003, 0.0004, 0.5, 1e9), rel=1e-6
+    )  # ln 2 / 10 a second; a second old
 
 
 def test_without_thresholds_the_machine_neither_enters_nor_has_a_target():
@@ -515,7 +521,9 @@ def test_entering_can_be_forbidden_although_there_are_thresholds(export):
 
 
 def test_the_reverse_pair_is_traded_by_its_own_levels_alone():
-    file = RuleParams(entry_bps=None, exit_bps=None, reverse_entry_bps=30.0, reverse_exit_bps=-5.0, max_hold_s=60.0, clip_usdt=100.0)
+    file = RuleParams(
+        entry_bps=None, exit_bps=None, reverse_entry_bps=30.0, reverse_exit_bps=-5.0, max_hold_s=60.0, clip_usdt=100.0
+    )
     rule = make_rule(file, SPOT.instrument(), PERP.instrument())
     assert rule.may_enter and (rule.entry, rule.exit) == (math.inf, -math.inf)
     assert (rule.reverse_entry, rule.reverse_exit) == (0.003, -0.0005)

@@ -16,8 +16,9 @@ import nbformat
 import psutil
 import pytest
 
-from delta_arb import overview, pages, params, pipeline, runs
+from delta_arb import params, pipeline, runs
 from delta_arb.errors import ParamsError, RunError
+from delta_arb.report import overview, pages
 
 PAIR = "SYN_USDT-mexc-gate"
 ROOT = Path(pipeline.__file__).resolve().parents[1]
@@ -373,7 +374,9 @@ def test_every_file_is_found_from_the_folder_of_the_notebooks(tmp_path, monkeypa
     options = pipeline._parser().parse_args(said)
     (found,) = pipeline.values(options, {"01": dict.fromkeys(names, "str")}, 60.0).values()
     files = (str(tmp_path / name) for name in ("latency.csv", "s.json", "p.json"))
-    assert found == dict(zip(("spot_latency", "spot_rules", "perp_rules"), files, strict=True)) | {"perp_latency": "0.2"}
+    assert found == dict(zip(("spot_latency", "spot_rules", "perp_rules"), files, strict=True)) | {
+        "perp_latency": "0.2"
+    }
 
 
 @pytest.mark.parametrize("tags", [[], ["parameters", "parameters"]])

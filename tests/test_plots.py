@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from studies import study
 
-from delta_arb import look, memory, plots, proposal, sensitivity, tearsheet
+from delta_arb import memory
 from delta_arb.inputs import Inputs
-from delta_arb.look import Chart, Picture
+from delta_arb.report import look, plots, proposal, sensitivity, tearsheet
+from delta_arb.report.look import Chart, Picture
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 

@@ -16,8 +16,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from strategies import perp, seconds, spot
 
-from delta_arb import params, rehearsal, review
-from delta_arb.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
+from delta_arb import params
 from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.live import replay
@@ -26,7 +25,9 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Runner
 from delta_arb.market import SPOT, FundingPayment
-from delta_arb.recorded import find, read
+from delta_arb.review import rehearsal, review
+from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
+from delta_arb.review.recorded import find, read
 from delta_arb.sizes import fee_usdt
 from delta_arb.strategy import START
 from delta_arb.tape import Tape
@@ -41,7 +42,9 @@ MODE = "by hand"
 
 
 def rule_params(**changes) -> params.RuleParams:
-    return params.RuleParams(**{"entry_bps": 50.0, "exit_bps": 0.0, "max_hold_s": 600.0, "clip_usdt": 50.0, "leg_deadline_s": 5.0} | changes)
+    return params.RuleParams(
+        **{"entry_bps": 50.0, "exit_bps": 0.0, "max_hold_s": 600.0, "clip_usdt": 50.0, "leg_deadline_s": 5.0} | changes
+    )
 
 
 def instruments():
@@ -258,8 +261,21 @@ def test_a_replay_of_the_command_has_no_difference(tmp_path):
 def test_a_refused_order_on_the_local_venues_is_a_fault(tmp_path):
     _export(tmp_path)
     faults = tmp_path / "faults.toml"
-    faults.write_text('[[fault]]\nvenue = "mexc"\nat = "order.create"\ndo = "refuse"\ncode = "30005"\nskip = 2\ntimes = 2\n')
-    command = [sys.executable, "-m", "delta_arb.live", "--sandbox", "--speed", "600", "--faults", str(faults), "--reports", str(tmp_path)]
+    faults.write_text(
+        '[[fault]]\nvenue = "mexc"\nat = "order.create"\ndo = "refuse"\ncode = "30005"\nskip = 2\ntimes = 2\n'
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "delta_arb.live",
+        "--sandbox",
+        "--speed",
+        "600",
+        "--faults",
+        str(faults),
+        "--reports",
+        str(tmp_path),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         time.sleep(25)
         process.send_signal(signal.SIGTERM)
@@ -282,4 +298,6 @@ def _export(reports) -> None:
 
 
 def _run(module: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=True, timeout=120
+    )

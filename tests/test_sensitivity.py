@@ -6,7 +6,8 @@ import math
 import pytest
 from studies import study
 
-from delta_arb import params, proposal, sensitivity, tearsheet
+from delta_arb import params
+from delta_arb.report import proposal, sensitivity, tearsheet
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 

@@ -153,9 +153,9 @@ def test_a_stale_row_and_a_gap_each_end_an_episode():
     assert e.open_at_start and e.open_at_end
 
 
-columns = st.lists(
-    st.tuples(st.floats(-100, 100), st.integers(0, 5 * S), st.booleans()), min_size=3, max_size=40
-).map(lambda rows: (np.array([r[0] for r in rows]), np.cumsum([r[1] for r in rows]), np.array([r[2] for r in rows])))
+columns = st.lists(st.tuples(st.floats(-100, 100), st.integers(0, 5 * S), st.booleans()), min_size=3, max_size=40).map(
+    lambda rows: (np.array([r[0] for r in rows]), np.cumsum([r[1] for r in rows]), np.array([r[2] for r in rows]))
+)
 
 
 @given(columns, st.floats(-100, 100))

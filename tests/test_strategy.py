@@ -650,7 +650,12 @@ def test_directions_re_arm_one_by_one():
     desk.both(60, (98.6, 99.1))
     desk.report(60.1, SPOT, 10, 100.0)
     desk.report(60.1, PERP, -10, 98.6)
-    assert (desk.state.phase, desk.state.reason, desk.state.armed, desk.state.reverse_armed) == (FLAT, TIMEOUT, True, False)
+    assert (desk.state.phase, desk.state.reason, desk.state.armed, desk.state.reverse_armed) == (
+        FLAT,
+        TIMEOUT,
+        True,
+        False,
+    )
     assert desk.both(61, CHEAP) == NO_ORDERS
     assert quantities(desk.both(62, (106.0, 106.5))) == (9.95, -9.95)  # the direct pair needs no re-arming
 

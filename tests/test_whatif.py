@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from strategies import pair_fills, payments, perp, seconds, spot
 from studies import study
 
-from delta_arb import capacity, montecarlo, performance, plots, reconcile, regimes, sensitivity, tornado
+from delta_arb import performance
 from delta_arb.backtest import Backtest
 from delta_arb.errors import SeriesError
 from delta_arb.latency import Delay, Latency
 from delta_arb.ledger import settle
-from delta_arb.look import Chart
 from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrument
 from delta_arb.params import RuleParams, make_rule
 from delta_arb.performance import Equity
+from delta_arb.report import capacity, montecarlo, plots, reconcile, regimes, sensitivity, tornado
+from delta_arb.report.look import Chart
 from delta_arb.study import Market, Thresholds
 from delta_arb.tape import Tape
 
@@ -84,7 +85,9 @@ def test_a_step_that_would_put_the_exit_above_the_entry_has_no_number():
 def test_a_moved_hold_that_runs_into_a_missing_funding_stamp_says_so_and_leaves_the_other_rows():
     """Entered at 0, left after 10 s; stamps of every second end at 11, so that of 12 is expected and not there."""
     rows = [spot(0.0, 99.5, 100.0), perp(0.0, 101.0, 101.5)]
-    rows += [quote(0.5 * k, *book) for k in range(1, 31) for quote, book in ((spot, (99.5, 100.0)), (perp, (100.0, 100.5)))]
+    rows += [
+        quote(0.5 * k, *book) for k in range(1, 31) for quote, book in ((spot, (99.5, 100.0)), (perp, (100.0, 100.5)))
+    ]
     paid = tuple(FundingPayment(seconds(k), 1e-4, 100.0, True) for k in range(-5, 12))
     case = dataclasses.replace(fees(10.0), payments=paid)
     found = tornado.of(Tape.of(rows), case, Thresholds(90.0, -500.0, 10.0))

@@ -296,7 +296,9 @@ def trade_of(row: tuple) -> Trade:
     return Trade(**values)
 
 
-_rule_text = functools.lru_cache(maxsize=8)(json.dumps)  # a third of the time of an entry's row, and the rule seldom changes
+_rule_text = functools.lru_cache(maxsize=8)(
+    json.dumps
+)  # a third of the time of an entry's row, and the rule seldom changes
 
 
 def _now() -> str:

@@ -1,10 +1,10 @@
 """Both venues as one value: engines, faces, server, feed; what tests and `python -m delta_arb.sandbox` start.
 
-    async with Venues.quiet() as venues:                        # no tape: tests quote by hand
-        venues.quote("0.8000", 50, "0.8002", 50)
-        exchange = ccxt.pro.gate(venues.config()["gate"])
+async with Venues.quiet() as venues:                        # no tape: tests quote by hand
+    venues.quote("0.8000", 50, "0.8002", 50)
+    exchange = ccxt.pro.gate(venues.config()["gate"])
 
-    async with Venues.playing(tape, payments, speed=60) as venues: ...
+async with Venues.playing(tape, payments, speed=60) as venues: ...
 """
 
 import asyncio
@@ -149,4 +149,3 @@ class Venues:
             self.playing_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):  # ours; a feed that failed is heard
                 await self.playing_task
-

@@ -24,18 +24,18 @@ from pathlib import Path
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # one core, before numpy is loaded
 
-import numpy as np  # noqa: E402
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
-from delta_arb import track_record  # noqa: E402
-from delta_arb.errors import DataError  # noqa: E402
-from delta_arb.latency import Latency  # noqa: E402
-from delta_arb.market import NS, PERP, SPOT, Instrument  # noqa: E402
-from delta_arb.params import RuleParams  # noqa: E402
-from delta_arb.study import Constraints, Market  # noqa: E402
-from delta_arb.tape import Tape  # noqa: E402
-from delta_arb.walkforward import HALF_LIVES, Fold, walk_forward  # noqa: E402
+from delta_arb import track_record
+from delta_arb.errors import DataError
+from delta_arb.latency import Latency
+from delta_arb.market import NS, PERP, SPOT, Instrument
+from delta_arb.params import RuleParams
+from delta_arb.study import Constraints, Market
+from delta_arb.tape import Tape
+from delta_arb.walkforward import HALF_LIVES, Fold, walk_forward
 
 HOUR = 3600
 SPAN_S, ROW_S = 96 * HOUR, 5

@@ -33,7 +33,9 @@ def main() -> None:
         settings = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
         rule = params.make_rule(settings, *inputs.instruments())
         with Journal(Path(folder) / "journal.sqlite", "bench") as journal:
-            venue = PaperVenue(inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns)
+            venue = PaperVenue(
+                inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns
+            )
             runner = Runner(rule, journal, venue, inputs.payments(tape))
             began = time.perf_counter()
             asyncio.run(replay.run(tape, runner, venue, asyncio.Event()))
@@ -45,10 +47,18 @@ def main() -> None:
             "seconds_per_1e6": seconds / runner.events * 1e6, "decide_us": decide_us,
         }
     ]  # fmt: skip
-    report("live", rows, ("numpy", "pyarrow"), goal="1e6 events in under 60 s; decide at most 20 us", quotes="synthetic")
+    report(
+        "live", rows, ("numpy", "pyarrow"), goal="1e6 events in under 60 s; decide at most 20 us", quotes="synthetic"
+    )
     assert seconds / runner.events * 1e6 < 60
     assert decide_us <= 20
-    report("live_start", [start()], ("ccxt",), goal="first decision in under 3 s, no research library loaded", what="--sandbox, a real process")
+    report(
+        "live_start",
+        [start()],
+        ("ccxt",),
+        goal="first decision in under 3 s, no research library loaded",
+        what="--sandbox, a real process",
+    )
 
 
 HEAVY = ("pandas", "matplotlib", "statsmodels", "numba")
@@ -57,7 +67,9 @@ HEAVY = ("pandas", "matplotlib", "statsmodels", "numba")
 def start() -> dict:
     """From the start of the process to its first decision, on local venues that are up already; and what it imports."""
     code = "import sys, delta_arb.live.__main__, delta_arb.live.session; print(*(m for m in sys.argv[1:] if m in sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not loaded, f"the runner loads {', '.join(loaded)}"
     with tempfile.TemporaryDirectory() as folder:
         publish(Path(folder))
@@ -88,15 +100,20 @@ def publish(reports: Path) -> None:
     spot, perp = inputs.venue_params()
     rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
     exported = params.sealed(
-        pair=inputs.pair, trade=True, reason="a benchmark", rule=rule, spot=spot, perp=perp, data=inputs.data_params(inputs.tape(), None),
-        evidence=params.Evidence(), created=now, valid_until=now + timedelta(hours=1), code_version="bench", notebook="none", run_id="bench",
+        pair=inputs.pair, trade=True, reason="a benchmark", rule=rule, spot=spot, perp=perp,
+        data=inputs.data_params(inputs.tape(), None),
+        evidence=params.Evidence(), created=now, valid_until=now + timedelta(hours=1), code_version="bench",
+        notebook="none", run_id="bench",
     )  # fmt: skip
     params.publish(exported, reports)
 
 
 def decide_microseconds(tape, rule) -> float:
     """Mean time of one decision on quotes while flat, books already made."""
-    events = [Event(QUOTE, ts, spot, perp, 0, 0.0, 0.0, 0.0) for ts, _, spot, perp in replay.rows(tape.between(tape.start_ns, tape.start_ns + 10**14))]
+    events = [
+        Event(QUOTE, ts, spot, perp, 0, 0.0, 0.0, 0.0)
+        for ts, _, spot, perp in replay.rows(tape.between(tape.start_ns, tape.start_ns + 10**14))
+    ]
     calm = rule._replace(entry=1.0)
     began = time.perf_counter()
     for event in events:

@@ -18,14 +18,14 @@ from pathlib import Path
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # one core, before numpy is loaded
 
-import numpy as np  # noqa: E402
-from scipy.optimize import minimize  # noqa: E402
-from scipy.signal import lfilter  # noqa: E402
+import numpy as np
+from scipy.optimize import minimize
+from scipy.signal import lfilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
-from delta_arb import changes, ou, reversion, thresholds, volatility  # noqa: E402
-from delta_arb.errors import SeriesError  # noqa: E402
+from delta_arb import changes, ou, reversion, thresholds, volatility
+from delta_arb.errors import SeriesError
 
 S = 1_000_000_000  # ns
 DAY = np.arange(86_400) * S

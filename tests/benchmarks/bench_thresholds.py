@@ -31,24 +31,24 @@ from pathlib import Path
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # one core, before numpy is loaded
 
-import numpy as np  # noqa: E402
-from scipy.signal import lfilter  # noqa: E402
+import numpy as np
+from scipy.signal import lfilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
-from delta_arb import timeout  # noqa: E402
-from delta_arb.errors import SeriesError  # noqa: E402
-from delta_arb.latency import Latency  # noqa: E402
-from delta_arb.market import NS, PERP, SPOT, Instrument  # noqa: E402
-from delta_arb.optimize import PERIOD_S, Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of  # noqa: E402
-from delta_arb.ou import Process  # noqa: E402
-from delta_arb.params import RuleParams  # noqa: E402
-from delta_arb.performance import equity, measure, period_nets, thinned  # noqa: E402
-from delta_arb.reversion import HalfLife  # noqa: E402
-from delta_arb.study import Constraints, Market, Thresholds  # noqa: E402
-from delta_arb.tape import Tape  # noqa: E402
-from delta_arb.thresholds import OVERSHOOT  # noqa: E402
-from delta_arb.walkforward import coarse  # noqa: E402
+from delta_arb import timeout
+from delta_arb.errors import SeriesError
+from delta_arb.latency import Latency
+from delta_arb.market import NS, PERP, SPOT, Instrument
+from delta_arb.optimize import PERIOD_S, Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
+from delta_arb.ou import Process
+from delta_arb.params import RuleParams
+from delta_arb.performance import equity, measure, period_nets, thinned
+from delta_arb.reversion import HalfLife
+from delta_arb.study import Constraints, Market, Thresholds
+from delta_arb.tape import Tape
+from delta_arb.thresholds import OVERSHOOT
+from delta_arb.walkforward import coarse
 
 DAY, WEEK = 86_400, 7 * 86_400
 SD_BPS, FEE_BPS = 10.0, 2.5  # four fees of FEE_BPS each are the cost of 0.10 %

@@ -51,7 +51,15 @@ def main() -> None:
         found = _measured(Path(folder), rounds, ticks)
     rows = [_row(name, found) for name in ("raw", "runner")]
     goal = "runner p50 at most 3.5 x raw p50; leg skew p99 at most 0.3 ms"
-    report("live_wire", rows, ("ccxt", "aiohttp", "uvloop"), goal=goal, rounds=rounds, ticks=ticks, what="median of the rounds")
+    report(
+        "live_wire",
+        rows,
+        ("ccxt", "aiohttp", "uvloop"),
+        goal=goal,
+        rounds=rounds,
+        ticks=ticks,
+        what="median of the rounds",
+    )
     report("live_wire_parts", [{"part": p, **v} for p, v in found["parts"].items()], (), what="inside the runner, us")
     ratio, skew = rows[1]["p50_ms"] / rows[0]["p50_ms"], rows[1]["skew_p99_ms"]
     reached = {True: "reached", False: "NOT REACHED"}
@@ -62,7 +70,9 @@ def main() -> None:
 def _measured(folder: Path, rounds: int, ticks: int) -> dict:
     """Start the three, and wait for what the venues stamped."""
     me = [sys.executable, __file__]
-    venues = subprocess.Popen([*me, "--role", "venues", str(rounds), str(ticks)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    venues = subprocess.Popen(
+        [*me, "--role", "venues", str(rounds), str(ticks)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     line = venues.stdout.readline()
     clients = [subprocess.Popen([*me, "--role", name, str(folder), line]) for name in ("runner", "raw")]
     try:
@@ -148,7 +158,7 @@ async def venues(rounds: str, ticks: str) -> None:
         print(json.dumps({name: both.config() for name, both in sides.items()}), flush=True)
         ready = False
         for number in range(2 * 20 * 4):  # until both answer
-            ready = await _turn(stamps, sides, number, None) or ready and number % 8 != 0
+            ready = await _turn(stamps, sides, number, None) or (ready and number % 8 != 0)
             if ready and number % 2:
                 break
         for _ in range(int(rounds)):
@@ -199,7 +209,11 @@ class Parts:
 
         self.us: dict[str, list[float]] = {"quote to orders handed over": [], "journal": [], "build and sign both": []}
         self._of = {}
-        for owner, name, part in ((Journal, "event", "journal"), (Executor, "place", "build and sign both"), (Runner, "quote", "quote to orders handed over")):
+        for owner, name, part in (
+            (Journal, "event", "journal"),
+            (Executor, "place", "build and sign both"),
+            (Runner, "quote", "quote to orders handed over"),
+        ):
             self._wrap(owner, name, part)
 
     def _wrap(self, owner: type, name: str, part: str) -> None:
@@ -220,7 +234,11 @@ class Parts:
         setattr(owner, name, timed)
 
     def table(self) -> dict:
-        return {p: {"p50_us": float(np.percentile(us, 50)), "p99_us": float(np.percentile(us, 99))} for p, us in self.us.items() if us}
+        return {
+            p: {"p50_us": float(np.percentile(us, 50)), "p99_us": float(np.percentile(us, 99))}
+            for p, us in self.us.items()
+            if us
+        }
 
 
 async def runner(folder: str, line: str) -> None:
@@ -233,7 +251,9 @@ async def runner(folder: str, line: str) -> None:
     _pin(-1)
     logging.basicConfig(level=logging.WARNING)
     sample = configuration.sample().model_dump()
-    config = Config.model_validate(sample | {"guards": sample["guards"] | {"max_orders_minute": 10**6}, "on_stop": "keep"})
+    config = Config.model_validate(
+        sample | {"guards": sample["guards"] | {"max_orders_minute": 10**6}, "on_stop": "keep"}
+    )
     spot, perp = config.venue_params()
     now = datetime.now(UTC)
     rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=600.0, clip_usdt=50.0, rearm_bps=0.0)
@@ -242,13 +262,16 @@ async def runner(folder: str, line: str) -> None:
         spot_kind="updates", perp_kind="updates",
     )  # fmt: skip
     exported = params.sealed(
-        pair="SYN_USDT", trade=True, reason="a benchmark", rule=rule, spot=spot, perp=perp, data=data, evidence=params.Evidence(), created=now,
-        valid_until=now + timedelta(hours=1), code_version="bench", notebook="none", run_id="bench",
+        pair="SYN_USDT", trade=True, reason="a benchmark", rule=rule, spot=spot, perp=perp, data=data,
+        evidence=params.Evidence(), created=now, valid_until=now + timedelta(hours=1), code_version="bench",
+        notebook="none", run_id="bench",
     )  # fmt: skip
     path = params.publish(exported, Path(folder))
     parts = Parts()
-    with open(Path(folder) / "said", "w", encoding="utf-8") as said, contextlib.redirect_stderr(said):
-        job = trading.Job(config, trading.SANDBOX, Path(folder), path, None, json.loads(line)["runner"], Voice("bench", True))
+    with open(Path(folder) / "said", "w", encoding="utf-8") as said, contextlib.redirect_stderr(said):  # noqa: ASYNC230 - once, before the clock runs
+        job = trading.Job(
+            config, trading.SANDBOX, Path(folder), path, None, json.loads(line)["runner"], Voice("bench", True)
+        )
         try:
             await trading.Trading(job).run()
         finally:
@@ -274,8 +297,18 @@ class Raw(asyncio.Protocol):
         self.number, self.open, self.buffer, self.shaken = 0, False, b"", False
         at = f"Host: {host}:{port}\r\n".encode()
         self.mexc_head = b"POST /mexc/api/v3/order?"
-        self.mexc_tail = b" HTTP/1.1\r\n" + at + b"X-MEXC-APIKEY: mexc-key\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n"
-        self.gate_head = b"POST /gate" + GATE_PATH.encode() + b" HTTP/1.1\r\n" + at + b"KEY: gate-key\r\nContent-Type: application/json\r\n"
+        self.mexc_tail = (
+            b" HTTP/1.1\r\n"
+            + at
+            + b"X-MEXC-APIKEY: mexc-key\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n"
+        )
+        self.gate_head = (
+            b"POST /gate"
+            + GATE_PATH.encode()
+            + b" HTTP/1.1\r\n"
+            + at
+            + b"KEY: gate-key\r\nContent-Type: application/json\r\n"
+        )
 
     def connection_made(self, transport) -> None:
         self.transport = transport
@@ -288,7 +321,18 @@ class Raw(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.shaken:
             self.shaken = True
-            self.transport.write(masked(json.dumps({"time": int(time.time()), "channel": "futures.book_ticker", "event": "subscribe", "payload": ["SYN_USDT"]})))
+            self.transport.write(
+                masked(
+                    json.dumps(
+                        {
+                            "time": int(time.time()),
+                            "channel": "futures.book_ticker",
+                            "event": "subscribe",
+                            "payload": ["SYN_USDT"],
+                        }
+                    )
+                )
+            )
             return
         at = data.rfind(b'"b":"')
         if at < 0 or b'"event":"update"' not in data.replace(b" ", b""):
@@ -317,7 +361,9 @@ class Raw(asyncio.Protocol):
         now = str(int(time.time()))
         payload = f"POST\n{GATE_PATH}\n\n{hashlib.sha512(body).hexdigest()}\n{now}".encode()
         sign = hmac.digest(b"gate-secret", payload, "sha512").hex()
-        return self.gate_head + f"Timestamp: {now}\r\nSIGN: {sign}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        return (
+            self.gate_head + f"Timestamp: {now}\r\nSIGN: {sign}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
 
 
 def masked(text: str) -> bytes:

@@ -20,17 +20,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout, installed or not
 
-from delta_arb import basis, carry_walk, study  # noqa: E402
-from delta_arb.carry import break_even  # noqa: E402
-from delta_arb.errors import DeltaArbError  # noqa: E402
-from delta_arb.faces import NOTHING, Table, number, share  # noqa: E402
-from delta_arb.inputs import NONE, Inputs, read_funding  # noqa: E402
-from delta_arb.market import NS, PERP, SPOT  # noqa: E402
-from delta_arb.params import RuleParams  # noqa: E402
-from delta_arb.performance import equity  # noqa: E402
-from delta_arb.study import Constraints, Thresholds  # noqa: E402
-from delta_arb.tape import Tape  # noqa: E402
-from delta_arb.walkforward import LookBack, propose  # noqa: E402
+from delta_arb import basis, carry_walk, study
+from delta_arb.carry import break_even
+from delta_arb.errors import DeltaArbError
+from delta_arb.faces import NOTHING, Table, number, share
+from delta_arb.inputs import NONE, Inputs, read_funding
+from delta_arb.market import NS, PERP, SPOT
+from delta_arb.params import RuleParams
+from delta_arb.performance import equity
+from delta_arb.study import Constraints, Thresholds
+from delta_arb.tape import Tape
+from delta_arb.walkforward import LookBack, propose
 
 DAY_NS = 86_400 * NS
 CLIP_USDT = 250.0

@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.market import LEGS
+from delta_arb.spread import mid, to_bps
+from delta_arb.study import Market, Thresholds
+from delta_arb.tape import Tape
+
 from .capacity import with_clip
-from .errors import DataError, ParamsError
-from .faces import NOTHING, Findings, Table, number, seconds, share
-from .market import LEGS
 from .sensitivity import slower
-from .spread import mid, to_bps
-from .study import Market, Thresholds
-from .tape import Tape
 
 STEPS = (-0.20, -0.10, -0.05, 0.05, 0.10, 0.20)
 

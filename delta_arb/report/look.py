@@ -154,7 +154,15 @@ def picture(title: str, inputs, height: float, **grid) -> Iterator[tuple["Figure
         if inputs.mark:
             for ax in axes:
                 place = {"transform": ax.transAxes, "ha": "center", "va": "center", "zorder": 0.5}
-                ax.text(0.5, 0.5, "synthetic" if inputs.synthetic else "candles", fontsize=26, color="#5b6673", alpha=0.13, **place)
+                ax.text(
+                    0.5,
+                    0.5,
+                    "synthetic" if inputs.synthetic else "candles",
+                    fontsize=26,
+                    color="#5b6673",
+                    alpha=0.13,
+                    **place,
+                )
 
 
 def dates(ax) -> None:

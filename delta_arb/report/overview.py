@@ -4,8 +4,10 @@ import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import __version__
-from .errors import ParamsError
+from delta_arb import __version__
+from delta_arb.errors import ParamsError
+from delta_arb.params import Params, load, write_atomic
+
 from .pages import (
     DASH,
     FIGURES,
@@ -23,7 +25,6 @@ from .pages import (
     time_element,
     verdict,
 )
-from .params import Params, load, write_atomic
 
 EXPORTS_SHOWN = 40
 COLUMNS = (
@@ -71,7 +72,9 @@ def _row(reports: Path, record: dict) -> str:
 def _links(reports: Path, folder: Path) -> str:
     where = folder.relative_to(reports).as_posix()
     pages = [path.stem for path in sorted(folder.glob("*.html"))]
-    return " ".join(f'<a href="{where}/{page}.html" title="{page_label(page)}">{page[:2]}</a>' for page in pages) or DASH
+    return (
+        " ".join(f'<a href="{where}/{page}.html" title="{page_label(page)}">{page[:2]}</a>' for page in pages) or DASH
+    )
 
 
 def _card(reports: Path, pair: str, records: list[dict]) -> str:
@@ -178,5 +181,3 @@ def _warning(records: list[dict]) -> str:
     failed = next((k for k, record in enumerate(records) if record.get("status") == "ok"), len(records))
     last = "The last run" if failed == 1 else f"The last {failed} runs"
     return f'<p class="warn">{last} failed; these are the last good parameters.</p>' if failed else ""
-
-

@@ -14,10 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from .errors import SeriesError
-from .faces import NOTHING, Table, number, seconds, share
-from .market import NS
-from .performance import DAY_NS, Equity
+from delta_arb.errors import SeriesError
+from delta_arb.faces import NOTHING, Table, number, seconds, share
+from delta_arb.market import NS
+from delta_arb.performance import DAY_NS, Equity
 
 MIN_BLOCKS = 10  # fewer say nothing about a distribution
 PATHS = 10_000

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import charges, rehearsal, review_tables
+from delta_arb.errors import DeltaArbError
+from delta_arb.inputs import root
+
+from . import charges, rehearsal, tables
 from .bridge import CAUSES, Bridge, bridge
 from .charges import Charged, Slipped, Stamp
-from .errors import DeltaArbError
-from .inputs import root
 from .recorded import Recorded, find, read
 from .retrace import Retraced, retrace
 
@@ -90,9 +91,19 @@ def parser() -> argparse.ArgumentParser:
         "python -m delta_arb.review",
         description="Was live what the backtest says? Decides a recorded run again and accounts for every difference.",
     )
-    p.add_argument("run", nargs="?", default="", metavar="RUN", help="id of the run, or how it begins (default: the newest)")
-    p.add_argument("--pair", default="", metavar="NAME", help="folder of the pair, like LUNC_USDT-mexc-gate (default: any)")
-    p.add_argument("--reports", type=Path, default=root() / "reports", metavar="DIR", help="where the runner journals (default: reports/)")
+    p.add_argument(
+        "run", nargs="?", default="", metavar="RUN", help="id of the run, or how it begins (default: the newest)"
+    )
+    p.add_argument(
+        "--pair", default="", metavar="NAME", help="folder of the pair, like LUNC_USDT-mexc-gate (default: any)"
+    )
+    p.add_argument(
+        "--reports",
+        type=Path,
+        default=root() / "reports",
+        metavar="DIR",
+        help="where the runner journals (default: reports/)",
+    )
     p.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     return p
 
@@ -108,11 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.json:
             print(json.dumps({"status": "refused", "reason": str(error)}))
         return 2
-    print("\n\n".join(map(repr, review_tables.everything(found))), file=out)
+    print("\n\n".join(map(repr, tables.everything(found))), file=out)
     if options.json:
         print(json.dumps(found.to_json()))
     return 0 if found.retraced.identical else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

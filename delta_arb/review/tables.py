@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
+from delta_arb.faces import NOTHING, Findings, Heading, Table, number, seconds
+from delta_arb.ledger import Trade
+from delta_arb.market import LEGS, utc
+
 from .bridge import CAUSES, FEES, UNEXPLAINED
 from .charges import ALARM_BPS, Slipped, booked_funding_usdt
-from .faces import NOTHING, Findings, Heading, Table, number, seconds
-from .ledger import Trade
-from .market import LEGS, utc
 
 if TYPE_CHECKING:
     from .review import Review
@@ -79,7 +80,9 @@ def differences(review: "Review") -> Table:
     rows = [(utc(d.decided_ns)[:19], d.cause, _net(d.before), _net(d.after), _usdt(d.usdt), d.what) for d in found]
     title = "The differences, pair by pair"
     if not rows:
-        return Table.of(title, ("", "nothing to show"), [("reason", "every pair of the run is the backtest's, to the cent")])
+        return Table.of(
+            title, ("", "nothing to show"), [("reason", "every pair of the run is the backtest's, to the cent")]
+        )
     more = len(review.bridge.differences) - len(rows)
     columns = ("decided, UTC", "cause", "before, USDT", "after, USDT", "difference", "what")
     return Table.of(title, columns, rows, f"{more} smaller ones are not shown." if more else "")
@@ -97,7 +100,9 @@ def pairs(review: "Review") -> Table:
         gap = (net[1] or 0.0) - (net[0] or 0.0)
         rows.append((utc(at_ns)[:19], trade.reason if trade else "missed", *(_usdt(n) for n in net), _usdt(gap)))
     if not rows:
-        return Table.of("Pair by pair", ("", "nothing to show"), [("reason", "neither the run nor the backtest entered")])
+        return Table.of(
+            "Pair by pair", ("", "nothing to show"), [("reason", "neither the run nor the backtest entered")]
+        )
     return Table.of("Pair by pair", ("decided, UTC", "end", "backtest, USDT", "run, USDT", "difference"), rows)
 
 
@@ -110,7 +115,16 @@ def fills(review: "Review") -> Table:
     if not rows:
         return Table.of("Fills against quotes", ("", "nothing to show"), [("reason", "nothing was filled")])
     rows.append(_fill_row("all", review.slipped))
-    columns = ("leg, phase", "orders", "to decision, mean bps", "worst", "to book met, mean bps", "worst", "there, median", "back, median")
+    columns = (
+        "leg, phase",
+        "orders",
+        "to decision, mean bps",
+        "worst",
+        "to book met, mean bps",
+        "worst",
+        "there, median",
+        "back, median",
+    )
     note = "Positive: it cost. The touch at the decision is what the backtest's signal saw, the book met is what was there on arrival."
     return Table.of("Fills against quotes", columns, rows, note)
 
@@ -138,7 +152,9 @@ def fees(review: "Review") -> Table:
     if not rows:
         return Table.of("Fees against those assumed", ("", "nothing to show"), [("reason", "nothing was filled")])
     columns = ("day, UTC", "venue", "fills", "notional, USDT", "charged, USDT", "assumed, USDT", "off, bps", "")
-    return Table.of("Fees against those assumed", columns, rows, f"Alarm: more than {ALARM_BPS} bps of the notional off.")
+    return Table.of(
+        "Fees against those assumed", columns, rows, f"Alarm: more than {ALARM_BPS} bps of the notional off."
+    )
 
 
 def funding(review: "Review") -> Table:
@@ -146,7 +162,9 @@ def funding(review: "Review") -> Table:
     booked = booked_funding_usdt(tuple(p.trade for p in review.bridge.pairs if p.trade))
     title = "Funding against its stamps"
     if not review.stamps:
-        return Table.of(title, ("", "nothing to show"), [("reason", f"no stamp met a position; booked: {number(booked, 4)} USDT")])
+        return Table.of(
+            title, ("", "nothing to show"), [("reason", f"no stamp met a position; booked: {number(booked, 4)} USDT")]
+        )
     rows = [
         (
             utc(s.payment.ts_ns)[:19], number(1e4 * s.payment.rate, 3),
@@ -172,7 +190,9 @@ def findings(review: "Review") -> Findings:
         else f"THE DECISIONS DIFFER: {r.difference}. Do not trade on until it is understood.",
         f"The run earned {_usdt(b.net_usdt)} USDT, the backtest of the same quotes {_usdt(b.backtest_net_usdt)}"
         + (": the same." if same else f"; most of the difference is {largest}, {_usdt(b.usdt(largest))} USDT."),
-        f"{_usdt(b.usdt(UNEXPLAINED))} USDT are unexplained." if any(d.cause == UNEXPLAINED for d in b.differences) else "",
+        f"{_usdt(b.usdt(UNEXPLAINED))} USDT are unexplained."
+        if any(d.cause == UNEXPLAINED for d in b.differences)
+        else "",
         f"FEES: {len(review.alarms)} days and venues are off by more than {ALARM_BPS} bps, {_usdt(b.usdt(FEES))} USDT in all."
         if review.alarms
         else "",

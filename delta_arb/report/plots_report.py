@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from delta_arb.faces import number
+from delta_arb.market import NS
+
 from . import look
-from .faces import number
 from .look import Chart, Picture
-from .market import NS
 
 DAY_S = 86_400.0
 
@@ -61,7 +62,7 @@ def _shade(ax, sheet, legend: bool = False) -> None:
 
 def equity(sheet, inputs) -> Picture:
     """Marked equity and its fall from the peak over the whole recording, its parts shaded."""
-    from .performance import underwater
+    from delta_arb.performance import underwater
 
     title = "Marked equity and drawdown"
     if sheet.empty_because:
@@ -96,7 +97,8 @@ def equity(sheet, inputs) -> Picture:
 
 def attribution(sheet, inputs) -> Picture:
     """From the legs' money to the net, part by part of the recording."""
-    from .ledger import attribution as split
+    from delta_arb.ledger import attribution as split
+
     from .tearsheet import SAYS
 
     title = "From gross to net, USDT a day"

@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import DataError, RunError
-from .latency import Latency, latency
-from .ledger import TRADE_FIELDS, Trade
-from .live.events import Told, events_path, named, told
-from .live.journal import FORCED, trade_of
-from .market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
-from .pair import FLAT, QUOTE, REPORT, START, Event, State
-from .params import Params
-from .tape import Tape
+from delta_arb.errors import DataError, RunError
+from delta_arb.latency import Latency, latency
+from delta_arb.ledger import TRADE_FIELDS, Trade
+from delta_arb.live.events import Told, events_path, named, told
+from delta_arb.live.journal import FORCED, trade_of
+from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
+from delta_arb.pair import FLAT, QUOTE, REPORT, START, Event, State
+from delta_arb.params import Params
+from delta_arb.tape import Tape
 
 REPLAY, PAPER = "paper, replay", "paper, live quotes"  # modes as the runner writes them
 
@@ -147,7 +147,11 @@ def tape_of(events: Iterable[Event], kinds: tuple[str, str] = (UPDATES, UPDATES)
         before = books
     if not rows:
         raise DataError("the run saw no quote while it was flat; there is nothing to replay")
-    names = ("ts_ns", "leg", *(f"{leg}_{name}" for leg in LEGS for name in ("bid", "ask", "bid_qty", "ask_qty", "age_ns")))
+    names = (
+        "ts_ns",
+        "leg",
+        *(f"{leg}_{name}" for leg in LEGS for name in ("bid", "ask", "bid_qty", "ask_qty", "age_ns")),
+    )
     kind = {"ts_ns": np.int64, "leg": np.uint8, "spot_age_ns": np.int64, "perp_age_ns": np.int64}
     columns = {n: np.array(c, kind.get(n, np.float64)) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
     return Tape(**columns, spot_kind=kinds[SPOT], perp_kind=kinds[PERP])
@@ -173,7 +177,9 @@ def find(reports: Path, pair: str = "", run_id: str = "") -> tuple[Path, str]:
         found += [(run, journal) for run in runs if run.startswith(run_id) and events_path(journal, run).exists()]
     if not found:
         what = f"run {run_id}" if run_id else "run"
-        raise RunError(f"no {what} with recorded events under {Path(reports) / (pair or '*') / 'live'}; trade first, or name another folder")
+        raise RunError(
+            f"no {what} with recorded events under {Path(reports) / (pair or '*') / 'live'}; trade first, or name another folder"
+        )
     run, journal = max(found)
     return journal, run
 
@@ -231,9 +237,13 @@ def _one(db: sqlite3.Connection, journal: Path, run_id: str) -> tuple[str, dict,
 
 def _params(db: sqlite3.Connection, journal: Path, run_id: str) -> Params:
     """The parameters that the run began with: what was assumed of both venues is in them."""
-    row = db.execute("SELECT content FROM params WHERE run_id = ? AND content IS NOT NULL ORDER BY rowid", (run_id,)).fetchone()
+    row = db.execute(
+        "SELECT content FROM params WHERE run_id = ? AND content IS NOT NULL ORDER BY rowid", (run_id,)
+    ).fetchone()
     if row is None:
-        raise DataError(f"{journal}: run {run_id} had no parameters, so nothing was assumed that it could be compared with")
+        raise DataError(
+            f"{journal}: run {run_id} had no parameters, so nothing was assumed that it could be compared with"
+        )
     return Params.model_validate_json(row[0])
 
 
@@ -245,14 +255,17 @@ def _latency(options: dict, params: Params) -> Latency:
 
 
 def _decisions(db: sqlite3.Connection, run_id: str) -> Iterator[Decision]:
-    rows = db.execute("SELECT event, state FROM decisions WHERE run_id = ? AND kind != ? ORDER BY rowid", (run_id, FORCED))
+    rows = db.execute(
+        "SELECT event, state FROM decisions WHERE run_id = ? AND kind != ? ORDER BY rowid", (run_id, FORCED)
+    )
     for event, state in rows:
         yield Decision(named(Event, json.loads(event)), named(State, json.loads(state)))
 
 
 def _orders(db: sqlite3.Connection, run_id: str) -> Iterator[SentOrder]:
     rows = db.execute(
-        "SELECT order_id, pair, ts_ns, leg, phase, qty, price_limit, reduce_only FROM orders WHERE run_id = ? ORDER BY rowid", (run_id,)
+        "SELECT order_id, pair, ts_ns, leg, phase, qty, price_limit, reduce_only FROM orders WHERE run_id = ? ORDER BY rowid",
+        (run_id,),
     )
     for order_id, pair, ts_ns, leg, phase, qty, limit, reduce_only in rows:
         yield SentOrder(order_id, pair, ts_ns, LEGS.index(leg), phase, qty, limit, bool(reduce_only))
@@ -262,7 +275,9 @@ def _ends(db: sqlite3.Connection, run_id: str, reports: list[Event]) -> tuple[di
     """The first end of each order, and what came after it; the journal wrote each together with its event."""
     first: dict[str, End] = {}
     late = []
-    rows = db.execute("SELECT order_id, filled, price, refused, venue_ns FROM outcomes WHERE run_id = ? ORDER BY rowid", (run_id,))
+    rows = db.execute(
+        "SELECT order_id, filled, price, refused, venue_ns FROM outcomes WHERE run_id = ? ORDER BY rowid", (run_id,)
+    )
     for row, event in zip(rows, reports, strict=True):
         end = End(*row, event)
         if end.order_id in first:
@@ -273,7 +288,9 @@ def _ends(db: sqlite3.Connection, run_id: str, reports: list[Event]) -> tuple[di
 
 
 def _fills(db: sqlite3.Connection, run_id: str) -> Iterator[tuple[str, Fill]]:
-    rows = db.execute("SELECT order_id, pair, ts_ns, leg, qty, price, fee_usdt FROM fills WHERE run_id = ? ORDER BY rowid", (run_id,))
+    rows = db.execute(
+        "SELECT order_id, pair, ts_ns, leg, qty, price, fee_usdt FROM fills WHERE run_id = ? ORDER BY rowid", (run_id,)
+    )
     for order_id, pair, ts_ns, leg, qty, price, fee in rows:
         yield order_id, Fill(pair, ts_ns, LEGS.index(leg), qty, price, fee)
 

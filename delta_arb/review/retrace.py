@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import NamedTuple
 
-from .market import LEGS, utc
-from .pair import PHASES, REPORT, Rule, State
+from delta_arb.market import LEGS, utc
+from delta_arb.pair import PHASES, REPORT, Rule, State
+from delta_arb.strategy import decide
+
 from .recorded import Decision, Recorded, SentOrder
-from .strategy import decide
 
 KINDS = ("report", "quote", "timer")
 
@@ -91,7 +92,9 @@ def _told(decision: Decision | None) -> str:
         return "decided nothing here"
     event, state = decision
     legs = f"spot {state.spot.position:+g} working {state.spot.working:+g}, perp {state.perp.position:+g} working {state.perp.working:+g}"
-    return f"went by a {KINDS[event.kind]} of {utc(event.ts_ns)[11:]} to {PHASES[state.phase]}, pair {state.pair}, {legs}"
+    return (
+        f"went by a {KINDS[event.kind]} of {utc(event.ts_ns)[11:]} to {PHASES[state.phase]}, pair {state.pair}, {legs}"
+    )
 
 
 def _orders_differ(run: Recorded, orders: list[tuple]) -> Iterator[tuple[int, str]]:

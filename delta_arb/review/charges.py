@@ -8,10 +8,11 @@ the rate that the research assumed by 0.1 bps of the notional, more is an alarm.
 from collections import defaultdict
 from typing import NamedTuple
 
+from delta_arb.ledger import Trade
+from delta_arb.live.journal import AT_END
+from delta_arb.market import NS, PERP, Book, Fill, FundingPayment, utc
+
 from .bridge import assumed_fee
-from .ledger import Trade
-from .live.journal import AT_END
-from .market import NS, PERP, Book, Fill, FundingPayment, utc
 from .recorded import PAPER, REPLAY, Recorded
 from .steps import MeasuredVenue, roads
 
@@ -79,7 +80,16 @@ def slippage(run: Recorded) -> tuple[Slipped, ...]:
         prices = (touch(order.qty, (event.spot, event.perp)[order.leg]), touch(order.qty, met))
         costs = (slip_bps(order.qty, end.price, price) for price in prices)
         found.append(
-            Slipped(order.ts_ns, order.leg, order.phase, end.filled, end.price, *costs, road.there_ns / NS, road.back_ns / NS)
+            Slipped(
+                order.ts_ns,
+                order.leg,
+                order.phase,
+                end.filled,
+                end.price,
+                *costs,
+                road.there_ns / NS,
+                road.back_ns / NS,
+            )
         )
     return tuple(found)
 
@@ -119,10 +129,10 @@ def funding(run: Recorded) -> tuple[Stamp, ...]:
     first = run.told[0].state
     start = first.perp.position if first else 0.0
     stamps = (Stamp(p, start + sum(qty for ts_ns, qty in fills if ts_ns < p.ts_ns)) for p in run.payments)
-    return tuple(s for s in stamps if abs(s.position) > 1e-9 and run.told[0].event.ts_ns <= s.payment.ts_ns <= run.end_ns)
+    return tuple(
+        s for s in stamps if abs(s.position) > 1e-9 and run.told[0].event.ts_ns <= s.payment.ts_ns <= run.end_ns
+    )
 
 
 def booked_funding_usdt(trades: tuple[Trade, ...]) -> float:
     return sum((t.funding_usdt for t in trades), 0.0)
-
-

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .basis import measured
-from .errors import SeriesError
-from .faces import NOTHING, Table, number, share
-from .ledger import Trade
-from .market import NS
-from .performance import DAY_NS
-from .series import grid
-from .spread import to_bps
-from .tape import Tape
+from delta_arb.basis import measured
+from delta_arb.errors import SeriesError
+from delta_arb.faces import NOTHING, Table, number, share
+from delta_arb.ledger import Trade
+from delta_arb.market import NS
+from delta_arb.performance import DAY_NS
+from delta_arb.series import grid
+from delta_arb.spread import to_bps
+from delta_arb.tape import Tape
 
 STEP_S = 60.0
 LOOK = 60  # steps looked back

@@ -10,11 +10,12 @@ from itertools import product
 
 import numpy as np
 
-from .faces import NOTHING, Table, number, seconds, share
-from .optimize import HOLD_SHARES, Choice, levels, offers
+from delta_arb.faces import NOTHING, Table, number, seconds, share
+from delta_arb.optimize import HOLD_SHARES, Choice, levels, offers
+from delta_arb.study import Market, Thresholds
+from delta_arb.tape import Tape
+
 from .sensitivity import SLOWEST_S, slower
-from .study import Market, Thresholds
-from .tape import Tape
 
 LATENCIES = (1.0, 5.0, 20.0)  # times the assumed ones
 FEES = (0.0, 0.5, 1.0, 2.0)  # times the assumed ones

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from delta_arb.faces import seconds
+
 from . import look
-from .faces import seconds
 from .look import Picture
 
 

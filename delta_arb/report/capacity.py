@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .backtest import Backtest
-from .faces import Findings, Table, number, share
-from .params import RuleParams
-from .spread import to_bps
-from .study import Market, Thresholds
-from .tape import Tape
+from delta_arb.backtest import Backtest
+from delta_arb.faces import Findings, Table, number, share
+from delta_arb.params import RuleParams
+from delta_arb.spread import to_bps
+from delta_arb.study import Market, Thresholds
+from delta_arb.tape import Tape
 
 FACTORS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # times the clip
 
@@ -103,7 +103,9 @@ def table(found: Capacity) -> Table:
         )
         for c in found.clips
     ]
-    note = f"Both best levels show {number(found.shown_usdt, 0)} USDT for an entry (median). Returns are on the capital."
+    note = (
+        f"Both best levels show {number(found.shown_usdt, 0)} USDT for an entry (median). Returns are on the capital."
+    )
     return Table.of(title, columns, rows, note)
 
 

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from .faces import Table, number
-from .market import utc
-from .params import write_atomic
+from delta_arb.faces import Table, number
+from delta_arb.market import utc
+from delta_arb.params import write_atomic
+
 from .tearsheet import JUDGED, TearSheet, net_interval
 
 FIGURES = (

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from delta_arb.faces import number, seconds
+from delta_arb.market import NS
+
 from . import look
-from .faces import number, seconds
 from .look import Chart, Picture
-from .market import NS
 
 
 def legs(basis, inputs) -> Picture:
@@ -63,7 +64,7 @@ def edges(basis, inputs) -> Chart | Picture:
 
 def distribution(basis, inputs) -> Picture:
     """How often which edge and which cost was offered."""
-    from .basis import reach
+    from delta_arb.basis import reach
 
     title, able = "How often which price was offered", reach(basis)
     if able is None:
@@ -183,8 +184,8 @@ def signature(found, inputs) -> Picture:
 
 def profile(found, inputs) -> Picture:
     """Which half-lives explain the recording nearly as well as the best one: those above the line."""
-    from .halflife import LR_95
-    from .memory import interval, put_in
+    from delta_arb.halflife import LR_95
+    from delta_arb.memory import interval, put_in
 
     title, seen, h = "Which half-lives the recording allows", found.profile.value, found.half_life.value
     if seen is None or h is None:
@@ -222,7 +223,7 @@ def profile(found, inputs) -> Picture:
 
 def episodes(basis, inputs) -> Picture:
     """How long the episodes above costs lasted, against the way of an order."""
-    from .basis import above_costs
+    from delta_arb.basis import above_costs
 
     title = "How long an edge above costs lasts"
     found = above_costs(basis).get("closing at its median")

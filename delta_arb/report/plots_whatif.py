@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from delta_arb.faces import number, seconds, share
+
 from . import look
-from .faces import number, seconds, share
 from .look import Chart, Picture
 
 

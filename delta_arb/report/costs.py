@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import spread
-from .basis import Basis
-from .errors import SeriesError
-from .faces import NOTHING, Table, number
-from .market import FundingPayment
-from .tape import Tape
+from delta_arb import spread
+from delta_arb.basis import Basis
+from delta_arb.errors import SeriesError
+from delta_arb.faces import NOTHING, Table, number
+from delta_arb.market import FundingPayment
+from delta_arb.tape import Tape
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -10,18 +10,18 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from . import __version__, params
-from .inputs import Inputs
-from .latency import Latency
-from .live import replay
-from .live.broker import Report
-from .live.events import Recorder, events_path
-from .live.journal import Journal
-from .live.paper import PaperVenue
-from .live.runner import CLOSED, FREE, Runner
-from .market import NS, PERP, SPOT, Order
-from .pair import START
-from .sizes import fee_usdt
+from delta_arb import __version__, params
+from delta_arb.inputs import Inputs
+from delta_arb.latency import Latency
+from delta_arb.live import replay
+from delta_arb.live.broker import Report
+from delta_arb.live.events import Recorder, events_path
+from delta_arb.live.journal import Journal
+from delta_arb.live.paper import PaperVenue
+from delta_arb.live.runner import CLOSED, FREE, Runner
+from delta_arb.market import NS, PERP, SPOT, Order
+from delta_arb.pair import START
+from delta_arb.sizes import fee_usdt
 
 RUN_ID = "rehearsal"
 HOURS = 10.0
@@ -74,7 +74,10 @@ def rehearse(reports: Path, hours: float = HOURS) -> Path:
         journal.parameters("accepted", _params(inputs, tape, settings))
         journal.funding(payments)
         venue = RoughVenue(
-            Latency(LATENCY_S, LATENCY_S), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns
+            Latency(LATENCY_S, LATENCY_S),
+            (tape.spot_kind, tape.perp_kind),
+            (rule.spot, rule.perp),
+            rule.max_quote_age_ns,
         )
         runner = Runner(rule, journal, venue, payments, recorder=recorder)
         closed_ns = [tape.start_ns + round(hour * 3600 * NS) for hour in GUARD_H]

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from .backtest import Backtest
-from .ledger import Trade, close_pair
-from .live import replay
-from .live.broker import Placed, Report
-from .live.paper import PaperVenue, Working
-from .live.runner import FREE, Hold, Resumed, Runner
-from .market import PERP, SPOT, Book, Fill, FundingPayment, Order, fill, left_of
-from .pair import BOTTOMLESS, Event, Rule, State, Wallet
+from delta_arb.backtest import Backtest
+from delta_arb.ledger import Trade, close_pair
+from delta_arb.live import replay
+from delta_arb.live.broker import Placed, Report
+from delta_arb.live.paper import PaperVenue, Working
+from delta_arb.live.runner import FREE, Hold, Resumed, Runner
+from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Order, fill, left_of
+from delta_arb.pair import BOTTOMLESS, Event, Rule, State, Wallet
+from delta_arb.tape import Tape
+
 from .recorded import PAPER, Recorded, SentOrder
-from .tape import Tape
 
 MS = 1_000_000  # the venues' stamps are whole milliseconds, and the clocks agree to about one
 SOON_NS = 200 * MS  # venues tell a book every 10 to 100 ms, not every change
@@ -89,7 +90,11 @@ def base_rule(known: Sequence[Force]) -> Rule:
 def unguarded(known: Sequence[Force], base: Rule) -> tuple[Force, ...]:
     """The same without guards: entries as the parameters allow them, no exits by order, no empty wallet."""
     return tuple(
-        Force(f.ts_ns, f.rule._replace(may_enter=base.may_enter, flatten=base.flatten), BOTTOMLESS._replace(spot_coin=f.wallet.spot_coin))
+        Force(
+            f.ts_ns,
+            f.rule._replace(may_enter=base.may_enter, flatten=base.flatten),
+            BOTTOMLESS._replace(spot_coin=f.wallet.spot_coin),
+        )
         for f in known
     )
 
@@ -106,7 +111,9 @@ class _Pages:
         self.sent: list[tuple[int, int, Placed]] = []
         self.reports: dict[str, Report] = {}
 
-    def event(self, event: Event, state: State, orders: Sequence[Placed], report=None, fill=None, trade=None, opened=None) -> None:
+    def event(
+        self, event: Event, state: State, orders: Sequence[Placed], report=None, fill=None, trade=None, opened=None
+    ) -> None:
         self.sent += [(state.pair, event.ts_ns, placed) for placed in orders]
         if report:
             self.reports[report.order_id] = report
@@ -152,7 +159,9 @@ def _pairs(pages: _Pages, trades: Sequence[Trade], met: dict[str, tuple]) -> tup
         report = pages.reports.get(order_id)
         filled, price = (report.filled, report.price) if report else (0.0, 0.0)
         book, around = met.get(order_id, (None, (0.0, 0.0)))
-        of_pair.setdefault(pair, []).append(Met(ts_ns, leg, order.qty, order.limit, filled, price, book, order_id, around))
+        of_pair.setdefault(pair, []).append(
+            Met(ts_ns, leg, order.qty, order.limit, filled, price, book, order_id, around)
+        )
     by_pair = {trade.pair: trade for trade in trades}
     return tuple(Pair(orders[0].ts_ns, tuple(orders), by_pair.get(pair)) for pair, orders in of_pair.items())
 

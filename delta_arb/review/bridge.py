@@ -20,15 +20,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from . import backtest, steps
-from .ledger import Trade, close_out, close_pair
-from .live.broker import OUTSIDE
-from .market import LEGS, NS, SPOT, Fill
-from .pair import FLAT
+from delta_arb import backtest
+from delta_arb.ledger import Trade, close_out, close_pair
+from delta_arb.live.broker import OUTSIDE
+from delta_arb.market import LEGS, NS, SPOT, Fill
+from delta_arb.pair import FLAT
+from delta_arb.sizes import fee_usdt
+from delta_arb.wallets import BOUNDLESS, Funds
+
+from . import steps
 from .recorded import PAPER, REPLAY, Recorded
-from .sizes import fee_usdt
 from .steps import Met, Pair
-from .wallets import BOUNDLESS, Funds
 
 PARAMETERS, GUARD, LATENCY, BOUND, TAKEN, FAULT, UNEXPLAINED, FEES = CAUSES = (
     "parameters", "guard", "latency", "price bound", "size taken", "fault", "unexplained", "fees",
@@ -104,7 +106,9 @@ def bridge(run: Recorded) -> Bridge:
         *between(on_assumed_fees, pairs, lambda *_: (FEES, "fees charged")),
     ]
     left_ns = 0 if run.start_ns == run.told[0].event.ts_ns else run.start_ns
-    return Bridge(tested, pairs, tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause)))), left_ns)
+    return Bridge(
+        tested, pairs, tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause)))), left_ns
+    )
 
 
 def _funds(coins: float) -> Funds:

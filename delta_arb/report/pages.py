@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from .params import write_atomic
+from delta_arb.params import write_atomic
 
 STAMP = re.compile(r"\d{8}T\d{6}Z")
 EXPORT = re.compile(r"\d{8}T\d{6}\.\d{6}Z\.json")
@@ -211,6 +211,8 @@ FIGURES = (
     ("Hit rate", "hit_rate", ".0%"),
     ("Drawdown", "drawdown", ".2%"),
 )
+
+
 def figures(record: dict) -> Iterator[tuple[str, str]]:
     """Label and text of the headline figures of a chosen set; of a failed run, or where none was chosen, dashes."""
     metrics = record["metrics"] if record.get("status") == "ok" else {}
@@ -229,7 +231,8 @@ def number(value: object, form: str) -> str:
 def _banner(record: dict, pages: list[str], here: str, up: str) -> str:
     """Header of a notebook's page: where we are, what came out, the ways to the other pages."""
     ways = "".join(
-        f'<a href="{page}.html"{" class=here" if page == here else ""}>{page[:2]} {page_label(page)}</a>' for page in pages
+        f'<a href="{page}.html"{" class=here" if page == here else ""}>{page[:2]} {page_label(page)}</a>'
+        for page in pages
     )
     return (
         f'<header class="bar"><b>delta_arb</b><span>{html.escape(record["pair"])}{mark_pills(record)}</span>'
@@ -272,7 +275,9 @@ HINTS = {
 def mark_pills(record: dict) -> str:
     """What must be said of the quotes behind a run, wherever its pair is named."""
     return "".join(
-        f' <span class="pill synthetic" title="{hint}">{mark}</span>' for mark, hint in HINTS.items() if record.get(mark)
+        f' <span class="pill synthetic" title="{hint}">{mark}</span>'
+        for mark, hint in HINTS.items()
+        if record.get(mark)
     )
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from delta_arb.market import LEGS
+from delta_arb.report.look import BASIS, GAIN, LOSS, PERP, SOFT, SPOT, Picture, dates, empty, marked, picture, when
+
 from .bridge import CAUSES
-from .look import BASIS, GAIN, LOSS, PERP, SOFT, SPOT, Picture, dates, empty, marked, picture, when
-from .market import LEGS
 from .review import Review
 
 
@@ -17,9 +18,20 @@ def bridge(review: Review) -> Picture:
     tops = b.backtest_net_usdt + np.cumsum(np.concatenate(([0.0], steps)))
     with picture(title, review.run, 3.2) as (figure, (ax,)):
         ax.bar([0, len(names) - 1], [b.backtest_net_usdt, b.net_usdt], color=SOFT, width=0.6)
-        ax.bar(range(1, len(names) - 1), steps, bottom=tops[:-1], color=[GAIN if s > 0 else LOSS for s in steps], width=0.6)
-        for k, (value, top) in enumerate(zip([b.backtest_net_usdt, *steps, b.net_usdt], [*tops, b.net_usdt], strict=True)):
-            ax.annotate(f"{value:+.4f}", (k, max(top, top - value if 0 < k < len(names) - 1 else top)), (0, 3), textcoords="offset points", ha="center", fontsize=8.5)
+        ax.bar(
+            range(1, len(names) - 1), steps, bottom=tops[:-1], color=[GAIN if s > 0 else LOSS for s in steps], width=0.6
+        )
+        for k, (value, top) in enumerate(
+            zip([b.backtest_net_usdt, *steps, b.net_usdt], [*tops, b.net_usdt], strict=True)
+        ):
+            ax.annotate(
+                f"{value:+.4f}",
+                (k, max(top, top - value if 0 < k < len(names) - 1 else top)),
+                (0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8.5,
+            )
         ax.axhline(0.0, color=BASIS, linewidth=0.8)
         ax.set_xticks(range(len(names)), names)
         ax.set_ylabel("net, USDT")
@@ -35,7 +47,14 @@ def slippage(review: Review) -> Picture:
     with picture(title, review.run, 2.8) as (figure, (ax,)):
         for leg, color, mark in ((0, SPOT, "o"), (1, PERP, "s")):
             of = [s for s in review.slipped if s.leg == leg]
-            ax.plot(when(np.array([s.ts_ns for s in of], np.int64)), [s.decided_bps for s in of], mark, color=color, markersize=4, label=LEGS[leg])
+            ax.plot(
+                when(np.array([s.ts_ns for s in of], np.int64)),
+                [s.decided_bps for s in of],
+                mark,
+                color=color,
+                markersize=4,
+                label=LEGS[leg],
+            )
         ax.axhline(0.0, color=BASIS, linewidth=0.8)
         ax.set_ylabel("slippage, bps (positive: it cost)")
         ax.legend(loc="upper left")

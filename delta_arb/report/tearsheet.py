@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .backtest import Backtest
-from .errors import ParamsError, SeriesError
-from .export import examined
-from .faces import NOTHING, Findings, Table, Tiles, number, seconds, share
-from .ledger import Trade, attribution
-from .market import utc
-from .params import Params
-from .performance import (
+from delta_arb.backtest import Backtest
+from delta_arb.errors import ParamsError, SeriesError
+from delta_arb.export import examined
+from delta_arb.faces import NOTHING, Findings, Table, Tiles, number, seconds, share
+from delta_arb.ledger import Trade, attribution
+from delta_arb.market import utc
+from delta_arb.params import Params
+from delta_arb.performance import (  # fmt: skip
     FACES,
     Equity,
     Performance,
@@ -26,11 +26,11 @@ from .performance import (
     equity,
     measure,
     slippage_bps,
-)  # fmt: skip
-from .spread import to_bps
-from .study import CARRY, Constraints, Market, Thresholds, window
-from .tape import Tape
-from .track_record import Interval, mean_interval, wilson
+)
+from delta_arb.spread import to_bps
+from delta_arb.study import CARRY, Constraints, Market, Thresholds, window
+from delta_arb.tape import Tape
+from delta_arb.track_record import Interval, mean_interval, wilson
 
 FIT, JUDGED, EARLIER = "fit", "judged", "earlier"
 SAYS = {EARLIER: "earlier quotes", FIT: "fit, in sample", JUDGED: "judged, unseen"}
@@ -349,8 +349,8 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "
         "sample of its future.",
         "Less than 30 days: no annualised Sharpe ratio is given, it would be noise.",
-        f"Fills are at the {'stated' if inputs.candles else 'recorded'} touch after the latency, at most the size shown; our own orders move nothing here, "
-        "and queues, outages and rate limits are not simulated.",
+        f"Fills are at the {'stated' if inputs.candles else 'recorded'} touch after the latency, at most the size "
+        "shown; our own orders move nothing here, and queues, outages and rate limits are not simulated.",
         "A leg recorded as polled snapshots: what happened between two rows is unknown, and orders meet the next row."
         if "snapshots" in (inputs.spot_kind, inputs.perp_kind)
         else "",

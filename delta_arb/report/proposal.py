@@ -3,14 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-from . import params
-from .export import Verdict
-from .faces import NOTHING, Findings, Table, number, seconds, share
-from .optimize import Choice
-from .params import Evidence, Params
-from .performance import compare, measure
+from delta_arb import params
+from delta_arb.export import Verdict
+from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.optimize import Choice
+from delta_arb.params import Evidence, Params
+from delta_arb.performance import compare, measure
+from delta_arb.study import Thresholds
+
 from .sensitivity import cells, untraded
-from .study import Thresholds
 
 ENDS = 10  # folds shown at the beginning and at the end of a long walk
 

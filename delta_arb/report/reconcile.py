@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .backtest import Backtest
-from .faces import NOTHING, Table, number
-from .ledger import attribution
-from .market import LEGS, PERP, FundingPayment, utc
-from .spread import to_bps
-from .study import Market
+from delta_arb.backtest import Backtest
+from delta_arb.faces import NOTHING, Table, number
+from delta_arb.ledger import attribution
+from delta_arb.market import LEGS, PERP, FundingPayment, utc
+from delta_arb.spread import to_bps
+from delta_arb.study import Market
 
 CENT_USDT = 0.01
 ENDS = 8  # stamps shown at the beginning and at the end of a long record

@@ -2,10 +2,10 @@
 
 import math
 
-from .backtest import Backtest
-from .faces import NOTHING, Findings, Table, number, seconds, share
-from .market import LEGS, NS, utc
-from .wallets import BOUNDLESS, NO_REBALANCING
+from delta_arb.backtest import Backtest
+from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.market import LEGS, NS, utc
+from delta_arb.wallets import BOUNDLESS, NO_REBALANCING
 
 UNLIMITED = (
     "Wallets were not limited: every entry could be paid, and nothing was moved between the venues. Capital is a full "

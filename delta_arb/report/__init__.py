@@ -1,0 +1,1 @@
+"""What the notebooks say of a run, and how it looks: tables, figures, pages and the index of all runs."""

@@ -1,0 +1,8 @@
+"""`python -m delta_arb.review`."""
+
+import sys
+
+from .review import main
+
+if __name__ == "__main__":
+    sys.exit(main())
