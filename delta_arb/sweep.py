@@ -296,8 +296,8 @@ def _marks(tape: Tape, known: bool) -> Marks:
 
 @cache
 def _kernel():
-    """`_sweep` as machine code; says so when it has to be compiled first."""
+    """`_sweep` as machine code; says so when it has to be compiled first, but not in a notebook, whose output it would be."""
     kernel = compiled(_sweep, HERE)
-    if not any(Path(kernel.stats.cache_path).glob("sweep._sweep-*.nbi")):
+    if "ipykernel" not in sys.modules and not any(Path(kernel.stats.cache_path).glob("sweep._sweep-*.nbi")):
         print("delta_arb: compiling the sweep, some seconds, once on this machine", file=sys.stderr)
     return kernel
