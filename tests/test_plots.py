@@ -169,7 +169,7 @@ def test_a_chart_shows_itself_without_loading_plotly():
 
 IMPORT_AND_DRAW = """
 import sys
-from delta_arb import look, plots
+from delta_arb.report import look, plots
 assert not {"matplotlib", "plotly"} & set(sys.modules)
 import matplotlib as mpl
 before = dict(mpl.rcParams)
