@@ -16,9 +16,9 @@ from .errors import ParamsError
 from .expected import expected
 from .ledger import Trade
 from .market import END, HALT, NS, PERP, SPOT, TARGET
+from .pair import Rule
 from .params import make_rule
 from .spread import entry_edge
-from .strategy import Rule
 from .study import Market, Thresholds
 from .tape import TAPE_COLUMNS, Tape
 from .wallets import Funds, moved, with_fill

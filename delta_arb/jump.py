@@ -21,8 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .market import Book
+from .pair import DIRECT, FLAT, HALTED, OPEN, Rule, State
 from .spread import entry_edge, exit_cost
-from .strategy import DIRECT, FLAT, HALTED, OPEN, Rule, State, entry_level, exit_level
+from .strategy import entry_level, exit_level
 
 NEAR = 64  # rows of a block
 FAR = 64 * NEAR

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from .errors import DataError
 from .market import END, HALT, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price, utc
+from .pair import DIRECT, HALTED, NEVER, REVERSE, Rule, State
 from .sizes import fee_usdt
-from .strategy import DIRECT, HALTED, NEVER, REVERSE, Rule, State
 
 PARTS = ("spot", "perp", "fees", "funding", "residual")
 

@@ -24,7 +24,7 @@ from .errors import ParamsError
 from .kalman import OFF, Filter
 from .latency import Latency
 from .market import BASE, NS, QUOTE, Instrument, common_step
-from .strategy import LegRule, Rule
+from .pair import LegRule, Rule
 
 SCHEMA = 2
 

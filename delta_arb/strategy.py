@@ -29,26 +29,15 @@ from .pair import (
     NO_ORDERS,
     OPEN,
     OUTSIDE,
-    PHASES,
-    QUOTE,
     REPORT,
     REVERSE,
-    START,
-    TIMER,
     Event,
     Leg,
-    LegRule,
     Rule,
     State,
-    Wallet,
 )
 from .sizes import affordable, entry_qty, exit_qty, orderable, perp_order, spot_order, usable
 from .spread import entry_edge, exit_cost
-
-__all__ = [
-    "DIRECT", "ENTERING", "EXITING", "FLAT", "HALTED", "HEDGING", "NEVER", "NO_ORDERS", "OPEN", "OUTSIDE", "PHASES", "QUOTE", "REPORT",
-    "REVERSE", "START", "TIMER", "Event", "Leg", "LegRule", "Rule", "State", "Wallet", "decide",
-]  # fmt: skip
 
 
 def decide(state: State, event: Event, rule: Rule) -> tuple[State, tuple[Order, Order]]:

@@ -16,7 +16,7 @@ from delta_arb import candles
 from delta_arb.kalman import OFF, Filter
 from delta_arb.latency import Delay, Latency
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment
-from delta_arb.strategy import LegRule, Rule
+from delta_arb.pair import LegRule, Rule
 from delta_arb.tape import Tape, align
 from delta_arb.wallets import Funds
 

@@ -28,7 +28,7 @@ from delta_arb.kalman import OFF, Filter
 from delta_arb.latency import Latency
 from delta_arb.ledger import PARTS, attribution
 from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
-from delta_arb.strategy import ENTERING, EXITING, HEDGING, PHASES
+from delta_arb.pair import ENTERING, EXITING, HEDGING, PHASES
 from delta_arb.tape import TAPE_COLUMNS, LegFile, Tape, read
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 

@@ -26,7 +26,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.runner import Exports, Runner
 from delta_arb.market import LEGS, NS, FundingPayment, Order
-from delta_arb.strategy import OPEN, LegRule
+from delta_arb.pair import OPEN, LegRule
 from delta_arb.tape import Tape
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 

@@ -21,6 +21,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.kalman import OFF
 from delta_arb.latency import Latency
 from delta_arb.market import Instrument, perpetual
+from delta_arb.pair import LegRule, Rule
 from delta_arb.params import (
     Bounds,
     DataParams,
@@ -36,7 +37,6 @@ from delta_arb.params import (
     save,
     sealed,
 )
-from delta_arb.strategy import LegRule, Rule
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)
 SPOT = VenueParams(venue="mexc", taker_fee_bps=5.0, latency_s=0.1, min_notional_usdt=1.0)

@@ -25,11 +25,11 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Runner
 from delta_arb.market import SPOT, FundingPayment
+from delta_arb.pair import START
 from delta_arb.review import rehearsal, review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
 from delta_arb.review.recorded import find, read
 from delta_arb.sizes import fee_usdt
-from delta_arb.strategy import START
 from delta_arb.tape import Tape
 
 NET = 0.4243125

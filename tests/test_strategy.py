@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import SECOND, leg_rule, random_rows, rule, rules, seconds
 
 from delta_arb.market import GUARD, HALT, NO_REASON, PERP, SPOT, TARGET, TIMEOUT, UNWOUND, Book
-from delta_arb.strategy import (
+from delta_arb.pair import (
     DIRECT,
     ENTERING,
     EXITING,
@@ -31,8 +31,8 @@ from delta_arb.strategy import (
     TIMER,
     Event,
     Wallet,
-    decide,
 )
+from delta_arb.strategy import decide
 
 PAYS = (101.0, 101.5)  # books of the perpetual beside a spot book of 99.5 / 100: this one pays an edge of 1 %
 FAIR = (99.8, 100.3)  # this one pays nothing and costs 80 bps to leave

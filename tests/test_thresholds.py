@@ -17,8 +17,8 @@ from delta_arb.errors import SeriesError
 from delta_arb.kalman import Filter
 from delta_arb.latency import Latency
 from delta_arb.market import PERP
+from delta_arb.pair import LegRule, Rule
 from delta_arb.performance import measure
-from delta_arb.strategy import LegRule, Rule
 from delta_arb.tape import Tape
 
 # cost / sd: level / sd, theta * mean cycle, profit / (theta sd); computed with arbitragelab 1.0

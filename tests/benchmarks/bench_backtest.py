@@ -20,7 +20,7 @@ from table import report
 import delta_arb
 from delta_arb.backtest import run
 from delta_arb.latency import Latency
-from delta_arb.strategy import LegRule, Rule
+from delta_arb.pair import LegRule, Rule
 from delta_arb.tape import Tape
 
 SECOND = 1_000_000_000

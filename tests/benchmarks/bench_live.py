@@ -18,7 +18,8 @@ from delta_arb.live import replay
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import Runner
-from delta_arb.strategy import QUOTE, START, Event, decide
+from delta_arb.pair import QUOTE, START, Event
+from delta_arb.strategy import decide
 
 HOURS = 280.0  # about 1e6 events at one row in two seconds and leg
 
