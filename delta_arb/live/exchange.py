@@ -147,7 +147,7 @@ class Exchange(ABC):
             self.quotes = Quotes(self.leg, self.name, self._pace, on_quote, self.book, lambda: self._clients.offset_ns)
             await self._start_streams()
             self._spawn(self._watch_clock(), "clock")
-        except BaseException:
+        except BaseException:  # also a cancellation half-way leaves no stream and no connection behind
             await self.close()
             raise
 
@@ -281,7 +281,7 @@ class Exchange(ABC):
             elif not sent.ended.is_set():  # a push may have told the end of an order that has no answer
                 self._report(_nothing(order_id, doubt=plain(error)))
             return
-        except Exception as error:
+        except Exception as error:  # an answer that breaks ccxt's parser says nothing of the order: it may well work
             log.exception("%s: the answer to order %s cannot be read", self.name, order_id)
             self._report(_nothing(order_id, doubt=f"unreadable answer: {type(error).__name__}"))
             return

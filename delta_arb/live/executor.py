@@ -32,7 +32,8 @@ AROUND_NS = 3600 * NS  # of an order's send: where its fills are looked for, wha
 class Patience(NamedTuple):
     """How long an order may be silent, in seconds from its send.
 
-    `unknown_s` must exceed the venues' recvWindow (5 s): before that a delayed order may still be accepted.
+    `unknown_s` must exceed the time within which a venue accepts an order (`clients`: the timeout of an order, 2 s, is
+    its recvWindow and X-Gate-Exptime): before that a delayed order may still be accepted.
     """
 
     overdue_s: float = 0.5

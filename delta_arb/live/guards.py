@@ -18,7 +18,8 @@ LEVELS = ("", "no entries", "leaving", "halted")
 
 
 class Facts(NamedTuple):
-    """What the guards look at; NaN where something is not known yet (a comparison with it holds nothing up)."""
+    """What the guards look at. Not known yet, or nothing to be known, is NaN or infinity, which holds nothing up:
+    entries wait for the first look at the accounts, and `blind` tells when there is no newer one."""
 
     held_usdt: float = 0.0  # the larger leg at its price
     naked_usdt: float = 0.0  # what the legs differ by, while no order works

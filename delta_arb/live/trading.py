@@ -1,7 +1,7 @@
 """Trading on venues as a command: opens the journal, runs sessions, sums up.
 
-A session that a venue's failure ended is begun again from the journal, like after a crash, a few times and with
-growing pauses; orders of the new one have a new run's ids.
+A session that a venue's failure ended is begun again from the journal, like after a crash, with growing pauses: a few
+times, and for as long as it takes while something is open. Orders of the new one have a new run's ids.
 """
 
 import asyncio
@@ -106,11 +106,13 @@ class Trading:
             except Exception as error:  # a leg may stand alone: whatever failed, what is open is taken up again
                 attempt = 0 if time.monotonic() - began_s > LIVED_S else attempt
                 settled = isinstance(error, DeltaArbError) and not isinstance(error, VenueError)
-                if settled or attempt == len(AGAIN_S) or self._stopped:
+                tried = attempt >= len(AGAIN_S) and not unsettled(self.job.journal)  # while a pair is open: for ever
+                if settled or tried or self._stopped:
                     raise
-                self.job.say(f"{_spoken(error)}; beginning again from the journal in {AGAIN_S[attempt]:g} s")
+                pause_s = AGAIN_S[min(attempt, len(AGAIN_S) - 1)]
+                self.job.say(f"{_spoken(error)}; beginning again from the journal in {pause_s:g} s")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN_S[attempt]):
+                    async with asyncio.timeout(pause_s):
                         await self._asked_to_stop()
                 attempt += 1
 

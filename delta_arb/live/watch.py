@@ -197,11 +197,14 @@ class Watch:
             since_ns = max(self._outside_ns, now_ns - LOOK_BACK_NS)
             deals = await within(self._venues[leg].deals(since_ns, now_ns + NS), "what happened")
         except VenueError as error:
-            self._say(f"{LEGS[leg]}: {error}; booked at the exit side of the book")
+            self._say(f"{LEGS[leg]}: {error}")
         self._outside_ns = now_ns
         strange = [d for d in deals if not self._journal.knows(d.order_id) and d.qty * ours > 0.0]
         qty = sum(d.qty for d in strange)
         if not strange or abs(qty - ours) > 1e-6 * abs(ours):
+            self._say(
+                f"{LEGS[leg]}: no fills at the venue make up this {ours:+g}; at the book's exit side, fee unknown"
+            )
             return Report(now_ns, leg, OUTSIDE, ours, self._price(leg, -ours), 0.0)
         price = sum(d.qty * d.price for d in strange) / qty
         return Report(now_ns, leg, OUTSIDE, ours, price, sum(d.fee_usdt for d in strange), "", strange[-1].ts_ns)
