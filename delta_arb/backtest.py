@@ -29,7 +29,7 @@ from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all
 from .margin import distance, liquidated_at
 from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, fill, left_of, with_taken
 from .pair import HALTED, NEVER, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule
-from .params import check_deadline
+from .rules import check_deadline
 from .sizes import fee_usdt, received
 from .strategy import decide, ended
 from .tape import Tape

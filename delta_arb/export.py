@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, gates, params
+from . import __version__, bounds, gates, params
 from .carry_walk import Asked
 from .errors import DataError, ParamsError, SeriesError
 from .faces import Table, number, seconds
@@ -156,7 +156,7 @@ def in_force(path: Path, inputs: Inputs) -> Params:
     if held.pair != inputs.pair or held.data.mark != inputs.mark:
         kind = f" ({held.data.mark})" if held.data.mark else ""
         raise ParamsError(f"{path}: of {held.pair}{kind}, this run is about {inputs.name}; give the file of this pair")
-    params.check_assumed(held, *inputs.venue_params())
+    bounds.check_assumed(held, *inputs.venue_params())
     return held
 
 

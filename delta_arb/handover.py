@@ -17,7 +17,7 @@ from .expected import expected
 from .ledger import Trade
 from .market import END, HALT, NS, PERP, SPOT, TARGET
 from .pair import Rule
-from .params import make_rule
+from .rules import make_rule
 from .spread import entry_edge
 from .study import Market, Thresholds
 from .tape import TAPE_COLUMNS, Tape

@@ -18,9 +18,10 @@ from .faces import seconds
 from .kalman import Filter
 from .market import NS
 from .memory import mids, require_moving, speed, tested
-from .params import FilterParams, RuleParams, as_filter
+from .params import FilterParams, RuleParams
 from .performance import Performance, measure, period_nets
 from .reversion import HalfLife
+from .rules import as_filter
 from .spread import entry_edge, exit_cost, to_bps
 from .study import Constraints, Market, Thresholds, Window, window
 from .sweep import sweep as sweep_rules

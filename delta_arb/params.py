@@ -1,58 +1,25 @@
 """The contract between notebook and runner: one JSON file per export, with its evidence.
 
 `reports/<pair>/params/<created>.json`, and `latest.json` beside it, replaced atomically. bps and seconds at this
-face, fractions and ns inside (`make_rule` is the only conversion). "Do not trade" is a result: `trade` is false, the
+face, fractions and ns inside (`rules.make_rule` is the only conversion). "Do not trade" is a result: `trade` is false, the
 thresholds are null, the reason says why. A file is refused when it is damaged (its digest does not match), has
 unknown or missing fields, values out of bounds, another pair, or is past its validity.
 """
 
 import hashlib
 import json
-import math
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ParamsError
-from .kalman import OFF, Filter
-from .latency import Latency
-from .market import BASE, NS, QUOTE, Instrument, common_step
-from .pair import LegRule, Rule
+from .market import QUOTE, Instrument
 
 SCHEMA = 2
-
-# Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
-RULE_SOURCES: Mapping[str, str] = MappingProxyType(
-    {
-        "may_enter": "file: trade; runner: false once valid_until has passed or a newer file was refused",
-        "flatten": "runner: a stop or a guard",
-        "entry": "file: rule.entry_bps",
-        "exit": "file: rule.exit_bps",
-        "rearm": "file: rule.rearm_bps",
-        "max_hold_ns": "file: rule.max_hold_s",
-        "clip_usdt": "file: rule.clip_usdt, at most the runner's max_clip_usdt",
-        "participation": "file: rule.participation",
-        "step": "file: spot and perp, the smallest quantity on both grids",
-        "max_quote_age_ns": "file: rule.max_quote_age_s",
-        "price_bound": "file: rule.price_bound_bps",
-        "leg_tolerance": "file: rule.leg_tolerance",
-        "leg_deadline_ns": "file: rule.leg_deadline_s",
-        "spot": "file: spot (step, minima, fee and its currency, price tick)",
-        "perp": "file: perp (step, minima, fee, leverage, maintenance margin, price tick)",
-        "filter": "file: rule.filter, off with rule.signal raw",
-        "reverse_entry": "file: rule.reverse_entry_bps, off where null",
-        "reverse_exit": "file: rule.reverse_exit_bps, off where null",
-        "max_position_usdt": "file: rule.max_position_usdt, one clip where null; at most the runner's max_position_usdt",
-        "funding_horizon_s": "file: rule.funding_horizon_s, at most the runner's max_hold_s",
-    }
-)
 
 Bps = Annotated[float, Field(ge=-1000, le=1000)]
 Positive = Annotated[float, Field(gt=0)]
@@ -301,61 +268,6 @@ def pair_name(pair: str, spot_venue: str, perp_venue: str) -> str:
     return f"{pair}-{spot_venue}-{perp_venue}"
 
 
-def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter: bool = True) -> Rule:
-    """The machine's inputs from the file's: bps to fractions, seconds to ns. No thresholds means no entry, no target."""
-    return Rule(
-        may_enter=may_enter and bool(rule.levels),
-        flatten=False,
-        entry=_level(rule.entry_bps, math.inf),
-        exit=_level(rule.exit_bps, -math.inf),
-        rearm=rule.rearm_bps / 1e4,
-        max_hold_ns=round(rule.max_hold_s * NS),
-        clip_usdt=float(rule.clip_usdt),
-        participation=float(rule.participation),
-        step=common_step(spot, perp),
-        max_quote_age_ns=round(rule.max_quote_age_s * NS),
-        price_bound=rule.price_bound_bps / 1e4,
-        leg_tolerance=float(rule.leg_tolerance),
-        leg_deadline_ns=round(rule.leg_deadline_s * NS),
-        spot=_leg_rule(spot),
-        perp=_leg_rule(perp),
-        filter=as_filter(rule.filter, rule.max_quote_age_s),
-        reverse_entry=_level(rule.reverse_entry_bps, math.inf),
-        reverse_exit=_level(rule.reverse_exit_bps, -math.inf),
-        max_position_usdt=float(rule.max_position_usdt or rule.clip_usdt),
-        funding_horizon_s=float(rule.funding_horizon_s),
-    )
-
-
-def _level(bps: float | None, off: float) -> float:
-    return off if bps is None else bps / 1e4
-
-
-def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
-    """The filter in fractions and per second; off without parameters."""
-    if f is None:
-        return OFF
-    theta, old_ns = math.log(2) / f.half_life_s, round(max_quote_age_s * NS)
-    return Filter(theta, f.mean_bps / 1e4, f.sd_bps / 1e4, f.noise_sd_bps / 1e4, float(f.step_s), old_ns)
-
-
-def check_deadline(rule: Rule, latency: Latency) -> None:
-    slowest_ns = round(latency.longest_s * NS) + rule.max_quote_age_ns
-    if rule.leg_deadline_ns <= slowest_ns:
-        raise ParamsError(
-            f"leg_deadline_s={rule.leg_deadline_ns / NS:g} must exceed latency plus max_quote_age_s ({slowest_ns / NS:g}); "
-            "before that an order may still be under way"
-        )
-
-
-def _leg_rule(instrument: Instrument) -> LegRule:
-    return LegRule(
-        float(instrument.qty_step), float(instrument.min_qty), float(instrument.min_notional_usdt), float(instrument.taker_fee),
-        float(instrument.leverage), float(instrument.price_tick), instrument.fee_currency == BASE,
-        float(instrument.maintenance_rate),
-    )  # fmt: skip
-
-
 def _canonical(values: dict) -> bytes:
     return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
@@ -455,87 +367,6 @@ def _missing(whole: dict, given: dict, prefix: str = "") -> list[str]:
         elif isinstance(value, dict):
             names += _missing(value, given[name], f"{prefix}{name}.")
     return names
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What the runner's own configuration allows a parameter file to ask for."""
-
-    max_clip_usdt: float = 1000.0
-    max_entry_bps: float = 100.0
-    max_hold_s: float = 6 * 3600.0
-    max_quote_age_s: float = 5.0
-    max_price_bound_bps: float = 100.0
-    max_leg_deadline_s: float = 60.0
-    min_entry_bps: float = -50.0
-    max_leg_tolerance: float = 0.1
-    max_participation: float = 1.0
-    max_position_usdt: float = 1000.0
-
-    def check(self, rule: RuleParams) -> None:
-        """Refuse a rule beyond the configuration, naming each excess."""
-        asked = {
-            "clip_usdt": (rule.clip_usdt, self.max_clip_usdt),
-            "max_hold_s": (rule.max_hold_s, self.max_hold_s),
-            "funding_horizon_s": (rule.funding_horizon_s, self.max_hold_s),
-            "max_quote_age_s": (rule.max_quote_age_s, self.max_quote_age_s),
-            "price_bound_bps": (rule.price_bound_bps, self.max_price_bound_bps),
-            "leg_deadline_s": (rule.leg_deadline_s, self.max_leg_deadline_s),
-            "leg_tolerance": (rule.leg_tolerance, self.max_leg_tolerance),
-            "participation": (rule.participation, self.max_participation),
-            "max_position_usdt": (
-                rule.max_position_usdt or rule.clip_usdt,
-                max(self.max_position_usdt, self.max_clip_usdt),
-            ),
-            **{f"{way}entry_bps": (enter, self.max_entry_bps) for way, (enter, _) in rule.levels.items()},
-        }
-        beyond = [
-            f"{name}={value:g} is above the configured {limit:g}"
-            for name, (value, limit) in asked.items()
-            if value > limit
-        ]
-        beyond += [
-            f"{way}entry_bps={enter:g} is below the configured {self.min_entry_bps:g}"
-            for way, (enter, _) in rule.levels.items()
-            if enter < self.min_entry_bps
-        ]
-        if beyond:
-            raise ParamsError(
-                f"parameters out of the runner's bounds: {'; '.join(beyond)}; lower them in the research, or raise the bound"
-            )
-
-
-def check(params: Params, name: str, now: datetime, bounds: Bounds) -> None:
-    """Refuse parameters of another pair, not yet or no longer valid at `now`, or out of the runner's bounds."""
-    if params.name != name:
-        raise ParamsError(
-            f"these parameters are for {params.name}, the runner trades {name}; point it at the right export"
-        )
-    if now >= params.valid_until:
-        raise ParamsError(
-            f"stale: valid until {params.valid_until:%Y-%m-%d %H:%M:%S} UTC, it is {now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; "
-            "run the pipeline again, or replay with --as-of"
-        )
-    if now < params.created - timedelta(seconds=5):
-        raise ParamsError(
-            f"created at {params.created:%Y-%m-%d %H:%M:%S} UTC, "
-            f"which is after now ({now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC); set the clock"
-        )
-    bounds.check(params.rule)
-
-
-def check_assumed(params: Params, spot: VenueParams, perp: VenueParams) -> None:
-    """Refuse parameters that were chosen for other fees, latencies or order rules than those of this run."""
-    differences = [
-        f"{leg}.{field} is {getattr(assumed, field)!r} in the file and {getattr(ours, field)!r} here"
-        for leg, assumed, ours in (("spot", params.spot, spot), ("perp", params.perp, perp))
-        for field in VenueParams.model_fields
-        if getattr(assumed, field) != getattr(ours, field)
-    ]
-    if differences:
-        raise ParamsError(
-            f"chosen under other assumptions: {'; '.join(differences)}; give the same options as to the pipeline, or run it again"
-        )
 
 
 def publish(params: Params, reports: Path) -> Path:

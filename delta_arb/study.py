@@ -13,9 +13,10 @@ from .inputs import Inputs
 from .latency import Latency
 from .market import NS, FundingPayment, Instrument, common_step
 from .pair import Rule
-from .params import FilterParams, RuleParams, make_rule
+from .params import FilterParams, RuleParams
 from .performance import Performance
 from .reversion import HalfLife
+from .rules import make_rule
 from .spread import round_trip_fees, to_bps
 from .tape import Tape
 from .wallets import BOUNDLESS, Funds

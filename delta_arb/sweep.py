@@ -28,8 +28,8 @@ from .ledger import closing, gaps, left_open, money
 from .market import END, HALT, NS, TARGET, TIMEOUT, UNWOUND, FundingPayment
 from .marks import Marks, mark, prices, segment
 from .pair import HALTED, NEVER, Rule
-from .params import check_deadline
 from .performance import Performance
+from .rules import check_deadline
 from .tape import Tape
 from .wallets import BOUNDLESS, Funds
 

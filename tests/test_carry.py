@@ -16,6 +16,7 @@ from strategies import START, hours
 
 from delta_arb import carry, carry_walk, export, optimize, params
 from delta_arb.backtest import run
+from delta_arb.bounds import Bounds
 from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs, read_funding
@@ -23,8 +24,9 @@ from delta_arb.latency import Latency
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports
 from delta_arb.market import NS, FundingPayment, Instrument
-from delta_arb.params import Bounds, RuleParams, make_rule
+from delta_arb.params import RuleParams
 from delta_arb.report import proposal
+from delta_arb.rules import make_rule
 from delta_arb.study import Market, demands
 from delta_arb.study import market as market_of
 

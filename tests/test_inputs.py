@@ -15,12 +15,13 @@ import pytest
 from strategies import perp, seconds, spot
 
 from delta_arb import inputs as module
+from delta_arb.bounds import check_assumed
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.faces import heading
 from delta_arb.inputs import Inputs, read_funding
 from delta_arb.market import SNAPSHOTS, UPDATES
 from delta_arb.options import OPTION_HELP, add_options, given
-from delta_arb.params import VenueParams, check_assumed
+from delta_arb.params import VenueParams
 from delta_arb.tape import Tape
 from delta_arb.wallets import BOUNDLESS, Funds
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from delta_arb import backtest, params, synthetic
+from delta_arb import backtest, bounds, params, rules, synthetic
 from delta_arb.errors import RunError
 from delta_arb.inputs import Inputs
 from delta_arb.live import replay
@@ -99,7 +99,7 @@ def assert_same(
 def test_the_runner_makes_the_backtests_trades_on_the_sample_lesson_36(tmp_path, entry_bps, exit_bps, signal):
     inputs = Inputs()
     tape = inputs.tape()
-    rule = params.make_rule(rule_params(entry_bps, exit_bps, **signal), *inputs.instruments())
+    rule = rules.make_rule(rule_params(entry_bps, exit_bps, **signal), *inputs.instruments())
     expected = assert_same(inputs, tape, rule, inputs.payments(tape), tmp_path)
     assert len(expected.trades) >= 20
     if exit_bps == -40.0:
@@ -109,7 +109,7 @@ def test_the_runner_makes_the_backtests_trades_on_the_sample_lesson_36(tmp_path,
 def test_the_runner_makes_the_backtests_trades_on_the_real_lunc_quotes(tmp_path):
     inputs = lunc(spot_fee_bps=0.0, perp_fee_bps=0.0)
     tape = inputs.tape()
-    rule = params.make_rule(rule_params(-4.0, -4.5, max_hold_s=300.0), *inputs.instruments())
+    rule = rules.make_rule(rule_params(-4.0, -4.5, max_hold_s=300.0), *inputs.instruments())
     expected = assert_same(inputs, tape, rule, (), tmp_path)
     assert len(expected.trades) >= 20
     assert {t.reason for t in expected.trades} >= {"target", "time-out", "unwound"}
@@ -127,7 +127,7 @@ def test_the_runner_makes_the_backtests_trades_on_real_candles_through_an_outage
     tape = inputs.tape()
     out_ns = tape.quality.spot.longest_outage_ns
     week = tape.between(out_ns - 3 * 86_400 * 10**9, out_ns + 4 * 86_400 * 10**9)
-    rule = params.make_rule(rule_params(-3.0, -6.0, max_hold_s=3600.0, leg_deadline_s=450.0), *inputs.instruments())
+    rule = rules.make_rule(rule_params(-3.0, -6.0, max_hold_s=3600.0, leg_deadline_s=450.0), *inputs.instruments())
     expected = assert_same(inputs, week, rule, (), tmp_path)
     assert len(expected.trades) >= 10
 
@@ -185,7 +185,7 @@ def test_the_runner_makes_the_backtests_trades_on_random_tapes(
     spot, perp = inputs.instruments()
     perp = dataclasses.replace(perp, leverage=100.0, maintenance_rate=maintenance)
     spot = dataclasses.replace(spot, fee_currency=currency, price_tick=1e-4)
-    rule = params.make_rule(rule_params(20.0, -20.0, **changes), spot, perp)
+    rule = rules.make_rule(rule_params(20.0, -20.0, **changes), spot, perp)
     # Rows of one leg carry the other leg's last book: a tape is a history, not a set of pairs.
     assert_same(inputs, as_history(tape), rule, (), tmp_path_factory.mktemp("run"), funds)
 
@@ -208,7 +208,7 @@ def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own_lesso
     """Opened with exit -12; then exit -1000 is exported: the open pair still leaves at -12, the next one does not."""
     inputs = Inputs()
     tape = inputs.tape()
-    old, new = (params.make_rule(rule_params(15.0, exit_bps), *inputs.instruments()) for exit_bps in (-12.0, -1000.0))
+    old, new = (rules.make_rule(rule_params(15.0, exit_bps), *inputs.instruments()) for exit_bps in (-12.0, -1000.0))
     with Journal(tmp_path / "journal.sqlite", "run") as journal:
         venue = PaperVenue(
             inputs.latency(), (tape.spot_kind, tape.perp_kind), (old.spot, old.perp), old.max_quote_age_ns
@@ -225,7 +225,7 @@ def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own_lesso
 
 
 def exports(tmp_path: Path, now: datetime = NOW + timedelta(minutes=1)) -> Exports:
-    return Exports(tmp_path / "latest.json", Inputs(), params.Bounds(), lambda: now)
+    return Exports(tmp_path / "latest.json", Inputs(), bounds.Bounds(), lambda: now)
 
 
 def test_a_refused_newer_file_stops_entries_until_a_good_one_comes(tmp_path):
@@ -243,7 +243,7 @@ def test_a_refused_newer_file_stops_entries_until_a_good_one_comes(tmp_path):
 def test_parameters_that_grow_stale_while_running_stop_entries(tmp_path):
     params.save(export(Inputs(), rule_params(30.0, -10.0)), tmp_path / "latest.json")
     clock = [NOW + timedelta(minutes=1)]
-    source = Exports(tmp_path / "latest.json", Inputs(), params.Bounds(), lambda: clock[0])
+    source = Exports(tmp_path / "latest.json", Inputs(), bounds.Bounds(), lambda: clock[0])
     assert source.poll() and source.rule().may_enter
     clock[0] = NOW + timedelta(hours=2)
     assert source.poll() and "stale" in source.refused
@@ -448,7 +448,7 @@ def test_regimes_of_the_generator_run_through(tmp_path):
     inputs = Inputs(**files, funding=str(tmp_path / "quotes" / "funding.parquet"), pair="SYN_USDT", contract_size=10.0)
     assert inputs.synthetic
     tape = inputs.tape()
-    rule = params.make_rule(rule_params(5.0, -30.0), *inputs.instruments())
+    rule = rules.make_rule(rule_params(5.0, -30.0), *inputs.instruments())
     assert_same(inputs, tape, rule, inputs.payments(tape), tmp_path)
 
 
@@ -459,6 +459,6 @@ def test_a_funding_stamp_pays_the_same_in_runner_and_backtest_lesson_16(tmp_path
     part = tape.between(tape.start_ns, tape.start_ns + 7200 * NS)
     stamps = range(tape.start_ns - 600 * NS, tape.start_ns + 9000 * NS, 600 * NS)
     payments = tuple(FundingPayment(t, 0.0001, 0.8, True) for t in stamps)
-    rule = params.make_rule(rule_params(0.0, -45.0), *inputs.instruments())
+    rule = rules.make_rule(rule_params(0.0, -45.0), *inputs.instruments())
     expected = assert_same(inputs, part, rule, payments, tmp_path)
     assert any(t.funding_usdt > 0 for t in expected.trades)

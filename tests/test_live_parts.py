@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from live_stage import quick_config
 from strategies import book, rule
 
-from delta_arb import params
+from delta_arb import bounds
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.live import accounts, config, guards
 from delta_arb.live.broker import Placed
@@ -52,8 +52,8 @@ def test_a_configuration_is_read_whole_and_unknown_names_are_refused(tmp_path):
     read = config.read(written(tmp_path / "c.toml", EXAMPLE))
     assert (read.name, read.perp.contract_size, read.limits.max_clip_usdt) == ("LUNC_USDT-mexc-gate", 10_000.0, 50.0)
     read.require_explicit()
-    assert read.limits.bounds() == params.Bounds(max_clip_usdt=50.0, max_position_usdt=60.0)
-    assert config.sample().limits.bounds() == params.Bounds()
+    assert read.limits.bounds() == bounds.Bounds(max_clip_usdt=50.0, max_position_usdt=60.0)
+    assert config.sample().limits.bounds() == bounds.Bounds()
     with pytest.raises(ParamsError, match=r"limits\.max_clip: Extra inputs"):
         config.read(written(tmp_path / "c.toml", EXAMPLE + "max_clip = 3"))
     with pytest.raises(ParamsError, match="not TOML"):

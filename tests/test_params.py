@@ -16,14 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from delta_arb import params
+from delta_arb import bounds as accepting
+from delta_arb import rules
+from delta_arb.bounds import Bounds, check_assumed
 from delta_arb.errors import ParamsError
 from delta_arb.kalman import OFF
 from delta_arb.latency import Latency
 from delta_arb.market import Instrument, perpetual
 from delta_arb.pair import LegRule, Rule
 from delta_arb.params import (
-    Bounds,
     DataParams,
     Evidence,
     FilterParams,
@@ -32,11 +33,11 @@ from delta_arb.params import (
     RuleParams,
     VenueParams,
     load,
-    make_rule,
     publish,
     save,
     sealed,
 )
+from delta_arb.rules import make_rule
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)
 SPOT = VenueParams(venue="mexc", taker_fee_bps=5.0, latency_s=0.1, min_notional_usdt=1.0)
@@ -404,7 +405,7 @@ NAME = "LUNC_USDT-mexc-gate"
 
 
 def check(export, *, name=NAME, now=NOON, bounds=None):
-    params.check(export, name, now, bounds or Bounds())
+    accepting.check(export, name, now, bounds or Bounds())
 
 
 def test_a_valid_export_is_accepted_from_its_creation_to_the_last_moment(export):
@@ -467,17 +468,17 @@ def test_every_excess_is_named_at_once(export):
 
 
 def test_an_export_chosen_for_other_costs_is_refused(export):
-    params.check_assumed(export, SPOT, PERP)
+    check_assumed(export, SPOT, PERP)
     cheaper, slower = SPOT.model_copy(update={"taker_fee_bps": 0.0}), PERP.model_copy(update={"latency_s": 0.5})
     with pytest.raises(ParamsError, match=r"spot.taker_fee_bps is 5.0 in the file and 0.0 here; perp.latency_s is 0.2"):
-        params.check_assumed(export, cheaper, slower)
+        check_assumed(export, cheaper, slower)
 
 
 # --- From the file to the machine ------------------------------------------------------------------------------------
 
 
 def test_one_table_says_where_every_input_of_the_machine_comes_from():
-    assert list(params.RULE_SOURCES) == list(Rule._fields)
+    assert list(rules.RULE_SOURCES) == list(Rule._fields)
 
 
 def test_the_rule_is_the_file_in_fractions_and_nanoseconds():
@@ -537,7 +538,7 @@ def test_the_file_and_the_options_mean_the_same_instrument():
 
 def test_the_default_deadline_is_above_the_default_age_and_latency(export):
     rule = make_rule(export.rule, SPOT.instrument(), PERP.instrument())
-    params.check_deadline(rule, Latency(SPOT.latency_s, PERP.latency_s))
+    rules.check_deadline(rule, Latency(SPOT.latency_s, PERP.latency_s))
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def record(folder, quotes, *, latency_s=0.1, mode=MODE, rules=(), holds=(), paym
     """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on."""
     tape = Tape.of(sorted(quotes))
     spot_, perp_ = instruments()
-    base = params.make_rule(rule_params(), spot_.instrument(), perp_.instrument())
+    base = rules.make_rule(rule_params(), spot_.instrument(), perp_.instrument())
     path = folder / "SYN_USDT-mexc-gate" / "live" / "hand.sqlite"
     created = datetime(2026, 1, 5, tzinfo=UTC)
     data = params.DataParams(
@@ -103,7 +103,7 @@ def record(folder, quotes, *, latency_s=0.1, mode=MODE, rules=(), holds=(), paym
         for group in replay.instants(tape):
             for at_s, changes in rules:
                 if seconds(at_s) <= group[0][0]:
-                    runner.newest = params.make_rule(rule_params(**changes), spot_.instrument(), perp_.instrument())
+                    runner.newest = rules.make_rule(rule_params(**changes), spot_.instrument(), perp_.instrument())
             for at_s, hold in holds:
                 runner.hold = hold if seconds(at_s) <= group[0][0] else runner.hold
             replay.play(group, runner, broker)

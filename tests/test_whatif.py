@@ -16,10 +16,11 @@ from delta_arb.errors import SeriesError
 from delta_arb.latency import Delay, Latency
 from delta_arb.ledger import settle
 from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrument
-from delta_arb.params import RuleParams, make_rule
+from delta_arb.params import RuleParams
 from delta_arb.performance import Equity
 from delta_arb.report import capacity, montecarlo, plots, reconcile, regimes, sensitivity, tornado
 from delta_arb.report.look import Chart
+from delta_arb.rules import make_rule
 from delta_arb.study import Market, Thresholds
 from delta_arb.tape import Tape
 

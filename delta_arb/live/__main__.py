@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from delta_arb import __version__
+from delta_arb.bounds import Bounds
 from delta_arb.errors import DeltaArbError, ParamsError, RunError
 from delta_arb.faces import left_out
 from delta_arb.inputs import Inputs, root
@@ -25,7 +26,7 @@ from delta_arb.ledger import PARTS, attribution
 from delta_arb.market import utc
 from delta_arb.options import add_options
 from delta_arb.pair import PHASES, START
-from delta_arb.params import Bounds, check_deadline
+from delta_arb.rules import check_deadline
 from delta_arb.tape import Tape
 from delta_arb.wallets import BOUNDLESS
 

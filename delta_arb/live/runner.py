@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from delta_arb import sizes
+from delta_arb.bounds import Bounds, check, check_assumed
 from delta_arb.errors import ParamsError
 from delta_arb.expected import expected
 from delta_arb.kalman import UNKNOWN, step
 from delta_arb.ledger import Trade, close_out, close_pair, closing
 from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
 from delta_arb.pair import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet
-from delta_arb.params import Bounds, Params, VenueParams, check, check_assumed, load, make_rule
+from delta_arb.params import Params, VenueParams, load
+from delta_arb.rules import make_rule
 from delta_arb.strategy import decide, ended
 
 from .broker import Broker, Placed, Report

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from delta_arb.errors import DeltaArbError, ParamsError
 from delta_arb.market import GUARD, LEGS, NS, PERP, SPOT, Book, FundingPayment
 from delta_arb.pair import FLAT, HALTED, HEDGING, NEVER, OPEN, PHASES, START, Rule, State
-from delta_arb.params import check_deadline
+from delta_arb.rules import check_deadline
 
 from . import guards, restart
 from .broker import Report

@@ -10,7 +10,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from delta_arb import __version__, params
+from delta_arb import __version__, params, rules
 from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.live import replay
@@ -66,7 +66,7 @@ def rehearse(reports: Path, hours: float = HOURS) -> Path:
     tape = inputs.tape()
     tape = tape.between(tape.start_ns, tape.start_ns + round(hours * 3600 * NS))
     settings = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
-    rule = params.make_rule(settings, *inputs.instruments())
+    rule = rules.make_rule(settings, *inputs.instruments())
     path = Path(reports) / inputs.name / "live" / "rehearsal.sqlite"
     payments = inputs.payments(tape)
     with Journal(path, RUN_ID) as journal, Recorder(events_path(path, RUN_ID), RUN_ID, START) as recorder:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from table import report
 
-from delta_arb import params, synthetic
+from delta_arb import params, rules, synthetic
 from delta_arb.inputs import Inputs
 from delta_arb.live import replay
 from delta_arb.live.journal import Journal
@@ -32,7 +32,7 @@ def main() -> None:
         inputs = Inputs(**files, pair="SYN_USDT", contract_size=10.0)
         tape = inputs.tape()
         settings = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
-        rule = params.make_rule(settings, *inputs.instruments())
+        rule = rules.make_rule(settings, *inputs.instruments())
         with Journal(Path(folder) / "journal.sqlite", "bench") as journal:
             venue = PaperVenue(
                 inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns
