@@ -29,6 +29,7 @@ from delta_arb.pair import START
 from delta_arb.review import rehearsal, review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
 from delta_arb.review.recorded import find, read
+from delta_arb.rules import make_rule
 from delta_arb.sizes import fee_usdt
 from delta_arb.tape import Tape
 
@@ -79,7 +80,7 @@ def record(folder, quotes, *, latency_s=0.1, mode=MODE, rules=(), holds=(), paym
     """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on."""
     tape = Tape.of(sorted(quotes))
     spot_, perp_ = instruments()
-    base = rules.make_rule(rule_params(), spot_.instrument(), perp_.instrument())
+    base = make_rule(rule_params(), spot_.instrument(), perp_.instrument())
     path = folder / "SYN_USDT-mexc-gate" / "live" / "hand.sqlite"
     created = datetime(2026, 1, 5, tzinfo=UTC)
     data = params.DataParams(
@@ -103,7 +104,7 @@ def record(folder, quotes, *, latency_s=0.1, mode=MODE, rules=(), holds=(), paym
         for group in replay.instants(tape):
             for at_s, changes in rules:
                 if seconds(at_s) <= group[0][0]:
-                    runner.newest = rules.make_rule(rule_params(**changes), spot_.instrument(), perp_.instrument())
+                    runner.newest = make_rule(rule_params(**changes), spot_.instrument(), perp_.instrument())
             for at_s, hold in holds:
                 runner.hold = hold if seconds(at_s) <= group[0][0] else runner.hold
             replay.play(group, runner, broker)
