@@ -18,10 +18,11 @@ from delta_arb import params
 from delta_arb.live import config as configuration
 from delta_arb.live import connect
 from delta_arb.live.config import Config
+from delta_arb.live.desk import Desk
 from delta_arb.live.events import Recorder, replayed
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports, utc_now
-from delta_arb.live.session import Desk, Session
+from delta_arb.live.session import Session
 from delta_arb.live.venue import VenueError
 from delta_arb.market import LEGS
 from delta_arb.pair import FLAT, HALTED, OPEN
@@ -309,4 +310,4 @@ def _quote(perp: tuple[str, str]) -> tuple:
 
 
 def halted(it: Stage) -> bool:
-    return it.phase == HALTED or bool(it.session.halted)
+    return it.phase == HALTED or bool(it.session.risk.halted)

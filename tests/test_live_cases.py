@@ -92,17 +92,26 @@ def test_no_pair_opens_on_a_book_that_lies(tmp_path, lie):
     asyncio.run(play())
 
 
+IMPATIENT = {"leg_deadline_s": 0.9, "max_quote_age_s": 0.6}
+REFUSED = {"gate": "INSUFFICIENT_AVAILABLE", "mexc": "30004"}
+
+
+async def halt_with_one_leg(it, missing: str) -> None:
+    """One venue refuses every order, the other all but the first: the machine tries, and halts."""
+    await it.start()
+    for venue, code in REFUSED.items():
+        it.fault(venue, "order.create", "refuse", code=code, times=0, skip=int(venue != missing))
+    it.show(ENTER)
+    await it.until(lambda: it.phase == HALTED)
+    it.show(CALM)
+
+
 def test_a_hedge_that_nobody_fills_halts_the_machine_and_flatten_mends_it(tmp_path):
     async def play():
-        async with stage(tmp_path, rule={"leg_deadline_s": 0.9, "max_quote_age_s": 0.6}) as it:
-            await it.start()
-            it.fault("gate", "order.create", "refuse", code="INSUFFICIENT_AVAILABLE", times=0)
-            it.fault("mexc", "order.create", "refuse", code="30004", times=0, skip=1)
-            it.show(ENTER)
-            await it.until(lambda: it.phase == HALTED)
+        async with stage(tmp_path, rule=IMPATIENT) as it:
+            await halt_with_one_leg(it, "gate")
             assert it.position() == (60.0, 0.0)
             assert 5 <= it.rows("SELECT COUNT(*) FROM orders")[0][0] <= 14  # tried again, and not as often as it may
-            it.show(CALM)
             assert "`flatten` first" in await it.session.resume()
             assert await it.stop() == "halted"
             for engine in it.engines():
@@ -126,13 +135,8 @@ def test_a_leg_that_is_taken_from_a_halted_machine_settles_its_pair(tmp_path):
     """What the pair lost is a trade, for the guard on the day's loss, and not part of the pair after `resume`."""
 
     async def play():
-        async with stage(tmp_path, rule={"leg_deadline_s": 0.9, "max_quote_age_s": 0.6}) as it:
-            await it.start()
-            it.fault("mexc", "order.create", "refuse", code="30004", times=0)
-            it.fault("gate", "order.create", "refuse", code="INSUFFICIENT_AVAILABLE", times=0, skip=1)
-            it.show(ENTER)
-            await it.until(lambda: it.phase == HALTED)
-            it.show(CALM)
+        async with stage(tmp_path, rule=IMPATIENT) as it:
+            await halt_with_one_leg(it, "mexc")
             assert it.position() == (0.0, -60.0)
             it.venues.perp.liquidate("SYN_USDT")
             await it.until(lambda: it.session.runner.state.perp.position == 0.0)
@@ -292,7 +296,7 @@ def test_a_strange_order_beside_an_open_pair_halts_instead_of_leaving_it_alone(t
             await it.stop()
             it.venues.spot.place("SYN_USDT", 1, qty=Decimal(50), price=Decimal("0.7"), client_id="resting")
             await it.start()
-            assert "mexc works on order resting" in it.session.halted
+            assert "mexc works on order resting" in it.session.risk.halted
             await it.closed()
             await it.stop()
 

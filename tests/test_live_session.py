@@ -13,6 +13,9 @@ from delta_arb.market import PERP, SPOT, Order
 from delta_arb.pair import FLAT, HALTED, OPEN
 from delta_arb.sandbox.faults import Fault
 
+# 60 bought at 0.8002 and sold at 0.8, sold at 0.8018 and bought back at 0.799; 5 bps on each of the four.
+NET = 60 * (0.8000 - 0.8002 + 0.8018 - 0.7990) - 60 * 0.0005 * (0.8000 + 0.8002 + 0.8018 + 0.7990)
+
 
 def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
     async def play():
@@ -28,10 +31,7 @@ def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
             it.agree()
             it.agree_on_money()
             it.assert_replays()
-            # 60 bought at 0.8002 and sold at 0.8, sold at 0.8018 and bought back at 0.799; 5 bps on each of the four.
-            cash = 60 * (0.8000 - 0.8002 + 0.8018 - 0.7990)
-            fees = 60 * 0.0005 * (0.8000 + 0.8002 + 0.8018 + 0.7990)
-            assert said["net_usdt"] == pytest.approx(cash - fees, abs=1e-9)
+            assert said["net_usdt"] == pytest.approx(NET, abs=1e-9)
             assert said["unexplained_usdt"] == pytest.approx([0.0, 0.0], abs=1e-6)
             assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 2
 
@@ -233,7 +233,7 @@ def test_a_leg_reduced_from_outside_is_matched_never_bought_back_and_halts(tmp_p
                 it.venues.spot.place(
                     "SYN_USDT", -1, qty=Decimal(30), price=Decimal("0.79"), tif="ioc", client_id="mine"
                 )
-            await it.until(lambda: it.session.halted)
+            await it.until(lambda: it.session.risk.halted)
             await it.settled()
             left = 0.0 if what == "liquidated" else 30.0
             assert it.position() == pytest.approx((left, -left))
@@ -342,9 +342,7 @@ def test_paper_trades_on_the_venues_quotes_and_sends_them_nothing(tmp_path):
             assert await it.stop() == "stopped"
             it.assert_replays()
             assert it.placed(SPOT) == it.placed(PERP) == []
-            cash = 60 * (0.8000 - 0.8002 + 0.8018 - 0.7990)
-            fees = 60 * 0.0005 * (0.8000 + 0.8002 + 0.8018 + 0.7990)
-            assert it.rows("SELECT net_usdt FROM trades")[0][0] == pytest.approx(cash - fees, abs=1e-9)
+            assert it.rows("SELECT net_usdt FROM trades")[0][0] == pytest.approx(NET, abs=1e-9)
 
     asyncio.run(play())
 
@@ -362,7 +360,7 @@ def test_a_short_on_paper_is_liquidated_like_a_real_one_and_halts(tmp_path):
             await it.until(lambda: it.phase == HALTED and it.at_rest)
             spot, perp = it.session.runner.state.spot, it.session.runner.state.perp
             assert (spot.position, perp.position) == (0.0, 0.0)
-            assert it.session.halted
+            assert it.session.risk.halted
             assert await it.stop() == "halted"
             assert it.rows("SELECT qty FROM fills WHERE leg = 'perp' ORDER BY rowid") == [(-60.0,), (60.0,)]
 

@@ -8,11 +8,13 @@ replay      recorded quotes as a feed, in their own time
 paper       a venue pair that fills by the backtest's fill rule
 
 session     one pair on two venues: quotes, timers, tasks beside it, start, stop
+desk        what a session works with
 restart     where an earlier run stopped
 executor    orders on the wire, asked about until their end is known
 watch       both accounts against the journal; facts for the guards
 accounts    differences, and the transfer to make (pure)
 guards      one number each: no entries, leave, halt (pure)
+risk        what guards, halts and a failing journal hold back
 funding     stamps while they pass
 
 venue       what is asked of a venue; exchange, mexc, gate, clients, quotes, stream answer it over ccxt

@@ -98,8 +98,8 @@ def status(session: Session) -> dict[str, Any]:
         "mode": desk.mode, "pair": desk.config.name, "phase": PHASES[state.phase], "number": state.pair,
         "spot": state.spot.position, "perp": state.perp.position, "trades": len(runner.trades), "missed": runner.missed,
         "unpaid": state.refused,
-        "net_usdt": net, "open_usdt": runner.mark_usdt(), "halted": session.halted, "stopping": session.stopping,
-        "held": [str(held) for held in session.held], "events": runner.events,
+        "net_usdt": net, "open_usdt": runner.mark_usdt(), "halted": session.risk.halted, "stopping": session.stopping,
+        "held": [str(held) for held in session.risk.held], "events": runner.events,
         "parameters": str(session.exports.params),
         "line": session.line(), "journal": str(desk.journal.path),
     }  # fmt: skip

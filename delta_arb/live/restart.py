@@ -1,6 +1,10 @@
-"""Where an earlier run stopped, by the journal; the venues are asked what became of its orders (executor.adopt)."""
+"""Where an earlier run stopped, by the journal; the venues are asked what became of its orders (executor.adopt).
 
-from delta_arb.pair import FLAT, HALTED, HEDGING, START, State
+And where the machine goes on that had halted, once a person says so.
+"""
+
+from delta_arb.market import GUARD
+from delta_arb.pair import FLAT, HALTED, HEDGING, OPEN, START, State
 
 from .journal import Journal
 from .runner import Resumed
@@ -30,3 +34,15 @@ def greeting(before: State, now: State, leaving: bool, line: str, parameters: st
     if leaving:
         return f"flattening pair {now.pair} of an earlier run: {line}"
     return f"resumed pair {now.pair} of an earlier run under the parameters it was opened with: {line}"
+
+
+def to_flatten(halted: State, now_ns: int) -> State:
+    """The state that leaves what a halted machine holds, with a fresh deadline."""
+    return halted._replace(phase=HEDGING, reason=GUARD, exiting=True, hedging_ns=now_ns, wake_ns=now_ns)
+
+
+def to_resume(halted: State, now_ns: int) -> State:
+    """The state that goes on from a halt with equal legs: the pair is managed on, or, with nothing held, all is new."""
+    if halted.spot.position == halted.perp.position == 0.0:
+        return START._replace(pair=halted.pair)
+    return halted._replace(phase=OPEN, exiting=False, wake_ns=now_ns)

@@ -15,43 +15,29 @@ import gc
 import math
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from delta_arb.errors import DeltaArbError, ParamsError
-from delta_arb.market import GUARD, LEGS, NS, PERP, SPOT, Book, FundingPayment
-from delta_arb.pair import FLAT, HALTED, HEDGING, NEVER, OPEN, PHASES, START, Rule, State
+from delta_arb.market import LEGS, NS, PERP, SPOT, Book, FundingPayment
+from delta_arb.pair import FLAT, HALTED, NEVER, OPEN, PHASES, Rule
 from delta_arb.rules import check_deadline
 
-from . import guards, restart
+from . import restart
 from .broker import Report
 from .clock import wall_clock
-from .config import Config
+from .desk import Desk
 from .executor import Executor
 from .funding import FundingWatch
-from .guards import FLATTEN, HALT, NO_ENTRY, Facts, Held
-from .journal import Journal, JournalError
+from .guards import Facts
+from .journal import JournalError
 from .paper import LivePaper, PaperVenue
-from .runner import CLOSED, FREE, Exports, Hold, Recorder, Resumed, Runner
-from .venue import Outcome, Venue, VenueError, within
+from .risk import Risk
+from .runner import CLOSED, Exports, Hold, Resumed, Runner
+from .venue import Outcome, VenueError, within
 from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_ns
 
 FIRST_QUOTES_S = 15.0
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 RETRY_S = 1.0
-
-
-class Desk(NamedTuple):
-    """What a session works with."""
-
-    config: Config
-    mode: str
-    journal: Journal
-    venues: tuple[Venue, Venue]
-    exports: Callable[[tuple[Venue, Venue]], Exports]
-    recorder: Callable[[State], Recorder]
-    say: Callable[[str], None]
-    kill_file: Callable[[], str]
-    paper: bool
 
 
 class Session:
@@ -65,14 +51,12 @@ class Session:
         self.runner: Runner | None = None
         self.watch: Watch | None = None
         self.funding: FundingWatch | None = None
-        self.held: tuple[Held, ...] = ()
-        self.halted = ""
+        self.risk = Risk(desk.config, desk.journal, desk.say, leaving=leave)
         self.exports: Exports | None = None
         self._slots: list[Book | None] = [None, None]
         self._both = asyncio.Event()
         self._stop = asyncio.Event()
         self._moved = asyncio.Event()  # after each step of the machine
-        self._starting, self._leaving, self._journal_error = True, leave, ""
         self._over = False  # from then on nothing is decided: what still comes is asked for at the next start
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -119,14 +103,12 @@ class Session:
         try:
             act(*args)
         except JournalError as error:
-            if not self._journal_error:
-                self.desk.say(str(error))
-            self._journal_error = str(error)
+            self.risk.unwritten(error)
             self._hold()
             return False
         self._arm()
         self._moved.set()
-        if self.runner.halted and not self.halted:
+        if self.runner.halted and not self.risk.halted:
             self.halt(f"the legs could not be mended within their deadlines ({self.line()}); `flatten` tries again")
         return True
 
@@ -160,7 +142,7 @@ class Session:
             RunError: the venues hold what the journal does not know.
             ParamsError: there are no parameters to start with.
         """
-        await self._open()
+        await self.desk.open(self.on_quote, self.on_outcome)
         try:
             async with asyncio.TaskGroup() as tasks:
                 aside = [
@@ -180,20 +162,8 @@ class Session:
             self._executor.close()
             if self._timer:
                 self._timer.cancel()
-            for venue in self.desk.venues:
-                await venue.close()
+            await self.desk.close()
         return outcome
-
-    async def _open(self) -> None:
-        """Both venues or none."""
-        venues = self.desk.venues
-        opened = await asyncio.gather(*(v.open(self.on_quote, self.on_outcome) for v in venues), return_exceptions=True)
-        failed = [error for error in opened if isinstance(error, BaseException)]
-        if failed:
-            for venue, error in zip(venues, opened, strict=True):
-                if error is None:
-                    await venue.close()
-            raise failed[0]
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task]:
         """Take up what is open, look at the accounts; entries wait until all of that is done."""
@@ -217,8 +187,6 @@ class Session:
         wallets = SeenWallets()
         recorder = desk.recorder(resumed.state)
         self.runner = Runner(rule, desk.journal, self._broker(rule), self.payments, resumed, recorder, wallets)
-        halt = desk.journal.last_note("halt", "resume")
-        self.halted = halt[1] if halt and halt[0] == "halt" else ""
         self.runner.hold = CLOSED
         self._do(self.runner.quote, self.clock(), *self._slots)
         self._adopt(resumed, sent)
@@ -239,11 +207,11 @@ class Session:
             aside += [self.watch.accounts, self._refetching]
         gc.collect()
         gc.freeze()  # ccxt and its markets are here to stay: nobody looks through them again while a quote waits
-        self._starting = False
-        self._leaving |= desk.config.on_restart == "flatten" and resumed.state.phase != FLAT
+        self.risk.closed = self.stopping
+        self.risk.leaving |= desk.config.on_restart == "flatten" and resumed.state.phase != FLAT
         self._hold()
         desk.say(
-            restart.greeting(resumed.state, self.runner.state, self._leaving, self.line(), str(self.exports.params))
+            restart.greeting(resumed.state, self.runner.state, self.risk.leaving, self.line(), str(self.exports.params))
         )
         if self._once:
             self.stop("asked to leave what is open, and to end")
@@ -287,11 +255,12 @@ class Session:
         """Finish or unwind the legs, then end."""
         if not self._stop.is_set():
             self.desk.say(f"stopping: {why}")
+            self.risk.closed = True
             self._stop.set()
             self._moved.set()
 
     async def _finish(self) -> str:
-        self._leaving = self._leaving or self.desk.config.on_stop == "flatten"
+        self.risk.leaving |= self.desk.config.on_stop == "flatten"
         self._hold()
         try:
             async with asyncio.timeout(STOP_S):
@@ -319,7 +288,7 @@ class Session:
         phase = self.runner.state.phase
         if self.runner.working or self._executor.pending:
             return False
-        return phase in (FLAT, HALTED) or (phase == OPEN and not self._leaving)
+        return phase in (FLAT, HALTED) or (phase == OPEN and not self.risk.leaving)
 
     # Beside it
 
@@ -340,7 +309,7 @@ class Session:
                 self.runner.newest = self._newest(self.runner.newest)
             if not noted:
                 verdict = self.exports.refused or "accepted"
-                noted = self._kept(self.desk.journal.parameters, verdict, self.exports.params)
+                noted = self.risk.kept(self.desk.journal.parameters, verdict, self.exports.params)
 
     async def _refetching(self) -> None:
         """Before the machine mends or leaves on a stale book, the book is read by REST."""
@@ -371,66 +340,33 @@ class Session:
             refused_parameters=self.exports.refused,
             kill_file=self.desk.kill_file(),
             disk_free_mb=disk_free_mb(journal),
-            journal=self._journal_error,
-            outside=self.halted,
+            journal=self.risk.journal_error,
+            outside=self.risk.halted,
             clock_offset_ms=(*known.clock_offset_ms, -ahead_ms),
             open=state.phase != FLAT,
         )
 
     def _hold(self) -> None:
-        """What the guards allow now, told to the runner and, where it changed, to the person."""
+        """What the guards allow now, told to the runner."""
         if self.runner is None or self.runner.books is None:
             return
-        if self._journal_error:
-            self._try_journal()
-        before, self.held = self.held, guards.check(self.facts(), self.desk.config)
-        for held in self.held:
-            if held.level == HALT and not self.halted:
-                self.halt(held.reason)
-            if held.guard not in {h.guard for h in before}:
-                self.desk.say(str(held))
-        for gone in {h.guard for h in before} - {h.guard for h in self.held}:
-            self.desk.say(f"no longer: {gone}")
-        worst = self.held[0].level if self.held else 0
-        flatten = self._leaving or any(h.level == FLATTEN for h in self.held)
-        may_enter = worst < NO_ENTRY and not (flatten or self._starting or self._stop.is_set() or self.halted)
-        self.runner.hold = FREE if may_enter else Hold(False, flatten)
+        self.risk.try_journal()
+        self.runner.hold = self.risk.allowed(self.facts())
 
     def halt(self, reason: str) -> None:
         """No entries until a person resumes; what is open is managed to its end."""
-        if self.halted == reason:
-            return
-        self.halted = reason
         self.runner.hold = Hold(False, self.runner.hold.flatten)
-        self._kept(self.desk.journal.note, "halt", reason)
-        self.desk.say(f"HALTED: {reason}")
+        self.risk.halt(reason)
 
     def _note_funding(self, payment: FundingPayment) -> None:
         """For the review; what cannot be journaled is in the trades all the same."""
-        self._kept(self.desk.journal.funding, [payment])
-
-    def _try_journal(self) -> None:
-        if self._kept(self.desk.journal.note, "disk", "writable again"):
-            self._journal_error = ""
-
-    def _kept(self, write: Callable[..., None], *what) -> bool:
-        """Whether the journal took it; where it did not, the guards hold entries back."""
-        try:
-            write(*what)
-        except JournalError as error:
-            self._journal_error = str(error)
-            return False
-        return True
+        self.risk.kept(self.desk.journal.funding, [payment])
 
     def flatten(self) -> None:
         """Leave the open pair now, also from a halt of the machine, and stay out until `resume`."""
-        self._leaving = True
-        state = self.runner.state
-        if state.phase == HALTED:
-            again = state._replace(
-                phase=HEDGING, reason=GUARD, exiting=True, hedging_ns=self.clock(), wake_ns=self.clock()
-            )
-            self.runner.force(again, "flatten")
+        self.risk.leaving = True
+        if self.runner.state.phase == HALTED:
+            self.runner.force(restart.to_flatten(self.runner.state, self.clock()), "flatten")
             self._arm()
         self.halt("flattened by a person; `resume` to trade again")  # also after a restart
         self._hold()
@@ -438,18 +374,15 @@ class Session:
     async def resume(self) -> str:
         """A person says that all is well: the account is taken as it is, halts are lifted. Returns why not, or ""."""
         runner = self.runner
-        if runner.state.phase == HALTED and runner.state.spot.position + runner.state.perp.position != 0.0:
-            return f"the machine halted on unequal legs ({self.line()}); `flatten` first"
-        state = runner.state
-        if state.phase == HALTED and state.spot.position == state.perp.position == 0.0:
-            runner.force(START._replace(pair=state.pair), "resume")
-        elif state.phase == HALTED:  # halted with equal legs: the pair is managed on
-            runner.force(state._replace(phase=OPEN, exiting=False, wake_ns=self.clock()), "resume")
+        if runner.state.phase == HALTED:
+            if runner.state.spot.position + runner.state.perp.position != 0.0:
+                return f"the machine halted on unequal legs ({self.line()}); `flatten` first"
+            runner.force(restart.to_resume(runner.state, self.clock()), "resume")
             self._arm()
         if self.watch:
             await self.watch.accept()
-        self.desk.journal.note("resume", self.halted)
-        self.halted, self._leaving, runner.failures = "", False, 0
+        self.risk.lift()
+        runner.failures = 0
         self._hold()
         return ""
 

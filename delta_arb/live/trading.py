@@ -23,11 +23,12 @@ from delta_arb.pair import PHASES, START, State
 
 from . import connect, control
 from .config import Config, Keys
+from .desk import Desk
 from .events import Recorder, events_path
 from .journal import Journal, JournalError
 from .runner import Exports, utc_now
 from .say import Voice
-from .session import Desk, Session
+from .session import Session
 from .venue import Venue, VenueError
 
 PAPER, SANDBOX, LIVE = "paper", "sandbox", "live"

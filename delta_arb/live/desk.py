@@ -1,0 +1,40 @@
+"""What one session works with: configuration, journal, both venues, where parameters come from, who is told."""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from delta_arb.pair import State
+
+from .config import Config
+from .journal import Journal
+from .runner import Exports, Recorder
+from .venue import OnOutcome, OnQuote, Venue
+
+
+class Desk(NamedTuple):
+    """What a session works with."""
+
+    config: Config
+    mode: str
+    journal: Journal
+    venues: tuple[Venue, Venue]
+    exports: Callable[[tuple[Venue, Venue]], Exports]
+    recorder: Callable[[State], Recorder]
+    say: Callable[[str], None]
+    kill_file: Callable[[], str]
+    paper: bool
+
+    async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None:
+        """Both venues or none."""
+        opened = await asyncio.gather(*(v.open(on_quote, on_outcome) for v in self.venues), return_exceptions=True)
+        failed = [error for error in opened if isinstance(error, BaseException)]
+        if failed:
+            for venue, error in zip(self.venues, opened, strict=True):
+                if error is None:
+                    await venue.close()
+            raise failed[0]
+
+    async def close(self) -> None:
+        for venue in self.venues:
+            await venue.close()
