@@ -20,7 +20,7 @@ funding     stamps while they pass
 venue       what is asked of a venue; exchange, mexc, gate, clients, quotes, stream answer it over ccxt
 config      one TOML file, and keys from elsewhere
 connect     the venues of a configuration; the local ones
-preflight   --check
+preflight   --check; its rows are in checks, and what keys may do in rights
 control     status, stop, flatten, resume
 trading     sessions one after the other; the command's modes
 clock, say  our wall clock; every line headed by its mode

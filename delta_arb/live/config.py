@@ -139,6 +139,7 @@ class Config(_Section):
     pace: dict[str, float] = {}  # of streams and comparisons, by the names of stream.Pace
     inventory_coins: NotNegative = 0.0  # coins that reverse pairs are sold out of, beside a core short of the same size
     inventory_hedged: bool = True
+    accept_unbound_keys: bool = False  # take keys that work from any address
     guards_every_s: Annotated[float, Field(gt=0, le=10)] = 1.0
     accounts_every_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     on_restart: Literal["resume", "flatten"] = "resume"

@@ -17,6 +17,7 @@ from delta_arb.market import NS, Instrument, Order, utc
 from .clients import GateClient
 from .exchange import Exchange, reading
 from .orders import OURS, Booked, Said
+from .rights import Rights, gate_rights, told
 from .stream import Stream
 from .venue import Account, Deal, Funding, Setup, VenueError
 
@@ -243,6 +244,12 @@ class Gate(Exchange):
                 cross=any(float(row["leverage"]) == 0 for row in rows) or not rows,
                 leverage=max(limits, default=0.0),
             )
+
+    async def rights(self) -> Rights:
+        queries = self._clients.queries
+        detail = await told(self._query(queries.privateAccountGetDetail, what="its key"))
+        keys = await told(self._query(queries.privateAccountGetMainKeys, what="its key's permissions"))
+        return gate_rights(detail, keys, queries.apiKey)
 
     async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
         """See `venue.Venue.deals`; page by page."""

@@ -20,6 +20,7 @@ from delta_arb.market import Instrument, Order
 from .clients import MexcClient, code_of, plain, refusal
 from .exchange import Exchange, reading
 from .orders import OURS, Booked, Said, booked, on_grid
+from .rights import Rights, mexc_rights, told
 from .stream import Stream
 from .venue import Account, Deal, Funding, Setup, VenueError
 
@@ -237,6 +238,15 @@ class Mexc(Exchange):
         listed = await self._now(self._clients.orders.spotPublicGetDefaultSymbols, what="markets open to programs")
         with reading("mexc: the account"):
             return Setup(bool(answer["canTrade"]) and self.id in listed["data"])
+
+    async def rights(self) -> Rights:
+        queries = self._clients.queries
+        account = await told(self._query(queries.spotPrivateGetAccount, what="the account"))
+        withdrawals = await told(
+            self._query(queries.spotPrivateGetCapitalWithdrawHistory, {"limit": 1}, what="withdrawals")
+        )
+        info = await told(self._query(queries.spotPrivateGetApiKeyInfo, {"apikey": queries.apiKey}, what="its key"))
+        return mexc_rights(account, withdrawals, info)
 
     async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
         """See `venue.Venue.deals`; MEXC gives the newest hundred of a range, so it is walked backwards."""

@@ -7,10 +7,13 @@ order: whoever sent it asks `outcome` until the venue says that it is final.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from delta_arb.errors import DeltaArbError
 from delta_arb.market import Book, Instrument, Order
+
+if TYPE_CHECKING:
+    from .rights import Rights
 
 T = TypeVar("T")
 
@@ -157,6 +160,9 @@ class Venue(Protocol):
         """All fills of the account on this market in [start, end), oldest first, whoever ordered them."""
 
     async def setup(self) -> Setup: ...
+
+    async def rights(self) -> "Rights":
+        """What the key may do besides trading, as far as the venue tells; never raises for what it does not."""
 
     async def funding(self) -> Funding: ...
 

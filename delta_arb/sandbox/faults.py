@@ -33,11 +33,13 @@
 | clock | drift | the venue's clock is off by `seconds`, for as long as the fault is active |
 | market | delist | no new orders, resting ones are cancelled, for as long as the fault is active |
 | | funding_flip | funding payments come with the other sign |
+| key | may_withdraw | the account's key has every permission, for as long as the fault is active |
+| | unbound | it is bound to no address, and was made `seconds` ago |
 | position | liquidate | at `from_s`: the position is liquidated |
 | | adl | at `from_s`: `fraction` of the position is taken by auto-deleveraging |
 
 Requests: `markets time book candles trades tickers account balance.* order.create order.cancel order.fetch orders.open
-orders.all trades.mine positions leverage funding fee listen_key login`; those that come over a websocket are headed
+orders.all trades.mine positions leverage funding fee rights listen_key login`; those that come over a websocket are headed
 `ws.` (`ws.order.create`, `ws.login`, `ws.subscribe`), so `*order.create` matches both ways in.
 Streams: `stream.ticker stream.book stream.trades stream.candles stream.orders stream.fills stream.positions
 stream.balance stream.other`.
@@ -57,12 +59,21 @@ from delta_arb.errors import ParamsError
 REQUEST = {"delay", "hang", "cut", "cut_after", "error", "error_after", "refuse", "rate_limit"}
 PUSH = {"drop", "duplicate", "swap", "delay", "silence", "freeze"}
 ORDER = {"partial_fill", "late_fill"}
-STATES = {"drift", "delist", "funding_flip", "freeze", "silence"}  # hold while active; logged when first felt
+STATES = {
+    "drift",
+    "delist",
+    "funding_flip",
+    "freeze",
+    "silence",
+    "may_withdraw",
+    "unbound",
+}  # hold while active; logged when first felt
 TIMED = {"close", "listen_key_death", "drift", "delist", "liquidate", "adl"}  # begin on their own at `from_s`
 WHERE = {
     "socket": {"silence", "close", "listen_key_death"},
     "clock": {"drift"},
     "market": {"delist", "funding_flip"},
+    "key": {"may_withdraw", "unbound"},
     "position": {"liquidate", "adl"},
 }
 STREAMS = tuple(
@@ -71,7 +82,7 @@ STREAMS = tuple(
 )
 REQUESTS = (
     "markets", "time", "book", "candles", "trades", "tickers", "account", "order.create", "order.cancel",
-    "order.fetch", "orders.open", "orders.all", "trades.mine", "positions", "leverage", "funding", "fee", "listen_key",
+    "order.fetch", "orders.open", "orders.all", "trades.mine", "positions", "leverage", "funding", "fee", "rights", "listen_key",
     "login", "subscribe",
 )  # fmt: skip
 

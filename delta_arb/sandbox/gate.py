@@ -132,6 +132,8 @@ class Gate:
             Route("GET", f"{f}/funding_rate", "funding", self._funding),
             Route("GET", f"{API}/wallet/fee", "fee", my.fee, signed=True),
             Route("GET", f"{f}/fee", "fee", my.futures_fee, signed=True),
+            Route("GET", f"{API}/account/detail", "rights", my.detail, signed=True),
+            Route("GET", f"{API}/account/main_keys", "rights", my.main_keys, signed=True),
             Route("GET", f"{f}/accounts", "account", my.accounts, signed=True),
             Route("GET", f"{f}/positions", "positions", my.positions, signed=True),
             Route("GET", f"{f}/positions/{{contract}}", "positions", my.position, signed=True),

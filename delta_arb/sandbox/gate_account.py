@@ -38,6 +38,20 @@ class GateAccount:
         fee = {"taker_fee": text(self._engine.settings.taker_fee), "maker_fee": text(self._engine.settings.maker_fee)}
         return {pair: fee for pair in self._engine.listings if request.query.get("contract", pair) == pair}
 
+    def detail(self, request: Request) -> rows.Row:
+        return rows.detail_row(self._addresses)
+
+    def main_keys(self, request: Request) -> list[rows.Row]:
+        faults, now_s = self._engine.faults, self._engine.clock.now_ns() // NS
+        unbound = faults.take("key", ("unbound",))
+        made_s = now_s - round(unbound.seconds) if unbound else self._engine.clock.started_ns // NS
+        may_withdraw = faults.take("key", ("may_withdraw",)) is not None
+        return [rows.key_row(self._gate.key, self._addresses, made_s, may_withdraw)]
+
+    @property
+    def _addresses(self) -> list[str]:
+        return [] if self._engine.faults.take("key", ("unbound",)) else ["127.0.0.1"]
+
     def accounts(self, request: Request) -> rows.Row:
         return rows.account_row(self._account)
 

@@ -310,6 +310,24 @@ def taken_push(taken: Taken, engine: PerpetualEngine, decimal: bool) -> Row:
     }  # fmt: skip
 
 
+def detail_row(addresses: list[str]) -> Row:
+    """GET account/detail."""
+    return {
+        "user_id": USER, "ip_whitelist": addresses, "currency_pairs": [], "key": {"mode": 1}, "tier": 0,
+        "copy_trading_role": 0,
+    }  # fmt: skip
+
+
+def key_row(key: str, addresses: list[str], made_s: int, may_withdraw: bool) -> Row:
+    """One row of GET account/main_keys."""
+    perms = [("futures", False), ("wallet", True), ("account", True)] + [("withdrawal", False)] * may_withdraw
+    return {
+        "state": 1, "mode": 1, "name": "delta_arb", "currency_pairs": [], "user_id": USER, "ip_whitelist": addresses,
+        "perms": [{"name": name, "read_only": read_only} for name, read_only in perms], "key": key,
+        "created_at": str(made_s), "updated_at": str(made_s), "last_access": str(made_s),
+    }  # fmt: skip
+
+
 def account_row(account: MarginAccount) -> Row:
     """GET accounts."""
     held = account.held()

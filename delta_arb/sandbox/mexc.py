@@ -95,6 +95,8 @@ class Mexc:
             ("GET", "/capital/config/getall", "account", self._coins),
             ("GET", "/account", "account", self._account),
             ("GET", "/tradeFee", "fee", self._fee),
+            ("GET", "/apiKeyInfo", "rights", self._key_info),
+            ("GET", "/capital/withdraw/history", "rights", self._withdrawals),
             ("POST", "/order", "order.create", self.orders.create),
             ("POST", "/order/test", "order.create", self.orders.test),
             ("GET", "/order", "order.fetch", self.orders.fetch),
@@ -217,6 +219,16 @@ class Mexc:
     def _account(self, request: Request) -> dict:
         wallet = self.engine.account
         return shapes.account({coin: (wallet.free[coin], wallet.locked[coin]) for coin in self._all_coins()})
+
+    def _key_info(self, request: Request) -> dict:
+        unbound = self.engine.faults.take("key", ("unbound",))
+        return {"note": "delta_arb", "apikey": self.key, "ipWhiteList": "" if unbound else "127.0.0.1"}
+
+    def _withdrawals(self, request: Request) -> list:
+        """None was ever made; a key without the right to withdraw may not even ask."""
+        if not self.engine.faults.take("key", ("may_withdraw",)):
+            raise Refused(700007)
+        return []
 
     def _all_coins(self) -> list[str]:
         listed = {coin for listing in self.engine.listings.values() for coin in (listing.base, listing.quote)}

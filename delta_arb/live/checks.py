@@ -1,0 +1,282 @@
+"""The rows of `--check`: what was read of both venues, judged one by one. `preflight` reads, prints and refuses."""
+
+import math
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from delta_arb.errors import ParamsError, RunError
+from delta_arb.market import LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
+
+from .accounts import baseline, differences
+from .config import Config
+from .journal import Journal
+from .rights import Rights
+from .runner import Exports, utc_now
+from .trading import Job
+from .venue import Account, Setup, Venue, VenueError
+from .watch import check_undeclared, new_baseline, noted_baseline
+
+FEE_SLACK_BPS = 0.01
+KEY_DAYS = 7  # a key that ends sooner is about to end
+DAY_NS = 86_400 * NS
+
+
+class Row(NamedTuple):
+    """One check: passed or not (None: nobody told), what was found, and what to do."""
+
+    check: str
+    passed: bool | None
+    found: str
+    remedy: str = ""
+
+
+class Seen(NamedTuple):
+    """What was read of both venues; accounts, set-ups and rights only where there are keys."""
+
+    venues: tuple[Venue, Venue]
+    books: tuple[Book, Book]
+    accounts: tuple[Account, Account] | None
+    setups: tuple[Setup, Setup] | None
+    working: tuple[tuple[str, ...], tuple[str, ...]]
+    rights: tuple[Rights, Rights] | None
+
+
+def passed(rows: list[Row]) -> bool:
+    """Whether nothing failed; what no venue tells is for a person to see, and holds nothing up."""
+    return all(row.passed is not False for row in rows)
+
+
+def opened(venue: Venue, error: BaseException | None) -> Row:
+    """Whether a venue could be opened; raises what is no failure of a venue."""
+    if error is None:
+        return Row(
+            f"{venue.name} connects", True, f"market, clock and streams; fee {venue.instrument.taker_fee * 1e4:g} bps"
+        )
+    if not isinstance(error, VenueError):
+        raise error
+    return Row(
+        f"{venue.name} connects", False, str(error), "check the pair, the keys and their permissions, and the network"
+    )
+
+
+async def judged(job: Job, seen: Seen) -> list[Row]:
+    """The checks of what was seen; orders are tested, never placed."""
+    config = job.config
+    exports = Exports(
+        job.params, config, config.limits.bounds(), utc_now, config.instruments(*(v.instrument for v in seen.venues))
+    )
+    exports.poll()
+    rows = [_parameters(exports), *_books(seen), *_markets(config, seen), *_clocks(config, seen)]
+    clip_usdt = exports.params.rule.clip_usdt if exports.params else config.limits.max_clip_usdt
+    rows.append(_clip(clip_usdt, seen))
+    if seen.accounts:
+        rows += [await _test_order(venue, seen, clip_usdt) for venue in seen.venues]
+        rows += [*_setups(config, seen), *_balances(config, seen, clip_usdt), _known(job, seen)]
+        now_ns = round(utc_now().timestamp()) * NS
+        for venue, rights in zip(seen.venues, seen.rights, strict=True):
+            rows += key_rows(venue.name, rights, now_ns, config.accept_unbound_keys)
+    return rows
+
+
+def key_rows(name: str, rights: Rights, now_ns: int, accept_unbound: bool) -> list[Row]:
+    """What a key may do besides trading; `accept_unbound`: the configuration takes one that works from anywhere."""
+    rows = [_withdrawal(name, rights), _addresses(name, rights, accept_unbound), _expiry(name, rights, now_ns)]
+    if rights.trade is not None:
+        found = f"the key {rights.said}" if rights.trade else f"the key {rights.said}, or is locked"
+        rows.append(Row(f"{name} key trades", rights.trade, found, "permit futures trading (read and write)"))
+    return rows
+
+
+def _withdrawal(name: str, rights: Rights) -> Row:
+    check = f"{name} withdrawal"
+    if rights.withdraw is None:
+        found = f"the venue does not tell: {rights.said}"
+        return Row(check, None, found, "see the key's page: it must not be allowed to withdraw")
+    remedy = "make a key without any right to withdrawals or the wallet: this program never needs one"
+    return Row(check, not rights.withdraw, rights.said, remedy)
+
+
+def _addresses(name: str, rights: Rights, accept_unbound: bool) -> Row:
+    check = f"{name} key bound"
+    if rights.addresses is None:
+        return Row(check, None, "the venue does not tell", "see the key's page: bind it to this machine's address")
+    if rights.addresses:
+        return Row(check, True, f"to {', '.join(rights.addresses)}")
+    found = "to no address: whoever has the key can trade from anywhere"
+    remedy = "bind it to this machine's address; without a fixed one, write accept_unbound_keys = true"
+    return Row(check, accept_unbound, found, remedy)
+
+
+def _expiry(name: str, rights: Rights, now_ns: int) -> Row:
+    check = f"{name} key ends"
+    if rights.addresses:
+        return Row(check, True, "never, while it is bound to an address")
+    if rights.ends_ns is None:
+        found = "the venue does not tell; bound to no address it ends 90 days after it was made"
+        return Row(check, None, found, "see the key's page for the day, and renew it before")
+    left = (rights.ends_ns - now_ns) / DAY_NS
+    day = datetime.fromtimestamp(rights.ends_ns / NS, UTC)
+    found = f"on {day:%Y-%m-%d}, in {max(left, 0.0):.0f} days"
+    return Row(check, left >= KEY_DAYS, found, "make a new key, bound to an address: such a one does not end")
+
+
+def _parameters(exports: Exports) -> Row:
+    if exports.refused:
+        return Row("parameters", False, exports.refused, "run the pipeline for this pair")
+    return Row("parameters", True, str(exports.params))
+
+
+def _books(seen: Seen) -> list[Row]:
+    return [
+        Row(
+            f"{venue.name} quotes",
+            tradable(book),
+            f"{book.bid:g} / {book.ask:g}",
+            "a one-sided or crossed book: wait, or choose another pair",
+        )
+        for venue, book in zip(seen.venues, seen.books, strict=True)
+    ]
+
+
+def _markets(config: Config, seen: Seen) -> list[Row]:
+    """The venues' own rules and fees against those that the research assumed."""
+    rows = []
+    for venue, assumed in zip(seen.venues, (config.spot, config.perp), strict=True):
+        fee_bps = venue.instrument.taker_fee * 1e4
+        size = venue.instrument.contract_size
+        rows += [
+            Row(
+                f"{venue.name} fee", fee_bps <= assumed.taker_fee_bps + FEE_SLACK_BPS, f"{fee_bps:g} bps, assumed "
+f"{assumed.taker_fee_bps:g}",
+                "repeat the research with the account's own fee, and write it into the configuration",
+            ),
+            Row(
+                f"{venue.name} contract", math.isclose(size, assumed.contract_size, rel_tol=1e-9),
+                f"{size:g} base units, assumed "
+f"{assumed.contract_size:g}", "correct contract_size in research and configuration",
+            ),
+        ]  # fmt: skip
+    return rows
+
+
+def _clocks(config: Config, seen: Seen) -> list[Row]:
+    limit = config.guards.max_clock_offset_ms
+    return [
+        Row(
+            f"{v.name} clock",
+            abs(v.clock_offset_ns) / 1e6 <= limit,
+            f"{v.clock_offset_ns / 1e6:+.0f} ms from ours",
+            "set this machine's clock (NTP)",
+        )
+        for v in seen.venues
+    ]
+
+
+def _clip(clip_usdt: float, seen: Seen) -> Row:
+    """One clip must be an order on both venues."""
+    qty = _clip_qty(clip_usdt, seen)
+    least = [
+        max(v.instrument.min_qty, v.instrument.min_notional_usdt / book.bid)
+        for v, book in zip(seen.venues, seen.books, strict=True)
+    ]
+    fits = qty > 0.0 and all(qty >= smallest for smallest in least)
+    return Row(
+        "clip",
+        fits,
+        f"{clip_usdt:g} USDT is {qty:g} coins; smallest orders {least[SPOT]:g} and {least[PERP]:g}",
+        "raise the clip",
+    )
+
+
+def _clip_qty(clip_usdt: float, seen: Seen) -> float:
+    step = common_step(*(venue.instrument for venue in seen.venues))
+    return floor_to(clip_usdt / seen.books[SPOT].ask, step)
+
+
+async def _test_order(venue: Venue, seen: Seen, clip_usdt: float) -> Row:
+    """An IOC order as the machine would send it, judged by the venue where it offers that."""
+    qty, book = _clip_qty(clip_usdt, seen), seen.books[venue.leg]
+    order = Order(qty, book.ask, False, False) if venue.leg == SPOT else Order(-qty, book.bid, False, False)
+    try:
+        refused = await venue.test(order)
+    except (VenueError, ParamsError) as error:
+        refused = str(error)
+    said = refused or (
+        "the venue takes it" if venue.leg == SPOT else "size and price are right; this venue has no test order"
+    )
+    return Row(f"{venue.name} order", not refused, said, "permit trading of this pair by the key; see the venue's code")
+
+
+def _setups(config: Config, seen: Seen) -> list[Row]:
+    spot, perp = seen.venues
+    s = seen.setups[PERP]
+    return [
+        Row(
+            f"{spot.name} trading", seen.setups[SPOT].trading, "open" if seen.setups[SPOT].trading else "closed",
+            "this market is not open to programs",
+        ),
+        Row(f"{perp.name} trading", s.trading, "open" if s.trading else "closed", "this market is not open, or "
+"is being delisted"),
+        Row(f"{perp.name} mode", not s.dual, "dual" if s.dual else "one position", "switch to one-way mode: dual "
+"positions cannot be netted"),
+        Row(
+            f"{perp.name} account", not s.unified, "unified" if s.unified else "futures wallet",
+            "use a sub-account that is not unified",
+        ),
+        Row(
+            f"{perp.name} margin", s.leverage >= config.perp.leverage,
+            f"{'cross' if s.cross else 'isolated'}, leverage {s.leverage:g}, assumed {config.perp.leverage:g}",
+            f"set the leverage of this market to {config.perp.leverage:g} or more",
+        ),
+    ]  # fmt: skip
+
+
+def _balances(config: Config, seen: Seen, clip_usdt: float) -> list[Row]:
+    spot, perp = seen.accounts
+    leverage = max(seen.setups[PERP].leverage, 1.0)
+    wanted = (clip_usdt * 1.01 + config.guards.min_spot_usdt, clip_usdt / leverage + config.guards.min_margin_usdt)
+    flat = perp.position == 0.0
+    return [
+        Row(
+            f"{venue.name} balance", account.usdt_free >= need or not flat, f"{account.usdt_free:.2f} USDT "
+f"free, a clip wants {need:.2f}",
+            f"move {need - account.usdt_free:.2f} USDT there",
+        )
+        for venue, account, need in zip(seen.venues, (spot, perp), wanted, strict=True)
+    ]  # fmt: skip
+
+
+def _known(job: Job, seen: Seen) -> Row:
+    """Orders and holdings that the journal does not explain."""
+    remedy = "use a sub-account of its own; or close them, or declare inventory_coins"
+    if not job.journal.exists():
+        return _first_start(job, seen, remedy)
+    try:
+        with Journal(job.journal, "check") as journal:
+            strange = [order for orders in seen.working for order in orders if not journal.knows(order)]
+            base = noted_baseline(journal) or new_baseline(
+                journal, seen.accounts, job.config, seen.venues, seen.books[SPOT].bid
+            )
+            held = journal.held()
+            state = journal.last_state()
+            positions = (state.spot.position, state.perp.position) if state else (0.0, 0.0)
+            found = differences(*seen.accounts, base, held, positions, tuple(v.instrument for v in seen.venues))
+    except RunError as error:
+        return Row("account", False, str(error), remedy)
+    said = [*(f"order {order}" for order in strange), *map(str, found)]
+    legs = ", ".join(f"{name} {qty:+g}" for name, qty in zip(LEGS, held, strict=True))
+    return Row("account", not said, "; ".join(said) or f"as the journal says ({legs})", remedy)
+
+
+def _first_start(job: Job, seen: Seen, remedy: str) -> Row:
+    """No journal yet: the account must be empty but for what is declared, and no order may work."""
+    orders = [order for orders in seen.working for order in orders]
+    if orders:
+        return Row("account", False, f"working orders: {', '.join(orders)}", remedy)
+    try:
+        check_undeclared(
+            baseline(*seen.accounts, (0.0, 0.0), (0.0, 0.0)), job.config, seen.venues, seen.books[SPOT].bid
+        )
+    except RunError as error:
+        return Row("account", False, str(error), remedy)
+    return Row("account", True, "nothing open, nothing undeclared")

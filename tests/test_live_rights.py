@@ -1,0 +1,180 @@
+"""What a key may do besides trading, in the shapes that the venues' documents give, and as the local venues tell it."""
+
+import asyncio
+
+import pytest
+from live_stage import quick_config, stage
+
+from delta_arb.live import preflight
+from delta_arb.live.checks import key_rows, passed
+from delta_arb.live.rights import Rights, gate_rights, mexc_rights
+from delta_arb.live.trading import LIVE, Job
+from delta_arb.live.venue import VenueError
+from delta_arb.market import NS
+
+DAY_NS = 86_400 * NS
+MADE_S = 1_790_000_000
+
+
+def gate_key(**changes):
+    """A row of main_keys: the fields of Gate's own client libraries."""
+    return {
+        "state": 1, "mode": 1, "name": "bot", "currency_pairs": [], "user_id": 10003, "ip_whitelist": ["192.0.2.7"],
+        "perms": [{"name": "futures", "read_only": False}, {"name": "account", "read_only": True}],
+        "key": "ours", "created_at": str(MADE_S), "updated_at": str(MADE_S), "last_access": str(MADE_S),
+    } | changes  # fmt: skip
+
+
+def may(*writes: str) -> list[dict]:
+    return [{"name": name, "read_only": False} for name in writes]
+
+
+@pytest.mark.parametrize(
+    ("keys", "withdraw", "trade"),
+    [
+        ([gate_key()], False, True),
+        ([gate_key(key="another"), gate_key(perms=may("futures", "withdrawal"))], True, True),
+        ([gate_key(perms=may("futures", "wallet"))], True, True),
+        ([gate_key(perms=may("futures", "custody"))], None, True),  # a name of which we do not know what it moves
+        ([gate_key(perms=may("spot"))], False, False),
+        ([gate_key(state=2)], False, False),  # locked
+        (gate_key(key={"mode": 1}), False, True),  # one object, and no key named: as the libraries describe it
+        ([gate_key(key={"mode": 1}), gate_key(key={"mode": 1})], None, None),  # which of them is ours?
+        ([gate_key(key="another")], None, None),
+        ([gate_key(perms="futures")], None, None),
+        ([gate_key(perms=[{"name": "futures"}])], None, None),
+        ([], None, None),
+        ({}, None, None),
+        ("nothing", None, None),
+        (VenueError("gate: FORBIDDEN", "FORBIDDEN"), None, None),
+    ],
+)
+def test_gate_tells_of_a_key_what_is_documented_and_else_nothing(keys, withdraw, trade):
+    rights = gate_rights({"ip_whitelist": ["192.0.2.7"], "key": {"mode": 1}}, keys, "ours")
+    assert (rights.withdraw, rights.trade) == (withdraw, trade)
+    assert rights.addresses == ("192.0.2.7",) and rights.ends_ns is None and rights.said
+
+
+def test_the_addresses_of_a_gate_key_are_told_by_either_answer():
+    refused = VenueError("refused")
+    assert gate_rights(refused, [gate_key()], "ours").addresses == ("192.0.2.7",)
+    assert gate_rights({"ip_whitelist": []}, refused, "ours").addresses == ()
+    assert gate_rights({"user_id": 1}, refused, "ours").addresses is None
+    assert gate_rights(refused, refused, "ours").addresses is None
+
+
+@pytest.mark.parametrize("made", ["", "yesterday", "2026-11-22", None, MADE_S * 1000])
+def test_a_day_that_is_not_told_in_seconds_is_not_guessed(made):
+    rights = gate_rights({"ip_whitelist": []}, [gate_key(created_at=made, ip_whitelist=[])], "ours")
+    assert rights.withdraw is False and rights.made_ns is None and rights.ends_ns is None
+
+
+REFUSED = VenueError("mexc: withdrawals: refused", "700007")
+ACCOUNT = {"canTrade": True, "canWithdraw": True, "canDeposit": True, "accountType": "SPOT", "permissions": ["SPOT"]}
+
+
+@pytest.mark.parametrize(
+    ("account", "withdrawals", "withdraw"),
+    [
+        (ACCOUNT, REFUSED, False),
+        (ACCOUNT, [], True),
+        (ACCOUNT | {"canWithdraw": False}, [], False),
+        (ACCOUNT, VenueError("mexc: 503", "503"), None),
+        (VenueError("mexc: 503", "503"), REFUSED, False),
+        ({}, [], True),
+        (ACCOUNT, {"code": 0}, None),
+    ],
+)
+def test_mexc_tells_of_the_account_and_refuses_a_key_without_the_right(account, withdrawals, withdraw):
+    assert mexc_rights(account, withdrawals, {}).withdraw is withdraw
+
+
+@pytest.mark.parametrize(
+    ("info", "addresses"),
+    [
+        ({"note": "note2", "apikey": "mx0", "ipWhiteList": "162.133.62.1"}, ("162.133.62.1",)),
+        ({"ipWhiteList": "192.0.2.1, 192.0.2.2"}, ("192.0.2.1", "192.0.2.2")),
+        ({"ipWhiteList": ""}, ()),
+        ({"note": "note2"}, None),
+        (VenueError("mexc: 404"), None),
+    ],
+)
+def test_mexc_tells_the_addresses_of_a_key_as_one_text(info, addresses):
+    assert mexc_rights(ACCOUNT, REFUSED, info).addresses == addresses
+
+
+def verdicts(rights: Rights, days: float = 0.0, accept: bool = False) -> list:
+    return [row.passed for row in key_rows("gate", rights, MADE_S * NS + round(days * DAY_NS), accept)]
+
+
+def test_each_row_is_good_bad_or_not_told():
+    assert verdicts(Rights(False, "may trade", ("192.0.2.7",))) == [True, True, True]
+    assert verdicts(Rights(True, "may withdraw", (), True, MADE_S * NS)) == [False, False, True, True]
+    assert verdicts(Rights(None, "refused", None)) == [None, None, None]
+    assert verdicts(Rights(False, "may trade", ())) == [True, False, None]
+    assert verdicts(Rights(False, "may trade", ()), accept=True) == [True, True, None]
+    assert verdicts(Rights(False, "may read", ("192.0.2.7",), False))[3] is False
+
+
+@pytest.mark.parametrize(("age_days", "good"), [(0.0, True), (82.9, True), (83.1, False), (91.0, False)])
+def test_an_unbound_key_ends_ninety_days_after_it_was_made(age_days, good):
+    assert verdicts(Rights(False, "may trade", (), True, MADE_S * NS), age_days, accept=True)[2] is good
+
+
+def keys_of(it) -> dict[str, bool | None]:
+    """The rows about keys of a whole check on the local venues."""
+    return {row.check: row.passed for row in it if "withdrawal" in row.check or " key " in row.check}
+
+
+GOOD = dict.fromkeys(
+    (f"{venue} {what}" for venue in ("mexc", "gate") for what in ("withdrawal", "key bound", "key ends")), True
+) | {"gate key trades": True}
+
+
+@pytest.mark.parametrize(
+    ("faults", "changed"),
+    [
+        ((), {}),
+        (
+            [("*", "may_withdraw", {})],
+            {"mexc withdrawal": False, "gate withdrawal": False},
+        ),
+        (
+            [("*", "unbound", {"seconds": 3600.0})],
+            {"mexc key bound": False, "gate key bound": False, "mexc key ends": None, "gate key ends": True},
+        ),
+        (
+            [("gate", "unbound", {"seconds": 85 * 86_400.0})],
+            {"gate key bound": False, "gate key ends": False},
+        ),
+    ],
+)
+def test_the_check_judges_the_keys_of_both_venues(tmp_path, faults, changed):
+    async def play():
+        async with stage(tmp_path) as it:
+            for venue, do, how in faults:
+                for name in ("mexc", "gate") if venue == "*" else (venue,):
+                    it.fault(name, "key", do, **how)
+            return await look(it, tmp_path)
+
+    rows = asyncio.run(play())
+    assert keys_of(rows) == GOOD | changed
+    assert passed(rows) == (False not in changed.values()), preflight.table(rows)
+
+
+def test_what_a_venue_refuses_to_tell_is_asked_of_the_person_and_holds_nothing_up(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            it.fault("gate", "rights", "refuse", code="FORBIDDEN", times=0)
+            it.fault("mexc", "rights", "error", times=0)
+            return await look(it, tmp_path)
+
+    rows = asyncio.run(play())
+    assert keys_of(rows) == dict.fromkeys(GOOD.keys() - {"gate key trades"})
+    assert passed(rows) and preflight.table(rows).count("-> see the key's page") == 6
+
+
+async def look(it, folder):
+    config = quick_config()
+    params = folder / config.name / "params" / "latest.json"
+    return await preflight.look(Job(config, LIVE, folder, params, None, it.venues.config(), print))
