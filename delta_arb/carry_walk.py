@@ -114,17 +114,15 @@ class CarryWalk:
     """The whole procedure on history it had not seen, as exact money.
 
     `daily`: change of marked equity a day, bps of the clip; `net_bps_day` its mean with a block bootstrap interval,
-    None where nothing was held. `held_share`: share of the time with a pair open. `always`: entered at the first
-    moment, left at the last: what a holder without any rule got; `now`: chosen for the time to come. A crash that
-    throws the legs apart can pay a year of funding in one fill, and a candle's prices are least to be believed
-    there: so the parts are told, and what is left without the best day.
+    None where nothing was held. `always`: entered at the first moment, left at the last: what a holder without any rule
+    got; `now`: chosen for the time to come. A crash that throws the legs apart can pay a year of funding in one fill,
+    and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
     """
 
     folds: tuple[CarryFold, ...]
     result: Backtest
     daily: np.ndarray
     net_bps_day: Interval | None
-    held_share: float
     even: BreakEven
     always: Trade | None
     clip_usdt: float
@@ -321,7 +319,6 @@ def _judged(
     start_ns, end_ns = folds[0].start_ns, max(folds[-1].end_ns, int(seen.ts_ns[held[-1][1]]) if held else 0)
     part = tape.between(start_ns, tape.end_ns + 1)
     daily = period_nets(part, result, start_ns, end_ns, DAY_S) / market.settings.clip_usdt * 1e4
-    open_ns = sum(t.closed_ns - t.opened_ns for t in result.trades)
     crossing_bps = float(np.median((seen.exit_bps - seen.entry_bps)[seen.leavable]))
     first = int(np.searchsorted(seen.ts_ns, start_ns))
     always = pairs(seen, CarryRule(0.0, -1e9, -1e9, 1e9), first, len(seen))
@@ -330,7 +327,6 @@ def _judged(
         result=result,
         daily=daily,
         net_bps_day=mean_interval(daily, rng, level=level) if held and np.ptp(daily) > 0 else None,
-        held_share=open_ns / (end_ns - start_ns),
         even=break_even(
             [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns], market.fees_bps + crossing_bps
         ),

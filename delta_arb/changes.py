@@ -1,4 +1,4 @@
-"""When the level of a spread shifted for good, and when its volatility did.
+"""When the level of a spread shifted for good.
 
 A method that assumes independent rows finds dozens of "regimes" in a perfectly stationary mean-reverting spread: each
 excursion looks like one. Here a shift must improve the likelihood of an Ornstein-Uhlenbeck process under white noise,
@@ -9,7 +9,6 @@ Levy-Leduc & Robin 2017, Bernoulli 23(2); Romano, Rigaill, Runge & Fearnhead 202
 import math
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,11 +31,10 @@ MAX_SHIFTS = 12  # of one proposal
 class Changes:
     """Shifts in order of time; empty arrays when there are none, which is an answer.
 
-    `ts_ns[k]` is the first time stamp after shift k, `size[k]` what the level gained there (for volatility: the factor
-    on the standard deviation), `gain[k]` twice the log likelihood it is worth, to be compared with `needed`.
+    `ts_ns[k]` is the first time stamp after shift k, `size[k]` what the level gained there, `gain[k]` twice the log
+    likelihood it is worth, to be compared with `needed`.
     """
 
-    kind: str
     ts_ns: np.ndarray = field(compare=False)
     size: np.ndarray = field(compare=False)
     gain: np.ndarray = field(compare=False)
@@ -53,7 +51,7 @@ class Changes:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{size:.3g}" for size in self.size[:6])
-        return f"Changes({self.kind}, {self.size.size} in {self.n} rows{': ' + sizes if sizes else ''})"
+        return f"Changes({self.size.size} in {self.n} rows{': ' + sizes if sizes else ''})"
 
 
 def level_shifts(values, ts_ns, valid=None, step_s: float = 60.0) -> Changes:
@@ -67,31 +65,6 @@ def level_shifts(values, ts_ns, valid=None, step_s: float = 60.0) -> Changes:
         SeriesError: as `ou.fit`; or more than 3,000 rows on the grid: choose a longer step or a shorter window.
     """
     return _shifts(_rows(values, ts_ns, valid, step_s))
-
-
-def volatility_shifts(values, ts_ns, valid=None, step_s: float = 60.0) -> Changes:
-    """Lasting shifts of the volatility, in the innovations around the shifting level. Arguments as `level_shifts`.
-
-    The innovations of the filter are independent if nothing changes, so the two halves around a candidate compare as
-    two normal samples of different standard deviation.
-    """
-    segments = _rows(values, ts_ns, valid, step_s)
-    shifts = _shifts(segments)
-    at = np.searchsorted(segments.ts_ns, shifts.ts_ns)
-    surprise = segments.surprises(at.tolist())
-    needed = _needed(surprise.size)
-    found = sorted(_variance_splits(surprise**2, 0, surprise.size, needed))
-    edges = [0, *(row for row, _ in found), surprise.size]
-    sd = [math.sqrt(float(np.mean(surprise[a:b] ** 2))) for a, b in pairwise(edges)]
-    return Changes(
-        "volatility",
-        segments.ts_ns[[row for row, _ in found]],
-        np.array(sd[1:]) / np.array(sd[:-1]),
-        np.array([gain for _, gain in found]),
-        needed,
-        shifts.half_life_s,
-        surprise.size,
-    )
 
 
 def _rows(values, ts_ns, valid, step_s: float) -> "_Segments":
@@ -131,7 +104,6 @@ def _shifts(segments: "_Segments") -> Changes:
     best = segments.fit(at)
     gains = [2 * (best.value - segments.fit([r for r in at if r != row]).value) for row in at]
     return Changes(
-        "level",
         segments.ts_ns[at],
         np.array(best.sizes) * segments.scale,
         np.array(gains),
@@ -201,14 +173,6 @@ class _Segments:
             return None
         return int(np.argmax(np.where(free, worth, -1.0)))
 
-    def surprises(self, at: list[int]) -> np.ndarray:
-        """Standardised innovations around the shifting level, up to one common factor."""
-        process = self.fit(at)
-        columns = np.column_stack((self.values, self._design(at)))
-        white, *_ = self._whitened(columns, process.theta, process.ratio)
-        size, *_ = np.linalg.lstsq(white[:, 1:], white[:, 0])
-        return white[:, 0] - white[:, 1:] @ size
-
     def _design(self, at) -> np.ndarray:
         return np.column_stack((np.ones(self.n), *((np.arange(self.n) >= row).astype(float) for row in sorted(at))))
 
@@ -246,23 +210,6 @@ class _Segments:
         out, gain, root = np.empty_like(columns), np.empty(self.n), np.empty(self.n)
         log_det = _compiled(_whiten)(columns, phi, drive, start, ratio, out, gain, root)
         return out, log_det, gain, root
-
-
-def _variance_splits(squares: np.ndarray, start: int, end: int, needed: float) -> list[tuple[int, float]]:
-    """Rows in `[start, end)` where the variance changes, each with its gain: the best split, then within both parts."""
-    n = end - start
-    if n < 4 * MIN_SEGMENT:
-        return []
-    sums = np.cumsum(squares[start:end])
-    left = np.arange(2 * MIN_SEGMENT, n - 2 * MIN_SEGMENT + 1)
-    first, second = sums[left - 1] / left, (sums[-1] - sums[left - 1]) / (n - left)
-    gain = n * math.log(sums[-1] / n) - left * np.log(first) - (n - left) * np.log(second)
-    best = int(np.argmax(gain))
-    if gain[best] < needed:
-        return []
-    row = start + int(left[best])
-    parts = _variance_splits(squares, start, row, needed), _variance_splits(squares, row, end, needed)
-    return [*parts[0], (row, float(gain[best])), *parts[1]]
 
 
 def _whiten(columns, phi, drive, start_var, noise_var, out, gain, root):

@@ -236,11 +236,6 @@ def mids(tape: Tape) -> Basis:
     return measured(tape, 0.0, KNOWN_S)
 
 
-def half_life_of(tape: Tape) -> HalfLife:
-    """The half-life of the basis of a tape's mids; raises SeriesError where there is none."""
-    return speed(mids(tape))
-
-
 def tested(basis: Basis) -> Stationarity:
     """ADF and KPSS of the basis of the mids on one-minute values, of candles on their closes.
 

@@ -102,11 +102,6 @@ class Process:
     n: int
     span_s: float
 
-    def autocovariance(self, lag_s):
-        """sd^2 exp(-theta lag), plus noise_sd^2 at lag 0."""
-        lag_s = np.asarray(lag_s, dtype=np.float64)
-        return self.sd**2 * np.exp(-self.theta * lag_s) + self.noise_sd**2 * (lag_s == 0)
-
     def difference_variance(self, lag_s):
         """E[(y(t + lag) - y(t))^2] for a lag above 0: 2 noise_sd^2 + 2 sd^2 (1 - exp(-theta lag))."""
         lag_s = np.asarray(lag_s, dtype=np.float64)

@@ -2,8 +2,7 @@
 
 The formulas are plain arithmetic on purpose. The same function takes two floats (the live runner), two numpy columns
 (the notebooks) or is compiled by numba (the backtest), and gives the same bits in all three. Prices are USDT per base
-unit, fees are fractions per fill, results are fractions of the spot price; `to_bps` and `from_bps` are the only place
-where the face unit is made.
+unit, fees are fractions per fill, results are fractions of the spot price; `to_bps` makes the face unit.
 
 The second half describes a column of such values *in time*. Quotes come irregularly: a value is in force from its own
 time stamp until the next event, and counts for as long as it was in force, not once per row. Nobody knows how long the
@@ -65,11 +64,6 @@ def round_trip_fees(spot_fee, perp_fee):
 def to_bps(fraction):
     """Fraction to basis points."""
     return fraction * 10_000.0
-
-
-def from_bps(bps):
-    """Basis points to fraction."""
-    return bps / 10_000.0
 
 
 # --- A column in time ------------------------------------------------------------------------------------------------

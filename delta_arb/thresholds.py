@@ -28,8 +28,6 @@ from delta_arb.errors import SeriesError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from delta_arb.halflife import HalfLife
-
 DAY_S = 86_400.0
 # -zeta(1/2) / sqrt(2 pi): how far, in sd of one step, a sampled path is beyond a level when first seen beyond it
 # (Broadie, Glasserman & Kou 1997).
@@ -127,11 +125,6 @@ def optimal(
     deviation_s = cycle_sd_s(theta, sd, level)
     triggers = mean + level - overshoot, mean - level + overshoot
     return OptimalThresholds(*triggers, level, mean, cost, both_directions, profit, cycle_s, deviation_s, per_day)
-
-
-def optimal_for(half_life: "HalfLife", cost: float, **settings) -> OptimalThresholds:
-    """`optimal` for a measured spread; settings are its `step_s`, `both_directions` and `longest_cycle_s`."""
-    return optimal(half_life.theta, half_life.process.mean, half_life.process.sd, cost, **settings)
 
 
 def optimal_level(cost: float, sd: float) -> float:

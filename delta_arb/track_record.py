@@ -3,7 +3,7 @@
 A track record is a column of net profits of equal periods, flat ones included. Sharpe ratios are per period, never
 annualised; kurtosis is plain, 3 for a normal.
 
-    sharpe, probabilistic_sharpe, minimum_track_record    Bailey & Lopez de Prado 2012, J. Risk 15(2)
+    sharpe, probabilistic_sharpe    Bailey & Lopez de Prado 2012, J. Risk 15(2)
     block_length      Politis & White 2004, corrected with Patton 2009; mean_interval: Politis & Romano 1994
     wilson, probability_of_gain, brier    rates, and probabilities that are scored
 
@@ -70,13 +70,6 @@ def sharpe(nets) -> Sharpe:
 def probabilistic_sharpe(estimate: Sharpe, benchmark: float = 0.0) -> float:
     """Probability that the true Sharpe ratio is above the benchmark (both per period)."""
     return float(ndtr((estimate.value - benchmark) / estimate.error))
-
-
-def minimum_track_record(estimate: Sharpe, benchmark: float = 0.0, confidence: float = 0.95) -> float:
-    """Independent periods after which the estimate, staying as it is, would beat the benchmark with that confidence."""
-    if not estimate.value > benchmark:
-        raise SeriesError(f"a Sharpe ratio of {estimate.value:g} is not above {benchmark:g}: no record is long enough")
-    return 1.0 + estimate.spread * float(ndtri(confidence) / (estimate.value - benchmark)) ** 2
 
 
 def block_length(nets) -> float:

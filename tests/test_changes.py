@@ -1,4 +1,4 @@
-"""Shifts of level and volatility: real ones are found, a stationary spread has none."""
+"""Shifts of the level: real ones are found, a stationary spread has none."""
 
 import math
 
@@ -48,7 +48,6 @@ def test_white_noise_has_no_shifts_mistake_16():
     for seed in range(5):
         noise = np.random.default_rng(seed).normal(size=1440)
         assert changes.level_shifts(noise, MINUTES).size.size == 0
-        assert changes.volatility_shifts(noise, MINUTES).size.size == 0
 
 
 def test_segments_are_cut_at_the_changes_and_not_into_equal_lengths_mistake_16():
@@ -76,16 +75,6 @@ def test_without_its_shifts_a_spread_looks_slower_than_it_is():
     segments = changes._rows(y, MINUTES, None, 60.0)
     assert changes.level_shifts(y, MINUTES).half_life_s == pytest.approx(600, rel=0.5)
     assert math.log(2) / segments.fit([]).theta > 1200
-
-
-def test_volatility_that_doubles_is_found_and_no_other():
-    y = spread(10, 3)
-    assert changes.volatility_shifts(y, MINUTES).size.size == 0
-    rng = np.random.default_rng(4)
-    shocks = rng.normal(size=1440) * np.where(np.arange(1440) < 700, 1.0, 2.0)
-    found = changes.volatility_shifts(lfilter([1.0], [1.0, -0.93], shocks), MINUTES)
-    assert found.ts_ns / (60 * S) == pytest.approx([700], abs=20)
-    assert found.size == pytest.approx([2.0], rel=0.15)
 
 
 def test_unit_and_gaps_carry_through():

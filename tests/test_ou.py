@@ -117,7 +117,8 @@ def test_the_difference_variance_is_that_of_the_process():
     p = ou.Process(THETA, MEAN, SD, NOISE, 0.0, 100, 100.0)
     assert p.difference_variance(20.0) == pytest.approx(2 * NOISE**2 + SD**2)  # one half-life: half of 2 sd^2
     lag = np.array([1.0, 50.0])
-    assert p.difference_variance(lag) == pytest.approx(2 * (p.autocovariance(0.0) - p.autocovariance(lag)))
+    autocovariance = SD**2 * np.exp(-THETA * lag)  # and at lag 0 the variances of process and noise
+    assert p.difference_variance(lag) == pytest.approx(2 * (SD**2 + NOISE**2 - autocovariance))
 
 
 def test_the_filtered_level_is_the_conditional_mean_and_sees_nothing_later():

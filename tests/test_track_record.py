@@ -40,16 +40,11 @@ def test_probabilistic_sharpe_is_that_of_the_paper(estimate, expected):
 
 
 @pytest.mark.parametrize(("periods_a_year", "years"), [(252, 2.73), (52, 2.83), (12, 3.24)])
-def test_minimum_track_record_is_that_of_the_paper(periods_a_year, years):
+def test_the_minimum_track_record_of_the_paper_is_where_the_probability_is_95_percent(periods_a_year, years):
     """How long an annual Sharpe ratio of 2 must be seen, daily, weekly or monthly, to be above 1 with 95 %."""
-    estimate = Sharpe(2 / math.sqrt(periods_a_year), 100)
-    periods = track_record.minimum_track_record(estimate, 1 / math.sqrt(periods_a_year))
-    assert periods / periods_a_year == pytest.approx(years, abs=5e-3)
-
-
-def test_no_record_is_long_enough_for_a_sharpe_ratio_at_its_benchmark():
-    with pytest.raises(SeriesError, match="no record is long enough"):
-        track_record.minimum_track_record(Sharpe(0.1, 100), benchmark=0.1)
+    estimate = Sharpe(2 / math.sqrt(periods_a_year), years * periods_a_year)
+    benchmark = 1 / math.sqrt(periods_a_year)
+    assert track_record.probabilistic_sharpe(estimate, benchmark) == pytest.approx(0.95, abs=5e-4)
 
 
 def test_kurtosis_is_plain_and_not_the_excess_over_a_normal():

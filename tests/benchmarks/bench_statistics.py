@@ -213,7 +213,8 @@ def speed(rng) -> list[dict[str, object]]:
 
     def everything():
         reversion.stationarity(y, DAY)
-        thresholds.optimal_for(reversion.half_life(y, DAY), 1.0, step_s=1.0)
+        found = reversion.half_life(y, DAY)
+        thresholds.optimal(found.theta, found.process.mean, found.process.sd, 1.0, step_s=1.0)
 
     return [
         row("seconds a day: half-life with interval", seconds(lambda: reversion.half_life(y, DAY)), high=1.0),
