@@ -27,7 +27,7 @@ from .carry import (
 from .errors import DataError, ParamsError
 from .faces import NOTHING, Table, number
 from .gates import Gate, gate
-from .ledger import Trade, attribution
+from .ledger import Trade, attribution, net_bps
 from .market import END, NS, utc
 from .performance import period_nets
 from .spread import entry_edge, exit_cost, to_bps
@@ -198,13 +198,8 @@ def _fold_row(fold: CarryFold, trades: Sequence[Trade]) -> tuple[str, ...]:
     rule = fold.chosen.rule
     levels = (NOTHING,) * 3 if rule is None else (f"{rule.horizon_s / DAY_S:g}", *(f"{x:.1f}" for x in rule[1:3]))
     entered = [t for t in trades if fold.start_ns <= t.opened_ns < fold.end_ns]
-    net = sum(net_bps(t) for t in entered) if entered else None
+    net = sum(net_bps([t]) for t in entered) if entered else None
     return utc(fold.start_ns)[:10], *levels, number(fold.chosen.net_bps_day), f"{len(entered)}", number(net, 1)
-
-
-def net_bps(trade: Trade) -> float:
-    """Net in bps of what the spot leg cost."""
-    return to_bps(trade.net_usdt / trade.notional_usdt)
 
 
 def walk(

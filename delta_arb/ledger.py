@@ -291,6 +291,12 @@ def close_pair(
     return settle(fills, closing.reason, payments, closing.spot_mark, closing.perp_mark)
 
 
+def net_bps(trades: Sequence[Trade]) -> float | None:
+    """Net of all of them in bps of the spot notional they were opened with; None where nothing was opened."""
+    notional = total(t.notional_usdt for t in trades)
+    return 1e4 * total(t.net_usdt for t in trades) / notional if notional else None
+
+
 def attribution(trades: Sequence[Trade]) -> dict[str, float]:
     """Where the money came from: parts and net in USDT, fees negative; the parts sum to the net."""
     parts = {part: total(getattr(t, f"{part}_usdt") for t in trades) for part in PARTS}

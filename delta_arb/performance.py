@@ -15,7 +15,7 @@ import numpy as np
 from .backtest import Backtest
 from .errors import DataError
 from .faces import Table, number, seconds, share
-from .ledger import PARTS, Trade, funding, total
+from .ledger import PARTS, Trade, funding, net_bps, total
 from .market import NS, PERP, SPOT
 from .spread import to_bps
 from .tape import Tape
@@ -162,7 +162,7 @@ def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Perfor
         win_rate=sum(net > 0 for net in nets) / n if n else None,
         timeout_share=_share(trades, "time-out"),
         unwound_share=_share(trades, "unwound"),
-        mean_net_bps=_mean_net_bps(trades),
+        mean_net_bps=net_bps(trades),
         median_hold_s=float(np.median(holds)) if n else None,
         longest_hold_s=max(holds) if n else None,
         profit_factor=profit_factor(nets),
@@ -176,12 +176,6 @@ def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Perfor
 
 def _share(trades: Sequence[Trade], reason: str) -> float | None:
     return sum(t.reason == reason for t in trades) / len(trades) if trades else None
-
-
-def _mean_net_bps(trades: Sequence[Trade]) -> float | None:
-    """Net of all trades per notional bought; None where nothing was bought."""
-    notional = total(t.notional_usdt for t in trades)
-    return 1e4 * total(t.net_usdt for t in trades) / notional if notional else None
 
 
 def profit_factor(nets: Sequence[float]) -> float | None:

@@ -21,6 +21,7 @@ from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, ne
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.inputs import Inputs, read_funding
 from delta_arb.latency import Latency
+from delta_arb.ledger import net_bps
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports
 from delta_arb.market import NS, FundingPayment, Instrument
@@ -89,7 +90,7 @@ def test_a_pair_is_held_while_funding_pays_and_left_when_it_no_longer_does():
     assert seen.ts_ns[pair.closed] == START + 30 * DAY + 33 * HOUR
     # stamps after 9 h up to the exit: k = 2 ... 89 pay, k = 90 ... 94 cost; less four fees of 5 bps
     result = carry.backtest(tape, seen, market(payments, fee_bps=5.0), [pair])
-    assert carry_walk.net_bps(result.trades[0]) == pytest.approx(88 - 5 - 20, abs=1e-4)
+    assert net_bps(result.trades) == pytest.approx(88 - 5 - 20, abs=1e-4)
 
 
 def test_the_sum_for_choosing_is_the_exact_money():
@@ -101,7 +102,7 @@ def test_the_sum_for_choosing_is_the_exact_money():
     held = pairs(seen, CarryRule(3 * 86_400.0, 8.0, -2.0))
     result = carry.backtest(tape, seen, here, held)
     assert len(held) > 5
-    exact = [carry_walk.net_bps(t) for t in result.trades]
+    exact = [net_bps([t]) for t in result.trades]
     assert nets_bps(seen, here, held, len(seen) - 1).tolist() == pytest.approx(exact, abs=1e-6)
 
 

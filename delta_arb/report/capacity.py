@@ -12,8 +12,8 @@ import numpy as np
 
 from delta_arb.backtest import Backtest
 from delta_arb.faces import Findings, Table, number, share
+from delta_arb.ledger import net_bps
 from delta_arb.params import RuleParams
-from delta_arb.spread import to_bps
 from delta_arb.study import Market, Thresholds
 from delta_arb.tape import Tape
 
@@ -66,13 +66,12 @@ def with_clip(market: Market, clip_usdt: float) -> Market:
 
 def _clip(result: Backtest, clip_usdt: float) -> Clip:
     trades, days = result.trades, result.days
-    notional = sum(t.notional_usdt for t in trades)
     return Clip(
         clip_usdt=clip_usdt,
         trades_day=len(trades) / days,
-        filled_usdt=notional / len(trades) if trades else None,
+        filled_usdt=sum(t.notional_usdt for t in trades) / len(trades) if trades else None,
         net_usdt_day=result.net_usdt / days,
-        net_bps=to_bps(result.net_usdt / notional) if notional else None,
+        net_bps=net_bps(trades),
         capital_usdt=result.capital_usdt,
     )
 

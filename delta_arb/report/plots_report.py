@@ -3,6 +3,7 @@
 import numpy as np
 
 from delta_arb.faces import number
+from delta_arb.ledger import net_bps
 from delta_arb.market import NS
 
 from . import look
@@ -139,7 +140,6 @@ def _label(ax, x: float, y: float, value: float) -> None:
 
 def trades(sheet, inputs) -> Chart | Picture:
     """Every trade of the whole replay: how long held, what earned, why ended."""
-    from .tearsheet import net_bps
 
     title = "Every trade of the whole replay"
     if sheet.empty_because:
@@ -148,7 +148,7 @@ def trades(sheet, inputs) -> Chart | Picture:
     for reason, color in look.REASONS.items():
         ended = [t for t in sheet.trades if t.reason == reason]
         if ended:
-            bps = [net_bps(t) for t in ended]
+            bps = [net_bps([t]) for t in ended]
             data.append(
                 {
                     "type": "scatter",

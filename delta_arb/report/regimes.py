@@ -15,11 +15,10 @@ import numpy as np
 from delta_arb.basis import measured
 from delta_arb.errors import SeriesError
 from delta_arb.faces import NOTHING, Table, number, share
-from delta_arb.ledger import Trade
+from delta_arb.ledger import Trade, net_bps
 from delta_arb.market import NS
 from delta_arb.performance import DAY_NS
 from delta_arb.series import grid
-from delta_arb.spread import to_bps
 from delta_arb.tape import Tape
 
 STEP_S = 60.0
@@ -141,7 +140,6 @@ def table(found: tuple[Regime, ...] | str) -> Table:
         if not regime.days and not regime.trades:
             continue
         hits = [t.reason == "target" for t in regime.trades]
-        notional = sum(t.notional_usdt for t in regime.trades)
         rows.append(
             (
                 regime.kind,
@@ -151,7 +149,7 @@ def table(found: tuple[Regime, ...] | str) -> Table:
                 share(float(np.mean(hits)) if hits else None),
                 number(regime.net_usdt, 4),
                 number(regime.net_usdt / regime.days) if regime.days else NOTHING,
-                number(to_bps(regime.net_usdt / notional) if notional else None, 1),
+                number(net_bps(regime.trades), 1),
             )
         )
     note = (

@@ -14,7 +14,7 @@ from delta_arb.backtest import Backtest
 from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.export import examined
 from delta_arb.faces import NOTHING, Findings, Table, Tiles, number, seconds, share
-from delta_arb.ledger import Trade, attribution
+from delta_arb.ledger import Trade, attribution, net_bps
 from delta_arb.market import utc
 from delta_arb.params import Params
 from delta_arb.performance import (  # fmt: skip
@@ -253,7 +253,7 @@ def trades(sheet: TearSheet) -> Table:
     rows = [
         (
             utc(t.opened_ns)[:19], sheet.part_of(t), seconds(t.held_s), t.reason, number(t.notional_usdt), *_edges(t),
-            *(number(usdt, 4) for usdt in (t.fees_usdt, t.funding_usdt, t.net_usdt)), number(net_bps(t), 1),
+            *(number(usdt, 4) for usdt in (t.fees_usdt, t.funding_usdt, t.net_usdt)), number(net_bps([t]), 1),
         )
         for t in shown
     ]  # fmt: skip
@@ -271,10 +271,6 @@ def _edges(t: Trade) -> tuple[str, str]:
     return number(to_bps(t.perp_in / t.spot_in - 1) if t.spot_in else None, 1), number(
         to_bps(t.perp_out / t.spot_out - 1) if t.spot_out else None, 1
     )
-
-
-def net_bps(t: Trade) -> float | None:
-    return to_bps(t.net_usdt / t.notional_usdt) if t.notional_usdt else None
 
 
 def endings(sheet: TearSheet) -> Table:
