@@ -33,10 +33,10 @@ ENTER, CALM, LEAVE = ("0.8018", "0.8020"), ("0.8001", "0.8003"), ("0.7988", "0.7
 QUICK = {
     "first_s": 2.0, "quiet_s": 0.2, "compare_s": 2.0, "again_s": 0.03, "ping_s": 0.2, "dead_s": 0.6,
     "backoff_s": 0.02, "clock_s": 0.5,
-    "push_s": 0.1, "order_s": 1.5,
+    "push_s": 0.1, "order_s": 1.0,
 }  # fmt: skip
 TICKS = {"accounts_every_s": 0.3, "guards_every_s": 0.1}
-PATIENCE = {"overdue_s": 0.15, "ioc_s": 0.4, "unknown_s": 1.0, "answer_s": 0.6, "retry_s": 0.05}
+PATIENCE = {"overdue_s": 0.15, "ioc_s": 0.4, "unknown_s": 1.5, "answer_s": 0.6, "retry_s": 0.05}
 RULE = {"entry_bps": 15.0, "exit_bps": -12.0, "leg_deadline_s": 1.5, "max_quote_age_s": 0.6, "rearm_bps": 0.0}
 
 

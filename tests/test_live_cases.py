@@ -131,6 +131,31 @@ def test_a_hedge_that_nobody_fills_halts_the_machine_and_flatten_mends_it(tmp_pa
     asyncio.run(play())
 
 
+def test_a_leg_whose_orders_are_cut_off_is_completed_or_unwound_before_the_machine_halts(tmp_path):
+    """Each cut costs `unknown_s`, a quarter of the deadline and more: two leave another try, none ever heard unwinds."""
+
+    async def play(times: int):
+        async with stage(tmp_path / str(times), rule={"leg_deadline_s": 4.0}) as it:
+            await it.start()
+            it.fault("gate", "order.create", "cut", times=times)
+            it.show(ENTER)
+            await it.until(lambda: it.position()[SPOT] == 60.0)
+            await it.settled()
+            phases = [phase for (phase,) in it.rows("SELECT DISTINCT phase FROM decisions")]
+            assert "hedging" in phases and "halted" not in phases
+            assert it.position() == ((60.0, -60.0) if times else (0.0, 0.0))
+            cut = len(it.venues.perp.faults.fired("cut"))
+            assert cut == times if times else cut >= 3
+            it.agree()
+
+    async def both():
+        async with asyncio.TaskGroup() as tasks:
+            for times in (2, 0):
+                tasks.create_task(play(times))
+
+    asyncio.run(both())
+
+
 def test_a_leg_that_is_taken_from_a_halted_machine_settles_its_pair(tmp_path):
     """What the pair lost is a trade, for the guard on the day's loss, and not part of the pair after `resume`."""
 

@@ -13,7 +13,7 @@ from strategies import book, rule
 
 from delta_arb import bounds
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.live import accounts, config, guards
+from delta_arb.live import accounts, config, connect, guards
 from delta_arb.live.broker import Placed
 from delta_arb.live.control import socket_path
 from delta_arb.live.disk import Disk
@@ -23,6 +23,7 @@ from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
 from delta_arb.live.venue import Account, Deal, Outcome, VenueError
 from delta_arb.market import PERP, SPOT, Instrument, Order
 from delta_arb.pair import QUOTE, REPORT, START, Event, Wallet
+from delta_arb.params import RuleParams
 
 CONFIG = quick_config()
 EXAMPLE = """
@@ -254,6 +255,13 @@ def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_le
     assert [(r.filled, r.refused, r.venue_ns) for r in reports] == [(6.0, "", 8)]
     assert (reports[0].price, reports[0].fee_usdt) == pytest.approx((1.1, 0.003))  # (4 * 1 + 2 * 1.3) / 6
     assert any("has forgotten" in text for text in said) and not any("never reached" in text for text in said)
+
+
+def test_by_the_defaults_two_orders_that_were_cut_off_leave_another_try_before_the_deadline():
+    assert 2 * Patience().unknown_s < RuleParams.model_fields["leg_deadline_s"].default
+    hasty = config.sample().model_copy(update={"orders": Patience(unknown_s=2.4)})
+    with pytest.raises(ParamsError, match=r"unknown_s=2\.4 is too short: .*order_s=2 s and the 0\.5 s"):
+        connect.venues(hasty, None)
 
 
 def test_an_ioc_that_still_works_is_cancelled_by_its_id_and_asked_about_again():

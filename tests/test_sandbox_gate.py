@@ -532,6 +532,7 @@ def test_the_documented_request_is_accepted_and_altered_ones_are_refused():
         (request({k: x for k, x in headers.items() if k != "SIGN"}), "MISSING_REQUIRED_HEADER"),
         (request(headers | {"Timestamp": str(int(case["timestamp"]) - 61)}), "REQUEST_EXPIRED"),
         (request(headers | {"Timestamp": "soon"}), "REQUEST_EXPIRED"),
+        (request(headers | {"X-Gate-Exptime": f"{int(case['timestamp']) * 1000 - 1}"}), "REQUEST_EXPIRED"),
     ]
     for each, label in altered:
         with pytest.raises(Labelled) as refused:

@@ -23,6 +23,7 @@ from delta_arb.market import PERP, SPOT
 from delta_arb.params import write_atomic
 
 from .config import Config, Keys
+from .executor import CLOCK_S
 from .venue import Venue
 
 START_S = 30.0
@@ -44,6 +45,11 @@ def venues(
         pace = Pace(**config.pace)
     except TypeError as error:
         raise ParamsError(f"pace: {error}; the names are {', '.join(field.name for field in fields(Pace))}") from None
+    if config.orders.unknown_s < pace.order_s + CLOCK_S:
+        raise ParamsError(
+            f"orders.unknown_s={config.orders.unknown_s:g} is too short: a venue may accept an order for "
+            f"pace.order_s={pace.order_s:g} s and the {CLOCK_S:g} s that clocks may differ by"
+        )
     kinds: tuple[dict[str, Callable], ...] = ({"mexc": Mexc}, {"gate": Gate})
     base = config.pair.partition("_")[0]
     made = []

@@ -26,19 +26,22 @@ from .venue import Outcome, Venue, VenueError
 REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
 DUST = 1e-9  # share of a quantity that is rounding, not a fill
 SLOWEST_S = 2.0  # between two questions about the same order
+CLOCK_S = 0.5  # by which our measured time may be ahead of a venue's
 AROUND_NS = 3600 * NS  # of an order's send: where its fills are looked for, whatever the clocks said then
 
 
 class Patience(NamedTuple):
     """How long an order may be silent, in seconds from its send.
 
-    `unknown_s` must exceed the time within which a venue accepts an order (`clients`: the timeout of an order, 2 s, is
-    its recvWindow and X-Gate-Exptime): before that a delayed order may still be accepted.
+    `unknown_s` bounds how long one leg may wait for an order that was cut off. A venue accepts an order for as long as
+    its window (`clients`: the timeout of an order, 2 s, is its recvWindow and X-Gate-Exptime) and what our clock, as
+    measured, is ahead of the venue's (half a round trip: at most CLOCK_S); the rest is for the venue to show what it
+    accepted. Before that a delayed order may still be accepted, so the start refuses less (`connect`).
     """
 
     overdue_s: float = 0.5
     ioc_s: float = 2.0
-    unknown_s: float = 7.0
+    unknown_s: float = 4.0
     answer_s: float = 5.0
     retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue; then doubled each time
 
@@ -241,7 +244,8 @@ class Executor:
             if found and found.final:
                 self._end(sent, found)
                 return
-            await asyncio.sleep(pause_s)
+            left_s = p.unknown_s - age_s  # the look after that may be the last
+            await asyncio.sleep(min(pause_s, left_s) if left_s > 0.0 else pause_s)
             pause_s = min(2.0 * pause_s, SLOWEST_S)
 
     async def _by_fills(self, sent: Sent) -> Outcome:

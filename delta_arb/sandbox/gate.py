@@ -160,6 +160,9 @@ class Gate:
         if headers["KEY"] != self.key:
             raise Labelled("INVALID_KEY", "Invalid key provided")
         self.check_time(timestamp)
+        expires_ms = headers.get("X-Gate-Exptime", "")
+        if expires_ms and int(expires_ms) < self.engine.clock.now_ns() / 1e6:
+            raise Labelled("REQUEST_EXPIRED", "the request came after its X-Gate-Exptime")
         # As ccxt signs it: the query unescaped; and the path as at the real venue, without our mount prefix.
         queries = {request.query_string, "&".join(f"{k}={value}" for k, value in request.query.items())}
         expected = (signature(self.secret, request.method, request.path, q, request.body, timestamp) for q in queries)
