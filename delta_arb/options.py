@@ -1,6 +1,7 @@
 """The commands' options of a run: one for every field of `Inputs`, in words."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -78,3 +79,14 @@ def given(options: argparse.Namespace) -> Sequence[str]:
         for f in fields(Inputs)
         if getattr(options, f.name) != f.default
     ]
+
+
+def speed(text: str) -> float:
+    """The type of an option: recorded seconds per second, or "max" for as fast as it goes (inf)."""
+    try:
+        value = math.inf if text == "max" else float(text)
+    except ValueError:
+        value = math.nan
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"a speed is a number above 0, or max; was {text}")
+    return value

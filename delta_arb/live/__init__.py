@@ -23,5 +23,6 @@ connect     the venues of a configuration; the local ones
 preflight   --check; its rows are in checks, and what keys may do in rights
 control     status, stop, flatten, resume
 trading     sessions one after the other; the command's modes
+jobs        from options to one run; commands, replaying: the rest of the command
 clock, say  our wall clock; every line headed by its mode
 """

@@ -235,10 +235,10 @@ def require_settled(path: Path, but: str) -> None:
         )
 
 
-def set_aside(journal: Path) -> None:
-    """Rename a journal whose venues are gone; the lock tells whether a runner still has it."""
+def set_aside(journal: Path) -> Path | None:
+    """Rename a journal whose venues are gone, and say to what; the lock tells whether a runner still has it."""
     if not journal.exists():
-        return
+        return None
     with Journal(journal, "aside"):
         pass  # takes the lock, and writes its log into the file
-    journal.rename(journal.with_name(f"{journal.stem}-{utc_now():%y%m%d%H%M%S%f}{journal.suffix}"))
+    return journal.rename(journal.with_name(f"{journal.stem}-{utc_now():%y%m%d%H%M%S%f}{journal.suffix}"))

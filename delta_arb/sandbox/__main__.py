@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import math
 import pprint
 import signal
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 from delta_arb.errors import DeltaArbError, ParamsError
 from delta_arb.inputs import NONE, Inputs
 from delta_arb.market import utc
+from delta_arb.options import speed
 
 from .faults import read_script
 from .mexc import SETTINGS
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     quotes.add_argument("--pair", default="", help="what they are quotes of, like LUNC_USDT")
     quotes.add_argument("--contract-size", type=float, default=0.0, metavar="N", help="coins in one contract of PERP")
     quotes.add_argument("--funding", default="", metavar="FILE", help="funding history (default: none)")
-    quotes.add_argument("--speed", type=_speed, default=1.0, metavar="N|max", help="recorded seconds a second (1)")
+    quotes.add_argument("--speed", type=speed, default=1.0, metavar="N|max", help="recorded seconds a second (1)")
     quotes.add_argument("--repeat", action="store_true", help="begin again when the tape ends")
     account = p.add_argument_group("the account on each venue")
     account.add_argument("--spot-usdt", type=_decimal, default=Decimal(10_000), metavar="N", help="spot USDT (10000)")
@@ -72,13 +72,6 @@ def parser() -> argparse.ArgumentParser:
     drill.add_argument("--port", type=int, default=0, help="default: any free one")
     drill.add_argument("--json", action="store_true", help="print one line of JSON: urls and ccxt configuration")
     return p
-
-
-def _speed(value: str) -> float:
-    speed = math.inf if value == "max" else float(value)
-    if not speed > 0:
-        raise argparse.ArgumentTypeError(f"a speed is above 0, or max; was {value}")
-    return speed
 
 
 def _decimal(value: str) -> Decimal:

@@ -1,0 +1,87 @@
+"""From the command's options to a `Job`: the mode, the configuration, keys, and the local venues where they are wanted."""
+
+import argparse
+import logging
+import math
+
+from delta_arb.errors import ParamsError
+
+from . import config as configuration
+from . import connect, trading
+from .config import Config
+from .say import Heard, Voice
+from .trading import LIVE, PAPER, SANDBOX, Job
+
+
+def kind_of(options: argparse.Namespace) -> str:
+    return LIVE if options.live else SANDBOX if options.sandbox else PAPER
+
+
+def configured(options: argparse.Namespace) -> Config:
+    if options.config:
+        return configuration.read(options.config)
+    if options.sandbox:
+        return configuration.sample(options.pair or "SYN_USDT", options.contract_size or 10.0)
+    raise ParamsError(
+        "name the configuration with --config FILE; or --sandbox for the local venues, --replay for recorded quotes"
+    )
+
+
+def job_of(options: argparse.Namespace, *, leave: bool = False) -> Job:
+    """Everything that a run needs, the local venues started where they are wanted."""
+    config, kind = configured(options), kind_of(options)
+    say = Voice(trading.MODES[kind], options.json)
+    logging.getLogger().addHandler(Heard(say))
+    params = options.params or options.reports / config.name / "params" / "latest.json"
+    keys = None
+    if kind == LIVE:
+        config.require_explicit()
+        keys = configuration.keys(config, options.config.parent)
+    job = Job(config, kind, options.reports, params, keys, {}, say, leave)
+    if kind == SANDBOX:
+        arguments, found = _venue_arguments(options, config), connect.running(job.folder)
+        if found and found.arguments != arguments:
+            if not leave:
+                trading.require_settled(job.journal, f"the local venues that hold it play with {found.arguments}")
+            arguments = found.arguments if leave else arguments  # what is open can be left only where it is
+        venues, new = connect.local(job.folder, arguments)
+        say(f"local venues {'started' if new else 'found as they were left'}, process {venues.pid}")
+        if new and (old := trading.set_aside(job.journal)):
+            say(f"the journal of earlier local venues is set aside as {old}")
+        job = job._replace(ccxt=venues.ccxt)
+    return job
+
+
+def _venue_arguments(options: argparse.Namespace, config: Config) -> list[str]:
+    """How the local venues are started: the tape, its speed, and the account's settings of the configuration."""
+    speed = "max" if math.isinf(options.speed) else f"{options.speed:g}"
+    arguments = [
+        "--speed",
+        speed,
+        "--spot-fee-bps",
+        f"{config.spot.taker_fee_bps:g}",
+        "--perp-fee-bps",
+        f"{config.perp.taker_fee_bps:g}",
+    ]
+    if options.tape:
+        arguments += [
+            "--tape",
+            *options.tape,
+            "--pair",
+            config.pair,
+            "--contract-size",
+            f"{config.perp.contract_size:g}",
+        ]
+    if options.faults:
+        arguments += ["--faults", str(options.faults)]
+    return arguments + ["--repeat"] * options.repeat
+
+
+def end_local(job: Job) -> None:
+    """The local venues end with the last position that they hold."""
+    if job.kind != SANDBOX:
+        return
+    if left := trading.unsettled(job.journal):
+        job.say(f"the local venues go on, for {left}; start again, or `flatten`")
+    else:
+        connect.end(job.folder)
