@@ -109,7 +109,7 @@ class Sweep:
 
         rows = [{**s._asdict(), **r.to_dict()} for s, r in zip(self.sets, self.results, strict=True)]
         return pd.DataFrame(rows, columns=None if rows else [*Thresholds._fields, "net_usdt_day"]).drop(
-            columns=["filter", "funding_horizon_s"]
+            columns=["filter", "funding_horizon_s", "side", "reverse"]
         )
 
     def neighbourhood(self, k: int) -> float:

@@ -12,7 +12,7 @@ from .errors import DataError, ParamsError
 from .inputs import Inputs
 from .latency import Latency
 from .market import NS, FundingPayment, Instrument, common_step
-from .pair import Rule
+from .pair import DIRECT, REVERSE, Rule
 from .params import FilterParams, RuleParams
 from .performance import Performance
 from .reversion import HalfLife
@@ -75,15 +75,67 @@ def demands(profile: str, **values: float) -> Constraints:
     return Constraints(**values | ({"min_trades_day": 0.0} if profile == CARRY else {}))
 
 
+class Levels(NamedTuple):
+    """Entry and exit of one direction, bps."""
+
+    entry_bps: float
+    exit_bps: float
+
+
 class Thresholds(NamedTuple):
     """One set: levels, longest hold, the filter behind the signal (None decides on raw quotes), and the horizon whose
-    expected funding counts as edge (0: none; carry has one)."""
+    expected funding counts as edge (0: none; carry has one).
+
+    The levels are those of `side`: of the direct pair, or of the reverse one alone (`REVERSE`). A direct set that trades
+    both directions has the reverse pair's levels in `reverse`; hold, filter and horizon belong to the machine.
+    """
 
     entry_bps: float
     exit_bps: float
     max_hold_s: float
     filter: FilterParams | None = None
     funding_horizon_s: float = 0.0
+    side: int = DIRECT
+    reverse: Levels | None = None
+
+    def levels(self, side: int) -> Levels | None:
+        """Entry and exit of a direction; None where it is not traded."""
+        return Levels(self.entry_bps, self.exit_bps) if side == self.side else self.reverse
+
+    def alone(self, side: int) -> "Thresholds | None":
+        """The same with one direction only; None where that one is not traded."""
+        levels = self.levels(side)
+        return levels and self._replace(**levels._asdict(), side=side, reverse=None)
+
+    def values(self) -> dict:
+        """The fields of `RuleParams` that a set decides."""
+        (enter, leave), (reverse_enter, reverse_leave) = (
+            self.levels(side) or (None, None) for side in (DIRECT, REVERSE)
+        )
+        return {
+            "entry_bps": enter, "exit_bps": leave, "reverse_entry_bps": reverse_enter, "reverse_exit_bps": reverse_leave,
+            "max_hold_s": self.max_hold_s, "funding_horizon_s": self.funding_horizon_s, "filter": self.filter,
+            "signal": "filtered" if self.filter else "raw",
+        }  # fmt: skip
+
+
+def both(direct: Thresholds | None, reverse: Thresholds | None) -> Thresholds | None:
+    """One set of a direct and a reverse one, for the one machine that trades both: it holds as long as the longer."""
+    if direct is None or reverse is None:
+        return direct or reverse
+    hold_s = max(direct.max_hold_s, reverse.max_hold_s)
+    return direct._replace(max_hold_s=hold_s, reverse=reverse.levels(REVERSE))
+
+
+def rule_levels(s: Thresholds) -> dict[str, float]:
+    """The levels of a set as `Rule` has them."""
+    (enter, leave), (reverse_enter, reverse_leave) = (s.levels(side) or OFF for side in (DIRECT, REVERSE))
+    return {
+        "entry": enter / 1e4, "exit": leave / 1e4, "reverse_entry": reverse_enter / 1e4, "reverse_exit": reverse_leave / 1e4
+    }  # fmt: skip
+
+
+OFF = Levels(math.inf, -math.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,16 +165,13 @@ class Market:
         bases = {f: make_rule(self.rule_params(s), self.spot, self.perp) for f, s in first.items()}
         return [
             bases[s.filter]._replace(
-                entry=s.entry_bps / 1e4, exit=s.exit_bps / 1e4, max_hold_ns=round(s.max_hold_s * NS),
-                funding_horizon_s=s.funding_horizon_s,
+                **rule_levels(s), max_hold_ns=round(s.max_hold_s * NS), funding_horizon_s=s.funding_horizon_s
             )
             for s in sets
-        ]  # fmt: skip
+        ]
 
     def rule_params(self, thresholds: Thresholds | None) -> RuleParams:
-        values = {} if thresholds is None else thresholds._asdict()
-        if values.get("filter"):
-            values["signal"] = "filtered"
+        values = {} if thresholds is None else thresholds.values()
         return RuleParams(**{**self.settings.model_dump(), **values})
 
     @property

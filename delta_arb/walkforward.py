@@ -248,9 +248,12 @@ class WalkForward:
         return self.table()._repr_html_()
 
 
+SHOWN = ("entry_bps", "exit_bps", "max_hold_s", "funding_horizon_s")
+
+
 def _row(fold: Fold) -> dict:
     return {
-        **{name: getattr(fold.thresholds, name, None) for name in Thresholds._fields if name != "filter"},
+        **{name: getattr(fold.thresholds, name, None) for name in SHOWN},
         "fit_net_usdt_day": fold.fit_net_usdt_day,
         "probability": fold.probability,
         "pairs": len(fold.trades),

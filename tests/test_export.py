@@ -59,7 +59,7 @@ def file_of(folder, tape: Tape, held: Thresholds, fitted_for_h: float, age=timed
     inputs = inputs or Inputs()
     legs = inputs.venue_params()
     created = export.datetime.now(export.UTC) - age
-    rule = params.RuleParams(**held._asdict(), clip_usdt=50.0)
+    rule = params.RuleParams(**held.values(), clip_usdt=50.0)
     values = {
         "pair": inputs.pair, "trade": True, "reason": "chosen before", "rule": rule, "spot": legs[0], "perp": legs[1],
         "data": inputs.data_params(tape, tape.start_ns + round(fitted_for_h * 3600 * NS)),
@@ -138,7 +138,7 @@ def test_a_champion_beyond_the_limits_of_this_run_does_not_stay(tape, tmp_path, 
 def test_a_champion_on_the_other_signal_does_not_stay(tape, tmp_path):
     process = params.FilterParams(half_life_s=600.0, mean_bps=20.0, sd_bps=40.0, noise_sd_bps=1.0, step_s=20.0)
     path = file_of(tmp_path, tape, SMALL, 8.0, rule=params.RuleParams(
-        **SMALL._asdict() | {"filter": process}, signal="filtered", clip_usdt=50.0))  # fmt: skip
+        **SMALL._replace(filter=process).values(), clip_usdt=50.0))  # fmt: skip
     found = export.settle(verdict(tape, LARGE), Inputs(), tape, path)
     assert found.contest.replace and "on the filtered basis, this run on the raw one" in found.contest.words
 

@@ -1,5 +1,6 @@
 """The walk-forward by hand: who sees what, whose pair it is, by which rule it ends, and that nothing later matters."""
 
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -14,11 +15,13 @@ from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, Instrument
 from delta_arb.optimize import Sweep
+from delta_arb.pair import DIRECT, REVERSE
 from delta_arb.selection import Deflated, Overfitting
-from delta_arb.study import Constraints, Market, Thresholds
+from delta_arb.study import Constraints, Levels, Market, Thresholds
 from delta_arb.tape import Tape
 from delta_arb.track_record import Interval, Sharpe
 from delta_arb.walkforward import Fit, LookBack, walk_forward
+from delta_arb.wallets import Funds
 
 HOUR_S = 3600.0
 
@@ -147,15 +150,20 @@ def random_tape(seed: int, n: int = 1200) -> Tape:
     return Tape.of(rows)
 
 
+BOTH = Levels(60.0, -20.0)  # of the reverse pair, where both directions are traded
+
+
+@pytest.mark.parametrize("reverse", [None, BOTH], ids=["direct", "both"])
 @pytest.mark.parametrize("seed", range(15))
-def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed):
+def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed, reverse):
     """Over half of these pairs do not end at the target, and most folds hand a pair over."""
     tape, hold = random_tape(seed), (0.5, 1.5, 3.0)[seed % 3]
     settings = params.RuleParams(
         entry_bps=None, exit_bps=None, max_hold_s=hold, clip_usdt=1000.0, rearm_bps=20.0, leg_deadline_s=2.0
     )
     venues = Instrument("a", 0.0002, min_qty=0.5), Instrument("b", 0.0002, qty_step=1.0, min_qty=1.0)
-    here, fixed = Market(*venues, Latency(0.1, 0.2), (), settings), Thresholds(60.0, -20.0, hold)
+    here = Market(*venues, Latency(0.1, 0.2), (), settings, funds=Funds(math.inf, math.inf, inventory=1000.0))
+    fixed = Thresholds(60.0, -20.0, hold, reverse=reverse)
     found = walk_forward(
         tape, here, Constraints(max_hold_s=hold), look_back_s=10.0, embargo_s=4.0, step_s=10.0, period_s=1.0, rng=rng(),
         choose=lambda look_back: Fit(fixed, "always"),
@@ -165,6 +173,7 @@ def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed):
     joined = [replace(t, pair=0) for t in found.result.trades]
     assert repr(joined) == repr([replace(t, pair=0) for t in one.trades if t.pair in entered])  # NaN is NaN in a repr
     assert any(t.reason == "unwound" for t in joined) or len(joined) > 20
+    assert {t.side for t in joined} == ({DIRECT, REVERSE} if reverse else {DIRECT})
     assert found.nets.sum() == pytest.approx(found.result.net_usdt, abs=1e-9)
     assert found.equity.net[-1] == pytest.approx(found.result.net_usdt, abs=1e-9)
 
