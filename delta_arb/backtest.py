@@ -26,7 +26,7 @@ from .kalman import UNKNOWN, Filter, step
 from .kernel import machine_code, records
 from .latency import Delays, Latency
 from .ledger import TRADE_FIELDS, Closing, Trade, close_out, closing, settle_all, total
-from .margin import distance, liquidated_at
+from .margin import liquidated_at
 from .market import NS, PERP, SNAPSHOTS, SPOT, UNTOUCHED, Fill, FundingPayment, fill, left_of, with_taken
 from .pair import HALTED, NEVER, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule
 from .rules import check_deadline
@@ -272,7 +272,6 @@ class Backtest:
     """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg.
 
     `purse` is what the wallets hold at the end, `refusals` when an opportunity came that they could not pay for.
-    `margin_distances` are, trade by trade, how near the mark came to the liquidation price (see `margin.distance`).
     """
 
     trades: tuple[Trade, ...]
@@ -290,7 +289,6 @@ class Backtest:
     purse: Purse = BOUNDLESS.purse
     refusals: tuple[int, ...] = ()
     transfers: tuple[Transfer, ...] = ()
-    margin_distances: tuple[float, ...] = ()
 
     @property
     def capital_usdt(self) -> float:
@@ -423,7 +421,6 @@ def run(
     last, ended = close_out(state, spot, perp, tape.end_ns, rule)
     fills, closings = (*fills, *last), (*closings, *ended)
     trades = settle_all(fills, closings, payments)
-    distances = tuple(distance(tape, t, rule.perp) for t in trades)
     return Backtest(
         trades=trades,
         sent=tuple(sent),
@@ -440,5 +437,4 @@ def run(
         purse=functools.reduce(with_fill, last, purse),
         refusals=tuple(refusals),
         transfers=tuple(transfers),
-        margin_distances=distances,
     )

@@ -4,7 +4,8 @@
 
 It is added to what opening a short pays and to what leaving it costs, because leaving forgoes it, so it moves both
 thresholds alike and triggers nothing by itself; the reverse pair, which is long, sees it with the other sign. Only
-rates settled strictly before the moment are known: a rate is final at its stamp. Before there are two, nothing is.
+rates settled strictly before the moment are known: a rate is final at its stamp. Before there are two, nothing is. The
+indicative rate that venues announce for the next stamp would know more; funding histories hold settled rates alone.
 """
 
 from bisect import bisect_left

@@ -27,6 +27,7 @@ NONE = "none"
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
 SAMPLE_CONTRACT_SIZE = 10.0
 SPOT_MIN_USDT = 1.0
+FAR = 2.0  # a mark price beyond this factor of the perpetual's mid is not that contract's
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
 
 
@@ -319,9 +320,21 @@ def covered(tape: tapes.Tape, path: Path) -> tapes.Tape:
 
 
 def read_funding(path: Path, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
-    """A funding history: columns timestamp, funding_rate and, where recorded, mark_price."""
+    """A funding history: columns timestamp, funding_rate and, where recorded, mark_price.
+
+    Raises:
+        DataError: a file that cannot be used, or a mark far from the perpetual's mid at its stamp.
+    """
     stamps, rates, recorded = _funding(path)
-    marks, exact = _marks(stamps, recorded, tape)
+    exact, mids = np.isfinite(recorded), _mids_at(stamps, tape)
+    inside = (stamps >= tape.start_ns) & (stamps <= tape.end_ns)
+    far = np.flatnonzero(inside & exact & ~((recorded > mids / FAR) & (recorded < mids * FAR)))
+    if len(far):
+        raise DataError(
+            f"{path}: the mark price {recorded[far[0]]:g} at {utc(int(stamps[far[0]]))} UTC is far from the perpetual's "
+            f"mid of {mids[far[0]]:g}; give the history of this contract, in USDT per base unit"
+        )
+    marks = np.where(exact, recorded, mids)
     return tuple(
         FundingPayment(int(t), float(r), float(m), bool(e))
         for t, r, m, e in zip(stamps, rates, marks, exact, strict=True)
@@ -342,6 +355,11 @@ def _funding(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if len(bad):
         raise DataError(
             f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected"
+        )
+    bad = np.flatnonzero((recorded <= 0) | np.isinf(recorded))
+    if len(bad):
+        raise DataError(
+            f"{path}: row {bad[0]} has the mark price {recorded[bad[0]]}; leave the cell empty where none was recorded"
         )
     if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
         raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
@@ -372,8 +390,7 @@ def _funding_columns(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return stamps, rates, np.array(table["mark_price"].cast(pa.float64()).to_pylist(), float)
 
 
-def _marks(stamps: np.ndarray, recorded: np.ndarray, tape: tapes.Tape) -> tuple[np.ndarray, np.ndarray]:
-    """The recorded mark where there is one, else the perpetual's mid of the last event at or before the stamp."""
-    exact = np.isfinite(recorded) & (recorded > 0)
+def _mids_at(stamps: np.ndarray, tape: tapes.Tape) -> np.ndarray:
+    """The perpetual's mid of the last event at or before each stamp; before the quotes, that of the first one."""
     row = np.clip(np.searchsorted(tape.ts_ns, stamps, side="right") - 1, 0, len(tape) - 1)
-    return np.where(exact, recorded, 0.5 * (tape.perp_bid[row] + tape.perp_ask[row])), exact
+    return 0.5 * (tape.perp_bid[row] + tape.perp_ask[row])

@@ -7,6 +7,10 @@ is liquidated when that and its loss leave less than the maintenance margin and 
 
 The venue then buys it back at that price, taker. Funding and realized profit are not counted into the margin. A
 maintenance rate of 0 is one that is not known: nothing is liquidated.
+
+What is held against it is the mid of the contract's own book. Venues take a mark price instead, made from an index of
+spot markets so that one thin book liquidates nobody; no recording of quotes carries it. A spike of the own book alone
+therefore liquidates here and not there; a book that lags behind the index is spared here for so long.
 """
 
 from typing import TYPE_CHECKING
@@ -22,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def liquidation_price(average, leg: LegRule):
-    """The mark at which a short opened at the mean price `average` is taken away."""
+    """The price at which a short opened at the mean price `average` is taken away."""
     return average * (1.0 + 1.0 / leg.leverage) / (1.0 + leg.maintenance + leg.fee)
 
 
 def liquidated_at(state: State, perp: Book, leg: LegRule) -> float:
     """The price at which the venue closes the short on this book, 0.0 while its margin suffices.
 
-    The mark is the mid. While orders of ours are out nothing is checked: their reports come first.
+    While orders of ours are out nothing is checked: their reports come first.
     """
     if leg.maintenance == 0.0 or state.perp.position >= 0.0 or state.spot.working != 0.0 or state.perp.working != 0.0:
         return 0.0
@@ -38,7 +42,7 @@ def liquidated_at(state: State, perp: Book, leg: LegRule) -> float:
 
 
 def distance(tape: "Tape", trade: "Trade", leg: LegRule) -> float:
-    """How far the mark stayed below the liquidation price over a hold at least, a fraction of the mark; 0.0: it was hit.
+    """How far the mid stayed below the liquidation price over a hold at least, a fraction of the mid; 0.0: it was hit.
 
     NaN for a pair that was never short, and where the maintenance rate is not known.
     """

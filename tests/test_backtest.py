@@ -27,6 +27,7 @@ from delta_arb.expected import expected
 from delta_arb.kalman import OFF, Filter
 from delta_arb.latency import Latency
 from delta_arb.ledger import PARTS, attribution
+from delta_arb.margin import distance
 from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
 from delta_arb.pair import ENTERING, EXITING, HEDGING, PHASES
 from delta_arb.tape import TAPE_COLUMNS, LegFile, Tape, read
@@ -258,7 +259,7 @@ def test_a_short_whose_margin_is_gone_is_taken_at_the_liquidation_price_and_spot
     assert sent(result, HEDGING) == [(19.0, SPOT, -10.0)]
     fees = 0.001 * 10 * (100 + 101 + TAKEN + sold.price)
     assert result.trades[0].net_usdt == pytest.approx(10 * (sold.price - 100) + 10 * (101 - TAKEN) - fees)
-    assert result.margin_distances == (0.0,)
+    assert distance(Tape.of((*IN, *rows)), result.trades[0], result.rule.perp) == 0.0
 
 
 def test_the_distance_to_the_liquidation_price_is_the_least_one_of_the_hold():
@@ -272,8 +273,9 @@ def test_the_distance_to_the_liquidation_price_is_the_least_one_of_the_hold():
     )
     result = replay(*IN, *rows, **MARGIN)
     assert result.trades[0].reason == "target"
-    assert result.margin_distances == (pytest.approx(TAKEN / 111.25 - 1),)
-    assert math.isnan(replay(*IN, *rows).margin_distances[0])  # the maintenance rate is not known
+    tape = Tape.of((*IN, *rows))
+    assert distance(tape, result.trades[0], result.rule.perp) == pytest.approx(TAKEN / 111.25 - 1)
+    assert math.isnan(distance(tape, result.trades[0], leg_rule()))  # the maintenance rate is not known
 
 
 @given(cases)

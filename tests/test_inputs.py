@@ -367,6 +367,27 @@ def test_a_history_that_cannot_be_right_is_refused(tape, tmp_path, stamps, rates
         read_funding(path, tape)
 
 
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [
+        (0.0, r"row 1 has the mark price 0\.0; leave the cell empty where none was recorded"),
+        (-103.0, r"row 1 has the mark price -103\.0"),
+        (float("inf"), "row 1 has the mark price inf"),
+        (0.0103, r"the mark price 0\.0103 at 1970-01-01 00:01:40\.000 UTC is far from the perpetual's mid of 103"),
+        (1030.0, "the mark price 1030 at .* give the history of this contract, in USDT per base unit"),
+    ],
+)
+def test_a_mark_that_cannot_be_the_contracts_is_refused_and_not_replaced(tape, tmp_path, mark, says):
+    path = history(tmp_path / "f.parquet", [50, 100], [1e-4, 1e-4], [101.0, mark])
+    with pytest.raises(DataError, match=says):
+        read_funding(path, tape)
+
+
+def test_a_mark_outside_the_quotes_is_not_held_against_them(tape, tmp_path):
+    path = history(tmp_path / "f.parquet", [50, 10**7], [1e-4, 1e-4], [101.0, 900.0])
+    assert [p.mark for p in read_funding(path, tape)] == [101.0, 900.0]
+
+
 def test_a_missing_history_is_refused(tape, tmp_path):
     with pytest.raises(DataError, match="there is no such funding file; give one, or --funding none"):
         read_funding(tmp_path / "f.parquet", tape)

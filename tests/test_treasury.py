@@ -19,12 +19,14 @@ POOR = Funds(400.0, 2000.0, rebalancing=Rebalancing(50.0, 10.0, seconds(2)))  # 
 
 
 def said(funds: Funds, **changes) -> dict[str, tuple[str, str]]:
-    found = treasury.table(run(Tape.of(ROWS), rule(**changes), QUICK, funds=funds, plain=True))
+    tape = Tape.of(ROWS)
+    found = treasury.table(tape, run(tape, rule(**changes), QUICK, funds=funds, plain=True))
     return {name: (value, remark) for name, value, remark in found.rows}
 
 
 def test_without_wallets_one_sentence_says_so():
-    found = treasury.table(run(Tape.of(ROWS), rule(), QUICK, plain=True))
+    tape = Tape.of(ROWS)
+    found = treasury.table(tape, run(tape, rule(), QUICK, plain=True))
     assert found.sentences == (treasury.UNLIMITED,)
 
 

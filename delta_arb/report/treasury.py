@@ -4,7 +4,9 @@ import math
 
 from delta_arb.backtest import Backtest
 from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.margin import distance
 from delta_arb.market import LEGS, NS, utc
+from delta_arb.tape import Tape
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING
 
 UNLIMITED = (
@@ -13,15 +15,15 @@ UNLIMITED = (
 )
 
 
-def table(result: Backtest) -> Table | Findings:
-    """One table where wallets were given; else the sentence that they were not."""
+def table(tape: Tape, result: Backtest) -> Table | Findings:
+    """One table where wallets were given; else the sentence that they were not. `tape` is what was replayed."""
     if result.funds == BOUNDLESS:
         return Findings.of(UNLIMITED)
-    rows = [*_capital(result), *_ways(result), *_margin(result), *_dust(result)]
+    rows = [*_capital(result), *_ways(result), *_margin(tape, result), *_dust(result)]
     note = (
         "Over the whole recording; each of its parts was replayed from the same wallets again. Transfers' fees are not "
-        "in the net. The liquidation price is that of isolated margin at the mark; a maintenance rate comes with a list "
-        "of instruments (--perp-rules)."
+        "in the net. The liquidation price is that of isolated margin, held against the perpetual's mid: recordings do not "
+        "carry the mark price. A maintenance rate comes with a list of instruments (--perp-rules)."
     )
     return Table.of("What the wallets went through", ("", "value", "remarks"), rows, note)
 
@@ -62,8 +64,9 @@ def _ways(result: Backtest) -> list[tuple[str, str, str]]:
     ]
 
 
-def _margin(result: Backtest) -> list[tuple[str, str, str]]:
-    known = [d for d in result.margin_distances if not math.isnan(d)]
+def _margin(tape: Tape, result: Backtest) -> list[tuple[str, str, str]]:
+    distances = [distance(tape, t, result.rule.perp) for t in result.trades]
+    known = [d for d in distances if not math.isnan(d)]
     gone = sum(d == 0.0 for d in known)
     says = f"{gone} shorts liquidated" if known else "maintenance rate not known" if result.trades else "no trades"
     return [("least distance to liquidation", share(min(known), 1) if known else NOTHING, says)]
