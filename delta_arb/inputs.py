@@ -10,15 +10,13 @@ import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
-
 from . import candles as bars
+from . import funding as paid
 from . import listings
 from . import tape as tapes
-from .errors import DataError, ParamsError
+from .errors import ParamsError
 from .latency import Latency, latency
-from .ledger import gaps
-from .market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual, utc
+from .market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
 from .params import DataParams, VenueParams, pair_name
 from .recording import is_candles
 from .wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
@@ -27,7 +25,6 @@ NONE = "none"
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
 SAMPLE_CONTRACT_SIZE = 10.0
 SPOT_MIN_USDT = 1.0
-FAR = 2.0  # a mark price beyond this factor of the perpetual's mid is not that contract's
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
 
 
@@ -164,8 +161,8 @@ class Inputs:
         return ", ".join(["SYNTHETIC quotes"] * self.synthetic + ["CANDLES, stated half-spreads"] * self.candles)
 
     def tape(self) -> tapes.Tape:
-        """Both legs read, checked and aligned, as far as funding is known (see `covered`)."""
-        return self.recorded() if self.funding == NONE else covered(self.recorded(), Path(self.funding))
+        """Both legs read, checked and aligned, as far as funding is known (see `funding.covered`)."""
+        return self.recorded() if self.funding == NONE else paid.covered(self.recorded(), Path(self.funding))
 
     def recorded(self) -> tapes.Tape:
         """The whole of both files: quotes, or candles where half-spreads are stated."""
@@ -253,7 +250,7 @@ class Inputs:
 
     def payments(self, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
         """Funding stamps with their rates; where the mark was not recorded, the perpetual's mid at the stamp (flagged)."""
-        return () if self.funding == NONE else read_funding(Path(self.funding), tape)
+        return () if self.funding == NONE else paid.payments(Path(self.funding), tape)
 
     def data_params(self, tape: tapes.Tape, judged_from_ns: int | None) -> DataParams:
         """Where the evidence comes from, with the digests of the files."""
@@ -298,99 +295,3 @@ def _utc(ts_ns: int):
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(ts_ns // 1_000 / 1e6, UTC)
-
-
-def covered(tape: tapes.Tape, path: Path) -> tapes.Tape:
-    """The part of a tape in which a position can be settled: up to the first stamp that the funding table lacks.
-
-    It begins one interval before the table and ends one behind it. What was left out is told by `faces.left_out`.
-
-    Raises:
-        DataError: a funding file that cannot be used, or of another time.
-    """
-    stamps = _funding(path)[0].tolist()
-    (_, first_ns), (last_ns, _) = gaps(stamps)[:2]
-    part = tape.between(first_ns, last_ns + 1)
-    if not len(part):
-        raise DataError(
-            f"{path} covers {utc(first_ns)} to {utc(last_ns)}, the quotes {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC: "
-            "no hold could be settled; fetch the funding of that time (--funding FILE), or leave it out (--funding none)"
-        )
-    return part
-
-
-def read_funding(path: Path, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
-    """A funding history: columns timestamp, funding_rate and, where recorded, mark_price.
-
-    Raises:
-        DataError: a file that cannot be used, or a mark far from the perpetual's mid at its stamp.
-    """
-    stamps, rates, recorded = _funding(path)
-    exact, mids = np.isfinite(recorded), _mids_at(stamps, tape)
-    inside = (stamps >= tape.start_ns) & (stamps <= tape.end_ns)
-    far = np.flatnonzero(inside & exact & ~((recorded > mids / FAR) & (recorded < mids * FAR)))
-    if len(far):
-        raise DataError(
-            f"{path}: the mark price {recorded[far[0]]:g} at {utc(int(stamps[far[0]]))} UTC is far from the perpetual's "
-            f"mid of {mids[far[0]]:g}; give the history of this contract, in USDT per base unit"
-        )
-    marks = np.where(exact, recorded, mids)
-    return tuple(
-        FundingPayment(int(t), float(r), float(m), bool(e))
-        for t, r, m, e in zip(stamps, rates, marks, exact, strict=True)
-    )
-
-
-def _funding(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The checked columns of a funding file, see `_funding_columns`."""
-    import pyarrow as pa
-
-    if not path.exists():
-        raise DataError(f"{path}: there is no such funding file; give one, or --funding none")
-    try:
-        stamps, rates, recorded = _funding_columns(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; give a Parquet or CSV file, or --funding none") from error
-    bad = np.flatnonzero(~np.isfinite(rates) | (np.abs(rates) > 0.1))
-    if len(bad):
-        raise DataError(
-            f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected"
-        )
-    bad = np.flatnonzero((recorded <= 0) | np.isinf(recorded))
-    if len(bad):
-        raise DataError(
-            f"{path}: row {bad[0]} has the mark price {recorded[bad[0]]}; leave the cell empty where none was recorded"
-        )
-    if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
-        raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
-    return stamps, rates, recorded
-
-
-def _funding_columns(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stamps in ns, rates and recorded marks (NaN where there is none) of a funding file."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.ParquetFile(path).read()
-    unknown = set(table.column_names) - {"timestamp", "funding_rate", "mark_price"}
-    missing = {"timestamp", "funding_rate"} - set(table.column_names)
-    if unknown or missing:
-        raise DataError(
-            f"{path}: need the columns timestamp, funding_rate and perhaps mark_price; "
-            f"missing {sorted(missing)}, unknown {sorted(unknown)}"
-        )
-    if table["timestamp"].null_count:
-        raise DataError(f"{path}: a row has no timestamp; remove it, its place in time is not known")
-    # to_pylist and not to_numpy, which would load pandas into the live runner
-    stamps = np.array(table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist(), np.int64)
-    rates = np.array(table["funding_rate"].cast(pa.float64()).to_pylist(), float)
-    if "mark_price" not in table.column_names:
-        return stamps, rates, np.full(len(stamps), np.nan)
-    return stamps, rates, np.array(table["mark_price"].cast(pa.float64()).to_pylist(), float)
-
-
-def _mids_at(stamps: np.ndarray, tape: tapes.Tape) -> np.ndarray:
-    """The perpetual's mid of the last event at or before each stamp; before the quotes, that of the first one."""
-    row = np.clip(np.searchsorted(tape.ts_ns, stamps, side="right") - 1, 0, len(tape) - 1)
-    return 0.5 * (tape.perp_bid[row] + tape.perp_ask[row])

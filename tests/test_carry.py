@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import START, hours
 
-from delta_arb import carry, carry_walk, export, optimize, params
+from delta_arb import carry, carry_walk, export, funding, optimize, params
 from delta_arb.backtest import run
 from delta_arb.bounds import Bounds
 from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.inputs import Inputs, read_funding
+from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.ledger import net_bps
 from delta_arb.live.journal import Journal
@@ -184,7 +184,7 @@ def test_later_stamps_and_later_bars_change_no_choice_and_no_entry_before_them(s
 def test_gates_year_of_funding_pays_about_a_basis_point_a_day(coin, mean_bps):
     """Means of a stamp from the README of the data; three stamps a day."""
     tape = hours([100.0, 100.0], [100.0, 100.0])
-    payments = read_funding(DATA / f"gateio_futures_{coin}_USDT_funding_2025-02-25_2026-02-25.parquet", tape)
+    payments = funding.payments(DATA / f"gateio_futures_{coin}_USDT_funding_2025-02-25_2026-02-25.parquet", tape)
     found = break_even(payments, 20.0)
     assert found.funding_bps_day == pytest.approx(3 * mean_bps, abs=0.01)
     assert found.days == pytest.approx(20 / (3 * mean_bps), rel=0.01)

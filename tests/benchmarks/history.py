@@ -24,7 +24,8 @@ from delta_arb import basis, carry_walk, study
 from delta_arb.carry import break_even
 from delta_arb.errors import DeltaArbError
 from delta_arb.faces import NOTHING, Table, number, share
-from delta_arb.inputs import NONE, Inputs, read_funding
+from delta_arb.funding import payments
+from delta_arb.inputs import NONE, Inputs
 from delta_arb.ledger import net_bps
 from delta_arb.market import NS, PERP, SPOT
 from delta_arb.params import RuleParams
@@ -196,7 +197,7 @@ def even_table(data: Path) -> Table:
             print(f"left out: {path.name} is not there", file=sys.stderr)
             continue
         spreads = MINOR if coin in ("LTC", "DOGE") else SMALL
-        paid = read_funding(path, Tape.of([(0, SPOT, 1.0, 1.1, 1.0, 1.0), (0, PERP, 1.0, 1.1, 1.0, 1.0)]))
+        paid = payments(path, Tape.of([(0, SPOT, 1.0, 1.1, 1.0, 1.0), (0, PERP, 1.0, 1.1, 1.0, 1.0)]))
         found = break_even(paid, 20.0 + 2 * sum(spreads))
         rows.append((
             f"{coin}, {span.replace('_', ' to ')}", number(found.funding_bps_day), number(found.costs_bps, 0),
