@@ -5,6 +5,7 @@ be known at once about them do not, for it sleeps 50 ms before a request that fo
 refuses instead. The session keeps its connections for long, since a new one costs a handshake on the next order.
 """
 
+import asyncio
 import json
 import logging
 import ssl
@@ -17,9 +18,11 @@ import aiohttp
 import ccxt.pro as ccxtpro
 from ccxt.base import errors as ccxt
 
+from .lane import Answer, Lane
 from .stream import Pace
 from .venue import VenueError
 
+SIGNED = ("url", "method", "headers", "body")  # what ccxt's `sign` makes of a request
 KEEP_S = 300.0  # an idle connection is kept for so long; the look at the clock uses each in turn
 CLOCK_LOOKS = 3
 
@@ -149,7 +152,7 @@ class Clients:
         self.keyed = bool(merged.get("apiKey"))
         self.offset_ns = 0
         self.measured_ns = 0
-        self._name, self._budget = name, Budget(requests_per_s)
+        self._name, self._pace, self._budget = name, pace, Budget(requests_per_s)
 
     async def close(self) -> None:
         for client in (self.queries, self.orders):
@@ -173,6 +176,30 @@ class Clients:
 
     def translated(self, error: ccxt.BaseError, what: str) -> VenueError:
         return VenueError(f"{self._name}: {what}: {plain(error)}", code_of(error))
+
+    def lane(self, path: str, api: list[str]) -> Lane | None:
+        """A connection kept for orders, to where ccxt asks for `path`; None where requests go through a proxy."""
+        client, asked = self.orders, ("https://venue", "POST")
+        if any((client.aiohttp_proxy, client.check_proxy_url_settings(*asked), *client.check_proxy_settings(*asked))):
+            return None
+        look, headers = client.sign(path, api, "GET", {}), client.prepare_request_headers({})
+        return Lane(f"{self._name} orders", look, headers, certificates(), self._pace)
+
+    async def understood(self, request: Mapping[str, Any], answer: asyncio.Future[Answer]) -> Any:
+        """What ccxt's `fetch` would return for an answer that comes past it; raises ccxt's errors."""
+        client, (url, method, sent, body) = self.orders, (request[part] for part in SIGNED)
+        try:
+            a = await answer
+        except TimeoutError:
+            raise ccxt.RequestTimeout(f"{self._name} {method}") from None
+        except ConnectionError as error:
+            raise ccxt.ExchangeNotAvailable(f"{self._name} {method} {error}") from None
+        asked = a.status, a.reason, url, method
+        text = client.on_rest_response(*asked, a.headers, a.body.decode(errors="replace"), sent, body)
+        parsed = client.parse_json(text)
+        client.handle_errors(*asked, a.headers, text, parsed, sent, body)
+        client.handle_http_status_code(*asked, text)
+        return parsed
 
     async def measure(self) -> None:
         """The clock offset, from the quickest of a few looks (half of a round trip is the error of one)."""

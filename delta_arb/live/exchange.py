@@ -1,6 +1,7 @@
 """What the two real venues have in common: opening, quotes in, orders out. Nothing here sends an order twice."""
 
 import asyncio
+import functools
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -14,7 +15,8 @@ from ccxt.base import errors as ccxt
 from delta_arb.errors import ParamsError
 from delta_arb.market import Book, Instrument, Order
 
-from .clients import Budget, Clients, code_of, plain, refusal
+from .clients import SIGNED, Budget, Clients, code_of, plain, refusal
+from .lane import Lane
 from .orders import OURS, Booked, Orders, Said, Sent, on_tick
 from .quotes import Quotes
 from .stream import Pace, Stream
@@ -41,6 +43,7 @@ class Exchange(ABC):
     certain: frozenset[str]  # codes, see clients.refusal
     doubtful: frozenset[str]
     gone: frozenset[str]  # codes that say: no such order, or ended already
+    clock: tuple[str, list[str]]  # ccxt's path and api of the venue's time
 
     instrument: Instrument
 
@@ -62,6 +65,7 @@ class Exchange(ABC):
         self._mute = 0  # orders in a row whose end the private stream did not tell
         self._tasks: set[asyncio.Task] = set()
         self._private: Stream | None = None
+        self._lane: Lane | None = None
         self._closing = False
         self._clients: Clients
         self._orders: Orders
@@ -147,6 +151,9 @@ class Exchange(ABC):
             self.quotes = Quotes(self.leg, self.name, self._pace, on_quote, self.book, lambda: self._clients.offset_ns)
             await self._start_streams()
             self._spawn(self._watch_clock(), "clock")
+            if self._clients.keyed and (lane := self._clients.lane(*self.clock)):
+                self._lane = lane
+                self._spawn(lane.run(), "order lane")
         except BaseException:  # also a cancellation half-way leaves no stream and no connection behind
             await self.close()
             raise
@@ -230,8 +237,9 @@ class Exchange(ABC):
     def send(self, order_id: str, order: Order) -> None:
         """See `venue.Venue.send`.
 
-        The request is built and signed before this returns, and written in the loop's next turn: so those of two legs
-        that are sent one after the other leave together.
+        The request is written before this returns, by the lane; while that is not to be had, ccxt writes it in the
+        loop's next turns. uvloop hands what was written to the network at the end of a turn: so two legs that are sent
+        one after the other leave together.
         """
         price = self._price(order)
         refused, request = self._unsendable(order_id, price), {}
@@ -245,7 +253,23 @@ class Exchange(ABC):
         if refused:
             self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
         else:
-            self._spawn(self._place(order_id, self._orders.add(order_id, order), request), order_id)
+            self._write(order_id, self._orders.add(order_id, order), request)
+
+    def _write(self, order_id: str, sent: Sent, request: dict) -> None:
+        """Once, one way or the other."""
+        client = self._clients.orders
+        if self._lane and self._lane.takes(request["url"]):
+            answer = self._lane.post(request, client.timeout / 1000)
+            answer.add_done_callback(functools.partial(self._answered, order_id, sent, request))
+        else:
+            self._spawn(self._place(order_id, sent, client.fetch(*(request[part] for part in SIGNED))), order_id)
+
+    def _answered(self, order_id: str, sent: Sent, request: dict, answer: asyncio.Future) -> None:
+        """The lane has its answer, or will not get one."""
+        if not answer.cancelled():
+            answer.exception()  # retrieved here: nobody asks for it after the close
+        if not self._closing:
+            self._spawn(self._place(order_id, sent, self._clients.understood(request, answer)), order_id)
 
     def _order(self, order_id: str, order: Order, price: Decimal) -> tuple:
         """ccxt's arguments for an order; ParamsError off the grid."""
@@ -270,11 +294,10 @@ class Exchange(ABC):
     async def _refuse(self, order_id: str, why: str) -> None:
         self._report(_nothing(order_id, refused=why))
 
-    async def _place(self, order_id: str, sent: Sent, request: dict) -> None:
+    async def _place(self, order_id: str, sent: Sent, answer: Coroutine[Any, Any, Any]) -> None:
         """Await the answer, then the end, and report what is known."""
         try:
-            answer = await self._clients.orders.fetch(*(request[part] for part in ("url", "method", "headers", "body")))
-            said = self._answer(answer)
+            said = self._answer(await answer)
         except ccxt.BaseError as error:
             if code := refusal(error, self.certain, self.doubtful):
                 self._report(_nothing(order_id, refused=code))

@@ -48,6 +48,7 @@ class Gate(Exchange):
     )  # fmt: skip
     doubtful = frozenset(("REPEATED_CREATION", "ORDER_NOT_FOUND"))  # the first says that an order of this id exists
     gone = frozenset(("ORDER_NOT_FOUND", "ORDER_FINISHED", "ORDER_CLOSED", "ORDER_CANCELLED"))
+    clock = "time", ["public", "spot"]
 
     @property
     def symbol(self) -> str:

@@ -43,6 +43,7 @@ class Mexc(Exchange):
     certain = frozenset(("30000", "60005", "140002"))
     doubtful = frozenset(("603",))  # repeated request: an order of this id exists
     gone = frozenset(("-2011", "-2013"))
+    clock = "time", ["spot", "public"]
 
     @property
     def symbol(self) -> str:

@@ -37,6 +37,15 @@ class Pace:
     order_s: float = 2.0  # an order without an answer for so long is in doubt
 
 
+def delays(pace: Pace) -> Iterator[float]:
+    """Pauses before dialling again, s: none at first, then longer and longer."""
+    delay_s = pace.backoff_s
+    yield 0.0
+    while True:
+        yield delay_s
+        delay_s = min(2 * delay_s, pace.backoff_max_s)
+
+
 class Stream:
     """A supervised websocket.
 
@@ -91,7 +100,7 @@ class Stream:
 
     async def run(self) -> None:
         """Dial and read, for ever; ends by an error of `heard`, or while the first subscription is refused."""
-        delays = self._delays()
+        pauses = delays(self._pace)
         while True:
             proven_before = self._proven.is_set()
             began_s = time.monotonic()
@@ -108,17 +117,10 @@ class Stream:
             finally:
                 self.alive = False
             if time.monotonic() - began_s > self._pace.dead_s:
-                delays = self._delays()  # it had lived: this is a new loss, not the old one going on
-            delay_s = next(delays)
+                pauses = delays(self._pace)  # it had lived: this is a new loss, not the old one going on
+            delay_s = next(pauses)
             log.warning("%s: lost (%s); dialling again in %.1f s", self.name, why, delay_s)
             await asyncio.sleep(delay_s)
-
-    def _delays(self) -> Iterator[float]:
-        delay_s = self._pace.backoff_s
-        yield 0.0
-        while True:
-            yield delay_s
-            delay_s = min(2 * delay_s, self._pace.backoff_max_s)
 
     async def _once(self) -> None:
         """One socket from dial to loss."""
