@@ -160,6 +160,10 @@ def test_a_runner_killed_at_step_after_step_is_never_naked_and_sends_nothing_twi
         alone = json.loads(command("status", *options, "--json").stdout)
         assert "no runner is up" in alone["line"] and alone["working"] == []
         assert abs(alone["coins"] + alone["position"]) < 10.0 or alone["orders"]  # hedged, or asked about at the start
+        rows_of = json.loads(command("--check", *options, "--json").stdout)["checks"]
+        assert [row["passed"] for row in rows_of if row["check"] == "account"] == [True], (
+            rows_of
+        )  # its orders explain it
         ccxt = json.loads((folder / "sandbox.json").read_text())["ccxt"]
         with running(*options, "--json", log=log) as process:
             until(lambda: len(rows(journal, "SELECT 1 FROM trades")) >= 2, why=log.read_text)

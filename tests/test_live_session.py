@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from live_stage import CALM, ENTER, LEAVE, publish, stage
@@ -150,6 +151,71 @@ def test_a_late_restart_finds_fills_of_orders_that_the_venue_has_forgotten_lesso
             assert await it.stop() == "open"
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("until", ["open", "closed", "one leg"])
+def test_what_a_power_cut_takes_from_the_journal_is_found_at_the_venues(tmp_path, until):
+    """Every beginning of the log that a power cut may leave: what came after it, orders included, is taken up."""
+
+    async def play(rows: int) -> int:
+        async with stage(tmp_path / str(rows)) as it:
+            await it.start()
+            beginnings = [Beginning(it.journal_path)]
+            write = it.session.desk.journal.event
+
+            def event(*what):
+                write(*what)
+                beginnings.append(Beginning(it.journal_path))
+
+            it.session.desk.journal.event = event
+            if until == "one leg":
+                it.fault("gate", "order.create", "hang", before=True, times=0)
+                it.show(ENTER)
+                await it.until(lambda: len(beginnings) == 3)
+            else:
+                it.fault("gate", "order.create", "partial_fill", fraction=0.5)
+                await it.opened()
+            if until == "closed":
+                await it.closed()
+            await it.crash()
+            it.show(CALM)
+            it.venues.perp.faults.clear()
+            it.venues.gate.my.texts_known_s = 0.0  # it takes a while until the machine is up again
+            beginnings[rows].put_back()
+            await it.start()
+            await it.settled()
+            held = {"open": (60.0, -60.0), "closed": (0.0, 0.0), "one leg": (0.0, 0.0)}[until]
+            assert it.position() == held, (rows, it.said)
+            assert not it.session.risk.halted
+            it.agree()
+            if until == "open":
+                await it.closed()
+            assert await it.stop() == "stopped"
+            it.agree()
+            it.agree_on_money()
+            assert it.rows("SELECT COUNT(*) FROM trades") == [(1,)]
+            return len(beginnings)
+
+    async def everywhere():
+        whole = {"open": 5, "closed": 8, "one leg": 3}[until]
+        async with asyncio.TaskGroup() as tasks:
+            plays = [tasks.create_task(play(rows)) for rows in range(whole)]
+        assert {p.result() for p in plays} == {whole}
+
+    asyncio.run(everywhere())
+
+
+class Beginning:
+    """A journal and its log as they are now, which is how a power cut may leave them."""
+
+    def __init__(self, journal: Path) -> None:
+        files = [journal, journal.with_name(journal.name + "-wal")]
+        self._journal, self._files = journal, {file: file.read_bytes() for file in files}
+
+    def put_back(self) -> None:
+        self._journal.with_name(self._journal.name + "-shm").unlink(missing_ok=True)
+        for file, content in self._files.items():
+            file.write_bytes(content)
 
 
 def test_an_open_pair_is_resumed_under_its_own_rule_or_flattened_as_configured_lesson_31(tmp_path):

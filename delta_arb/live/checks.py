@@ -1,15 +1,20 @@
 """The rows of `--check`: what was read of both venues, judged one by one. `preflight` reads, prints and refuses."""
 
 import math
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.market import LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
+from delta_arb.pair import START
 
 from .accounts import baseline, differences
+from .broker import Report
 from .config import Config
 from .journal import Journal
+from .restart import unbooked
 from .rights import Rights
 from .runner import Exports, utc_now
 from .trading import Job
@@ -71,7 +76,7 @@ async def judged(job: Job, seen: Seen) -> list[Row]:
     rows.append(_clip(clip_usdt, seen))
     if seen.accounts:
         rows += [await _test_order(venue, seen, clip_usdt) for venue in seen.venues]
-        rows += [*_setups(config, seen), *_balances(config, seen, clip_usdt), _known(job, seen)]
+        rows += [*_setups(config, seen), *_balances(config, seen, clip_usdt), await _known(job, seen)]
         now_ns = round(utc_now().timestamp()) * NS
         for venue, rights in zip(seen.venues, seen.rights, strict=True):
             rows += key_rows(venue.name, rights, now_ns, config.accept_unbound_keys)
@@ -246,26 +251,32 @@ f"free, a clip wants {need:.2f}",
     ]  # fmt: skip
 
 
-def _known(job: Job, seen: Seen) -> Row:
+async def _known(job: Job, seen: Seen) -> Row:
     """Orders and holdings that the journal does not explain."""
     remedy = "use a sub-account of its own; or close them, or declare inventory_coins"
     if not job.journal.exists():
         return _first_start(job, seen, remedy)
     try:
         with Journal(job.journal, "check") as journal:
-            strange = [order for orders in seen.working for order in orders if not journal.knows(order)]
+            strange = [order for orders in seen.working for order in orders if not journal.named(order)]
             base = noted_baseline(journal) or new_baseline(
                 journal, seen.accounts, job.config, seen.venues, seen.books[SPOT].bid
             )
-            held = journal.held()
-            state = journal.last_state()
-            positions = (state.spot.position, state.perp.position) if state else (0.0, 0.0)
+            untold = await unbooked(seen.venues, journal, time.time_ns())  # the start takes them up
+            held = _with(journal.held(), untold)
+            state = journal.last_state() or START
+            positions = _with((state.spot.position, state.perp.position), untold)
             found = differences(*seen.accounts, base, held, positions, tuple(v.instrument for v in seen.venues))
-    except RunError as error:
+    except (RunError, VenueError) as error:
         return Row("account", False, str(error), remedy)
     said = [*(f"order {order}" for order in strange), *map(str, found)]
     legs = ", ".join(f"{name} {qty:+g}" for name, qty in zip(LEGS, held, strict=True))
     return Row("account", not said, "; ".join(said) or f"as the journal says ({legs})", remedy)
+
+
+def _with(held: tuple[float, float], reports: Sequence[Report]) -> tuple[float, ...]:
+    """Both legs' quantities after these fills."""
+    return tuple(qty + sum(r.filled for r in reports if r.leg == leg) for leg, qty in enumerate(held))
 
 
 def _first_start(job: Job, seen: Seen, remedy: str) -> Row:

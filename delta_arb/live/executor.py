@@ -12,7 +12,6 @@ Whatever is reported is what the venue says was filled; an order itself says not
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from typing import NamedTuple
 from delta_arb.market import LEGS, NS
 
 from .broker import Placed, Report
-from .venue import Outcome, Venue, VenueError
+from .venue import Outcome, Venue, VenueError, filled_by
 
 REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
 DUST = 1e-9  # share of a quantity that is rounding, not a fill
@@ -256,10 +255,9 @@ class Executor:
         if not ours:
             self._say(f"{LEGS[sent.leg]}: order {order_id} never reached {venue.name}; nothing filled")
             return Outcome(order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")
-        qty = math.fsum(d.qty for d in ours)
+        found = filled_by(order_id, ours)
         self._say(
-            f"{LEGS[sent.leg]}: {venue.name} has forgotten order {order_id}; by the account's fills it is {qty:+g}"
+            f"{LEGS[sent.leg]}: {venue.name} has forgotten order {order_id}; "
+            f"by the account's fills it is {found.filled:+g}"
         )
-        price, fee_usdt = math.fsum(d.qty * d.price for d in ours) / qty, math.fsum(d.fee_usdt for d in ours)
-        exact = all(d.fee_exact for d in ours)
-        return Outcome(order_id, ours[-1].ts_ns, qty, price, fee_usdt, True, fee_exact=exact)
+        return found

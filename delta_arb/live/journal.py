@@ -1,10 +1,11 @@
 """What the runner meant and what happened, in SQLite, written before it is acted upon.
 
 A committed row survives kill -9 at once, and a power cut as soon as the disk has it: a thread asks for that after each
-commit (`disk`), and no order waits for it. Should the power fail in those milliseconds, the account holds what this
-journal does not know, and the next start says so and trades nothing. One transaction per event: the fill, the new
-state and the orders it calls for are there together or not at all. A lock beside the file keeps a second runner out;
-the system releases it when the process ends, however it ends.
+commit (`disk`), and no order waits for it (a commit that does took 3.7 ms where this one takes 0.04). Should the power
+fail in those milliseconds, the newest rows are gone and none before them; the next start finds at the venues what the
+orders of this journal's runs did since (`restart`). One transaction per event: the fill, the new state and the orders it
+calls for are there together or not at all. A lock beside the file keeps a second runner out; the system releases it when
+the process ends, however it ends.
 """
 
 import fcntl
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from delta_arb.errors import RunError
 from delta_arb.ledger import TRADE_FIELDS, Trade
-from delta_arb.market import LEGS, REASONS, Fill, FundingPayment, Order
+from delta_arb.market import LEGS, NS, REASONS, Fill, FundingPayment, Order
 from delta_arb.pair import PHASES, Event, Rule, State
 from delta_arb.params import Params
 
@@ -203,9 +204,32 @@ class Journal:
 
     def forced(self, ts_ns: int, state: State, why: str) -> None:
         """A state that a person set, in place of one that an event led to."""
+        with self._whole():
+            self._forced(ts_ns, state, why)
+
+    def _forced(self, ts_ns: int, state: State, why: str) -> None:
         row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", json.dumps(state))
+        self._db.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def recovered(self, ts_ns: int, state: State, lost: Sequence[Report], rule: Rule) -> None:
+        """Orders whose rows a power cut took, as the venues know them, and the state in which they are out."""
         with self._whole() as execute:
-            execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            for r in lost:  # what was asked for is lost as well: as much as it filled, at that price
+                row = (
+                    self.run_id,
+                    r.order_id,
+                    state.pair,
+                    ts_ns,
+                    LEGS[r.leg],
+                    PHASES[state.phase],
+                    r.filled,
+                    r.price,
+                    0,
+                )
+                execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            if self.rule_of(state.pair) is None:
+                execute("INSERT INTO rules VALUES (?, ?, ?)", (self.run_id, state.pair, _rule_text(rule)))
+            self._forced(ts_ns, state, "recovered")
 
     def funding(self, payments: Sequence[FundingPayment]) -> None:
         """The stamps that the trades of this run are settled with."""
@@ -278,6 +302,24 @@ class Journal:
     def knows(self, order_id: str) -> bool:
         """Whether an order of any run went out under this id."""
         return self._db.execute("SELECT 1 FROM orders WHERE order_id = ?", (order_id,)).fetchone() is not None
+
+    def named(self, order_id: str) -> bool:
+        """Whether a run of this journal gave this id, even if the order's row is gone."""
+        run_id = order_id.rpartition("-")[0]
+        return self._db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone() is not None
+
+    def booked(self, order_id: str) -> tuple[float, float, float]:
+        """What is booked of an order: quantity (signed), quantity times price, fees."""
+        sums = "COALESCE(SUM(qty), 0.0), COALESCE(SUM(qty * price), 0.0), COALESCE(SUM(fee_usdt), 0.0)"
+        return self._db.execute(f"SELECT {sums} FROM fills WHERE order_id = ?", (order_id,)).fetchone()
+
+    def until_ns(self) -> int | None:
+        """When the last row of an earlier run was written, by the clock of then; None in a new journal."""
+        began = self._db.execute("SELECT MAX(started) FROM runs WHERE run_id != ?", (self.run_id,)).fetchone()[0]
+        if began is None:
+            return None
+        decided_ns = self._db.execute("SELECT ts_ns FROM decisions ORDER BY rowid DESC LIMIT 1").fetchone()
+        return max((round(datetime.fromisoformat(began).timestamp() * NS), *(decided_ns or ())))
 
     def trades(self) -> list[Trade]:
         """The trades of this run as they stand on disk."""

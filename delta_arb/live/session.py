@@ -176,7 +176,10 @@ class Session:
             raise VenueError(
                 f"no quote from {' and '.join(missing)} within {FIRST_QUOTES_S:g} s; is the market open?"
             ) from None
-        resumed, sent = restart.taken_up(desk.journal, self.clock())
+        found = (
+            restart.NOTHING if desk.paper else await restart.found_at(desk.venues, desk.journal, self.clock(), desk.say)
+        )
+        resumed, sent = restart.taken_up(desk.journal, self.clock(), found)
         self.exports = desk.exports(desk.venues)
         self.exports.poll()
         rule = self._newest(resumed.rule)
@@ -189,6 +192,7 @@ class Session:
         self.runner = Runner(rule, desk.journal, self._broker(rule), self.payments, resumed, recorder, wallets)
         self.runner.hold = CLOSED
         self._do(self.runner.quote, self.clock(), *self._slots)
+        self._recover(found, resumed)
         self._adopt(resumed, sent)
         await self._until(lambda: not self.runner.working or self.stopping)
         since_ns = resumed.state.opened_ns if resumed.state.phase != FLAT else self.clock()
@@ -235,8 +239,17 @@ class Session:
             self._paper.quote(leg, self.clock(), self._slots[leg])
         return self._paper
 
+    def _recover(self, found: restart.Found, resumed: Resumed) -> None:
+        """Tell the machine what the journal had lost, once its rows are there again."""
+        if found.lost:
+            self.desk.journal.recovered(self.clock(), resumed.state, found.lost, self.runner.pinned)
+        for report in found.reports:
+            self._reported(report)
+
     def _adopt(self, resumed: Resumed, sent: dict[str, int]) -> None:
         for placed in resumed.working:
+            if placed.order_id not in sent:  # recovered, and its end is told
+                continue
             if self.desk.paper:  # paper forgets: what was under way is gone
                 self._reported(
                     Report(self.clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted")

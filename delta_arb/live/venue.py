@@ -6,7 +6,8 @@ order: whoever sent it asks `outcome` until the venue says that it is final.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from delta_arb.errors import DeltaArbError
@@ -65,6 +66,14 @@ class Deal(NamedTuple):
     price: float
     fee_usdt: float
     fee_exact: bool = True
+
+
+def filled_by(order_id: str, deals: Sequence[Deal]) -> Outcome:
+    """The end of an order by its fills, of which there is one at least."""
+    qty = math.fsum(d.qty for d in deals)
+    price = math.fsum(d.qty * d.price for d in deals) / qty
+    fee_usdt, exact = math.fsum(d.fee_usdt for d in deals), all(d.fee_exact for d in deals)
+    return Outcome(order_id, deals[-1].ts_ns, qty, price, fee_usdt, True, fee_exact=exact)
 
 
 class Setup(NamedTuple):

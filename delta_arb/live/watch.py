@@ -24,7 +24,7 @@ from .funding import FundingWatch
 from .guards import Facts
 from .journal import Journal
 from .runner import Runner
-from .venue import Account, Deal, Venue, VenueError, within
+from .venue import Account, Deal, Venue, VenueError, filled_by, within
 
 AGAIN_S = 0.5  # between two looks at a difference
 LOOK_BACK_NS = 600 * NS  # for the fills behind a difference
@@ -200,14 +200,13 @@ class Watch:
             self._say(f"{LEGS[leg]}: {error}")
         self._outside_ns = now_ns
         strange = [d for d in deals if not self._journal.knows(d.order_id) and d.qty * ours > 0.0]
-        qty = sum(d.qty for d in strange)
-        if not strange or abs(qty - ours) > 1e-6 * abs(ours):
+        found = filled_by(OUTSIDE, strange) if strange else None
+        if found is None or abs(found.filled - ours) > 1e-6 * abs(ours):
             self._say(
                 f"{LEGS[leg]}: no fills at the venue make up this {ours:+g}; at the book's exit side, fee unknown"
             )
             return Report(now_ns, leg, OUTSIDE, ours, self._price(leg, -ours), 0.0)
-        price = sum(d.qty * d.price for d in strange) / qty
-        return Report(now_ns, leg, OUTSIDE, ours, price, sum(d.fee_usdt for d in strange), "", strange[-1].ts_ns)
+        return Report(now_ns, leg, OUTSIDE, ours, found.price, found.fee_usdt, "", found.ts_ns)
 
     def _price(self, leg: int, position: float = 1.0) -> float:
         return exit_price(position, self._runner.books[leg])
