@@ -7,25 +7,25 @@ which is the pair machine's rule with the funding of `horizon` seconds added to 
 crossing out lie four fees and four half-spreads, and funding pays a basis point or so a day: what decides is how long
 the expectation lasts. So the break-even hold comes first, and thresholds and horizon are judged by walking forward.
 
-This is research: whole clips, whole fills, on the books that an order meets after its latency. Without funding its
-pairs are those of the pair machine wherever both clips are shown (tested); legs that fill in part are the machine's
-matter. An entry that one of the legs cannot take whole is not made, an exit waits.
+Here many rules are tried on one look-back, all pairs of each at once: whole clips, whole fills, on the books that an
+order meets after its latency. Its pairs and their money are those of the pair machine wherever both clips are shown
+(tested). Wallets, the margin of the short and legs that fill in part are the machine's matter: what is found here is
+replayed by it before it counts for anything (`carry_walk`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from .backtest import Backtest, promised_at
+from .backtest import promised_at
 from .errors import DataError
 from .expected import expected
 from .faces import share
-from .ledger import Closing, settle_all
-from .market import END, NS, PERP, SPOT, TARGET, TIMEOUT, Fill, FundingPayment, common_step
+from .market import END, NS, PERP, SPOT, TARGET, TIMEOUT, FundingPayment, common_step
 from .spread import entry_edge, exit_cost, to_bps
-from .study import Market
+from .study import Market, Thresholds
 from .tape import Tape
 
 DAY_S = 86_400.0
@@ -90,6 +90,11 @@ class CarryRule(NamedTuple):
     entry_bps: float
     exit_bps: float
     max_hold_s: float = 365 * DAY_S
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The same as the machine takes it."""
+        return Thresholds(self.entry_bps, self.exit_bps, self.max_hold_s, None, self.horizon_s)
 
     def __str__(self) -> str:
         days = self.horizon_s / DAY_S
@@ -198,7 +203,7 @@ def _exit(seen: Moments, leaves: np.ndarray, opened: int, max_hold_s: float) -> 
 def nets_bps(seen: Moments, market: Market, held: Sequence[Pair], last: int) -> np.ndarray:
     """Net of each pair in bps of its spot notional, those still open at moment `last` marked at its exit side.
 
-    The same money as `ledger.settle`, for all pairs at once: for choosing among many rules.
+    The same money as `ledger.settle`, for all pairs at once.
     """
     if not held:
         return np.zeros(0)
@@ -221,31 +226,3 @@ def _paid(payments: Sequence[FundingPayment]) -> tuple[np.ndarray, np.ndarray]:
     """Stamps, and what one base unit short has been paid by all stamps before each place among them."""
     stamps = np.array([p.ts_ns for p in payments], np.int64)
     return stamps, np.cumsum([0.0, *(p.rate * p.mark for p in payments)])
-
-
-def backtest(tape: Tape, seen: Moments, market: Market, held: Sequence[Pair]) -> Backtest:
-    """The pairs as exact money (`ledger.settle`); one still open when the quotes end is closed at its exit side."""
-    fills, closings = [], []
-    for pair, (opened, closed, reason) in enumerate(held, 1):
-        qty = float(seen.qty[opened])
-        fills += _fills(pair, seen, market, opened, ((SPOT, qty, seen.spot_buy), (PERP, -qty, seen.perp_sell)), False)
-        out = ((SPOT, -qty, seen.spot_sell), (PERP, qty, seen.perp_buy))
-        fills += _fills(pair, seen, market, closed, out, reason == END)
-        closings.append(
-            Closing(pair, fills[-1].ts_ns, reason, float(seen.spot_sell[closed]), float(seen.perp_buy[closed]))
-        )
-    trades = settle_all(fills, closings, market.payments)
-    return replace(
-        market.replay(tape.between(tape.start_ns, tape.start_ns + 1), None),
-        trades=trades, fills=tuple(fills), closings=tuple(closings), start_ns=tape.start_ns, end_ns=tape.end_ns,
-        open_at_end=any(reason == END for _, _, reason in held), payments=tuple(market.payments),
-    )  # fmt: skip
-
-
-def _fills(pair: int, seen: Moments, market: Market, k: int, legs, marked: bool) -> list[Fill]:
-    made = []
-    for leg, qty, prices in legs:
-        at_ns = int(seen.ts_ns[k]) + (0 if marked else market.latency.median_ns(leg))
-        fee = (market.spot if leg == SPOT else market.perp).taker_fee * abs(qty) * float(prices[k])
-        made.append(Fill(pair, at_ns, leg, qty, float(prices[k]), fee))
-    return sorted(made, key=lambda fill: fill.ts_ns)

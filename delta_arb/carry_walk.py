@@ -1,5 +1,10 @@
 """Carry judged by walking forward: horizon and levels chosen on the past, held after, told part by part.
 
+The search of `carry` finds a rule on a look-back; the pair machine then replays it there, with both wallets and the
+margin of the short, and holds it on the fold after. What the search does not know can only be lost by that: a rule that
+a wallet cannot pay for, or whose short is liquidated, earns nothing on its look-back or loses its fold, and a machine
+that halted enters no more.
+
 A look-back marks what is open at its end at prices of that moment, so nothing needs to be purged: no choice uses a
 later price or a later funding stamp. Pairs belong to the fold that entered them and keep its rule until they end; the
 next fold enters nothing before that.
@@ -12,21 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .backtest import Backtest
-from .carry import (
-    DAY_S,
-    BreakEven,
-    CarryRule,
-    Moments,
-    Pair,
-    backtest,
-    break_even,
-    moments,
-    nets_bps,
-    pairs,
-)
+from .carry import DAY_S, BreakEven, CarryRule, Moments, Pair, break_even, moments, nets_bps, pairs
 from .errors import DataError, ParamsError
 from .faces import NOTHING, Table, number
 from .gates import Gate, gate
+from .handover import Machine
 from .ledger import Trade, attribution, net_bps
 from .market import END, NS, utc
 from .performance import period_nets
@@ -46,7 +41,8 @@ MIN_LOOK_BACK_S = 30 * DAY_S
 
 
 class Chosen(NamedTuple):
-    """What was chosen of so many `trials` on a look-back, or why nothing was; `net_bps_day`: what it had earned there."""
+    """What was chosen of so many `trials` on a look-back, or why nothing was; `net_bps_day`: what the machine earned
+    with it there, bps of a full position."""
 
     rule: CarryRule | None
     reason: str
@@ -69,10 +65,11 @@ def candidates(seen: Moments, market: Market, known: slice) -> list[CarryRule]:
     ]
 
 
-def choose(seen: Moments, market: Market, first: int, last: int) -> Chosen:
-    """The rule that earned most on moments [first, last), what is open there marked at its exit side; or a refusal.
+def choose(tape: Tape, seen: Moments, market: Market, first: int, last: int) -> Chosen:
+    """The rule that earned most on moments [first, last), what is open there closed at its exit side; or a refusal.
 
-    Its horizon's and levels' neighbours count as much as itself: the mean of a rule and those one step away decides.
+    Its horizon's and levels' neighbours count as much as itself: the mean of a rule and those one step away decides. It
+    is refused unless the machine earns with it there too.
     """
     known = slice(first, last)
     rules = candidates(seen, market, known)
@@ -80,12 +77,22 @@ def choose(seen: Moments, market: Market, first: int, last: int) -> Chosen:
         return Chosen(None, "the look-back has no moment with an expectation of funding")
     nets = np.array([nets_bps(seen, market, pairs(seen, rule, first, last), last - 1).sum() for rule in rules])
     best = int(np.argmax(_smoothed(rules, nets)))
-    days = (seen.ts_ns[last - 1] - seen.ts_ns[first]) / NS / DAY_S
     if not nets[best] > 0:
         mean = float(np.mean(seen.funding_bps_day[known]))
         paid = f"funding was expected to pay {mean:.2f} bps a day, four fees are {market.fees_bps:g} bps"
         return Chosen(None, f"no carry rule earned anything on the look-back ({paid})", trials=len(rules))
-    return Chosen(rules[best], "earned on its look-back", float(nets[best]) / days, len(rules))
+    replayed = market.replay(tape.between(seen.ts_ns[first], seen.ts_ns[last - 1] + 1), rules[best].thresholds)
+    net_bps_day = to_bps(replayed.net_usdt / position_usdt(market)) / replayed.days
+    if replayed.halted or not net_bps_day > 0:
+        end = "it halted" if replayed.halted else f"entries that a wallet could not pay for: {len(replayed.refusals)}"
+        why = f"with these wallets and this margin the best rule earned {net_bps_day:.2f} bps a day ({end})"
+        return Chosen(None, why, net_bps_day, len(rules))
+    return Chosen(rules[best], "earned on its look-back", net_bps_day, len(rules))
+
+
+def position_usdt(market: Market) -> float:
+    """A full position, which returns are told in bps of: one clip, unless several are allowed."""
+    return max(market.settings.clip_usdt, market.settings.max_position_usdt or 0.0)
 
 
 def _smoothed(rules: Sequence[CarryRule], nets: np.ndarray) -> np.ndarray:
@@ -95,28 +102,24 @@ def _smoothed(rules: Sequence[CarryRule], nets: np.ndarray) -> np.ndarray:
     return near @ nets / near.sum(axis=1)
 
 
-def known_now(seen: Moments, market: Market, look_back_ns: int) -> Chosen:
-    """What the same procedure chooses for the time behind the last moment."""
-    return choose(seen, market, int(np.searchsorted(seen.ts_ns, seen.ts_ns[-1] - look_back_ns)), len(seen))
-
-
 class CarryFold(NamedTuple):
-    """One stretch held by what was chosen before it; its pairs are those it entered."""
+    """One stretch held by what was chosen before it; its trades are of the pairs that it entered."""
 
     start_ns: int
     end_ns: int
     chosen: Chosen
-    pairs: tuple[Pair, ...]
+    trades: tuple[Trade, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CarryWalk:
     """The whole procedure on history it had not seen, as exact money.
 
-    `daily`: change of marked equity a day, bps of the clip; `net_bps_day` its mean with a block bootstrap interval,
-    None where nothing was held. `always`: entered at the first moment, left at the last: what a holder without any rule
-    got; `now`: chosen for the time to come. A crash that throws the legs apart can pay a year of funding in one fill,
-    and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
+    `daily`: change of marked equity a day, bps of a full position (`position_usdt`); `net_bps_day` its mean with a block
+    bootstrap interval, None where nothing was held. `always_bps`: entered at the first moment, left at the last: what a
+    holder without any rule got, if no venue took his short; `now`: chosen for the time to come. A crash that throws the
+    legs apart can pay a year of funding in one fill, and a candle's prices are least to be believed there: so the parts
+    are told, and what is left without the best day.
     """
 
     folds: tuple[CarryFold, ...]
@@ -124,8 +127,8 @@ class CarryWalk:
     daily: np.ndarray
     net_bps_day: Interval | None
     even: BreakEven
-    always: Trade | None
-    clip_usdt: float
+    always_bps: float | None
+    position_usdt: float
     now: Chosen
 
     @property
@@ -140,15 +143,20 @@ class CarryWalk:
         )
 
     def part_bps_day(self, part: str) -> float:
-        """Mean a day of one part of the net: funding, fees (negative), or basis (all else), bps of the clip."""
+        """Mean a day of one part of the net: funding, fees (negative), or basis (all else), bps of a full position."""
         sums = attribution(self.trades)
         sums["basis"] = sums["spot"] + sums["perp"] + sums["residual"]
-        return to_bps(sums[part] / self.clip_usdt) / len(self.daily)
+        return to_bps(sums[part] / self.position_usdt) / len(self.daily)
 
     @property
     def pays(self) -> bool:
-        """Whether the interval lies above zero, and the mean without the best day does too."""
-        return self.net_bps_day is not None and self.net_bps_day.low > 0 and self.rest_bps_day > 0
+        """Whether the interval lies above zero, the mean without the best day does too, and nothing halted the machine."""
+        return (
+            self.net_bps_day is not None
+            and self.net_bps_day.low > 0
+            and self.rest_bps_day > 0
+            and not self.result.halted
+        )
 
     @property
     def verdict(self) -> str:
@@ -158,10 +166,13 @@ class CarryWalk:
             return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {self.even}."
         parts = ", ".join(f"{part} {self.part_bps_day(part):+.2f}" for part in ("funding", "basis", "fees"))
         says = (
-            f"{len(self.trades)} pairs earned {self.net_bps_day} bps a day of the clip on history not seen ({parts}), "
+            f"{len(self.trades)} pairs earned {self.net_bps_day} bps a day of a full position on history not seen ({parts}), "
             f"{self.rest_bps_day:.2f} without the best day"
         )
-        return f"Carry pays: {says}." if self.pays else f"Do not carry: {says}; not surely above zero. {self.even}."
+        if self.pays:
+            return f"Carry pays: {says}."
+        halted = f"the machine halted at {utc(self.trades[-1].closed_ns)[:16]} UTC" if self.result.halted else ""
+        return f"Do not carry: {says}; {halted or 'not surely above zero'}. {self.even}."
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -172,10 +183,11 @@ class CarryWalk:
             gate("pairs walked forward", float(len(self.trades)), float(MIN_PAIRS)),
             gate("net a day, lower bound", low, 0.0, "bps", note="nothing was held"),
             gate("net a day without the best day", self.rest_bps_day, 0.0, "bps", note="nothing was held"),
+            gate("halts", float(self.result.halted), 0.0, least=False),
         )
 
     def table(self) -> Table:
-        rows = [_fold_row(fold, self.trades) for fold in self.folds]
+        rows = [_fold_row(fold) for fold in self.folds]
         heads = (
             "fold from, UTC",
             "horizon, days",
@@ -194,12 +206,11 @@ class CarryWalk:
         return self.table()._repr_html_()
 
 
-def _fold_row(fold: CarryFold, trades: Sequence[Trade]) -> tuple[str, ...]:
-    rule = fold.chosen.rule
+def _fold_row(fold: CarryFold) -> tuple[str, ...]:
+    rule, trades = fold.chosen.rule, fold.trades
     levels = (NOTHING,) * 3 if rule is None else (f"{rule.horizon_s / DAY_S:g}", *(f"{x:.1f}" for x in rule[1:3]))
-    entered = [t for t in trades if fold.start_ns <= t.opened_ns < fold.end_ns]
-    net = sum(net_bps([t]) for t in entered) if entered else None
-    return utc(fold.start_ns)[:10], *levels, number(fold.chosen.net_bps_day), f"{len(entered)}", number(net, 1)
+    net = sum(net_bps([t]) for t in trades) if trades else None
+    return utc(fold.start_ns)[:10], *levels, number(fold.chosen.net_bps_day), f"{len(trades)}", number(net, 1)
 
 
 def walk(
@@ -236,17 +247,14 @@ def walk(
             f"{days:.0f} days hold {len(starts)} folds of {step_s / DAY_S:g} days behind a look-back of "
             f"{look_back_s / DAY_S:g}; {MIN_FOLDS} are needed, give a longer history or shorter ones"
         )
-    folds, free = [], 0
+    machine, folds = Machine(tape, market), []
     for start_ns in starts:
-        at, first, until = np.searchsorted(seen.ts_ns, (start_ns, start_ns - look_back_ns, start_ns + step_ns))
-        chosen = choose(seen, market, int(first), int(at))
-        held = () if chosen.rule is None else tuple(pairs(seen, chosen.rule, max(int(at), free), int(until)))
-        free = max(free, held[-1][1] + 1) if held else free
-        folds.append(CarryFold(start_ns, start_ns + step_ns, chosen, held))
-        if held and held[-1][2] == END:
-            free = len(seen)
-    now = known_now(seen, market, look_back_ns)
-    return _judged(tape, seen, market, tuple(folds), now, 1.0 - (1.0 - LEVEL) / upstream, rng)
+        first, at = np.searchsorted(seen.ts_ns, (start_ns - look_back_ns, start_ns))
+        chosen = choose(tape, seen, market, int(first), int(at))
+        trades, _ = machine.trade(chosen.rule and chosen.rule.thresholds, start_ns, start_ns + step_ns)
+        folds.append(CarryFold(start_ns, start_ns + step_ns, chosen, trades))
+    now = choose(tape, seen, market, int(np.searchsorted(seen.ts_ns, seen.ts_ns[-1] - look_back_ns)), len(seen))
+    return _judged(machine, seen, tuple(folds), now, 1.0 - (1.0 - LEVEL) / upstream, rng)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -267,7 +275,7 @@ class Asked:
     def thresholds(self) -> Thresholds | None:
         """The rule chosen for the time to come, as the machine takes it; None where there is none."""
         rule = self.walk and self.walk.now.rule
-        return rule and Thresholds(rule.entry_bps, rule.exit_bps, rule.max_hold_s, None, rule.horizon_s)
+        return rule and rule.thresholds
 
     def __repr__(self) -> str:
         return repr(self.table)
@@ -307,25 +315,31 @@ def _reason(walked: CarryWalk) -> str:
 
 
 def _judged(
-    tape: Tape, seen: Moments, market: Market, folds: tuple[CarryFold, ...], now: Chosen, level: float, rng
+    machine: Machine, seen: Moments, folds: tuple[CarryFold, ...], now: Chosen, level: float, rng: np.random.Generator
 ) -> CarryWalk:
-    held = [pair for fold in folds for pair in fold.pairs]
-    result = backtest(tape, seen, market, held)
-    start_ns, end_ns = folds[0].start_ns, max(folds[-1].end_ns, int(seen.ts_ns[held[-1][1]]) if held else 0)
-    part = tape.between(start_ns, tape.end_ns + 1)
-    daily = period_nets(part, result, start_ns, end_ns, DAY_S) / market.settings.clip_usdt * 1e4
+    tape, market, start_ns = machine.tape, machine.market, folds[0].start_ns
+    end_ns = max(folds[-1].end_ns, *(t.closed_ns for fold in folds for t in fold.trades), 0)
+    result = machine.result(start_ns, end_ns)
+    daily = to_bps(
+        period_nets(tape.between(start_ns, tape.end_ns + 1), result, start_ns, end_ns, DAY_S) / position_usdt(market)
+    )
     crossing_bps = float(np.median((seen.exit_bps - seen.entry_bps)[seen.leavable]))
-    first = int(np.searchsorted(seen.ts_ns, start_ns))
-    always = pairs(seen, CarryRule(0.0, -1e9, -1e9, 1e9), first, len(seen))
     return CarryWalk(
         folds=folds,
         result=result,
         daily=daily,
-        net_bps_day=mean_interval(daily, rng, level=level) if held and np.ptp(daily) > 0 else None,
+        net_bps_day=mean_interval(daily, rng, level=level) if result.trades and np.ptp(daily) > 0 else None,
         even=break_even(
             [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns], market.fees_bps + crossing_bps
         ),
-        always=backtest(tape, seen, market, always[:1]).trades[0] if always else None,
-        clip_usdt=market.settings.clip_usdt,
+        always_bps=_always_bps(seen, market, int(np.searchsorted(seen.ts_ns, start_ns))),
+        position_usdt=position_usdt(market),
         now=now,
     )
+
+
+def _always_bps(seen: Moments, market: Market, first: int) -> float | None:
+    """Net of one pair entered as soon as it can be from moment `first` on and held to the last one."""
+    can = np.flatnonzero(seen.enterable[first:])
+    last = len(seen) - 1
+    return float(nets_bps(seen, market, [Pair(first + int(can[0]), last, END)], last)[0]) if len(can) else None

@@ -297,7 +297,7 @@ def carry_evidence(carry: Asked) -> Evidence:
         values |= {"best_entry_bps": best.entry_bps, "best_exit_bps": best.exit_bps, "best_max_hold_s": best.max_hold_s}
         values |= {"best_funding_horizon_s": best.funding_horizon_s}
     if walk.net_bps_day:
-        usdt, net = walk.clip_usdt / 1e4, walk.net_bps_day
+        usdt, net = walk.position_usdt / 1e4, walk.net_bps_day
         values |= {"walk_net_usdt_day": net.value * usdt}
         values |= {"walk_net_low_usdt_day": net.low * usdt, "walk_net_high_usdt_day": net.high * usdt}
     return Evidence(**values)

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import START, hours
 
-from delta_arb import carry, carry_walk, export, funding, optimize, params
+from delta_arb import carry_walk, export, funding, optimize, params
 from delta_arb.backtest import run
 from delta_arb.bounds import Bounds
 from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
@@ -24,12 +25,13 @@ from delta_arb.latency import Latency
 from delta_arb.ledger import net_bps
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports
-from delta_arb.market import NS, FundingPayment, Instrument
+from delta_arb.market import END, NS, SPOT, FundingPayment, Instrument
 from delta_arb.params import RuleParams
 from delta_arb.report import proposal
 from delta_arb.rules import make_rule
 from delta_arb.study import Market, demands
 from delta_arb.study import market as market_of
+from delta_arb.wallets import Funds
 
 HOUR = 3600 * NS
 DAY = 24 * HOUR
@@ -89,39 +91,39 @@ def test_a_pair_is_held_while_funding_pays_and_left_when_it_no_longer_does():
     # the last good stamp is 29 d 16 h; of the last 9 stamps 5 must be bad, the fifth is that of 30 d + 4 * 8 h
     assert seen.ts_ns[pair.closed] == START + 30 * DAY + 33 * HOUR
     # stamps after 9 h up to the exit: k = 2 ... 89 pay, k = 90 ... 94 cost; less four fees of 5 bps
-    result = carry.backtest(tape, seen, market(payments, fee_bps=5.0), [pair])
-    assert net_bps(result.trades) == pytest.approx(88 - 5 - 20, abs=1e-4)
+    (earned,) = nets_bps(seen, market(payments, fee_bps=5.0), [pair], len(seen) - 1)
+    assert earned == pytest.approx(88 - 5 - 20, abs=1e-4)
 
 
-def test_the_sum_for_choosing_is_the_exact_money():
-    rng = np.random.default_rng(3)
-    spot = 100 + rng.normal(0, 1, 24 * 40).cumsum() * 0.05
-    tape = hours(spot, spot * (1 + rng.normal(0, 5e-4, spot.size)))
-    here = market(stamps(rng.normal(0.5, 1, 125)), fee_bps=2.0)
-    seen = moments(tape, here)
-    held = pairs(seen, CarryRule(3 * 86_400.0, 8.0, -2.0))
-    result = carry.backtest(tape, seen, here, held)
-    assert len(held) > 5
-    exact = [net_bps([t]) for t in result.trades]
-    assert nets_bps(seen, here, held, len(seen) - 1).tolist() == pytest.approx(exact, abs=1e-6)
+def told(tape, here, held):
+    """Opening, end and net in bps of the pairs of the search, as the machine's trades say them: after the latency."""
+    seen, late_ns = moments(tape, here), here.latency.median_ns(SPOT)  # of both legs alike
+    return [
+        (
+            int(seen.ts_ns[opened]) + late_ns,
+            tape.end_ns if reason == END else int(seen.ts_ns[closed]) + late_ns,
+            pytest.approx(net, abs=1e-6),
+        )
+        for (opened, closed, reason), net in zip(held, nets_bps(seen, here, held, len(seen) - 1), strict=True)
+    ]
+
+
+def of_machine(result):
+    return [(t.opened_ns, t.closed_ns, net_bps([t])) for t in result.trades]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([-5.0, 0.0, 5.0]), st.sampled_from([0.0, 1.0, 5.0]))
-def test_the_pairs_are_those_of_the_machine(seed, exit_bps, horizon_days):
+def test_the_pairs_and_their_money_are_those_of_the_machine(seed, exit_bps, horizon_days):
     rng = np.random.default_rng(seed)
     spot = 100 + rng.normal(0, 0.05, 200).cumsum()
     tape = hours(spot, spot * (1 + rng.normal(0, 1e-3, spot.size)))
-    here = market(stamps(rng.normal(0.5, 2.0, 40)) if horizon_days else ())
+    here = market(stamps(rng.normal(0.5, 2.0, 40)) if horizon_days else (), fee_bps=2.0)
     of = CarryRule(horizon_days * 86_400.0, 10.0, exit_bps, 3e7)
-    held = pairs(moments(tape, here), of)
-    levels = {"entry_bps": 10.0, "exit_bps": exit_bps, "funding_horizon_s": of.horizon_s}
-    rule = make_rule(RuleParams(**{**SETTINGS.model_dump(), **levels}), here.spot, here.perp)
-    machine = run(tape, rule, here.latency, here.payments, plain=True)
-    mine = carry.backtest(tape, moments(tape, here), here, held)
-    ours, theirs = ([t for t in trades if t.reason == "target"] for trades in (mine.trades, machine.trades))
-    assert [(t.opened_ns, t.closed_ns) for t in ours] == [(t.opened_ns, t.closed_ns) for t in theirs]
-    assert [t.net_usdt for t in ours] == pytest.approx([t.net_usdt for t in theirs])
+    machine = run(
+        tape, make_rule(here.rule_params(of.thresholds), here.spot, here.perp), here.latency, here.payments, plain=True
+    )
+    assert of_machine(machine) == told(tape, here, pairs(moments(tape, here), of))
 
 
 # --- the walk --------------------------------------------------------------------------------------------------------
@@ -140,6 +142,32 @@ def test_steady_funding_is_carried_and_its_parts_add_up():
     parts = sum(found.part_bps_day(part) for part in ("funding", "basis", "fees"))
     assert parts == pytest.approx(found.daily.sum() / len(found.daily), rel=1e-6)
     assert found.part_bps_day("funding") == pytest.approx(3.0, rel=0.1)
+
+
+def test_what_a_wallet_cannot_pay_for_is_not_carried_and_says_so():
+    """A clip of 100 USDT takes as much margin at leverage 1; with 50 on the perpetual's venue no entry is paid."""
+    tape, here = hours([100.0] * 24 * 80, [100.0] * 24 * 80), market(stamps([1.0] * 241), fee_bps=2.0)
+    assert walked(tape, replace(here, funds=Funds(150.0, 150.0))).pays
+    poor = walked(tape, replace(here, funds=Funds(150.0, 50.0)))
+    assert not poor.pays and not poor.trades and poor.now.rule is None
+    assert "with these wallets and this margin the best rule earned 0.00 bps a day" in poor.verdict
+    assert "(entries that a wallet could not pay for: 1)" in poor.verdict
+
+
+def test_a_short_that_a_rally_liquidates_ends_the_walk():
+    """Sold at 99.99 on leverage 1 with a maintenance rate of 1 %: taken at 199.98 / 1.0102 = 197.96, on the way to 250.
+
+    The coins are sold an hour later, higher: what is lost is further funding.
+    """
+    price = np.concatenate((np.full(24 * 55, 100.0), np.minimum(100.0 + np.arange(24 * 25), 250.0)))
+    tape, here = hours(price, price), market(stamps([1.0] * 241), fee_bps=2.0)
+    assert walked(tape, here).pays  # where no maintenance rate is known, nothing is liquidated
+    found = walked(tape, replace(here, perp=replace(here.perp, maintenance_rate=0.01)))
+    (taken,) = found.trades
+    assert (taken.reason, taken.perp_out) == ("halted", pytest.approx(199.98 / 1.0102))
+    assert found.result.halted and not found.pays and "the machine halted at" in found.verdict
+    assert [g.name for g in found.gates if not g.passed] == ["pairs walked forward", "halts"]
+    assert all(not fold.trades for fold in found.folds if fold.start_ns > taken.closed_ns)
 
 
 def test_no_funding_is_not_carried_and_says_why():
@@ -273,7 +301,7 @@ def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     assert (candidate.rule.funding_horizon_s, candidate.rule.max_hold_s) == (rule.horizon_s, rule.max_hold_s)
     assert "funding counted on" in repr(proposal.shown(candidate))
     assert [g.name for g in candidate.gates] == [
-        "pairs walked forward", "net a day, lower bound", "net a day without the best day",
+        "pairs walked forward", "net a day, lower bound", "net a day without the best day", "halts",
     ]  # fmt: skip
     assert all(g.passed for g in candidate.gates) and candidate.data.judged_from is None
     evidence = candidate.evidence
@@ -286,13 +314,8 @@ def test_the_machine_makes_carrys_own_pairs_of_the_exported_file(exported):
     _, tape, here, answer, candidate = exported
     rule = make_rule(candidate.rule, here.spot, here.perp)
     machine = run(tape, rule, here.latency, here.payments)
-    seen = moments(tape, here)
-    mine = carry.backtest(tape, seen, here, pairs(seen, answer.walk.now.rule))
-    assert len(mine.trades) >= 9
-    assert [(t.opened_ns, t.closed_ns, t.reason) for t in machine.trades] == [
-        (t.opened_ns, t.closed_ns, t.reason) for t in mine.trades
-    ]
-    assert [t.net_usdt for t in machine.trades] == pytest.approx([t.net_usdt for t in mine.trades])
+    assert of_machine(machine) == told(tape, here, pairs(moments(tape, here), answer.walk.now.rule))
+    assert len(machine.trades) >= 9
     assert repr(here.replay(tape, export.examined(candidate)).trades) == repr(machine.trades)  # as notebook 03 does
 
 

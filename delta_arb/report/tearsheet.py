@@ -336,9 +336,11 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         else "",
         "" if sheet.candidate.trade else f"{sheet.status[0].upper()}{sheet.status[1:]}.",
         "CARRY: its levels were chosen on the last months, so all parts of this report are in sample. Unseen was the walk "
-        f"of notebook 02, and that is {number(sheet.candidate.evidence.walk_trades, 0)} pairs; the margin that a short "
-        "needs through a rally is not in it."
+        f"of notebook 02, and that is {number(sheet.candidate.evidence.walk_trades, 0)} pairs."
         if sheet.candidate.profile == CARRY
+        else "",
+        "The maintenance rate is not known (--perp-rules): no rally liquidated the short of a long hold here."
+        if sheet.candidate.profile == CARRY and sheet.market.perp.maintenance_rate == 0.0
         else "",
         _few(j.trades),
         _sure(net_interval(sheet.parts[JUDGED])),

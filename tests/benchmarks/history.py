@@ -26,7 +26,6 @@ from delta_arb.errors import DeltaArbError
 from delta_arb.faces import NOTHING, Table, number, share
 from delta_arb.funding import payments
 from delta_arb.inputs import NONE, Inputs
-from delta_arb.ledger import net_bps
 from delta_arb.market import NS, PERP, SPOT
 from delta_arb.params import RuleParams
 from delta_arb.performance import equity
@@ -169,7 +168,7 @@ def carry_row(when: str, inputs: Inputs) -> tuple[str, ...]:
         NOTHING if days is None else f"{days.value:.2f} ({days.low:.2f} to {days.high:.2f})",
         *(number(found.part_bps_day(part)) if held else NOTHING for part in ("funding", "basis", "fees")),
         number(found.rest_bps_day),
-        number(net_bps([found.always]), 0) if found.always else NOTHING,
+        number(found.always_bps, 0),
         "yes" if found.pays else "no",
     )
 
