@@ -25,10 +25,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .defects import Limits, Quotes
 from .errors import DataError, ParamsError
 from .faces import Table
 from .market import NS, utc
-from .quality import Limits, Quotes
+from .quality import summary, summary_frame
 from .recording import CANDLES, LegFile, is_candles, located, whole_columns
 from .tape import Tape, align, overlap_end
 
@@ -148,7 +149,7 @@ class CandleQuality:
     events: int
 
     def table(self) -> Table:
-        rows = [(name, _face(name, self.spot), _face(name, self.perp), says) for name, says in TREATMENTS.items()]
+        rows = summary(TREATMENTS, self.spot, self.perp)
         s = self.stated
         own = " and ".join(f"{leg.bar_s:g} s" for leg in (self.spot, self.perp))
         note = (
@@ -160,10 +161,7 @@ class CandleQuality:
 
     def to_frame(self):
         """The summary as a pandas table: one row per number, columns `spot`, `perp`, `treatment`."""
-        import pandas as pd
-
-        columns = {leg: [getattr(getattr(self, leg), name) for name in TREATMENTS] for leg in ("spot", "perp")}
-        return pd.DataFrame({**columns, "treatment": list(TREATMENTS.values())}, index=list(TREATMENTS), dtype=object)
+        return summary_frame(TREATMENTS, self.spot, self.perp)
 
     def __repr__(self) -> str:
         span = f"{utc(self.start_ns)} to {utc(self.end_ns)} UTC"
@@ -172,15 +170,6 @@ class CandleQuality:
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
-
-
-def _face(name: str, leg: LegCandles) -> str:
-    value = getattr(leg, name)
-    if name.endswith("_ns"):
-        return utc(value)
-    if name.endswith("_share"):
-        return f"{value:.2%}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
 # --- from files to a tape --------------------------------------------------------------------------------------------

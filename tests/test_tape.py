@@ -611,7 +611,7 @@ def test_a_tape_of_unfit_arrays_is_refused(name, column, says):
 
 
 def test_align_refuses_an_end_before_both_legs_have_a_book():
-    from delta_arb.quality import Quotes
+    from delta_arb.defects import Quotes
 
     def quotes(*ts_ns):
         return Quotes(np.array(ts_ns), *(np.ones(len(ts_ns)) for _ in range(4)), np.array(ts_ns))
@@ -636,8 +636,9 @@ def test_the_quality_summary_tells_every_count_with_its_treatment(tmp_path):
     assert "withdraws" in frame.loc["crossed", "treatment"]
     assert (quality.spot.file, quality.spot.kind) == (str(tmp_path / "spot.parquet"), "snapshots")
     assert "40.00% of 5" in repr(quality) and len(repr(quality)) < 160
-    page = quality._repr_html_()
-    assert "<td>crossed</td><td>1</td><td>0</td>" in page and "2025-10-11 00:00:00.000" in page
+    shown = {row[0]: row[1:3] for row in quality.table().rows}
+    assert (shown["crossed"], shown["first_ns"][0]) == (("1", "0"), "2025-10-11 00:00:00.000")
+    assert "crossed" in quality._repr_html_()
 
 
 def test_reading_loads_neither_pandas_nor_numba(tmp_path):
