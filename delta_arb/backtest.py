@@ -408,8 +408,9 @@ def run(
     """
     check_deadline(rule, latency)
     columns, roads, money, stamps = kernel_inputs(tape, latency, payments, funds)
-    promised = expected(payments, rule.funding_horizon_s)
-    seen = looks(tape, rule.filter, promised, plain=plain, jumping=not plain) if seen is None else seen
+    if seen is None:
+        promised = expected(payments, rule.funding_horizon_s)
+        seen = looks(tape, rule.filter, promised, plain=plain, jumping=not plain)
     if plain:
         columns, stamps, seen = _plain(columns), _plain(stamps), seen._replace(shift=seen.shift.tolist())
         roads = tuple(road._replace(delays=_plain(road.delays)) for road in roads)

@@ -8,6 +8,7 @@ rates settled strictly before the moment are known: a rate is final at its stamp
 indicative rate that venues announce for the next stamp would know more; funding histories hold settled rates alone.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -30,6 +31,7 @@ class Expected(NamedTuple):
 
 
 NOTHING_EXPECTED = Expected((), (0.0,))
+NOT_KNOWN = Expected((), (math.nan,))  # decides nothing: an edge that is no number passes no threshold
 
 
 def expected(payments: Sequence[FundingPayment], horizon_s: float) -> Expected:

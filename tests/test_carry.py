@@ -337,18 +337,19 @@ def test_a_replay_of_the_exported_file_makes_the_backtests_trades(exported, tmp_
     assert repr(tuple(trades)) == repr(machine.trades)
 
 
-def test_on_venues_a_file_that_counts_on_funding_is_refused(exported, tmp_path):
+def test_a_file_that_counts_on_funding_is_traded_on_venues_too(exported, tmp_path):
     inputs, _, _, _, candidate = exported
     params.save(candidate, tmp_path / "params.json")
     bounds = Bounds(max_hold_s=366 * 86_400.0, max_leg_deadline_s=86_400.0)
     now = lambda: candidate.created  # noqa: E731
     on_venues = Exports(tmp_path / "params.json", inputs, bounds, now, inputs.instruments())
     on_venues.poll()
-    assert "counts on funding" in on_venues.refused and "(--replay)" in on_venues.refused
-    assert (on_venues.rule().may_enter, on_venues.rule().funding_horizon_s) == (False, 0.0)
-    replayed = Exports(tmp_path / "params.json", inputs, bounds, now)
-    replayed.poll()
-    assert not replayed.refused and replayed.rule().may_enter
+    assert not on_venues.refused
+    assert on_venues.rule().may_enter and on_venues.rule().funding_horizon_s == candidate.rule.funding_horizon_s > 0.0
+    hours = Bounds(max_hold_s=3600.0, max_leg_deadline_s=86_400.0)
+    held_back = Exports(tmp_path / "params.json", inputs, hours, now, inputs.instruments())
+    held_back.poll()
+    assert "max_hold_s" in held_back.refused
 
 
 def test_a_walk_that_loses_exports_no_levels(exported):

@@ -15,7 +15,7 @@ watch       both accounts against the journal; facts for the guards
 accounts    differences, and the transfer to make (pure)
 guards      one number each: no entries, leave, halt (pure)
 risk        what guards, halts and a failing journal hold back
-funding     stamps while they pass
+funding     settled stamps to expect by, and each one while it passes
 
 venue       what is asked of a venue; exchange, mexc, gate, clients, quotes, stream answer it over ccxt
 config      one TOML file, and keys from elsewhere

@@ -29,6 +29,7 @@ class Facts(NamedTuple):
     liquidation_distance: float = math.inf  # of the mark, as a fraction
     adl_rank: int = 0
     funding_rate: float = 0.0  # the next stamp's; a short pays where it is negative
+    funding_missing: str = ""  # of the settled stamps that the parameters count on
     margin_free_usdt: float = math.inf
     spot_free_usdt: float = math.inf
     clock_offset_ms: tuple[float, ...] = (0.0,)  # of both venues, and of our wall clock since it was set back
@@ -110,6 +111,8 @@ def _adl(f: Facts, c: Config) -> Found:
 
 
 def _funding(f: Facts, c: Config) -> Found:
+    if f.funding_missing:
+        return NO_ENTRY, f"{f.funding_missing}, and the parameters count on funding"
     if -f.funding_rate * 1e4 > c.guards.max_funding_against_bps:
         return (
             NO_ENTRY,

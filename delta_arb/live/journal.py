@@ -237,6 +237,14 @@ class Journal:
             for payment in payments:
                 execute("INSERT INTO funding VALUES (?, ?, ?, ?, ?)", (self.run_id, *payment))
 
+    def funding_since(self, ts_ns: int) -> tuple[FundingPayment, ...]:
+        """The stamps booked in any run from `ts_ns` on, in order of time, each as it was told last."""
+        rows = self._db.execute(
+            "SELECT ts_ns, rate, mark, exact FROM funding WHERE ts_ns >= ? ORDER BY rowid", (ts_ns,)
+        ).fetchall()
+        last = {ts: FundingPayment(ts, rate, mark, bool(exact)) for ts, rate, mark, exact in rows}
+        return tuple(last[ts] for ts in sorted(last))
+
     def note(self, kind: str, text: str) -> None:
         """What a person will ask about: halts and who lifted them, differences, transfers, how a run was taken up."""
         with self._whole() as execute:

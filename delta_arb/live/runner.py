@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from delta_arb import sizes
 from delta_arb.bounds import Bounds, check, check_assumed
 from delta_arb.errors import ParamsError
-from delta_arb.expected import expected
+from delta_arb.expected import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
 from delta_arb.kalman import UNKNOWN, step
 from delta_arb.ledger import Trade, close_out, close_pair, closing
 from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
@@ -67,7 +67,6 @@ class Exports:
                 self.params = None
                 self.params = load(self._path)
             check(self.params, self._name, self._now(), self._bounds)
-            self._check_funding(self.params)
             check_assumed(self.params, *self._venues)
             self.refused = ""
         except FileNotFoundError:
@@ -85,18 +84,7 @@ class Exports:
             return None
         instruments = self._instruments or (self.params.spot.instrument(), self.params.perp.instrument())
         rule = make_rule(self.params.rule, *instruments)
-        if self._instruments:
-            rule = rule._replace(funding_horizon_s=0.0)  # never entered by, see `_check_funding`
         return rule._replace(may_enter=rule.may_enter and self.params.trade and not self.refused)
-
-    def _check_funding(self, given: Params) -> None:
-        """On venues the machine is not fed the settled funding of the days before, which such a rule counts on."""
-        if self._instruments and given.rule.funding_horizon_s:
-            raise ParamsError(
-                f"rule.funding_horizon_s={given.rule.funding_horizon_s:g} counts on funding, and on venues the runner does "
-                "not know what was settled before it started: it would trade without it; replay such parameters "
-                "(--replay), or export with -p profile=reversion"
-            )
 
 
 class Hold(NamedTuple):
@@ -143,7 +131,12 @@ class Recorder(Protocol):
 
 
 class Runner:
-    """Drives one pair: feed events in, journal, orders out. `trades` are the closed pairs of this run."""
+    """Drives one pair: feed events in, journal, orders out. `trades` are the closed pairs of this run.
+
+    Args:
+        payments: the funding stamps of the whole time; or, `growing`, those known so far, in a list that others fill and
+            tell of by `funded`.
+    """
 
     def __init__(
         self,
@@ -154,6 +147,8 @@ class Runner:
         resumed: Resumed = AFRESH,
         recorder: Recorder | None = None,
         wallets: Wallets | None = None,
+        *,
+        growing: bool = False,
     ) -> None:
         self.state = resumed.state
         self.newest = rule
@@ -168,9 +163,9 @@ class Runner:
         self._broker = broker
         self._recorder = recorder
         self._wallets = wallets
-        self._payments = payments
-        self._stamps = [p.ts_ns for p in payments]
-        self._promised = (0.0, expected(payments, 0.0))
+        self._payments, self._growing = payments, growing
+        self._stamps = () if growing else [p.ts_ns for p in payments]  # only a table that is whole shows its holes
+        self._promised = (0.0, NOTHING_EXPECTED)  # the horizon, and what is expected over it
         self._books: tuple[Book, Book] | None = None
         self._known, self._shift = UNKNOWN, 0.0
         self._marked = 0.0
@@ -209,12 +204,22 @@ class Runner:
         self._known, self._shift = step(self._known, ts_ns, spot, perp, rule.filter)
         if rule.funding_horizon_s > 0.0:
             if rule.funding_horizon_s != self._promised[0]:
-                self._promised = rule.funding_horizon_s, expected(self._payments, rule.funding_horizon_s)
+                self._promised = rule.funding_horizon_s, self._expected(rule.funding_horizon_s)
             self._shift += self._promised[1].at(ts_ns)
         if outside:
             self.report(outside, OUTSIDE)
             return
         self._handle(Event(QUOTE, ts_ns, spot, perp, 0, 0.0, 0.0, 0.0, self._shift), None)
+
+    def _expected(self, horizon_s: float) -> Expected:
+        """Of a table that grows nothing is expected before it reaches as far back as the whole one would."""
+        if self._growing and len(self._payments) <= RECENT:
+            return NOT_KNOWN
+        return expected(self._payments, horizon_s)
+
+    def funded(self) -> None:
+        """The stamps have changed: what is expected is asked anew."""
+        self._promised = (0.0, NOTHING_EXPECTED)
 
     def report(self, report: Report, kind: int = REPORT) -> None:
         """An order of ours has ended, or an ended one filled more, or a position changed from outside.

@@ -187,18 +187,17 @@ class Session:
             raise ParamsError(self.exports.refused)
         check_deadline(rule, desk.config.latency())
         desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
+        await self._feed(rule, resumed)
         wallets = SeenWallets()
         recorder = desk.recorder(resumed.state)
-        self.runner = Runner(rule, desk.journal, self._broker(rule), self.payments, resumed, recorder, wallets)
+        self.runner = Runner(
+            rule, desk.journal, self._broker(rule), self.payments, resumed, recorder, wallets, growing=True
+        )
         self.runner.hold = CLOSED
         self._do(self.runner.quote, self.clock(), *self._slots)
         self._recover(found, resumed)
         self._adopt(resumed, sent)
         await self._until(lambda: not self.runner.working or self.stopping)
-        since_ns = resumed.state.opened_ns if resumed.state.phase != FLAT else self.clock()
-        self.funding = FundingWatch(
-            desk.venues[PERP], self.payments, since_ns, self.clock, desk.say, self._note_funding
-        )
         aside = [self._guarding, self._reloading, self.funding.run]
         if not desk.paper:
             self.watch = Watch(
@@ -220,6 +219,28 @@ class Session:
         if self._once:
             self.stop("asked to leave what is open, and to end")
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
+
+    async def _feed(self, rule: Rule, resumed: Resumed) -> None:
+        """The funding settled before the start, where a rule counts on it.
+
+        Raises:
+            VenueError: the venue does not tell it. While a pair is open that is said, and the pair managed without.
+        """
+        desk, is_open = self.desk, resumed.state.phase != FLAT
+        since_ns = resumed.state.opened_ns if is_open else self.clock()
+        self.funding = FundingWatch(
+            desk.venues[PERP], self.payments, since_ns, self.clock, desk.say, self._note_funding,
+            desk.journal.funding_since(since_ns),
+        )  # fmt: skip
+        self.funding.expecting = max(r.funding_horizon_s for r in (rule, resumed.rule or rule)) > 0.0
+        if not self.funding.expecting:
+            return
+        try:
+            await self.funding.feed()
+        except VenueError as error:
+            if not is_open:
+                raise
+            desk.say(f"the open pair's target waits for funding: {error}")
 
     def _newest(self, before: Rule | None) -> Rule | None:
         """The rule of the next entry: the exported one, or that of before without entries. Without enough coins held
@@ -320,6 +341,7 @@ class Session:
                 if not self.exports.refused:
                     self.desk.say(f"new parameters: {self.exports.params}")
                 self.runner.newest = self._newest(self.runner.newest)
+                self.funding.expecting |= self.runner.newest.funding_horizon_s > 0.0
             if not noted:
                 verdict = self.exports.refused or "accepted"
                 noted = self.risk.kept(self.desk.journal.parameters, verdict, self.exports.params)
@@ -349,7 +371,8 @@ class Session:
             held_usdt=max(abs(state.spot.position) * prices[SPOT], abs(state.perp.position) * prices[PERP]),
             net_day_usdt=journal.net_since(midnight_ns(self.clock())) + runner.mark_usdt(),
             failures=runner.failures,
-            funding_rate=self.funding.rate if self.funding else math.nan,
+            funding_rate=self.funding.rate,
+            funding_missing=self.funding.missing() if runner.newest.funding_horizon_s > 0.0 else "",
             refused_parameters=self.exports.refused,
             kill_file=self.desk.kill_file(),
             disk_free_mb=disk_free_mb(journal),
@@ -373,6 +396,8 @@ class Session:
 
     def _note_funding(self, payment: FundingPayment) -> None:
         """For the review; what cannot be journaled is in the trades all the same."""
+        if self.runner:
+            self.runner.funded()
         self.risk.kept(self.desk.journal.funding, [payment])
 
     def flatten(self) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from delta_arb import backtest
+from delta_arb.expected import expected
 from delta_arb.ledger import Trade, close_out, close_pair
 from delta_arb.live.broker import OUTSIDE
 from delta_arb.market import LEGS, NS, SPOT, Fill
@@ -89,7 +90,8 @@ def bridge(run: Recorded) -> Bridge:
     tape = run.tape()
     known = steps.forces(run)
     base = steps.base_rule(known)
-    result = backtest.run(tape, base, run.latency, funds=_funds(known[0].wallet.spot_coin))
+    seen = backtest.looks(tape, base.filter, expected(run.payments, base.funding_horizon_s))
+    result = backtest.run(tape, base, run.latency, funds=_funds(known[0].wallet.spot_coin), seen=seen)
     tested = steps.of_backtest(result, run.payments)
     plain = steps.unguarded(known, base)
     ruled = steps.step(run, tape, plain, steps.paper(run, base))

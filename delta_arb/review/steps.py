@@ -138,9 +138,8 @@ class _Wallets:
 def step(run: Recorded, tape: Tape, known: Sequence[Force], venue: PaperVenue) -> tuple[Pair, ...]:
     """The run's quotes once more, under the rules and wallets of `known`, filled by `venue`."""
     pages, wallets, at = _Pages(), _Wallets(), 0
-    payments: list[FundingPayment] = []
-    runner = Runner(known[0].rule, pages, venue, payments, Resumed(run.start._replace(pair=0), None), wallets=wallets)
-    payments += run.payments  # after it, as in a live session: a table that only grows cannot be checked for holes
+    resumed = Resumed(run.start._replace(pair=0), None)
+    runner = Runner(known[0].rule, pages, venue, run.payments, resumed, wallets=wallets, growing=True)
     replay.show_first(tape, venue)
     for group in replay.instants(tape):
         while at < len(known) and known[at].ts_ns <= group[0][0]:
