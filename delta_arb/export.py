@@ -20,16 +20,21 @@ from .faces import Table, number, seconds
 from .gates import Contest, Judgement
 from .inputs import Inputs
 from .market import NS
-from .optimize import PERIOD_S, SEED, Choice, choose, spoken, standard_errors_bps
-from .params import Evidence, GateParams, Params, sealed
+from .optimize import PERIOD_S, SEED, WAYS, Choice, spoken, standard_errors_bps
+from .pair import DIRECT, REVERSE
+from .params import Evidence, GateParams, Params, ReverseEvidence, sealed
 from .performance import Performance, measure
-from .study import CARRY, REVERSION, Constraints, Market, Thresholds
+from .rules import make_rule
+from .sizes import needs_usdt
+from .study import CARRY, REVERSION, Thresholds, both
 from .tape import Tape
-from .walkforward import HALF_LIVES, Fit, LookBack, coarse, propose
+from .walkforward import HALF_LIVES, Choose, Fit, LookBack, coarse, propose
 
 STEP_S = 4 * 3600.0  # of the walk-forward, where the quotes are long enough
 MOST_FOLDS = 30
 FOLDS = 6  # at least, before the step is shortened
+SIDES = {"direct": DIRECT, "reverse": REVERSE}
+NAMES = {side: name for name, side in SIDES.items()}
 MIN_UNSEEN = 16  # periods of a contest; below that the long-run variance of the difference is a guess
 
 
@@ -48,7 +53,9 @@ class Verdict:
     """A choice and what the gates say of it; `judgement` is None where the walk-forward has no answer.
 
     After a contest, `champion` and `contest` are set. Where the champion stays, `judgement`, `fitted` and `judged` are
-    of its thresholds; `choice` is the challenger still. `ask` gives the judgement of other thresholds.
+    of its thresholds; `choice` is the challenger still. `ask` gives the judgement of other thresholds, `choose` is
+    the procedure that was walked. `reverse`: what became of the reverse direction, where it was asked about (see
+    `directions`).
     """
 
     choice: Choice
@@ -59,6 +66,8 @@ class Verdict:
     ask: Callable[[Thresholds], Judgement] | None = None
     champion: Champion | None = None
     contest: Contest | None = None
+    choose: Choose | None = None
+    reverse: ReverseEvidence | None = None
 
     @property
     def kept(self) -> bool:
@@ -82,22 +91,25 @@ class Verdict:
         return f"Verdict({'trade' if self.trade else 'do not trade'}: {self.reason})"
 
 
-def judge(tape: Tape, choice: Choice, upstream: float = 1.0) -> Verdict:
+def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | None = None, sets=()) -> Verdict:
     """Walk the procedure forward over the whole tape, count what was tried, pass the gates or refuse.
 
-    `upstream` is how many pairs, modes or markets were examined before this one was picked (this one included).
+    Args:
+        upstream: how many pairs, modes or markets were examined before this one was picked (this one included).
+        choose: the procedure, where it is not that of the choice's one direction.
+        sets: what was tried besides the choice's own.
     """
     if choice.best is None or choice.half_life is None:
         return Verdict(choice, None, None, False, choice.reason)
     look_back_s, step_s, embargo_s = frame(tape, choice)
-    sets = [choice.best, *(s for s in coarse(choice.sweep.sets) if s != choice.best)]
-    once = Once()
+    sets = [choice.best, *(s for s in (*coarse(choice.sweep.sets), *sets) if s != choice.best)]
+    choose = choose or Once(choice.side)
 
     def ask(thresholds: Thresholds) -> Judgement:
         return gates.judge(
             tape, choice.market, choice.constraints, sets, thresholds, look_back_s=look_back_s, step_s=step_s,
             embargo_s=embargo_s, half_life_s=choice.half_life.half_life_s, rng=np.random.default_rng(SEED),
-            upstream=upstream, choose=once,
+            upstream=upstream, choose=choose,
         )  # fmt: skip
 
     try:
@@ -106,9 +118,10 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0) -> Verdict:
         reason = choice.reason if not choice.trade else f"{spoken(choice.best)} cannot be walked forward: {error}"
         return Verdict(choice, None, step_s, False, reason)
     if choice.trade and not found.passed:
-        return Verdict(choice, found, step_s, False, f"{spoken(choice.best)} does not pass: {found.reason}")
+        reason = f"{spoken(choice.best)} does not pass: {found.reason}"
+        return Verdict(choice, found, step_s, False, reason, choose=choose)
     warned = _warned(found) if choice.trade else ""
-    return Verdict(choice, found, step_s, choice.trade, choice.reason + warned, ask)
+    return Verdict(choice, found, step_s, choice.trade, choice.reason + warned, ask, choose=choose)
 
 
 def _warned(found: Judgement) -> str:
@@ -119,11 +132,12 @@ def _warned(found: Judgement) -> str:
 class Once:
     """The choice of `propose` before each fold, searched once: a second judgement walks the same folds."""
 
+    side: int = DIRECT
     fits: dict[int, Fit] = field(default_factory=dict)
 
     def __call__(self, look_back: LookBack) -> Fit:
         if look_back.until_ns not in self.fits:
-            self.fits[look_back.until_ns] = propose(look_back)
+            self.fits[look_back.until_ns] = propose(look_back, self.side)
         return self.fits[look_back.until_ns]
 
 
@@ -193,10 +207,16 @@ def _misses(choice: Choice, champion: Champion, found: Judgement) -> list[str]:
     """Which of this run's demands and gates the champion does not meet."""
     demands, mine = choice.constraints, champion.thresholds
     misses = []
+    if mine.levels(REVERSE) and not choice.market.funds.inventory:
+        misses.append("they sell coins that are held, and this run was given none (--inventory-coins)")
     if mine.filter and choice.market.signal == "raw":
         misses.append("they decide on the filtered basis, this run on the raw one")
-    if mine.entry_bps > demands.max_entry_bps:
-        misses.append(f"entry {mine.entry_bps:g} bps is above the {demands.max_entry_bps:g} bps allowed")
+    entries = {WAYS[side]: at.entry_bps for side in (DIRECT, REVERSE) if (at := mine.levels(side))}
+    misses += [
+        f"{way}entry {entry:g} bps is above the {demands.max_entry_bps:g} bps allowed"
+        for way, entry in entries.items()
+        if entry > demands.max_entry_bps
+    ]
     if mine.max_hold_s > demands.max_hold_s:
         misses.append(f"hold {mine.max_hold_s:g} s is above the {demands.max_hold_s:g} s allowed")
     for name, result in (("fit", champion.fitted), ("judged", champion.judged)):
@@ -265,14 +285,16 @@ def candidate(
     now = datetime.now(UTC)
     spot, perp = inputs.venue_params()
     choice = verdict.choice
+    rule = choice.market.rule_params(of.thresholds if of.trade else None)
     return sealed(
         pair=inputs.pair,
         profile=carried.profile if carried else REVERSION,
         trade=of.trade,
         reason=of.reason,
-        rule=choice.market.rule_params(of.thresholds if of.trade else None),
+        rule=rule,
         spot=spot,
         perp=perp,
+        wallets=inputs.wallet_params(needs_usdt(make_rule(rule, choice.market.spot, choice.market.perp))),
         data=inputs.data_params(tape, None if carry else choice.window.judged_from_ns),
         evidence=carry_evidence(carry) if carry else evidence(verdict),
         gates=tuple(
@@ -315,7 +337,7 @@ def evidence(verdict: Verdict) -> Evidence:
     if proposal:
         best = proposal.thresholds
         values |= {"best_entry_bps": best.entry_bps, "best_exit_bps": best.exit_bps, "best_max_hold_s": best.max_hold_s}
-        values |= {"best_filter": best.filter, "grid_weight": proposal.weight}
+        values |= {"best_filter": best.filter, "best_direction": NAMES[best.side], "grid_weight": proposal.weight}
         values |= {"fit_trades": fitted.trades, "fit_net_usdt_day": fitted.net_usdt_day}
         values |= {"judged_trades": judged.trades, "judged_net_usdt_day": judged.net_usdt_day}
         values |= {"judged_hit_rate": judged.hit_rate, "judged_drawdown": judged.drawdown}
@@ -338,23 +360,20 @@ def evidence(verdict: Verdict) -> Evidence:
         values |= {"champion_sha256": verdict.champion.sha256, "replaced": verdict.contest.replace}
     if verdict.contest and (gain := verdict.contest.gain_usdt_day):
         values |= {"gain_usdt_day": gain.value, "gain_low_usdt_day": gain.low, "gain_high_usdt_day": gain.high}
-    return Evidence(**values)
-
-
-def load_or_judge(run_folder: str, inputs: Inputs, tape: Tape, market: Market, constraints: Constraints) -> Params:
-    """The candidate that notebook 02 left in the run's folder; opened by hand (no folder), the choice is made anew."""
-    if run_folder:
-        return params.load(Path(run_folder) / "candidate.json")
-    verdict = judge(tape, choose(tape, market, constraints))
-    return candidate(verdict, inputs, tape, valid_for_s=3600.0, notebook="03_backtest_report", run_id="by hand")
+    return Evidence(**values, reverse=verdict.reverse)
 
 
 def examined(exported: Params) -> Thresholds | None:
     """The thresholds of an export, or of the best set examined when it says do not trade."""
     rule, e = exported.rule, exported.evidence
     if exported.trade:
-        return Thresholds(rule.entry_bps, rule.exit_bps, rule.max_hold_s, rule.filter, rule.funding_horizon_s)
+        machine = rule.max_hold_s, rule.filter, rule.funding_horizon_s
+        of_each = (
+            Thresholds(*rule.levels[way], *machine, side=side) if way in rule.levels else None
+            for way, side in (("", DIRECT), ("reverse_", REVERSE))
+        )
+        return both(*of_each)
     if e.best_entry_bps is None:
         return None
-    horizon_s = e.best_funding_horizon_s or 0.0
-    return Thresholds(e.best_entry_bps, e.best_exit_bps, e.best_max_hold_s, e.best_filter, horizon_s)
+    horizon_s, side = e.best_funding_horizon_s or 0.0, SIDES[e.best_direction]
+    return Thresholds(e.best_entry_bps, e.best_exit_bps, e.best_max_hold_s, e.best_filter, horizon_s, side)

@@ -17,7 +17,7 @@ from . import tape as tapes
 from .errors import ParamsError
 from .latency import Latency, latency
 from .market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
-from .params import DataParams, VenueParams, pair_name
+from .params import DataParams, VenueParams, WalletParams, pair_name
 from .recording import is_candles
 from .wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 
@@ -68,6 +68,7 @@ class Inputs:
     transfer_delay_h: float = 0.0
     transfer_fee_usdt: float = 0.0
     transfer_least_usdt: float = 0.0
+    inventory_coins: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("spot_latency", "perp_latency"):
@@ -213,12 +214,12 @@ class Inputs:
 
     @property
     def funds(self) -> Funds:
-        """What both wallets hold at the beginning; BOUNDLESS where nothing was said of them."""
+        """What both wallets hold at the beginning; money without end where nothing was said of it."""
         transfer = self.transfer_delay_h, self.transfer_fee_usdt, self.transfer_least_usdt
         if self.spot_usdt == self.perp_usdt == 0.0:
             if any(transfer):
                 raise ParamsError("transfers go between two wallets; give --spot-usdt and --perp-usdt too")
-            return BOUNDLESS
+            return replace(BOUNDLESS, inventory=self.inventory_coins)
         if not (self.spot_usdt > 0 and self.perp_usdt > 0):
             raise ParamsError(
                 f"give the USDT of both wallets, was spot {self.spot_usdt:g} and perp {self.perp_usdt:g}; or of neither: no limit"
@@ -229,7 +230,22 @@ class Inputs:
             )
         delay_ns = round(self.transfer_delay_h * 3600 * NS)
         policy = Rebalancing(self.transfer_least_usdt, self.transfer_fee_usdt, delay_ns) if delay_ns else NO_REBALANCING
-        return Funds(self.spot_usdt, self.perp_usdt, rebalancing=policy)
+        return Funds(self.spot_usdt, self.perp_usdt, self.inventory_coins, policy)
+
+    def wallet_params(self, needs_usdt: tuple[float, float]) -> WalletParams:
+        """What was assumed of the wallets, as the parameter file writes it, beside what a full position needs."""
+        policy = self.funds.rebalancing
+        moved = {} if policy == NO_REBALANCING else policy._asdict()
+        return WalletParams(
+            spot_usdt=self.spot_usdt or None,
+            perp_usdt=self.perp_usdt or None,
+            min_spot_usdt=needs_usdt[0],
+            min_perp_usdt=needs_usdt[1],
+            inventory_coins=self.inventory_coins,
+            transfer_delay_s=moved["delay_ns"] / NS if moved else None,
+            transfer_fee_usdt=moved.get("fee_usdt"),
+            transfer_least_usdt=moved.get("least_usdt"),
+        )
 
     def venue_params(self) -> tuple[VenueParams, VenueParams]:
         """The same as the parameter file writes it."""

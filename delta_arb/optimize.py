@@ -18,11 +18,12 @@ from .faces import seconds
 from .kalman import Filter
 from .market import NS
 from .memory import mids, require_moving, speed, tested
+from .pair import DIRECT, REVERSE
 from .params import FilterParams, RuleParams
 from .performance import Performance, measure, period_nets
 from .reversion import HalfLife
 from .rules import as_filter
-from .spread import entry_edge, exit_cost, to_bps
+from .spread import entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
 from .study import Constraints, Market, Thresholds, Window, window
 from .sweep import sweep as sweep_rules
 from .tape import Tape
@@ -39,6 +40,7 @@ PERIOD_S = 900.0  # of the marks behind intervals of net profit
 SEED = 7  # of the bootstraps: the same quotes give the same choice
 MAX_UNIT_ROOT_P = 0.05
 Z_95 = 1.96
+WAYS = {DIRECT: "", REVERSE: "reverse "}  # what heads the levels of a direction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,21 +56,24 @@ class Offers:
         return float(np.median(self.exit_bps - self.entry_bps))
 
 
-def offers(tape: Tape, settings: RuleParams, process: FilterParams | None) -> Offers:
-    """Entry edges and exit costs of the usable events, shifted by the filter where there is one."""
+def offers(tape: Tape, settings: RuleParams, process: FilterParams | None, side: int = DIRECT) -> Offers:
+    """What opening a direction pays and leaving it costs at the usable events, shifted by the filter where there is one."""
     fresh_ns = settings.max_quote_age_s * NS
     usable = (
         tape.settled & (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
     )
-    usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(tape.spot_ask_qty, tape.perp_bid_qty) > 0)
+    sizes = (tape.spot_ask_qty, tape.perp_bid_qty) if side == DIRECT else (tape.spot_bid_qty, tape.perp_ask_qty)
+    usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(*sizes) > 0)
     if not usable.any():
         raise DataError(
             "no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01"
         )
     shift = shifts(tape, as_filter(process, settings.max_quote_age_s))[usable]
-    entries = entry_edge(tape.spot_ask[usable], tape.perp_bid[usable]) + shift
-    exits = exit_cost(tape.spot_bid[usable], tape.perp_ask[usable]) + shift
-    return Offers(to_bps(entries), to_bps(exits))
+    inner = tape.spot_ask[usable], tape.perp_bid[usable]  # where the direct pair is opened and the reverse one left
+    outer = tape.spot_bid[usable], tape.perp_ask[usable]
+    if side == DIRECT:
+        return Offers(to_bps(entry_edge(*inner) + shift), to_bps(exit_cost(*outer) + shift))
+    return Offers(to_bps(reverse_edge(*outer) - shift), to_bps(reverse_cost(*inner) - shift))
 
 
 def levels(offered: Offers) -> tuple[np.ndarray, np.ndarray]:
@@ -82,13 +87,13 @@ def _rounded(values: np.ndarray, quantiles: tuple[float, float]) -> np.ndarray:
 
 
 def grid(
-    offered: Offers, market: Market, constraints: Constraints, process: FilterParams | None = None
+    offered: Offers, market: Market, constraints: Constraints, process: FilterParams | None = None, side: int = DIRECT
 ) -> list[Thresholds]:
-    """All sets whose gain at the thresholds exceeds the four fees, entries capped at `max_entry_bps`."""
+    """All sets of a direction whose gain at the thresholds exceeds the four fees, entries capped at `max_entry_bps`."""
     entries, exits = levels(offered)
     holds = [share * constraints.max_hold_s for share in HOLD_SHARES]
     return [
-        Thresholds(float(entry), float(exit_), hold, process)
+        Thresholds(float(entry), float(exit_), hold, process, side=side)
         for hold in holds
         for entry in entries[entries <= constraints.max_entry_bps]
         for exit_ in exits
@@ -173,10 +178,12 @@ def plug_in(
     reverts: HalfLife,
     known: Tape,
     process: FilterParams | None,
+    side: int = DIRECT,
 ) -> Thresholds:
     """The levels of greatest profit rate for the fitted process under the longest hold, which end at the target often
     enough; with the four fees, the crossed half-spreads, the expected funding and the overshoot between two looks.
 
+    The reverse pair trades the same process with its sign changed: mean and funding count the other way.
     `known` are the quotes known so far; funding and the time between two looks come from them. A filtered signal is
     itself such a process, of the same speed: what the filter does not know is missing from its standard deviation.
 
@@ -192,16 +199,16 @@ def plug_in(
     rule = {"max_hold_s": constraints.max_hold_s, "rearm": market.settings.rearm_bps, "step_s": look_s}
     rule |= {"target_rate": constraints.target_hit_rate}
     cost = round_trip_cost(market.fees_bps, offered.width_bps)
-    best = optimal(reverts.theta, reverts.process.mean, sd, cost, **rule)
-    paid = market.funding_bps_s(known.end_ns) * best.earns.hold_s
+    best = optimal(reverts.theta, side * reverts.process.mean, sd, cost, **rule)
+    paid = side * market.funding_bps_s(known.end_ns) * best.earns.hold_s
     if paid != 0.0:
-        best = optimal(reverts.theta, reverts.process.mean, sd, cost - paid, **rule)
+        best = optimal(reverts.theta, side * reverts.process.mean, sd, cost - paid, **rule)
     entry, exit_ = best.quote_levels(offered.width_bps)
     if entry > constraints.max_entry_bps:
         raise SeriesError(f"its entry of {entry:.1f} bps is above the {constraints.max_entry_bps:g} bps allowed")
     if not entry - exit_ > market.fees_bps:
         raise SeriesError(f"its gain of {entry - exit_:.1f} bps does not pay the four fees of {market.fees_bps:g} bps")
-    return Thresholds(round(entry, 2), round(exit_, 2), constraints.max_hold_s, process)
+    return Thresholds(round(entry, 2), round(exit_, 2), constraints.max_hold_s, process, side=side)
 
 
 def _filtered_sd(process: Filter, look_s: float) -> float:
@@ -233,6 +240,8 @@ class Choice:
 
     `best` are the proposal's thresholds; exported only when `trade` is true. `judged` is their performance on the part
     that the fit has not seen. `half_life` is that of the basis of the mids on the fit part, None where it has none.
+    Sweep and proposal are of one direction, `side`. `together` are the thresholds of both, where both are traded: then
+    `fitted`, `judged` and `best` are of those.
     """
 
     window: Window
@@ -246,27 +255,30 @@ class Choice:
     judged: Performance | None
     trade: bool
     reason: str
+    side: int = DIRECT
+    together: Thresholds | None = None
 
     @property
     def best(self) -> Thresholds | None:
-        return None if self.proposal is None else self.proposal.thresholds
+        return self.together or (self.proposal and self.proposal.thresholds)
 
     def __repr__(self) -> str:
         return f"Choice({'trade' if self.trade else 'do not trade'}: {self.reason})"
 
 
-def choose(tape: Tape, market: Market, constraints: Constraints) -> Choice:
-    """Fit on the first part of the window, judge on the later part. What does not revert is not traded."""
+def choose(tape: Tape, market: Market, constraints: Constraints, side: int = DIRECT) -> Choice:
+    """Thresholds of one direction: fit on the first part of the window, judge on the later part. What does not revert is
+    not traded."""
     parts = window(tape, constraints)
     reverts, no_reversion = reversion_of(parts.fit)
     process = market.process(reverts)
-    offered = offers(parts.fit, market.settings, process)
-    tried = sweep(parts.fit, market, grid(offered, market, constraints, process))
+    offered = offers(parts.fit, market.settings, process, side)
+    tried = sweep(parts.fit, market, grid(offered, market, constraints, process, side))
     passing = tuple(not constraints.failures(r) for r in tried.results)
     peak = _best(tried, passing)
     if peak is None:
-        reason = _no_edge(offered, market)
-        return Choice(parts, constraints, market, reverts, tried, passing, None, None, None, False, reason)
+        reason = _no_edge(offered, market, side)
+        return Choice(parts, constraints, market, reverts, tried, passing, None, None, None, False, reason, side)
     proposal = _proposal(parts.fit, offered, market, constraints, reverts, process, tried.sets[peak])
     fitted = measure(parts.fit, market.replay(parts.fit, proposal.thresholds))
     if passing[peak] and constraints.failures(fitted):
@@ -284,7 +296,7 @@ def choose(tape: Tape, market: Market, constraints: Constraints) -> Choice:
     else:
         reason = f"{spoken(best)} earned {judged.net_usdt_day:.2f} USDT a day net on {unseen}"
     trade = not (no_reversion or misses or vetoes)
-    return Choice(parts, constraints, market, reverts, tried, passing, proposal, fitted, judged, trade, reason)
+    return Choice(parts, constraints, market, reverts, tried, passing, proposal, fitted, judged, trade, reason, side)
 
 
 def _proposal(fit, offered, market, constraints, reverts, process, peak) -> Proposal:
@@ -292,7 +304,7 @@ def _proposal(fit, offered, market, constraints, reverts, process, peak) -> Prop
     if reverts is None:
         return Proposal(None, "the basis has no half-life", peak, 1.0)
     try:
-        prior = plug_in(offered, market, constraints, reverts, fit, process)
+        prior = plug_in(offered, market, constraints, reverts, fit, process, peak.side)
         nets = [period_nets(fit, market.replay(fit, s), fit.start_ns, fit.end_ns, PERIOD_S) for s in (prior, peak)]
         return Proposal(prior, "", peak, grid_weight(*nets))
     except SeriesError as error:
@@ -340,7 +352,7 @@ def standard_errors_bps(choice: Choice) -> tuple[float, float] | None:
     reverts, proposal = choice.half_life, choice.proposal
     if reverts is None or proposal is None or proposal.plug_in is None or proposal.weight == 1.0:
         return None
-    offered = offers(choice.window.fit, choice.market.settings, proposal.plug_in.filter)
+    offered = offers(choice.window.fit, choice.market.settings, proposal.plug_in.filter, choice.side)
     far = [at for way in (1, -1) if (at := _plug_in_at(choice, offered, way * _error_of_log(reverts))) is not None]
     if not far:
         return None
@@ -363,7 +375,8 @@ def _plug_in_at(choice: Choice, offered: Offers, log_scale: float) -> Thresholds
     process = replace(reverts.process, theta=reverts.process.theta / scale, sd=reverts.process.sd * math.sqrt(scale))
     other = replace(reverts, half_life_s=reverts.half_life_s * scale, process=process)
     try:
-        return plug_in(offered, market, choice.constraints, other, choice.window.fit, market.process(other))
+        known, filter_ = choice.window.fit, market.process(other)
+        return plug_in(offered, market, choice.constraints, other, known, filter_, choice.side)
     except SeriesError:
         return None
 
@@ -372,14 +385,16 @@ def _plug_in_at(choice: Choice, offered: Offers, log_scale: float) -> Thresholds
 
 
 def spoken(s: Thresholds) -> str:
-    return f"entry {s.entry_bps:g} bps, exit {s.exit_bps:g} bps, hold at most {s.max_hold_s / 3600:g} h"
+    traded = {side: at for side in (DIRECT, REVERSE) if (at := s.levels(side))}
+    said = (f"{WAYS[side]}entry {at.entry_bps:g} bps, exit {at.exit_bps:g} bps" for side, at in traded.items())
+    return f"{', '.join(said)}, hold at most {s.max_hold_s / 3600:g} h"
 
 
-def _no_edge(offered: Offers, market: Market) -> str:
+def _no_edge(offered: Offers, market: Market, side: int) -> str:
     """Why the grid is empty: even the rarest good prices do not pay the fees."""
     entries, exits = levels(offered)
     return (
-        f"no edge after costs: entering at {entries[-1]:g} bps (reached {1 - ENTRY_QUANTILES[1]:.1%} of the time) and "
+        f"no {WAYS[side]}edge after costs: entering at {entries[-1]:g} bps (reached {1 - ENTRY_QUANTILES[1]:.1%} of the time) and "
         f"leaving at {exits[0]:g} bps (the same) gains {entries[-1] - exits[0]:g} bps, the four fees are "
         f"{market.fees_bps:g} bps"
     )

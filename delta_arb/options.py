@@ -41,6 +41,7 @@ OPTION_HELP = {
     "transfer_delay_h": "hours that a transfer between the wallets takes, sent when one cannot pay; 0: there are none",
     "transfer_fee_usdt": "what a transfer costs",
     "transfer_least_usdt": "less than this is not sent; above the fee",
+    "inventory_coins": "coins held on spot beside a short of the same size: what reverse pairs are sold out of; 0: direct pairs only",
 }
 MONEY = (
     "spot_rules",
@@ -50,6 +51,7 @@ MONEY = (
     "spot_usdt",
     "perp_usdt",
     "transfer_",
+    "inventory_",
 )  # beginnings of names
 CHOICES = {"spot_kind": (UPDATES, SNAPSHOTS), "perp_kind": (UPDATES, SNAPSHOTS), "spot_fee_in": (QUOTE, BASE)}
 

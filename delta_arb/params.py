@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import ParamsError
 from .market import QUOTE, Instrument
 
-SCHEMA = 2
+SCHEMA = 3
 
 Bps = Annotated[float, Field(ge=-1000, le=1000)]
 Positive = Annotated[float, Field(gt=0)]
@@ -108,6 +108,35 @@ class VenueParams(_Section):
         )  # fmt: skip
 
 
+class WalletParams(_Section):
+    """What both wallets were assumed to hold when trading begins, and what live must find there.
+
+    `spot_usdt`, `perp_usdt`: money of the replays behind the evidence; null had no end. `min_*`: what a full position
+    takes from each, without which live does not begin. `inventory_coins`: held on spot, beside a short of the same size,
+    and sold by reverse pairs. `transfer_*`: of USDT sent over when a wallet cannot pay; null where nothing is sent.
+    """
+
+    spot_usdt: Positive | None = None
+    perp_usdt: Positive | None = None
+    min_spot_usdt: Annotated[float, Field(ge=0)] = 0.0
+    min_perp_usdt: Annotated[float, Field(ge=0)] = 0.0
+    inventory_coins: Annotated[float, Field(ge=0)] = 0.0
+    transfer_delay_s: Positive | None = None
+    transfer_fee_usdt: Annotated[float, Field(ge=0)] | None = None
+    transfer_least_usdt: Positive | None = None
+
+    @model_validator(mode="after")
+    def _whole(self):
+        if (self.spot_usdt is None) != (self.perp_usdt is None):
+            raise ValueError("give the USDT of both wallets, or null both")
+        transfer = (self.transfer_delay_s, self.transfer_fee_usdt, self.transfer_least_usdt)
+        if len({value is None for value in transfer}) > 1:
+            raise ValueError("transfer_delay_s, transfer_fee_usdt and transfer_least_usdt belong together")
+        if self.transfer_delay_s is not None and self.spot_usdt is None:
+            raise ValueError("transfers go between two wallets whose USDT is given")
+        return self
+
+
 class DataParams(_Section):
     """The quotes behind the choice; `synthetic` results say nothing about any market.
 
@@ -146,11 +175,42 @@ class DataParams(_Section):
         return ", ".join(marks)
 
 
+class ReverseEvidence(_Section):
+    """What the reverse direction is worth by itself, and together with the direct one; null means not computed.
+
+    `passed`: whether it met every demand alone; `reason` says why it is traded or left out. Net figures in USDT a day.
+    `adds_*`: what a machine of both directions earned more in the walk-forward than one of the direct pair alone, with
+    its interval; without a direct pair that passes, what the reverse one earned.
+    """
+
+    passed: bool
+    reason: Annotated[str, Field(min_length=1)]
+    best_entry_bps: Bps | None = None
+    best_exit_bps: Bps | None = None
+    best_max_hold_s: Positive | None = None
+    plug_in_entry_bps: Bps | None = None
+    plug_in_exit_bps: Bps | None = None
+    grid_weight: Share | None = None
+    fit_trades: Annotated[int, Field(ge=0)] | None = None
+    fit_net_usdt_day: float | None = None
+    judged_trades: Annotated[int, Field(ge=0)] | None = None
+    judged_net_usdt_day: float | None = None
+    walk_trades: Annotated[int, Field(ge=0)] | None = None
+    walk_net_usdt_day: float | None = None
+    walk_net_low_usdt_day: float | None = None
+    walk_net_high_usdt_day: float | None = None
+    deflated_sharpe: Share | None = None
+    confidence: Share | None = None
+    adds_usdt_day: float | None = None
+    adds_low_usdt_day: float | None = None
+    adds_high_usdt_day: float | None = None
+
+
 class Evidence(_Section):
     """What speaks for the choice, or against it; null means not computed. Net figures in USDT a day.
 
-    `best_*` is the best set that this run examined, exported or not, so that a refusal can be looked at; `fit_*` and
-    `judged_*` are of the set exported where one is. `*_se_bps`: standard errors of the plug-in levels.
+    `best_*` is the best set that this run examined, of one direction, exported or not, so that a refusal can be looked
+    at; `fit_*`, `judged_*` and `walk_*` are of the set exported where one is. `*_se_bps`: standard errors of the plug-in levels.
     `champion_sha256`: of the file in force that the new choice was held against, `replaced` whether it gave way;
     `gain_*`: challenger minus champion on quotes that neither was fitted on, null where it was not measured.
     """
@@ -164,6 +224,7 @@ class Evidence(_Section):
     best_max_hold_s: Positive | None = None
     best_filter: FilterParams | None = None
     best_funding_horizon_s: Positive | None = None
+    best_direction: Literal["direct", "reverse"] = "direct"
     plug_in_entry_bps: Bps | None = None
     plug_in_exit_bps: Bps | None = None
     grid_weight: Share | None = None
@@ -192,6 +253,7 @@ class Evidence(_Section):
     gain_usdt_day: float | None = None
     gain_low_usdt_day: float | None = None
     gain_high_usdt_day: float | None = None
+    reverse: ReverseEvidence | None = None
 
 
 class GateParams(_Section):
@@ -207,7 +269,7 @@ class GateParams(_Section):
 class Params(_Section):
     """One export. Build it with `sealed`, which adds the digest of everything else."""
 
-    schema_version: Literal[2] = SCHEMA
+    schema_version: Literal[3] = SCHEMA
     pair: Name
     profile: Literal["reversion", "carry"] = "reversion"
     trade: bool
@@ -215,6 +277,7 @@ class Params(_Section):
     rule: RuleParams
     spot: VenueParams
     perp: VenueParams
+    wallets: WalletParams = WalletParams()
     data: DataParams
     evidence: Evidence
     gates: tuple[GateParams, ...] = ()
@@ -240,6 +303,8 @@ class Params(_Section):
             return self
         if not self.rule.levels:
             raise ValueError("trade is true but there are no thresholds")
+        if "reverse_" in self.rule.levels and not self.wallets.inventory_coins:
+            raise ValueError("reverse pairs are sold out of coins that are held: wallets.inventory_coins must be above 0")
         fees = 2 * (self.spot.taker_fee_bps + self.perp.taker_fee_bps)
         for way, (enter, leave) in self.rule.levels.items():
             if enter - leave <= fees:

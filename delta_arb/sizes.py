@@ -75,6 +75,20 @@ def affordable(side: int, qty: float, event: Event, rule: Rule) -> bool:
     return qty <= event.wallet.spot_coin and perp_usdt <= event.wallet.perp_usdt
 
 
+def needs_usdt(rule: Rule) -> tuple[float, float]:
+    """What a full position takes of the spot wallet and of the perpetual's, USDT, as `affordable` counts its clips.
+
+    0.0 where nothing is entered. A reverse position takes coins, and of the perpetual's wallet its fee.
+    """
+    full_usdt = max(rule.clip_usdt, rule.max_position_usdt)
+    bound_usdt = full_usdt * (1.0 + rule.price_bound)
+    if rule.entry < math.inf:
+        fee = rule.spot.fee
+        spot_usdt = bound_usdt / (1.0 - fee) if rule.spot.fee_in_base else bound_usdt * (1.0 + fee)
+        return spot_usdt, full_usdt * (1.0 / rule.perp.leverage + rule.perp.fee)
+    return 0.0, bound_usdt * rule.perp.fee if rule.reverse_entry < math.inf else 0.0
+
+
 def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float, float]:
     """Signed quantities that close the pair, or the slice of it that both best levels show, at most one clip.
 

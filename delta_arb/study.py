@@ -214,7 +214,7 @@ def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw"
     On candles the deadline of an order is lengthened above one bar (see `candles`).
 
     Raises:
-        ParamsError: another signal, or a clip below the smallest order.
+        ParamsError: another signal, a clip below the smallest order, or an inventory below a clip.
     """
     if signal not in ("raw", "filtered"):
         raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
@@ -223,6 +223,7 @@ def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw"
         settings = RuleParams(**{**settings.model_dump(), "leg_deadline_s": deadline_s})
     spot, perp = inputs.instruments()
     _check_clip(settings.clip_usdt, common_step(spot, perp), tape)
+    _check_inventory(inputs.inventory_coins, settings.clip_usdt, tape)
     return Market(spot, perp, inputs.latency(), inputs.payments(tape), settings, signal, inputs.funds)
 
 
@@ -233,6 +234,16 @@ def _check_clip(clip_usdt: float, step: float, tape: Tape) -> None:
         raise ParamsError(
             f"clip_usdt={clip_usdt:g} never buys one step of {step:g} base units, which is {least_usdt:.2f} USDT at the lowest "
             "ask; raise clip_usdt, or check --contract-size and --perp-step"
+        )
+
+
+def _check_inventory(coins: float, clip_usdt: float, tape: Tape) -> None:
+    """Refuse an inventory that never is worth a clip: no reverse pair could be sold out of it."""
+    worth_usdt = coins * float(tape.spot_bid.max())
+    if 0.0 < worth_usdt < clip_usdt:
+        raise ParamsError(
+            f"inventory_coins={coins:g} are worth {worth_usdt:.2f} USDT at the highest bid, less than a clip of "
+            f"{clip_usdt:g}: nothing could be sold out of them; lower clip_usdt, or leave the inventory out"
         )
 
 

@@ -18,7 +18,7 @@ Source: Lopez de Prado 2018, Advances in Financial Machine Learning, chapter 7; 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
@@ -33,8 +33,9 @@ from .handover import Machine, entries, only, rows_between
 from .ledger import Trade
 from .market import END, NS, utc
 from .optimize import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
+from .pair import DIRECT, REVERSE
 from .performance import Equity, Performance, equity, measure, period_nets, thinned
-from .study import Constraints, Market, Thresholds
+from .study import Constraints, Market, Thresholds, both
 from .sweep import sweep
 from .tape import Tape
 from .track_record import Brier, Interval
@@ -103,18 +104,18 @@ def coarse(sets: Sequence[Thresholds], every: int = 2) -> list[Thresholds]:
     return [s for s in sets if all(s[k] in levels for k, levels in enumerate(kept))]
 
 
-def propose(look_back: LookBack, every: int = 2) -> Fit:
-    """The choice of `optimize` on a coarser grid: the plug-in, corrected by the grid's best; nothing if it fails.
+def propose(look_back: LookBack, side: int = DIRECT, every: int = 2) -> Fit:
+    """The choice of `optimize` for one direction, on a coarser grid: the plug-in, corrected by the grid's best.
 
-    Equity is marked once a period to rank the sets, at every event to let the proposal pass.
+    Nothing if it fails. Equity is marked once a period to rank the sets, at every event to let the proposal pass.
     """
     reverts, no_reversion = reversion_of(look_back.fit)
     if reverts is None:
         return Fit(None, f"the basis does not revert: {no_reversion}")
     here, demands = look_back.market, look_back.constraints
     process = here.process(reverts)
-    offered = offers(look_back.fit, here.settings, process)
-    sets = coarse(grid(offered, here, demands, process), every)
+    offered = offers(look_back.fit, here.settings, process, side)
+    sets = coarse(grid(offered, here, demands, process, side), every)
     if not sets:
         return Fit(None, "no threshold set pays its fees")
     thin = thinned(look_back.tape, look_back.start_ns, look_back.until_ns, look_back.period_s)
@@ -126,7 +127,7 @@ def propose(look_back: LookBack, every: int = 2) -> Fit:
     peak = max(zip(tried.neighbourhoods(candidates), candidates, strict=True), key=itemgetter(0))[1]
     best = look_back.replay(sets[peak])
     try:
-        prior = plug_in(offered, here, demands, reverts, look_back.fit, process)
+        prior = plug_in(offered, here, demands, reverts, look_back.fit, process, side)
         weight = grid_weight(look_back.nets(look_back.replay(prior)), look_back.nets(best))
         chosen = Proposal(prior, "", sets[peak], weight).thresholds
     except SeriesError as error:
@@ -139,6 +140,15 @@ def propose(look_back: LookBack, every: int = 2) -> Fit:
     if misses:
         return Fit(None, "; ".join(misses), tried=len(sets))
     return Fit(chosen, "passes on its look-back", look_back.by_entry(result), len(sets))
+
+
+def joined(look_back: LookBack, direct: Fit, reverse: Fit) -> Fit:
+    """The choices of both directions as one machine trades them."""
+    reason, tried = f"direct: {direct.reason}; reverse: {reverse.reason}", direct.tried + reverse.tried
+    chosen = both(direct.thresholds, reverse.thresholds)
+    if direct.thresholds is None or reverse.thresholds is None:
+        return Fit(chosen, reason, reverse.nets if direct.thresholds is None else direct.nets, tried)
+    return Fit(chosen, reason, look_back.by_entry(look_back.replay(chosen)), tried)
 
 
 # --- what came out ----------------------------------------------------------------------------------------------------
@@ -264,10 +274,16 @@ def _row(fold: Fold) -> dict:
 
 
 def _spoken_row(fold: Fold) -> tuple[str, ...]:
-    levels = (NOTHING, NOTHING) if fold.thresholds is None else (f"{level:g}" for level in fold.thresholds[:2])
+    levels = (NOTHING, NOTHING) if fold.thresholds is None else _levels(fold.thresholds)
     said = NOTHING if fold.probability is None else f"{fold.probability:.2f}"
     figures = number(fold.fit_net_usdt_day), said, f"{len(fold.trades)}", number(fold.net_usdt_day)
     return utc(fold.start_ns)[:16], *levels, *figures
+
+
+def _levels(s: Thresholds) -> Iterator[str]:
+    """Entry and exit; where both directions are traded, that of the reverse one behind a stroke."""
+    for k in range(2):
+        yield f"{s[k]:g}" + (f" / {s.reverse[k]:g}" if s.reverse else "")
 
 
 # --- the walk ---------------------------------------------------------------------------------------------------------
@@ -391,8 +407,14 @@ def trials(tape: Tape, market: Market, sets: Sequence[Thresholds], period_s: flo
 
 
 def neighbourhoods(sets: Sequence[Thresholds]) -> np.ndarray:
-    """Weights of shape (sets, sets): scores @ weights are the neighbourhood means by which a set is chosen."""
-    levels = np.column_stack([np.unique([s[k] for s in sets], return_inverse=True)[1] for k in range(3)])
-    away = np.abs(levels[:, None, :] - levels[None, :, :])
-    near = (away[..., :2] <= 1).all(axis=2) & (away[..., 2] == 0)
+    """Weights of shape (sets, sets): scores @ weights are the neighbourhood means by which a set is chosen.
+
+    Sets of one direction are no neighbours of the other's.
+    """
+    near = np.zeros((len(sets), len(sets)), bool)
+    for side in (DIRECT, REVERSE):
+        of = [k for k, s in enumerate(sets) if s.side == side]
+        levels = [np.unique([sets[i][k] for i in of], return_inverse=True)[1] for k in range(3)]
+        away = [np.abs(level[:, None] - level[None, :]) for level in levels]
+        near[np.ix_(of, of)] = (away[0] <= 1) & (away[1] <= 1) & (away[2] == 0)
     return near / near.sum(axis=0)

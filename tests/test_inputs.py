@@ -265,12 +265,13 @@ def test_every_option_reaches_its_field(parser):
         "--spot-half-spread-bps=0.6", "--perp-half-spread-bps=0.7", "--bar-share=0.02", "--bar-s=300.0", "--perp-step=0.5",
         "--spot-fee-in=base", "--leverage=3.0", "--spot-usdt=500.0",
         "--perp-usdt=400.0", "--transfer-delay-h=2.0", "--transfer-fee-usdt=1.0", "--transfer-least-usdt=50.0",
+            "--inventory-coins=600.0",
     ]  # fmt: skip
     options = parser.parse_args(said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
         "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
         0.01, 0.02, 1.0, 2.0, "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
-        "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0,
+        "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0, 600.0,
     )  # fmt: skip
     assert list(given(options)) == said
 

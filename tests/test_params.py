@@ -30,8 +30,10 @@ from delta_arb.params import (
     FilterParams,
     GateParams,
     Params,
+    ReverseEvidence,
     RuleParams,
     VenueParams,
+    WalletParams,
     load,
     publish,
     save,
@@ -147,12 +149,32 @@ def evidence(annotation: str):
     """Values of one field of the evidence, null among them."""
     if "FilterParams" in annotation:
         return st.none() | filters
+    if "ReverseEvidence" in annotation:
+        return st.none() | st.builds(ReverseEvidence, passed=st.booleans(), reason=texts, **REVERSE)
+    if "Literal" in annotation:
+        return st.sampled_from(("direct", "reverse"))
     if "bool" in annotation or "[str" in annotation:
         return st.none() | (st.booleans() if "bool" in annotation else digests)
     return st.none() | (st.integers(0, 10**9) if "int" in annotation else number(tiny, 1))
 
 
+REVERSE = {
+    name: evidence(str(field.annotation)) for name, field in ReverseEvidence.model_fields.items() if not field.is_required()
+}
 EVIDENCE = {name: evidence(str(field.annotation)) for name, field in Evidence.model_fields.items()}
+
+
+@st.composite
+def wallets(draw):
+    """Wallets with money without end or not, with transfers or not."""
+    amount, limited = number(tiny, 1e300), draw(st.booleans())
+    moved = limited and draw(st.booleans())
+    return WalletParams(
+        spot_usdt=draw(amount) if limited else None, perp_usdt=draw(amount) if limited else None,
+        min_spot_usdt=draw(amount), min_perp_usdt=draw(amount), inventory_coins=draw(amount),
+        transfer_delay_s=draw(amount) if moved else None, transfer_fee_usdt=draw(amount) if moved else None,
+        transfer_least_usdt=draw(amount) if moved else None,
+    )  # fmt: skip
 
 
 @st.composite
@@ -185,6 +207,7 @@ def exports(draw):
     created = draw(times)
     return sealed(
         pair=draw(names), trade=trade, reason=draw(texts), rule=rule, spot=spot, perp=perp, data=draw(recorded),
+        wallets=draw(wallets()),
         evidence=draw(st.builds(Evidence, **EVIDENCE)), gates=tuple(draw(st.lists(demands, max_size=3))),
         created=created, valid_until=created + draw(st.timedeltas(timedelta(microseconds=1), timedelta(days=9999))),
         code_version=draw(texts), notebook=draw(texts), run_id=draw(texts),
@@ -237,14 +260,14 @@ def test_a_file_that_is_no_object_is_refused(saved, content):
         load(saved)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None, [2]])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, "3", None, [3]])
 def test_a_file_of_another_schema_is_refused(saved, version):
     rewrite(saved, lambda content: content.update(schema_version=version))
-    with pytest.raises(ParamsError, match=r"schema version .* is not 2; run the pipeline of this version"):
+    with pytest.raises(ParamsError, match=r"schema version .* is not 3; run the pipeline of this version"):
         load(saved)
 
 
-@pytest.mark.parametrize("version", [2.0])
+@pytest.mark.parametrize("version", [3.0])
 def test_a_version_that_only_equals_ours_is_refused(saved, version):
     rewrite(saved, lambda content: content.update(schema_version=version))
     with pytest.raises(ParamsError, match="schema"):
@@ -257,7 +280,7 @@ def test_a_file_without_a_schema_is_refused(saved):
         load(saved)
 
 
-@pytest.mark.parametrize("section", [None, "rule", "spot", "perp", "data", "evidence"])
+@pytest.mark.parametrize("section", [None, "rule", "spot", "perp", "wallets", "data", "evidence"])
 def test_an_unknown_field_is_refused_by_name(saved, section):
     rewrite(saved, lambda content: (content[section] if section else content).update(levrage=3))
     with pytest.raises(ParamsError, match="levrage: Extra inputs are not permitted"):

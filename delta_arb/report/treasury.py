@@ -4,8 +4,11 @@ import math
 
 from delta_arb.backtest import Backtest
 from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.inventory import held
+from delta_arb.ledger import total
 from delta_arb.margin import distance
 from delta_arb.market import LEGS, NS, utc
+from delta_arb.pair import REVERSE
 from delta_arb.tape import Tape
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING
 
@@ -16,10 +19,13 @@ UNLIMITED = (
 
 
 def table(tape: Tape, result: Backtest) -> Table | Findings:
-    """One table where wallets were given; else the sentence that they were not. `tape` is what was replayed."""
+    """One table where wallets or an inventory were given; else the sentence that they were not. `tape` is what was
+    replayed."""
     if result.funds == BOUNDLESS:
         return Findings.of(UNLIMITED)
-    rows = [*_capital(result), *_ways(result), *_margin(tape, result), *_dust(result)]
+    limited = math.isfinite(result.funds.spot_usdt)
+    rows = [*_capital(result), *_ways(result)] if limited else [("USDT of both wallets", "no limit", "none was given")]
+    rows += [*_inventory(tape, result), *_margin(tape, result), *_dust(result)]
     note = (
         "Over the whole recording; each of its parts was replayed from the same wallets again. Transfers' fees are not "
         "in the net. The liquidation price is that of isolated margin, held against the perpetual's mid: recordings do not "
@@ -46,6 +52,26 @@ def _capital(result: Backtest) -> list[tuple[str, str, str]]:
             "" if base >= full + margin else "too little for a full position",
         ),
         *((name, f"{number(a)} to {number(b)}", f"{number(b - a, sign=True)}") for name, a, b in moves),
+    ]
+
+
+def _inventory(tape: Tape, result: Backtest) -> list[tuple[str, str, str]]:
+    """The coins that reverse pairs are sold out of, and what they and their short earned by themselves."""
+    if not result.funds.inventory:
+        return []
+    own = held(tape, result.funds.inventory, result.rule.perp.leverage, result.payments)
+    pairs = [t for t in result.trades if t.side == REVERSE]
+    net, kept = (total(getattr(t, name) for t in pairs) for name in ("net_usdt", "funding_usdt"))
+    each = f"basis {number(own.basis_usdt, sign=True)}, funding {number(own.funding_usdt, sign=True)}"
+    return [
+        ("inventory, USDT", number(own.value_usdt), f"{own.coins:g} coins on spot beside a short of the same size"),
+        ("margin of that short, USDT", number(own.margin_usdt), "neither is in the capital of the returns"),
+        ("it earned by itself, USDT", number(own.net_usdt, sign=True), f"{each}; in no pair's net"),
+        (
+            "reverse pairs, USDT",
+            number(net, sign=True),
+            f"{len(pairs)} of them; of it funding {number(kept, sign=True)}, which the short was paid less or more",
+        ),
     ]
 
 
