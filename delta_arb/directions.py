@@ -153,6 +153,4 @@ def load_or_judge(run_folder: str, inputs: Inputs, tape: Tape, market: Market, c
     if run_folder:
         return params.load(Path(run_folder) / "candidate.json")
     verdict = asked(tape, export.judge(tape, choose(tape, market, constraints))).verdict
-    return export.candidate(
-        verdict, inputs, tape, valid_for_s=3600.0, notebook="03_backtest_report", run_id="by hand"
-    )
+    return export.candidate(verdict, inputs, tape, valid_for_s=3600.0, notebook="03_backtest_report", run_id="by hand")

@@ -304,7 +304,9 @@ class Params(_Section):
         if not self.rule.levels:
             raise ValueError("trade is true but there are no thresholds")
         if "reverse_" in self.rule.levels and not self.wallets.inventory_coins:
-            raise ValueError("reverse pairs are sold out of coins that are held: wallets.inventory_coins must be above 0")
+            raise ValueError(
+                "reverse pairs are sold out of coins that are held: wallets.inventory_coins must be above 0"
+            )
         fees = 2 * (self.spot.taker_fee_bps + self.perp.taker_fee_bps)
         for way, (enter, leave) in self.rule.levels.items():
             if enter - leave <= fees:

@@ -37,6 +37,7 @@ QUICK = {
 }  # fmt: skip
 TICKS = {"accounts_every_s": 0.3, "guards_every_s": 0.1}
 PATIENCE = {"overdue_s": 0.15, "ioc_s": 0.4, "unknown_s": 1.5, "answer_s": 0.6, "retry_s": 0.05}
+HELD = params.WalletParams(inventory_coins=100.0)  # what a reverse pair is sold out of, where it is traded
 RULE = {"entry_bps": 15.0, "exit_bps": -12.0, "leg_deadline_s": 1.5, "max_quote_age_s": 0.6, "rearm_bps": 0.0}
 
 
@@ -58,7 +59,7 @@ def publish(folder: Path, **rule) -> Path:
             return spot, perp
 
     return params.publish(
-        export(Pair, rule_params(**RULE | rule), created=datetime.now(UTC) - timedelta(seconds=1)), folder
+        export(Pair, rule_params(**RULE | rule), created=datetime.now(UTC) - timedelta(seconds=1), wallets=HELD), folder
     )
 
 

@@ -159,7 +159,9 @@ def evidence(annotation: str):
 
 
 REVERSE = {
-    name: evidence(str(field.annotation)) for name, field in ReverseEvidence.model_fields.items() if not field.is_required()
+    name: evidence(str(field.annotation))
+    for name, field in ReverseEvidence.model_fields.items()
+    if not field.is_required()
 }
 EVIDENCE = {name: evidence(str(field.annotation)) for name, field in Evidence.model_fields.items()}
 
