@@ -25,23 +25,9 @@ from pathlib import Path
 from .errors import DeltaArbError, ParamsError, RunError
 from .faces import left_out
 from .inputs import NONE, Inputs, root
+from .kernels import Stopped, descendants, end, python_path
 from .options import add_options, given
-from .runs import (
-    EXPORTS_PER_RUN,
-    FILES,
-    NOTEBOOKS,
-    RULES,
-    Job,
-    Stopped,
-    descendants,
-    end,
-    locked,
-    python_path,
-    recover,
-    run,
-    say,
-    spoken,
-)
+from .runs import EXPORTS_PER_RUN, FILES, NOTEBOOKS, RULES, Job, locked, recover, run, say, spoken
 
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}

@@ -8,14 +8,12 @@
     reports/<pair>/.lock                   held while somebody works on the pair
 
 A run.json that says "running" without anybody holding the lock is a run that was killed; the next one files it under
-failed/. Kernels are of this very interpreter and die with the run.
+failed/.
 """
 
 import contextlib
 import fcntl
 import json
-import logging
-import math
 import os
 import re
 import shutil
@@ -27,11 +25,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
 from . import __version__, params, tape
 from .errors import DeltaArbError, ParamsError, RunError
 from .inputs import NONE, Inputs, root
+from .kernels import Stopped, execute, interruptible, undisturbed, workplace
 from .report import overview, pages
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
@@ -61,14 +59,6 @@ class Job:
         return self.reports / self.inputs.name
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal asked the run to end; a KeyboardInterrupt because asyncio passes on only that and SystemExit."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
-
-
 def run(job: Job) -> dict:
     """One run; returns its record (what run.json holds) with its folder. The caller holds the lock.
 
@@ -80,11 +70,11 @@ def run(job: Job) -> dict:
     clock = time.monotonic()
     try:
         record |= {"synthetic": job.inputs.synthetic, "candles": job.inputs.candles}
-        with _interruptible(job.time_limit_s), _workplace():
+        with interruptible(job.time_limit_s), workplace():
             candidate = _execute(job, folder, record)
             record |= {"trade": candidate.trade, "reason": candidate.reason, "seconds": _since(clock)}
             _write_pages(job, folder, record | {"status": "ok"})
-        with _undisturbed():
+        with undisturbed():
             latest = params.publish(candidate, job.reports)
             for log in folder.glob("*.log"):
                 log.unlink()
@@ -152,7 +142,7 @@ def _execute(job: Job, folder: Path, record: dict) -> params.Params:
         values = {key: own.get(key, value) for key, value in job.values[name].items()}
         clock = time.monotonic()
         try:
-            _papermill(job, name, folder, values)
+            execute(job.notebooks / f"{name}.ipynb", folder, values, job.time_limit_s)
         except Exception as error:
             raise RunError(f"{name}: {spoken(error)}") from error
         finally:
@@ -177,45 +167,6 @@ def champion(job: Job) -> str:
     except ParamsError as error:
         say(f"the parameters in force are left aside: {_without_paths(spoken(error), job)}")
         return ""
-
-
-def _papermill(job: Job, name: str, folder: Path, values: Mapping[str, object]) -> None:
-    # Importing papermill builds 35 grammars for a check of addresses that no notebook schema asks for: two thirds of
-    # the import's time. jsonschema does without this package.
-    sys.modules.setdefault("rfc3987_syntax", None)
-    import papermill
-
-    with open(folder / f"{name}.log", "w", encoding="utf-8") as log:
-        papermill.execute_notebook(
-            job.notebooks / f"{name}.ipynb",
-            folder / f"{name}.ipynb",
-            dict(values),
-            kernel_name="python3",
-            cwd=job.notebooks,
-            progress_bar={"desc": name, "unit": "cell", "leave": False} if sys.stderr.isatty() else False,
-            start_timeout=60,
-            execution_timeout=math.ceil(job.time_limit_s),
-            kernel_manager_class=_kernel_manager(log),
-        )
-
-
-def _kernel_manager(log: TextIO) -> type:
-    """Kernels of this very interpreter, whatever the user has registered as python3.
-
-    What a kernel says past its notebook (a crash, noise on shutting down) goes to `log`, not between our own lines.
-    """
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    class Kernels(AsyncKernelManager):
-        kernel_spec = KernelSpec(**get_kernel_dict())
-        shutdown_wait_time = 2.0
-
-        async def start_kernel(self, **options):
-            return await super().start_kernel(**options, stdout=log, stderr=log)
-
-    return Kernels
 
 
 def accepted(job: Job, path: Path, run_id: str) -> params.Params:
@@ -304,85 +255,6 @@ def locked(folder: Path) -> Iterator[int]:
         file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
         file.flush()
         yield file.fileno()
-
-
-@contextlib.contextmanager
-def _interruptible(time_limit_s: float) -> Iterator[None]:
-    """SIGINT, SIGTERM and the time limit end the block by `Stopped`, once; what tidies up after it is left alone."""
-
-    def stop(signum: int, _frame: object) -> None:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        logging.disable(logging.ERROR)  # asyncio and papermill would tell at length that their kernel has died
-        end(descendants(os.getpid()))  # kernels and their workers; asked politely, a busy kernel takes its time
-        raise Stopped(signum)
-
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    before = [signal.signal(each, stop) for each in signals]
-    signal.setitimer(signal.ITIMER_REAL, time_limit_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Between the first published byte and the record of it no signal gets through; it waits."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _workplace() -> Iterator[None]:
-    """What kernels find, and where they write: this package importable, no user profile, nothing left behind."""
-    with tempfile.TemporaryDirectory(prefix="delta_arb-", ignore_cleanup_errors=True) as folder:
-        changes = {
-            "PYTHONPATH": python_path(),
-            "IPYTHONDIR": f"{folder}/ipython",
-            "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
-            # The matrices here are small: on a busy machine BLAS threads that wait for each other take five times as long.
-            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-        }
-        before = {name: os.environ.get(name) for name in changes}
-        os.environ.update(changes)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
-
-
-def python_path() -> str:
-    """PYTHONPATH for a process that must find this package, installed or not."""
-    here = str(Path(__file__).resolve().parents[1])
-    return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
-
-
-def descendants(pid: int) -> list:
-    """The processes that a process has started, and those that they have."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children(recursive=True)
-    return []
-
-
-def end(processes: list) -> None:
-    """Kill those that are still there."""
-    import psutil
-
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
 
 
 def _scrub(folder: Path, job: Job) -> None:
