@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from delta_arb.errors import SeriesError
+from delta_arb.faces import seconds
 from delta_arb.ou import Likelihood, Process, usable
 from delta_arb.series import grid, known_and_varying, lagged_products
 
@@ -64,7 +65,7 @@ class HalfLife:
     def bound(self) -> str:
         """The same in words."""
         return (
-            f"{duration(self.span_s)} cannot know a {duration(self.half_life_s)} half-life "
+            f"{seconds(self.span_s)} cannot know a {seconds(self.half_life_s)} half-life "
             f"better than {100 * self.best_relative_sd:.2g} %"
         )
 
@@ -81,8 +82,8 @@ class HalfLife:
         return pd.DataFrame({"value": rows})
 
     def __str__(self) -> str:
-        interval = f"{duration(self.low_s)} to {duration(self.high_s)}"
-        return f"half-life {duration(self.half_life_s)} (95 %: {interval}; {self.method}); {self.bound}"
+        interval = f"{seconds(self.low_s)} to {seconds(self.high_s)}"
+        return f"half-life {seconds(self.half_life_s)} (95 %: {interval}; {self.method}); {self.bound}"
 
     def _repr_html_(self) -> str:
         return self.to_frame().to_html(float_format=lambda x: f"{x:.5g}") + f"<p>{self}</p>"
@@ -143,7 +144,7 @@ def half_life_two_lags_s(values, ts_ns, step_s: float, valid=None) -> float:
     lag = 1 + int(halved[0])
     half_life_s = math.log(2) * (lag - 1) * step_s / math.log(gamma[1] / gamma[lag])
     if half_life_s > (x.size - 1) * step_s / SHOWS:
-        span = duration((x.size - 1) * step_s)
+        span = seconds((x.size - 1) * step_s)
         raise SeriesError(f"no half-life that {span} could show, which needs {SHOWS} of them; record longer")
     return half_life_s
 
@@ -166,7 +167,7 @@ class Profile:
         return pd.DataFrame({"ratio": self.ratio}, index=pd.Index(self.half_life_s, name="half_life_s"))
 
     def __repr__(self) -> str:
-        shown = f"{duration(self.half_life_s[0])} to {duration(self.half_life_s[-1])}"
+        shown = f"{seconds(self.half_life_s[0])} to {seconds(self.half_life_s[-1])}"
         return f"Profile({self.half_life_s.size} half-lives from {shown})"
 
 
@@ -219,7 +220,7 @@ def _answer(values, ts_ns, valid, noisy: bool, method: str) -> HalfLife:
 
 
 def _refuse_no_reversion(likelihood: Likelihood, theta: float, log_ratio: float | None, best: float) -> None:
-    span = duration(likelihood.span_s)
+    span = seconds(likelihood.span_s)
     if 2 * (best - likelihood.white()) < LR_WHITE:
         raise SeriesError(
             f"no half-life: {likelihood.n} rows in {span} cannot be told from white noise; "
@@ -227,7 +228,7 @@ def _refuse_no_reversion(likelihood: Likelihood, theta: float, log_ratio: float 
         )
     if theta > 0.98 * likelihood.fastest:
         raise SeriesError(
-            f"no half-life: what there is of reversion is over within half a step of {duration(likelihood.step_s)}; "
+            f"no half-life: what there is of reversion is over within half a step of {seconds(likelihood.step_s)}; "
             "sample faster"
         )
     walk, _ = likelihood.profile(likelihood.slowest, log_ratio)
@@ -235,7 +236,7 @@ def _refuse_no_reversion(likelihood: Likelihood, theta: float, log_ratio: float 
         raise SeriesError(
             f"no half-life: {likelihood.n} rows in {span} cannot be told from a random walk "
             f"(likelihood ratio {max(2 * (best - walk), 0.0):.2f}, needs {LR_WALK}); {span} show half-lives up to "
-            f"{duration(likelihood.span_s / SHOWS)}: record longer, or do not trade it"
+            f"{seconds(likelihood.span_s / SHOWS)}: record longer, or do not trade it"
         )
 
 
@@ -248,11 +249,3 @@ def _crossing(excess, start: float, stride: float, end: float) -> float | None:
         inside, stride = outside, 1.5 * stride
         outside += stride
     return float(brentq(excess, inside, end, xtol=2e-3)) if excess(end) > 0 else None
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit a reader expects: "42 s", "10 min", "24 h", "5.2 d"."""
-    for limit, size, unit in ((120, 1, "s"), (3600, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 86_400:.3g} d"

@@ -3,7 +3,7 @@
 Many results are a matrix of net profits of equal periods, flat ones included, of shape (periods, trials); what is said
 of one alone is in `track_record`.
 
-    expected_best_sharpe, deflated_sharpe, deflated       Bailey & Lopez de Prado 2014, J. Portfolio Management 40(5)
+    expected_best_sharpe, deflated    Bailey & Lopez de Prado 2014, J. Portfolio Management 40(5)
     clusters          which of many trials are near-copies of each other
     overfitting       CSCV: Bailey, Borwein, Lopez de Prado & Zhu 2017, J. Computational Finance 20(4)
     superior          White 2000, Hansen 2005: is the best better than doing nothing?
@@ -68,14 +68,10 @@ def expected_best_sharpe(trials: float, variance: float) -> float:
     return math.sqrt(variance) * float((1.0 - EULER) * quantiles[0] + EULER * quantiles[1])
 
 
-def deflated_sharpe(estimate: Sharpe, trials: float, variance: float) -> float:
-    """Probability that the best of so many trials is better than the best of as many without skill."""
-    return probabilistic_sharpe(estimate, expected_best_sharpe(trials, variance))
-
-
 @dataclass(frozen=True, slots=True)
 class Deflated:
-    """The deflated Sharpe ratio of one of many trials: a probability, and what it was made of.
+    """The deflated Sharpe ratio of one of many trials: the probability that it is better than the best of as many without
+    skill, and what it was made of.
 
     `trials` is the number of clusters times `upstream`; `hurdle` the Sharpe ratio to beat; both ratios are per period.
     """

@@ -124,7 +124,7 @@ def test_the_information_bound_stands_beside_the_answer():
     h = reversion.half_life(*spread(600.0, 86_400, seed=0, noise_sd=1.0))
     assert h.best_relative_sd == pytest.approx(0.142, abs=0.02)
     an_hour = dataclasses.replace(h, half_life_s=3600.0, span_s=86_400.0)
-    assert an_hour.bound == "24 h cannot know a 1 h half-life better than 35 %"
+    assert an_hour.bound == "24 h cannot know a 60 min half-life better than 35 %"
     assert h.bound in str(h) and h.bound in h._repr_html_()
     assert h.to_frame().loc["half_life_s", "value"] == h.half_life_s
 
