@@ -6,6 +6,7 @@ journal     SQLite, written before anything is done about it
 events      every event that the machine was told, to decide it again
 replay      recorded quotes as a feed, in their own time
 paper       a venue pair that fills by the backtest's fill rule
+purse       live paper's wallets over restarts
 
 session     one pair on two venues: quotes, timers, tasks beside it, start, stop
 desk        what a session works with

@@ -239,7 +239,7 @@ def _setups(config: Config, seen: Seen) -> list[Row]:
 def _balances(config: Config, seen: Seen, clip_usdt: float) -> list[Row]:
     spot, perp = seen.accounts
     leverage = max(seen.setups[PERP].leverage, 1.0)
-    wanted = (clip_usdt * 1.01 + config.guards.min_spot_usdt, clip_usdt / leverage + config.guards.min_margin_usdt)
+    wanted = config.entry_usdt(clip_usdt, leverage)
     flat = perp.position == 0.0
     return [
         Row(

@@ -14,6 +14,10 @@
     latency_s = 0.1
     contract_size = 10000.0
 
+    [paper]                    # what both wallets begin with on paper; without it twice what an entry needs
+    spot_usdt = 200.0
+    perp_usdt = 200.0
+
     [limits]                   # what a parameter file may ask for; live wants every one of them written out
     max_clip_usdt = 50.0
     max_position_usdt = 60.0
@@ -32,13 +36,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
-from delta_arb.market import Instrument
+from delta_arb.market import NS, Instrument
 from delta_arb.params import VenueParams, pair_name, spoken
+from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
 
 from .executor import Patience
 
@@ -127,6 +132,38 @@ class GuardNumbers(_Section):
     min_disk_mb: Positive = 50.0
 
 
+class PaperMoney(_Section):
+    """What both wallets hold when paper trading begins, and transfers between them (`wallets`); 0.0: nobody says."""
+
+    spot_usdt: NotNegative = 0.0
+    perp_usdt: NotNegative = 0.0
+    transfer_delay_h: NotNegative = 0.0  # 0: there are none
+    transfer_fee_usdt: NotNegative = 0.0
+    transfer_least_usdt: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "PaperMoney":
+        try:
+            self.funds(0.0)
+        except ParamsError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def funds(self, inventory_coins: float) -> Funds | None:
+        """As the simulation takes them; None where nothing is said.
+
+        Raises:
+            ParamsError: one wallet without the other, or a transfer that is no transfer.
+        """
+        if not any(self.model_dump().values()):
+            return None
+        if not (self.spot_usdt and self.perp_usdt):
+            raise ParamsError("needs spot_usdt and perp_usdt above zero, or nothing at all")
+        delay_ns = round(self.transfer_delay_h * 3600 * NS)
+        policy = Rebalancing(self.transfer_least_usdt, self.transfer_fee_usdt, delay_ns) if delay_ns else NO_REBALANCING
+        return Funds(self.spot_usdt, self.perp_usdt, inventory_coins, policy)
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -136,6 +173,7 @@ class Config(_Section):
     limits: Limits = Limits()
     guards: GuardNumbers = GuardNumbers()
     orders: Patience = Patience()
+    paper: PaperMoney = PaperMoney()
     pace: dict[str, float] = {}  # of streams and comparisons, by the names of stream.Pace
     inventory_coins: NotNegative = 0.0  # coins that reverse pairs are sold out of, beside a core short of the same size
     inventory_hedged: bool = True
@@ -162,6 +200,10 @@ class Config(_Section):
     def instruments(self, spot: Instrument, perp: Instrument) -> tuple[Instrument, Instrument]:
         """Both venues' own rules as the machine uses them."""
         return self.spot.instrument(spot), self.perp.instrument(perp)
+
+    def entry_usdt(self, notional_usdt: float, leverage: float) -> tuple[float, float]:
+        """What both wallets must hold for an entry of this size, the guards' floors included."""
+        return notional_usdt * 1.01 + self.guards.min_spot_usdt, notional_usdt / leverage + self.guards.min_margin_usdt
 
     def require_explicit(self) -> None:
         """Real money wants its limits written down: none of the important ones may be a default."""

@@ -19,9 +19,10 @@ from delta_arb.errors import DeltaArbError, RunError
 from delta_arb.market import PERP, SPOT, utc
 from delta_arb.pair import FLAT, HALTED, PHASES, START
 
-from .accounts import transfer
+from .accounts import Baseline, transfer
 from .journal import Journal
 from .session import Session
+from .venue import Account
 
 COMMANDS = ("status", "stop", "flatten", "resume")
 LONGEST = 100  # bytes of a socket's path that every system takes
@@ -103,22 +104,22 @@ def status(session: Session) -> dict[str, Any]:
         "parameters": str(session.exports.params),
         "line": session.line(), "journal": str(desk.journal.path),
     }  # fmt: skip
-    if session.watch and session.watch.seen and session.watch.base:
-        said |= wallets(session)
+    if seen := session.accounts():
+        said |= wallets(session, *seen)
     return said
 
 
-def wallets(session: Session) -> dict[str, Any]:
+def wallets(session: Session, spot: Account, perp: Account, base: Baseline) -> dict[str, Any]:
     """Both wallets, what they gained since the start, what no fill explains (funding, transfers), and what to move."""
-    watch, desk = session.watch, session.desk
-    spot, perp, _ = watch.seen
+    desk = session.desk
     cash = desk.journal.cash()
     names = tuple(f"{venue.name} ({('spot', 'futures')[venue.leg]})" for venue in desk.venues)
     floors = (desk.config.guards.min_spot_usdt, desk.config.guards.min_margin_usdt)
-    move = transfer(spot, perp, session.runner.books[SPOT].bid, watch.base, names, floors)
+    price = session.runner.books[SPOT].bid
+    move = None if desk.paper else transfer(spot, perp, price, base, names, floors)  # on paper nobody can make one
     unexplained = (
-        spot.usdt_total - watch.base.spot_usdt - cash[SPOT],
-        perp.usdt_total - watch.base.perp_usdt - cash[PERP],
+        spot.usdt_total - base.spot_usdt - cash[SPOT],
+        perp.usdt_total - base.perp_usdt - cash[PERP],
     )
     return {
         "spot_usdt": spot.usdt_total, "coins": spot.coin, "perp_usdt": perp.usdt_total,

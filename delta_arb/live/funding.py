@@ -69,6 +69,22 @@ class FundingWatch:
 
     # Looking
 
+    async def begin(self, expecting: bool, *, is_open: bool) -> None:
+        """Before the first decision: what was settled so far, where a rule in force counts on it.
+
+        Raises:
+            VenueError: the venue does not tell it. While a pair is open that is said, and the pair managed without.
+        """
+        self.expecting = expecting
+        if not expecting:
+            return
+        try:
+            await self.feed()
+        except VenueError as error:
+            if not is_open:
+                raise
+            self._say(f"the open pair's target waits for funding: {error}")
+
     async def feed(self) -> None:
         """The stamps that an expectation looks back on.
 

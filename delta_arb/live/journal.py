@@ -257,6 +257,14 @@ class Journal:
             f"SELECT kind, text FROM notes WHERE kind IN ({marks}) ORDER BY rowid DESC LIMIT 1", kinds
         ).fetchone()
 
+    def notes(self, kind: str) -> list[str]:
+        """All notes of a kind, of any run, oldest first."""
+        return [text for (text,) in self._db.execute("SELECT text FROM notes WHERE kind = ? ORDER BY rowid", (kind,))]
+
+    def funded_usdt(self) -> float:
+        """Funding of all pairs that were closed, in any run."""
+        return self._db.execute("SELECT SUM(funding_usdt) FROM trades").fetchone()[0] or 0.0
+
     def held(self) -> tuple[float, float]:
         """Coins and signed perpetual position that all fills of this journal add up to."""
         return self._sums[0][0], self._sums[1][0]

@@ -118,8 +118,7 @@ class PaperWallets:
 
     def at(self, event: Event, fill: Fill | None) -> Wallet:
         """What an entry may use now, funding and transfers up to now and this event's fill included."""
-        while self._due and self._due[-1].ts_ns <= event.ts_ns:
-            stamp = self._due.pop()
+        for stamp in self._stamps(event.ts_ns):
             self.purse = with_funding(self.purse, stamp.rate, stamp.mark)
         if self._moving.arrives_ns <= event.ts_ns:
             self.purse = moved(self.purse, self._moving.to_leg, self._moving.usdt - self._moving.fee_usdt)
@@ -127,6 +126,13 @@ class PaperWallets:
         if fill:
             self.purse = with_fill(self.purse, fill)
         return wallet_of(self.purse, event.perp, self._leverage)
+
+    def _stamps(self, now_ns: int) -> Sequence[FundingPayment]:
+        """The funding stamps that have come since it was asked last."""
+        come = []
+        while self._due and self._due[-1].ts_ns <= now_ns:
+            come.append(self._due.pop())
+        return come
 
     def lacked(self, event: Event) -> None:
         """A wallet could not pay: money is sent over, where the policy says so and none is under way."""

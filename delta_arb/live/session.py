@@ -22,6 +22,7 @@ from delta_arb.pair import FLAT, HALTED, NEVER, OPEN, PHASES, Rule
 from delta_arb.rules import check_deadline
 
 from . import restart
+from .accounts import Baseline
 from .broker import Report
 from .clock import wall_clock
 from .desk import Desk
@@ -30,9 +31,10 @@ from .funding import FundingWatch
 from .guards import Facts
 from .journal import JournalError
 from .paper import LivePaper, PaperVenue
+from .purse import PaperPurse
 from .risk import Risk
 from .runner import CLOSED, Exports, Hold, Resumed, Runner
-from .venue import Outcome, VenueError, within
+from .venue import Account, Outcome, VenueError, within
 from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_ns
 
 FIRST_QUOTES_S = 15.0
@@ -61,6 +63,7 @@ class Session:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._paper: LivePaper | None = None
+        self._purse: PaperPurse | None = None
         self._executor = Executor(desk.venues, self._reported, self.clock, desk.say, desk.config.orders)
 
     # From the venues
@@ -187,8 +190,18 @@ class Session:
             raise ParamsError(self.exports.refused)
         check_deadline(rule, desk.config.latency())
         desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
-        await self._feed(rule, resumed)
+        since_ns = resumed.state.opened_ns if resumed.state.phase != FLAT else self.clock()
+        self.funding = FundingWatch(
+            desk.venues[PERP], self.payments, since_ns, self.clock, desk.say, self._note_funding,
+            desk.journal.funding_since(since_ns),
+        )  # fmt: skip
+        counts_on_it = max(r.funding_horizon_s for r in (rule, resumed.rule or rule)) > 0.0
+        await self.funding.begin(counts_on_it, is_open=resumed.state.phase != FLAT)
         wallets = SeenWallets()
+        if desk.paper:
+            wallets = self._purse = PaperPurse(
+                desk.config, rule, desk.journal, self.payments, since_ns, self.clock(), desk.say
+            )
         recorder = desk.recorder(resumed.state)
         self.runner = Runner(
             rule, desk.journal, self._broker(rule), self.payments, resumed, recorder, wallets, growing=True
@@ -220,27 +233,13 @@ class Session:
             self.stop("asked to leave what is open, and to end")
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
 
-    async def _feed(self, rule: Rule, resumed: Resumed) -> None:
-        """The funding settled before the start, where a rule counts on it.
-
-        Raises:
-            VenueError: the venue does not tell it. While a pair is open that is said, and the pair managed without.
-        """
-        desk, is_open = self.desk, resumed.state.phase != FLAT
-        since_ns = resumed.state.opened_ns if is_open else self.clock()
-        self.funding = FundingWatch(
-            desk.venues[PERP], self.payments, since_ns, self.clock, desk.say, self._note_funding,
-            desk.journal.funding_since(since_ns),
-        )  # fmt: skip
-        self.funding.expecting = max(r.funding_horizon_s for r in (rule, resumed.rule or rule)) > 0.0
-        if not self.funding.expecting:
-            return
-        try:
-            await self.funding.feed()
-        except VenueError as error:
-            if not is_open:
-                raise
-            desk.say(f"the open pair's target waits for funding: {error}")
+    def accounts(self) -> tuple[Account, Account, Baseline] | None:
+        """Both wallets as they were last seen, and what they began with; None before the first look."""
+        if self._purse:
+            return *self._purse.accounts(self.runner.books[PERP], self.clock()), self._purse.base
+        if self.watch and self.watch.seen and self.watch.base:
+            return self.watch.seen.spot, self.watch.seen.perp, self.watch.base
+        return None
 
     def _newest(self, before: Rule | None) -> Rule | None:
         """The rule of the next entry: the exported one, or that of before without entries. Without enough coins held
@@ -365,6 +364,9 @@ class Session:
         runner, journal = self.runner, self.desk.journal
         state = runner.state
         known = self.watch.facts() if self.watch else Facts()
+        if self._purse:
+            spot, perp, _ = self.accounts()
+            known = known._replace(spot_free_usdt=spot.usdt_free, margin_free_usdt=perp.usdt_free)
         prices = [book.bid for book in runner.books]
         ahead_ms = (self.clock() - time.time_ns()) / 1e6  # above zero once the clock was set back
         return known._replace(

@@ -1,0 +1,140 @@
+"""Live paper's wallets: what they begin with, what they refuse to pay, what a restart finds, what `status` tells."""
+
+import asyncio
+
+import pytest
+from live_stage import ENTER, quick_config, stage
+
+from delta_arb.errors import ParamsError
+from delta_arb.live import config as configuration
+from delta_arb.live import control
+from delta_arb.live.events import replayed
+from delta_arb.pair import FLAT, OPEN
+
+FLOORS = {"min_spot_usdt": 10.0, "min_margin_usdt": 10.0}
+
+
+def on_paper(folder, **changes):
+    """A stage whose sessions trade on paper."""
+    return stage(folder, config=quick_config(guards=FLOORS, **changes))
+
+
+def last_wallet(it):
+    """What the machine was told of the wallets last, and how often one could not pay."""
+    decided = [d for path in sorted(it.folder.glob("*.bin")) for d in replayed(path)]
+    return decided[-1].event.wallet
+
+
+def test_wallets_that_nobody_stated_hold_twice_what_an_entry_needs_and_it_is_said(tmp_path):
+    """A clip of 50 wants 50.50 USDT and a floor of 10 on spot, 50 and 10 as margin at a leverage of 1."""
+
+    async def play():
+        async with on_paper(tmp_path) as it:
+            it.paper = True
+            session = await it.start()
+            (said,) = [s for s in it.said if s.startswith("paper wallets")]
+            assert "spot 121.00 USDT, futures 120.00 USDT (twice what an entry needs" in said
+            await it.opened()
+            status = control.status(session)
+            spot_usdt = 121.0 - 60.0 * 0.8002 * 1.0005  # 60 coins: six whole contracts for 50 USDT
+            assert status["spot_usdt"] == pytest.approx(spot_usdt, abs=1e-9) and status["coins"] == 60.0
+            margin = 120.0 - 60.0 * 0.8018 * 0.0005
+            assert (
+                status["perp_usdt"] == pytest.approx(margin + 60.0 * 0.8018, abs=1e-9) and status["position"] == -60.0
+            )
+            assert status["unexplained_usdt"] == pytest.approx([0.0, 0.0], abs=1e-9)
+            await it.closed()
+            await it.stop()
+            ((net,),) = it.rows("SELECT net_usdt FROM trades")
+            wallet = last_wallet(it)
+            assert wallet.spot_usdt + wallet.perp_usdt == pytest.approx(241.0 + net, abs=1e-9)
+            it.assert_replays()
+
+    asyncio.run(play())
+
+
+def test_an_entry_that_a_paper_wallet_cannot_pay_is_refused_and_counted(tmp_path):
+    async def play():
+        async with on_paper(tmp_path, paper={"spot_usdt": 45.0, "perp_usdt": 500.0}) as it:
+            it.paper = True
+            session = await it.start()
+            assert any("spot 45.00 USDT, futures 500.00 USDT (began with what the configuration" in s for s in it.said)
+            it.show(ENTER)
+            await it.until(lambda: control.status(session)["unpaid"] > 0)
+            await asyncio.sleep(0.2)
+            assert it.phase == FLAT and not it.rows("SELECT 1 FROM orders")
+
+    asyncio.run(play())
+
+
+def test_a_wallet_below_its_floor_holds_entries_back_on_paper_too(tmp_path):
+    async def play():
+        async with on_paper(tmp_path, paper={"spot_usdt": 500.0, "perp_usdt": 9.0}) as it:
+            it.paper = True
+            session = await it.start()
+            await it.until(lambda: any("9.00 USDT of margin are free, the floor is 10" in s for s in it.said))
+            it.show(ENTER)
+            await asyncio.sleep(0.3)
+            assert it.phase == FLAT
+            assert control.status(session)["transfer"] == ""  # there is nothing that a person could move
+
+    asyncio.run(play())
+
+
+def test_a_transfer_on_paper_arrives_after_its_delay_also_over_a_restart(tmp_path):
+    """45 and 255 USDT: half the difference, 105, is sent; 104 of it arrive 1.8 s later."""
+    money = {"spot_usdt": 45.0, "perp_usdt": 255.0, "transfer_delay_h": 1.8 / 3600.0, "transfer_fee_usdt": 1.0}
+
+    async def play():
+        async with on_paper(tmp_path, paper=money | {"transfer_least_usdt": 50.0}) as it:
+            it.paper = True
+            await it.start()
+            it.show(ENTER)
+            await it.until(lambda: any("paper transfer: 105.00 USDT from perp to spot" in s for s in it.said))
+            await it.crash()
+            assert not it.rows("SELECT 1 FROM orders")
+            session = await it.start()
+            assert any("paper wallets: spot 45.00 USDT, futures 150.00 USDT" in s for s in it.said[it._mark :])
+            await it.until(lambda: it.phase == OPEN and it.at_rest)
+            assert control.status(session)["spot_usdt"] == pytest.approx(45.0 + 104.0 - 60.0 * 0.8002 * 1.0005)
+            await it.crash()
+            session = await it.start()
+            assert control.status(session)["spot_usdt"] == pytest.approx(45.0 + 104.0 - 60.0 * 0.8002 * 1.0005)
+            assert len(it.rows("SELECT 1 FROM notes WHERE kind = 'paper transfer'")) == 1
+
+    asyncio.run(play())
+
+
+def test_a_restart_on_paper_finds_the_wallets_as_they_were(tmp_path):
+    async def play():
+        async with on_paper(tmp_path) as it:
+            it.paper = True
+            await it.start()
+            await it.opened()
+            await it.closed()
+            await it.opened()
+            before = control.status(it.session)
+            await it.crash()
+            session = await it.start()
+            after = control.status(session)
+            for name in ("spot_usdt", "coins", "perp_usdt", "position"):
+                assert after[name] == pytest.approx(before[name], abs=1e-9), name
+            assert any("began with twice what an entry needed then" in s for s in it.said[it._mark :])
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("money", "why"),
+    [
+        ("spot_usdt = 100.0", "paper: .*needs spot_usdt and perp_usdt above zero, or nothing at all"),
+        ("transfer_delay_h = 1.0", "needs spot_usdt and perp_usdt above zero"),
+        ("spot_usdt = 9.0\nperp_usdt = 9.0\ntransfer_delay_h = 1.0", "needs least_usdt above its fee"),
+        ("usdt = 9.0", "usdt"),
+    ],
+)
+def test_money_on_paper_that_makes_no_sense_is_refused_with_the_file(tmp_path, money, why):
+    file = tmp_path / "lunc.toml"
+    file.write_text(f'pair = "LUNC_USDT"\n[spot]\nvenue = "mexc"\n[perp]\nvenue = "gate"\n[paper]\n{money}\n')
+    with pytest.raises(ParamsError, match=rf"(?s)lunc.toml.*{why}"):
+        configuration.read(file)
