@@ -231,7 +231,7 @@ async def test_ccxt_understands_an_answer_of_the_lane_as_its_own(it, leg):
     by_lane = lambda r: client._clients.understood(r, client._lane.post(r, WAIT_S))  # noqa: E731
     for n, way in enumerate((by_ccxt, by_lane)):
         it.fault(leg, "order.create", "refuse", code=("30004", "BALANCE_NOT_ENOUGH")[leg])
-        request = client._signed_order(client._order(f"run-{n}", buy(20), client._price(buy(20))))
+        request = client._sign(client._request(f"run-{n}", buy(20), client._price(buy(20))))
         await until(lambda r=request: client._lane.takes(r["url"]))
         with pytest.raises(ccxt.InsufficientFunds) as caught:
             await way(request)

@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import logging
 import math
+import random
 import subprocess
 import sys
 import time
@@ -353,6 +354,49 @@ async def test_the_test_order_tells_a_refusal_and_places_nothing(it):
     with pytest.raises(ParamsError):
         await perp.test(buy(55))
     assert not it.placed(SPOT) + it.placed(PERP)
+
+
+@live(legs=())
+async def test_orders_are_built_as_ccxt_builds_them(it):
+    """Field by field what `create_order` makes of the same order, for many orders and grids."""
+    rng = random.Random(7)
+    for leg, build in ((SPOT, by_mexc), (PERP, by_gate)):
+        client = await it.open(it.client(leg))
+        ccxt_client, listed = client._clients.orders, client.instrument
+        market = ccxt_client.market(client.symbol)
+        for n in range(300):
+            tick, step = rng.choice((1e-9, 1e-4, 0.05, 0.5, 1.0, 10.0)), rng.choice((1e-6, 0.01, 1.0, 100.0))
+            if leg == SPOT:
+                client.instrument = replace(listed, price_tick=tick, qty_step=step, min_qty=step)
+                market["precision"] = {"price": tick, "amount": step}
+            else:
+                client.instrument = replace(listed, price_tick=tick)
+                market["precision"]["price"], step = tick, client.instrument.contract_size
+            qty = rng.randint(1, 10**6) * step * rng.choice((-1, 1))
+            order = Order(qty, rng.uniform(1, 10**6) * tick, leg == PERP and rng.random() < 0.5, False)
+            price = client._price(order)
+            assert client._request(f"run-{n}", order, price) == build(ccxt_client, client, f"run-{n}", order, price)
+
+
+def by_mexc(genuine, client, order_id, order, price):
+    side, ioc = ("buy" if order.qty > 0 else "sell"), {"timeInForce": "IOC", "clientOrderId": order_id}
+    amount = on_grid(abs(order.qty), client.instrument.qty_step)
+    market = genuine.market(client.symbol)
+    return genuine.create_spot_order_request(market, "limit", side, amount, float(price), None, ioc)
+
+
+def by_gate(genuine, client, order_id, order, price):
+    side, contracts = ("buy" if order.qty > 0 else "sell"), abs(client.instrument.to_contracts(order.qty))
+    ioc = {"timeInForce": "IOC", "clientOrderId": order_id, "reduceOnly": order.reduce_only}
+    return genuine.create_order_request(client.symbol, "limit", side, contracts, float(price), ioc)
+
+
+@live(legs=())
+async def test_a_ccxt_that_builds_orders_differently_is_refused(it):
+    client = it.client(PERP)
+    client._template = lambda side, reduce_only: {"contract": "SYN_USDT", "amount": 1, "price": "1", "text": "t-1"}
+    with pytest.raises(VenueError, match="builds orders of contract, amount, price, text"):
+        await client.open(lambda *_: None, lambda *_: None)
 
 
 # Quotes
@@ -735,7 +779,7 @@ async def test_open_orders_are_told_and_cancelled_by_id(it, leg):
 @live
 async def test_an_order_that_comes_late_is_refused_by_the_venue(it):
     """Only so can a look-up that finds nothing be believed a few seconds later."""
-    spot, perp = (client._signed_order(client._order("run-1", buy(50), Decimal("0.8"))) for client in it.legs.values())
+    spot, perp = (client._sign(client._request("run-1", buy(50), Decimal("0.8"))) for client in it.legs.values())
     assert f"recvWindow={round(QUICK.order_s * 1000)}&" in spot["url"]
     left_ms = int(perp["headers"]["X-Gate-Exptime"]) - time.time_ns() / 1e6
     assert 0 < left_ms <= QUICK.order_s * 1000 + 100

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -17,13 +18,14 @@ from delta_arb.market import Book, Instrument, Order
 
 from .clients import SIGNED, Budget, Clients, code_of, plain, refusal
 from .lane import Lane
-from .orders import OURS, Booked, Orders, Said, Sent, on_tick
+from .orders import OURS, Booked, Orders, Said, Sent, on_tick, plain_text
 from .quotes import Quotes
 from .stream import Pace, Stream
 from .venue import OnOutcome, OnQuote, Outcome, OutcomeUnknown, VenueError
 
 log = logging.getLogger(__name__)
 MUTE = 2
+SIDES = ("sell", "buy")
 
 
 class Exchange(ABC):
@@ -92,12 +94,16 @@ class Exchange(ABC):
     def _private_stream(self) -> Stream: ...
 
     @abstractmethod
-    def _request(self, order_id: str, order: Order) -> tuple[float, dict]:
-        """ccxt's amount and params for an order; raises ParamsError off the grid."""
+    def _template(self, side: str, reduce_only: bool) -> dict:
+        """The parameters of some order on a side, as ccxt builds them."""
 
     @abstractmethod
-    def _signed_order(self, order: tuple) -> dict:
-        """The request of a new order, as ccxt builds and signs it: url, method, headers, body."""
+    def _particulars(self, order_id: str, order: Order, price: str) -> dict:
+        """Those of an order of its own: size, price, id; raises ParamsError off the grid."""
+
+    @abstractmethod
+    def _sign(self, request: dict) -> dict:
+        """A new order's url, method, headers and body, as ccxt signs its parameters."""
 
     @abstractmethod
     def _answer(self, answer: dict) -> Said | None:
@@ -147,6 +153,7 @@ class Exchange(ABC):
             if fee is None:
                 raise VenueError(f"{self.name}: without keys the account's fee is unknown; give taker_fee")
             self.instrument = self._rules(market, fee)
+            self._templates = {way: self._checked_template(*way) for way in itertools.product(SIDES, (False, True))}
             self._orders = Orders(fee, self._report)
             self.quotes = Quotes(self.leg, self.name, self._pace, on_quote, self.book, lambda: self._clients.offset_ns)
             await self._start_streams()
@@ -245,7 +252,7 @@ class Exchange(ABC):
         refused, request = self._unsendable(order_id, price), {}
         if not refused:
             try:
-                request = self._signed_order(self._order(order_id, order, price))
+                request = self._sign(self._request(order_id, order, price))
             except ParamsError as error:
                 refused = str(error)
         if not refused and not self._budget.take():
@@ -271,11 +278,19 @@ class Exchange(ABC):
         if not self._closing:
             self._spawn(self._place(order_id, sent, self._clients.understood(request, answer)), order_id)
 
-    def _order(self, order_id: str, order: Order, price: Decimal) -> tuple:
-        """ccxt's arguments for an order; ParamsError off the grid."""
-        amount, params = self._request(order_id, order)
-        side = "buy" if order.qty > 0 else "sell"
-        return self.symbol, "limit", side, amount, float(price), params
+    def _request(self, order_id: str, order: Order, price: Decimal) -> dict:
+        """ccxt's parameters of a new order; ParamsError off the grid."""
+        template = self._templates[SIDES[order.qty > 0], order.reduce_only]
+        return template | self._particulars(order_id, order, plain_text(price))
+
+    def _checked_template(self, side: str, reduce_only: bool) -> dict:
+        """ccxt takes longest to find out what is the same for all orders, so that is done once."""
+        template, step = self._template(side, reduce_only), self.instrument.qty_step
+        own = self._particulars("some", Order(step if side == "buy" else -step, 0.0, reduce_only, False), "1")
+        if {n: type(value) for n, value in template.items() if n in own} != {n: type(own[n]) for n in own}:
+            known = ", ".join(template)
+            raise VenueError(f"{self.name}: this ccxt builds orders of {known}; install the one of requirements.lock")
+        return template
 
     def _price(self, order: Order) -> Decimal:
         return on_tick(order.limit, self.instrument.price_tick, order.qty > 0)

@@ -58,6 +58,7 @@ class Gate(Exchange):
         size = float(market["contractSize"])
         least = max(1.0, float(market["limits"]["amount"]["min"] or 1.0))
         listed = market["info"]
+        self._decimal = bool(listed.get("enable_decimal"))  # then sizes are text, of whole contracts all the same
         return Instrument(
             self.name, fee, size, size, least * size, price_tick=float(market["precision"]["price"]),
             max_leverage=float(listed["leverage_max"]), maintenance_rate=float(listed["maintenance_rate"]),
@@ -150,13 +151,17 @@ class Gate(Exchange):
 
     # Orders
 
-    def _request(self, order_id: str, order: Order) -> tuple[float, dict]:
-        contracts = abs(self.instrument.to_contracts(order.qty))
-        return contracts, {"timeInForce": "IOC", "clientOrderId": order_id, "reduceOnly": order.reduce_only}
+    def _template(self, side: str, reduce_only: bool) -> dict:
+        ioc = {"timeInForce": "IOC", "clientOrderId": "some", "reduceOnly": reduce_only}
+        least, tick = self.instrument.to_contracts(self.instrument.qty_step), self.instrument.price_tick
+        return self._clients.orders.create_order_request(self.symbol, "limit", side, least, tick, ioc)
 
-    def _signed_order(self, order: tuple) -> dict:
-        client = self._clients.orders
-        return client.sign("{settle}/orders", ["private", "futures"], "POST", client.create_order_request(*order))
+    def _particulars(self, order_id: str, order: Order, price: str) -> dict:
+        contracts = self.instrument.to_contracts(order.qty)
+        return {"size": str(contracts) if self._decimal else contracts, "price": price, "text": f"t-{order_id}"}
+
+    def _sign(self, request: dict) -> dict:
+        return self._clients.orders.sign("{settle}/orders", ["private", "futures"], "POST", request)
 
     def _answer(self, answer: dict) -> Said | None:
         return self._said(answer)
@@ -179,7 +184,7 @@ class Gate(Exchange):
     async def test(self, order: Order) -> str:
         """Gate has no test order: only our own checks, of grid and price."""
         price = self._price(order)
-        self._order("check-only", order, price)
+        self._request("check-only", order, price)
         return "" if price > 0 else "price"
 
     async def _look_up(self, order_id: str) -> Said | None:

@@ -19,7 +19,7 @@ from delta_arb.market import Instrument, Order
 
 from .clients import MexcClient, code_of, plain, refusal
 from .exchange import Exchange, reading
-from .orders import OURS, Booked, Said, booked, on_grid
+from .orders import OURS, Booked, Said, booked, on_grid, plain_text
 from .rights import Rights, mexc_rights, told
 from .stream import Stream
 from .venue import Account, Deal, Funding, Setup, VenueError
@@ -161,23 +161,27 @@ class Mexc(Exchange):
 
     # Orders
 
-    def _request(self, order_id: str, order: Order) -> tuple[float, dict]:
-        amount = on_grid(abs(order.qty), self.instrument.qty_step)
-        return amount, {"timeInForce": "IOC", "clientOrderId": order_id}
+    def _template(self, side: str, reduce_only: bool) -> dict:
+        client, ioc = self._clients.orders, {"timeInForce": "IOC", "clientOrderId": "some"}
+        market = client.market(self.symbol)
+        least, tick = self.instrument.qty_step, self.instrument.price_tick
+        return client.create_spot_order_request(market, "limit", side, least, tick, None, ioc)
 
-    def _signed_order(self, order: tuple) -> dict:
-        client, (symbol, *rest, params) = self._clients.orders, order
-        request = client.create_spot_order_request(client.market(symbol), *rest, None, params)
-        return client.sign("order", ["spot", "private"], "POST", request)
+    def _particulars(self, order_id: str, order: Order, price: str) -> dict:
+        amount = on_grid(abs(order.qty), self.instrument.qty_step)
+        return {"quantity": plain_text(amount), "price": price, "newClientOrderId": order_id}
+
+    def _sign(self, request: dict) -> dict:
+        return self._clients.orders.sign("order", ["spot", "private"], "POST", request)
 
     def _answer(self, answer: dict) -> Said | None:
         return None
 
     async def test(self, order: Order) -> str:
         """Signature, fields, size and price as MEXC would judge them; nothing is placed."""
-        *asked, params = self._order("check-only", order, self._price(order))
+        request = self._request("check-only", order, self._price(order))
         try:
-            await self._clients.orders.create_order(*asked, params | {"test": True})
+            await self._clients.orders.spotPrivatePostOrderTest(request)
         except ccxt.BaseError as error:
             if code := refusal(error, self.certain, self.doubtful):
                 return code

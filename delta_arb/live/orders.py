@@ -72,6 +72,12 @@ def on_grid(qty: float, step: float) -> float:
     return float(exact)
 
 
+def plain_text(number: Decimal | float) -> str:
+    """As venues and ccxt write numbers: no exponent, no zeros at the end."""
+    exact = number if isinstance(number, Decimal) else Decimal(repr(number))
+    return f"{exact.normalize():f}"
+
+
 def booked(deal: Deal, coin: str, fee: float, base: str, rate: float) -> Booked:
     """A fill with its fee of `coin` counted; `deal` comes with the gross quantity and no fee."""
     if coin == "USDT" or fee == 0.0:
