@@ -95,7 +95,7 @@ def order(server: Server, body: str | None = '{"size":5}') -> dict:
 async def posted(lane: Lane, server: Server, timeout_s: float = WAIT_S, **more) -> Answer:
     request = order(server, **more)
     await until(lambda: lane.takes(request["url"]))
-    return await lane.post(request, timeout_s)
+    return await lane.post(lane.wired(request), timeout_s)
 
 
 def test_a_request_arrives_as_it_was_signed_and_its_answer_is_read():
@@ -166,7 +166,7 @@ def test_one_request_at_a_time_and_only_to_its_own_venue():
             url = f"{server.url}/orders"
             await until(lambda: lane.takes(url))
             assert not lane.takes(f"{server.url}0/orders") and not lane.takes("https://elsewhere/orders")
-            answer = lane.post(order(server), 0.2)
+            answer = lane.post(lane.wired(order(server)), 0.2)
             assert not lane.takes(url)
             with pytest.raises(TimeoutError):
                 await answer
@@ -228,7 +228,7 @@ async def test_ccxt_understands_an_answer_of_the_lane_as_its_own(it, leg):
     """The same refusal by both ways: the same class of error, code and status."""
     client, found = it.legs[leg], []
     by_ccxt = lambda r: client._clients.orders.fetch(*(r[part] for part in SIGNED))  # noqa: E731
-    by_lane = lambda r: client._clients.understood(r, client._lane.post(r, WAIT_S))  # noqa: E731
+    by_lane = lambda r: client._clients.understood(r, client._lane.post(client._lane.wired(r), WAIT_S))  # noqa: E731
     for n, way in enumerate((by_ccxt, by_lane)):
         it.fault(leg, "order.create", "refuse", code=("30004", "BALANCE_NOT_ENOUGH")[leg])
         request = client._sign(client._request(f"run-{n}", buy(20), client._price(buy(20))))

@@ -182,8 +182,8 @@ class Scripted:
         self.answers, self.sent, self.cancelled, self.asked = list(answers), [], [], 0
         self.fills = list(fills)
 
-    def send(self, order_id, order):
-        self.sent.append(order_id)
+    def prepare(self, order_id, order):
+        return lambda: self.sent.append(order_id)
 
     async def outcome(self, order_id):
         self.asked += 1

@@ -69,7 +69,7 @@ class Desk:
 
     async def outcome(self, leg: int, order: Order, order_id: str = "run-1") -> Outcome:
         """Send, and the first thing that is told about it."""
-        self.legs[leg].send(order_id, order)
+        self.legs[leg].prepare(order_id, order)()
         assert not [o for _, o in self.told if o.order_id == order_id]
         await until(lambda: self.of(order_id))
         return self.of(order_id)[0]
@@ -307,7 +307,7 @@ async def test_without_keys_there_are_quotes_and_nothing_else(it):
         client = await it.open(CLASSES[leg](leg, "SYN", config, pace=QUICK, taker_fee=0.001))
         assert client.instrument.taker_fee == 0.001 and not client.private_alive
         assert it.newest(leg).bid == 0.8
-        client.send("run-1", buy(50))
+        client.prepare("run-1", buy(50))()
         await until(lambda: it.of("run-1"))
         assert "no keys" in it.of("run-1")[-1].refused
         it.told.clear()
@@ -557,8 +557,8 @@ async def test_a_partly_cancelled_order_is_final_as_the_private_stream_tells_it_
 
 @live
 async def test_both_legs_are_sent_in_one_go(it):
-    it.legs[SPOT].send("run-s1", buy(50))
-    it.legs[PERP].send("run-p1", sell(50))
+    it.legs[SPOT].prepare("run-s1", buy(50))()
+    it.legs[PERP].prepare("run-p1", sell(50))()
     await until(lambda: len(it.told) == 2)
     assert sorted(outcome.filled for _, outcome in it.told) == [-50, 50]
     assert [order.client_id for order in it.placed(SPOT) + it.placed(PERP)] == ["run-s1", "t-run-p1"]
@@ -637,7 +637,7 @@ async def test_the_venues_own_code_is_the_refusal(it, leg, code):
 @live
 async def test_more_orders_than_our_own_limit_are_refused_and_never_wait(it):
     for n in range(12):
-        it.legs[SPOT].send(f"run-{n}", buy(2))
+        it.legs[SPOT].prepare(f"run-{n}", buy(2))()
     assert it.legs[SPOT].allowance == 0
     await until(lambda: len(it.told) == 12)
     assert sum("our own limit" in outcome.refused for _, outcome in it.told) == 2

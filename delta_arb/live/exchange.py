@@ -241,13 +241,8 @@ class Exchange(ABC):
 
     # Orders
 
-    def send(self, order_id: str, order: Order) -> None:
-        """See `venue.Venue.send`.
-
-        The request is written before this returns, by the lane; while that is not to be had, ccxt writes it in the
-        loop's next turns. uvloop hands what was written to the network at the end of a turn: so two legs that are sent
-        one after the other leave together.
-        """
+    def prepare(self, order_id: str, order: Order) -> Callable[[], None]:
+        """See `venue.Venue.prepare`."""
         price = self._price(order)
         refused, request = self._unsendable(order_id, price), {}
         if not refused:
@@ -258,15 +253,15 @@ class Exchange(ABC):
         if not refused and not self._budget.take():
             refused = "our own limit of orders a second"
         if refused:
-            self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
-        else:
-            self._write(order_id, self._orders.add(order_id, order), request)
+            return lambda: self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
+        wired = self._lane.wired(request) if self._lane else b""
+        return functools.partial(self._write, order_id, self._orders.add(order_id, order), request, wired)
 
-    def _write(self, order_id: str, sent: Sent, request: dict) -> None:
-        """Once, one way or the other."""
+    def _write(self, order_id: str, sent: Sent, request: dict, wired: bytes) -> None:
+        """Once: by the lane before this returns, or by ccxt in the loop's next turns while the lane is not to be had."""
         client = self._clients.orders
         if self._lane and self._lane.takes(request["url"]):
-            answer = self._lane.post(request, client.timeout / 1000)
+            answer = self._lane.post(wired, client.timeout / 1000)
             answer.add_done_callback(functools.partial(self._answered, order_id, sent, request))
         else:
             self._spawn(self._place(order_id, sent, client.fetch(*(request[part] for part in SIGNED))), order_id)

@@ -1,6 +1,6 @@
 """Orders on two real wires, and what became of each: the only place that sends, and it never sends twice.
 
-    place -> venue.send, both legs in one synchronous block        the order is journaled before (runner)
+    place -> venue.prepare, then both legs written one right after the other   journaled before (runner)
           -> the venue says how it ended (stream or answer)         one report
           -> nobody says: asked by client id until it is final      unknown is not rejected
           -> unknown to the venue after `unknown_s`                 final, as the account's fills have it: Gate forgets
@@ -122,8 +122,8 @@ class Executor:
             if self._venues[leg].allowance < 1:
                 self._refuse(sent, f"not sent: {self._venues[leg].name}'s allowance of orders is used up")
                 return
-        for order_id, leg, order in orders:
-            self._venues[leg].send(order_id, order)
+        for write in [self._venues[leg].prepare(order_id, order) for order_id, leg, order in orders]:
+            write()
         for s in sent:
             self.sent_ns.append(now_ns)
             s.overdue = loop.call_later(self._patience.overdue_s, self._ask, s)

@@ -59,16 +59,16 @@ class Lane:
         """Whether a request to `url` can be written now."""
         return self._line is not None and self._line.free and url.startswith(f"{self._origin}/")
 
-    def post(self, request: Mapping[str, Any], timeout_s: float) -> asyncio.Future[Answer]:
-        """Write a request, which `takes` must allow. Its end: an Answer, ConnectionError, or TimeoutError."""
-        return self._line.post(self._bytes(request), timeout_s)
-
-    def _bytes(self, request: Mapping[str, Any]) -> bytes:
+    def wired(self, request: Mapping[str, Any]) -> bytes:
         """What goes over the wire for ccxt's url, method, headers and body."""
         method, body = request["method"], (request["body"] or "").encode()
         sized = "" if method in BODILESS else f"Content-Length: {len(body)}\r\n"
         head = f"{method} {request['url'][len(self._origin) :]} HTTP/1.1\r\n"
         return f"{head}{self._always}{_lines(request['headers'] or {})}{sized}\r\n".encode("latin-1") + body
+
+    def post(self, data: bytes, timeout_s: float) -> asyncio.Future[Answer]:
+        """Write a `wired` request, which `takes` must allow. Its end: an Answer, ConnectionError, or TimeoutError."""
+        return self._line.post(data, timeout_s)
 
     async def run(self) -> None:
         """Dial, keep warm, dial again; ends by being cancelled."""
@@ -105,7 +105,7 @@ class Lane:
             line.close()
 
     async def _warm(self, line: "_Line") -> None:
-        await line.post(self._bytes(self._look), self._pace.order_s)
+        await line.post(self.wired(self._look), self._pace.order_s)
 
 
 class _Line(asyncio.Protocol):
@@ -137,6 +137,7 @@ class _Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        transport.set_write_buffer_limits(high=0)  # else uvloop collects what is written until the end of a turn
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost.set()

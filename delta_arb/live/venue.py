@@ -134,11 +134,11 @@ class Venue(Protocol):
     async def failed(self) -> None:
         """Wait until a task of this venue ends by an error, and raise it; run this beside whatever uses the venue."""
 
-    def send(self, order_id: str, order: Order) -> None:
-        """Put an IOC order on the wire now; never raises while the venue is open.
+    def prepare(self, order_id: str, order: Order) -> Callable[[], None]:
+        """Build and sign an IOC order; calling the result puts it on the wire now. Neither raises while it is open.
 
-        `on_outcome` is then called, never before `send` has returned: once when the order is final (refusals included),
-        or at first with a `doubt` or with what little is known, and once more if a stream tells the end later.
+        `on_outcome` is called after that: once when the order is final (refusals included), or at first with a `doubt`
+        or with what little is known, and once more if a stream tells the end later.
         """
 
     async def outcome(self, order_id: str) -> Outcome | None:
