@@ -20,7 +20,9 @@ results from them rougher than from quotes: spreads widen when it matters, a las
 way, and between two ends of bars nothing is seen. Every page, table and file made from candles says so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -303,45 +305,42 @@ def _bars(leg: LegFile, limits: Limits) -> tuple[Bars, LegCandles]:
     if leg.feed_latency_s:
         raise DataError(f"{leg.path}: bars of both venues end at one moment; candles go without a feed latency")
     whole, parts = whole_columns(leg, CANDLES)
-    ts_ns, *values = (whole[name] for name in CANDLES)
-    ts_ns, values, bar_ns, found = _checked(ts_ns, np.stack(values), leg)
-    bad = sum(len(found[kind]) for kind in BAD)
-    if bad > limits.max_bad_share * len(whole["timestamp"]):
-        kind = max(BAD, key=lambda name: len(found[name]))
-        row = int(found[kind][0])
-        raise DataError(
-            f"{located(parts, row)}: {bad} of {len(whole['timestamp'])} bars are bad, most of them {kind} "
-            f"({len(found[kind])}), this the first; {TREATMENTS[kind]}; mend the file, or raise max_bad_share knowingly"
-        )
+    rows_ns, *columns = (whole[name] for name in CANDLES)
+    ts_ns, values, bar_ns, found = _checked(rows_ns, np.stack(columns), leg)
+    _refuse_if_bad(found, len(rows_ns), parts, limits)
     place = (ts_ns - ts_ns[0]) // bar_ns
-    n = int(place[-1]) + 1
     opening, _, _, close, volume = values
     traded = volume > 0
-    holes = np.diff(place) - 1
-    longest = int(holes.argmax()) if len(holes) else 0
-    return (
-        Bars(
-            int(ts_ns[0]),
-            bar_ns,
-            _placed(np.where(traded, opening, np.nan), place, n, np.nan),
-            _placed(np.where(traded, close, np.nan), place, n, np.nan),
-            _placed(volume * leg.contract_size, place, n, 0.0),
-            _placed(traded, place, n, False),
-            _placed(traded, place, n, False),
-        ),
-        LegCandles(
-            file=str(leg.path),
-            bar_s=bar_ns / NS,
-            bars=len(whole["timestamp"]),
-            **{kind: len(at) for kind, at in found.items()},
-            untraded=int((~traded).sum()),
-            missing=int(holes.sum()),
-            longest_outage_s=float(holes[longest]) * bar_ns / NS if len(holes) else 0.0,
-            longest_outage_ns=int(ts_ns[longest]) + (bar_ns if len(holes) and holes[longest] else 0),
-            first_ns=int(whole["timestamp"].min()),
-            last_ns=int(whole["timestamp"].max()),
-        ),
+    holes = np.append(0, np.diff(place) - 1)  # bars missing before each
+    longest = int(holes.argmax())
+    summary = LegCandles(
+        file=str(leg.path),
+        bar_s=bar_ns / NS,
+        bars=len(rows_ns),
+        **{kind: len(at) for kind, at in found.items()},
+        untraded=int((~traded).sum()),
+        missing=int(holes.sum()),
+        longest_outage_s=float(holes[longest]) * bar_ns / NS,
+        longest_outage_ns=int(ts_ns[longest] - holes[longest] * bar_ns),
+        first_ns=int(rows_ns.min()),
+        last_ns=int(rows_ns.max()),
     )
+    grid = int(place[-1]) + 1
+    open_, close = (_placed(np.where(traded, prices, np.nan), place, grid, np.nan) for prices in (opening, close))
+    there = _placed(traded, place, grid, False)
+    return Bars(
+        int(ts_ns[0]), bar_ns, open_, close, _placed(volume * leg.contract_size, place, grid, 0.0), there, there
+    ), summary
+
+
+def _refuse_if_bad(found: dict[str, np.ndarray], bars: int, parts: Sequence[tuple[Path, int]], limits: Limits) -> None:
+    bad = sum(len(found[kind]) for kind in BAD)
+    if bad > limits.max_bad_share * bars:
+        kind = max(BAD, key=lambda name: len(found[name]))
+        raise DataError(
+            f"{located(parts, int(found[kind][0]))}: {bad} of {bars} bars are bad, most of them {kind} "
+            f"({len(found[kind])}), this the first; {TREATMENTS[kind]}; mend the file, or raise max_bad_share knowingly"
+        )
 
 
 def _placed(column: np.ndarray, place: np.ndarray, n: int, empty) -> np.ndarray:

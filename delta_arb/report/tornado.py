@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
@@ -103,7 +104,7 @@ def _moved(assumption: Assumption, case: Case, factor: float) -> Outcome | str |
     """What the moved case earned, or why it cannot be settled; None where the rules do not allow it."""
     try:
         moved = assumption.moved(case, factor)
-    except (ParamsError, ValueError):  # the schema of the parameter file raises a ValueError
+    except (ParamsError, ValidationError):
         return None
     try:
         return None if moved.thresholds.exit_bps >= moved.thresholds.entry_bps else _outcome(moved)
