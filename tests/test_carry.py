@@ -72,6 +72,7 @@ def test_a_round_trip_of_20_bps_takes_20_days_at_a_third_of_a_basis_point_every_
     assert (found.funding_bps_day, found.days) == (pytest.approx(1.0), pytest.approx(20.0))
     against = break_even(stamps([-1.0] * 100), 20.0)
     assert against.days is None and "no hold, however long, pays" in str(against)
+    assert break_even(stamps([0.0, -1.0, 1.0, 1.0]), 20.0).negative_share == 0.25  # a rate of zero costs nothing
     with pytest.raises(DataError, match="1 funding stamps"):
         break_even(stamps([1.0]), 20.0)
 
@@ -91,6 +92,8 @@ def test_a_pair_is_held_while_funding_pays_and_left_when_it_no_longer_does():
     # the last good stamp is 29 d 16 h; of the last 9 stamps 5 must be bad, the fifth is that of 30 d + 4 * 8 h
     assert seen.ts_ns[pair.closed] == START + 30 * DAY + 33 * HOUR
     # stamps after 9 h up to the exit: k = 2 ... 89 pay, k = 90 ... 94 cost; less four fees of 5 bps
+    of = CarryRule(10 * 86_400.0, 20.0, 0.0)
+    assert pairs(seen, of, until=pair.opened) == [] and pairs(seen, of, until=pair.opened + 1) == [pair]
     (earned,) = nets_bps(seen, market(payments, fee_bps=5.0), [pair], len(seen) - 1)
     assert earned == pytest.approx(88 - 5 - 20, abs=1e-4)
 
