@@ -74,6 +74,16 @@ def check(params: Params, name: str, now: datetime, bounds: Bounds) -> None:
     bounds.check(params.rule)
 
 
+def check_inventory(params: Params, coins: float) -> None:
+    """Refuse reverse pairs where less is held than they were chosen to be sold out of; `coins` beside as short a position."""
+    assumed = params.wallets.inventory_coins
+    if "reverse_" in params.rule.levels and coins < assumed:
+        raise ParamsError(
+            f"chosen to sell out of {assumed:g} coins that are held beside a short of the same size, here {coins:g} are "
+            "declared (inventory_coins); hold and declare them, or run the pipeline with what there is"
+        )
+
+
 def check_assumed(params: Params, spot: VenueParams, perp: VenueParams) -> None:
     """Refuse parameters that were chosen for other fees, latencies or order rules than those of this run."""
     differences = [

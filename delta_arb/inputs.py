@@ -141,6 +141,11 @@ class Inputs:
         return self.is_sample or any(_marked_synthetic(Path(path)) for path in (self.spot, self.perp))
 
     @property
+    def hedged_coins(self) -> float:
+        """What reverse pairs are sold out of; here every inventory has its short."""
+        return self.inventory_coins
+
+    @property
     def candles(self) -> bool:
         """Whether these are candles of both legs: then, and only then, half-spreads are stated."""
         return bool(self.spot_half_spread_bps or self.perp_half_spread_bps)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.market import LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
 from delta_arb.pair import START
+from delta_arb.params import Params
 
 from .accounts import baseline, differences
 from .broker import Report
@@ -76,7 +77,7 @@ async def judged(job: Job, seen: Seen) -> list[Row]:
     rows.append(_clip(clip_usdt, seen))
     if seen.accounts:
         rows += [await _test_order(venue, seen, clip_usdt) for venue in seen.venues]
-        rows += [*_setups(config, seen), *_balances(config, seen, clip_usdt), await _known(job, seen)]
+        rows += [*_setups(config, seen), *_balances(config, seen, exports.params), await _known(job, seen)]
         now_ns = round(utc_now().timestamp()) * NS
         for venue, rights in zip(seen.venues, seen.rights, strict=True):
             rows += key_rows(venue.name, rights, now_ns, config.accept_unbound_keys)
@@ -236,19 +237,31 @@ def _setups(config: Config, seen: Seen) -> list[Row]:
     ]  # fmt: skip
 
 
-def _balances(config: Config, seen: Seen, clip_usdt: float) -> list[Row]:
+def _balances(config: Config, seen: Seen, asked: Params | None) -> list[Row]:
+    """While nothing is open: what a full position takes, and the coins that reverse pairs are sold out of."""
+    if asked is None:
+        return []
     spot, perp = seen.accounts
-    leverage = max(seen.setups[PERP].leverage, 1.0)
-    wanted = config.entry_usdt(clip_usdt, leverage)
-    flat = perp.position == 0.0
-    return [
+    wallets, guards = asked.wallets, config.guards
+    needs = wallets.min_spot_usdt + guards.min_spot_usdt, wallets.min_perp_usdt + guards.min_margin_usdt
+    flat = abs(perp.position + config.hedged_coins) < 0.5 * max(seen.venues[PERP].instrument.qty_step, 1e-9)
+    rows = [
         Row(
-            f"{venue.name} balance", account.usdt_free >= need or not flat, f"{account.usdt_free:.2f} USDT "
-f"free, a clip wants {need:.2f}",
+            f"{venue.name} balance",
+            account.usdt_free >= need or not flat,
+            f"{account.usdt_free:.2f} USDT free, a full position and the guard's floor want {need:.2f}"
+            + ("" if given is None else f"; the parameters assume {given:g}"),
             f"move {need - account.usdt_free:.2f} USDT there",
         )
-        for venue, account, need in zip(seen.venues, (spot, perp), wanted, strict=True)
-    ]  # fmt: skip
+        for venue, account, need, given in zip(
+            seen.venues, (spot, perp), needs, (wallets.spot_usdt, wallets.perp_usdt), strict=True
+        )
+    ]
+    if "reverse_" not in asked.rule.levels:
+        return rows
+    found = f"{spot.coin:g} coins and a position of {perp.position:+g}, sold out of {wallets.inventory_coins:g}"
+    remedy = "buy what is missing and sell as much of the perpetual; or run the pipeline with what there is"
+    return [*rows, Row("inventory", spot.coin >= wallets.inventory_coins or not flat, found, remedy)]
 
 
 async def _known(job: Job, seen: Seen) -> Row:

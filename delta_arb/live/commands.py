@@ -72,6 +72,8 @@ def _tell(said: dict, as_json: bool) -> None:
         print(held)
     if said.get("unpaid"):
         print(f"entries that a wallet could not pay for: {said['unpaid']}")
+    if said.get("assumed"):
+        print(f"the parameters assume: {said['assumed']}")
     if "spot_usdt" in said:
         print(
             f"wallets: spot {said['spot_usdt']:.2f} USDT and {said['coins']:g} coins, "

@@ -190,6 +190,11 @@ class Config(_Section):
         """Folder name of the pair, like LUNC_USDT-mexc-gate."""
         return pair_name(self.pair, self.spot.venue, self.perp.venue)
 
+    @property
+    def hedged_coins(self) -> float:
+        """What reverse pairs are sold out of: without its short an inventory has nothing that they could unwind."""
+        return self.inventory_coins if self.inventory_hedged else 0.0
+
     def latency(self) -> Latency:
         return Latency(self.spot.latency_s, self.perp.latency_s)
 
@@ -233,10 +238,11 @@ def read(path: Path) -> Config:
         ) from None
 
 
-def sample(pair: str = "SYN_USDT", contract_size: float = 10.0) -> Config:
+def sample(pair: str = "SYN_USDT", contract_size: float = 10.0, inventory_coins: float = 0.0) -> Config:
     """The configuration of the bundled sample on the local venues."""
     perp = VenueConfig(venue="gate", contract_size=contract_size, qty_step=contract_size, min_qty=contract_size)
-    return Config(pair=pair, spot=VenueConfig(venue="mexc", min_notional_usdt=1.0), perp=perp, on_stop="flatten")
+    spot = VenueConfig(venue="mexc", min_notional_usdt=1.0)
+    return Config(pair=pair, spot=spot, perp=perp, on_stop="flatten", inventory_coins=inventory_coins)
 
 
 def keys(config: Config, folder: Path, environment: Mapping[str, str] = os.environ) -> tuple[Keys, Keys]:

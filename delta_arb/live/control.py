@@ -102,6 +102,7 @@ def status(session: Session) -> dict[str, Any]:
         "net_usdt": net, "open_usdt": runner.mark_usdt(), "halted": session.risk.halted, "stopping": session.stopping,
         "held": [str(held) for held in session.risk.held], "events": runner.events,
         "parameters": str(session.exports.params),
+        "assumed": str(session.exports.params.wallets) if session.exports.params else "",
         "line": session.line(), "journal": str(desk.journal.path),
     }  # fmt: skip
     if seen := session.accounts():

@@ -21,7 +21,7 @@ def configured(options: argparse.Namespace) -> Config:
     if options.config:
         return configuration.read(options.config)
     if options.sandbox:
-        return configuration.sample(options.pair or "SYN_USDT", options.contract_size or 10.0)
+        return configuration.sample(options.pair or "SYN_USDT", options.contract_size or 10.0, options.inventory_coins)
     raise ParamsError(
         "name the configuration with --config FILE; or --sandbox for the local venues, --replay for recorded quotes"
     )
@@ -72,6 +72,8 @@ def _venue_arguments(options: argparse.Namespace, config: Config) -> list[str]:
             "--contract-size",
             f"{config.perp.contract_size:g}",
         ]
+    if config.hedged_coins:
+        arguments += ["--inventory-coins", f"{config.hedged_coins:g}"]
     if options.faults:
         arguments += ["--faults", str(options.faults)]
     return arguments + ["--repeat"] * options.repeat

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from delta_arb import sizes
-from delta_arb.bounds import Bounds, check, check_assumed
+from delta_arb.bounds import Bounds, check, check_assumed, check_inventory
 from delta_arb.errors import ParamsError
 from delta_arb.expected import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
 from delta_arb.kalman import UNKNOWN, step
@@ -33,6 +33,9 @@ class Pair(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def hedged_coins(self) -> float: ...
+
     def venue_params(self) -> tuple[VenueParams, VenueParams]: ...
 
 
@@ -51,7 +54,7 @@ class Exports:
         instruments: tuple[Instrument, Instrument] | None = None,
     ) -> None:
         self._path, self._bounds, self._now = Path(path), bounds, now
-        self._name, self._venues = pair.name, pair.venue_params()
+        self._name, self._venues, self._coins = pair.name, pair.venue_params(), pair.hedged_coins
         self._instruments = instruments
         self._seen: tuple[int, int] | None = None
         self.params: Params | None = None
@@ -68,6 +71,7 @@ class Exports:
                 self.params = load(self._path)
             check(self.params, self._name, self._now(), self._bounds)
             check_assumed(self.params, *self._venues)
+            check_inventory(self.params, self._coins)
             self.refused = ""
         except FileNotFoundError:
             self.params, self.refused = (

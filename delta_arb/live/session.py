@@ -12,7 +12,6 @@ ends the session; whoever started it begins a new one from the journal, which is
 
 import asyncio
 import gc
-import math
 import time
 from collections.abc import Callable
 
@@ -242,12 +241,8 @@ class Session:
         return None
 
     def _newest(self, before: Rule | None) -> Rule | None:
-        """The rule of the next entry: the exported one, or that of before without entries. Without enough coins held
-        for it, nothing is sold out of inventory."""
-        rule = self.exports.rule() or (before and before._replace(may_enter=False))
-        if rule and self.desk.config.inventory_coins * self._slots[SPOT].bid < rule.clip_usdt:
-            return rule._replace(reverse_entry=math.inf)
-        return rule
+        """The rule of the next entry: the exported one, or that of before without entries."""
+        return self.exports.rule() or (before and before._replace(may_enter=False))
 
     def _broker(self, rule: Rule) -> Executor | LivePaper:
         if not self.desk.paper:

@@ -57,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     account = p.add_argument_group("the account on each venue")
     account.add_argument("--spot-usdt", type=_decimal, default=Decimal(10_000), metavar="N", help="spot USDT (10000)")
     account.add_argument("--spot-coins", type=_decimal, default=Decimal(0), metavar="N", help="coins on spot (0)")
+    account.add_argument(
+        "--inventory-coins", type=_decimal, default=Decimal(0), metavar="N", help="coins beside as short a position (0)"
+    )
     account.add_argument("--perp-usdt", type=_decimal, default=Decimal(10_000), metavar="N", help="margin (10000)")
     account.add_argument("--spot-fee-bps", type=_decimal, default=Decimal(5), metavar="N", help="taker fee, bps (5)")
     account.add_argument("--spot-fee-in", choices=(QUOTE, RECEIVED), default=QUOTE, help="currency of the spot fee")
@@ -142,6 +145,7 @@ async def serve(options: argparse.Namespace) -> int:
     where = {"host": options.host, "port": options.port, "log": options.log, "limited": options.limits}
     venues = Venues(setup, faults, **where)
     venues.play(tape, inputs.payments(tape), speed=options.speed, repeat=options.repeat)
+    venues.hold(options.inventory_coins)
     async with venues:
         _introduce(options, inputs, tape, venues)
         stopped = asyncio.create_task(stop.wait(), name="stop")

@@ -240,6 +240,11 @@ class MarginAccount:
     def deposit(self, coin: str, amount: Decimal, now_ns: int) -> None:
         self._pay(amount, "deposit", "", now_ns)
 
+    def hold(self, pair: str, signed: Decimal, price: Decimal, now_ns: int) -> None:
+        """A position as from before, at this price: no order, no fee."""
+        side = (LONG if signed > 0 else SHORT) if self.dual else BOTH
+        _apply(self.position(pair, side), signed, price, now_ns)
+
     def set_leverage(self, pair: str, leverage: Decimal, cross: bool, now_ns: int) -> list[Position]:
         """Leverage and margin mode of a pair; in cross mode it is the limit used for the initial margin."""
         highest = self.listings[pair].leverage_max

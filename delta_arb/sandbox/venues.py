@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from delta_arb.errors import ParamsError
 from delta_arb.market import FundingPayment
 from delta_arb.tape import Tape
 
@@ -121,6 +122,21 @@ class Venues:
         )  # fmt: skip
         self.feed.start()
         return self
+
+    def hold(self, coins: Decimal) -> None:
+        """Coins on spot beside a short of the same size, as from before; nothing for 0. The books must have been shown.
+
+        Raises:
+            ParamsError: not a whole number of contracts.
+        """
+        listing = self.setup.perp
+        if coins % listing.qty_step:
+            raise ParamsError(
+                f"{coins} coins cannot be hedged by contracts of {listing.qty_step}; hold a multiple of it"
+            )
+        if coins:
+            self.spot.account.deposit(listing.base, coins, self.spot.clock.now_ns())
+            self.perp.account.hold(listing.pair, -coins, self.perp.marks[listing.pair], self.perp.clock.now_ns())
 
     def quote(self, bid: str | Decimal, bid_qty: float, ask: str | Decimal, ask_qty: float, leg: str = "both") -> None:
         """A quote by hand, of both legs or of one ('spot', 'perp')."""
