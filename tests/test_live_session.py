@@ -26,7 +26,7 @@ def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
             assert it.position() == (60.0, -60.0)
             it.agree()
             await it.closed()
-            await it.until(lambda: it.session.watch.seen.perp.position == 0.0)
+            await it.until(lambda: it.session.watch.seen.spot.ts_ns > it.session._executor.last_end_ns)
             said = control.status(it.session)
             assert await it.stop() == "stopped"
             it.agree()
