@@ -261,6 +261,7 @@ def test_the_words_to_a_running_one_go_through_its_socket(tmp_path):
                 await asyncio.sleep(0.2)
                 assert it.session.runner.state.pair == 1  # stays out until resumed
                 it.show(CALM)
+                await it.until(lambda: it.session.runner.state.armed)
                 assert (await ask("resume"))["halted"] == ""
                 await it.opened()
                 assert (await ask("stop"))["stopping"]
@@ -309,6 +310,26 @@ def test_a_defect_ends_the_session_and_the_next_one_takes_the_pair_up(tmp_path, 
             )
             assert it.position() == (0.0, 0.0)
             assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 2
+
+    asyncio.run(play())
+
+
+def test_listen_keys_that_killed_runs_left_behind_do_not_keep_the_next_one_out(tmp_path):
+    """MEXC gives an account 60 of them, and each lives an hour; a run that ends in an orderly way gives its own back."""
+
+    async def play():
+        async with stage(tmp_path) as it:
+            keys = it.venues.mexc.sockets.keys
+            left = [keys.create() for _ in range(60)]
+            await it.start()
+            assert keys.alive() == left
+            await it.stop()
+            assert keys.alive() == left[:-1]
+            await it.start()
+            await it.opened()
+            await it.stop()
+            assert keys.alive() == left[:-1]
+            it.agree()
 
     asyncio.run(play())
 

@@ -3,6 +3,8 @@
 import asyncio
 import math
 import os
+from contextlib import redirect_stdout
+from io import TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from delta_arb.live.disk import Disk
 from delta_arb.live.events import Recorder, told
 from delta_arb.live.executor import Executor, Patience
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
+from delta_arb.live.say import Voice
 from delta_arb.live.venue import Account, Deal, Outcome, VenueError
 from delta_arb.market import PERP, SPOT, Instrument, Order
 from delta_arb.pair import QUOTE, REPORT, START, Event, Wallet
@@ -324,6 +327,18 @@ def test_events_of_another_shape_are_refused(tmp_path):
         recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule())
     with pytest.raises(DataError, match="no State of this version"):
         list(told(tmp_path / "e.bin"))
+
+
+def test_neither_lines_nor_events_that_a_full_disk_refuses_end_anything(tmp_path):
+    said = []
+    with open("/dev/full", "wb", buffering=0) as full, redirect_stdout(TextIOWrapper(full, write_through=True)):
+        Voice("test", quiet_stdout=False)("not to be read by anybody")
+    (tmp_path / "full.bin").symlink_to("/dev/full")
+    with Recorder(tmp_path / "full.bin", "run", START, said.append) as recorder:
+        recorder.flush()
+    with Recorder(Path("/proc/none/e.bin"), "run", START, said.append) as recorder:
+        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule())
+    assert len(said) == 2 and all("events are not recorded any more" in text for text in said)
 
 
 def test_the_socket_is_beside_the_journal_or_private_where_that_is_too_long(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -365,23 +366,60 @@ def test_a_kill_file_leaves_the_open_pair(tmp_path):
     asyncio.run(play())
 
 
+@contextmanager
+def locked(it):
+    """As good as a full disk: nothing can be written to the journal."""
+    with closing(sqlite3.connect(it.journal_path, isolation_level=None)) as db:
+        db.execute("PRAGMA busy_timeout = 0")
+        it.session.desk.journal._db.execute("PRAGMA busy_timeout = 0")
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("what", ["liquidated", "filled late"])
+def test_what_the_journal_could_not_take_is_booked_once_however_often_it_is_seen(tmp_path, what):
+    """Both accounts are looked at many times while the report waits: the difference must not be booked as well."""
+
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            if what == "filled late":
+                it.fault("gate", "order.create", "partial_fill", fraction=0.5)
+            await it.opened()
+            with locked(it):
+                if what == "liquidated":
+                    it.venues.perp.liquidate("SYN_USDT")
+                else:  # the venue filled 10 more of an order that was over
+                    leg, order = PERP, it.placed(PERP)[0]
+                    it.venues.perp.place("SYN_USDT", -1, qty=Decimal(10), price=Decimal("0.79"), tif="ioc")
+                    known = it.session._executor._sent[order.client_id.removeprefix("t-")].reported
+                    it.session.on_outcome(leg, known._replace(filled=known.filled - 10.0))
+                await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
+                await asyncio.sleep(2.0)
+            await it.until(lambda: it.session.risk.halted or what == "filled late")
+            await asyncio.sleep(1.2)  # looks that would find a second booking out
+            await it.settled()
+            booked = dict(it.rows("SELECT leg, SUM(qty) FROM fills GROUP BY leg"))
+            assert (booked["spot"], booked["perp"]) == pytest.approx(it.position(), abs=1e-9)
+            it.assert_hedged()
+            assert it.rows("SELECT COUNT(*) FROM outcomes WHERE order_id = 'outside'") == [(what == "liquidated",)]
+
+    asyncio.run(play())
+
+
 def test_no_order_leaves_while_the_journal_cannot_be_written(tmp_path):
     async def play():
         async with stage(tmp_path) as it:
             await it.start()
             await it.opened()
-            locked = sqlite3.connect(it.journal_path, isolation_level=None)
-            locked.execute("PRAGMA busy_timeout = 0")
-            it.session.desk.journal._db.execute("PRAGMA busy_timeout = 0")
-            locked.execute("BEGIN IMMEDIATE")  # as good as a full disk: nothing can be written
-            it.show(LEAVE)
-            await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
-            publish(tmp_path, exit_bps=-90.0)  # cannot be noted now, which must not end the session
-            await it.until(lambda: it.session.exports.params.rule.exit_bps == -90.0)
-            await asyncio.sleep(0.3)
-            assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 1 and not it.task.done()
-            locked.execute("ROLLBACK")
-            locked.close()
+            with locked(it):
+                it.show(LEAVE)
+                await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
+                publish(tmp_path, exit_bps=-90.0)  # cannot be noted now, which must not end the session
+                await it.until(lambda: it.session.exports.params.rule.exit_bps == -90.0)
+                await asyncio.sleep(0.3)
+                assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 1 and not it.task.done()
             await it.until(lambda: it.phase == FLAT and it.at_rest)
             await it.until(lambda: it.rows("SELECT COUNT(DISTINCT sha256) FROM params")[0][0] == 2)
             assert await it.stop() == "stopped"

@@ -3,8 +3,14 @@
 What a process has written survives its death at once; only a power cut needs the disk, and that takes milliseconds (6 on
 the machine of the benchmark, eight times as long as both orders need to their venues). The thread also moves the log
 into the database when it has grown, which SQLite would else do within some commit.
+
+And there is room for it on a disk that is full: blocks beyond the end of the log are reserved, which nobody else can
+take, so that a pair that is open then can still be closed. Entries are over long before (the guard on free space).
 """
 
+import contextlib
+import ctypes
+import errno
 import os
 import sqlite3
 import threading
@@ -13,19 +19,35 @@ from pathlib import Path
 
 FIRST_S = 0.003  # the orders that were committed leave first: a sync is work for the processor too
 LONG = 200  # syncs, until the log is moved into the database
+RESERVE = 1 << 22  # bytes; an event takes 8 pages of 4096, so this is for more than a hundred of them
+KEEP_SIZE = 1  # fallocate(2): blocks beyond the end, which stays where it is
+
+
+def reserve(log: int) -> OSError | None:
+    """Take blocks of the disk for the next RESERVE bytes of an open file; the error where they cannot be had."""
+    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if fallocate is None:
+        return OSError(errno.ENOSYS, "this system reserves none")
+    wanted = (ctypes.c_int(log), ctypes.c_int(KEEP_SIZE), ctypes.c_int64(0))
+    if fallocate(*wanted, ctypes.c_int64(os.fstat(log).st_size + RESERVE)) == 0:
+        return None
+    code = ctypes.get_errno()
+    return OSError(code, os.strerror(code))
 
 
 class Disk:
-    """Syncs a database's log in a thread of its own. `failed` holds the error of the last sync; `close` waits for it."""
+    """Syncs a database's log in a thread of its own. `failed` holds the error of the last sync, `unreserved` why there
+    is no room kept for more; `close` waits for the thread."""
 
     def __init__(self, path: Path) -> None:
-        self.failed: OSError | sqlite3.Error | None = None
-        self._path = path
+        self.failed: OSError | None = None
+        self.unreserved: OSError | None = None
+        self._path, self._log = path, path.with_name(f"{path.name}-wal")
         self._due, self._over = threading.Event(), False
         self._thread = threading.Thread(target=self._sync, name=f"sync {path.name}", daemon=True)
 
     def soon(self) -> None:
-        """Something was committed, so the log exists by now."""
+        """Something was committed."""
         if not self._thread.ident:
             self._thread.start()
         self._due.set()
@@ -37,14 +59,22 @@ class Disk:
             self._due.set()
             self._thread.join()
 
+    def reserve(self) -> None:
+        """Keep room for the log, which exists by now."""
+        log = os.open(self._log, os.O_RDWR)
+        try:
+            self.unreserved = reserve(log)
+        finally:
+            os.close(log)
+
     def _sync(self) -> None:
         try:
-            log = os.open(self._path.with_name(f"{self._path.name}-wal"), os.O_RDONLY)
+            log = os.open(self._log, os.O_RDWR)
         except OSError as error:
             self.failed = error  # for good: what cannot be synced is not written to
             return
         db = sqlite3.connect(self._path, isolation_level=None)
-        syncs, over = 0, False
+        syncs, over, kept = 0, False, os.fstat(log).st_size
         try:
             while not over:
                 self._due.wait()
@@ -53,12 +83,16 @@ class Disk:
                 time.sleep(FIRST_S)
                 try:
                     os.fsync(log)
-                    syncs += 1
-                    if syncs % LONG == 0:
-                        db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # keeps no writer waiting
                     self.failed = None
-                except (OSError, sqlite3.Error) as error:
+                except OSError as error:
                     self.failed = error
+                    continue
+                syncs += 1
+                if syncs % LONG == 0:
+                    with contextlib.suppress(sqlite3.Error):  # no room in the database: the log goes on instead
+                        db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # keeps no writer waiting
+                if (size := os.fstat(log).st_size) - kept >= RESERVE // 4:
+                    self.unreserved, kept = reserve(log), size
         finally:
             db.close()
             os.close(log)

@@ -6,10 +6,12 @@ Inside: a head with the state at the start, rules when they change, books when t
 through `decide` gives the orders of the journal (`replayed`); the quotes alone are what a backtest of the session sees.
 """
 
+import errno
 import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,9 +51,13 @@ class Recorder:
         later: Callable[[Callable[[], None]], object] = lambda act: act(),
     ) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - held for the life of the run
         self._say, self._later, self._lost = say, later, False
+        self._file: FileIO | None = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - held for the life of the run
+        except OSError as error:
+            self._end(error)
         self._rule: Rule | None = None
         self._books: list[Book | None] = [None, None]
         self._wallet = BOTTOMLESS
@@ -68,7 +74,8 @@ class Recorder:
 
     def __exit__(self, *exc) -> None:
         self.flush()
-        self._file.close()
+        if self._file:
+            self._file.close()
 
     def event(self, event: Event, rule: Rule) -> None:
         """One event, as `decide` gets it."""
@@ -99,11 +106,16 @@ class Recorder:
         block = zlib.compress(self._buffer, 1) if self._buffer and not self._lost else b""
         self._buffer.clear()
         if block:
+            whole = _LENGTH.pack(len(block)) + block
             try:
-                self._file.write(_LENGTH.pack(len(block)) + block)
+                if self._file.write(whole) < len(whole):
+                    raise OSError(errno.ENOSPC, "only a part was taken")
             except OSError as error:
-                self._lost = True  # a gap would make all that follows meaningless
-                self._say(f"{self.path}: events are not recorded any more ({error}); make room on the disk")
+                self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        self._lost = True  # a gap would make all that follows meaningless
+        self._say(f"{self.path}: events are not recorded any more ({error}); make room on the disk")
 
     def _text(self, tag: int, value: Any) -> None:
         text = json.dumps(value).encode()

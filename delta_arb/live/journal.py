@@ -77,15 +77,28 @@ class Journal:
                 f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder"
             ) from None
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA wal_autocheckpoint=0")
         self._disk = Disk(path)
-        self._db.executescript(_TABLES)
-        self._sums = self._summed()
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA wal_autocheckpoint=0")
+            self._db.executescript(_TABLES)
+            self._sums = self._summed()
+            self._disk.reserve()
+        except (sqlite3.OperationalError, OSError) as error:  # a full disk, a lock: what may pass
+            self.__exit__()
+            raise JournalError(f"{path}: cannot be opened ({error}); nothing is traded without it") from error
+        except sqlite3.DatabaseError as error:
+            self.__exit__()
+            raise RunError(f"{path}: no journal of ours ({error}); move it away, and see what is open") from error
 
     def __enter__(self) -> "Journal":
         return self
+
+    @property
+    def unreserved(self) -> str:
+        """Why no room is kept for the journal on its disk; "" where there is."""
+        return str(self._disk.unreserved or "")
 
     def __exit__(self, *exc) -> None:
         self._disk.close()

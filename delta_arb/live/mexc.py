@@ -5,6 +5,7 @@ order tells neither status nor fill; both come by the private stream, and by RES
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -22,10 +23,12 @@ from .exchange import Exchange, reading
 from .orders import OURS, Booked, Said, booked, on_grid, plain_text
 from .rights import Rights, mexc_rights, told
 from .stream import Stream
-from .venue import Account, Deal, Funding, Setup, VenueError
+from .venue import Account, Deal, Funding, Setup, VenueError, within
 
 log = logging.getLogger(__name__)
 MS = 1_000_000
+TOO_MANY_KEYS = "730708"
+GIVE_BACK_S = 1.0
 PAGE = 100  # rows of myTrades at most
 
 # By our own table; what is not in it is unknown, and an unknown state is never final. "Partially cancelled" is an end.
@@ -38,6 +41,7 @@ class Mexc(Exchange):
     """The spot leg; see `exchange.Exchange`."""
 
     name = "mexc"
+    _listen_key = ""
     client = MexcClient
     defaults: Mapping[str, Any] = {"has": {"fetchCurrencies": False}, "options": {"defaultType": "spot"}}
     certain = frozenset(("30000", "60005", "140002"))
@@ -98,9 +102,31 @@ class Mexc(Exchange):
     async def _private_url(self) -> str:
         """With the listen key of the last dial if that one worked and can be renewed, else with a new one."""
         if not (self._own.proved and await self._renewed()):
-            answer = await self._now(self._clients.orders.spotPrivatePostUserDataStream, what="a listen key")
-            self._listen_key = answer["listenKey"]
+            self._listen_key = await self._new_key()
         return f"{await self._public_url()}?listenKey={self._listen_key}"
+
+    async def _new_key(self) -> str:
+        """A listen key; of those that killed runs left behind where there may be no more (an account has 60)."""
+        orders = self._clients.orders
+        try:
+            answer = await self._now(orders.spotPrivatePostUserDataStream, what="a listen key")
+        except VenueError as refused:
+            if refused.code != TOO_MANY_KEYS:
+                raise
+            answer = await self._now(orders.spotPrivateGetUserDataStream, what="the listen keys")
+            log.warning("%s; taking the newest of those that are alive", refused)
+        with reading("mexc: a listen key"):
+            key = answer["listenKey"]
+            return key if isinstance(key, str) else key[-1]
+
+    async def close(self) -> None:
+        """See `exchange.Exchange.close`; the listen key is given back, where the venue still answers."""
+        if self._listen_key and not self._closing:
+            with contextlib.suppress(VenueError):
+                key = {"listenKey": self._listen_key}
+                gone = self._now(self._clients.orders.spotPrivateDeleteUserDataStream, key, what="its listen key's end")
+                await within(gone, "mexc: the listen key's end", GIVE_BACK_S)
+        await super().close()
 
     async def _renew(self) -> None:
         """A listen key that is not renewed dies silently."""

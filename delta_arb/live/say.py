@@ -1,12 +1,16 @@
 """What the runner says: every line headed by the time and the mode, and a status line that overwrites itself."""
 
+import contextlib
 import logging
 import sys
 from datetime import UTC, datetime
 
 
 class Voice:
-    """Call it with a line. Lines go to standard output, or to standard error where that is kept for JSON."""
+    """Call it with a line. Lines go to standard output, or to standard error where that is kept for JSON.
+
+    Where they cannot be written (a log on a full disk, a closed pipe) they are lost, and the trading goes on.
+    """
 
     def __init__(self, mode: str, quiet_stdout: bool, *, stamped: bool = True) -> None:
         self.mode = mode
@@ -15,17 +19,19 @@ class Voice:
         self._status_shown = False
 
     def __call__(self, text: str) -> None:
-        if self._status_shown:
-            print("\r\033[K", end="", file=self._out)
-            self._status_shown = False
+        clear, self._status_shown = "\r\033[K" * self._status_shown, False
         stamp = f"{datetime.now(UTC):%H:%M:%S.%f}"[:-3] + " " if self._stamped else ""
-        for line in text.splitlines():
-            print(f"[{self.mode}] {stamp}{line}", file=self._out, flush=True)
+        self._print(clear + "\n".join(f"[{self.mode}] {stamp}{line}" for line in text.splitlines()) + "\n")
 
     def status(self, text: str) -> None:
         if self._out.isatty():
-            print(f"\r\033[K[{self.mode}] {text}", end="", file=self._out, flush=True)
+            self._print(f"\r\033[K[{self.mode}] {text}")
             self._status_shown = True
+
+    def _print(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._out.write(text)
+            self._out.flush()
 
 
 class Heard(logging.Handler):

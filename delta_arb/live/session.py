@@ -13,6 +13,7 @@ ends the session; whoever started it begins a new one from the journal, which is
 import asyncio
 import gc
 import time
+from collections import deque
 from collections.abc import Callable
 
 from delta_arb.errors import DeltaArbError, ParamsError
@@ -58,6 +59,7 @@ class Session:
         self._both = asyncio.Event()
         self._stop = asyncio.Event()
         self._moved = asyncio.Event()  # after each step of the machine
+        self._untold: deque[Report] = deque()  # oldest first: what the machine has not heard yet
         self._over = False  # from then on nothing is decided: what still comes is asked for at the next start
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
@@ -86,17 +88,27 @@ class Session:
         self._executor.outcome(leg, outcome)
 
     def _reported(self, report: Report) -> None:
-        """Hand a report to the machine; while the journal cannot take it, it is kept and tried again."""
-        if self._over:
-            return
-        if not self._do(self.runner.report, report):
-            asyncio.get_running_loop().call_later(RETRY_S, self._reported, report)
-        elif report.filled != 0.0:
-            self.desk.say(
-                f"{LEGS[report.leg]}: filled {report.filled:+g} at {report.price:g}, {report.order_id}; {self.line()}"
-            )
-            if self.watch:
-                self.watch.filled.set()
+        """Hand a report to the machine; while the journal cannot take it, it waits, and those that follow behind it."""
+        self._untold.append(report)
+        if len(self._untold) == 1:
+            self._tell()
+
+    def _tell(self) -> None:
+        while self._untold and not self._over:
+            report = self._untold[0]
+            if not self._do(self.runner.report, report):
+                asyncio.get_running_loop().call_later(RETRY_S, self._tell)
+                return
+            self._untold.popleft()
+            if report.filled != 0.0:
+                what = f"filled {report.filled:+g} at {report.price:g}, {report.order_id}"
+                self.desk.say(f"{LEGS[report.leg]}: {what}; {self.line()}")
+                if self.watch:
+                    self.watch.filled.set()
+
+    def busy(self) -> bool:
+        """Whether an order is out or a fill not booked yet, so that accounts cannot be compared."""
+        return self.runner.working or bool(self._executor.pending or self._untold)
 
     def _do(self, act: Callable[..., None], *args) -> bool:
         """One step of the machine; False, and nothing done, when the journal cannot be written."""
@@ -214,7 +226,7 @@ class Session:
         if not desk.paper:
             self.watch = Watch(
                 desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock,
-                self._reported, self.halt,
+                self.busy, self._reported, self.halt,
                 desk.say,
                 self.funding, wallets,
             )  # fmt: skip
@@ -222,6 +234,8 @@ class Session:
             aside += [self.watch.accounts, self._refetching]
         gc.collect()
         gc.freeze()  # ccxt and its markets are here to stay: nobody looks through them again while a quote waits
+        if why := desk.journal.unreserved:
+            desk.say(f"no room is kept for the journal ({why}): on a full disk nothing could be closed; watch it")
         self.risk.closed = self.stopping
         self.risk.leaving |= desk.config.on_restart == "flatten" and resumed.state.phase != FLAT
         self._hold()
@@ -314,7 +328,7 @@ class Session:
         if self.runner is None:
             return True
         phase = self.runner.state.phase
-        if self.runner.working or self._executor.pending:
+        if self.busy():
             return False
         return phase in (FLAT, HALTED) or (phase == OPEN and not self.risk.leaving)
 

@@ -106,8 +106,8 @@ class Trading:
                 return await self._one()
             except Exception as error:  # a leg may stand alone: whatever failed, what is open is taken up again
                 attempt = 0 if time.monotonic() - began_s > LIVED_S else attempt
-                settled = isinstance(error, DeltaArbError) and not isinstance(error, VenueError)
-                tried = attempt >= len(AGAIN_S) and not unsettled(self.job.journal)  # while a pair is open: for ever
+                settled = isinstance(error, DeltaArbError) and not isinstance(error, VenueError | JournalError)
+                tried = attempt >= len(AGAIN_S) and not self._open  # while a pair is open: for ever
                 if settled or tried or self._stopped:
                     raise
                 pause_s = AGAIN_S[min(attempt, len(AGAIN_S) - 1)]
@@ -116,6 +116,15 @@ class Trading:
                     async with asyncio.timeout(pause_s):
                         await self._asked_to_stop()
                 attempt += 1
+
+    @property
+    def _open(self) -> bool:
+        """Whether something is open, or nobody can tell."""
+        try:
+            return bool(unsettled(self.job.journal))
+        except JournalError as error:
+            self.job.say(str(error))
+            return True
 
     async def _asked_to_stop(self) -> None:
         while not self._stopped:  # noqa: ASYNC110 - a signal sets it, for whatever session there is

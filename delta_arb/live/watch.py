@@ -59,6 +59,7 @@ class Watch:
     """Both accounts of a runner with real orders.
 
     Args:
+        busy: whether an order is out or a fill not booked yet, so that nothing can be compared.
         report: hands a report of an outside change to the machine.
         halt: no entries until a person resumes.
     """
@@ -71,6 +72,7 @@ class Watch:
         runner: Runner,
         executor: Executor,
         clock: Callable[[], int],
+        busy: Callable[[], bool],
         report: Callable[[Report], None],
         halt: Callable[[str], None],
         say: Callable[[str], None],
@@ -84,6 +86,7 @@ class Watch:
             runner,
             executor,
         )
+        self._busy = busy
         self._clock, self._report, self._halt, self._say, self._funding = clock, report, halt, say, funding
         self.base: Baseline | None = None
         self._wallets = wallets
@@ -144,17 +147,13 @@ class Watch:
         self._wallets.seen = Seen(spot, perp, self._answered_ns)
         return spot, perp
 
-    @property
-    def _busy(self) -> bool:
-        return self._runner.working or bool(self._executor.pending)
-
     async def _differences(self) -> tuple[Difference, ...]:
         """What differs now; nothing while an order of ours is out or ended meanwhile."""
         ended_ns = self._executor.last_end_ns
-        if self._busy:
+        if self._busy():
             return ()
         spot, perp = await self._look()
-        if self._busy or self._executor.last_end_ns != ended_ns:
+        if self._busy() or self._executor.last_end_ns != ended_ns:
             return ()
         state = self._runner.state
         positions = (state.spot.position, state.perp.position)
@@ -231,7 +230,7 @@ class Watch:
                 blind = blind or f"{venue.name} tells nothing of our orders; its private stream is down"
         now_ns = self._clock()
         excess = state.spot.position + state.perp.position
-        naked = excess if state.phase in (FLAT, OPEN) and not self._busy else 0.0
+        naked = excess if state.phase in (FLAT, OPEN) and not self._busy() else 0.0
         return Facts(
             naked_usdt=self._unequal_usdt(naked),
             orders_minute=sum(1 for sent_ns in self._executor.sent_ns if sent_ns > now_ns - 60 * NS),
