@@ -308,10 +308,11 @@ def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0) -> As
 
 
 def _reason(walked: CarryWalk) -> str:
-    """The verdict, the demands that are not met, and what is to be done now."""
-    missed = "; ".join(gate.words for gate in walked.gates if not gate.passed)
-    now = walked.now.reason if walked.now.rule is None else f"now: {walked.now.rule}"
-    return f"{walked.verdict} {f'Not exported: {missed}. ' if missed else ''}{now[0].upper()}{now[1:]}."
+    """The verdict, why nothing is exported, and the rule for the time to come."""
+    now = walked.now
+    missed = [gate.words for gate in walked.gates if not gate.passed] + ([] if now.rule else [now.reason])
+    told = (walked.verdict, f"Not exported: {'; '.join(missed)}." * bool(missed), f"Now: {now.rule}." * bool(now.rule))
+    return " ".join(filter(None, told))
 
 
 def _judged(

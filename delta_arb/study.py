@@ -267,9 +267,10 @@ def window(tape: Tape, constraints: Constraints) -> Window:
     cut_ns = start_ns + round((tape.end_ns - start_ns) * constraints.fit_share)
     fit, judge = tape.between(start_ns, cut_ns), tape.between(cut_ns, tape.end_ns + 1)
     if len(fit) < 100 or len(judge) < 50:
-        raise DataError(
-            f"{len(fit)} events to fit on and {len(judge)} to judge on are too few for a choice; record longer"
+        remedy = (
+            "record longer" if start_ns == tape.start_ns else f"look back further than {constraints.look_back_h:g} h"
         )
+        raise DataError(f"{len(fit)} events to fit on and {len(judge)} to judge on are too few for a choice; {remedy}")
     hours = (tape.end_ns - start_ns) / NS / 3600
     short = hours < 0.99 * constraints.look_back_h
     note = f"the last {hours:.1f} h" + (

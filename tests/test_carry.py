@@ -98,6 +98,16 @@ def test_a_pair_is_held_while_funding_pays_and_left_when_it_no_longer_does():
     assert earned == pytest.approx(88 - 5 - 20, abs=1e-4)
 
 
+def test_an_order_whose_price_leaves_its_bound_before_it_arrives_is_not_counted_on():
+    """A bound of 500 bps; an order of the end of an hour meets the next hour's open, 6 % higher and then 5.7 % lower."""
+    prices = [100.0] * 5 + [106.0] * 5 + [100.0] * 5
+    seen = moments(hours(prices, prices), market(()))
+    beyond = [4, 9, 14]  # behind the last one nothing comes
+    for offered in (seen.enterable, seen.leavable):
+        assert np.flatnonzero(~offered).tolist() == beyond
+    assert str(CarryRule(7 * 86_400.0, 20.0, -3.5)) == "horizon 7 days, entry 20.0 bps, exit -3.5 bps"
+
+
 def told(tape, here, held):
     """Opening, end and net in bps of the pairs of the search, as the machine's trades say them: after the latency."""
     seen, late_ns = moments(tape, here), here.latency.median_ns(SPOT)  # of both legs alike
@@ -254,6 +264,9 @@ def test_a_run_says_how_long_a_hold_must_last_and_judges_it_when_asked():
     judged = carry_walk.asked(tape, here, "carry")
     assert judged.reason.startswith("Carry pays: 1 pairs")
     assert not judged.trade and "Not exported: pairs walked forward 1 is below 5" in judged.reason
+    assert "; " not in judged.reason.split("Not exported: ")[1] and judged.reason.endswith(
+        f"Now: {judged.walk.now.rule}."
+    )
     more = carry_walk.asked(tape, here, "carry", upstream=20.0)
     assert more.walk.net_bps_day.level == pytest.approx(0.9975)  # 5 % shared by twenty
     assert more.walk.net_bps_day.low < judged.walk.net_bps_day.low

@@ -85,8 +85,10 @@ def test_data_shorter_than_the_look_back_are_named(sample):
 
 def test_too_few_events_are_refused(sample):
     _, tape = sample
-    with pytest.raises(DataError, match="too few for a choice"):
+    with pytest.raises(DataError, match="too few for a choice; record longer"):
         study.window(tape.between(tape.start_ns, tape.start_ns + 60 * NS), Constraints())
+    with pytest.raises(DataError, match=r"too few for a choice; look back further than 0\.01 h"):
+        study.window(tape, Constraints(look_back_h=0.01))
 
 
 # --- no look-ahead ----------------------------------------------------------------------------------------------------
