@@ -56,9 +56,11 @@ MONEY = (
 CHOICES = {"spot_kind": (UPDATES, SNAPSHOTS), "perp_kind": (UPDATES, SNAPSHOTS), "spot_fee_in": (QUOTE, BASE)}
 
 
-def add_options(parser: argparse.ArgumentParser, *, files: bool = True) -> None:
-    """One option per field of `Inputs`; `files=False` leaves out the two quote files (given otherwise)."""
-    quotes, money = parser.add_argument_group("quotes and costs"), parser.add_argument_group("order rules and wallets")
+def add_options(parser: argparse.ArgumentParser, *, files: bool = True, of: str = "") -> None:
+    """One option per field of `Inputs`; `files=False` leaves out the two quote files (given otherwise). `of` names the
+    mode that looks at them, where a command has others."""
+    titles = (f"of {of}: {title}" if of else title for title in ("quotes and costs", "order rules and wallets"))
+    quotes, money = (parser.add_argument_group(title) for title in titles)
     for field in fields(Inputs):
         if field.name in ("spot", "perp") and not files:
             continue
@@ -79,7 +81,7 @@ def given(options: argparse.Namespace) -> Sequence[str]:
     return [
         f"--{f.name.replace('_', '-')}={getattr(options, f.name)}"
         for f in fields(Inputs)
-        if getattr(options, f.name) != f.default
+        if getattr(options, f.name, f.default) != f.default
     ]
 
 

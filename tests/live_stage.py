@@ -47,7 +47,7 @@ def quick_config(**changes) -> Config:
     return Config.model_validate(sample | changes)
 
 
-def publish(folder: Path, **rule) -> Path:
+def publish(folder: Path, wallets: params.WalletParams | None = None, **rule) -> Path:
     """Parameters for the stage, valid for an hour."""
     spot, perp = quick_config().venue_params()
 
@@ -59,7 +59,13 @@ def publish(folder: Path, **rule) -> Path:
             return spot, perp
 
     return params.publish(
-        export(Pair, rule_params(**RULE | rule), created=datetime.now(UTC) - timedelta(seconds=1), wallets=HELD), folder
+        export(
+            Pair,
+            rule_params(**RULE | rule),
+            created=datetime.now(UTC) - timedelta(seconds=1),
+            wallets=wallets or HELD,
+        ),
+        folder,
     )
 
 

@@ -3,13 +3,14 @@
 import asyncio
 
 import pytest
-from live_stage import ENTER, quick_config, stage
+from live_stage import ENTER, publish, quick_config, stage
 
 from delta_arb.errors import ParamsError
 from delta_arb.live import config as configuration
 from delta_arb.live import control
 from delta_arb.live.events import replayed
 from delta_arb.pair import FLAT, OPEN
+from delta_arb.params import WalletParams
 
 FLOORS = {"min_spot_usdt": 10.0, "min_margin_usdt": 10.0}
 
@@ -25,20 +26,23 @@ def last_wallet(it):
     return decided[-1].event.wallet
 
 
-def test_wallets_that_nobody_stated_hold_twice_what_an_entry_needs_and_it_is_said(tmp_path):
-    """A clip of 50 wants 50.50 USDT and a floor of 10 on spot, 50 and 10 as margin at a leverage of 1."""
+def test_wallets_that_nobody_stated_hold_twice_what_a_position_needs_and_it_is_said(tmp_path):
+    """A clip of 50 at up to 50 bps above the ask, its fee of 5 bps and a floor of 10: 60.275125 USDT on spot; as margin
+    at a leverage of 1 60.025."""
 
     async def play():
         async with on_paper(tmp_path) as it:
             it.paper = True
             session = await it.start()
             (said,) = [s for s in it.said if s.startswith("paper wallets")]
-            assert "spot 121.00 USDT, futures 120.00 USDT (twice what an entry needs" in said
+            assert (
+                "spot 120.55 USDT, futures 120.05 USDT (twice what a full position and the guards' floors need" in said
+            )
             await it.opened()
             status = control.status(session)
-            spot_usdt = 121.0 - 60.0 * 0.8002 * 1.0005  # 60 coins: six whole contracts for 50 USDT
+            spot_usdt = 120.55025 - 60.0 * 0.8002 * 1.0005  # 60 coins: six whole contracts for 50 USDT
             assert status["spot_usdt"] == pytest.approx(spot_usdt, abs=1e-9) and status["coins"] == 60.0
-            margin = 120.0 - 60.0 * 0.8018 * 0.0005
+            margin = 120.05 - 60.0 * 0.8018 * 0.0005
             assert (
                 status["perp_usdt"] == pytest.approx(margin + 60.0 * 0.8018, abs=1e-9) and status["position"] == -60.0
             )
@@ -47,7 +51,7 @@ def test_wallets_that_nobody_stated_hold_twice_what_an_entry_needs_and_it_is_sai
             await it.stop()
             ((net,),) = it.rows("SELECT net_usdt FROM trades")
             wallet = last_wallet(it)
-            assert wallet.spot_usdt + wallet.perp_usdt == pytest.approx(241.0 + net, abs=1e-9)
+            assert wallet.spot_usdt + wallet.perp_usdt == pytest.approx(240.60025 + net, abs=1e-9)
             it.assert_replays()
 
     asyncio.run(play())
@@ -119,7 +123,7 @@ def test_a_restart_on_paper_finds_the_wallets_as_they_were(tmp_path):
             after = control.status(session)
             for name in ("spot_usdt", "coins", "perp_usdt", "position"):
                 assert after[name] == pytest.approx(before[name], abs=1e-9), name
-            assert any("began with twice what an entry needed then" in s for s in it.said[it._mark :])
+            assert any("began so at the first start" in s for s in it.said[it._mark :])
 
     asyncio.run(play())
 
@@ -138,3 +142,20 @@ def test_money_on_paper_that_makes_no_sense_is_refused_with_the_file(tmp_path, m
     file.write_text(f'pair = "LUNC_USDT"\n[spot]\nvenue = "mexc"\n[perp]\nvenue = "gate"\n[paper]\n{money}\n')
     with pytest.raises(ParamsError, match=rf"(?s)lunc.toml.*{why}"):
         configuration.read(file)
+
+
+def test_wallets_that_the_parameters_assume_are_what_paper_begins_with(tmp_path):
+    """A later file that assumes others changes nothing: the money of a journal is one."""
+
+    async def play():
+        async with on_paper(tmp_path) as it:
+            it.paper = True
+            publish(tmp_path, wallets=WalletParams(spot_usdt=300.0, perp_usdt=200.0))
+            await it.start()
+            assert any("spot 300.00 USDT, futures 200.00 USDT (what the parameters assumed" in s for s in it.said)
+            await it.crash()
+            publish(tmp_path, wallets=WalletParams(spot_usdt=9_000.0, perp_usdt=9_000.0))
+            await it.start()
+            assert any("spot 300.00 USDT, futures 200.00" in s for s in it.said[it._mark :])
+
+    asyncio.run(play())

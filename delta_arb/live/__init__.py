@@ -19,7 +19,7 @@ risk        what guards, halts and a failing journal hold back
 funding     settled stamps to expect by, and each one while it passes
 
 venue       what is asked of a venue; exchange, mexc, gate, clients, quotes, stream answer it over ccxt
-config      one TOML file, and keys from elsewhere
+config      one TOML file, and keys from elsewhere; example prints one
 connect     the venues of a configuration; the local ones
 preflight   --check; its rows are in checks, and what keys may do in rights
 control     status, stop, flatten, resume

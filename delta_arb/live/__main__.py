@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from delta_arb.bounds import Bounds
 from delta_arb.errors import DeltaArbError, ParamsError
 from delta_arb.inputs import root
 from delta_arb.options import add_options, speed
+from delta_arb.params import load
 
 from . import connect, control, trading
 from .commands import talk
-from .jobs import end_local, job_of
+from .example import example
+from .jobs import MAX_CLIP_USDT, SPEED, check_options, end_local, job_of
 from .replaying import replayed
 from .trading import LIVE, SANDBOX
 
@@ -27,89 +28,93 @@ EPILOG = """\
 examples:
   python -m delta_arb.live --replay --speed max        the sample, at once
   python -m delta_arb.live --sandbox --speed 60        real orders on local venues, no keys
+  python -m delta_arb.live --example > lunc.toml       a configuration to begin with
   python -m delta_arb.live --config lunc.toml          on paper, on the venues' public quotes
   python -m delta_arb.live --config lunc.toml --check  whether everything is ready to trade
   python -m delta_arb.live --config lunc.toml --live   real money
-  python -m delta_arb.live status --sandbox            what the running one does"""
+  python -m delta_arb.live status --sandbox            what the running one does; name the mode as at its start"""
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m delta_arb.live",
+        usage="python -m delta_arb.live [status|stop|flatten|resume] [MODE] [options]",
         description="Trade one pair with the parameters that the pipeline exported: on paper with "
         "live quotes unless told otherwise.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("command", nargs="?", choices=control.COMMANDS, help="talk to the running one instead of starting")
     p.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="pair, venues, limits and guards (python -m pydoc delta_arb.live.config)",
+        "command", nargs="?", choices=control.COMMANDS, metavar="status|stop|flatten|resume",
+        help="talk to the running one instead of starting: what is; an orderly end; leave the open pair and stay out; "
+        "trade again after a halt",
+    )  # fmt: skip
+    _modes(p)
+    more = p.add_argument_group("of every mode")
+    more.add_argument("--config", type=Path, metavar="FILE", help="pair, venues, limits and guards; see --example")
+    more.add_argument(
+        "--params", type=Path, metavar="FILE", help="a parameter file instead of the newest export of the pair"
     )
-    mode = p.add_mutually_exclusive_group()
+    reports = root() / "reports"
+    more.add_argument(
+        "--reports", type=Path, default=reports, metavar="DIR", help="where the pipeline published (default: reports/)"
+    )
+    more.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
+    _of_recordings(p)
+    add_options(p, files=False, of="--replay")
+    return p
+
+
+def _modes(p: argparse.ArgumentParser) -> None:
+    asked = p.add_argument_group("modes")
+    mode = asked.add_mutually_exclusive_group()
     mode.add_argument("--paper", action="store_true", help="live quotes, simulated fills (the default)")
     mode.add_argument(
-        "--sandbox",
-        action="store_true",
+        "--sandbox", action="store_true",
         help="start the local venues and trade on them with real orders and play money",
-    )
+    )  # fmt: skip
     mode.add_argument(
         "--live", action="store_true", help="real orders, real money: needs keys, explicit limits and a passed check"
     )
     mode.add_argument(
-        "--replay",
-        nargs="*",
-        metavar="FILE",
+        "--replay", nargs="*", metavar="FILE",
         help="feed recorded quotes: SPOT PERP; without files the bundled synthetic sample",
-    )
-    p.add_argument(
-        "--check",
-        action="store_true",
+    )  # fmt: skip
+    asked.add_argument(
+        "--check", action="store_true",
         help="only look whether everything is ready, and say what to do about what is not",
+    )  # fmt: skip
+    asked.add_argument(
+        "--example", action="store_true",
+        help="print a configuration with every name explained, fitting the parameter file that --params names",
+    )  # fmt: skip
+
+
+def _of_recordings(p: argparse.ArgumentParser) -> None:
+    """What only modes with recorded quotes look at; `jobs.check_options` refuses it elsewhere."""
+    both = p.add_argument_group("of --sandbox and --replay")
+    both.add_argument(
+        "--speed", type=speed, default=SPEED, metavar="1|60|max",
+        help="how many recorded seconds a second takes (default %(default)g)",
+    )  # fmt: skip
+    local = p.add_argument_group(
+        "of --sandbox",
+        "also --pair, --contract-size and --inventory-coins where there is no --config, and --funding with --tape",
     )
-    p.add_argument("--tape", nargs=2, metavar=("SPOT", "PERP"), help="what the local venues play (default: the sample)")
-    p.add_argument("--repeat", action="store_true", help="the local venues begin their tape again at its end")
-    p.add_argument(
-        "--faults",
-        type=Path,
-        metavar="FILE",
-        help="what the local venues do wrong (python -m delta_arb.sandbox --help)",
+    local.add_argument("--tape", nargs=2, metavar=("SPOT", "PERP"), help="what the local venues play (default: sample)")
+    local.add_argument("--repeat", action="store_true", help="they begin their tape again at its end")
+    local.add_argument(
+        "--faults", type=Path, metavar="FILE", help="what they do wrong (python -m delta_arb.sandbox --help)"
     )
-    p.add_argument(
-        "--speed",
-        type=speed,
-        default=60.0,
-        metavar="1|60|max",
-        help="how many recorded seconds a second takes (default 60)",
-    )
-    p.add_argument(
-        "--reports",
-        type=Path,
-        default=root() / "reports",
-        metavar="DIR",
-        help="where the pipeline published (default: reports/)",
-    )
-    p.add_argument(
-        "--params", type=Path, metavar="FILE", help="a parameter file instead of the newest export of the pair"
-    )
-    p.add_argument(
-        "--as-of",
-        type=_time,
-        metavar="TIME",
+    replay = p.add_argument_group("of --replay")
+    replay.add_argument(
+        "--as-of", type=_time, metavar="TIME",
         help="judge the validity of parameters as of this UTC time, like 2026-01-31T12:00",
-    )
-    p.add_argument(
-        "--max-clip-usdt",
-        type=float,
-        default=Bounds().max_clip_usdt,
-        metavar="USDT",
-        help="of a replay: refuse larger clips (default %(default)g)",
-    )
-    p.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
-    add_options(p, files=False)
-    return p
+    )  # fmt: skip
+    replay.add_argument(
+        "--max-clip-usdt", type=float, default=MAX_CLIP_USDT, metavar="USDT",
+        help="refuse larger clips (default %(default)g)",
+    )  # fmt: skip
 
 
 def _time(text: str) -> datetime:
@@ -123,8 +128,12 @@ def _time(text: str) -> datetime:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
+        if options.example:
+            print(example(load(options.params) if options.params else None), end="")
+            return 0
         if options.command:
             return talk(options)
+        check_options(options)
         return replayed(options) if options.replay is not None else _trade(options)
     except DeltaArbError as error:
         print(f"error: {error}", file=sys.stderr)

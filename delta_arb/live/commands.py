@@ -14,25 +14,35 @@ from .runner import utc_now
 from .say import Voice
 from .trading import LIVE, PAPER, SANDBOX, Job
 
+TAKEN = {
+    "stop": "stopping; it ends once the legs are at rest",
+    "flatten": "leaving what is open, and staying out until `resume`",
+    "resume": "halts are lifted, and the account is taken as it is",
+}
+LABELS = {
+    "halted": "halted", "transfer": "transfer to make", "venues": "venues", "working": "orders at work",
+    "local": "local venues", "parameters": "parameters", "journal": "journal",
+}  # fmt: skip
+
 
 def talk(options: argparse.Namespace) -> int:
-    """`status`, `stop`, `flatten`, `resume`: to the running one, or without it from journal and venues."""
+    """One word to the running one, or without it to journal and venues."""
     journal = trading.journal_path(options.reports, configured(options), kind_of(options))
     said = control.ask(control.socket_path(journal), options.command)
     if said is None:
         return _alone(options, journal)
     if "error" in said:
         raise RunError(said["error"])
-    _tell(said, options.json)
+    _tell(said, options)
     return 0
 
 
 def _alone(options: argparse.Namespace, path: Path) -> int:
     """No runner is up: the journal answers, and `flatten` is a run of its own that leaves what is open."""
+    if options.command == "stop":
+        return _stop_local(options, path)
     if not path.exists():
         raise RunError(f"no runner is up, and there is no journal at {path}; nothing was ever traded in this mode")
-    if options.command == "stop":
-        raise RunError("no runner is up, there is nothing to stop; `status` shows what the journal says")
     if options.command == "flatten":
         job = job_of(options, leave=True)
         code = trading.run(job, options.json)
@@ -42,7 +52,20 @@ def _alone(options: argparse.Namespace, path: Path) -> int:
         if options.command == "resume":
             control.lift(journal)
         said = control.last_words(journal)
-    _tell(said | _held_by_venues(options), options.json)
+    _tell(said | _held_by_venues(options), options)
+    return 0
+
+
+def _stop_local(options: argparse.Namespace, path: Path) -> int:
+    """Local venues that a killed runner left behind are ended, unless they hold something."""
+    nothing = RunError("no runner is up, there is nothing to stop; `status` shows what the journal says")
+    if kind_of(options) != SANDBOX or not (local := connect.running(path.parent)):
+        raise nothing
+    if left := trading.unsettled(path):
+        raise RunError(f"no runner is up, and the local venues hold {left}; start again, or `flatten`")
+    connect.end(path.parent)
+    said = f"no runner was up; the local venues are ended, process {local.pid}"
+    print(json.dumps({"line": said}) if options.json else said)
     return 0
 
 
@@ -57,19 +80,24 @@ def _held_by_venues(options: argparse.Namespace) -> dict:
         return {}
     keys = configuration.keys(config, options.config.parent) if kind == LIVE else None
     say = Voice(trading.MODES[kind], options.json)
-    return preflight.holdings(Job(config, kind, options.reports, Path(), keys, local.ccxt if local else {}, say))
+    held = preflight.holdings(Job(config, kind, options.reports, Path(), keys, local.ccxt if local else {}, say))
+    return held | ({"local": f"process {local.pid}, `stop` ends it"} if local else {})
 
 
-def _tell(said: dict, as_json: bool) -> None:
-    if as_json:
+def _tell(said: dict, options: argparse.Namespace) -> None:
+    """What is, for a person; the same as JSON where that was asked for."""
+    if options.json:
         print(json.dumps(said))
         return
+    if options.command in TAKEN:
+        print(TAKEN[options.command])
     print(said["line"])
-    for name in ("halted", "transfer", "venues", "working", "journal"):
+    for name, label in LABELS.items():
         if said.get(name):
-            print(f"{name}: {said[name]}")
+            print(f"{label}: {said[name]}")
     for held in said.get("held", []):
-        print(held)
+        if not (said["halted"] and held.endswith(said["halted"])):
+            print(held)
     if said.get("unpaid"):
         print(f"entries that a wallet could not pay for: {said['unpaid']}")
     if said.get("assumed"):

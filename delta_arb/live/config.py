@@ -14,7 +14,7 @@
     latency_s = 0.1
     contract_size = 10000.0
 
-    [paper]                    # what both wallets begin with on paper; without it twice what an entry needs
+    [paper]                    # what both wallets begin with on paper; see --example for what they hold without it
     spot_usdt = 200.0
     perp_usdt = 200.0
 
@@ -23,7 +23,7 @@
     max_position_usdt = 60.0
     max_loss_day_usdt = 5.0
 
-Every other name has a default, shown by `python -m pydoc delta_arb.live.config`. Keys come from the environment
+Every other name has a default, shown and explained by `python -m delta_arb.live --example`. Keys come from the environment
 (DELTA_ARB_MEXC_KEY, DELTA_ARB_MEXC_SECRET, ...) or from a file that only its owner can read: one table for each venue
 with `key` and `secret`.
 """
@@ -206,10 +206,6 @@ class Config(_Section):
         """Both venues' own rules as the machine uses them."""
         return self.spot.instrument(spot), self.perp.instrument(perp)
 
-    def entry_usdt(self, notional_usdt: float, leverage: float) -> tuple[float, float]:
-        """What both wallets must hold for an entry of this size, the guards' floors included."""
-        return notional_usdt * 1.01 + self.guards.min_spot_usdt, notional_usdt / leverage + self.guards.min_margin_usdt
-
     def require_explicit(self) -> None:
         """Real money wants its limits written down: none of the important ones may be a default."""
         wanted = ("max_clip_usdt", "max_position_usdt", "max_loss_day_usdt")
@@ -233,9 +229,7 @@ def read(path: Path) -> Config:
     try:
         return Config.model_validate(_toml(Path(path)))
     except ValidationError as error:
-        raise ParamsError(
-            f"{path}: {spoken(error)}; `python -m pydoc delta_arb.live.config` shows every name"
-        ) from None
+        raise ParamsError(f"{path}: {spoken(error)}; `python -m delta_arb.live --example` shows every name") from None
 
 
 def sample(pair: str = "SYN_USDT", contract_size: float = 10.0, inventory_coins: float = 0.0) -> Config:

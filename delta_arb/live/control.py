@@ -160,6 +160,8 @@ def last_words(journal: Journal) -> dict[str, Any]:
         )
     if orders:
         line += f"; without an end: {', '.join(orders)}"
+    if orders or (state and state.phase != FLAT):
+        line += "; start again to take it up, or `flatten`"
     return {
         "phase": phase, "journal_coins": coins, "journal_position": position,
         "halted": halt[1] if halt and halt[0] == "halt" else "",

@@ -4,13 +4,47 @@ import argparse
 import logging
 import math
 
+from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
+from delta_arb.options import given
 
 from . import config as configuration
 from . import connect, trading
 from .config import Config
 from .say import Heard, Voice
 from .trading import LIVE, PAPER, SANDBOX, Job
+
+SPEED = 60.0  # recorded seconds a second
+MAX_CLIP_USDT = Bounds().max_clip_usdt
+LOCAL = {"--tape": "tape", "--repeat": "repeat", "--faults": "faults"}
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse what this mode would not look at.
+
+    Raises:
+        ParamsError: an option of another mode.
+    """
+    replay = options.replay is not None
+    unused = [] if replay else [option.partition("=")[0] for option in given(options)]
+    if options.sandbox:
+        named = {"--funding"} if options.tape else set()
+        named |= set() if options.config else {"--pair", "--contract-size", "--inventory-coins"}
+        unused = [name for name in unused if name not in named]
+    else:
+        unused += [name for name, field in LOCAL.items() if getattr(options, field)]
+    if not (replay or options.sandbox):
+        unused += ["--speed"] * (options.speed != SPEED)
+    if not replay:
+        unused += ["--as-of"] * (options.as_of is not None)
+        unused += ["--max-clip-usdt"] * (options.max_clip_usdt != MAX_CLIP_USDT)
+    else:
+        unused += ["--check"] * options.check + ["--config"] * (options.config is not None)
+    if unused:
+        mode = "--replay" if replay else f"--{kind_of(options)}"
+        raise ParamsError(
+            f"{mode} does not look at {', '.join(unused)}; leave it away, `--help` says what belongs where"
+        )
 
 
 def kind_of(options: argparse.Namespace) -> str:
@@ -72,6 +106,7 @@ def _venue_arguments(options: argparse.Namespace, config: Config) -> list[str]:
             "--contract-size",
             f"{config.perp.contract_size:g}",
         ]
+        arguments += ["--funding", options.funding] if options.funding else []
     if config.hedged_coins:
         arguments += ["--inventory-coins", f"{config.hedged_coins:g}"]
     if options.faults:

@@ -5,12 +5,15 @@ refused, and said. A restart finds them as they were: all fills, trades and tran
 """
 
 import json
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from delta_arb.market import LEGS, PERP, SPOT, Book, FundingPayment, utc
+from delta_arb.market import LEGS, NS, PERP, SPOT, Book, FundingPayment, utc
 from delta_arb.pair import Event, Rule
-from delta_arb.wallets import Funds, Purse, Transfer, moved, wallet_of
+from delta_arb.params import WalletParams
+from delta_arb.sizes import needs_usdt
+from delta_arb.wallets import NO_REBALANCING, Funds, Purse, Rebalancing, Transfer, moved, wallet_of
 
 from .accounts import Baseline
 from .config import Config
@@ -19,13 +22,14 @@ from .paper import PaperWallets
 from .venue import Account
 
 BEGAN, SENT = "paper wallets", "paper transfer"  # kinds of notes
-ENTRIES = 2.0  # wallets that nobody stated hold what so many entries need
+FULL = 2.0  # wallets that nobody stated hold so many times what is needed
 
 
 class PaperPurse(PaperWallets):
     """The wallets of one session on paper.
 
     Args:
+        assumed: what the parameters say of the wallets.
         payments: the funding stamps known so far; others add to it.
         since_ns: stamps up to then are in the journal's trades, or nobody's.
     """
@@ -34,13 +38,14 @@ class PaperPurse(PaperWallets):
         self,
         config: Config,
         rule: Rule,
+        assumed: WalletParams,
         journal: Journal,
         payments: Sequence[FundingPayment],
         since_ns: int,
         now_ns: int,
         say: Callable[[str], None],
     ) -> None:
-        funds, why = begun(config, rule, journal)
+        funds, why = begun(config, rule, assumed, journal)
         super().__init__(funds, rule.perp.leverage)
         self._payments, self._paid_ns = payments, since_ns
         self._journal, self._say = journal, say
@@ -80,21 +85,26 @@ class PaperPurse(PaperWallets):
         return spot, Account(free.perp_usdt, purse.perp_usdt, 0.0, purse.perp_qty, 0.0, 0, now_ns)
 
 
-def begun(config: Config, rule: Rule, journal: Journal) -> tuple[Funds, str]:
-    """What both wallets held at the beginning, and who says so: the configuration, an earlier start, or the clip."""
-    inventory = config.inventory_coins
+def begun(config: Config, rule: Rule, assumed: WalletParams, journal: Journal) -> tuple[Funds, str]:
+    """What both wallets held at the beginning, and who says so: the configuration, an earlier start, the parameters, or
+    what a position needs."""
+    inventory = config.hedged_coins
     if stated := config.paper.funds(inventory):
         return stated, "began with what the configuration states under [paper]"
+    transfers = NO_REBALANCING
+    if assumed.transfer_delay_s:
+        delay_ns = round(assumed.transfer_delay_s * NS)
+        transfers = Rebalancing(assumed.transfer_least_usdt, assumed.transfer_fee_usdt, delay_ns)
     if noted := journal.last_note(BEGAN):
-        return Funds(
-            *json.loads(noted[1]), inventory
-        ), "began with twice what an entry needed then; [paper] states others"
-    needs = config.entry_usdt(rule.max_position_usdt, rule.perp.leverage)
-    spot_usdt, perp_usdt = (ENTRIES * usdt for usdt in needs)
-    journal.note(BEGAN, json.dumps((spot_usdt, perp_usdt)))
-    return Funds(
-        spot_usdt, perp_usdt, inventory
-    ), "twice what an entry needs; [paper] in the configuration states others"
+        return Funds(*json.loads(noted[1]), inventory, transfers), "began so at the first start; [paper] states others"
+    usdt, why = (assumed.spot_usdt, assumed.perp_usdt), "what the parameters assumed"
+    if not all(usdt):
+        entering = rule if min(rule.entry, rule.reverse_entry) < math.inf else rule._replace(entry=0.0)
+        floors = config.guards.min_spot_usdt, config.guards.min_margin_usdt
+        usdt = tuple(FULL * (need + floor) for need, floor in zip(needs_usdt(entering), floors, strict=True))
+        why = "twice what a full position and the guards' floors need"
+    journal.note(BEGAN, json.dumps(usdt))
+    return Funds(*usdt, inventory, transfers), f"{why}; [paper] in the configuration states others"
 
 
 def _later(funds: Funds, journal: Journal) -> Purse:

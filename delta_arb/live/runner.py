@@ -19,7 +19,7 @@ from delta_arb.kalman import UNKNOWN, step
 from delta_arb.ledger import Trade, close_out, close_pair, closing
 from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
 from delta_arb.pair import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet
-from delta_arb.params import Params, VenueParams, load
+from delta_arb.params import Params, VenueParams, WalletParams, load
 from delta_arb.rules import make_rule
 from delta_arb.strategy import decide, ended
 
@@ -81,6 +81,11 @@ class Exports:
         except ParamsError as error:
             self.refused = str(error)
         return before != (self.params, self.refused)
+
+    @property
+    def wallets(self) -> WalletParams:
+        """What the parameters assume of the wallets; nothing before any."""
+        return self.params.wallets if self.params else WalletParams()
 
     def rule(self) -> Rule | None:
         """The machine's rule: entries only on parameters that are accepted and say trade; None before any."""

@@ -211,7 +211,7 @@ class Session:
         wallets = SeenWallets()
         if desk.paper:
             wallets = self._purse = PaperPurse(
-                desk.config, rule, desk.journal, self.payments, since_ns, self.clock(), desk.say
+                desk.config, rule, self.exports.wallets, desk.journal, self.payments, since_ns, self.clock(), desk.say
             )
         recorder = desk.recorder(resumed.state)
         self.runner = Runner(

@@ -198,7 +198,7 @@ def _spoken(error: Exception) -> str:
 
 def run(job: Job, as_json: bool) -> int:
     """Trade until stopped; 0 after an orderly end, 1 after a halt or with legs that may differ."""
-    job.say(f"{MODES[job.kind]}: {job.config.name}, journal {job.journal}")
+    job.say(f"{job.config.name}, journal {job.journal}")
     trading = Trading(job)
     began = time.monotonic()
     outcome = uvloop.run(trading.run())
