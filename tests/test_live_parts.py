@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import sqlite3
 from contextlib import redirect_stdout
 from io import TextIOWrapper
 from pathlib import Path
@@ -22,6 +23,7 @@ from delta_arb.live.disk import Disk
 from delta_arb.live.events import Recorder, told
 from delta_arb.live.executor import Executor, Patience
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
+from delta_arb.live.journal import Journal, JournalError
 from delta_arb.live.say import Voice
 from delta_arb.live.venue import Account, Deal, Outcome, VenueError
 from delta_arb.market import PERP, SPOT, Instrument, Order
@@ -353,3 +355,26 @@ def test_a_log_that_cannot_be_synced_is_told_and_not_passed_over(tmp_path):
     disk.soon()
     disk.close()
     assert isinstance(disk.failed, FileNotFoundError)
+
+
+def test_a_program_that_writes_to_the_journal_holds_nobody_up_and_is_named(tmp_path):
+    with Journal(tmp_path / "j.sqlite", "run") as journal:
+        other = sqlite3.connect(tmp_path / "j.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert journal._db.execute("PRAGMA busy_timeout").fetchone()[0] <= 50
+        with pytest.raises(JournalError, match=r"locked.*close the program that writes to it"):
+            journal.note("halt", "a test")
+        other.execute("ROLLBACK")
+        journal.note("halt", "a test")
+        assert journal.last_note("halt") == ("halt", "a test")
+        other.close()
+
+
+def test_the_disk_is_woken_when_whoever_writes_says_so(tmp_path):
+    waiting = []
+    with Journal(tmp_path / "j.sqlite", "run", waiting.append) as journal:
+        journal.note("start", "a test")
+        disk = journal._disk
+        assert len(waiting) == 1 and not disk._due.is_set()
+        waiting[0]()
+    assert disk.failed is None and not disk._thread.is_alive()

@@ -15,6 +15,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 FIRST_S = 0.003  # the orders that were committed leave first: a sync is work for the processor too
@@ -35,14 +36,26 @@ def reserve(log: int) -> OSError | None:
     return OSError(code, os.strerror(code))
 
 
+Later = Callable[[Callable[[], None]], object]  # acts when nothing more urgent is to be done
+
+
+def at_once(act: Callable[[], None]) -> None:
+    """For whoever has no loop, and nothing more urgent."""
+    act()
+
+
 class Disk:
     """Syncs a database's log in a thread of its own. `failed` holds the error of the last sync, `unreserved` why there
-    is no room kept for more; `close` waits for the thread."""
+    is no room kept for more; `close` waits for the thread.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        later: wakes the thread; at once, it would take its turn of the interpreter just before the orders leave.
+    """
+
+    def __init__(self, path: Path, later: Later = at_once) -> None:
         self.failed: OSError | None = None
         self.unreserved: OSError | None = None
-        self._path, self._log = path, path.with_name(f"{path.name}-wal")
+        self._path, self._log, self._later = path, path.with_name(f"{path.name}-wal"), later
         self._due, self._over = threading.Event(), False
         self._thread = threading.Thread(target=self._sync, name=f"sync {path.name}", daemon=True)
 
@@ -50,7 +63,7 @@ class Disk:
         """Something was committed."""
         if not self._thread.ident:
             self._thread.start()
-        self._due.set()
+        self._later(self._due.set)
 
     def close(self) -> None:
         """Sync once more, and end."""

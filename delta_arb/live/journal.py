@@ -24,10 +24,11 @@ from delta_arb.pair import PHASES, Event, Rule, State
 from delta_arb.params import Params
 
 from .broker import Placed, Report
-from .disk import Disk
+from .disk import Disk, Later, at_once
 from .events import named
 
 FORCED = -1  # in place of an event's kind
+BUSY_MS = 50  # how long a writer that does not belong here may hold up the loop; 1 s later it is tried again
 AT_END = "end"  # in place of an order id: fills that close a pair because the quotes ended
 _TEXT_FIELDS = ("reason",)
 _TRADE_COLUMNS = ", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)
@@ -61,9 +62,12 @@ class JournalError(RunError):
 
 
 class Journal:
-    """One journal file of one pair; use it as a context manager. `run_id` marks the rows of this run."""
+    """One journal file of one pair; use it as a context manager. `run_id` marks the rows of this run.
 
-    def __init__(self, path: Path, run_id: str) -> None:
+    `later` wakes the disk (see `disk.Disk`).
+    """
+
+    def __init__(self, path: Path, run_id: str, later: Later = at_once) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
@@ -77,12 +81,13 @@ class Journal:
                 f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder"
             ) from None
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._disk = Disk(path)
+        self._disk = Disk(path, later)
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA wal_autocheckpoint=0")
             self._db.executescript(_TABLES)
+            self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             self._sums = self._summed()
             self._disk.reserve()
         except (sqlite3.OperationalError, OSError) as error:  # a full disk, a lock: what may pass
@@ -189,8 +194,10 @@ class Journal:
             self._disk.soon()
         except sqlite3.Error as error:
             self._undo()
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            remedy = "close the program that writes to it" if busy else "make room on the disk"
             raise JournalError(
-                f"{self.path}: cannot be written ({error}); no order leaves without its row, make room on the disk"
+                f"{self.path}: cannot be written ({error}); no order leaves without its row, {remedy}"
             ) from error
         except BaseException:  # also a cancellation or Ctrl-C must not leave half a decision
             self._undo()

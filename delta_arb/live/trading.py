@@ -24,6 +24,7 @@ from delta_arb.pair import PHASES, START, State
 from . import connect, control
 from .config import Config, Keys
 from .desk import Desk
+from .disk import Later, at_once
 from .events import Recorder, events_path
 from .journal import Journal, JournalError
 from .runner import Exports, utc_now
@@ -63,9 +64,9 @@ class Job(NamedTuple):
     def journal(self) -> Path:
         return journal_path(self.reports, self.config, self.kind)
 
-    def new_journal(self) -> Journal:
+    def new_journal(self, later: Later = at_once) -> Journal:
         """The journal under a run id of its own, which heads the ids of all orders."""
-        return Journal(self.journal, utc_now().strftime("%y%m%d%H%M%S%f"))
+        return Journal(self.journal, utc_now().strftime("%y%m%d%H%M%S%f"), later)
 
 
 def journal_path(reports: Path, config: Config, kind: str) -> Path:
@@ -132,7 +133,7 @@ class Trading:
 
     async def _one(self) -> str:
         job = self.job
-        with job.new_journal() as journal, contextlib.ExitStack() as files:
+        with job.new_journal(_next) as journal, contextlib.ExitStack() as files:
             journal.begin_run(MODES[job.kind], __version__, {"config": job.config.model_dump_json()})
             kill_file = job.folder / job.config.kill_file
 
@@ -186,8 +187,13 @@ class Trading:
             self.job.say.status(self.session.line())
 
 
+def _next(act: Callable[[], None]) -> None:
+    """In the loop's next turn: orders are written in this one."""
+    asyncio.get_running_loop().call_soon(act)
+
+
 def _later(act: Callable[[], None]) -> None:
-    """A few turns of the loop later: a request's body is written in a turn of its own."""
+    """Once the answers to orders are in: to compress takes as long as they do."""
     asyncio.get_running_loop().call_later(LATER_S, act)
 
 
