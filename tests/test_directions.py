@@ -143,7 +143,7 @@ def cheap() -> tuple[Tape, directions.Directions]:
 
 
 def test_a_market_that_pays_one_way_only_is_traded_that_way(cheap):
-    tape, found = cheap
+    found = cheap[1]
     assert not found.direct.trade and found.reverse.trade and found.together is None
     assert found.verdict.trade and found.verdict.thresholds.side == REVERSE
     assert "the direct direction is left out" in found.verdict.reason
