@@ -25,7 +25,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Runner
 from delta_arb.market import SPOT, FundingPayment
-from delta_arb.pair import START
+from delta_arb.pair import OUTSIDE, START
 from delta_arb.review import rehearsal, review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
 from delta_arb.review.recorded import find, read
@@ -48,9 +48,10 @@ def rule_params(**changes) -> params.RuleParams:
     )
 
 
-def instruments():
+def instruments(**margin):
+    grid = {"contract_size": 1.0, "qty_step": 0.1, "min_qty": 0.1}
     spot_, perp_ = INPUTS.venue_params()
-    return tuple(v.model_copy(update={"contract_size": 1.0, "qty_step": 0.1, "min_qty": 0.1}) for v in (spot_, perp_))
+    return spot_.model_copy(update=grid), perp_.model_copy(update=grid | margin)
 
 
 class Venue(PaperVenue):
@@ -76,10 +77,12 @@ class Venue(PaperVenue):
         return report._replace(fee_usdt=fee_usdt(report.filled, report.price, leg), venue_ns=report.ts_ns)
 
 
-def record(folder, quotes, *, latency_s=0.1, mode=MODE, rules=(), holds=(), payments=(), run_id="run", **venue) -> None:
+def record(
+    folder, quotes, *, latency_s=0.1, mode=MODE, rules=(), holds=(), payments=(), run_id="run", margin=None, **venue
+) -> None:
     """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on."""
     tape = Tape.of(sorted(quotes))
-    spot_, perp_ = instruments()
+    spot_, perp_ = instruments(**margin or {})
     base = make_rule(rule_params(), spot_.instrument(), perp_.instrument())
     path = folder / "SYN_USDT-mexc-gate" / "live" / "hand.sqlite"
     created = datetime(2026, 1, 5, tzinfo=UTC)
@@ -123,6 +126,21 @@ def caused(found: review.Review) -> dict[str, float]:
     assert b.net_usdt - b.backtest_net_usdt == pytest.approx(sum(d.usdt for d in b.differences), abs=1e-12)
     assert found.retraced.identical, found.retraced.difference
     return {d.cause: pytest.approx(b.usdt(d.cause), abs=1e-9) for d in b.differences}
+
+
+def test_a_session_whose_short_was_liquidated_is_retraced_and_is_the_backtest(tmp_path):
+    """Sold at 101 on leverage 5 with a maintenance rate of 1 %: taken at 101 * 1.2 / 1.0105 = 119.94, the coins sold at 119."""
+    rally = [spot(9.9, 119.0, 119.1), perp(10, 120.5, 120.6), spot(10.5, 119.0, 119.1), perp(11, 120.5, 120.6)]
+    record(tmp_path, WIDE + rally, margin={"leverage": 5.0, "maintenance_rate": 0.01})
+    found = reviewed(tmp_path)
+    taken = 101 * 1.2 / 1.0105
+    fees = 0.0005 * 0.5 * (100 + 101 + taken + 119)
+    net = 0.5 * (119 - 100 + 101 - taken) - fees
+    assert caused(found) == {}
+    assert found.bridge.net_usdt == found.bridge.backtest_net_usdt == pytest.approx(net)
+    with closing(sqlite3.connect(find(tmp_path)[0])) as db, db:
+        db.execute(f"UPDATE decisions SET state = (SELECT state FROM decisions WHERE rowid = 1) WHERE kind = {OUTSIDE}")
+    assert "the run went by a fill from outside of 00:00:10.000" in reviewed(tmp_path).retraced.difference
 
 
 def test_a_session_as_assumed_is_the_backtest_to_the_last_digit(tmp_path):

@@ -20,7 +20,7 @@ from delta_arb.ledger import TRADE_FIELDS, Trade
 from delta_arb.live.events import Told, events_path, named, told
 from delta_arb.live.journal import FORCED, trade_of
 from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
-from delta_arb.pair import FLAT, QUOTE, REPORT, START, Event, State
+from delta_arb.pair import FLAT, OUTSIDE, QUOTE, REPORT, START, Event, State
 from delta_arb.params import Params
 from delta_arb.tape import Tape
 
@@ -130,7 +130,8 @@ class Recorded:
         Raises:
             DataError: there are none.
         """
-        events = [t.event for t in self.told if t.event.kind == QUOTE and t.event.ts_ns >= self.start_ns]
+        quotes = (QUOTE, OUTSIDE)  # on paper a liquidation is told with the quote that brings it
+        events = [t.event for t in self.told if t.event.kind in quotes and t.event.ts_ns >= self.start_ns]
         return tape_of(events, self.kinds)
 
 
@@ -197,7 +198,7 @@ def read(journal: Path, run_id: str) -> Recorded:
         mode, options, outcome = _one(db, journal, run_id)
         params = _params(db, journal, run_id)
         decisions = tuple(_decisions(db, run_id))
-        ends, late = _ends(db, run_id, [d.event for d in decisions if d.event.kind == REPORT])
+        ends, late = _ends(db, run_id, [d.event for d in decisions if d.event.kind in (REPORT, OUTSIDE)])
         kinds = tuple(options.get(f"{leg}_kind", UPDATES) for leg in LEGS)
         return Recorded(
             run_id=run_id,

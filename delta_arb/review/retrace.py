@@ -15,7 +15,7 @@ from delta_arb.strategy import decide
 
 from .recorded import Decision, Recorded, SentOrder
 
-KINDS = ("report", "quote", "timer")
+KINDS = ("report", "quote", "timer", "fill from outside")
 
 
 class Again(NamedTuple):
