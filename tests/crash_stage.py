@@ -90,7 +90,9 @@ class Player:
             for engine in engines
             for order in engine.orders.values()
         }
-        money = self.venues.spot.account.total("USDT") + self.venues.perp.account.wallet
+        # What a core short was sold for moves with each reverse pair: it counts at one price, whatever the quotes.
+        core = self.venues.perp.account.position("SYN_USDT").unrealised(Decimal("0.8"))
+        money = self.venues.spot.account.total("USDT") + self.venues.perp.account.wallet + core
         return {
             "act": self.act, "held": [float(qty) for qty in self.held], "arrived": self.arrived, "filled": filled,
             "usdt": float(money),

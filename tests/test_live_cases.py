@@ -1,14 +1,16 @@
 """Rarer things that happen to a live pair: inventory, funding, books that lie, hedges that fail, stops halfway."""
 
 import asyncio
+import time
 from decimal import Decimal
 
 import pytest
-from live_stage import CALM, ENTER, LEAVE, quick_config, stage
+from live_stage import CALM, ENTER, LEAVE, QUICK, quick_config, stage
 
 from delta_arb.live import control, trading
+from delta_arb.live.clock import ClockSetError
 from delta_arb.live.session import Session
-from delta_arb.market import PERP, SPOT
+from delta_arb.market import NS, PERP, SPOT
 from delta_arb.pair import FLAT, HALTED, HEDGING, OPEN
 
 
@@ -64,6 +66,49 @@ def test_funding_that_passed_while_the_pair_was_open_is_in_its_trade(tmp_path):
             funding, flagged = it.rows("SELECT funding_usdt, approximate_funding FROM trades")[0]
             assert float(paid.paid_usdt) == pytest.approx(0.001 * 0.8002 * 60)  # received: longs pay shorts
             assert funding == pytest.approx(float(paid.paid_usdt), abs=1e-3) and flagged
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("step_s", [5.0, -5.0])
+def test_our_clock_that_is_set_in_the_middle_of_a_pair_changes_nothing_until_it_is_closed(
+    tmp_path, monkeypatch, step_s
+):
+    """Neither ages nor deadlines nor signatures jump with it; then a new session takes it over."""
+    system_ns = time.time_ns
+
+    async def play():
+        async with stage(tmp_path, config=quick_config(pace=QUICK | {"clock_s": 60.0})) as it:
+            await it.start()
+            await it.opened()
+            monkeypatch.setattr(time, "time_ns", lambda: system_ns() + round(step_s * NS))
+            await it.until(lambda: any(f"a clock is {step_s * 1e3:+.0f} ms from ours" in s for s in it.said))
+            it.show(LEAVE)
+            with pytest.raises(ClockSetError, match=rf"set by \{step_s:+.3f} s"):
+                await it.task
+            assert not any("refused" in s for s in it.said)
+            assert it.rows("SELECT reason FROM trades") == [("target",)]
+            it.agree()
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("step_s", [5.0, -5.0])
+def test_a_venues_clock_that_jumps_is_measured_before_the_next_order_lesson_30(tmp_path, step_s):
+    """MEXC refuses what is a second ahead of its clock, or older than the window; looks on a timer are a minute apart."""
+
+    async def play():
+        async with stage(tmp_path, config=quick_config(pace=QUICK | {"clock_s": 60.0})) as it:
+            await it.start()
+            await it.opened()
+            for venue in ("mexc", "gate"):
+                it.fault(venue, "clock", "drift", seconds=step_s)
+            await it.until(lambda: all(abs(v.clock_offset_ns / NS - step_s) < 0.2 for v in it.session.desk.venues))
+            await it.closed()
+            assert not any("refused" in s for s in it.said)
+            assert await it.stop() == "stopped"
             it.agree_on_money()
 
     asyncio.run(play())

@@ -1,7 +1,6 @@
 """The rows of `--check`: what was read of both venues, judged one by one. `preflight` reads, prints and refuses."""
 
 import math
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from delta_arb.market import LEGS, NS, PERP, SPOT, Book, Order, common_step, flo
 from delta_arb.pair import START
 from delta_arb.params import Params
 
+from . import clock
 from .accounts import baseline, differences
 from .broker import Report
 from .config import Config
@@ -275,7 +275,7 @@ async def _known(job: Job, seen: Seen) -> Row:
             base = noted_baseline(journal) or new_baseline(
                 journal, seen.accounts, job.config, seen.venues, seen.books[SPOT].bid
             )
-            untold = await unbooked(seen.venues, journal, time.time_ns())  # the start takes them up
+            untold = await unbooked(seen.venues, journal, clock.now_ns())  # the start takes them up
             held = _with(journal.held(), untold)
             state = journal.last_state() or START
             positions = _with((state.spot.position, state.perp.position), untold)

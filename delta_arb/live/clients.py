@@ -18,6 +18,7 @@ import aiohttp
 import ccxt.pro as ccxtpro
 from ccxt.base import errors as ccxt
 
+from . import clock
 from .lane import Answer, Lane
 from .stream import Pace
 from .venue import VenueError
@@ -34,7 +35,7 @@ REFUSED = (
 
 
 class Told:
-    """Mixed into a ccxt class: its errors carry the HTTP status, which their texts do not."""
+    """Mixed into a ccxt class: its errors carry the HTTP status, which their texts do not, and its time is ours."""
 
     def handle_errors(self, code: int, *rest: Any) -> None:
         try:
@@ -42,6 +43,10 @@ class Told:
         except ccxt.BaseError as error:
             error.status = code
             raise
+
+    def milliseconds(self) -> int:
+        """Of our clock: what a request is signed with does not jump when the system's is set."""
+        return clock.now_ns() // 1_000_000
 
 
 class MexcClient(Told, ccxtpro.mexc):
@@ -205,11 +210,11 @@ class Clients:
         """The clock offset, from the quickest of a few looks (half of a round trip is the error of one)."""
         looks = []
         for _ in range(CLOCK_LOOKS):
-            sent_ns = time.time_ns()
+            sent_ns = clock.now_ns()
             venue_ms = await self.ask(self.orders.fetch_time, what="its clock")
-            heard_ns = time.time_ns()
+            heard_ns = clock.now_ns()
             looks.append((heard_ns - sent_ns, venue_ms * 1_000_000 - (sent_ns + heard_ns) // 2))
-        self.offset_ns, self.measured_ns = min(looks)[1], time.time_ns()
+        self.offset_ns, self.measured_ns = min(looks)[1], clock.now_ns()
         for client in (self.queries, self.orders):
             client.options["timeDifference"] = round(-self.offset_ns / 1e6)
 

@@ -4,10 +4,9 @@ import asyncio
 import functools
 import itertools
 import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +15,7 @@ from ccxt.base import errors as ccxt
 from delta_arb.errors import ParamsError
 from delta_arb.market import Book, Instrument, Order
 
+from . import clock
 from .clients import SIGNED, Budget, Clients, code_of, plain, refusal
 from .lane import Lane
 from .orders import OURS, Booked, Orders, Said, Sent, on_tick, plain_text
@@ -25,6 +25,7 @@ from .venue import OnOutcome, OnQuote, Outcome, OutcomeUnknown, VenueError
 
 log = logging.getLogger(__name__)
 MUTE = 2
+DOUBT_S = 2.0  # between two looks at a clock that quotes contradict: they may be late, and the clock right
 SIDES = ("sell", "buy")
 
 
@@ -65,6 +66,7 @@ class Exchange(ABC):
         self._budget = Budget(orders_per_s)
         self._fee = taker_fee
         self._mute = 0  # orders in a row whose end the private stream did not tell
+        self._doubtful = asyncio.Event()  # that the clocks differ by what was measured
         self._tasks: set[asyncio.Task] = set()
         self._private: Stream | None = None
         self._lane: Lane | None = None
@@ -155,7 +157,15 @@ class Exchange(ABC):
             self.instrument = self._rules(market, fee)
             self._templates = {way: self._checked_template(*way) for way in itertools.product(SIDES, (False, True))}
             self._orders = Orders(fee, self._report)
-            self.quotes = Quotes(self.leg, self.name, self._pace, on_quote, self.book, lambda: self._clients.offset_ns)
+            self.quotes = Quotes(
+                self.leg,
+                self.name,
+                self._pace,
+                on_quote,
+                self.book,
+                lambda: self._clients.offset_ns,
+                self._doubtful.set,
+            )
             await self._start_streams()
             self._spawn(self._watch_clock(), "clock")
             if self._clients.keyed and (lane := self._clients.lane(*self.clock)):
@@ -232,12 +242,18 @@ class Exchange(ABC):
             log.warning("%s: no book after a loss: %s", self.name, error)
 
     async def _watch_clock(self) -> None:
+        """Measure it every now and then, and at once when a quote's stamp is far from our time."""
         while True:
-            await asyncio.sleep(self._pace.clock_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.clock_s):
+                    await self._doubtful.wait()
             try:
                 await self._clients.measure()
             except VenueError as error:
                 log.warning("%s", error)
+            if self._doubtful.is_set():
+                await asyncio.sleep(min(DOUBT_S, self._pace.clock_s))
+                self._doubtful.clear()
 
     # Orders
 
@@ -377,7 +393,7 @@ class Exchange(ABC):
 
     async def book(self) -> Book:
         """The best levels by REST; a side without any has price and size 0."""
-        asked_ns = time.time_ns()
+        asked_ns = clock.now_ns()
         with reading(f"{self.name}: its book"):
             book = await self._now(self._clients.orders.fetch_order_book, self.symbol, 5, what="its book")
             sides = (book[side][0][:2] if book[side] else (0.0, 0.0) for side in ("bids", "asks"))
@@ -403,4 +419,4 @@ def reading(what: str) -> Iterator[None]:
 
 def _nothing(order_id: str, *, refused: str = "", doubt: str = "") -> Outcome:
     """What is told of an order of which nothing is known to be filled."""
-    return Outcome(order_id, time.time_ns(), 0.0, 0.0, 0.0, bool(refused), refused, doubt)
+    return Outcome(order_id, clock.now_ns(), 0.0, 0.0, 0.0, bool(refused), refused, doubt)

@@ -7,13 +7,13 @@ end: "finished" with what was filled; its fees come with the fills.
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from delta_arb.market import NS, Instrument, Order, utc
 
+from . import clock
 from .clients import GateClient
 from .exchange import Exchange, reading
 from .orders import OURS, Booked, Said
@@ -104,7 +104,7 @@ class Gate(Exchange):
 
     def _time_s(self) -> int:
         """The venue's time."""
-        return (time.time_ns() + self._clients.offset_ns) // NS
+        return (clock.now_ns() + self._clients.offset_ns) // NS
 
     def _ping(self) -> str:
         return json.dumps({"time": self._time_s(), "channel": "futures.ping"})
@@ -219,7 +219,7 @@ class Gate(Exchange):
 
     async def account(self) -> Account:
         """The futures wallet, without unrealized profit, and the position; both of a dual one count."""
-        asked_ns, client = time.time_ns(), self._clients.orders
+        asked_ns, client = clock.now_ns(), self._clients.orders
         wallet = await self._now(client.privateFuturesGetSettleAccounts, {"settle": "usdt"}, what="the account")
         rows = await self._positions()
         with reading("gate: the account"):
@@ -303,7 +303,7 @@ class Gate(Exchange):
         The newest stamp is given some time to be listed.
         """
         longest_ns = max((b - a for a, b in pairwise(stamps)), default=0) or (await self.funding()).interval_s * NS
-        end_ns = min(end_ns, time.time_ns() - LISTED_NS)
+        end_ns = min(end_ns, clock.now_ns() - LISTED_NS)
         edges = [start_ns, *stamps[:1]], [*stamps[-1:], end_ns]
         if any(edge[-1] - edge[0] > longest_ns for edge in edges) or (not stamps and end_ns - start_ns > longest_ns):
             known = f"{utc(stamps[0])} to {utc(stamps[-1])}" if stamps else "none"

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from delta_arb.market import Instrument, Order
 
+from . import clock
 from .clients import MexcClient, code_of, plain, refusal
 from .exchange import Exchange, reading
 from .orders import OURS, Booked, Said, booked, on_grid, plain_text
@@ -153,7 +153,7 @@ class Mexc(Exchange):
             return False
         t = push.publicAggreBookTicker  # zeros are not on the wire
         sides = (float(value or 0.0) for value in (t.bidPrice, t.bidQuantity, t.askPrice, t.askQuantity))
-        self.quotes.push(*sides, push.sendTime * MS or time.time_ns() + self._clients.offset_ns)
+        self.quotes.push(*sides, push.sendTime * MS or clock.now_ns() + self._clients.offset_ns)
         return True
 
     def _heard_own(self, message: str | bytes) -> bool:
@@ -256,7 +256,7 @@ class Mexc(Exchange):
 
     async def account(self) -> Account:
         """USDT and the coin; `coin` counts what open orders hold too."""
-        asked_ns = time.time_ns()
+        asked_ns = clock.now_ns()
         answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account")
         with reading("mexc: the account"):
             held = {row["asset"]: (float(row["free"]), float(row["locked"])) for row in answer["balances"]}

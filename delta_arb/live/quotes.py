@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from delta_arb.market import Book, tradable
 
+from . import clock
 from .stream import Pace, Stream
 from .venue import OnQuote, VenueError
 
 log = logging.getLogger(__name__)
+DOUBT_NS = 500_000_000
 LOOKS = 3  # at REST, before a side that never agreed and never moved counts as frozen
 
 
@@ -35,6 +37,7 @@ class Quotes:
     Args:
         fetch: the best levels by REST.
         offset_ns: the venue's clock minus ours, now.
+        doubt: hears of a stamp that is too far from our time: a clock may have been set.
     """
 
     def __init__(
@@ -45,19 +48,23 @@ class Quotes:
         on_quote: OnQuote,
         fetch: Callable[[], Awaitable[Book]],
         offset_ns: Callable[[], int],
+        doubt: Callable[[], None] = lambda: None,
     ) -> None:
         self.slot: Quote | None = None
         self.trusted = True  # False from a frozen side until a push agrees with REST: until then quotes go out as stale
         self.frozen = 0  # how often a side was found frozen
         self._leg, self._name, self._pace = leg, name, pace
-        self._on_quote, self._fetch, self._offset_ns = on_quote, fetch, offset_ns
+        self._on_quote, self._fetch, self._offset_ns, self._doubt = on_quote, fetch, offset_ns, doubt
         self._compared_s = time.monotonic()
         self._pushed = False  # whether the stream told what is in the slot
 
     def push(self, bid: float, bid_qty: float, ask: float, ask_qty: float, venue_ns: int) -> None:
         """A decoded quote; called in the receive path."""
-        now_ns = time.time_ns()
-        fresh_ns = min(now_ns, venue_ns - self._offset_ns())
+        now_ns = clock.now_ns()
+        sent_ns = venue_ns - self._offset_ns()
+        if abs(now_ns - sent_ns) > DOUBT_NS:
+            self._doubt()
+        fresh_ns = min(now_ns, sent_ns)
         self._pushed = True
         self._show(Quote(Book(bid, ask, bid_qty, ask_qty, fresh_ns), venue_ns, now_ns))
 
@@ -68,7 +75,7 @@ class Quotes:
 
     async def seed(self) -> None:
         """Show the book by REST: at the start, and after a loss."""
-        asked_ns = time.time_ns()
+        asked_ns = clock.now_ns()
         book = await self._fetch()
         self._pushed = False
         self._show(Quote(book._replace(fresh_ns=asked_ns), asked_ns + self._offset_ns(), asked_ns))
@@ -91,7 +98,7 @@ class Quotes:
     def _due(self) -> bool:
         if self.slot is None:
             return False
-        quiet_s = (time.time_ns() - self.slot.recv_ns) / 1e9
+        quiet_s = (clock.now_ns() - self.slot.recv_ns) / 1e9
         doubtful = not self.trusted or not tradable(self.slot.book) or quiet_s > self._pace.quiet_s
         since_s = time.monotonic() - self._compared_s
         return since_s > (self._pace.quiet_s if doubtful else self._pace.compare_s)
@@ -103,7 +110,7 @@ class Quotes:
         for look in range(LOOKS):
             if look:
                 await asyncio.sleep(self._pace.again_s)
-            before, asked_ns = self.slot.book, time.time_ns()
+            before, asked_ns = self.slot.book, clock.now_ns()
             rest = await self._fetch()
             now = self.slot
             for side in (0, 1):

@@ -12,7 +12,6 @@ ends the session; whoever started it begins a new one from the journal, which is
 
 import asyncio
 import gc
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -21,10 +20,9 @@ from delta_arb.market import LEGS, NS, PERP, SPOT, Book, FundingPayment
 from delta_arb.pair import FLAT, HALTED, NEVER, OPEN, PHASES, Rule
 from delta_arb.rules import check_deadline
 
-from . import restart
+from . import clock, restart
 from .accounts import Baseline
 from .broker import Report
-from .clock import wall_clock
 from .desk import Desk
 from .executor import Executor
 from .funding import FundingWatch
@@ -48,7 +46,8 @@ class Session:
     def __init__(self, desk: Desk, *, leave: bool = False) -> None:
         self.desk = desk
         self._once = leave
-        self.clock = wall_clock()
+        clock.take_over()
+        self.clock = clock.now_ns
         self.payments: list[FundingPayment] = []
         self.runner: Runner | None = None
         self.watch: Watch | None = None
@@ -335,8 +334,17 @@ class Session:
     # Beside it
 
     async def _guarding(self) -> None:
+        """Look at the guards; and once nothing is open, begin again when the system's clock was set.
+
+        Raises:
+            ClockSetError: it was.
+        """
         while True:
             self._hold()
+            step_ms = clock.stepped_ns() / 1e6
+            idle = self.runner.state.phase == FLAT and not self.busy()
+            if idle and abs(step_ms) > self.desk.config.guards.max_clock_offset_ms:
+                raise clock.ClockSetError(f"the system's clock was set by {step_ms / 1e3:+.3f} s")
             await asyncio.sleep(self.desk.config.guards_every_s)
 
     async def _reloading(self) -> None:
@@ -377,7 +385,6 @@ class Session:
             spot, perp, _ = self.accounts()
             known = known._replace(spot_free_usdt=spot.usdt_free, margin_free_usdt=perp.usdt_free)
         prices = [book.bid for book in runner.books]
-        ahead_ms = (self.clock() - time.time_ns()) / 1e6  # above zero once the clock was set back
         return known._replace(
             held_usdt=max(abs(state.spot.position) * prices[SPOT], abs(state.perp.position) * prices[PERP]),
             net_day_usdt=journal.net_since(midnight_ns(self.clock())) + runner.mark_usdt(),
@@ -389,7 +396,7 @@ class Session:
             disk_free_mb=disk_free_mb(journal),
             journal=self.risk.journal_error,
             outside=self.risk.halted,
-            clock_offset_ms=(*known.clock_offset_ms, -ahead_ms),
+            clock_offset_ms=(*known.clock_offset_ms, clock.stepped_ns() / 1e6),
             open=state.phase != FLAT,
         )
 

@@ -22,6 +22,7 @@ from delta_arb.ledger import PARTS, Trade, attribution
 from delta_arb.pair import PHASES, START, State
 
 from . import connect, control
+from .clock import ClockSetError
 from .config import Config, Keys
 from .desk import Desk
 from .disk import Later, at_once
@@ -107,7 +108,9 @@ class Trading:
                 return await self._one()
             except Exception as error:  # a leg may stand alone: whatever failed, what is open is taken up again
                 attempt = 0 if time.monotonic() - began_s > LIVED_S else attempt
-                settled = isinstance(error, DeltaArbError) and not isinstance(error, VenueError | JournalError)
+                settled = isinstance(error, DeltaArbError) and not isinstance(
+                    error, VenueError | JournalError | ClockSetError
+                )
                 tried = attempt >= len(AGAIN_S) and not self._open  # while a pair is open: for ever
                 if settled or tried or self._stopped:
                     raise
