@@ -1,6 +1,7 @@
 """Live paper's wallets: what they begin with, what they refuse to pay, what a restart finds, what `status` tells."""
 
 import asyncio
+import sqlite3
 
 import pytest
 from live_stage import ENTER, publish, quick_config, stage
@@ -157,5 +158,29 @@ def test_wallets_that_the_parameters_assume_are_what_paper_begins_with(tmp_path)
             publish(tmp_path, wallets=WalletParams(spot_usdt=9_000.0, perp_usdt=9_000.0))
             await it.start()
             assert any("spot 300.00 USDT, futures 200.00" in s for s in it.said[it._mark :])
+
+    asyncio.run(play())
+
+
+def test_a_fill_that_the_journal_could_not_take_counts_once_in_the_wallets(tmp_path):
+    """The report comes again every second until it is written."""
+
+    async def play():
+        async with on_paper(tmp_path) as it:
+            it.paper = True
+            session = await it.start()
+            session.desk.journal._db.execute("PRAGMA busy_timeout = 0")
+            locked = sqlite3.connect(it.journal_path, isolation_level=None)
+            it.show(ENTER)
+            await it.until(lambda: session.runner.working)
+            locked.execute("BEGIN IMMEDIATE")
+            await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
+            await asyncio.sleep(1.2)
+            locked.execute("ROLLBACK")
+            locked.close()
+            await it.until(lambda: it.phase == OPEN and it.at_rest)
+            status = control.status(session)
+            assert status["coins"] == 60.0 and status["position"] == -60.0
+            assert status["spot_usdt"] == pytest.approx(120.55025 - 60.0 * 0.8002 * 1.0005, abs=1e-9)
 
     asyncio.run(play())

@@ -123,9 +123,12 @@ class PaperWallets:
         if self._moving.arrives_ns <= event.ts_ns:
             self.purse = moved(self.purse, self._moving.to_leg, self._moving.usdt - self._moving.fee_usdt)
             self._moving = NO_TRANSFER
-        if fill:
-            self.purse = with_fill(self.purse, fill)
-        return wallet_of(self.purse, event.perp, self._leverage)
+        purse = with_fill(self.purse, fill) if fill else self.purse
+        return wallet_of(purse, event.perp, self._leverage)
+
+    def booked(self, fill: Fill) -> None:
+        """See `runner.Wallets`: a fill that the journal could not take comes again."""
+        self.purse = with_fill(self.purse, fill)
 
     def _stamps(self, now_ns: int) -> Sequence[FundingPayment]:
         """The funding stamps that have come since it was asked last."""

@@ -125,6 +125,9 @@ class Wallets(Protocol):
     def at(self, event: Event, fill: Fill | None) -> Wallet:
         """What an entry may use at an event, and after the fill that it brings."""
 
+    def booked(self, fill: Fill) -> None:
+        """A fill is in the journal: from now on it counts."""
+
     def lacked(self, event: Event) -> None:
         """An entry was refused because one of them could not pay."""
 
@@ -283,6 +286,8 @@ class Runner:
         if report or placed or state != before:
             opened = rule if before.phase == FLAT and state.phase != FLAT else None
             self._journal.event(event, state, placed, report, fill, trade, opened)
+        if fill and self._wallets:
+            self._wallets.booked(fill)
         self._record(event, rule)
         self.state, self.pinned, self._fills = state, rule, [] if closed else fills
         if report and report.order_id == self._working[report.leg]:

@@ -42,4 +42,4 @@ class Heard(logging.Handler):
         self._voice = voice
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._voice(f"{record.levelname.lower()}: {record.getMessage()}")
+        self._voice(f"{record.levelname.lower()}: {self.format(record)}")  # with the traceback, where there is one

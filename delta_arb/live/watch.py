@@ -51,6 +51,9 @@ class SeenWallets:
             return BOTTOMLESS
         return Wallet(self.seen.spot.usdt_free, self.seen.spot.coin, self.seen.perp.usdt_free)
 
+    def booked(self, fill: Fill) -> None:
+        """Nothing to do: the venues count."""
+
     def lacked(self, event: Event) -> None:
         """Nothing to do: a person transfers, and `status` says how much."""
 

@@ -131,6 +131,9 @@ class _Wallets:
     def at(self, event: Event, fill: Fill | None) -> Wallet:
         return self.now
 
+    def booked(self, fill: Fill) -> None:
+        """Nothing to do: the run was told."""
+
     def lacked(self, event: Event) -> None:
         """Nobody transfers here."""
 
