@@ -10,9 +10,11 @@ from live_stage import QUICK, RULE, publish, quick_config, stage
 from delta_arb import backtest
 from delta_arb.expected import RECENT, expected
 from delta_arb.latency import Latency
+from delta_arb.live import preflight
 from delta_arb.live.events import replayed
 from delta_arb.live.funding import FundingWatch
 from delta_arb.live.guards import NO_ENTRY
+from delta_arb.live.trading import PAPER, Job
 from delta_arb.live.venue import Funding, VenueError
 from delta_arb.market import LEGS, NS, PERP, FundingPayment
 from delta_arb.pair import FLAT, OPEN, QUOTE
@@ -106,6 +108,18 @@ def test_without_enough_settled_funding_a_file_that_counts_on_it_does_not_start(
             assert not it.placed(PERP)
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(("past", "good"), [(RECENT + 3, True), (RECENT, False)])
+def test_the_check_says_whether_the_funding_that_parameters_count_on_is_told(tmp_path, past, good):
+    async def play():
+        async with stage(tmp_path, config=PATIENT, rule={"funding_horizon_s": HORIZON_S}) as it:
+            await Stamps.begin(it, [], past=past)
+            params = tmp_path / PATIENT.name / "params" / "latest.json"
+            return await preflight.look(Job(PATIENT, PAPER, tmp_path, params, None, it.venues.config(), print))
+
+    (row,) = [row for row in asyncio.run(play()) if row.check == "gate funding"]
+    assert row.passed is good and ("stamps settled" in row.found) is good
 
 
 def test_a_venue_that_does_not_tell_its_funding_refuses_the_start(tmp_path):

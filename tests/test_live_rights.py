@@ -111,6 +111,7 @@ def test_each_row_is_good_bad_or_not_told():
     assert verdicts(Rights(False, "may trade", ("192.0.2.7",))) == [True, True, True]
     assert verdicts(Rights(True, "may withdraw", (), True, MADE_S * NS)) == [False, False, True, True]
     assert verdicts(Rights(None, "refused", None)) == [None, None, None]
+    assert verdicts(Rights(False, "may trade", None, True, MADE_S * NS), days=300.0) == [True, None, None, True]
     assert verdicts(Rights(False, "may trade", ())) == [True, False, None]
     assert verdicts(Rights(False, "may trade", ()), accept=True) == [True, True, None]
     assert verdicts(Rights(False, "may read", ("192.0.2.7",), False))[3] is False

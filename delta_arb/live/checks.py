@@ -1,6 +1,7 @@
 """The rows of `--check`: what was read of both venues, judged one by one. `preflight` reads, prints and refuses."""
 
 import math
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from . import clock
 from .accounts import baseline, differences
 from .broker import Report
 from .config import Config
+from .funding import FundingWatch
 from .journal import Journal
 from .restart import unbooked
 from .rights import Rights
@@ -75,6 +77,8 @@ async def judged(job: Job, seen: Seen) -> list[Row]:
     rows = [_parameters(exports), *_books(seen), *_markets(config, seen), *_clocks(config, seen)]
     clip_usdt = exports.params.rule.clip_usdt if exports.params else config.limits.max_clip_usdt
     rows.append(_clip(clip_usdt, seen))
+    if exports.params and exports.params.rule.funding_horizon_s:
+        rows.append(await _funding(seen))
     if seen.accounts:
         rows += [await _test_order(venue, seen, clip_usdt) for venue in seen.venues]
         rows += [*_setups(config, seen), *_balances(config, seen, exports.params), await _known(job, seen)]
@@ -124,6 +128,20 @@ def _expiry(name: str, rights: Rights, now_ns: int) -> Row:
     day = datetime.fromtimestamp(rights.ends_ns / NS, UTC)
     found = f"on {day:%Y-%m-%d}, in {max(left, 0.0):.0f} days"
     return Row(check, left >= KEY_DAYS, found, "make a new key, bound to an address: such a one does not end")
+
+
+async def _funding(seen: Seen) -> Row:
+    """Whether the venue tells the settled funding that the parameters count on."""
+    perp, known = seen.venues[PERP], []
+    watch = FundingWatch(perp, known, 0, time.time_ns, lambda text: None, lambda payment: None)
+    try:
+        await watch.feed()
+    except VenueError as error:
+        return Row(f"{perp.name} funding", False, str(error), "wait until enough was settled, or use other parameters")
+    missing = watch.missing()
+    return Row(
+        f"{perp.name} funding", not missing, missing or f"{len(known)} stamps settled", "wait for the next stamp"
+    )
 
 
 def _parameters(exports: Exports) -> Row:

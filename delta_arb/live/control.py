@@ -69,7 +69,7 @@ async def _obey(command: str, session: Session | None) -> dict[str, Any]:
     if session is None or session.runner is None:
         return {"error": "the runner is connecting; ask again"}
     orders: dict[str, Callable[[], Awaitable[str]]] = {
-        "status": _nothing, "stop": _later(lambda: session.stop("asked to")), "flatten": _later(session.flatten),
+        "status": _nothing, "stop": _later(lambda: session.stop("a person asked for it")), "flatten": _later(session.flatten),
         "resume": session.resume,
     }  # fmt: skip
     try:

@@ -40,7 +40,7 @@ class Rights(NamedTuple):
     @property
     def ends_ns(self) -> int | None:
         """When a key that is bound to no address ends; None where it does not end, or the day is not told."""
-        return None if self.addresses or self.made_ns is None else self.made_ns + UNBOUND_LIFE_NS
+        return self.made_ns + UNBOUND_LIFE_NS if self.addresses == () and self.made_ns is not None else None
 
 
 async def told(call: Awaitable[Any]) -> Any:
