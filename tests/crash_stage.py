@@ -28,6 +28,7 @@ class Player:
     def __init__(self, venues, core: Decimal) -> None:
         self.venues, self.core = venues, core
         self.act, self.adverse, self.side, self.since, self.traded = "calm", False, 1, 0, False
+        self.ticks = 0
         self.arrived: list[list[str]] = [[], []]
         for leg, engine in enumerate((venues.spot, venues.perp)):
             engine.place = self._counted(leg, engine.place)
@@ -61,6 +62,7 @@ class Player:
             now = self.held
             self.since = self.since + 1 if now == last else 0
             last, flip = now, 1 - flip
+            self.ticks += 1
             self.traded |= any(now)
             self._turn(now)
             size = (500, 510)[flip]
@@ -78,6 +80,8 @@ class Player:
 
     def _shown(self, now: tuple[Decimal, Decimal]) -> tuple[str, str]:
         if self.act == "calm":
+            return CALM
+        if not any(now) and self.ticks % 25 < 5:  # what was left without profit wants calm quotes before it is entered
             return CALM
         opening = self.act == "enter" and not (self.adverse and now[0] != -now[1])
         return PAYS if opening == (self.side > 0) else COSTS

@@ -30,8 +30,8 @@ FAULTS = {
     "whole": [],
     "completed": [PART | {"venue": "gate"}, PART | {"venue": "mexc", "skip": 1}],
     "unwound": [REFUSED],
-    "late": [{"at": "order.create", "do": "late_fill", "seconds": 0.5, "venue": "gate", "times": 0}],
-    "unanswered": [{"at": "order.create", "do": "hang", "venue": "mexc", "times": 0}],
+    "late": [{"at": "order.create", "do": "late_fill", "seconds": 0.25, "venue": "gate", "times": 0}],
+    "unanswered": [{"at": "order.create", "do": "hang", "venue": "gate", "times": 0}],
 }
 CONFIG = f"""
 pair = "SYN_USDT"

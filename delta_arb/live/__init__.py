@@ -10,6 +10,7 @@ purse       live paper's wallets over restarts
 
 session     one pair on two venues: quotes, timers, tasks beside it, start, stop
 desk        what a session works with
+dealer      hands the machine its events, and rings its timer
 restart     where an earlier run stopped
 executor    orders on the wire, asked about until their end is known
 watch       both accounts against the journal; facts for the guards

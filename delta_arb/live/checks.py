@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.market import LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
-from delta_arb.pair import START
+from delta_arb.pair import FLAT, START
 from delta_arb.params import Params
 
 from . import clock
@@ -81,7 +81,8 @@ async def judged(job: Job, seen: Seen) -> list[Row]:
         rows.append(await _funding(seen))
     if seen.accounts:
         rows += [await _test_order(venue, seen, clip_usdt) for venue in seen.venues]
-        rows += [*_setups(config, seen), *_balances(config, seen, exports.params), await _known(job, seen)]
+        known, is_open = await _known(job, seen)
+        rows += [*_setups(config, seen), *_balances(config, seen, exports.params, is_open), known]
         now_ns = round(utc_now().timestamp()) * NS
         for venue, rights in zip(seen.venues, seen.rights, strict=True):
             rows += key_rows(venue.name, rights, now_ns, config.accept_unbound_keys)
@@ -255,14 +256,15 @@ def _setups(config: Config, seen: Seen) -> list[Row]:
     ]  # fmt: skip
 
 
-def _balances(config: Config, seen: Seen, asked: Params | None) -> list[Row]:
+def _balances(config: Config, seen: Seen, asked: Params | None, is_open: bool) -> list[Row]:
     """While nothing is open: what a full position takes, and the coins that reverse pairs are sold out of."""
     if asked is None:
         return []
     spot, perp = seen.accounts
     wallets, guards = asked.wallets, config.guards
     needs = wallets.min_spot_usdt + guards.min_spot_usdt, wallets.min_perp_usdt + guards.min_margin_usdt
-    flat = abs(perp.position + config.hedged_coins) < 0.5 * max(seen.venues[PERP].instrument.qty_step, 1e-9)
+    core = abs(perp.position + config.hedged_coins) < 0.5 * max(seen.venues[PERP].instrument.qty_step, 1e-9)
+    flat = core and not is_open  # one leg may be out alone
     rows = [
         Row(
             f"{venue.name} balance",
@@ -282,11 +284,14 @@ def _balances(config: Config, seen: Seen, asked: Params | None) -> list[Row]:
     return [*rows, Row("inventory", spot.coin >= wallets.inventory_coins or not flat, found, remedy)]
 
 
-async def _known(job: Job, seen: Seen) -> Row:
-    """Orders and holdings that the journal does not explain."""
+async def _known(job: Job, seen: Seen) -> tuple[Row, bool]:
+    """Orders and holdings that the journal does not explain; and whether a pair or an order of ours is out.
+
+    A leg is not judged while an order of it has no end: it may be filling between two of our questions.
+    """
     remedy = "use a sub-account of its own; or close them, or declare inventory_coins"
     if not job.journal.exists():
-        return _first_start(job, seen, remedy)
+        return _first_start(job, seen, remedy), False
     try:
         with Journal(job.journal, "check") as journal:
             strange = [order for orders in seen.working for order in orders if not journal.named(order)]
@@ -296,13 +301,15 @@ async def _known(job: Job, seen: Seen) -> Row:
             untold = await unbooked(seen.venues, journal, clock.now_ns())  # the start takes them up
             held = _with(journal.held(), untold)
             state = journal.last_state() or START
+            awaited = {placed.leg for placed, _ in journal.working()}
             positions = _with((state.spot.position, state.perp.position), untold)
             found = differences(*seen.accounts, base, held, positions, tuple(v.instrument for v in seen.venues))
     except (RunError, VenueError) as error:
-        return Row("account", False, str(error), remedy)
-    said = [*(f"order {order}" for order in strange), *map(str, found)]
+        return Row("account", False, str(error), remedy), False
+    said = [*(f"order {order}" for order in strange), *(str(each) for each in found if each.leg not in awaited)]
     legs = ", ".join(f"{name} {qty:+g}" for name, qty in zip(LEGS, held, strict=True))
-    return Row("account", not said, "; ".join(said) or f"as the journal says ({legs})", remedy)
+    row = Row("account", not said, "; ".join(said) or f"as the journal says ({legs})", remedy)
+    return row, state.phase != FLAT or bool(awaited or untold)
 
 
 def _with(held: tuple[float, float], reports: Sequence[Report]) -> tuple[float, ...]:

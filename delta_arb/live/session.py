@@ -12,17 +12,17 @@ ends the session; whoever started it begins a new one from the journal, which is
 
 import asyncio
 import gc
-from collections import deque
 from collections.abc import Callable
 
 from delta_arb.errors import DeltaArbError, ParamsError
-from delta_arb.market import LEGS, NS, PERP, SPOT, Book, FundingPayment
-from delta_arb.pair import FLAT, HALTED, NEVER, OPEN, PHASES, Rule
+from delta_arb.market import LEGS, PERP, SPOT, Book, FundingPayment
+from delta_arb.pair import FLAT, HALTED, OPEN, PHASES, Rule
 from delta_arb.rules import check_deadline
 
 from . import clock, restart
 from .accounts import Baseline
 from .broker import Report
+from .dealer import Dealer
 from .desk import Desk
 from .executor import Executor
 from .funding import FundingWatch
@@ -37,7 +37,6 @@ from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_n
 
 FIRST_QUOTES_S = 15.0
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
-RETRY_S = 1.0
 
 
 class Session:
@@ -58,20 +57,17 @@ class Session:
         self._both = asyncio.Event()
         self._stop = asyncio.Event()
         self._moved = asyncio.Event()  # after each step of the machine
-        self._untold: deque[Report] = deque()  # oldest first: what the machine has not heard yet
-        self._over = False  # from then on nothing is decided: what still comes is asked for at the next start
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = 0
+        self.dealer = Dealer(self.clock, self._after, self._unwritten, self._booked)
         self._paper: LivePaper | None = None
         self._purse: PaperPurse | None = None
-        self._executor = Executor(desk.venues, self._reported, self.clock, desk.say, desk.config.orders)
+        self._executor = Executor(desk.venues, self.dealer.report, self.clock, desk.say, desk.config.orders)
 
     # From the venues
 
     def on_quote(self, leg: int, book: Book, venue_ns: int) -> None:
         """A quote of one leg, in the receive path: decided upon before the next message is read."""
         self._slots[leg] = book
-        if self._over:
+        if self.dealer.over:
             return
         if self.runner is None:
             if None not in self._slots:
@@ -81,68 +77,32 @@ class Session:
         if self._paper:
             self._paper.quote(leg, now_ns, book)
             outside = self._paper.liquidation(now_ns, self.runner.state, self._slots[PERP])
-        self._do(self.runner.quote, now_ns, *self._slots, outside)
+        self.dealer.quote(now_ns, *self._slots, outside)
 
     def on_outcome(self, leg: int, outcome: Outcome) -> None:
         self._executor.outcome(leg, outcome)
 
-    def _reported(self, report: Report) -> None:
-        """Hand a report to the machine; while the journal cannot take it, it waits, and those that follow behind it."""
-        self._untold.append(report)
-        if len(self._untold) == 1:
-            self._tell()
-
-    def _tell(self) -> None:
-        while self._untold and not self._over:
-            report = self._untold[0]
-            if not self._do(self.runner.report, report):
-                asyncio.get_running_loop().call_later(RETRY_S, self._tell)
-                return
-            self._untold.popleft()
-            if report.filled != 0.0:
-                what = f"filled {report.filled:+g} at {report.price:g}, {report.order_id}"
-                self.desk.say(f"{LEGS[report.leg]}: {what}; {self.line()}")
-                if self.watch:
-                    self.watch.filled.set()
-
     def busy(self) -> bool:
         """Whether an order is out or a fill not booked yet, so that accounts cannot be compared."""
-        return self.runner.working or bool(self._executor.pending or self._untold)
+        return self.runner.working or bool(self._executor.pending or self.dealer.untold)
 
-    def _do(self, act: Callable[..., None], *args) -> bool:
-        """One step of the machine; False, and nothing done, when the journal cannot be written."""
-        if self._over:
-            return True
-        try:
-            act(*args)
-        except JournalError as error:
-            self.risk.unwritten(error)
-            self._hold()
-            return False
-        self._arm()
+    def _booked(self, report: Report) -> None:
+        if report.filled == 0.0:
+            return
+        what = f"filled {report.filled:+g} at {report.price:g}, {report.order_id}"
+        self.desk.say(f"{LEGS[report.leg]}: {what}; {self.line()}")
+        if self.watch:
+            self.watch.filled.set()
+
+    def _unwritten(self, error: JournalError) -> None:
+        self.risk.unwritten(error)
+        self._hold()
+
+    def _after(self) -> None:
+        """After each step of the machine."""
         self._moved.set()
         if self.runner.halted and not self.risk.halted:
             self.halt(f"the legs could not be mended within their deadlines ({self.line()}); `flatten` tries again")
-        return True
-
-    def _arm(self) -> None:
-        """Set the loop's timer to what the machine asks for."""
-        wake_ns = self.runner.state.wake_ns
-        if wake_ns == self._timer_ns and self._timer:
-            return
-        if self._timer:
-            self._timer.cancel()
-        self._timer, self._timer_ns = None, wake_ns
-        if wake_ns < NEVER:
-            wait_s = max(0.0, (wake_ns - self.clock()) / NS)
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self.clock() < self._timer_ns:
-            self._arm()
-        elif not self._do(self.runner.timer, self.clock()):
-            self._timer = asyncio.get_running_loop().call_later(RETRY_S, self._ring)
 
     # The life of a session
 
@@ -165,16 +125,14 @@ class Session:
                 aside += await self._begin(tasks)
                 await self._stop.wait()
                 outcome = await self._finish()
-                self._over = True
+                self.dealer.close()
                 for task in (*aside, *self._executor.tasks):
                     task.cancel()
         except* DeltaArbError as group:
             raise _first(group) from None
         finally:
-            self._over = True
             self._executor.close()
-            if self._timer:
-                self._timer.cancel()
+            self.dealer.close()
             await self.desk.close()
         return outcome
 
@@ -216,8 +174,9 @@ class Session:
         self.runner = Runner(
             rule, desk.journal, self._broker(rule), self.payments, resumed, recorder, wallets, growing=True
         )
+        self.dealer.runner = self.runner
         self.runner.hold = CLOSED
-        self._do(self.runner.quote, self.clock(), *self._slots)
+        self.dealer.quote(self.clock(), *self._slots)
         self._recover(found, resumed)
         self._adopt(resumed, sent)
         await self._until(lambda: not self.runner.working or self.stopping)
@@ -225,7 +184,7 @@ class Session:
         if not desk.paper:
             self.watch = Watch(
                 desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock,
-                self.busy, self._reported, self.halt,
+                self.busy, self.dealer.report, self.halt,
                 desk.say,
                 self.funding, wallets,
             )  # fmt: skip
@@ -262,7 +221,7 @@ class Session:
             return self._executor
         latency = self.desk.config.latency()
         venue = PaperVenue(latency, ("updates", "updates"), (rule.spot, rule.perp), rule.max_quote_age_ns)
-        self._paper = LivePaper(venue, self._reported, self.clock)
+        self._paper = LivePaper(venue, self.dealer.report, self.clock)
         for leg in (SPOT, PERP):
             self._paper.quote(leg, self.clock(), self._slots[leg])
         return self._paper
@@ -272,14 +231,14 @@ class Session:
         if found.lost:
             self.desk.journal.recovered(self.clock(), resumed.state, found.lost, self.runner.pinned)
         for report in found.reports:
-            self._reported(report)
+            self.dealer.report(report)
 
     def _adopt(self, resumed: Resumed, sent: dict[str, int]) -> None:
         for placed in resumed.working:
             if placed.order_id not in sent:  # recovered, and its end is told
                 continue
             if self.desk.paper:  # paper forgets: what was under way is gone
-                self._reported(
+                self.dealer.report(
                     Report(self.clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted")
                 )
             else:
@@ -423,7 +382,7 @@ class Session:
         self.risk.leaving = True
         if self.runner.state.phase == HALTED:
             self.runner.force(restart.to_flatten(self.runner.state, self.clock()), "flatten")
-            self._arm()
+            self.dealer.arm()
         self.halt("flattened by a person; `resume` to trade again")  # also after a restart
         self._hold()
 
@@ -434,7 +393,7 @@ class Session:
             if runner.state.spot.position + runner.state.perp.position != 0.0:
                 return f"the machine halted on unequal legs ({self.line()}); `flatten` first"
             runner.force(restart.to_resume(runner.state, self.clock()), "resume")
-            self._arm()
+            self.dealer.arm()
         if self.watch:
             await self.watch.accept()
         self.risk.lift()
