@@ -12,11 +12,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from .backtest import Backtest
+from .backtest import Backtest, Sent
 from .errors import DataError
 from .faces import Table, number, seconds, share
 from .ledger import PARTS, Trade, funding, net_bps, total
-from .market import NS, PERP, SPOT
+from .market import LEGS, NS, PERP, SPOT
 from .spread import to_bps
 from .tape import Tape
 
@@ -208,11 +208,11 @@ def by_period(curve: Equity, periods: int) -> np.ndarray:
     return np.diff(curve.net[last], prepend=0.0)
 
 
-def slippage_bps(result: Backtest) -> float | None:
-    """Mean of (fill price against the price decided on), bps, positive when it cost; None without fills.
+def slippage_bps(tape: Tape, result: Backtest) -> float | None:
+    """Mean of (fill price against the touch decided on), bps, positive when it cost; None without fills.
 
-    The price decided on is the touch from which the order's limit was made. Every IOC order of a leg fills at most
-    once, so a fill belongs to the last order of its pair and leg sent before it.
+    Every IOC order of a leg fills at most once, so a fill belongs to the last order of its pair and leg sent before it.
+    `tape` is what was replayed.
     """
     decided = defaultdict(list)
     for order in result.sent:
@@ -221,10 +221,18 @@ def slippage_bps(result: Backtest) -> float | None:
     for f in result.fills:
         before = [o for o in decided[f.pair, f.leg] if o.ts_ns < f.ts_ns and o.qty * f.qty > 0]
         if before:
-            side = 1.0 if f.qty > 0 else -1.0
-            touch = before[-1].limit / (1.0 + side * result.rule.price_bound)
+            side, touch = (1.0 if f.qty > 0 else -1.0), _decided_on(tape, before[-1], result.rule.price_bound)
             costs.append(to_bps(side * (f.price - touch) / touch))
     return float(np.mean(costs)) if costs else None
+
+
+def _decided_on(tape: Tape, order: Sent, price_bound: float) -> float:
+    """The touch that an order was decided on. A report of the very instant of a row came before that row, and its order
+    was decided on the book before: of both the one from which the limit was made, but for the tick."""
+    column = getattr(tape, f"{LEGS[order.leg]}_{'ask' if order.qty > 0 else 'bid'}")
+    rows = (np.searchsorted(tape.ts_ns, order.ts_ns, side) - 1 for side in ("right", "left"))
+    implied = order.limit / (1.0 + (price_bound if order.qty > 0 else -price_bound))
+    return min((float(column[max(row, 0)]) for row in rows), key=lambda touch: abs(touch - implied))
 
 
 def compare(performances: Mapping[str, Performance], title: str) -> Table:

@@ -61,6 +61,19 @@ def test_the_last_value_of_the_curve_is_the_sum_of_the_trades(round_trip):
     assert equity(tape, result).net[-1] == pytest.approx(result.net_usdt)
 
 
+def test_slippage_is_against_the_touch_and_not_against_the_tick_below_the_limit():
+    """Asks of 100.5 and bids of 101.5 that stay: the limits of 102.51 and 99.47 are on a tick of 0.5 at 102.5 and 99.5."""
+    legs = {"spot": leg_rule(tick=0.5), "perp": leg_rule(tick=0.5)}
+    quotes = [spot(0, 100.0, 100.5), perp(0, 101.5, 102.0), spot(1, 100.0, 100.5), perp(1, 101.5, 102.0)]
+    tape = Tape.of(quotes)
+    still = run(tape, rule(entry=0.005, exit=-1.0, **legs), Latency(0.2, 0.2), plain=True)
+    assert [order.limit for order in still.sent] == [102.5, 99.5]
+    assert performance.slippage_bps(tape, still) == 0.0
+    moved = Tape.of([*quotes[:2], spot(0.1, 100.5, 101.0), *quotes[2:]])
+    dearer = run(moved, rule(entry=0.005, exit=-1.0, **legs), Latency(0.2, 0.2), plain=True)
+    assert performance.slippage_bps(moved, dearer) == pytest.approx(0.5 * 1e4 * 0.5 / 100.5)  # of two fills one
+
+
 def test_drawdown_includes_the_loss_of_an_open_position_mistake_22(round_trip):
     """The only trade won 7.0025, so drawdown of closed trades is zero; on the way the account was 21.505 down."""
     p = measure(*round_trip)

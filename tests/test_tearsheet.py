@@ -77,8 +77,8 @@ def test_what_slipped_is_the_fill_against_the_price_decided_on():
     sent, fill = sheet.result.sent[0], sheet.result.fills[0]
     touch = sent.limit / (1.0 + sheet.result.rule.price_bound)  # the first order buys spot
     one = dataclasses.replace(sheet.result, fills=(fill._replace(price=touch * 1.001),))
-    assert performance.slippage_bps(one) == pytest.approx(10.0)
-    assert performance.slippage_bps(dataclasses.replace(sheet.result, fills=())) is None
+    assert performance.slippage_bps(sheet.tape, one) == pytest.approx(10.0)
+    assert performance.slippage_bps(sheet.tape, dataclasses.replace(sheet.result, fills=())) is None
 
 
 @pytest.mark.parametrize("regime", WORLDS)
