@@ -192,6 +192,8 @@ def accepted(job: Job, path: Path, run_id: str) -> params.Params:
     for name in ("spot_half_spread_bps", "perp_half_spread_bps", "bar_share"):
         asked[f"data.{name}"] = getattr(job.inputs, name) if job.inputs.candles else None
         found[f"data.{name}"] = getattr(candidate.data, name)
+    needs_usdt = candidate.wallets.min_spot_usdt, candidate.wallets.min_perp_usdt
+    asked["wallets"], found["wallets"] = job.inputs.wallet_params(needs_usdt), candidate.wallets
     wrong = [f"{name} is {found[name]}, asked was {asked[name]}" for name in asked if asked[name] != found[name]]
     if wrong:
         raise RunError(

@@ -18,6 +18,7 @@ from delta_arb.inventory import held
 from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment, Instrument
 from delta_arb.pair import DIRECT, REVERSE
+from delta_arb.report import pages, proposal, record, tearsheet, tornado, treasury
 from delta_arb.study import Constraints, Levels, Market, Thresholds, both
 from delta_arb.tape import Tape
 from delta_arb.walkforward import Fit, LookBack
@@ -272,6 +273,59 @@ def test_a_fold_trades_what_either_direction_proposes():
     assert found.thresholds == one.thresholds and found.nets is one.nets and found.tried == 8
     assert found.reason == "direct: no edge; reverse: passes"
     assert walkforward.joined(look_back, none, none).thresholds is None
+
+
+# --- what pages say ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sheet(swings) -> tearsheet.TearSheet:
+    inputs, tape, found = swings
+    exported = export.candidate(found.verdict, inputs, tape, valid_for_s=3600.0, notebook="t", run_id="t")
+    return tearsheet.of(tape, found.direct.choice.market, exported, Constraints())
+
+
+def test_the_candidate_shows_both_directions_and_the_coins(sheet):
+    rows = {row[0]: row[1:] for row in proposal.shown(sheet.candidate).rows}
+    levels = sheet.thresholds.reverse
+    assert rows["reverse entry"][0] == f"{levels.entry_bps:.1f} bps"
+    assert rows["reverse exit"][0] == f"{levels.exit_bps:.1f} bps"
+    assert rows["reverse adds"][0].endswith("USDT/day") and "over the direct pair alone; 95 %" in rows["reverse adds"][1]
+    assert "600 coins beside as short a position" in rows["wallets"][1]
+
+
+def test_the_record_and_the_index_have_the_levels_of_both(sheet, swings):
+    found = record.metrics(sheet, swings[0])
+    both_ways = (sheet.thresholds.entry_bps, *sheet.thresholds.reverse)
+    assert (found["entry_bps"], found["reverse_entry_bps"], found["reverse_exit_bps"]) == both_ways
+    shown = dict(pages.figures({"status": "ok", "metrics": found}))
+    assert shown["Entry bps"] == f"{both_ways[0]:.1f} / {both_ways[1]:.1f}"
+    only = found | {"entry_bps": None, "exit_bps": None}
+    assert dict(pages.figures({"status": "ok", "metrics": only}))["Entry bps"] == f"{pages.DASH} / {both_ways[1]:.1f}"
+
+
+def test_the_trades_of_both_directions_are_told_apart(sheet):
+    table = tearsheet.trades(sheet)
+    column = table.columns.index("direction")
+    assert [row[column] for row in table.rows] == [export.NAMES[t.side] for t in sheet.trades[-len(table.rows) :]]
+
+
+def test_the_inventory_stands_on_lines_of_its_own(sheet):
+    rows = {row[0]: row[1:] for row in treasury.table(sheet.tape, sheet.result).rows}
+    reverse = [t for t in sheet.trades if t.side == REVERSE]
+    assert rows["USDT of both wallets"][0] == "no limit"
+    assert rows["inventory, USDT"][1] == "600 coins on spot beside a short of the same size"
+    assert float(rows["inventory, USDT"][0]) == pytest.approx(600 * 0.8, rel=0.1)
+    assert float(rows["reverse pairs, USDT"][0]) == pytest.approx(sum(t.net_usdt for t in reverse), abs=0.005)
+    assert rows["reverse pairs, USDT"][1].startswith(f"{len(reverse)} of them")
+
+
+def test_the_levels_of_the_reverse_direction_are_moved_too(sheet):
+    judged = sheet.parts["judged"].tape
+    names = {bar.name for bar in tornado.of(judged, sheet.market, sheet.thresholds).bars}
+    assert {"entry threshold", "reverse entry threshold", "reverse exit threshold"} <= names
+    alone = {bar.name for bar in tornado.of(judged, sheet.market, sheet.thresholds.alone(DIRECT)).bars}
+    assert names - alone == {"reverse entry threshold", "reverse exit threshold"}
 
 
 # --- what is held -----------------------------------------------------------------------------------------------------

@@ -104,6 +104,9 @@ def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
     interval = "" if low is None else f" <small>{number(low, '+.2f')} to {number(high, '+.2f')}</small>"
     yield "Entry bps", number(rule.entry_bps, ".1f")
     yield "Exit bps", number(rule.exit_bps, ".1f")
+    if rule.reverse_entry_bps is not None:
+        yield "Reverse entry bps", number(rule.reverse_entry_bps, ".1f")
+        yield "Reverse exit bps", number(rule.reverse_exit_bps, ".1f")
     yield "Clip USDT", number(rule.clip_usdt, ",.0f")
     yield "Longest hold, min", number(rule.max_hold_s / 60, ",.0f")
     yield "Judged net USDT/day", number(evidence.judged_net_usdt_day, "+.2f")

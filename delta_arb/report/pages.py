@@ -214,11 +214,17 @@ FIGURES = (
 
 
 def figures(record: dict) -> Iterator[tuple[str, str]]:
-    """Label and text of the headline figures of a chosen set; of a failed run, or where none was chosen, dashes."""
+    """Label and text of the headline figures of a chosen set; of a failed run, or where none was chosen, dashes.
+
+    Levels of the reverse direction stand behind a stroke.
+    """
     metrics = record["metrics"] if record.get("status") == "ok" else {}
-    chosen = metrics.get("entry_bps") is not None
+    levels = [metrics.get(f"{way}entry_bps") for way in ("", "reverse_")]
     for label, name, form in FIGURES:
-        yield label, number(metrics.get(name), form) if chosen else DASH
+        texts = [number(metrics.get(name), form)]
+        if name in ("entry_bps", "exit_bps") and levels[1] is not None:
+            texts.append(number(metrics.get(f"reverse_{name}"), form))
+        yield label, " / ".join(texts) if levels != [None, None] else DASH
 
 
 def number(value: object, form: str) -> str:

@@ -154,6 +154,30 @@ def _walk_range(evidence: Evidence) -> str:
     return "chosen before, traded after" + ("" if low is None else f"; 95 %: {number(low)} to {number(high)}")
 
 
+def _reverse(candidate: Params) -> list[tuple[str, str, str]]:
+    """The levels of the reverse direction, and what it adds; nothing where it was not asked about."""
+    rule, said = candidate.rule, candidate.evidence.reverse
+    if said is None:
+        return []
+    low, high = said.adds_low_usdt_day, said.adds_high_usdt_day
+    more = "walk-forward, over the direct pair alone" + (
+        "" if low is None else f"; 95 %: {number(low)} to {number(high)}"
+    )
+    return [
+        ("reverse entry", number(rule.reverse_entry_bps, 1, unit="bps"), "sell spot, buy perpetual: minus exit_cost"),
+        ("reverse exit", number(rule.reverse_exit_bps, 1, unit="bps"), "and back: minus entry_edge"),
+        ("reverse adds", number(said.adds_usdt_day, unit="USDT/day"), more),
+    ]
+
+
+def _held(candidate: Params) -> list[tuple[str, str, str]]:
+    """What the wallets are assumed to hold; nothing where nothing was said of them."""
+    held = candidate.wallets
+    if held.spot_usdt is None and not held.inventory_coins:
+        return []
+    return [("wallets", "as assumed", f"{held}")]
+
+
 def shown(candidate: Params) -> Table:
     """The candidate without its times and digests."""
     rule, e = candidate.rule, candidate.evidence
@@ -167,6 +191,7 @@ def shown(candidate: Params) -> Table:
         ("trade", "yes" if candidate.trade else "no", candidate.reason),
         ("entry", number(rule.entry_bps, 1, unit="bps"), "enter when entry_edge is at or above"),
         ("exit", number(rule.exit_bps, 1, unit="bps"), "leave when exit_cost is at or below"),
+        *_reverse(candidate),
         ("longest hold", seconds(rule.max_hold_s), "then leave at the market, unless the same books would pass entry"),
         *(
             [("funding counted on", seconds(rule.funding_horizon_s), "expected over so long, part of both edges")]
@@ -174,6 +199,7 @@ def shown(candidate: Params) -> Table:
             else []
         ),
         ("clip", number(rule.clip_usdt, 0, unit="USDT"), "per leg, at most the size shown times the participation"),
+        *_held(candidate),
         ("oldest quote", seconds(rule.max_quote_age_s), "both legs, to enter"),
         (
             "fees",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from delta_arb.faces import Table, number
 from delta_arb.market import utc
+from delta_arb.pair import DIRECT, REVERSE
 from delta_arb.params import write_atomic
+from delta_arb.study import Thresholds
 
 from .tearsheet import JUDGED, TearSheet, net_interval
 
@@ -30,8 +32,7 @@ def metrics(sheet: TearSheet, inputs) -> dict:
         "start": _utc(sheet.tape.start_ns),
         "end": _utc(sheet.tape.end_ns),
         "judged_from": _utc(sheet.parts[JUDGED].tape.start_ns),
-        "entry_bps": t.entry_bps if t else None,
-        "exit_bps": t.exit_bps if t else None,
+        **_levels(t),
         "max_hold_s": t.max_hold_s if t else None,
         **{name: getattr(sheet.judged, name) if t else None for name in FIGURES},
         **{f"fit_{name}": getattr(sheet.fitted, name) if t else None for name in FIGURES},
@@ -41,6 +42,14 @@ def metrics(sheet: TearSheet, inputs) -> dict:
         "whole_trades": len(sheet.trades),
         "capital_usdt": sheet.judged.capital_usdt,
         "fees_bps": sheet.market.fees_bps,
+    }
+
+
+def _levels(t: Thresholds | None) -> dict[str, float | None]:
+    """Entry and exit of each direction, null where it is not traded."""
+    found = {way: t.levels(side) if t else None for way, side in (("", DIRECT), ("reverse_", REVERSE))}
+    return {
+        f"{way}{name}_bps": at and getattr(at, f"{name}_bps") for way, at in found.items() for name in ("entry", "exit")
     }
 
 

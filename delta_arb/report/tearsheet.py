@@ -12,10 +12,11 @@ import numpy as np
 
 from delta_arb.backtest import Backtest
 from delta_arb.errors import ParamsError, SeriesError
-from delta_arb.export import examined
+from delta_arb.export import NAMES, examined
 from delta_arb.faces import NOTHING, Findings, Table, Tiles, number, seconds, share
 from delta_arb.ledger import Trade, attribution, net_bps
 from delta_arb.market import utc
+from delta_arb.pair import REVERSE
 from delta_arb.params import Params
 from delta_arb.performance import (  # fmt: skip
     FACES,
@@ -257,6 +258,9 @@ def trades(sheet: TearSheet) -> Table:
         )
         for t in shown
     ]  # fmt: skip
+    if any(t.side == REVERSE for t in sheet.trades):
+        columns = (*columns[:2], "direction", *columns[2:])
+        rows = [(*row[:2], NAMES[t.side], *row[2:]) for row, t in zip(rows, shown, strict=True)]
     rows = rows or [("no trade", *[NOTHING] * (len(columns) - 1))]
     note = (
         f"The last {len(shown)} of {len(sheet.trades)} trades of the whole replay."

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
 from delta_arb.market import LEGS
+from delta_arb.pair import DIRECT, REVERSE
 from delta_arb.spread import mid, to_bps
 from delta_arb.study import Market, Thresholds
 from delta_arb.tape import Tape
@@ -86,7 +87,7 @@ def of(tape: Tape, market: Market, thresholds: Thresholds | None) -> Tornado:
         return Tornado(Outcome(0.0, 0.0), ())
     case = Case(tape, market, thresholds)
     base = _outcome(case)
-    bars = [_bar(assumption, case) for assumption in ASSUMPTIONS]
+    bars = [_bar(assumption, case) for assumption in (*ASSUMPTIONS, *(OTHER_WAY if thresholds.reverse else ()))]
     return Tornado(base, tuple(sorted(bars, key=lambda bar: -bar.swing(base))))
 
 
@@ -107,7 +108,8 @@ def _moved(assumption: Assumption, case: Case, factor: float) -> Outcome | str |
     except (ParamsError, ValidationError):
         return None
     try:
-        return None if moved.thresholds.exit_bps >= moved.thresholds.entry_bps else _outcome(moved)
+        levels = filter(None, (moved.thresholds.levels(side) for side in (DIRECT, REVERSE)))
+        return None if any(at.exit_bps >= at.entry_bps for at in levels) else _outcome(moved)
     except DataError as error:
         return str(error)
 
@@ -142,6 +144,12 @@ def _with_funding(case: Case, factor: float) -> Case:
 
 def _with_threshold(name: str, case: Case, factor: float) -> Case:
     return case._replace(thresholds=case.thresholds._replace(**{name: factor * getattr(case.thresholds, name)}))
+
+
+def _with_reverse(name: str, case: Case, factor: float) -> Case:
+    levels = case.thresholds.reverse
+    moved = levels._replace(**{name: factor * getattr(levels, name)})
+    return case._replace(thresholds=case.thresholds._replace(reverse=moved))
 
 
 def _spread_bps(leg: str, case: Case) -> float | None:
@@ -192,6 +200,17 @@ ASSUMPTIONS = (
         lambda case: case.market.settings.clip_usdt,
         lambda case, factor: case._replace(market=with_clip(case.market, factor * case.market.settings.clip_usdt)),
     ),
+)
+
+
+OTHER_WAY = tuple(
+    Assumption(
+        f"reverse {name} threshold",
+        "bps",
+        lambda case, field=f"{name}_bps": getattr(case.thresholds.reverse, field),
+        lambda case, factor, field=f"{name}_bps": _with_reverse(field, case, factor),
+    )
+    for name in ("entry", "exit")
 )
 
 
