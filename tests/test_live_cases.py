@@ -1,6 +1,7 @@
 """Rarer things that happen to a live pair: inventory, funding, books that lie, hedges that fail, stops halfway."""
 
 import asyncio
+import itertools
 import time
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ from live_stage import CALM, ENTER, LEAVE, QUICK, quick_config, stage
 from delta_arb.live import control, trading
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.session import Session
+from delta_arb.live.stream import Pace, delays
 from delta_arb.market import NS, PERP, SPOT
 from delta_arb.pair import FLAT, HALTED, HEDGING, OPEN
 
@@ -110,6 +112,64 @@ def test_a_venues_clock_that_jumps_is_measured_before_the_next_order_lesson_30(t
             assert not any("refused" in s for s in it.said)
             assert await it.stop() == "stopped"
             it.agree_on_money()
+
+    asyncio.run(play())
+
+
+def test_a_stream_that_is_refused_again_and_again_is_asked_ever_more_rarely_and_comes_back_lesson_25(tmp_path):
+    """Each dial is told; eight refusals with pauses that double, and then a pair opens on the quotes."""
+
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            gate = it.session.desk.venues[PERP]
+            streams, before = [gate._private], gate._private.dials
+            for at in ("ws.subscribe", "book", "tickers"):
+                it.fault("gate", at, "refuse", code="INVALID_NONCE", times=8)
+            it.fault("gate", "socket", "close", status=1006)
+            await it.until(lambda: len(it.venues.perp.faults.fired("refuse", "ws.subscribe")) == 8)
+            await it.until(lambda: all(stream.alive for stream in streams))
+            assert streams[0].dials - before <= 10
+            await it.opened()
+            assert await it.stop() == "open"
+            it.agree()
+
+    asyncio.run(play())
+
+
+def test_pauses_between_dials_double_up_to_their_limit_lesson_25():
+    pauses = delays(Pace(backoff_s=0.2, backoff_max_s=30.0))
+    assert [next(pauses) for _ in range(11)] == pytest.approx(
+        [0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0]
+    )
+
+
+def test_pairs_come_and_go_on_sockets_that_are_cut_all_the_time_lesson_27(tmp_path):
+    """MEXC drops its sockets every few minutes: here every 0.15 s, of both venues in turn, ten times each."""
+
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+
+            async def cut() -> None:
+                for n in itertools.count():
+                    it.fault(("mexc", "gate")[n % 2], "socket", "close", status=(1006, 1001)[n // 2 % 2])
+                    await asyncio.sleep(0.15)
+
+            cutting = asyncio.create_task(cut())
+            pairs = 0
+            while min(len(engine.faults.fired("close")) for engine in it.engines()) < 10:
+                await it.opened()
+                it.assert_hedged()
+                await it.closed()
+                pairs += 1
+            cutting.cancel()
+            assert pairs >= 5
+            assert await it.stop() == "stopped"
+            it.agree()
+            it.agree_on_money()
+            it.assert_replays()
+            assert it.rows("SELECT COUNT(*) FROM trades") == [(pairs,)]
 
     asyncio.run(play())
 
