@@ -16,11 +16,11 @@ from strategies import book, rule
 
 from delta_arb import bounds
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.live import accounts, config, connect, guards
+from delta_arb.live import accounts, config, connect, events, guards
 from delta_arb.live.broker import Placed
 from delta_arb.live.control import socket_path
 from delta_arb.live.disk import Disk
-from delta_arb.live.events import Recorder, told
+from delta_arb.live.events import Recorder, segments, told
 from delta_arb.live.executor import Executor, Patience
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
 from delta_arb.live.journal import Journal, JournalError
@@ -313,20 +313,41 @@ def test_events_come_back_as_they_were_told_and_a_torn_block_is_left_out(tmp_pat
     ]
     with Recorder(path, "run", START) as recorder:
         for event in events:
-            recorder.event(event, rule(entry=math.inf))
+            recorder.event(event, rule(entry=math.inf), START)
     found = list(told(path))
     assert [t.event for t in found] == events
     assert found[0].state == START and found[1].state is None and found[2].rule == rule(entry=math.inf)
     whole = path.read_bytes()
     with Recorder(path, "run", START) as recorder:
-        recorder.event(events[0], rule())
+        recorder.event(events[0], rule(), START)
     os.truncate(path, path.stat().st_size - 3)
     assert [t.event for t in told(path)] == events and path.read_bytes()[: len(whole)] == whole
 
 
+def test_a_long_run_has_several_files_that_are_read_as_one_and_each_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(events, "SEGMENT", 1)  # a file for each block
+    path, calm = tmp_path / "run.bin", Wallet(5.0, 0.0, 6.0)
+    told_to = [Event(QUOTE, ts, book(100, 101), book(102, 103 + ts), 0, 0.0, 0.0, 0.0, 0.0, calm) for ts in range(1, 5)]
+    states = [START._replace(pair=n) for n in range(4)]
+    with Recorder(path, "run", states[0]) as recorder:
+        for event, state in zip(told_to, states, strict=True):
+            recorder.event(event, rule(), state)
+            recorder.flush()
+    files = segments(path)
+    assert [file.name for file in files] == ["run.bin", "run.0002.bin", "run.0003.bin", "run.0004.bin"]
+    assert [(t.event, t.rule, t.state) for t in told(path)] == [
+        (event, rule(), state) for event, state in zip(told_to, states, strict=True)
+    ]
+    files[0].unlink()
+    assert [t.event for t in told(path)] == told_to[1:]
+    files[2].unlink()
+    with pytest.raises(DataError, match=r"run\.0003\.bin is missing"):
+        list(told(path))
+
+
 def test_events_of_another_shape_are_refused(tmp_path):
     with Recorder(tmp_path / "e.bin", "run", START[:-1]) as recorder:
-        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule())
+        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule(), START)
     with pytest.raises(DataError, match="no State of this version"):
         list(told(tmp_path / "e.bin"))
 
@@ -339,7 +360,7 @@ def test_neither_lines_nor_events_that_a_full_disk_refuses_end_anything(tmp_path
     with Recorder(tmp_path / "full.bin", "run", START, said.append) as recorder:
         recorder.flush()
     with Recorder(Path("/proc/none/e.bin"), "run", START, said.append) as recorder:
-        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule())
+        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule(), START)
     assert len(said) == 2 and all("events are not recorded any more" in text for text in said)
 
 

@@ -19,7 +19,7 @@ from strategies import perp, seconds, spot
 from delta_arb import params
 from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
-from delta_arb.live import replay
+from delta_arb.live import events, replay
 from delta_arb.live.events import Recorder, events_path
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
@@ -242,13 +242,23 @@ def test_a_decision_that_differs_is_named_and_the_command_fails(tmp_path, capsys
 def test_what_a_kill_cut_off_the_event_file_is_decided_again_from_the_journal(tmp_path):
     record(tmp_path, WIDE + CLOSE + LATER)
     journal, run_id = find(tmp_path)
-    events = events_path(journal, run_id)
-    sizes, block = [0], events.read_bytes()
+    recorded = events_path(journal, run_id)
+    sizes, block = [0], recorded.read_bytes()
     while sizes[-1] < len(block):
         sizes.append(sizes[-1] + 4 + int.from_bytes(block[sizes[-1] : sizes[-1] + 4], "little"))
-    events.write_bytes(block[: sizes[-2] + 5])  # the last block was torn
+    recorded.write_bytes(block[: sizes[-2] + 5])  # the last block was torn
     retraced = reviewed(tmp_path).retraced
     assert retraced.identical and retraced.by_journal >= 1
+    assert retraced.orders == 4
+
+
+def test_a_run_of_many_event_files_is_reviewed_as_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(events, "BLOCK", 1)
+    monkeypatch.setattr(events, "SEGMENT", 1)
+    record(tmp_path, WIDE + CLOSE + LATER)
+    assert len(events.segments(events_path(*find(tmp_path)))) > 3
+    retraced = reviewed(tmp_path).retraced
+    assert retraced.identical and retraced.by_journal == 0
     assert retraced.orders == 4
 
 

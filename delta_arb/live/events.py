@@ -1,9 +1,11 @@
-"""Every event that the pair machine of a run was told, in one compact file: what its decisions can be repeated from.
+"""Every event that the pair machine of a run was told, in compact files: what its decisions can be repeated from.
 
-    live/events/<run id>.bin      blocks: 4 bytes of length, then zlib; a block that a crash tore off is left out
+    live/events/<run id>.bin          blocks: 4 bytes of length, then zlib; a block that a crash tore off is left out
+    live/events/<run id>.0002.bin     the next one, after 32 MB (5 hours at 100 quotes a second); each stands for itself
 
 Inside: a head with the state at the start, rules when they change, books when they change, events. Replaying them
 through `decide` gives the orders of the journal (`replayed`); the quotes alone are what a backtest of the session sees.
+All files of a run are read as one. Old ones may be moved away: what is left still replays, a review needs all of them.
 """
 
 import errno
@@ -12,6 +14,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +25,7 @@ from delta_arb.strategy import decide
 
 SCHEMA = 1
 BLOCK = 1 << 16  # bytes collected before they are written, unless `flush` comes first
+SEGMENT = 1 << 25  # bytes of a file, about
 HEAD, RULE, BOOK, QUOTED, TOLD, WALLET = range(1, 7)
 _BOOK = struct.Struct("<BBddddq")
 _QUOTED = struct.Struct("<Bqd")
@@ -36,8 +40,23 @@ def events_path(journal: Path, run_id: str) -> Path:
     return journal.parent / "events" / f"{run_id}.bin"
 
 
+def segments(path: Path) -> list[Path]:
+    """The files of a run that are there, oldest first; DataError where one between them is missing."""
+    found = [(1, path)] if path.exists() else []
+    later = path.parent.glob(f"{path.stem}.[0-9][0-9][0-9][0-9]{path.suffix}")
+    found += sorted((int(file.suffixes[-2][1:]), file) for file in later)
+    for (before, _), (number, _) in pairwise(found):
+        if number != before + 1:
+            raise DataError(f"{_segment(path, before + 1)} is missing between its neighbours; bring it back")
+    return [file for _, file in found]
+
+
+def _segment(path: Path, number: int) -> Path:
+    return path.with_suffix(f".{number:04d}{path.suffix}")
+
+
 class Recorder:
-    """Appends the events of one run to its file; use it as a context manager.
+    """Appends the events of one run to its files; use it as a context manager.
 
     A disk that takes no more ends the recording, not the trading: `say` hears of it, and the file ends there.
     """
@@ -53,16 +72,22 @@ class Recorder:
         self.path = Path(path)
         self._say, self._later, self._lost = say, later, False
         self._file: FileIO | None = None
+        self._number = 1
+        self._buffer = bytearray()
+        self._run_id = run_id
+        self._open(self.path, state)
+
+    def _open(self, path: Path, state: State) -> None:
+        """A file that knows nothing of those before it."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - held for the life of the run
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - held until the next one, or the end of the run
         except OSError as error:
             self._end(error)
         self._rule: Rule | None = None
         self._books: list[Book | None] = [None, None]
         self._wallet = BOTTOMLESS
-        self._buffer = bytearray()
-        self._run_id = run_id
+        self._size = 0
         self.begin(state)
 
     def begin(self, state: State) -> None:
@@ -77,8 +102,10 @@ class Recorder:
         if self._file:
             self._file.close()
 
-    def event(self, event: Event, rule: Rule) -> None:
-        """One event, as `decide` gets it."""
+    def event(self, event: Event, rule: Rule, before: State) -> None:
+        """One event, as `decide` gets it; `before` is the state that it met."""
+        if self._size >= SEGMENT and not self._lost:
+            self._turn(before)
         if rule is not self._rule and rule != self._rule:
             self._rule = rule
             self._text(RULE, rule)
@@ -95,7 +122,14 @@ class Recorder:
             e = event
             self._buffer += _TOLD.pack(TOLD, e.kind, e.ts_ns, e.leg, e.filled, e.price, e.remaining, e.shift)
         if len(self._buffer) >= BLOCK:
-            self.flush()
+            self.flush_soon()
+
+    def _turn(self, state: State) -> None:
+        """The next file, from this state on."""
+        self.flush()
+        self._file.close()
+        self._number += 1
+        self._open(_segment(self.path, self._number), state)
 
     def flush_soon(self) -> None:
         """`flush` when `later` gets to it: behind the orders that were handed over before."""
@@ -110,6 +144,7 @@ class Recorder:
             try:
                 if self._file.write(whole) < len(whole):
                     raise OSError(errno.ENOSPC, "only a part was taken")
+                self._size += len(whole)
             except OSError as error:
                 self._end(error)
 
@@ -139,7 +174,12 @@ class Decided(NamedTuple):
 
 
 def told(path: Path) -> Iterator[Told]:
-    """The events of a run, as far as they were written."""
+    """The events of a run, as far as they were written; `path` is its first file."""
+    for file in segments(path) or [path]:
+        yield from _told(file)
+
+
+def _told(path: Path) -> Iterator[Told]:
     rule: Rule | None = None
     state: State | None = None
     books: list[Book | None] = [None, None]

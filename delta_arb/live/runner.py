@@ -135,7 +135,7 @@ class Wallets(Protocol):
 class Recorder(Protocol):
     """Keeps what the machine was told (events.py); `flush_soon` hands it to the system once the orders are out."""
 
-    def event(self, event: Event, rule: Rule) -> None: ...
+    def event(self, event: Event, rule: Rule, before: State) -> None: ...
 
     def begin(self, state: State) -> None: ...
 
@@ -302,7 +302,7 @@ class Runner:
     def _record(self, event: Event, rule: Rule) -> None:
         """What the machine was told, once it is certain that it was."""
         if self._recorder:
-            self._recorder.event(event, rule)
+            self._recorder.event(event, rule, self.state)
 
     def _act(self, orders: tuple, placed: list[Placed], now_ns: int) -> None:
         """Both legs in one synchronous block."""
