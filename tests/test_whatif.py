@@ -295,6 +295,15 @@ def test_what_a_venue_charged_is_its_notional_times_its_rate():
     assert reconcile.fee_table(reconcile.of(hand_made(), dearer)).note.startswith("DOES NOT AGREE")
 
 
+def test_a_fee_taken_in_the_coin_is_one_of_what_was_ordered_and_not_of_what_was_delivered():
+    """A thousand ordered at 100, a tenth of a percent kept by the venue: 999 delivered, worth 100 USDT less."""
+    fills = [Fill(1, seconds(10), SPOT, 999.0, 100.0, 100.0), Fill(1, seconds(40), SPOT, -999.0, 100.0, 99.9)]
+    in_coins = dataclasses.replace(MARKET, spot=Instrument("mexc", 0.001, fee_currency="base"))
+    found = reconcile.of(result(fills, []), in_coins)
+    assert found.venues[0].notional_usdt == pytest.approx(100_000 + 99_900)
+    assert found.fees_agree and found.expected_fees_usdt == pytest.approx(199.9)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(pair_fills(), min_size=1, max_size=3), payments())
 def test_both_ways_of_adding_up_funding_agree_for_any_fills(pairs, stamps):

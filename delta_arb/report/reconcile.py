@@ -12,7 +12,7 @@ import numpy as np
 from delta_arb.backtest import Backtest
 from delta_arb.faces import NOTHING, Table, number
 from delta_arb.ledger import attribution
-from delta_arb.market import LEGS, PERP, FundingPayment, utc
+from delta_arb.market import BASE, LEGS, PERP, Fill, FundingPayment, Instrument, utc
 from delta_arb.spread import to_bps
 from delta_arb.study import Market
 
@@ -103,12 +103,18 @@ def _stamps(result: Backtest) -> list[Stamp]:
     return [Stamp(p, float(q) if abs(q) > dust else 0.0) for p, q in zip(within, held, strict=True)]
 
 
-def _venue(result: Backtest, leg: int, side) -> Venue:
+def _venue(result: Backtest, leg: int, side: Instrument) -> Venue:
     fills = [f for f in result.fills if f.leg == leg]
-    notional = sum((abs(f.qty) * f.price for f in fills), 0.0)
+    notional = sum((_traded(f, side) * f.price for f in fills), 0.0)
     return Venue(
         f"{side.venue}, {LEGS[leg]}", len(fills), notional, side.taker_fee, sum((f.fee_usdt for f in fills), 0.0)
     )
+
+
+def _traded(fill: Fill, side: Instrument) -> float:
+    """What changed hands: of a purchase whose fee is taken in coins more than was delivered."""
+    kept = side.taker_fee if side.fee_currency == BASE and fill.qty > 0.0 else 0.0
+    return abs(fill.qty) / (1.0 - kept)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
