@@ -214,6 +214,18 @@ def test_a_stamp_that_passes_while_the_venue_is_silent_is_booked_as_it_was_annou
     assert payments[fed:] == [FundingPayment(now[0] - 30 * NS, 0.0003, 2.0, False)] == noted[fed + 1 :]
 
 
+@pytest.mark.parametrize("ago_s", [0, 5, 1_000_000 * 3600])
+def test_a_stamp_that_is_announced_after_it_came_is_not_booked_before_it_is_settled(ago_s):
+    """A venue that is slow to announce the next one, or (0 since 1970) announces none."""
+    now = [1_000_000 * 3600 * NS]
+    venue, payments, _, watch = watched(now, [])
+    venue.next_ns = now[0] - ago_s * NS
+    for _ in range(2):
+        asyncio.run(watch._ask())
+        now[0] += NS
+    assert payments == [] and watch.rate == 0.0001
+
+
 def test_an_open_pair_is_managed_without_what_the_venue_does_not_tell(tmp_path):
     async def play():
         async with stage(tmp_path, config=PATIENT, rule={"funding_horizon_s": HORIZON_S}) as it:

@@ -123,7 +123,9 @@ class FundingWatch:
         upcoming = await within(self._venue.funding(), "the next funding")
         self._book_passed()  # by what was announced before the stamp, not after
         self.rate, self.mark = upcoming.rate, upcoming.mark
-        self._upcoming, self._interval_ns = upcoming, upcoming.interval_s * NS
+        self._interval_ns = upcoming.interval_s * NS
+        ahead = upcoming.next_ns > self._clock()  # just after a stamp a venue may still announce it; settled rates come
+        self._upcoming = upcoming if ahead else None
 
     async def _sleep(self, longest_s: float) -> None:
         """Until the next look; over a stamp it books the announced rate."""
