@@ -46,11 +46,37 @@ def test_the_example_as_it_stands_is_read_and_wants_explicit_limits_for_real_mon
 
 
 def test_the_example_for_a_parameter_file_assumes_what_the_file_assumes(tmp_path, capsys):
-    given = export(Inputs(), rule_params(20.0, -10.0, clip_usdt=75.0))
+    held = params.WalletParams(inventory_coins=40.0)
+    given = export(Inputs(), rule_params(20.0, -10.0, clip_usdt=75.0), wallets=held)
     params.save(given, tmp_path / "latest.json")
     assert main(["--example", "--params", str(tmp_path / "latest.json")]) == 0
     file = tmp_path / "syn.toml"
     file.write_text(capsys.readouterr().out)
     read = config.read(file)
     assert read.venue_params() == (given.spot, given.perp) and read.pair == given.pair
+    assert read.inventory_coins == 40.0
     assert "# max_clip_usdt = 75\n" in file.read_text()
+
+
+def test_a_start_without_parameters_is_refused_before_a_venue_is_asked(tmp_path, capsys):
+    file = tmp_path / "lunc.toml"
+    file.write_text(example(None).replace("ccxt = {}", 'ccxt = {proxy = "nowhere"}'))
+    assert main(["--config", str(file), "--reports", str(tmp_path)]) == 2
+    assert "latest.json: there is no parameter file; run the pipeline" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "unused"),
+    [
+        ("--sandbox --as-of 2026-01-01", "--sandbox does not look at --as-of"),
+        ("--sandbox --config lunc.toml --pair X_USDT", "--sandbox does not look at --pair"),
+        ("--sandbox --funding f.parquet", "--sandbox does not look at --funding"),
+        ("--sandbox --spot-usdt 5", "--sandbox does not look at --spot-usdt"),
+        ("--config lunc.toml --speed 3 --repeat", "--paper does not look at --repeat, --speed"),
+        ("--config lunc.toml --live --spot-fee-bps 2", "--live does not look at --spot-fee-bps"),
+        ("--replay --check --config lunc.toml", "--replay does not look at --check, --config"),
+    ],
+)
+def test_an_option_of_another_mode_is_refused_and_not_ignored(options, unused, capsys):
+    assert main(options.split()) == 2
+    assert f"error: {unused}; leave it away" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from .commands import talk
 from .example import example
 from .jobs import MAX_CLIP_USDT, SPEED, check_options, end_local, job_of
 from .replaying import replayed
+from .runner import absent
 from .trading import LIVE, SANDBOX
 
 EPILOG = """\
@@ -157,6 +158,8 @@ def _trade(options: argparse.Namespace) -> int:
 
         preflight.require(job)
     try:
+        if not job.params.exists() and not trading.unsettled(job.journal):
+            raise ParamsError(absent(job.params))  # before any venue is asked
         code = trading.run(job, options.json)
     except ParamsError:  # nothing to start with: the local venues go on only for what an earlier run left open
         end_local(job)

@@ -33,7 +33,7 @@ kill_file = "kill"           # in the journal's folder: while it exists, the ope
 on_restart = "resume"        # or "flatten": what happens to a pair that an earlier run left open
 on_stop = "keep"             # or "flatten": what an orderly stop does with an open pair
 accept_unbound_keys = false  # true takes keys that work from any address
-inventory_coins = 0.0        # coins held on spot that reverse pairs are sold out of
+inventory_coins = {coins!r}        # coins held on spot that reverse pairs are sold out of
 inventory_hedged = true      # beside a short of the same size; false declares that it is not hedged
 guards_every_s = 1.0         # between two looks at the guards
 accounts_every_s = 5.0       # between two comparisons of both accounts with the journal
@@ -97,14 +97,14 @@ order_s = 2.0                # an order without an answer for so long is in doub
 def example(params: Params | None) -> str:
     """The text of a whole configuration, for a parameter file or else for LUNC."""
     if params is None:
-        return _written("LUNC_USDT", LUNC, 50.0, 50.0)
-    clip = params.rule.clip_usdt
-    return _written(params.pair, (params.spot, params.perp), clip, params.rule.max_position_usdt or clip)
+        return _written("LUNC_USDT", LUNC, 0.0, 50.0, 50.0)
+    clip, coins = params.rule.clip_usdt, params.wallets.inventory_coins
+    return _written(params.pair, (params.spot, params.perp), coins, clip, params.rule.max_position_usdt or clip)
 
 
-def _written(pair: str, venues: tuple[VenueParams, VenueParams], clip: float, position: float) -> str:
+def _written(pair: str, venues: tuple[VenueParams, VenueParams], coins: float, clip: float, position: float) -> str:
     sections = (_section(name, venue) for name, venue in zip(("spot", "perp"), venues, strict=True))
-    return HEAD.format(pair=pair) + "".join(sections) + TAIL.format(clip=clip, position=position)
+    return HEAD.format(pair=pair, coins=coins) + "".join(sections) + TAIL.format(clip=clip, position=position)
 
 
 def _section(name: str, venue: VenueParams) -> str:

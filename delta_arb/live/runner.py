@@ -39,6 +39,11 @@ class Pair(Protocol):
     def venue_params(self) -> tuple[VenueParams, VenueParams]: ...
 
 
+def absent(path: Path) -> str:
+    """What is said where no parameters were exported yet."""
+    return f"{path}: there is no parameter file; run the pipeline for this pair first"
+
+
 class Exports:
     """The newest parameters of a pair, reloaded when the file changes; `refused` says why there are none.
 
@@ -74,10 +79,7 @@ class Exports:
             check_inventory(self.params, self._coins)
             self.refused = ""
         except FileNotFoundError:
-            self.params, self.refused = (
-                None,
-                f"{self._path}: there is no parameter file; run the pipeline for this pair first",
-            )
+            self.params, self.refused = None, absent(self._path)
         except ParamsError as error:
             self.refused = str(error)
         return before != (self.params, self.refused)
