@@ -80,3 +80,11 @@ def test_a_start_without_parameters_is_refused_before_a_venue_is_asked(tmp_path,
 def test_an_option_of_another_mode_is_refused_and_not_ignored(options, unused, capsys):
     assert main(options.split()) == 2
     assert f"error: {unused}; leave it away" in capsys.readouterr().err
+
+
+def test_parameters_that_count_on_funding_are_not_tried_on_venues_whose_time_runs_faster(tmp_path, capsys):
+    folder = tmp_path / "SYN_USDT-mexc-gate" / "params"
+    params.publish(export(Inputs(), rule_params(20.0, -10.0, funding_horizon_s=86_400.0)), folder.parent.parent)
+    assert main(["--sandbox", "--speed", "60", "--reports", str(tmp_path)]) == 2
+    assert "counts on funding, which at --speed 60 comes 60 times as often" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*/live/sandbox.json"))  # the local venues were ended

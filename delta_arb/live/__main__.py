@@ -20,7 +20,7 @@ from delta_arb.params import load
 from . import connect, control, trading
 from .commands import talk
 from .example import example
-from .jobs import MAX_CLIP_USDT, SPEED, check_options, end_local, job_of
+from .jobs import MAX_CLIP_USDT, SPEED, check_options, check_speed, end_local, job_of
 from .replaying import replayed
 from .runner import absent
 from .trading import LIVE, SANDBOX
@@ -160,6 +160,7 @@ def _trade(options: argparse.Namespace) -> int:
     try:
         if not job.params.exists() and not trading.unsettled(job.journal):
             raise ParamsError(absent(job.params))  # before any venue is asked
+        check_speed(options, job)
         code = trading.run(job, options.json)
     except ParamsError:  # nothing to start with: the local venues go on only for what an earlier run left open
         end_local(job)

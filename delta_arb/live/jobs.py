@@ -7,6 +7,7 @@ import math
 from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
 from delta_arb.options import given
+from delta_arb.params import load
 
 from . import config as configuration
 from . import connect, trading
@@ -44,6 +45,21 @@ def check_options(options: argparse.Namespace) -> None:
         mode = "--replay" if replay else f"--{kind_of(options)}"
         raise ParamsError(
             f"{mode} does not look at {', '.join(unused)}; leave it away, `--help` says what belongs where"
+        )
+
+
+def check_speed(options: argparse.Namespace, job: Job) -> None:
+    """Funding of days earned within hours promises what no venue pays.
+
+    Raises:
+        ParamsError: parameters that count on funding, on local venues whose time runs faster; or a damaged file.
+    """
+    if not options.sandbox or options.speed == 1.0 or trading.unsettled(job.journal):
+        return
+    if load(job.params).rule.funding_horizon_s:
+        raise ParamsError(
+            f"{job.params} counts on funding, which at --speed {options.speed:g} comes {options.speed:g} times as often; "
+            "give --speed 1, or --replay, which has the tape's own time"
         )
 
 

@@ -129,12 +129,12 @@ class Feed:
         self._announce()
 
     def _announce(self) -> None:
-        """The next stamp; its rate is an announcement, and here a true one."""
+        """The next stamp, in the venue's time; its rate is an announcement, and here a true one."""
         if self._due:
             following = self._due[1:2] or self._due[:1]
             step_ns = following[0].ts_ns - self._due[0].ts_ns or 8 * 3600 * NS
             at_ns = self._venue_ns(self._due[0].ts_ns)
-            upcoming = Upcoming(dec(self._due[0].rate), at_ns, max(1, round(step_ns / NS)))
+            upcoming = Upcoming(dec(self._due[0].rate), at_ns, max(1, round(step_ns / NS / self.speed)))
             self._perp.upcoming_funding[self._pairs[1]] = upcoming
 
     def _venue_ns(self, tape_ns: int) -> int:
