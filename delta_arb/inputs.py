@@ -234,7 +234,9 @@ class Inputs:
                 "say how long a transfer takes (--transfer-delay-h), or leave its fee and least amount away"
             )
         delay_ns = round(self.transfer_delay_h * 3600 * NS)
-        policy = Rebalancing(self.transfer_least_usdt, self.transfer_fee_usdt, delay_ns) if delay_ns else NO_REBALANCING
+        # As floats: to the compiled replay a whole number, as one writes it into a notebook, is of another type.
+        asked = Rebalancing(float(self.transfer_least_usdt), float(self.transfer_fee_usdt), delay_ns)
+        policy = asked if delay_ns else NO_REBALANCING
         return Funds(self.spot_usdt, self.perp_usdt, self.inventory_coins, policy)
 
     def wallet_params(self, needs_usdt: tuple[float, float]) -> WalletParams:

@@ -290,7 +290,9 @@ def test_the_candidate_shows_both_directions_and_the_coins(sheet):
     levels = sheet.thresholds.reverse
     assert rows["reverse entry"][0] == f"{levels.entry_bps:.1f} bps"
     assert rows["reverse exit"][0] == f"{levels.exit_bps:.1f} bps"
-    assert rows["reverse adds"][0].endswith("USDT/day") and "over the direct pair alone; 95 %" in rows["reverse adds"][1]
+    assert (
+        rows["reverse adds"][0].endswith("USDT/day") and "over the direct pair alone; 95 %" in rows["reverse adds"][1]
+    )
     assert "600 coins beside as short a position" in rows["wallets"][1]
 
 

@@ -197,6 +197,8 @@ def test_wallets_and_transfers_are_those_of_the_options():
     assert Inputs(**FILES, **asked).funds == Funds(500.0, 400.0)
     moved = Inputs(**FILES, **asked, transfer_delay_h=2.0, transfer_fee_usdt=1.0, transfer_least_usdt=50.0).funds
     assert tuple(moved.rebalancing) == (50.0, 1.0, 7200 * 10**9)
+    whole = Inputs(**FILES, **asked, transfer_delay_h=2, transfer_fee_usdt=1, transfer_least_usdt=50).funds.rebalancing
+    assert [type(value) for value in whole] == [float, float, int]
 
 
 @pytest.mark.parametrize(
