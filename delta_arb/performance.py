@@ -5,6 +5,7 @@ spot + perp - fees + funding + residual sum to it at every event, and its last v
 Returns are on a fixed capital: what both wallets were given, or else a full position and the margin of its short.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -79,9 +80,11 @@ def _steps(result: Backtest) -> list[tuple[int, tuple[float, ...]]]:
         cash = -f.qty * f.price
         legs = (f.qty, cash, 0.0, 0.0) if f.leg == SPOT else (0.0, 0.0, f.qty, cash)
         steps.append((f.ts_ns, (*legs, f.fee_usdt, 0.0, 0.0)))
+    stamps = [payment.ts_ns for payment in result.payments]
     for fills in by_pair.values():
         perp = [f for f in fills if f.leg == PERP]
-        for payment in result.payments:
+        held = slice(*(bisect_right(stamps, f.ts_ns) for f in (perp[0], perp[-1]))) if perp else slice(0)
+        for payment in result.payments[held]:
             usdt, _ = funding(perp, 0, len(perp), [payment])
             if usdt:
                 steps.append((payment.ts_ns, (0.0, 0.0, 0.0, 0.0, 0.0, usdt, 0.0)))

@@ -257,10 +257,8 @@ def spoken(costs: Ladder, later: Ladder, part: str) -> Findings:
     """What the two ladders say about one part, in words."""
     if not any(p.trades for p in (*costs.results[part], *later.results[part])):
         return Findings.of(f"No trade on the {part} part, so nothing depends on costs or latency.")
-    return Findings.of(
-        _until(costs, part, "every fill costs", "bps more"),
-        _until(later, part, "orders take", "s"),
-    )
+    said = _until(costs, part, "every fill costs", "bps more"), _until(later, part, "orders take", "s")
+    return Findings.of(*dict.fromkeys(said))  # what earns nothing as it is does so in both
 
 
 def _until(ladder: Ladder, part: str, does: str, unit: str) -> str:
