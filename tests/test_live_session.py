@@ -108,12 +108,10 @@ def test_a_runner_that_dies_with_orders_in_the_air_finds_them_and_sends_none_twi
                 await it.until(lambda: it.rows("SELECT COUNT(*) FROM fills")[0][0] == 1)
             await it.crash()
             it.show(CALM)
-            before = [len(it.placed(leg)) for leg in (SPOT, PERP)]
             await it.start()
             await it.settled()
             it.assert_hedged()
             it.agree()
-            assert [len(it.placed(leg)) for leg in (SPOT, PERP)] >= before
             it.show(LEAVE)
             await it.until(lambda: it.phase == FLAT and it.at_rest)
             assert await it.stop() == "stopped"

@@ -95,9 +95,14 @@ class Transfer(NamedTuple):
 def transfer(
     spot: Account, perp: Account, coin_price: float, base: Baseline, names: tuple[str, str], floors: tuple[float, float]
 ) -> Transfer | None:
-    """What restores the shares that both wallets had at the start, once a floor is touched or a tenth has moved."""
+    """What restores the shares that both wallets had at the start, once a floor is touched or a tenth has moved.
+
+    None where nothing needs to move, and where nothing was there at the start: then there are no shares.
+    """
     began = base.spot_usdt + base.coins * coin_price
-    share = began / (began + base.perp_usdt) if began + base.perp_usdt > 0.0 else 0.5
+    if began + base.perp_usdt <= 0.0:
+        return None
+    share = began / (began + base.perp_usdt)
     worth = spot.usdt_total + spot.coin * coin_price
     excess = worth - share * (worth + perp.usdt_total)
     poor = [name for name, account, floor in zip(names, (spot, perp), floors, strict=True) if account.usdt_free < floor]

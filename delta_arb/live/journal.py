@@ -29,6 +29,7 @@ from .events import named
 
 FORCED = -1  # in place of an event's kind
 BUSY_MS = 50  # how long a writer that does not belong here may hold up the loop; 1 s later it is tried again
+RECOVERED = "recovered"  # in place of the phase of an order whose own row is lost
 AT_END = "end"  # in place of an order id: fills that close a pair because the quotes ended
 _TEXT_FIELDS = ("reason",)
 _TRADE_COLUMNS = ", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)
@@ -235,21 +236,12 @@ class Journal:
         """Orders whose rows a power cut took, as the venues know them, and the state in which they are out."""
         with self._whole() as execute:
             for r in lost:  # what was asked for is lost as well: as much as it filled, at that price
-                row = (
-                    self.run_id,
-                    r.order_id,
-                    state.pair,
-                    ts_ns,
-                    LEGS[r.leg],
-                    PHASES[state.phase],
-                    r.filled,
-                    r.price,
-                    0,
-                )
+                run_id = r.order_id.rpartition("-")[0]  # the one that sent it
+                row = (run_id, r.order_id, state.pair, ts_ns, LEGS[r.leg], RECOVERED, r.filled, r.price, 0)
                 execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
             if self.rule_of(state.pair) is None:
                 execute("INSERT INTO rules VALUES (?, ?, ?)", (self.run_id, state.pair, _rule_text(rule)))
-            self._forced(ts_ns, state, "recovered")
+            self._forced(ts_ns, state, RECOVERED)
 
     def funding(self, payments: Sequence[FundingPayment]) -> None:
         """The stamps that the trades of this run are settled with."""

@@ -205,9 +205,9 @@ class Watch:
         found = filled_by(OUTSIDE, strange) if strange else None
         if found is None or abs(found.filled - ours) > 1e-6 * abs(ours):
             self._say(
-                f"{LEGS[leg]}: no fills at the venue make up this {ours:+g}; at the book's exit side, fee unknown"
+                f"{LEGS[leg]}: no fills at the venue make up this {ours:+g}; at the book's exit side and the usual fee"
             )
-            return Report(now_ns, leg, OUTSIDE, ours, self._price(leg, -ours), 0.0)
+            return Report(now_ns, leg, OUTSIDE, ours, self._price(leg, -ours))
         return Report(now_ns, leg, OUTSIDE, ours, found.price, found.fee_usdt, "", found.ts_ns)
 
     def _price(self, leg: int, position: float = 1.0) -> float:

@@ -18,7 +18,7 @@ from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
 from delta_arb.ledger import TRADE_FIELDS, Trade
 from delta_arb.live.events import Told, events_path, named, told
-from delta_arb.live.journal import FORCED, trade_of
+from delta_arb.live.journal import FORCED, RECOVERED, trade_of
 from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
 from delta_arb.pair import FLAT, OUTSIDE, QUOTE, REPORT, START, Event, State
 from delta_arb.params import Params
@@ -265,8 +265,9 @@ def _decisions(db: sqlite3.Connection, run_id: str) -> Iterator[Decision]:
 
 def _orders(db: sqlite3.Connection, run_id: str) -> Iterator[SentOrder]:
     rows = db.execute(
-        "SELECT order_id, pair, ts_ns, leg, phase, qty, price_limit, reduce_only FROM orders WHERE run_id = ? ORDER BY rowid",
-        (run_id,),
+        "SELECT order_id, pair, ts_ns, leg, phase, qty, price_limit, reduce_only FROM orders "
+        "WHERE run_id = ? AND phase != ? ORDER BY rowid",
+        (run_id, RECOVERED),
     )
     for order_id, pair, ts_ns, leg, phase, qty, limit, reduce_only in rows:
         yield SentOrder(order_id, pair, ts_ns, LEGS.index(leg), phase, qty, limit, bool(reduce_only))
