@@ -181,7 +181,7 @@ def test_after_the_transfer_none_is_left_to_make(spot, perp):
 class Scripted:
     """A venue that answers each look-up by the next line of a script, and knows nothing else."""
 
-    name, allowance = "scripted", 10
+    name, allowance, clock_offset_ns = "scripted", 10, 0
 
     def __init__(self, *answers, fills=()) -> None:
         self.answers, self.sent, self.cancelled, self.asked = list(answers), [], [], 0
@@ -215,9 +215,9 @@ WORKS = Outcome("run-s1", 5, 0.0, 0.0, 0.0, False)
 FAST = Patience(overdue_s=0.01, ioc_s=0.03, unknown_s=0.15, answer_s=0.1, retry_s=0.01)
 
 
-def executed(*answers, told_later=(), fills=()) -> tuple[list, Scripted, list[str]]:
+def executed(*answers, told_later=(), fills=(), kind=Scripted) -> tuple[list, Scripted, list[str]]:
     """The reports of one order of +10, its venue and what was said."""
-    reports, said, venue = [], [], Scripted(*answers, fills=fills)
+    reports, said, venue = [], [], kind(*answers, fills=fills)
 
     async def play():
         executor = Executor((venue, venue), reports.append, lambda: 7, said.append, FAST)
@@ -247,6 +247,18 @@ def test_an_order_that_its_venue_never_heard_of_is_over_only_after_the_receive_w
     reports, venue, said = executed(None)
     assert [(r.filled, r.refused) for r in reports] == [(0.0, "unknown to the venue")]
     assert venue.asked >= 2 and any("never reached" in text for text in said)
+
+
+def test_fills_may_take_longer_to_be_told_than_any_answer_about_an_order():
+    """A day's busy hour is many pages; cut off and begun again they would never be read to their end."""
+
+    class Slow(Scripted):
+        async def deals(self, start_ns, end_ns):
+            await asyncio.sleep(3 * FAST.answer_s)
+            return await super().deals(start_ns, end_ns)
+
+    reports, venue, _ = executed(None, kind=Slow, fills=[[Deal("1", "run-s1", 6, 4.0, 1.0, 0.001)]])
+    assert [r.filled for r in reports] == [4.0] and not venue.fills
 
 
 def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_lesson_33():

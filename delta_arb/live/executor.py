@@ -26,7 +26,9 @@ REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
 DUST = 1e-9  # share of a quantity that is rounding, not a fill
 SLOWEST_S = 2.0  # between two questions about the same order
 CLOCK_S = 0.5  # by which our measured time may be ahead of a venue's
-AROUND_NS = 3600 * NS  # of an order's send: where its fills are looked for, whatever the clocks said then
+NEAR_NS = 120 * NS  # of an order's send: where its fills are looked for
+AROUND_NS = 3600 * NS  # the same for an order of an earlier run, whatever the clocks said then
+FILLS_S = 60.0  # for that: a venue tells a hundred at a time, and not more than a few times a second
 
 
 class Patience(NamedTuple):
@@ -56,6 +58,7 @@ class Sent:
     sent_ns: int
     reported: Outcome | None = None
     cancel: bool = False
+    adopted: bool = False  # of an earlier run
     asking: asyncio.Task | None = field(default=None, repr=False)
     overdue: asyncio.TimerHandle | None = field(default=None, repr=False)
 
@@ -140,7 +143,7 @@ class Executor:
         age_s = max(0.0, (self._clock() - sent_ns) / NS)
         began_s = asyncio.get_running_loop().time() - age_s
         for order_id, leg, order in orders:
-            self._ask(self._remember(Sent(order_id, leg, order.qty, began_s, sent_ns)))
+            self._ask(self._remember(Sent(order_id, leg, order.qty, began_s, sent_ns, adopted=True)))
 
     def _remember(self, sent: Sent) -> Sent:
         self._sent[sent.order_id] = sent
@@ -223,21 +226,12 @@ class Executor:
         while not sent.over:
             age_s = asyncio.get_running_loop().time() - sent.sent_s
             try:
-                async with asyncio.timeout(p.answer_s):
-                    found = await self._venues[sent.leg].outcome(sent.order_id)
-                    if found is None and age_s > p.unknown_s:
-                        found = await self._by_fills(sent)
-                    if found and not found.final and (sent.cancel or age_s > p.ioc_s):
-                        self._say(
-                            f"{LEGS[sent.leg]}: order {sent.order_id} still works after {age_s:.1f} "
-                            "s; cancelling it by id"
-                        )
-                        await self._venues[sent.leg].cancel(sent.order_id)
+                found = await self._asked(sent, age_s)
             except (VenueError, TimeoutError) as error:
                 self._say(
-                    f"{LEGS[sent.leg]}: no answer about order {sent.order_id} ({error or 'timeout'}); asking again"
+                    f"{LEGS[sent.leg]}: no answer about order {sent.order_id} ({str(error) or 'timeout'}); asking again"
                 )
-                found = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, False)
+                found = None
             if sent.over:
                 return
             if found and found.final:
@@ -247,11 +241,29 @@ class Executor:
             await asyncio.sleep(min(pause_s, left_s) if left_s > 0.0 else pause_s)
             pause_s = min(2.0 * pause_s, SLOWEST_S)
 
+    async def _asked(self, sent: Sent, age_s: float) -> Outcome | None:
+        """One question: by our id, and what the venue does not know that way by the account's fills."""
+        venue, p = self._venues[sent.leg], self._patience
+        async with asyncio.timeout(p.answer_s):
+            found = await venue.outcome(sent.order_id)
+            if found and not found.final and (sent.cancel or age_s > p.ioc_s):
+                self._say(
+                    f"{LEGS[sent.leg]}: order {sent.order_id} still works after {age_s:.1f} s; cancelling it by id"
+                )
+                await venue.cancel(sent.order_id)
+        if found or age_s <= p.unknown_s:
+            return found
+        async with asyncio.timeout(FILLS_S):
+            return await self._by_fills(sent)
+
     async def _by_fills(self, sent: Sent) -> Outcome:
         """The end of an order that its venue does not know, or not any more: the sum of the account's fills of it."""
-        venue, order_id, now_ns = self._venues[sent.leg], sent.order_id, self._clock()
-        since_ns, until_ns = min(sent.sent_ns, now_ns) - AROUND_NS, min(sent.sent_ns + AROUND_NS, now_ns + NS)
-        ours = [d for d in await venue.deals(since_ns, until_ns) if d.order_id == order_id]
+        venue, order_id = self._venues[sent.leg], sent.order_id
+        now_ns = self._clock() + venue.clock_offset_ns
+        sent_ns = min(sent.sent_ns + venue.clock_offset_ns, now_ns)
+        around_ns = AROUND_NS if sent.adopted else NEAR_NS
+        deals = await venue.deals(sent_ns - around_ns, min(sent_ns + around_ns, now_ns + NS))
+        ours = [d for d in deals if d.order_id == order_id]
         if not ours:
             self._say(f"{LEGS[sent.leg]}: order {order_id} never reached {venue.name}; nothing filled")
             return Outcome(order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")

@@ -18,10 +18,10 @@ from .journal import Journal
 from .runner import Resumed
 from .venue import Deal, Outcome, Venue, filled_by, within
 
-BEFORE_NS = 600 * NS  # the last row: where its clock may have been wrong
+BEFORE_NS = 120 * NS  # the last row: by so much its clock may have been ahead of the venues'
 WINDOW_NS = 86_400 * NS  # of one question about fills
 LONGEST_NS = 7 * WINDOW_NS  # without a row: what is older is a difference like any other
-ANSWER_S = 10.0
+ANSWER_S = 60.0  # a venue tells a hundred fills at a time, and not more than a few times a second
 
 
 class Found(NamedTuple):
