@@ -17,6 +17,7 @@ from delta_arb import params
 from delta_arb.errors import ParamsError
 from delta_arb.inputs import Inputs
 from delta_arb.live import connect, preflight
+from delta_arb.live.events import events_path, told
 from delta_arb.live.trading import LIVE, Job
 from delta_arb.pair import DIRECT, REVERSE
 from delta_arb.rules import make_rule
@@ -136,6 +137,9 @@ def test_the_command_trades_both_directions_on_the_local_venues(tmp_path, wave):
         sides = dict(rows(journal, "SELECT side, COUNT(*) FROM trades GROUP BY side"))
         assert sides[DIRECT] > 0 and sides[REVERSE] > 0
         assert rows(journal, "SELECT ABS(SUM(qty)) < 1e-9 FROM fills") == [(1,)]
+        (run_id,) = rows(journal, "SELECT run_id FROM runs")[0]
+        first = next(told(events_path(journal, run_id)))
+        assert first.event.wallet.spot_coin == 200.0  # declared, before the venues have told: the review begins with it
     finally:
         connect.end(folder)
 

@@ -165,7 +165,7 @@ class Session:
         )  # fmt: skip
         counts_on_it = max(r.funding_horizon_s for r in (rule, resumed.rule or rule)) > 0.0
         await self.funding.begin(counts_on_it, is_open=resumed.state.phase != FLAT)
-        wallets = SeenWallets()
+        wallets = SeenWallets(desk.config.hedged_coins)
         if desk.paper:
             wallets = self._purse = PaperPurse(
                 desk.config, rule, self.exports.wallets, desk.journal, self.payments, since_ns, self.clock(), desk.say

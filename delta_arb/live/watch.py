@@ -40,15 +40,17 @@ class Seen(NamedTuple):
 
 
 class SeenWallets:
-    """What an entry may use, as the venues last said; before the first look nothing is held up (`runner.Wallets`)."""
+    """What an entry may use, as the venues last said; before the first look nothing is held up (`runner.Wallets`), and
+    the coins are those declared."""
 
-    def __init__(self) -> None:
+    def __init__(self, coins: float = 0.0) -> None:
         self.seen: Seen | None = None
+        self._declared = BOTTOMLESS._replace(spot_coin=coins)
 
     def at(self, event: Event, fill: Fill | None) -> Wallet:
         """Free money and coins at the last look; the next one follows every fill."""
         if self.seen is None:
-            return BOTTOMLESS
+            return self._declared
         return Wallet(self.seen.spot.usdt_free, self.seen.spot.coin, self.seen.perp.usdt_free)
 
     def booked(self, fill: Fill) -> None:
