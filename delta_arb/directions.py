@@ -18,12 +18,13 @@ import numpy as np
 
 from . import export, params
 from .errors import SeriesError
+from .evidence import ReverseEvidence
 from .export import Verdict
 from .faces import NOTHING, Table, number
 from .inputs import Inputs
 from .optimize import SEED, choose, spoken
 from .pair import DIRECT, REVERSE
-from .params import Params, ReverseEvidence
+from .params import Params
 from .performance import measure
 from .study import Constraints, Market, both
 from .tape import Tape

@@ -16,13 +16,14 @@ import numpy as np
 from . import __version__, bounds, gates, params
 from .carry_walk import Asked
 from .errors import DataError, ParamsError, SeriesError
+from .evidence import Evidence, GateParams, ReverseEvidence
 from .faces import Table, number, seconds
 from .gates import Contest, Judgement
 from .inputs import Inputs
 from .market import NS
 from .optimize import PERIOD_S, SEED, WAYS, Choice, spoken, standard_errors_bps
 from .pair import DIRECT, REVERSE
-from .params import Evidence, GateParams, Params, ReverseEvidence, sealed
+from .params import Params, sealed
 from .performance import Performance, measure
 from .rules import make_rule
 from .sizes import needs_usdt

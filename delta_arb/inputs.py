@@ -15,9 +15,10 @@ from . import funding as paid
 from . import listings
 from . import tape as tapes
 from .errors import ParamsError
+from .evidence import DataParams
 from .latency import Latency, latency
 from .market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
-from .params import DataParams, VenueParams, WalletParams, pair_name
+from .params import VenueParams, WalletParams, pair_name
 from .recording import is_candles
 from .wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from .backtest import shifts
 from .errors import DataError, SeriesError
+from .evidence import FilterParams
 from .faces import seconds
 from .kalman import Filter
 from .market import NS
 from .memory import mids, require_moving, speed, tested
 from .pair import DIRECT, REVERSE
-from .params import FilterParams, RuleParams
+from .params import RuleParams
 from .performance import Performance, measure, period_nets
 from .reversion import HalfLife
 from .rules import as_filter

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .errors import ParamsError
+from .evidence import FilterParams
 from .kalman import OFF, Filter
 from .latency import Latency
 from .market import BASE, NS, Instrument, common_step
 from .pair import LegRule, Rule
-from .params import FilterParams, RuleParams
+from .params import RuleParams
 
 # Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
 RULE_SOURCES: Mapping[str, str] = MappingProxyType(

@@ -109,20 +109,6 @@ class Distribution:
         return self.to_frame().to_html(float_format=lambda x: f"{x:.6g}")
 
 
-@dataclass(frozen=True, slots=True)
-class MoneyAbove:
-    """How much a column lay above a level, in bps.
-
-    mean_bps:  time integral of max(value - level, 0) over all valid time, divided by that time: bps per unit time;
-    bps_s:     the integral itself, in bps times seconds;
-    while_bps: the integral divided by the time at or above the level; None when the column never was.
-    """
-
-    mean_bps: float
-    bps_s: float
-    while_bps: float | None
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Episodes:
     """The stretches during which a column was at or above a level, each half-open `[start, end)`.
@@ -181,33 +167,6 @@ def distribution(values, ts_ns, valid=None, max_hold_s: float | None = None) -> 
     sd = float(np.sqrt(weight @ (kept - mean) ** 2))
     quantiles = _weighted_percentiles(kept, weight)
     return Distribution(int(used.sum()), span_s, mean, sd, *quantiles)
-
-
-def time_above(values, ts_ns, level: float, valid=None, max_hold_s: float | None = None) -> float:
-    """Share of the valid time during which the column was at or above `level`, from 0 to 1.
-
-    At the level counts as above, as in the rule "enter when entry_edge >= entry". Arguments and errors are those of
-    `distribution`.
-    """
-    values, starts, ends, used = _in_force(values, ts_ns, valid, max_hold_s)
-    held = np.where(used, (ends - starts) / NS_PER_S, 0.0)
-    return float(held[used & (values >= level)].sum() / _covered(held))
-
-
-def money_above(values, ts_ns, level: float, valid=None, max_hold_s: float | None = None) -> MoneyAbove:
-    """How far and how long the column lay above `level`: what a perfect taker at every moment would have been offered.
-
-    `values` and `level` are fractions, the result is in bps (see `MoneyAbove` for the three numbers). It is an upper
-    bound on the attraction of a level, not a profit: one position cannot be opened at every moment. Arguments and
-    errors are those of `distribution`.
-    """
-    values, starts, ends, used = _in_force(values, ts_ns, valid, max_hold_s)
-    held = np.where(used, (ends - starts) / NS_PER_S, 0.0)
-    span_s = _covered(held)
-    above = used & (values >= level)
-    above_s = float(held[above].sum())
-    bps_s = float(to_bps(values[above] - level) @ held[above])
-    return MoneyAbove(bps_s / span_s, bps_s, bps_s / above_s if above_s > 0 else None)
 
 
 def episodes(values, ts_ns, level: float, valid=None, max_hold_s: float | None = None) -> Episodes:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from .backtest import Backtest, run
 from .candles import DEADLINE_BARS
 from .errors import DataError, ParamsError
+from .evidence import FilterParams
 from .inputs import Inputs
 from .latency import Latency
 from .market import NS, FundingPayment, Instrument, common_step
 from .pair import DIRECT, REVERSE, Rule
-from .params import FilterParams, RuleParams
+from .params import RuleParams
 from .performance import Performance
 from .reversion import HalfLife
 from .rules import make_rule

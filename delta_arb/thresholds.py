@@ -7,8 +7,9 @@ lasts on average (2 pi / theta) erfi(L / (s sqrt 2)); the rate is greatest where
     exp(-L^2 / 2 s^2) erfi(L / (s sqrt 2)) s sqrt(2 pi) = 2 L - cost.
 
 Here larger is better to enter (short the rich perpetual), the mirror image of the paper. The spread is the basis of
-the *mids*; `round_trip_cost` puts half-spreads, the four fees and funding into the cost. Where both directions can be
-traded, leaving one is entering the other: the same levels, twice the rate (Zeng & Lee 2014, Quant. Finance 14(11)).
+the *mids*; `round_trip_cost` puts half-spreads, the four fees and funding into the cost. The reverse pair trades the
+mirror image, a process of mean -mu; with the same cost it enters where the direct pair leaves (Zeng & Lee 2014, Quant.
+Finance 14(11)).
 
 These are plug-in values for an ideal process: no time-out, no latency, no noise in the trigger. Use the filtered spread
 (`ou.filtered`) as the signal, and let replays on real quotes correct the levels. Bertram's Sharpe ratio at a riskless
@@ -40,8 +41,8 @@ class OptimalThresholds:
 
     `enter` and `leave` are triggers on the basis of the mids: enter the direct pair at or above the first, leave at or
     below the second. They lie inside `mean` +- `level` by the mean overshoot of a sampled path, so that trades happen
-    at the optimal levels on average. With `both_directions` the reverse pair is entered at `leave` and left at `enter`.
-    `cycle_s` is the mean time from entry to entry of one direction and `cycle_sd_s` its standard deviation.
+    at the optimal levels on average. `cycle_s` is the mean time from entry to entry and `cycle_sd_s` its standard
+    deviation.
     """
 
     enter: float
@@ -49,7 +50,6 @@ class OptimalThresholds:
     level: float
     mean: float
     cost: float
-    both_directions: bool
     profit_per_cycle: float
     cycle_s: float
     cycle_sd_s: float
@@ -57,7 +57,7 @@ class OptimalThresholds:
 
     @property
     def cycles_per_day(self) -> float:
-        """Mean number of cycles per day, of one direction."""
+        """Mean number of cycles per day."""
         return DAY_S / self.cycle_s
 
     def quote_levels(self, width: float) -> tuple[float, float]:
@@ -89,7 +89,6 @@ def optimal(
     sd: float,
     cost: float,
     step_s: float = 0.0,
-    both_directions: bool = False,
     longest_cycle_s: float = DAY_S,
 ) -> OptimalThresholds:
     """The levels of greatest profit rate.
@@ -99,7 +98,6 @@ def optimal(
         mean, sd: of the basis of the mids without its noise; fractions.
         cost: all of a round trip, see `round_trip_cost`; above 0.
         step_s: seconds between two looks at the spread; 0 for watching it all the time.
-        both_directions: whether the reverse pair can be traded as well.
         longest_cycle_s: refuse when a cycle takes longer than this on average. Any cost has an optimum in theory; at
             six standard deviations a cycle takes 450 / theta, and waiting for that is no business.
 
@@ -121,10 +119,10 @@ def optimal(
             f"step_s={step_s:g} is too coarse: the spread overshoots a level by {overshoot:.3g} on average and the "
             f"optimal one is {level:.3g}; look more often"
         )
-    per_day = profit / cycle_s * DAY_S * (2 if both_directions else 1)
+    per_day = profit / cycle_s * DAY_S
     deviation_s = cycle_sd_s(theta, sd, level)
     triggers = mean + level - overshoot, mean - level + overshoot
-    return OptimalThresholds(*triggers, level, mean, cost, both_directions, profit, cycle_s, deviation_s, per_day)
+    return OptimalThresholds(*triggers, level, mean, cost, profit, cycle_s, deviation_s, per_day)
 
 
 def optimal_level(cost: float, sd: float) -> float:

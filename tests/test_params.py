@@ -20,25 +20,12 @@ from delta_arb import bounds as accepting
 from delta_arb import rules
 from delta_arb.bounds import Bounds, check_assumed
 from delta_arb.errors import ParamsError
+from delta_arb.evidence import DataParams, Evidence, FilterParams, GateParams, ReverseEvidence
 from delta_arb.kalman import OFF
 from delta_arb.latency import Latency
 from delta_arb.market import Instrument, perpetual
 from delta_arb.pair import LegRule, Rule
-from delta_arb.params import (
-    DataParams,
-    Evidence,
-    FilterParams,
-    GateParams,
-    Params,
-    ReverseEvidence,
-    RuleParams,
-    VenueParams,
-    WalletParams,
-    load,
-    publish,
-    save,
-    sealed,
-)
+from delta_arb.params import Params, RuleParams, VenueParams, WalletParams, load, publish, save, sealed
 from delta_arb.rules import make_rule
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)

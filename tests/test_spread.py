@@ -107,16 +107,6 @@ def test_a_gap_does_not_count_as_one_long_quote(steps):
     assert d.mean == pytest.approx((2 * 1 + 5 * 2 + 1 * 2) / 5)
 
 
-def test_share_of_time_and_money_above_a_level(steps):
-    assert spread.time_above(*steps, level=2.0) == pytest.approx(0.4)  # at the level is above
-    values, ts_ns = steps
-    money = spread.money_above(values * 1e-4, ts_ns, level=2e-4)
-    assert money.bps_s == pytest.approx(3 * 3)  # 3 bps of excess for 3 s, none at the level
-    assert money.mean_bps == pytest.approx(0.9)
-    assert money.while_bps == pytest.approx(9 / 4)
-    assert spread.money_above(values, ts_ns, level=1e9).while_bps is None
-
-
 def test_episodes_are_half_open_and_the_last_one_is_flagged():
     values = np.array([0.0, 3.0, 4.0, 0.0, 3.0, 0.0, 5.0, 5.0])
     e = spread.episodes(values, np.array([0, 1, 2, 5, 6, 8, 10, 11]) * S, level=3.0)
@@ -160,11 +150,10 @@ columns = st.lists(st.tuples(st.floats(-100, 100), st.integers(0, 5 * S), st.boo
 @given(columns, st.floats(-100, 100))
 def test_episodes_together_last_as_long_as_the_time_above(column, level):
     values, ts_ns, valid = column
-    try:
-        d = spread.distribution(values, ts_ns, valid)
-    except SeriesError:
+    in_force_s = np.diff(ts_ns, append=ts_ns[-1]) / S
+    if not in_force_s[valid].sum() > 0:
         return
-    above_s = spread.time_above(values, ts_ns, level, valid) * d.span_s
+    above_s = in_force_s[valid & (values >= level)].sum()
     assert spread.episodes(values, ts_ns, level, valid).durations_s.sum() == pytest.approx(above_s, abs=1e-6)
 
 
@@ -177,7 +166,6 @@ def test_repeating_a_row_before_its_end_changes_nothing(column, level):
     twice_t[1::2] += np.diff(ts_ns) // 2
     one, two = spread.distribution(values, ts_ns), spread.distribution(twice_v, twice_t)
     assert (one.span_s, one.mean, one.sd) == pytest.approx((two.span_s, two.mean, two.sd), abs=1e-9)
-    assert spread.time_above(twice_v, twice_t, level) == pytest.approx(spread.time_above(values, ts_ns, level))
     assert spread.episodes(twice_v, twice_t, level).count == spread.episodes(values, ts_ns, level).count
 
 
@@ -194,7 +182,7 @@ def test_repeating_a_row_before_its_end_changes_nothing(column, level):
     ],
 )
 def test_a_column_without_an_answer_is_an_error_which_says_why(values, ts_ns, says):
-    for ask in (spread.distribution, lambda v, t: spread.money_above(v, t, 0.0), lambda v, t: spread.episodes(v, t, 0)):
+    for ask in (spread.distribution, lambda v, t: spread.episodes(v, t, 0)):
         with pytest.raises(SeriesError, match=says):
             ask(values, ts_ns)
 

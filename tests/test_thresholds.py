@@ -101,13 +101,6 @@ def test_ten_minutes_with_equal_sd_and_cost():
     assert o.profit_per_day == pytest.approx(0.0179, abs=5e-5)
 
 
-def test_both_directions_earn_twice_at_the_same_levels():
-    one = thresholds.optimal(0.001, 0.0002, 0.001, 0.0008)
-    two = thresholds.optimal(0.001, 0.0002, 0.001, 0.0008, both_directions=True)
-    assert (two.enter, two.leave) == (one.enter, one.leave)
-    assert two.profit_per_day == pytest.approx(2 * one.profit_per_day)
-
-
 def test_all_costs_are_in_the_cost_and_the_width_moves_the_quoted_levels():
     assert thresholds.round_trip_cost(fees=0.0014, width=0.0004, funding=0.0001) == pytest.approx(0.0017)
     o = thresholds.optimal(0.001, 0.0002, 0.001, 0.0017)

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from delta_arb import params
+from delta_arb.evidence import Evidence
 from delta_arb.export import Verdict
 from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
 from delta_arb.optimize import Choice
-from delta_arb.params import Evidence, Params
+from delta_arb.params import Params
 from delta_arb.performance import compare, measure
 from delta_arb.study import Thresholds
 
