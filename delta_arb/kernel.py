@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
@@ -10,24 +11,39 @@ import numpy as np
 
 
 @functools.cache
-def machine_code(kernel, inlined, called=()):
-    """A kernel compiled; it may call the functions `inlined`, which are made part of their callers, and `called`.
+def compiled(kernel, called=()):
+    """A kernel as machine code; what it reaches of this package becomes part of its callers, but for those `called`.
 
     numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
     strategy.py; so the cache folder carries the hash of every source that is compiled in.
     """
     import numba
 
-    for function in (*inlined, *called):
-        _register(function, function in inlined)
-    sources = sorted({Path(f.__code__.co_filename) for f in (*inlined, *called)})
+    functions = reached(kernel)
+    for function in functions:
+        _register(function, function not in called)
+    sources = sorted({Path(f.__code__.co_filename) for f in (kernel, *functions)})
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernel-{digest}")
     try:
-        return numba.njit(cache=True)(kernel)
+        return numba.njit(cache=True, nogil=True)(kernel)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def reached(kernel) -> list:
+    """The functions of this package whose names a kernel mentions, and those that they mention."""
+    found, queue = [], [kernel]
+    while queue:
+        function = queue.pop()
+        for name in function.__code__.co_names:
+            target = function.__globals__.get(name)
+            ours = inspect.isfunction(target) and target.__module__.startswith(__package__)
+            if ours and target not in found:
+                found.append(target)
+                queue.append(target)
+    return found
 
 
 @functools.cache

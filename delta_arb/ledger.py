@@ -165,7 +165,7 @@ def funding(fills, first, past, payments):
     for k in range(first, past):
         if fills[k].leg == PERP:
             opened_ns, closed_ns = min(opened_ns, fills[k].ts_ns), fills[k].ts_ns
-    for at in range(_stamp_after(payments, opened_ns), len(payments)):
+    for at in range(stamp_after(payments, opened_ns), len(payments)):
         if payments[at].ts_ns > closed_ns:
             break
         held = 0.0
@@ -178,7 +178,7 @@ def funding(fills, first, past, payments):
     return usdt, exact
 
 
-def _stamp_after(payments, ts_ns):
+def stamp_after(payments, ts_ns):
     """The number of the first stamp later than `ts_ns`."""
     low, high = 0, len(payments)
     while low < high:

@@ -10,9 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .jump import FAR, NEAR, first_at
-from .ledger import funding
-from .market import NS, SPOT
-from .pair import NEVER
+from .market import NS
 
 
 class Marks(NamedTuple):
@@ -49,115 +47,55 @@ class Held(NamedTuple):
     residual: float
 
 
-def segment(fills, at, past, pair):
-    """The fills of a pair, first and past; they lie together, behind those of the pairs before."""
-    while at < past and fills[at].pair < pair:
-        at += 1
-    first = at
-    while at < past and fills[at].pair == pair:
-        at += 1
-    return first, at
+def mark(figures, deals, steps, kept, marks, first, past, capital):
+    """Drawdown of the marked equity of some deals, in their order: the steps of `performance.equity`, and what is between.
 
-
-def mark(figures, k, fills, past, closings, payments, marks, capital):
-    """Drawdown of the marked equity of set k: the steps of `performance.equity`, in its order, and what is between."""
-    ts_ns, steps, stamped = _steps(fills, past, closings, payments)
-    held, under, at = Held(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), Under(-np.inf, -1, 0, 0.0, 0), 0
-    filled, paid, closed = 0, past, stamped
-    for _ in range(len(ts_ns)):  # at equal times fills, then funding, then closings
-        filled_ns = ts_ns[filled] if filled < past else NEVER
-        paid_ns = ts_ns[paid] if paid < stamped else NEVER
-        closed_ns = ts_ns[closed] if closed < len(ts_ns) else NEVER
-        if filled_ns <= min(paid_ns, closed_ns):
-            j, filled = filled, filled + 1
-        elif paid_ns <= closed_ns:
-            j, paid = paid, paid + 1
-        else:
-            j, closed = closed, closed + 1
-        change = first_at(marks.ts_ns, at, ts_ns[j])
-        under = _watched(marks, at, change, held, capital, under)
-        at, s = change, steps[j]
-        held = Held(
-            held.spot_qty + s[0], held.spot_cash + s[1], held.perp_qty + s[2], held.perp_cash + s[3],
-            held.fees + s[4], held.funding + s[5], held.residual + s[6],
-        )  # fmt: skip
-    n = len(marks.ts_ns)
-    under = _watched(marks, at, n, held, capital, under)
-    if n - under.at > 1:
-        under = _back(marks.ts_ns[n - 1], under)
-    figures[k].drawdown, figures[k].drawdown_s = under.fall, under.longest_ns / NS
-
-
-def _steps(fills, past, closings, payments):
-    """Times and changes (`Held`) of every fill, then funding stamp, then closing; and where the closings begin."""
-    rows = np.zeros((past + len(closings) * (1 + len(payments)), 7))
-    ts_ns = np.empty(len(rows), np.int64)
-    for j in range(past):
-        f, cash = fills[j], -fills[j].qty * fills[j].price
-        ts_ns[j], rows[j, 4] = f.ts_ns, f.fee_usdt
-        rows[j, 0 if f.leg == SPOT else 2], rows[j, 1 if f.leg == SPOT else 3] = f.qty, cash
-    n, at = past, 0
-    while at < past:
-        first, at = segment(fills, at, past, fills[at].pair)
-        for p in range(len(payments)):
-            usdt, _ = funding(fills, first, at, payments[p : p + 1])
-            if usdt != 0.0:
-                ts_ns[n], rows[n, 5] = payments[p].ts_ns, usdt
-                n += 1
-    at, stamped = 0, n
-    for c in closings:
-        first, at = segment(fills, at, past, c.pair)
-        for j in range(first, at):
-            rows[n, 0 if fills[j].leg == SPOT else 2] += fills[j].qty
-        rows[n, 6] = rows[n, 0] * c.spot_mark + rows[n, 2] * c.perp_mark
-        rows[n, 0], rows[n, 2], ts_ns[n] = -rows[n, 0], -rows[n, 2], c.ts_ns
-        n += 1
-    return ts_ns[:n], rows[:n], stamped
+    Marked from number `first` to `past` of the events.
+    """
+    held, under, at = Held(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), Under(-np.inf, -1, 0, 0.0, 0), first
+    ts_ns = marks.ts_ns[:past]
+    for k in kept:
+        for j in range(deals[k].first, deals[k].past):
+            s = steps[j]
+            change = first_at(ts_ns, at, s.ts_ns)
+            if change > at:
+                under = _watched(marks, at, change, held, capital, under)
+            at = change
+            held = Held(
+                held.spot_qty + s.spot_qty, held.spot_cash + s.spot_cash, held.perp_qty + s.perp_qty,
+                held.perp_cash + s.perp_cash, held.fees + s.fees, held.funding + s.funding, held.residual + s.residual,
+            )  # fmt: skip
+    if past > at:
+        under = _watched(marks, at, past, held, capital, under)
+    if past - under.at > 1:
+        under = _back(marks.ts_ns[past - 1], under)
+    figures.drawdown, figures.drawdown_s = under.fall, under.longest_ns / NS
 
 
 def _watched(marks, at, past, held, capital, under):
-    """The drawdown after the events `at` to `past`, between which nothing was traded."""
-    if at == past:
-        return under
+    """The drawdown after the events `at` to `past`, of which there are some, and between which nothing was traded."""
+    ts_ns = marks.ts_ns
     if held.spot_qty == 0.0 and held.perp_qty == 0.0:  # nothing moves: the first event stands for all
-        worth, ts_ns = _worth(held, 0.0, 0.0, capital), marks.ts_ns
+        worth = _worth(held, 0.0, 0.0, capital)
         under = _seen(at, ts_ns[at], worth, under)
         if worth >= under.peak:
             under = Under(under.peak, past - 1, ts_ns[past - 1], under.fall, under.longest_ns)
         return under
     spot = marks.spot_bid if held.spot_qty >= 0.0 else marks.spot_ask
     perp = marks.perp_bid if held.perp_qty >= 0.0 else marks.perp_ask
-    paired = held.spot_qty * held.perp_qty < 0.0
-    side = 0 if held.spot_qty > 0.0 else 4
-    ts_ns, near, far = marks.ts_ns, marks.near, marks.far
-    known = paired and near.shape[1] > 0
+    known = held.spot_qty * held.perp_qty < 0.0 and marks.near.size > 0
+    ahead = known and past - at > 8 * NEAR
     while at < past:
-        if known and at % NEAR == 0 and at + NEAR <= past:
-            block = at // FAR
-            if (
-                at % FAR == 0
-                and at + FAR <= past
-                and _dull(
-                    far[side, block],
-                    far[side + 1, block],
-                    far[side + 2, block],
-                    far[side + 3, block],
-                    held,
-                    capital,
-                    under,
-                )
-            ):
-                at += FAR
-                continue
-            block = at // NEAR
-            if _dull(
-                near[side, block], near[side + 1, block], near[side + 2, block], near[side + 3, block],
-                held, capital, under,
-            ):  # fmt: skip
-                at += NEAR
-                continue
-        under = _seen(at, ts_ns[at], _worth(held, spot[at], perp[at], capital), under)
-        at += 1
+        if ahead and at % NEAR == 0:
+            ahead, deepest = False, _deepest(marks, at, past, held, capital, under)
+            for k in range(deepest, deepest + NEAR if deepest >= 0 else deepest):
+                under = _seen(k, ts_ns[k], _worth(held, spot[k], perp[k], capital), under)
+        if known and at % NEAR == 0:
+            at = _dull_until(marks, at, past, held, capital, under)
+        stop = min((at // NEAR + 1) * NEAR, past)
+        for k in range(at, stop):
+            under = _seen(k, ts_ns[k], _worth(held, spot[k], perp[k], capital), under)
+        at = stop
     return under
 
 
@@ -179,19 +117,64 @@ def _back(at_ns, under):
     return Under(under.peak, under.at, under.at_ns, under.fall, max(under.longest_ns, at_ns - under.at_ns))
 
 
-def _dull(narrow, wide, cheap, dear, held, capital, under):
-    """Whether a block can hold neither a new peak nor a deeper fall.
+def _dull_until(marks, at, past, held, capital, under):
+    """The beginning of the first block, from that at `at` on, that may hold a new peak or a deeper fall."""
+    near, far, side = marks.near, marks.far, 0 if held.spot_qty > 0.0 else 4
+    while at + NEAR <= past:
+        stop = min((at // FAR + 1) * FAR, past)
+        least, most = _bounds(far[side + 2, at // FAR], far[side + 3, at // FAR], held, capital, under)
+        if at % FAR == 0 and at + FAR <= past and least < far[side, at // FAR] and far[side + 1, at // FAR] < most:
+            at += FAR
+            continue
+        while at + NEAR <= stop and least < near[side, at // NEAR] and near[side + 1, at // NEAR] < most:
+            at += NEAR
+        if at < stop:
+            break
+    return at
 
-    The pair is worth what it was, less its spot quantity times the distance of both exits (`narrow` to `wide`), and
-    what its legs differ by at the perpetual's price (from `cheap` to `dear`).
+
+def _deepest(marks, at, past, held, capital, under):
+    """Of the blocks before the first one that may hold a new peak, the beginning of that which falls deepest, or -1.
+
+    Below one and the same peak the order of the falls does not matter; with the deepest known first, the others are dull.
+    """
+    side, deepest, depth = 0 if held.spot_qty > 0.0 else 4, -1, -np.inf
+    while at + NEAR <= past:
+        block, stop = at // FAR, min((at // FAR + 1) * FAR, past)
+        least, most = _bounds(marks.far[side + 2, block], marks.far[side + 3, block], held, capital, under)
+        peakless, falls = _reach(marks.far, side, block, least, most)
+        if at % FAR == 0 and at + FAR <= past and peakless and falls <= depth:
+            at += FAR
+            continue
+        while at + NEAR <= stop:
+            peakless, falls = _reach(marks.near, side, at // NEAR, least, most)
+            if not peakless:
+                return deepest
+            if falls > depth:
+                deepest, depth = at, falls
+            at += NEAR
+    return deepest
+
+
+def _reach(bounds, side, block, least, most):
+    """Whether a block holds no new peak, and how deep it falls."""
+    narrow, wide = bounds[side, block], bounds[side + 1, block]
+    return (least < narrow, wide) if side == 0 else (wide < most, -narrow)
+
+
+def _bounds(cheap, dear, held, capital, under):
+    """Between which distances of both exits a hedged pair is neither at a new peak nor deeper below one than before.
+
+    It is worth what it was, less its spot quantity times the distance, and what its legs differ by at the perpetual's
+    price, which is from `cheap` to `dear`.
     """
     base = capital + (held.spot_cash + held.perp_cash - held.fees + held.funding + held.residual)
-    near, away = -held.spot_qty * narrow, -held.spot_qty * wide
     odd = held.spot_qty + held.perp_qty
-    slack = 1e-12 * (capital + abs(held.spot_cash) + abs(held.perp_cash) + abs(held.spot_qty) * abs(dear))
-    high = base + max(near, away) + max(odd * cheap, odd * dear) + slack
-    low = base + min(near, away) + min(odd * cheap, odd * dear) - slack
-    return high < under.peak and (under.peak - low) / under.peak <= under.fall
+    slack = capital + abs(held.spot_cash) + abs(held.perp_cash) + abs(held.spot_qty) * abs(dear)
+    at_peak = (base - under.peak + max(odd * cheap, odd * dear) + 1e-12 * slack) / held.spot_qty
+    floor = under.peak - under.fall * under.peak
+    at_floor = (base - floor + min(odd * cheap, odd * dear) - 1e-12 * slack) / held.spot_qty
+    return (at_peak, at_floor) if held.spot_qty > 0.0 else (at_floor, at_peak)
 
 
 def prices(tape):
@@ -214,6 +197,3 @@ def prices(tape):
             near[row, block], so_far = value, far[row, block // NEAR]
             far[row, block // NEAR] = min(so_far, value) if row % 2 == 0 else max(so_far, value)
     return near, far
-
-
-REACHED = (mark, segment, _steps, _watched, _worth, _seen, _back, _dull)

@@ -1,12 +1,16 @@
 """Thousands of rules over one tape: what each would have earned, as columns; the trades of any one by replaying it.
 
-One compiled loop over the sets calls the replay of `backtest`, settles with the identity of `ledger` and marks equity
-by the formulas of `performance`; so every figure is that of `run` and `measure` of the same rule, to the bit. Three
-things make it fast: rows on which nothing can be decided are skipped (`jump`), trades never become Python objects, and
-equity is marked only in those blocks of 64 events that may hold a new peak or a deeper fall. A set costs the memory of
-its row in `FIGURES` and five levels, the tape one and a half bytes an event.
+One compiled loop over the sets drives the machine of `driver`, settles with the identity of `ledger` and marks equity
+by the formulas of `performance`; so every figure is that of `run` and `measure` of the same rule, to the bit. Four
+things make it fast: rows on which nothing can be decided are skipped (`jump`), what two rules have in common is driven
+once (`routes`), trades never become Python objects, and equity is marked only in those blocks of 64 events that may hold
+a new peak or a deeper fall. A set costs the memory of its row in `FIGURES` and five levels, the tape one and a half bytes
+an event, all routes together a few megabytes.
+
+Rules with wallets that can run dry, with a reverse direction, or to be flattened share nothing: each is replayed alone.
 """
 
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,17 +22,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import backtest, ledger, marks
-from .backtest import _replay, capital_of, compiled, kernel_inputs, looks, run
+from . import backtest
+from .backtest import capital_of, kernel_inputs, looks, run
+from .driver import BEGINNING, drive
 from .errors import DataError
 from .expected import expected
-from .kernel import records
+from .kernel import compiled, records
 from .latency import Latency
-from .ledger import closing, gaps, left_open, money
+from .ledger import closing, gaps, left_open
 from .market import END, HALT, NS, TARGET, TIMEOUT, UNWOUND, FundingPayment
-from .marks import Marks, mark, prices, segment
+from .marks import Marks, mark, prices
 from .pair import HALTED, NEVER, Rule
-from .performance import Performance
+from .performance import Performance, thinned
+from .routes import MOST, SLOTS, Ground, Span, add_deal, follow, new_routes
 from .rules import check_deadline
 from .tape import Tape
 from .wallets import BOUNDLESS, Funds
@@ -53,89 +59,120 @@ class Levels(NamedTuple):
     max_hold_ns: np.ndarray
 
 
+class Spans(NamedTuple):
+    """The columns of `routes.Span`, and between which marks equity is marked; arrays of shape (spans,)."""
+
+    row: np.ndarray
+    past: np.ndarray
+    end_ns: np.ndarray
+    until_ns: np.ndarray
+    first_mark: np.ndarray
+    past_mark: np.ndarray
+
+
 # --- The kernel -------------------------------------------------------------------------------------------------------
 
 
-def _sweep(
-    tape, seen, spot_road, perp_road, rule, purse, stamps, payments, holes, levels, watched, capital, until_ns, figures
-):
-    """Fill `figures`, one row per set; the number of the first set that meets a hole of the funding table, or -1."""
-    end_ns = tape.ts_ns[len(tape.ts_ns) - 1]
-    for k in range(len(figures)):
+def _sweep(ground, rule, levels, order, shared, spans, watched, capital, figures):
+    """Fill `figures`, one row per set and one column per span; the number of a set that meets a hole, or -1.
+
+    The first set of every longest hold is replayed alone; where it trades all the time, so are the others.
+    """
+    known, alone, crowded, whole = new_routes(1), True, False, len(spans.row) == 1
+    for at in range(len(order)):
+        k = order[at]
+        other = at == 0 or levels.max_hold_ns[k] != rule.max_hold_ns
         rule.entry, rule.exit, rule.max_hold_ns = levels.entry[k], levels.exit[k], levels.max_hold_ns[k]
         rule.reverse_entry, rule.reverse_exit = levels.reverse_entry[k], levels.reverse_exit[k]
-        done = _replay(tape, seen, spot_road, perp_road, rule, purse, stamps)
-        state, spot, perp, _, sent, fills, closings, _, _ = done
-        rest = left_open(state, spot, perp, end_ns, rule)
-        for f in rest:
-            fills.append(f)
-        if len(rest) > 0:
-            closings.append(closing(state, spot, perp, end_ns, HALT if state.phase == HALTED else END))
-        if _meets_hole(fills, closings, holes):
-            return k
-        past = len(fills)
-        if until_ns < NEVER:  # a look-back: only pairs that were entered in it and are closed
-            past = _purge(sent, fills, closings, until_ns)
-        figures[k].halted = state.phase == HALTED
-        figures[k].open_at_end = len(rest) > 0 and until_ns == NEVER
-        _tell(figures, k, fills, past, closings, payments)
-        mark(figures, k, fills, past, closings, payments, watched, capital)
+        before, alone = alone, not shared or (whole and (other or crowded))
+        if alone or before or other or len(known.stretches) > MOST:
+            known = new_routes(1 if alone else SLOTS)
+        for j in range(len(spans.row)):
+            span = Span(spans.row[j], spans.past[j], spans.end_ns[j], spans.until_ns[j])
+            kept = [0 for _ in range(0)]
+            if alone:
+                halted, left_open, hole = _alone(ground, rule, known, span, kept)
+            else:
+                halted, left_open, hole = follow(ground, rule, known, span, kept)
+            if hole:
+                return k
+            figures[k, j].halted, figures[k, j].open_at_end = halted, left_open
+            _tell(figures[k, j], known.deals, kept)
+            mark(
+                figures[k, j], known.deals, known.steps, kept, watched, spans.first_mark[j], spans.past_mark[j], capital
+            )
+        crowded = len(known.deals) > MOST // 4 if other else crowded
     return -1
 
 
-def _meets_hole(fills, closings, holes):
-    past = 0
-    for c in closings:
-        first, past = segment(fills, past, len(fills), c.pair)
-        for hole in holes:
-            if first < past and fills[first].ts_ns < hole[1] and fills[past - 1].ts_ns > hole[0]:
-                return True
-    return False
+def _alone(ground, rule, known, span, kept):
+    """As `follow`, of a rule that shares nothing with others: the whole tape, replayed."""
+    done = drive(
+        ground.tape,
+        ground.looks,
+        ground.spot_road,
+        ground.perp_road,
+        rule,
+        ground.money,
+        ground.stamps,
+        BEGINNING,
+        False,
+    )
+    state, whole, hole = done.place.state, span.until_ns == NEVER, False
+    rest = left_open(state, done.spot, done.perp, span.end_ns, rule)
+    for f in rest:
+        done.fills.append(f)
+    halted = state.phase == HALTED
+    if len(rest) > 0:
+        done.closings.append(closing(state, done.spot, done.perp, span.end_ns, HALT if halted else END))
+    newest, at = 0, 0
+    for order in done.sent:
+        if order.ts_ns < span.until_ns:
+            newest = order.pair
+    for c in done.closings:
+        first, at = segment(done.fills, at, len(done.fills), c.pair)
+        deal = add_deal(ground.payments, ground.holes, known, done.fills[first:at], c)
+        hole = hole or known.deals[deal].hole
+        if c.pair <= newest and (whole or c.reason != END):
+            kept.append(deal)
+    return halted, whole and len(rest) > 0, hole
 
 
-def _purge(sent, fills, closings, until_ns):
-    """Leave only the closings of pairs entered before `until_ns` that ended themselves; how many fills are theirs."""
-    newest = 0
-    for order in sent:
-        if order.ts_ns >= until_ns:
-            break
-        newest = order.pair
-    while len(closings) > 0 and (closings[-1].pair > newest or closings[-1].reason == END):
-        closings.pop()
-    newest = closings[-1].pair if len(closings) > 0 else 0
-    past = len(fills)
-    while past > 0 and fills[past - 1].pair > newest:
-        past -= 1
-    return past
+def segment(fills, at, past, pair):
+    """The fills of a pair, first and past; they lie together, behind those of the pairs before."""
+    while at < past and fills[at].pair < pair:
+        at += 1
+    first = at
+    while at < past and fills[at].pair == pair:
+        at += 1
+    return first, at
 
 
-def _tell(figures, k, fills, past, closings, payments):
-    """Money and counts of set k, added up trade by trade as `performance.measure` does."""
-    holds = np.empty(len(closings))
+def _tell(f, deals, kept):
+    """Money and counts of some deals, added up one by one as `performance.measure` does."""
+    holds = np.empty(len(kept))
     net = spot = perp = fees = funded = residual = notional = gains = losses = 0.0
-    trades = wins = targets = timeouts = unwound = missed = at = 0
-    for c in closings:
-        first, at = segment(fills, at, past, c.pair)
-        if first == at:
+    trades = wins = targets = timeouts = unwound = missed = 0
+    for k in kept:
+        d = deals[k]
+        if d.hold_s < 0.0:
             missed += 1
             continue
-        m = money(fills, first, at, payments, c.spot_mark, c.perp_mark)
-        net += m.net_usdt
-        spot += m.spot_usdt
-        perp += m.perp_usdt
-        fees += m.fees_usdt
-        funded += m.funding_usdt
-        residual += m.residual_usdt
-        notional += m.notional_usdt
-        gains += max(0.0, m.net_usdt)
-        losses += min(0.0, m.net_usdt)
-        wins += m.net_usdt > 0.0
-        targets += c.reason == TARGET
-        timeouts += c.reason == TIMEOUT
-        unwound += c.reason == UNWOUND
-        holds[trades] = (fills[at - 1].ts_ns - fills[first].ts_ns) / NS
+        net += d.net_usdt
+        spot += d.spot_usdt
+        perp += d.perp_usdt
+        fees += d.fees_usdt
+        funded += d.funding_usdt
+        residual += d.residual_usdt
+        notional += d.notional_usdt
+        gains += max(0.0, d.net_usdt)
+        losses += min(0.0, d.net_usdt)
+        wins += d.net_usdt > 0.0
+        targets += d.reason == TARGET
+        timeouts += d.reason == TIMEOUT
+        unwound += d.reason == UNWOUND
+        holds[trades] = d.hold_s
         trades += 1
-    f = figures[k]
     f.net_usdt, f.spot_usdt, f.perp_usdt, f.fees_usdt, f.funding_usdt = net, spot, perp, fees, funded
     f.residual_usdt, f.notional_usdt, f.gains_usdt, f.losses_usdt = residual, notional, gains, -losses
     f.trades, f.wins, f.targets, f.timeouts, f.unwound, f.missed = trades, wins, targets, timeouts, unwound, missed
@@ -169,10 +206,7 @@ def _ranked(values, n, rank):
     return values[rank]
 
 
-HERE = (
-    *marks.REACHED, _meets_hole, _purge, _tell, _ranked, _replay, ledger.money, ledger.funding, ledger._stamp_after,
-    ledger.opened_side, ledger.left_open, ledger._exit_fill,
-)  # fmt: skip
+CALLED = drive, mark, add_deal, _alone, _tell, _ranked  # apart from the loop over the sets, which all else is part of
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
@@ -244,60 +278,145 @@ def sweep(
         until_ns: count only pairs entered before it and closed on the tape (a look-back); others are purged.
 
     Raises:
-        ParamsError, DataError: as `run`, of the first rule that it would refuse; DataError for a tape without length.
+        ParamsError, DataError: as `run`, of a rule that it would refuse; DataError for a tape without length.
     """
     start_ns = tape.start_ns if start_ns is None else start_ns
-    end_ns = tape.end_ns if until_ns == NEVER else until_ns
-    if end_ns <= start_ns:
-        raise DataError("a tape that lasts no time has no rates per day; choose a longer time range")
-    table = np.array([tuple(p) for p in payments], PAYMENT)
-    holes = np.array(gaps([p.ts_ns for p in payments]) if payments else [], np.int64).reshape(-1, 2)
+    days = _days(start_ns, tape.end_ns if until_ns == NEVER else until_ns)
     shown = tape if marked is None else marked
     watched = _marks(shown if shown.settled.all() else shown.take(shown.settled), known=marked is None)
-    figures = np.zeros(len(rules), FIGURES)
+    spans = Spans(*(np.array([x]) for x in (0, len(tape), tape.end_ns, until_ns, 0, len(watched.ts_ns))))
+    figures = _figures(tape, rules, latency, payments, funds, watched, spans)
+    return Swept(rules, figures[:, 0], days, funds)
+
+
+class LookBackSpan(NamedTuple):
+    """Pairs entered in [start, until) and closed before `end_ns`, as all that is known then."""
+
+    start_ns: int
+    until_ns: int
+    end_ns: int
+
+
+def look_backs(
+    tape: Tape,
+    rules: Sequence[Rule],
+    latency: Latency,
+    payments: Sequence[FundingPayment] = (),
+    *,
+    spans: Sequence[LookBackSpan],
+    period_s: float,
+    funds: Funds = BOUNDLESS,
+) -> tuple[Swept, ...]:
+    """For every span what `sweep` says of `tape.between(start_ns, end_ns)`, equity marked once a period.
+
+    Replays of two spans are one as soon as they rest at the same row, so spans that overlap cost little more than one.
+    A filtered signal begins anew with every span and shares nothing.
+    """
+    parts = [tape.between(span.start_ns, span.end_ns) for span in spans]
+    thin = [thinned(part, *span[:2], period_s) for part, span in zip(parts, spans, strict=True)]
+    if not _one_tape(tape, rules, payments, funds):
+        return tuple(
+            sweep(
+                part, rules, latency, payments, funds=funds, marked=of, start_ns=span.start_ns, until_ns=span.until_ns
+            )
+            for part, of, span in zip(parts, thin, spans, strict=True)
+        )
+    thin = [of.take(of.settled) for of in thin]
+    ends = np.cumsum([len(of) for of in thin])
+    columns = [np.concatenate([getattr(of, name) for of in thin]) for name in _MARKED]
+    rows = np.searchsorted(tape.ts_ns, [span.start_ns for span in spans])
+    columns_of = (
+        rows,
+        rows + [len(part) for part in parts],
+        [part.end_ns for part in parts],
+        [s.until_ns for s in spans],
+    )
+    at = Spans(*(np.asarray(column, np.int64) for column in (*columns_of, [0, *ends[:-1]], ends)))
+    figures = _figures(tape, rules, latency, payments, funds, Marks(*columns, *_UNBOUNDED), at)
+    days = [_days(span.start_ns, span.until_ns) for span in spans]
+    return tuple(Swept(rules, figures[:, j], days[j], funds) for j in range(len(spans)))
+
+
+def _days(start_ns: int, end_ns: int) -> float:
+    if end_ns <= start_ns:
+        raise DataError("a tape that lasts no time has no rates per day; choose a longer time range")
+    return (end_ns - start_ns) / (86_400 * NS)
+
+
+def _one_tape(tape: Tape, rules: Sequence[Rule], payments: Sequence[FundingPayment], funds: Funds) -> bool:
+    """Whether spans of the tape see what it sees: no filter that starts in between, no hole of the funding table."""
+    whole = not any(
+        tape.start_ns < before_ns and tape.end_ns > after_ns for after_ns, before_ns in _holes(payments).tolist()
+    )
+    return whole and all(rule.filter.noise_sd == 0.0 and _shares(rule, funds) for rule in rules)
+
+
+def _shares(rule: Rule, funds: Funds) -> bool:
+    """Whether all that a machine remembers of earlier pairs is when it became flat (see `routes`)."""
+    boundless = math.isinf(funds.spot_usdt) and math.isinf(funds.perp_usdt)
+    return boundless and rule.reverse_entry == math.inf and not rule.flatten
+
+
+def _figures(tape, rules, latency, payments, funds, watched, spans) -> np.ndarray:
+    """Figures of every rule and span, shape (rules, spans)."""
+    table, holes = np.array([tuple(p) for p in payments], PAYMENT), _holes(payments)
+    figures = np.zeros((len(rules), len(spans.row)), FIGURES)
     ways = {(rule.filter, rule.funding_horizon_s) for rule in rules}
     seen = {way: looks(tape, way[0], expected(payments, way[1])) for way in ways}
+    columns, roads, purse, stamps = kernel_inputs(tape, latency, payments, funds)
+    rising = _rising(tape)
     kernel = _kernel()
     for members in _groups(rules):
         rule = rules[members[0]]
         check_deadline(rule, latency)
-        columns, roads, purse, stamps = kernel_inputs(tape, latency, payments, funds)
         levels = Levels(*(np.array([getattr(rules[k], name) for k in members], kind) for name, kind in _LEVELS))
-        part = np.zeros(len(members), FIGURES)
+        part = np.zeros((len(members), len(spans.row)), FIGURES)
         here = seen[rule.filter, rule.funding_horizon_s]
-        given = (
-            columns, here, *roads, records([rule])[0], purse, stamps, table, holes, levels, watched,
-            float(capital_of(rule, funds)), until_ns, part,
-        )  # fmt: skip
-        bad = kernel(*given)
+        ground = Ground(columns, here, *roads, purse, stamps, table, holes)
+        order = np.lexsort((levels.exit, levels.entry, levels.max_hold_ns))
+        capital = float(capital_of(rule, funds))
+        shared = rising and _shares(rule, funds)
+        bad = kernel(ground, records([rule])[0], levels, order, shared, spans, watched, capital, part)
         if bad >= 0:
             run(tape, rules[members[bad]], latency, payments, funds=funds, seen=here)  # raises
         figures[members] = part
-    return Swept(rules, figures, (end_ns - start_ns) / (86_400 * NS), funds)
+    return figures
 
 
 _LEVELS = tuple((name, np.int64 if name == "max_hold_ns" else float) for name in Levels._fields)
 
 
 def _groups(rules: Sequence[Rule]) -> list[list[int]]:
-    """The numbers of the rules that differ only in their levels."""
+    """The numbers of the rules that differ only in their levels, those with a reverse direction apart."""
     rest = itemgetter(*(k for k, name in enumerate(Rule._fields) if name not in Levels._fields))
     found = defaultdict(list)
     for k, rule in enumerate(rules):
-        found[rest(rule)].append(k)
+        found[rest(rule), rule.reverse_entry == math.inf].append(k)
     return list(found.values())
 
 
+def _holes(payments: Sequence[FundingPayment]) -> np.ndarray:
+    return np.array(gaps([p.ts_ns for p in payments]) if payments else [], np.int64).reshape(-1, 2)
+
+
+def _rising(tape: Tape) -> bool:
+    """Whether no book is older than the one before it: what was taken of one is then never met again."""
+    return all(bool((np.diff(tape.ts_ns - age_ns) >= 0).all()) for age_ns in (tape.spot_age_ns, tape.perp_age_ns))
+
+
+_MARKED = ("ts_ns", "spot_bid", "spot_ask", "perp_bid", "perp_ask")
+_UNBOUNDED = np.zeros((8, 0)), np.zeros((8, 0))
+
+
 def _marks(tape: Tape, known: bool) -> Marks:
-    columns = tape.ts_ns, tape.spot_bid, tape.spot_ask, tape.perp_bid, tape.perp_ask
-    bounds = compiled(prices)(backtest._columns(tape)) if known else (np.zeros((8, 0)), np.zeros((8, 0)))
-    return Marks(*columns, *bounds)
+    bounds = compiled(prices)(backtest._columns(tape)) if known else _UNBOUNDED
+    return Marks(*(getattr(tape, name) for name in _MARKED), *bounds)
 
 
 @cache
 def _kernel():
     """`_sweep` as machine code; says so when it has to be compiled first, but not in a notebook, whose output it would be."""
-    kernel = compiled(_sweep, HERE)
+    kernel = compiled(_sweep, CALLED)
     if "ipykernel" not in sys.modules and not any(Path(kernel.stats.cache_path).glob("sweep._sweep-*.nbi")):
         print("delta_arb: compiling the sweep, some seconds, once on this machine", file=sys.stderr)
     return kernel

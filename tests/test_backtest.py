@@ -5,7 +5,6 @@ recordings are LUNC (polled, thin, the hours after a crash) and two of BTC (ever
 """
 
 import dataclasses
-import inspect
 import math
 import shutil
 import subprocess
@@ -20,11 +19,13 @@ from hypothesis import strategies as st
 from reference import Replay, quotes_by_hand, quotes_of
 from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
-from delta_arb import backtest, jump, market, strategy
-from delta_arb.backtest import Sent, looks, run
+from delta_arb import backtest, driver, jump, market, strategy
+from delta_arb.backtest import looks, run
+from delta_arb.driver import Sent
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.expected import expected
 from delta_arb.kalman import OFF, Filter
+from delta_arb.kernel import reached
 from delta_arb.latency import Latency
 from delta_arb.ledger import PARTS, attribution
 from delta_arb.margin import distance
@@ -806,39 +807,27 @@ def test_and_even_then_the_order_does_not_meet_the_stale_quote(lunc, stale_readi
 # --- The compiled code -----------------------------------------------------------------------------------------------
 
 
-def test_exactly_the_functions_that_the_replay_reaches_are_registered_for_compilation():
-    reached, queue = set(), [backtest._replay, backtest._shifts, jump.extremes]
-    while queue:
-        function = queue.pop()
-        for name in function.__code__.co_names:
-            target = function.__globals__.get(name)
-            if inspect.isfunction(target) and target.__module__.startswith("delta_arb") and target not in reached:
-                reached.add(target)
-                queue.append(target)
-    assert {f.__qualname__ for f in reached} == {f.__qualname__ for f in backtest.COMPILED}
-    assert strategy.decide in reached and market.fill in reached
-
-
 def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
     """numba looks only at the file of the function itself; an old machine must not be served after an edit."""
     package = Path(backtest.__file__).parent
     shutil.copytree(package, tmp_path / "delta_arb", ignore=shutil.ignore_patterns("__pycache__", "live"))
     script = """
         from pathlib import Path
-        from delta_arb.backtest import COMPILED, _replay, compiled
-        from delta_arb.kernel import machine_code
+        from delta_arb.driver import drive
+        from delta_arb.kernel import compiled, reached
 
-        print(compiled(_replay).stats.cache_path)
-        for module in sorted({f.__module__ for f in COMPILED}):
+        print(compiled(drive).stats.cache_path)
+        for module in sorted({f.__module__ for f in (drive, *reached(drive))}):
             with Path(*module.split(".")).with_suffix(".py").open("a") as file:
                 file.write("# edited")
-            machine_code.cache_clear()
-            print(compiled(_replay).stats.cache_path)
+            compiled.cache_clear()
+            print(compiled(drive).stats.cache_path)
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     folders = done.stdout.split()
-    assert len(set(folders)) == len(folders) == 1 + len({f.__module__ for f in backtest.COMPILED})
+    assert len(set(folders)) == len(folders) == 1 + len({f.__module__ for f in (driver.drive, *reached(driver.drive))})
+    assert {strategy.decide, market.fill, jump.next_row} <= set(reached(driver.drive))
 
 
 def test_sent_orders_are_plain_values():

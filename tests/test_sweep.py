@@ -1,27 +1,29 @@
 """Jumping over rows changes nothing: the same orders, fills, closings and trades to the bit, on any tape and rule."""
 
 import dataclasses
+import math
 import random
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from strategies import Case, cases, kinds, latencies, perp, quotes_from, random_rows, rule, rules, seconds, spot
+from strategies import TENTH, Case, cases, kinds, latencies, perp, quotes_from, random_rows, rule, rules, seconds, spot
 from test_backtest import FIFTH, LUNC_RULES, ONE_EVENT, QUIET, assert_same, busy, leg_rule, minute_filter
 from test_backtest import lunc as lunc
 
-from delta_arb import backtest, jump
+from delta_arb import driver, jump
 from delta_arb import sweep as sweep_module
 from delta_arb.backtest import looks, run
 from delta_arb.errors import DataError
+from delta_arb.handover import entries, only
 from delta_arb.kalman import OFF
 from delta_arb.kernel import records
 from delta_arb.latency import Latency
 from delta_arb.ledger import PARTS, total
-from delta_arb.market import FundingPayment
-from delta_arb.performance import measure
+from delta_arb.market import END, FundingPayment
+from delta_arb.performance import measure, thinned
 from delta_arb.strategy import decide
-from delta_arb.sweep import FIGURES, sweep
+from delta_arb.sweep import FIGURES, LookBackSpan, look_backs, sweep
 from delta_arb.tape import LegFile, Tape, read
 from delta_arb.wallets import Funds, Rebalancing
 
@@ -103,7 +105,7 @@ def test_most_rows_are_skipped(monkeypatch):
     """Of a tape that never reaches the entry, only the last instant is decided on."""
     quotes = [q for k in range(5000) for q in (spot(k, 99.5, 100), perp(k, *QUIET))]
     tape, decided = Tape.of(quotes), []
-    monkeypatch.setattr(backtest, "decide", lambda *given: decided.append(given) or decide(*given))
+    monkeypatch.setattr(driver, "decide", lambda *given: decided.append(given) or decide(*given))
     run(tape, rule(), FIFTH, plain=True, seen=looks(tape, OFF, plain=True))
     assert [event.ts_ns for _, event, _ in decided] == [tape.end_ns]
 
@@ -156,6 +158,64 @@ def test_a_sweep_over_calm_tapes_finds_the_same_drawdowns(case):
     assume(case.tape.end_ns > case.tape.start_ns)
     of = [case.rule._replace(entry=e, exit=x, max_hold_ns=seconds(600)) for e in (0.0, 0.015) for x in (-0.015, 0.0)]
     assert_swept_as_run(case.tape, of, case.latency, funds=case.funds)
+
+
+# --- What rules have in common is driven once -------------------------------------------------------------------------
+
+LEVELS = (-0.015, -0.01, -0.005, -1e-9, 0.0, 1e-9, 0.0025, 0.005, 0.01, 0.010000001, 0.015, 0.02)
+
+
+@st.composite
+def families(draw):
+    """A tape and rules in any order that differ in their levels and longest hold only; the direct pair, money without end."""
+    case = draw(cases)
+    perp = case.rule.perp._replace(
+        maintenance=draw(st.sampled_from((0.0, 0.0, 0.3))), leverage=draw(st.sampled_from((1.0, 3.0)))
+    )
+    of = case.rule._replace(reverse_entry=math.inf, reverse_exit=-math.inf, flatten=False, may_enter=True, perp=perp)
+    some = st.lists(st.sampled_from(LEVELS), min_size=1, max_size=5)
+    holds = draw(st.lists(st.sampled_from((0.05, 0.3, 1.0, 4.0, 600.0)), min_size=1, max_size=2))
+    levels = [(entry, exit_, hold) for entry in draw(some) for exit_ in draw(some) for hold in holds]
+    draw(st.randoms()).shuffle(levels)
+    return case.tape, [of._replace(entry=e, exit=x, max_hold_ns=seconds(h)) for e, x, h in levels], case.latency
+
+
+@given(families(), st.booleans())
+def test_rules_that_differ_in_levels_only_are_each_swept_as_run(family, funded):
+    tape, of, latency = family
+    assume(tape.end_ns > tape.start_ns)
+    stamps = [FundingPayment(seconds(k), 1e-3, 100.0, True) for k in range(-9, 400, 2)] if funded else ()
+    assert_swept_as_run(tape, of, latency, payments=stamps)
+
+
+@settings(max_examples=10)
+@given(calm_quotes(), st.sampled_from((1.0, 30.0, 600.0)))
+def test_and_so_they_are_on_calm_tapes(quotes, hold_s):
+    tape = tiled(quotes, 3)
+    of = [rule(entry=e, exit=x, max_hold_s=hold_s, rearm=0.005) for e in LEVELS for x in LEVELS[::3] if x <= e]
+    assert_swept_as_run(tape, of, FIFTH)
+
+
+@given(families(), st.data())
+def test_look_backs_say_what_each_says_alone(family, data):
+    """Of spans that begin anywhere, inside a pair too, and overlap; each against the replay of what is known in it."""
+    tape, of, latency = family
+    rows, spans = st.integers(0, len(tape) - 1), []
+    for _ in range(3):
+        first, last = sorted((data.draw(rows), data.draw(rows)))
+        start_ns, end_ns = int(tape.ts_ns[first]), int(tape.ts_ns[last]) + data.draw(st.integers(1, TENTH))
+        spans.append(LookBackSpan(start_ns, data.draw(st.integers(start_ns + 1, end_ns)), end_ns))
+    period_s = data.draw(st.sampled_from((0.1, 1.0, 5.0)))
+    found = look_backs(tape, of, latency, spans=spans, period_s=period_s)
+    for span, swept in zip(spans, found, strict=True):
+        known = tape.between(span.start_ns, span.end_ns)
+        thin = thinned(known, span.start_ns, span.until_ns, period_s)
+        for k, each in enumerate(of):
+            whole = run(known, each, latency)
+            closed = {c.pair for c in whole.closings if c.reason != END}
+            kept = only(whole, {pair for pair, at_ns in entries(whole).items() if at_ns < span.until_ns} & closed)
+            kept = dataclasses.replace(kept, open_at_end=False, start_ns=span.start_ns, end_ns=span.until_ns)
+            assert repr(swept.performance(k)) == repr(measure(thin, kept))
 
 
 def test_a_sweep_on_the_real_lunc_quotes(lunc):

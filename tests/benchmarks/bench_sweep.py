@@ -23,7 +23,7 @@ import delta_arb
 from delta_arb import sweep as sweeping
 from delta_arb.backtest import looks
 from delta_arb.kalman import OFF
-from delta_arb.sweep import FIGURES, sweep
+from delta_arb.sweep import FIGURES, LookBackSpan, look_backs, sweep
 from delta_arb.tape import LegFile, Tape, read
 
 EVENTS, SETS, EVERY_ROW, REPEATS = 1_000_000, 10_000, 20, 3
@@ -125,13 +125,10 @@ def write_legs(of: Tape, folder: Path) -> list[LegFile]:
 
 def chosen(quotes: Tape, of: list) -> list[int]:
     """The best set of the five hours behind the embargo of an hour before each fold."""
-    best = []
-    for fold in range(FOLDS):
-        start_ns = quotes.start_ns + fold * HOUR
-        known = quotes.between(start_ns, start_ns + 6 * HOUR)
-        swept = sweep(known, of, LATENCY, start_ns=start_ns, until_ns=start_ns + 5 * HOUR)
-        best.append(int(np.argmax(swept.figures["net_usdt"])))
-    return best
+    starts = [quotes.start_ns + fold * HOUR for fold in range(FOLDS)]
+    spans = [LookBackSpan(start_ns, start_ns + 5 * HOUR, start_ns + 6 * HOUR) for start_ns in starts]
+    found = look_backs(quotes, of, LATENCY, spans=spans, period_s=900.0)
+    return [int(np.argmax(swept.figures["net_usdt"])) for swept in found]
 
 
 def end_to_end() -> dict:
