@@ -98,7 +98,7 @@ class Place(NamedTuple):
 class Driven(NamedTuple):
     """What a drive came to: its last place, the books and the purse then, and what happened since its first one.
 
-    `left_ns` is when the machine first left the phase that it began in, `NEVER` where it did not.
+    `left_ns` is when its phase or arming first changed, or a short was taken away; `NEVER` where nothing of that was.
     """
 
     place: Place
@@ -217,7 +217,7 @@ def drive(tape, looks, spot_road, perp_road, rule, money, stamps, place, pausing
                 transfers.append(moving)
                 purse = moved(purse, PERP if moving.to_leg == SPOT else SPOT, -moving.usdt)
         if pausing:
-            if state.phase != before.phase or state.armed != before.armed:
+            if state.phase != before.phase or state.armed != before.armed or event.kind == OUTSIDE:
                 left_ns = min(left_ns, now_ns)
             if left_ns != NEVER and (state.phase == FLAT or state.phase == OPEN or state.phase == HALTED):
                 break

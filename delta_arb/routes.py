@@ -161,7 +161,7 @@ def follow(ground, rule, routes, span, kept):
     at, last, entered_ns, hole, whole = _flat_stand(ground, routes, span.row, True), 0, 0, False, span.until_ns == NEVER
     spot_taken, perp_taken = UNTOUCHED, UNTOUCHED
     cut = False
-    while not cut and routes.stands[at].state.phase != HALTED:
+    while not cut and not _over(routes.stands[at].state, rule):
         flat = routes.stands[at].state.phase == FLAT
         number = _way_out(routes, at, rule)
         if number > 0 and flat:
@@ -199,6 +199,11 @@ def follow(ground, rule, routes, span, kept):
     if entered_ns < span.until_ns:
         kept.append(deal)
     return halted, whole, hole or routes.deals[deal].hole
+
+
+def _over(state, rule):
+    """Whether nothing can happen any more: halted, and no short is left that the venue might take."""
+    return state.phase == HALTED and not (rule.perp.maintenance > 0.0 and state.perp.position < 0.0)
 
 
 def _way_out(routes, at, rule):
@@ -288,7 +293,7 @@ def _add_way(ground, rule, routes, at, left_ns, row, kind, number):
     elif state.phase == FLAT:
         entry_low = _above(-highest(tape, seen, DIRECT_LOW, before, past)) if number > 0 else -inf
         entry_high = max(rule.entry - rule.rearm, -highest(tape, seen, DIRECT_LOW, begin, before))
-    else:
+    elif state.phase == OPEN:
         due_ns, several = state.opened_ns + rule.max_hold_ns, rule.max_position_usdt > rule.clip_usdt
         put_off, leaves = min(left_ns, tape.ts_ns[n - 1] + 1) > due_ns, kind == LEAVES
         met = highest(tape, seen, REVERSE_HIGH, begin, before if leaves else past)
