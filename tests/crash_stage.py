@@ -4,7 +4,7 @@
     python tests/crash_stage.py runners                       forks a runner for each line: the real command, imported once
 
 A runner ends by its own SIGKILL right before or right after the nth commit of its journal: SQLite's connection counts
-them, so nothing of the runner is touched.
+them, so nothing of the runner is touched. Or the venues kill it, right before or after they match its nth order.
 """
 
 import asyncio
@@ -28,17 +28,23 @@ class Player:
     def __init__(self, venues, core: Decimal) -> None:
         self.venues, self.core = venues, core
         self.act, self.adverse, self.side, self.since, self.traded = "calm", False, 1, 0, False
-        self.ticks = 0
+        self.ticks = self.orders = 0
+        self.victim: list | None = None
         self.arrived: list[list[str]] = [[], []]
         for leg, engine in enumerate((venues.spot, venues.perp)):
             engine.place = self._counted(leg, engine.place)
 
     def _counted(self, leg: int, place):
-        """Every order that reaches matching, refused ones too."""
+        """Every order that reaches matching, refused ones too; a runner may be killed as its nth arrives."""
 
         def counted(*what, **how):
             self.arrived[leg].append(how.get("client_id", ""))
-            return place(*what, **how)
+            self.orders += 1
+            self._kill("before")
+            try:
+                return place(*what, **how)
+            finally:
+                self._kill("after")
 
         return counted
 
@@ -46,6 +52,10 @@ class Player:
     def held(self) -> tuple[Decimal, Decimal]:
         coins = self.venues.spot.account.total("SYN") - self.core
         return coins, self.venues.perp.account.position("SYN_USDT").size + self.core
+
+    def _kill(self, moment: str) -> None:
+        if self.victim and self.victim[1:] == [self.orders, moment]:
+            os.kill(self.victim[0], signal.SIGKILL)
 
     def begin(self, faults: list[dict], adverse: bool, side: int) -> None:
         from delta_arb.sandbox.faults import script_of
@@ -55,6 +65,7 @@ class Player:
             for fault in script_of(faults):
                 engine.faults.add(fault)
         self.act, self.adverse, self.side, self.since, self.traded = "enter", adverse, side, 0, False
+        self.victim, self.orders = None, 0
 
     async def play(self) -> None:
         last, flip = None, 0
@@ -119,7 +130,9 @@ async def venues_process(setup: dict) -> None:
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := await reader.readline():
             told = json.loads(line)
-            if told:
+            if "victim" in told:
+                player.victim = told["victim"]
+            elif told:
                 player.begin(**told)
             print(json.dumps(player.report()), flush=True)
         playing.cancel()

@@ -134,11 +134,14 @@ class Stage:
             self.codes[pid] = code
         return pid in self.codes
 
-    def played(self, faults: str, kill: tuple[int, str]) -> bool:
-        """One pair, its runner killed at a commit and started again; False when there is no such commit."""
-        script = FAULTS[faults]
-        self.told(faults=script, adverse=faults == "unwound", side=self.side)
-        code = self.ended(self.start(kill))
+    def played(self, faults: str, kill: tuple[int, str], by: str = "commit") -> bool:
+        """One pair, its runner killed at a commit or order and started again; False when there is no such one."""
+        self.told(faults=FAULTS[faults], adverse=faults == "unwound", side=self.side)
+        pid = self.start(kill if by == "commit" else None)
+        if by == "order":
+            self.told(victim=[pid, *kill])
+        code = self.ended(pid)
+        self.told(victim=None)
         assert code in (0, -signal.SIGKILL), self.log.read_text()[-6000:]
         if code:
             assert self.ended(self.start()) == 0, self.log.read_text()[-6000:]
@@ -249,13 +252,16 @@ def test_a_runner_killed_around_the_commits_of_a_pair_ends_flat_and_sends_nothin
 @pytest.mark.slow
 @pytest.mark.parametrize("side", [DIRECT, REVERSE])
 @pytest.mark.parametrize("faults", FAULTS)
-def test_a_runner_killed_at_any_commit_ends_flat_and_sends_nothing_twice_lesson_32(tmp_path, side, faults):
+@pytest.mark.parametrize(("by", "least"), [("commit", 8), ("order", 3)])
+def test_a_runner_killed_at_any_commit_or_order_ends_flat_and_sends_nothing_twice_lesson_32(
+    tmp_path, by, least, side, faults
+):
     with crash_stage(tmp_path, side) as it:
         began_usdt = it.told()["usdt"]
         for moment in ("before", "after"):
             nth = 1
-            while it.played(faults, (nth, moment)):
+            while it.played(faults, (nth, moment), by):
                 nth += 1
-            assert nth > 8
+            assert nth > least
         net = it.rows("SELECT SUM(net_usdt) FROM trades")[0][0]
         assert net == pytest.approx(it.told()["usdt"] - began_usdt, abs=0.005)

@@ -78,7 +78,8 @@ async def unbooked(venues: Sequence[Venue], journal: Journal, now_ns: int) -> li
     since_ns = max(min(until_ns, now_ns) - BEFORE_NS, now_ns - LONGEST_NS)
     reports: list[Report] = []
     for venue in venues:
-        for order_id, deals in (await _fills(journal, venue, since_ns, now_ns + NS)).items():
+        ahead_ns = venue.clock_offset_ns
+        for order_id, deals in (await _fills(journal, venue, since_ns + ahead_ns, now_ns + ahead_ns + NS)).items():
             more = _more(journal, venue.leg, filled_by(order_id, deals), now_ns)
             reports += [more] if more else []
     return sorted(reports, key=lambda report: report.venue_ns)

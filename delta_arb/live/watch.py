@@ -199,7 +199,9 @@ class Watch:
         deals: tuple[Deal, ...] = ()
         try:
             since_ns = max(self._outside_ns, now_ns - LOOK_BACK_NS)
-            deals = await within(self._venues[leg].deals(since_ns, now_ns + NS), "what happened")
+            ahead_ns = self._venues[leg].clock_offset_ns
+            asked = self._venues[leg].deals(since_ns + ahead_ns, now_ns + ahead_ns + NS)
+            deals = await within(asked, "what happened")
         except VenueError as error:
             self._say(f"{LEGS[leg]}: {error}")
         self._outside_ns = now_ns
