@@ -467,3 +467,41 @@ def test_a_short_on_paper_is_liquidated_like_a_real_one_and_halts(tmp_path):
             assert it.rows("SELECT qty FROM fills WHERE leg = 'perp' ORDER BY rowid") == [(-60.0,), (60.0,)]
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(("last", "orders"), [(CALM, 0), (ENTER, 2)], ids=["gone again", "there to stay"])
+def test_a_burst_of_quotes_is_decided_upon_by_the_newest(tmp_path, last, orders):
+    """A hundred frames that waited in the socket, of which some paid: only what the last one shows can be traded."""
+
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            it.quoting = False
+            await asyncio.sleep(0.1)
+            before = it.session.runner.events
+            for n, (bid, ask) in enumerate([*[CALM, ENTER] * 50, last]):
+                it.venues.quote(bid, 500, ask, 777 if n == 100 else 500, "perp")
+            await it.until(lambda: it.session._slots[PERP].ask_qty == 777)
+            await it.until(lambda: len(it.placed(PERP)) == orders // 2)
+            await asyncio.sleep(0.05)
+            assert it.session.runner.events - before < 50
+            assert len(it.rows("SELECT * FROM orders")) == orders
+            it.show(last)
+            it.quoting = True
+            assert await it.stop() in ("stopped", "open")
+            it.assert_replays()
+
+    asyncio.run(play())
+
+
+def test_a_defect_in_a_step_of_the_machine_ends_the_session_whoever_asked_for_it(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            it.session.runner.quote = lambda *_: 1 / 0
+            await it.until(it.task.done)
+            with pytest.raises(ExceptionGroup) as caught:
+                it.task.result()
+            assert caught.group_contains(ZeroDivisionError)
+
+    asyncio.run(play())

@@ -25,6 +25,7 @@ class Dealer:
         moved: called after each step.
         unwritten: called when the journal could not take one.
         booked: called with each report that the machine has heard.
+        broken: called with what else a step ended by.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Dealer:
         moved: Callable[[], None],
         unwritten: Callable[[JournalError], None],
         booked: Callable[[Report], None],
+        broken: Callable[[Exception], None],
     ) -> None:
         self.runner: Runner | None = None
         self.over = False  # from then on nothing is decided: what still comes is asked for at the next start
         self.untold: deque[Report] = deque()  # oldest first: what the machine has not heard yet
-        self._clock, self._moved, self._unwritten, self._booked = clock, moved, unwritten, booked
+        self._clock, self._moved, self._unwritten = clock, moved, unwritten
+        self._booked, self._broken = booked, broken
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
 
@@ -94,6 +97,9 @@ class Dealer:
         except JournalError as error:
             self._unwritten(error)
             return False
+        except Exception as error:
+            self._broken(error)
+            raise
         self.arm()
         self._moved()
         return True

@@ -1,6 +1,6 @@
 """One pair on two venues, from the first quote to the last leg: the loop that feeds the machine and keeps watch.
 
-    a quote arrives      -> the slot of its leg -> Runner.quote, in the receive path
+    quotes arrive          -> the slots of their legs -> Runner.quote, once for all that came at once
     an order ends        -> Executor -> Runner.report
     the machine's timer  -> loop.call_later on state.wake_ns -> Runner.timer
     every second           -> facts -> guards -> Runner.hold
@@ -54,10 +54,12 @@ class Session:
         self.risk = Risk(desk.config, desk.journal, desk.say, leaving=leave)
         self.exports: Exports | None = None
         self._slots: list[Book | None] = [None, None]
+        self._quoted = False  # whether a decision on the slots is due
         self._both = asyncio.Event()
         self._stop = asyncio.Event()
         self._moved = asyncio.Event()  # after each step of the machine
-        self.dealer = Dealer(self.clock, self._after, self._unwritten, self._booked)
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.dealer = Dealer(self.clock, self._after, self._unwritten, self._booked, self._break)
         self._paper: LivePaper | None = None
         self._purse: PaperPurse | None = None
         self._executor = Executor(desk.venues, self.dealer.report, self.clock, desk.say, desk.config.orders)
@@ -65,7 +67,10 @@ class Session:
     # From the venues
 
     def on_quote(self, leg: int, book: Book, venue_ns: int) -> None:
-        """A quote of one leg, in the receive path: decided upon before the next message is read."""
+        """A quote of one leg, in the receive path; it is decided upon as soon as all that came with it is in the slots.
+
+        After a stall a hundred quotes wait in a socket: only the newest of them can still be traded on.
+        """
         self._slots[leg] = book
         if self.dealer.over:
             return
@@ -73,11 +78,21 @@ class Session:
             if None not in self._slots:
                 self._both.set()
             return
-        now_ns, outside = self.clock(), None
         if self._paper:
+            now_ns = self.clock()
             self._paper.quote(leg, now_ns, book)
-            outside = self._paper.liquidation(now_ns, self.runner.state, self._slots[PERP])
-        self.dealer.quote(now_ns, *self._slots, outside)
+            if outside := self._paper.liquidation(now_ns, self.runner.state, self._slots[PERP]):
+                self.dealer.quote(now_ns, *self._slots, outside)
+                return
+        if not self._quoted:
+            self._quoted = True
+            asyncio.get_running_loop().call_soon(
+                self._decide
+            )  # behind the reader, which does not pause between messages
+
+    def _decide(self) -> None:
+        self._quoted = False
+        self.dealer.quote(self.clock(), *self._slots)
 
     def on_outcome(self, leg: int, outcome: Outcome) -> None:
         self._executor.outcome(leg, outcome)
@@ -104,6 +119,14 @@ class Session:
         if self.runner.halted and not self.risk.halted:
             self.halt(f"the legs could not be mended within their deadlines ({self.line()}); `flatten` tries again")
 
+    def _break(self, error: Exception) -> None:
+        """A defect in a step of the machine ends the session, whoever asked for the step: a timer's is only logged."""
+        if not self._broken.done():
+            self._broken.set_exception(error)
+
+    async def _breaking(self) -> None:
+        await asyncio.shield(self._broken)
+
     # The life of a session
 
     async def run(self) -> str:
@@ -121,6 +144,7 @@ class Session:
                 aside = [
                     tasks.create_task(venue.failed(), name=f"{venue.name} supervision") for venue in self.desk.venues
                 ]
+                aside.append(tasks.create_task(self._breaking(), name="defects"))
                 self._executor.start(tasks)
                 aside += await self._begin(tasks)
                 await self._stop.wait()

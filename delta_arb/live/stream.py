@@ -1,7 +1,7 @@
 """One websocket that is kept alive: dialled, subscribed, read in the receive path, and dialled again when it is dead.
 
-What a message means is the venue's business: `heard` is called synchronously with each one, so whatever it decides is
-decided before the next message is looked at. It returns True when the message proves the *subscription* alive; a pong
+What a message means is the venue's business: `heard` is called synchronously with each one, and with all that came at
+once before anything else has its turn. It returns True when the message proves the *subscription* alive; a pong
 proves only the socket, and venues are known to keep sockets that say nothing else.
 """
 
