@@ -5,11 +5,11 @@ its position, which is what a restart is about. They end with an orderly stop.
 """
 
 import contextlib
+import http.client
 import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +27,7 @@ from .executor import CLOCK_S
 from .venue import Venue
 
 START_S = 30.0
+ANSWER_S = 5.0
 
 
 def venues(
@@ -134,10 +135,22 @@ def _known(file: Path) -> Local | None:
 
 
 def _answers(url: str) -> bool:
-    """Whether anything listens there; a number of a process alone may be another one's by now."""
+    """Whether the local venues are there: the numbers of a process and of a port may be another one's by now.
+
+    By a fault script they may be silent, cut off or refuse, and are there all the same.
+    """
     parts = urlsplit(url)
+    asked = http.client.HTTPConnection(parts.hostname, parts.port, timeout=ANSWER_S)
     try:
-        with socket.create_connection((parts.hostname, parts.port), timeout=1.0):
-            return True
-    except OSError:
+        asked.request("GET", f"{parts.path}/api/v3/time")
+        answer = asked.getresponse()
+        said = json.loads(answer.read() or "{}")
+    except ConnectionRefusedError:
         return False
+    except (OSError, http.client.HTTPException):
+        return True
+    except ValueError:
+        return False
+    finally:
+        asked.close()
+    return answer.status >= 500 or (isinstance(said, dict) and bool({"serverTime", "code"} & said.keys()))
