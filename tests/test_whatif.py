@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,6 +178,8 @@ def test_a_block_knows_its_change_its_extremes_and_its_fall():
     # the last block holds 4 < t <= 6 plus the event at 4: changes 1, -3, 3 against the 1.0 before it
     assert found.net.tolist() == [3.0] and found.high.tolist() == [3.0]
     assert found.low.tolist() == [-3.0] and found.fall.tolist() == [4.0]
+    falling = montecarlo.blocks(curve([1, 2, 3, 4, 5, 6], [0.0, 3.0, 1.0, -2.0, 0.0, 0.5]), 3.0)
+    assert (falling.high.tolist(), falling.low.tolist(), falling.fall.tolist()) == ([0.0], [-3.0], [3.0])
 
 
 class InTurn:
@@ -207,6 +210,19 @@ def test_the_share_of_losing_paths_is_that_of_a_fair_coin():
     paths = montecarlo.deal(found, 100.0, np.random.default_rng(7))
     tied = float(np.mean(paths.net == 0.0))
     assert paths.loss_share == pytest.approx(0.5 + tied / 2, abs=0.02)
+
+
+def test_three_days_are_dealt_in_blocks_longer_than_the_longest_hold():
+    """72 hours hold 11 blocks of 6.25: together 68.75 hours. Each of them earns what it lasts, so each path does."""
+    at_s = np.arange(0.0, 3 * DAY + 1.0, 900.0)
+    sheet = SimpleNamespace(
+        empty_because="", tape=SimpleNamespace(start_ns=0, end_ns=seconds(3 * DAY)), curve=curve(at_s, at_s / HOUR),
+        thresholds=SimpleNamespace(max_hold_s=6 * HOUR), judged=SimpleNamespace(capital_usdt=100.0),
+    )  # fmt: skip
+    found = montecarlo.of(sheet)
+    assert (found.blocks.block_s, len(found.blocks), found.capital_usdt) == (6.25 * HOUR, 11, 100.0)
+    assert found.net == pytest.approx(68.75) and found.days == pytest.approx(68.75 / 24) and (found.fall == 0.0).all()
+    assert "(0 of them lost)" in montecarlo.table(found).note
 
 
 def test_a_day_is_no_distribution_and_says_so():
