@@ -239,11 +239,26 @@ def test_a_leg_that_stands_alone_when_the_disk_fills_up_is_unwound_and_journaled
         it.agree()
 
 
+def test_a_runner_that_was_killed_with_a_pair_open_closes_it_on_a_full_disk_too(small_disk):
+    """What its log had reserved is there after the kill, for the next run."""
+    with crash_stage(small_disk, DIRECT) as it:
+        it.told(faults=[], adverse=False, side=DIRECT)
+        it.ended(it.start((6, "after")))  # begun, parameters, baseline, entry, and both fills
+        assert it.told()["held"] == [60.0, -60.0]
+        it.log = small_disk.parent / "log"
+        fill(small_disk)
+        assert it.ended(it.start()) == 0, it.log.read_text()
+        assert os.statvfs(small_disk).f_bavail == 0
+        assert "no room is kept for the journal" in it.log.read_text()
+        assert it.rows("SELECT COUNT(*) FROM trades") == [(1,)]
+        it.agree()
+
+
 def test_a_runner_killed_around_the_commits_of_a_pair_ends_flat_and_sends_nothing_twice_lesson_32(tmp_path):
-    """Every second moment of a pair whose entry is completed and whose exit comes in two; the rest is slow."""
+    """Some moments of a pair whose entry is completed and whose exit comes in two; all the others are slow."""
     with crash_stage(tmp_path, DIRECT) as it:
         began_usdt = it.told()["usdt"]
-        for nth in range(4, 12):
+        for nth in range(5, 10):
             assert it.played("completed", (nth, ("before", "after")[nth % 2]))
         net = it.rows("SELECT SUM(net_usdt) FROM trades")[0][0]
         assert net == pytest.approx(it.told()["usdt"] - began_usdt, abs=0.005)

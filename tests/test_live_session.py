@@ -394,7 +394,7 @@ def test_what_the_journal_could_not_take_is_booked_once_however_often_it_is_seen
                     known = it.session._executor._sent[order.client_id.removeprefix("t-")].reported
                     it.session.on_outcome(leg, known._replace(filled=known.filled - 10.0))
                 await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
-                await asyncio.sleep(2.0)
+                await asyncio.sleep(1.2)
             await it.until(lambda: it.session.risk.halted or what == "filled late")
             await asyncio.sleep(1.2)  # looks that would find a second booking out
             await it.settled()
