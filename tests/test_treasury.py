@@ -54,6 +54,8 @@ def test_the_least_distance_is_that_of_the_worst_hold():
     found = said(POOR, perp=leg_rule(leverage=5, maintenance=0.02))
     assert found["least distance to liquidation"] == ("17.4 %", "0 shorts liquidated")
     assert found["of it margin"] == ("200.00", "at leverage 5")
+    idle = said(POOR, entry=1.0, perp=leg_rule(leverage=5, maintenance=0.02))
+    assert idle["least distance to liquidation"] == ("n/a", "nothing was short")
 
 
 # --- Wallets over a joint (see handover) ------------------------------------------------------------------------------

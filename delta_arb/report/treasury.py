@@ -94,7 +94,8 @@ def _margin(tape: Tape, result: Backtest) -> list[tuple[str, str, str]]:
     distances = [distance(tape, t, result.rule.perp) for t in result.trades]
     known = [d for d in distances if not math.isnan(d)]
     gone = sum(d == 0.0 for d in known)
-    says = f"{gone} shorts liquidated" if known else "maintenance rate not known" if result.trades else "no trades"
+    unknown = "nothing was short" if result.rule.perp.maintenance else "maintenance rate not known"
+    says = f"{gone} shorts liquidated" if known else unknown
     return [("least distance to liquidation", share(min(known), 1) if known else NOTHING, says)]
 
 
