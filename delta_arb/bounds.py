@@ -79,7 +79,7 @@ def check_inventory(params: Params, coins: float) -> None:
     assumed = params.wallets.inventory_coins
     if "reverse_" in params.rule.levels and coins < assumed:
         raise ParamsError(
-            f"chosen to sell out of {assumed:g} coins that are held beside a short of the same size, here {coins:g} are "
+            f"chosen to sell out of {assumed:,.10g} coins that are held beside a short of the same size, here {coins:,.10g} are "
             "declared (inventory_coins); hold and declare them, or run the pipeline with what there is"
         )
 

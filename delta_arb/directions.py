@@ -55,17 +55,25 @@ class Directions:
         held = self.direct.choice.market.funds.inventory
         more = f"The reverse direction adds {self.adds} USDT a day on unseen quotes. " if self.adds else ""
         note = (
-            f"{more}{self.verdict.reverse.reason[0].upper()}{self.verdict.reverse.reason[1:]}. Sold out of {held:g} coins "
+            f"{more}{self.verdict.reverse.reason[0].upper()}{self.verdict.reverse.reason[1:]}. Sold out of {held:,.10g} coins "
             "that are held beside a short of the same size; what those two earn or cost is in no pair's net, the "
             "funding that a reverse pair keeps the short from is in its own."
         )
         return Table.of(TITLE, HEADS, rows, note)
 
+    @property
+    def faces(self) -> list[Table]:
+        """The table, and the gates of what is exported where that is not the direct pair, whose gates were shown."""
+        judged = (
+            self.verdict.judgement if self.verdict.trade and self.verdict.choice is not self.direct.choice else None
+        )
+        return [self.table(), *([judged.table()] if judged else [])]
+
     def __repr__(self) -> str:
-        return repr(self.table())
+        return "\n\n".join(map(repr, self.faces))
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return "".join(face._repr_html_() for face in self.faces)
 
 
 def _row(name: str, verdict: Verdict) -> tuple[str, ...]:

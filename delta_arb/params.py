@@ -119,7 +119,7 @@ class WalletParams(Section):
 
     def __str__(self) -> str:
         limits = "no limit of USDT" if self.spot_usdt is None else f"{self.spot_usdt:g} and {self.perp_usdt:g} USDT"
-        held = f", {self.inventory_coins:g} coins beside as short a position" if self.inventory_coins else ""
+        held = f", {self.inventory_coins:,.10g} coins beside as short a position" if self.inventory_coins else ""
         return f"{limits}{held}; a full position needs {self.min_spot_usdt:.2f} and {self.min_perp_usdt:.2f} USDT"
 
 

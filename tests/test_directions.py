@@ -191,6 +191,7 @@ def test_a_reverse_direction_that_does_not_pass_takes_nothing_from_the_direct_on
     )
     found = directions.asked(tape, with_coins)
     assert without.trade and found.verdict.trade and not found.reverse.trade
+    assert [face.title for face in found.faces] == [directions.TITLE]  # the direct pair's gates were shown before
     assert found.verdict.thresholds == without.thresholds and found.verdict.judged == without.judged
     assert found.verdict.reason.startswith(f"{without.reason}; the reverse direction is left out: ")
     assert found.verdict.reverse.passed is False and found.verdict.reverse.adds_usdt_day is None
@@ -227,6 +228,7 @@ def test_both_directions_together_earn_about_their_sum(swings):
     days = sum(f.days for f in walks[0].folds)
     assert found.adds.value == pytest.approx((together - direct) / days)
     assert found.adds.low > 0
+    assert [face.title for face in found.faces] == [directions.TITLE, "Gates of the export"]
     rows = {row[0]: row for row in found.table().rows}
     assert rows.keys() == {"direct", "reverse", "both"} and all(row[-1] == "yes" for row in rows.values())
 

@@ -153,13 +153,16 @@ def random_tape(seed: int, n: int = 1200) -> Tape:
 BOTH = Levels(60.0, -20.0)  # of the reverse pair, where both directions are traded
 
 
-@pytest.mark.parametrize("reverse", [None, BOTH], ids=["direct", "both"])
+@pytest.mark.parametrize(
+    ("reverse", "rearm_bps"), [(None, 20.0), (BOTH, 20.0), (BOTH, 150.0)], ids=["direct", "both", "both, far to re-arm"]
+)
 @pytest.mark.parametrize("seed", range(15))
-def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed, reverse):
-    """Over half of these pairs do not end at the target, and most folds hand a pair over."""
+def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed, reverse, rearm_bps):
+    """Over half of these pairs do not end at the target, and most folds hand a pair over; re-arming at 150 bps, one
+    direction may have to wait through pairs of the other one."""
     tape, hold = random_tape(seed), (0.5, 1.5, 3.0)[seed % 3]
     settings = params.RuleParams(
-        entry_bps=None, exit_bps=None, max_hold_s=hold, clip_usdt=1000.0, rearm_bps=20.0, leg_deadline_s=2.0
+        entry_bps=None, exit_bps=None, max_hold_s=hold, clip_usdt=1000.0, rearm_bps=rearm_bps, leg_deadline_s=2.0
     )
     venues = Instrument("a", 0.0002, min_qty=0.5), Instrument("b", 0.0002, qty_step=1.0, min_qty=1.0)
     here = Market(*venues, Latency(0.1, 0.2), (), settings, funds=Funds(math.inf, math.inf, inventory=1000.0))

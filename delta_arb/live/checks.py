@@ -279,7 +279,7 @@ def _balances(config: Config, seen: Seen, asked: Params | None, is_open: bool) -
     ]
     if "reverse_" not in asked.rule.levels:
         return rows
-    found = f"{spot.coin:g} coins and a position of {perp.position:+g}, sold out of {wallets.inventory_coins:g}"
+    found = f"{spot.coin:g} coins and a position of {perp.position:+g}, sold out of {wallets.inventory_coins:,.10g}"
     remedy = "buy what is missing and sell as much of the perpetual; or run the pipeline with what there is"
     return [*rows, Row("inventory", spot.coin >= wallets.inventory_coins or not flat, found, remedy)]
 

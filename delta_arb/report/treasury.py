@@ -64,7 +64,7 @@ def _inventory(tape: Tape, result: Backtest) -> list[tuple[str, str, str]]:
     net, kept = (total(getattr(t, name) for t in pairs) for name in ("net_usdt", "funding_usdt"))
     each = f"basis {number(own.basis_usdt, sign=True)}, funding {number(own.funding_usdt, sign=True)}"
     return [
-        ("inventory, USDT", number(own.value_usdt), f"{own.coins:g} coins on spot beside a short of the same size"),
+        ("inventory, USDT", number(own.value_usdt), f"{own.coins:,.10g} coins on spot beside a short of the same size"),
         ("margin of that short, USDT", number(own.margin_usdt), "neither is in the capital of the returns"),
         ("it earned by itself, USDT", number(own.net_usdt, sign=True), f"{each}; in no pair's net"),
         (
