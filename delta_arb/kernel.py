@@ -19,7 +19,8 @@ def compiled(kernel, called=()):
     """
     import numba
 
-    functions = reached(kernel)
+    functions = [f for f in reached(kernel) if f is not uncounted]
+    _teach_uncounted()
     for function in functions:
         _register(function, function not in called)
     sources = sorted({Path(f.__code__.co_filename) for f in (kernel, *functions)})
@@ -52,6 +53,38 @@ def _register(function, inlined: bool) -> None:
     from numba.extending import register_jitable
 
     register_jitable(forceinline=inlined, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def uncounted(arrays):
+    """Arrays in (nested) tuples, in compiled code without their counts of references: the caller of a kernel holds them.
+
+    Counting them at every call would cost more than what is read of them.
+    """
+    return arrays
+
+
+@functools.cache
+def _teach_uncounted() -> None:
+    """Tell numba, once a process, what `uncounted` is in machine code."""
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic, overload
+
+    def bare(context, builder, kind, value):
+        if isinstance(kind, types.BaseTuple):
+            parts = [bare(context, builder, of, builder.extract_value(value, k)) for k, of in enumerate(kind)]
+            return context.make_tuple(builder, kind, parts)
+        if not isinstance(kind, types.Array):
+            return value
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        array.parent = cgutils.get_null_value(array.parent.type)
+        return array._getvalue()
+
+    @intrinsic
+    def stripped(_typing, arrays):
+        return arrays(arrays), lambda context, builder, types_, given: bare(context, builder, types_.args[0], given[0])
+
+    overload(uncounted)(lambda arrays: lambda arrays: stripped(arrays))
 
 
 def records(values: Sequence[NamedTuple]) -> np.ndarray:

@@ -27,7 +27,7 @@ from .backtest import capital_of, kernel_inputs, looks, run
 from .driver import BEGINNING, drive
 from .errors import DataError
 from .expected import expected
-from .kernel import compiled, records
+from .kernel import compiled, records, uncounted
 from .latency import Latency
 from .ledger import closing, gaps, left_open
 from .market import END, HALT, NS, TARGET, TIMEOUT, UNWOUND, FundingPayment
@@ -78,6 +78,7 @@ def _sweep(ground, rule, levels, order, shared, spans, watched, capital, figures
 
     The first set of every longest hold is replayed alone; where it trades all the time, so are the others.
     """
+    ground, watched = uncounted(ground), uncounted(watched)
     known, alone, crowded, whole = new_routes(1), True, False, len(spans.row) == 1
     for at in range(len(order)):
         k = order[at]
