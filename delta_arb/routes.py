@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .deals import Deal, Step, add_deal
 from .driver import BEGINNING, Columns, Money, Place, Road, Stamps, drive
 from .jump import DIRECT_HIGH, DIRECT_LOW, REVERSE_HIGH, Looks, first_at, highest, perp_book, signal_at, spot_book
-from .ledger import closing, funding, left_open, money, stamp_after
-from .market import END, HALT, NS, SPOT, UNTOUCHED, Fill, Taken
+from .ledger import closing, left_open
+from .market import END, HALT, UNTOUCHED, Fill, Taken
 from .pair import ENTERING, FLAT, HALTED, NEVER, OPEN, START
 
 MOST = 2**13  # stretches that are kept from one rule to the next
@@ -89,39 +90,6 @@ class Stretch(NamedTuple):
     past: int
     deal: int
     stand: int
-
-
-class Deal(NamedTuple):
-    """An ended pair in money (see `ledger.money`), the numbers of its steps, and whether it met a hole of the funding table.
-
-    `hold_s` is -1 where nothing was filled.
-    """
-
-    net_usdt: float
-    spot_usdt: float
-    perp_usdt: float
-    fees_usdt: float
-    funding_usdt: float
-    residual_usdt: float
-    notional_usdt: float
-    hold_s: float
-    reason: int
-    first: int
-    past: int
-    hole: bool
-
-
-class Step(NamedTuple):
-    """What a fill, a funding stamp or the end of a pair changes of what is held and paid (see `performance.Equity`)."""
-
-    ts_ns: int
-    spot_qty: float
-    spot_cash: float
-    perp_qty: float
-    perp_cash: float
-    fees: float
-    funding: float
-    residual: float
 
 
 class Routes(NamedTuple):
@@ -388,47 +356,3 @@ def _note(routes, key, value):
         slot = _slot(routes, key)
         routes.keys[slot], routes.values[slot] = key, value
         routes.used[0] += 1
-
-
-# --- A pair in money --------------------------------------------------------------------------------------------------
-
-
-def add_deal(payments, holes, routes, fills, closing):
-    """The number of an ended pair, whose fills are in the order of time."""
-    first, n, hole = len(routes.steps), len(fills), False
-    if n == 0:
-        routes.deals.append(Deal(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, closing.reason, first, first, False))
-        return len(routes.deals) - 1
-    m = money(fills, 0, n, payments, closing.spot_mark, closing.perp_mark)
-    for k in range(len(holes)):
-        hole = hole or (fills[0].ts_ns < holes[k, 1] and fills[n - 1].ts_ns > holes[k, 0])
-    _add_steps(routes, fills, payments, closing)
-    routes.deals.append(
-        Deal(
-            m.net_usdt, m.spot_usdt, m.perp_usdt, m.fees_usdt, m.funding_usdt, m.residual_usdt, m.notional_usdt,
-            (fills[n - 1].ts_ns - fills[0].ts_ns) / NS, closing.reason, first, len(routes.steps), hole,
-        )
-    )  # fmt: skip
-    return len(routes.deals) - 1
-
-
-def _add_steps(routes, fills, payments, closing):
-    """Of fills, funding stamps and the closing, in the order of time; at equal times as named."""
-    n, at, spot_left, perp_left = len(fills), stamp_after(payments, fills[0].ts_ns), 0.0, 0.0
-    for j in range(n + 1):
-        before_ns = fills[j].ts_ns if j < n else fills[n - 1].ts_ns + 1
-        while at < len(payments) and payments[at].ts_ns < before_ns:
-            usdt, _ = funding(fills, 0, n, payments[at : at + 1])
-            if usdt != 0.0:
-                routes.steps.append(Step(payments[at].ts_ns, 0.0, 0.0, 0.0, 0.0, 0.0, usdt, 0.0))
-            at += 1
-        if j < n:
-            f, cash = fills[j], -fills[j].qty * fills[j].price
-            if f.leg == SPOT:
-                spot_left += f.qty
-                routes.steps.append(Step(f.ts_ns, f.qty, cash, 0.0, 0.0, f.fee_usdt, 0.0, 0.0))
-            else:
-                perp_left += f.qty
-                routes.steps.append(Step(f.ts_ns, 0.0, 0.0, f.qty, cash, f.fee_usdt, 0.0, 0.0))
-    residual = spot_left * closing.spot_mark + perp_left * closing.perp_mark
-    routes.steps.append(Step(closing.ts_ns, -spot_left, 0.0, -perp_left, 0.0, 0.0, 0.0, residual))

@@ -11,9 +11,11 @@ Rules with wallets that can run dry, with a reverse direction, or to be flattene
 """
 
 import math
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
@@ -24,28 +26,23 @@ import numpy as np
 
 from . import backtest
 from .backtest import capital_of, kernel_inputs, looks, run
+from .deals import FIGURES, add_deal, ranked, tell
 from .driver import BEGINNING, drive
 from .errors import DataError
 from .expected import expected
 from .kernel import compiled, records, uncounted
 from .latency import Latency
 from .ledger import closing, gaps, left_open
-from .market import END, HALT, NS, TARGET, TIMEOUT, UNWOUND, FundingPayment
+from .market import END, HALT, NS, FundingPayment
 from .marks import Marks, mark, prices
 from .pair import HALTED, NEVER, Rule
 from .performance import Performance, thinned
-from .routes import MOST, SLOTS, Ground, Span, add_deal, follow, new_routes
+from .routes import MOST, SLOTS, Ground, Span, follow, new_routes
 from .rules import check_deadline
 from .tape import Tape
 from .wallets import BOUNDLESS, Funds
 
-FIGURES = np.dtype(
-    [(f"{name}_usdt", float) for name in ("net", "spot", "perp", "fees", "funding", "residual")]
-    + [(f"{name}_usdt", float) for name in ("notional", "gains", "losses")]
-    + [(name, float) for name in ("median_hold_s", "longest_hold_s", "drawdown", "drawdown_s")]
-    + [(name, np.int32) for name in ("trades", "wins", "targets", "timeouts", "unwound", "missed")]
-    + [(name, bool) for name in ("halted", "open_at_end")]
-)
+WORTH = 200  # replays that are worth a thread
 PAYMENT = np.dtype([("ts_ns", np.int64), ("rate", float), ("mark", float), ("exact", bool)])
 
 
@@ -98,7 +95,7 @@ def _sweep(ground, rule, levels, order, shared, spans, watched, capital, figures
             if hole:
                 return k
             figures[k, j].halted, figures[k, j].open_at_end = halted, left_open
-            _tell(figures[k, j], known.deals, kept)
+            tell(figures[k, j], known.deals, kept)
             mark(
                 figures[k, j], known.deals, known.steps, kept, watched, spans.first_mark[j], spans.past_mark[j], capital
             )
@@ -149,65 +146,7 @@ def segment(fills, at, past, pair):
     return first, at
 
 
-def _tell(f, deals, kept):
-    """Money and counts of some deals, added up one by one as `performance.measure` does."""
-    holds = np.empty(len(kept))
-    net = spot = perp = fees = funded = residual = notional = gains = losses = 0.0
-    trades = wins = targets = timeouts = unwound = missed = 0
-    for k in kept:
-        d = deals[k]
-        if d.hold_s < 0.0:
-            missed += 1
-            continue
-        net += d.net_usdt
-        spot += d.spot_usdt
-        perp += d.perp_usdt
-        fees += d.fees_usdt
-        funded += d.funding_usdt
-        residual += d.residual_usdt
-        notional += d.notional_usdt
-        gains += max(0.0, d.net_usdt)
-        losses += min(0.0, d.net_usdt)
-        wins += d.net_usdt > 0.0
-        targets += d.reason == TARGET
-        timeouts += d.reason == TIMEOUT
-        unwound += d.reason == UNWOUND
-        holds[trades] = d.hold_s
-        trades += 1
-    f.net_usdt, f.spot_usdt, f.perp_usdt, f.fees_usdt, f.funding_usdt = net, spot, perp, fees, funded
-    f.residual_usdt, f.notional_usdt, f.gains_usdt, f.losses_usdt = residual, notional, gains, -losses
-    f.trades, f.wins, f.targets, f.timeouts, f.unwound, f.missed = trades, wins, targets, timeouts, unwound, missed
-    f.longest_hold_s, f.median_hold_s = np.nan, np.nan
-    if trades > 0:
-        f.longest_hold_s = _ranked(holds, trades, trades - 1)
-        f.median_hold_s = _ranked(holds, trades, trades // 2)
-        if trades % 2 == 0:
-            f.median_hold_s = (_ranked(holds, trades, trades // 2 - 1) + f.median_hold_s) / 2
-
-
-def _ranked(values, n, rank):
-    """The value of that rank among the first n, which are reordered around it (Hoare's selection)."""
-    low, high = 0, n - 1
-    while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
-        if rank <= j:
-            high = j
-        elif rank >= i:
-            low = i
-        else:
-            break
-    return values[rank]
-
-
-CALLED = drive, mark, add_deal, _alone, _tell, _ranked  # apart from the loop over the sets, which all else is part of
+CALLED = drive, mark, add_deal, _alone, tell, ranked  # apart from the loop over the sets, which all else is part of
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
@@ -269,6 +208,7 @@ def sweep(
     marked: Tape | None = None,
     start_ns: int | None = None,
     until_ns: int = NEVER,
+    threads: int | None = None,
 ) -> Swept:
     """What `run` and `measure` say of every rule.
 
@@ -277,6 +217,7 @@ def sweep(
         marked: the events at which equity is marked; the last of every instant, if not given.
         start_ns: from when the days are counted; from the first event, if not given.
         until_ns: count only pairs entered before it and closed on the tape (a look-back); others are purged.
+        threads: at most so many at once; as many as there are processors, if not given.
 
     Raises:
         ParamsError, DataError: as `run`, of a rule that it would refuse; DataError for a tape without length.
@@ -286,7 +227,7 @@ def sweep(
     shown = tape if marked is None else marked
     watched = _marks(shown if shown.settled.all() else shown.take(shown.settled), known=marked is None)
     spans = Spans(*(np.array([x]) for x in (0, len(tape), tape.end_ns, until_ns, 0, len(watched.ts_ns))))
-    figures = _figures(tape, rules, latency, payments, funds, watched, spans)
+    figures = _figures(tape, rules, latency, payments, funds, watched, spans, threads)
     return Swept(rules, figures[:, 0], days, funds)
 
 
@@ -307,6 +248,7 @@ def look_backs(
     spans: Sequence[LookBackSpan],
     period_s: float,
     funds: Funds = BOUNDLESS,
+    threads: int | None = None,
 ) -> tuple[Swept, ...]:
     """For every span what `sweep` says of `tape.between(start_ns, end_ns)`, equity marked once a period.
 
@@ -318,7 +260,15 @@ def look_backs(
     if not _one_tape(tape, rules, payments, funds):
         return tuple(
             sweep(
-                part, rules, latency, payments, funds=funds, marked=of, start_ns=span.start_ns, until_ns=span.until_ns
+                part,
+                rules,
+                latency,
+                payments,
+                funds=funds,
+                marked=of,
+                start_ns=span.start_ns,
+                until_ns=span.until_ns,
+                threads=threads,
             )
             for part, of, span in zip(parts, thin, spans, strict=True)
         )
@@ -333,7 +283,7 @@ def look_backs(
         [s.until_ns for s in spans],
     )
     at = Spans(*(np.asarray(column, np.int64) for column in (*columns_of, [0, *ends[:-1]], ends)))
-    figures = _figures(tape, rules, latency, payments, funds, Marks(*columns, *_UNBOUNDED), at)
+    figures = _figures(tape, rules, latency, payments, funds, Marks(*columns, *_UNBOUNDED), at, threads)
     days = [_days(span.start_ns, span.until_ns) for span in spans]
     return tuple(Swept(rules, figures[:, j], days[j], funds) for j in range(len(spans)))
 
@@ -358,7 +308,7 @@ def _shares(rule: Rule, funds: Funds) -> bool:
     return boundless and rule.reverse_entry == math.inf and not rule.flatten
 
 
-def _figures(tape, rules, latency, payments, funds, watched, spans) -> np.ndarray:
+def _figures(tape, rules, latency, payments, funds, watched, spans, threads) -> np.ndarray:
     """Figures of every rule and span, shape (rules, spans)."""
     table, holes = np.array([tuple(p) for p in payments], PAYMENT), _holes(payments)
     figures = np.zeros((len(rules), len(spans.row)), FIGURES)
@@ -377,11 +327,24 @@ def _figures(tape, rules, latency, payments, funds, watched, spans) -> np.ndarra
         order = np.lexsort((levels.exit, levels.entry, levels.max_hold_ns))
         capital = float(capital_of(rule, funds))
         shared = rising and _shares(rule, funds)
-        bad = kernel(ground, records([rule])[0], levels, order, shared, spans, watched, capital, part)
-        if bad >= 0:
-            run(tape, rules[members[bad]], latency, payments, funds=funds, seen=here)  # raises
+
+        def fill(some, ground=ground, rule=rule, levels=levels, shared=shared, capital=capital, part=part):
+            return kernel(ground, records([rule])[0], levels, some, shared, spans, watched, capital, part)
+
+        for bad in _by_threads(fill, order, threads, WORTH // len(spans.row)):
+            if bad >= 0:
+                run(tape, rules[members[bad]], latency, payments, funds=funds, seen=here)  # raises
         figures[members] = part
     return figures
+
+
+def _by_threads(fill, order: np.ndarray, threads: int | None, worth: int) -> list[int]:
+    """Neighbouring parts of the order, one by each thread; none for fewer than `worth` sets."""
+    parts = min(threads or os.cpu_count() or 1, len(order) // max(worth, 1))
+    if parts < 2:
+        return [fill(order)]
+    with ThreadPoolExecutor(parts) as pool:
+        return list(pool.map(fill, np.array_split(order, parts)))
 
 
 _LEVELS = tuple((name, np.int64 if name == "max_hold_ns" else float) for name in Levels._fields)

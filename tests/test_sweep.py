@@ -4,6 +4,7 @@ import dataclasses
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -216,6 +217,12 @@ def test_look_backs_say_what_each_says_alone(family, data):
             kept = only(whole, {pair for pair, at_ns in entries(whole).items() if at_ns < span.until_ns} & closed)
             kept = dataclasses.replace(kept, open_at_end=False, start_ns=span.start_ns, end_ns=span.until_ns)
             assert repr(swept.performance(k)) == repr(measure(thin, kept))
+
+
+def test_threads_share_the_sets_and_change_no_figure(lunc):
+    of = [busy(lunc, share=s, max_hold_s=h, **LUNC_RULES) for s in np.linspace(0.001, 0.3, 200) for h in (5.0, 60.0)]
+    one, three = (sweep(lunc, of, Latency(0.1, 0.15), threads=threads).figures for threads in (1, 3))
+    assert one.tobytes() == three.tobytes()
 
 
 def test_a_sweep_on_the_real_lunc_quotes(lunc):

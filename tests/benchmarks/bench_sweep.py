@@ -53,13 +53,13 @@ def seconds(job) -> float:
 
 
 def every_row(job) -> float:
-    """The same job with the extremes left out, so that each row is looked at."""
-    jumping = sweeping.looks
-    sweeping.looks = lambda *given: jumping(*given, jumping=False)
+    """The same job without extremes and routes, so that each set looks at each row."""
+    kept = sweeping.looks, sweeping._shares
+    sweeping.looks, sweeping._shares = lambda *given: kept[0](*given, jumping=False), lambda *_: False
     try:
         return seconds(job)
     finally:
-        sweeping.looks = jumping
+        sweeping.looks, sweeping._shares = kept
 
 
 def first_calls() -> tuple[list[float], list[float]]:
@@ -86,8 +86,10 @@ def ratios() -> list[dict]:
             many, few = sets(entry, exit_, count), sets(entry, exit_, min(count, EVERY_ROW // share))
             timed = []
             for _ in range(REPEATS):
-                jump_s = seconds(lambda of=many, on=quotes: sweep(on, of, LATENCY)) / len(many)
-                timed.append((jump_s, every_row(lambda of=few, on=quotes: sweep(on, of, LATENCY)) / len(few)))
+                jump_s = seconds(lambda of=many, on=quotes: sweep(on, of, LATENCY, threads=1)) / len(many)
+                timed.append(
+                    (jump_s, every_row(lambda of=few, on=quotes: sweep(on, of, LATENCY, threads=1)) / len(few))
+                )
             jump_s, plain_s = (statistics.median(column) for column in zip(*timed, strict=True))
             rows.append(
                 {
