@@ -157,6 +157,7 @@ def test_steady_funding_is_carried_and_its_parts_add_up():
     assert found.part_bps_day("funding") == pytest.approx(3.0, rel=0.1)
     # thirty days at 3 bps, less four fees of 2 bps and four half-spreads of 1 bp
     assert found.now.net_bps_day == pytest.approx((30 * 3 - 12) / 30, rel=0.02)
+    assert found.always_bps == pytest.approx(50 * 3 - 12, rel=0.02)  # from the first fold on
 
 
 def test_what_a_wallet_cannot_pay_for_is_not_carried_and_says_so():
