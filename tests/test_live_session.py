@@ -204,6 +204,30 @@ def test_what_a_power_cut_takes_from_the_journal_is_found_at_the_venues(tmp_path
     asyncio.run(everywhere())
 
 
+def test_a_pair_whose_rows_are_lost_is_managed_without_parameters_by_the_rule_before_it(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            await it.opened()
+            await it.closed()
+            beginning = Beginning(it.journal_path)
+            await it.opened()
+            await it.crash()
+            beginning.put_back()
+            (tmp_path / it.config.name / "params" / "latest.json").write_text("{")
+            await it.start()
+            assert any("resumed pair 2" in s for s in it.said)
+            await it.closed()
+            it.show(ENTER)
+            await asyncio.sleep(0.3)
+            assert it.session.runner.state.pair == 2  # and nothing is entered
+            assert await it.stop() == "stopped"
+            it.agree()
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
 class Beginning:
     """A journal and its log as they are now, which is how a power cut may leave them."""
 

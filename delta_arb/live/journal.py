@@ -309,6 +309,11 @@ class Journal:
         row = self._db.execute("SELECT rule FROM rules WHERE pair = ? ORDER BY rowid DESC LIMIT 1", (pair,)).fetchone()
         return named(Rule, json.loads(row[0])) if row else None
 
+    def last_rule(self) -> Rule | None:
+        """The rule that a pair was opened under last."""
+        row = self._db.execute("SELECT rule FROM rules ORDER BY rowid DESC LIMIT 1").fetchone()
+        return named(Rule, json.loads(row[0])) if row else None
+
     def unsettled_fills(self) -> tuple[Fill, ...]:
         """The fills that no trade has settled: those of the pair that is open, whatever the clock said since."""
         rows = self._db.execute(

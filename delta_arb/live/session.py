@@ -177,7 +177,9 @@ class Session:
         resumed, sent = restart.taken_up(desk.journal, self.clock(), found)
         self.exports = desk.exports(desk.venues)
         self.exports.poll()
-        rule = self._newest(resumed.rule)
+        is_open = resumed.state.phase != FLAT or bool(found.reports)
+        # Of a pair whose entry a power cut took the rule is lost too: without parameters the one before it must do.
+        rule = self._newest(resumed.rule or (desk.journal.last_rule() if is_open else None))
         if rule is None:
             raise ParamsError(self.exports.refused)
         check_deadline(rule, desk.config.latency())
