@@ -160,17 +160,21 @@ class Session:
             await self.desk.close()
         return outcome
 
-    async def _begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task]:
-        """Take up what is open, look at the accounts; entries wait until all of that is done."""
-        desk = self.desk
+    async def _quoted(self) -> None:
+        """Wait for a quote of both legs."""
         try:
             async with asyncio.timeout(FIRST_QUOTES_S):
                 await self._both.wait()
         except TimeoutError:
-            missing = [desk.venues[leg].name for leg in (SPOT, PERP) if self._slots[leg] is None]
+            missing = [self.desk.venues[leg].name for leg in (SPOT, PERP) if self._slots[leg] is None]
             raise VenueError(
                 f"no quote from {' and '.join(missing)} within {FIRST_QUOTES_S:g} s; is the market open?"
             ) from None
+
+    async def _begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task]:
+        """Take up what is open, look at the accounts; entries wait until all of that is done."""
+        desk = self.desk
+        await self._quoted()
         found = (
             restart.NOTHING if desk.paper else await restart.found_at(desk.venues, desk.journal, self.clock(), desk.say)
         )
