@@ -160,7 +160,7 @@ class Session:
             await self.desk.close()
         return outcome
 
-    async def _quoted(self) -> None:
+    async def _first_quotes(self) -> None:
         """Wait for a quote of both legs."""
         try:
             async with asyncio.timeout(FIRST_QUOTES_S):
@@ -174,7 +174,7 @@ class Session:
     async def _begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task]:
         """Take up what is open, look at the accounts; entries wait until all of that is done."""
         desk = self.desk
-        await self._quoted()
+        await self._first_quotes()
         found = (
             restart.NOTHING if desk.paper else await restart.found_at(desk.venues, desk.journal, self.clock(), desk.say)
         )
