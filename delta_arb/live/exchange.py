@@ -270,17 +270,13 @@ class Exchange(ABC):
             refused = "our own limit of orders a second"
         if refused:
             return lambda: self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
-        wired = self._lane.wired(request) if self._lane else b""
-        return functools.partial(self._write, order_id, self._orders.add(order_id, order), request, wired)
-
-    def _write(self, order_id: str, sent: Sent, request: dict, wired: bytes) -> None:
-        """Once: by the lane before this returns, or by ccxt in the loop's next turns while the lane is not to be had."""
-        client = self._clients.orders
-        if self._lane and self._lane.takes(request["url"]):
-            answer = self._lane.post(wired, client.timeout / 1000)
-            answer.add_done_callback(functools.partial(self._answered, order_id, sent, request))
-        else:
-            self._spawn(self._place(order_id, sent, client.fetch(*(request[part] for part in SIGNED))), order_id)
+        sent, client = self._orders.add(order_id, order), self._clients.orders
+        if not (self._lane and self._lane.takes(request["url"])):  # ccxt writes it in the loop's next turns
+            fetched = functools.partial(client.fetch, *(request[part] for part in SIGNED))
+            return lambda: self._spawn(self._place(order_id, sent, fetched()), order_id)
+        wired, answer = self._lane.wired(request), self._lane.claim(client.timeout / 1000)
+        answer.add_done_callback(functools.partial(self._answered, order_id, sent, request))
+        return functools.partial(self._lane.write, wired)
 
     def _answered(self, order_id: str, sent: Sent, request: dict, answer: asyncio.Future) -> None:
         """The lane has its answer, or will not get one."""

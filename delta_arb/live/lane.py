@@ -66,8 +66,16 @@ class Lane:
         head = f"{method} {request['url'][len(self._origin) :]} HTTP/1.1\r\n"
         return f"{head}{self._always}{_lines(request['headers'] or {})}{sized}\r\n".encode("latin-1") + body
 
+    def claim(self, timeout_s: float) -> asyncio.Future[Answer]:
+        """Take the connection for a request, as `takes` must allow. Its end: an Answer, ConnectionError, TimeoutError."""
+        return self._line.claim(timeout_s)
+
+    def write(self, data: bytes) -> None:
+        """The `wired` request that the connection was claimed for, in the same turn of the loop."""
+        self._line.write(data)
+
     def post(self, data: bytes, timeout_s: float) -> asyncio.Future[Answer]:
-        """Write a `wired` request, which `takes` must allow. Its end: an Answer, ConnectionError, or TimeoutError."""
+        """Both at once."""
         return self._line.post(data, timeout_s)
 
     async def run(self) -> None:
@@ -124,7 +132,14 @@ class _Line(asyncio.Protocol):
         return self._answer is None and not self._transport.is_closing()
 
     def post(self, data: bytes, timeout_s: float) -> asyncio.Future[Answer]:
+        answer = self.claim(timeout_s)
+        self.write(data)
+        return answer
+
+    def write(self, data: bytes) -> None:
         self._transport.write(data)
+
+    def claim(self, timeout_s: float) -> asyncio.Future[Answer]:
         loop = asyncio.get_running_loop()
         answer = self._answer = loop.create_future()
         silence = loop.call_later(timeout_s, self._fail, TimeoutError("no answer"))
