@@ -124,7 +124,7 @@ def new_routes(slots):
 # --- One rule through a span ------------------------------------------------------------------------------------------
 
 
-def follow(ground, rule, routes, span, kept):
+def follow(ground, rule, routes, span, kept, pausing):
     """Put the deals of a rule into `kept`; whether it ends halted, whether with an open pair, and whether it met a hole."""
     at, last, entered_ns, hole, whole = _flat_stand(ground, routes, span.row, True), 0, 0, False, span.until_ns == NEVER
     spot_taken, perp_taken = UNTOUCHED, UNTOUCHED
@@ -139,7 +139,7 @@ def follow(ground, rule, routes, span, kept):
             ):
                 number = -1
         if number < 0:
-            number = _driven(ground, rule, routes, at, spot_taken, perp_taken)
+            number = driven(ground, rule, routes, at, spot_taken, perp_taken, pausing)
         left = routes.stretches[number]
         if number == 0 or left.left_ns > span.end_ns:
             break
@@ -194,14 +194,14 @@ def _met_again(spot_taken, perp_taken, spot_fresh_ns, perp_fresh_ns):
     return spot_taken.fresh_ns >= spot_fresh_ns or perp_taken.fresh_ns >= perp_fresh_ns
 
 
-def _driven(ground, rule, routes, at, spot_taken, perp_taken):
+def driven(ground, rule, routes, at, spot_taken, perp_taken, pausing):
     """Drive a rule from a stand to its next rest; the number of the stretch, 0 where nothing more happens on the tape."""
     place = routes.stands[at]
     flat = place.state.phase == FLAT
     if flat:
         place = Place(place.state, place.row, place.now_ns, spot_taken, perp_taken)
     done = drive(
-        ground.tape, ground.looks, ground.spot_road, ground.perp_road, rule, ground.money, ground.stamps, place, True
+        ground.tape, ground.looks, ground.spot_road, ground.perp_road, rule, ground.money, ground.stamps, place, pausing
     )
     if done.left_ns == NEVER:
         _add_way(ground, rule, routes, at, NEVER, len(ground.tape.ts_ns), OTHERWISE, 0)

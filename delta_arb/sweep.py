@@ -37,7 +37,7 @@ from .market import END, HALT, NS, FundingPayment
 from .marks import Marks, mark, prices
 from .pair import HALTED, NEVER, Rule
 from .performance import Performance, thinned
-from .routes import MOST, SLOTS, Ground, Span, follow, new_routes
+from .routes import MOST, SLOTS, Ground, Span, driven, follow, new_routes
 from .rules import check_deadline
 from .tape import Tape
 from .wallets import BOUNDLESS, Funds
@@ -91,7 +91,7 @@ def _sweep(ground, rule, levels, order, shared, spans, watched, capital, figures
             if alone:
                 halted, left_open, hole = _alone(ground, rule, known, span, kept)
             else:
-                halted, left_open, hole = follow(ground, rule, known, span, kept)
+                halted, left_open, hole = follow(ground, rule, known, span, kept, not alone)
             if hole:
                 return k
             figures[k, j].halted, figures[k, j].open_at_end = halted, left_open
@@ -146,7 +146,16 @@ def segment(fills, at, past, pair):
     return first, at
 
 
-CALLED = drive, mark, add_deal, _alone, tell, ranked  # apart from the loop over the sets, which all else is part of
+CALLED = (
+    drive,
+    follow,
+    driven,
+    mark,
+    add_deal,
+    _alone,
+    tell,
+    ranked,
+)  # apart from the loop over the sets, which all else is part of
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
