@@ -1,10 +1,10 @@
-"""Ten thousand parameter sets over a million quotes: the sweep against the same kernel without jumping.
+"""Ten thousand parameter sets over a million quotes: the sweep against the same kernel that shares and skips nothing.
 
-`rare`: thresholds that trade about twenty times per million events; `busy`: thresholds that trade constantly. Both
-are measured in one run, on one core, the ratio as the median of some; the sets differ in their entry by up to 2 %, so
-none is the copy of another. Then end to end: a day of ten quotes a second in two files, read, joined, and of 10,000
-sets the best on the five hours behind each of 18 folds; no statistics. First calls are measured in a copy of the
-package without caches.
+`rare`: thresholds that trade about twenty times per million events, up to 2 % apart, so none is the copy of another;
+`grid`: as many from 5 to 15 bps, with exits from -15 to 0; `busy`: thresholds that trade constantly. Each is measured
+against sets that look at every row on their own, in one run, on one core, the ratio as the median of some. Then end to
+end: a day of ten quotes a second in two files, read, joined, and of 10,000 sets the best on the five hours behind each of
+18 folds, by all processors; no statistics. First calls are measured in a copy of the package without caches.
 """
 
 import shutil
@@ -75,21 +75,31 @@ def first_calls() -> tuple[list[float], list[float]]:
     return cold, cached
 
 
+def wide(count: int) -> list:
+    """A square grid of levels."""
+    side = round(count**0.5)
+    return [
+        rule(float(e), float(x)) for e in np.linspace(0.0005, 0.0015, side) for x in np.linspace(-0.0015, 0.0, side)
+    ]
+
+
 def ratios() -> list[dict]:
     rows = []
     for events in (EVENTS, 10 * EVENTS):
         quotes = tape(events)
         held = sum(a.nbytes for a in (*looks(quotes, OFF)[1:], *sweeping._marks(quotes, True)[-2:]))
         share = events // EVENTS  # fewer sets of a longer tape
-        for name, entry, exit_, count in (("rare", 0.001, -0.001, SETS), ("busy", -0.0005, 0.0005, EVERY_ROW)):
-            count //= share
-            many, few = sets(entry, exit_, count), sets(entry, exit_, min(count, EVERY_ROW // share))
+        jobs = (
+            ("rare", sets(0.001, -0.001, SETS // share)), ("grid", wide(SETS // share)),
+            ("busy", sets(-0.0005, 0.0005, EVERY_ROW // share)),
+        )  # fmt: skip
+        for name, many in jobs:
+            few = many[:: max(len(many) * share // EVERY_ROW, 1)]
             timed = []
             for _ in range(REPEATS):
                 jump_s = seconds(lambda of=many, on=quotes: sweep(on, of, LATENCY, threads=1)) / len(many)
-                timed.append(
-                    (jump_s, every_row(lambda of=few, on=quotes: sweep(on, of, LATENCY, threads=1)) / len(few))
-                )
+                apart_s = every_row(lambda of=few, on=quotes: sweep(on, of, LATENCY, threads=1)) / len(few)
+                timed.append((jump_s, apart_s))
             jump_s, plain_s = (statistics.median(column) for column in zip(*timed, strict=True))
             rows.append(
                 {
