@@ -626,9 +626,8 @@ def test_nothing_fills_before_it_has_arrived_and_the_clock_never_goes_back(case)
 
 @given(cases)
 def test_no_moment_leaves_more_than_one_clip_unhedged(case):
-    result = run(case.tape, case.rule, case.latency, funds=case.funds)
     """But for what no venue takes as an order, where a clip was added to the one before."""
-    rule = case.rule
+    rule, result = case.rule, run(case.tape, case.rule, case.latency, funds=case.funds)
     several = rule.max_position_usdt > rule.clip_usdt
     grain = several * max(rule.spot.step, rule.perp.step, rule.spot.min_qty, rule.perp.min_qty)
     cheapest = min(case.tape.spot_bid.min(), case.tape.perp_bid.min())
@@ -641,6 +640,8 @@ def test_no_moment_leaves_more_than_one_clip_unhedged(case):
             clips[s.pair] = max(abs(s.qty), clips.get(s.pair, 0.0), several * rule.clip_usdt / cheapest)
             sizes[s.pair] = sizes.get(s.pair, 0.0) + abs(s.qty)
     for f in result.fills:
+        if f.ts_ns == result.end_ns and result.open_at_end:
+            break  # what the end of the tape closes has no moment between its legs
         held[f.pair] = held.get(f.pair, 0.0) + f.qty
         naked = max(naked, abs(held[f.pair]) - clips[f.pair] - case.rule.leg_tolerance * sizes[f.pair])
     assert naked <= grain + 1e-9
