@@ -505,7 +505,7 @@ def test_a_burst_of_quotes_is_decided_upon_by_the_newest(tmp_path, last, orders)
             before = it.session.runner.events
             for n, (bid, ask) in enumerate([*[CALM, ENTER] * 50, last]):
                 it.venues.quote(bid, 500, ask, 777 if n == 100 else 500, "perp")
-            await it.until(lambda: it.session._slots[PERP].ask_qty == 777)
+            await it.until(lambda: it.session.slots.books[PERP].ask_qty == 777)
             await it.until(lambda: len(it.placed(PERP)) == orders // 2)
             await asyncio.sleep(0.05)
             assert it.session.runner.events - before < 50

@@ -1,8 +1,8 @@
 """One pair on two venues, from the first quote to the last leg: the loop that feeds the machine and keeps watch.
 
     quotes arrive          -> the slots of their legs -> Runner.quote, once for all that came at once
-    an order ends        -> Executor -> Runner.report
-    the machine's timer  -> loop.call_later on state.wake_ns -> Runner.timer
+    an order ends          -> Executor -> Runner.report
+    the machine's timer    -> loop.call_later on state.wake_ns -> Runner.timer
     every second           -> facts -> guards -> Runner.hold
     after fills, every 5 s -> both accounts -> differences
 
@@ -15,7 +15,7 @@ import gc
 from collections.abc import Callable
 
 from delta_arb.errors import DeltaArbError, ParamsError
-from delta_arb.market import LEGS, PERP, SPOT, Book, FundingPayment
+from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
 from delta_arb.pair import FLAT, HALTED, OPEN, PHASES, Rule
 from delta_arb.rules import check_deadline
 
@@ -32,10 +32,10 @@ from .paper import LivePaper, PaperVenue
 from .purse import PaperPurse
 from .risk import Risk
 from .runner import CLOSED, Exports, Hold, Resumed, Runner
+from .slots import Slots
 from .venue import Account, Outcome, VenueError, within
 from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_ns
 
-FIRST_QUOTES_S = 15.0
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 
 
@@ -53,46 +53,15 @@ class Session:
         self.funding: FundingWatch | None = None
         self.risk = Risk(desk.config, desk.journal, desk.say, leaving=leave)
         self.exports: Exports | None = None
-        self._slots: list[Book | None] = [None, None]
-        self._quoted = False  # whether a decision on the slots is due
-        self._both = asyncio.Event()
         self._stop = asyncio.Event()
         self._moved = asyncio.Event()  # after each step of the machine
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.dealer = Dealer(self.clock, self._after, self._unwritten, self._booked, self._break)
-        self._paper: LivePaper | None = None
+        self.slots = Slots(self.dealer, self.clock)
         self._purse: PaperPurse | None = None
         self._executor = Executor(desk.venues, self.dealer.report, self.clock, desk.say, desk.config.orders)
 
     # From the venues
-
-    def on_quote(self, leg: int, book: Book, venue_ns: int) -> None:
-        """A quote of one leg, in the receive path; it is decided upon as soon as all that came with it is in the slots.
-
-        After a stall a hundred quotes wait in a socket: only the newest of them can still be traded on.
-        """
-        self._slots[leg] = book
-        if self.dealer.over:
-            return
-        if self.runner is None:
-            if None not in self._slots:
-                self._both.set()
-            return
-        if self._paper:
-            now_ns = self.clock()
-            self._paper.quote(leg, now_ns, book)
-            if outside := self._paper.liquidation(now_ns, self.runner.state, self._slots[PERP]):
-                self.dealer.quote(now_ns, *self._slots, outside)
-                return
-        if not self._quoted:
-            self._quoted = True
-            asyncio.get_running_loop().call_soon(
-                self._decide
-            )  # behind the reader, which does not pause between messages
-
-    def _decide(self) -> None:
-        self._quoted = False
-        self.dealer.quote(self.clock(), *self._slots)
 
     def on_outcome(self, leg: int, outcome: Outcome) -> None:
         self._executor.outcome(leg, outcome)
@@ -138,7 +107,7 @@ class Session:
             RunError: the venues hold what the journal does not know.
             ParamsError: there are no parameters to start with.
         """
-        await self.desk.open(self.on_quote, self.on_outcome)
+        await self.desk.open(self.slots.on_quote, self.on_outcome)
         try:
             async with asyncio.TaskGroup() as tasks:
                 aside = [
@@ -160,66 +129,65 @@ class Session:
             await self.desk.close()
         return outcome
 
-    async def _first_quotes(self) -> None:
-        """Wait for a quote of both legs."""
-        try:
-            async with asyncio.timeout(FIRST_QUOTES_S):
-                await self._both.wait()
-        except TimeoutError:
-            missing = [self.desk.venues[leg].name for leg in (SPOT, PERP) if self._slots[leg] is None]
-            raise VenueError(
-                f"no quote from {' and '.join(missing)} within {FIRST_QUOTES_S:g} s; is the market open?"
-            ) from None
-
     async def _begin(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task]:
         """Take up what is open, look at the accounts; entries wait until all of that is done."""
         desk = self.desk
-        await self._first_quotes()
+        await self.slots.first((desk.venues[SPOT].name, desk.venues[PERP].name))
         found = (
             restart.NOTHING if desk.paper else await restart.found_at(desk.venues, desk.journal, self.clock(), desk.say)
         )
         resumed, sent = restart.taken_up(desk.journal, self.clock(), found)
-        self.exports = desk.exports(desk.venues)
-        self.exports.poll()
-        is_open = resumed.state.phase != FLAT or bool(found.reports)
-        # Of a pair whose entry a power cut took the rule is lost too: without parameters the one before it must do.
-        rule = self._newest(resumed.rule or (desk.journal.last_rule() if is_open else None))
-        if rule is None:
-            raise ParamsError(self.exports.refused)
-        check_deadline(rule, desk.config.latency())
-        desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
-        since_ns = resumed.state.opened_ns if resumed.state.phase != FLAT else self.clock()
+        is_open = resumed.state.phase != FLAT
+        rule = self._first_rule(resumed, found)
+        since_ns = resumed.state.opened_ns if is_open else self.clock()
         self.funding = FundingWatch(
             desk.venues[PERP], self.payments, since_ns, self.clock, desk.say, self._note_funding,
             desk.journal.funding_since(since_ns),
         )  # fmt: skip
         counts_on_it = max(r.funding_horizon_s for r in (rule, resumed.rule or rule)) > 0.0
-        await self.funding.begin(counts_on_it, is_open=resumed.state.phase != FLAT)
+        await self.funding.begin(counts_on_it, is_open=is_open)
         wallets = SeenWallets(desk.config.hedged_coins)
         if desk.paper:
             wallets = self._purse = PaperPurse(
                 desk.config, rule, self.exports.wallets, desk.journal, self.payments, since_ns, self.clock(), desk.say
             )
-        recorder = desk.recorder(resumed.state)
         self.runner = Runner(
-            rule, desk.journal, self._broker(rule), self.payments, resumed, recorder, wallets, growing=True
-        )
+            rule, desk.journal, self._broker(rule), self.payments, resumed, desk.recorder(resumed.state), wallets,
+            growing=True,
+        )  # fmt: skip
         self.dealer.runner = self.runner
         self.runner.hold = CLOSED
-        self.dealer.quote(self.clock(), *self._slots)
+        self.slots.decide()
         self._recover(found, resumed)
         self._adopt(resumed, sent)
         await self._until(lambda: not self.runner.working or self.stopping)
         aside = [self._guarding, self._reloading, self.funding.run]
         if not desk.paper:
             self.watch = Watch(
-                desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock,
-                self.busy, self.dealer.report, self.halt,
-                desk.say,
-                self.funding, wallets,
+                desk.config, desk.journal, desk.venues, self.runner, self._executor, self.clock, self.busy,
+                self.dealer.report, self.halt, desk.say, self.funding, wallets,
             )  # fmt: skip
             await self.watch.begin()
             aside += [self.watch.accounts, self._refetching]
+        self._open_up(resumed)
+        return [tasks.create_task(one(), name=one.__name__) for one in aside]
+
+    def _first_rule(self, resumed: Resumed, found: restart.Found) -> Rule:
+        """Read the parameters; ParamsError where there are none to start with."""
+        self.exports = self.desk.exports(self.desk.venues)
+        self.exports.poll()
+        is_open = resumed.state.phase != FLAT or bool(found.reports)
+        # Of a pair whose entry a power cut took the rule is lost too: without parameters the one before it must do.
+        rule = self._newest(resumed.rule or (self.desk.journal.last_rule() if is_open else None))
+        if rule is None:
+            raise ParamsError(self.exports.refused)
+        check_deadline(rule, self.desk.config.latency())
+        self.desk.journal.parameters(self.exports.refused or "accepted", self.exports.params)
+        return rule
+
+    def _open_up(self, resumed: Resumed) -> None:
+        """Say what was taken up, and let the guards decide from now on whether to enter."""
+        desk = self.desk
         gc.collect()
         gc.freeze()  # ccxt and its markets are here to stay: nobody looks through them again while a quote waits
         if why := desk.journal.unreserved:
@@ -232,7 +200,6 @@ class Session:
         )
         if self._once:
             self.stop("asked to leave what is open, and to end")
-        return [tasks.create_task(one(), name=one.__name__) for one in aside]
 
     def accounts(self) -> tuple[Account, Account, Baseline] | None:
         """Both wallets as they were last seen, and what they began with; None before the first look."""
@@ -251,10 +218,10 @@ class Session:
             return self._executor
         latency = self.desk.config.latency()
         venue = PaperVenue(latency, ("updates", "updates"), (rule.spot, rule.perp), rule.max_quote_age_ns)
-        self._paper = LivePaper(venue, self.dealer.report, self.clock)
+        paper = self.slots.paper = LivePaper(venue, self.dealer.report, self.clock)
         for leg in (SPOT, PERP):
-            self._paper.quote(leg, self.clock(), self._slots[leg])
-        return self._paper
+            paper.quote(leg, self.clock(), self.slots.books[leg])
+        return paper
 
     def _recover(self, found: restart.Found, resumed: Resumed) -> None:
         """Tell the machine what the journal had lost, once its rows are there again."""
@@ -361,7 +328,7 @@ class Session:
                 except VenueError as error:
                     self.desk.say(str(error))
                     continue
-                self.on_quote(leg, book, 0)
+                self.slots.on_quote(leg, book, 0)
 
     # Guards
 
