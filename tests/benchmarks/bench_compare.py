@@ -145,7 +145,7 @@ def main() -> None:
     full = quotes[max(quotes)]
     many = [of_levels(float(entry)) for entry in np.linspace(ENTRY, ENTRY * 1.02, SETS)]
     sweep(full, many[:1], AT_ONCE)
-    sweep_s, swept = timed(sweep, full, many, AT_ONCE)
+    sweep_s, swept = timed(lambda *given: sweep(*given, threads=1), full, many, AT_ONCE)
     ours_ns = sweep_s / SETS / len(full) * 1e9
     closed = int(swept.figures["trades"][0]) - int(swept.figures["open_at_end"][0])
     rows = [_row("delta_arb sweep", "this", len(full), closed, ours_ns, ours_ns)]
