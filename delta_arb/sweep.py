@@ -7,7 +7,8 @@ once (`routes`), trades never become Python objects, and equity is marked only i
 a new peak or a deeper fall. A set costs the memory of its row in `FIGURES` and five levels, the tape one and a half bytes
 an event, all routes together a few megabytes.
 
-Rules with wallets that can run dry, with a reverse direction, or to be flattened share nothing: each is replayed alone.
+Rules with wallets that can run dry, with several clips, a reverse direction, or to be flattened share nothing: each is
+replayed alone.
 """
 
 import math
@@ -314,7 +315,8 @@ def _one_tape(tape: Tape, rules: Sequence[Rule], payments: Sequence[FundingPayme
 def _shares(rule: Rule, funds: Funds) -> bool:
     """Whether all that a machine remembers of earlier pairs is when it became flat (see `routes`)."""
     boundless = math.isinf(funds.spot_usdt) and math.isinf(funds.perp_usdt)
-    return boundless and rule.reverse_entry == math.inf and not rule.flatten
+    one_clip = rule.max_position_usdt <= rule.clip_usdt
+    return boundless and one_clip and rule.reverse_entry == math.inf and not rule.flatten
 
 
 def _figures(tape, rules, latency, payments, funds, watched, spans, threads) -> np.ndarray:
