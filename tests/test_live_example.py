@@ -1,5 +1,6 @@
 """The configuration that `--example` prints: whole, with the true defaults, and taken as it stands."""
 
+import logging
 import re
 import tomllib
 from dataclasses import asdict
@@ -61,7 +62,9 @@ def test_the_example_for_a_parameter_file_assumes_what_the_file_assumes(tmp_path
 def test_a_start_without_parameters_is_refused_before_a_venue_is_asked(tmp_path, capsys):
     file = tmp_path / "lunc.toml"
     file.write_text(example(None).replace("ccxt = {}", 'ccxt = {proxy = "nowhere"}'))
+    before = list(logging.getLogger().handlers)
     assert main(["--config", str(file), "--reports", str(tmp_path)]) == 2
+    assert logging.getLogger().handlers == before  # nobody goes on saying what is logged later
     assert "latest.json: there is no parameter file; run the pipeline" in capsys.readouterr().err
 
 

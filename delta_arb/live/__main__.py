@@ -23,7 +23,8 @@ from .example import example
 from .jobs import MAX_CLIP_USDT, SPEED, check_options, check_speed, end_local, job_of
 from .replaying import replayed
 from .runner import absent
-from .trading import LIVE, SANDBOX
+from .say import heard
+from .trading import LIVE, SANDBOX, Job
 
 EPILOG = """\
 examples:
@@ -145,6 +146,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _trade(options: argparse.Namespace) -> int:
     job = job_of(options)
+    with heard(job.say):
+        return _run(options, job)
+
+
+def _run(options: argparse.Namespace, job: Job) -> int:
     if options.check:
         from . import preflight
 

@@ -11,7 +11,7 @@ from . import connect, control, trading
 from .jobs import configured, end_local, job_of, kind_of
 from .journal import Journal
 from .runner import utc_now
-from .say import Voice
+from .say import Voice, heard
 from .trading import LIVE, PAPER, SANDBOX, Job
 
 TAKEN = {
@@ -45,7 +45,8 @@ def _alone(options: argparse.Namespace, path: Path) -> int:
         raise RunError(f"no runner is up, and there is no journal at {path}; nothing was ever traded in this mode")
     if options.command == "flatten":
         job = job_of(options, leave=True)
-        code = trading.run(job, options.json)
+        with heard(job.say):
+            code = trading.run(job, options.json)
         end_local(job)
         return code
     with Journal(path, utc_now().strftime("%y%m%d%H%M%S%f")) as journal:

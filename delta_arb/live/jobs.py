@@ -1,7 +1,6 @@
 """From the command's options to a `Job`: the mode, the configuration, keys, and the local venues where they are wanted."""
 
 import argparse
-import logging
 import math
 
 from delta_arb.bounds import Bounds
@@ -12,7 +11,7 @@ from delta_arb.params import load
 from . import config as configuration
 from . import connect, trading
 from .config import Config
-from .say import Heard, Voice
+from .say import Voice
 from .trading import LIVE, PAPER, SANDBOX, Job
 
 SPEED = 60.0  # recorded seconds a second
@@ -81,7 +80,6 @@ def job_of(options: argparse.Namespace, *, leave: bool = False) -> Job:
     """Everything that a run needs, the local venues started where they are wanted."""
     config, kind = configured(options), kind_of(options)
     say = Voice(trading.MODES[kind], options.json)
-    logging.getLogger().addHandler(Heard(say))
     params = options.params or options.reports / config.name / "params" / "latest.json"
     keys = None
     if kind == LIVE:

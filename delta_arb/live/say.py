@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 
@@ -34,9 +35,18 @@ class Voice:
             self._out.flush()
 
 
-class Heard(logging.Handler):
-    """What our modules and the libraries below log, from warnings up, in the same voice."""
+@contextlib.contextmanager
+def heard(voice: Voice) -> Iterator[None]:
+    """What our modules and the libraries below log meanwhile, from warnings up, in the same voice."""
+    handler = _Heard(voice)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
+
+class _Heard(logging.Handler):
     def __init__(self, voice: Voice) -> None:
         super().__init__(logging.WARNING)
         self._voice = voice
