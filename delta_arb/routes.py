@@ -13,7 +13,7 @@ so (`Way`); a rule whose levels are among them goes on where the stretch ends, w
 
 Every rest is one of the replay's own, so the pairs of a rule are those of its replay, to the bit. What was taken of a
 book that still stands is part of an open rest; a flat one is left through a shared stretch only when both books are new.
-Needs money without end and no reverse pairs: wallets remember all that was before.
+Needs money without end, no reverse pairs and one clip a pair: wallets remember all that was before.
 """
 
 from typing import NamedTuple
@@ -25,14 +25,12 @@ from .driver import BEGINNING, Columns, Money, Place, Road, Stamps, drive
 from .jump import DIRECT_HIGH, DIRECT_LOW, REVERSE_HIGH, Looks, first_at, highest, perp_book, signal_at, spot_book
 from .ledger import closing, left_open
 from .market import END, HALT, UNTOUCHED, Fill, Taken
-from .pair import ENTERING, FLAT, HALTED, NEVER, OPEN, START
+from .pair import FLAT, HALTED, NEVER, OPEN, START
 
 MOST = 2**13  # stretches that are kept from one rule to the next
 SLOTS = 8 * MOST  # of the index of flat rests and of what leaves them; where it is half full, what is new is not shared
 DISARMED = START._replace(armed=False)
-LEAVES, ADDS, OTHERWISE = range(
-    3
-)  # how a stretch begins: at the exit level, at the entry level once more, by the clock ...
+LEAVES, OTHERWISE = range(2)  # how an open rest is left: at the exit level; by the clock or by the venue
 
 
 class Ground(NamedTuple):
@@ -229,8 +227,6 @@ def _fresh(ground, row):
 def _kind(ground, rule, done, row):
     if len(done.sent) == 0 or (len(done.fills) > 0 and done.fills[0].ts_ns == done.left_ns):  # nobody of us ordered it
         return OTHERWISE
-    if done.sent[0].phase == ENTERING:
-        return ADDS
     return LEAVES if -signal_at(ground.tape, ground.looks, REVERSE_HIGH, row) <= rule.exit else OTHERWISE
 
 
@@ -262,22 +258,16 @@ def _add_way(ground, rule, routes, at, left_ns, row, kind, number):
         entry_low = _above(-highest(tape, seen, DIRECT_LOW, before, past)) if number > 0 else -inf
         entry_high = max(rule.entry - rule.rearm, -highest(tape, seen, DIRECT_LOW, begin, before))
     elif state.phase == OPEN:
-        due_ns, several = state.opened_ns + rule.max_hold_ns, rule.max_position_usdt > rule.clip_usdt
-        put_off, leaves = min(left_ns, tape.ts_ns[n - 1] + 1) > due_ns, kind == LEAVES
+        due_ns, leaves = state.opened_ns + rule.max_hold_ns, kind == LEAVES
         met = highest(tape, seen, REVERSE_HIGH, begin, before if leaves else past)
         exit_low = -highest(tape, seen, REVERSE_HIGH, before, past) if leaves else -inf
         exit_high = max(rule.exit, -_above(met))
-        if several:  # what opening pays also adds a clip
-            pays = highest(tape, seen, DIRECT_HIGH, begin, before if leaves or kind == ADDS else past)
-            entry_low = rule.entry if put_off else min(rule.entry, _above(pays))
-        elif left_ns >= due_ns and not leaves and number > 0:
+        if left_ns >= due_ns and not leaves and number > 0:
             entry_low = min(rule.entry, _above(highest(tape, seen, DIRECT_HIGH, before, past)))
-        if kind == ADDS:
-            entry_high = highest(tape, seen, DIRECT_HIGH, before, past)
-        if put_off:  # the time-out was put off for as long as opening paid
+        if min(left_ns, tape.ts_ns[n - 1] + 1) > due_ns:  # the time-out was put off for as long as opening paid
             due = max(first_at(tape.ts_ns, begin, due_ns + 1) - 1, begin)
             stayed = before if number == 0 or tape.ts_ns[row] == left_ns else past
-            entry_high = rule.entry if several else max(rule.entry, -highest(tape, seen, DIRECT_LOW, due, stayed))
+            entry_high = max(rule.entry, -highest(tape, seen, DIRECT_LOW, due, stayed))
     routes.ways.append(Way(entry_low, entry_high, exit_low, exit_high, number, routes.ways_from[at]))
     routes.ways_from[at] = len(routes.ways) - 1
 

@@ -147,16 +147,8 @@ def segment(fills, at, past, pair):
     return first, at
 
 
-CALLED = (
-    drive,
-    follow,
-    driven,
-    mark,
-    add_deal,
-    _alone,
-    tell,
-    ranked,
-)  # apart from the loop over the sets, which all else is part of
+# Apart from the loop over the sets, which all else is part of.
+CALLED = (drive, follow, driven, mark, add_deal, _alone, tell, ranked)
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
@@ -270,29 +262,18 @@ def look_backs(
     if not _one_tape(tape, rules, payments, funds):
         return tuple(
             sweep(
-                part,
-                rules,
-                latency,
-                payments,
-                funds=funds,
-                marked=of,
-                start_ns=span.start_ns,
-                until_ns=span.until_ns,
+                part, rules, latency, payments, funds=funds, marked=of, start_ns=span.start_ns, until_ns=span.until_ns,
                 threads=threads,
             )
             for part, of, span in zip(parts, thin, spans, strict=True)
-        )
+        )  # fmt: skip
     thin = [of.take(of.settled) for of in thin]
     ends = np.cumsum([len(of) for of in thin])
     columns = [np.concatenate([getattr(of, name) for of in thin]) for name in _MARKED]
     rows = np.searchsorted(tape.ts_ns, [span.start_ns for span in spans])
-    columns_of = (
-        rows,
-        rows + [len(part) for part in parts],
-        [part.end_ns for part in parts],
-        [s.until_ns for s in spans],
-    )
-    at = Spans(*(np.asarray(column, np.int64) for column in (*columns_of, [0, *ends[:-1]], ends)))
+    past = rows + [len(part) for part in parts]
+    columns_of = rows, past, [part.end_ns for part in parts], [s.until_ns for s in spans], [0, *ends[:-1]], ends
+    at = Spans(*(np.asarray(column, np.int64) for column in columns_of))
     figures = _figures(tape, rules, latency, payments, funds, Marks(*columns, *_UNBOUNDED), at, threads)
     days = [_days(span.start_ns, span.until_ns) for span in spans]
     return tuple(Swept(rules, figures[:, j], days[j], funds) for j in range(len(spans)))
