@@ -22,7 +22,7 @@ from .errors import DataError, ParamsError
 from .faces import NOTHING, Table, number
 from .gates import Gate, gate
 from .handover import Machine
-from .ledger import Trade, attribution, net_bps
+from .ledger import Trade, attribution
 from .market import END, NS, utc
 from .performance import period_nets
 from .spread import entry_edge, exit_cost, to_bps
@@ -187,7 +187,7 @@ class CarryWalk:
         )
 
     def table(self) -> Table:
-        rows = [_fold_row(fold) for fold in self.folds]
+        rows = [_fold_row(fold, self.position_usdt) for fold in self.folds]
         heads = (
             "fold from, UTC",
             "horizon, days",
@@ -206,10 +206,10 @@ class CarryWalk:
         return self.table()._repr_html_()
 
 
-def _fold_row(fold: CarryFold) -> tuple[str, ...]:
+def _fold_row(fold: CarryFold, position_usdt: float) -> tuple[str, ...]:
     rule, trades = fold.chosen.rule, fold.trades
     levels = (NOTHING,) * 3 if rule is None else (f"{rule.horizon_s / DAY_S:g}", *(f"{x:.1f}" for x in rule[1:3]))
-    net = sum(net_bps([t]) for t in trades) if trades else None
+    net = to_bps(sum(t.net_usdt for t in trades) / position_usdt) if trades else None
     return utc(fold.start_ns)[:10], *levels, number(fold.chosen.net_bps_day), f"{len(trades)}", number(net, 1)
 
 

@@ -1,5 +1,6 @@
 """Figures: they say whose quotes and in what unit, keep every peak, stay small, and say why where there is nothing."""
 
+import base64
 import dataclasses
 import json
 import subprocess
@@ -58,6 +59,15 @@ def test_a_figure_without_anything_to_show_says_why():
     s = study("no_edge")
     for figure in (plots.heat(s.choice, s.inputs), plots.equity(s.sheet, s.inputs), plots.trades(s.sheet, s.inputs)):
         assert f"Nothing to show: {s.choice.reason}" in said(figure)
+
+
+def test_every_trade_is_a_point_of_the_chart_one_without_its_spot_leg_too():
+    s = study("sample")
+    assert any(t.notional_usdt == 0.0 for t in s.sheet.trades)  # unwound: only the perpetual had filled
+    shown = [
+        np.frombuffer(base64.b64decode(trace["y"]["bdata"]), "f4") for trace in plots.trades(s.sheet, s.inputs).data
+    ]
+    assert sorted(np.concatenate(shown)) == pytest.approx(sorted(t.net_usdt for t in s.sheet.trades), rel=1e-6)
 
 
 def said(figure: Picture) -> str:

@@ -148,16 +148,15 @@ def trades(sheet, inputs) -> Chart | Picture:
     for reason, color in look.REASONS.items():
         ended = [t for t in sheet.trades if t.reason == reason]
         if ended:
-            bps = [net_bps([t]) for t in ended]
             data.append(
                 {
                     "type": "scatter",
                     "mode": "markers",
                     "name": reason,
                     "x": look.packed([t.held_s / 60 for t in ended]),
-                    "y": look.packed([np.nan if value is None else value for value in bps]),
+                    "y": look.packed([t.net_usdt for t in ended]),
                     "text": [_hover(sheet, t) for t in ended],
-                    "hovertemplate": "%{text}<br>held %{x:.1f} min, net %{y:.1f} bps<extra>" + reason + "</extra>",
+                    "hovertemplate": "%{text}<br>held %{x:.1f} min<extra>" + reason + "</extra>",
                     "marker": {"size": 10, "color": color, "opacity": 0.8, "line": {"width": 1, "color": "white"}},
                 }
             )
@@ -172,16 +171,15 @@ def trades(sheet, inputs) -> Chart | Picture:
     }
     axes = {
         "xaxis": {"title": {"text": "held, minutes"}, "rangemode": "tozero"},
-        "yaxis": {"title": {"text": "net, bps of notional"}},
+        "yaxis": {"title": {"text": "net, USDT"}},
     }
     return Chart(look.marked(title, inputs), data, {"height": 380, "shapes": [zero], **axes})
 
 
 def _hover(sheet, trade) -> str:
     opened = str(look.when(trade.opened_ns))[:19].replace("T", " ")
-    return (
-        f"{opened} UTC, {sheet.part_of(trade)}<br>{number(trade.net_usdt, 4)} USDT, fees {number(trade.fees_usdt, 4)}"
-    )
+    money = f"net {number(trade.net_usdt, 4)} USDT, fees {number(trade.fees_usdt, 4)}"
+    return f"{opened} UTC, {sheet.part_of(trade)}<br>{money}, net {number(net_bps([trade]), 1)} bps"
 
 
 def holds(sheet, inputs) -> Picture:
