@@ -13,6 +13,8 @@ from . import selection, track_record
 from .errors import ParamsError, SeriesError
 from .faces import Table, number
 from .market import NS
+from .pair import DIRECT, REVERSE
+from .performance import period_nets
 from .selection import Deflated, Overfitting, Superior
 from .study import Constraints, Market, Thresholds
 from .tape import Tape
@@ -23,10 +25,8 @@ from .walkforward import (
     Choose,
     LookBack,
     WalkForward,
-    neighbourhoods,
     outcomes,
     propose,
-    trials,
     walk_forward,
 )
 
@@ -287,3 +287,26 @@ def keep_or_replace(
     if gain.low > worth_usdt_day:
         return Contest(True, gain, f"the new parameters earn {gain} USDT a day more, which is more than its noise")
     return Contest(False, gain, f"a gain of {gain} USDT a day is within its noise; the old parameters are confirmed")
+
+
+# --- what `selection` asks of many trials -----------------------------------------------------------------------------
+
+
+def trials(tape: Tape, market: Market, sets: Sequence[Thresholds], period_s: float = PERIOD_S) -> np.ndarray:
+    """Net of every period of the tape for every set, shape (periods, sets)."""
+    span = tape.start_ns, tape.end_ns, period_s
+    return np.column_stack([period_nets(tape, market.replay(tape, s), *span) for s in sets])
+
+
+def neighbourhoods(sets: Sequence[Thresholds]) -> np.ndarray:
+    """Weights of shape (sets, sets): scores @ weights are the neighbourhood means by which a set is chosen.
+
+    Sets of one direction are no neighbours of the other's.
+    """
+    near = np.zeros((len(sets), len(sets)), bool)
+    for side in (DIRECT, REVERSE):
+        of = [k for k, s in enumerate(sets) if s.side == side]
+        levels = [np.unique([sets[i][k] for i in of], return_inverse=True)[1] for k in range(3)]
+        away = [np.abs(level[:, None] - level[None, :]) for level in levels]
+        near[np.ix_(of, of)] = (away[0] <= 1) & (away[1] <= 1) & (away[2] == 0)
+    return near / near.sum(axis=0)

@@ -33,7 +33,7 @@ from .handover import Machine, entries, only, rows_between
 from .ledger import Trade
 from .market import END, NS, utc
 from .optimize import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
-from .pair import DIRECT, REVERSE
+from .pair import DIRECT
 from .performance import Equity, Performance, equity, measure, period_nets, thinned
 from .study import Constraints, Market, Thresholds, both
 from .sweep import sweep
@@ -395,26 +395,3 @@ def _judged(folds: tuple[Fold, ...], machine: Machine, period_s: float, rng: np.
         hit_rate=track_record.wilson(hits, len(result.trades)) if result.trades else None,
         brier=track_record.brier([f.probability for f in said], [f.net_usdt > 0 for f in said]) if said else None,
     )
-
-
-# --- for the statistics of `selection` --------------------------------------------------------------------------------
-
-
-def trials(tape: Tape, market: Market, sets: Sequence[Thresholds], period_s: float = PERIOD_S) -> np.ndarray:
-    """Net of every period of the tape for every set, shape (periods, sets): what `selection` asks of many trials."""
-    span = tape.start_ns, tape.end_ns, period_s
-    return np.column_stack([period_nets(tape, market.replay(tape, s), *span) for s in sets])
-
-
-def neighbourhoods(sets: Sequence[Thresholds]) -> np.ndarray:
-    """Weights of shape (sets, sets): scores @ weights are the neighbourhood means by which a set is chosen.
-
-    Sets of one direction are no neighbours of the other's.
-    """
-    near = np.zeros((len(sets), len(sets)), bool)
-    for side in (DIRECT, REVERSE):
-        of = [k for k, s in enumerate(sets) if s.side == side]
-        levels = [np.unique([sets[i][k] for i in of], return_inverse=True)[1] for k in range(3)]
-        away = [np.abs(level[:, None] - level[None, :]) for level in levels]
-        near[np.ix_(of, of)] = (away[0] <= 1) & (away[1] <= 1) & (away[2] == 0)
-    return near / near.sum(axis=0)

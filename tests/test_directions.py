@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import basis_tape, leg_rule, ou_path, seconds
 from strategies import rule as machine_rule
 
-from delta_arb import directions, export, optimize, params, sizes, study, walkforward
+from delta_arb import directions, export, gates, optimize, params, sizes, study, walkforward
 from delta_arb.errors import ParamsError
 from delta_arb.export import Verdict
 from delta_arb.inputs import Inputs
@@ -77,7 +77,7 @@ def test_the_rule_has_the_levels_of_each_direction_and_the_other_is_off():
 
 def test_a_direction_is_no_neighbour_of_the_other():
     sets = [Thresholds(e, 0.0, 60.0, side=side) for side in (DIRECT, REVERSE) for e in (10.0, 20.0, 30.0)]
-    weights = walkforward.neighbourhoods(sets)
+    weights = gates.neighbourhoods(sets)
     three = np.array([[1 / 2, 1 / 3, 0], [1 / 2, 1 / 3, 1 / 2], [0, 1 / 3, 1 / 2]])
     assert weights == pytest.approx(np.block([[three, np.zeros((3, 3))], [np.zeros((3, 3)), three]]))
 

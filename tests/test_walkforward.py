@@ -332,13 +332,13 @@ def test_neighbourhood_weights_are_those_of_the_sweep():
     nets = rng().standard_normal(len(sets))
     blank = dict.fromkeys(field for field in optimize.Performance.__dataclass_fields__)
     sweep = Sweep(tuple(sets), tuple(optimize.Performance(**blank | {"net_usdt_day": net}) for net in nets))
-    weights = walkforward.neighbourhoods(sets)
+    weights = gates.neighbourhoods(sets)
     assert nets @ weights == pytest.approx([sweep.neighbourhood(k) for k in range(len(sets))])
 
 
 def test_trials_are_the_periods_of_every_set():
     tape = edges({2: 120, 4: -10, 8: 60, 12: -10}, 20)
-    found = walkforward.trials(tape, market(), [A, B], period_s=1.0)
+    found = gates.trials(tape, market(), [A, B], period_s=1.0)
     assert found.shape == (20, 2)
     assert found.sum(axis=0) == pytest.approx([market().replay(tape, s).net_usdt for s in (A, B)])
 
