@@ -28,7 +28,7 @@ from delta_arb.live.stream import Pace
 from delta_arb.live.venue import Deal, Outcome, OutcomeUnknown, VenueError
 from delta_arb.market import NS, PERP, SPOT, Book, Order, tradable
 from delta_arb.sandbox.faults import Fault
-from delta_arb.sandbox.mexc import SETTINGS
+from delta_arb.sandbox.mexc_rest import SETTINGS
 from delta_arb.sandbox.values import GTC, LIMIT, RECEIVED, FundingPaid, Settings, Upcoming
 from delta_arb.sandbox.venues import Venues
 

@@ -20,9 +20,9 @@ from delta_arb.sandbox import faults as script
 from delta_arb.sandbox import values
 from delta_arb.sandbox.__main__ import main
 from delta_arb.sandbox.faults import Fault, Faults, as_rows, read_script, script_of
-from delta_arb.sandbox.gate import Gate
+from delta_arb.sandbox.gate_rest import Gate
+from delta_arb.sandbox.http import Server
 from delta_arb.sandbox.perpetual import PerpetualEngine
-from delta_arb.sandbox.server import Server
 from delta_arb.sandbox.values import Listing, dec
 
 PAIR, SYMBOL = "SYN_USDT", "SYN/USDT:USDT"
@@ -540,7 +540,7 @@ def test_the_live_runner_loads_neither_the_venues_nor_their_server():
 
 
 def test_refusals_are_all_worded_by_the_face():
-    from delta_arb.sandbox.gate import LABELS
+    from delta_arb.sandbox.gate_rest import LABELS
 
     assert set(values.Refusal.__subclasses__()) >= set(LABELS)
     known = {c for c in vars(values).values() if isinstance(c, type) and issubclass(c, values.Refusal)}

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from delta_arb.sandbox import gate_rows, gate_socket, values
+from delta_arb.sandbox import gate_messages, gate_stream, values
 from delta_arb.sandbox.faults import Fault, Faults
-from delta_arb.sandbox.gate import FUTURES, Gate, documented_limiter
-from delta_arb.sandbox.gate_socket import raw_member
+from delta_arb.sandbox.gate_rest import FUTURES, Gate, documented_limiter
+from delta_arb.sandbox.gate_stream import raw_member
 from delta_arb.sandbox.gate_wire import Labelled, signature
+from delta_arb.sandbox.http import Hub, Limiter, Request, Server
 from delta_arb.sandbox.perpetual import PerpetualEngine
-from delta_arb.sandbox.server import Hub, Limiter, Request, Server
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
 from delta_arb.sandbox.venues import Venues, default_setup
 from delta_arb.tape import Tape
@@ -407,7 +407,7 @@ async def test_the_websocket_protocol_itself(stage):
         answer = await ask(**login(stage, "wrong"))
         assert (answer["header"]["status"], answer["data"]["errs"]["label"]) == ("401", "INVALID_SIGNATURE")
         answer = await ask(**login(stage))
-        assert (answer["header"]["status"], answer["data"]["result"]["uid"]) == ("200", str(gate_rows.USER))
+        assert (answer["header"]["status"], answer["data"]["result"]["uid"]) == ("200", str(gate_messages.USER))
         ack = await ask(time=1, channel="futures.order_place", event="api", payload=place)
         result = await ws.receive_json()
         assert (ack["ack"], ack["request_id"], ack["data"]["result"]["req_id"]) == (True, "r1", "r1")
@@ -472,7 +472,7 @@ JSON = st.recursive(
 
 @hypothesis_settings(max_examples=200, deadline=None)
 @given(
-    channel=st.sampled_from([*gate_socket.PUBLIC, *gate_socket.PRIVATE, *gate_socket.REQUESTS, "futures.ping", "x", 1]),
+    channel=st.sampled_from([*gate_stream.PUBLIC, *gate_stream.PRIVATE, *gate_stream.REQUESTS, "futures.ping", "x", 1]),
     event=st.sampled_from(["subscribe", "unsubscribe", "api", "", None]),
     rest=st.dictionaries(st.sampled_from(["payload", "auth", "id", "time"]), JSON, max_size=4),
     logged_in=st.booleans(),

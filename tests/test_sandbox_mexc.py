@@ -23,11 +23,11 @@ from ccxt.base import errors as ccxt
 
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import Fault, Faults
-from delta_arb.sandbox.mexc import SETTINGS, Mexc, documented_limiter
+from delta_arb.sandbox.http import Server
 from delta_arb.sandbox.mexc_push import Stream, schema
-from delta_arb.sandbox.mexc_socket import Limits
+from delta_arb.sandbox.mexc_rest import SETTINGS, Mexc, documented_limiter
+from delta_arb.sandbox.mexc_stream import Limits
 from delta_arb.sandbox.mexc_wire import REFUSALS, Refused, check_clock, sign, verify
-from delta_arb.sandbox.server import Server
 from delta_arb.sandbox.values import RECEIVED, Listing, Settings
 
 FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"

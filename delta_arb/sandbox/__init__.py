@@ -12,8 +12,8 @@ engine      one venue: validates, matches, settles; perpetual adds positions, fu
 candles     bars of what was quoted
 faults      what goes wrong, when and where, and the log of what did
 wire        what a face and the server say to each other
-sockets     websocket connections, and who listens to what
-server      the aiohttp rim: loopback only, routing, fault hooks
+websocket   websocket connections, and who listens to what
+http        the aiohttp rim: loopback only, routing, fault hooks
 feed        plays a tape into both engines
 venues      both venues as one value, for tests and for the command
 gate_*, mexc_*  the venues' faces: their paths, fields, signatures, codes and pushes; nothing else knows them

@@ -16,12 +16,11 @@ from delta_arb.errors import DeltaArbError, ParamsError
 from delta_arb.inputs import NONE, Inputs
 from delta_arb.market import utc
 from delta_arb.options import speed
-
-from .faults import read_script
-from .mexc import SETTINGS
-from .server import check_loopback
-from .values import QUOTE, RECEIVED, Settings
-from .venues import Setup, Venues, setup_of
+from delta_arb.sandbox.faults import read_script
+from delta_arb.sandbox.http import check_loopback
+from delta_arb.sandbox.mexc_rest import SETTINGS
+from delta_arb.sandbox.values import QUOTE, RECEIVED, Settings
+from delta_arb.sandbox.venues import Setup, Venues, setup_of
 
 ABOUT = """\
 Two small exchanges on this machine: MEXC spot and Gate.io USDT futures. They speak the real wire protocols, so ccxt

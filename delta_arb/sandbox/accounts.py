@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from .values import (
+from delta_arb.sandbox.values import (
     BOTH,
     BUY,
     LONG,

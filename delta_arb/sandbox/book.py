@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from .values import BUY, SELL, ZERO, Quote
+from delta_arb.sandbox.values import BUY, SELL, ZERO, Quote
 
 Levels = tuple[tuple[Decimal, Decimal], ...]  # (price, qty)
 

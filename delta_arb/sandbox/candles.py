@@ -4,9 +4,9 @@ from collections import deque
 from decimal import Decimal
 from typing import NamedTuple
 
-from .engine import NS, Engine
-from .rules import round_to
-from .values import ZERO, Print, Quote
+from delta_arb.sandbox.engine import NS, Engine
+from delta_arb.sandbox.rules import round_to
+from delta_arb.sandbox.values import ZERO, Print, Quote
 
 BAR_S = 10
 BARS = 20_000  # remembered per pair: 55 hours

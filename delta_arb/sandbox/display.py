@@ -10,9 +10,9 @@ from copy import copy
 from decimal import Decimal
 from itertools import count
 
-from .book import Book
-from .faults import Fault, Faults
-from .values import BUY, SELL, BookChange, Listing, Order, Print, Quote, UnknownPair
+from delta_arb.sandbox.book import Book
+from delta_arb.sandbox.faults import Fault, Faults
+from delta_arb.sandbox.values import BUY, SELL, BookChange, Listing, Order, Print, Quote, UnknownPair
 
 NS = 1_000_000_000
 PRINTS = 5_000  # public trades remembered per pair

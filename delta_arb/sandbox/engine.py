@@ -20,11 +20,11 @@ from copy import copy
 from decimal import Decimal
 from itertools import count
 
-from . import rules
-from .accounts import SpotAccount
-from .display import NS, Clock, Display
-from .faults import Faults
-from .values import (
+from delta_arb.sandbox import rules
+from delta_arb.sandbox.accounts import SpotAccount
+from delta_arb.sandbox.display import NS, Clock, Display
+from delta_arb.sandbox.faults import Faults
+from delta_arb.sandbox.values import (
     BOTH,
     BY_DELISTING,
     BY_FILL,

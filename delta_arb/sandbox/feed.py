@@ -12,12 +12,11 @@ from decimal import Decimal
 from functools import lru_cache, partial
 
 from delta_arb.market import NS, SPOT, FundingPayment
+from delta_arb.sandbox.engine import Engine
+from delta_arb.sandbox.perpetual import PerpetualEngine
+from delta_arb.sandbox.rules import round_to
+from delta_arb.sandbox.values import ZERO, FundingPaid, Listing, Upcoming, dec
 from delta_arb.tape import Tape
-
-from .engine import Engine
-from .perpetual import PerpetualEngine
-from .rules import round_to
-from .values import ZERO, FundingPaid, Listing, Upcoming, dec
 
 CHUNK = 20_000  # rows turned into Python numbers at a time
 BATCH = 100  # rows between two looks at the clock at full speed

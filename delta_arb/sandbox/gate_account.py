@@ -4,16 +4,16 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from . import gate_rows as rows
-from . import values as v
-from .accounts import Position
-from .engine import NS
-from .gate_wire import Labelled, body_of, in_range, number, page, wants_decimal
-from .values import BUY, SELL, Order, text
-from .wire import Answer, Request
+from delta_arb.sandbox import gate_messages as rows
+from delta_arb.sandbox import values as v
+from delta_arb.sandbox.accounts import Position
+from delta_arb.sandbox.engine import NS
+from delta_arb.sandbox.gate_wire import Labelled, body_of, in_range, number, page, wants_decimal
+from delta_arb.sandbox.values import BUY, SELL, Order, text
+from delta_arb.sandbox.wire import Answer, Request
 
 if TYPE_CHECKING:
-    from .gate import Gate
+    from delta_arb.sandbox.gate_rest import Gate
 
 CLIENT_ID = re.compile(r"t-[0-9A-Za-z_.-]{1,28}")
 

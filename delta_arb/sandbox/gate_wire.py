@@ -6,9 +6,9 @@ import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from .engine import NS
-from .values import Refusal, dec, text
-from .wire import Request
+from delta_arb.sandbox.engine import NS
+from delta_arb.sandbox.values import Refusal, dec, text
+from delta_arb.sandbox.wire import Request
 
 
 class Labelled(Refusal):

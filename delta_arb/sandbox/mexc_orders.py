@@ -6,16 +6,16 @@ An order type decides its time in force: a `timeInForce` beside `type=LIMIT` is 
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from . import mexc_shapes as shapes
-from . import rules
-from . import values as v
-from .mexc_shapes import MS, order_number
-from .mexc_wire import Refused, limit, number, present, time_range
-from .server import Request
-from .values import BUY, LIMIT, MARKET, SELL, ZERO, Order, Refusal, text
+from delta_arb.sandbox import mexc_messages as shapes
+from delta_arb.sandbox import rules
+from delta_arb.sandbox import values as v
+from delta_arb.sandbox.http import Request
+from delta_arb.sandbox.mexc_messages import MS, order_number
+from delta_arb.sandbox.mexc_wire import Refused, limit, number, present, time_range
+from delta_arb.sandbox.values import BUY, LIMIT, MARKET, SELL, ZERO, Order, Refusal, text
 
 if TYPE_CHECKING:
-    from .mexc import Mexc
+    from delta_arb.sandbox.mexc_rest import Mexc
 
 TYPES = {
     "LIMIT": (LIMIT, v.GTC),

@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from delta_arb.errors import ParamsError
-
-from .mexc_shapes import balance_push, deal_push, deals_push, depth_push, order_push, symbol_of, ticker_push
-from .values import ZERO, BalanceChange, BookChange, Order, Print, Quote, Trade
+from delta_arb.sandbox.mexc_messages import (
+    balance_push,
+    deal_push,
+    deals_push,
+    depth_push,
+    order_push,
+    symbol_of,
+    ticker_push,
+)
+from delta_arb.sandbox.values import ZERO, BalanceChange, BookChange, Order, Print, Quote, Trade
 
 if TYPE_CHECKING:
-    from .mexc import Mexc
+    from delta_arb.sandbox.mexc_rest import Mexc
 
 PUBLIC = {"bookTicker": "aggre.bookTicker", "depth": "aggre.depth", "deals": "aggre.deals"}
 PRIVATE = ("orders", "deals", "account")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from urllib.parse import parse_qsl
 
-from .values import Refusal
+from delta_arb.sandbox.values import Refusal
 
 DEFAULT_WINDOW_MS = 5_000
 MAX_WINDOW_MS = 60_000

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from copy import copy
 from decimal import Decimal
 
-from .accounts import MarginAccount, Position
-from .engine import Engine
-from .rules import floor_to, round_to
-from .values import (
+from delta_arb.sandbox.accounts import MarginAccount, Position
+from delta_arb.sandbox.engine import Engine
+from delta_arb.sandbox.rules import floor_to, round_to
+from delta_arb.sandbox.values import (
     BOTH,
     BUY,
     BY_ADL,

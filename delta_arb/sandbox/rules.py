@@ -3,7 +3,7 @@
 from collections.abc import Container
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
-from .values import (
+from delta_arb.sandbox.values import (
     BUY,
     LIMIT,
     ZERO,

@@ -17,17 +17,16 @@ from typing import Any
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import FundingPayment
+from delta_arb.sandbox import gate_rest, mexc_rest
+from delta_arb.sandbox.engine import Clock, Engine
+from delta_arb.sandbox.faults import Fault, Faults
+from delta_arb.sandbox.feed import Feed
+from delta_arb.sandbox.gate_rest import Gate
+from delta_arb.sandbox.http import Server
+from delta_arb.sandbox.mexc_rest import SETTINGS, Mexc
+from delta_arb.sandbox.perpetual import PerpetualEngine
+from delta_arb.sandbox.values import Listing, Settings, dec
 from delta_arb.tape import Tape
-
-from . import gate, mexc
-from .engine import Clock, Engine
-from .faults import Fault, Faults
-from .feed import Feed
-from .gate import Gate
-from .mexc import SETTINGS, Mexc
-from .perpetual import PerpetualEngine
-from .server import Server
-from .values import Listing, Settings, dec
 
 SCANNED = 5_000  # rows looked at to find the decimals of prices and sizes
 
@@ -101,8 +100,8 @@ class Venues:
         self.perp = PerpetualEngine(
             "gate", [setup.perp], margin, settings=setup.perp_settings, faults=scripts[1], clock=clocks[1]
         )
-        self.mexc = Mexc(self.spot, limiter=mexc.documented_limiter() if limited else None)
-        self.gate = Gate(self.perp, limiter=gate.documented_limiter() if limited else None)
+        self.mexc = Mexc(self.spot, limiter=mexc_rest.documented_limiter() if limited else None)
+        self.gate = Gate(self.perp, limiter=gate_rest.documented_limiter() if limited else None)
         self.server = Server((self.mexc, self.gate), host, port)
         self.feed: Feed | None = None
         self.playing_task: asyncio.Task | None = None

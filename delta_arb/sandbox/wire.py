@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from .engine import Engine
-from .faults import Fault
-from .sockets import Hub, Socket
-from .values import Refusal
+from delta_arb.sandbox.engine import Engine
+from delta_arb.sandbox.faults import Fault
+from delta_arb.sandbox.values import Refusal
+from delta_arb.sandbox.websocket import Hub, Socket
 
 
 @dataclass(frozen=True, slots=True)

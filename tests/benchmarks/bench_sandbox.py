@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def venues():
-    from delta_arb.sandbox.mexc import Mexc
+    from delta_arb.sandbox.mexc_rest import Mexc
     from delta_arb.sandbox.venues import Venues
 
     both = Venues.quiet()

@@ -1,6 +1,6 @@
 """MEXC spot, as its clients see it: the face of markets and account, and the way to orders, pushes and sockets.
 
-Orders are in `mexc_orders`, pushes in `mexc_push`, sockets and listen keys in `mexc_socket`, rows in `mexc_shapes`,
+Orders are in `mexc_orders`, pushes in `mexc_push`, sockets and listen keys in `mexc_stream`, rows in `mexc_messages`,
 signatures, parameters and refusals in `mexc_wire`. Parameters come in the query string, also of POST and DELETE.
 
 Left out, since no client of ours uses it: streams of candles and of partial depth, batch and stop orders, margin,
@@ -10,17 +10,17 @@ transfers, sub-accounts, fees paid in MX. Weights of requests are not counted, o
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import mexc_shapes as shapes
-from .candles import Candles
-from .engine import Engine
-from .faults import Fault
-from .mexc_orders import CODES, Orders
-from .mexc_push import Pushes
-from .mexc_shapes import MS
-from .mexc_socket import Limits, MexcSockets
-from .mexc_wire import REFUSALS, Refused, integer, limit, present, time_range, verify
-from .server import Answer, Hub, Limiter, Request, Route, Socket
-from .values import BUY, SELL, Print, Quote, Refusal, Settings, UnknownPair, text
+from delta_arb.sandbox import mexc_messages as shapes
+from delta_arb.sandbox.candles import Candles
+from delta_arb.sandbox.engine import Engine
+from delta_arb.sandbox.faults import Fault
+from delta_arb.sandbox.http import Answer, Hub, Limiter, Request, Route, Socket
+from delta_arb.sandbox.mexc_messages import MS
+from delta_arb.sandbox.mexc_orders import CODES, Orders
+from delta_arb.sandbox.mexc_push import Pushes
+from delta_arb.sandbox.mexc_stream import Limits, MexcSockets
+from delta_arb.sandbox.mexc_wire import REFUSALS, Refused, integer, limit, present, time_range, verify
+from delta_arb.sandbox.values import BUY, SELL, Print, Quote, Refusal, Settings, UnknownPair, text
 
 # On MEXC a post-only order that would take, and a fill-or-kill that cannot fill, are accepted and cancelled at once.
 SETTINGS = Settings(post_only_refused=False, fok_refused=False)
@@ -32,7 +32,7 @@ def documented_limiter() -> Limiter:
 
 
 class Mexc:
-    """The venue's face; see `server.Face`.
+    """The venue's face; see `wire.Face`.
 
     Args:
         engine: of a spot venue.

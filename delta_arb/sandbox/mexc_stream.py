@@ -11,12 +11,12 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .mexc_push import Stream
-from .mexc_wire import Refused
-from .server import Socket, answer_over_socket, dumps
+from delta_arb.sandbox.http import Socket, answer_over_socket, dumps
+from delta_arb.sandbox.mexc_push import Stream
+from delta_arb.sandbox.mexc_wire import Refused
 
 if TYPE_CHECKING:
-    from .mexc import Mexc
+    from delta_arb.sandbox.mexc_rest import Mexc
 
 INVALID_KEY = "Invalid listen key"
 

@@ -15,11 +15,10 @@ from typing import Any
 from aiohttp import WSCloseCode, web
 
 from delta_arb.errors import ParamsError
-
-from .faults import REQUEST, TIMED, Fault
-from .sockets import Hub, Socket
-from .values import Refusal, dec
-from .wire import Answer, Face, Limiter, Request, Route, dumps
+from delta_arb.sandbox.faults import REQUEST, TIMED, Fault
+from delta_arb.sandbox.values import Refusal, dec
+from delta_arb.sandbox.websocket import Hub, Socket
+from delta_arb.sandbox.wire import Answer, Face, Limiter, Request, Route, dumps
 
 
 class Cut(Exception):

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from . import gate_rows as rows
-from .engine import NS
-from .server import answer_over_socket
-from .sockets import Hub, Socket
-from .values import (
+from delta_arb.sandbox import gate_messages as rows
+from delta_arb.sandbox.engine import NS
+from delta_arb.sandbox.http import answer_over_socket
+from delta_arb.sandbox.values import (
     BY_ADL,
     BalanceChange,
     BookChange,
@@ -29,10 +28,11 @@ from .values import (
     Trade,
     text,
 )
-from .wire import Answer, dumps
+from delta_arb.sandbox.websocket import Hub, Socket
+from delta_arb.sandbox.wire import Answer, dumps
 
 if TYPE_CHECKING:
-    from .gate import Gate
+    from delta_arb.sandbox.gate_rest import Gate
 
 ALL = "!all"
 PUBLIC = {

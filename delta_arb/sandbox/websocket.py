@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from .faults import PUSH, Faults
+from delta_arb.sandbox.faults import PUSH, Faults
 
 WRITTEN_AT_ONCE = 500  # messages
 UNREAD = 1 << 18  # bytes that the network has not taken yet, above which a socket's writer waits

@@ -7,11 +7,11 @@ REST writes prices and money as strings, the websocket as numbers, except where 
 from decimal import Decimal
 from typing import Any
 
-from .accounts import MarginAccount, Position
-from .candles import Candle
-from .engine import NS
-from .perpetual import PerpetualEngine
-from .values import (
+from delta_arb.sandbox.accounts import MarginAccount, Position
+from delta_arb.sandbox.candles import Candle
+from delta_arb.sandbox.engine import NS
+from delta_arb.sandbox.perpetual import PerpetualEngine
+from delta_arb.sandbox.values import (
     BY_ADL,
     BY_CLOSE,
     BY_FOK,

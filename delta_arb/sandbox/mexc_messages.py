@@ -7,8 +7,8 @@ differ from it, the recorded ones win: `timeInForce`, `stopPrice` and `icebergQt
 import hashlib
 from decimal import Decimal
 
-from .candles import Candle
-from .values import (
+from delta_arb.sandbox.candles import Candle
+from delta_arb.sandbox.values import (
     BUY,
     CANCELLED,
     FILLED,

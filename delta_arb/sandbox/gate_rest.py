@@ -1,4 +1,4 @@
-"""Gate.io USDT futures on loopback: the REST face. Payloads are shaped in `gate_rows`, sockets in `gate_socket`.
+"""Gate.io USDT futures on loopback: the REST face. Payloads are shaped in `gate_messages`, sockets in `gate_stream`.
 
 Paths are those of the real venue below the mount prefix, so http://127.0.0.1:1234/gate/api/v4 is ccxt's base; the
 signature is over `/api/v4/...` whatever the prefix. Client ids (`text`) are unique for ever here; as documented, an
@@ -10,18 +10,18 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from . import gate_rows as rows
-from . import values as v
-from .candles import Candles
-from .engine import NS
-from .faults import Fault
-from .gate_account import GateAccount
-from .gate_socket import GateSockets
-from .gate_wire import Labelled, in_range, integer, page, signature, wants_decimal
-from .perpetual import PerpetualEngine
-from .sockets import Hub, Socket
-from .values import BUY, SELL, ZERO, Listing, Refusal, text
-from .wire import Answer, Limiter, Request, Route
+from delta_arb.sandbox import gate_messages as rows
+from delta_arb.sandbox import values as v
+from delta_arb.sandbox.candles import Candles
+from delta_arb.sandbox.engine import NS
+from delta_arb.sandbox.faults import Fault
+from delta_arb.sandbox.gate_account import GateAccount
+from delta_arb.sandbox.gate_stream import GateSockets
+from delta_arb.sandbox.gate_wire import Labelled, in_range, integer, page, signature, wants_decimal
+from delta_arb.sandbox.perpetual import PerpetualEngine
+from delta_arb.sandbox.values import BUY, SELL, ZERO, Listing, Refusal, text
+from delta_arb.sandbox.websocket import Hub, Socket
+from delta_arb.sandbox.wire import Answer, Limiter, Request, Route
 
 API = "/api/v4"
 FUTURES = f"{API}/futures/usdt"
@@ -56,7 +56,7 @@ def documented_limiter() -> Limiter:
 
 
 class Gate:
-    """The face (see `server.Face`)."""
+    """The face (see `wire.Face`)."""
 
     name = "gate"
     socket_paths = ("/v4/ws/futures/usdt",)
