@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from .errors import ParamsError
-from .params import Params, RuleParams, VenueParams
+from delta_arb.errors import ParamsError
+from delta_arb.params import Params, RuleParams, VenueParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import DataError, ParamsError
-from .market import LEGS, NS
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.market import LEGS, NS
 
 HOUR_S = 3600
 Z99 = 2.3263478740408408  # standard normal quantile of 0.99

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from .errors import ParamsError
+from delta_arb.errors import ParamsError
 
 SPOT, PERP = 0, 1
 LEGS = ("spot", "perp")

@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from .errors import ParamsError
-from .evidence import Bps, DataParams, Digest, Evidence, FilterParams, GateParams, Name, Positive, Section
-from .market import QUOTE, Instrument
+from delta_arb.errors import ParamsError
+from delta_arb.evidence import Bps, DataParams, Digest, Evidence, FilterParams, GateParams, Name, Positive, Section
+from delta_arb.market import QUOTE, Instrument
 
 SCHEMA = 3
 

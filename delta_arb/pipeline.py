@@ -22,12 +22,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from .errors import DeltaArbError, ParamsError, RunError
-from .faces import left_out
-from .inputs import NONE, Inputs, root
-from .kernels import Stopped, descendants, end, python_path
-from .options import add_options, given
-from .runs import EXPORTS_PER_RUN, FILES, NOTEBOOKS, RULES, Job, locked, recover, run, say, spoken
+from delta_arb.errors import DeltaArbError, ParamsError, RunError
+from delta_arb.quotes.inputs import NONE, Inputs, root
+from delta_arb.quotes.options import add_options, given
+from delta_arb.report.notebooks import Stopped, descendants, end, python_path
+from delta_arb.report.run import EXPORTS_PER_RUN, FILES, NOTEBOOKS, RULES, Job, locked, recover, run, say, spoken
+from delta_arb.tables import left_out
 
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}

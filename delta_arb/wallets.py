@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .errors import ParamsError
-from .market import NS, PERP, SPOT, Book, Fill
-from .pair import NEVER, Wallet
+from delta_arb.errors import ParamsError
+from delta_arb.market import NS, PERP, SPOT, Book, Fill
+from delta_arb.strategy.state import NEVER, Wallet
 
 
 class Purse(NamedTuple):

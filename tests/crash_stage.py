@@ -142,8 +142,8 @@ def runners_process() -> None:
     """Lines {"argv", "env", "log", "kill": [n, "before" or "after"] or null}; answers {"pid"}; {"pid"}: {"code"}."""
     import ccxt.pro  # noqa: F401
 
-    import delta_arb.live.gate
-    import delta_arb.live.mexc  # noqa: F401
+    import delta_arb.live.venues.gate
+    import delta_arb.live.venues.mexc  # noqa: F401
     from delta_arb.live.__main__ import main
 
     for line in sys.stdin:

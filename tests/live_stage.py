@@ -16,18 +16,18 @@ from test_live import export, rule_params
 
 from delta_arb import params
 from delta_arb.live import config as configuration
-from delta_arb.live import connect
 from delta_arb.live.config import Config
 from delta_arb.live.desk import Desk
-from delta_arb.live.events import Recorder, replayed
+from delta_arb.live.event_log import Recorder, replayed
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports, utc_now
 from delta_arb.live.session import Session
-from delta_arb.live.venue import VenueError
+from delta_arb.live.venues import factory
+from delta_arb.live.venues.base import VenueError
 from delta_arb.market import LEGS
-from delta_arb.pair import FLAT, HALTED, OPEN
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.venues import Venues
+from delta_arb.strategy.state import FLAT, HALTED, OPEN
 
 ENTER, CALM, LEAVE = ("0.8018", "0.8020"), ("0.8001", "0.8003"), ("0.7988", "0.7990")
 QUICK = {
@@ -136,7 +136,7 @@ class Stage:
     async def _run(self, run_id: str, **how) -> str:
         with Journal(self.journal_path, run_id) as journal:
             journal.begin_run("test", "test", {})
-            venues = connect.venues(self.config, None, self.venues.config())
+            venues = factory.venues(self.config, None, self.venues.config())
             recorder: list[Recorder] = []
 
             def record(state):

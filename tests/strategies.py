@@ -12,12 +12,12 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from delta_arb import candles
-from delta_arb.kalman import OFF, Filter
 from delta_arb.latency import Delay, Latency
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment
-from delta_arb.pair import LegRule, Rule
-from delta_arb.tape import Tape, align
+from delta_arb.quotes import candles
+from delta_arb.quotes.tape import Tape, align
+from delta_arb.strategy.signal import OFF, Filter
+from delta_arb.strategy.state import LegRule, Rule
 from delta_arb.wallets import Funds
 
 SECOND = 1_000_000_000

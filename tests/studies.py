@@ -5,12 +5,15 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from delta_arb import basis, export, optimize, params, synthetic
-from delta_arb.inputs import Inputs
+from delta_arb import params
+from delta_arb.optimize import export, search
+from delta_arb.optimize.study import Constraints, Market
+from delta_arb.optimize.study import market as market_of
+from delta_arb.quotes import synthetic
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
 from delta_arb.report import costs, tearsheet
-from delta_arb.study import Constraints, Market
-from delta_arb.study import market as market_of
-from delta_arb.tape import Tape
+from delta_arb.stats import basis
 
 SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
 CONSTRAINTS = Constraints(max_hold_s=21_600.0, look_back_h=24.0)
@@ -26,7 +29,7 @@ class Study:
     basis: basis.Basis
     market: Market
     stack: costs.CostStack
-    choice: optimize.Choice
+    choice: search.Choice
     verdict: export.Verdict
     sheet: tearsheet.TearSheet
 
@@ -43,7 +46,7 @@ def study(regime: str) -> Study:
     tape = inputs.tape()
     seen = basis.of(tape, inputs, 1.0)
     market = market_of(inputs, tape, SETTINGS)
-    choice = optimize.choose(tape, market, CONSTRAINTS)
+    choice = search.choose(tape, market, CONSTRAINTS)
     verdict = export.judge(tape, choice)
     candidate = export.candidate(verdict, inputs, tape, valid_for_s=3600.0, notebook="test", run_id="test")
     sheet = tearsheet.of(tape, market, candidate, CONSTRAINTS)

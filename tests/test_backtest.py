@@ -19,19 +19,22 @@ from hypothesis import strategies as st
 from reference import Replay, quotes_by_hand, quotes_of
 from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
-from delta_arb import backtest, driver, jump, market, strategy
-from delta_arb.backtest import looks, run
-from delta_arb.driver import Sent
+import delta_arb
+from delta_arb import market
+from delta_arb.backtest import event_loop, fast_forward
+from delta_arb.backtest.event_loop import Sent
+from delta_arb.backtest.numba_cache import reached
+from delta_arb.backtest.replay import looks, run
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.expected import expected
-from delta_arb.kalman import OFF, Filter
-from delta_arb.kernel import reached
+from delta_arb.funding_stamps import expected
 from delta_arb.latency import Latency
-from delta_arb.ledger import PARTS, attribution
-from delta_arb.margin import distance
 from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
-from delta_arb.pair import ENTERING, EXITING, HEDGING, PHASES
-from delta_arb.tape import TAPE_COLUMNS, LegFile, Tape, read
+from delta_arb.quotes.tape import TAPE_COLUMNS, LegFile, Tape, read
+from delta_arb.strategy import decide
+from delta_arb.strategy.ledger import PARTS, attribution
+from delta_arb.strategy.margin import distance
+from delta_arb.strategy.signal import OFF, Filter
+from delta_arb.strategy.state import ENTERING, EXITING, HEDGING, PHASES
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
 FIFTH = Latency(0.2, 0.2)
@@ -810,12 +813,12 @@ def test_and_even_then_the_order_does_not_meet_the_stale_quote(lunc, stale_readi
 
 def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
     """numba looks only at the file of the function itself; an old machine must not be served after an edit."""
-    package = Path(backtest.__file__).parent
+    package = Path(delta_arb.__file__).parent
     shutil.copytree(package, tmp_path / "delta_arb", ignore=shutil.ignore_patterns("__pycache__", "live"))
     script = """
         from pathlib import Path
-        from delta_arb.driver import drive
-        from delta_arb.kernel import compiled, reached
+        from delta_arb.backtest.event_loop import drive
+        from delta_arb.backtest.numba_cache import compiled, reached
 
         print(compiled(drive).stats.cache_path)
         for module in sorted({f.__module__ for f in (drive, *reached(drive))}):
@@ -827,8 +830,12 @@ def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(script)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     folders = done.stdout.split()
-    assert len(set(folders)) == len(folders) == 1 + len({f.__module__ for f in (driver.drive, *reached(driver.drive))})
-    assert {strategy.decide, market.fill, jump.next_row} <= set(reached(driver.drive))
+    assert (
+        len(set(folders))
+        == len(folders)
+        == 1 + len({f.__module__ for f in (event_loop.drive, *reached(event_loop.drive))})
+    )
+    assert {decide.decide, market.fill, fast_forward.next_row} <= set(reached(event_loop.drive))
 
 
 def test_sent_orders_are_plain_values():

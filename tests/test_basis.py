@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from studies import study
 
-from delta_arb import basis, memory
 from delta_arb.errors import SeriesError
-from delta_arb.inputs import Inputs
 from delta_arb.market import NS, PERP, SPOT
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
 from delta_arb.report import costs
-from delta_arb.tape import Tape
+from delta_arb.stats import basis, mean_reversion
 
 INPUTS = Inputs()  # the sample's: four fees of 5 bps
 
@@ -78,17 +78,17 @@ def test_costs_are_four_fees_and_the_own_spread_of_both_books():
 
 
 def test_the_half_life_put_in_is_within_the_interval_found():
-    found = memory.of(study("sample").basis).half_life.value
+    found = mean_reversion.of(study("sample").basis).half_life.value
     assert found.low_s < 600.0 < found.high_s
 
 
 def test_a_frozen_leg_has_a_reason_where_a_half_life_would_be():
-    found = memory.of(study("frozen_leg").basis)
+    found = mean_reversion.of(study("frozen_leg").basis)
     assert found.half_life.value is None and "perp stood still" in found.half_life.reason
 
 
 def test_a_random_walk_is_given_no_half_life():
-    found = memory.of(study("random_walk").basis)
+    found = mean_reversion.of(study("random_walk").basis)
     assert found.half_life.value is None and "random walk" in found.half_life.reason
     assert "half-life, OU under noise" in repr(found) and "no answer" in repr(found)
     assert "No speed can be given" in found.verdict
@@ -98,19 +98,23 @@ def test_only_a_series_without_an_answer_becomes_a_reason():
     def refuses():
         raise SeriesError("too short")
 
-    assert memory.answered(refuses).reason == "too short"
+    assert mean_reversion.answered(refuses).reason == "too short"
     with pytest.raises(ZeroDivisionError):
-        memory.answered(lambda: 1 / 0)
+        mean_reversion.answered(lambda: 1 / 0)
 
 
 def test_the_fit_steps_over_several_rows_of_the_slower_leg():
-    assert memory.fit_step_s(study("no_edge").basis) == pytest.approx(10.0)  # a day, 2 s between rows: five of them
-    assert memory.fit_step_s(study("sample").basis) == pytest.approx(13.0)  # three days in at most 20,000 points
+    assert mean_reversion.fit_step_s(study("no_edge").basis) == pytest.approx(
+        10.0
+    )  # a day, 2 s between rows: five of them
+    assert mean_reversion.fit_step_s(study("sample").basis) == pytest.approx(
+        13.0
+    )  # three days in at most 20,000 points
 
 
 def test_estimates_stand_beside_the_truth_that_was_put_in():
     s = study("sample")
-    table = memory.against_truth(s.inputs, memory.of(s.basis))
+    table = mean_reversion.against_truth(s.inputs, mean_reversion.of(s.basis))
     assert table.rows[0][:2] == ("half-life", "10 min")
 
 
@@ -118,19 +122,19 @@ def test_real_quotes_have_no_truth(tmp_path):
     (tmp_path / "truth.json").write_text("{}")  # whatever lies beside them
     files = {leg: str(tmp_path / f"{leg}.csv") for leg in ("spot", "perp")}
     real = Inputs(**files, funding="none", pair="X", contract_size=1.0)
-    assert "no truth is known" in repr(memory.against_truth(real, memory.of(study("sample").basis)))
+    assert "no truth is known" in repr(mean_reversion.against_truth(real, mean_reversion.of(study("sample").basis)))
 
 
 @pytest.mark.parametrize("regime", ["sample", "random_walk", "no_edge", "frozen_leg"])
 def test_the_last_words_hold_for_any_world(regime):
     s = study(regime)
-    said = repr(memory.findings(s.tape, s.basis, memory.of(s.basis)))
+    said = repr(mean_reversion.findings(s.tape, s.basis, mean_reversion.of(s.basis)))
     assert "Recording:" in said and "four fees of 20 bps" in said and "nan" not in said
 
 
 def test_too_short_a_recording_has_reasons_and_no_numbers():
     rows = [(s / 4, leg, 99.0 + leg, 100.0 + leg) for s in range(8) for leg in (SPOT, PERP)]
     seen = basis.of(quoted(*rows), INPUTS, 1.0)
-    found = memory.of(seen)
+    found = mean_reversion.of(seen)
     assert found.half_life.value is None and found.stationarity.value is None and found.levels.value is None
-    assert np.isfinite(memory.fit_step_s(seen))
+    assert np.isfinite(mean_reversion.fit_step_s(seen))

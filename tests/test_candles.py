@@ -10,19 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import rule
 
-from delta_arb import basis, candles, faces
-from delta_arb.backtest import run
-from delta_arb.candles import Stated
+from delta_arb import tables
+from delta_arb.backtest.performance import equity
+from delta_arb.backtest.replay import run
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT
+from delta_arb.optimize.study import market
 from delta_arb.params import RuleParams
-from delta_arb.performance import equity
-from delta_arb.recording import LegFile
-from delta_arb.report import look
+from delta_arb.quotes import candles
+from delta_arb.quotes.candles import Stated
+from delta_arb.quotes.files import LegFile
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.report import figures
 from delta_arb.report.pages import mark_pills
-from delta_arb.study import market
+from delta_arb.stats import basis
 
 MINUTE = 60 * NS
 START = 1_700_000_040 * NS  # a whole minute
@@ -281,8 +283,8 @@ def test_candles_without_half_spreads_and_quotes_with_them_are_refused(tmp_path)
 def test_titles_headings_and_the_parameter_file_say_candles(tmp_path):
     tape = tape_of(tmp_path, FLAT, FLAT)
     inputs = inputs_of(tmp_path)
-    assert "CANDLES" in repr(faces.heading(inputs, tape)) and "CANDLES" in faces.heading(inputs, tape)._repr_html_()
-    assert "CANDLES" in look.marked("A title", inputs)
+    assert "CANDLES" in repr(tables.heading(inputs, tape)) and "CANDLES" in tables.heading(inputs, tape)._repr_html_()
+    assert "CANDLES" in figures.marked("A title", inputs)
     data = inputs.data_params(tape, None)
     assert (data.kind, data.spot_half_spread_bps, data.perp_half_spread_bps) == ("candles", 10.0, 20.0)
     assert (data.bar_s, data.bar_share) == (60.0, 1.0)
@@ -349,6 +351,6 @@ def test_a_year_is_drawn_with_its_peak():
     ts_ns = START + np.arange(9_000) * 3600 * NS
     values = np.zeros(9_000)
     values[8_000] = 7.0
-    at, shown = look.extremes(ts_ns, values)
+    at, shown = figures.extremes(ts_ns, values)
     assert np.nanmax(shown) == 7.0
     assert abs(int(at[np.nanargmax(shown)]) - int(ts_ns[8_000])) < 10 * 3600 * NS

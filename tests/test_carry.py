@@ -15,22 +15,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import START, hours
 
-from delta_arb import carry_walk, export, funding, optimize, params
-from delta_arb.backtest import run
+from delta_arb import params
+from delta_arb.backtest.replay import run
 from delta_arb.bounds import Bounds
-from delta_arb.carry import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
-from delta_arb.ledger import net_bps
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports
 from delta_arb.market import END, NS, SPOT, FundingPayment, Instrument
+from delta_arb.optimize import carry_walk_forward, export, search
+from delta_arb.optimize.carry_search import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
+from delta_arb.optimize.study import Market, demands
+from delta_arb.optimize.study import market as market_of
 from delta_arb.params import RuleParams
-from delta_arb.report import proposal
-from delta_arb.rules import make_rule
-from delta_arb.study import Market, demands
-from delta_arb.study import market as market_of
+from delta_arb.quotes import funding_file
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.report import choice_tables
+from delta_arb.strategy.ledger import net_bps
+from delta_arb.strategy.rule import make_rule
 from delta_arb.wallets import Funds
 
 HOUR = 3600 * NS
@@ -145,7 +147,7 @@ WALK = {"look_back_s": 30 * 86_400.0, "step_s": 10 * 86_400.0}
 
 
 def walked(tape, here):
-    return carry_walk.walk(tape, here, rng=np.random.default_rng(7), **WALK)
+    return carry_walk_forward.walk(tape, here, rng=np.random.default_rng(7), **WALK)
 
 
 def test_steady_funding_is_carried_and_its_parts_add_up():
@@ -228,7 +230,7 @@ def test_later_stamps_and_later_bars_change_no_choice_and_no_entry_before_them(s
 def test_gates_year_of_funding_pays_about_a_basis_point_a_day(coin, mean_bps):
     """Means of a stamp from the README of the data; three stamps a day."""
     tape = hours([100.0, 100.0], [100.0, 100.0])
-    payments = funding.payments(DATA / f"gateio_futures_{coin}_USDT_funding_2025-02-25_2026-02-25.parquet", tape)
+    payments = funding_file.payments(DATA / f"gateio_futures_{coin}_USDT_funding_2025-02-25_2026-02-25.parquet", tape)
     found = break_even(payments, 20.0)
     assert found.funding_bps_day == pytest.approx(3 * mean_bps, abs=0.01)
     assert found.days == pytest.approx(20 / (3 * mean_bps), rel=0.01)
@@ -244,7 +246,7 @@ def test_bitcoin_at_gate_was_worth_carrying_for_the_year():
     )  # fmt: skip
     tape = inputs.tape()
     here = Market(*inputs.instruments(), inputs.latency(), inputs.payments(tape), SETTINGS)
-    found = carry_walk.walk(tape, here, rng=np.random.default_rng(7))
+    found = carry_walk_forward.walk(tape, here, rng=np.random.default_rng(7))
     assert found.pays and 0.5 < found.net_bps_day.value < 1.5
     assert found.trades[-1].reason in ("target", "end of data")
 
@@ -261,19 +263,19 @@ def test_who_carries_is_asked_for_no_number_of_trades_a_day():
 
 def test_a_run_says_how_long_a_hold_must_last_and_judges_it_when_asked():
     tape, here = hours([100.0] * 24 * 240, [100.0] * 24 * 240), market(stamps([1.0] * 721), fee_bps=2.0)
-    told = carry_walk.asked(tape, here, "reversion")
+    told = carry_walk_forward.asked(tape, here, "reversion")
     # four fees of 2 bps and four half-spreads of 1 bp at 3 bps a day: 4 days
     assert "a round trip of 12.0 bps is paid after 4.0 days" in repr(told) and told.walk is None
-    judged = carry_walk.asked(tape, here, "carry")
+    judged = carry_walk_forward.asked(tape, here, "carry")
     assert judged.reason.startswith("Carry pays: 1 pairs")
     assert not judged.trade and "Not exported: pairs walked forward 1 is below 5" in judged.reason
     assert "; " not in judged.reason.split("Not exported: ")[1] and judged.reason.endswith(
         f"Now: {judged.walk.now.rule}."
     )
-    more = carry_walk.asked(tape, here, "carry", upstream=20.0)
+    more = carry_walk_forward.asked(tape, here, "carry", upstream=20.0)
     assert more.walk.net_bps_day.level == pytest.approx(0.9975)  # 5 % shared by twenty
     assert more.walk.net_bps_day.low < judged.walk.net_bps_day.low
-    short = carry_walk.asked(hours([100.0] * 48, [100.0] * 48), here, "carry")
+    short = carry_walk_forward.asked(hours([100.0] * 48, [100.0] * 48), here, "carry")
     assert short.walk is None and "carry cannot be judged: 2 days hold 0 folds" in short.reason
 
 
@@ -304,8 +306,8 @@ def exported(tmp_path_factory):
     )  # fmt: skip
     tape = inputs.tape()
     here = market_of(inputs, tape, RuleParams(entry_bps=None, exit_bps=None, clip_usdt=500.0, max_hold_s=21_600.0))
-    answer = carry_walk.asked(tape, here, "carry")
-    verdict = export.judge(tape, optimize.choose(tape, here, demands("carry", look_back_h=9600.0)))
+    answer = carry_walk_forward.asked(tape, here, "carry")
+    verdict = export.judge(tape, search.choose(tape, here, demands("carry", look_back_h=9600.0)))
     candidate = export.candidate(
         verdict, inputs, tape, valid_for_s=3600.0, notebook="test", run_id="test", carried=answer
     )
@@ -318,7 +320,7 @@ def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     assert candidate.trade and candidate.profile == "carry" and len(answer.walk.trades) >= 5
     assert (candidate.rule.entry_bps, candidate.rule.exit_bps) == (rule.entry_bps, rule.exit_bps)
     assert (candidate.rule.funding_horizon_s, candidate.rule.max_hold_s) == (rule.horizon_s, rule.max_hold_s)
-    assert "funding counted on" in repr(proposal.shown(candidate))
+    assert "funding counted on" in repr(choice_tables.shown(candidate))
     assert [g.name for g in candidate.gates] == [
         "pairs walked forward", "net a day, lower bound", "net a day without the best day", "halts",
     ]  # fmt: skip
@@ -373,8 +375,8 @@ def test_a_file_that_counts_on_funding_is_traded_on_venues_too(exported, tmp_pat
 
 def test_a_walk_that_loses_exports_no_levels(exported):
     inputs, tape, here, _, _ = exported
-    verdict = export.judge(tape, optimize.choose(tape, here, demands("carry", look_back_h=9600.0)))
-    poor = carry_walk.asked(tape, here.with_fees(100.0, 100.0), "carry")
+    verdict = export.judge(tape, search.choose(tape, here, demands("carry", look_back_h=9600.0)))
+    poor = carry_walk_forward.asked(tape, here.with_fees(100.0, 100.0), "carry")
     told = export.candidate(verdict, inputs, tape, valid_for_s=60.0, notebook="test", run_id="test", carried=poor)
     assert (told.trade, told.profile, told.rule.entry_bps) == (False, "carry", None)
     assert "Do not carry" in told.reason and not all(g.passed for g in told.gates)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from delta_arb import changes
 from delta_arb.errors import SeriesError
+from delta_arb.stats import level_shifts
 
 S = 1_000_000_000  # ns
 MINUTES = np.arange(1440) * 60 * S
@@ -32,12 +32,12 @@ def shifted(x, size):
 @pytest.mark.parametrize(("half_life_rows", "noise_sd"), [(3, 0.0), (10, 0.0), (10, 1.0), (60, 0.0)])
 def test_a_stationary_spread_has_no_shifts_mistake_16(half_life_rows, noise_sd):
     for seed in range(3):
-        assert changes.level_shifts(spread(half_life_rows, seed, noise_sd), MINUTES).size.size == 0
+        assert level_shifts.level_shifts(spread(half_life_rows, seed, noise_sd), MINUTES).size.size == 0
 
 
 @pytest.mark.parametrize(("half_life_rows", "noise_sd", "size"), [(10, 0.0, 2.0), (3, 0.0, 3.0), (10, 0.5, 3.0)])
 def test_four_real_shifts_are_found_where_they_are(half_life_rows, noise_sd, size):
-    found = changes.level_shifts(shifted(spread(half_life_rows, 1, noise_sd), size), MINUTES)
+    found = level_shifts.level_shifts(shifted(spread(half_life_rows, 1, noise_sd), size), MINUTES)
     assert found.ts_ns / (60 * S) == pytest.approx(REAL, abs=10)
     assert np.sign(found.size).tolist() == [1, -1, 1, 1]
     assert np.abs(found.size) == pytest.approx(size, abs=1.0)
@@ -47,7 +47,7 @@ def test_four_real_shifts_are_found_where_they_are(half_life_rows, noise_sd, siz
 def test_white_noise_has_no_shifts_mistake_16():
     for seed in range(5):
         noise = np.random.default_rng(seed).normal(size=1440)
-        assert changes.level_shifts(noise, MINUTES).size.size == 0
+        assert level_shifts.level_shifts(noise, MINUTES).size.size == 0
 
 
 def test_segments_are_cut_at_the_changes_and_not_into_equal_lengths_mistake_16():
@@ -55,7 +55,7 @@ def test_segments_are_cut_at_the_changes_and_not_into_equal_lengths_mistake_16()
     y = spread(10, 6)
     for row, size in zip(places, (3.0, 3.0, -4.0)):
         y[row:] += size
-    found = changes.level_shifts(y, MINUTES)
+    found = level_shifts.level_shifts(y, MINUTES)
     assert found.ts_ns / (60 * S) == pytest.approx(places, abs=10)
     assert found.size == pytest.approx([3.0, 3.0, -4.0], abs=1.0)
 
@@ -65,22 +65,25 @@ def test_windows_are_in_time_and_not_in_rows_mistake_16():
     y = shifted(spread(10, 1), 3.0)
     often = np.repeat(np.arange(720, 1440), 6)
     ts_ns = np.concatenate([MINUTES[:720], often * 60 * S + np.tile(np.arange(6) * 10 * S, 720)])
-    one, two = changes.level_shifts(y, MINUTES), changes.level_shifts(np.concatenate([y[:720], y[often]]), ts_ns)
+    one, two = (
+        level_shifts.level_shifts(y, MINUTES),
+        level_shifts.level_shifts(np.concatenate([y[:720], y[often]]), ts_ns),
+    )
     assert two.ts_ns / (60 * S) == pytest.approx(REAL, abs=10)
     assert two.ts_ns / (60 * S) == pytest.approx(one.ts_ns / (60 * S), abs=1)
 
 
 def test_without_its_shifts_a_spread_looks_slower_than_it_is():
     y = shifted(spread(10, 2), 3.0)
-    segments = changes._rows(y, MINUTES, None, 60.0)
-    assert changes.level_shifts(y, MINUTES).half_life_s == pytest.approx(600, rel=0.5)
+    segments = level_shifts._rows(y, MINUTES, None, 60.0)
+    assert level_shifts.level_shifts(y, MINUTES).half_life_s == pytest.approx(600, rel=0.5)
     assert math.log(2) / segments.fit([]).theta > 1200
 
 
 def test_unit_and_gaps_carry_through():
     y = shifted(spread(10, 5), 3.0)
     valid = np.random.default_rng(5).random(1440) < 0.8
-    found = changes.level_shifts(1e-4 * np.where(valid, y, np.nan) + 0.01, MINUTES, valid)
+    found = level_shifts.level_shifts(1e-4 * np.where(valid, y, np.nan) + 0.01, MINUTES, valid)
     assert found.ts_ns / (60 * S) == pytest.approx(REAL, abs=10)
     assert np.abs(found.size) == pytest.approx(3e-4, abs=1e-4)
     assert found.to_frame().shape == (4, 2)
@@ -96,4 +99,4 @@ def test_unit_and_gaps_carry_through():
 )
 def test_what_cannot_be_answered_is_an_error(values, ts_ns, says):
     with pytest.raises(SeriesError, match=says):
-        changes.level_shifts(values, ts_ns)
+        level_shifts.level_shifts(values, ts_ns)

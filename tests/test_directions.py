@@ -10,18 +10,20 @@ from hypothesis import strategies as st
 from strategies import basis_tape, leg_rule, ou_path, seconds
 from strategies import rule as machine_rule
 
-from delta_arb import directions, export, gates, optimize, params, sizes, study, walkforward
+from delta_arb import params
+from delta_arb.backtest.inventory import held
 from delta_arb.errors import ParamsError
-from delta_arb.export import Verdict
-from delta_arb.inputs import Inputs
-from delta_arb.inventory import held
 from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment, Instrument
-from delta_arb.pair import DIRECT, REVERSE
-from delta_arb.report import pages, proposal, record, tearsheet, tornado, treasury
-from delta_arb.study import Constraints, Levels, Market, Thresholds, both
-from delta_arb.tape import Tape
-from delta_arb.walkforward import Fit, LookBack
+from delta_arb.optimize import directions, export, gates, search, study, walk_forward
+from delta_arb.optimize.export import Verdict
+from delta_arb.optimize.study import Constraints, Levels, Market, Thresholds, both
+from delta_arb.optimize.walk_forward import Fit, LookBack
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
+from delta_arb.report import choice_tables, pages, record, tearsheet, treasury, what_if
+from delta_arb.strategy import sizing
+from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.wallets import BOUNDLESS, Funds
 
 HOUR = 3600
@@ -70,7 +72,7 @@ def test_the_rule_has_the_levels_of_each_direction_and_the_other_is_off():
     levels = [(r.entry, r.exit, r.reverse_entry, r.reverse_exit) for r in rules]
     off = (math.inf, -math.inf)
     assert levels == [(0.003, -0.0005, *off), (*off, 0.0025, -0.0008), (0.003, -0.0005, 0.0025, -0.0008)]
-    assert optimize.spoken(both(direct, reverse)) == (
+    assert search.spoken(both(direct, reverse)) == (
         "entry 30 bps, exit -5 bps, reverse entry 25 bps, exit -8 bps, hold at most 0.166667 h"
     )
 
@@ -90,8 +92,8 @@ def test_a_direction_is_no_neighbour_of_the_other():
 def test_what_the_reverse_pair_is_offered_is_what_the_direct_one_is_in_the_mirror(seed, mean_bps, width_bps):
     path = mean_bps + 20.0 * np.random.default_rng(seed).standard_normal(200)
     tape = basis_tape(path, width_bps=width_bps)
-    here = optimize.offers(tape, SETTINGS, None, REVERSE)
-    there = optimize.offers(mirrored(tape), SETTINGS, None)
+    here = search.offers(tape, SETTINGS, None, REVERSE)
+    there = search.offers(mirrored(tape), SETTINGS, None)
     assert here.entry_bps == pytest.approx(there.entry_bps, abs=1e-8)
     assert here.exit_bps == pytest.approx(there.exit_bps, abs=1e-8)
 
@@ -104,15 +106,15 @@ def test_the_reverse_choice_is_the_direct_one_of_the_mirrored_market(signal):
     paid = [FundingPayment(seconds(h * HOUR), 0.0003, 100.0, True) for h in range(14)]
     demands = Constraints(max_hold_s=7200.0, min_trades_day=1.0)
     here = replace(market(2.0, paid), signal=signal)
-    found = optimize.choose(tape, here, demands, REVERSE)
-    there = optimize.choose(mirrored(tape), replace(here, payments=other_way(paid)), demands)
+    found = search.choose(tape, here, demands, REVERSE)
+    there = search.choose(mirrored(tape), replace(here, payments=other_way(paid)), demands)
     assert found.best.side == REVERSE and there.best.side == DIRECT
     assert found.proposal.plug_in[:3] == pytest.approx(there.proposal.plug_in[:3], abs=0.02)
     assert found.best[:3] == pytest.approx(there.best[:3], abs=0.05)
     assert found.trade == there.trade and found.judged.trades == there.judged.trades > 0
     assert found.judged.net_usdt == pytest.approx(there.judged.net_usdt, rel=0.01)
-    direct = optimize.choose(tape, replace(here, payments=()), demands).proposal.plug_in
-    reverse = optimize.choose(tape, replace(here, payments=()), demands, REVERSE).proposal.plug_in
+    direct = search.choose(tape, replace(here, payments=()), demands).proposal.plug_in
+    reverse = search.choose(tape, replace(here, payments=()), demands, REVERSE).proposal.plug_in
     twice = 2 * found.half_life.process.mean  # as far apart as the means of a basis and of its mirror image
     assert direct.entry_bps - reverse.entry_bps == pytest.approx(twice, abs=0.02) and twice > 10.0
 
@@ -139,7 +141,7 @@ def dips() -> Tape:
 def cheap() -> tuple[Tape, directions.Directions]:
     """Funding takes 1 % of a short at every full hour: who holds the direct pair from dip to dip pays it."""
     tape = dips()
-    verdict = export.judge(tape, optimize.choose(tape, market(payments=PAID), DEMANDS))
+    verdict = export.judge(tape, search.choose(tape, market(payments=PAID), DEMANDS))
     return tape, directions.asked(tape, verdict)
 
 
@@ -186,7 +188,7 @@ def test_a_reverse_direction_that_does_not_pass_takes_nothing_from_the_direct_on
     """The same market mirrored: now the direct pair pays, and is exported exactly as without an inventory."""
     tape = mirrored(cheap[0])
     with_coins, without = (
-        export.judge(tape, optimize.choose(tape, market(payments=other_way(PAID), funds=funds), DEMANDS))
+        export.judge(tape, search.choose(tape, market(payments=other_way(PAID), funds=funds), DEMANDS))
         for funds in (COINS, BOUNDLESS)
     )
     found = directions.asked(tape, with_coins)
@@ -213,7 +215,7 @@ def swings() -> tuple[Inputs, Tape, directions.Directions]:
     """The bundled sample, whose basis swings both ways, with 600 coins of about 0.80 USDT."""
     inputs = Inputs(inventory_coins=600.0)
     tape = inputs.tape()
-    verdict = export.judge(tape, optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints()))
+    verdict = export.judge(tape, search.choose(tape, study.market(inputs, tape, SETTINGS), Constraints()))
     return inputs, tape, directions.asked(tape, verdict)
 
 
@@ -273,10 +275,10 @@ def test_a_fold_trades_what_either_direction_proposes():
     look_back = LookBack(tape, tape.start_ns, tape.start_ns + seconds(100), market(), Constraints(), 10.0)
     one = Fit(Thresholds(10.0, 0.0, 60.0, side=REVERSE), "passes", np.ones(10), 5)
     none = Fit(None, "no edge", None, 3)
-    found = walkforward.joined(look_back, none, one)
+    found = walk_forward.joined(look_back, none, one)
     assert found.thresholds == one.thresholds and found.nets is one.nets and found.tried == 8
     assert found.reason == "direct: no edge; reverse: passes"
-    assert walkforward.joined(look_back, none, none).thresholds is None
+    assert walk_forward.joined(look_back, none, none).thresholds is None
 
 
 # --- what pages say ---------------------------------------------------------------------------------------------------
@@ -290,7 +292,7 @@ def sheet(swings) -> tearsheet.TearSheet:
 
 
 def test_the_candidate_shows_both_directions_and_the_coins(sheet):
-    rows = {row[0]: row[1:] for row in proposal.shown(sheet.candidate).rows}
+    rows = {row[0]: row[1:] for row in choice_tables.shown(sheet.candidate).rows}
     levels = sheet.thresholds.reverse
     assert rows["reverse entry"][0] == f"{levels.entry_bps:.1f} bps"
     assert rows["reverse exit"][0] == f"{levels.exit_bps:.1f} bps"
@@ -328,9 +330,9 @@ def test_the_inventory_stands_on_lines_of_its_own(sheet):
 
 def test_the_levels_of_the_reverse_direction_are_moved_too(sheet):
     judged = sheet.parts["judged"].tape
-    names = {bar.name for bar in tornado.of(judged, sheet.market, sheet.thresholds).bars}
+    names = {bar.name for bar in what_if.of(judged, sheet.market, sheet.thresholds).bars}
     assert {"entry threshold", "reverse entry threshold", "reverse exit threshold"} <= names
-    alone = {bar.name for bar in tornado.of(judged, sheet.market, sheet.thresholds.alone(DIRECT)).bars}
+    alone = {bar.name for bar in what_if.of(judged, sheet.market, sheet.thresholds.alone(DIRECT)).bars}
     assert names - alone == {"reverse entry threshold", "reverse exit threshold"}
 
 
@@ -359,7 +361,7 @@ def test_an_inventory_that_is_worth_less_than_a_clip_is_refused():
 def test_a_full_position_needs_what_its_clips_do():
     """1000 USDT: the price bound of 2 % and a fee of 10 bps on spot; margin at leverage 4 and the fee on the other."""
     rule = machine_rule(spot=leg_rule(fee=0.001), perp=leg_rule(fee=0.001, leverage=4.0))
-    assert sizes.needs_usdt(rule) == pytest.approx((1000 * 1.02 * 1.001, 1000 * (0.25 + 0.001)))
+    assert sizing.needs_usdt(rule) == pytest.approx((1000 * 1.02 * 1.001, 1000 * (0.25 + 0.001)))
     only = rule._replace(entry=math.inf, reverse_entry=0.01)
-    assert sizes.needs_usdt(only) == pytest.approx((0.0, 1000 * 1.02 * 0.001))
-    assert sizes.needs_usdt(only._replace(reverse_entry=math.inf)) == (0.0, 0.0)
+    assert sizing.needs_usdt(only) == pytest.approx((0.0, 1000 * 1.02 * 0.001))
+    assert sizing.needs_usdt(only._replace(reverse_entry=math.inf)) == (0.0, 0.0)

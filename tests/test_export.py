@@ -8,18 +8,20 @@ import pytest
 from strategies import perp, spot
 from studies import study
 
-from delta_arb import export, gates, optimize, params, performance
+from delta_arb import params
+from delta_arb.backtest import performance
 from delta_arb.errors import ParamsError
-from delta_arb.export import Verdict
-from delta_arb.faces import number
-from delta_arb.gates import Judgement
-from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, Instrument
-from delta_arb.optimize import Choice, Proposal, Sweep
-from delta_arb.report import proposal
-from delta_arb.study import Constraints, Market, Thresholds, window
-from delta_arb.tape import Tape
+from delta_arb.optimize import export, gates, search
+from delta_arb.optimize.export import Verdict
+from delta_arb.optimize.gates import Judgement
+from delta_arb.optimize.search import Choice, Proposal, Sweep
+from delta_arb.optimize.study import Constraints, Market, Thresholds, window
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
+from delta_arb.report import choice_tables
+from delta_arb.tables import number
 
 PASSED = Judgement(None, None, None, None, None, (), ())
 MISSED = Judgement(None, None, None, None, None, (gates.gate("pairs out of sample", 3.0, 15),), ())
@@ -49,8 +51,8 @@ def verdict(tape: Tape, best: Thresholds, judgement=PASSED, ask=lambda threshold
     constraints = Constraints(max_entry_bps=150.0, max_drawdown=0.05, **demands)
     parts = window(tape, constraints)
     results = [performance.measure(part, market.replay(part, best)) for part in (parts.fit, parts.judge)]
-    proposal = Proposal(None, "by hand", best, 1.0)
-    choice = Choice(parts, constraints, market, None, Sweep((), ()), (), proposal, *results, True, "earned")
+    choice_tables = Proposal(None, "by hand", best, 1.0)
+    choice = Choice(parts, constraints, market, None, Sweep((), ()), (), choice_tables, *results, True, "earned")
     return Verdict(choice, judgement, 900.0, True, "earned", ask)
 
 
@@ -225,7 +227,7 @@ def test_the_judgement_of_a_champion_walks_the_same_folds():
 def test_the_evidence_holds_the_standard_errors_of_both_levels():
     found = study("sample").verdict
     evidence = export.evidence(found)
-    assert (evidence.entry_se_bps, evidence.exit_se_bps) == optimize.standard_errors_bps(found.choice)
+    assert (evidence.entry_se_bps, evidence.exit_se_bps) == search.standard_errors_bps(found.choice)
     assert evidence.entry_se_bps > 0 and evidence.exit_se_bps > 0
 
 
@@ -247,8 +249,8 @@ def test_what_was_left_of_the_gain_is_said_of_what_is_traded(tape, tmp_path):
     """LARGE is in force and stays: SMALL, the challenger, is not what the page speaks of."""
     kept = settled(tape, tmp_path, SMALL, LARGE)
     assert kept.kept
-    said = repr(proposal.spoken(kept))
+    said = repr(choice_tables.spoken(kept))
     judged, fitted = (number(p.net_usdt_day) for p in (kept.champion.judged, kept.champion.fitted))
     assert f"The parameters in force earned {judged} USDT a day on the judged part, {fitted} before." in said
     assert "were left" not in said and "it earned" not in said
-    assert "On the quotes it has not seen it earned" in repr(proposal.spoken(verdict(tape, SMALL)))
+    assert "On the quotes it has not seen it earned" in repr(choice_tables.spoken(verdict(tape, SMALL)))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from delta_arb.faces import Findings, Heading, Table, Tiles, account, number, seconds, share
-from delta_arb.inputs import Inputs
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.tables import Findings, Heading, Table, Tiles, account, number, seconds, share
 
 
 @pytest.mark.parametrize(

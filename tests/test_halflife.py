@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from delta_arb import halflife, reversion
 from delta_arb.errors import SeriesError
+from delta_arb.stats import half_life, reversion
 
 S = 1_000_000_000  # ns
 
@@ -149,18 +149,18 @@ def test_a_clean_series_needs_no_noise():
 def test_the_profile_is_highest_at_the_fit_and_meets_the_line_at_the_ends_of_the_interval():
     column = spread(60.0, 20_000, seed=3, noise_sd=0.5)
     h = reversion.half_life(*column)
-    found = halflife.profile(*column, h)
+    found = half_life.profile(*column, h)
     top = int(np.argmax(found.ratio))
     assert found.half_life_s[top] == pytest.approx(math.log(2) / h.process.theta) and found.ratio[top] == 0.0
     assert found.half_life_s[0] < h.low_s and h.high_s < found.half_life_s[-1]
     at_ends = np.interp(np.log([h.low_s, h.high_s]), np.log(found.half_life_s), found.ratio)
-    assert at_ends == pytest.approx([-halflife.LR_95, -halflife.LR_95], abs=0.15)
+    assert at_ends == pytest.approx([-half_life.LR_95, -half_life.LR_95], abs=0.15)
 
 
 def test_the_profile_of_an_interval_without_a_lower_end_begins_at_the_fastest_that_can_be_seen():
     column = spread(300.0, 2_000, seed=4, step_s=10.0, noise_sd=0.5)
     h = dataclasses.replace(reversion.half_life(*column), low_s=0.0)
-    assert halflife.profile(*column, h).half_life_s[0] == pytest.approx(5.0)
+    assert half_life.profile(*column, h).half_life_s[0] == pytest.approx(5.0)
 
 
 def test_the_signature_shows_noise_at_short_lags_and_twice_the_variance_at_long_ones():

@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from strategies import perp, seconds, spot
 
-from delta_arb import funding
-from delta_arb import inputs as module
 from delta_arb.bounds import check_assumed
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.faces import heading
-from delta_arb.inputs import Inputs
 from delta_arb.market import SNAPSHOTS, UPDATES
-from delta_arb.options import OPTION_HELP, add_options, given
 from delta_arb.params import VenueParams
-from delta_arb.tape import Tape
+from delta_arb.quotes import funding_file
+from delta_arb.quotes import inputs as module
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.options import OPTION_HELP, add_options, given
+from delta_arb.quotes.tape import Tape
+from delta_arb.tables import heading
 from delta_arb.wallets import BOUNDLESS, Funds
 
 FILES = {"spot": "spot.parquet", "perp": "perp.parquet", "funding": "none", "pair": "LUNC_USDT", "contract_size": 1e4}
@@ -314,7 +314,7 @@ def history(path, stamps_s, rates, marks=None):
 
 def test_recorded_marks_are_exact_and_others_are_the_mid_at_the_stamp_lesson_13(tape, tmp_path):
     path = history(tmp_path / "f.parquet", [50, 100, 150], [1e-4, -2e-4, 3e-4], [99.0, None, float("nan")])
-    assert [tuple(p) for p in funding.payments(path, tape)] == [
+    assert [tuple(p) for p in funding_file.payments(path, tape)] == [
         (seconds(50), 1e-4, 99.0, True),
         (seconds(100), -2e-4, 103.0, False),  # the quote of second 100 is known at its stamp
         (seconds(150), 3e-4, 103.0, False),
@@ -322,7 +322,7 @@ def test_recorded_marks_are_exact_and_others_are_the_mid_at_the_stamp_lesson_13(
 
 
 def test_without_marks_every_stamp_is_approximate(tape, tmp_path):
-    payments = funding.payments(history(tmp_path / "f.parquet", [50, 100], [1e-4, 1e-4]), tape)
+    payments = funding_file.payments(history(tmp_path / "f.parquet", [50, 100], [1e-4, 1e-4]), tape)
     assert [(p.mark, p.exact) for p in payments] == [(101.0, False), (103.0, False)]
 
 
@@ -345,7 +345,7 @@ def test_quotes_outside_the_funding_table_are_left_out_and_told(tmp_path):
 
 def test_a_csv_history_is_read_alike(tape, tmp_path):
     (tmp_path / "f.csv").write_text("timestamp,funding_rate\n1970-01-01 00:00:50,0.0001\n1970-01-01 00:01:40,0.0002\n")
-    payments = funding.payments(tmp_path / "f.csv", tape)
+    payments = funding_file.payments(tmp_path / "f.csv", tape)
     assert [(p.ts_ns, p.rate) for p in payments] == [(seconds(50), 1e-4), (seconds(100), 2e-4)]
 
 
@@ -368,7 +368,7 @@ def test_funding_none_means_no_payments(tape):
 def test_a_history_that_cannot_be_right_is_refused(tape, tmp_path, stamps, rates, says):
     path = history(tmp_path / "f.parquet", stamps, pa.array(rates, pa.float64()))
     with pytest.raises(DataError, match=says):
-        funding.payments(path, tape)
+        funding_file.payments(path, tape)
 
 
 @pytest.mark.parametrize(
@@ -384,43 +384,43 @@ def test_a_history_that_cannot_be_right_is_refused(tape, tmp_path, stamps, rates
 def test_a_mark_that_cannot_be_the_contracts_is_refused_and_not_replaced(tape, tmp_path, mark, says):
     path = history(tmp_path / "f.parquet", [50, 100], [1e-4, 1e-4], [101.0, mark])
     with pytest.raises(DataError, match=says):
-        funding.payments(path, tape)
+        funding_file.payments(path, tape)
 
 
 def test_a_mark_outside_the_quotes_is_not_held_against_them(tape, tmp_path):
     path = history(tmp_path / "f.parquet", [50, 10**7], [1e-4, 1e-4], [101.0, 900.0])
-    assert [p.mark for p in funding.payments(path, tape)] == [101.0, 900.0]
+    assert [p.mark for p in funding_file.payments(path, tape)] == [101.0, 900.0]
 
 
 def test_a_missing_history_is_refused(tape, tmp_path):
     with pytest.raises(DataError, match="there is no such funding file; give one, or --funding none"):
-        funding.payments(tmp_path / "f.parquet", tape)
+        funding_file.payments(tmp_path / "f.parquet", tape)
 
 
 @pytest.mark.parametrize("columns", [["timestamp", "rate"], ["timestamp", "funding_rate", "hours"], ["funding_rate"]])
 def test_other_columns_are_refused_by_name(tape, tmp_path, columns):
     pq.write_table(pa.table({name: [1.0] for name in columns}), tmp_path / "f.parquet")
     with pytest.raises(DataError, match="need the columns timestamp, funding_rate and perhaps mark_price; missing"):
-        funding.payments(tmp_path / "f.parquet", tape)
+        funding_file.payments(tmp_path / "f.parquet", tape)
 
 
 @pytest.mark.parametrize("name", ["f.parquet", "f.csv"])
 def test_a_damaged_file_is_refused(tape, tmp_path, name):
     (tmp_path / name).write_bytes(b'timestamp,funding_rate\n"yesterday,1\n\x00\xff')
     with pytest.raises(DataError, match=r"f\.(parquet|csv): "):
-        funding.payments(tmp_path / name, tape)
+        funding_file.payments(tmp_path / name, tape)
 
 
 @pytest.mark.parametrize("cell", ["yesterday", ""])
 def test_a_stamp_that_is_none_is_refused(tape, tmp_path, cell):
     (tmp_path / "f.csv").write_text(f"timestamp,funding_rate\n1970-01-01 00:00:50,0.0001\n{cell},0.0002\n")
     with pytest.raises(DataError, match=r"f\.csv: "):
-        funding.payments(tmp_path / "f.csv", tape)
+        funding_file.payments(tmp_path / "f.csv", tape)
 
 
 def test_reading_funding_and_quotes_loads_neither_pandas_nor_numba():
     code = (
-        "import sys; from delta_arb.inputs import Inputs; i = Inputs(); i.payments(i.tape()); "
+        "import sys; from delta_arb.quotes.inputs import Inputs; i = Inputs(); i.payments(i.tape()); "
         "print(sorted({'pandas', 'numba', 'matplotlib', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -429,6 +429,6 @@ def test_reading_funding_and_quotes_loads_neither_pandas_nor_numba():
 
 def test_every_real_history_reads_and_covers_its_own_time(recording, tape):
     path = recording("gateio_futures_BTC_USDT_funding_2025-02-25_2026-02-25.parquet")
-    payments = funding.payments(path, tape)
+    payments = funding_file.payments(path, tape)
     assert len(payments) == 1097
     assert np.diff([p.ts_ns for p in payments]).min() == 8 * 3600 * 10**9

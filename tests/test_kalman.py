@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from delta_arb.kalman import OFF, UNKNOWN, Estimate, Filter, step
 from delta_arb.market import NS, Book
-from delta_arb.ou import Process, filtered
+from delta_arb.stats.ou import Process, filtered
+from delta_arb.strategy.signal import OFF, UNKNOWN, Estimate, Filter, step
 
 TEN_MINUTES = math.log(2) / 600
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from studies import study
 
-from delta_arb.performance import measure
-from delta_arb.report import landscape, look, plots, plots_landscape
-from delta_arb.report.look import Chart, Picture
-from delta_arb.study import Thresholds
+from delta_arb.backtest.performance import measure
+from delta_arb.optimize.study import Thresholds
+from delta_arb.report import figures, landscape, plots, plots_landscape
+from delta_arb.report.figures import Chart, Picture
 
 
 @cache
@@ -91,8 +91,8 @@ def test_whatever_the_sliders_say_one_map_and_its_own_line_are_in_sight():
         (at,), (line,) = in_sight(traces)
         net = found.net_at(*steps)
         edges = np.array(list(plots_landscape.edges(net)), float).reshape(-1, 2)
-        assert line == at + 1 and traces[at]["z"] == look.packed(net)
-        assert (traces[line]["x"], traces[line]["y"]) == (look.packed(edges[:, 0]), look.packed(edges[:, 1]))
+        assert line == at + 1 and traces[at]["z"] == figures.packed(net)
+        assert (traces[line]["x"], traces[line]["y"]) == (figures.packed(edges[:, 0]), figures.packed(edges[:, 1]))
         assert all(part in traces[at]["hovertemplate"] for part in found.spoken(*steps)[:2])
         assert [slider["steps"][k]["label"] for slider, k in zip(chart.layout["sliders"], steps)] == [
             *found.spoken(*steps)
@@ -106,7 +106,7 @@ def test_the_map_at_first_is_the_choice_with_its_marks():
     chart = plots.landscape(found, s.choice, s.inputs)
     (at,), _ = in_sight(chart.data)
     hold = landscape.chosen_hold(found, s.choice)
-    assert chart.data[at]["z"] == look.packed(found.net_at(hold, 0, found.fee_factors.index(1.0)))
+    assert chart.data[at]["z"] == figures.packed(found.net_at(hold, 0, found.fee_factors.index(1.0)))
     marks = {t["name"]: t for t in chart.data if t.get("mode") == "markers"}
     assert set(marks) == {"best of the grid", "plug-in", "proposed"}
     peak = s.choice.proposal.peak

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delta_arb.errors import DataError
-from delta_arb.listings import gate_contracts, instrument, mexc_symbols
+from delta_arb.quotes.listings import gate_contracts, instrument, mexc_symbols
 
 FEE = 0.0005
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -18,16 +18,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from delta_arb import backtest, bounds, params, rules, synthetic
+from delta_arb import bounds, params
+from delta_arb.backtest import replay as backtest
 from delta_arb.errors import RunError
-from delta_arb.inputs import Inputs
 from delta_arb.live import replay
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.runner import Exports, Runner
 from delta_arb.market import LEGS, NS, FundingPayment, Order
-from delta_arb.pair import OPEN, LegRule
-from delta_arb.tape import Tape
+from delta_arb.quotes import synthetic
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy import rule as rules
+from delta_arb.strategy.state import OPEN, LegRule
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"

@@ -8,12 +8,12 @@ from decimal import Decimal
 import pytest
 from live_stage import CALM, ENTER, LEAVE, QUICK, quick_config, stage
 
-from delta_arb.live import control, trading
+from delta_arb.live import control, supervisor
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.session import Session
-from delta_arb.live.stream import Pace, delays
+from delta_arb.live.venues.websocket import Pace, delays
 from delta_arb.market import NS, PERP, SPOT
-from delta_arb.pair import FLAT, HALTED, HEDGING, OPEN
+from delta_arb.strategy.state import FLAT, HALTED, HEDGING, OPEN
 
 
 def test_a_reverse_pair_is_sold_out_of_declared_inventory_and_bought_back(tmp_path):
@@ -391,7 +391,7 @@ def test_a_defect_ends_the_session_and_the_next_one_takes_the_pair_up(tmp_path, 
         return whole(session)
 
     monkeypatch.setattr(Session, "facts", defective)
-    monkeypatch.setattr(trading, "AGAIN_S", (0.1, 0.1))
+    monkeypatch.setattr(supervisor, "AGAIN_S", (0.1, 0.1))
 
     async def play():
         async with stage(tmp_path) as it:
@@ -402,8 +402,8 @@ def test_a_defect_ends_the_session_and_the_next_one_takes_the_pair_up(tmp_path, 
 
             say = Heard()
             params = tmp_path / it.config.name / "params" / "latest.json"
-            job = trading.Job(it.config, trading.SANDBOX, tmp_path, params, None, it.venues.config(), say)
-            running = trading.Trading(job)
+            job = supervisor.Job(it.config, supervisor.SANDBOX, tmp_path, params, None, it.venues.config(), say)
+            running = supervisor.Trading(job)
             task = asyncio.create_task(running.run())
             it.show(ENTER)
             await it.until(lambda: any("resumed pair 1" in s for s in it.said) or task.done())

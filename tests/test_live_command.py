@@ -20,9 +20,10 @@ from live_stage import PATIENCE, QUICK
 from test_live import export, rule_params
 
 from delta_arb import params
-from delta_arb.inputs import Inputs
 from delta_arb.live import config as configuration
-from delta_arb.live import connect, control
+from delta_arb.live import control
+from delta_arb.live.venues import factory
+from delta_arb.quotes.inputs import Inputs
 
 # Ends its own process, as kill -9 does, at the nth passage of a place in the code.
 KILLED = """
@@ -114,7 +115,7 @@ def rows(journal: Path, query: str) -> list[tuple]:
 async def deals(ccxt: dict, since_ns: int) -> dict[str, float]:
     """What the venues themselves filled, by our order ids, base units."""
     found: dict[str, float] = {}
-    venues = connect.venues(configuration.sample(), None, ccxt)
+    venues = factory.venues(configuration.sample(), None, ccxt)
     for venue in venues:
         await venue.open(lambda *quote: None, lambda *told: None)
         for deal in await venue.deals(since_ns, time.time_ns() + 10**9):
@@ -183,7 +184,7 @@ def test_a_runner_killed_at_step_after_step_is_never_naked_and_sends_nothing_twi
             ask("stop")
             assert process.wait(30) == 0, log.read_text()
     finally:
-        connect.end(folder)
+        factory.end(folder)
     assert not (folder / "sandbox.json").exists()
     assert rows(journal, "SELECT COUNT(*) FROM runs WHERE ended IS NULL") == [(3,)]
     assert all(
@@ -208,7 +209,7 @@ def test_local_venues_with_a_position_are_neither_replaced_nor_ended_lesson_31(r
         assert held == [(1, 1)]
         assert not (folder / "sandbox.json").exists()  # nothing is open any more
     finally:
-        connect.end(folder)
+        factory.end(folder)
 
 
 def toml(value) -> str:

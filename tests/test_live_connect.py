@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from delta_arb.live import connect
+from delta_arb.live.venues import factory
 
 BODIES = {"nothing": b"", "another service": b'{"status": "ok"}', "a page": b"<html>"}
 
@@ -25,7 +25,7 @@ def stranger():
 
 def noted(folder, pid: int, port: int) -> None:
     """What an earlier start left behind."""
-    local = connect.Local(pid, [], f"http://127.0.0.1:{port}/mexc", {})
+    local = factory.Local(pid, [], f"http://127.0.0.1:{port}/mexc", {})
     (folder / "sandbox.json").write_text(json.dumps(local._asdict()))
 
 
@@ -43,8 +43,8 @@ def test_another_service_on_the_port_is_not_taken_for_the_local_venues_nor_ended
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         noted(tmp_path, stranger.pid, server.server_port)
-        assert connect.running(tmp_path) is None
-        connect.end(tmp_path)
+        assert factory.running(tmp_path) is None
+        factory.end(tmp_path)
         server.shutdown()
     assert stranger.poll() is None and not (tmp_path / "sandbox.json").exists()
 
@@ -53,15 +53,15 @@ def test_another_service_on_the_port_is_not_taken_for_the_local_venues_nor_ended
 def test_local_venues_are_found_again_whatever_a_fault_script_does_and_ended_once(tmp_path, do):
     faults = tmp_path / "faults.toml"
     faults.write_text(f'[[fault]]\nat = "time"\ndo = "{do}"\nseconds = 0.5\nstatus = 502\ntimes = 0\n')
-    first, new = connect.local(tmp_path, ["--faults", str(faults)])
+    first, new = factory.local(tmp_path, ["--faults", str(faults)])
     try:
-        assert new and connect.running(tmp_path) == first
-        again, new = connect.local(tmp_path, ["--faults", str(faults)])
+        assert new and factory.running(tmp_path) == first
+        again, new = factory.local(tmp_path, ["--faults", str(faults)])
         assert (again, new) == (first, False)
     finally:
-        connect.end(tmp_path)
+        factory.end(tmp_path)
     deadline = time.monotonic() + 10.0
-    while connect._answers(first.url):
+    while factory._answers(first.url):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert connect.running(tmp_path) is None
+    assert factory.running(tmp_path) is None

@@ -10,13 +10,13 @@ from test_live import export, rule_params
 
 from delta_arb import params
 from delta_arb.errors import ParamsError
-from delta_arb.inputs import Inputs
 from delta_arb.live import config
 from delta_arb.live.__main__ import main
 from delta_arb.live.config import Config
 from delta_arb.live.example import example
 from delta_arb.live.executor import Patience
-from delta_arb.live.stream import Pace
+from delta_arb.live.venues.websocket import Pace
+from delta_arb.quotes.inputs import Inputs
 
 SECTIONS = {
     "spot": config.VenueConfig, "perp": config.VenueConfig, "limits": config.Limits, "guards": config.GuardNumbers,

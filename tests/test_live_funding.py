@@ -7,19 +7,19 @@ from decimal import Decimal
 import pytest
 from live_stage import QUICK, RULE, publish, quick_config, stage
 
-from delta_arb import backtest
-from delta_arb.expected import RECENT, expected
+from delta_arb.backtest import replay
+from delta_arb.funding_stamps import RECENT, expected
 from delta_arb.latency import Latency
 from delta_arb.live import preflight
-from delta_arb.live.events import replayed
-from delta_arb.live.funding import FundingWatch
+from delta_arb.live.event_log import replayed
+from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import NO_ENTRY
-from delta_arb.live.trading import PAPER, Job
-from delta_arb.live.venue import Funding, VenueError
+from delta_arb.live.supervisor import PAPER, Job
+from delta_arb.live.venues.base import Funding, VenueError
 from delta_arb.market import LEGS, NS, PERP, FundingPayment
-from delta_arb.pair import FLAT, OPEN, QUOTE
-from delta_arb.review.recorded import tape_of
+from delta_arb.review.session_log import tape_of
 from delta_arb.sandbox.values import FundingPaid, Upcoming
+from delta_arb.strategy.state import FLAT, OPEN, QUOTE
 
 EVERY_S = 5
 HORIZON_S = EVERY_S * RECENT  # so the expected edge is the sum of the last nine rates
@@ -89,7 +89,7 @@ def test_expected_funding_opens_and_closes_a_pair_live_when_it_does_in_the_backt
     quotes = [event for event in events if event.kind == QUOTE]
     assert {q.ts_ns: q.shift for q in quotes} == {q.ts_ns: promised.at(q.ts_ns) for q in quotes}
     tape = tape_of(quotes)
-    tested = backtest.run(tape, seen["rule"], Latency(0.1, 0.1), known)
+    tested = replay.run(tape, seen["rule"], Latency(0.1, 0.1), known)
     assert [(s.ts_ns, LEGS[s.leg]) for s in tested.sent] == [(ts_ns, leg) for ts_ns, leg, _ in seen["orders"]]
     opened_ns, closed_ns, reason, funding_usdt, qty = seen["trade"]
     assert reason == "target" and tested.trades[0].reason == "target"

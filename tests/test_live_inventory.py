@@ -15,14 +15,15 @@ from test_live_command import command, rows, running, until, wave  # noqa: F401,
 
 from delta_arb import params
 from delta_arb.errors import ParamsError
-from delta_arb.inputs import Inputs
-from delta_arb.live import connect, preflight
-from delta_arb.live.events import events_path, told
-from delta_arb.live.trading import LIVE, Job
-from delta_arb.pair import DIRECT, REVERSE
-from delta_arb.rules import make_rule
+from delta_arb.live import preflight
+from delta_arb.live.event_log import events_path, told
+from delta_arb.live.supervisor import LIVE, Job
+from delta_arb.live.venues import factory
+from delta_arb.optimize.study import Levels, Market, Thresholds
+from delta_arb.quotes.inputs import Inputs
 from delta_arb.sandbox.venues import Venues
-from delta_arb.study import Levels, Market, Thresholds
+from delta_arb.strategy.rule import make_rule
+from delta_arb.strategy.state import DIRECT, REVERSE
 
 COINS = ["--inventory-coins", "600"]
 WAYS = {"reverse_entry_bps": 30.0, "reverse_exit_bps": -20.0}
@@ -141,7 +142,7 @@ def test_the_command_trades_both_directions_on_the_local_venues(tmp_path, wave):
         first = next(told(events_path(journal, run_id)))
         assert first.event.wallet.spot_coin == 200.0  # declared, before the venues have told: the review begins with it
     finally:
-        connect.end(folder)
+        factory.end(folder)
 
 
 def test_the_local_venues_take_an_inventory_by_option():

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from test_live_venues import BOTH, QUICK, buy, live, until
 
-from delta_arb.live.clients import SIGNED
-from delta_arb.live.lane import Answer, Lane
+from delta_arb.live.venues.ccxt_client import SIGNED
+from delta_arb.live.venues.order_connection import Answer, Lane
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 WAIT_S = 5.0

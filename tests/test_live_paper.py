@@ -9,9 +9,9 @@ from live_stage import ENTER, publish, quick_config, stage
 from delta_arb.errors import ParamsError
 from delta_arb.live import config as configuration
 from delta_arb.live import control
-from delta_arb.live.events import replayed
-from delta_arb.pair import FLAT, OPEN
+from delta_arb.live.event_log import replayed
 from delta_arb.params import WalletParams
+from delta_arb.strategy.state import FLAT, OPEN
 
 FLOORS = {"min_spot_usdt": 10.0, "min_margin_usdt": 10.0}
 

@@ -16,19 +16,20 @@ from strategies import book, rule
 
 from delta_arb import bounds
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.live import accounts, config, connect, events, guards
-from delta_arb.live.broker import Placed
+from delta_arb.live import accounts, config, event_log, guards
+from delta_arb.live.console import Voice
 from delta_arb.live.control import socket_path
-from delta_arb.live.disk import Disk
-from delta_arb.live.events import Recorder, segments, told
+from delta_arb.live.durability import Disk
+from delta_arb.live.event_log import Recorder, segments, told
 from delta_arb.live.executor import Executor, Patience
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
 from delta_arb.live.journal import Journal, JournalError
-from delta_arb.live.say import Voice
-from delta_arb.live.venue import Account, Deal, Outcome, VenueError
+from delta_arb.live.venues import factory
+from delta_arb.live.venues.base import Account, Deal, Outcome, VenueError
+from delta_arb.live.venues.broker import Placed
 from delta_arb.market import PERP, SPOT, Instrument, Order
-from delta_arb.pair import QUOTE, REPORT, START, Event, Wallet
 from delta_arb.params import RuleParams
+from delta_arb.strategy.state import QUOTE, REPORT, START, Event, Wallet
 
 CONFIG = quick_config()
 EXAMPLE = """
@@ -278,7 +279,7 @@ def test_by_the_defaults_two_orders_that_were_cut_off_leave_another_try_before_t
     assert 2 * Patience().unknown_s < RuleParams.model_fields["leg_deadline_s"].default
     hasty = config.sample().model_copy(update={"orders": Patience(unknown_s=2.4)})
     with pytest.raises(ParamsError, match=r"unknown_s=2\.4 is too short: .*order_s=2 s and the 0\.5 s"):
-        connect.venues(hasty, None)
+        factory.venues(hasty, None)
 
 
 def test_an_ioc_that_still_works_is_cancelled_by_its_id_and_asked_about_again():
@@ -318,26 +319,26 @@ def test_both_legs_stay_at_home_when_one_allowance_is_used_up():
 
 def test_events_come_back_as_they_were_told_and_a_torn_block_is_left_out(tmp_path):
     path, spot, perp = tmp_path / "events.bin", book(100, 101), book(102, 103)
-    events = [
+    event_log = [
         Event(QUOTE, 1, spot, perp, 0, 0.0, 0.0, 0.0, 1e-4, Wallet(5.0, 0.0, 6.0)),
         Event(QUOTE, 2, spot, perp._replace(bid=0.1 + 0.2), 0, 0.0, 0.0, 0.0),
         Event(REPORT, 3, spot, perp, 1, -2.5, 102.5, 0.5, math.inf),
     ]
     with Recorder(path, "run", START) as recorder:
-        for event in events:
+        for event in event_log:
             recorder.event(event, rule(entry=math.inf), START)
     found = list(told(path))
-    assert [t.event for t in found] == events
+    assert [t.event for t in found] == event_log
     assert found[0].state == START and found[1].state is None and found[2].rule == rule(entry=math.inf)
     whole = path.read_bytes()
     with Recorder(path, "run", START) as recorder:
-        recorder.event(events[0], rule(), START)
+        recorder.event(event_log[0], rule(), START)
     os.truncate(path, path.stat().st_size - 3)
-    assert [t.event for t in told(path)] == events and path.read_bytes()[: len(whole)] == whole
+    assert [t.event for t in told(path)] == event_log and path.read_bytes()[: len(whole)] == whole
 
 
 def test_a_long_run_has_several_files_that_are_read_as_one_and_each_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(events, "SEGMENT", 1)  # a file for each block
+    monkeypatch.setattr(event_log, "SEGMENT", 1)  # a file for each block
     path, calm = tmp_path / "run.bin", Wallet(5.0, 0.0, 6.0)
     told_to = [Event(QUOTE, ts, book(100, 101), book(102, 103 + ts), 0, 0.0, 0.0, 0.0, 0.0, calm) for ts in range(1, 5)]
     states = [START._replace(pair=n) for n in range(4)]

@@ -7,9 +7,9 @@ from live_stage import quick_config, stage
 
 from delta_arb.live import preflight
 from delta_arb.live.checks import key_rows, passed
-from delta_arb.live.rights import Rights, gate_rights, mexc_rights
-from delta_arb.live.trading import LIVE, Job
-from delta_arb.live.venue import VenueError
+from delta_arb.live.supervisor import LIVE, Job
+from delta_arb.live.venues.base import VenueError
+from delta_arb.live.venues.key_permissions import Rights, gate_rights, mexc_rights
 from delta_arb.market import NS
 
 DAY_NS = 86_400 * NS

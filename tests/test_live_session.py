@@ -12,8 +12,8 @@ from live_stage import CALM, ENTER, LEAVE, publish, stage
 from delta_arb.errors import RunError
 from delta_arb.live import control
 from delta_arb.market import PERP, SPOT, Order
-from delta_arb.pair import FLAT, HALTED, OPEN
 from delta_arb.sandbox.faults import Fault
+from delta_arb.strategy.state import FLAT, HALTED, OPEN
 
 # 60 bought at 0.8002 and sold at 0.8, sold at 0.8018 and bought back at 0.799; 5 bps on each of the four.
 NET = 60 * (0.8000 - 0.8002 + 0.8018 - 0.7990) - 60 * 0.0005 * (0.8000 + 0.8002 + 0.8018 + 0.7990)

@@ -20,12 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delta_arb.errors import ParamsError
-from delta_arb.live.clients import Budget, code_of, refusal
-from delta_arb.live.gate import Gate
-from delta_arb.live.mexc import Mexc
-from delta_arb.live.orders import Booked, Orders, Said, on_grid, on_tick
-from delta_arb.live.stream import Pace
-from delta_arb.live.venue import Deal, Outcome, OutcomeUnknown, VenueError
+from delta_arb.live.venues.base import Deal, Outcome, OutcomeUnknown, VenueError
+from delta_arb.live.venues.ccxt_client import Budget, code_of, refusal
+from delta_arb.live.venues.gate import Gate
+from delta_arb.live.venues.mexc import Mexc
+from delta_arb.live.venues.order_tracker import Booked, Orders, Said, on_grid, on_tick
+from delta_arb.live.venues.websocket import Pace
 from delta_arb.market import NS, PERP, SPOT, Book, Order, tradable
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.mexc_rest import SETTINGS
@@ -891,8 +891,8 @@ async def test_no_key_is_ever_told(it, leg, caplog):
 
 def test_the_runner_loads_without_ccxt_and_the_venues_without_the_workbench():
     code = (
-        "import sys, delta_arb.live, delta_arb.live.venue; assert 'ccxt' not in sys.modules\n"
-        "import delta_arb.live.mexc, delta_arb.live.gate\n"
+        "import sys, delta_arb.live, delta_arb.live.venues.base; assert 'ccxt' not in sys.modules\n"
+        "import delta_arb.live.venues.mexc, delta_arb.live.venues.gate\n"
         "print([name for name in ('pandas', 'matplotlib', 'statsmodels', 'numba', 'scipy') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

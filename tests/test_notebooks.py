@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from delta_arb import runs
-from delta_arb.inputs import Inputs
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.report import run
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Lambda, ast.ListComp)
@@ -46,7 +46,7 @@ def parameters(notebook: dict) -> list[dict]:
 
 def test_the_notebooks_are_there_and_numbered():
     assert [p.stem for p in NOTEBOOKS] == [*PIPELINE, "04_live_review"]
-    assert runs.NOTEBOOKS == PIPELINE  # the review of live trading is no part of choosing parameters
+    assert run.NOTEBOOKS == PIPELINE  # the review of live trading is no part of choosing parameters
 
 
 def test_every_code_cell_was_executed_in_order(notebook):

@@ -11,17 +11,19 @@ from hypothesis import strategies as st
 from strategies import basis_tape, hours, ou_path
 from studies import study as study_of
 
-from delta_arb import export, optimize, params, study, synthetic
+from delta_arb import params
+from delta_arb.backtest.performance import Performance
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.halflife import HalfLife, half_life_clean
-from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, Instrument
-from delta_arb.optimize import Offers, Sweep
-from delta_arb.ou import Process
-from delta_arb.performance import Performance
-from delta_arb.study import Constraints, Market, Thresholds
-from delta_arb.tape import Tape
+from delta_arb.optimize import export, search, study
+from delta_arb.optimize.search import Offers, Sweep
+from delta_arb.optimize.study import Constraints, Market, Thresholds
+from delta_arb.quotes import synthetic
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats.half_life import HalfLife, half_life_clean
+from delta_arb.stats.ou import Process
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
@@ -34,9 +36,9 @@ def sample() -> tuple[Inputs, Tape]:
 
 
 @pytest.fixture(scope="module")
-def chosen(sample) -> optimize.Choice:
+def chosen(sample) -> search.Choice:
     inputs, tape = sample
-    return optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
+    return search.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
 
 
 def made(folder: Path, world: synthetic.World, seed: int) -> tuple[Inputs, Tape]:
@@ -105,7 +107,7 @@ def test_poisoned_later_quotes_do_not_change_what_was_fitted_mistake_20(sample, 
         column[cut:] *= rng.uniform(0.2, 5.0, len(tape) - cut)
         columns[name] = column
     poisoned = dataclasses.replace(tape, **columns)
-    again = optimize.choose(poisoned, study.market(inputs, poisoned, SETTINGS), Constraints())
+    again = search.choose(poisoned, study.market(inputs, poisoned, SETTINGS), Constraints())
     assert again.sweep == chosen.sweep
     assert (again.best, again.fitted, again.passing) == (chosen.best, chosen.fitted, chosen.passing)
     assert repr(again.half_life) == repr(chosen.half_life)
@@ -120,8 +122,8 @@ def test_every_set_pays_its_fees_and_enters_below_the_cap_mistake_1(sample, chos
     fees_bps = 2 * (inputs.spot_fee_bps + inputs.perp_fee_bps)
     assert fees_bps == 20.0
     assert all(s.entry_bps - s.exit_bps > fees_bps for s in chosen.sweep.sets)
-    offered = optimize.offers(chosen.window.fit, chosen.market.settings, None)
-    capped = optimize.grid(offered, chosen.market, Constraints(max_entry_bps=10.0))
+    offered = search.offers(chosen.window.fit, chosen.market.settings, None)
+    capped = search.grid(offered, chosen.market, Constraints(max_entry_bps=10.0))
     assert 0 < max(s.entry_bps for s in capped) <= 10.0
     assert {s.max_hold_s for s in chosen.sweep.sets} == {5400.0, 10_800.0, 21_600.0}
 
@@ -131,7 +133,7 @@ def test_every_set_pays_its_fees_and_enters_below_the_cap_mistake_1(sample, chos
 def test_levels_are_reached_and_pay_four_fees_whatever_the_sign_of_the_edge_mistake_1(mean, sd, width, fee, seed):
     """A negative edge is no positive one: where all edges are negative, so are the levels to enter at."""
     edges = mean + sd * np.random.default_rng(seed).standard_normal(500)
-    sets = optimize.grid(Offers(edges, edges + width), by_hand(fee), Constraints(max_entry_bps=1000.0))
+    sets = search.grid(Offers(edges, edges + width), by_hand(fee), Constraints(max_entry_bps=1000.0))
     for s in sets:
         assert s.entry_bps - s.exit_bps > 4 * fee
         assert np.median(edges) - 0.251 <= s.entry_bps <= edges.max() + 0.251  # rounded to half a bp
@@ -142,7 +144,7 @@ def test_no_target_is_a_loss_where_every_edge_is_negative_after_costs_mistake_1(
     """Twelve waves between -150 and -50 bps, 5 bps a fee: 100 bps less the width of 2 and 20 bps of fees is gained."""
     tape = basis_tape(np.where(np.arange(12 * 600) % 600 < 300, -50.0, -150.0))
     market = by_hand(5.0)
-    sets = optimize.grid(optimize.offers(tape, market.settings, None), market, Constraints())
+    sets = search.grid(search.offers(tape, market.settings, None), market, Constraints())
     assert {s.entry_bps < 0 for s in sets} == {True}
     for s in sets:
         trades = [t for t in market.replay(tape, s).trades if t.reason == "target"]
@@ -153,7 +155,7 @@ def test_no_target_is_a_loss_where_every_edge_is_negative_after_costs_mistake_1(
 def test_a_swing_below_the_four_fees_is_not_entered_mistake_1():
     """The rarest edge is 5 - 1 bps and the rarest exit -5 + 1: 8 bps of gain, 20 bps of fees."""
     tape = basis_tape(5.0 * np.sin(np.arange(7200) / 60) + 0.05 * ou_path(7200, 0))
-    choice = optimize.choose(tape, by_hand(5.0), Constraints())
+    choice = search.choose(tape, by_hand(5.0), Constraints())
     assert not choice.trade and choice.best is None
     assert "no edge after costs" in choice.reason and "gains 8 bps, the four fees are 20 bps" in choice.reason
 
@@ -161,10 +163,10 @@ def test_a_swing_below_the_four_fees_is_not_entered_mistake_1():
 def test_entry_and_exit_levels_come_from_their_own_quantities_mistake_2():
     """Edges of 0 to 100 bps beside costs of -200 to -100: quantiles 0.5 and 0.995 of these, 0.005 and 0.5 of those."""
     edges, costs = np.arange(0.0, 101.0), np.arange(-200.0, -99.0)
-    entries, exits = optimize.levels(Offers(edges, costs))
+    entries, exits = search.levels(Offers(edges, costs))
     assert (entries[0], entries[-1]) == (50.0, 99.5)
     assert (exits[0], exits[-1]) == (-199.5, -150.0)
-    again, later = optimize.levels(Offers(edges, costs + 7.0))  # dearer to leave: only the exits move
+    again, later = search.levels(Offers(edges, costs + 7.0))  # dearer to leave: only the exits move
     assert np.array_equal(again, entries) and np.array_equal(later, exits + 7.0)
 
 
@@ -181,9 +183,9 @@ def test_levels_have_no_floor_mistake_10(scale):
     process = Process(theta, 0.0, 10.0 * scale, 0.0, 0.0, 86_400, 86_400.0)
     reverts = HalfLife(600.0, 400.0, 900.0, "by hand", 86_400, 86_400.0, process)
     demands = Constraints(max_hold_s=1e6)
-    found = optimize.plug_in(offered, market, demands, reverts, basis_tape(np.zeros(100)), None)
+    found = search.plug_in(offered, market, demands, reverts, basis_tape(np.zeros(100)), None)
     assert (found.entry_bps, found.exit_bps) == pytest.approx((11.36 * scale, -11.36 * scale), abs=0.01 * scale + 0.006)
-    entries, exits = optimize.levels(offered)
+    entries, exits = search.levels(offered)
     assert (entries[0], entries[-1]) == pytest.approx((-1.0 * scale, 37.6 * scale), abs=0.25 + 0.05 * scale)
     assert (exits[0], exits[-1]) == pytest.approx((-37.6 * scale, 1.0 * scale), abs=0.25 + 0.05 * scale)
 
@@ -196,7 +198,7 @@ def test_theory_on_candles_looks_once_a_bar_although_rows_stand_a_nanosecond_apa
     reverts = HalfLife(6000.0, 5e3, 7e3, "by hand", 365, 1.3e6, process)
     candles = hours([100.0] * 50, [100.0] * 50)
     offered, demands = Offers(edges, edges + 2.0), Constraints(max_hold_s=1e8)
-    found = optimize.plug_in(offered, by_hand(2.0), demands, reverts, candles, None)
+    found = search.plug_in(offered, by_hand(2.0), demands, reverts, candles, None)
     assert (found.entry_bps, found.exit_bps) == pytest.approx((6.33, -6.33), abs=0.011)
 
 
@@ -205,17 +207,17 @@ def test_the_reversion_of_hourly_candles_is_found_on_their_closes():
     basis_bps, spot = 10 * ou_path(2000, 4.0, seed=3), 100 + 0.1 * np.sin(np.arange(2000) / 5.0)
     spot[1000:1048] = np.nan
     perp = np.where(np.isfinite(spot), spot, 100.0) * (1 + basis_bps / 1e4)
-    found, why = optimize.reversion_of(hours(spot, perp))
+    found, why = search.reversion_of(hours(spot, perp))
     assert not why and found.low_s < 4 * 3600.0 < found.high_s
     perp[100:140] = 100.0
-    found, why = optimize.reversion_of(hours(spot, perp))
+    found, why = search.reversion_of(hours(spot, perp))
     assert found is None and why.startswith("perp closed 40 bars in a row at one price")
 
 
 def test_a_random_walk_of_hourly_candles_is_told_in_its_own_step():
     walk = np.random.default_rng(1).normal(0, 3e-4, 1000).cumsum()
     spot = 100 + 0.1 * np.sin(np.arange(1000) / 5.0)
-    found, why = optimize.reversion_of(hours(spot, spot * (1 + walk)))
+    found, why = search.reversion_of(hours(spot, spot * (1 + walk)))
     assert found is None and "on values 60 min apart a random walk is not rejected" in why
 
 
@@ -237,7 +239,7 @@ def test_the_neighbourhood_is_the_mean_of_the_cell_and_those_around_it():
 def test_a_lonely_peak_loses_against_a_plateau():
     sets = tuple(Thresholds(float(entry), -10.0, 60.0) for entry in range(10, 60, 10))
     results = tuple(performance(net_usdt_day=net) for net in (-4.0, 5.0, -4.0, 3.0, 3.5))
-    assert optimize._best(Sweep(sets, results), [True] * 5) == 4
+    assert search._best(Sweep(sets, results), [True] * 5) == 4
 
 
 # --- constraints ------------------------------------------------------------------------------------------------------
@@ -273,10 +275,10 @@ ALONE = {
 
 
 @pytest.fixture(scope="module")
-def small() -> tuple[Tape, Constraints, optimize.Choice]:
+def small() -> tuple[Tape, Constraints, search.Choice]:
     """Three hours of a half-life of two minutes, 30 bps wide, at 20 bps of fees; held 5 min at most."""
     tape, demands = basis_tape(30.0 * ou_path(3600, 40, seed=3), step_s=3.0), Constraints(max_hold_s=900.0)
-    return tape, demands, optimize.choose(tape, by_hand(5.0), demands)
+    return tape, demands, search.choose(tape, by_hand(5.0), demands)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Constraints)])
@@ -284,7 +286,7 @@ def test_every_constraint_constrains_mistake_9(small, name):
     """Each alone at a value that cannot be met, or as hard as it can be: what was traded is refused or another."""
     tape, demands, usual = small
     assert usual.trade, usual.reason
-    found = optimize.choose(tape, by_hand(5.0), dataclasses.replace(demands, **{name: ALONE[name]}))
+    found = search.choose(tape, by_hand(5.0), dataclasses.replace(demands, **{name: ALONE[name]}))
     assert not found.trade or found.best != usual.best
 
 
@@ -318,7 +320,7 @@ def test_the_sample_is_traded_on_evidence_it_had_not_seen(sample, chosen):
 )
 def test_regimes_without_an_edge_end_in_do_not_trade(tmp_path, regime, reason):
     inputs, tape = made(tmp_path, getattr(synthetic.World, regime)(hours=24.0), seed=4)
-    choice = optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
+    choice = search.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
     assert not choice.trade and reason in choice.reason
     exported = export.candidate(
         export.judge(tape, choice), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test"
@@ -339,7 +341,7 @@ def test_real_bitcoin_quotes_of_one_venue_have_no_edge_after_costs(day):
     venues = {"spot_venue": "binance", "perp_venue": "binance", "contract_size": 1.0, "perp_step": 0.001}
     inputs = real(*names, pair="BTC_USDT", **venues)
     tape, settings = inputs.tape(), SETTINGS.model_copy(update={"clip_usdt": 100.0})
-    choice = optimize.choose(tape, study.market(inputs, tape, settings), Constraints())
+    choice = search.choose(tape, study.market(inputs, tape, settings), Constraints())
     assert not choice.trade and "no edge after costs" in choice.reason and choice.best is None
 
 
@@ -348,7 +350,7 @@ def test_real_lunc_quotes_have_no_edge_after_costs():
     kinds = {"spot_kind": "snapshots", "perp_kind": "snapshots"}
     inputs = real(*names, pair="LUNC_USDT", contract_size=10_000.0, **kinds)
     tape = inputs.tape()
-    choice = optimize.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
+    choice = search.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
     assert not choice.trade and "the four fees are 20 bps" in choice.reason
 
 
@@ -360,36 +362,36 @@ def test_the_standard_errors_of_the_levels_are_their_scatter_over_worlds_like_th
     """Parametric bootstrap: paths of the fitted process over the same span, each fitted and solved anew."""
     choice = study_of("sample").choice
     reverts, fit, demands = choice.half_life, choice.window.fit, Constraints(max_hold_s=max_hold_s, target_hit_rate=0.5)
-    offered = optimize.offers(fit, choice.market.settings, None)
-    prior = optimize.plug_in(offered, choice.market, demands, reverts, fit, None)
-    choice = dataclasses.replace(choice, constraints=demands, proposal=optimize.Proposal(prior, "", prior, 0.0))
+    offered = search.offers(fit, choice.market.settings, None)
+    prior = search.plug_in(offered, choice.market, demands, reverts, fit, None)
+    choice = dataclasses.replace(choice, constraints=demands, proposal=search.Proposal(prior, "", prior, 0.0))
     rng, levels = np.random.default_rng(3), []
     times_s = np.arange(0.0, reverts.span_s, 30.0)
     for _ in range(60):
         path = synthetic.ou_path(times_s, reverts.process.sd, reverts.half_life_s, rng) + reverts.process.mean
         again = half_life_clean(path, (times_s * NS).astype(np.int64))
-        levels.append(optimize.plug_in(offered, choice.market, demands, again, fit, None)[:2])
-    assert np.std(levels, axis=0) == pytest.approx(optimize.standard_errors_bps(choice), rel=0.25)
+        levels.append(search.plug_in(offered, choice.market, demands, again, fit, None)[:2])
+    assert np.std(levels, axis=0) == pytest.approx(search.standard_errors_bps(choice), rel=0.25)
 
 
 def test_levels_that_theory_has_no_part_in_have_no_standard_errors():
     choice = study_of("sample").choice
     alone = choice.proposal.of_grid(["it misses a demand"])
-    assert optimize.standard_errors_bps(dataclasses.replace(choice, proposal=alone)) is None
-    assert optimize.standard_errors_bps(dataclasses.replace(choice, half_life=None)) is None
+    assert search.standard_errors_bps(dataclasses.replace(choice, proposal=alone)) is None
+    assert search.standard_errors_bps(dataclasses.replace(choice, half_life=None)) is None
 
 
 def test_a_half_life_not_bounded_from_below_takes_the_upper_half():
     choice = study_of("sample").choice
     loose = dataclasses.replace(choice, half_life=dataclasses.replace(choice.half_life, low_s=0.0))
-    assert optimize.standard_errors_bps(loose) == pytest.approx(optimize.standard_errors_bps(choice), rel=0.3)
+    assert search.standard_errors_bps(loose) == pytest.approx(search.standard_errors_bps(choice), rel=0.3)
 
 
 def test_where_theory_answers_on_one_side_only_that_side_must_do():
     """With the entry capped just above the plug-in's, a slower and wider process enters above the cap."""
     choice = study_of("sample").choice
-    both = optimize.standard_errors_bps(choice)
+    both = search.standard_errors_bps(choice)
     cap = choice.proposal.plug_in.entry_bps + 0.01
     capped = dataclasses.replace(choice, constraints=dataclasses.replace(choice.constraints, max_entry_bps=cap))
-    assert optimize.standard_errors_bps(capped) == pytest.approx(both, rel=0.3)
-    assert optimize.standard_errors_bps(capped) != both
+    assert search.standard_errors_bps(capped) == pytest.approx(both, rel=0.3)
+    assert search.standard_errors_bps(capped) != both

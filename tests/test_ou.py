@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from delta_arb import ou
 from delta_arb.errors import SeriesError
+from delta_arb.stats import ou
 
 S = 1_000_000_000  # ns
 THETA, MEAN, SD, NOISE = math.log(2) / 20.0, 3.0, 0.5, 0.3
@@ -151,5 +151,7 @@ def test_importing_does_not_load_numba():
     import subprocess
     import sys
 
-    code = "import sys, delta_arb.reversion; sys.exit(bool({'numba', 'pandas', 'statsmodels'} & set(sys.modules)))"
+    code = (
+        "import sys, delta_arb.stats.reversion; sys.exit(bool({'numba', 'pandas', 'statsmodels'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

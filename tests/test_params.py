@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from delta_arb import bounds as accepting
-from delta_arb import rules
 from delta_arb.bounds import Bounds, check_assumed
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import DataParams, Evidence, FilterParams, GateParams, ReverseEvidence
-from delta_arb.kalman import OFF
 from delta_arb.latency import Latency
 from delta_arb.market import Instrument, perpetual
-from delta_arb.pair import LegRule, Rule
 from delta_arb.params import Params, RuleParams, VenueParams, WalletParams, load, publish, save, sealed
-from delta_arb.rules import make_rule
+from delta_arb.strategy import rule as rules
+from delta_arb.strategy.rule import make_rule
+from delta_arb.strategy.signal import OFF
+from delta_arb.strategy.state import LegRule, Rule
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)
 SPOT = VenueParams(venue="mexc", taker_fee_bps=5.0, latency_s=0.1, min_notional_usdt=1.0)

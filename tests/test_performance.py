@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SECOND, Case, basis_tape, cases, leg_rule, ou_path, perp, rates, rule, seconds, spot
 
-from delta_arb import performance
-from delta_arb.backtest import Backtest, run
+from delta_arb.backtest import performance
+from delta_arb.backtest.performance import drawdown, equity, measure, profit_factor, underwater
+from delta_arb.backtest.replay import Backtest, run
 from delta_arb.errors import DataError
 from delta_arb.latency import Latency
-from delta_arb.ledger import PARTS, Closing, attribution, settle_all
 from delta_arb.market import PERP, SPOT, TARGET, TIMEOUT, UNWOUND, Fill, FundingPayment
-from delta_arb.performance import drawdown, equity, measure, profit_factor, underwater
-from delta_arb.study import Constraints
-from delta_arb.tape import Tape
+from delta_arb.optimize.study import Constraints
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.ledger import PARTS, Closing, attribution, settle_all
 
 DAY = 86_400
 

@@ -16,9 +16,10 @@ import nbformat
 import psutil
 import pytest
 
-from delta_arb import params, pipeline, runs
+from delta_arb import params, pipeline
 from delta_arb.errors import ParamsError, RunError
-from delta_arb.report import overview, pages
+from delta_arb.report import index as overview
+from delta_arb.report import pages, run
 
 PAIR = "SYN_USDT-mexc-gate"
 ROOT = Path(pipeline.__file__).resolve().parents[1]
@@ -41,7 +42,7 @@ CHOOSE = """
 from datetime import datetime, timedelta, UTC
 from pathlib import Path
 from delta_arb import params
-from delta_arb.inputs import Inputs
+from delta_arb.quotes.inputs import Inputs
 
 inputs = Inputs(spot, perp, funding, pair, contract_size=contract_size, spot_fee_bps=spot_fee_bps)
 tape, (spot_leg, perp_leg), now = inputs.tape(), inputs.venue_params(), datetime.now(UTC)
@@ -213,15 +214,15 @@ def test_a_proposal_made_from_other_values_is_not_published_lesson_41(good, note
         pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, *more)))
         for more in (["--spot-fee-bps", "6"], [], ["--spot-fee-bps", "6", "--perp-latency", "0.2"])
     )
-    assert runs.accepted(as_run, candidate, run_id).run_id == run_id
+    assert run.accepted(as_run, candidate, run_id).run_id == run_id
     with pytest.raises(RunError, match=r"spot.taker_fee_bps is 6.0, asked was 5.0; let them read"):
-        runs.accepted(with_5_bps, candidate, run_id)
+        run.accepted(with_5_bps, candidate, run_id)
     with pytest.raises(RunError, match=r"perp.latency_s is 0.1, asked was 0.2"):
-        runs.accepted(with_more_delay, candidate, run_id)
+        run.accepted(with_more_delay, candidate, run_id)
     with pytest.raises(RunError, match=r"run_id is .*, asked was another"):
-        runs.accepted(as_run, candidate, "another")
+        run.accepted(as_run, candidate, "another")
     with pytest.raises(RunError, match=r"wrote no nothing.json"):
-        runs.accepted(as_run, candidate.with_name("nothing.json"), run_id)
+        run.accepted(as_run, candidate.with_name("nothing.json"), run_id)
 
 
 def test_a_run_that_was_killed_is_filed_as_failed_and_the_oldest_make_room(notebooks, tmp_path):
@@ -283,7 +284,7 @@ def test_stale_parameters_count_and_those_of_other_costs_do_not(good, notebooks,
     held |= {name: held[name] - timedelta(days=9) for name in ("created", "valid_until")}
     params.save(params.sealed(**{name: held[name] for name in held if name != "sha256"}), latest)
     job = pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, *more)))
-    assert runs.champion(job) == (str(latest) if counts else "")
+    assert run.champion(job) == (str(latest) if counts else "")
     assert said in capsys.readouterr().err
 
 
@@ -294,9 +295,9 @@ def test_without_parameters_that_trade_there_is_no_champion(good, notebooks, tmp
     held = dict(params.load(latest)) | {"trade": False, "reason": "no edge"}
     held["rule"] = held["rule"].model_copy(update={"entry_bps": None, "exit_bps": None})
     params.save(params.sealed(**{name: held[name] for name in held if name != "sha256"}), latest)
-    assert runs.champion(job) == ""
+    assert run.champion(job) == ""
     latest.unlink()
-    assert runs.champion(job) == "" and capsys.readouterr().err == ""
+    assert run.champion(job) == "" and capsys.readouterr().err == ""
 
 
 def test_the_oldest_parameter_files_make_room_and_nothing_else_does(good, notebooks, tmp_path):
@@ -307,7 +308,7 @@ def test_the_oldest_parameter_files_make_room_and_nothing_else_does(good, notebo
     for day in range(1, 12):
         (folder / f"202001{day:02}T000000.000000Z.json").write_text("{}")
     (folder / "notes.json").write_text("{}")
-    runs._finish(job, pages.run_folders(reports / PAIR)[0], dict(pages.history(reports)[0], folder=None))
+    run._finish(job, pages.run_folders(reports / PAIR)[0], dict(pages.history(reports)[0], folder=None))
     kept = [f"202001{day:02}T000000.000000Z.json" for day in range(5, 12)] + [own.name]
     assert [path.name for path in pages.exports(reports / PAIR)] == kept
     assert {path.name for path in folder.iterdir()} == {*kept, "latest.json", "notes.json"}
@@ -394,12 +395,12 @@ def test_reports_that_cannot_be_written_are_an_error_of_one_line(notebooks, tmp_
 
 
 def test_two_pipelines_on_one_pair_exclude_each_other(notebooks, tmp_path, capsys):
-    with runs.locked(tmp_path / PAIR):
+    with run.locked(tmp_path / PAIR):
         assert pipeline.main(arguments(notebooks, tmp_path)) == 1
     reason = last_line(capsys.readouterr().out)["reason"]
     assert reason.startswith(f"{PAIR} is being worked on by process {os.getpid()} since ")
     assert [path.name for path in (tmp_path / PAIR).iterdir()] == [".lock"]
-    with runs.locked(tmp_path / PAIR):
+    with run.locked(tmp_path / PAIR):
         pass
 
 
@@ -451,7 +452,7 @@ def test_a_killed_process_takes_its_kernel_along_and_frees_the_lock(notebooks, t
     process.kill()
     process.communicate()
     assert gone([kernel])
-    with runs.locked(tmp_path / PAIR):
+    with run.locked(tmp_path / PAIR):
         pass
 
 
@@ -471,7 +472,7 @@ def lines_until(process, text, count):
 def test_repeated_runs_skip_what_is_late_and_end_cleanly(notebooks, tmp_path):
     process = start(notebooks, tmp_path, "--every", "1s", "--time-limit", "1m")
     lines = lines_until(process, "the run took longer than the interval of 1 s: ", 2)
-    with pytest.raises(RunError, match=f"worked on by process {process.pid} "), runs.locked(tmp_path / PAIR):
+    with pytest.raises(RunError, match=f"worked on by process {process.pid} "), run.locked(tmp_path / PAIR):
         pass
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=15)

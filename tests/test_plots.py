@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from studies import study
 
-from delta_arb import memory
-from delta_arb.inputs import Inputs
-from delta_arb.report import look, plots, proposal, sensitivity, tearsheet
-from delta_arb.report.look import Chart, Picture
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.report import choice_tables, plots, sensitivity, tearsheet
+from delta_arb.report import figures as look
+from delta_arb.report.figures import Chart, Picture
+from delta_arb.stats import mean_reversion
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
@@ -27,7 +28,7 @@ def figures(regime: str) -> dict[str, Picture | Chart]:
     found["heat"] = plots.heat(s.choice, s.inputs)
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}
     for name in ("memory", "signature", "profile"):
-        found[name] = getattr(plots, name)(memory.of(s.basis), s.inputs)
+        found[name] = getattr(plots, name)(mean_reversion.of(s.basis), s.inputs)
     found["walk"] = plots.walk(s.verdict, s.inputs)
     found["costs"] = plots.costs(s.stack, s.inputs)
     found["sensitivity"] = plots.sensitivity(dearer, later, s.inputs)
@@ -80,18 +81,18 @@ def labels(figure: Picture) -> str:
 
 def test_the_profile_shows_estimate_interval_line_and_what_was_put_in():
     s = study("sample")
-    found = memory.of(s.basis)
+    found = mean_reversion.of(s.basis)
     shown = labels(plots.profile(found, s.inputs))
-    for part in (f"95 %: {memory.interval(found.half_life.value)}", "95 % line, -3.84", "put in 10 min"):
+    for part in (f"95 %: {mean_reversion.interval(found.half_life.value)}", "95 % line, -3.84", "put in 10 min"):
         assert part in shown
 
 
 def test_without_a_half_life_no_curve_and_no_level_is_drawn():
     s = study("random_walk")
-    found = memory.of(s.basis)
+    found = mean_reversion.of(s.basis)
     assert labels(plots.signature(found, s.inputs)) == "measured"
     assert "random walk" in said(plots.profile(found, s.inputs))
-    still = memory.of(study("frozen_leg").basis)
+    still = mean_reversion.of(study("frozen_leg").basis)
     assert "perp stood still" in said(plots.signature(still, s.inputs))
 
 
@@ -110,7 +111,9 @@ def test_where_no_set_traded_there_is_no_landscape():
     idle = tuple(dataclasses.replace(r, trades=0) for r in s.choice.sweep.results)
     choice = dataclasses.replace(s.choice, sweep=dataclasses.replace(s.choice.sweep, results=idle))
     assert f"none of the {len(idle)} sets made a trade" in said(plots.heat(choice, s.inputs))
-    assert "none of the" in repr(sensitivity.neighbourhood(choice)) and "none of the" in repr(proposal.peak(choice))
+    assert "none of the" in repr(sensitivity.neighbourhood(choice)) and "none of the" in repr(
+        choice_tables.peak(choice)
+    )
     assert "smallest order" not in sensitivity.untraded(choice)
     dear = dataclasses.replace(choice.market, perp=dataclasses.replace(choice.market.perp, qty_step=1e6, min_qty=1e6))
     assert "a clip of 50 USDT is below" in sensitivity.untraded(dataclasses.replace(choice, market=dear))
@@ -179,12 +182,12 @@ def test_a_chart_shows_itself_without_loading_plotly():
 
 IMPORT_AND_DRAW = """
 import sys
-from delta_arb.report import look, plots
+from delta_arb.report import figures, plots
 assert not {"matplotlib", "plotly"} & set(sys.modules)
 import matplotlib as mpl
 before = dict(mpl.rcParams)
-from delta_arb.inputs import Inputs
-look.empty("title", "reason", Inputs()).png()
+from delta_arb.quotes.inputs import Inputs
+figures.empty("title", "reason", Inputs()).png()
 assert dict(mpl.rcParams) == before
 """
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delta_arb import reversion
 from delta_arb.errors import SeriesError
+from delta_arb.stats import reversion
 
 S = 1_000_000_000  # ns
 

@@ -17,21 +17,21 @@ import pytest
 from strategies import perp, seconds, spot
 
 from delta_arb import params
-from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
-from delta_arb.live import events, replay
-from delta_arb.live.events import Recorder, events_path
+from delta_arb.live import event_log, replay
+from delta_arb.live.event_log import Recorder, events_path
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Runner
 from delta_arb.market import SPOT, FundingPayment
-from delta_arb.pair import OUTSIDE, START
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
 from delta_arb.review import rehearsal, review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
-from delta_arb.review.recorded import find, read
-from delta_arb.rules import make_rule
-from delta_arb.sizes import fee_usdt
-from delta_arb.tape import Tape
+from delta_arb.review.session_log import find, read
+from delta_arb.strategy.rule import make_rule
+from delta_arb.strategy.sizing import fee_usdt
+from delta_arb.strategy.state import OUTSIDE, START
 
 NET = 0.4243125
 WIDE = [spot(0, 99.9, 100.0), perp(0, 101.0, 101.1)]
@@ -253,10 +253,10 @@ def test_what_a_kill_cut_off_the_event_file_is_decided_again_from_the_journal(tm
 
 
 def test_a_run_of_many_event_files_is_reviewed_as_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(events, "BLOCK", 1)
-    monkeypatch.setattr(events, "SEGMENT", 1)
+    monkeypatch.setattr(event_log, "BLOCK", 1)
+    monkeypatch.setattr(event_log, "SEGMENT", 1)
     record(tmp_path, WIDE + CLOSE + LATER)
-    assert len(events.segments(events_path(*find(tmp_path)))) > 3
+    assert len(event_log.segments(events_path(*find(tmp_path)))) > 3
     retraced = reviewed(tmp_path).retraced
     assert retraced.identical and retraced.by_journal == 0
     assert retraced.orders == 4

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delta_arb.market import NS, FundingPayment
+from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import Fault, Faults
@@ -29,7 +30,6 @@ from delta_arb.sandbox.values import (
     text,
 )
 from delta_arb.sandbox.venues import setup_of
-from delta_arb.tape import Tape
 
 PAIR = "SYN_USDT"
 SPOT = Listing("SYN", D("0.01"), D(1), D(1), min_notional=D(1))

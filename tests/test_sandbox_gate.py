@@ -25,7 +25,7 @@ from delta_arb.sandbox.http import Hub, Limiter, Request, Server
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
 from delta_arb.sandbox.venues import Venues, default_setup
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
 
 FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
 PAIR, SYMBOL = "SYN_USDT", "SYN/USDT:USDT"

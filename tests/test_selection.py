@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from delta_arb import selection
 from delta_arb.errors import SeriesError
-from delta_arb.track_record import Sharpe, probabilistic_sharpe
+from delta_arb.stats import multiple_testing
+from delta_arb.stats.sharpe import Sharpe, probabilistic_sharpe
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -20,12 +20,12 @@ VARIANCE = 0.5 / 250
 
 
 def above_the_best_of(estimate: Sharpe, trials: int) -> float:
-    return probabilistic_sharpe(estimate, selection.expected_best_sharpe(trials, VARIANCE))
+    return probabilistic_sharpe(estimate, multiple_testing.expected_best_sharpe(trials, VARIANCE))
 
 
 def test_deflated_sharpe_is_that_of_the_paper():
     fat, normal = Sharpe(2.5 / math.sqrt(250), 1250, -3.0, 10.0), Sharpe(2.5 / math.sqrt(250), 1250)
-    assert selection.expected_best_sharpe(100, VARIANCE) == pytest.approx(0.1132, abs=5e-5)
+    assert multiple_testing.expected_best_sharpe(100, VARIANCE) == pytest.approx(0.1132, abs=5e-5)
     assert above_the_best_of(fat, 100) == pytest.approx(0.9004, abs=5e-5)
     assert above_the_best_of(fat, 46) == pytest.approx(0.9505, abs=5e-5)
     assert above_the_best_of(normal, 88) == pytest.approx(0.9505, abs=5e-5)
@@ -46,18 +46,18 @@ def copies(groups: int, each: int, noise: float = 0.2, periods: int = 160, seed:
 
 
 def test_near_copies_are_one_trial_and_strangers_are_many():
-    found = selection.clusters(copies(groups=10, each=10))
+    found = multiple_testing.clusters(copies(groups=10, each=10))
     assert found.number == 10
     assert all(len(set(found.labels[k : k + 10])) == 1 for k in range(0, 100, 10))
-    assert selection.clusters(rng().standard_normal((160, 50))).number == 50
+    assert multiple_testing.clusters(rng().standard_normal((160, 50))).number == 50
 
 
 def test_a_trial_that_never_traded_is_none():
     trials = np.column_stack([rng().standard_normal(100), np.zeros(100)])
-    assert selection.clusters(trials).labels == (0, -1)
-    assert selection.deflated(trials, 0).trials == 1
+    assert multiple_testing.clusters(trials).labels == (0, -1)
+    assert multiple_testing.deflated(trials, 0).trials == 1
     with pytest.raises(SeriesError, match="never moved"):
-        selection.clusters(np.zeros((100, 3)))
+        multiple_testing.clusters(np.zeros((100, 3)))
 
 
 def test_the_best_of_many_without_skill_is_seldom_called_skilled():
@@ -66,15 +66,15 @@ def test_the_best_of_many_without_skill_is_seldom_called_skilled():
     for seed in range(100):
         trials = rng(seed).standard_normal((200, 50))
         best = int(np.argmax(trials.mean(axis=0) / trials.std(axis=0)))
-        alone += selection.probabilistic_sharpe(selection.sharpe(trials[:, best])) > 0.95
-        deflated += selection.deflated(trials, best).probability > 0.95
+        alone += multiple_testing.probabilistic_sharpe(multiple_testing.sharpe(trials[:, best])) > 0.95
+        deflated += multiple_testing.deflated(trials, best).probability > 0.95
     assert alone > 50
     assert deflated <= 5
 
 
 def test_what_was_examined_upstream_is_paid_for():
     trials = copies(groups=3, each=4)
-    one, of_ten = (selection.deflated(trials, 0, upstream=n) for n in (1, 10))
+    one, of_ten = (multiple_testing.deflated(trials, 0, upstream=n) for n in (1, 10))
     assert (one.trials, of_ten.trials, of_ten.clusters) == (3, 30, 3)
     assert of_ten.hurdle > one.hurdle
     assert of_ten.probability < one.probability
@@ -84,14 +84,14 @@ def test_what_was_examined_upstream_is_paid_for():
 
 
 def test_cscv_of_pure_noise_is_near_one_half():
-    found = [selection.overfitting(rng(seed).standard_normal((160, 40)), 10).probability for seed in range(40)]
+    found = [multiple_testing.overfitting(rng(seed).standard_normal((160, 40)), 10).probability for seed in range(40)]
     assert np.mean(found) == pytest.approx(0.5, abs=0.06)
 
 
 def test_cscv_of_one_truly_good_column_is_zero():
     trials = rng(1).standard_normal((160, 40))
     trials[:, 7] += 2.0
-    found = selection.overfitting(trials)
+    found = multiple_testing.overfitting(trials)
     assert (found.probability, found.loss, found.halvings) == (0.0, 0.0, 12_870)
 
 
@@ -99,7 +99,7 @@ def test_cscv_of_compensating_columns_is_one():
     """Every column earns nothing in all, so what is best on one half is worst on the other."""
     trials = rng(1).standard_normal((160, 40))
     trials -= trials.mean(axis=0)
-    found = selection.overfitting(trials)
+    found = multiple_testing.overfitting(trials)
     assert (found.probability, found.loss) == (1.0, 1.0)
     assert found.slope == pytest.approx(-1.0)
 
@@ -112,7 +112,7 @@ def test_cscv_by_hand():
     second earns 6. The choice is always below the other one, and loses on half of the halvings.
     """
     a, b = np.repeat([1.0, 1.0, 4.0, 1.0], 4), np.repeat([3.0, 3.0, 3.0, -8.0], 4)
-    found = selection.overfitting(np.column_stack([a, b]), 4)
+    found = multiple_testing.overfitting(np.column_stack([a, b]), 4)
     assert (found.probability, found.loss, found.halvings, found.trials) == (1.0, 0.5, 6, 2)
     inside, outside = np.array([6.0, 6.0, 6.0, 2.0, 2.0, 5.0]), np.array([-5.0, -5.0, -5.0, 5.0, 5.0, 2.0])
     assert found.slope == pytest.approx(np.polyfit(inside, outside, 1)[0])
@@ -120,10 +120,10 @@ def test_cscv_by_hand():
 
 def test_the_smoother_is_how_the_choice_is_made():
     trials = rng(3).standard_normal((160, 5)) + np.array([9.0, 0.0, 0.0, 0.0, 0.0])
-    assert selection.overfitting(trials).probability == 0.0
-    assert selection.overfitting(trials, smoother=np.eye(5)) == selection.overfitting(trials)
+    assert multiple_testing.overfitting(trials).probability == 0.0
+    assert multiple_testing.overfitting(trials, smoother=np.eye(5)) == multiple_testing.overfitting(trials)
     worst_on_its_half = -np.eye(5)
-    assert selection.overfitting(trials, smoother=worst_on_its_half).probability > 0.5
+    assert multiple_testing.overfitting(trials, smoother=worst_on_its_half).probability > 0.5
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_smoother_is_how_the_choice_is_made():
 )
 def test_cscv_refuses_what_was_not_a_choice(trials, blocks, message):
     with pytest.raises(SeriesError, match=message):
-        selection.overfitting(trials, blocks)
+        multiple_testing.overfitting(trials, blocks)
 
 
 # --- superior predictive ability --------------------------------------------------------------------------------------
@@ -161,27 +161,28 @@ def drifting(shift: float) -> np.ndarray:
 )
 def test_superior_agrees_with_arch(shift, low, p, high):
     """arch 8.0, SPA, blocks of 5, 20,000 draws, on columns divided by their errors (which it leaves undone)."""
-    found = selection.superior(drifting(shift), rng(), block=5.0, repetitions=5000)
+    found = multiple_testing.superior(drifting(shift), rng(), block=5.0, repetitions=5000)
     assert [found.low, found.p, found.high] == pytest.approx([low, p, high], abs=0.016)
     assert found.low <= found.p <= found.high
 
 
 def test_the_best_of_many_without_skill_is_not_superior():
     found = [
-        selection.superior(rng(seed).standard_normal((150, 30)), rng(seed), repetitions=300).p for seed in range(60)
+        multiple_testing.superior(rng(seed).standard_normal((150, 30)), rng(seed), repetitions=300).p
+        for seed in range(60)
     ]
     assert np.mean(np.array(found) < 0.05) <= 0.12
     assert np.mean(found) == pytest.approx(0.5, abs=0.12)
 
 
 def test_doing_nothing_beats_what_only_loses():
-    found = selection.superior(rng().standard_normal((100, 4)) - 3.0, rng(), repetitions=300)
+    found = multiple_testing.superior(rng().standard_normal((100, 4)) - 3.0, rng(), repetitions=300)
     assert (found.p, found.statistic) == (1.0, 0.0)
 
 
 def test_superior_finds_the_one_that_is():
     trials = rng(5).standard_normal((300, 30))
     trials[:, 11] += 0.4
-    found = selection.superior(trials, rng(), repetitions=500)
+    found = multiple_testing.superior(trials, rng(), repetitions=500)
     assert found.best == 11
     assert found.p < 0.01

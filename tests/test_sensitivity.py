@@ -7,7 +7,7 @@ import pytest
 from studies import study
 
 from delta_arb import params
-from delta_arb.report import proposal, sensitivity, tearsheet
+from delta_arb.report import choice_tables, sensitivity, tearsheet
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
@@ -52,9 +52,9 @@ def test_tables_and_words_hold_for_any_world(regime):
     later = sensitivity.latencies(tapes, s.market, s.sheet.thresholds)
     faces = (dearer, later, s.stack, sensitivity.spoken(dearer, later, "judged"))
     faces += (sensitivity.neighbourhood(s.choice), sensitivity.signals(s.tape, s.choice))
-    faces += (proposal.in_and_out(s.choice), proposal.peak(s.choice), proposal.witnesses(s.choice))
-    faces += (proposal.walked(s.verdict), proposal.gated(s.verdict), proposal.spoken(s.verdict))
-    faces += (proposal.shown(s.sheet.candidate),)
+    faces += (choice_tables.in_and_out(s.choice), choice_tables.peak(s.choice), choice_tables.witnesses(s.choice))
+    faces += (choice_tables.walked(s.verdict), choice_tables.gated(s.verdict), choice_tables.spoken(s.verdict))
+    faces += (choice_tables.shown(s.sheet.candidate),)
     for shown in faces:
         assert "nan" not in repr(shown) and shown._repr_html_()
 
@@ -90,39 +90,41 @@ def test_without_a_trade_a_ladder_shows_no_zeros():
 
 
 def test_the_verdict_says_what_was_decided_and_why():
-    assert "Verdict: trade." in repr(proposal.spoken(study("sample").verdict))
+    assert "Verdict: trade." in repr(choice_tables.spoken(study("sample").verdict))
     refused = study("random_walk").verdict
-    said = repr(proposal.spoken(refused))
+    said = repr(choice_tables.spoken(refused))
     assert "Verdict: do not trade." in said and refused.reason[1:] in said
 
 
 def test_of_a_long_walk_the_ends_are_shown_and_the_middle_is_summed():
     verdict = study("sample").verdict
     walk = verdict.judgement.walk
-    assert proposal.walked(verdict).rows == walk.table().rows
+    assert choice_tables.walked(verdict).rows == walk.table().rows
     longer = dataclasses.replace(walk, folds=3 * walk.folds)
-    table = proposal.walked(dataclasses.replace(verdict, judgement=dataclasses.replace(verdict.judgement, walk=longer)))
-    left_out = longer.folds[proposal.ENDS : -proposal.ENDS]
-    assert len(table.rows) == 2 * proposal.ENDS + 1 and {len(row) for row in table.rows} == {len(table.columns)}
-    assert table.rows[proposal.ENDS][0] == f"{len(left_out)} folds between"
-    assert table.rows[proposal.ENDS][-2] == str(sum(len(fold.trades) for fold in left_out))
+    table = choice_tables.walked(
+        dataclasses.replace(verdict, judgement=dataclasses.replace(verdict.judgement, walk=longer))
+    )
+    left_out = longer.folds[choice_tables.ENDS : -choice_tables.ENDS]
+    assert len(table.rows) == 2 * choice_tables.ENDS + 1 and {len(row) for row in table.rows} == {len(table.columns)}
+    assert table.rows[choice_tables.ENDS][0] == f"{len(left_out)} folds between"
+    assert table.rows[choice_tables.ENDS][-2] == str(sum(len(fold.trades) for fold in left_out))
 
 
 def test_theory_has_a_reason_where_it_has_no_answer():
     s = study("sample")
-    rows = proposal.witnesses(s.choice).rows
+    rows = choice_tables.witnesses(s.choice).rows
     assert [row[0] for row in rows] == ["theory, replayed", "best of the grid, replayed", "proposed, replayed"]
     s = study("random_walk")
-    assert "no half-life" in proposal.witnesses(s.choice).note
+    assert "no half-life" in choice_tables.witnesses(s.choice).note
 
 
 def test_a_candidate_is_written_only_where_there_is_a_run(tmp_path):
     candidate = study("sample").sheet.candidate
-    assert proposal.save(candidate, "") is candidate and not list(tmp_path.iterdir())
-    proposal.save(candidate, str(tmp_path))
+    assert choice_tables.save(candidate, "") is candidate and not list(tmp_path.iterdir())
+    choice_tables.save(candidate, str(tmp_path))
     assert params.load(tmp_path / "candidate.json") == candidate
 
 
 def test_a_shown_candidate_tells_no_time_of_day():
     candidate = study("sample").sheet.candidate
-    assert f"{candidate.created:%H:%M}" not in repr(proposal.shown(candidate))
+    assert f"{candidate.created:%H:%M}" not in repr(choice_tables.shown(candidate))

@@ -12,20 +12,20 @@ from strategies import TENTH, Case, cases, kinds, latencies, perp, quotes_from, 
 from test_backtest import FIFTH, LUNC_RULES, ONE_EVENT, QUIET, assert_same, busy, leg_rule, minute_filter
 from test_backtest import lunc as lunc
 
-from delta_arb import driver, jump
-from delta_arb import sweep as sweep_module
-from delta_arb.backtest import looks, run
+from delta_arb.backtest import event_loop, fast_forward
+from delta_arb.backtest import sweep as sweep_module
+from delta_arb.backtest.numba_cache import records
+from delta_arb.backtest.performance import measure, thinned
+from delta_arb.backtest.replay import looks, run
+from delta_arb.backtest.sweep import FIGURES, LookBackSpan, look_backs, sweep
 from delta_arb.errors import DataError
-from delta_arb.handover import entries, only
-from delta_arb.kalman import OFF
-from delta_arb.kernel import records
 from delta_arb.latency import Latency
-from delta_arb.ledger import PARTS, total
 from delta_arb.market import END, FundingPayment
-from delta_arb.performance import measure, thinned
-from delta_arb.strategy import decide
-from delta_arb.sweep import FIGURES, LookBackSpan, look_backs, sweep
-from delta_arb.tape import LegFile, Tape, read
+from delta_arb.optimize.rolling import entries, only
+from delta_arb.quotes.tape import LegFile, Tape, read
+from delta_arb.strategy.decide import decide
+from delta_arb.strategy.ledger import PARTS, total
+from delta_arb.strategy.signal import OFF
 from delta_arb.wallets import Funds, Rebalancing
 
 # Long tapes that mostly do nothing: blocks are left out whole, near and far, and rows share their instant.
@@ -96,7 +96,7 @@ def test_jumping_changes_nothing_over_many_blocks(seed):
     calm = [tuple(rng.choice(options) for options in CALM) for _ in range(3000)]
     wild = [(1, 1, 0.0, 2.0, 0.5, 50.0, 50.0), (0, 0, 0.0, 0.0, 0.5, 50.0, 50.0)]
     tape = tiled(quotes_from(calm + wild), 4)
-    assert len(tape) > 2 * jump.FAR
+    assert len(tape) > 2 * fast_forward.FAR
     for entry, exit_ in ((0.01, 0.0), (0.015, -0.01), (0.015, 0.005), (-0.01, 0.015), (0.02, -0.02)):
         for hold_s in (1.0, 100.0, 3600.0):
             assert_jumping_changes_nothing(tape, rule(entry=entry, exit=exit_, max_hold_s=hold_s, rearm=0.005), FIFTH)
@@ -106,7 +106,7 @@ def test_most_rows_are_skipped(monkeypatch):
     """Of a tape that never reaches the entry, only the last instant is decided on."""
     quotes = [q for k in range(5000) for q in (spot(k, 99.5, 100), perp(k, *QUIET))]
     tape, decided = Tape.of(quotes), []
-    monkeypatch.setattr(driver, "decide", lambda *given: decided.append(given) or decide(*given))
+    monkeypatch.setattr(event_loop, "decide", lambda *given: decided.append(given) or decide(*given))
     run(tape, rule(), FIFTH, plain=True, seen=looks(tape, OFF, plain=True))
     assert [event.ts_ns for _, event, _ in decided] == [tape.end_ns]
 

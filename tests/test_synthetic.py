@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from delta_arb import synthetic
 from delta_arb.errors import ParamsError
-from delta_arb.synthetic import make, ou_path, walk_path, write
-from delta_arb.world import REGIMES, Leg, World, perp_leg
+from delta_arb.quotes import synthetic
+from delta_arb.quotes.synthetic import make, ou_path, walk_path, write
+from delta_arb.quotes.synthetic_spec import REGIMES, Leg, World, perp_leg
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 QUOTE_COLUMNS = ["timestamp", "bid_price", "bid_quantity", "ask_price", "ask_quantity"]

@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.quality import TREATMENTS
-from delta_arb.tape import PERP, SPOT, TAPE_COLUMNS, LegFile, Tape, align, read, sha256
+from delta_arb.quotes.quality import TREATMENTS
+from delta_arb.quotes.tape import PERP, SPOT, TAPE_COLUMNS, LegFile, Tape, align, read, sha256
 
 NS = 1_000_000_000
 BASE = 1_760_140_800 * NS  # 2025-10-11 00:00 UTC
@@ -611,7 +611,7 @@ def test_a_tape_of_unfit_arrays_is_refused(name, column, says):
 
 
 def test_align_refuses_an_end_before_both_legs_have_a_book():
-    from delta_arb.defects import Quotes
+    from delta_arb.quotes.checks import Quotes
 
     def quotes(*ts_ns):
         return Quotes(np.array(ts_ns), *(np.ones(len(ts_ns)) for _ in range(4)), np.array(ts_ns))
@@ -646,7 +646,7 @@ def test_reading_loads_neither_pandas_nor_numba(tmp_path):
     csv_rows = "\n".join(f"2025-10-11T00:00:0{s}Z,{b},{bq},{a},{aq}" for s, b, bq, a, aq in QUIET)
     (tmp_path / "perp.csv").write_text(",".join(NAMES[:5]) + "\n" + csv_rows)
     code = (
-        "import sys; from delta_arb.tape import LegFile, read; "
+        "import sys; from delta_arb.quotes.tape import LegFile, read; "
         f"tape = read(LegFile({str(tmp_path / 'spot.parquet')!r}, 'updates', contract_size=2.0),"
         f" LegFile({str(tmp_path / 'perp.csv')!r}, 'snapshots'), max_bad_share=0.5); "
         "repr(tape), tape.quality._repr_html_(); print({'pandas', 'numba'} & set(sys.modules), len(tape))"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from studies import CONSTRAINTS, study
 
-from delta_arb import params, performance
+from delta_arb import params
+from delta_arb.backtest import performance
 from delta_arb.errors import ParamsError
-from delta_arb.inputs import Inputs
+from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import record, tearsheet
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]

@@ -11,15 +11,16 @@ from scipy.optimize import minimize
 from scipy.signal import lfilter
 from scipy.special import erfi
 
-from delta_arb import optimize, ou, thresholds, timeout
-from delta_arb.backtest import run
+from delta_arb.backtest.performance import measure
+from delta_arb.backtest.replay import run
 from delta_arb.errors import SeriesError
-from delta_arb.kalman import Filter
 from delta_arb.latency import Latency
 from delta_arb.market import PERP
-from delta_arb.pair import LegRule, Rule
-from delta_arb.performance import measure
-from delta_arb.tape import Tape
+from delta_arb.optimize import search
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats import optimal_thresholds, ou, timeout
+from delta_arb.strategy.signal import Filter
+from delta_arb.strategy.state import LegRule, Rule
 
 # cost / sd: level / sd, theta * mean cycle, profit / (theta sd); computed with arbitragelab 1.0
 TABLE = {
@@ -36,22 +37,22 @@ TABLE = {
 def test_levels_cycle_and_profit_are_those_of_the_table(ratio):
     level, cycle, profit = TABLE[ratio]
     sd, theta = 0.004, 0.02
-    o = thresholds.optimal(theta, 0.0, sd, ratio * sd)
+    o = optimal_thresholds.optimal(theta, 0.0, sd, ratio * sd)
     assert o.level / sd == pytest.approx(level, rel=1e-4)
     assert o.cycle_s * theta == pytest.approx(cycle, rel=1e-4)
-    assert o.profit_per_day / thresholds.DAY_S / (theta * sd) == pytest.approx(profit, rel=2e-4)  # as printed
+    assert o.profit_per_day / optimal_thresholds.DAY_S / (theta * sd) == pytest.approx(profit, rel=2e-4)  # as printed
 
 
 def test_the_case_of_the_paper():
     # alpha = 180.9670 and eta = 0.1538 per year, cost 0.001 (Bertram 2010, as in arbitragelab's tests); in years.
     theta, sd, cost = 180.9670, 0.1538 / math.sqrt(2 * 180.9670), 0.001
-    level = thresholds.optimal_level(cost, sd)
-    cycle = thresholds.mean_cycle_s(theta, sd, level)
+    level = optimal_thresholds.optimal_level(cost, sd)
+    cycle = optimal_thresholds.mean_cycle_s(theta, sd, level)
     assert level == pytest.approx(0.0047152, rel=1e-4)
     assert cycle == pytest.approx(0.017122, rel=1e-4)
     assert (2 * level - cost) / cycle == pytest.approx(0.492358, rel=1e-5)
     # 0.00015438 there, with 1.414 for the square root of two, which alone is worth some 0.03 %.
-    assert thresholds.cycle_sd_s(theta, sd, level) ** 2 == pytest.approx(0.00015438, rel=5e-4)
+    assert optimal_thresholds.cycle_sd_s(theta, sd, level) ** 2 == pytest.approx(0.00015438, rel=5e-4)
 
 
 @pytest.mark.parametrize("z", [0.3, 0.9, 2.0])
@@ -68,8 +69,8 @@ def test_the_spread_of_cycle_times_follows_from_the_moment_equations(z):
     second = 2 * passage(first)
     start = np.searchsorted(x, -z)
     variance = 2 * (second[start] - first[start] ** 2)  # there and back
-    assert thresholds.mean_cycle_s(1.0, 1.0, z) == pytest.approx(2 * first[start], rel=1e-4)
-    assert thresholds.cycle_sd_s(1.0, 1.0, z) == pytest.approx(math.sqrt(variance), rel=1e-4)
+    assert optimal_thresholds.mean_cycle_s(1.0, 1.0, z) == pytest.approx(2 * first[start], rel=1e-4)
+    assert optimal_thresholds.cycle_sd_s(1.0, 1.0, z) == pytest.approx(math.sqrt(variance), rel=1e-4)
 
 
 @pytest.mark.parametrize("cost", [0.1, 0.7, 2.5])
@@ -82,28 +83,28 @@ def test_no_other_pair_of_levels_earns_more(cost):
 
     options = {"xatol": 1e-9, "fatol": 1e-14}
     found = minimize(loss, [cost / 2 + 1, -cost / 2 - 0.2], method="Nelder-Mead", options=options)
-    level = thresholds.optimal_level(cost, 1.0)
+    level = optimal_thresholds.optimal_level(cost, 1.0)
     assert found.x == pytest.approx([level, -level], rel=1e-4)
 
 
 @given(st.floats(1e-4, 1e3), st.floats(1e-6, 1e3))
 def test_the_level_pays_for_the_cost_at_any_scale(ratio, sd):
     cost = ratio * sd
-    level = thresholds.optimal_level(cost, sd)
+    level = optimal_thresholds.optimal_level(cost, sd)
     assert 2 * level > cost
-    assert thresholds.optimal_level(cost * 7, sd * 7) == pytest.approx(7 * level, rel=1e-9)
+    assert optimal_thresholds.optimal_level(cost * 7, sd * 7) == pytest.approx(7 * level, rel=1e-9)
 
 
 def test_ten_minutes_with_equal_sd_and_cost():
-    o = thresholds.optimal(math.log(2) / 600, 0.0, 0.0010, 0.0010)
+    o = optimal_thresholds.optimal(math.log(2) / 600, 0.0, 0.0010, 0.0010)
     assert o.enter == pytest.approx(0.00126, abs=5e-6)
     assert o.cycles_per_day == pytest.approx(11.7, abs=0.05)
     assert o.profit_per_day == pytest.approx(0.0179, abs=5e-5)
 
 
 def test_all_costs_are_in_the_cost_and_the_width_moves_the_quoted_levels():
-    assert thresholds.round_trip_cost(fees=0.0014, width=0.0004, funding=0.0001) == pytest.approx(0.0017)
-    o = thresholds.optimal(0.001, 0.0002, 0.001, 0.0017)
+    assert optimal_thresholds.round_trip_cost(fees=0.0014, width=0.0004, funding=0.0001) == pytest.approx(0.0017)
+    o = optimal_thresholds.optimal(0.001, 0.0002, 0.001, 0.0017)
     entry, exit_ = o.quote_levels(width=0.0004)
     assert (entry, exit_) == pytest.approx((o.enter - 0.0002, o.leave + 0.0002))
     assert entry - exit_ - 0.0014 + 0.0001 == pytest.approx(o.profit_per_cycle)
@@ -112,7 +113,7 @@ def test_all_costs_are_in_the_cost_and_the_width_moves_the_quoted_levels():
 def test_a_sampled_trader_earns_what_the_formula_says():
     rng = np.random.default_rng(1)
     theta, sd, cost, step_s, n = math.log(2) / 60, 0.001, 0.0008, 1.0, 2_000_000
-    o = thresholds.optimal(theta, 0.0, sd, cost, step_s=step_s)
+    o = optimal_thresholds.optimal(theta, 0.0, sd, cost, step_s=step_s)
     phi = math.exp(-theta * step_s)
     x = lfilter([1.0], [1.0, -phi], rng.normal(size=n) * sd * math.sqrt(1 - phi * phi))
     state = np.select([x >= o.enter, x <= o.leave], [1, -1], 0)
@@ -124,7 +125,7 @@ def test_a_sampled_trader_earns_what_the_formula_says():
     assert earned.mean() == pytest.approx(o.profit_per_cycle, rel=0.01)
     assert np.diff(turns[::2]).mean() * step_s == pytest.approx(o.cycle_s, rel=0.02)  # 4,000 cycles: sd 0.9 %
     assert np.diff(turns[::2]).std() * step_s == pytest.approx(o.cycle_sd_s, rel=0.05)
-    assert earned.sum() / (n * step_s) * thresholds.DAY_S == pytest.approx(o.profit_per_day, rel=0.03)
+    assert earned.sum() / (n * step_s) * optimal_thresholds.DAY_S == pytest.approx(o.profit_per_day, rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_a_sampled_trader_earns_what_the_formula_says():
 def test_nothing_worth_trading_is_an_error_and_never_a_level(arguments, says):
     usual = {"theta": 0.001, "mean": 0.0, "sd": 0.001, "cost": 0.001}
     with pytest.raises(SeriesError, match=says):
-        thresholds.optimal(**{**usual, **arguments})
+        optimal_thresholds.optimal(**{**usual, **arguments})
 
 
 # --- with a time-out --------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ TWO_HOURS = math.log(2) / 7200
 
 def at_looks(step_s: float, enter: float, leave: float, theta: float) -> tuple[float, float]:
     """The levels that a trader who looks every `step_s` meets on average, with an sd of 1."""
-    over = thresholds.OVERSHOOT * math.sqrt(2 * theta * step_s)
+    over = optimal_thresholds.OVERSHOOT * math.sqrt(2 * theta * step_s)
     return enter + over, leave - over
 
 
@@ -183,7 +184,7 @@ def test_a_hold_without_end_is_the_closed_form(enter, leave, cost):
 
 
 def test_a_long_hold_is_answered_by_the_closed_form_and_meets_the_other_there():
-    theta, free = math.log(2) / 600, thresholds.optimal(math.log(2) / 600, 0.0, 0.001, 0.001)
+    theta, free = math.log(2) / 600, optimal_thresholds.optimal(math.log(2) / 600, 0.0, 0.001, 0.001)
     closed = timeout.optimal(theta, 0.0, 0.001, 0.001, 5.01 * free.cycle_s)
     solved = timeout.optimal(theta, 0.0, 0.001, 0.001, 4.99 * free.cycle_s)
     assert (closed.enter, closed.leave) == (free.enter, free.leave)
@@ -214,7 +215,7 @@ def test_the_machine_earns_what_the_equation_says(hold_s, rearm):
     )  # fmt: skip
     result = run(tape, rule, Latency(0.001, 0.001))
     done = measure(tape.between(0, 2 * S), result)  # only the figures of the trades are looked at
-    over = thresholds.OVERSHOOT * sd * math.sqrt(2 * theta)
+    over = optimal_thresholds.OVERSHOOT * sd * math.sqrt(2 * theta)
     told = timeout.rates(theta, 0.0, sd, 0.0008, enter + over, leave - over, hold_s, rearm)
     assert len(result.trades) > 1000
     assert done.hit_rate == pytest.approx(told.target_rate, abs=0.03)
@@ -300,6 +301,6 @@ def test_a_filtered_level_spreads_less_than_the_process_and_as_told(noise_sd):
     level = lfilter([1.0], [1.0, -phi], rng.normal(size=n) * math.sqrt(1 - phi * phi))
     process = ou.Process(theta, 0.0, 1.0, noise_sd, math.nan, n, n - 1.0)
     seen = ou.filtered(level + noise_sd * rng.normal(size=n), np.arange(n) * S, process).level
-    told = optimize._filtered_sd(Filter(theta, 0.0, 1.0, noise_sd, 1.0), 1.0)
+    told = search._filtered_sd(Filter(theta, 0.0, 1.0, noise_sd, 1.0), 1.0)
     assert told < 1.0
     assert seen.std() == pytest.approx(told, rel=0.02)

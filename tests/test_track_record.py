@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from delta_arb import track_record
 from delta_arb.errors import SeriesError
-from delta_arb.track_record import Interval, Sharpe
+from delta_arb.stats import sharpe
+from delta_arb.stats.sharpe import Interval, Sharpe
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -36,7 +36,7 @@ FUND = 1.585 / math.sqrt(12)
     ],
 )
 def test_probabilistic_sharpe_is_that_of_the_paper(estimate, expected):
-    assert track_record.probabilistic_sharpe(estimate) == pytest.approx(expected, abs=5e-4)
+    assert sharpe.probabilistic_sharpe(estimate) == pytest.approx(expected, abs=5e-4)
 
 
 @pytest.mark.parametrize(("periods_a_year", "years"), [(252, 2.73), (52, 2.83), (12, 3.24)])
@@ -44,18 +44,18 @@ def test_the_minimum_track_record_of_the_paper_is_where_the_probability_is_95_pe
     """How long an annual Sharpe ratio of 2 must be seen, daily, weekly or monthly, to be above 1 with 95 %."""
     estimate = Sharpe(2 / math.sqrt(periods_a_year), years * periods_a_year)
     benchmark = 1 / math.sqrt(periods_a_year)
-    assert track_record.probabilistic_sharpe(estimate, benchmark) == pytest.approx(0.95, abs=5e-4)
+    assert sharpe.probabilistic_sharpe(estimate, benchmark) == pytest.approx(0.95, abs=5e-4)
 
 
 def test_kurtosis_is_plain_and_not_the_excess_over_a_normal():
     """3 leaves the error of a normal, whose square is (1 + SR^2 / 2) / (n - 1)."""
     assert Sharpe(0.3, 101).error == pytest.approx(math.sqrt((1 + 0.3**2 / 2) / 100))
-    assert track_record.sharpe(rng().standard_normal(20_000)).kurtosis == pytest.approx(3.0, abs=0.1)
+    assert sharpe.sharpe(rng().standard_normal(20_000)).kurtosis == pytest.approx(3.0, abs=0.1)
 
 
 def test_sharpe_of_a_column_has_the_moments_of_the_column():
     """1, 1, 1, 1, -2 and the same again: mean 0.4, sd 1.2, third moment -2.592, fourth 6.4032 (by hand)."""
-    found = track_record.sharpe([1.0, 1.0, 1.0, 1.0, -2.0] * 2)
+    found = sharpe.sharpe([1.0, 1.0, 1.0, 1.0, -2.0] * 2)
     assert found.value == pytest.approx(1 / 3)
     assert found.skewness == pytest.approx((4 * 0.6**3 - 2.4**3) / 5 / 1.2**3)
     assert found.kurtosis == pytest.approx((4 * 0.6**4 + 2.4**4) / 5 / 1.2**4)
@@ -63,8 +63,8 @@ def test_sharpe_of_a_column_has_the_moments_of_the_column():
 
 def test_only_independent_periods_count_for_the_error_of_a_sharpe_ratio():
     """An AR(0.7) of n periods knows its mean as well as n (1 - 0.7) / (1 + 0.7) independent ones."""
-    assert track_record.sharpe(rng(1).standard_normal(5000)).n == pytest.approx(5000, rel=0.15)
-    assert track_record.sharpe(autoregressive(0.7, 5000, 2)).n == pytest.approx(5000 * 0.3 / 1.7, rel=0.25)
+    assert sharpe.sharpe(rng(1).standard_normal(5000)).n == pytest.approx(5000, rel=0.15)
+    assert sharpe.sharpe(autoregressive(0.7, 5000, 2)).n == pytest.approx(5000 * 0.3 / 1.7, rel=0.25)
 
 
 # --- rates ------------------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_only_independent_periods_count_for_the_error_of_a_sharpe_ratio():
 
 @pytest.mark.parametrize(("n", "points"), [(30, 16), (100, 9), (323, 5)])
 def test_a_hit_rate_of_seven_tenths_is_known_no_better_than_this(n, points):
-    found = track_record.wilson(round(0.7 * n), n)
+    found = sharpe.wilson(round(0.7 * n), n)
     assert 100 * (found.high - found.low) / 2 == pytest.approx(points, abs=0.5)
 
 
@@ -80,14 +80,14 @@ def test_wilson_agrees_with_its_inventor():
     """Newcombe 1998, Statistics in Medicine 17, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29 by the score method."""
     published = ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718))
     for hits, n, low, high in published:
-        found = track_record.wilson(hits, n)
+        found = sharpe.wilson(hits, n)
         assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 0), (3, 2), (-1, 5)])
 def test_a_rate_of_no_trials_is_refused(hits, n):
     with pytest.raises(SeriesError, match="no rate"):
-        track_record.wilson(hits, n)
+        sharpe.wilson(hits, n)
 
 
 # --- blocks and means -------------------------------------------------------------------------------------------------
@@ -98,13 +98,12 @@ def test_a_rate_of_no_trials_is_refused(hits, n):
 )
 def test_block_length_is_that_of_arch(phi, n, blocks):
     """arch 8.0, optimal_block_length, stationary; it says 0.29 for the last one, a block has at least one period."""
-    assert track_record.block_length(autoregressive(phi, n, 5)) == pytest.approx(blocks, rel=1e-6)
+    assert sharpe.block_length(autoregressive(phi, n, 5)) == pytest.approx(blocks, rel=1e-6)
 
 
 def coverage(phi: float, n: int, runs: int = 250) -> float:
     found = [
-        track_record.mean_interval(autoregressive(phi, n + 50, seed)[50:], rng(seed), repetitions=400)
-        for seed in range(runs)
+        sharpe.mean_interval(autoregressive(phi, n + 50, seed)[50:], rng(seed), repetitions=400) for seed in range(runs)
     ]
     return sum(0.0 in interval for interval in found) / runs
 
@@ -117,7 +116,7 @@ def test_a_mean_interval_of_dependent_periods_covers_the_truth(phi):
 
 def test_an_interval_of_dependent_periods_is_more_than_twice_as_wide_as_the_naive_one():
     x = autoregressive(0.7, 2000, 3)
-    found = track_record.mean_interval(x, rng())
+    found = sharpe.mean_interval(x, rng())
     naive = 1.96 * x.std() / math.sqrt(len(x))
     assert (found.high - found.low) / 2 / naive == pytest.approx(math.sqrt(1.7 / 0.3), rel=0.2)
 
@@ -128,7 +127,7 @@ def test_an_interval_keeps_its_level_in_another_unit():
 
 def test_the_same_seed_gives_the_same_interval():
     x = autoregressive(0.5, 100, 1)
-    assert track_record.mean_interval(x, rng(4)) == track_record.mean_interval(x, rng(4))
+    assert sharpe.mean_interval(x, rng(4)) == sharpe.mean_interval(x, rng(4))
 
 
 @pytest.mark.parametrize(
@@ -141,9 +140,7 @@ def test_the_same_seed_gives_the_same_interval():
         ([1.0, math.nan] * 10, "period 1 is not a number"),
     ],
 )
-@pytest.mark.parametrize(
-    "statistic", [track_record.sharpe, track_record.block_length, lambda x: track_record.mean_interval(x, rng())]
-)
+@pytest.mark.parametrize("statistic", [sharpe.sharpe, sharpe.block_length, lambda x: sharpe.mean_interval(x, rng())])
 def test_a_column_that_has_no_answer_is_refused(statistic, nets, message):
     with pytest.raises(SeriesError, match=message):
         statistic(nets)
@@ -151,7 +148,7 @@ def test_a_column_that_has_no_answer_is_refused(statistic, nets, message):
 
 def test_a_block_longer_than_the_record_is_refused():
     with pytest.raises(SeriesError, match="does not fit"):
-        track_record.mean_interval(autoregressive(0.0, 20, 1), rng(), block=21.0)
+        sharpe.mean_interval(autoregressive(0.0, 20, 1), rng(), block=21.0)
 
 
 # --- probabilities that are scored ------------------------------------------------------------------------------------
@@ -161,29 +158,29 @@ def test_probability_of_gain_of_independent_periods():
     """The sum of 16 periods of mean 0.25 and sd 1 is above zero with probability Phi(0.25 * 4) = 0.841."""
     x = rng(2).standard_normal(2000)
     x += 0.25 - x.mean()
-    found = track_record.probability_of_gain(x, 16, rng(), block=1.0, repetitions=20_000)
+    found = sharpe.probability_of_gain(x, 16, rng(), block=1.0, repetitions=20_000)
     assert found == pytest.approx(0.841, abs=0.02)
 
 
 def test_a_window_without_a_trade_is_no_gain():
     x = np.zeros(100)
     x[:3] = 1.0
-    assert track_record.probability_of_gain(x, 1, rng(), repetitions=20_000) == pytest.approx(4 / 102, abs=0.005)
+    assert sharpe.probability_of_gain(x, 1, rng(), repetitions=20_000) == pytest.approx(4 / 102, abs=0.005)
 
 
 def test_a_day_of_gains_is_no_certainty():
     """Six windows of 16 periods that all gained say 7 / 8 (Laplace's rule of succession)."""
-    assert track_record.probability_of_gain(rng().uniform(1, 2, 96), 16, rng()) == pytest.approx(7 / 8)
+    assert sharpe.probability_of_gain(rng().uniform(1, 2, 96), 16, rng()) == pytest.approx(7 / 8)
 
 
 def test_windows_judged_outside_count_as_much_as_those_of_the_record():
     """Six windows that gained, and four judged ones of which one did: (6 + 1 + 1) / (6 + 4 + 2)."""
     gains, judged = rng().uniform(1, 2, 96), [True, False, False, False]
-    assert track_record.probability_of_gain(gains, 16, rng(), earned=judged) == pytest.approx(8 / 12)
+    assert sharpe.probability_of_gain(gains, 16, rng(), earned=judged) == pytest.approx(8 / 12)
 
 
 def test_brier_score_by_hand():
-    found = track_record.brier([0.8, 0.6, 0.1, 0.9], [True, False, False, True])
+    found = sharpe.brier([0.8, 0.6, 0.1, 0.9], [True, False, False, True])
     assert found.score == pytest.approx((0.04 + 0.36 + 0.01 + 0.01) / 4)
     assert found.base == pytest.approx(0.25)
     assert found.better
@@ -193,17 +190,17 @@ def test_gains_that_keep_their_distance_are_not_dealt_out_one_by_one():
     """One gain in every ten periods: any ten in a row hold one, ten drawn one by one do so with 1 - 0.9^10 = 0.65."""
     x = np.zeros(100)
     x[::10] = 1.0
-    assert track_record.probability_of_gain(x, 10, rng(), block=1.0) == pytest.approx((6.5 + 1) / 12, abs=0.04)
-    assert track_record.probability_of_gain(x, 10, rng()) > 0.8
+    assert sharpe.probability_of_gain(x, 10, rng(), block=1.0) == pytest.approx((6.5 + 1) / 12, abs=0.04)
+    assert sharpe.probability_of_gain(x, 10, rng()) > 0.8
 
 
 @pytest.mark.parametrize("horizon", [0, 101])
 def test_a_horizon_beyond_the_record_is_refused(horizon):
     with pytest.raises(SeriesError, match="says nothing about"):
-        track_record.probability_of_gain(rng().standard_normal(100), horizon, rng())
+        sharpe.probability_of_gain(rng().standard_normal(100), horizon, rng())
 
 
 @pytest.mark.parametrize(("said", "seen"), [([], []), ([0.5], [True, False]), ([1.1], [True]), ([math.nan], [True])])
 def test_a_score_without_matching_probabilities_is_refused(said, seen):
     with pytest.raises(SeriesError, match="one probability"):
-        track_record.brier(said, seen)
+        sharpe.brier(said, seen)

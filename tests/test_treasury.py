@@ -4,13 +4,13 @@ import pytest
 from strategies import leg_rule, perp, rule, seconds, spot
 
 from delta_arb import params
-from delta_arb.backtest import run
-from delta_arb.handover import Machine
+from delta_arb.backtest.replay import run
 from delta_arb.latency import Latency
 from delta_arb.market import Instrument
+from delta_arb.optimize.rolling import Machine
+from delta_arb.optimize.study import Market, Thresholds
+from delta_arb.quotes.tape import Tape
 from delta_arb.report import treasury
-from delta_arb.study import Market, Thresholds
-from delta_arb.tape import Tape
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
 QUICK = Latency(0.2, 0.2)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from delta_arb import ou, volatility
 from delta_arb.errors import SeriesError
+from delta_arb.stats import ou, volatility
 
 S = 1_000_000_000  # ns
 

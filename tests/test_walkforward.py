@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 from strategies import perp, seconds, spot
 
-from delta_arb import gates, optimize, params, study, walkforward
+from delta_arb import params
 from delta_arb.errors import DataError, ParamsError, SeriesError
-from delta_arb.inputs import Inputs
 from delta_arb.latency import Latency
 from delta_arb.market import NS, Instrument
-from delta_arb.optimize import Sweep
-from delta_arb.pair import DIRECT, REVERSE
-from delta_arb.selection import Deflated, Overfitting
-from delta_arb.study import Constraints, Levels, Market, Thresholds
-from delta_arb.tape import Tape
-from delta_arb.track_record import Interval, Sharpe
-from delta_arb.walkforward import Fit, LookBack, walk_forward
+from delta_arb.optimize import gates, search, study
+from delta_arb.optimize import walk_forward as walkforward
+from delta_arb.optimize.search import Sweep
+from delta_arb.optimize.study import Constraints, Levels, Market, Thresholds
+from delta_arb.optimize.walk_forward import Fit, LookBack, walk_forward
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats.multiple_testing import Deflated, Overfitting
+from delta_arb.stats.sharpe import Interval, Sharpe
+from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.wallets import Funds
 
 HOUR_S = 3600.0
@@ -330,8 +332,8 @@ def test_neighbourhood_weights_are_those_of_the_sweep():
         if e - x > 12
     ]
     nets = rng().standard_normal(len(sets))
-    blank = dict.fromkeys(field for field in optimize.Performance.__dataclass_fields__)
-    sweep = Sweep(tuple(sets), tuple(optimize.Performance(**blank | {"net_usdt_day": net}) for net in nets))
+    blank = dict.fromkeys(field for field in search.Performance.__dataclass_fields__)
+    sweep = Sweep(tuple(sets), tuple(search.Performance(**blank | {"net_usdt_day": net}) for net in nets))
     weights = gates.neighbourhoods(sets)
     assert nets @ weights == pytest.approx([sweep.neighbourhood(k) for k in range(len(sets))])
 

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from strategies import pair_fills, payments, perp, seconds, spot
 from studies import study
 
-from delta_arb import performance
-from delta_arb.backtest import Backtest
+from delta_arb.backtest import performance
+from delta_arb.backtest.performance import Equity
+from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import SeriesError
 from delta_arb.latency import Delay, Latency
-from delta_arb.ledger import settle
 from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrument
+from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import RuleParams
-from delta_arb.performance import Equity
-from delta_arb.report import capacity, montecarlo, plots, reconcile, regimes, sensitivity, tornado
-from delta_arb.report.look import Chart
-from delta_arb.rules import make_rule
-from delta_arb.study import Market, Thresholds
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
+from delta_arb.report import capacity, money_tables, plots, regimes, robustness, sensitivity, what_if
+from delta_arb.report.figures import Chart
+from delta_arb.strategy.ledger import settle
+from delta_arb.strategy.rule import make_rule
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 RULES = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=250.0, max_quote_age_s=1.0)
@@ -48,7 +48,7 @@ def round_trip() -> Tape:
 # --- one assumption moved --------------------------------------------------------------------------------------------
 
 
-def net_of(found: tornado.Tornado, name: str, step: float, days: float) -> float:
+def net_of(found: what_if.Tornado, name: str, step: float, days: float) -> float:
     bar = next(bar for bar in found.bars if bar.name == name)
     return bar.outcomes[found.steps.index(step)].net_usdt_day * days
 
@@ -56,7 +56,7 @@ def net_of(found: tornado.Tornado, name: str, step: float, days: float) -> float
 def test_a_dearer_fee_costs_a_fifth_more_of_what_it_cost():
     tape = round_trip()
     days = (tape.end_ns - tape.start_ns) / seconds(DAY)
-    found = tornado.of(tape, fees(10.0), LEVELS)
+    found = what_if.of(tape, fees(10.0), LEVELS)
     spot_fees, perp_fees = 2.5 * 199.5 * 0.001, 2.5 * 200.5 * 0.001
     assert found.base.net_usdt_day * days == pytest.approx(2.5 - spot_fees - perp_fees)
     assert net_of(found, "taker fee, spot", 0.20, days) == pytest.approx(2.5 - 1.2 * spot_fees - perp_fees)
@@ -66,22 +66,22 @@ def test_a_dearer_fee_costs_a_fifth_more_of_what_it_cost():
 def test_a_wider_book_is_bought_higher_and_sold_lower():
     tape = round_trip()
     days = (tape.end_ns - tape.start_ns) / seconds(DAY)
-    found = tornado.of(tape, fees(0.0), LEVELS)  # spot 99.45 to 100.05 where it was 99.5 to 100
+    found = what_if.of(tape, fees(0.0), LEVELS)  # spot 99.45 to 100.05 where it was 99.5 to 100
     assert net_of(found, "own spread of the book, spot", 0.20, days) == pytest.approx(250 / 100.05 * (1.5 - 0.6))
     assert net_of(found, "clip", 0.20, days) == pytest.approx(3.0)  # 300 USDT buy 3 units
 
 
 def test_what_is_zero_or_missing_is_not_moved():
-    found = tornado.of(round_trip(), fees(0.0), LEVELS)
+    found = what_if.of(round_trip(), fees(0.0), LEVELS)
     bars = {bar.name: bar for bar in found.bars}
     assert bars["taker fee, spot"].outcomes == (None,) * 6 and bars["taker fee, spot"].face == "0 bps"
     assert bars["funding rates"].face == "n/a"
-    row = next(row for row in tornado.nets(found).rows if row[0] == "funding rates")
+    row = next(row for row in what_if.nets(found).rows if row[0] == "funding rates")
     assert row[2:] == ("n/a",) * 7
 
 
 def test_a_step_that_would_put_the_exit_above_the_entry_has_no_number():
-    found = tornado.of(round_trip(), fees(0.0), LEVELS._replace(exit_bps=80.0))
+    found = what_if.of(round_trip(), fees(0.0), LEVELS._replace(exit_bps=80.0))
     moved = next(bar for bar in found.bars if bar.name == "exit threshold")
     assert moved.outcomes[-1] is None and moved.outcomes[-2] is not None  # 96 and 88 against 90
 
@@ -94,10 +94,10 @@ def test_a_moved_hold_that_runs_into_a_missing_funding_stamp_says_so_and_leaves_
     ]
     paid = tuple(FundingPayment(seconds(k), 1e-4, 100.0, True) for k in range(-5, 12))
     case = dataclasses.replace(fees(10.0), payments=paid)
-    found = tornado.of(Tape.of(rows), case, Thresholds(90.0, -500.0, 10.0))
+    found = what_if.of(Tape.of(rows), case, Thresholds(90.0, -500.0, 10.0))
     held = next(bar for bar in found.bars if bar.name == "longest hold")
     assert [outcome is None for outcome in held.outcomes] == [False] * 5 + [True]  # 11.0 s are settled, 12 are not
-    assert "Longest hold: the funding table covers" in tornado.nets(found)._repr_html_()
+    assert "Longest hold: the funding table covers" in what_if.nets(found)._repr_html_()
     assert not any(bar.unsettled for bar in found.bars if bar is not held)
 
 
@@ -166,19 +166,19 @@ def curve(at_s, net) -> Equity:
 
 
 def test_blocks_are_days_where_there_are_ten_else_longer_than_the_longest_hold():
-    assert montecarlo.block_s(12 * DAY, 6 * HOUR) == DAY
-    assert montecarlo.block_s(40 * DAY, 2 * DAY) == 3 * DAY
-    assert montecarlo.block_s(3 * DAY, 6 * HOUR) == 6.25 * HOUR
+    assert robustness.block_s(12 * DAY, 6 * HOUR) == DAY
+    assert robustness.block_s(40 * DAY, 2 * DAY) == 3 * DAY
+    assert robustness.block_s(3 * DAY, 6 * HOUR) == 6.25 * HOUR
     with pytest.raises(SeriesError, match=r"24 h hold 3 stretches of 6\.25 h"):
-        montecarlo.block_s(DAY, 6 * HOUR)
+        robustness.block_s(DAY, 6 * HOUR)
 
 
 def test_a_block_knows_its_change_its_extremes_and_its_fall():
-    found = montecarlo.blocks(curve([1, 2, 3, 4, 5, 6], [0.0, 3.0, 1.0, 2.0, -2.0, 4.0]), 3.0)
+    found = robustness.blocks(curve([1, 2, 3, 4, 5, 6], [0.0, 3.0, 1.0, 2.0, -2.0, 4.0]), 3.0)
     # the last block holds 4 < t <= 6 plus the event at 4: changes 1, -3, 3 against the 1.0 before it
     assert found.net.tolist() == [3.0] and found.high.tolist() == [3.0]
     assert found.low.tolist() == [-3.0] and found.fall.tolist() == [4.0]
-    falling = montecarlo.blocks(curve([1, 2, 3, 4, 5, 6], [0.0, 3.0, 1.0, -2.0, 0.0, 0.5]), 3.0)
+    falling = robustness.blocks(curve([1, 2, 3, 4, 5, 6], [0.0, 3.0, 1.0, -2.0, 0.0, 0.5]), 3.0)
     assert (falling.high.tolist(), falling.low.tolist(), falling.fall.tolist()) == ([0.0], [-3.0], [3.0])
 
 
@@ -196,18 +196,18 @@ class InTurn:
 def test_blocks_in_their_own_order_are_the_record_with_its_net_and_its_drawdown():
     rng = np.random.default_rng(5)
     net = np.cumsum(rng.normal(size=2400)) - 7.0
-    found = montecarlo.blocks(curve(np.arange(1, 2401), net), 200.0)
+    found = robustness.blocks(curve(np.arange(1, 2401), net), 200.0)
     assert len(found) == 11  # 2399 s hold no twelfth one; the first 200 events are left over
     kept = net[200:] - net[199]
-    path = montecarlo.deal(found, 100.0, InTurn(), paths=3)
+    path = robustness.deal(found, 100.0, InTurn(), paths=3)
     fall = (np.maximum.accumulate(np.append(0.0, kept)) - np.append(0.0, kept)).max()
     assert path.net == pytest.approx(kept[-1]) and path.fall == pytest.approx(fall)
 
 
 def test_the_share_of_losing_paths_is_that_of_a_fair_coin():
     won = np.array([1.0, -1.0] * 5 + [0.0])
-    found = montecarlo.Blocks(DAY, won, np.maximum(won, 0.0), np.minimum(won, 0.0), np.maximum(-won, 0.0))
-    paths = montecarlo.deal(found, 100.0, np.random.default_rng(7))
+    found = robustness.Blocks(DAY, won, np.maximum(won, 0.0), np.minimum(won, 0.0), np.maximum(-won, 0.0))
+    paths = robustness.deal(found, 100.0, np.random.default_rng(7))
     tied = float(np.mean(paths.net == 0.0))
     assert paths.loss_share == pytest.approx(0.5 + tied / 2, abs=0.02)
 
@@ -219,18 +219,18 @@ def test_three_days_are_dealt_in_blocks_longer_than_the_longest_hold():
         empty_because="", tape=SimpleNamespace(start_ns=0, end_ns=seconds(3 * DAY)), curve=curve(at_s, at_s / HOUR),
         thresholds=SimpleNamespace(max_hold_s=6 * HOUR), judged=SimpleNamespace(capital_usdt=100.0),
     )  # fmt: skip
-    found = montecarlo.of(sheet)
+    found = robustness.of(sheet)
     assert (found.blocks.block_s, len(found.blocks), found.capital_usdt) == (6.25 * HOUR, 11, 100.0)
     assert found.net == pytest.approx(68.75) and found.days == pytest.approx(68.75 / 24) and (found.fall == 0.0).all()
-    assert "(0 of them lost)" in montecarlo.table(found).note
+    assert "(0 of them lost)" in robustness.table(found).note
 
 
 def test_a_day_is_no_distribution_and_says_so():
     s = study("random_walk")  # 24 hours, longest hold six
-    assert "10 are needed" in repr(montecarlo.table(montecarlo.of(s.sheet)))
-    three = montecarlo.Blocks(DAY, *np.zeros((4, 3)))
+    assert "10 are needed" in repr(robustness.table(robustness.of(s.sheet)))
+    three = robustness.Blocks(DAY, *np.zeros((4, 3)))
     with pytest.raises(SeriesError, match="3 blocks"):
-        montecarlo.deal(three, 1.0, np.random.default_rng(1))
+        robustness.deal(three, 1.0, np.random.default_rng(1))
 
 
 # --- capacity --------------------------------------------------------------------------------------------------------
@@ -287,19 +287,19 @@ MARKET = Market(Instrument("mexc", 0.001), Instrument("gate", 0.002), Latency(0.
 
 
 def test_a_stamp_pays_the_short_held_before_it_and_a_residual_is_held_by_nobody():
-    found = reconcile.of(hand_made(), MARKET)
+    found = money_tables.of(hand_made(), MARKET)
     assert [(s.payment.ts_ns // seconds(1), s.short, s.usdt) for s in found.stamps] == [
         (20, 10.0, 1.0),
         (40, 10.0, 1.0),
     ]
     assert found.flat == 2 and found.funding_usdt == found.booked_funding_usdt == 2.0
-    table = reconcile.funding_table(found)
+    table = money_tables.funding_table(found)
     assert table.rows[0][2] == "100 (mid)" and table.rows[1][2] == "100" and table.rows[-1][-1] == "2.0000"
     assert table.note.startswith("Checked")
 
 
 def test_what_a_venue_charged_is_its_notional_times_its_rate():
-    found = reconcile.of(hand_made(), MARKET)
+    found = money_tables.of(hand_made(), MARKET)
     assert [(v.name, v.fills, v.notional_usdt) for v in found.venues] == [
         ("mexc, spot", 2, 2000.0),
         ("gate, perp", 2, 1810.0),
@@ -308,14 +308,14 @@ def test_what_a_venue_charged_is_its_notional_times_its_rate():
     dearer = dataclasses.replace(
         MARKET, perp=Instrument("gate", 0.0025)
     )  # the venue's list says 25 bps, 20 were charged
-    assert reconcile.fee_table(reconcile.of(hand_made(), dearer)).note.startswith("DOES NOT AGREE")
+    assert money_tables.fee_table(money_tables.of(hand_made(), dearer)).note.startswith("DOES NOT AGREE")
 
 
 def test_a_fee_taken_in_the_coin_is_one_of_what_was_ordered_and_not_of_what_was_delivered():
     """A thousand ordered at 100, a tenth of a percent kept by the venue: 999 delivered, worth 100 USDT less."""
     fills = [Fill(1, seconds(10), SPOT, 999.0, 100.0, 100.0), Fill(1, seconds(40), SPOT, -999.0, 100.0, 99.9)]
     in_coins = dataclasses.replace(MARKET, spot=Instrument("mexc", 0.001, fee_currency="base"))
-    found = reconcile.of(result(fills, []), in_coins)
+    found = money_tables.of(result(fills, []), in_coins)
     assert found.venues[0].notional_usdt == pytest.approx(100_000 + 99_900)
     assert found.fees_agree and found.expected_fees_usdt == pytest.approx(199.9)
 
@@ -327,7 +327,7 @@ def test_both_ways_of_adding_up_funding_agree_for_any_fills(pairs, stamps):
     for k, pair in enumerate(pairs):
         fills += [f._replace(pair=k, ts_ns=f.ts_ns + last) for f in pair]
         last = fills[-1].ts_ns + 1
-    found = reconcile.of(result(fills, stamps), MARKET)
+    found = money_tables.of(result(fills, stamps), MARKET)
     scale = sum(abs(p.rate * p.mark) for p in stamps) * sum(abs(f.qty) for f in fills)
     assert found.funding_usdt == pytest.approx(found.booked_funding_usdt, rel=1e-9, abs=1e-8 * scale + 1e-12)
 
@@ -338,12 +338,12 @@ def test_both_ways_of_adding_up_funding_agree_for_any_fills(pairs, stamps):
 @pytest.mark.parametrize("regime", WORLDS)
 def test_tables_words_and_figures_hold_for_any_world(regime):
     s = study(regime)
-    moved = tornado.of(s.tape, s.market, s.sheet.thresholds)
+    moved = what_if.of(s.tape, s.market, s.sheet.thresholds)
     sizes = capacity.of(s.tape, s.market, s.sheet.thresholds, (0.5, 1.0, 10.0))
-    dealt, again = montecarlo.of(s.sheet), reconcile.of(s.sheet.result, s.market)
-    shown = [tornado.nets(moved), tornado.trades(moved), tornado.spoken(moved), regimes.table(regimes.of(s.sheet))]
-    shown += [montecarlo.table(dealt), capacity.table(sizes), capacity.spoken(sizes)]
-    shown += [reconcile.funding_table(again), reconcile.fee_table(again)]
+    dealt, again = robustness.of(s.sheet), money_tables.of(s.sheet.result, s.market)
+    shown = [what_if.nets(moved), what_if.trades(moved), what_if.spoken(moved), regimes.table(regimes.of(s.sheet))]
+    shown += [robustness.table(dealt), capacity.table(sizes), capacity.spoken(sizes)]
+    shown += [money_tables.funding_table(again), money_tables.fee_table(again)]
     for face in shown:
         assert "nan" not in repr(face) and face._repr_html_()
     for figure in (plots.tornado(moved, s.inputs), plots.montecarlo(dealt, s.inputs), plots.capacity(sizes, s.inputs)):
@@ -354,7 +354,7 @@ def test_tables_words_and_figures_hold_for_any_world(regime):
 
 def test_the_report_shows_dealt_days_moved_assumptions_and_regimes_lesson_38():
     """Moved by 5, 10 and 20 % either way; the outputs of the report's notebook are compared with a run of it elsewhere."""
-    assert tornado.STEPS == (-0.20, -0.10, -0.05, 0.05, 0.10, 0.20)
+    assert what_if.STEPS == (-0.20, -0.10, -0.05, 0.05, 0.10, 0.20)
     cells = json.loads(REPORT.read_text("utf-8"))["cells"]
     shown = "".join(
         line
@@ -368,6 +368,6 @@ def test_the_report_shows_dealt_days_moved_assumptions_and_regimes_lesson_38():
 
 def test_the_base_of_the_tornado_is_the_replay_of_the_report():
     s = study("sample")
-    found = tornado.of(s.tape, s.market, s.sheet.thresholds)
+    found = what_if.of(s.tape, s.market, s.sheet.thresholds)
     assert found.base.net_usdt_day == pytest.approx(s.sheet.result.net_usdt / s.sheet.result.days)
     assert performance.measure(s.tape, s.sheet.result).trades_day == pytest.approx(found.base.trades_day)

@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from delta_arb.errors import DeltaArbError, ParamsError
-from delta_arb.inputs import root
-from delta_arb.options import add_options, speed
+from delta_arb.live import control, supervisor
+from delta_arb.live.cli import talk
+from delta_arb.live.console import heard
+from delta_arb.live.example import example
+from delta_arb.live.jobs import MAX_CLIP_USDT, SPEED, check_options, check_speed, end_local, job_of
+from delta_arb.live.replaying import replayed
+from delta_arb.live.runner import absent
+from delta_arb.live.supervisor import LIVE, SANDBOX, Job
+from delta_arb.live.venues import factory
 from delta_arb.params import load
-
-from . import connect, control, trading
-from .commands import talk
-from .example import example
-from .jobs import MAX_CLIP_USDT, SPEED, check_options, check_speed, end_local, job_of
-from .replaying import replayed
-from .runner import absent
-from .say import heard
-from .trading import LIVE, SANDBOX, Job
+from delta_arb.quotes.inputs import root
+from delta_arb.quotes.options import add_options, speed
 
 EPILOG = """\
 examples:
@@ -152,22 +152,22 @@ def _trade(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, job: Job) -> int:
     if options.check:
-        from . import preflight
+        from delta_arb.live import preflight
 
         try:
             return preflight.command(job, options.json)
         finally:
             if job.kind == SANDBOX and not job.journal.exists():
-                connect.end(job.folder)  # started to be looked at, and nothing was traded
+                factory.end(job.folder)  # started to be looked at, and nothing was traded
     if job.kind == LIVE:
-        from . import preflight
+        from delta_arb.live import preflight
 
         preflight.require(job)
     try:
-        if not job.params.exists() and not trading.unsettled(job.journal):
+        if not job.params.exists() and not supervisor.unsettled(job.journal):
             raise ParamsError(absent(job.params))  # before any venue is asked
         check_speed(options, job)
-        code = trading.run(job, options.json)
+        code = supervisor.run(job, options.json)
     except ParamsError:  # nothing to start with: the local venues go on only for what an earlier run left open
         end_local(job)
         raise

@@ -7,9 +7,8 @@ A difference that nobody ordered is never bought back. Pure functions; the sessi
 import json
 from typing import NamedTuple
 
+from delta_arb.live.venues.base import Account
 from delta_arb.market import LEGS, PERP, SPOT, Instrument
-
-from .venue import Account
 
 SLACK = 1e-6  # share of a position that is rounding
 

@@ -7,22 +7,21 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from delta_arb.errors import ParamsError, RunError
+from delta_arb.live import clock
+from delta_arb.live.accounts import baseline, differences
+from delta_arb.live.config import Config
+from delta_arb.live.funding_watch import FundingWatch
+from delta_arb.live.journal import Journal
+from delta_arb.live.reconcile import check_undeclared, new_baseline, noted_baseline
+from delta_arb.live.recovery import unbooked
+from delta_arb.live.runner import Exports, utc_now
+from delta_arb.live.supervisor import Job
+from delta_arb.live.venues.base import Account, Setup, Venue, VenueError
+from delta_arb.live.venues.broker import Report
+from delta_arb.live.venues.key_permissions import Rights
 from delta_arb.market import LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
-from delta_arb.pair import FLAT, START
 from delta_arb.params import Params
-
-from . import clock
-from .accounts import baseline, differences
-from .broker import Report
-from .config import Config
-from .funding import FundingWatch
-from .journal import Journal
-from .restart import unbooked
-from .rights import Rights
-from .runner import Exports, utc_now
-from .trading import Job
-from .venue import Account, Setup, Venue, VenueError
-from .watch import check_undeclared, new_baseline, noted_baseline
+from delta_arb.strategy.state import FLAT, START
 
 FEE_SLACK_BPS = 0.01
 KEY_DAYS = 7  # a key that ends sooner is about to end

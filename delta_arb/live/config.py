@@ -41,11 +41,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
+from delta_arb.live.executor import Patience
 from delta_arb.market import NS, Instrument
 from delta_arb.params import VenueParams, pair_name, spoken
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
-
-from .executor import Patience
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

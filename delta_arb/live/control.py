@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from delta_arb.errors import DeltaArbError, RunError
+from delta_arb.live.accounts import Baseline, transfer
+from delta_arb.live.journal import Journal
+from delta_arb.live.session import Session
+from delta_arb.live.venues.base import Account
 from delta_arb.market import PERP, SPOT, utc
-from delta_arb.pair import FLAT, HALTED, PHASES, START
-
-from .accounts import Baseline, transfer
-from .journal import Journal
-from .session import Session
-from .venue import Account
+from delta_arb.strategy.state import FLAT, HALTED, PHASES, START
 
 COMMANDS = ("status", "stop", "flatten", "resume")
 LONGEST = 100  # bytes of a socket's path that every system takes

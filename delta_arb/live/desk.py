@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from delta_arb.pair import State
-
-from .config import Config
-from .journal import Journal
-from .runner import Exports, Recorder
-from .venue import OnOutcome, OnQuote, Venue
+from delta_arb.live.config import Config
+from delta_arb.live.journal import Journal
+from delta_arb.live.runner import Exports, Recorder
+from delta_arb.live.venues.base import OnOutcome, OnQuote, Venue
+from delta_arb.strategy.state import State
 
 
 class Desk(NamedTuple):

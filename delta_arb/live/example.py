@@ -3,9 +3,8 @@
 Where a parameter file is given, pair and venues are what that file assumed, so that the runner takes it as it is.
 """
 
+from delta_arb.live.config import VenueConfig
 from delta_arb.params import Params, VenueParams
-
-from .config import VenueConfig
 
 VENUE_NAMES = {
     "venue": "",

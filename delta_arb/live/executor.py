@@ -17,10 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from delta_arb.live.venues.base import Outcome, Venue, VenueError, filled_by
+from delta_arb.live.venues.broker import Placed, Report
 from delta_arb.market import LEGS, NS
-
-from .broker import Placed, Report
-from .venue import Outcome, Venue, VenueError, filled_by
 
 REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
 DUST = 1e-9  # share of a quantity that is rounding, not a fill

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .config import Config
+from delta_arb.live.config import Config
 
 NO_ENTRY, FLATTEN, HALT = range(1, 4)
 LEVELS = ("", "no entries", "leaving", "halted")

@@ -5,14 +5,14 @@ import math
 
 from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
-from delta_arb.options import given
+from delta_arb.live import config as configuration
+from delta_arb.live import supervisor
+from delta_arb.live.config import Config
+from delta_arb.live.console import Voice
+from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, Job
+from delta_arb.live.venues import factory
 from delta_arb.params import load
-
-from . import config as configuration
-from . import connect, trading
-from .config import Config
-from .say import Voice
-from .trading import LIVE, PAPER, SANDBOX, Job
+from delta_arb.quotes.options import given
 
 SPEED = 60.0  # recorded seconds a second
 MAX_CLIP_USDT = Bounds().max_clip_usdt
@@ -53,7 +53,7 @@ def check_speed(options: argparse.Namespace, job: Job) -> None:
     Raises:
         ParamsError: parameters that count on funding, on local venues whose time runs faster; or a damaged file.
     """
-    if not options.sandbox or options.speed == 1.0 or trading.unsettled(job.journal):
+    if not options.sandbox or options.speed == 1.0 or supervisor.unsettled(job.journal):
         return
     if load(job.params).rule.funding_horizon_s:
         raise ParamsError(
@@ -79,7 +79,7 @@ def configured(options: argparse.Namespace) -> Config:
 def job_of(options: argparse.Namespace, *, leave: bool = False) -> Job:
     """Everything that a run needs, the local venues started where they are wanted."""
     config, kind = configured(options), kind_of(options)
-    say = Voice(trading.MODES[kind], options.json)
+    say = Voice(supervisor.MODES[kind], options.json)
     params = options.params or options.reports / config.name / "params" / "latest.json"
     keys = None
     if kind == LIVE:
@@ -87,14 +87,14 @@ def job_of(options: argparse.Namespace, *, leave: bool = False) -> Job:
         keys = configuration.keys(config, options.config.parent)
     job = Job(config, kind, options.reports, params, keys, {}, say, leave)
     if kind == SANDBOX:
-        arguments, found = _venue_arguments(options, config), connect.running(job.folder)
+        arguments, found = _venue_arguments(options, config), factory.running(job.folder)
         if found and found.arguments != arguments:
             if not leave:
-                trading.require_settled(job.journal, f"the local venues that hold it play with {found.arguments}")
+                supervisor.require_settled(job.journal, f"the local venues that hold it play with {found.arguments}")
             arguments = found.arguments if leave else arguments  # what is open can be left only where it is
-        venues, new = connect.local(job.folder, arguments)
+        venues, new = factory.local(job.folder, arguments)
         say(f"local venues {'started' if new else 'found as they were left'}, process {venues.pid}")
-        if new and (old := trading.set_aside(job.journal)):
+        if new and (old := supervisor.set_aside(job.journal)):
             say(f"the journal of earlier local venues is set aside as {old}")
         job = job._replace(ccxt=venues.ccxt)
     return job
@@ -132,7 +132,7 @@ def end_local(job: Job) -> None:
     """The local venues end with the last position that they hold."""
     if job.kind != SANDBOX:
         return
-    if left := trading.unsettled(job.journal):
+    if left := supervisor.unsettled(job.journal):
         job.say(f"the local venues go on, for {left}; start again, or `flatten`")
     else:
-        connect.end(job.folder)
+        factory.end(job.folder)

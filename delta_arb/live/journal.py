@@ -18,14 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from delta_arb.errors import RunError
-from delta_arb.ledger import TRADE_FIELDS, Trade
+from delta_arb.live.durability import Disk, Later, at_once
+from delta_arb.live.event_log import named
+from delta_arb.live.venues.broker import Placed, Report
 from delta_arb.market import LEGS, NS, REASONS, Fill, FundingPayment, Order
-from delta_arb.pair import PHASES, Event, Rule, State
 from delta_arb.params import Params
-
-from .broker import Placed, Report
-from .disk import Disk, Later, at_once
-from .events import named
+from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
+from delta_arb.strategy.state import PHASES, Event, Rule, State
 
 FORCED = -1  # in place of an event's kind
 BUSY_MS = 50  # how long a writer that does not belong here may hold up the loop; 1 s later it is tried again

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from delta_arb.errors import RuleError
 from delta_arb.latency import Latency
-from delta_arb.margin import liquidated_at
+from delta_arb.live.venues.broker import OUTSIDE, Placed, Report
 from delta_arb.market import (
     LEGS,
     NS,
@@ -26,11 +26,10 @@ from delta_arb.market import (
     left_of,
     with_taken,
 )
-from delta_arb.pair import NEVER, Event, LegRule, State, Wallet
-from delta_arb.sizes import received
+from delta_arb.strategy.margin import liquidated_at
+from delta_arb.strategy.sizing import received
+from delta_arb.strategy.state import NEVER, Event, LegRule, State, Wallet
 from delta_arb.wallets import NO_TRANSFER, Funds, moved, sent_transfer, wallet_of, with_fill, with_funding
-
-from .broker import OUTSIDE, Placed, Report
 
 
 class Working(NamedTuple):

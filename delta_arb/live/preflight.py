@@ -9,13 +9,12 @@ import json
 from typing import Any
 
 from delta_arb.errors import RunError
+from delta_arb.live.checks import Row, Seen, judged, opened, passed
+from delta_arb.live.supervisor import PAPER, Job
+from delta_arb.live.venues import factory
+from delta_arb.live.venues.base import Account, Venue, VenueError, within
 from delta_arb.market import Book
-from delta_arb.pair import FLAT
-
-from . import connect
-from .checks import Row, Seen, judged, opened, passed
-from .trading import PAPER, Job
-from .venue import Account, Venue, VenueError, within
+from delta_arb.strategy.state import FLAT
 
 QUOTES_S = 15.0
 ANSWER_S = 15.0
@@ -65,7 +64,7 @@ def table(rows: list[Row]) -> str:
 
 async def look(job: Job) -> list[Row]:
     """All checks, in the order in which they depend on each other; the later ones need the venues open."""
-    venues = connect.venues(job.config, job.keys, job.ccxt)
+    venues = factory.venues(job.config, job.keys, job.ccxt)
     slots: list[Book | None] = [None, None]
     both = asyncio.Event()
 
@@ -114,7 +113,7 @@ def holdings(job: Job) -> dict[str, Any]:
 
 
 async def _holdings(job: Job) -> dict[str, Any]:
-    venues = connect.venues(job.config, job.keys, job.ccxt)
+    venues = factory.venues(job.config, job.keys, job.ccxt)
     found: list[tuple[Account, tuple[str, ...]]] = []
     try:
         for venue in venues:

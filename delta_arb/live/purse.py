@@ -9,17 +9,16 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from delta_arb.live.accounts import Baseline
+from delta_arb.live.config import Config
+from delta_arb.live.journal import Journal
+from delta_arb.live.paper import PaperWallets
+from delta_arb.live.venues.base import Account
 from delta_arb.market import LEGS, NS, PERP, SPOT, Book, FundingPayment, utc
-from delta_arb.pair import Event, Rule
 from delta_arb.params import WalletParams
-from delta_arb.sizes import needs_usdt
+from delta_arb.strategy.sizing import needs_usdt
+from delta_arb.strategy.state import Event, Rule
 from delta_arb.wallets import NO_REBALANCING, Funds, Purse, Rebalancing, Transfer, moved, wallet_of
-
-from .accounts import Baseline
-from .config import Config
-from .journal import Journal
-from .paper import PaperWallets
-from .venue import Account
 
 BEGAN, SENT = "paper wallets", "paper transfer"  # kinds of notes
 FULL = 2.0  # wallets that nobody stated hold so many times what is needed

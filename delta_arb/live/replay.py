@@ -8,11 +8,10 @@ import asyncio
 import math
 from collections.abc import Iterator
 
+from delta_arb.live.paper import PaperVenue
+from delta_arb.live.runner import Runner
 from delta_arb.market import NS, PERP, SPOT, Book
-from delta_arb.tape import Tape
-
-from .paper import PaperVenue
-from .runner import Runner
+from delta_arb.quotes.tape import Tape
 
 CHUNK = 20_000  # rows turned into Python numbers at a time
 SLICE_S = 0.05  # at full speed other tasks get their turn about this often

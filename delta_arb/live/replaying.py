@@ -10,21 +10,20 @@ from collections.abc import Callable
 from delta_arb import __version__
 from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
-from delta_arb.faces import left_out
-from delta_arb.inputs import Inputs
-from delta_arb.ledger import PARTS, attribution
+from delta_arb.live import replay
+from delta_arb.live.console import Voice
+from delta_arb.live.event_log import Recorder, events_path
+from delta_arb.live.journal import Journal
+from delta_arb.live.paper import PaperVenue, PaperWallets
+from delta_arb.live.runner import Exports, Runner, utc_now
 from delta_arb.market import utc
-from delta_arb.pair import PHASES, START
-from delta_arb.rules import check_deadline
-from delta_arb.tape import Tape
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.ledger import PARTS, attribution
+from delta_arb.strategy.rule import check_deadline
+from delta_arb.strategy.state import PHASES, START
+from delta_arb.tables import left_out
 from delta_arb.wallets import BOUNDLESS
-
-from . import replay
-from .events import Recorder, events_path
-from .journal import Journal
-from .paper import PaperVenue, PaperWallets
-from .runner import Exports, Runner, utc_now
-from .say import Voice
 
 REPLAY = "paper, replay"
 DAY_S = 86_400.0

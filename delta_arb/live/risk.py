@@ -6,11 +6,11 @@ only `resume` lifts it.
 
 from collections.abc import Callable
 
-from . import guards
-from .config import Config
-from .guards import FLATTEN, HALT, NO_ENTRY, Facts, Held
-from .journal import Journal, JournalError
-from .runner import FREE, Hold
+from delta_arb.live import guards
+from delta_arb.live.config import Config
+from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts, Held
+from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.runner import FREE, Hold
 
 
 class Risk:

@@ -11,20 +11,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from delta_arb import sizes
 from delta_arb.bounds import Bounds, check, check_assumed, check_inventory
 from delta_arb.errors import ParamsError
-from delta_arb.expected import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
-from delta_arb.kalman import UNKNOWN, step
-from delta_arb.ledger import Trade, close_out, close_pair, closing
+from delta_arb.funding_stamps import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
+from delta_arb.live.journal import Journal
+from delta_arb.live.venues.broker import Broker, Placed, Report
 from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
-from delta_arb.pair import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule, State, Wallet
 from delta_arb.params import Params, VenueParams, WalletParams, load
-from delta_arb.rules import make_rule
-from delta_arb.strategy import decide, ended
-
-from .broker import Broker, Placed, Report
-from .journal import Journal
+from delta_arb.strategy import sizing
+from delta_arb.strategy.decide import decide, ended
+from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing
+from delta_arb.strategy.rule import make_rule
+from delta_arb.strategy.signal import UNKNOWN, step
+from delta_arb.strategy.state import (
+    FLAT,
+    HALTED,
+    NO_ORDERS,
+    OUTSIDE,
+    QUOTE,
+    REPORT,
+    START,
+    TIMER,
+    Event,
+    Rule,
+    State,
+    Wallet,
+)
 
 
 class Pair(Protocol):
@@ -327,7 +339,7 @@ class Runner:
         """The report's fill, with the fee that the venue took (on paper the rule's)."""
         fee_usdt = report.fee_usdt
         if fee_usdt is None:
-            fee_usdt = sizes.fee_usdt(report.filled, report.price, (rule.spot, rule.perp)[report.leg])
+            fee_usdt = sizing.fee_usdt(report.filled, report.price, (rule.spot, rule.perp)[report.leg])
         return Fill(self.state.pair, report.ts_ns, report.leg, report.filled, report.price, fee_usdt)
 
     def force(self, state: State, why: str) -> None:

@@ -15,26 +15,25 @@ import gc
 from collections.abc import Callable
 
 from delta_arb.errors import DeltaArbError, ParamsError
+from delta_arb.live import clock, recovery
+from delta_arb.live.accounts import Baseline
+from delta_arb.live.desk import Desk
+from delta_arb.live.event_loop import Dealer
+from delta_arb.live.executor import Executor
+from delta_arb.live.funding_watch import FundingWatch
+from delta_arb.live.guards import Facts
+from delta_arb.live.journal import JournalError
+from delta_arb.live.paper import LivePaper, PaperVenue
+from delta_arb.live.purse import PaperPurse
+from delta_arb.live.reconcile import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_ns
+from delta_arb.live.risk import Risk
+from delta_arb.live.runner import CLOSED, Exports, Hold, Resumed, Runner
+from delta_arb.live.slots import Slots
+from delta_arb.live.venues.base import Account, Outcome, VenueError, within
+from delta_arb.live.venues.broker import Report
 from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
-from delta_arb.pair import FLAT, HALTED, OPEN, PHASES, Rule
-from delta_arb.rules import check_deadline
-
-from . import clock, restart
-from .accounts import Baseline
-from .broker import Report
-from .dealer import Dealer
-from .desk import Desk
-from .executor import Executor
-from .funding import FundingWatch
-from .guards import Facts
-from .journal import JournalError
-from .paper import LivePaper, PaperVenue
-from .purse import PaperPurse
-from .risk import Risk
-from .runner import CLOSED, Exports, Hold, Resumed, Runner
-from .slots import Slots
-from .venue import Account, Outcome, VenueError, within
-from .watch import SeenWallets, Watch, disk_free_mb, due_for_refetch, midnight_ns
+from delta_arb.strategy.rule import check_deadline
+from delta_arb.strategy.state import FLAT, HALTED, OPEN, PHASES, Rule
 
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 
@@ -134,9 +133,11 @@ class Session:
         desk = self.desk
         await self.slots.first((desk.venues[SPOT].name, desk.venues[PERP].name))
         found = (
-            restart.NOTHING if desk.paper else await restart.found_at(desk.venues, desk.journal, self.clock(), desk.say)
+            recovery.NOTHING
+            if desk.paper
+            else await recovery.found_at(desk.venues, desk.journal, self.clock(), desk.say)
         )
-        resumed, sent = restart.taken_up(desk.journal, self.clock(), found)
+        resumed, sent = recovery.taken_up(desk.journal, self.clock(), found)
         is_open = resumed.state.phase != FLAT
         rule = self._first_rule(resumed, found)
         since_ns = resumed.state.opened_ns if is_open else self.clock()
@@ -172,7 +173,7 @@ class Session:
         self._open_up(resumed)
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
 
-    def _first_rule(self, resumed: Resumed, found: restart.Found) -> Rule:
+    def _first_rule(self, resumed: Resumed, found: recovery.Found) -> Rule:
         """Read the parameters; ParamsError where there are none to start with."""
         self.exports = self.desk.exports(self.desk.venues)
         self.exports.poll()
@@ -196,7 +197,9 @@ class Session:
         self.risk.leaving |= desk.config.on_restart == "flatten" and resumed.state.phase != FLAT
         self._hold()
         desk.say(
-            restart.greeting(resumed.state, self.runner.state, self.risk.leaving, self.line(), str(self.exports.params))
+            recovery.greeting(
+                resumed.state, self.runner.state, self.risk.leaving, self.line(), str(self.exports.params)
+            )
         )
         if self._once:
             self.stop("asked to leave what is open, and to end")
@@ -223,7 +226,7 @@ class Session:
             paper.quote(leg, self.clock(), self.slots.books[leg])
         return paper
 
-    def _recover(self, found: restart.Found, resumed: Resumed) -> None:
+    def _recover(self, found: recovery.Found, resumed: Resumed) -> None:
         """Tell the machine what the journal had lost, once its rows are there again."""
         if found.lost:
             self.desk.journal.recovered(self.clock(), resumed.state, found.lost, self.runner.pinned)
@@ -378,7 +381,7 @@ class Session:
         """Leave the open pair now, also from a halt of the machine, and stay out until `resume`."""
         self.risk.leaving = True
         if self.runner.state.phase == HALTED:
-            self.runner.force(restart.to_flatten(self.runner.state, self.clock()), "flatten")
+            self.runner.force(recovery.to_flatten(self.runner.state, self.clock()), "flatten")
             self.dealer.arm()
         self.halt("flattened by a person; `resume` to trade again")  # also after a restart
         self._hold()
@@ -389,7 +392,7 @@ class Session:
         if runner.state.phase == HALTED:
             if runner.state.spot.position + runner.state.perp.position != 0.0:
                 return f"the machine halted on unequal legs ({self.line()}); `flatten` first"
-            runner.force(restart.to_resume(runner.state, self.clock()), "resume")
+            runner.force(recovery.to_resume(runner.state, self.clock()), "resume")
             self.dealer.arm()
         if self.watch:
             await self.watch.accept()

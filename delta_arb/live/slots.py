@@ -6,11 +6,10 @@ After a stall a hundred quotes wait in a socket: only the newest of them can sti
 import asyncio
 from collections.abc import Callable
 
+from delta_arb.live.event_loop import Dealer
+from delta_arb.live.paper import LivePaper
+from delta_arb.live.venues.base import VenueError
 from delta_arb.market import PERP, SPOT, Book
-
-from .dealer import Dealer
-from .paper import LivePaper
-from .venue import VenueError
 
 FIRST_S = 15.0
 

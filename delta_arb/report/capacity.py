@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from delta_arb.backtest import Backtest
-from delta_arb.faces import Findings, Table, number, share
-from delta_arb.ledger import net_bps
+from delta_arb.backtest.replay import Backtest
+from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import RuleParams
-from delta_arb.study import Market, Thresholds
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.ledger import net_bps
+from delta_arb.tables import Findings, Table, number, share
 
 FACTORS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # times the clip
 

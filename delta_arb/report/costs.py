@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from delta_arb import spread
-from delta_arb.basis import Basis
 from delta_arb.errors import SeriesError
-from delta_arb.faces import NOTHING, Table, number
 from delta_arb.market import FundingPayment
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats.basis import Basis
+from delta_arb.tables import NOTHING, Table, number
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,7 +66,7 @@ class CostStack:
 
     def plot(self, inputs):
         """The stack against the swing of the basis."""
-        from . import plots
+        from delta_arb.report import plots
 
         return plots.costs(self, inputs)
 

@@ -10,12 +10,11 @@ from itertools import product
 
 import numpy as np
 
-from delta_arb.faces import NOTHING, Table, number, seconds, share
-from delta_arb.optimize import HOLD_SHARES, Choice, levels, offers
-from delta_arb.study import Market, Thresholds
-from delta_arb.tape import Tape
-
-from .sensitivity import SLOWEST_S, slower
+from delta_arb.optimize.search import HOLD_SHARES, Choice, levels, offers
+from delta_arb.optimize.study import Market, Thresholds
+from delta_arb.quotes.tape import Tape
+from delta_arb.report.sensitivity import SLOWEST_S, slower
+from delta_arb.tables import NOTHING, Table, number, seconds, share
 
 LATENCIES = (1.0, 5.0, 20.0)  # times the assumed ones
 FEES = (0.0, 0.5, 1.0, 2.0)  # times the assumed ones

@@ -3,12 +3,12 @@
 `look` has the two kinds of figure, the colours, and the marks. Where a result is empty, its figure says why.
 """
 
-from .look import Chart, Picture
-from .plots_choice import costs, heat
-from .plots_landscape import landscape
-from .plots_report import attribution, equity, holds, sensitivity, trades, walk
-from .plots_spread import distribution, edges, episodes, legs, memory, profile, signature
-from .plots_whatif import capacity, montecarlo, tornado
+from delta_arb.report.figures import Chart, Picture
+from delta_arb.report.plots_backtest import attribution, equity, holds, sensitivity, trades, walk
+from delta_arb.report.plots_choice import costs, heat
+from delta_arb.report.plots_landscape import landscape
+from delta_arb.report.plots_spread import distribution, edges, episodes, legs, memory, profile, signature
+from delta_arb.report.plots_whatif import capacity, montecarlo, tornado
 
 __all__ = [
     "Chart", "Picture", "attribution", "capacity", "costs", "distribution", "edges", "episodes", "equity", "heat",

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import look
-from .landscape import Landscape, chosen_hold
-from .look import Chart, Picture
-from .plots_choice import place
+from delta_arb.report import figures
+from delta_arb.report.figures import Chart, Picture
+from delta_arb.report.landscape import Landscape, chosen_hold
+from delta_arb.report.plots_choice import place
 
 AWAY = 1000  # cells from the first one
 SLIDER = 75  # points of height
-LINE = {"color": look.BASIS, "width": 2.5}
+LINE = {"color": figures.BASIS, "width": 2.5}
 NAMES = ("longest hold", "orders arrive after", "four fees")
 
 
@@ -25,7 +25,7 @@ def landscape(found: Landscape, choice, inputs) -> Chart | Picture:
     """Net a day over entry and exit, with sliders over longest hold, latency and fees; the choice is marked."""
     title = "Every set at other holds, latencies and fees, fit part"
     if not found.traded:
-        return look.empty(title, "no set made a trade on the fit part", inputs)
+        return figures.empty(title, "no set made a trade on the fit part", inputs)
     maps = list(np.ndindex(len(found.holds_s), len(found.latencies)))
     start = chosen_hold(found, choice), found.latencies.index(1.0)
     fee = found.fee_factors.index(1.0)
@@ -43,14 +43,14 @@ def landscape(found: Landscape, choice, inputs) -> Chart | Picture:
         "coloraxis": {
             "cmin": -bound,
             "cmax": bound,
-            "colorscale": [[k / 10, color] for k, color in enumerate(look.DIVERGING)],
+            "colorscale": [[k / 10, color] for k, color in enumerate(figures.DIVERGING)],
             "colorbar": {"title": {"text": "net,<br>USDT/day", "font": {"size": 13}}, "thickness": 14},
         },
         "xaxis": _axis("exit threshold, bps", found.exits),
         "yaxis": _axis("entry threshold, bps", found.entries),
         "sliders": [{**slider, "pad": {"t": 55 + SLIDER * row, "b": 0}} for row, slider in enumerate(sliders)],
     }
-    return Chart(look.marked(title, inputs), [*data, *_marks(found, choice)], layout)
+    return Chart(figures.marked(title, inputs), [*data, *_marks(found, choice)], layout)
 
 
 def _bound(found: Landscape) -> float:
@@ -80,8 +80,8 @@ def _map(found: Landscape, at: tuple[int, int], start: tuple[int, int], fee: int
         "type": "heatmap",
         "visible": at[0] == start[0],
         "x0": _offset(at[1] == start[1]),
-        "z": look.packed(found.net_at(*at, fee)),
-        "customdata": look.packed(counts, "u4" if counts.max() > 65_535 else "u2"),
+        "z": figures.packed(found.net_at(*at, fee)),
+        "customdata": figures.packed(counts, "u4" if counts.max() > 65_535 else "u2"),
         "coloraxis": "coloraxis",
         "hoverongaps": False,
         "hovertemplate": "entry %{y} bps, exit %{x} bps<br>net %{z:.2f} USDT/day<br>%{customdata[0]} trades, "
@@ -114,7 +114,7 @@ def _break_even(found: Landscape, at: tuple[int, int], start: tuple[int, int], f
 def _line(net: np.ndarray) -> tuple[dict, dict]:
     """`edges` as plotly's columns."""
     x, y = np.array(list(edges(net)), float).reshape(-1, 2).T
-    return look.packed(x), look.packed(y)
+    return figures.packed(x), figures.packed(y)
 
 
 def edges(net: np.ndarray) -> Iterator[tuple[float, float]]:
@@ -150,7 +150,7 @@ def _latency_step(found: Landscape, maps: list[tuple[int, int]], late: int) -> d
 def _fee_step(found: Landscape, maps: list[tuple[int, int]], fee: int) -> dict:
     nets = [found.net_at(*at, fee) for at in maps]
     lines = [_line(net) for net in nets]
-    z = [column for net in nets for column in (look.packed(net), None)]
+    z = [column for net in nets for column in (figures.packed(net), None)]
     x, y = ([column for line in lines for column in (None, line[k])] for k in (0, 1))
     return _step(found.spoken(0, 0, fee)[2], maps, z=z, x=x, y=y)
 
@@ -163,9 +163,9 @@ def _marks(found: Landscape, choice) -> list[dict]:
     if proposal is None:
         return marks
     for name, at, symbol, color in (
-        ("best of the grid", proposal.peak, "circle-open", look.BASIS),
-        ("plug-in", proposal.plug_in, "x", look.NOTE),
-        ("proposed", proposal.thresholds, "diamond-open", look.PERP),
+        ("best of the grid", proposal.peak, "circle-open", figures.BASIS),
+        ("plug-in", proposal.plug_in, "x", figures.NOTE),
+        ("proposed", proposal.thresholds, "diamond-open", figures.PERP),
     ):
         if at is not None:
             marks.append(

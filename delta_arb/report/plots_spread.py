@@ -2,22 +2,24 @@
 
 import numpy as np
 
-from delta_arb.faces import number, seconds
 from delta_arb.market import NS
-
-from . import look
-from .look import Chart, Picture
+from delta_arb.report import figures
+from delta_arb.report.figures import Chart, Picture
+from delta_arb.tables import number, seconds
 
 
 def legs(basis, inputs) -> Picture:
     """Mids of both legs, and the basis between them."""
     title = "Both legs and the basis"
-    with look.picture(title, inputs, 5.2, nrows=2, sharex=True, height_ratios=(1, 1.25)) as (figure, (top, below)):
+    with figures.picture(title, inputs, 5.2, nrows=2, sharex=True, height_ratios=(1, 1.25)) as (figure, (top, below)):
         known = np.where(basis.known, 1.0, np.nan)
-        for name, column, color in (("spot", basis.spot_mid, look.SPOT), ("perpetual", basis.perp_mid, look.PERP)):
-            at, shown = look.extremes(basis.ts_ns, column * known)
+        for name, column, color in (
+            ("spot", basis.spot_mid, figures.SPOT),
+            ("perpetual", basis.perp_mid, figures.PERP),
+        ):
+            at, shown = figures.extremes(basis.ts_ns, column * known)
             top.plot(
-                look.when(at),
+                figures.when(at),
                 shown,
                 color=color,
                 label=f"{name}, {inputs.spot_venue if name == 'spot' else inputs.perp_venue}",
@@ -25,32 +27,32 @@ def legs(basis, inputs) -> Picture:
             )
         top.set_ylabel("mid, USDT")
         top.legend(loc="upper right", ncols=2)
-        at, shown = look.extremes(basis.ts_ns, basis.basis_bps * known)
-        below.plot(look.when(at), shown, color=look.BASIS, lw=0.7)
+        at, shown = figures.extremes(basis.ts_ns, basis.basis_bps * known)
+        below.plot(figures.when(at), shown, color=figures.BASIS, lw=0.7)
         middle = float(np.median(basis.basis_bps[basis.known])) if basis.known.any() else 0.0
-        below.axhspan(middle - basis.fees_bps / 2, middle + basis.fees_bps / 2, color=look.NOTE, alpha=0.22, lw=0)
+        below.axhspan(middle - basis.fees_bps / 2, middle + basis.fees_bps / 2, color=figures.NOTE, alpha=0.22, lw=0)
         below.set_ylabel("basis of the mids, bps")
         below.set_title(f"shaded: as wide as the four fees, {basis.fees_bps:g} bps", fontsize=9, fontweight="normal")
-        look.dates(below)
-    return Picture(look.marked(title, inputs), figure)
+        figures.dates(below)
+    return Picture(figures.marked(title, inputs), figure)
 
 
 def edges(basis, inputs) -> Chart | Picture:
     """The best chances to open and to close in each stretch of time, while both books were fresh, fees included."""
     title = "Chances to open and to close"
     if not basis.fresh.any():
-        return look.empty(title, "no event has fresh books on both legs", inputs)
+        return figures.empty(title, "no event has fresh books on both legs", inputs)
     fresh = np.where(basis.fresh, 1.0, np.nan)
     data = []
     for name, column, color, highest in (
-        ("entry_edge, highest", basis.entry_bps, look.SPOT, True),
-        ("exit_cost and four fees, lowest", basis.exit_bps + basis.fees_bps, look.PERP, False),
+        ("entry_edge, highest", basis.entry_bps, figures.SPOT, True),
+        ("exit_cost and four fees, lowest", basis.exit_bps + basis.fees_bps, figures.PERP, False),
     ):
-        start, step_ms, shown = look.best(basis.ts_ns, column * fresh, highest, 700)
+        start, step_ms, shown = figures.best(basis.ts_ns, column * fresh, highest, 700)
         at = {
-            "x0": str(look.when(start).astype("datetime64[ms]")).replace("T", " "),
+            "x0": str(figures.when(start).astype("datetime64[ms]")).replace("T", " "),
             "dx": step_ms,
-            "y": look.packed(np.round(shown, 2)),
+            "y": figures.packed(np.round(shown, 2)),
         }
         data.append({"type": "scatter", "mode": "lines", "name": name, **at, "line": {"color": color, "width": 1.3}})
     layout = {
@@ -59,23 +61,23 @@ def edges(basis, inputs) -> Chart | Picture:
         "xaxis": {"type": "date", "title": {"text": f"time, UTC; the best of each {seconds(step_ms / 1e3)}"}},
         "yaxis": {"title": {"text": "bps of the spot price"}},
     }
-    return Chart(look.marked(title, inputs), data, layout)
+    return Chart(figures.marked(title, inputs), data, layout)
 
 
 def distribution(basis, inputs) -> Picture:
     """How often which edge and which cost was offered."""
-    from delta_arb.basis import reach
+    from delta_arb.stats.basis import reach
 
     title, able = "How often which price was offered", reach(basis)
     if able is None:
-        return look.empty(title, "no event has fresh books on both legs", inputs)
-    with look.picture(title, inputs, 3.3) as (figure, (ax,)):
+        return figures.empty(title, "no event has fresh books on both legs", inputs)
+    with figures.picture(title, inputs, 3.3) as (figure, (ax,)):
         both = np.concatenate((basis.entry_bps[basis.fresh], basis.exit_bps[basis.fresh]))
         bins = np.linspace(*np.quantile(both, (0.001, 0.999)), 60)
         held = np.minimum(np.diff(basis.ts_ns, append=basis.ts_ns[-1]) / NS, basis.max_quote_age_s)[basis.fresh]
         for name, column, color in (
-            ("entry_edge: what opening pays", basis.entry_bps, look.SPOT),
-            ("exit_cost: what closing costs", basis.exit_bps, look.PERP),
+            ("entry_edge: what opening pays", basis.entry_bps, figures.SPOT),
+            ("exit_cost: what closing costs", basis.exit_bps, figures.PERP),
         ):
             ax.hist(
                 column[basis.fresh],
@@ -90,8 +92,8 @@ def distribution(basis, inputs) -> Picture:
         ax.set_ylim(0, 1.32 * top)
         sides = ("left", "right") if able.entry_bps >= able.exit_bps else ("right", "left")
         for at, text, color, side in (
-            (able.entry_bps, f"good entry, 95th percentile\n{able.entry_bps:.1f} bps", look.SPOT, sides[0]),
-            (able.exit_bps, f"good exit, 5th percentile\n{able.exit_bps:.1f} bps", look.PERP, sides[1]),
+            (able.entry_bps, f"good entry, 95th percentile\n{able.entry_bps:.1f} bps", figures.SPOT, sides[0]),
+            (able.exit_bps, f"good exit, 5th percentile\n{able.exit_bps:.1f} bps", figures.PERP, sides[1]),
         ):
             ax.axvline(at, color=color, lw=1.4)
             ax.annotate(
@@ -107,66 +109,69 @@ def distribution(basis, inputs) -> Picture:
         if basis.fees_bps > 0:
             ends = able.exit_bps, able.exit_bps + basis.fees_bps
             ax.annotate(
-                "", (ends[0], 0.93 * top), (ends[1], 0.93 * top), arrowprops={"arrowstyle": "|-|", "color": look.BASIS}
+                "",
+                (ends[0], 0.93 * top),
+                (ends[1], 0.93 * top),
+                arrowprops={"arrowstyle": "|-|", "color": figures.BASIS},
             )
             ax.text(sum(ends) / 2, 0.96 * top, f"fees {basis.fees_bps:g} bps", ha="center", fontsize=8.5)
         ax.set_xlabel("bps of the spot price")
         ax.set_ylabel("share of the time, %")
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
-    return Picture(look.marked(title, inputs), figure)
+    return Picture(figures.marked(title, inputs), figure)
 
 
 def memory(found, inputs) -> Picture:
     """Autocorrelation of the levels with Bartlett's band, and what the fitted half-life implies."""
     title, acf, h = "Autocorrelation of the basis", found.levels.value, found.half_life.value
     if acf is None:
-        return look.empty(title, found.levels.reason, inputs)
-    with look.picture(title, inputs, 3.0) as (figure, (ax,)):
+        return figures.empty(title, found.levels.reason, inputs)
+    with figures.picture(title, inputs, 3.0) as (figure, (ax,)):
         unit, size = ("min", 60.0) if acf.lags[-1] * found.acf_step_s >= 300 else ("s", 1.0)
         lag = acf.lags * found.acf_step_s / size
-        ax.fill_between(lag, -acf.band, acf.band, color=look.SOFT, alpha=0.3, lw=0, label="95 % band (Bartlett)")
-        ax.plot(lag, acf.values, color=look.BASIS, label="levels")
+        ax.fill_between(lag, -acf.band, acf.band, color=figures.SOFT, alpha=0.3, lw=0, label="95 % band (Bartlett)")
+        ax.plot(lag, acf.values, color=figures.BASIS, label="levels")
         if h is not None:
             p = h.process
             share_ = p.sd**2 / (p.sd**2 + p.noise_sd**2)
             ax.plot(
                 lag,
                 share_ * np.exp(-h.theta * lag * size),
-                color=look.LOSS,
+                color=figures.LOSS,
                 ls="--",
                 label=f"half-life {seconds(h.half_life_s)}, noise {p.noise_sd:.1f} bps",
             )
-        ax.axhline(0, color=look.BASIS, lw=0.7)
+        ax.axhline(0, color=figures.BASIS, lw=0.7)
         ax.set_xlim(0, lag[-1])
         ax.set_xlabel(f"lag, {unit}")
         ax.set_ylabel("autocorrelation")
         ax.legend(loc="upper right")
-    return Picture(look.marked(title, inputs), figure)
+    return Picture(figures.marked(title, inputs), figure)
 
 
 def signature(found, inputs) -> Picture:
     """How far the basis has moved after each lag: noise at the left, the bend where it comes back, the plateau."""
     title, seen, h = "How far the basis moves in which time", found.signature.value, found.half_life.value
     if seen is None:
-        return look.empty(title, found.signature.reason, inputs)
-    with look.picture(title, inputs, 3.4) as (figure, (ax,)):
+        return figures.empty(title, found.signature.reason, inputs)
+    with figures.picture(title, inputs, 3.4) as (figure, (ax,)):
         unit, size = ("min", 60.0) if seen.lag_s[-1] >= 1800 else ("s", 1.0)
-        ax.plot(seen.lag_s / size, seen.measured, ls="none", marker="o", ms=4.5, color=look.BASIS, label="measured")
+        ax.plot(seen.lag_s / size, seen.measured, ls="none", marker="o", ms=4.5, color=figures.BASIS, label="measured")
         if h is not None:
             p, lag_s = h.process, np.geomspace(seen.lag_s[0], seen.lag_s[-1], 200)
             ax.plot(
                 lag_s / size,
                 p.difference_variance(lag_s),
-                color=look.LOSS,
+                color=figures.LOSS,
                 ls="--",
                 label="fitted: reverting, with noise",
             )
-            ax.axvline(h.half_life_s / size, color=look.GAIN, lw=1.2, label=f"half-life {seconds(h.half_life_s)}")
+            ax.axvline(h.half_life_s / size, color=figures.GAIN, lw=1.2, label=f"half-life {seconds(h.half_life_s)}")
             for level, name, line in (
                 (2 * (p.sd**2 + p.noise_sd**2), "plateau, it is held back", ":"),
                 (2 * p.noise_sd**2, "noise alone", "-."),
             ):
-                ax.axhline(level, color=look.SOFT, ls=line, lw=1.3, label=f"{name}: {number(level, 2)} bps²")
+                ax.axhline(level, color=figures.SOFT, ls=line, lw=1.3, label=f"{name}: {number(level, 2)} bps²")
         else:
             ax.set_title(
                 "no half-life, so no fitted curve: the reason stands in the table below",
@@ -179,36 +184,40 @@ def signature(found, inputs) -> Picture:
         ax.set_xlabel(f"lag, {unit}")
         ax.set_ylabel("mean squared change, bps²")
         ax.legend(**({"loc": "upper left"} if h is None else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}))
-    return Picture(look.marked(title, inputs), figure)
+    return Picture(figures.marked(title, inputs), figure)
 
 
 def profile(found, inputs) -> Picture:
     """Which half-lives explain the recording nearly as well as the best one: those above the line."""
-    from delta_arb.halflife import LR_95
-    from delta_arb.memory import interval, put_in
+    from delta_arb.stats.half_life import LR_95
+    from delta_arb.stats.mean_reversion import interval, put_in
 
     title, seen, h = "Which half-lives the recording allows", found.profile.value, found.half_life.value
     if seen is None or h is None:
-        return look.empty(title, found.profile.reason, inputs)
-    with look.picture(title, inputs, 3.2) as (figure, (ax,)):
+        return figures.empty(title, found.profile.reason, inputs)
+    with figures.picture(title, inputs, 3.2) as (figure, (ax,)):
         unit, size = next(
             (u, s) for limit, u, s in ((120, "s", 1), (7200, "min", 60), (np.inf, "h", 3600)) if h.half_life_s < limit
         )
-        ax.plot(seen.half_life_s / size, seen.ratio, color=look.BASIS, lw=1.5, label="likelihood, best half-life = 0")
-        ax.axhline(-LR_95, color=look.NOTE, lw=1.2, label=f"95 % line, -{LR_95:.2f}")
+        ax.plot(
+            seen.half_life_s / size, seen.ratio, color=figures.BASIS, lw=1.5, label="likelihood, best half-life = 0"
+        )
+        ax.axhline(-LR_95, color=figures.NOTE, lw=1.2, label=f"95 % line, -{LR_95:.2f}")
         ax.axvspan(
             max(h.low_s, seen.half_life_s[0]) / size,
             h.high_s / size,
-            color=look.NOTE,
+            color=figures.NOTE,
             alpha=0.16,
             lw=0,
             label=f"95 %: {interval(h)}",
         )
-        ax.axvline(h.half_life_s / size, color=look.LOSS, ls="--", label=f"estimate {seconds(h.half_life_s)}")
+        ax.axvline(h.half_life_s / size, color=figures.LOSS, ls="--", label=f"estimate {seconds(h.half_life_s)}")
         truth = put_in(inputs)
         if truth is not None:
             known_s = truth["world"]["fast_half_life_s"]
-            ax.axvline(known_s / size, color=look.GAIN, lw=1.6, label=f"put in {seconds(known_s)} (the fast process)")
+            ax.axvline(
+                known_s / size, color=figures.GAIN, lw=1.6, label=f"put in {seconds(known_s)} (the fast process)"
+            )
         ax.set_xlim(seen.half_life_s[0] / size, seen.half_life_s[-1] / size)
         ax.set_ylim(max(-4 * LR_95, 1.1 * float(np.min(seen.ratio))), 0.8)
         ax.set_xscale("log")
@@ -218,37 +227,37 @@ def profile(found, inputs) -> Picture:
         ax.set_xlabel(f"half-life, {unit}")
         ax.set_ylabel("2 × log likelihood ratio")
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return Picture(look.marked(title, inputs), figure)
+    return Picture(figures.marked(title, inputs), figure)
 
 
 def episodes(basis, inputs) -> Picture:
     """How long the episodes above costs lasted, against the way of an order."""
-    from delta_arb.basis import above_costs
+    from delta_arb.stats.basis import above_costs
 
     title = "How long an edge above costs lasts"
     found = above_costs(basis).get("closing at its median")
     if found is None or not found.count:
-        return look.empty(title, "no episode pays the four fees and a median closing", inputs)
+        return figures.empty(title, "no episode pays the four fees and a median closing", inputs)
     latency = max(inputs.latency().spot_s, inputs.latency().perp_s)
-    with look.picture(title, inputs, 2.8) as (figure, (ax,)):
+    with figures.picture(title, inputs, 2.8) as (figure, (ax,)):
         lasted = np.maximum(found.durations_s, 1e-3)
         ax.hist(
             lasted,
             np.geomspace(min(lasted.min(), latency) * 0.8, max(lasted.max(), latency) * 1.2, 50),
-            color=look.SPOT,
+            color=figures.SPOT,
             alpha=0.7,
         )
-        ax.axvline(latency, color=look.LOSS, lw=1.4)
+        ax.axvline(latency, color=figures.LOSS, lw=1.4)
         ax.annotate(
             f" an order takes {latency:g} s",
             (latency, 0.97),
             xycoords=("data", "axes fraction"),
             va="top",
-            color=look.LOSS,
+            color=figures.LOSS,
             fontsize=8.5,
         )
         ax.set_xscale("log")
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel(f"duration, s: entry_edge at or above {found.level:.1f} bps (four fees and a median closing)")
         ax.set_ylabel("episodes")
-    return Picture(look.marked(title, inputs), figure)
+    return Picture(figures.marked(title, inputs), figure)

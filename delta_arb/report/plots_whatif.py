@@ -2,21 +2,20 @@
 
 import numpy as np
 
-from delta_arb.faces import number, seconds, share
-
-from . import look
-from .look import Chart, Picture
+from delta_arb.report import figures
+from delta_arb.report.figures import Chart, Picture
+from delta_arb.tables import number, seconds, share
 
 
 def tornado(found, inputs) -> Chart | Picture:
     """Net a day when one assumption is a fifth smaller or larger, the one that matters most on top."""
     title = "Net USDT a day when one assumption is 20 % smaller or larger"
     if found.empty_because:
-        return look.empty(title, found.empty_because, inputs)
+        return figures.empty(title, found.empty_because, inputs)
     base = found.base.net_usdt_day
     names = [f"{bar.name}, {bar.face}" for bar in found.bars]
     data = []
-    for step, color in ((found.steps[0], look.SPOT), (found.steps[-1], look.NOTE)):
+    for step, color in ((found.steps[0], figures.SPOT), (found.steps[-1], figures.NOTE)):
         ends = [bar.outcomes[found.steps.index(step)] for bar in found.bars]
         data.append(
             {
@@ -35,26 +34,26 @@ def tornado(found, inputs) -> Chart | Picture:
     layout = {
         "height": 130 + 28 * len(names),
         "barmode": "overlay",
-        "shapes": [_upright(base, look.BASIS, "solid")],
+        "shapes": [_upright(base, figures.BASIS, "solid")],
         "xaxis": {"title": {"text": "net, USDT a day, whole recording; the line: nothing moved"}},
         "yaxis": {"autorange": "reversed", "title": {"text": "assumed"}, "showgrid": False},
     }
-    return Chart(look.marked(title, inputs), data, layout)
+    return Chart(figures.marked(title, inputs), data, layout)
 
 
 def montecarlo(found, inputs) -> Chart | Picture:
     """Net and largest drawdown of all paths; the solid line is what happened."""
     title = "Net and drawdown of blocks dealt anew"
     if isinstance(found, str):
-        return look.empty(title, found, inputs)
+        return figures.empty(title, found, inputs)
     as_it_was, worst = float(found.blocks.net.sum()), float(np.quantile(found.fall, 0.95))
     data = [
-        _histogram(found.net, look.SPOT, f"net; loss: {share(found.loss_share, 1)} of the paths", ""),
-        _histogram(found.fall, look.LOSS, f"drawdown; 95 % of the paths stay below {number(worst)} USDT", "2"),
+        _histogram(found.net, figures.SPOT, f"net; loss: {share(found.loss_share, 1)} of the paths", ""),
+        _histogram(found.fall, figures.LOSS, f"drawdown; 95 % of the paths stay below {number(worst)} USDT", "2"),
     ]
-    lines = [_upright(as_it_was, look.BASIS, "solid"), _upright(worst, look.BASIS, "dash", "2")]
+    lines = [_upright(as_it_was, figures.BASIS, "solid"), _upright(worst, figures.BASIS, "dash", "2")]
     if found.net.min() < 0 < found.net.max():
-        lines.append(_upright(0.0, look.LOSS, "dash"))
+        lines.append(_upright(0.0, figures.LOSS, "dash"))
     cut = f"{len(found.blocks)} blocks of {seconds(found.blocks.block_s)}"
     layout = {
         "height": 360,
@@ -68,7 +67,7 @@ def montecarlo(found, inputs) -> Chart | Picture:
         "yaxis": {"title": {"text": "share of the paths, %"}},
         "yaxis2": {"anchor": "x2"},
     }
-    return Chart(look.marked(title, inputs), data, layout)
+    return Chart(figures.marked(title, inputs), data, layout)
 
 
 def _histogram(values: np.ndarray, color: str, name: str, axis: str) -> dict:
@@ -77,8 +76,8 @@ def _histogram(values: np.ndarray, color: str, name: str, axis: str) -> dict:
     return {
         "type": "bar",
         "name": name,
-        "x": look.packed(middle),
-        "y": look.packed(100 * counts / len(values)),
+        "x": figures.packed(middle),
+        "y": figures.packed(100 * counts / len(values)),
         "xaxis": f"x{axis}",
         "yaxis": f"y{axis}",
         "marker": {"color": color, "opacity": 0.75},
@@ -96,7 +95,7 @@ def capacity(found, inputs) -> Chart | Picture:
     title = "Profit against the size of a clip"
     traded = [c for c in found.clips if c.trades_day]
     if not traded:
-        return look.empty(title, "no trade at any size", inputs)
+        return figures.empty(title, "no trade at any size", inputs)
     sizes = [c.clip_usdt for c in traded]
     text = [f"filled {number(c.filled_usdt)} USDT a trade, {share(c.filled_share)} of the clip" for c in traded]
     data = [
@@ -113,13 +112,13 @@ def capacity(found, inputs) -> Chart | Picture:
             "line": {"color": color},
         }
         for name, values, axis, unit, color in (
-            ("net (left)", [c.net_usdt_day for c in traded], "y", "USDT/day", look.GAIN),
-            ("return on the capital (right)", [100 * c.return_day for c in traded], "y2", "%/day", look.SPOT),
+            ("net (left)", [c.net_usdt_day for c in traded], "y", "USDT/day", figures.GAIN),
+            ("return on the capital (right)", [100 * c.return_day for c in traded], "y2", "%/day", figures.SPOT),
         )
     ]
-    marks = [_upright(found.base_usdt, look.SOFT, "dot")]
+    marks = [_upright(found.base_usdt, figures.SOFT, "dot")]
     if found.shown_usdt:
-        marks.append(_upright(found.shown_usdt, look.NOTE, "dash"))
+        marks.append(_upright(found.shown_usdt, figures.NOTE, "dash"))
     layout = {
         "height": 380,
         "shapes": marks,
@@ -138,4 +137,4 @@ def capacity(found, inputs) -> Chart | Picture:
             "showgrid": False,
         },
     }
-    return Chart(look.marked(title, inputs), data, layout)
+    return Chart(figures.marked(title, inputs), data, layout)

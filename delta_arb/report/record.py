@@ -3,13 +3,12 @@
 import json
 from pathlib import Path
 
-from delta_arb.faces import Table, number
 from delta_arb.market import utc
-from delta_arb.pair import DIRECT, REVERSE
+from delta_arb.optimize.study import Thresholds
 from delta_arb.params import write_atomic
-from delta_arb.study import Thresholds
-
-from .tearsheet import JUDGED, TearSheet, net_interval
+from delta_arb.report.tearsheet import JUDGED, TearSheet, net_interval
+from delta_arb.strategy.state import DIRECT, REVERSE
+from delta_arb.tables import Table, number
 
 FIGURES = (
     "net_usdt_day", "return_day", "mean_net_bps", "trades", "trades_day", "hit_rate", "win_rate", "drawdown",

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from delta_arb.basis import measured
+from delta_arb.backtest.performance import DAY_NS
 from delta_arb.errors import SeriesError
-from delta_arb.faces import NOTHING, Table, number, share
-from delta_arb.ledger import Trade, net_bps
 from delta_arb.market import NS
-from delta_arb.performance import DAY_NS
-from delta_arb.series import grid
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats.basis import measured
+from delta_arb.stats.series import grid
+from delta_arb.strategy.ledger import Trade, net_bps
+from delta_arb.tables import NOTHING, Table, number, share
 
 STEP_S = 60.0
 LOOK = 60  # steps looked back

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from delta_arb.faces import NOTHING, Findings, Table, number, share
+from delta_arb.backtest.performance import Performance, measure
 from delta_arb.market import NS, common_step
-from delta_arb.optimize import Choice, choose
+from delta_arb.optimize.search import Choice, choose
+from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import RuleParams
-from delta_arb.performance import Performance, measure
-from delta_arb.study import Market, Thresholds
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
+from delta_arb.tables import NOTHING, Findings, Table, number, share
 
 EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
 LATENCIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # times the assumed ones

@@ -10,28 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from delta_arb.backtest import Backtest
+from delta_arb.backtest.performance import FACES, Equity, Performance, by_period, compare, equity, measure, slippage_bps
+from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import ParamsError, SeriesError
-from delta_arb.export import NAMES, examined
-from delta_arb.faces import NOTHING, Findings, Table, Tiles, number, seconds, share
-from delta_arb.ledger import Trade, attribution, net_bps
 from delta_arb.market import utc
-from delta_arb.pair import REVERSE
+from delta_arb.optimize.export import NAMES, examined
+from delta_arb.optimize.study import CARRY, Constraints, Market, Thresholds, window
 from delta_arb.params import Params
-from delta_arb.performance import (  # fmt: skip
-    FACES,
-    Equity,
-    Performance,
-    by_period,
-    compare,
-    equity,
-    measure,
-    slippage_bps,
-)
+from delta_arb.quotes.tape import Tape
 from delta_arb.spread import to_bps
-from delta_arb.study import CARRY, Constraints, Market, Thresholds, window
-from delta_arb.tape import Tape
-from delta_arb.track_record import Interval, mean_interval, wilson
+from delta_arb.stats.sharpe import Interval, mean_interval, wilson
+from delta_arb.strategy.ledger import Trade, attribution, net_bps
+from delta_arb.strategy.state import REVERSE
+from delta_arb.tables import NOTHING, Findings, Table, Tiles, number, seconds, share
 
 FIT, JUDGED, EARLIER = "fit", "judged", "earlier"
 SAYS = {EARLIER: "earlier quotes", FIT: "fit, in sample", JUDGED: "judged, unseen"}

@@ -2,14 +2,14 @@
 
 import math
 
-from delta_arb.backtest import Backtest
-from delta_arb.faces import NOTHING, Findings, Table, number, seconds, share
-from delta_arb.inventory import held
-from delta_arb.ledger import total
-from delta_arb.margin import distance
+from delta_arb.backtest.inventory import held
+from delta_arb.backtest.replay import Backtest
 from delta_arb.market import LEGS, NS, utc
-from delta_arb.pair import REVERSE
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.ledger import total
+from delta_arb.strategy.margin import distance
+from delta_arb.strategy.state import REVERSE
+from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING
 
 UNLIMITED = (

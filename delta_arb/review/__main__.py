@@ -2,7 +2,7 @@
 
 import sys
 
-from .review import main
+from delta_arb.review.review import main
 
 if __name__ == "__main__":
     sys.exit(main())

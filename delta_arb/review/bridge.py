@@ -20,18 +20,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from delta_arb import backtest
-from delta_arb.expected import expected
-from delta_arb.ledger import Trade, close_out, close_pair
-from delta_arb.live.broker import OUTSIDE
+from delta_arb.backtest import replay
+from delta_arb.funding_stamps import expected
+from delta_arb.live.venues.broker import OUTSIDE
 from delta_arb.market import LEGS, NS, SPOT, Fill
-from delta_arb.pair import FLAT
-from delta_arb.sizes import fee_usdt
+from delta_arb.review import replays
+from delta_arb.review.replays import Met, Pair
+from delta_arb.review.session_log import PAPER, REPLAY, Recorded
+from delta_arb.strategy.ledger import Trade, close_out, close_pair
+from delta_arb.strategy.sizing import fee_usdt
+from delta_arb.strategy.state import FLAT
 from delta_arb.wallets import BOUNDLESS, Funds
-
-from . import steps
-from .recorded import PAPER, REPLAY, Recorded
-from .steps import Met, Pair
 
 PARAMETERS, GUARD, LATENCY, BOUND, TAKEN, FAULT, UNEXPLAINED, FEES = CAUSES = (
     "parameters", "guard", "latency", "price bound", "size taken", "fault", "unexplained", "fees",
@@ -58,7 +57,7 @@ class Difference(NamedTuple):
 class Bridge:
     """Both ends and what lies between. `pairs` are the run's, `left_ns` where an earlier run's pair ended (0: none)."""
 
-    backtest: tuple[Pair, ...]
+    replay: tuple[Pair, ...]
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     left_ns: int
@@ -88,15 +87,15 @@ def bridge(run: Recorded) -> Bridge:
         DataError: the run saw no quote while it was flat.
     """
     tape = run.tape()
-    known = steps.forces(run)
-    base = steps.base_rule(known)
-    seen = backtest.looks(tape, base.filter, expected(run.payments, base.funding_horizon_s))
-    result = backtest.run(tape, base, run.latency, funds=_funds(known[0].wallet.spot_coin), seen=seen)
-    tested = steps.of_backtest(result, run.payments)
-    plain = steps.unguarded(known, base)
-    ruled = steps.step(run, tape, plain, steps.paper(run, base))
-    guarded = ruled if plain == known else steps.step(run, tape, known, steps.paper(run, base))
-    measured = guarded if run.mode == REPLAY else steps.step(run, tape, known, steps.MeasuredVenue(run, base))
+    known = replays.forces(run)
+    base = replays.base_rule(known)
+    seen = replay.looks(tape, base.filter, expected(run.payments, base.funding_horizon_s))
+    result = replay.run(tape, base, run.latency, funds=_funds(known[0].wallet.spot_coin), seen=seen)
+    tested = replays.of_backtest(result, run.payments)
+    plain = replays.unguarded(known, base)
+    ruled = replays.step(run, tape, plain, replays.paper(run, base))
+    guarded = ruled if plain == known else replays.step(run, tape, known, replays.paper(run, base))
+    measured = guarded if run.mode == REPLAY else replays.step(run, tape, known, replays.MeasuredVenue(run, base))
     pairs = pairs_of(run)
     on_assumed_fees = tuple(p._replace(trade=p.trade and at_fees(p.trade, run)) for p in pairs)
     faults = _Faults(run, pairs)
@@ -147,7 +146,7 @@ def _marked(run: Recorded) -> tuple[Trade, ...]:
 
 def assumed_fee(run: Recorded, fill: Fill) -> float:
     """What the research assumed that this fill costs."""
-    rule = steps.assumed(run.told[0].rule, run.fees)
+    rule = replays.assumed(run.told[0].rule, run.fees)
     return fee_usdt(fill.qty, fill.price, rule.spot if fill.leg == SPOT else rule.perp)
 
 

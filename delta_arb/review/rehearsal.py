@@ -10,18 +10,19 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from delta_arb import __version__, params, rules
-from delta_arb.inputs import Inputs
+from delta_arb import __version__, params
 from delta_arb.latency import Latency
 from delta_arb.live import replay
-from delta_arb.live.broker import Report
-from delta_arb.live.events import Recorder, events_path
+from delta_arb.live.event_log import Recorder, events_path
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Runner
+from delta_arb.live.venues.broker import Report
 from delta_arb.market import NS, PERP, SPOT, Order
-from delta_arb.pair import START
-from delta_arb.sizes import fee_usdt
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.strategy import rule as rules
+from delta_arb.strategy.sizing import fee_usdt
+from delta_arb.strategy.state import START
 
 RUN_ID = "rehearsal"
 HOURS = 10.0

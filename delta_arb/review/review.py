@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delta_arb.errors import DeltaArbError
-from delta_arb.inputs import root
-
-from . import charges, rehearsal, tables
-from .bridge import CAUSES, Bridge, bridge
-from .charges import Charged, Slipped, Stamp
-from .recorded import Recorded, find, read
-from .retrace import Retraced, retrace
+from delta_arb.quotes.inputs import root
+from delta_arb.review import costs, rehearsal, tables
+from delta_arb.review.bridge import CAUSES, Bridge, bridge
+from delta_arb.review.costs import Charged, Slipped, Stamp
+from delta_arb.review.decisions import Retraced, retrace
+from delta_arb.review.session_log import Recorded, find, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def of(run: Recorded) -> Review:
     Raises:
         DataError: the run saw no quote while it was flat.
     """
-    return Review(run, retrace(run), bridge(run), charges.slippage(run), charges.fees(run), charges.funding(run))
+    return Review(run, retrace(run), bridge(run), costs.slippage(run), costs.fees(run), costs.funding(run))
 
 
 def load(reports: str = "", pair: str = "", run_id: str = "") -> Review:

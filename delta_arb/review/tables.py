@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from delta_arb.faces import NOTHING, Findings, Heading, Table, number, seconds
-from delta_arb.ledger import Trade
 from delta_arb.market import LEGS, utc
-
-from .bridge import CAUSES, FEES, UNEXPLAINED
-from .charges import ALARM_BPS, Slipped, booked_funding_usdt
+from delta_arb.review.bridge import CAUSES, FEES, UNEXPLAINED
+from delta_arb.review.costs import ALARM_BPS, Slipped, booked_funding_usdt
+from delta_arb.strategy.ledger import Trade
+from delta_arb.tables import NOTHING, Findings, Heading, Table, number, seconds
 
 if TYPE_CHECKING:
-    from .review import Review
+    from delta_arb.review.review import Review
 
 SHOWN = 40  # rows of a long table
 WORDS = {
@@ -90,7 +89,7 @@ def differences(review: "Review") -> Table:
 
 def pairs(review: "Review") -> Table:
     """The run's pairs beside the backtest's."""
-    from .bridge import together
+    from delta_arb.review.bridge import together
 
     rows = []
     for was, now in together(review.bridge.backtest, review.bridge.pairs)[:SHOWN]:

@@ -26,7 +26,7 @@ from delta_arb.sandbox.http import Server
 from delta_arb.sandbox.mexc_rest import SETTINGS, Mexc
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import Listing, Settings, dec
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
 
 SCANNED = 5_000  # rows looked at to find the decimals of prices and sizes
 

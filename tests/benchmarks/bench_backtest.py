@@ -18,10 +18,10 @@ import numpy as np
 from table import report
 
 import delta_arb
-from delta_arb.backtest import run
+from delta_arb.backtest.replay import run
 from delta_arb.latency import Latency
-from delta_arb.pair import LegRule, Rule
-from delta_arb.tape import Tape
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.state import LegRule, Rule
 
 SECOND = 1_000_000_000
 EVENTS, PLAIN_EVENTS, REPEATS = 1_000_000, 100_000, 3
@@ -30,7 +30,7 @@ LATENCY = Latency(0.1, 0.1)
 FIRST_CALL = """
 import time
 import bench_backtest as bench
-from delta_arb.backtest import run
+from delta_arb.backtest.replay import run
 
 tape, rule = bench.tape(1000), bench.rule(0.0, 0.0)
 began = time.perf_counter()

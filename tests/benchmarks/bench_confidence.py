@@ -28,14 +28,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
-from delta_arb import track_record
 from delta_arb.errors import DataError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT, Instrument
+from delta_arb.optimize.study import Constraints, Market
+from delta_arb.optimize.walk_forward import HALF_LIVES, Fold, walk_forward
 from delta_arb.params import RuleParams
-from delta_arb.study import Constraints, Market
-from delta_arb.tape import Tape
-from delta_arb.walkforward import HALF_LIVES, Fold, walk_forward
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats import sharpe
 
 HOUR = 3600
 SPAN_S, ROW_S = 96 * HOUR, 5
@@ -141,7 +141,7 @@ def quotes(basis: np.ndarray) -> Tape:
 
 def scored(kind: str, found: list[Fold]) -> Iterator[dict[str, object]]:
     said, came = np.array([f.probability for f in found]), np.array([f.net_usdt > 0 for f in found])
-    score = track_record.brier(said, came)
+    score = sharpe.brier(said, came)
     yield row(f"{kind}: Brier score", score.score, f"< {score.base:.4f}", score.better, score.n)
     yield row(f"{kind}: said on average", said.mean(), "-", None, score.n)
     yield row(f"{kind}: came", came.mean(), "-", None, score.n)
@@ -155,7 +155,7 @@ def reliability(found: list[Fold]) -> list[dict[str, object]]:
     for k in np.unique(tenth):
         here = tenth == k
         mean, n = float(said[here].mean()), int(here.sum())
-        share = track_record.wilson(int(came[here].sum()), n)
+        share = sharpe.wilson(int(came[here].sum()), n)
         met = abs(share.value - mean) <= 0.05 or mean in share
         rows.append(row(f"said {k / 10:.1f} to {(k + 1) / 10:.1f}: came", share.value, f"{mean:.3f} +- 0.05", met, n))
     return rows

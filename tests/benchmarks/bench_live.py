@@ -12,14 +12,16 @@ from pathlib import Path
 
 from table import report
 
-from delta_arb import params, rules, synthetic
-from delta_arb.inputs import Inputs
+from delta_arb import params
 from delta_arb.live import replay
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import Runner
-from delta_arb.pair import QUOTE, START, Event
-from delta_arb.strategy import decide
+from delta_arb.quotes import synthetic
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.strategy import rule as rules
+from delta_arb.strategy.decide import decide
+from delta_arb.strategy.state import QUOTE, START, Event
 
 HOURS = 280.0  # about 1e6 events at one row in two seconds and leg
 

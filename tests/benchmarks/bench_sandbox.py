@@ -60,7 +60,7 @@ def venues():
 
 def tape(name: str, rate: int, seconds: float):
     """Quotes of one leg at an even rate; sizes and prices vary, as conflation would hide nothing then."""
-    from delta_arb.tape import Tape
+    from delta_arb.quotes.tape import Tape
 
     n = round(rate * seconds)
     ts = np.arange(n, dtype=np.int64) * (10**9 // rate)

@@ -24,8 +24,8 @@ from scipy.signal import lfilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
-from delta_arb import changes, ou, reversion, thresholds, volatility
 from delta_arb.errors import SeriesError
+from delta_arb.stats import level_shifts, optimal_thresholds, ou, reversion, volatility
 
 S = 1_000_000_000  # ns
 DAY = np.arange(86_400) * S
@@ -177,7 +177,7 @@ def shifts(rng, runs: int) -> list[dict[str, object]]:
     rows = []
     for rows_per_half_life in (10, 60):
         counts = [
-            changes.level_shifts(spread(rng, rows_per_half_life, 1440, noise_sd=noise), MINUTES).size.size
+            level_shifts.level_shifts(spread(rng, rows_per_half_life, 1440, noise_sd=noise), MINUTES).size.size
             for noise in (0.0, 0.5)
             for _ in range(runs)
         ]
@@ -190,7 +190,7 @@ def shifts(rng, runs: int) -> list[dict[str, object]]:
             y = spread(rng, 10, 1440, noise_sd=0.0)
             for at, sign in zip(REAL, rng.choice([-1, 1], 4), strict=True):
                 y[at:] += sign * size
-            found = changes.level_shifts(y, MINUTES).ts_ns / (60 * S)
+            found = level_shifts.level_shifts(y, MINUTES).ts_ns / (60 * S)
             exact += found.size == 4 and bool(np.all(np.abs(found - REAL) <= 10))
         goal = 0.9 if size == 3.0 else -math.inf
         name = f"shifts: 4 of {size:g} sd all found within 10 rows, no other"
@@ -201,8 +201,8 @@ def shifts(rng, runs: int) -> list[dict[str, object]]:
 def levels() -> list[dict[str, object]]:
     worst = 0.0
     for ratio, expected in BERTRAM.items():
-        o = thresholds.optimal(0.02, 0.0, 0.004, ratio * 0.004)
-        got = o.level / 0.004, o.cycle_s * 0.02, o.profit_per_day / thresholds.DAY_S / (0.02 * 0.004)
+        o = optimal_thresholds.optimal(0.02, 0.0, 0.004, ratio * 0.004)
+        got = o.level / 0.004, o.cycle_s * 0.02, o.profit_per_day / optimal_thresholds.DAY_S / (0.02 * 0.004)
         worst = max(worst, *(abs(g / e - 1) for g, e in zip(got, expected, strict=True)))
     return [row("thresholds: worst level, cycle, profit against the table", worst, high=1e-4, runs=len(BERTRAM))]
 
@@ -214,7 +214,7 @@ def speed(rng) -> list[dict[str, object]]:
     def everything():
         reversion.stationarity(y, DAY)
         found = reversion.half_life(y, DAY)
-        thresholds.optimal(found.theta, found.process.mean, found.process.sd, 1.0, step_s=1.0)
+        optimal_thresholds.optimal(found.theta, found.process.mean, found.process.sd, 1.0, step_s=1.0)
 
     return [
         row("seconds a day: half-life with interval", seconds(lambda: reversion.half_life(y, DAY)), high=1.0),
@@ -222,7 +222,7 @@ def speed(rng) -> list[dict[str, object]]:
         row("seconds a day: irregular, with interval", seconds(lambda: reversion.half_life(y, uneven)), high=1.0),
         row("seconds a day: irregular, without interval", seconds(lambda: ou.fit(y, uneven)), high=0.4),
         row("seconds a day: ADF, KPSS, half-life, thresholds", seconds(everything), high=2.0),
-        row("seconds a day: level shifts on minutes", seconds(lambda: changes.level_shifts(y, DAY))),
+        row("seconds a day: level shifts on minutes", seconds(lambda: level_shifts.level_shifts(y, DAY))),
     ]
 
 

@@ -20,11 +20,11 @@ from bench_backtest import LATENCY, SECOND, rule, tape
 from table import report
 
 import delta_arb
-from delta_arb import sweep as sweeping
-from delta_arb.backtest import looks
-from delta_arb.kalman import OFF
-from delta_arb.sweep import FIGURES, LookBackSpan, look_backs, sweep
-from delta_arb.tape import LegFile, Tape, read
+from delta_arb.backtest import sweep as sweeping
+from delta_arb.backtest.replay import looks
+from delta_arb.backtest.sweep import FIGURES, LookBackSpan, look_backs, sweep
+from delta_arb.quotes.tape import LegFile, Tape, read
+from delta_arb.strategy.signal import OFF
 
 EVENTS, SETS, EVERY_ROW, REPEATS = 1_000_000, 10_000, 20, 3
 DAY, FOLDS = 864_000, 18
@@ -33,7 +33,7 @@ HOUR = 3600 * SECOND
 FIRST_CALL = """
 import time
 import bench_backtest as bench
-from delta_arb.sweep import sweep
+from delta_arb.backtest.sweep import sweep
 
 tape, rules = bench.tape(1000), [bench.rule(0.001, -0.001)]
 began, cpu = time.perf_counter(), time.process_time()

@@ -97,7 +97,7 @@ def read_legs(spot: str, perp: str) -> None:
     """Read the two files repeatedly on one core and print the figures as JSON."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    from delta_arb.tape import TAPE_COLUMNS, LegFile, read
+    from delta_arb.quotes.tape import TAPE_COLUMNS, LegFile, read
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []

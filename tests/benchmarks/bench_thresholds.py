@@ -36,19 +36,19 @@ from scipy.signal import lfilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
-from delta_arb import timeout
+from delta_arb.backtest.performance import equity, measure, period_nets, thinned
 from delta_arb.errors import SeriesError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT, Instrument
-from delta_arb.optimize import PERIOD_S, Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
-from delta_arb.ou import Process
+from delta_arb.optimize.search import PERIOD_S, Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
+from delta_arb.optimize.study import Constraints, Market, Thresholds
+from delta_arb.optimize.walk_forward import coarse
 from delta_arb.params import RuleParams
-from delta_arb.performance import equity, measure, period_nets, thinned
-from delta_arb.reversion import HalfLife
-from delta_arb.study import Constraints, Market, Thresholds
-from delta_arb.tape import Tape
-from delta_arb.thresholds import OVERSHOOT
-from delta_arb.walkforward import coarse
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats import timeout
+from delta_arb.stats.optimal_thresholds import OVERSHOOT
+from delta_arb.stats.ou import Process
+from delta_arb.stats.reversion import HalfLife
 
 DAY, WEEK = 86_400, 7 * 86_400
 SD_BPS, FEE_BPS = 10.0, 2.5  # four fees of FEE_BPS each are the cost of 0.10 %

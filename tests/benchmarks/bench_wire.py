@@ -244,9 +244,9 @@ class Parts:
 async def runner(folder: str, line: str) -> None:
     from delta_arb import params
     from delta_arb.live import config as configuration
-    from delta_arb.live import trading
+    from delta_arb.live import supervisor
     from delta_arb.live.config import Config
-    from delta_arb.live.say import Voice
+    from delta_arb.live.console import Voice
 
     _pin(-1)
     logging.basicConfig(level=logging.WARNING)
@@ -269,11 +269,11 @@ async def runner(folder: str, line: str) -> None:
     path = params.publish(exported, Path(folder))
     parts = Parts()
     with open(Path(folder) / "said", "w", encoding="utf-8") as said, contextlib.redirect_stderr(said):  # noqa: ASYNC230 - once, before the clock runs
-        job = trading.Job(
-            config, trading.SANDBOX, Path(folder), path, None, json.loads(line)["runner"], Voice("bench", True)
+        job = supervisor.Job(
+            config, supervisor.SANDBOX, Path(folder), path, None, json.loads(line)["runner"], Voice("bench", True)
         )
         try:
-            await trading.Trading(job).run()
+            await supervisor.Trading(job).run()
         finally:
             (Path(folder) / "parts.json").write_text(json.dumps(parts.table()))
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/history.py [--crash | --carry] [--data ../shared/data]
 
-Candles of two venues with stated half-spreads and taker fees of 5 bps per fill (see `delta_arb.candles`): decided at
+Candles of two venues with stated half-spreads and taker fees of 5 bps per fill (see `delta_arb.quotes.candles`): decided at
 the ends of bars, filled at the next open. A file that is not there is left out and named.
 
 Crash days: the window is the day and the one after it; `chosen before` is what the walk-forward's choice makes of the
@@ -20,18 +20,19 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout, installed or not
 
-from delta_arb import basis, carry_walk, study
-from delta_arb.carry import break_even
+from delta_arb.backtest.performance import equity
 from delta_arb.errors import DeltaArbError
-from delta_arb.faces import NOTHING, Table, number, share
-from delta_arb.funding import payments
-from delta_arb.inputs import NONE, Inputs
 from delta_arb.market import NS, PERP, SPOT
+from delta_arb.optimize import carry_walk_forward, study
+from delta_arb.optimize.carry_search import break_even
+from delta_arb.optimize.study import Constraints, Thresholds
+from delta_arb.optimize.walk_forward import LookBack, propose
 from delta_arb.params import RuleParams
-from delta_arb.performance import equity
-from delta_arb.study import Constraints, Thresholds
-from delta_arb.tape import Tape
-from delta_arb.walkforward import LookBack, propose
+from delta_arb.quotes.funding_file import payments
+from delta_arb.quotes.inputs import NONE, Inputs
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats import basis
+from delta_arb.tables import NOTHING, Table, number, share
 
 DAY_NS = 86_400 * NS
 CLIP_USDT = 250.0
@@ -157,7 +158,7 @@ def carried(data: Path) -> list[tuple[str, Inputs]]:
 def carry_row(when: str, inputs: Inputs) -> tuple[str, ...]:
     tape = inputs.tape()
     settings = RuleParams(entry_bps=None, exit_bps=None, clip_usdt=CLIP_USDT, max_hold_s=365 * 86_400.0)
-    found = carry_walk.walk(tape, study.market(inputs, tape, settings), rng=np.random.default_rng(7))
+    found = carry_walk_forward.walk(tape, study.market(inputs, tape, settings), rng=np.random.default_rng(7))
     days, held = found.net_bps_day, found.trades
     return (
         f"{when}{inputs.pair.split('_')[0]}, {inputs.perp_venue}",

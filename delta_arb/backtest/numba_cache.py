@@ -1,0 +1,124 @@
+"""Python functions as machine code (numba), kept on disk between processes, and the values that they are handed."""
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, get_type_hints
+
+import numpy as np
+
+
+@functools.cache
+def compiled(kernel, called=()):
+    """A kernel as machine code; what it reaches of this package becomes part of its callers, but for those `called`.
+
+    numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
+    strategy.py; so the cache folder carries the hash of every source that is compiled in.
+    """
+    import numba
+
+    functions = [f for f in reached(kernel) if f is not uncounted]
+    _teach_uncounted()
+    for function in functions:
+        _register(function, function not in called)
+    sources = sorted({Path(f.__code__.co_filename) for f in (kernel, *functions)})
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernel-{digest}")
+    try:
+        made = numba.njit(cache=True, nogil=True)(kernel)
+    finally:
+        numba.config.CACHE_DIR = before
+    made.compile = _lightly(made.compile)
+    return made
+
+
+def _lightly(compiling):
+    """Compile with the first level of optimization: as fast code as of the third, after three quarters of the time."""
+    import numba
+
+    @functools.wraps(compiling)
+    def compiles(signature):
+        before, numba.config.OPT = numba.config.OPT, type(numba.config.OPT)(1)
+        try:
+            return compiling(signature)
+        finally:
+            numba.config.OPT = before
+
+    return compiles
+
+
+def reached(kernel) -> list:
+    """The functions of this package whose names a kernel mentions, and those that they mention."""
+    found, queue = [], [kernel]
+    while queue:
+        function = queue.pop()
+        for name in function.__code__.co_names:
+            target = function.__globals__.get(name)
+            ours = inspect.isfunction(target) and target.__module__.startswith("delta_arb.")
+            if ours and target not in found:
+                found.append(target)
+                queue.append(target)
+    return found
+
+
+@functools.cache
+def _register(function, inlined: bool) -> None:
+    """Tell numba, once a process, that a function may be called from compiled code, and only from there."""
+    from numba.extending import register_jitable
+
+    register_jitable(forceinline=inlined, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def uncounted(arrays):
+    """Arrays in (nested) tuples, in compiled code without their counts of references: the caller of a kernel holds them.
+
+    Counting them at every call would cost more than what is read of them.
+    """
+    return arrays
+
+
+@functools.cache
+def _teach_uncounted() -> None:
+    """Tell numba, once a process, what `uncounted` is in machine code."""
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic, overload
+
+    def bare(context, builder, kind, value):
+        if isinstance(kind, types.BaseTuple):
+            parts = [bare(context, builder, of, builder.extract_value(value, k)) for k, of in enumerate(kind)]
+            return context.make_tuple(builder, kind, parts)
+        if not isinstance(kind, types.Array):
+            return value
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        array.parent = cgutils.get_null_value(array.parent.type)
+        return array._getvalue()
+
+    @intrinsic
+    def stripped(_typing, arrays):
+        return arrays(arrays), lambda context, builder, types_, given: bare(context, builder, types_.args[0], given[0])
+
+    overload(uncounted)(lambda arrays: lambda arrays: stripped(arrays))
+
+
+def records(values: Sequence[NamedTuple]) -> np.ndarray:
+    """Named tuples of one kind as a structured array of all their fields, shape (n,).
+
+    An element is a pointer to compiled code, which spares the compiler every field at every call, and has one type
+    whether a level was written 0 or 0.0.
+    """
+    return np.array([_unnamed(value) for value in values], _dtype(type(values[0])))
+
+
+def _unnamed(value):
+    return tuple(_unnamed(part) if isinstance(part, tuple) else part for part in value)
+
+
+@functools.cache
+def _dtype(kind) -> np.dtype:
+    hints = get_type_hints(kind)
+    parts = [(name, _dtype(hints[name]) if issubclass(hints[name], tuple) else hints[name]) for name in kind._fields]
+    return np.dtype(parts, align=True)

@@ -1,0 +1,201 @@
+"""Replay of the pair machine over a tape: the same `decide` as live, fed event by event, filled by the fill rule.
+
+`run` drives a rule over a tape (see `driver`) and settles what came of it. Compiled with numba it skips the rows on which
+nothing can be decided (see `jump`); `run(plain=True)` executes the same lines in Python and skips none. Both give the
+identical lists of orders and fills.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from delta_arb.backtest.event_loop import BEGINNING, Columns, Money, Road, Sent, Stamps, drive, filter_shifts
+from delta_arb.backtest.fast_forward import Looks, extremes
+from delta_arb.backtest.numba_cache import compiled, records
+from delta_arb.funding_stamps import NOTHING_EXPECTED, Expected, expected
+from delta_arb.latency import Latency
+from delta_arb.market import NS, PERP, SNAPSHOTS, SPOT, Fill, FundingPayment
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.dust import Dust, dust
+from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Trade, close_out, settle_all, total
+from delta_arb.strategy.rule import check_deadline
+from delta_arb.strategy.signal import Filter
+from delta_arb.strategy.state import HALTED, Rule
+from delta_arb.wallets import BOUNDLESS, Funds, Purse, Transfer, days_blocked, with_fill
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg.
+
+    `purse` is what the wallets hold at the end, `refusals` when an opportunity came that they could not pay for.
+    """
+
+    trades: tuple[Trade, ...]
+    sent: tuple[Sent, ...]
+    fills: tuple[Fill, ...]
+    closings: tuple[Closing, ...]
+    payments: tuple[FundingPayment, ...]
+    missed: int
+    halted: bool
+    open_at_end: bool
+    start_ns: int
+    end_ns: int
+    rule: Rule
+    funds: Funds = BOUNDLESS
+    purse: Purse = BOUNDLESS.purse
+    refusals: tuple[int, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+
+    @property
+    def capital_usdt(self) -> float:
+        """What both wallets were given; without wallets the value of a full position and the margin of its short."""
+        return capital_of(self.rule, self.funds)
+
+    @property
+    def dust(self) -> tuple[Dust, Dust]:
+        """What the closed pairs left of spot and perpetual below the venues' minima."""
+        return dust(self.fills, self.closings, self.rule)
+
+    @property
+    def days_blocked(self) -> int:
+        """On how many UTC days a wallet could not pay for an entry."""
+        return days_blocked(self.refusals)
+
+    @property
+    def transfers_month(self) -> float:
+        """Transfers between the wallets, per 30 days."""
+        return 30.0 * len(self.transfers) / self.days if self.days else 0.0
+
+    @property
+    def transfer_fees_usdt(self) -> float:
+        """What the transfers cost; it belongs to no pair, so it is not in `net_usdt`."""
+        return sum((t.fee_usdt for t in self.transfers), 0.0)
+
+    @property
+    def net_usdt(self) -> float:
+        return total(t.net_usdt for t in self.trades)
+
+    @property
+    def days(self) -> float:
+        return (self.end_ns - self.start_ns) / (86_400 * NS)
+
+    def to_frame(self):
+        """One row per trade, the fields of `Trade` as columns."""
+        import pandas as pd
+
+        return pd.DataFrame([[getattr(t, name) for name in TRADE_FIELDS] for t in self.trades], columns=TRADE_FIELDS)
+
+    def __repr__(self) -> str:
+        tail = ", halted" if self.halted else ", open at the end" if self.open_at_end else ""
+        return f"Backtest({len(self.trades)} trades, net {self.net_usdt:.4f} USDT, {self.days:.2f} days{tail})"
+
+
+def capital_of(rule: Rule, funds: Funds) -> float:
+    """The capital of `Backtest.capital_usdt`."""
+    given = funds.spot_usdt + funds.perp_usdt
+    full = max(rule.clip_usdt, rule.max_position_usdt) * (1.0 + 1.0 / rule.perp.leverage)
+    return given if given < math.inf else full
+
+
+def _columns(tape: Tape) -> Columns:
+    return Columns(*(getattr(tape, name) for name in Columns._fields))
+
+
+def _stamps(payments: Sequence[FundingPayment]) -> Stamps:
+    ts_ns = np.array([p.ts_ns for p in payments], np.int64)
+    return Stamps(ts_ns, *(np.array([getattr(p, name) for p in payments], float) for name in ("rate", "mark")))
+
+
+def shifts(tape: Tape, process: Filter) -> np.ndarray:
+    """What the filter adds to the raw edges and costs at the last row of every instant, as a fraction; else zero."""
+    return np.zeros(len(tape)) if process.noise_sd == 0.0 else compiled(filter_shifts)(_columns(tape), process)
+
+
+def looks(
+    tape: Tape, process: Filter, promised: Expected = NOTHING_EXPECTED, *, plain: bool = False, jumping: bool = True
+) -> Looks:
+    """What every replay of one tape, filter and expected funding shares; without `jumping`, every row will be looked at."""
+    columns = _plain(_columns(tape)) if plain else _columns(tape)
+    made = (lambda kernel: kernel) if plain else compiled
+    shift = made(filter_shifts)(columns, process) if process.noise_sd != 0.0 else np.zeros(1)
+    if promised.ts_ns:
+        shift = np.broadcast_to(shift, len(tape)) + promised_at(promised, tape.ts_ns)
+    return Looks(shift, *(made(extremes)(columns, shift) if jumping else (NOWHERE, NOWHERE)))
+
+
+def promised_at(promised: Expected, ts_ns: np.ndarray) -> np.ndarray:
+    """`Expected.at` for a column of moments."""
+    return np.array(promised.edges)[np.searchsorted(np.array(promised.ts_ns, np.int64), ts_ns, "left")]
+
+
+NOWHERE = np.zeros((4, 0))  # extremes of no block: every row is looked at
+
+
+def _plain(columns):
+    """The same named tuple with lists for its arrays, which plain Python reads faster."""
+    return type(columns)(*(column.tolist() for column in columns))
+
+
+def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment], funds: Funds):
+    """Columns, roads of both legs, wallets and funding stamps as the kernel reads them."""
+    delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
+    roads = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
+    return _columns(tape), roads, Money(funds.purse, funds.rebalancing), _stamps(payments)
+
+
+def run(
+    tape: Tape,
+    rule: Rule,
+    latency: Latency,
+    payments: Sequence[FundingPayment] = (),
+    *,
+    funds: Funds = BOUNDLESS,
+    plain: bool = False,
+    seen: Looks | None = None,
+) -> Backtest:
+    """Replay `rule` over `tape`. An open position at the end is closed on its exit side, counted and flagged.
+
+    `seen` is `looks(tape, rule.filter)`, with the funding that the rule expects, where many replays share
+    one tape; with any of them the result is the same.
+
+    Raises:
+        ParamsError: an order could still be under way when its deadline passes (deadline not above latency + quote age).
+        DataError: a funding stamp is missing inside a hold.
+    """
+    check_deadline(rule, latency)
+    columns, roads, money, stamps = kernel_inputs(tape, latency, payments, funds)
+    if seen is None:
+        promised = expected(payments, rule.funding_horizon_s)
+        seen = looks(tape, rule.filter, promised, plain=plain, jumping=not plain)
+    if plain:
+        columns, stamps, seen = _plain(columns), _plain(stamps), seen._replace(shift=seen.shift.tolist())
+        roads = tuple(road._replace(delays=_plain(road.delays)) for road in roads)
+    if plain:
+        done = drive(columns, seen, *roads, rule, money, stamps, BEGINNING, False)
+    else:
+        done = compiled(drive)(columns, seen, *roads, records([rule])[0], money, stamps, BEGINNING, False)
+    state = done.place.state
+    last, ended = close_out(state, done.spot, done.perp, tape.end_ns, rule)
+    fills, closings = (*done.fills, *last), (*done.closings, *ended)
+    trades = settle_all(fills, closings, payments)
+    return Backtest(
+        trades=trades,
+        sent=tuple(done.sent),
+        fills=fills,
+        closings=closings,
+        payments=tuple(payments),
+        missed=len(closings) - len(trades),
+        halted=state.phase == HALTED,
+        open_at_end=bool(last),
+        start_ns=tape.start_ns,
+        end_ns=tape.end_ns,
+        rule=rule,
+        funds=funds,
+        purse=functools.reduce(with_fill, last, done.purse),
+        refusals=tuple(done.refusals),
+        transfers=tuple(done.transfers),
+    )

@@ -1,0 +1,256 @@
+"""Every event that the pair machine of a run was told, in compact files: what its decisions can be repeated from.
+
+    live/events/<run id>.bin          blocks: 4 bytes of length, then zlib; a block that a crash tore off is left out
+    live/events/<run id>.0002.bin     the next one, after 32 MB (5 hours at 100 quotes a second); each stands for itself
+
+Inside: a head with the state at the start, rules when they change, books when they change, events. Replaying them
+through `decide` gives the orders of the journal (`replayed`); the quotes alone are what a backtest of the session sees.
+All files of a run are read as one. Old ones may be moved away: what is left still replays, a review needs all of them.
+"""
+
+import errno
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from io import FileIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from delta_arb.errors import DataError
+from delta_arb.market import Book, Order
+from delta_arb.strategy.decide import decide
+from delta_arb.strategy.state import BOTTOMLESS, QUOTE, Event, Rule, State, Wallet
+
+SCHEMA = 1
+BLOCK = 1 << 16  # bytes collected before they are written, unless `flush` comes first
+SEGMENT = 1 << 25  # bytes of a file, about
+HEAD, RULE, BOOK, QUOTED, TOLD, WALLET = range(1, 7)
+_BOOK = struct.Struct("<BBddddq")
+_QUOTED = struct.Struct("<Bqd")
+_TOLD = struct.Struct("<BBqBdddd")
+_WALLET = struct.Struct("<Bddd")
+_TEXT = struct.Struct("<BI")
+_LENGTH = struct.Struct("<I")
+
+
+def events_path(journal: Path, run_id: str) -> Path:
+    """Where the events of a run are, beside its journal."""
+    return journal.parent / "events" / f"{run_id}.bin"
+
+
+def segments(path: Path) -> list[Path]:
+    """The files of a run that are there, oldest first; DataError where one between them is missing."""
+    found = [(1, path)] if path.exists() else []
+    later = path.parent.glob(f"{path.stem}.[0-9][0-9][0-9][0-9]{path.suffix}")
+    found += sorted((int(file.suffixes[-2][1:]), file) for file in later)
+    for (before, _), (number, _) in pairwise(found):
+        if number != before + 1:
+            raise DataError(f"{_segment(path, before + 1)} is missing between its neighbours; bring it back")
+    return [file for _, file in found]
+
+
+def _segment(path: Path, number: int) -> Path:
+    return path.with_suffix(f".{number:04d}{path.suffix}")
+
+
+class Recorder:
+    """Appends the events of one run to its files; use it as a context manager.
+
+    A disk that takes no more ends the recording, not the trading: `say` hears of it, and the file ends there.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        run_id: str,
+        state: State,
+        say: Callable[[str], None] = print,
+        later: Callable[[Callable[[], None]], object] = lambda act: act(),
+    ) -> None:
+        self.path = Path(path)
+        self._say, self._later, self._lost = say, later, False
+        self._file: FileIO | None = None
+        self._number = 1
+        self._buffer = bytearray()
+        self._run_id = run_id
+        self._open(self.path, state)
+
+    def _open(self, path: Path, state: State) -> None:
+        """A file that knows nothing of those before it."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - held until the next one, or the end of the run
+        except OSError as error:
+            self._end(error)
+        self._rule: Rule | None = None
+        self._books: list[Book | None] = [None, None]
+        self._wallet = BOTTOMLESS
+        self._size = 0
+        self.begin(state)
+
+    def begin(self, state: State) -> None:
+        """What follows starts from this state: the start of a run, or a person lifted a halt."""
+        self._text(HEAD, {"schema": SCHEMA, "run_id": self._run_id, "state": state})
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.flush()
+        if self._file:
+            self._file.close()
+
+    def event(self, event: Event, rule: Rule, before: State) -> None:
+        """One event, as `decide` gets it; `before` is the state that it met."""
+        if self._size >= SEGMENT and not self._lost:
+            self._turn(before)
+        if rule is not self._rule and rule != self._rule:
+            self._rule = rule
+            self._text(RULE, rule)
+        for leg, book in enumerate((event.spot, event.perp)):
+            if book is not self._books[leg] and book != self._books[leg]:
+                self._books[leg] = book
+                self._buffer += _BOOK.pack(BOOK, leg, *book)
+        if event.wallet != self._wallet:
+            self._wallet = event.wallet
+            self._buffer += _WALLET.pack(WALLET, *event.wallet)
+        if event.kind == QUOTE:
+            self._buffer += _QUOTED.pack(QUOTED, event.ts_ns, event.shift)
+        else:
+            e = event
+            self._buffer += _TOLD.pack(TOLD, e.kind, e.ts_ns, e.leg, e.filled, e.price, e.remaining, e.shift)
+        if len(self._buffer) >= BLOCK:
+            self.flush_soon()
+
+    def _turn(self, state: State) -> None:
+        """The next file, from this state on."""
+        self.flush()
+        self._file.close()
+        self._number += 1
+        self._open(_segment(self.path, self._number), state)
+
+    def flush_soon(self) -> None:
+        """`flush` when `later` gets to it: behind the orders that were handed over before."""
+        self._later(self.flush)
+
+    def flush(self) -> None:
+        """Hand everything so far to the system."""
+        block = zlib.compress(self._buffer, 1) if self._buffer and not self._lost else b""
+        self._buffer.clear()
+        if block:
+            whole = _LENGTH.pack(len(block)) + block
+            try:
+                if self._file.write(whole) < len(whole):
+                    raise OSError(errno.ENOSPC, "only a part was taken")
+                self._size += len(whole)
+            except OSError as error:
+                self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        self._lost = True  # a gap would make all that follows meaningless
+        self._say(f"{self.path}: events are not recorded any more ({error}); make room on the disk")
+
+    def _text(self, tag: int, value: Any) -> None:
+        text = json.dumps(value).encode()
+        self._buffer += _TEXT.pack(tag, len(text)) + text
+
+
+class Told(NamedTuple):
+    """One event, the rule it was decided under, and the state it met where no event led to it."""
+
+    event: Event
+    rule: Rule
+    state: State | None
+
+
+class Decided(NamedTuple):
+    """One event again, with the state after it and the orders it called for."""
+
+    event: Event
+    state: State
+    orders: tuple[Order, Order]
+
+
+def told(path: Path) -> Iterator[Told]:
+    """The events of a run, as far as they were written; `path` is its first file."""
+    for file in segments(path) or [path]:
+        yield from _told(file)
+
+
+def _told(path: Path) -> Iterator[Told]:
+    rule: Rule | None = None
+    state: State | None = None
+    books: list[Book | None] = [None, None]
+    wallet = BOTTOMLESS
+    for tag, value in _records(path):
+        if tag == HEAD:
+            if value["schema"] != SCHEMA:
+                raise DataError(
+                    f"{path}: events of schema {value['schema']}, not {SCHEMA}; read them with "
+                    "the version that wrote them"
+                )
+            state = named(State, value["state"])
+        elif tag == RULE:
+            rule = named(Rule, value)
+        elif tag == BOOK:
+            books[value[1]] = Book(*value[2:])
+        elif tag == WALLET:
+            wallet = Wallet(*value[1:])
+        else:
+            yield Told(_event(tag, value, books, wallet), rule, state)
+            state = None
+
+
+def _event(tag: int, value: tuple, books: list[Book], wallet: Wallet) -> Event:
+    if tag == QUOTED:
+        return Event(QUOTE, value[1], *books, 0, 0.0, 0.0, 0.0, value[2], wallet)
+    _, kind, ts_ns, leg, filled, price, remaining, shift = value
+    return Event(kind, ts_ns, *books, leg, filled, price, remaining, shift, wallet)
+
+
+def replayed(path: Path) -> Iterator[Decided]:
+    """The run's decisions, made again from its events."""
+    state = None
+    for event, rule, begins in told(path):
+        state, orders = decide(begins or state, event, rule)
+        yield Decided(event, state, orders)
+
+
+def named(kind: type, values: list) -> Any:
+    """A named tuple of named tuples, from the nested lists that JSON makes of it; else DataError."""
+    if not isinstance(values, list) or len(values) != len(kind._fields):
+        raise DataError(f"these values are no {kind.__name__} of this version; finish with the version that wrote them")
+    types = kind.__annotations__
+    return kind(
+        *(named(types[n], v) if hasattr(types[n], "_fields") else v for n, v in zip(kind._fields, values, strict=True))
+    )
+
+
+def _records(path: Path) -> Iterator[tuple[int, Any]]:
+    for block in _blocks(Path(path)):
+        at = 0
+        while at < len(block):
+            tag = block[at]
+            if tag in (HEAD, RULE):
+                _, size = _TEXT.unpack_from(block, at)
+                at += _TEXT.size
+                yield tag, json.loads(block[at : at + size])
+                at += size
+                continue
+            shape = {BOOK: _BOOK, QUOTED: _QUOTED, TOLD: _TOLD, WALLET: _WALLET}.get(tag)
+            if shape is None:
+                raise DataError(f"{path}: unknown record {tag}; read it with the version that wrote it")
+            yield tag, shape.unpack_from(block, at)
+            at += shape.size
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while head := file.read(_LENGTH.size):
+            size = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else -1
+            block = file.read(size) if size >= 0 else b""
+            if len(block) != size:
+                return  # torn off by a crash
+            yield zlib.decompress(block)

@@ -1,0 +1,168 @@
+"""Funding while it happens: what an entry may expect, the next stamp's announced rate for the guards, and each stamp
+that passed for the ledger.
+
+At a stamp the announced rate is booked at once, so that a pair which closes a second later has it; the settled rate
+takes its place as soon as the venue tells it. The mark at the stamp is not told by the venues: the last one read
+stands for it, and trades say so (`approximate_funding`).
+"""
+
+import asyncio
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+
+from delta_arb.funding_stamps import RECENT
+from delta_arb.live.venues.base import Funding, Venue, VenueError, within
+from delta_arb.market import NS, FundingPayment, utc
+
+EVERY_S = 60.0
+AGAIN_S = 15.0  # after a venue did not answer
+BEFORE_S = 5.0  # the last look before a stamp
+LATE_S = 120.0  # a stamp that is not known so long after its time is missing
+LONGEST_NS = 32 * 86_400 * NS  # no history is looked back on for longer
+
+
+class FundingWatch:
+    """Fills `payments`, in order of time: the runner settles its pairs with them and expects by them.
+
+    Args:
+        venue: the perpetual's.
+        since_ns: from when on stamps are needed to settle: the opening of a pair that is taken up, else now.
+        note: is told each stamp, and again when its rate is settled.
+        earlier: stamps that earlier runs booked; their marks are nearer to the truth than a later one.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        payments: list[FundingPayment],
+        since_ns: int,
+        clock: Callable[[], int],
+        say: Callable[[str], None],
+        note: Callable[[FundingPayment], None],
+        earlier: Sequence[FundingPayment] = (),
+    ) -> None:
+        self.rate, self.mark = math.nan, math.nan
+        self.expecting = False  # a rule in force counts on funding, so what was settled of late is needed
+        self._venue, self._payments, self._clock, self._say, self._note = venue, payments, clock, say, note
+        self._marks = {payment.ts_ns // NS: payment.mark for payment in earlier}
+        self._settled_ns = since_ns
+        self._upcoming: Funding | None = None
+        self._interval_ns = 0
+
+    # What is known
+
+    @property
+    def fed(self) -> bool:
+        """Whether the stamps reach as far back as an expectation looks."""
+        return len(self._payments) > RECENT
+
+    def missing(self) -> str:
+        """Why nothing can be expected now; "" while everything that an expectation looks at is known."""
+        if not self.fed:
+            return f"the last {RECENT + 1} funding stamps are not known"
+        late_ns = self._clock() - self._payments[-1].ts_ns - self._interval_ns
+        if late_ns > LATE_S * NS:
+            return f"the last funding stamp known is that of {utc(self._payments[-1].ts_ns)} UTC"
+        return ""
+
+    # Looking
+
+    async def begin(self, expecting: bool, *, is_open: bool) -> None:
+        """Before the first decision: what was settled so far, where a rule in force counts on it.
+
+        Raises:
+            VenueError: the venue does not tell it. While a pair is open that is said, and the pair managed without.
+        """
+        self.expecting = expecting
+        if not expecting:
+            return
+        try:
+            await self.feed()
+        except VenueError as error:
+            if not is_open:
+                raise
+            self._say(f"the open pair's target waits for funding: {error}")
+
+    async def feed(self) -> None:
+        """The stamps that an expectation looks back on.
+
+        Raises:
+            VenueError: the venue does not tell them.
+        """
+        await self._ask()
+        now_ns, back_ns = self._clock(), (RECENT + 2) * self._interval_ns
+        told = await self._history(now_ns - back_ns, now_ns)
+        while len(told) <= RECENT and back_ns < LONGEST_NS:  # the interval was longer before
+            back_ns *= 2
+            told = await self._history(now_ns - back_ns, now_ns)
+        if len(told) <= RECENT:
+            raise VenueError(
+                f"{self._venue.name}: {len(told)} funding stamps since {utc(now_ns - back_ns)} UTC; a rule that counts on "
+                f"funding needs {RECENT + 1} settled ones"
+            )
+        for stamp_ns, rate in told:
+            self._book(FundingPayment(stamp_ns, rate, self.mark, False))
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            try:
+                await self._ask()
+                await self._settle()
+                if self.expecting and not self.fed:
+                    await self.feed()
+                pause_s = EVERY_S
+            except VenueError as error:
+                self._say(f"funding could not be read: {error}")
+                pause_s = AGAIN_S
+            await self._sleep(pause_s)
+
+    async def _ask(self) -> None:
+        upcoming = await within(self._venue.funding(), "the next funding")
+        self._book_passed()  # by what was announced before the stamp, not after
+        self.rate, self.mark = upcoming.rate, upcoming.mark
+        self._interval_ns = upcoming.interval_s * NS
+        ahead = upcoming.next_ns > self._clock()  # just after a stamp a venue may still announce it; settled rates come
+        self._upcoming = upcoming if ahead else None
+
+    async def _sleep(self, longest_s: float) -> None:
+        """Until the next look; over a stamp it books the announced rate."""
+        left_s = (self._upcoming.next_ns - self._clock()) / NS if self._upcoming else math.inf
+        if left_s > BEFORE_S:
+            await asyncio.sleep(min(longest_s, left_s - BEFORE_S))
+            return
+        await asyncio.sleep(max(0.0, left_s))
+        self._book_passed()
+        await asyncio.sleep(BEFORE_S / 2)  # the venue needs a moment to settle
+
+    def _book_passed(self) -> None:
+        """The announced rate of a stamp that has come."""
+        if self._upcoming and self._clock() >= self._upcoming.next_ns:
+            self._book(FundingPayment(self._upcoming.next_ns, self._upcoming.rate, self._upcoming.mark, False))
+            self._upcoming = None
+
+    async def _settle(self) -> None:
+        """The settled rates since the last one."""
+        for stamp_ns, rate in await self._history(self._settled_ns, self._clock() + 1):
+            self._book(FundingPayment(stamp_ns, rate, self.mark, False))
+            self._settled_ns = stamp_ns + 1
+
+    async def _history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
+        return await within(self._venue.funding_history(start_ns, end_ns), "settled funding")
+
+    def _book(self, payment: FundingPayment) -> None:
+        """Add a stamp, or the settled rate to one that was booked by its announcement (a second is the same stamp)."""
+        at = bisect_left(self._payments, payment.ts_ns - NS + 1, key=_time)
+        known = self._payments[at] if at < len(self._payments) else None
+        if known is None or known.ts_ns - payment.ts_ns >= NS:
+            payment = payment._replace(mark=self._marks.get(payment.ts_ns // NS, payment.mark))
+            insort(self._payments, payment, key=_time)
+            self._note(payment)
+        elif payment.rate != known.rate:
+            self._payments[at] = payment._replace(mark=known.mark, ts_ns=known.ts_ns)
+            self._note(self._payments[at])
+
+
+def _time(payment: FundingPayment) -> int:
+    return payment.ts_ns

@@ -1,0 +1,184 @@
+"""Where an earlier run stopped: by the journal, and by what the venues know of its orders.
+
+Orders without an end are asked about (executor.adopt). A power cut may take the last rows of the journal, never one
+before them, so it tells truly how things stood a moment earlier; what our orders did since, the accounts' fills tell.
+
+And where the machine goes on that had halted, once a person says so.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from delta_arb.live.executor import DUST
+from delta_arb.live.journal import Journal
+from delta_arb.live.runner import Resumed
+from delta_arb.live.venues.base import Deal, Outcome, Venue, filled_by, within
+from delta_arb.live.venues.broker import Placed, Report
+from delta_arb.market import GUARD, LEGS, NS, PERP, SPOT, UNWOUND, Order
+from delta_arb.strategy.state import (
+    DIRECT,
+    ENTERING,
+    EXITING,
+    FLAT,
+    HALTED,
+    HEDGING,
+    NEVER,
+    OPEN,
+    REVERSE,
+    START,
+    State,
+)
+
+BEFORE_NS = 120 * NS  # the last row: by so much its clock may have been ahead of the venues'
+WINDOW_NS = 86_400 * NS  # of one question about fills
+LONGEST_NS = 7 * WINDOW_NS  # without a row: what is older is a difference like any other
+ANSWER_S = 60.0  # a venue tells a hundred fills at a time, and not more than a few times a second
+
+
+class Found(NamedTuple):
+    """What orders of ours filled that is not in the journal, oldest first. Of the `lost` ones the rows are gone; the
+    others had ended, and filled more."""
+
+    reports: tuple[Report, ...] = ()
+    lost: tuple[Report, ...] = ()
+
+
+NOTHING = Found()
+
+
+def taken_up(journal: Journal, now_ns: int, found: Found = NOTHING) -> tuple[Resumed, dict[str, int]]:
+    """The machine's state with the open pair's rule and fills, a fresh deadline for a hedge, and when each order
+    without an end was decided (ns), by its id. What was `found` is yet to be told: those orders are out, the newest of
+    each leg."""
+    state = journal.last_state() or START
+    working = journal.working()
+    placed = [p for p, _ in working]
+    untold = found.reports if state.phase == HEDGING else found.lost  # elsewhere late fills come as they always do
+    if untold and (meant := awaiting(state, untold)) is not state:
+        state = meant
+        newest = {r.leg: r for r in untold}.values()
+        placed = [Placed(r.order_id, r.leg, Order(r.filled, r.price, False, False)) for r in newest]
+    if state.phase == HEDGING:
+        state = state._replace(hedging_ns=now_ns)
+    is_open = state.phase != FLAT
+    fills = journal.unsettled_fills() if is_open else ()
+    rule = journal.rule_of(state.pair) if is_open else None
+    return Resumed(state, rule, fills, tuple(placed)), {p.order_id: ns for p, ns in working}
+
+
+async def found_at(venues: Sequence[Venue], journal: Journal, now_ns: int, say: Callable[[str], None]) -> Found:
+    """What our orders without a row and those that had ended filled since; one that works without a row is cancelled.
+
+    Raises:
+        VenueError: a venue does not tell, so nobody knows what is open.
+    """
+    for venue in venues:
+        await _cancelled(journal, venue, say)
+    awaited = {placed.order_id for placed, _ in journal.working()}
+    reports = [r for r in await unbooked(venues, journal, now_ns) if r.order_id not in awaited]
+    for r in reports:
+        say(f"{LEGS[r.leg]}: order {r.order_id} filled {r.filled:+g} at {r.price:g}, which the journal does not have")
+    return Found(tuple(reports), tuple(r for r in reports if not journal.knows(r.order_id)))
+
+
+async def unbooked(venues: Sequence[Venue], journal: Journal, now_ns: int) -> list[Report]:
+    """What this journal's orders filled since its last row and is not booked, by both accounts, oldest first."""
+    until_ns = journal.until_ns()
+    if until_ns is None:
+        return []
+    since_ns = max(min(until_ns, now_ns) - BEFORE_NS, now_ns - LONGEST_NS)
+    reports: list[Report] = []
+    for venue in venues:
+        ahead_ns = venue.clock_offset_ns
+        for order_id, deals in (await _fills(journal, venue, since_ns + ahead_ns, now_ns + ahead_ns + NS)).items():
+            more = _more(journal, venue.leg, filled_by(order_id, deals), now_ns)
+            reports += [more] if more else []
+    return sorted(reports, key=lambda report: report.venue_ns)
+
+
+async def _cancelled(journal: Journal, venue: Venue, say: Callable[[str], None]) -> None:
+    """End what still works of orders whose rows are gone."""
+    for order_id in await within(venue.working(), f"orders of {venue.name}", ANSWER_S):
+        if journal.named(order_id) and not journal.knows(order_id):
+            say(f"{LEGS[venue.leg]}: order {order_id} still works, and its row is lost; cancelling it")
+            await within(venue.cancel(order_id), f"the end of {order_id}", ANSWER_S)
+
+
+async def _fills(journal: Journal, venue: Venue, since_ns: int, until_ns: int) -> dict[str, list[Deal]]:
+    """Fills of this journal's orders in [since, until)."""
+    found: dict[str, list[Deal]] = {}
+    for start_ns in range(since_ns, until_ns, WINDOW_NS):
+        end_ns = min(start_ns + WINDOW_NS, until_ns)
+        for deal in await within(venue.deals(start_ns, end_ns), f"fills of {venue.name}", ANSWER_S):
+            if journal.named(deal.order_id):
+                found.setdefault(deal.order_id, []).append(deal)
+    return found
+
+
+def _more(journal: Journal, leg: int, end: Outcome, now_ns: int) -> Report | None:
+    """What an order filled beyond what is booked of it."""
+    qty, value, fee_usdt = journal.booked(end.order_id)
+    more = end.filled - qty
+    if more * end.filled <= 0.0 or abs(more) <= DUST * abs(end.filled):
+        return None
+    price = (end.filled * end.price - value) / more
+    return Report(now_ns, leg, end.order_id, more, price, end.fee_usdt - fee_usdt, "", end.ts_ns)
+
+
+def awaiting(state: State, untold: Sequence[Report]) -> State:
+    """The state in which these orders are out, so that nothing is decided before the last of them is told.
+
+    While others are out as well, or the machine has halted, it is the state itself: there they are late fills. A leg
+    that stands alone is only ever unwound: at what price the other one was wanted is lost.
+    """
+    if state.phase == HALTED or state.spot.working != 0.0 or state.perp.working != 0.0:
+        return state
+    alone = len({r.leg for r in untold}) == 1
+    if state.phase == FLAT:
+        state = _entered(state, untold[0])._replace(exiting=alone)
+    elif state.phase == OPEN and _reduce(state, untold):
+        state = state._replace(phase=EXITING, reason=UNWOUND, exiting=True)
+    elif state.phase == OPEN:
+        state = state._replace(phase=ENTERING, exiting=alone)
+    legs = [state.spot, state.perp]
+    for r in untold:
+        legs[r.leg] = legs[r.leg]._replace(working=r.filled, decided=r.price)
+    pair_qty = max(state.pair_qty, *(abs(r.filled) for r in untold))
+    return state._replace(spot=legs[SPOT], perp=legs[PERP], pair_qty=pair_qty, wake_ns=NEVER)
+
+
+def _entered(flat: State, first: Report) -> State:
+    side = DIRECT if (first.filled > 0.0) == (first.leg == SPOT) else REVERSE
+    return flat._replace(phase=ENTERING, pair=flat.pair + 1, side=side, opened_ns=first.venue_ns)
+
+
+def _reduce(state: State, lost: Sequence[Report]) -> bool:
+    """Whether these fills leave less of the open pair: an exit, and not another clip."""
+    held = state.spot.position, state.perp.position
+    left = (qty + sum(r.filled for r in lost if r.leg == leg) for leg, qty in enumerate(held))
+    return sum(map(abs, left)) < sum(map(abs, held))
+
+
+def greeting(before: State, now: State, leaving: bool, line: str, parameters: str) -> str:
+    """What a start says it has done with what it found."""
+    if before.phase == FLAT:
+        return f"started flat; {parameters}"
+    if now.phase == FLAT:
+        return f"pair {before.pair} of an earlier run is settled and flat; {parameters}"
+    if now.phase == HALTED:
+        return f"pair {now.pair} of an earlier run is halted: {line}; `flatten` tries to mend it"
+    if leaving:
+        return f"flattening pair {now.pair} of an earlier run: {line}"
+    return f"resumed pair {now.pair} of an earlier run under the parameters it was opened with: {line}"
+
+
+def to_flatten(halted: State, now_ns: int) -> State:
+    """The state that leaves what a halted machine holds, with a fresh deadline."""
+    return halted._replace(phase=HEDGING, reason=GUARD, exiting=True, hedging_ns=now_ns, wake_ns=now_ns)
+
+
+def to_resume(halted: State, now_ns: int) -> State:
+    """The state that goes on from a halt with equal legs: the pair is managed on, or, with nothing held, all is new."""
+    if halted.spot.position == halted.perp.position == 0.0:
+        return START._replace(pair=halted.pair)
+    return halted._replace(phase=OPEN, exiting=False, wake_ns=now_ns)

@@ -1,0 +1,262 @@
+"""Trading on venues as a command: opens the journal, runs sessions, sums up.
+
+A session that a venue's failure ended is begun again from the journal, like after a crash, with growing pauses: a few
+times, and for as long as it takes while something is open. Orders of the new one have a new run's ids.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uvloop
+
+from delta_arb import __version__
+from delta_arb.errors import DeltaArbError, RunError
+from delta_arb.live import control
+from delta_arb.live.clock import ClockSetError
+from delta_arb.live.config import Config, Keys
+from delta_arb.live.console import Voice
+from delta_arb.live.desk import Desk
+from delta_arb.live.durability import Later, at_once
+from delta_arb.live.event_log import Recorder, events_path
+from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.runner import Exports, utc_now
+from delta_arb.live.session import Session
+from delta_arb.live.venues import factory
+from delta_arb.live.venues.base import Venue, VenueError
+from delta_arb.strategy.ledger import PARTS, Trade, attribution
+from delta_arb.strategy.state import PHASES, START, State
+
+PAPER, SANDBOX, LIVE = "paper", "sandbox", "live"
+MODES = {
+    PAPER: "paper, live quotes",
+    SANDBOX: "sandbox, local venues",
+    LIVE: "LIVE, real money",
+}
+AGAIN_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # pauses before a session is begun again
+LIVED_S = 600.0  # a session of this length starts the pauses anew
+STATUS_S = 1.0
+LATER_S = 0.005
+
+
+class Job(NamedTuple):
+    """One run of the command. `ccxt`: options of the local venues' clients; `leave`: close what is open, then end."""
+
+    config: Config
+    kind: str
+    reports: Path
+    params: Path
+    keys: tuple[Keys, Keys] | None
+    ccxt: Mapping[str, Mapping[str, Any]]
+    say: Voice
+    leave: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return self.reports / self.config.name / "live"
+
+    @property
+    def journal(self) -> Path:
+        return journal_path(self.reports, self.config, self.kind)
+
+    def new_journal(self, later: Later = at_once) -> Journal:
+        """The journal under a run id of its own, which heads the ids of all orders."""
+        return Journal(self.journal, utc_now().strftime("%y%m%d%H%M%S%f"), later)
+
+
+def journal_path(reports: Path, config: Config, kind: str) -> Path:
+    """One journal for each kind of trading: what is held on paper is not held on a venue."""
+    return reports / config.name / "live" / f"{kind}.sqlite"
+
+
+class Trading:
+    """Sessions one after the other until one is over in an orderly way."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.session: Session | None = None
+        self.trades: list[Trade] = []
+        self._stopped = ""
+
+    def stop(self, why: str) -> None:
+        self._stopped = why
+        if self.session:
+            self.session.stop(why)
+
+    async def run(self) -> str:
+        """The last session's: "stopped", "open", "halted" or "unfinished"; raises what no restart can mend."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
+        try:
+            return await self._sessions()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    async def _sessions(self) -> str:
+        attempt = 0
+        while True:
+            began_s = time.monotonic()
+            try:
+                return await self._one()
+            except Exception as error:  # a leg may stand alone: whatever failed, what is open is taken up again
+                attempt = 0 if time.monotonic() - began_s > LIVED_S else attempt
+                settled = isinstance(error, DeltaArbError) and not isinstance(
+                    error, VenueError | JournalError | ClockSetError
+                )
+                tried = attempt >= len(AGAIN_S) and not self._open  # while a pair is open: for ever
+                if settled or tried or self._stopped:
+                    raise
+                pause_s = AGAIN_S[min(attempt, len(AGAIN_S) - 1)]
+                self.job.say(f"{_spoken(error)}; beginning again from the journal in {pause_s:g} s")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._asked_to_stop()
+                attempt += 1
+
+    @property
+    def _open(self) -> bool:
+        """Whether something is open, or nobody can tell."""
+        try:
+            return bool(unsettled(self.job.journal))
+        except JournalError as error:
+            self.job.say(str(error))
+            return True
+
+    async def _asked_to_stop(self) -> None:
+        while not self._stopped:  # noqa: ASYNC110 - a signal sets it, for whatever session there is
+            await asyncio.sleep(0.1)
+
+    async def _one(self) -> str:
+        job = self.job
+        with job.new_journal(_next) as journal, contextlib.ExitStack() as files:
+            journal.begin_run(MODES[job.kind], __version__, {"config": job.config.model_dump_json()})
+            kill_file = job.folder / job.config.kill_file
+
+            def record(state: State) -> Recorder:
+                path = events_path(journal.path, journal.run_id)
+                return files.enter_context(Recorder(path, journal.run_id, state, job.say, _later))
+
+            def exports(venues: tuple[Venue, Venue]) -> Exports:
+                return Exports(
+                    job.params,
+                    job.config,
+                    job.config.limits.bounds(),
+                    utc_now,
+                    job.config.instruments(*(v.instrument for v in venues)),
+                )
+
+            desk = Desk(
+                job.config, MODES[job.kind], journal, factory.venues(job.config, job.keys, job.ccxt), exports, record,
+                job.say,
+                lambda: str(kill_file) if kill_file.exists() else "", job.kind == PAPER,
+            )  # fmt: skip
+            self.session = Session(desk, leave=job.leave)
+            if self._stopped:
+                self.session.stop(self._stopped)
+            return await self._watched(journal)
+
+    async def _watched(self, journal: Journal) -> str:
+        """One session with its socket and its status line."""
+        path = control.socket_path(journal.path)
+        control.clear(path)
+        server = await control.serve(path, lambda: self.session)
+        status = asyncio.create_task(self._status(), name="status line")
+        outcome = "failed"
+        try:
+            outcome = await self.session.run()
+            return outcome
+        finally:
+            status.cancel()
+            server.close()
+            control.clear(path)
+            if self.session.runner:
+                self.trades += self.session.runner.trades
+            try:
+                journal.end_run(outcome)
+            except JournalError as error:  # how the session ended counts, not that it could not be noted
+                self.job.say(str(error))
+
+    async def _status(self) -> None:
+        while True:
+            await asyncio.sleep(STATUS_S)
+            self.job.say.status(self.session.line())
+
+
+def _next(act: Callable[[], None]) -> None:
+    """In the loop's next turn: orders are written in this one."""
+    asyncio.get_running_loop().call_soon(act)
+
+
+def _later(act: Callable[[], None]) -> None:
+    """Once the answers to orders are in: to compress takes as long as they do."""
+    asyncio.get_running_loop().call_later(LATER_S, act)
+
+
+def _spoken(error: Exception) -> str:
+    """Ours speak for themselves; of a defect, all that helps to find it."""
+    return str(error) if isinstance(error, DeltaArbError) else "".join(traceback.format_exception(error)).rstrip()
+
+
+def run(job: Job, as_json: bool) -> int:
+    """Trade until stopped; 0 after an orderly end, 1 after a halt or with legs that may differ."""
+    job.say(f"{job.config.name}, journal {job.journal}")
+    trading = Trading(job)
+    began = time.monotonic()
+    outcome = uvloop.run(trading.run())
+    sum_up(job, trading, outcome, time.monotonic() - began, as_json)
+    return 1 if outcome in ("halted", "unfinished") else 0
+
+
+def sum_up(job: Job, trading: Trading, outcome: str, seconds: float, as_json: bool) -> None:
+    """The closing summary: trades, net and where it came from."""
+    parts = attribution(trading.trades)
+    job.say(
+        f"{outcome}: {len(trading.trades)} trades; "
+        + "  ".join(f"{part} {parts[part]:+.4f}" for part in (*PARTS, "net"))
+        + "  USDT"
+    )
+    job.say(f"journal: {job.journal}")
+    if as_json:
+        runner = trading.session.runner
+        summary = {
+            "status": outcome, "mode": MODES[job.kind], "pair": job.config.name, "trades": len(trading.trades),
+            "missed": runner.missed if runner else 0, "net_usdt": parts["net"], "attribution": parts,
+            "events": runner.events if runner else 0, "seconds": round(seconds, 3), "journal": str(job.journal),
+        }  # fmt: skip
+        print(json.dumps(summary))
+
+
+def unsettled(path: Path) -> str:
+    """What is open by this journal, in words; "" for nothing. RunError while a runner has it."""
+    if not path.exists():
+        return ""
+    with Journal(path, "look") as journal:
+        state = journal.last_state() or START
+        if state.spot.position == state.perp.position == 0.0 and not journal.working():
+            return ""
+    return f"pair {state.pair} ({PHASES[state.phase]}, spot {state.spot.position:+g}, perp {state.perp.position:+g})"
+
+
+def require_settled(path: Path, but: str) -> None:
+    """RunError while something is open by this journal."""
+    if left := unsettled(path):
+        raise RunError(
+            f"{left} of an earlier run is open, and {but}; start with the same arguments, or `flatten` first"
+        )
+
+
+def set_aside(journal: Path) -> Path | None:
+    """Rename a journal whose venues are gone, and say to what; the lock tells whether a runner still has it."""
+    if not journal.exists():
+        return None
+    with Journal(journal, "aside"):
+        pass  # takes the lock, and writes its log into the file
+    return journal.rename(journal.with_name(f"{journal.stem}-{utc_now():%y%m%d%H%M%S%f}{journal.suffix}"))

@@ -1,0 +1,192 @@
+"""What the runner asks of a venue: quotes, orders, and the truth about both.
+
+`mexc.py` and `gate.py` answer with genuine ccxt clients, `paper.py` with the backtest's fill rule. Quantities are
+signed base units everywhere; contracts exist only inside the Gate venue. A venue never decides and never retries an
+order: whoever sent it asks `outcome` until the venue says that it is final.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+from delta_arb.errors import DeltaArbError
+from delta_arb.market import Book, Instrument, Order
+
+if TYPE_CHECKING:
+    from delta_arb.live.venues.key_permissions import Rights
+
+T = TypeVar("T")
+
+
+class VenueError(DeltaArbError):
+    """A venue refuses, cannot be reached, or is not set up as the runner needs it; `code` is the venue's own."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class OutcomeUnknown(VenueError):
+    """An order or its cancellation was sent and nobody said what became of it: look it up, never send it again."""
+
+
+class Outcome(NamedTuple):
+    """What the venue says of one order: filled quantity (signed, net of a fee taken in the coin), mean price, fees.
+
+    `ts_ns` is the venue's clock at the last fill or, without one, at its last word; of a refusal or a doubt it is ours.
+
+    `final` is false while it may still fill. `refused` is the venue's code where it never accepted the order, or ours
+    where it never left. `doubt` says why nobody knows what became of it: it may work, have filled, or never have
+    arrived, so ask `outcome` until that is final. `fee_exact` is false where the venue has not booked the fee yet, or
+    took it in neither USDT nor the coin traded: `fee_usdt` is then what the account's rate comes to.
+    """
+
+    order_id: str
+    ts_ns: int
+    filled: float
+    price: float
+    fee_usdt: float
+    final: bool
+    refused: str = ""
+    doubt: str = ""
+    fee_exact: bool = True
+
+
+class Deal(NamedTuple):
+    """One fill as the venue booked it: signed base units, net of a fee taken in the coin; fees as in `Outcome`.
+
+    `order_id` is ours, and empty for what no order of a program did: a liquidation, a person's hand.
+    """
+
+    deal_id: str
+    order_id: str
+    ts_ns: int
+    qty: float
+    price: float
+    fee_usdt: float
+    fee_exact: bool = True
+
+
+def filled_by(order_id: str, deals: Sequence[Deal]) -> Outcome:
+    """The end of an order by its fills, of which there is one at least."""
+    qty = math.fsum(d.qty for d in deals)
+    price = math.fsum(d.qty * d.price for d in deals) / qty
+    fee_usdt, exact = math.fsum(d.fee_usdt for d in deals), all(d.fee_exact for d in deals)
+    return Outcome(order_id, deals[-1].ts_ns, qty, price, fee_usdt, True, fee_exact=exact)
+
+
+class Setup(NamedTuple):
+    """How the account is set up for this market; of a spot venue only `trading` tells anything."""
+
+    trading: bool  # the market is open and the account may trade it
+    dual: bool = False  # long and short positions at once
+    unified: bool = False  # one margin for all markets of the venue
+    cross: bool = False  # all of the wallet is margin, not only the position's own
+    leverage: float = 1.0
+
+
+class Funding(NamedTuple):
+    """The next funding stamp as announced (the rate is final only at its stamp), and the mark price now."""
+
+    rate: float
+    next_ns: int
+    interval_s: int
+    mark: float
+
+
+class Account(NamedTuple):
+    """One wallet: free and whole USDT, coins held (spot), signed position (perpetual), in base units.
+
+    `usdt_total` is without unrealized profit. `liquidation_price` is 0.0 without a position; `adl_rank` counts from 1,
+    the first to be deleveraged, and is 0 where unknown.
+    """
+
+    usdt_free: float
+    usdt_total: float
+    coin: float
+    position: float
+    liquidation_price: float
+    adl_rank: int
+    ts_ns: int
+
+
+OnQuote = Callable[[int, Book, int], None]  # leg, book (fresh_ns on our clock), the venue's own stamp in ns
+OnOutcome = Callable[[int, Outcome], None]  # leg, what a private stream says of an order of ours
+
+
+class Venue(Protocol):
+    """One leg's venue. `open` loads the market, measures the clock and starts the streams; the rest needs it."""
+
+    leg: int
+    name: str
+    instrument: Instrument  # as the venue lists it, with the account's own fee
+    tick: float  # one step of the price
+    clock_offset_ns: int  # the venue's clock minus ours
+    clock_ns: int  # when that was measured, on our clock
+    allowance: int  # orders that may be sent now: more are refused by us before they leave
+    private_alive: bool  # whether the stream of our own orders is up
+
+    async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def failed(self) -> None:
+        """Wait until a task of this venue ends by an error, and raise it; run this beside whatever uses the venue."""
+
+    def prepare(self, order_id: str, order: Order) -> Callable[[], None]:
+        """Build and sign an IOC order; calling the result puts it on the wire now. Neither raises while it is open.
+
+        `on_outcome` is called after that: once when the order is final (refusals included), or at first with a `doubt`
+        or with what little is known, and once more if a stream tells the end later.
+        """
+
+    async def outcome(self, order_id: str) -> Outcome | None:
+        """What the venue says of an order of ours; None when it does not know it, VenueError when it does not answer.
+
+        Just after a send that ended in doubt, None may only mean not yet: the request may still be under way.
+        """
+
+    async def cancel(self, order_id: str) -> None:
+        """End an order; one that has ended or is not known is left alone. Read `outcome` afterwards in any case.
+
+        Raises:
+            OutcomeUnknown: nobody said whether it is cancelled.
+        """
+
+    async def test(self, order: Order) -> str:
+        """What the venue's test order says: "" or its refusal. A venue without one checks only what we can."""
+
+    async def book(self) -> Book:
+        """The best levels by REST."""
+
+    async def account(self) -> Account: ...
+
+    async def working(self) -> tuple[str, ...]:
+        """Ids of all orders open on this market, ours and others."""
+
+    async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
+        """All fills of the account on this market in [start, end), oldest first, whoever ordered them."""
+
+    async def setup(self) -> Setup: ...
+
+    async def rights(self) -> "Rights":
+        """What the key may do besides trading, as far as the venue tells; never raises for what it does not."""
+
+    async def funding(self) -> Funding: ...
+
+    async def funding_history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
+        """(stamp in ns, rate) of each funding in [start, end), oldest first.
+
+        Raises:
+            VenueError: the venue does not tell the whole range.
+        """
+
+
+async def within(call: Awaitable[T], what: str, seconds: float = 10.0) -> T:
+    """The answer of a venue; VenueError instead of waiting for ever."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError:
+        raise VenueError(f"{what}: no answer within {seconds:g} s") from None

@@ -1,0 +1,128 @@
+"""The newest quote of one leg, and whether it can be believed.
+
+A quote is handed on in the receive path, the moment it is decoded. Its age counts from the last time the book was
+confirmed: by a push (at the venue's own stamp, where that is older than our receipt), or by REST showing the same book.
+REST is asked when the stream is quiet, and once a minute anyway, for a stream that stands still looks like a quiet
+market, and one side alone can stand still while the other moves.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from delta_arb.live import clock
+from delta_arb.live.venues.base import OnQuote, VenueError
+from delta_arb.live.venues.websocket import Pace, Stream
+from delta_arb.market import Book, tradable
+
+log = logging.getLogger(__name__)
+DOUBT_NS = 500_000_000
+LOOKS = 3  # at REST, before a side that never agreed and never moved counts as frozen
+
+
+class Quote(NamedTuple):
+    """What the slot holds: the book, the venue's own stamp, and when we received it (ns, our clock)."""
+
+    book: Book
+    venue_ns: int
+    recv_ns: int
+
+
+class Quotes:
+    """The slot of one leg.
+
+    Args:
+        fetch: the best levels by REST.
+        offset_ns: the venue's clock minus ours, now.
+        doubt: hears of a stamp that is too far from our time: a clock may have been set.
+    """
+
+    def __init__(
+        self,
+        leg: int,
+        name: str,
+        pace: Pace,
+        on_quote: OnQuote,
+        fetch: Callable[[], Awaitable[Book]],
+        offset_ns: Callable[[], int],
+        doubt: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.slot: Quote | None = None
+        self.trusted = True  # False from a frozen side until a push agrees with REST: until then quotes go out as stale
+        self.frozen = 0  # how often a side was found frozen
+        self._leg, self._name, self._pace = leg, name, pace
+        self._on_quote, self._fetch, self._offset_ns, self._doubt = on_quote, fetch, offset_ns, doubt
+        self._compared_s = time.monotonic()
+        self._pushed = False  # whether the stream told what is in the slot
+
+    def push(self, bid: float, bid_qty: float, ask: float, ask_qty: float, venue_ns: int) -> None:
+        """A decoded quote; called in the receive path."""
+        now_ns = clock.now_ns()
+        sent_ns = venue_ns - self._offset_ns()
+        if abs(now_ns - sent_ns) > DOUBT_NS:
+            self._doubt()
+        fresh_ns = min(now_ns, sent_ns)
+        self._pushed = True
+        self._show(Quote(Book(bid, ask, bid_qty, ask_qty, fresh_ns), venue_ns, now_ns))
+
+    def _show(self, quote: Quote) -> None:
+        self.slot = quote
+        book = quote.book if self.trusted else quote.book._replace(fresh_ns=0)
+        self._on_quote(self._leg, book, quote.venue_ns)
+
+    async def seed(self) -> None:
+        """Show the book by REST: at the start, and after a loss."""
+        asked_ns = clock.now_ns()
+        book = await self._fetch()
+        self._pushed = False
+        self._show(Quote(book._replace(fresh_ns=asked_ns), asked_ns + self._offset_ns(), asked_ns))
+
+    async def supervise(self, stream: Stream) -> None:
+        """Compare with REST, for ever; a frozen stream is dialled again."""
+        while True:
+            await asyncio.sleep(self._pace.quiet_s / 2)
+            if not self._due():
+                continue
+            try:
+                if not await self._stands():
+                    self.trusted, self.frozen = False, self.frozen + 1
+                    self._show(self.slot)
+                    stream.redial("a side of the book stands still and differs from REST")
+            except VenueError as error:
+                log.warning("%s: the book could not be compared: %s", self._name, error)
+            self._compared_s = time.monotonic()
+
+    def _due(self) -> bool:
+        if self.slot is None:
+            return False
+        quiet_s = (clock.now_ns() - self.slot.recv_ns) / 1e9
+        doubtful = not self.trusted or not tradable(self.slot.book) or quiet_s > self._pace.quiet_s
+        since_s = time.monotonic() - self._compared_s
+        return since_s > (self._pace.quiet_s if doubtful else self._pace.compare_s)
+
+    async def _stands(self) -> bool:
+        """Whether REST shows the same; True also where both sides move, as they do in a busy market."""
+        agreed, first = [False, False], self.slot.book
+        moved = [False, False]
+        for look in range(LOOKS):
+            if look:
+                await asyncio.sleep(self._pace.again_s)
+            before, asked_ns = self.slot.book, clock.now_ns()
+            rest = await self._fetch()
+            now = self.slot
+            for side in (0, 1):
+                agreed[side] |= _side(rest, side) in (_side(before, side), _side(now.book, side))
+                moved[side] |= _side(now.book, side) != _side(first, side)
+            if all(agreed):
+                self.trusted |= self._pushed
+            if rest[:4] == now.book[:4] and now.book.fresh_ns < asked_ns:
+                self._show(now._replace(book=now.book._replace(fresh_ns=asked_ns)))
+            if all(agreed):
+                return True
+        return all(a or m for a, m in zip(agreed, moved, strict=True))
+
+
+def _side(book: Book, side: int) -> tuple[float, float]:
+    return (book.ask, book.ask_qty) if side else (book.bid, book.bid_qty)

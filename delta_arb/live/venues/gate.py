@@ -1,0 +1,324 @@
+"""Gate.io USDT perpetuals behind `venue.Venue`: genuine ccxt for REST, our own reader for its streams.
+
+Contracts exist only here: sizes are converted by `Instrument` on the way in and out. The answer to an IOC order is its
+end: "finished" with what was filled; its fees come with the fills.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from delta_arb.live import clock
+from delta_arb.live.venues.base import Account, Deal, Funding, Setup, VenueError
+from delta_arb.live.venues.ccxt_client import GateClient
+from delta_arb.live.venues.ccxt_venue import Exchange, reading
+from delta_arb.live.venues.key_permissions import Rights, gate_rights, told
+from delta_arb.live.venues.order_tracker import OURS, Booked, Said
+from delta_arb.live.venues.websocket import Stream
+from delta_arb.market import NS, Instrument, Order, utc
+
+MS = 1_000_000
+PAGE = 1000  # funding rows at most
+FILLS_PAGE = 100
+LISTED_NS = 600 * NS  # after a stamp, its rate is in the history
+NO_RANK = 6  # Gate's ADL rank of an account without a position
+
+
+class Gate(Exchange):
+    """The perpetual leg; see `exchange.Exchange`."""
+
+    name = "gate"
+    client = GateClient
+    defaults: Mapping[str, Any] = {
+        "has": {"fetchCurrencies": False},
+        "options": {
+            "defaultType": "swap",
+            "unifiedAccount": False,
+            "fetchMarkets": {"types": ["swap"]},
+            "swap": {"fetchMarkets": {"settlementCurrencies": ["usdt"]}},
+        },
+    }
+    certain = frozenset(
+        ("RISK_LIMIT_EXCEEDED", "CONTRACT_IN_DELISTING", "CONTRACT_NO_COUNTER", "ORDER_FOK", "POSITION_IN_LIQUIDATION",
+         "POSITION_IN_CLOSE")
+    )  # fmt: skip
+    doubtful = frozenset(("REPEATED_CREATION", "ORDER_NOT_FOUND"))  # the first says that an order of this id exists
+    gone = frozenset(("ORDER_NOT_FOUND", "ORDER_FINISHED", "ORDER_CLOSED", "ORDER_CANCELLED"))
+    clock = "time", ["public", "spot"]
+
+    @property
+    def symbol(self) -> str:
+        return f"{self.base}/USDT:USDT"
+
+    def _rules(self, market: dict, fee: float) -> Instrument:
+        size = float(market["contractSize"])
+        least = max(1.0, float(market["limits"]["amount"]["min"] or 1.0))
+        listed = market["info"]
+        self._decimal = bool(listed.get("enable_decimal"))  # then sizes are text, of whole contracts all the same
+        return Instrument(
+            self.name, fee, size, size, least * size, price_tick=float(market["precision"]["price"]),
+            max_leverage=float(listed["leverage_max"]), maintenance_rate=float(listed["maintenance_rate"]),
+        )  # fmt: skip
+
+    async def _own_fee(self) -> float:
+        """The account's own; the contract's `taker_fee_rate` is a default that nobody pays."""
+        answer = await self._now(self._clients.orders.privateWalletGetFee, what="its fee")
+        with reading("gate: its fee"):
+            self._user = str(answer["user_id"])
+            return float(answer["futures_taker_fee"])
+
+    def _asked(self, **more: Any) -> dict[str, Any]:
+        return {"settle": "usdt", "contract": self.id} | more
+
+    # Streams
+
+    def _public_stream(self) -> Stream:
+        return Stream(
+            "gate quotes",
+            self._clients.session,
+            self._pace,
+            url=self._url,
+            hello=lambda: [json.dumps(self._subscription("futures.book_ticker", [self.id]))],
+            heard=self._heard_quote,
+            ping=self._ping,
+            again=self._reseed,
+        )
+
+    def _private_stream(self) -> Stream:
+        return Stream(
+            "gate own orders",
+            self._clients.session,
+            self._pace,
+            url=self._url,
+            hello=lambda: [self._signed("futures.usertrades"), self._signed("futures.orders")],
+            heard=self._heard_own,
+            ping=self._ping,
+        )
+
+    async def _url(self) -> str:
+        return self._clients.orders.urls["api"]["swap"]["usdt"]
+
+    def _time_s(self) -> int:
+        """The venue's time."""
+        return (clock.now_ns() + self._clients.offset_ns) // NS
+
+    def _ping(self) -> str:
+        return json.dumps({"time": self._time_s(), "channel": "futures.ping"})
+
+    def _subscription(self, channel: str, payload: Sequence[str]) -> dict[str, Any]:
+        return {"time": self._time_s(), "channel": channel, "event": "subscribe", "payload": payload}
+
+    def _signed(self, channel: str) -> str:
+        request = self._subscription(channel, [self._user, self.id])
+        signed = f"channel={channel}&event=subscribe&time={request['time']}"
+        client = self._clients.orders
+        sign = hmac.new(client.secret.encode(), signed.encode(), hashlib.sha512).hexdigest()
+        return json.dumps(request | {"auth": {"method": "api_key", "KEY": client.apiKey, "SIGN": sign}})
+
+    def _heard_quote(self, message: str | bytes) -> bool:
+        frame = decoded(message)
+        if frame["event"] != "update" or frame["channel"] != "futures.book_ticker":
+            self._acknowledged(frame)
+            return False
+        r, size = frame["result"], self.instrument.contract_size
+        self.quotes.push(
+            float(r["b"] or 0.0), float(r["B"]) * size, float(r["a"] or 0.0), float(r["A"]) * size, int(r["t"]) * MS
+        )
+        return True
+
+    def _heard_own(self, message: str | bytes) -> bool:
+        frame = decoded(message)
+        channel = frame["channel"]
+        if frame["event"] != "update":
+            return self._acknowledged(frame) and channel == "futures.orders"  # the second of the two
+        for row in frame["result"]:
+            if row["contract"] == self.id and channel == "futures.orders":
+                self._orders.hear(self._said(row))
+            elif row["contract"] == self.id and channel == "futures.usertrades":
+                self._orders.book(self._fill(row), str(row["order_id"]))
+        return True
+
+    @staticmethod
+    def _acknowledged(frame: dict) -> bool:
+        """True for the acknowledgement of a subscription; VenueError for its refusal."""
+        if error := frame.get("error"):
+            raise VenueError(f"gate: the subscription to {frame.get('channel')} was refused: {error['message']}")
+        return frame["event"] == "subscribe"
+
+    # Orders
+
+    def _template(self, side: str, reduce_only: bool) -> dict:
+        ioc = {"timeInForce": "IOC", "clientOrderId": "some", "reduceOnly": reduce_only}
+        least, tick = self.instrument.to_contracts(self.instrument.qty_step), self.instrument.price_tick
+        return self._clients.orders.create_order_request(self.symbol, "limit", side, least, tick, ioc)
+
+    def _particulars(self, order_id: str, order: Order, price: str) -> dict:
+        contracts = self.instrument.to_contracts(order.qty)
+        return {"size": str(contracts) if self._decimal else contracts, "price": price, "text": f"t-{order_id}"}
+
+    def _sign(self, request: dict) -> dict:
+        return self._clients.orders.sign("{settle}/orders", ["private", "futures"], "POST", request)
+
+    def _answer(self, answer: dict) -> Said | None:
+        return self._said(answer)
+
+    def _said(self, row: dict) -> Said:
+        """An order, pushed or by REST; an unknown status is never final."""
+        filled = self.instrument.to_base(float(row["size"]) - float(row["left"]))
+        ended = row["status"] == "finished"
+        at_s = row.get("finish_time") or row.get("update_time") or row["create_time"]
+        price = float(row["fill_price"] or 0.0)
+        return Said(ours(row["text"]), str(row["id"]), int(float(at_s) * 1000) * MS, filled, price, ended)
+
+    def _fill(self, row: dict) -> Booked:
+        qty, price = self.instrument.to_base(float(row["size"])), float(row["price"])
+        at_ms = row.get("create_time_ms") or float(row["create_time"]) * 1000
+        number = str(row.get("trade_id") or row["id"])
+        deal = Deal(number, ours(row.get("text", "")), int(at_ms) * MS, qty, price, float(row["fee"]))
+        return Booked(qty, deal)
+
+    async def test(self, order: Order) -> str:
+        """Gate has no test order: only our own checks, of grid and price."""
+        price = self._price(order)
+        self._request("check-only", order, price)
+        return "" if price > 0 else "price"
+
+    async def _look_up(self, order_id: str) -> Said | None:
+        asked = {"settle": "usdt", "order_id": f"t-{order_id}"}
+        try:
+            row = await self._now(
+                self._clients.orders.privateFuturesGetSettleOrdersOrderId, asked, what=f"order {order_id}"
+            )
+        except VenueError as error:
+            if error.code in self.gone:
+                return None
+            raise
+        return self._said(row)
+
+    async def _fills_of(self, said: Said) -> list[Booked]:
+        asked = self._asked(order=said.venue_id, limit=FILLS_PAGE)
+        call = self._clients.orders.privateFuturesGetSettleMyTrades
+        return [self._fill(row) for row in await self._now(call, asked, what=f"fills of {said.order_id}")]
+
+    async def _cancel(self, order_id: str) -> None:
+        name = f"t-{order_id}" if OURS.fullmatch(order_id) else order_id
+        await self._clients.orders.privateFuturesDeleteSettleOrdersOrderId({"settle": "usdt", "order_id": name})
+
+    async def working(self) -> tuple[str, ...]:
+        """Ids of all orders open on this contract; Gate's own where the order has no id of ours."""
+        call = self._clients.orders.privateFuturesGetSettleOrders
+        rows = await self._now(call, self._asked(status="open"), what="open orders")
+        with reading("gate: open orders"):
+            return tuple(ours(row["text"]) or str(row["id"]) for row in rows)
+
+    # Account
+
+    async def account(self) -> Account:
+        """The futures wallet, without unrealized profit, and the position; both of a dual one count."""
+        asked_ns, client = clock.now_ns(), self._clients.orders
+        wallet = await self._now(client.privateFuturesGetSettleAccounts, {"settle": "usdt"}, what="the account")
+        rows = await self._positions()
+        with reading("gate: the account"):
+            held = [row for row in rows if float(row["size"])]
+            size = self.instrument.to_base(sum(float(row["size"]) for row in held))
+            near = min((float(row["liq_price"]) for row in held), default=0.0)
+            ranks = [int(row["adl_ranking"]) for row in held if int(row["adl_ranking"]) != NO_RANK]
+            free, total = float(wallet["available"]), float(wallet["total"])
+        return Account(free, total, 0.0, size, near, min(ranks, default=0), asked_ns)
+
+    async def _positions(self) -> list[dict]:
+        call = self._clients.orders.privateFuturesGetSettlePositions
+        rows = await self._now(call, {"settle": "usdt"}, what="positions")
+        return [row for row in rows if row["contract"] == self.id]
+
+    async def setup(self) -> Setup:
+        """Modes of the account and, where it was ever used, of this contract's position."""
+        queries = self._clients.queries
+        wallet = await self._query(queries.privateFuturesGetSettleAccounts, {"settle": "usdt"}, what="the account")
+        listed = await self._query(queries.publicFuturesGetSettleContractsContract, self._asked(), what="the contract")
+        rows = await self._positions()
+        with reading("gate: the account"):
+            limits = [float(row["leverage"]) or float(row["cross_leverage_limit"]) for row in rows]
+            return Setup(
+                trading=not listed["in_delisting"] and listed.get("status", "trading") == "trading",
+                dual=bool(wallet["in_dual_mode"]),
+                unified=int(wallet.get("margin_mode") or 0) != 0,
+                cross=any(float(row["leverage"]) == 0 for row in rows) or not rows,
+                leverage=max(limits, default=0.0),
+            )
+
+    async def rights(self) -> Rights:
+        queries = self._clients.queries
+        detail = await told(self._query(queries.privateAccountGetDetail, what="its key"))
+        keys = await told(self._query(queries.privateAccountGetMainKeys, what="its key's permissions"))
+        return gate_rights(detail, keys, queries.apiKey)
+
+    async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
+        """See `venue.Venue.deals`; page by page."""
+        found: dict[str, Deal] = {}
+        call = self._clients.queries.privateFuturesGetSettleMyTradesTimerange
+        bounds = {"from": start_ns // NS, "to": end_ns // NS, "limit": FILLS_PAGE}
+        for page in range(1000):
+            rows = await self._query(call, self._asked(**bounds, offset=page * FILLS_PAGE), what="fills")
+            with reading("gate: fills"):
+                found |= {deal.deal_id: deal for deal in (self._fill(row).deal for row in rows)}
+            if len(rows) < FILLS_PAGE:
+                break
+        inside = (deal for deal in found.values() if start_ns <= deal.ts_ns < end_ns)
+        return tuple(sorted(inside, key=lambda deal: (deal.ts_ns, int(deal.deal_id))))
+
+    # Funding
+
+    async def funding(self) -> Funding:
+        call = self._clients.queries.publicFuturesGetSettleContractsContract
+        row = await self._query(call, self._asked(), what="the contract")
+        with reading("gate: the contract"):
+            next_ns, interval_s = int(row["funding_next_apply"]) * NS, int(row["funding_interval"])
+            return Funding(float(row["funding_rate"]), next_ns, interval_s, float(row["mark_price"]))
+
+    async def funding_history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
+        """See `venue.Venue.funding_history`; walked backwards from the end, for Gate was seen to ignore the start."""
+        found: dict[int, float] = {}
+        call, until_s = self._clients.queries.publicFuturesGetSettleFundingRate, (end_ns - 1) // NS
+        while True:
+            asked = self._asked(**{"from": start_ns // NS, "to": until_s, "limit": PAGE})
+            rows = await self._query(call, asked, what="funding history")
+            with reading("gate: funding history"):
+                fresh = {int(row["t"]) * NS: float(row["r"]) for row in rows if int(row["t"]) * NS not in found}
+            found |= fresh
+            if not fresh or min(found) <= start_ns:
+                break
+            until_s = min(fresh) // NS
+        known = sorted((ts_ns, rate) for ts_ns, rate in found.items() if start_ns <= ts_ns < end_ns)
+        await self._check_covered([ts_ns for ts_ns, _ in known], start_ns, end_ns)
+        return tuple(known)
+
+    async def _check_covered(self, stamps: Sequence[int], start_ns: int, end_ns: int) -> None:
+        """Both ends of a range must be nearer to a stamp than the longest interval: else history is missing.
+
+        The newest stamp is given some time to be listed.
+        """
+        longest_ns = max((b - a for a, b in pairwise(stamps)), default=0) or (await self.funding()).interval_s * NS
+        end_ns = min(end_ns, clock.now_ns() - LISTED_NS)
+        edges = [start_ns, *stamps[:1]], [*stamps[-1:], end_ns]
+        if any(edge[-1] - edge[0] > longest_ns for edge in edges) or (not stamps and end_ns - start_ns > longest_ns):
+            known = f"{utc(stamps[0])} to {utc(stamps[-1])}" if stamps else "none"
+            raise VenueError(
+                f"gate: funding from {utc(start_ns)} to {utc(end_ns)} was asked for, and told is {known}; ask for less"
+            )
+
+
+def ours(text: str) -> str:
+    """Our id behind Gate's `text`; "" for what is not a program's order."""
+    return text[2:] if text.startswith("t-") else ""
+
+
+def decoded(message: str | bytes) -> dict[str, Any]:
+    """A frame; those without an event (pongs) get an empty one."""
+    try:
+        return {"event": ""} | json.loads(message)
+    except (ValueError, TypeError) as error:
+        raise VenueError(f"gate: a frame of {len(message)} characters cannot be decoded") from error

@@ -1,0 +1,173 @@
+"""The end of an order, found out once, from whatever tells of it first.
+
+A venue says what happened to an order in up to four places: the answer to the request, the pushes of orders and of
+fills, and REST. They come late, twice and out of order. An order is final when the venue calls it ended, or filled it
+whole, and its fills add up to that.
+"""
+
+import asyncio
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import NamedTuple
+
+from delta_arb.errors import ParamsError
+from delta_arb.live.venues.base import Deal, Outcome
+from delta_arb.market import Order
+
+NOISE = 1e-9  # of a sum of fills
+OURS = re.compile(r"(?!t)(?=.*[a-z-])[0-9a-z-]{1,26}")  # wire: what both venues take, and no venue's own number
+
+
+class Said(NamedTuple):
+    """What a venue says of an order: gross quantity filled (signed, base units) and mean price; both ids."""
+
+    order_id: str
+    venue_id: str
+    ts_ns: int
+    filled: float
+    price: float
+    final: bool
+
+
+class Booked(NamedTuple):
+    """A fill, and the quantity that it took off the order, before a fee in the coin."""
+
+    gross: float
+    deal: Deal
+
+
+@dataclass(slots=True)
+class Sent:
+    """An order of ours whose end is not known yet."""
+
+    order: Order
+    said: Said | None = None
+    fills: dict[str, Booked] = field(default_factory=dict)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def on_tick(limit: float, tick: float, buy: bool) -> Decimal:
+    """`limit` on the price grid, never worse for us than asked: down for a buy, up for a sell. 0 for no price."""
+    if not math.isfinite(limit):
+        return Decimal(0)
+    step = Decimal(repr(tick))
+    steps = Decimal(repr(limit)) / step
+    nearest = steps.to_integral_value()
+    if abs(steps - nearest) > Decimal("1e-6"):  # closer than that is the noise of floating point
+        nearest = steps.to_integral_value(ROUND_FLOOR if buy else ROUND_CEILING)
+    return max(nearest, Decimal(0)) * step
+
+
+def on_grid(qty: float, step: float) -> float:
+    """`qty` without the noise of floating point; ParamsError when it is off the grid by more than that."""
+    if step <= 0.0:
+        return qty
+    exact = round(qty / step) * Decimal(repr(step)) if math.isfinite(qty) else Decimal(0)
+    if not exact or abs(float(exact) - qty) > 1e-6 * step:
+        raise ParamsError(f"{qty} base units are not a multiple of {step}; size the order on the common step")
+    return float(exact)
+
+
+def plain_text(number: Decimal | float) -> str:
+    """As venues and ccxt write numbers: no exponent, no zeros at the end."""
+    exact = number if isinstance(number, Decimal) else Decimal(repr(number))
+    return f"{exact.normalize():f}"
+
+
+def booked(deal: Deal, coin: str, fee: float, base: str, rate: float) -> Booked:
+    """A fill with its fee of `coin` counted; `deal` comes with the gross quantity and no fee."""
+    if coin == "USDT" or fee == 0.0:
+        return Booked(deal.qty, deal._replace(fee_usdt=fee))
+    if coin == base:
+        return Booked(deal.qty, deal._replace(qty=deal.qty - fee, fee_usdt=fee * deal.price))
+    return Booked(deal.qty, deal._replace(fee_usdt=rate * abs(deal.qty) * deal.price, fee_exact=False))
+
+
+def outcome_of(said: Said, fills: Iterable[Booked], rate: float) -> Outcome:
+    """The sum of an order's fills; what is not booked yet counts at the order's price and the account's rate."""
+    fills = list(fills)
+    gross = math.fsum(f.gross for f in fills)
+    missing = said.filled - gross if abs(said.filled) > abs(gross) * (1 + NOISE) else 0.0
+    net = math.fsum([missing, *(f.deal.qty for f in fills)])
+    fee = math.fsum([rate * abs(missing) * said.price, *(f.deal.fee_usdt for f in fills)])
+    parts = [(f.gross, f.deal.price) for f in fills] + [(missing, said.price)] * (missing != 0.0)
+    exact = missing == 0.0 and all(f.deal.fee_exact for f in fills)
+    price = _mean(parts)
+    at_ns = max((f.deal.ts_ns for f in fills), default=said.ts_ns)
+    return Outcome(said.order_id, at_ns, net, price, fee, said.final, fee_exact=exact)
+
+
+def _mean(parts: list[tuple[float, float]]) -> float:
+    """Mean price of (quantity, price) parts; exactly the price where there is but one, 0 where there is none."""
+    if len({price for _, price in parts}) == 1:
+        return parts[0][1]
+    return math.fsum(q * price for q, price in parts) / math.fsum(q for q, _ in parts) if parts else 0.0
+
+
+class Orders:
+    """The orders whose end is not known yet.
+
+    Args:
+        rate: the account's taker fee, for fills that the venue has not booked yet.
+        told: gets the outcome of an order that pushes or answers have told whole.
+    """
+
+    def __init__(self, rate: float, told: Callable[[Outcome], None]) -> None:
+        self._rate, self._told = rate, told
+        self._sent: dict[str, Sent] = {}
+        self._ids: dict[str, str] = {}  # the venue's number of an order: our id
+
+    def __contains__(self, order_id: str) -> bool:
+        return order_id in self._sent
+
+    def add(self, order_id: str, order: Order) -> Sent:
+        self._sent[order_id] = Sent(order)
+        return self._sent[order_id]
+
+    def forget(self, order_id: str) -> None:
+        """Its end is known; what comes later about it is no news."""
+        sent = self._sent.pop(order_id, None)
+        if sent:
+            sent.ended.set()
+            if sent.said:
+                self._ids.pop(sent.said.venue_id, None)
+
+    def hear(self, said: Said) -> None:
+        """An order's state, from an answer or a push."""
+        sent = self._sent.get(said.order_id)
+        if sent is None:
+            return
+        self._ids[said.venue_id] = said.order_id
+        known = sent.said
+        if known is None or said.final or (not known.final and abs(said.filled) >= abs(known.filled)):
+            sent.said = said
+        self._end(sent)
+
+    def book(self, fill: Booked, venue_id: str) -> None:
+        """A fill, from a push; the venue's number names the order where our id is not given."""
+        sent = self._sent.get(fill.deal.order_id or self._ids.get(venue_id, ""))
+        if sent is not None:
+            sent.fills[fill.deal.deal_id] = fill
+            self._end(sent)
+
+    def looked_up(self, said: Said, fills: Iterable[Booked]) -> Outcome:
+        """The outcome by REST; an order that is whole is over, whatever its status is called."""
+        sent = self._sent.get(said.order_id)
+        if sent and _whole(said, sent.order):
+            said = said._replace(final=True)
+        return outcome_of(said, fills, self._rate)
+
+    def _end(self, sent: Sent) -> None:
+        """Report an order that has ended and whose fills are all here."""
+        said = sent.said
+        if said is None or not (said.final or _whole(said, sent.order)):
+            return
+        if abs(math.fsum(f.gross for f in sent.fills.values())) >= abs(said.filled) * (1 - NOISE):
+            self._told(outcome_of(said._replace(final=True), sent.fills.values(), self._rate))
+
+
+def _whole(said: Said, order: Order) -> bool:
+    return abs(said.filled) >= abs(order.qty) * (1 - NOISE)

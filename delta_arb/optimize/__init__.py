@@ -1,0 +1,1 @@
+"""From a tape to a parameter file: search, walk-forward, gates, champion and challenger."""

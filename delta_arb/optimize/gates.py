@@ -1,0 +1,312 @@
+"""Whether a choice may be exported, and whether it may replace the one in force: numbers, bounds and words.
+
+A gate that could not be computed is not passed: what nobody knows is no evidence. `passed` says what the numbers say;
+who exports decides which gates are demands.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from delta_arb.backtest.performance import period_nets
+from delta_arb.errors import ParamsError, SeriesError
+from delta_arb.market import NS
+from delta_arb.optimize.study import Constraints, Market, Thresholds
+from delta_arb.optimize.walk_forward import (
+    DAY_S,
+    PERIOD_S,
+    Choose,
+    LookBack,
+    WalkForward,
+    outcomes,
+    propose,
+    walk_forward,
+)
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats import multiple_testing, sharpe
+from delta_arb.stats.multiple_testing import Deflated, Overfitting, Superior
+from delta_arb.stats.sharpe import Interval
+from delta_arb.strategy.state import DIRECT, REVERSE
+from delta_arb.tables import Table, number
+
+MIN_PAIRS = 15  # with one miss among them, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7
+MIN_DEFLATED = 0.95
+MAX_OVERFITTING = 0.5
+MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
+MIN_HALF_LIVES = 150.0
+LOOK_BACK = "look-back"  # a warning: the refusal names it, it does not refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One demand: the number, its bound, which side of it passes (`least`: at or above), and the finding in words.
+
+    A `warning` is said and does not refuse.
+    """
+
+    name: str
+    value: float | None
+    bound: float
+    least: bool
+    passed: bool
+    words: str
+    warning: bool = False
+
+
+def gate(name: str, value: float | None, bound: float, unit: str = "", *, least: bool = True, note: str = "") -> Gate:
+    """A gate from its number; None is not passed."""
+    unit = f" {unit}" if unit else ""
+    if value is None:
+        return Gate(name, None, bound, least, False, f"{name} was not computed{f' ({note})' if note else ''}")
+    passed = value >= bound if least else value <= bound
+    side = ("is at least" if passed else "is below") if least else ("is at most" if passed else "is above")
+    return Gate(name, float(value), bound, least, bool(passed), f"{name} {value:.4g}{unit} {side} {bound:g}{unit}")
+
+
+def gates(
+    walk: WalkForward,
+    constraints: Constraints,
+    *,
+    deflated: Deflated | None,
+    overfitting: Overfitting | None,
+    half_life_s: float | None,
+    look_back_s: float,
+    min_pairs: int = MIN_PAIRS,
+) -> tuple[Gate, ...]:
+    """Every demand on an export: trades, hit rate, drawdown, profit out of sample, deflation, overfitting, look-back.
+
+    Out of sample is the walk-forward. `deflated` and `overfitting` are of all sets tried on the look-back (see
+    `walkforward.trials`); None where they were refused.
+    """
+    seen = walk.performance
+    return (
+        gate("pairs out of sample", seen.trades, min_pairs),
+        gate("pairs a day", seen.trades_day, constraints.min_trades_day),
+        gate(
+            "hit rate's lower bound", walk.hit_rate and walk.hit_rate.low, constraints.target_hit_rate, note="no pair"
+        ),
+        gate("drawdown of marked equity", seen.drawdown, constraints.max_drawdown, least=False),
+        _above_zero(walk.net_usdt_day),
+        gate("deflated Sharpe ratio", deflated and deflated.probability, MIN_DEFLATED),
+        _overfitting(overfitting),
+        _long_enough(half_life_s and look_back_s / half_life_s),
+        gate("halts", float(seen.halted), 0.0, least=False),
+    )
+
+
+def _above_zero(net_usdt_day: Interval | None) -> Gate:
+    """The lower end of the interval must be above zero, not at it."""
+    name = "net a day, lower bound"
+    if net_usdt_day is None:
+        return gate(name, None, 0.0, note="no pair")
+    passed = net_usdt_day.low > 0
+    words = f"net {net_usdt_day} USDT a day out of sample is {'' if passed else 'not '}surely above zero"
+    return Gate(name, net_usdt_day.low, 0.0, True, passed, words)
+
+
+def _long_enough(half_lives: float | None) -> Gate:
+    """A warning: what a short look-back costs is seen by the other gates, this one says where to look."""
+    return replace(gate(LOOK_BACK, half_lives, MIN_HALF_LIVES, "half-lives", note="no half-life"), warning=True)
+
+
+def _overfitting(found: Overfitting | None) -> Gate:
+    """Near one half is no alarm where the choice hardly ever loses: then the best are equals."""
+    plain = gate("probability of overfitting", found and found.probability, MAX_OVERFITTING, least=False)
+    if found is None or plain.passed or found.loss > MAX_LOSS:
+        return plain
+    words = f"{plain.words}, but the choice loses on {found.loss:.1%} of the other halves: a flat top, no alarm"
+    return Gate(plain.name, plain.value, plain.bound, plain.least, True, words)
+
+
+def table(found: Sequence[Gate]) -> Table:
+    """The gates as a reader sees them."""
+    rows = [
+        (g.name, number(g.value, 3), f"{'at least' if g.least else 'at most'} {g.bound:g}", _said(g)) for g in found
+    ]
+    missed = "; ".join(g.words for g in found if not (g.passed or g.warning))
+    warned = "; ".join(g.words for g in found if g.warning and not g.passed)
+    note = (f"Not passed: {missed}." if missed else "All demands are met.") + (f" Warning: {warned}." if warned else "")
+    return Table.of("Gates of the export", ("", "value", "demand", "passed"), rows, note)
+
+
+def _said(g: Gate) -> str:
+    return "yes" if g.passed else "warning" if g.warning else "no"
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """All that speaks for a choice or against it; None is what the statistics refused, and `refusals` say why.
+
+    `confidence` is the estimated probability that the next fold's net is above zero, `walk.brier` how good such
+    probabilities were.
+    """
+
+    walk: WalkForward
+    deflated: Deflated | None
+    overfitting: Overfitting | None
+    superior: Superior | None
+    confidence: float | None
+    gates: tuple[Gate, ...]
+    refusals: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every demand is met; warnings do not count."""
+        return all(g.passed or g.warning for g in self.gates)
+
+    @property
+    def reason(self) -> str:
+        """The gates that were not passed, in words, warnings too; empty when all were."""
+        return "; ".join((*(g.words for g in self.gates if not g.passed), *(() if self.passed else self.refusals)))
+
+    def table(self) -> Table:
+        return table(self.gates)
+
+    def __repr__(self) -> str:
+        return f"Judgement({'; '.join(filter(None, ('passed' if self.passed else 'not passed', self.reason)))})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def judge(
+    tape: Tape,
+    market: Market,
+    constraints: Constraints,
+    sets: Sequence[Thresholds],
+    chosen: Thresholds,
+    *,
+    look_back_s: float,
+    step_s: float,
+    embargo_s: float,
+    half_life_s: float | None,
+    rng: np.random.Generator,
+    upstream: float = 1.0,
+    period_s: float = PERIOD_S,
+    choose: Choose = propose,
+) -> Judgement:
+    """Walk forward over all quotes, and ask what choosing `chosen` from `sets` on them flatters.
+
+    The walk judges the way of choosing, on quotes unseen each time; deflation and overfitting are of the sets tried,
+    over all quotes, because a look-back alone is too short for them. `chosen` need not be one of them: it may lie
+    between the plug-in and the grid's best. `upstream`: of how many pairs, modes and markets this one was picked.
+    """
+    walk = walk_forward(
+        tape, market, constraints, look_back_s=look_back_s, step_s=step_s, embargo_s=embargo_s, rng=rng, choose=choose,
+        period_s=period_s, half_life_s=half_life_s,
+    )  # fmt: skip
+    tried = [s for s in sets if s != chosen]  # off the grid it would stand between neighbours
+    nets = trials(tape, market, [*tried, chosen], period_s)
+    until_ns = tape.end_ns - round(embargo_s * NS)
+    start_ns = until_ns - round(look_back_s * NS)
+    last = LookBack(tape.between(start_ns, tape.end_ns), start_ns, until_ns, market, constraints, period_s)
+    recent = last.by_entry(last.replay(chosen))
+    refusals: list[str] = []
+
+    def ask(question: Callable):
+        try:
+            return question()
+        except SeriesError as error:
+            refusals.append(str(error))
+            return None
+
+    deflated = ask(lambda: multiple_testing.deflated(nets, -1, upstream=upstream))
+    smoother = neighbourhoods(tried) if tried else None
+    overfitting = ask(lambda: multiple_testing.overfitting(nets[:, :-1], _blocks(walk, len(nets)), smoother=smoother))
+    superior = ask(lambda: multiple_testing.superior(nets, rng))
+    earned = outcomes(walk.folds, tape.end_ns)
+    confidence = ask(lambda: sharpe.probability_of_gain(recent, round(step_s / period_s), rng, earned=earned))
+    found = gates(
+        walk, constraints, deflated=deflated, overfitting=overfitting, half_life_s=half_life_s, look_back_s=look_back_s
+    )
+    return Judgement(walk, deflated, overfitting, superior, confidence, found, tuple(refusals))
+
+
+def _blocks(walk: WalkForward, periods: int) -> int:
+    """As many blocks as are longer than a round trip takes on average, from entry to entry; 16 at most."""
+    cycles = periods * walk.period_s / DAY_S * walk.performance.trades_day
+    blocks = min(16, 2 * int(cycles / 2))
+    if blocks < 4:
+        raise SeriesError(f"{cycles:.1f} round trips are too few to halve the record; record longer")
+    return blocks
+
+
+# --- champion against challenger --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Whether new parameters replace those in force; `gain_usdt_day`: challenger minus champion, None if equal."""
+
+    replace: bool
+    gain_usdt_day: Interval | None
+    words: str
+
+
+def contest(
+    tape: Tape,
+    market: Market,
+    champion: Thresholds,
+    challenger: Thresholds,
+    rng: np.random.Generator,
+    *,
+    period_s: float = PERIOD_S,
+    worth_usdt_day: float = 0.0,
+) -> Contest:
+    """Both replayed on the same quotes, which neither was fitted on (the judged part of the window)."""
+    nets = trials(tape, market, [champion, challenger], period_s)
+    return keep_or_replace(*nets.T, rng, period_s=period_s, worth_usdt_day=worth_usdt_day)
+
+
+def keep_or_replace(
+    champion,
+    challenger,
+    rng: np.random.Generator,
+    *,
+    period_s: float,
+    level: float = 0.95,
+    worth_usdt_day: float = 0.0,
+) -> Contest:
+    """Replace the champion only for a gain above its noise; otherwise it is confirmed anew.
+
+    Both are columns of net profits of the same periods of the same quotes, that neither was fitted on: what moves both
+    cancels in the difference. `worth_usdt_day` is what a change must earn at least to be worth it.
+
+    Raises:
+        ParamsError: columns of different lengths.
+        SeriesError: too few periods for an interval.
+    """
+    champion, challenger = np.asarray(champion, float), np.asarray(challenger, float)
+    if champion.shape != challenger.shape:
+        raise ParamsError(f"judge both on the same periods, had {champion.shape} and {challenger.shape}")
+    difference = challenger - champion
+    if np.array_equal(champion, challenger):
+        return Contest(False, None, "both do the same on these quotes; the old parameters are confirmed")
+    gain = sharpe.mean_interval(difference, rng, level=level).scaled(DAY_S / period_s)
+    if gain.low > worth_usdt_day:
+        return Contest(True, gain, f"the new parameters earn {gain} USDT a day more, which is more than its noise")
+    return Contest(False, gain, f"a gain of {gain} USDT a day is within its noise; the old parameters are confirmed")
+
+
+# --- what `selection` asks of many trials -----------------------------------------------------------------------------
+
+
+def trials(tape: Tape, market: Market, sets: Sequence[Thresholds], period_s: float = PERIOD_S) -> np.ndarray:
+    """Net of every period of the tape for every set, shape (periods, sets)."""
+    span = tape.start_ns, tape.end_ns, period_s
+    return np.column_stack([period_nets(tape, market.replay(tape, s), *span) for s in sets])
+
+
+def neighbourhoods(sets: Sequence[Thresholds]) -> np.ndarray:
+    """Weights of shape (sets, sets): scores @ weights are the neighbourhood means by which a set is chosen.
+
+    Sets of one direction are no neighbours of the other's.
+    """
+    near = np.zeros((len(sets), len(sets)), bool)
+    for side in (DIRECT, REVERSE):
+        of = [k for k, s in enumerate(sets) if s.side == side]
+        levels = [np.unique([sets[i][k] for i in of], return_inverse=True)[1] for k in range(3)]
+        away = [np.abs(level[:, None] - level[None, :]) for level in levels]
+        near[np.ix_(of, of)] = (away[0] <= 1) & (away[1] <= 1) & (away[2] == 0)
+    return near / near.sum(axis=0)

@@ -1,0 +1,280 @@
+"""The frame of a study: what is demanded, what every replay shares, and which part of the quotes may be looked at."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import NamedTuple
+
+from delta_arb.backtest.performance import Performance
+from delta_arb.backtest.replay import Backtest, run
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.evidence import FilterParams
+from delta_arb.latency import Latency
+from delta_arb.market import NS, FundingPayment, Instrument, common_step
+from delta_arb.params import RuleParams
+from delta_arb.quotes.candles import DEADLINE_BARS
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
+from delta_arb.spread import round_trip_fees, to_bps
+from delta_arb.stats.reversion import HalfLife
+from delta_arb.strategy.rule import make_rule
+from delta_arb.strategy.state import DIRECT, REVERSE, Rule
+from delta_arb.wallets import BOUNDLESS, Funds
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a threshold set must reach to be exported, on the fit and on the judged part alike.
+
+    hit rate: share of trades that ended at the exit threshold; drawdown: on the capital of the replay (see `capital_of`).
+    """
+
+    target_hit_rate: float = 0.7
+    min_trades_day: float = 5.0
+    max_drawdown: float = 0.02
+    max_entry_bps: float = 100.0
+    max_hold_s: float = 6 * 3600.0
+    look_back_h: float = 24.0
+    fit_share: float = 2 / 3
+
+    def __post_init__(self) -> None:
+        for name in ("target_hit_rate", "max_drawdown", "fit_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ParamsError(f"{name} is a share, above 0 and at most 1, was {getattr(self, name)}")
+        for name in ("max_entry_bps", "max_hold_s", "look_back_h"):
+            if not getattr(self, name) > 0:
+                raise ParamsError(f"{name} must be positive, was {getattr(self, name)}")
+        if not self.min_trades_day >= 0:
+            raise ParamsError(f"min_trades_day must be positive, or 0 for no such demand, was {self.min_trades_day}")
+        if self.fit_share > 0.9:
+            raise ParamsError(f"fit_share={self.fit_share} leaves too little to judge on; keep at least a tenth")
+
+    def failures(self, p: Performance) -> list[str]:
+        """Which demands a result misses, in words; empty when it passes."""
+        misses = []
+        if p.net_usdt <= 0:
+            misses.append(f"net {p.net_usdt_day:.2f} USDT a day is not above zero")
+        if p.trades_day < self.min_trades_day:
+            misses.append(f"{p.trades_day:.1f} trades a day are below {self.min_trades_day:g}")
+        if p.hit_rate is not None and p.hit_rate < self.target_hit_rate:
+            misses.append(f"hit rate {p.hit_rate:.2f} is below {self.target_hit_rate:g}")
+        if p.drawdown > self.max_drawdown:
+            misses.append(f"drawdown {p.drawdown:.2%} is above {self.max_drawdown:.2%}")
+        if p.halted:
+            misses.append("the legs could not be balanced and the machine halted")
+        return misses
+
+
+REVERSION, CARRY = PROFILES = ("reversion", "carry")
+
+
+def demands(profile: str, **values: float) -> Constraints:
+    """The constraints of a profile; who carries for weeks is asked for no number of trades a day."""
+    if profile not in PROFILES:
+        raise ParamsError(f"profile must be one of {', '.join(PROFILES)}, was {profile!r}")
+    return Constraints(**values | ({"min_trades_day": 0.0} if profile == CARRY else {}))
+
+
+class Levels(NamedTuple):
+    """Entry and exit of one direction, bps."""
+
+    entry_bps: float
+    exit_bps: float
+
+
+class Thresholds(NamedTuple):
+    """One set: levels, longest hold, the filter behind the signal (None decides on raw quotes), and the horizon whose
+    expected funding counts as edge (0: none; carry has one).
+
+    The levels are those of `side`: of the direct pair, or of the reverse one alone (`REVERSE`). A direct set that trades
+    both directions has the reverse pair's levels in `reverse`; hold, filter and horizon belong to the machine.
+    """
+
+    entry_bps: float
+    exit_bps: float
+    max_hold_s: float
+    filter: FilterParams | None = None
+    funding_horizon_s: float = 0.0
+    side: int = DIRECT
+    reverse: Levels | None = None
+
+    def levels(self, side: int) -> Levels | None:
+        """Entry and exit of a direction; None where it is not traded."""
+        return Levels(self.entry_bps, self.exit_bps) if side == self.side else self.reverse
+
+    def alone(self, side: int) -> "Thresholds | None":
+        """The same with one direction only; None where that one is not traded."""
+        levels = self.levels(side)
+        return levels and self._replace(**levels._asdict(), side=side, reverse=None)
+
+    def values(self) -> dict:
+        """The fields of `RuleParams` that a set decides."""
+        (enter, leave), (reverse_enter, reverse_leave) = (
+            self.levels(side) or (None, None) for side in (DIRECT, REVERSE)
+        )
+        return {
+            "entry_bps": enter, "exit_bps": leave, "reverse_entry_bps": reverse_enter, "reverse_exit_bps": reverse_leave,
+            "max_hold_s": self.max_hold_s, "funding_horizon_s": self.funding_horizon_s, "filter": self.filter,
+            "signal": "filtered" if self.filter else "raw",
+        }  # fmt: skip
+
+
+def both(direct: Thresholds | None, reverse: Thresholds | None) -> Thresholds | None:
+    """One set of a direct and a reverse one, for the one machine that trades both: it holds as long as the longer."""
+    if direct is None or reverse is None:
+        return direct or reverse
+    hold_s = max(direct.max_hold_s, reverse.max_hold_s)
+    return direct._replace(max_hold_s=hold_s, reverse=reverse.levels(REVERSE))
+
+
+def rule_levels(s: Thresholds) -> dict[str, float]:
+    """The levels of a set as `Rule` has them."""
+    (enter, leave), (reverse_enter, reverse_leave) = (s.levels(side) or OFF for side in (DIRECT, REVERSE))
+    return {
+        "entry": enter / 1e4, "exit": leave / 1e4, "reverse_entry": reverse_enter / 1e4, "reverse_exit": reverse_leave / 1e4
+    }  # fmt: skip
+
+
+OFF = Levels(math.inf, -math.inf)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """What every replay of a study shares: order rules, latencies, funding, the rule without thresholds, and the wallets it begins with."""
+
+    spot: Instrument
+    perp: Instrument
+    latency: Latency
+    payments: tuple[FundingPayment, ...]
+    settings: RuleParams
+    signal: str = "raw"
+    funds: Funds = BOUNDLESS
+
+    def replay(self, tape: Tape, thresholds: Thresholds | None) -> Backtest:
+        """The backtest of one set; without thresholds nothing is entered."""
+        rule = make_rule(self.rule_params(thresholds), self.spot, self.perp)
+        return run(tape, rule, self.latency, self.payments, funds=self.funds)
+
+    def rules(self, sets: Sequence[Thresholds]) -> list[Rule]:
+        """The rule of every set. The bounds of a parameter are checked on the least and greatest of it."""
+        extremes = {pick(sets, key=itemgetter(k)) for pick in (min, max) for k in range(3)} if sets else set()
+        extremes |= {min(sets, key=lambda s: s.entry_bps - s.exit_bps)} if sets else set()
+        for thresholds in (*extremes, *(s for s in sets if not all(map(math.isfinite, s[:3])))):
+            self.rule_params(thresholds)
+        first = {s.filter: s for s in reversed(sets)}
+        bases = {f: make_rule(self.rule_params(s), self.spot, self.perp) for f, s in first.items()}
+        return [
+            bases[s.filter]._replace(
+                **rule_levels(s), max_hold_ns=round(s.max_hold_s * NS), funding_horizon_s=s.funding_horizon_s
+            )
+            for s in sets
+        ]
+
+    def rule_params(self, thresholds: Thresholds | None) -> RuleParams:
+        values = {} if thresholds is None else thresholds.values()
+        return RuleParams(**{**self.settings.model_dump(), **values})
+
+    @property
+    def fees_bps(self) -> float:
+        """The four taker fees of a round trip, without the last digits: 5.999999999999999 is no less than 6."""
+        return round(1e4 * round_trip_fees(self.spot.taker_fee, self.perp.taker_fee), 9)
+
+    def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
+        return replace(
+            self, spot=replace(self.spot, taker_fee=spot_bps / 1e4), perp=replace(self.perp, taker_fee=perp_bps / 1e4)
+        )
+
+    def process(self, reverts: HalfLife | None) -> FilterParams | None:
+        """The filter of the fitted process, where the signal is filtered and the fit found noise."""
+        if self.signal == "raw" or reverts is None or not reverts.process.noise_sd > 0:
+            return None
+        p = reverts.process
+        step_s = reverts.span_s / (reverts.n - 1)
+        return FilterParams(
+            half_life_s=reverts.half_life_s, mean_bps=p.mean, sd_bps=p.sd, noise_sd_bps=p.noise_sd, step_s=step_s
+        )
+
+    def funding_bps_s(self, before_ns: int) -> float:
+        """What funding has paid a short per second so far, bps of notional; 0.0 without stamps in the past."""
+        past = [p for p in self.payments if p.ts_ns < before_ns]
+        if len(past) < 2:
+            return 0.0
+        return to_bps(sum(p.rate for p in past[1:])) / ((past[-1].ts_ns - past[0].ts_ns) / NS)
+
+    def with_latency(self, spot_s: float, perp_s: float) -> "Market":
+        slowest = max(spot_s, perp_s) + self.settings.max_quote_age_s
+        deadline = max(self.settings.leg_deadline_s, 2 * slowest)
+        settings = RuleParams(**{**self.settings.model_dump(), "leg_deadline_s": deadline})
+        return replace(self, latency=Latency(spot_s, perp_s), settings=settings)
+
+
+def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw") -> Market:
+    """The market of a study from its inputs; `signal` raw or filtered is what its sets will decide on.
+
+    On candles the deadline of an order is lengthened above one bar (see `candles`).
+
+    Raises:
+        ParamsError: another signal, a clip below the smallest order, or an inventory below a clip.
+    """
+    if signal not in ("raw", "filtered"):
+        raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
+    if tape.bar_s:  # nothing is seen between two ends of bars, so a missing leg waits for the next one
+        deadline_s = max(settings.leg_deadline_s, DEADLINE_BARS * tape.bar_s)
+        settings = RuleParams(**{**settings.model_dump(), "leg_deadline_s": deadline_s})
+    spot, perp = inputs.instruments()
+    _check_clip(settings.clip_usdt, common_step(spot, perp), tape)
+    _check_inventory(inputs.inventory_coins, settings.clip_usdt, tape)
+    return Market(spot, perp, inputs.latency(), inputs.payments(tape), settings, signal, inputs.funds)
+
+
+def _check_clip(clip_usdt: float, step: float, tape: Tape) -> None:
+    """Refuse a clip that never buys the smallest quantity that both venues take: nothing could ever trade."""
+    least_usdt = step * float(tape.spot_ask.min())
+    if clip_usdt < least_usdt:
+        raise ParamsError(
+            f"clip_usdt={clip_usdt:g} never buys one step of {step:g} base units, which is {least_usdt:.2f} USDT at the lowest "
+            "ask; raise clip_usdt, or check --contract-size and --perp-step"
+        )
+
+
+def _check_inventory(coins: float, clip_usdt: float, tape: Tape) -> None:
+    """Refuse an inventory that never is worth a clip: no reverse pair could be sold out of it."""
+    worth_usdt = coins * float(tape.spot_bid.max())
+    if 0.0 < worth_usdt < clip_usdt:
+        raise ParamsError(
+            f"inventory_coins={coins:g} are worth {worth_usdt:.2f} USDT at the highest bid, less than a clip of "
+            f"{clip_usdt:g}: nothing could be sold out of them; lower clip_usdt, or leave the inventory out"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The look-back, cut in two: fit on [start, judged_from), judge on [judged_from, end]."""
+
+    fit: Tape
+    judge: Tape
+    note: str
+
+    @property
+    def judged_from_ns(self) -> int:
+        return self.judge.start_ns
+
+
+def window(tape: Tape, constraints: Constraints) -> Window:
+    """The last `look_back_h` hours of the tape; shorter data are used whole, and named."""
+    wanted_ns = round(constraints.look_back_h * 3600 * NS)
+    start_ns = max(tape.start_ns, tape.end_ns - wanted_ns)
+    cut_ns = start_ns + round((tape.end_ns - start_ns) * constraints.fit_share)
+    fit, judge = tape.between(start_ns, cut_ns), tape.between(cut_ns, tape.end_ns + 1)
+    if len(fit) < 100 or len(judge) < 50:
+        remedy = (
+            "record longer" if start_ns == tape.start_ns else f"look back further than {constraints.look_back_h:g} h"
+        )
+        raise DataError(f"{len(fit)} events to fit on and {len(judge)} to judge on are too few for a choice; {remedy}")
+    hours = (tape.end_ns - start_ns) / NS / 3600
+    short = hours < 0.99 * constraints.look_back_h
+    note = f"the last {hours:.1f} h" + (
+        f" (shorter than the look-back of {constraints.look_back_h:g} h)" if short else ""
+    )
+    return Window(fit, judge, note)

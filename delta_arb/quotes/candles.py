@@ -1,0 +1,382 @@
+"""Candles of two venues as an event tape: months for which nobody recorded quotes, with stated half-spreads.
+
+A bar has its first and its last price and what it traded; `timestamp` is its opening. Where bid and ask were, nobody
+knows, so the half-spread of each leg is stated. The convention, for a bar that opens at T and lasts L:
+
+    T + L          its close is known: the book is close -+ half-spread, the size on both sides a stated share of what
+                   the bar traded in a mean minute. Here, and nowhere else, something is decided.
+    T + L + 1 ns   the book is the next bar's open -+ half-spread, with the same sizes, and as old as a bar: too old to
+                   decide on. Every order decided at T + L arrives later and fills here, at the next bar's open, never
+                   at the close that called for it. It stays in force until the next close.
+
+A bar without a trade has no prices, so nothing is decided at its end and nothing fills in it; the same of a bar that
+is missing or bad on one venue. The book is then **withdrawn** (sizes zero) until the leg's next bar that traded, and an
+order already under way finds nothing. What one leg alone has filled waits for the next end of a bar: the machine's
+deadline for a missing leg must be longer than a bar (`DEADLINE_BARS`). The only orders that may fill at a price they
+have seen are those that do not choose it: time-outs and unwindings past that deadline.
+
+So nothing at or before an end of a bar depends on a bar that opens then or later. What no candle tells, and what makes
+results from them rougher than from quotes: spreads widen when it matters, a last price is half a spread off either
+way, and between two ends of bars nothing is seen. Every page, table and file made from candles says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.market import NS, utc
+from delta_arb.quotes.checks import Limits, Quotes
+from delta_arb.quotes.files import CANDLES, LegFile, is_candles, located, whole_columns
+from delta_arb.quotes.quality import summary, summary_frame
+from delta_arb.quotes.tape import Tape, align, overlap_end
+from delta_arb.tables import Table
+
+MINUTE_S = 60.0
+SHARE = 0.01  # of the volume of a mean minute, shown on each side
+DEADLINE_BARS = 1.5
+BAD = ("out_of_order", "repeated", "non_finite", "nonpositive", "inconsistent", "off_grid")
+TREATMENTS = {
+    "bars": "rows in the file",
+    "used": "ends of bars at which something can be decided on this leg",
+    "out_of_order": "dropped: an earlier bar stands behind a later one",
+    "duplicate": "dropped: says nothing new",
+    "repeated": "dropped: a second bar of the same opening with other values",
+    "non_finite": "dropped: NaN, null or infinite",
+    "nonpositive": "dropped: a price of zero or below, or a negative volume",
+    "inconsistent": "dropped: open or close outside low to high",
+    "off_grid": "dropped: opens between two bars",
+    "untraded": "no volume: nothing is decided on it and nothing fills in it",
+    "missing": "bars that the file leaves out: the book is withdrawn",
+    "longest_outage_s": "longest stretch of missing bars",
+    "longest_outage_ns": "opening of the first bar missing in it",
+    "stale_share": "share of the ends of bars in the common time without a close",
+    "bad_share": "share of bars that are bad; above the limit the file is refused",
+    "first_ns": "first opening in the file",
+    "last_ns": "last opening in the file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What candles do not tell and the reader must: half-spreads in bps of the price, share of the volume shown.
+
+    `bar_s` is the length of the bars to trade on, seconds; shorter ones are aggregated to it. 0: both files' own.
+
+    Raises:
+        ParamsError: a value out of bounds.
+    """
+
+    spot_half_spread_bps: float
+    perp_half_spread_bps: float
+    share: float = SHARE
+    bar_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("spot_half_spread_bps", "perp_half_spread_bps"):
+            if not 0 < getattr(self, name) <= 500:
+                raise ParamsError(f"{name} must be above 0 and at most 500 bps, was {getattr(self, name)}")
+        if not 0 < self.share <= 1:
+            raise ParamsError(f"bar_share is a share of the volume, above 0 and at most 1, was {self.share}")
+        if self.bar_s and not (self.bar_s >= MINUTE_S and 86_400 % self.bar_s == 0):
+            raise ParamsError(f"bar_s must be a minute or more and divide a day, was {self.bar_s:g}; 3600 is an hour")
+
+    def half_spread(self, leg: str) -> float:
+        """As a fraction of the price."""
+        return getattr(self, f"{leg}_half_spread_bps") / 1e4
+
+
+class Bars(NamedTuple):
+    """One leg's bars by their places on its grid, without holes: shape (n,), opening at `start_ns + k * bar_ns`.
+
+    `opens` and `closes`: whether the first and the last price are of trades; prices are NaN and volume 0 where not.
+    """
+
+    start_ns: int
+    bar_ns: int
+    open: np.ndarray
+    close: np.ndarray
+    volume: np.ndarray
+    opens: np.ndarray
+    closes: np.ndarray
+
+    @property
+    def bar_s(self) -> float:
+        return self.bar_ns / NS
+
+
+@dataclass(frozen=True, slots=True)
+class LegCandles:
+    """What one leg's file is like; the meaning and treatment of each number is in `TREATMENTS`."""
+
+    file: str
+    bar_s: float
+    bars: int
+    out_of_order: int
+    duplicate: int
+    repeated: int
+    non_finite: int
+    nonpositive: int
+    inconsistent: int
+    off_grid: int
+    untraded: int
+    missing: int
+    longest_outage_s: float
+    longest_outage_ns: int
+    first_ns: int
+    last_ns: int
+    used: int = 0
+    stale_share: float = 0.0
+
+    @property
+    def bad_share(self) -> float:
+        """Share of bad bars, as compared with `max_bad_share`."""
+        return sum(getattr(self, kind) for kind in BAD) / self.bars
+
+
+@dataclass(frozen=True, slots=True)
+class CandleQuality:
+    """What a tape of candles was made from: a summary per leg, what was stated, the time both legs cover."""
+
+    spot: LegCandles
+    perp: LegCandles
+    stated: Stated
+    bar_s: float
+    limits: Limits
+    start_ns: int
+    end_ns: int
+    events: int
+
+    def table(self) -> Table:
+        rows = summary(TREATMENTS, self.spot, self.perp)
+        s = self.stated
+        own = " and ".join(f"{leg.bar_s:g} s" for leg in (self.spot, self.perp))
+        note = (
+            f"CANDLES, not quotes: decided at the ends of bars of {self.bar_s:g} s (files: {own}), filled at the next "
+            f"bar's open. Stated half-spreads {s.spot_half_spread_bps:g} bps (spot) and {s.perp_half_spread_bps:g} bps "
+            f"(perpetual); size shown {s.share:.2%} of a mean minute's volume."
+        )
+        return Table.of(repr(self), ("", "spot", "perp", "treatment"), rows, note)
+
+    def to_frame(self):
+        """The summary as a pandas table: one row per number, columns `spot`, `perp`, `treatment`."""
+        return summary_frame(TREATMENTS, self.spot, self.perp)
+
+    def __repr__(self) -> str:
+        span = f"{utc(self.start_ns)} to {utc(self.end_ns)} UTC"
+        bad = ", ".join(f"{leg.bad_share:.2%} of {leg.bars:,}" for leg in (self.spot, self.perp))
+        return f"CandleQuality({self.events:,} events from candles, {span}; bad bars: {bad})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+# --- from files to a tape --------------------------------------------------------------------------------------------
+
+
+def read(spot: LegFile, perp: LegFile, stated: Stated, *, max_bad_share: float = 0.05) -> Tape:
+    """The event tape of two candle files by the convention of this module.
+
+    Raises:
+        DataError: a file that is missing, unreadable, too bad or holds no candles; bars of another length or offset
+            on the two legs; no overlap in time. Names file, row and remedy.
+        ParamsError: a limit out of bounds.
+    """
+    limits = Limits(max_bad_share)
+    (spot_bars, spot_found), (perp_bars, perp_found) = (_bars(leg, limits) for leg in (spot, perp))
+    if stated.bar_s:
+        spot_bars, perp_bars = (aggregated(bars, stated.bar_s) for bars in (spot_bars, perp_bars))
+    _check_same_grid(spot, spot_bars, perp, perp_bars)
+    spot_quotes = quotes(spot_bars, stated.half_spread("spot"), stated.share)
+    perp_quotes = quotes(perp_bars, stated.half_spread("perp"), stated.share)
+    end_ns = overlap_end(spot, spot_quotes, perp, perp_quotes)
+    tape = replace(align(spot_quotes, perp_quotes, end_ns=end_ns), bar_s=spot_bars.bar_s)
+    span = tape.start_ns, tape.end_ns
+    quality = CandleQuality(
+        _seen(spot_found, spot_bars, *span), _seen(perp_found, perp_bars, *span), stated, spot_bars.bar_s, limits,
+        *span, len(tape),
+    )  # fmt: skip
+    return replace(tape, quality=quality)
+
+
+def _check_same_grid(spot: LegFile, spot_bars: Bars, perp: LegFile, perp_bars: Bars) -> None:
+    if spot_bars.bar_ns != perp_bars.bar_ns:
+        longer = max(spot_bars.bar_s, perp_bars.bar_s)
+        raise DataError(
+            f"{spot.path} has bars of {spot_bars.bar_s:g} s and {perp.path} of {perp_bars.bar_s:g} s; both legs need "
+            f"one length: give the same, or aggregate knowingly with --bar-s {longer:g}"
+        )
+    offsets = spot_bars.start_ns % spot_bars.bar_ns, perp_bars.start_ns % perp_bars.bar_ns
+    if offsets[0] != offsets[1]:
+        raise DataError(
+            f"the bars of {spot.path} open {offsets[0] / NS:g} s and those of {perp.path} {offsets[1] / NS:g} s past a "
+            f"multiple of {spot_bars.bar_s:g} s; closes of different moments make no basis, give bars of one grid"
+        )
+
+
+def _seen(found: LegCandles, bars: Bars, start_ns: int, end_ns: int) -> LegCandles:
+    """The summary with what holds in the time both legs cover."""
+    ends = bars.start_ns + (1 + np.arange(len(bars.open))) * bars.bar_ns
+    inside = (ends >= start_ns) & (ends <= end_ns)
+    used = int((bars.closes & inside).sum())
+    return replace(found, used=used, stale_share=1.0 - used / max(int(inside.sum()), 1))
+
+
+def quotes(bars: Bars, half_spread: float, share: float) -> Quotes:
+    """One leg's books: a fresh one at every end of a bar that traded, the next open or a withdrawal 1 ns later.
+
+    `half_spread` is a fraction of the price; sizes are base units. Begins with the first close.
+
+    Raises:
+        DataError: no bar has traded.
+    """
+    if not bars.closes.any():
+        raise DataError("no bar of this leg has traded; choose a market with volume")
+    n = len(bars.open)
+    ends_ns = bars.start_ns + (1 + np.arange(n)) * bars.bar_ns
+    opens_next = np.append(bars.opens[1:], False)
+    # A row 1 ns behind the end of bar k: the open of bar k + 1, or the book withdrawn where there was one.
+    after = opens_next | bars.closes | bars.opens
+    after[-1] = True  # the tape ends with the last bar, whether it traded or not
+    ts_ns = np.concatenate((ends_ns[bars.closes], ends_ns[after] + 1))
+    next_open = np.where(opens_next, np.append(bars.open[1:], np.nan), np.nan)
+    price = np.concatenate((bars.close[bars.closes], next_open[after]))
+    fresh_ns = np.concatenate((ends_ns[bars.closes], ends_ns[after] - bars.bar_ns))
+    per_minute = share * bars.volume * (MINUTE_S / bars.bar_s)
+    size = np.concatenate((per_minute[bars.closes], np.full(int(after.sum()), np.nan)))
+    order = np.argsort(ts_ns, kind="stable")
+    order = order[int(np.argmax(np.isfinite(size[order]))) :]
+    ts_ns, price, fresh_ns, size = (column[order] for column in (ts_ns, price, fresh_ns, size))
+    shown = np.where(np.isfinite(price), _filled_forward(size), 0.0)
+    price = _filled_forward(price)
+    return Quotes(ts_ns, price * (1 - half_spread), price * (1 + half_spread), shown, shown, fresh_ns)
+
+
+def _filled_forward(column: np.ndarray) -> np.ndarray:
+    """NaN replaced by the value before it; the first is not NaN."""
+    return column[np.maximum.accumulate(np.where(np.isfinite(column), np.arange(len(column)), 0))]
+
+
+def aggregated(bars: Bars, bar_s: float) -> Bars:
+    """Bars of `bar_s` seconds on multiples of it since 1970, from shorter ones that divide it.
+
+    The open is that of the first part and the close that of the last; where that part did not trade, there is none.
+
+    Raises:
+        DataError: bars that are longer, do not divide it, or lie across its multiples.
+    """
+    to_ns = round(bar_s * NS)
+    parts, rest = divmod(to_ns, bars.bar_ns)
+    if rest or not parts or bars.start_ns % bars.bar_ns:
+        raise DataError(
+            f"bars of {bars.bar_s:g} s opening at {utc(bars.start_ns)} cannot be aggregated to {bar_s:g} s; "
+            "give shorter ones that divide it and open on whole multiples"
+        )
+    before = (bars.start_ns % to_ns) // bars.bar_ns
+    behind = -(before + len(bars.open)) % parts
+
+    def parted(column: np.ndarray, empty) -> np.ndarray:
+        return np.pad(column, (before, behind), constant_values=empty).reshape(-1, parts)
+
+    return Bars(
+        bars.start_ns - before * bars.bar_ns,
+        to_ns,
+        parted(bars.open, np.nan)[:, 0],
+        parted(bars.close, np.nan)[:, -1],
+        parted(bars.volume, 0.0).sum(axis=1),
+        parted(bars.opens, False)[:, 0],
+        parted(bars.closes, False)[:, -1],
+    )
+
+
+# --- one file --------------------------------------------------------------------------------------------------------
+
+
+def _bars(leg: LegFile, limits: Limits) -> tuple[Bars, LegCandles]:
+    """The bars of one file in base units, with what was found, or a refusal."""
+    if not is_candles(leg.path):
+        raise DataError(
+            f"{leg.path} holds no candles (columns {', '.join(CANDLES)}); half-spreads are stated for candles only: "
+            "give candles of both legs, or quotes of both and no half-spread"
+        )
+    if leg.feed_latency_s:
+        raise DataError(f"{leg.path}: bars of both venues end at one moment; candles go without a feed latency")
+    whole, parts = whole_columns(leg, CANDLES)
+    rows_ns, *columns = (whole[name] for name in CANDLES)
+    ts_ns, values, bar_ns, found = _checked(rows_ns, np.stack(columns), leg)
+    _refuse_if_bad(found, len(rows_ns), parts, limits)
+    place = (ts_ns - ts_ns[0]) // bar_ns
+    opening, _, _, close, volume = values
+    traded = volume > 0
+    holes = np.append(0, np.diff(place) - 1)  # bars missing before each
+    longest = int(holes.argmax())
+    summary = LegCandles(
+        file=str(leg.path),
+        bar_s=bar_ns / NS,
+        bars=len(rows_ns),
+        **{kind: len(at) for kind, at in found.items()},
+        untraded=int((~traded).sum()),
+        missing=int(holes.sum()),
+        longest_outage_s=float(holes[longest]) * bar_ns / NS,
+        longest_outage_ns=int(ts_ns[longest] - holes[longest] * bar_ns),
+        first_ns=int(rows_ns.min()),
+        last_ns=int(rows_ns.max()),
+    )
+    grid = int(place[-1]) + 1
+    open_, close = (_placed(np.where(traded, prices, np.nan), place, grid, np.nan) for prices in (opening, close))
+    there = _placed(traded, place, grid, False)
+    return Bars(
+        int(ts_ns[0]), bar_ns, open_, close, _placed(volume * leg.contract_size, place, grid, 0.0), there, there
+    ), summary
+
+
+def _refuse_if_bad(found: dict[str, np.ndarray], bars: int, parts: Sequence[tuple[Path, int]], limits: Limits) -> None:
+    bad = sum(len(found[kind]) for kind in BAD)
+    if bad > limits.max_bad_share * bars:
+        kind = max(BAD, key=lambda name: len(found[name]))
+        raise DataError(
+            f"{located(parts, int(found[kind][0]))}: {bad} of {bars} bars are bad, most of them {kind} "
+            f"({len(found[kind])}), this the first; {TREATMENTS[kind]}; mend the file, or raise max_bad_share knowingly"
+        )
+
+
+def _placed(column: np.ndarray, place: np.ndarray, n: int, empty) -> np.ndarray:
+    """The column on the whole grid."""
+    whole = np.full(n, empty, column.dtype)
+    whole[place] = column
+    return whole
+
+
+def _checked(ts_ns: np.ndarray, values: np.ndarray, leg: LegFile):
+    """Stamps and values (shape (5, n)) of the good bars, the bar's length, and the rows of each kind left out."""
+    found: dict[str, np.ndarray] = {}
+    left = np.arange(len(ts_ns))
+
+    def drop(kind: str, mask: np.ndarray) -> None:
+        nonlocal left
+        found[kind] = left[mask[left]]
+        left = left[~mask[left]]
+
+    drop("out_of_order", ts_ns < np.maximum.accumulate(ts_ns))
+    again = np.zeros(len(ts_ns), bool)
+    again[left[1:][np.diff(ts_ns[left]) == 0]] = True
+    same = np.zeros(len(ts_ns), bool)
+    same[1:] = (values[:, 1:] == values[:, :-1]).all(axis=0)
+    drop("duplicate", again & same)
+    drop("repeated", again)
+    opening, high, low, close, volume = values
+    drop("non_finite", ~np.isfinite(values).all(axis=0))
+    drop("nonpositive", (values[:4] <= 0).any(axis=0) | (volume < 0))
+    drop("inconsistent", (low > np.minimum(opening, close)) | (high < np.maximum(opening, close)))
+    if len(left) < 2:
+        raise DataError(f"{leg.path} has {len(left)} good bars; two are needed to know their length, give more")
+    steps, counts = np.unique(np.diff(ts_ns[left]), return_counts=True)
+    bar_ns = int(steps[counts.argmax()])
+    if bar_ns < MINUTE_S * NS:
+        raise DataError(f"{leg.path} has bars of {bar_ns / NS:g} s; a minute is the shortest, record quotes instead")
+    offsets, counts = np.unique(ts_ns[left] % bar_ns, return_counts=True)
+    drop("off_grid", ts_ns % bar_ns != offsets[counts.argmax()])
+    return ts_ns[left], values[:, left], bar_ns, found

@@ -1,0 +1,321 @@
+"""What a run is about: which quotes, which venues, which costs; the same options for notebooks, pipeline and live.
+
+`Inputs` is a frozen value whose fields are the notebooks' parameters and, with dashes, the commands' options. Without
+files it is the bundled sample, which is synthetic and says so.
+"""
+
+import argparse
+import os
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from delta_arb.errors import ParamsError
+from delta_arb.evidence import DataParams
+from delta_arb.latency import Latency, latency
+from delta_arb.market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
+from delta_arb.params import VenueParams, WalletParams, pair_name
+from delta_arb.quotes import candles as bars
+from delta_arb.quotes import funding_file as paid
+from delta_arb.quotes import listings
+from delta_arb.quotes import tape as tapes
+from delta_arb.quotes.files import is_candles
+from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
+
+NONE = "none"
+SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
+SAMPLE_CONTRACT_SIZE = 10.0
+SPOT_MIN_USDT = 1.0
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
+
+
+def root() -> Path:
+    """The project's folder, whatever the working directory; DELTA_ARB_ROOT overrides it."""
+    return Path(os.environ.get("DELTA_ARB_ROOT") or Path(__file__).resolve().parents[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Files, pair, venues and costs of one run. Give both quote files (and funding, or "none"), or none of the three."""
+
+    spot: str = ""
+    perp: str = ""
+    funding: str = ""
+    pair: str = ""
+    spot_venue: str = "mexc"
+    perp_venue: str = "gate"
+    contract_size: float = 0.0
+    spot_kind: str = UPDATES
+    perp_kind: str = UPDATES
+    spot_feed_latency: float = 0.0
+    perp_feed_latency: float = 0.0
+    spot_fee_bps: float = 5.0
+    perp_fee_bps: float = 5.0
+    spot_latency: str = "0.1"
+    perp_latency: str = "0.1"
+    spot_min_usdt: float = SPOT_MIN_USDT
+    max_bad_share: float = 0.05
+    spot_half_spread_bps: float = 0.0
+    perp_half_spread_bps: float = 0.0
+    bar_share: float = bars.SHARE
+    bar_s: float = 0.0
+    perp_step: float = 0.0
+    spot_rules: str = ""
+    perp_rules: str = ""
+    spot_fee_in: str = QUOTE
+    leverage: float = 1.0
+    spot_usdt: float = 0.0
+    perp_usdt: float = 0.0
+    transfer_delay_h: float = 0.0
+    transfer_fee_usdt: float = 0.0
+    transfer_least_usdt: float = 0.0
+    inventory_coins: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("spot_latency", "perp_latency"):
+            object.__setattr__(self, name, str(getattr(self, name)))
+        given = (bool(self.spot), bool(self.perp))
+        if given[0] != given[1]:
+            raise ParamsError(
+                f"give the quotes of both legs, was spot={self.spot!r} perp={self.perp!r}; or neither, for the sample"
+            )
+        if not self.spot:
+            if self.funding or self.contract_size:
+                raise ParamsError(
+                    "the sample brings its own funding and contract size; leave both options away, or give --spot and --perp"
+                )
+            for name, file in zip(("spot", "perp", "funding"), _sample(), strict=True):
+                object.__setattr__(self, name, file)
+            object.__setattr__(self, "contract_size", SAMPLE_CONTRACT_SIZE)
+            object.__setattr__(self, "pair", self.pair or "SYN_USDT")
+        if not self.pair:
+            raise ParamsError("name the pair of these files, like --pair LUNC_USDT")
+        if not self.funding:
+            raise ParamsError(
+                "give the funding history (--funding FILE), or say that it is left out with --funding none"
+            )
+        self._check_rules()
+        if not self.contract_size > 0:
+            raise ParamsError(
+                "give the perpetual's contract size in base units (--contract-size); 1 where sizes are in base units"
+            )
+        for kind in (self.spot_kind, self.perp_kind):
+            if kind not in (UPDATES, SNAPSHOTS):
+                raise ParamsError(f"a leg is recorded as {UPDATES} or {SNAPSHOTS}, was {kind!r}")
+        for name in ("pair", "spot_venue", "perp_venue"):
+            if not NAME.fullmatch(getattr(self, name)):
+                raise ParamsError(
+                    f"{name} names a folder: letters, digits, _ . and -, at most 40, was {getattr(self, name)!r}"
+                )
+        self.latency()
+        self.instruments()
+        _ = self.stated, self.funds
+
+    def _check_rules(self) -> None:
+        """A list of instruments is the whole truth about order rules: what else was said of them must not differ."""
+        if self.spot_rules and self.spot_min_usdt != SPOT_MIN_USDT:
+            raise ParamsError("--spot-rules say the smallest order themselves; leave --spot-min-usdt away")
+        if not self.perp_rules:
+            return
+        if self.perp_step:
+            raise ParamsError("--perp-rules say the step themselves; leave --perp-step away")
+        size = self._listed("perp").contract_size
+        object.__setattr__(self, "contract_size", self.contract_size or size)
+        if self.contract_size not in (1.0, size):
+            raise ParamsError(
+                f"--contract-size {self.contract_size:g} is not the {size:g} of {self.perp_rules}; leave it away, or give 1 "
+                "where the recorded sizes are in base units"
+            )
+
+    @property
+    def is_sample(self) -> bool:
+        return (self.spot, self.perp) == _sample()[:2]
+
+    @property
+    def name(self) -> str:
+        """Folder name of the pair, like LUNC_USDT-mexc-gate."""
+        return pair_name(self.pair, self.spot_venue, self.perp_venue)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether these quotes were made by the generator: the sample, or files that carry its mark."""
+        return self.is_sample or any(_marked_synthetic(Path(path)) for path in (self.spot, self.perp))
+
+    @property
+    def hedged_coins(self) -> float:
+        """What reverse pairs are sold out of; here every inventory has its short."""
+        return self.inventory_coins
+
+    @property
+    def candles(self) -> bool:
+        """Whether these are candles of both legs: then, and only then, half-spreads are stated."""
+        return bool(self.spot_half_spread_bps or self.perp_half_spread_bps)
+
+    @property
+    def stated(self) -> bars.Stated | None:
+        """What was stated about candles; None for quotes."""
+        if self.candles:
+            return bars.Stated(self.spot_half_spread_bps, self.perp_half_spread_bps, self.bar_share, self.bar_s)
+        if self.bar_s or self.bar_share != bars.SHARE:
+            raise ParamsError(
+                "bar_s and bar_share are for candles; give both half-spreads with them, or leave them away"
+            )
+        return None
+
+    @property
+    def mark(self) -> str:
+        """What titles must say of these quotes: synthetic, candles, or nothing."""
+        return ", ".join(["SYNTHETIC quotes"] * self.synthetic + ["CANDLES, stated half-spreads"] * self.candles)
+
+    def tape(self) -> tapes.Tape:
+        """Both legs read, checked and aligned, as far as funding is known (see `funding.covered`)."""
+        return self.recorded() if self.funding == NONE else paid.covered(self.recorded(), Path(self.funding))
+
+    def recorded(self) -> tapes.Tape:
+        """The whole of both files: quotes, or candles where half-spreads are stated."""
+        if self.stated:
+            if (self.spot_kind, self.perp_kind) != (UPDATES, UPDATES):
+                raise ParamsError("candles are neither updates nor snapshots; leave --spot-kind and --perp-kind away")
+            legs = self.leg_file("spot"), self.leg_file("perp")
+            return bars.read(*legs, self.stated, max_bad_share=self.max_bad_share)
+        for leg in ("spot", "perp"):
+            if is_candles(getattr(self, leg)):
+                raise ParamsError(
+                    f"{getattr(self, leg)} holds candles, which do not say where bid and ask were; state it for both "
+                    "legs: --spot-half-spread-bps and --perp-half-spread-bps"
+                )
+        return tapes.read(self.leg_file("spot"), self.leg_file("perp"), max_bad_share=self.max_bad_share)
+
+    def leg_file(self, leg: str) -> tapes.LegFile:
+        feed = getattr(self, f"{leg}_feed_latency")
+        return tapes.LegFile(
+            path=Path(getattr(self, leg)),
+            kind=getattr(self, f"{leg}_kind"),
+            contract_size=self.contract_size if leg == "perp" else 1.0,
+            clock="venue" if feed > 0 else "receiver",
+            feed_latency_s=feed,
+        )
+
+    def latency(self) -> Latency:
+        return latency(self.spot_latency, self.perp_latency)
+
+    def instruments(self) -> tuple[Instrument, Instrument]:
+        """Order rules of both legs: of the venues' lists, or else what the options say.
+
+        Without a list the spot grid is unknown and the perpetual's its step or one contract; ticks and the maintenance
+        rate are not known, so no order is rounded and nothing is ever liquidated.
+        """
+        fee_in = {"fee_currency": self.spot_fee_in}
+        return replace(self._listed("spot"), **fee_in), replace(self._listed("perp"), leverage=self.leverage)
+
+    def _listed(self, leg: str) -> Instrument:
+        """A leg's rules before anything of our own account but the fee."""
+        venue, fee, file = (getattr(self, f"{leg}_{name}") for name in ("venue", "fee_bps", "rules"))
+        if file:
+            return listings.instrument(Path(file), venue, self.pair, fee / 1e4)
+        if leg == "spot":
+            return Instrument(venue, fee / 1e4, min_notional_usdt=self.spot_min_usdt)
+        perp = perpetual(venue, fee / 1e4, self.contract_size)
+        return replace(perp, qty_step=self.perp_step, min_qty=self.perp_step) if self.perp_step else perp
+
+    @property
+    def funds(self) -> Funds:
+        """What both wallets hold at the beginning; money without end where nothing was said of it."""
+        transfer = self.transfer_delay_h, self.transfer_fee_usdt, self.transfer_least_usdt
+        if self.spot_usdt == self.perp_usdt == 0.0:
+            if any(transfer):
+                raise ParamsError("transfers go between two wallets; give --spot-usdt and --perp-usdt too")
+            return replace(BOUNDLESS, inventory=self.inventory_coins)
+        if not (self.spot_usdt > 0 and self.perp_usdt > 0):
+            raise ParamsError(
+                f"give the USDT of both wallets, was spot {self.spot_usdt:g} and perp {self.perp_usdt:g}; or of neither: no limit"
+            )
+        if not self.transfer_delay_h and any(transfer):
+            raise ParamsError(
+                "say how long a transfer takes (--transfer-delay-h), or leave its fee and least amount away"
+            )
+        delay_ns = round(self.transfer_delay_h * 3600 * NS)
+        # As floats: to the compiled replay a whole number, as one writes it into a notebook, is of another type.
+        asked = Rebalancing(float(self.transfer_least_usdt), float(self.transfer_fee_usdt), delay_ns)
+        policy = asked if delay_ns else NO_REBALANCING
+        return Funds(self.spot_usdt, self.perp_usdt, self.inventory_coins, policy)
+
+    def wallet_params(self, needs_usdt: tuple[float, float]) -> WalletParams:
+        """What was assumed of the wallets, as the parameter file writes it, beside what a full position needs."""
+        policy = self.funds.rebalancing
+        moved = {} if policy == NO_REBALANCING else policy._asdict()
+        return WalletParams(
+            spot_usdt=self.spot_usdt or None,
+            perp_usdt=self.perp_usdt or None,
+            min_spot_usdt=needs_usdt[0],
+            min_perp_usdt=needs_usdt[1],
+            inventory_coins=self.inventory_coins,
+            transfer_delay_s=moved["delay_ns"] / NS if moved else None,
+            transfer_fee_usdt=moved.get("fee_usdt"),
+            transfer_least_usdt=moved.get("least_usdt"),
+        )
+
+    def venue_params(self) -> tuple[VenueParams, VenueParams]:
+        """The same as the parameter file writes it."""
+        faces = zip(
+            self.instruments(),
+            (self.spot_fee_bps, self.perp_fee_bps),
+            (self.latency().spot_s, self.latency().perp_s),
+            strict=True,
+        )
+        return tuple(
+            VenueParams(
+                venue=i.venue, taker_fee_bps=fee, latency_s=latency, contract_size=i.contract_size, qty_step=i.qty_step,
+                min_qty=i.min_qty, min_notional_usdt=i.min_notional_usdt, leverage=i.leverage, price_tick=i.price_tick,
+                fee_currency=i.fee_currency, maintenance_rate=i.maintenance_rate,
+            )
+            for i, fee, latency in faces
+        )  # fmt: skip
+
+    def payments(self, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
+        """Funding stamps with their rates; where the mark was not recorded, the perpetual's mid at the stamp (flagged)."""
+        return () if self.funding == NONE else paid.payments(Path(self.funding), tape)
+
+    def data_params(self, tape: tapes.Tape, judged_from_ns: int | None) -> DataParams:
+        """Where the evidence comes from, with the digests of the files."""
+        return DataParams(
+            synthetic=self.synthetic,
+            start=_utc(tape.start_ns),
+            end=_utc(tape.end_ns),
+            judged_from=None if judged_from_ns is None else _utc(judged_from_ns),
+            events=len(tape),
+            spot_sha256=tapes.sha256(Path(self.spot)),
+            perp_sha256=tapes.sha256(Path(self.perp)),
+            funding_sha256=None if self.funding == NONE else tapes.sha256(Path(self.funding)),
+            spot_kind=self.spot_kind,
+            perp_kind=self.perp_kind,
+            kind="candles" if self.candles else "quotes",
+            spot_half_spread_bps=self.spot_half_spread_bps if self.candles else None,
+            perp_half_spread_bps=self.perp_half_spread_bps if self.candles else None,
+            bar_s=tape.bar_s if self.candles else None,
+            bar_share=self.bar_share if self.candles else None,
+        )
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> "Inputs":
+        """From the parsed options of `options.add_options`."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+def _sample() -> tuple[str, ...]:
+    """The bundled sample's files: spot, perpetual, funding."""
+    return tuple(str(root() / "data" / "sample" / file) for file in SAMPLE_FILES)
+
+
+def _marked_synthetic(path: Path) -> bool:
+    """Whether a Parquet file, or the first one of a folder, carries the generator's mark in its metadata."""
+    import pyarrow.parquet
+
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
+    return bool(files) and b"synthetic" in (pyarrow.parquet.read_schema(files[0]).metadata or {})
+
+
+def _utc(ts_ns: int):
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ts_ns // 1_000 / 1e6, UTC)

@@ -1,0 +1,149 @@
+"""What a recording is like: every count of `defects`, gaps, late rows and stale time, each with its treatment."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from delta_arb.market import LEGS, NS, utc
+from delta_arb.quotes.checks import BAD, Checked, Limits, Quotes
+from delta_arb.tables import Table
+
+_WITHDRAWN = "withdraws the book until the leg's next good row"
+TREATMENTS = {
+    "rows": "rows in the file",
+    "used": "rows that are events of the tape",
+    "out_of_order": "dropped: shows a past book",
+    "duplicate": "dropped: says nothing new",
+    "one_sided": _WITHDRAWN,
+    "non_finite": _WITHDRAWN,
+    "nonpositive": _WITHDRAWN,
+    "crossed": _WITHDRAWN,
+    "locked": _WITHDRAWN,
+    "absurd": _WITHDRAWN,
+    "leading": "bad rows before the first good one, dropped",
+    "outside": "rows outside the time both legs cover, dropped",
+    "unchanged": "kept: refreshes the age",
+    "gaps": "pauses above the limit; kept: the age grows",
+    "longest_gap_s": "kept: the age grows",
+    "longest_gap_ns": "stamp of the row before the longest gap",
+    "late": "kept: older than the limit on arrival, which its age says",
+    "worst_lag_s": "kept: added to the row's age",
+    "stale_share": "share of the tape's time in which the age is above the limit",
+    "bad_share": "share of rows that are bad; above the limit the file is refused",
+    "rows_per_s": "rows over the time of the file",
+    "first_ns": "first stamp of the file",
+    "last_ns": "last stamp of the file",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LegQuality:
+    """What one leg's recording is like; the meaning and treatment of each number is in `TREATMENTS`."""
+
+    file: str
+    kind: str
+    rows: int
+    used: int
+    out_of_order: int
+    duplicate: int
+    one_sided: int
+    non_finite: int
+    nonpositive: int
+    crossed: int
+    locked: int
+    absurd: int
+    leading: int
+    outside: int
+    unchanged: int
+    gaps: int
+    longest_gap_s: float
+    longest_gap_ns: int
+    late: int
+    worst_lag_s: float
+    stale_share: float
+    first_ns: int
+    last_ns: int
+
+    @property
+    def bad_share(self) -> float:
+        """Share of bad rows, as compared with `max_bad_share`."""
+        return sum(getattr(self, kind) for kind in BAD) / self.rows
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows per second of the file; NaN for a file of one instant."""
+        return self.rows * NS / (self.last_ns - self.first_ns) if self.last_ns > self.first_ns else math.nan
+
+
+def leg_quality(
+    file: str, kind: str, found: Checked, used: int, start_ns: int, end_ns: int, limits: Limits
+) -> LegQuality:
+    """The summary of one leg of a tape from `start_ns` to `end_ns`, both included, of which it gave `used` events."""
+    counts = {name: len(rows) for name, rows in found.bad.items()}
+    facts = dict(found.facts)
+    outside = facts["rows"] - counts["out_of_order"] - facts["duplicate"] - facts["leading"] - used
+    stale = _stale_share(found.quotes, start_ns, end_ns, limits.max_quote_age_s)
+    return LegQuality(file=file, kind=kind, used=used, outside=outside, stale_share=stale, **counts, **facts)
+
+
+def _stale_share(quotes: Quotes, start_ns: int, end_ns: int, max_quote_age_s: float) -> float:
+    """Share of [start, end] in which the time since the last confirmation is above the limit."""
+    if end_ns <= start_ns:
+        return 0.0
+    first = max(int(np.searchsorted(quotes.ts_ns, start_ns, "right")) - 1, 0)
+    last = int(np.searchsorted(quotes.ts_ns, end_ns, "right"))
+    begins = quotes.fresh_ns[first:last] + round(max_quote_age_s * NS)
+    np.maximum(begins, quotes.ts_ns[first:last], out=begins)
+    np.maximum(begins, start_ns, out=begins)
+    ends = np.append(quotes.ts_ns[first + 1 : last], end_ns)
+    return float(np.maximum(ends - begins, 0).sum()) / (end_ns - start_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a tape was made from: one summary per leg, the limits that were applied, the time both legs cover."""
+
+    spot: LegQuality
+    perp: LegQuality
+    limits: Limits
+    start_ns: int
+    end_ns: int
+    events: int
+
+    def to_frame(self):
+        """The summary as a pandas table: one row per number, columns `spot`, `perp`, `treatment`."""
+        return summary_frame(TREATMENTS, self.spot, self.perp)
+
+    def table(self) -> Table:
+        return Table.of(repr(self), ("", *LEGS, "treatment"), summary(TREATMENTS, self.spot, self.perp))
+
+    def __repr__(self) -> str:
+        bad = ", ".join(f"{leg.bad_share:.2%} of {leg.rows:,}" for leg in (self.spot, self.perp))
+        return f"Quality({self.events:,} events, {utc(self.start_ns)} to {utc(self.end_ns)} UTC; bad rows: {bad})"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def summary(treatments: Mapping[str, str], spot: object, perp: object) -> list[tuple[str, str, str, str]]:
+    """The rows of a table on both legs' recordings: each number that `treatments` names, as a table shows it."""
+    return [(name, _face(name, spot), _face(name, perp), says) for name, says in treatments.items()]
+
+
+def summary_frame(treatments: Mapping[str, str], spot: object, perp: object):
+    """The numbers themselves as a pandas table: columns `spot`, `perp`, `treatment`."""
+    import pandas as pd
+
+    rows = [(getattr(spot, name), getattr(perp, name), says) for name, says in treatments.items()]
+    return pd.DataFrame(rows, index=list(treatments), columns=["spot", "perp", "treatment"], dtype=object)
+
+
+def _face(name: str, leg: object) -> str:
+    value = getattr(leg, name)
+    if name.endswith("_ns"):
+        return utc(value)
+    if name.endswith("_share"):
+        return f"{value:.2%}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"

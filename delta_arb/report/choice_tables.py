@@ -1,0 +1,231 @@
+"""What notebook 02 hands on: the choice in tables and words, and the candidate written into the run's folder."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from delta_arb import params
+from delta_arb.backtest.performance import compare, measure
+from delta_arb.evidence import Evidence
+from delta_arb.optimize.export import Verdict
+from delta_arb.optimize.search import Choice
+from delta_arb.optimize.study import Thresholds
+from delta_arb.params import Params
+from delta_arb.report.sensitivity import cells, untraded
+from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+
+ENDS = 10  # folds shown at the beginning and at the end of a long walk
+
+
+def in_and_out(choice: Choice) -> Table:
+    """The best set on the part it was fitted on and on the part it has not seen."""
+    title = "The proposal, in sample and out of sample"
+    if choice.fitted is None or choice.judged is None:
+        return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
+    return compare({"fit, in sample": choice.fitted, "judged, unseen": choice.judged}, title)
+
+
+def witnesses(choice: Choice) -> Table:
+    """What theory says, what the grid of replays says, and what is proposed, side by side.
+
+    Theory is the optimum for the fitted process on all costs, under the longest hold; it knows no latency and no sizes.
+    The grid knows them, but its best set is the best of many. The proposal starts at theory and goes towards the grid
+    as far as what the grid earns more exceeds its noise.
+    """
+    title, heads = "Two witnesses and the proposal", ("", "entry, bps", "exit, bps", "trades/day", "net USDT/day")
+    proposal, fitted = choice.proposal, choice.fitted
+    if proposal is None or fitted is None:
+        return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
+    grid = choice.sweep.results[choice.sweep.sets.index(proposal.peak)]
+    rows = [
+        _levels("theory, replayed", proposal.plug_in, *_replayed(choice)),
+        _levels("best of the grid, replayed", proposal.peak, grid.trades_day, grid.net_usdt_day),
+        _levels("proposed, replayed", proposal.thresholds, fitted.trades_day, fitted.net_usdt_day),
+    ]
+    missing = f"Theory is not followed: {proposal.plug_in_why}. " if proposal.plug_in_why else ""
+    note = f"{missing}On the fit part. The grid pulls the proposal {share(proposal.weight)} of the way from theory."
+    return Table.of(title, heads, rows, note)
+
+
+def _levels(name: str, at: Thresholds | None, trades_day: float | None, net: float | None) -> tuple[str, ...]:
+    levels = (None, None) if at is None else at[:2]
+    return (name, *(number(level, 1) for level in levels), number(trades_day, 1), number(net))
+
+
+def _replayed(choice: Choice) -> tuple[float | None, float | None]:
+    """Trades a day and net of theory's levels on the fit part; None where it has none."""
+    if choice.proposal is None or choice.proposal.plug_in is None:
+        return None, None
+    fit = choice.window.fit
+    found = measure(fit, choice.market.replay(fit, choice.proposal.plug_in))
+    return found.trades_day, found.net_usdt_day
+
+
+def walked(verdict: Verdict) -> Table:
+    """The walk-forward, fold by fold (of many the first and the last ones), or why there is none."""
+    if verdict.judgement is None:
+        return Table.of("Walk-forward", ("", "nothing to show"), [("reason", verdict.reason)])
+    walk = verdict.judgement.walk
+    table, left_out = walk.table(), walk.folds[ENDS:-ENDS]
+    if len(left_out) <= ENDS:
+        return table
+    pairs, days = sum(len(fold.trades) for fold in left_out), sum(fold.days for fold in left_out)
+    net = sum(fold.net_usdt for fold in left_out) / days
+    idle = [NOTHING] * (len(table.columns) - 3)
+    between = (f"{len(left_out)} folds between", *idle, f"{pairs}", number(net))
+    return replace(table, rows=(*table.rows[:ENDS], between, *table.rows[-ENDS:]))
+
+
+def gated(verdict: Verdict) -> Table:
+    """The gates of the export with their numbers, or why none was reached."""
+    if verdict.judgement is None:
+        return Table.of("Gates of the export", ("", "nothing to show"), [("reason", verdict.reason)])
+    return verdict.judgement.table()
+
+
+def spoken(verdict: Verdict) -> Findings:
+    """What was tried, what passed, what was decided and why."""
+    choice = verdict.choice
+    tried, passing = len(choice.sweep.sets), sum(choice.passing)
+    demands = choice.constraints
+    asked = (
+        f"at least {demands.min_trades_day:g} trades a day, hit rate {demands.target_hit_rate:g} or more, drawdown "
+        f"{share(demands.max_drawdown, 1)} or less, and a net above zero"
+    )
+    return Findings.of(
+        f"Looked at: {choice.window.note}; fitted on the first {share(demands.fit_share)} of it, judged on the rest.",
+        f"{passing} of {tried} threshold sets meet the demands on the fit part ({asked})."
+        if tried
+        else "No threshold set was worth a replay.",
+        _lasting(verdict),
+        _confident(verdict),
+        f"Verdict: {'trade' if verdict.trade else 'do not trade'}. {verdict.reason[0].upper()}{verdict.reason[1:]}.",
+    )
+
+
+def _confident(verdict: Verdict) -> str:
+    """The estimated probability of a gain, and how good such estimates were."""
+    found = verdict.judgement
+    if found is None or found.confidence is None or verdict.horizon_s is None:
+        return ""
+    said = f"The next {seconds(verdict.horizon_s)} end above zero with an estimated probability of "
+    said += share(found.confidence)
+    brier = found.walk.brier
+    if brier is None:
+        return f"{said}."
+    return f"{said}; such estimates scored {brier.score:.3f} (Brier), the base rate {brier.base:.3f}."
+
+
+def _lasting(verdict: Verdict) -> str:
+    """What was earned on the unseen quotes and before; of the parameters in force, where they stay."""
+    if verdict.fitted is None or verdict.judged is None:
+        return ""
+    fitted, judged = verdict.fitted.net_usdt_day, verdict.judged.net_usdt_day
+    if verdict.kept:
+        unseen = f"The parameters in force earned {number(judged)} USDT a day on the judged part"
+        return f"{unseen}, {number(fitted)} before."
+    unseen = f"On the quotes it has not seen it earned {number(judged)} USDT a day, {number(fitted)} in sample"
+    return f"{unseen}: {share(judged / fitted)} were left." if 0 < judged < fitted else f"{unseen}."
+
+
+def peak(choice: Choice) -> Findings:
+    """Whether the best set stands on a plateau or on a needle."""
+    grid = cells(choice)
+    if grid is None or choice.proposal is None or untraded(choice):
+        return Findings.of(f"Nothing to compare: {untraded(choice) or choice.reason}.")
+    k = choice.sweep.sets.index(choice.proposal.peak)
+    own, around = choice.sweep.results[k].net_usdt_day, choice.sweep.neighbourhood(k)
+    top = max(r.net_usdt_day for r in choice.sweep.results)
+    return Findings.of(
+        f"The grid's best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the "
+        f"highest single cell of the whole sweep earns {number(top)}.",
+        "Best is the set whose neighbourhood earns most, not the highest cell: one cell is a noisy witness.",
+    )
+
+
+def save(candidate: Params, run_folder: str) -> Params:
+    """Write the candidate into the run's folder where there is one; opened by hand it is only returned."""
+    if run_folder:
+        params.save(candidate, Path(run_folder) / "candidate.json")
+    return candidate
+
+
+def _walk_range(evidence: Evidence) -> str:
+    low, high = evidence.walk_net_low_usdt_day, evidence.walk_net_high_usdt_day
+    return "chosen before, traded after" + ("" if low is None else f"; 95 %: {number(low)} to {number(high)}")
+
+
+def _reverse(candidate: Params) -> list[tuple[str, str, str]]:
+    """The levels of the reverse direction, and what it adds; nothing where it was not asked about."""
+    rule, said = candidate.rule, candidate.evidence.reverse
+    if said is None:
+        return []
+    low, high = said.adds_low_usdt_day, said.adds_high_usdt_day
+    more = "walk-forward, over the direct pair alone" + (
+        "" if low is None else f"; 95 %: {number(low)} to {number(high)}"
+    )
+    return [
+        ("reverse entry", number(rule.reverse_entry_bps, 1, unit="bps"), "sell spot, buy perpetual: minus exit_cost"),
+        ("reverse exit", number(rule.reverse_exit_bps, 1, unit="bps"), "and back: minus entry_edge"),
+        ("reverse adds", number(said.adds_usdt_day, unit="USDT/day"), more),
+    ]
+
+
+def _held(candidate: Params) -> list[tuple[str, str, str]]:
+    """What the wallets are assumed to hold; nothing where nothing was said of them."""
+    held = candidate.wallets
+    if held.spot_usdt is None and not held.inventory_coins:
+        return []
+    return [("wallets", "as assumed", f"{held}")]
+
+
+def shown(candidate: Params) -> Table:
+    """The candidate without its times and digests."""
+    rule, e = candidate.rule, candidate.evidence
+    interval = (
+        f"{seconds(e.half_life_s)} ({seconds(e.half_life_low_s)} to {seconds(e.half_life_high_s)})"
+        if e.half_life_s
+        else NOTHING
+    )
+    horizon = seconds(e.horizon_s) if e.horizon_s else "hours"
+    rows = (
+        ("trade", "yes" if candidate.trade else "no", candidate.reason),
+        ("entry", number(rule.entry_bps, 1, unit="bps"), "enter when entry_edge is at or above"),
+        ("exit", number(rule.exit_bps, 1, unit="bps"), "leave when exit_cost is at or below"),
+        *_reverse(candidate),
+        ("longest hold", seconds(rule.max_hold_s), "then leave at the market, unless the same books would pass entry"),
+        *(
+            [("funding counted on", seconds(rule.funding_horizon_s), "expected over so long, part of both edges")]
+            if rule.funding_horizon_s
+            else []
+        ),
+        ("clip", number(rule.clip_usdt, 0, unit="USDT"), "per leg, at most the size shown times the participation"),
+        *_held(candidate),
+        ("oldest quote", seconds(rule.max_quote_age_s), "both legs, to enter"),
+        (
+            "fees",
+            number(2 * (candidate.spot.taker_fee_bps + candidate.perp.taker_fee_bps), 1, unit="bps"),
+            "four taker fees",
+        ),
+        ("half-life", interval, "evidence, on the fit part"),
+        (
+            "sets tried",
+            NOTHING if e.trials is None else f"{e.trials}",
+            "the more are tried, the more the best one flatters",
+        ),
+        ("net, fit part", number(e.fit_net_usdt_day, unit="USDT/day"), "in sample"),
+        ("net, judged part", number(e.judged_net_usdt_day, unit="USDT/day"), "not seen by the fit"),
+        ("net, walk-forward", number(e.walk_net_usdt_day, unit="USDT/day"), _walk_range(e)),
+        ("deflated Sharpe ratio", number(e.deflated_sharpe, 3), "probability of an edge, all tries paid for"),
+        ("probability of overfitting", share(e.overfitting_probability), "choices that end below the median elsewhere"),
+        ("confidence", share(e.confidence), f"probability of a gain in the next {horizon}"),
+        (
+            "valid for",
+            seconds((candidate.valid_until - candidate.created).total_seconds()),
+            "the runner refuses it afterwards",
+        ),
+    )
+    return Table.of(
+        f"Candidate parameters, {candidate.name}" + (f", {candidate.data.mark}" if candidate.data.mark else ""),
+        ("", "value", "meaning"),
+        rows,
+    )

@@ -1,0 +1,179 @@
+"""Funding and fees added up a second time, stamp by stamp and venue by venue, against the attribution of the trades.
+
+The ledger pays each pair on its own. Here one running position of the whole account meets every stamp, and every fee is
+the notional of a venue's fills times its rate. Both ways must agree to the cent; where they do not, the table says so.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from delta_arb.backtest.replay import Backtest
+from delta_arb.market import BASE, LEGS, PERP, Fill, FundingPayment, Instrument, utc
+from delta_arb.optimize.study import Market
+from delta_arb.spread import to_bps
+from delta_arb.strategy.ledger import attribution
+from delta_arb.tables import NOTHING, Table, number
+
+CENT_USDT = 0.01
+ENDS = 8  # stamps shown at the beginning and at the end of a long record
+MONEY_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """One funding stamp: the short held strictly before it in base units, and what it paid in USDT."""
+
+    payment: FundingPayment
+    short: float
+
+    @property
+    def usdt(self) -> float:
+        return self.payment.rate * self.payment.mark * self.short
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """What one venue was paid: `charged` as its fills say, `expected` as notional times rate; USDT, rate a fraction."""
+
+    name: str
+    fills: int
+    notional_usdt: float
+    rate: float
+    charged_usdt: float
+
+    @property
+    def expected_usdt(self) -> float:
+        return self.notional_usdt * self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """Both ways of adding up: stamps that met a position, how many met none, venues; `booked_*` by the attribution."""
+
+    stamps: tuple[Stamp, ...]
+    venues: tuple[Venue, ...]
+    booked_funding_usdt: float
+    booked_fees_usdt: float
+    flat: int
+
+    @property
+    def funding_usdt(self) -> float:
+        return sum((s.usdt for s in self.stamps), 0.0)
+
+    @property
+    def expected_fees_usdt(self) -> float:
+        return sum((v.expected_usdt for v in self.venues), 0.0)
+
+    @property
+    def funding_agrees(self) -> bool:
+        return abs(self.funding_usdt - self.booked_funding_usdt) < CENT_USDT / 2
+
+    @property
+    def fees_agree(self) -> bool:
+        charged = sum((v.charged_usdt for v in self.venues), 0.0)
+        return all(abs(sum_ - self.booked_fees_usdt) < CENT_USDT / 2 for sum_ in (charged, self.expected_fees_usdt))
+
+
+def of(result: Backtest, market: Market) -> Reconciliation:
+    """Both ways for one backtest; `market` is the one it was replayed on."""
+    booked = attribution(result.trades)
+    stamps = _stamps(result)
+    met = tuple(s for s in stamps if s.short != 0.0)
+    venues = tuple(_venue(result, leg, side) for leg, side in enumerate((market.spot, market.perp)))
+    return Reconciliation(met, venues, booked["funding"], -booked["fees"], len(stamps) - len(met))
+
+
+def _stamps(result: Backtest) -> list[Stamp]:
+    """Every stamp within the quotes, with the short position of the account strictly before it.
+
+    A residual that a closed pair leaves is booked off at its last fill, as the ledger does: it is held by nobody.
+    """
+    perp = [f for f in result.fills if f.leg == PERP]
+    left, last = defaultdict(float), {}
+    for f in perp:
+        left[f.pair] += f.qty
+        last[f.pair] = f.ts_ns
+    moves = sorted([(f.ts_ns, -f.qty) for f in perp] + [(last[pair], qty) for pair, qty in left.items() if qty != 0.0])
+    at_ns, short = np.array([ts_ns for ts_ns, _ in moves], np.int64), np.cumsum([0.0, *(qty for _, qty in moves)])
+    dust = 1e-9 * max((abs(f.qty) for f in perp), default=0.0)  # the last digits of a long sum are no position
+    within = [p for p in result.payments if result.start_ns <= p.ts_ns <= result.end_ns]
+    held = short[np.searchsorted(at_ns, [p.ts_ns for p in within], side="left")]
+    return [Stamp(p, float(q) if abs(q) > dust else 0.0) for p, q in zip(within, held, strict=True)]
+
+
+def _venue(result: Backtest, leg: int, side: Instrument) -> Venue:
+    fills = [f for f in result.fills if f.leg == leg]
+    notional = sum((_traded(f, side) * f.price for f in fills), 0.0)
+    return Venue(
+        f"{side.venue}, {LEGS[leg]}", len(fills), notional, side.taker_fee, sum((f.fee_usdt for f in fills), 0.0)
+    )
+
+
+def _traded(fill: Fill, side: Instrument) -> float:
+    """What changed hands: of a purchase whose fee is taken in coins more than was delivered."""
+    kept = side.taker_fee if side.fee_currency == BASE and fill.qty > 0.0 else 0.0
+    return abs(fill.qty) / (1.0 - kept)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def funding_table(found: Reconciliation) -> Table:
+    """Each stamp that met a position: its rate, its mark, the short before it, and what it paid."""
+    title = "Funding, stamp by stamp"
+    if not found.stamps:
+        why = (
+            f"none of the {found.flat} stamps met a position"
+            if found.flat
+            else "no funding stamp lies within the quotes"
+        )
+        return Table.of(title, ("", "nothing to show"), [("reason", why)])
+    columns = ("stamp, UTC", "rate, bps", "mark, USDT", "short before, base units", "paid, USDT")
+    rows = [
+        (
+            utc(s.payment.ts_ns)[:19],
+            number(to_bps(s.payment.rate), 3),
+            f"{s.payment.mark:.6g}{'' if s.payment.exact else ' (mid)'}",
+            f"{s.short:.6g}",
+            number(s.usdt, MONEY_DIGITS),
+        )
+        for s in found.stamps
+    ]
+    hidden = found.stamps[ENDS:-ENDS]
+    if hidden:
+        paid = sum(s.usdt for s in hidden)
+        between = (f"{len(hidden)} stamps between", NOTHING, NOTHING, NOTHING, number(paid, MONEY_DIGITS))
+        rows = [*rows[:ENDS], between, *rows[-ENDS:]]
+    rows.append(("sum", "", "", "", number(found.funding_usdt, MONEY_DIGITS)))
+    said = _said(found.funding_agrees, found.funding_usdt, found.booked_funding_usdt)
+    return Table.of(
+        title, columns, rows, f"{said} {found.flat} more stamps met no position. (mid): no mark was recorded."
+    )
+
+
+def fee_table(found: Reconciliation) -> Table:
+    """What each venue was paid, by its fills and by its rate."""
+    columns = ("venue", "fills", "notional, USDT", "rate, bps", "notional x rate, USDT", "charged, USDT")
+    rows = [
+        (
+            v.name,
+            f"{v.fills}",
+            number(v.notional_usdt),
+            number(to_bps(v.rate), 2),
+            number(v.expected_usdt, MONEY_DIGITS),
+            number(v.charged_usdt, MONEY_DIGITS),
+        )
+        for v in found.venues
+    ]
+    charged = sum(v.charged_usdt for v in found.venues)
+    fills, notional = sum(v.fills for v in found.venues), sum(v.notional_usdt for v in found.venues)
+    sums = number(found.expected_fees_usdt, MONEY_DIGITS), number(charged, MONEY_DIGITS)
+    rows.append(("sum", f"{fills}", number(notional), "", *sums))
+    return Table.of("Fees, venue by venue", columns, rows, _said(found.fees_agree, charged, found.booked_fees_usdt))
+
+
+def _said(agrees: bool, here: float, booked: float) -> str:
+    both = f"the sum here is {number(here, MONEY_DIGITS)} USDT, that of the attribution {number(booked, MONEY_DIGITS)}"
+    return f"Checked: {both}." if agrees else f"DOES NOT AGREE: {both}; do not trust this report."

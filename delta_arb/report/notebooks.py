@@ -1,0 +1,139 @@
+"""Notebooks executed in kernels of this very interpreter, which die with the run, and the ways in which a run may end."""
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the run to end; a KeyboardInterrupt because asyncio passes on only that and SystemExit."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_limit_s: float) -> None:
+    """Run a notebook with these parameters into `folder`; what its kernel says past it goes to a log beside it."""
+    # Importing papermill builds 35 grammars for a check of addresses that no notebook schema asks for: two thirds of
+    # the import's time. jsonschema does without this package.
+    sys.modules.setdefault("rfc3987_syntax", None)
+    import papermill
+
+    with open(folder / f"{notebook.stem}.log", "w", encoding="utf-8") as log:
+        papermill.execute_notebook(
+            notebook,
+            folder / notebook.name,
+            dict(values),
+            kernel_name="python3",
+            cwd=notebook.parent,
+            progress_bar={"desc": notebook.stem, "unit": "cell", "leave": False} if sys.stderr.isatty() else False,
+            start_timeout=60,
+            execution_timeout=math.ceil(time_limit_s),
+            kernel_manager_class=_kernel_manager(log),
+        )
+
+
+def _kernel_manager(log: TextIO) -> type:
+    """Kernels of this very interpreter, whatever the user has registered as python3.
+
+    What a kernel says past its notebook (a crash, noise on shutting down) goes to `log`, not between our own lines.
+    """
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Kernels(AsyncKernelManager):
+        kernel_spec = KernelSpec(**get_kernel_dict())
+        shutdown_wait_time = 2.0
+
+        async def start_kernel(self, **options):
+            return await super().start_kernel(**options, stdout=log, stderr=log)
+
+    return Kernels
+
+
+@contextlib.contextmanager
+def interruptible(time_limit_s: float) -> Iterator[None]:
+    """SIGINT, SIGTERM and the time limit end the block by `Stopped`, once; what tidies up after it is left alone."""
+
+    def stop(signum: int, _frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        logging.disable(logging.ERROR)  # asyncio and papermill would tell at length that their kernel has died
+        end(descendants(os.getpid()))  # kernels and their workers; asked politely, a busy kernel takes its time
+        raise Stopped(signum)
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [signal.signal(each, stop) for each in signals]
+    signal.setitimer(signal.ITIMER_REAL, time_limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Between the first published byte and the record of it no signal gets through; it waits."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[None]:
+    """What kernels find, and where they write: this package importable, no user profile, nothing left behind."""
+    with tempfile.TemporaryDirectory(prefix="delta_arb-", ignore_cleanup_errors=True) as folder:
+        changes = {
+            "PYTHONPATH": python_path(),
+            "IPYTHONDIR": f"{folder}/ipython",
+            "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
+            # The matrices here are small: on a busy machine BLAS threads that wait for each other take five times as long.
+            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        }
+        before = {name: os.environ.get(name) for name in changes}
+        os.environ.update(changes)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def python_path() -> str:
+    """PYTHONPATH for a process that must find this package, installed or not."""
+    here = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
+
+
+def descendants(pid: int) -> list:
+    """The processes that a process has started, and those that they have."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def end(processes: list) -> None:
+    """Kill those that are still there."""
+    import psutil
+
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()

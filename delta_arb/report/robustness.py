@@ -1,0 +1,144 @@
+"""What else the same market could have earned: its days dealt anew, many times (a block bootstrap).
+
+The marked equity of a replay is cut into blocks: whole days where there are enough of them, else stretches longer than
+the longest hold, so that most trades lie whole within a block. A path is as many blocks as there are, drawn with
+replacement and joined; what is counted is its net and its largest drawdown, which is exact within the blocks and across
+their joints. Blocks that were never seen are not drawn: a crash that the record does not contain is in no path.
+
+Source: Kunsch 1989, Annals of Statistics 17(3), with blocks that do not overlap (Carlstein 1986).
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from delta_arb.backtest.performance import DAY_NS, Equity
+from delta_arb.errors import SeriesError
+from delta_arb.market import NS
+from delta_arb.tables import NOTHING, Table, number, seconds, share
+
+MIN_BLOCKS = 10  # fewer say nothing about a distribution
+PATHS = 10_000
+SEED = 7
+QUARTER_S = 900.0
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blocks:
+    """What each block did to the marked net, USDT, arrays of shape (blocks,).
+
+    net: its change; high, low: the most and the least the net stood above the block's beginning (0 counts); fall: its
+    largest drop from a peak within the block.
+    """
+
+    block_s: float
+    net: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    fall: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.net)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Paths:
+    """Net and largest drawdown (USDT, >= 0) of every path, shape (paths,); `days` is the length of each."""
+
+    blocks: Blocks
+    days: float
+    capital_usdt: float
+    net: np.ndarray
+    fall: np.ndarray
+
+    @property
+    def loss_share(self) -> float:
+        """Share of the paths that end at or below zero."""
+        return float(np.mean(self.net <= 0.0))
+
+
+def block_s(span_s: float, longest_hold_s: float) -> float:
+    """Length of a block in seconds, longer than the hold: whole days, or quarters of an hour where days are too few.
+
+    Raises:
+        SeriesError: fewer than `MIN_BLOCKS` stretches longer than the longest hold.
+    """
+    day_s = DAY_NS / NS
+    for unit_s in (day_s, QUARTER_S):
+        length_s = (math.floor(longest_hold_s / unit_s) + 1) * unit_s
+        if span_s >= MIN_BLOCKS * length_s:
+            return length_s
+    raise SeriesError(
+        f"{seconds(span_s)} hold {int(span_s / length_s)} stretches of {seconds(length_s)}, which is longer than the "
+        f"longest hold; {MIN_BLOCKS} are needed for a distribution: record {seconds(MIN_BLOCKS * length_s)}"
+    )
+
+
+def blocks(curve: Equity, length_s: float) -> Blocks:
+    """The curve in blocks counted back from its last event; what is left over at the beginning is not used."""
+    length_ns = round(length_s * NS)
+    start_ns, end_ns = int(curve.ts_ns[0]), int(curve.ts_ns[-1]) + 1
+    count = (end_ns - start_ns) // length_ns
+    edges = np.searchsorted(curve.ts_ns, end_ns - np.arange(count, -1, -1) * length_ns, side="left")
+    net = curve.net
+    ends = net[np.maximum(edges - 1, 0)] * (edges > 0)  # the net in force at each edge
+    changes, highs, lows, falls = (np.zeros(count) for _ in range(4))
+    for k, (first, last) in enumerate(pairwise(edges)):
+        inside = np.append(0.0, net[first:last] - ends[k])
+        changes[k], highs[k], lows[k] = inside[-1], inside.max(), inside.min()
+        falls[k] = (np.maximum.accumulate(inside) - inside).max()
+    return Blocks(length_s, changes, highs, lows, falls)
+
+
+def deal(found: Blocks, capital_usdt: float, rng: np.random.Generator, paths: int = PATHS) -> Paths:
+    """Paths of as many blocks as there are, drawn with replacement.
+
+    Raises:
+        SeriesError: fewer than `MIN_BLOCKS` blocks.
+    """
+    if len(found) < MIN_BLOCKS:
+        raise SeriesError(
+            f"{len(found)} blocks of {seconds(found.block_s)} are no distribution; {MIN_BLOCKS} are needed"
+        )
+    level, peak, fall = (np.zeros(paths) for _ in range(3))
+    for _ in range(len(found)):
+        drawn = rng.integers(len(found), size=paths)
+        fall = np.maximum(np.maximum(fall, found.fall[drawn]), peak - level - found.low[drawn])
+        peak = np.maximum(peak, level + found.high[drawn])
+        level = level + found.net[drawn]
+    return Paths(found, len(found) * found.block_s * NS / DAY_NS, capital_usdt, level, fall)
+
+
+def of(sheet) -> Paths | str:
+    """The paths of a tear-sheet's whole replay, or why there are none."""
+    if sheet.empty_because:
+        return sheet.empty_because
+    span_s = (sheet.tape.end_ns - sheet.tape.start_ns) / NS
+    try:
+        cut = blocks(sheet.curve, block_s(span_s, sheet.thresholds.max_hold_s))
+        return deal(cut, sheet.judged.capital_usdt, np.random.default_rng(SEED))
+    except SeriesError as error:
+        return str(error)
+
+
+def table(found: Paths | str) -> Table:
+    """Quantiles of net and drawdown, and the share of paths that lose."""
+    title = "Net and drawdown of blocks dealt anew"
+    if isinstance(found, str):
+        return Table.of(title, ("", "nothing to show"), [("reason", found)])
+    columns = ("share of the paths", "net at most, USDT", "a day", "drawdown at most, USDT", "of capital")
+    rows = [
+        (share(q), number(net), number(net / found.days), number(fall), share(fall / found.capital_usdt, 2))
+        for q, net, fall in zip(QUANTILES, *(np.quantile(x, QUANTILES) for x in (found.net, found.fall)), strict=True)
+    ]
+    rows.append(("ends in a loss", share(found.loss_share, 1), NOTHING, NOTHING, NOTHING))
+    cut = found.blocks
+    note = (
+        f"{len(found.net):,} paths of {found.days:.3g} days, each {len(cut)} blocks of {seconds(cut.block_s)} drawn "
+        f"with replacement from the {len(cut)} there are ({int(np.sum(cut.net < 0))} of them lost). The fit part is "
+        "among them and flatters; a loss that no block contains is in no path."
+    )
+    return Table.of(title, columns, rows, note)

@@ -1,0 +1,311 @@
+"""One run of the three notebooks, from quotes to published parameters.
+
+    reports/<pair>/<UTC stamp>/            executed notebooks, their pages, candidate.json, metrics.json, run.json
+    reports/<pair>/failed/<UTC stamp>/     the same of a run that failed, as far as it got
+    reports/<pair>/params/latest.json      published last, and only if everything before succeeded; until then the
+                                           champion that a new choice is held against
+    reports/<pair>/params/<created>.json   every export; the oldest make room
+    reports/<pair>/.lock                   held while somebody works on the pair
+
+A run.json that says "running" without anybody holding the lock is a run that was killed; the next one files it under
+failed/.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from delta_arb import __version__, params
+from delta_arb.errors import DeltaArbError, ParamsError, RunError
+from delta_arb.quotes import tape
+from delta_arb.quotes.inputs import NONE, Inputs, root
+from delta_arb.report import index, pages
+from delta_arb.report.notebooks import Stopped, execute, interruptible, undisturbed, workplace
+
+NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
+FILES = ("spot", "perp", "funding")
+RULES = ("spot_rules", "perp_rules")  # files too, where they are given
+EXPORTS_PER_RUN = 4  # kept of each run kept: small files, and the memory of how thresholds moved
+KILLED = "the process of this run ended without a word (killed, or the power failed)"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to run and where the results go; `values` holds what each notebook is given, by notebook.
+
+    `run_folder`, `run_id` and `champion` among the values are known only when a run begins and are filled in then.
+    """
+
+    inputs: Inputs
+    values: Mapping[str, Mapping[str, object]]
+    options: tuple[str, ...]
+    notebooks: Path
+    reports: Path
+    keep: int
+    time_limit_s: float
+
+    @property
+    def folder(self) -> Path:
+        return self.reports / self.inputs.name
+
+
+def run(job: Job) -> dict:
+    """One run; returns its record (what run.json holds) with its folder. The caller holds the lock.
+
+    A failure is recorded, with the remains under failed/, and returned with status "failed". Raises Stopped, after
+    removing the half-written run, when SIGINT or SIGTERM asked for the end.
+    """
+    recover(job)
+    record, folder = _begin(job)
+    clock = time.monotonic()
+    try:
+        record |= {"synthetic": job.inputs.synthetic, "candles": job.inputs.candles}
+        with interruptible(job.time_limit_s), workplace():
+            candidate = _execute(job, folder, record)
+            record |= {"trade": candidate.trade, "reason": candidate.reason, "seconds": _since(clock)}
+            _write_pages(job, folder, record | {"status": "ok"})
+        with undisturbed():
+            latest = params.publish(candidate, job.reports)
+            for log in folder.glob("*.log"):
+                log.unlink()
+            record |= {"status": "ok", "seconds": _since(clock), "params": latest.relative_to(job.reports).as_posix()}
+            _finish(job, folder, record)
+    except Stopped as stop:
+        if stop.signum != signal.SIGALRM:
+            shutil.rmtree(folder)
+            raise
+        reason = f"stopped at the time limit of {job.time_limit_s:g} s; raise --time-limit or give less data"
+        return _failed(job, folder, record | {"seconds": _since(clock)}, reason)
+    except Exception as error:  # noqa: BLE001 - whatever a notebook or a disk comes up with is recorded as the reason
+        return _failed(job, folder, record | {"seconds": _since(clock)}, spoken(error))
+    return record | {"folder": folder}
+
+
+def recover(job: Job) -> None:
+    """File the runs of this pair that never ended as failed ones. The caller holds the lock: nobody works on them."""
+    for folder in pages.run_folders(job.folder):
+        record = pages.read_json(folder / "run.json")
+        if record.get("status") not in ("ok", "failed"):
+            _scrub(folder, job)
+            _failed(job, folder, _record(job, folder.name) | record, KILLED)
+
+
+# --- the steps of a run ----------------------------------------------------------------------------------------------
+
+
+def _begin(job: Job) -> tuple[dict, Path]:
+    """The run's folder, marked as running until it has ended one way or the other."""
+    while True:
+        now = datetime.now(UTC)
+        stamp = f"{now:%Y%m%dT%H%M%SZ}"
+        folder = job.folder / stamp
+        if not folder.exists() and not (job.folder / "failed" / stamp).exists():
+            break
+        time.sleep(0.1)  # a run may fail within the second in which it began
+    record = _record(job, stamp) | {"started": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+    _write_record(folder, record)
+    return record, folder
+
+
+def _record(job: Job, stamp: str) -> dict:
+    return {
+        "run_id": f"{job.inputs.name}-{stamp}",
+        "pair": job.inputs.name,
+        "stamp": stamp,
+        "status": "running",
+        "reason": "",
+        "trade": None,
+        "options": list(job.options),
+        "version": __version__,
+        "notebooks": {},
+    }
+
+
+def _write_record(folder: Path, record: dict) -> None:
+    params.write_atomic(folder / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+def _execute(job: Job, folder: Path, record: dict) -> params.Params:
+    """All notebooks in turn; the parameters they propose, compared with what was asked."""
+    own = {"run_folder": os.path.abspath(folder), "run_id": record["run_id"], "champion": champion(job)}
+    for name in NOTEBOOKS:
+        values = {key: own.get(key, value) for key, value in job.values[name].items()}
+        clock = time.monotonic()
+        try:
+            execute(job.notebooks / f"{name}.ipynb", folder, values, job.time_limit_s)
+        except Exception as error:
+            raise RunError(f"{name}: {spoken(error)}") from error
+        finally:
+            record["notebooks"][name] = _since(clock)
+            _scrub(folder, job)
+        say(f"{name}: {record['notebooks'][name]:.1f} s")
+    return accepted(job, folder / "candidate.json", record["run_id"])
+
+
+def champion(job: Job) -> str:
+    """Path of the parameters in force, for a new choice to be held against; empty where none of this market trade.
+
+    A file that cannot be used is said in one line and left aside: the choice is then made as if there were none.
+    """
+    path = job.folder / "params" / "latest.json"
+    if not path.exists():
+        return ""
+    from delta_arb.optimize.export import in_force  # loads the research modules, which a first run does without
+
+    try:
+        return os.path.abspath(path) if in_force(path, job.inputs).trade else ""
+    except ParamsError as error:
+        say(f"the parameters in force are left aside: {_without_paths(spoken(error), job)}")
+        return ""
+
+
+def accepted(job: Job, path: Path, run_id: str) -> params.Params:
+    """The proposal of this run, if it was made from what was asked for.
+
+    papermill injects a parameter whether or not the notebook reads it, and such a notebook ends well all the same.
+    """
+    if not path.exists():
+        raise RunError(f"{NOTEBOOKS[1]} wrote no {path.name} into run_folder, so there is nothing to publish")
+    candidate = params.load(path)
+    asked = {"run_id": run_id, "pair": job.inputs.pair}
+    found = {"run_id": candidate.run_id, "pair": candidate.pair}
+    for leg, venue in zip(("spot", "perp"), job.inputs.venue_params(), strict=True):
+        for name in params.VenueParams.model_fields:
+            asked[f"{leg}.{name}"] = getattr(venue, name)
+            found[f"{leg}.{name}"] = getattr(getattr(candidate, leg), name)
+        asked[f"data.{leg}_kind"] = getattr(job.inputs, f"{leg}_kind")
+        found[f"data.{leg}_kind"] = getattr(candidate.data, f"{leg}_kind")
+    for name in FILES:
+        path = getattr(job.inputs, name)
+        asked[f"data.{name}_sha256"] = None if path == NONE else tape.sha256(Path(path))
+        found[f"data.{name}_sha256"] = getattr(candidate.data, f"{name}_sha256")
+    for name in ("spot_half_spread_bps", "perp_half_spread_bps", "bar_share"):
+        asked[f"data.{name}"] = getattr(job.inputs, name) if job.inputs.candles else None
+        found[f"data.{name}"] = getattr(candidate.data, name)
+    needs_usdt = candidate.wallets.min_spot_usdt, candidate.wallets.min_perp_usdt
+    asked["wallets"], found["wallets"] = job.inputs.wallet_params(needs_usdt), candidate.wallets
+    wrong = [f"{name} is {found[name]}, asked was {asked[name]}" for name in asked if asked[name] != found[name]]
+    if wrong:
+        raise RunError(
+            f"the notebooks did not use what they were given: {'; '.join(wrong)}; "
+            "let them read the parameters below the cell that declares them"
+        )
+    return candidate
+
+
+def _failed(job: Job, folder: Path, record: dict, reason: str) -> dict:
+    """Move the remains under failed/, with pages of the notebooks as far as they got and the reason in the index."""
+    record = record | {"status": "failed", "reason": _without_paths(reason, job), "trade": None}
+    place = job.folder / "failed" / folder.name
+    place.parent.mkdir(exist_ok=True)
+    os.replace(folder, place)
+    try:
+        _write_pages(job, place, record)
+    except Exception as error:  # noqa: BLE001 - a page is a courtesy here; why the run failed must be kept
+        say(f"no pages of the failed run: {spoken(error)}")
+    _finish(job, place, record)
+    return record | {"folder": place}
+
+
+def _write_pages(job: Job, folder: Path, record: dict) -> None:
+    pages.write_assets(job.reports)
+    for notebook in sorted(folder.glob("*.ipynb")):
+        pages.write_page(notebook, record | {"metrics": pages.read_json(folder / "metrics.json")}, job.reports)
+
+
+def _finish(job: Job, folder: Path, record: dict) -> None:
+    """The last word on a run; then the oldest ones make room, and the index is written again."""
+    _write_record(folder, record)
+    for place in (job.folder, job.folder / "failed"):
+        for old in pages.run_folders(place)[: -job.keep]:
+            shutil.rmtree(old)
+    for old in pages.exports(job.folder)[: -EXPORTS_PER_RUN * job.keep]:
+        old.unlink()
+    with open(job.reports / ".index.lock", "w", encoding="utf-8") as file:  # two pairs may end at the same moment
+        fcntl.flock(file, fcntl.LOCK_EX)
+        pages.write_assets(job.reports)
+        index.write_index(job.reports)
+
+
+# --- around a run ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Only one pipeline works on a pair of a reports folder; the lock is free again when its holder ends, however."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise RunError(
+                f"{folder.name} is being worked on by {holder}; wait for it, stop it, or give another --reports"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        file.flush()
+        yield file.fileno()
+
+
+def _scrub(folder: Path, job: Job) -> None:
+    """Leave no path of this machine in notebooks and logs, for reports are passed on; drop what is half written."""
+    for log in folder.glob("*.log"):
+        log.write_text(_without_paths(log.read_text(encoding="utf-8", errors="replace"), job), encoding="utf-8")
+    for path in folder.glob("*.ipynb"):
+        try:
+            nb = json.loads(_without_paths(path.read_text(encoding="utf-8"), job))
+        except ValueError:
+            path.unlink()
+            continue
+        for name in ("input_path", "output_path"):
+            nb["metadata"].get("papermill", {}).pop(name, None)
+        params.write_atomic(path, json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+
+
+def _without_paths(text: str, job: Job) -> str:
+    """Paths below the reports, the project and the home folder relative to these; given files by their name."""
+    named = (getattr(job.inputs, name) for name in (*FILES, *RULES))
+    given = [os.path.abspath(name) for name in named if name]
+    shown = {path: os.path.basename(path) for path in given} | {
+        os.path.abspath(job.reports): job.reports.name,
+        str(job.reports.resolve()): job.reports.name,
+        str(job.notebooks): "notebooks",
+        str(root()): ".",
+        sys.prefix: "python",
+        str(Path.home()): "~",
+        tempfile.gettempdir(): "tmp",
+    }
+    for path in sorted(shown, key=len, reverse=True):
+        if len(path) > 3:  # a home or root of "/" names no machine
+            text = re.sub(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])", lambda _, to=shown[path]: to, text)
+    return text
+
+
+def spoken(error: Exception) -> str:
+    """An error in one line; of a cell that failed, its own error."""
+    if hasattr(error, "ename"):
+        text = f"{error.ename}: {error.evalue}"
+    else:
+        text = f"{error}" if isinstance(error, DeltaArbError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:500]
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _since(clock: float) -> float:
+    return round(time.monotonic() - clock, 2)

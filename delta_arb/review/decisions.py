@@ -1,0 +1,115 @@
+"""The run's decisions, made again from what its machine was told: they must be those of its journal, without exception.
+
+Every recorded event goes through `decide` from the recorded state on. What comes out is compared, one by one, with the
+journal: each state that the machine moved to, and each order with its quantity, limit and time. What a killed run had
+journaled and not yet written to its event file is decided again from the event in the journal's own row.
+"""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import NamedTuple
+
+from delta_arb.market import LEGS, utc
+from delta_arb.review.session_log import Decision, Recorded, SentOrder
+from delta_arb.strategy.decide import decide
+from delta_arb.strategy.state import PHASES, REPORT, Rule, State
+
+KINDS = ("report", "quote", "timer", "fill from outside")
+
+
+class Again(NamedTuple):
+    """A decision made again, with the orders it called for: (pair, ts_ns, leg, qty, limit, reduce_only) each."""
+
+    decision: Decision
+    orders: tuple[tuple, ...]
+
+
+class Retraced(NamedTuple):
+    """How much was compared, and the first difference in words; "" where there is none.
+
+    `by_journal` decisions were missing in the event file, which a kill cuts off, and decided again from their journal rows.
+    """
+
+    events: int
+    decisions: int
+    orders: int
+    by_journal: int
+    difference: str
+
+    @property
+    def identical(self) -> bool:
+        return not self.difference
+
+
+def retrace(run: Recorded) -> Retraced:
+    """Decide everything again and compare."""
+    again = list(_decided(run))
+    tail = list(_tail(run, again))
+    again += tail
+    orders = [order for a in again for order in a.orders]
+    differences = [*_decisions_differ(run, again), *_orders_differ(run, orders)]
+    first = min(differences)[1] if differences else ""
+    return Retraced(len(run.told), len(again), len(orders), len(tail), first)
+
+
+def _decided(run: Recorded) -> Iterator[Again]:
+    """Every event again; what changed nothing and called for nothing has no row in the journal."""
+    state = run.told[0].state
+    for event, rule, begins in run.told:
+        before = begins or state
+        state, orders = decide(before, event, rule)
+        if event.kind == REPORT or state != before or any(order.qty for order in orders):
+            yield Again(Decision(event, state), _faces(event.ts_ns, state, orders))
+
+
+def _tail(run: Recorded, again: list[Again]) -> Iterator[Again]:
+    """What the journal goes on with after the last event that was written down, under the last rule."""
+    state = again[-1].decision.state if again else run.told[0].state
+    rule: Rule = run.told[-1].rule
+    for event, _ in run.decisions[len(again) :]:
+        if event.ts_ns < run.told[-1].event.ts_ns:
+            return  # a difference, not a tail
+        state, orders = decide(state, event, rule)
+        yield Again(Decision(event, state), _faces(event.ts_ns, state, orders))
+
+
+def _faces(ts_ns: int, state: State, orders: tuple) -> tuple[tuple, ...]:
+    return tuple((state.pair, ts_ns, leg, o.qty, o.limit, o.reduce_only) for leg, o in enumerate(orders) if o.qty)
+
+
+def _decisions_differ(run: Recorded, again: list[Again]) -> Iterator[tuple[int, str]]:
+    """(time, words) of the first decision that is not the same."""
+    for number, (was, now) in enumerate(zip_longest(run.decisions, (a.decision for a in again)), 1):
+        if was != now:
+            at_ns = min(d.event.ts_ns for d in (was, now) if d)
+            yield at_ns, f"decision {number}, {utc(at_ns)} UTC: the run {_told(was)}; again: {_told(now)}"
+            return
+
+
+def _told(decision: Decision | None) -> str:
+    if decision is None:
+        return "decided nothing here"
+    event, state = decision
+    legs = f"spot {state.spot.position:+g} working {state.spot.working:+g}, perp {state.perp.position:+g} working {state.perp.working:+g}"
+    return (
+        f"went by a {KINDS[event.kind]} of {utc(event.ts_ns)[11:]} to {PHASES[state.phase]}, pair {state.pair}, {legs}"
+    )
+
+
+def _orders_differ(run: Recorded, orders: list[tuple]) -> Iterator[tuple[int, str]]:
+    for number, (was, now) in enumerate(zip_longest((_face(o) for o in run.orders), orders), 1):
+        if was != now:
+            at_ns = min(o[1] for o in (was, now) if o)
+            yield at_ns, f"order {number}, {utc(at_ns)} UTC: the run sent {_order(was)}; again: {_order(now)}"
+            return
+
+
+def _face(o: SentOrder) -> tuple:
+    return o.pair, o.ts_ns, o.leg, o.qty, o.limit, o.reduce_only
+
+
+def _order(face: tuple | None) -> str:
+    if face is None:
+        return "nothing here"
+    pair, ts_ns, leg, qty, limit, reduce_only = face
+    return f"{LEGS[leg]} {qty:+g} at {limit:g}{', reduce only' if reduce_only else ''}, pair {pair}, {utc(ts_ns)[11:]}"

@@ -1,0 +1,310 @@
+"""One run of the runner as it was: what its machine was told, what it decided, what was sent and what came of it.
+
+Two sources that know nothing of each other: the event file (`live.events`) and the journal (`live.journal`). This
+module only reads them; whether they agree is `retrace`'s question, what the run earned and why is `bridge`'s.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from delta_arb.errors import DataError, RunError
+from delta_arb.latency import Latency, latency
+from delta_arb.live.event_log import Told, events_path, named, told
+from delta_arb.live.journal import FORCED, RECOVERED, trade_of
+from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
+from delta_arb.params import Params
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
+from delta_arb.strategy.state import FLAT, OUTSIDE, QUOTE, REPORT, START, Event, State
+
+REPLAY, PAPER = "paper, replay", "paper, live quotes"  # modes as the runner writes them
+
+
+class Decision(NamedTuple):
+    """One row of the journal: an event that changed or called for something, and the state after it."""
+
+    event: Event
+    state: State
+
+
+class SentOrder(NamedTuple):
+    """An order as it was journaled before it was sent."""
+
+    order_id: str
+    pair: int
+    ts_ns: int
+    leg: int
+    phase: str
+    qty: float
+    limit: float
+    reduce_only: bool
+
+
+class End(NamedTuple):
+    """How an order ended: filled (signed), mean price, `venue_ns` on the venue's clock (0: not told), and the machine's event."""
+
+    order_id: str
+    filled: float
+    price: float
+    refused: str
+    venue_ns: int
+    event: Event
+
+    @property
+    def told_ns(self) -> int:
+        """When the machine was told, on our clock."""
+        return self.event.ts_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A run. `ends` holds the first end of each order, later ones are late fills; `fills` and `trades` are the journal's."""
+
+    run_id: str
+    pair_name: str
+    mode: str
+    outcome: str
+    params: Params
+    latency: Latency
+    kinds: tuple[str, str]
+    told: tuple[Told, ...]
+    decisions: tuple[Decision, ...]
+    orders: tuple[SentOrder, ...]
+    ends: dict[str, End]
+    late: tuple[End, ...]
+    fills: tuple[tuple[str, Fill], ...]
+    trades: tuple[Trade, ...]
+    payments: tuple[FundingPayment, ...]
+
+    @property
+    def name(self) -> str:
+        return self.pair_name
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the parameters came from quotes that a program made, as those of the local venues' sample are."""
+        return self.params.data.synthetic
+
+    @property
+    def mark(self) -> str:
+        """What titles must say (as `Inputs.mark`)."""
+        return "SYNTHETIC quotes" if self.synthetic else ""
+
+    @property
+    def fees(self) -> tuple[float, float]:
+        """The taker fees assumed in the research, as fractions."""
+        return self.params.spot.taker_fee_bps / 1e4, self.params.perp.taker_fee_bps / 1e4
+
+    @property
+    def start_ns(self) -> int:
+        """When the machine was first flat: a pair that an earlier run left open is that run's."""
+        if self.told[0].state is None or self.told[0].state.phase == FLAT:
+            return self.told[0].event.ts_ns
+        flat = (d.event.ts_ns for d in self.decisions if d.state.phase == FLAT)
+        return next(flat, self.end_ns + 1)
+
+    @property
+    def start(self) -> State:
+        """The flat state that the machine had at `start_ns`."""
+        first = self.told[0].state or START
+        return first if first.phase == FLAT else next((d.state for d in self.decisions if d.state.phase == FLAT), first)
+
+    @property
+    def end_ns(self) -> int:
+        return self.told[-1].event.ts_ns
+
+    @property
+    def hours(self) -> float:
+        return (self.end_ns - self.told[0].event.ts_ns) / NS / 3600
+
+    def tape(self) -> Tape:
+        """The quotes that the run saw, from `start_ns` on, as a backtest reads them.
+
+        Raises:
+            DataError: there are none.
+        """
+        quotes = (QUOTE, OUTSIDE)  # on paper a liquidation is told with the quote that brings it
+        events = [t.event for t in self.told if t.event.kind in quotes and t.event.ts_ns >= self.start_ns]
+        return tape_of(events, self.kinds)
+
+
+def tape_of(events: Iterable[Event], kinds: tuple[str, str] = (UPDATES, UPDATES)) -> Tape:
+    """A tape of quote events: a row for each leg whose book an event changed, and one where it changed neither."""
+    rows, before = [], (None, None)
+    for event in events:
+        books = (event.spot, event.perp)
+        changed = [leg for leg in (SPOT, PERP) if books[leg] != before[leg]] or [SPOT]
+        shown = before if before[SPOT] else books
+        for leg in changed:
+            shown = (books[SPOT], shown[PERP]) if leg == SPOT else (shown[SPOT], books[PERP])
+            rows.append((event.ts_ns, leg, *_side(event.ts_ns, shown[SPOT]), *_side(event.ts_ns, shown[PERP])))
+        before = books
+    if not rows:
+        raise DataError("the run saw no quote while it was flat; there is nothing to replay")
+    names = (
+        "ts_ns",
+        "leg",
+        *(f"{leg}_{name}" for leg in LEGS for name in ("bid", "ask", "bid_qty", "ask_qty", "age_ns")),
+    )
+    kind = {"ts_ns": np.int64, "leg": np.uint8, "spot_age_ns": np.int64, "perp_age_ns": np.int64}
+    columns = {n: np.array(c, kind.get(n, np.float64)) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
+    return Tape(**columns, spot_kind=kinds[SPOT], perp_kind=kinds[PERP])
+
+
+def _side(ts_ns: int, book: Book) -> tuple[float, float, float, float, int]:
+    return book.bid, book.ask, book.bid_qty, book.ask_qty, ts_ns - book.fresh_ns
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------
+
+
+def find(reports: Path, pair: str = "", run_id: str = "") -> tuple[Path, str]:
+    """The journal and the run id of a run: the newest with recorded events, of any pair, unless told otherwise.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = []
+    for journal in sorted(Path(reports).glob(f"{pair or '*'}/live/*.sqlite")):
+        with _opened(journal) as db:
+            runs = [row[0] for row in db.execute("SELECT run_id FROM runs ORDER BY started")]
+        found += [(run, journal) for run in runs if run.startswith(run_id) and events_path(journal, run).exists()]
+    if not found:
+        what = f"run {run_id}" if run_id else "run"
+        raise RunError(
+            f"no {what} with recorded events under {Path(reports) / (pair or '*') / 'live'}; trade first, or name another folder"
+        )
+    run, journal = max(found)
+    return journal, run
+
+
+def read(journal: Path, run_id: str) -> Recorded:
+    """A run from its journal and its event file.
+
+    Raises:
+        DataError: either of them is missing, empty, or of another version.
+    """
+    events = tuple(told(events_path(journal, run_id)))
+    if not events:
+        raise DataError(f"{events_path(journal, run_id)}: no event in it; the run ended before its first quote")
+    with _opened(journal) as db:
+        mode, options, outcome = _one(db, journal, run_id)
+        params = _params(db, journal, run_id)
+        decisions = tuple(_decisions(db, run_id))
+        ends, late = _ends(db, run_id, [d.event for d in decisions if d.event.kind in (REPORT, OUTSIDE)])
+        kinds = tuple(options.get(f"{leg}_kind", UPDATES) for leg in LEGS)
+        return Recorded(
+            run_id=run_id,
+            pair_name=journal.parent.parent.name,
+            mode=mode,
+            outcome=outcome or "killed",
+            params=params,
+            latency=_latency(options, params),
+            kinds=kinds,
+            told=events,
+            decisions=decisions,
+            orders=tuple(_orders(db, run_id)),
+            ends=ends,
+            late=late,
+            fills=tuple(_fills(db, run_id)),
+            trades=tuple(_trades(db, run_id)),
+            payments=tuple(_payments(db, run_id)),
+        )
+
+
+@contextmanager
+def _opened(journal: Path) -> Iterator[sqlite3.Connection]:
+    """The journal for reading only; its runner may be at work."""
+    try:
+        with closing(sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            yield db
+    except sqlite3.Error as error:
+        raise DataError(f"{journal}: not a journal of this version ({error})") from error
+
+
+def _one(db: sqlite3.Connection, journal: Path, run_id: str) -> tuple[str, dict, str | None]:
+    row = db.execute("SELECT mode, options, outcome FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if row is None:
+        raise DataError(f"{journal}: no run {run_id} in it")
+    return row[0], json.loads(row[1]), row[2]
+
+
+def _params(db: sqlite3.Connection, journal: Path, run_id: str) -> Params:
+    """The parameters that the run began with: what was assumed of both venues is in them."""
+    row = db.execute(
+        "SELECT content FROM params WHERE run_id = ? AND content IS NOT NULL ORDER BY rowid", (run_id,)
+    ).fetchone()
+    if row is None:
+        raise DataError(
+            f"{journal}: run {run_id} had no parameters, so nothing was assumed that it could be compared with"
+        )
+    return Params.model_validate_json(row[0])
+
+
+def _latency(options: dict, params: Params) -> Latency:
+    """What was assumed: a replay's options may name a distribution, of which the parameters know only the median."""
+    if "spot_latency" in options:
+        return latency(options["spot_latency"], options["perp_latency"])
+    return Latency(params.spot.latency_s, params.perp.latency_s)
+
+
+def _decisions(db: sqlite3.Connection, run_id: str) -> Iterator[Decision]:
+    rows = db.execute(
+        "SELECT event, state FROM decisions WHERE run_id = ? AND kind != ? ORDER BY rowid", (run_id, FORCED)
+    )
+    for event, state in rows:
+        yield Decision(named(Event, json.loads(event)), named(State, json.loads(state)))
+
+
+def _orders(db: sqlite3.Connection, run_id: str) -> Iterator[SentOrder]:
+    rows = db.execute(
+        "SELECT order_id, pair, ts_ns, leg, phase, qty, price_limit, reduce_only FROM orders "
+        "WHERE run_id = ? AND phase != ? ORDER BY rowid",
+        (run_id, RECOVERED),
+    )
+    for order_id, pair, ts_ns, leg, phase, qty, limit, reduce_only in rows:
+        yield SentOrder(order_id, pair, ts_ns, LEGS.index(leg), phase, qty, limit, bool(reduce_only))
+
+
+def _ends(db: sqlite3.Connection, run_id: str, reports: list[Event]) -> tuple[dict[str, End], tuple[End, ...]]:
+    """The first end of each order, and what came after it; the journal wrote each together with its event."""
+    first: dict[str, End] = {}
+    late = []
+    rows = db.execute(
+        "SELECT order_id, filled, price, refused, venue_ns FROM outcomes WHERE run_id = ? ORDER BY rowid", (run_id,)
+    )
+    for row, event in zip(rows, reports, strict=True):
+        end = End(*row, event)
+        if end.order_id in first:
+            late.append(end)
+        else:
+            first[end.order_id] = end
+    return first, tuple(late)
+
+
+def _fills(db: sqlite3.Connection, run_id: str) -> Iterator[tuple[str, Fill]]:
+    rows = db.execute(
+        "SELECT order_id, pair, ts_ns, leg, qty, price, fee_usdt FROM fills WHERE run_id = ? ORDER BY rowid", (run_id,)
+    )
+    for order_id, pair, ts_ns, leg, qty, price, fee in rows:
+        yield order_id, Fill(pair, ts_ns, LEGS.index(leg), qty, price, fee)
+
+
+def _trades(db: sqlite3.Connection, run_id: str) -> Iterator[Trade]:
+    rows = db.execute(f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE run_id = ? ORDER BY rowid", (run_id,))
+    return map(trade_of, rows)
+
+
+def _payments(db: sqlite3.Connection, run_id: str) -> Iterator[FundingPayment]:
+    """The stamps in order of time; a settled rate comes after the announced one of its stamp, and takes its place."""
+    rows = db.execute("SELECT ts_ns, rate, mark, exact FROM funding WHERE run_id = ? ORDER BY rowid", (run_id,))
+    last = {row[0]: FundingPayment(*row[:3], bool(row[3])) for row in rows}
+    for ts_ns in sorted(last):
+        yield last[ts_ns]

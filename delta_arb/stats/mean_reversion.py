@@ -1,0 +1,398 @@
+"""Does the basis of a recording come back, and how fast: every question with its answer, or why there is none.
+
+A statistic that the quotes cannot answer is a row "no answer" with the reason, never a number. `reversion`, `changes`
+and `volatility` have the methods; here they are asked of one tape, on previous-tick grids that suit each of them.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from delta_arb.errors import SeriesError
+from delta_arb.market import NS
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats.basis import KNOWN_S, Basis, above_costs, measured, reach
+from delta_arb.stats.half_life import Profile, profile
+from delta_arb.stats.level_shifts import Changes, level_shifts
+from delta_arb.stats.ou import filtered, fit
+from delta_arb.stats.reversion import (  # fmt: skip
+    Autocorrelation,
+    Grid,
+    HalfLife,
+    Signature,
+    Stationarity,
+    UnitRootTest,
+    autocorrelation,
+    grid,
+    half_life,
+    half_life_two_lags_s,
+    require_moving_legs,
+    signature,
+    stationarity,
+)
+from delta_arb.stats.volatility import Clustering, clustering_of
+from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+
+FIT_POINTS = 20_000  # only the span bounds the precision of a half-life, so more are not needed
+FIT_ROWS = 5  # rows of the slower leg per grid point: closer ones share their noise, which looks like reversion
+ACF_STEP_S = 10.0
+MAX_STILL_S = 1800.0  # a leg that shows one price for longer is frozen, not quiet
+MAX_STILL_BARS = 30  # the same of candles: closes in a row at one price
+SHIFT_ROWS = 1500  # the search for shifts takes time with their square
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a statistic said, or why it did not."""
+
+    value: object | None
+    reason: str = ""
+
+
+def answered(ask: Callable[[], object]) -> Answer:
+    """The answer, or the reason for which there is none; only a `SeriesError` is such a reason."""
+    try:
+        return Answer(ask())
+    except SeriesError as error:
+        return Answer(None, str(error))
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Memory:
+    """How the basis of the mids comes back: each an answer or a reason."""
+
+    step_s: float
+    acf_step_s: float
+    half_life: Answer
+    profile: Answer
+    signature: Answer
+    two_lags: Answer
+    stationarity: Answer
+    levels: Answer
+    differences: Answer
+    shifts: Answer
+    clustering: Answer
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def table(self) -> Table:
+        return Table.of(
+            "Does it come back, and how fast?", ("question", "answer", "95 % interval or test"), self._rows()
+        )
+
+    def plot(self, inputs):
+        """Autocorrelation of the levels, with what the fitted process implies."""
+        from delta_arb.report import plots
+
+        return plots.memory(self, inputs)
+
+    def plot_signature(self, inputs):
+        """Mean squared difference over the lag, with what the fitted process implies."""
+        from delta_arb.report import plots
+
+        return plots.signature(self, inputs)
+
+    def plot_profile(self, inputs):
+        """Which half-lives the recording allows, and which it rules out."""
+        from delta_arb.report import plots
+
+        return plots.profile(self, inputs)
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [
+            *_process_rows(self.half_life, self.step_s),
+            _row("half-life, two lags (cross-check)", self.two_lags, self._checked),
+            _row(
+                "unit root, ADF",
+                self.stationarity,
+                lambda s: _tested(s.adf, "no random walk", "it may be a random walk"),
+            ),
+            _row(
+                "one level, KPSS",
+                self.stationarity,
+                lambda s: _tested(s.kpss, "the level moves", "one level is possible"),
+            ),
+            _row("shifts of the level", self.shifts, _shifted),
+            _row("autocorrelation of differences, lag 1", self.differences, _noisy),
+            _row("clustering of volatility", self.clustering, _clustered),
+        ]
+
+    def _checked(self, half_life_s: float) -> tuple[str, str]:
+        """The cross-check beside the interval it should lie in."""
+        h: HalfLife | None = self.half_life.value
+        if h is None:
+            return seconds(half_life_s), "the likelihood gives no answer: do not rely on this alone"
+        inside = h.low_s <= half_life_s <= h.high_s
+        return seconds(
+            half_life_s
+        ), "agrees: inside the interval" if inside else "outside the interval: more than one speed, or shared noise"
+
+    @property
+    def verdict(self) -> str:
+        """The tests and the half-life, read together."""
+        s: Stationarity | None = self.stationarity.value
+        h: HalfLife | None = self.half_life.value
+        tests = f"The tests say: {s.verdict}." if s else f"The tests give no answer: {self.stationarity.reason}."
+        speed = (
+            f"It comes half-way back in {seconds(h.half_life_s)} ({interval(h)}); {h.bound}."
+            if h
+            else f"No speed can be given: {self.half_life.reason}."
+        )
+        return f"{tests} {speed}"
+
+
+def _process_rows(answer: Answer, step_s: float) -> list[tuple[str, str, str]]:
+    h: HalfLife | None = answer.value
+    if h is None:
+        return [("half-life, OU under noise", "no answer", answer.reason)]
+    noise = f"new at each of {h.n:,} points, {step_s:g} s apart"
+    return [
+        ("half-life, OU under noise", seconds(h.half_life_s), interval(h)),
+        ("best precision of this span", share(h.best_relative_sd), h.bound),
+        ("mean of the basis", number(h.process.mean, 1, unit="bps"), ""),
+        ("standard deviation of the process", number(h.process.sd, 1, unit="bps"), ""),
+        ("noise on top", number(h.process.noise_sd, 1, unit="bps"), noise),
+    ]
+
+
+def interval(h: HalfLife) -> str:
+    """The 95 % interval of a half-life."""
+    return f"{seconds(h.low_s)} to {seconds(h.high_s)}"
+
+
+def _row(name: str, answer: Answer, say: Callable[..., tuple[str, str]]) -> tuple[str, str, str]:
+    return (name, "no answer", answer.reason) if answer.value is None else (name, *say(answer.value))
+
+
+def _tested(test: UnitRootTest, rejected: str, kept: str) -> tuple[str, str]:
+    p = _p(test.p) if test.bound == "=" else f"p {test.bound} {test.p:.3f}"
+    return p, f"rejected: {rejected}" if test.rejects() else f"not rejected: {kept}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
+
+
+def _shifted(found: Changes) -> tuple[str, str]:
+    sizes = ", ".join(f"{size:+.1f}" for size in found.size[:4])
+    return f"{found.size.size}", f"{sizes} bps" if sizes else "one level explains the recording"
+
+
+def _noisy(acf: Autocorrelation) -> tuple[str, str]:
+    return number(float(acf.values[0])), "near -0.5: noise, not reversion"
+
+
+def _clustered(found: Clustering) -> tuple[str, str]:
+    return _p(found.arch_p), (
+        "calm and wild hours take turns, ARCH-LM" if found.present() else "none beyond chance, ARCH-LM"
+    )
+
+
+def of(basis: Basis) -> Memory:
+    """All that is asked about the return of the basis, on previous-tick grids of its mids."""
+    span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
+    step_s = fit_step_s(basis)
+    column, speed_ = (basis.basis_bps, basis.ts_ns), answered(lambda: speed(basis))
+    acf_step_s = max(ACF_STEP_S, basis.bar_s)
+    acf = answered(lambda: autocorrelation(_even(basis, acf_step_s), _lags(span_s, acf_step_s)))
+    return Memory(
+        step_s=step_s,
+        acf_step_s=acf_step_s,
+        half_life=speed_,
+        profile=Answer(None, speed_.reason)
+        if speed_.value is None
+        else answered(lambda: _profile(basis, speed_.value)),
+        signature=answered(lambda: _signature(basis, speed_.value)),
+        two_lags=answered(lambda: half_life_two_lags_s(*column, max(acf_step_s, step_s), basis.known)),
+        stationarity=answered(lambda: tested(basis)),
+        levels=acf,
+        differences=answered(lambda: autocorrelation(np.diff(_even(basis, step_s)), 1)),
+        shifts=answered(lambda: level_shifts(*column, basis.known, _shift_step_s(basis, span_s))),
+        clustering=Answer(None, speed_.reason)
+        if speed_.value is None
+        else answered(lambda: clustering_of(_surprises(basis, speed_.value))),
+    )
+
+
+def fit_step_s(basis: Basis) -> float:
+    """Step of the grid on which the half-life is fitted: some rows of the slower leg, at least a second."""
+    span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
+    if basis.bar_s:  # every close is a trade of its own: neighbours share no noise
+        return basis.bar_s * max(1.0, float(np.ceil(span_s / basis.bar_s / FIT_POINTS)))
+    rows = max(1, min(basis.rows))
+    return max(1.0, float(np.ceil(span_s / FIT_POINTS)), float(np.round(FIT_ROWS * span_s / rows)))
+
+
+def mids(tape: Tape) -> Basis:
+    """The basis of a tape's mids, of candles of the closes; no costs, nothing called fresh."""
+    return measured(tape, 0.0, KNOWN_S)
+
+
+def tested(basis: Basis) -> Stationarity:
+    """ADF and KPSS of the basis of the mids on one-minute values, of candles on their closes.
+
+    Raises:
+        SeriesError: as `stationarity`.
+    """
+    return stationarity(basis.basis_bps, basis.ts_ns, basis.known, *_minutes(basis))
+
+
+def _fit_grid(basis: Basis) -> Grid:
+    return grid(basis.basis_bps, basis.ts_ns, fit_step_s(basis), basis.known, basis.known_s)
+
+
+def speed(basis: Basis) -> HalfLife:
+    """The half-life of the basis of the mids, fitted on an even grid; refused where a leg stood still.
+
+    Not on the ticks: between two rows of the quiet leg its error stays the same, and the fit takes what is left of it
+    in the next row for reversion. On the sample the ticks give 6.5 min where 10 min were put in, this grid 10.4.
+    """
+    require_moving(basis)
+    even = _fit_grid(basis)
+    return half_life(even.values, even.ts_ns, np.isfinite(even.values))
+
+
+def require_moving(basis: Basis) -> None:
+    """Refuse a basis one of whose legs stood still: by time, of candles by closes in a row (an outage has none).
+
+    Raises:
+        SeriesError: names the leg, since when, and for how long.
+    """
+    if not basis.bar_s:
+        require_moving_legs(basis.ts_ns, MAX_STILL_S, spot=basis.spot_mid, perp=basis.perp_mid)
+        return
+    ts_ns = basis.ts_ns[basis.known]
+    for leg, column in (("spot", basis.spot_mid[basis.known]), ("perp", basis.perp_mid[basis.known])):
+        starts = np.flatnonzero(np.append(True, np.diff(column) != 0))[: column.size]
+        bars = np.diff(np.append(starts, column.size))
+        if bars.size and bars.max() > MAX_STILL_BARS:
+            raise SeriesError(
+                f"{leg} closed {bars.max()} bars in a row at one price from ts_ns={ts_ns[starts[bars.argmax()]]}, more "
+                f"than {MAX_STILL_BARS}; the feed was frozen: leave that time out, or give longer bars"
+            )
+
+
+def _profile(basis: Basis, found: HalfLife) -> Profile:
+    even = _fit_grid(basis)
+    return profile(even.values, even.ts_ns, found, np.isfinite(even.values))
+
+
+def _signature(basis: Basis, found: HalfLife | None) -> Signature:
+    """Measured on the grid of the fit; without a half-life `fitted` is the plain maximum, which is not to be shown."""
+    require_moving(basis)
+    even, step_s = _fit_grid(basis), fit_step_s(basis)
+    known = np.isfinite(even.values)
+    process = found.process if found else fit(even.values, even.ts_ns, known)
+    return signature(even.values, even.ts_ns, process, step_s, known)
+
+
+def _surprises(basis: Basis, found: HalfLife) -> np.ndarray:
+    """Innovations of the fitted process: what is left when reversion and noise are taken out."""
+    even = _fit_grid(basis)
+    return filtered(even.values, even.ts_ns, found.process, np.isfinite(even.values)).surprise
+
+
+def _even(basis: Basis, step_s: float) -> np.ndarray:
+    return grid(basis.basis_bps, basis.ts_ns, step_s, basis.known, basis.known_s).values
+
+
+def _lags(span_s: float, step_s: float) -> int:
+    """Lags of up to an hour and a half (of candles 540 bars), at most a quarter of the span."""
+    return int(max(2, min(5400.0 * step_s / ACF_STEP_S, span_s / 4) // step_s))
+
+
+def _minutes(basis: Basis) -> tuple[float, float]:
+    """Step and longest gap of the one-minute grid; of candles one bar, and five."""
+    return (max(60.0, basis.bar_s), max(300.0, 5 * basis.bar_s)) if basis.bar_s else (60.0, 300.0)
+
+
+def _shift_step_s(basis: Basis, span_s: float) -> float:
+    """Minutes, or bars, so few that the search for shifts stays short."""
+    step_s = max(60.0, basis.bar_s)
+    return step_s * math.ceil(span_s / step_s / SHIFT_ROWS)
+
+
+# --- what was put in -------------------------------------------------------------------------------------------------
+
+
+def put_in(inputs) -> dict | None:
+    """The recipe of synthetic quotes; None for real ones."""
+    path = Path(inputs.spot).parent / "truth.json"
+    return json.loads(path.read_text(encoding="utf-8")) if inputs.synthetic and path.is_file() else None
+
+
+def against_truth(inputs, found: Memory) -> Table:
+    """Estimates beside the recipe of synthetic quotes; for real quotes there is no truth to compare with."""
+    title, truth = "Estimates against the truth", put_in(inputs)
+    if truth is None:
+        return Table.of(title, ("", "put in", "found"), [("no truth is known for these quotes", NOTHING, NOTHING)])
+    return Table.of(title, ("", "put in", "found"), _truth_rows(truth, found), _truth_note(truth))
+
+
+def _truth_rows(truth: dict, found: Memory) -> Sequence[tuple[str, str, str]]:
+    world, h = truth["world"], found.half_life.value
+    process = h.process if h else None
+    middle = world["mean_bps"] + world["drift_bps_per_day"] * world["hours"] / 48
+    sd = float(np.hypot(world["fast_sd_bps"], world["slow_sd_bps"]))
+    return (
+        (
+            "half-life",
+            seconds(world["fast_half_life_s"]),
+            f"{seconds(h.half_life_s)} ({interval(h)})" if h else "no answer",
+        ),
+        (
+            "mean of the basis",
+            number(middle, 1, unit="bps"),
+            number(process.mean, 1, unit="bps") if process else "no answer",
+        ),
+        (
+            "standard deviation",
+            number(sd, 1, unit="bps"),
+            number(process.sd, 1, unit="bps") if process else "no answer",
+        ),
+        (
+            "noise of the observed basis",
+            number(truth["observed_noise_bps"], 1, unit="bps"),
+            number(process.noise_sd, 1, unit="bps") if process else "no answer",
+        ),
+    )
+
+
+def _truth_note(truth: dict) -> str:
+    world = truth["world"]
+    return (
+        f"Put in are two processes: a fast one (sd {world['fast_sd_bps']:g} bps, half-life "
+        f"{seconds(world['fast_half_life_s'])}) and a slow one (sd {world['slow_sd_bps']:g} bps, half-life "
+        f"{seconds(world['slow_half_life_s'])}), so one half-life fitted to their sum should come out somewhat above "
+        "the fast one. The mean put in is that of the middle of the recording."
+    )
+
+
+# --- what was found --------------------------------------------------------------------------------------------------
+
+
+def findings(tape: Tape, basis: Basis, found: Memory) -> Findings:
+    """The notebook's last words, from its results."""
+    q, able = tape.quality, reach(basis)
+    bad = max(q.spot.bad_share, q.perp.bad_share)
+    stale, limit_s = max(q.spot.stale_share, q.perp.stale_share), q.limits.max_quote_age_s
+    old = "too old to decide on" if limit_s == basis.max_quote_age_s else f"more than {limit_s:g} s old"
+    episodes_ = above_costs(basis).get("closing at its median")
+    return Findings.of(
+        f"Recording: at most {share(bad, 2)} of a leg's rows are bad; for up to {share(stale)} of the time a book is "
+        f"{old}.",
+        str(able) if able else "No event has fresh books on both legs: nothing could have been traded.",
+        found.verdict,
+        f"{episodes_.count:,} episodes pay the fees and a median closing; half of them last "
+        f"{seconds(episodes_.median_s)} or less."
+        if episodes_ and episodes_.count
+        else "No episode pays the fees and a median closing.",
+    )

@@ -1,0 +1,243 @@
+"""Does a spread come back, and how fast: grid, autocorrelation, unit-root tests, half-life.
+
+Every question ends in a result object or in a `SeriesError` which says why there is no answer; no function returns a
+stand-in number. Times are seconds, time stamps UTC ns, values any unit.
+
+Words. The autocorrelation of the *levels* of a mean-reverting spread is positive and decays: near +1 at short lags.
+The autocorrelation of the *differences* near -0.5 at lag 1 is white noise on top (bounce, tick size), not reversion.
+One speed, one name: `half_life_s`; the rate of the Ornstein-Uhlenbeck process is theta = ln 2 / half_life_s.
+"""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from delta_arb.errors import SeriesError
+from delta_arb.stats.half_life import HalfLife, half_life, half_life_clean, half_life_two_lags_s
+from delta_arb.stats.ou import Process
+from delta_arb.stats.series import Grid, grid, known_and_varying, lagged_products, require_moving_legs, unbroken
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Autocorrelation", "Grid", "HalfLife", "Signature", "Stationarity", "UnitRootTest",
+    "adf", "autocorrelation", "grid", "half_life", "half_life_clean", "half_life_two_lags_s", "kpss",
+    "require_moving_legs", "signature", "stationarity",
+]  # fmt: skip
+
+
+# --- Autocorrelation -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Autocorrelation:
+    """Autocorrelations at `lags` with the 95 % band of Bartlett: outside +-band, a value is not that of a series whose
+    memory ended one lag before."""
+
+    lags: np.ndarray = field(compare=False)
+    values: np.ndarray = field(compare=False)
+    band: np.ndarray = field(compare=False)
+    n: int
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Columns `acf` and `band`, indexed by lag."""
+        import pandas as pd
+
+        return pd.DataFrame({"acf": self.values, "band": self.band}, index=pd.Index(self.lags, name="lag"))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{lag}: {value:.3f}" for lag, value in zip(self.lags[:5], self.values[:5], strict=True))
+        return f"Autocorrelation(n={self.n}, {shown}{', ...' if self.lags.size > 5 else ''})"
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(float_format=lambda x: f"{x:.4f}", max_rows=20)
+
+
+def autocorrelation(x, lags: int | Iterable[int]) -> Autocorrelation:
+    """Autocorrelation of an evenly spaced series, gamma(k) / gamma(0), each gamma divided by n and not by n - k.
+
+    Division by n keeps the sequence positive semi-definite. With gaps (NaN) the mean product over the known pairs is
+    taken times (n - k) / n, which is the same thing where nothing is missing.
+    Band: 1.96 sqrt((1 + 2 sum_{j<k} rho_j^2) / n) (Bartlett 1946).
+
+    Args:
+        x: shape (n,), NaN for a gap; levels, or `np.diff` of them, which answers another question (see the module).
+        lags: the largest lag (then 1 to that), or the lags wanted, each from 0 to n - 1, in steps of the series.
+
+    Raises:
+        SeriesError: fewer than 30 known samples, a constant series, a lag the series is too short for, or a lag at
+            which no pair is known.
+    """
+    x = known_and_varying(x)
+    wanted = np.arange(1, lags + 1) if isinstance(lags, (int, np.integer)) else np.array(list(lags), dtype=np.int64)
+    if not wanted.size or wanted.min() < 0 or wanted.max() >= x.size:
+        raise SeriesError(f"lags must lie in 0 to {x.size - 1} for a series of {x.size}, were {wanted.tolist()[:5]}...")
+    known = np.isfinite(x)
+    centred = np.where(known, x - np.nanmean(x), 0.0)
+    top = int(wanted.max()) + 1
+    products, pairs = lagged_products(centred, top), np.rint(lagged_products(known.astype(float), top))
+    if (pairs == 0).any():
+        raise SeriesError(f"no pair of known values is {int(np.argmin(pairs))} steps apart; ask for shorter lags")
+    gamma = products / pairs * (x.size - np.arange(top)) / x.size
+    rho = gamma / gamma[0]
+    before = np.concatenate(([0.0, 0.0], np.cumsum(rho[1:-1] ** 2)))[:top]
+    band = 1.96 * np.sqrt((1 + 2 * before) / known.sum())
+    band[0] = 0.0
+    return Autocorrelation(wanted, rho[wanted], band[wanted], int(known.sum()))
+
+
+# --- Signature -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Signature:
+    """Mean squared difference over the lag, measured and fitted: the plot that shows noise and reversion at a glance.
+
+    The value at the shortest lags is twice the noise variance, the plateau twice the variance of everything, the bend
+    is the half-life. A random walk never bends, white noise is flat.
+    """
+
+    lag_s: np.ndarray = field(compare=False)
+    measured: np.ndarray = field(compare=False)
+    fitted: np.ndarray = field(compare=False)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Columns `measured` and `fitted`, indexed by lag in seconds."""
+        import pandas as pd
+
+        frame = {"measured": self.measured, "fitted": self.fitted}
+        return pd.DataFrame(frame, index=pd.Index(self.lag_s, name="lag_s"))
+
+
+def signature(values, ts_ns, process: Process, step_s: float, valid=None, points: int = 30) -> Signature:
+    """E[(y(t + lag) - y(t))^2] on an even grid at up to `points` lags, and the curve of the fitted process.
+
+    Lags run evenly in the logarithm from one step to a quarter of the span; long ones have few independent pairs and
+    scatter. Errors are those of `grid` and `autocorrelation`.
+    """
+    even = grid(values, ts_ns, step_s, valid)
+    x = known_and_varying(even.values)
+    lags = np.unique(np.geomspace(1, max(x.size // 4, 1), points).round().astype(int))
+    squares = [(x[lag:] - x[:-lag]) ** 2 for lag in lags]
+    pairs = np.array([np.isfinite(square).any() for square in squares])
+    measured = np.array([np.nanmean(square) for square, any_pair in zip(squares, pairs, strict=True) if any_pair])
+    lag_s = lags[pairs] * float(step_s)
+    return Signature(lag_s, measured, process.difference_variance(lag_s))
+
+
+# --- Unit-root tests -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UnitRootTest:
+    """One test. `p` may be exactly 0.0: the strongest rejection there is, not an unknown.
+
+    `bound` says how `p` is to be read: "=" as it is, "<=" or ">=" where the printed table of the test ends.
+    """
+
+    name: str
+    null: str
+    statistic: float
+    p: float
+    bound: str
+    lags: int
+    n: int
+
+    def rejects(self, level: float = 0.05) -> bool:
+        """Whether the null hypothesis is rejected at `level`."""
+        return self.p <= level if self.bound == "<=" else self.p < level
+
+
+@dataclass(frozen=True, slots=True)
+class Stationarity:
+    """ADF and KPSS of one series, read together; neither means much alone.
+
+    A KPSS that rejects beside an ADF that rejects is the mark of a level shift, and a level shift also hides a
+    stationary series from the ADF (Perron 1989): read this next to the half-life's interval and the change points.
+    """
+
+    adf: UnitRootTest
+    kpss: UnitRootTest
+    step_s: float
+    span_s: float
+
+    @property
+    def verdict(self) -> str:
+        """The two tests in words."""
+        return {
+            (True, False): "reverts: a unit root is rejected, a fixed level is not",
+            (False, True): "wanders: a unit root is not rejected, a fixed level is",
+            (True, True): "reverts, but not to one level: look for level shifts or a trend",
+            (False, False): "not known: the span is too short to tell reversion from wandering",
+        }[self.adf.rejects(), self.kpss.rejects()]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per test."""
+        import pandas as pd
+
+        columns = ("null", "statistic", "bound", "p", "lags", "n")
+        rows = {t.name: [getattr(t, c) for c in columns] for t in (self.adf, self.kpss)}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(float_format=lambda x: f"{x:.4g}") + f"<p>{self.verdict}</p>"
+
+
+def adf(x, maxlag: int = 12) -> UnitRootTest:
+    """Augmented Dickey-Fuller test with a constant, lags chosen by BIC up to `maxlag`. Null: a unit root.
+
+    Give it values one minute apart, not a day of quotes: more rows in the same span add no power, only the span does,
+    and the lag search on 86,400 rows takes half a minute.
+
+    Raises:
+        SeriesError: fewer than 30 samples, a gap, or a series or its differences constant.
+    """
+    from statsmodels.tsa.stattools import adfuller
+
+    x = unbroken(x)
+    if np.ptp(np.diff(x)) == 0:
+        raise SeriesError("the series is a straight line, nothing is left to test; check the recording")
+    result = _translated("ADF", adfuller, x, maxlag=min(maxlag, x.size // 2 - 2), autolag="BIC", result_object=True)
+    lags = int(result.lags)
+    return UnitRootTest("ADF", "unit root", float(result.statistic), float(result.pvalue), "=", lags, x.size)
+
+
+def kpss(x) -> UnitRootTest:
+    """KPSS test around a constant, lags by Hobijn, Franses and Ooms (1998). Null: stationary around one level.
+
+    The printed table ends at 0.01 and 0.10, and p with it: see `bound`. Errors are those of `adf`.
+    """
+    from statsmodels.tools.sm_exceptions import InterpolationWarning
+    from statsmodels.tsa.stattools import kpss as statsmodels_kpss
+
+    x = unbroken(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InterpolationWarning)  # said by `bound` instead
+        result = _translated("KPSS", statsmodels_kpss, x, regression="c", nlags="auto", result_object=True)
+    p = float(result.pvalue)
+    bound = {0.01: "<=", 0.1: ">="}.get(p, "=")
+    return UnitRootTest("KPSS", "one level", float(result.statistic), p, bound, int(result.lags), x.size)
+
+
+def stationarity(values, ts_ns, valid=None, step_s: float = 60.0, max_gap_s: float = 300.0) -> Stationarity:
+    """ADF and KPSS of a column of quotes, on the longest unbroken stretch of its one-minute grid.
+
+    Raises:
+        SeriesError: as `grid` and `adf`; in particular fewer than 30 minutes without a gap.
+    """
+    x = grid(values, ts_ns, step_s, valid, max_gap_s).longest_run()
+    return Stationarity(adf(x), kpss(x), float(step_s), (x.size - 1) * float(step_s))
+
+
+def _translated(name: str, test, x: np.ndarray, **settings):
+    try:
+        result = test(x, **settings)
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise SeriesError(f"{name} has no answer for these {x.size} samples: {error}") from error
+    if not (np.isfinite(result.statistic) and np.isfinite(result.pvalue)):
+        raise SeriesError(f"{name} has no finite statistic for {x.size} samples; check them for constant stretches")
+    return result

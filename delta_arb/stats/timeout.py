@@ -1,0 +1,256 @@
+"""Where to enter and leave when a pair may only be held so long: the levels of `thresholds` under a time-out.
+
+There is no closed form. The rule is that of `strategy.decide`: enter at or above a; leave at or below m, or at the
+first look after the longest hold unless the spread would be entered again; after a time-out enter again only once the
+spread has been below a - rearm. Every pair is entered at a, so cycles are independent and the profit rate is the mean
+profit of one over its mean length. What the hold leaves behind follows from the Fokker-Planck equation of the
+Ornstein-Uhlenbeck process killed at m, from a to the time-out: on a grid of the spread its generator is a symmetrizable
+tridiagonal matrix, and its eigenvectors solve it exactly in time and for all a at once. What follows the hold are mean
+passage times, which are known (Bertram 2010; Darling & Siegert 1953, Ann. Math. Stat. 24). Nothing is drawn: the same
+numbers give the same levels.
+
+Where the longest hold exceeds `LONG` mean cycles of Bertram's optimum, fewer than one pair in ten thousand is timed
+out: then his levels are the answer, and `method` says so.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.linalg import eigh_tridiagonal
+from scipy.optimize import minimize_scalar
+from scipy.special import erfcx
+
+from delta_arb.errors import SeriesError
+from delta_arb.stats import optimal_thresholds
+from delta_arb.stats.optimal_thresholds import DAY_S, OptimalThresholds
+
+LONG = 5.0  # mean cycles; the time to the exit is all but exponential, with at most half a cycle as its mean
+FINE, COARSE = 0.025, 0.08  # grid of the spread, standard deviations
+LEAST_MOVE = 0.1  # sd of the spread after the longest hold, in standard deviations: below it the grid is too coarse
+# The grid goes REACH standard deviations above the highest entry, and at least up to TOP.
+REACH, TOP = 2.5, 4.5
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What two levels earn under a time-out; fractions of notional, seconds.
+
+    `target_rate`: share of pairs that reach the exit level in time; `win_rate`: share with a profit after cost;
+    `hold_s`: mean time that a pair is open; `cycle_s`: mean time from entry to entry.
+    """
+
+    profit_per_cycle: float
+    cycle_s: float
+    hold_s: float
+    target_rate: float
+    win_rate: float
+
+    @property
+    def profit_per_day(self) -> float:
+        return self.profit_per_cycle / self.cycle_s * DAY_S
+
+
+@dataclass(frozen=True, slots=True)
+class TimedThresholds:
+    """Levels under a time-out and what they should earn; `method` says whether the time-out mattered.
+
+    `enter` and `leave` are triggers on the basis of the mids, as those of `OptimalThresholds`.
+    """
+
+    enter: float
+    leave: float
+    earns: Timed
+    method: str
+
+    def quote_levels(self, width: float) -> tuple[float, float]:
+        """The two levels as the machine wants them, see `OptimalThresholds.quote_levels`."""
+        return self.enter - width / 2, self.leave + width / 2
+
+
+def optimal(
+    theta: float,
+    mean: float,
+    sd: float,
+    cost: float,
+    max_hold_s: float,
+    rearm: float = 0.0,
+    step_s: float = 0.0,
+    target_rate: float = 0.0,
+    longest_cycle_s: float = DAY_S,
+) -> TimedThresholds:
+    """The levels of greatest profit rate among those that end at the exit level often enough.
+
+    Args:
+        theta, mean, sd, cost, step_s, longest_cycle_s: as in `thresholds.optimal`.
+        max_hold_s: a pair is left at the first look after this.
+        rearm: after a time-out the spread must have been so far below the entry before the next one.
+        target_rate: demanded share of pairs that reach the exit level in time, below 1.
+
+    Raises:
+        SeriesError: as `thresholds.optimal`; a hold in which the spread hardly moves; nothing earns under the time-out
+            and the demand.
+    """
+    free = optimal_thresholds.optimal(theta, mean, sd, cost, step_s, longest_cycle_s=math.inf)
+    if max_hold_s >= LONG * free.cycle_s and target_rate <= 1 - math.exp(-2 * LONG):
+        return _untimed(optimal_thresholds.optimal(theta, mean, sd, cost, step_s, longest_cycle_s=longest_cycle_s))
+    rule = Scaled(theta * max_hold_s, rearm / sd, cost / sd)
+    _refuse_short(rule, max_hold_s)
+    a, m = _best_levels(rule, free.level / sd, target_rate)
+    if m is None:
+        demand = f" that reach the exit level in {target_rate:.0%} of all cases" if target_rate else ""
+        raise SeriesError(
+            f"not worth trading: with sd={sd:.3g}, a cost of {cost:.3g} and at most {max_hold_s:g} s no levels{demand} "
+            "earn; it needs a longer hold, lower costs or a wider spread"
+        )
+    earns = rates(theta, mean, sd, cost, mean + a * sd, mean + m * sd, max_hold_s, rearm)
+    if not earns.cycle_s <= longest_cycle_s:
+        raise SeriesError(
+            f"not worth trading: the best levels wait {earns.cycle_s:.3g} s per cycle, more than "
+            f"longest_cycle_s={longest_cycle_s:g}; it needs lower costs or a wider spread"
+        )
+    over = optimal_thresholds.OVERSHOOT * math.sqrt(2 * theta * step_s)
+    if 2 * over >= (a - m) / 2:
+        raise SeriesError(f"step_s={step_s:g} is too coarse for levels {(a - m) * sd:.3g} apart; look more often")
+    hours = f"{max_hold_s / 3600:.3g} h"
+    return TimedThresholds(
+        mean + (a - over) * sd, mean + (m + over) * sd, earns, f"Fokker-Planck, time-out after {hours}"
+    )
+
+
+def rates(
+    theta: float, mean: float, sd: float, cost: float, enter: float, leave: float, max_hold_s: float, rearm: float = 0.0
+) -> Timed:
+    """What the rule earns with these levels, watched all the time; arguments as `optimal`, levels on the mids.
+
+    Raises:
+        SeriesError: theta, sd or cost not above 0; levels closer than a twentieth of sd; a hold that is too short.
+    """
+    if not (theta > 0 and sd > 0 and cost > 0):
+        raise SeriesError(
+            f"need theta, sd and cost above 0, were {theta}, {sd}, {cost}; measure the spread, name all costs"
+        )
+    a, m = (enter - mean) / sd, (leave - mean) / sd
+    if not a - m > 0.05:
+        raise SeriesError(f"levels {a - m:.3g} sd apart earn nothing; enter above the exit, by more than the cost")
+    rule = Scaled(theta * max_hold_s, rearm / sd, cost / sd)
+    _refuse_short(rule, max_hold_s)
+    at = max(math.ceil((a - m) / FINE), 8)
+    found = _cycles(rule, m, (a - m) / at, a)
+    k = at - 1
+    edges = m + (a - m) / at * (np.arange(found.left.shape[1]) + 1.5)
+    below = np.interp(a - rule.cost, edges, np.cumsum(found.left[k]), left=0.0)
+    won = below + (found.target[k] if a - m > rule.cost else 0.0)
+    profit, cycle, hold = (float(x[k]) for x in (found.profit, found.cycle, found.hold))
+    return Timed(profit * sd, cycle / theta, hold / theta, float(found.target[k]), float(won))
+
+
+class Scaled(NamedTuple):
+    """The rule in units of 1 / theta and of the standard deviation."""
+
+    hold: float
+    rearm: float
+    cost: float
+
+
+class Cycles(NamedTuple):
+    """Cycles that enter at each grid point; `left[i, j]`: probability to be at j when the hold of i is over."""
+
+    enter: np.ndarray
+    profit: np.ndarray
+    cycle: np.ndarray
+    hold: np.ndarray
+    target: np.ndarray
+    left: np.ndarray
+
+
+def _refuse_short(rule: Scaled, max_hold_s: float) -> None:
+    moves = math.sqrt(-math.expm1(-2 * rule.hold))
+    if not moves >= LEAST_MOVE:
+        raise SeriesError(
+            f"max_hold_s={max_hold_s:g} is too short: the spread moves {moves:.2g} of its sd in that time; "
+            "give it some half-lives"
+        )
+
+
+def _untimed(o: OptimalThresholds) -> TimedThresholds:
+    earns = Timed(o.profit_per_cycle, o.cycle_s, o.cycle_s / 2, 1.0, 1.0)
+    return TimedThresholds(o.enter, o.leave, earns, f"Bertram: the longest hold is over {LONG:g} mean cycles")
+
+
+def _best_levels(rule: Scaled, level: float, target_rate: float) -> tuple[float, float | None]:
+    """Entry and exit of the greatest rate in standard deviations; an exit of None where nothing earns.
+
+    A coarse scan of the exit level, which a demand may push above the mean, then Brent around the best.
+    """
+    highest = level + 1.0
+
+    def best(leave: float, step: float) -> tuple[float, float]:
+        return _best_entry(_cycles(rule, leave, step, highest), target_rate)
+
+    exits = np.arange(-level - 1.5, level, 0.2)
+    scan = [best(m, COARSE)[0] for m in exits]
+    k = int(np.argmax(scan))
+    if not scan[k] > 0:
+        return math.nan, None
+    around = exits[k] - 0.25, exits[k] + 0.25
+    found = minimize_scalar(lambda m: -best(m, FINE)[0], bounds=around, method="bounded", options={"xatol": 2e-3})
+    rate, enter = best(found.x, FINE)
+    return (enter, float(found.x)) if rate > 0 else (math.nan, None)
+
+
+def _best_entry(found: Cycles, target_rate: float) -> tuple[float, float]:
+    """Greatest rate and its entry, between the grid points too; -inf where the demand cannot be met."""
+    rate = found.profit / found.cycle
+    met = found.target >= target_rate
+    if not met.any():
+        return -math.inf, math.nan
+    k = int(np.argmax(np.where(met, rate, -math.inf)))
+    near = slice(max(k - 3, 0), k + 4)
+    enter = np.linspace(found.enter[max(k - 1, 0)], found.enter[min(k + 1, rate.size - 1)], 161)
+    rates_there = CubicSpline(found.enter[near], rate[near])(enter)
+    met = CubicSpline(found.enter[near], found.target[near])(enter) >= target_rate
+    if not met.any():
+        return float(rate[k]), float(found.enter[k])
+    best = int(np.argmax(np.where(met, rates_there, -math.inf)))
+    return float(rates_there[best]), float(enter[best])
+
+
+def _cycles(rule: Scaled, leave: float, step: float, highest: float) -> Cycles:
+    """All cycles of one exit level that enter up to `highest`.
+
+    The grid's jump rates hold detailed balance with the normal density, so the generator is symmetric after scaling;
+    the error is of second order in `step`.
+    """
+    n = math.ceil((max(highest + REACH, TOP) - leave) / step)
+    x = leave + step * np.arange(1, n + 1)
+    up, down = (np.exp(-((x + s * step / 2) ** 2 - x**2) / 2) / step**2 for s in (1, -1))
+    up[-1] = 0.0  # the top reflects
+    decay, modes = eigh_tridiagonal(up + down, -np.sqrt(up[:-1] * down[1:]))
+    decay = np.maximum(decay, 1e-300)
+    entries = x <= highest + step / 2
+    a, y = x[entries, None], x[None, :]
+    weight = np.exp((a**2 - y**2) / 4)
+    left = np.maximum((modes[entries] * np.exp(-decay * rule.hold)) @ modes.T * weight, 0.0)
+    held = (((modes[entries] * (-np.expm1(-decay * rule.hold) / decay)) @ modes.T) * weight).sum(axis=1)
+    target = 1.0 - left.sum(axis=1)
+    passage = _passage()
+    armed = a - rule.rearm
+    # Below the rearming level: up to a. Above it, and above a where the time-out waits: down to that level, then up.
+    wait = np.where(y < armed, -passage(y), passage(-armed) - passage(armed) - passage(-y)) + passage(a)
+    here = a[:, 0]
+    profit = target * (here - leave) + (left * np.maximum(a - y, 0.0)).sum(axis=1) - rule.cost
+    wait_s = (left * wait).sum(axis=1)
+    hold = held + (left * np.maximum(passage(-a) - passage(-y), 0.0)).sum(axis=1)
+    cycle = held + target * (passage(here) - passage(leave)) + wait_s
+    return Cycles(here, profit, cycle, hold, target, left)
+
+
+@cache
+def _passage() -> CubicSpline:
+    """G(b) - G(x) is the mean time to rise from x to b, in 1 / theta: G integrates sqrt(2 pi) e^(z^2/2) Phi(z)."""
+    z = np.linspace(-14.0, 14.0, 5601)
+    return CubicSpline(z, math.sqrt(math.pi / 2) * erfcx(-z / math.sqrt(2))).antiderivative()

@@ -1,0 +1,54 @@
+"""The margin of the short: at what price the venue takes the position away, and how far off that was.
+
+Isolated margin, as perpetual venues keep it: a short of q opened at the mean price a holds a q / leverage of its own, and
+is liquidated when that and its loss leave less than the maintenance margin and the fee of closing:
+
+    a q / leverage + (a - p) q = (maintenance + fee) p q     =>     p = a (1 + 1 / leverage) / (1 + maintenance + fee)
+
+The venue then buys it back at that price, taker. Funding and realized profit are not counted into the margin. A
+maintenance rate of 0 is one that is not known: nothing is liquidated.
+
+What is held against it is the mid of the contract's own book. Venues take a mark price instead, made from an index of
+spot markets so that one thin book liquidates nobody; no recording of quotes carries it. A spike of the own book alone
+therefore liquidates here and not there; a book that lags behind the index is spared here for so long.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from delta_arb.market import Book
+from delta_arb.strategy.state import LegRule, State
+
+if TYPE_CHECKING:
+    from delta_arb.quotes.tape import Tape
+    from delta_arb.strategy.ledger import Trade
+
+
+def liquidation_price(average, leg: LegRule):
+    """The price at which a short opened at the mean price `average` is taken away."""
+    return average * (1.0 + 1.0 / leg.leverage) / (1.0 + leg.maintenance + leg.fee)
+
+
+def liquidated_at(state: State, perp: Book, leg: LegRule) -> float:
+    """The price at which the venue closes the short on this book, 0.0 while its margin suffices.
+
+    While orders of ours are out nothing is checked: their reports come first.
+    """
+    if leg.maintenance == 0.0 or state.perp.position >= 0.0 or state.spot.working != 0.0 or state.perp.working != 0.0:
+        return 0.0
+    price = liquidation_price(state.perp.average, leg)
+    return price if 0.5 * (perp.bid + perp.ask) >= price else 0.0
+
+
+def distance(tape: "Tape", trade: "Trade", leg: LegRule) -> float:
+    """How far the mid stayed below the liquidation price over a hold at least, a fraction of the mid; 0.0: it was hit.
+
+    NaN for a pair that was never short, and where the maintenance rate is not known.
+    """
+    if leg.maintenance == 0.0 or trade.side < 0 or not trade.perp_in > 0.0:
+        return float("nan")
+    first, last = np.searchsorted(tape.ts_ns, (trade.opened_ns, trade.closed_ns), "right")
+    held = slice(max(first - 1, 0), max(last, 1))
+    highest = float(np.max(0.5 * (tape.perp_bid[held] + tape.perp_ask[held])))
+    return max(float(liquidation_price(trade.perp_in, leg)) / highest - 1.0, 0.0)

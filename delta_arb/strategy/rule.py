@@ -1,0 +1,94 @@
+"""The machine's rule from a parameter file's: bps to fractions, seconds to ns, in one place."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from delta_arb.errors import ParamsError
+from delta_arb.evidence import FilterParams
+from delta_arb.latency import Latency
+from delta_arb.market import BASE, NS, Instrument, common_step
+from delta_arb.params import RuleParams
+from delta_arb.strategy.signal import OFF, Filter
+from delta_arb.strategy.state import LegRule, Rule
+
+# Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
+RULE_SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "may_enter": "file: trade; runner: false once valid_until has passed or a newer file was refused",
+        "flatten": "runner: a stop or a guard",
+        "entry": "file: rule.entry_bps",
+        "exit": "file: rule.exit_bps",
+        "rearm": "file: rule.rearm_bps",
+        "max_hold_ns": "file: rule.max_hold_s",
+        "clip_usdt": "file: rule.clip_usdt, at most the runner's max_clip_usdt",
+        "participation": "file: rule.participation",
+        "step": "file: spot and perp, the smallest quantity on both grids",
+        "max_quote_age_ns": "file: rule.max_quote_age_s",
+        "price_bound": "file: rule.price_bound_bps",
+        "leg_tolerance": "file: rule.leg_tolerance",
+        "leg_deadline_ns": "file: rule.leg_deadline_s",
+        "spot": "file: spot (step, minima, fee and its currency, price tick)",
+        "perp": "file: perp (step, minima, fee, leverage, maintenance margin, price tick)",
+        "filter": "file: rule.filter, off with rule.signal raw",
+        "reverse_entry": "file: rule.reverse_entry_bps, off where null",
+        "reverse_exit": "file: rule.reverse_exit_bps, off where null",
+        "max_position_usdt": "file: rule.max_position_usdt, one clip where null; at most the runner's max_position_usdt",
+        "funding_horizon_s": "file: rule.funding_horizon_s, at most the runner's max_hold_s",
+    }
+)
+
+
+def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter: bool = True) -> Rule:
+    """The machine's inputs from the file's: bps to fractions, seconds to ns. No thresholds means no entry, no target."""
+    return Rule(
+        may_enter=may_enter and bool(rule.levels),
+        flatten=False,
+        entry=_level(rule.entry_bps, math.inf),
+        exit=_level(rule.exit_bps, -math.inf),
+        rearm=rule.rearm_bps / 1e4,
+        max_hold_ns=round(rule.max_hold_s * NS),
+        clip_usdt=float(rule.clip_usdt),
+        participation=float(rule.participation),
+        step=common_step(spot, perp),
+        max_quote_age_ns=round(rule.max_quote_age_s * NS),
+        price_bound=rule.price_bound_bps / 1e4,
+        leg_tolerance=float(rule.leg_tolerance),
+        leg_deadline_ns=round(rule.leg_deadline_s * NS),
+        spot=_leg_rule(spot),
+        perp=_leg_rule(perp),
+        filter=as_filter(rule.filter, rule.max_quote_age_s),
+        reverse_entry=_level(rule.reverse_entry_bps, math.inf),
+        reverse_exit=_level(rule.reverse_exit_bps, -math.inf),
+        max_position_usdt=float(rule.max_position_usdt or rule.clip_usdt),
+        funding_horizon_s=float(rule.funding_horizon_s),
+    )
+
+
+def _level(bps: float | None, off: float) -> float:
+    return off if bps is None else bps / 1e4
+
+
+def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
+    """The filter in fractions and per second; off without parameters."""
+    if f is None:
+        return OFF
+    theta, old_ns = math.log(2) / f.half_life_s, round(max_quote_age_s * NS)
+    return Filter(theta, f.mean_bps / 1e4, f.sd_bps / 1e4, f.noise_sd_bps / 1e4, float(f.step_s), old_ns)
+
+
+def check_deadline(rule: Rule, latency: Latency) -> None:
+    slowest_ns = round(latency.longest_s * NS) + rule.max_quote_age_ns
+    if rule.leg_deadline_ns <= slowest_ns:
+        raise ParamsError(
+            f"leg_deadline_s={rule.leg_deadline_ns / NS:g} must exceed latency plus max_quote_age_s ({slowest_ns / NS:g}); "
+            "before that an order may still be under way"
+        )
+
+
+def _leg_rule(instrument: Instrument) -> LegRule:
+    return LegRule(
+        float(instrument.qty_step), float(instrument.min_qty), float(instrument.min_notional_usdt), float(instrument.taker_fee),
+        float(instrument.leverage), float(instrument.price_tick), instrument.fee_currency == BASE,
+        float(instrument.maintenance_rate),
+    )  # fmt: skip

@@ -1,0 +1,143 @@
+"""How much an order may be, and at what price: venue grids and minima, what the best levels show, the price bound."""
+
+import math
+
+from delta_arb.market import Book, Order, ceil_to, exit_price, floor_to, tradable
+from delta_arb.strategy.state import DIRECT, NO_ORDER, Event, LegRule, Rule, State
+
+
+def usable(book: Book, ts_ns: int, rule: Rule) -> bool:
+    """Fresh and tradable."""
+    return ts_ns - book.fresh_ns <= rule.max_quote_age_ns and tradable(book)
+
+
+def orderable(qty: float, price: float, leg: LegRule) -> float:
+    """The part of `qty` (>= 0) that the venue would take as an order, 0.0 when it is below a minimum."""
+    qty = floor_to(qty, leg.step)
+    if qty < leg.min_qty or qty * price < leg.min_notional_usdt or qty * price < 1e-9:
+        return 0.0
+    return qty
+
+
+def shown_qty(selling: float, book: Book, leg: LegRule, participation: float) -> float:
+    """What an order that sells (`selling` >= 0) or buys could trade of the best level, net of a fee taken in coins."""
+    if selling >= 0.0:
+        return book.bid_qty * participation
+    return (
+        received(floor_to(book.ask_qty * participation, leg.step), leg)
+        if leg.fee_in_base
+        else book.ask_qty * participation
+    )
+
+
+def received(filled: float, leg: LegRule) -> float:
+    """What a fill changes of the position: a purchase whose fee is taken in coins is delivered without them."""
+    return filled * (1.0 - leg.fee) if leg.fee_in_base and filled > 0.0 else filled
+
+
+def ordered(qty: float, leg: LegRule) -> float:
+    """What must be ordered for `qty` to be received: more of a purchase whose fee is taken in coins, on the grid."""
+    return ceil_to(qty / (1.0 - leg.fee), leg.step) if leg.fee_in_base and qty > 0.0 else qty
+
+
+def fee_usdt(qty: float, price: float, leg: LegRule) -> float:
+    """The fee of a fill that changed the position by `qty`; coins that the venue kept are worth what they cost."""
+    if leg.fee_in_base and qty > 0.0:
+        return leg.fee * (qty / (1.0 - leg.fee)) * price
+    return leg.fee * abs(qty) * price
+
+
+def entry_qty(side: int, usdt: float, event: Event, rule: Rule) -> float:
+    """A clip of so many USDT on both venues' grids, at most what both best levels show times the participation.
+
+    0.0 when a venue would not take it.
+    """
+    spot_price, perp_price = exit_price(-side, event.spot), exit_price(side, event.perp)
+    spot_shown = shown_qty(-side, event.spot, rule.spot, rule.participation)
+    shown = min(spot_shown, shown_qty(side, event.perp, rule.perp, rule.participation))
+    qty = floor_to(min(usdt / spot_price, shown), rule.step)
+    if orderable(qty, spot_price, rule.spot) == 0.0 or orderable(qty, perp_price, rule.perp) == 0.0:
+        return 0.0
+    return qty
+
+
+def affordable(side: int, qty: float, event: Event, rule: Rule) -> bool:
+    """Whether both wallets can pay for an entry: the spot order within its price bound, margin and fee of the perpetual's.
+
+    A reverse pair needs the coins that it sells; the perpetual that it buys unwinds a short and only costs its fee.
+    """
+    if side == DIRECT:
+        spot_usdt = ordered(qty, rule.spot) * event.spot.ask * (1.0 + rule.price_bound)
+        spot_usdt += 0.0 if rule.spot.fee_in_base else rule.spot.fee * spot_usdt
+        perp_usdt = qty * event.perp.bid * (1.0 / rule.perp.leverage + rule.perp.fee)
+        return spot_usdt <= event.wallet.spot_usdt and perp_usdt <= event.wallet.perp_usdt
+    perp_usdt = qty * event.perp.ask * (1.0 + rule.price_bound) * rule.perp.fee
+    return qty <= event.wallet.spot_coin and perp_usdt <= event.wallet.perp_usdt
+
+
+def needs_usdt(rule: Rule) -> tuple[float, float]:
+    """What a full position takes of the spot wallet and of the perpetual's, USDT, as `affordable` counts its clips.
+
+    0.0 where nothing is entered. A reverse position takes coins, and of the perpetual's wallet its fee.
+    """
+    full_usdt = max(rule.clip_usdt, rule.max_position_usdt)
+    bound_usdt = full_usdt * (1.0 + rule.price_bound)
+    if rule.entry < math.inf:
+        fee = rule.spot.fee
+        spot_usdt = bound_usdt / (1.0 - fee) if rule.spot.fee_in_base else bound_usdt * (1.0 + fee)
+        return spot_usdt, full_usdt * (1.0 / rule.perp.leverage + rule.perp.fee)
+    return 0.0, bound_usdt * rule.perp.fee if rule.reverse_entry < math.inf else 0.0
+
+
+def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float, float]:
+    """Signed quantities that close the pair, or the slice of it that both best levels show, at most one clip.
+
+    With less shown than one tradable slice, a target exit waits; a forced one sends a clip whatever is shown.
+    """
+    side = state.side
+    spot_price, perp_price = exit_price(side, event.spot), exit_price(-side, event.perp)
+    spot_all = orderable(side * state.spot.position, spot_price, rule.spot)
+    perp_all = orderable(-side * state.perp.position, perp_price, rule.perp)
+    spot_shown = shown_qty(side, event.spot, rule.spot, rule.participation)
+    clip = clip_qty(state, rule)
+    shown = min(spot_shown, shown_qty(-side, event.perp, rule.perp, rule.participation), clip)
+    if shown >= max(spot_all, perp_all):
+        return -side * spot_all, side * perp_all
+    part = floor_to(shown, rule.step)
+    if not _both_take(part, spot_price, perp_price, rule):
+        if not force:
+            return 0.0, 0.0
+        part = floor_to(min(clip, max(spot_all, perp_all)), rule.step)
+    rest = max(spot_all, perp_all) - part
+    if not _both_take(part, spot_price, perp_price, rule) or not _both_take(rest, spot_price, perp_price, rule):
+        return -side * spot_all, side * perp_all  # a part, or what it leaves, could not be sold
+    return -side * min(part, spot_all), side * min(part, perp_all)
+
+
+def _both_take(qty: float, spot_price: float, perp_price: float, rule: Rule) -> bool:
+    return orderable(qty, spot_price, rule.spot) > 0.0 and orderable(qty, perp_price, rule.perp) > 0.0
+
+
+def clip_qty(state: State, rule: Rule) -> float:
+    """What one clip bought of a pair of several, at their mean price; no limit where a pair is one clip."""
+    if rule.max_position_usdt <= rule.clip_usdt or state.spot.average == 0.0:
+        return math.inf
+    return rule.clip_usdt / state.spot.average
+
+
+def spot_order(qty: float, event: Event, rule: Rule) -> Order:
+    return _order(qty, event.spot, rule.spot, rule.price_bound, False)
+
+
+def perp_order(qty: float, event: Event, rule: Rule) -> Order:
+    """Every purchase of the perpetual is reduce-only: of the pair's own short, or of the core one behind inventory."""
+    return _order(qty, event.perp, rule.perp, rule.price_bound, qty > 0.0)
+
+
+def _order(qty: float, book: Book, leg: LegRule, price_bound: float, reduce_only: bool) -> Order:
+    """An IOC order at the touch, allowed to be worse by the price bound; the limit is on the tick within it."""
+    if qty > 0.0:
+        return Order(ordered(qty, leg), floor_to(book.ask * (1.0 + price_bound), leg.tick), reduce_only, False)
+    if qty < 0.0:
+        return Order(qty, ceil_to(book.bid * (1.0 - price_bound), leg.tick), reduce_only, False)
+    return NO_ORDER

@@ -1,0 +1,138 @@
+"""Values of the pair machine: its rule, the events it is fed, and all that it remembers between them.
+
+Named tuples of scalars, so that numba compiles them as they stand. Quantities are base units, signed (bought
+positive); edges and fees are fractions; times are int64 ns UTC.
+"""
+
+import math
+from typing import NamedTuple
+
+from delta_arb.market import NO_REASON, Book, Order
+from delta_arb.strategy.signal import OFF, Filter
+
+FLAT, ENTERING, OPEN, EXITING, HEDGING, HALTED = range(6)
+PHASES = ("flat", "entering", "open", "exiting", "hedging", "halted")
+# Also their order at equal times: reports first, then quotes, then timers. A fill from outside is one that nobody of us
+# ordered (a liquidation, auto-deleveraging, a person's hand).
+REPORT, QUOTE, TIMER, OUTSIDE = range(4)
+NEVER = 2**62
+DIRECT, REVERSE = 1, -1  # the sign of the pair's spot position: bought, or sold out of inventory
+
+
+class LegRule(NamedTuple):
+    """What one venue demands and charges: quantity step and minima in base units and USDT, fee as a fraction.
+
+    `leverage` is ours on that venue: an order of a perpetual ties up its value over it. With `fee_in_base` a purchase is
+    delivered less its fee, which the venue keeps of the coins. `maintenance` is the share of its value below which a
+    position's margin may not fall (see `margin`), 0 where it is not known.
+    """
+
+    step: float
+    min_qty: float
+    min_notional_usdt: float
+    fee: float
+    leverage: float = 1.0
+    tick: float = 0.0
+    fee_in_base: bool = False
+    maintenance: float = 0.0
+
+
+class Rule(NamedTuple):
+    """Every input of `decide` besides quotes and reports (params.py says where each one comes from).
+
+    A direction is off with an entry of inf and an exit of -inf. Clips are added up to `max_position_usdt`; with less
+    than two clips there is one.
+    """
+
+    may_enter: bool
+    flatten: bool
+    entry: float
+    exit: float
+    rearm: float
+    max_hold_ns: int
+    clip_usdt: float
+    participation: float
+    step: float
+    max_quote_age_ns: int
+    price_bound: float
+    leg_tolerance: float
+    leg_deadline_ns: int
+    spot: LegRule
+    perp: LegRule
+    filter: Filter = OFF
+    reverse_entry: float = math.inf
+    reverse_exit: float = -math.inf
+    max_position_usdt: float = 0.0
+    funding_horizon_s: float = 0.0
+
+
+class Wallet(NamedTuple):
+    """What an entry may use: USDT and coins of the spot venue, free margin of the perpetual's."""
+
+    spot_usdt: float
+    spot_coin: float
+    perp_usdt: float
+
+
+BOTTOMLESS = Wallet(math.inf, 0.0, math.inf)  # money without end, but no inventory: that must be declared
+
+
+class Event(NamedTuple):
+    """What happened at `ts_ns`, with the latest book of both legs; `leg` to `remaining` belong to a report.
+
+    `shift` is what the filter adds to a raw edge or cost (kalman.step at the last quote), and the
+    funding expected over the rule's horizon (see `expected`); 0.0 decides on the raw ones.
+    """
+
+    kind: int
+    ts_ns: int
+    spot: Book
+    perp: Book
+    leg: int
+    filled: float
+    price: float
+    remaining: float
+    shift: float = 0.0
+    wallet: Wallet = BOTTOMLESS
+
+
+class Leg(NamedTuple):
+    """One leg of the pair: signed position, signed quantity still working, price it was decided on, mean entry price."""
+
+    position: float
+    working: float
+    decided: float
+    average: float
+
+
+class State(NamedTuple):
+    """All that the machine remembers. `pair` counts entries, `side` is the direction of the newest one.
+
+    `armed` and `reverse_armed` say whether a direction may be entered, `wake_ns` is the timer that is asked for.
+    `clip_ns` is when the newest clip was sent, `retry_ns` before when no hedge is tried again. `refused` counts
+    opportunities that a wallet could not pay for, `refusing` says that one still lasts.
+    """
+
+    phase: int
+    pair: int
+    side: int
+    reason: int
+    exiting: bool
+    armed: bool
+    reverse_armed: bool
+    pair_qty: float
+    opened_ns: int
+    hedging_ns: int
+    wake_ns: int
+    spot: Leg
+    perp: Leg
+    refused: int
+    refusing: bool
+    clip_ns: int
+    retry_ns: int
+
+
+NO_LEG = Leg(0.0, 0.0, 0.0, 0.0)
+NO_ORDER = Order(0.0, 0.0, False, False)
+NO_ORDERS = (NO_ORDER, NO_ORDER)
+START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, 0, False, 0, 0)
