@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import gate_messages, gate_stream, values
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.gate_rest import FUTURES, Gate, documented_limiter
@@ -25,7 +26,6 @@ from delta_arb.sandbox.http import Hub, Limiter, Request, Server
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
 from delta_arb.sandbox.venues import Venues, default_setup
-from delta_arb.quotes.tape import Tape
 
 FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
 PAIR, SYMBOL = "SYN_USDT", "SYN/USDT:USDT"

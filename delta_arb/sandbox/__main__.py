@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from delta_arb.errors import DeltaArbError, ParamsError
-from delta_arb.quotes.inputs import NONE, Inputs
 from delta_arb.market import utc
+from delta_arb.quotes.inputs import NONE, Inputs
 from delta_arb.quotes.options import speed
 from delta_arb.sandbox.faults import read_script
 from delta_arb.sandbox.http import check_loopback

@@ -12,11 +12,11 @@ from decimal import Decimal
 from functools import lru_cache, partial
 
 from delta_arb.market import NS, SPOT, FundingPayment
+from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.rules import round_to
 from delta_arb.sandbox.values import ZERO, FundingPaid, Listing, Upcoming, dec
-from delta_arb.quotes.tape import Tape
 
 CHUNK = 20_000  # rows turned into Python numbers at a time
 BATCH = 100  # rows between two looks at the clock at full speed

@@ -17,6 +17,7 @@ from typing import Any
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import FundingPayment
+from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import gate_rest, mexc_rest
 from delta_arb.sandbox.engine import Clock, Engine
 from delta_arb.sandbox.faults import Fault, Faults
@@ -26,7 +27,6 @@ from delta_arb.sandbox.http import Server
 from delta_arb.sandbox.mexc_rest import SETTINGS, Mexc
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import Listing, Settings, dec
-from delta_arb.quotes.tape import Tape
 
 SCANNED = 5_000  # rows looked at to find the decimals of prices and sizes
 
