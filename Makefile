@@ -18,6 +18,7 @@ export UV_COMPILE_BYTECODE := 1
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 
 ifneq ($(CONDA_PREFIX),)
 # An activated base environment is not ours: it counts only where this very checkout is installed in it.
@@ -42,7 +43,7 @@ $(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow lab notebooks bench bench-live history bench-statistics lint lock setup clean outdated
+.PHONY: help demo test test-slow lab notebooks docs bench bench-live history bench-statistics lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -89,6 +90,9 @@ bench-live: $(READY)  ## decision, start, and from a quote to both orders beside
 bench-statistics: $(READY)  ## estimates, thresholds and confidence on fresh seeds: up to 40 minutes, ARGS=--quick for 5
 	@mkdir -p reports/bench
 	@for name in statistics thresholds confidence; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
+
+docs: $(READY)  ## the documentation as a site, served on this machine
+	$(RUN) -m mkdocs serve $(ARGS)
 
 lint: $(READY)  ## ruff, notebooks included
 	$(RUN) -m ruff check $(ARGS) .

@@ -113,13 +113,3 @@ def test_every_pin_of_the_lock_is_exact_and_has_a_hash(lock_text, locked):
 def test_make_accepts_the_same_pythons(pyproject):
     bounds = re.search(r"\((\d+), (\d+)\) <= v < \((\d+), (\d+)\)", (ROOT / "Makefile").read_text("utf-8")).groups()
     assert SpecifierSet(pyproject["project"]["requires-python"]) == SpecifierSet(">={}.{},<{}.{}".format(*bounds))
-
-
-def test_the_readmes_tree_names_every_module_and_no_other():
-    tree = (ROOT / "README.md").read_text("utf-8").split("## The tree\n")[1].split("\n## ")[0]
-    lines = tree.split("    delta_arb/\n")[1].split("    data/sample/")[0].splitlines()
-    words = [
-        re.match(r" {8}((?:[a-z_]+, )*[a-z_]+)(?= )", line) for line in lines if not re.match(r" {8}[a-z]+/ ", line)
-    ]
-    named = [name for found in words for name in found[1].split(", ")]
-    assert sorted(named) == sorted(path.stem for path in (ROOT / "delta_arb").glob("[a-z]*.py"))

@@ -1,0 +1,31 @@
+"""The documentation builds without a warning, its links lead somewhere, and the README stays a page."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)")
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    env = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "runner" / "halts" / "index.html").exists()
+
+
+def test_the_readme_is_a_page_whose_links_exist():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 160
+    links = [link for link in LINK.findall(text) if "://" not in link]
+    assert links and not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_the_tree_in_the_readme_names_every_room():
+    tree = (ROOT / "README.md").read_text("utf-8").split("## The tree\n")[1].split("\n## ")[0]
+    rooms = {path.parent.name for path in (ROOT / "delta_arb").glob("*/__init__.py")}
+    assert rooms <= set(re.findall(r"^ {8}(\w+)/", tree, flags=re.M))
