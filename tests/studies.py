@@ -13,7 +13,7 @@ from delta_arb.quotes import synthetic
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import costs, tearsheet
-from delta_arb.stats import basis
+from delta_arb.stats.basis import Basis, basis_of
 
 SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
 CONSTRAINTS = Constraints(max_hold_s=21_600.0, look_back_h=24.0)
@@ -26,7 +26,7 @@ class Study:
 
     inputs: Inputs
     tape: Tape
-    basis: basis.Basis
+    basis: Basis
     market: Market
     stack: costs.CostStack
     choice: search.Choice
@@ -44,7 +44,7 @@ def study(regime: str) -> Study:
     files = {leg: str(folder / f"{leg}.parquet") for leg in ("spot", "perp")}
     inputs = Inputs(**files, funding="none", pair="SYN_USDT", contract_size=10.0)
     tape = inputs.tape()
-    seen = basis.of(tape, inputs, 1.0)
+    seen = basis_of(tape, inputs.fees_bps, 1.0)
     market = market_of(inputs, tape, SETTINGS)
     choice = search.choose(tape, market, CONSTRAINTS)
     verdict = export.judge(tape, choice)

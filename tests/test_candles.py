@@ -24,7 +24,7 @@ from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import figures
 from delta_arb.report.pages import mark_pills
-from delta_arb.stats import basis
+from delta_arb.stats.basis import basis_of
 
 MINUTE = 60 * NS
 START = 1_700_000_040 * NS  # a whole minute
@@ -341,7 +341,7 @@ def test_the_outage_of_2023_03_24_is_withdrawn_and_nothing_is_sent_in_it():
 def test_the_basis_of_the_candles_is_the_published_one():
     """README of the data: mean -4.55, sd 0.83, 1 % -6.4, 99 % -2.6 over 51,032 bars in common."""
     inputs = recorded("BTC_USDT", "2025-05-20_2025-06-24", "1m", "binance")
-    seen = basis.of(inputs.tape(), inputs, 1.0)
+    seen = basis_of(inputs.tape(), inputs.fees_bps, 1.0)
     found = seen.distributions()["basis of the mids"]
     assert (len(seen.ts_ns), round(found.mean, 2), round(found.sd, 2)) == (51_032, -4.55, 0.83)
     assert (round(found.p1, 1), round(found.p99, 1)) == (-6.4, -2.6)

@@ -14,7 +14,7 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import choice_tables, plots, sensitivity, tearsheet
 from delta_arb.report import figures as look
 from delta_arb.report.figures import Chart, Picture
-from delta_arb.stats import mean_reversion
+from delta_arb.stats.mean_reversion import interval, mean_reversion
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
@@ -28,7 +28,7 @@ def figures(regime: str) -> dict[str, Picture | Chart]:
     found["heat"] = plots.heat(s.choice, s.inputs)
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}
     for name in ("memory", "signature", "profile"):
-        found[name] = getattr(plots, name)(mean_reversion.of(s.basis), s.inputs)
+        found[name] = getattr(plots, name)(mean_reversion(s.basis), s.inputs)
     found["walk"] = plots.walk(s.verdict, s.inputs)
     found["costs"] = plots.costs(s.stack, s.inputs)
     found["sensitivity"] = plots.sensitivity(dearer, later, s.inputs)
@@ -81,18 +81,18 @@ def labels(figure: Picture) -> str:
 
 def test_the_profile_shows_estimate_interval_line_and_what_was_put_in():
     s = study("sample")
-    found = mean_reversion.of(s.basis)
+    found = mean_reversion(s.basis)
     shown = labels(plots.profile(found, s.inputs))
-    for part in (f"95 %: {mean_reversion.interval(found.half_life.value)}", "95 % line, -3.84", "put in 10 min"):
+    for part in (f"95 %: {interval(found.half_life.value)}", "95 % line, -3.84", "put in 10 min"):
         assert part in shown
 
 
 def test_without_a_half_life_no_curve_and_no_level_is_drawn():
     s = study("random_walk")
-    found = mean_reversion.of(s.basis)
+    found = mean_reversion(s.basis)
     assert labels(plots.signature(found, s.inputs)) == "measured"
     assert "random walk" in said(plots.profile(found, s.inputs))
-    still = mean_reversion.of(study("frozen_leg").basis)
+    still = mean_reversion(study("frozen_leg").basis)
     assert "perp stood still" in said(plots.signature(still, s.inputs))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from delta_arb import spread
 from delta_arb.errors import SeriesError
+from delta_arb.stats import basis
 
 S = 1_000_000_000  # ns
 
@@ -80,7 +81,7 @@ def steps():
 
 
 def test_a_value_counts_for_as_long_as_it_was_in_force(steps):
-    d = spread.distribution(*steps)
+    d = basis.distribution(*steps)
     assert (d.n, d.span_s) == (4, 10.0)
     assert d.mean == pytest.approx((2 * 1 + 5 * 3 + 1 * 6) / 10)  # 2.3: the 100.0 has no weight
     assert d.sd == pytest.approx(np.sqrt((0.3**2 * 1 + 2.7**2 * 3 + 1.3**2 * 6) / 10))
@@ -89,27 +90,27 @@ def test_a_value_counts_for_as_long_as_it_was_in_force(steps):
 
 def test_a_percentile_is_the_smallest_value_held_below_for_that_share(steps):
     values = np.arange(101.0)
-    d = spread.distribution(values, np.arange(101) * S)  # 0..99 one second each
+    d = basis.distribution(values, np.arange(101) * S)  # 0..99 one second each
     assert (d.p1, d.p5, d.p10, d.p25, d.p50, d.p75, d.p90, d.p95, d.p99) == (0, 4, 9, 24, 49, 74, 89, 94, 98)
 
 
 def test_a_masked_row_ends_the_value_before_it_and_counts_itself_for_nothing(steps):
     values, ts_ns = steps
     valid = np.array([True, False, True, True])
-    d = spread.distribution(np.where(valid, values, np.nan), ts_ns, valid)
+    d = basis.distribution(np.where(valid, values, np.nan), ts_ns, valid)
     assert d.span_s == 7.0
     assert d.mean == pytest.approx((2 * 1 + 1 * 6) / 7)
 
 
 def test_a_gap_does_not_count_as_one_long_quote(steps):
-    d = spread.distribution(*steps, max_hold_s=2.0)
+    d = basis.distribution(*steps, max_hold_s=2.0)
     assert d.span_s == 1 + 2 + 2
     assert d.mean == pytest.approx((2 * 1 + 5 * 2 + 1 * 2) / 5)
 
 
 def test_episodes_are_half_open_and_the_last_one_is_flagged():
     values = np.array([0.0, 3.0, 4.0, 0.0, 3.0, 0.0, 5.0, 5.0])
-    e = spread.episodes(values, np.array([0, 1, 2, 5, 6, 8, 10, 11]) * S, level=3.0)
+    e = basis.episodes(values, np.array([0, 1, 2, 5, 6, 8, 10, 11]) * S, level=3.0)
     assert e.count == 3
     assert e.starts_ns.tolist() == [1 * S, 6 * S, 10 * S]
     assert e.durations_s.tolist() == [4.0, 2.0, 1.0]
@@ -119,25 +120,25 @@ def test_episodes_are_half_open_and_the_last_one_is_flagged():
 
 
 def test_an_episode_that_begins_with_the_last_row_has_been_seen_for_no_time():
-    e = spread.episodes([0.0, 9.0], np.array([0, 5]) * S, level=1.0)
+    e = basis.episodes([0.0, 9.0], np.array([0, 5]) * S, level=1.0)
     assert (e.count, e.longest_s, e.open_at_end) == (1, 0.0, True)
 
 
 def test_no_episode_is_none_and_not_zero_seconds():
-    e = spread.episodes([0.0, 0.0], np.array([0, 5]) * S, level=1.0)
+    e = basis.episodes([0.0, 0.0], np.array([0, 5]) * S, level=1.0)
     assert (e.count, e.median_s, e.longest_s, e.open_at_end) == (0, None, None, False)
     assert repr(e) == "Episodes(level=1, count=0)"
 
 
 def test_a_row_overwritten_at_its_own_time_stamp_is_no_episode():
-    e = spread.episodes([0.0, 9.0, 0.0, 0.0], np.array([0, 5, 5, 6]) * S, level=1.0)
+    e = basis.episodes([0.0, 9.0, 0.0, 0.0], np.array([0, 5, 5, 6]) * S, level=1.0)
     assert e.count == 0
 
 
 def test_a_stale_row_and_a_gap_each_end_an_episode():
     values, ts_ns = np.full(5, 9.0), np.array([0, 1, 2, 3, 60]) * S
     valid = np.array([True, True, False, True, True])
-    e = spread.episodes(values, ts_ns, level=1.0, valid=valid, max_hold_s=10.0)
+    e = basis.episodes(values, ts_ns, level=1.0, valid=valid, max_hold_s=10.0)
     assert e.durations_s.tolist() == [2.0, 10.0, 0.0]
     assert e.open_at_start and e.open_at_end
 
@@ -154,7 +155,7 @@ def test_episodes_together_last_as_long_as_the_time_above(column, level):
     if not in_force_s[valid].sum() > 0:
         return
     above_s = in_force_s[valid & (values >= level)].sum()
-    assert spread.episodes(values, ts_ns, level, valid).durations_s.sum() == pytest.approx(above_s, abs=1e-6)
+    assert basis.episodes(values, ts_ns, level, valid).durations_s.sum() == pytest.approx(above_s, abs=1e-6)
 
 
 @given(columns, st.floats(-100, 100))
@@ -164,9 +165,9 @@ def test_repeating_a_row_before_its_end_changes_nothing(column, level):
         return
     twice_v, twice_t = np.repeat(values, 2)[:-1], np.repeat(ts_ns, 2)[:-1]
     twice_t[1::2] += np.diff(ts_ns) // 2
-    one, two = spread.distribution(values, ts_ns), spread.distribution(twice_v, twice_t)
+    one, two = basis.distribution(values, ts_ns), basis.distribution(twice_v, twice_t)
     assert (one.span_s, one.mean, one.sd) == pytest.approx((two.span_s, two.mean, two.sd), abs=1e-9)
-    assert spread.episodes(twice_v, twice_t, level).count == spread.episodes(values, ts_ns, level).count
+    assert basis.episodes(twice_v, twice_t, level).count == basis.episodes(values, ts_ns, level).count
 
 
 @pytest.mark.parametrize(
@@ -182,13 +183,13 @@ def test_repeating_a_row_before_its_end_changes_nothing(column, level):
     ],
 )
 def test_a_column_without_an_answer_is_an_error_which_says_why(values, ts_ns, says):
-    for ask in (spread.distribution, lambda v, t: spread.episodes(v, t, 0)):
+    for ask in (basis.distribution, lambda v, t: basis.episodes(v, t, 0)):
         with pytest.raises(SeriesError, match=says):
             ask(values, ts_ns)
 
 
 def test_the_representation_is_short_and_the_frame_complete(steps):
-    d = spread.distribution(*steps)
+    d = basis.distribution(*steps)
     assert len(repr(d)) < 120
     assert d.to_frame().loc["p50", "value"] == 1.0
     assert "<table" in d._repr_html_()

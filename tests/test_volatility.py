@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from delta_arb.errors import SeriesError
-from delta_arb.stats import ou, volatility
+from delta_arb.stats import ou, reversion
 
 S = 1_000_000_000  # ns
 
@@ -21,7 +21,7 @@ def garch(n, seed):
 
 
 def share_of_alarms(make, runs=60):
-    return np.mean([volatility.clustering(make(seed)).present() for seed in range(runs)])
+    return np.mean([reversion.clustering(make(seed)).present() for seed in range(runs)])
 
 
 def test_bounce_is_not_clustering_mistake_15():
@@ -44,7 +44,7 @@ def test_both_statistics_are_those_of_statsmodels():
     from statsmodels.stats.diagnostic import acorr_ljungbox, acorr_lm
 
     e = garch(1000, 3)
-    c = volatility.clustering_of(e, lags=5)
+    c = reversion.clustering_of(e, lags=5)
     lm = acorr_lm(e**2, nlags=5, result_object=False)
     assert (c.arch_lm, c.arch_p) == pytest.approx(lm[:2])
     box = acorr_ljungbox(e**2, lags=[5])
@@ -57,7 +57,7 @@ def test_the_surprises_of_the_filter_are_asked_the_same_way():
     calm = lfilter([1.0], [1.0, -0.95], rng.normal(size=4000)) + rng.normal(size=4000)
     wild = lfilter([1.0], [1.0, -0.95], garch(4000, 2))
     for y, present in ((calm, False), (wild, True)):
-        c = volatility.clustering_of(ou.filtered(y, ts_ns, ou.fit(y, ts_ns)).surprise)
+        c = reversion.clustering_of(ou.filtered(y, ts_ns, ou.fit(y, ts_ns)).surprise)
         assert c.present() is present
         assert (c.ljung_box_p < 0.05) is present
 
@@ -72,4 +72,4 @@ def test_the_surprises_of_the_filter_are_asked_the_same_way():
 )
 def test_what_cannot_be_answered_is_an_error(x, says):
     with pytest.raises(SeriesError, match=says):
-        volatility.clustering(x)
+        reversion.clustering(x)

@@ -196,6 +196,11 @@ class Inputs:
             feed_latency_s=feed,
         )
 
+    @property
+    def fees_bps(self) -> float:
+        """The four taker fees of a round trip."""
+        return 2 * (self.spot_fee_bps + self.perp_fee_bps)
+
     def latency(self) -> Latency:
         return latency(self.spot_latency, self.perp_latency)
 

@@ -8,7 +8,7 @@ from delta_arb import spread
 from delta_arb.errors import SeriesError
 from delta_arb.market import FundingPayment
 from delta_arb.quotes.tape import Tape
-from delta_arb.stats.basis import Basis
+from delta_arb.stats.basis import Basis, distribution
 from delta_arb.tables import NOTHING, Table, number
 
 
@@ -92,7 +92,7 @@ def stack(tape: Tape, basis: Basis, inputs, payments: tuple[FundingPayment, ...]
 def _median_spread_bps(bid: np.ndarray, ask: np.ndarray, basis: Basis) -> float | None:
     quoted = spread.to_bps((ask - bid) / spread.mid(bid, ask))
     try:
-        return spread.distribution(quoted, basis.ts_ns, basis.fresh, basis.max_quote_age_s).p50
+        return distribution(quoted, basis.ts_ns, basis.fresh, basis.max_quote_age_s).p50
     except SeriesError:
         return None
 

@@ -189,8 +189,9 @@ def signature(found, inputs) -> Picture:
 
 def profile(found, inputs) -> Picture:
     """Which half-lives explain the recording nearly as well as the best one: those above the line."""
+    from delta_arb.report.spread_tables import put_in
     from delta_arb.stats.half_life import LR_95
-    from delta_arb.stats.mean_reversion import interval, put_in
+    from delta_arb.stats.mean_reversion import interval
 
     title, seen, h = "Which half-lives the recording allows", found.profile.value, found.half_life.value
     if seen is None or h is None:

@@ -16,7 +16,7 @@ from delta_arb.backtest.performance import DAY_NS
 from delta_arb.errors import SeriesError
 from delta_arb.market import NS
 from delta_arb.quotes.tape import Tape
-from delta_arb.stats.basis import measured
+from delta_arb.stats.basis import basis_of
 from delta_arb.stats.series import grid
 from delta_arb.strategy.ledger import Trade, net_bps
 from delta_arb.tables import NOTHING, Table, number, share
@@ -61,7 +61,7 @@ class Regime:
 
 def signs(tape: Tape, max_quote_age_s: float) -> Signs:
     """Both signs at every minute of a tape. SeriesError where no minute is known."""
-    seen = measured(tape, 0.0, max_quote_age_s)
+    seen = basis_of(tape, 0.0, max_quote_age_s)
     minutes = grid(np.where(seen.known, seen.basis_bps, np.nan), seen.ts_ns, STEP_S, seen.known)
     changes = np.diff(minutes.values)
     count = len(minutes.values)

@@ -2,9 +2,13 @@
 
 Two masks, because two questions. `known`: both books are two-sided and were confirmed within a minute, so their mids
 say where the basis is. `fresh`: both are young enough (max_quote_age_s) that a decision could have been made on them.
+
+Quotes come irregularly: a value is in force from its own time stamp until the next event, and counts for as long as it
+was in force, not once per row. Nobody knows how long the last value held, so its weight is zero.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,14 +16,205 @@ from delta_arb import spread
 from delta_arb.errors import SeriesError
 from delta_arb.market import NS, PERP, SPOT
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import Distribution, Episodes, to_bps
-from delta_arb.tables import NOTHING, Table, number, seconds, share
+from delta_arb.spread import to_bps
 
-SEEN_S = (
-    10.0  # an edge seen on fresh books counts until the next fresh ones, at most this long (or while they are fresh)
-)
+if TYPE_CHECKING:
+    import pandas as pd
+
+# An edge seen on fresh books counts until the next fresh ones, at most this long (or while they are fresh).
+SEEN_S = 10.0
 KNOWN_S = 60.0  # a leg silent for longer says nothing about the basis
-SHOWN = ("p1", "p5", "p25", "p50", "p75", "p95", "p99")
+PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+
+# --- A column in time ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Distribution:
+    """Time-weighted distribution of a column, in the column's own unit.
+
+    `n` counts the rows used and `span_s` the seconds during which they were in force. A percentile p is the smallest
+    value v such that the column was at or below v for at least p percent of that time; it is always a value that
+    occurred, nothing is interpolated.
+    """
+
+    n: int
+    span_s: float
+    mean: float
+    sd: float
+    p1: float
+    p5: float
+    p10: float
+    p25: float
+    p50: float
+    p75: float
+    p90: float
+    p95: float
+    p99: float
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One column `value`, one row per field."""
+        import pandas as pd
+
+        names = [f.name for f in fields(self)]
+        return pd.DataFrame({"value": [float(getattr(self, name)) for name in names]}, index=names)
+
+    def __repr__(self) -> str:
+        return (
+            f"Distribution(n={self.n}, span_s={self.span_s:.6g}, mean={self.mean:.6g}, sd={self.sd:.6g}, "
+            f"p5={self.p5:.6g}, p50={self.p50:.6g}, p95={self.p95:.6g})"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().to_html(float_format=lambda x: f"{x:.6g}")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Episodes:
+    """The stretches during which a column was at or above a level, each half-open `[start, end)`.
+
+    An episode that is still running at the last event is flagged by `open_at_end`, one that was already running at the
+    first event by `open_at_start`: its duration is what was seen of it, a lower bound, and it is counted with that.
+    `median_s`, `p90_s` and `longest_s` are None when there was no episode.
+    """
+
+    level: float
+    count: int
+    median_s: float | None
+    p90_s: float | None
+    longest_s: float | None
+    open_at_start: bool
+    open_at_end: bool
+    starts_ns: np.ndarray = field(compare=False)
+    durations_s: np.ndarray = field(compare=False)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per episode: `start_ns`, `duration_s`."""
+        import pandas as pd
+
+        return pd.DataFrame({"start_ns": self.starts_ns, "duration_s": self.durations_s})
+
+    def __repr__(self) -> str:
+        if not self.count:
+            return f"Episodes(level={self.level:.6g}, count=0)"
+        flags = "".join(f", {name}" for name in ("open_at_start", "open_at_end") if getattr(self, name))
+        return (
+            f"Episodes(level={self.level:.6g}, count={self.count}, median_s={self.median_s:.6g}, "
+            f"p90_s={self.p90_s:.6g}, longest_s={self.longest_s:.6g}{flags})"
+        )
+
+
+def distribution(values, ts_ns, valid=None, max_hold_s: float | None = None) -> Distribution:
+    """Time-weighted mean, standard deviation and percentiles of a column.
+
+    Args:
+        values: shape (n,), any unit; NaN only where `valid` is false.
+        ts_ns: shape (n,), UTC ns, not falling. Of several rows with one time stamp the last is in force.
+        valid: shape (n,), true where the row counts; a stale or crossed row is masked out here. A false row still ends
+            the value before it. All rows when left out.
+        max_hold_s: a value is in force for at most this long, so that a gap in the recording does not count as one
+            very long quote; no bound when left out.
+
+    Raises:
+        SeriesError: shapes differ, time runs backwards, a valid value is not finite, or no valid value was in force
+            for any time.
+    """
+    values, starts, ends, used = _in_force(values, ts_ns, valid, max_hold_s)
+    held = np.where(used, (ends - starts) / NS, 0.0)
+    span_s = _covered(held)
+    kept, weight = values[used], held[used] / span_s
+    mean = float(weight @ kept)
+    sd = float(np.sqrt(weight @ (kept - mean) ** 2))
+    quantiles = _weighted_percentiles(kept, weight)
+    return Distribution(int(used.sum()), span_s, mean, sd, *quantiles)
+
+
+def episodes(values, ts_ns, level: float, valid=None, max_hold_s: float | None = None) -> Episodes:
+    """The stretches at or above `level`: how many, how long, since when.
+
+    An episode begins at the first row at or above the level and ends at the first row below it, at the first row that
+    is not valid, or `max_hold_s` after its last row when no other row comes. Rows overwritten at their own time stamp
+    were never in force and are passed over. Arguments and errors are those of `distribution`.
+    """
+    values, starts, ends, used = _in_force(values, ts_ns, valid, max_hold_s)
+    _covered(np.where(used, (ends - starts) / NS, 0.0))
+    in_force = ends > starts
+    in_force[-1] = True
+    values, starts, ends, used = values[in_force], starts[in_force], ends[in_force], used[in_force]
+    above = used & (values >= level)
+    goes_on = above[:-1] & above[1:] & (ends[:-1] == starts[1:])
+    first = above & ~np.concatenate(([False], goes_on))
+    last = above & ~np.concatenate((goes_on, [False]))
+    durations_s = (ends[last] - starts[first]) / NS
+    count = int(first.sum())
+    median_s, p90_s, longest_s = (
+        (float(np.quantile(durations_s, q)) for q in (0.5, 0.9, 1.0)) if count else (None, None, None)
+    )
+    return Episodes(
+        float(level),
+        count,
+        median_s,
+        p90_s,
+        longest_s,
+        open_at_start=bool(above[0]),
+        open_at_end=bool(above[-1]),
+        starts_ns=starts[first],
+        durations_s=durations_s,
+    )
+
+
+def _in_force(values, ts_ns, valid, max_hold_s):
+    """Values with the interval `[starts, ends)` in which each was in force, and which of them count."""
+    values = np.asarray(values, dtype=np.float64)
+    starts = np.asarray(ts_ns)
+    if values.ndim != 1 or values.shape != starts.shape:
+        raise SeriesError(
+            f"values and ts_ns must be two columns of one length, were {values.shape} and {starts.shape}; "
+            "take both from the same table"
+        )
+    if not np.issubdtype(starts.dtype, np.integer):
+        raise SeriesError(f"ts_ns must be whole nanoseconds, was {starts.dtype}; convert with astype('int64')")
+    starts = starts.astype(np.int64, copy=False)
+    used = np.ones(values.shape, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
+    if used.shape != values.shape:
+        raise SeriesError(f"valid must have the {values.size} rows of values, had shape {used.shape}")
+    if max_hold_s is not None and not max_hold_s > 0:
+        raise SeriesError(f"max_hold_s must be above 0, was {max_hold_s}; leave it out for no bound")
+    back = np.flatnonzero(np.diff(starts) < 0)
+    if back.size:
+        raise SeriesError(f"ts_ns falls after row {back[0]} of {starts.size}; sort the rows by time first")
+    bad = np.flatnonzero(used & ~np.isfinite(values))
+    if bad.size:
+        raise SeriesError(
+            f"{bad.size} of {values.size} values are not finite, the first in row {bad[0]}; mask them with valid"
+        )
+    ends = np.append(starts[1:], starts[-1:])
+    if max_hold_s is not None:
+        ends = np.minimum(ends, starts + round(max_hold_s * NS))
+    return values, starts, ends, used
+
+
+def _covered(held: np.ndarray) -> float:
+    span_s = float(held.sum())
+    if not span_s > 0:
+        raise SeriesError(
+            f"no valid value was in force for any time among {held.size} rows; "
+            "need at least two rows at different times, the first of them valid"
+        )
+    return span_s
+
+
+def _weighted_percentiles(values: np.ndarray, weight: np.ndarray) -> list[float]:
+    order = np.argsort(values, kind="stable")
+    order = order[weight[order] > 0]
+    share = np.cumsum(weight[order])
+    # A share that should be exactly 0.25 may come out of the sum as 0.24999...; a trillionth of the time is nothing.
+    at = np.searchsorted(share, np.array(PERCENTS) / 100 - 1e-12)
+    return values[order][np.minimum(at, order.size - 1)].tolist()
+
+
+# --- The basis of a tape ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -53,29 +248,17 @@ class Basis:
         masks = f"known at {known:.1%}, fresh at {fresh:.1%} of them"
         return f"Basis({self.ts_ns.size:,} events, {masks}, four fees {self.fees_bps:g} bps)"
 
-    def plot(self, inputs):
-        """Both legs and the basis over time."""
-        from delta_arb.report import plots
-
-        return plots.legs(self, inputs)
-
     def distributions(self) -> dict[str, Distribution]:
         """Time-weighted distributions; those of the two edges count only moments at which a decision was possible."""
         return {
-            "basis of the mids": spread.distribution(self.basis_bps, self.ts_ns, self.known, KNOWN_S),
-            "entry_edge": spread.distribution(self.entry_bps, self.ts_ns, self.fresh, self.max_quote_age_s),
-            "exit_cost": spread.distribution(self.exit_bps, self.ts_ns, self.fresh, self.max_quote_age_s),
+            "basis of the mids": distribution(self.basis_bps, self.ts_ns, self.known, KNOWN_S),
+            "entry_edge": distribution(self.entry_bps, self.ts_ns, self.fresh, self.max_quote_age_s),
+            "exit_cost": distribution(self.exit_bps, self.ts_ns, self.fresh, self.max_quote_age_s),
         }
 
 
-def of(tape: Tape, inputs, max_quote_age_s: float) -> Basis:
-    """The basis of a tape; `inputs` gives the fees."""
-    spot, perp = inputs.instruments()
-    return measured(tape, to_bps(spread.round_trip_fees(spot.taker_fee, perp.taker_fee)), max_quote_age_s)
-
-
-def measured(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
-    """The same with the four fees given. Of candles, the ends of bars."""
+def basis_of(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
+    """The basis at every event of a tape (of candles, at the ends of bars); `fees_bps`: the four fees of a round trip."""
     tape = tape.looks()
     two_sided = (tape.spot_bid < tape.spot_ask) & (tape.perp_bid < tape.perp_ask)
     for bid_qty, ask_qty in ((tape.spot_bid_qty, tape.spot_ask_qty), (tape.perp_bid_qty, tape.perp_ask_qty)):
@@ -97,26 +280,6 @@ def measured(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
         rows=(int(np.count_nonzero(tape.leg == SPOT)), int(np.count_nonzero(tape.leg == PERP))),
         bar_s=tape.bar_s,
     )
-
-
-# --- distribution and episodes ---------------------------------------------------------------------------------------
-
-
-def percentiles(basis: Basis) -> Table:
-    """Mean, standard deviation and percentiles of the three columns, bps."""
-    try:
-        rows = [
-            (name, number(d.mean, 1), number(d.sd, 1), *(number(getattr(d, p), 1) for p in SHOWN))
-            for name, d in basis.distributions().items()
-        ]
-    except SeriesError as error:
-        return Table.of("Distribution in time, bps", ("", "no answer"), [("all", str(error))])
-    note = (
-        "Each value counts for the time it was in force. The edges count only while both books were at most "
-        f"{basis.max_quote_age_s:g} s old; "
-        f"the basis while both were confirmed within {KNOWN_S:g} s."
-    )
-    return Table.of("Distribution in time, bps", ("", "mean", "sd", *SHOWN), rows, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,38 +329,4 @@ def above_costs(basis: Basis) -> dict[str, Episodes]:
     }
     seen = basis.entry_bps[basis.fresh], basis.ts_ns[basis.fresh]
     held_s = seen_s(basis)
-    return {name: spread.episodes(*seen, basis.fees_bps + level, max_hold_s=held_s) for name, level in levels.items()}
-
-
-def episodes(basis: Basis, latency_s: float) -> Table:
-    """Episodes above costs: how many, how long, how many outlast the way of an order."""
-    found = above_costs(basis)
-    span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
-    rows = [
-        (
-            name,
-            number(e.level, 1),
-            f"{e.count:,}",
-            share(e.durations_s.sum() / span_s, 1),
-            seconds(e.median_s),
-            seconds(e.p90_s),
-            seconds(e.longest_s),
-            share(float(np.mean(e.durations_s > latency_s)) if e.count else None),
-        )
-        for name, e in found.items()
-    ] or [("no event has fresh books on both legs", *[NOTHING] * 7)]
-    columns = (
-        "opening pays the fees and",
-        "entry_edge from, bps",
-        "episodes",
-        "of the time",
-        "median",
-        "90 %",
-        "longest",
-        f"outlast {latency_s:g} s",
-    )
-    note = (
-        f"Seen at the events with both books at most {basis.max_quote_age_s:g} s old. An episode ends with the first "
-        f"one below the level, or when {seen_s(basis):g} s bring none."
-    )
-    return Table.of("Episodes above costs", columns, rows, note)
+    return {name: episodes(*seen, basis.fees_bps + level, max_hold_s=held_s) for name, level in levels.items()}

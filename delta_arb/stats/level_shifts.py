@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from delta_arb.errors import SeriesError
-from delta_arb.spread import NS_PER_S
+from delta_arb.market import NS
 from delta_arb.stats.ou import usable
 from delta_arb.stats.series import grid
 
@@ -147,7 +147,7 @@ class _Segments:
         self.n, self.ts_ns = values.size, ts_ns
         self.scale = float(values.std())
         self.values = (values - values.mean()) / self.scale
-        self.steps = np.diff(ts_ns) / NS_PER_S
+        self.steps = np.diff(ts_ns) / NS
         self.step_s, self.span_s = float(np.median(self.steps)), float(self.steps.sum())
         self._known: dict[tuple, _Fit] = {}
 

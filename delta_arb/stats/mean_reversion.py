@@ -1,32 +1,32 @@
 """Does the basis of a recording come back, and how fast: every question with its answer, or why there is none.
 
-A statistic that the quotes cannot answer is a row "no answer" with the reason, never a number. `reversion`, `changes`
-and `volatility` have the methods; here they are asked of one tape, on previous-tick grids that suit each of them.
+A statistic that the quotes cannot answer is a row "no answer" with the reason, never a number. `reversion` and
+`level_shifts` have the methods; here they are asked of one tape, on previous-tick grids that suit each of them.
 """
 
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from delta_arb.errors import SeriesError
 from delta_arb.market import NS
 from delta_arb.quotes.tape import Tape
-from delta_arb.stats.basis import KNOWN_S, Basis, above_costs, measured, reach
+from delta_arb.stats.basis import KNOWN_S, Basis, basis_of
 from delta_arb.stats.half_life import Profile, profile
 from delta_arb.stats.level_shifts import Changes, level_shifts
 from delta_arb.stats.ou import filtered, fit
 from delta_arb.stats.reversion import (  # fmt: skip
     Autocorrelation,
+    Clustering,
     Grid,
     HalfLife,
     Signature,
     Stationarity,
     UnitRootTest,
     autocorrelation,
+    clustering_of,
     grid,
     half_life,
     half_life_two_lags_s,
@@ -34,8 +34,7 @@ from delta_arb.stats.reversion import (  # fmt: skip
     signature,
     stationarity,
 )
-from delta_arb.stats.volatility import Clustering, clustering_of
-from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.tables import Table, number, seconds, share
 
 FIT_POINTS = 20_000  # only the span bounds the precision of a half-life, so more are not needed
 FIT_ROWS = 5  # rows of the slower leg per grid point: closer ones share their noise, which looks like reversion
@@ -62,7 +61,7 @@ def answered(ask: Callable[[], object]) -> Answer:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Memory:
+class MeanReversion:
     """How the basis of the mids comes back: each an answer or a reason."""
 
     step_s: float
@@ -87,24 +86,6 @@ class Memory:
         return Table.of(
             "Does it come back, and how fast?", ("question", "answer", "95 % interval or test"), self._rows()
         )
-
-    def plot(self, inputs):
-        """Autocorrelation of the levels, with what the fitted process implies."""
-        from delta_arb.report import plots
-
-        return plots.memory(self, inputs)
-
-    def plot_signature(self, inputs):
-        """Mean squared difference over the lag, with what the fitted process implies."""
-        from delta_arb.report import plots
-
-        return plots.signature(self, inputs)
-
-    def plot_profile(self, inputs):
-        """Which half-lives the recording allows, and which it rules out."""
-        from delta_arb.report import plots
-
-        return plots.profile(self, inputs)
 
     def _rows(self) -> list[tuple[str, str, str]]:
         return [
@@ -196,14 +177,14 @@ def _clustered(found: Clustering) -> tuple[str, str]:
     )
 
 
-def of(basis: Basis) -> Memory:
+def mean_reversion(basis: Basis) -> MeanReversion:
     """All that is asked about the return of the basis, on previous-tick grids of its mids."""
     span_s = (basis.ts_ns[-1] - basis.ts_ns[0]) / NS
     step_s = fit_step_s(basis)
     column, speed_ = (basis.basis_bps, basis.ts_ns), answered(lambda: speed(basis))
     acf_step_s = max(ACF_STEP_S, basis.bar_s)
     acf = answered(lambda: autocorrelation(_even(basis, acf_step_s), _lags(span_s, acf_step_s)))
-    return Memory(
+    return MeanReversion(
         step_s=step_s,
         acf_step_s=acf_step_s,
         half_life=speed_,
@@ -233,7 +214,7 @@ def fit_step_s(basis: Basis) -> float:
 
 def mids(tape: Tape) -> Basis:
     """The basis of a tape's mids, of candles of the closes; no costs, nothing called fresh."""
-    return measured(tape, 0.0, KNOWN_S)
+    return basis_of(tape, 0.0, KNOWN_S)
 
 
 def tested(basis: Basis) -> Stationarity:
@@ -318,81 +299,3 @@ def _shift_step_s(basis: Basis, span_s: float) -> float:
     """Minutes, or bars, so few that the search for shifts stays short."""
     step_s = max(60.0, basis.bar_s)
     return step_s * math.ceil(span_s / step_s / SHIFT_ROWS)
-
-
-# --- what was put in -------------------------------------------------------------------------------------------------
-
-
-def put_in(inputs) -> dict | None:
-    """The recipe of synthetic quotes; None for real ones."""
-    path = Path(inputs.spot).parent / "truth.json"
-    return json.loads(path.read_text(encoding="utf-8")) if inputs.synthetic and path.is_file() else None
-
-
-def against_truth(inputs, found: Memory) -> Table:
-    """Estimates beside the recipe of synthetic quotes; for real quotes there is no truth to compare with."""
-    title, truth = "Estimates against the truth", put_in(inputs)
-    if truth is None:
-        return Table.of(title, ("", "put in", "found"), [("no truth is known for these quotes", NOTHING, NOTHING)])
-    return Table.of(title, ("", "put in", "found"), _truth_rows(truth, found), _truth_note(truth))
-
-
-def _truth_rows(truth: dict, found: Memory) -> Sequence[tuple[str, str, str]]:
-    world, h = truth["world"], found.half_life.value
-    process = h.process if h else None
-    middle = world["mean_bps"] + world["drift_bps_per_day"] * world["hours"] / 48
-    sd = float(np.hypot(world["fast_sd_bps"], world["slow_sd_bps"]))
-    return (
-        (
-            "half-life",
-            seconds(world["fast_half_life_s"]),
-            f"{seconds(h.half_life_s)} ({interval(h)})" if h else "no answer",
-        ),
-        (
-            "mean of the basis",
-            number(middle, 1, unit="bps"),
-            number(process.mean, 1, unit="bps") if process else "no answer",
-        ),
-        (
-            "standard deviation",
-            number(sd, 1, unit="bps"),
-            number(process.sd, 1, unit="bps") if process else "no answer",
-        ),
-        (
-            "noise of the observed basis",
-            number(truth["observed_noise_bps"], 1, unit="bps"),
-            number(process.noise_sd, 1, unit="bps") if process else "no answer",
-        ),
-    )
-
-
-def _truth_note(truth: dict) -> str:
-    world = truth["world"]
-    return (
-        f"Put in are two processes: a fast one (sd {world['fast_sd_bps']:g} bps, half-life "
-        f"{seconds(world['fast_half_life_s'])}) and a slow one (sd {world['slow_sd_bps']:g} bps, half-life "
-        f"{seconds(world['slow_half_life_s'])}), so one half-life fitted to their sum should come out somewhat above "
-        "the fast one. The mean put in is that of the middle of the recording."
-    )
-
-
-# --- what was found --------------------------------------------------------------------------------------------------
-
-
-def findings(tape: Tape, basis: Basis, found: Memory) -> Findings:
-    """The notebook's last words, from its results."""
-    q, able = tape.quality, reach(basis)
-    bad = max(q.spot.bad_share, q.perp.bad_share)
-    stale, limit_s = max(q.spot.stale_share, q.perp.stale_share), q.limits.max_quote_age_s
-    old = "too old to decide on" if limit_s == basis.max_quote_age_s else f"more than {limit_s:g} s old"
-    episodes_ = above_costs(basis).get("closing at its median")
-    return Findings.of(
-        f"Recording: at most {share(bad, 2)} of a leg's rows are bad; for up to {share(stale)} of the time a book is "
-        f"{old}.",
-        str(able) if able else "No event has fresh books on both legs: nothing could have been traded.",
-        found.verdict,
-        f"{episodes_.count:,} episodes pay the fees and a median closing; half of them last "
-        f"{seconds(episodes_.median_s)} or less."
-        if episodes_ and episodes_.count
-        else "No episode pays the fees and a median closing.",
-    )

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from delta_arb.errors import SeriesError
-from delta_arb.spread import NS_PER_S
+from delta_arb.market import NS
 from delta_arb.stats.series import columns, known_and_varying
 
 MIN_ROWS = 50
@@ -121,8 +121,8 @@ class Likelihood:
         self.restricted = restricted
         self.centre, self.scale = float(values.mean()), float(values.std())
         self.values = (values - self.centre) / self.scale
-        steps = np.diff(ts_ns) / NS_PER_S
-        self.span_s = float(ts_ns[-1] - ts_ns[0]) / NS_PER_S
+        steps = np.diff(ts_ns) / NS
+        self.span_s = float(ts_ns[-1] - ts_ns[0]) / NS
         self.step_s = float(np.median(steps))
         self.steps, kind = np.unique(steps, return_inverse=True)
         if self.steps.size > 1000:  # then a table saves nothing
@@ -230,7 +230,7 @@ class Filtered:
 def filtered(values, ts_ns, process: Process, valid=None) -> Filtered:
     """The spread without its noise, as it could be known at each row. Rows and errors are those of `fit`."""
     values, ts_ns = usable(values, ts_ns, valid)
-    steps = np.diff(ts_ns) / NS_PER_S
+    steps = np.diff(ts_ns) / NS
     phi = np.exp(-process.theta * steps)
     drive = -np.expm1(-2 * process.theta * steps) * process.sd**2
     innovations, variances = np.empty(values.size), np.empty(values.size)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from delta_arb.errors import SeriesError
-from delta_arb.spread import NS_PER_S
+from delta_arb.market import NS
 
 MIN_SAMPLES = 30
 
@@ -31,7 +31,7 @@ def require_moving_legs(ts_ns, max_still_s: float, **prices) -> None:
     for name, column in prices.items():
         column = np.asarray(column)
         changes = np.concatenate(([0], np.flatnonzero(np.diff(column) != 0) + 1, [column.size - 1]))
-        still_s = np.diff(ts_ns[changes]) / NS_PER_S
+        still_s = np.diff(ts_ns[changes]) / NS
         worst = int(np.argmax(still_s))
         if still_s[worst] > max_still_s:
             since = ts_ns[changes[worst]]
@@ -103,7 +103,7 @@ class Grid:
     @property
     def ts_ns(self) -> np.ndarray:
         """Time stamps of the grid points, UTC ns."""
-        return self.start_ns + np.arange(self.values.size) * round(self.step_s * NS_PER_S)
+        return self.start_ns + np.arange(self.values.size) * round(self.step_s * NS)
 
     @property
     def known_share(self) -> float:
@@ -140,12 +140,12 @@ def grid(values, ts_ns, step_s: float, valid=None, max_gap_s: float = 300.0) -> 
         SeriesError: unusable columns, or all rows at one time.
     """
     values, ts_ns, valid = columns(values, ts_ns, valid)
-    step_ns = round(step_s * NS_PER_S)
+    step_ns = round(step_s * NS)
     if step_ns <= 0:
         raise SeriesError(f"step_s must be above 0, was {step_s}")
     at_ns = np.arange(ts_ns[0], ts_ns[-1] + 1, step_ns)
     last = np.searchsorted(ts_ns, at_ns, side="right") - 1
-    known = valid[last] & (at_ns - ts_ns[last] <= round(max_gap_s * NS_PER_S))
+    known = valid[last] & (at_ns - ts_ns[last] <= round(max_gap_s * NS))
     return Grid(np.where(known, values[last], np.nan), int(ts_ns[0]), float(step_s), float(max_gap_s))
 
 

@@ -25,7 +25,7 @@ from scipy.signal import lfilter
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
 from delta_arb.errors import SeriesError
-from delta_arb.stats import level_shifts, optimal_thresholds, ou, reversion, volatility
+from delta_arb.stats import level_shifts, optimal_thresholds, ou, reversion
 
 S = 1_000_000_000  # ns
 DAY = np.arange(86_400) * S
@@ -157,7 +157,7 @@ def refusals(rng, runs: int, share: float) -> list[dict[str, object]]:
 
 def clustering(rng, runs: int) -> list[dict[str, object]]:
     def alarms(make):
-        return np.mean([volatility.clustering(make()).present() for _ in range(runs)])
+        return np.mean([reversion.clustering(make()).present() for _ in range(runs)])
 
     def garch():
         z, out, var = rng.normal(size=2000), np.empty(2000), 1.0

@@ -31,7 +31,7 @@ from delta_arb.params import RuleParams
 from delta_arb.quotes.funding_file import payments
 from delta_arb.quotes.inputs import NONE, Inputs
 from delta_arb.quotes.tape import Tape
-from delta_arb.stats import basis
+from delta_arb.stats.basis import basis_of
 from delta_arb.tables import NOTHING, Table, number, share
 
 DAY_NS = 86_400 * NS
@@ -91,8 +91,8 @@ def crash_row(day: str, inputs: Inputs) -> tuple[str, ...]:
     start_ns = round(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * NS
     known = tape.between(max(tape.start_ns, start_ns - 7 * DAY_NS), start_ns)
     window = tape.between(start_ns, start_ns + 2 * DAY_NS)
-    seen = basis.of(window, inputs, 1.0)
-    leave_bps = basis.of(known, inputs, 1.0).distributions()["exit_cost"].p50
+    seen = basis_of(window, inputs.fees_bps, 1.0)
+    leave_bps = basis_of(known, inputs.fees_bps, 1.0).distributions()["exit_cost"].p50
     stated = market.replay(window, Thresholds(leave_bps + ABOVE_BPS, leave_bps, 86_400.0))
     closes = seen.basis_bps[seen.fresh]
     bars = 2 * 86_400 / tape.bar_s
