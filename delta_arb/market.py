@@ -1,8 +1,10 @@
-"""Values of the trade: books, orders, fills, instruments, latencies, and the fill rule.
+"""Values of the trade: books, orders, fills, instruments, the fill rule, and what two books offer each other.
 
 Prices are USDT per base unit, quantities base units; contracts exist only in `Instrument.to_base` and
 `Instrument.to_contracts`. A signed quantity is positive when bought. Fees are positive when paid.
-Everything here is plain Python; `Book`, `Order` and `fill` are compiled by numba as they stand.
+Everything here is plain Python; what the machine uses is compiled by numba as it stands. Edges and costs are fractions
+of the spot price, and plain arithmetic on purpose: the same function takes two floats (the live runner), two numpy
+columns (the notebooks) or is compiled (the backtest), and gives the same bits in all three.
 """
 
 import math
@@ -16,6 +18,7 @@ SPOT, PERP = 0, 1
 LEGS = ("spot", "perp")
 UPDATES, SNAPSHOTS = "updates", "snapshots"
 NS = 1_000_000_000
+NEVER = 2**62
 QUOTE, BASE = "quote", "base"  # what a buyer's fee is taken in
 
 # Why a pair ended. The names are what tables and journals show.
@@ -126,6 +129,52 @@ def tradable(book: Book) -> bool:
 def exit_price(position: float, book: Book) -> float:
     """The side of `book` at which a signed position could be closed: bid for a long, ask for a short."""
     return book.bid if position >= 0.0 else book.ask
+
+
+# --- What the two books offer: one formula for two floats, for two columns, and compiled --------------------------------
+
+
+def entry_edge(spot_ask, perp_bid):
+    """What opening the direct pair pays, taker on both legs, before fees; larger is better."""
+    return (perp_bid - spot_ask) / spot_ask
+
+
+def exit_cost(spot_bid, perp_ask):
+    """What closing the direct pair costs, taker on both legs, before fees; smaller is better."""
+    return (perp_ask - spot_bid) / spot_bid
+
+
+def reverse_edge(spot_bid, perp_ask):
+    """What opening the reverse pair pays (sell spot out of inventory, buy perp); exactly `-exit_cost`."""
+    return (spot_bid - perp_ask) / spot_bid
+
+
+def reverse_cost(spot_ask, perp_bid):
+    """What closing the reverse pair costs; exactly `-entry_edge`."""
+    return (spot_ask - perp_bid) / spot_ask
+
+
+def mid(bid, ask):
+    """Middle of one book; a reference, nothing ever fills there."""
+    return 0.5 * (bid + ask)
+
+
+def basis(spot_mid, perp_mid):
+    """Relative distance of the two mids; positive means the perpetual is rich."""
+    return (perp_mid - spot_mid) / spot_mid
+
+
+def round_trip_fees(spot_fee, perp_fee):
+    """The four taker fees of a round trip as a fraction of notional: both legs, in and out."""
+    return 2 * (spot_fee + perp_fee)
+
+
+def to_bps(fraction):
+    """Fraction to basis points."""
+    return fraction * 10_000.0
+
+
+# --- Venues' rules ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from delta_arb.errors import ParamsError
-from delta_arb.market import NS, PERP, SPOT, Book, Fill
-from delta_arb.strategy.state import NEVER, Wallet
+from delta_arb.market import NEVER, NS, PERP, SPOT, Book, Fill
+
+
+class Wallet(NamedTuple):
+    """What an entry may use: USDT and coins of the spot venue, free margin of the perpetual's."""
+
+    spot_usdt: float
+    spot_coin: float
+    perp_usdt: float
+
+
+BOTTOMLESS = Wallet(math.inf, 0.0, math.inf)  # money without end, but no inventory: that must be declared
 
 
 class Purse(NamedTuple):

@@ -29,7 +29,8 @@ from delta_arb.live.venues.base import Account, Deal, Outcome, VenueError
 from delta_arb.live.venues.broker import Placed
 from delta_arb.market import PERP, SPOT, Instrument, Order
 from delta_arb.params import RuleParams
-from delta_arb.strategy.state import QUOTE, REPORT, START, Event, Wallet
+from delta_arb.strategy.state import QUOTE, REPORT, START, Event
+from delta_arb.wallets import Wallet
 
 CONFIG = quick_config()
 EXAMPLE = """

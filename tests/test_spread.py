@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delta_arb import spread
+from delta_arb import market
 from delta_arb.errors import SeriesError
 from delta_arb.stats import basis
 
@@ -16,38 +16,38 @@ S = 1_000_000_000  # ns
 
 prices = st.floats(1e-6, 1e6)
 FORMULAS = (
-    spread.entry_edge, spread.exit_cost, spread.reverse_edge, spread.reverse_cost,
-    spread.mid, spread.basis, spread.round_trip_fees,
+    market.entry_edge, market.exit_cost, market.reverse_edge, market.reverse_cost,
+    market.mid, market.basis, market.round_trip_fees,
 )  # fmt: skip
 
 
 def test_edges_and_costs_by_hand():
-    assert spread.entry_edge(100.0, 100.25) == 0.0025
-    assert spread.exit_cost(100.0, 100.5) == 0.005
-    assert spread.reverse_edge(100.0, 99.0) == 0.01
-    assert spread.reverse_cost(100.0, 99.5) == 0.005
-    assert spread.basis(200.0, 201.0) == 0.005
-    assert spread.mid(99.0, 101.0) == 100.0
+    assert market.entry_edge(100.0, 100.25) == 0.0025
+    assert market.exit_cost(100.0, 100.5) == 0.005
+    assert market.reverse_edge(100.0, 99.0) == 0.01
+    assert market.reverse_cost(100.0, 99.5) == 0.005
+    assert market.basis(200.0, 201.0) == 0.005
+    assert market.mid(99.0, 101.0) == 100.0
 
 
 def test_a_round_trip_pays_four_taker_fees():
-    assert spread.round_trip_fees(0.0005, 0.0002) == pytest.approx(0.0014)
+    assert market.round_trip_fees(0.0005, 0.0002) == pytest.approx(0.0014)
 
 
 def test_a_bp_is_a_ten_thousandth():
-    assert spread.to_bps(0.0012) == pytest.approx(12.0)
+    assert market.to_bps(0.0012) == pytest.approx(12.0)
 
 
 @given(prices, prices)
 def test_the_reverse_pair_is_the_direct_one_with_the_sign_turned(spot, perp):
-    assert spread.reverse_edge(spot, perp) == -spread.exit_cost(spot, perp)
-    assert spread.reverse_cost(spot, perp) == -spread.entry_edge(spot, perp)
+    assert market.reverse_edge(spot, perp) == -market.exit_cost(spot, perp)
+    assert market.reverse_cost(spot, perp) == -market.entry_edge(spot, perp)
 
 
 @given(prices, prices, st.floats(0.1, 10))
 def test_an_edge_does_not_depend_on_the_currency_unit(spot, perp, unit):
-    rescaled = spread.entry_edge(spot * unit, perp * unit)
-    assert rescaled == pytest.approx(spread.entry_edge(spot, perp), rel=1e-9, abs=1e-12)
+    rescaled = market.entry_edge(spot * unit, perp * unit)
+    assert rescaled == pytest.approx(market.entry_edge(spot, perp), rel=1e-9, abs=1e-12)
 
 
 @given(st.lists(st.tuples(prices, prices), min_size=1, max_size=20))
@@ -67,7 +67,7 @@ def test_compiled_formulas_give_the_same_bits():
 
 
 def test_the_module_loads_neither_pandas_nor_numba():
-    code = "import sys, delta_arb.spread; sys.exit(bool({'pandas', 'numba', 'scipy'} & set(sys.modules)))"
+    code = "import sys, delta_arb.market; sys.exit(bool({'pandas', 'numba', 'scipy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

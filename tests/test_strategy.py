@@ -12,7 +12,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from strategies import SECOND, leg_rule, random_rows, rule, rules, seconds
 
-from delta_arb.market import GUARD, HALT, NO_REASON, PERP, SPOT, TARGET, TIMEOUT, UNWOUND, Book
+from delta_arb.market import GUARD, HALT, NEVER, NO_REASON, PERP, SPOT, TARGET, TIMEOUT, UNWOUND, Book
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.state import (
     DIRECT,
@@ -21,7 +21,6 @@ from delta_arb.strategy.state import (
     FLAT,
     HALTED,
     HEDGING,
-    NEVER,
     NO_ORDERS,
     OPEN,
     OUTSIDE,
@@ -31,8 +30,8 @@ from delta_arb.strategy.state import (
     START,
     TIMER,
     Event,
-    Wallet,
 )
+from delta_arb.wallets import Wallet
 
 PAYS = (101.0, 101.5)  # books of the perpetual beside a spot book of 99.5 / 100: this one pays an edge of 1 %
 FAIR = (99.8, 100.3)  # this one pays nothing and costs 80 bps to leave

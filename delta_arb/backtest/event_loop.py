@@ -16,13 +16,13 @@ import numpy as np
 
 from delta_arb.backtest.fast_forward import NEAR, awaited, first_at, next_row, perp_book, shift_at, spot_book
 from delta_arb.latency import Delays
-from delta_arb.market import PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
+from delta_arb.market import NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
 from delta_arb.strategy.decide import decide, ended
 from delta_arb.strategy.ledger import Closing, closing
 from delta_arb.strategy.margin import liquidated_at
 from delta_arb.strategy.signal import UNKNOWN, step
 from delta_arb.strategy.sizing import fee_usdt, received
-from delta_arb.strategy.state import FLAT, HALTED, NEVER, OPEN, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, State
+from delta_arb.strategy.state import FLAT, HALTED, OPEN, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, State
 from delta_arb.wallets import (
     NO_TRANSFER,
     Purse,

@@ -20,8 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.market import Book
-from delta_arb.spread import entry_edge, exit_cost
+from delta_arb.market import Book, entry_edge, exit_cost
 from delta_arb.strategy.decide import entry_level, exit_level
 from delta_arb.strategy.state import DIRECT, FLAT, HALTED, OPEN, Rule, State
 

@@ -7,9 +7,8 @@ one, so its capital and its gains stand on lines of their own; a pair's net has 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from delta_arb.market import FundingPayment
+from delta_arb.market import FundingPayment, mid
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import mid
 from delta_arb.strategy.ledger import total
 
 

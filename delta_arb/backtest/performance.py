@@ -15,9 +15,8 @@ import numpy as np
 
 from delta_arb.backtest.replay import Backtest, Sent
 from delta_arb.errors import DataError
-from delta_arb.market import LEGS, NS, PERP, SPOT
+from delta_arb.market import LEGS, NS, PERP, SPOT, to_bps
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import to_bps
 from delta_arb.strategy.ledger import PARTS, Trade, funding, net_bps, total
 from delta_arb.tables import Table, number, seconds, share
 

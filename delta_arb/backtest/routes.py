@@ -33,9 +33,9 @@ from delta_arb.backtest.fast_forward import (
     spot_book,
 )
 from delta_arb.backtest.sweep_figures import Deal, Step, add_deal
-from delta_arb.market import END, HALT, UNTOUCHED, Fill, Taken
+from delta_arb.market import END, HALT, NEVER, UNTOUCHED, Fill, Taken
 from delta_arb.strategy.ledger import closing, left_open
-from delta_arb.strategy.state import FLAT, HALTED, NEVER, OPEN, START
+from delta_arb.strategy.state import FLAT, HALTED, OPEN, START
 
 MOST = 2**13  # stretches that are kept from one rule to the next
 SLOTS = 8 * MOST  # of the index of flat rests and of what leaves them; where it is half full, what is new is not shared

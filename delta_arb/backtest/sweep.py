@@ -36,11 +36,11 @@ from delta_arb.backtest.sweep_figures import FIGURES, add_deal, ranked, tell
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected
 from delta_arb.latency import Latency
-from delta_arb.market import END, HALT, NS, FundingPayment
+from delta_arb.market import END, HALT, NEVER, NS, FundingPayment
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import closing, gaps, left_open
 from delta_arb.strategy.rule import check_deadline
-from delta_arb.strategy.state import HALTED, NEVER, Rule
+from delta_arb.strategy.state import HALTED, Rule
 from delta_arb.wallets import BOUNDLESS, Funds
 
 WORTH = 200  # replays that are worth a thread

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from delta_arb.errors import DataError
 from delta_arb.market import Book, Order
 from delta_arb.strategy.decide import decide
-from delta_arb.strategy.state import BOTTOMLESS, QUOTE, Event, Rule, State, Wallet
+from delta_arb.strategy.state import QUOTE, Event, Rule, State
+from delta_arb.wallets import BOTTOMLESS, Wallet
 
 SCHEMA = 1
 BLOCK = 1 << 16  # bytes collected before they are written, unless `flush` comes first

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from delta_arb.live.journal import JournalError
 from delta_arb.live.runner import Runner
 from delta_arb.live.venues.broker import Report
-from delta_arb.market import NS, Book
-from delta_arb.strategy.state import NEVER
+from delta_arb.market import NEVER, NS, Book
 
 RETRY_S = 1.0
 

@@ -13,6 +13,7 @@ from delta_arb.latency import Latency
 from delta_arb.live.venues.broker import OUTSIDE, Placed, Report
 from delta_arb.market import (
     LEGS,
+    NEVER,
     NS,
     PERP,
     SNAPSHOTS,
@@ -28,8 +29,8 @@ from delta_arb.market import (
 )
 from delta_arb.strategy.margin import liquidated_at
 from delta_arb.strategy.sizing import received
-from delta_arb.strategy.state import NEVER, Event, LegRule, State, Wallet
-from delta_arb.wallets import NO_TRANSFER, Funds, moved, sent_transfer, wallet_of, with_fill, with_funding
+from delta_arb.strategy.state import Event, LegRule, State
+from delta_arb.wallets import NO_TRANSFER, Funds, Wallet, moved, sent_transfer, wallet_of, with_fill, with_funding
 
 
 class Working(NamedTuple):

@@ -23,7 +23,8 @@ from delta_arb.live.runner import Runner
 from delta_arb.live.venues.base import Account, Deal, Venue, VenueError, filled_by, within
 from delta_arb.live.venues.broker import OUTSIDE, Report
 from delta_arb.market import LEGS, NS, PERP, SPOT, Fill, exit_price, floor_to
-from delta_arb.strategy.state import BOTTOMLESS, FLAT, HEDGING, OPEN, Event, Wallet
+from delta_arb.strategy.state import FLAT, HEDGING, OPEN, Event
+from delta_arb.wallets import BOTTOMLESS, Wallet
 
 AGAIN_S = 0.5  # between two looks at a difference
 LOOK_BACK_NS = 600 * NS  # for the fills behind a difference

@@ -14,20 +14,8 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Resumed
 from delta_arb.live.venues.base import Deal, Outcome, Venue, filled_by, within
 from delta_arb.live.venues.broker import Placed, Report
-from delta_arb.market import GUARD, LEGS, NS, PERP, SPOT, UNWOUND, Order
-from delta_arb.strategy.state import (
-    DIRECT,
-    ENTERING,
-    EXITING,
-    FLAT,
-    HALTED,
-    HEDGING,
-    NEVER,
-    OPEN,
-    REVERSE,
-    START,
-    State,
-)
+from delta_arb.market import GUARD, LEGS, NEVER, NS, PERP, SPOT, UNWOUND, Order
+from delta_arb.strategy.state import DIRECT, ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, REVERSE, START, State
 
 BEFORE_NS = 120 * NS  # the last row: by so much its clock may have been ahead of the venues'
 WINDOW_NS = 86_400 * NS  # of one question about fills

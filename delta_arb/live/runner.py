@@ -23,20 +23,8 @@ from delta_arb.strategy.decide import decide, ended
 from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.signal import UNKNOWN, step
-from delta_arb.strategy.state import (
-    FLAT,
-    HALTED,
-    NO_ORDERS,
-    OUTSIDE,
-    QUOTE,
-    REPORT,
-    START,
-    TIMER,
-    Event,
-    Rule,
-    State,
-    Wallet,
-)
+from delta_arb.strategy.state import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule, State
+from delta_arb.wallets import Wallet
 
 
 class Pair(Protocol):

@@ -22,10 +22,21 @@ import numpy as np
 from delta_arb.backtest.replay import promised_at
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected
-from delta_arb.market import END, NS, PERP, SPOT, TARGET, TIMEOUT, FundingPayment, common_step
+from delta_arb.market import (
+    END,
+    NS,
+    PERP,
+    SPOT,
+    TARGET,
+    TIMEOUT,
+    FundingPayment,
+    common_step,
+    entry_edge,
+    exit_cost,
+    to_bps,
+)
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import entry_edge, exit_cost, to_bps
 from delta_arb.tables import share
 
 DAY_S = 86_400.0

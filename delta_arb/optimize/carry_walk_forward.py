@@ -19,7 +19,7 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import END, NS, utc
+from delta_arb.market import END, NS, entry_edge, exit_cost, to_bps, utc
 from delta_arb.optimize.carry_search import (
     DAY_S,
     BreakEven,
@@ -35,7 +35,6 @@ from delta_arb.optimize.gates import Gate, gate
 from delta_arb.optimize.rolling import Machine
 from delta_arb.optimize.study import CARRY, Market, Thresholds
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import entry_edge, exit_cost, to_bps
 from delta_arb.stats.sharpe import Interval, mean_interval
 from delta_arb.strategy.ledger import Trade, attribution
 from delta_arb.tables import NOTHING, Table, number

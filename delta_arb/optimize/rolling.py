@@ -14,13 +14,12 @@ import numpy as np
 
 from delta_arb.backtest.replay import Backtest, promised_at, shifts
 from delta_arb.funding_stamps import expected
-from delta_arb.market import END, HALT, NS, PERP, SPOT, TARGET
+from delta_arb.market import END, HALT, NEVER, NS, PERP, SPOT, TARGET, entry_edge, reverse_edge
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import TAPE_COLUMNS, Tape
-from delta_arb.spread import entry_edge, reverse_edge
 from delta_arb.strategy.ledger import Closing, Trade
 from delta_arb.strategy.rule import make_rule
-from delta_arb.strategy.state import DIRECT, NEVER, REVERSE, Rule
+from delta_arb.strategy.state import DIRECT, REVERSE, Rule
 from delta_arb.wallets import Funds, moved, with_fill
 
 LOGS = ("sent", "fills", "closings")  # besides the trades, what a backtest keeps of its pairs

@@ -17,11 +17,10 @@ from delta_arb.backtest.replay import shifts
 from delta_arb.backtest.sweep import sweep as sweep_rules
 from delta_arb.errors import DataError, SeriesError
 from delta_arb.evidence import FilterParams
-from delta_arb.market import NS
+from delta_arb.market import NS, entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
 from delta_arb.optimize.study import Constraints, Market, Thresholds, Window, window
 from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
 from delta_arb.stats.mean_reversion import mids, require_moving, speed, tested
 from delta_arb.stats.optimal_thresholds import round_trip_cost
 from delta_arb.stats.reversion import HalfLife

@@ -11,12 +11,11 @@ from delta_arb.backtest.replay import Backtest, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
-from delta_arb.market import NS, FundingPayment, Instrument, common_step
+from delta_arb.market import NS, FundingPayment, Instrument, common_step, round_trip_fees, to_bps
 from delta_arb.params import RuleParams
 from delta_arb.quotes.candles import DEADLINE_BARS
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import round_trip_fees, to_bps
 from delta_arb.stats.reversion import HalfLife
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import DIRECT, REVERSE, Rule

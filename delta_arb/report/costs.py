@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from delta_arb import spread
 from delta_arb.errors import SeriesError
-from delta_arb.market import FundingPayment
+from delta_arb.market import FundingPayment, mid, to_bps
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.basis import Basis, distribution
 from delta_arb.tables import NOTHING, Table, number
@@ -85,12 +84,12 @@ def stack(tape: Tape, basis: Basis, inputs, payments: tuple[FundingPayment, ...]
         spot_crossing_bps=_median_spread_bps(looks.spot_bid, looks.spot_ask, basis),
         perp_crossing_bps=_median_spread_bps(looks.perp_bid, looks.perp_ask, basis),
         swing_bps=_swing_bps(basis),
-        funding_bps=float(spread.to_bps(np.mean(within))) if within else None,
+        funding_bps=float(to_bps(np.mean(within))) if within else None,
     )
 
 
 def _median_spread_bps(bid: np.ndarray, ask: np.ndarray, basis: Basis) -> float | None:
-    quoted = spread.to_bps((ask - bid) / spread.mid(bid, ask))
+    quoted = to_bps((ask - bid) / mid(bid, ask))
     try:
         return distribution(quoted, basis.ts_ns, basis.fresh, basis.max_quote_age_s).p50
     except SeriesError:

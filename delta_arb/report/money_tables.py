@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from delta_arb.backtest.replay import Backtest
-from delta_arb.market import BASE, LEGS, PERP, Fill, FundingPayment, Instrument, utc
+from delta_arb.market import BASE, LEGS, PERP, Fill, FundingPayment, Instrument, to_bps, utc
 from delta_arb.optimize.study import Market
-from delta_arb.spread import to_bps
 from delta_arb.strategy.ledger import attribution
 from delta_arb.tables import NOTHING, Table, number
 

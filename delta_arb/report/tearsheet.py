@@ -13,12 +13,11 @@ import numpy as np
 from delta_arb.backtest.performance import FACES, Equity, Performance, by_period, compare, equity, measure, slippage_bps
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import ParamsError, SeriesError
-from delta_arb.market import utc
+from delta_arb.market import to_bps, utc
 from delta_arb.optimize.export import NAMES, examined
 from delta_arb.optimize.study import CARRY, Constraints, Market, Thresholds, window
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import to_bps
 from delta_arb.stats.sharpe import Interval, mean_interval, wilson
 from delta_arb.strategy.ledger import Trade, attribution, net_bps
 from delta_arb.strategy.state import REVERSE

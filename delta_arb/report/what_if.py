@@ -12,12 +12,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import LEGS
+from delta_arb.market import LEGS, mid, to_bps
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.capacity import with_clip
 from delta_arb.report.sensitivity import slower
-from delta_arb.spread import mid, to_bps
 from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
 

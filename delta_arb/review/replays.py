@@ -18,7 +18,8 @@ from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Order, fill
 from delta_arb.quotes.tape import Tape
 from delta_arb.review.session_log import PAPER, Recorded, SentOrder
 from delta_arb.strategy.ledger import Trade, close_pair
-from delta_arb.strategy.state import BOTTOMLESS, Event, Rule, State, Wallet
+from delta_arb.strategy.state import Event, Rule, State
+from delta_arb.wallets import BOTTOMLESS, Wallet
 
 MS = 1_000_000  # the venues' stamps are whole milliseconds, and the clocks agree to about one
 SOON_NS = 200 * MS  # venues tell a book every 10 to 100 ms, not every change

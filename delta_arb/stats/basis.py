@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from delta_arb import spread
 from delta_arb.errors import SeriesError
-from delta_arb.market import NS, PERP, SPOT
+from delta_arb.market import NS, PERP, SPOT, basis, entry_edge, exit_cost, mid, to_bps
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import to_bps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,14 +263,14 @@ def basis_of(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
         two_sided &= np.minimum(bid_qty, ask_qty) > 0
     two_sided &= np.append(np.diff(tape.ts_ns) > 0, True)  # between two rows of one stamp no time passes
     age_ns = np.maximum(tape.spot_age_ns, tape.perp_age_ns)
-    spot_mid, perp_mid = spread.mid(tape.spot_bid, tape.spot_ask), spread.mid(tape.perp_bid, tape.perp_ask)
+    spot_mid, perp_mid = mid(tape.spot_bid, tape.spot_ask), mid(tape.perp_bid, tape.perp_ask)
     return Basis(
         ts_ns=tape.ts_ns,
         spot_mid=spot_mid,
         perp_mid=perp_mid,
-        basis_bps=to_bps(spread.basis(spot_mid, perp_mid)),
-        entry_bps=to_bps(spread.entry_edge(tape.spot_ask, tape.perp_bid)),
-        exit_bps=to_bps(spread.exit_cost(tape.spot_bid, tape.perp_ask)),
+        basis_bps=to_bps(basis(spot_mid, perp_mid)),
+        entry_bps=to_bps(entry_edge(tape.spot_ask, tape.perp_bid)),
+        exit_bps=to_bps(exit_cost(tape.spot_bid, tape.perp_ask)),
         known=two_sided & (age_ns <= KNOWN_S * NS),
         fresh=two_sided & (age_ns <= max_quote_age_s * NS),
         max_quote_age_s=max_quote_age_s,

@@ -76,7 +76,7 @@ def round_trip_cost(fees: float, width: float, funding: float = 0.0) -> float:
     """What a round trip costs when levels are those of the mids, as a fraction of notional.
 
     Args:
-        fees: the four taker fees, `spread.round_trip_fees`.
+        fees: the four taker fees, `market.round_trip_fees`.
         width: mean of exit_cost - entry_edge: the half-spreads crossed when opening and closing.
         funding: expected to be received over the hold, negative when paid.
     """

@@ -15,8 +15,21 @@ hedged by a core short, and buys the perpetual, which unwinds that core; its leg
 values are in `pair`, quantities and prices of orders in `sizes`, what mends unequal legs in `hedge`.
 """
 
-from delta_arb.market import GUARD, HALT, NO_REASON, SPOT, TARGET, TIMEOUT, UNWOUND, Order, exit_price, tradable
-from delta_arb.spread import entry_edge, exit_cost
+from delta_arb.market import (
+    GUARD,
+    HALT,
+    NEVER,
+    NO_REASON,
+    SPOT,
+    TARGET,
+    TIMEOUT,
+    UNWOUND,
+    Order,
+    entry_edge,
+    exit_cost,
+    exit_price,
+    tradable,
+)
 from delta_arb.strategy.hedge import mending, unbalanced
 from delta_arb.strategy.sizing import affordable, entry_qty, exit_qty, orderable, perp_order, spot_order, usable
 from delta_arb.strategy.state import (
@@ -26,7 +39,6 @@ from delta_arb.strategy.state import (
     FLAT,
     HALTED,
     HEDGING,
-    NEVER,
     NO_LEG,
     NO_ORDERS,
     OPEN,

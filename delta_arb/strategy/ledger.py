@@ -17,9 +17,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from delta_arb.errors import DataError
-from delta_arb.market import END, HALT, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price, utc
+from delta_arb.market import END, HALT, NEVER, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price, utc
 from delta_arb.strategy.sizing import fee_usdt
-from delta_arb.strategy.state import DIRECT, HALTED, NEVER, REVERSE, Rule, State
+from delta_arb.strategy.state import DIRECT, HALTED, REVERSE, Rule, State
 
 PARTS = ("spot", "perp", "fees", "funding", "residual")
 

@@ -7,15 +7,15 @@ positive); edges and fees are fractions; times are int64 ns UTC.
 import math
 from typing import NamedTuple
 
-from delta_arb.market import NO_REASON, Book, Order
+from delta_arb.market import NEVER, NO_REASON, Book, Order
 from delta_arb.strategy.signal import OFF, Filter
+from delta_arb.wallets import BOTTOMLESS, Wallet
 
 FLAT, ENTERING, OPEN, EXITING, HEDGING, HALTED = range(6)
 PHASES = ("flat", "entering", "open", "exiting", "hedging", "halted")
 # Also their order at equal times: reports first, then quotes, then timers. A fill from outside is one that nobody of us
 # ordered (a liquidation, auto-deleveraging, a person's hand).
 REPORT, QUOTE, TIMER, OUTSIDE = range(4)
-NEVER = 2**62
 DIRECT, REVERSE = 1, -1  # the sign of the pair's spot position: bought, or sold out of inventory
 
 
@@ -64,17 +64,6 @@ class Rule(NamedTuple):
     reverse_exit: float = -math.inf
     max_position_usdt: float = 0.0
     funding_horizon_s: float = 0.0
-
-
-class Wallet(NamedTuple):
-    """What an entry may use: USDT and coins of the spot venue, free margin of the perpetual's."""
-
-    spot_usdt: float
-    spot_coin: float
-    perp_usdt: float
-
-
-BOTTOMLESS = Wallet(math.inf, 0.0, math.inf)  # money without end, but no inventory: that must be declared
 
 
 class Event(NamedTuple):

@@ -18,8 +18,8 @@ from table import report
 from delta_arb.backtest.replay import run
 from delta_arb.backtest.sweep import sweep
 from delta_arb.latency import Latency
+from delta_arb.market import entry_edge, exit_cost
 from delta_arb.quotes.tape import Tape
-from delta_arb.spread import entry_edge, exit_cost
 
 ENTRY, EXIT, SETS = 0.0007, -0.0007, 1000
 AT_ONCE = Latency(1e-9, 1e-9)  # arrives before the next row
