@@ -137,7 +137,7 @@ def test_same_seed_gives_equal_recordings_and_another_seed_does_not():
 
 def test_making_quotes_loads_neither_pandas_nor_pyarrow():
     program = (
-        "import sys; from delta_arb import synthetic as s; s.make(s.World(hours=1.0), 1);"
+        "import sys; from delta_arb.quotes import synthetic as s; s.make(s.World(hours=1.0), 1);"
         "print({'pandas', 'pyarrow', 'scipy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -57,7 +57,7 @@ class Difference(NamedTuple):
 class Bridge:
     """Both ends and what lies between. `pairs` are the run's, `left_ns` where an earlier run's pair ended (0: none)."""
 
-    replay: tuple[Pair, ...]
+    backtest: tuple[Pair, ...]
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
     left_ns: int
