@@ -1,0 +1,77 @@
+"""A table as it lies in a file, before anything is made of it."""
+
+import gzip
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+SUFFIXES = (
+    ".csv", ".parquet", ".feather", ".arrow", ".arrows", ".json", ".jsonl", ".npz", ".npy", ".gz",
+    ".h5", ".hdf5", ".duckdb", ".sqlite", ".db",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A table as it lies in a file.
+
+    `named` says whether the file names its columns; if not, they are called "0", "1", ... Names are lower case with
+    _ for spaces. `whole` is False where only the beginning was read, to recognise it.
+    """
+
+    path: str
+    table: pa.Table
+    named: bool = True
+    whole: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.table.column_names)
+
+
+def split(path: str | Path) -> tuple[Path, str]:
+    """The file of a path, and the table inside it that is named after a #."""
+    file, _, inside = str(path).partition("#")
+    return Path(file), inside
+
+
+def form(path: str | Path) -> str:
+    """The suffix that says what a file is written in, lower case, without .gz."""
+    suffixes = [suffix.lower() for suffix in split(path)[0].suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes = [*suffixes[:-1], ".gz"] if len(suffixes) < 2 or suffixes[-2] not in SUFFIXES else suffixes[:-1]
+    return suffixes[-1] if suffixes else ""
+
+
+def clean(name: str) -> str:
+    """A column's name in one spelling: lower case, _ between words."""
+    return re.sub(r"[\s\-]+", "_", name.strip().lower())
+
+
+def named(path, table: pa.Table, wanted) -> Held:
+    """A typed table, its columns renamed to one spelling; a repeated name is kept for its first column only."""
+    names = [clean(name) for name in table.column_names]
+    first = [k for k, name in enumerate(names) if names.index(name) == k and (not wanted or name in wanted[0])]
+    table = pa.table([table.column(k) for k in first], names=[names[k] for k in first])
+    return Held(str(path), table)
+
+
+def only(columns: dict, wanted) -> dict:
+    return columns if not wanted else {name: columns[name] for name in wanted[0]}
+
+
+def column_of(values: list) -> pa.Array:
+    """One JSON column: numbers stay numbers, anything mixed becomes text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float}:
+        return pa.array(values, pa.int64() if kinds == {int} else pa.float64())
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def file_bytes(path: str | Path, limit: int = -1) -> bytes:
+    file = split(path)[0]
+    opened = gzip.open if file.suffix.lower() == ".gz" else open
+    with opened(file, "rb") as stream:
+        return stream.read(limit)

@@ -1,0 +1,326 @@
+"""A file as somebody has it -> our columns as numpy arrays, with what was recognised.
+
+What is wrong with a row (crossed, out of order, a hole) is not judged here but by the readers of quotes, candles and
+funding. Here is decided what the columns are, and refused what nobody can know.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from delta_arb.errors import DataError
+from delta_arb.formats import books, funding, proofs
+from delta_arb.formats.arrays import integers, texts
+from delta_arb.formats.containers import head, whole
+from delta_arb.formats.databases import of_frame
+from delta_arb.formats.held import Held
+from delta_arb.formats.layouts import (
+    BOOK,
+    CANDLES,
+    COINS,
+    CONTRACTS,
+    FUNDING,
+    MARKS,
+    NUMBERS,
+    PRICES,
+    QUOTES,
+    RECEIVER,
+    TIME,
+    TRADES,
+    VENUE,
+    VENUE_TIME,
+    Layout,
+)
+from delta_arb.formats.recognise import Said, recognised
+from delta_arb.formats.rows import chosen, in_order
+from delta_arb.formats.stamps import NAIVE, to_ns
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the caller knows of a leg: its name in the options, the pair and venue (which rows), its contract size."""
+
+    leg: str = "spot"
+    pair: str = ""
+    venue: str = ""
+    contract_size: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What a file was taken for.
+
+    `time` is the unit of its times or UTC, `zone` whose they are, `quantity` COINS, CONTRACTS or "" (as declared),
+    `clock` RECEIVER or VENUE of quotes, else "".
+    """
+
+    layout: str
+    kind: str
+    time: str
+    zone: str
+    quantity: str = ""
+    clock: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        unit = "" if self.time in ("UTC", NAIVE) else f"times in {self.time}, "
+        words = [self.layout, f"{unit}{self.zone}"]
+        words += [f"{self.clock}'s clock"] * bool(self.clock) + [f"sizes in {self.quantity}"] * bool(self.quantity)
+        return "; ".join((", ".join(words), *self.notes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """Columns of ours, shape (n,) each, in time order as far as the file's order can be told; `timestamp` int64 ns UTC."""
+
+    columns: dict[str, np.ndarray]
+    recognised: Recognised
+
+    def __len__(self) -> int:
+        return len(self.columns[TIME])
+
+
+def kind_of(path: str | Path, said: Said) -> str:
+    """What a file holds: quotes, candles, funding, trades or marks; DataError as `read`."""
+    return recognised(head(path), said).kind
+
+
+def read(path: str | Path, kind: str, said: Said, about: About) -> Reading:
+    """The columns of one file of a kind.
+
+    Raises:
+        DataError: a file that is not there, cannot be read, is of another kind or of no layout we know, or holds
+            something that its bytes do not tell; the message asks for it and names the option that says it.
+    """
+    return _read(head(path), lambda columns, numbers: whole(path, columns, numbers), kind, said, about)
+
+
+def read_frame(frame, kind: str, said: Said, about: About) -> Reading:
+    """The same of a pandas table whose columns, or index, have usual names."""
+    held = of_frame(frame, f"the {about.leg} table")
+    return _read(held, lambda columns, numbers: held, kind, said, about)
+
+
+def _read(begin: Held, rest: Callable, kind: str, said: Said, about: About) -> Reading:
+    layout = recognised(begin, said if said.venue else replace(said, venue=about.venue))
+    if layout.kind != kind:
+        raise DataError(
+            f"{begin.path} holds {layout.kind} ({layout.name}), {kind} are needed here; give another file, or --{about.leg}-format"
+        )
+    numeric = [layout.columns[name] for name in layout.columns if name in NUMBERS]
+    of = _columns(rest(tuple(layout.columns.values()), numeric) if not begin.whole else begin, layout)
+    of, notes = chosen(of, begin.path, said, about)
+    if not len(next(iter(of.values()))):
+        raise DataError(f"{begin.path} has no rows; give a recording that contains {kind}")
+    return _KINDS[kind](of, layout, begin.path, said, about, notes)
+
+
+def _columns(held: Held, layout: Layout) -> dict[str, pa.ChunkedArray]:
+    return {ours: held.table[theirs] for ours, theirs in layout.columns.items()}
+
+
+def _times(of: Mapping, path: str, said: Said, name: str = TIME) -> tuple[np.ndarray, str, str]:
+    """Times in ns, their unit, and whose they are."""
+    ns, unit = to_ns(of[name], f"{path}: {name}", said.time, said.zone)
+    zone = (
+        f"local times of {said.zone}" if said.zone else "times without a zone, taken as UTC" if unit == NAIVE else "UTC"
+    )
+    return ns, unit, zone
+
+
+def _floats(of: Mapping, names, path: str) -> dict[str, np.ndarray]:
+    found = {}
+    for name in names:
+        if name in of:
+            found[name] = proofs.numbers(of[name])
+            if found[name] is None:
+                raise DataError(
+                    f"{path}: {name} holds {of[name].type} like {of[name][0].as_py()!r}, not numbers; name another column"
+                )
+    return found
+
+
+# --- quotes ----------------------------------------------------------------------------------------------------------
+
+
+def _quotes(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
+    if layout.book:
+        return _book(of, layout, path, said, about, notes)
+    clock = said.clock or layout.clock or RECEIVER
+    stamp = VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME
+    ns, unit, zone = _times(of, path, said, stamp)
+    columns = {TIME: ns, **_floats(of, BOOK, path)}
+    if clock == RECEIVER and VENUE_TIME in of:
+        if blank := of[VENUE_TIME].null_count:
+            notes.append(f"the venue's stamp is blank in {blank} rows and is not used")
+        else:
+            columns[VENUE_TIME] = _times(of, path, said, VENUE_TIME)[0]
+            _refuse_one_clock(columns, path, about)
+    if "bid_quantity" not in columns:
+        columns |= {name: np.full(len(ns), float(said.size or "nan")) for name in ("bid_quantity", "ask_quantity")}
+        notes.append(f"sizes as stated: {said.size} coins" if said.size else "has no sizes")
+    columns, order = in_order(columns, of.get("sequence"))
+    quantity = COINS if said.size else _quantity(of, layout, said, about, columns["bid_quantity"])
+    if np.isfinite(columns["bid_quantity"]).any():
+        _refuse_unknown(quantity, path, about)
+    return Reading(columns, Recognised(layout.name, QUOTES, unit, zone, quantity, clock, (*notes, *order)))
+
+
+def _refuse_one_clock(columns: Mapping[str, np.ndarray], path: str, about: About) -> None:
+    """Two columns of one clock: then nobody has written down when a quote arrived."""
+    if (columns[TIME] == columns[VENUE_TIME]).all() and len(columns[TIME]) > 1:
+        raise DataError(
+            f"{path}: the receiver's stamps are the venue's in every row, so nobody knows when a quote arrived; say so "
+            f"with --{about.leg}-format clock=venue and --{about.leg}-feed-latency SECONDS"
+        )
+
+
+def _book(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
+    clock = said.clock or layout.clock or RECEIVER
+    if layout.book == "events":
+        rows, clock = books.events(of)
+        unit, zone = "ns", "UTC"
+    else:
+        ns, unit, zone = _times(of, path, said, VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME)
+        of = of | _arrow(_floats(of, ("price", "quantity"), path))
+        rows = books.sizes(ns, of) if layout.book == "sizes" else books.changes(ns, of)
+    stamps, columns = books.best_quotes(rows, path)
+    quantity = _quantity(of, layout, said, about, columns["bid_quantity"])
+    _refuse_unknown(quantity, path, about)
+    notes = (*notes, "best quotes of a book made of its updates")
+    return Reading({TIME: stamps, **columns}, Recognised(layout.name, QUOTES, unit, zone, quantity, clock, notes))
+
+
+def _arrow(columns: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
+    return {name: pa.array(column) for name, column in columns.items()}
+
+
+def _quantity(of, layout: Layout, said: Said, about: About, sizes: np.ndarray) -> str:
+    """What a unit of size is: as said, as the layout has it, as its venue has it, or as the sizes' own grid shows."""
+    if said.quantity:
+        return said.quantity
+    if about.contract_size == 1:
+        return COINS if layout.quantity == COINS else ""
+    if layout.quantity:
+        return layout.quantity
+    if "venue" in of and proofs.trades_contracts(str(of["venue"][0].as_py())):
+        return CONTRACTS
+    return proofs.on_grid(sizes, about.contract_size)
+
+
+def _refuse_unknown(quantity: str, path: str, about: About) -> None:
+    if not quantity and about.contract_size != 1:
+        raise DataError(
+            f"{path}: nothing in it tells whether its sizes are coins or contracts of {about.contract_size:g}; say so with "
+            f"--{about.leg}-format quantity=coins (or quantity=contracts)"
+        )
+
+
+# --- candles ---------------------------------------------------------------------------------------------------------
+
+
+def _candles(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
+    ns, unit, zone = _times(of, path, said)
+    columns = {TIME: ns, **_floats(of, (*PRICES, "volume", "quote_volume"), path)}
+    columns, order = in_order(columns, None)
+    columns[TIME], label = _opening(columns, of, path, said)
+    notes = [*notes, *[layout.note] * bool(layout.note), *order, *label]
+    if "open" in columns and proofs.swapped(columns["open"], columns["close"]):
+        raise DataError(
+            f"{path}: each close continues the open before it and not the other way, so open and close are swapped; say which "
+            f"is which, like --{about.leg}-columns open=close,close=open"
+        )
+    turnover = columns.pop("quote_volume", None)
+    if "volume" not in columns:
+        return Reading(columns, Recognised(layout.name, CANDLES, unit, zone, "", "", tuple(notes)))
+    quantity = _quantity(of, layout, said, about, columns["volume"])
+    if turnover is not None and not said.quantity:
+        quantity, told = _by_turnover(columns, turnover, quantity, path, about)
+        notes += told
+    _refuse_unknown(quantity, path, about)
+    if quantity == "quote":
+        columns["volume"], quantity = columns["volume"] / columns["close"], COINS
+        notes.append("volume in USDT, divided by the close")
+    return Reading(columns, Recognised(layout.name, CANDLES, unit, zone, quantity, "", tuple(notes)))
+
+
+def _opening(columns, of, path: str, said: Said) -> tuple[np.ndarray, list[str]]:
+    """The openings of the bars, where they are stamped with their close."""
+    ns = columns[TIME]
+    if len(ns) < 2:
+        return ns, []
+    steps, counts = np.unique(np.diff(ns), return_counts=True)
+    bar_ns = int(steps[counts.argmax()])
+    label = said.label
+    if "known" in of and not label:
+        behind = int(
+            np.median(to_ns(of["known"], f"{path}: ts_init")[0] - np.sort(to_ns(of[TIME], f"{path}: ts_event")[0]))
+        )
+        if behind != bar_ns:
+            raise DataError(
+                f"{path}: ts_event is the opening or the close of a bar, as its writer chose, and ts_init {behind / 1e9:g} s "
+                "behind it does not tell; say --...-format label=open or label=close"
+            )
+    if label != "close":
+        return ns, []
+    return ns - bar_ns, [f"stamped with the bar's close, moved by {bar_ns / 1e9:g} s"]
+
+
+def _by_turnover(columns, turnover: np.ndarray, quantity: str, path: str, about: About) -> tuple[str, list[str]]:
+    """Coins or contracts, as the turnover beside the volume proves."""
+    unit = proofs.coins_a_unit(columns["volume"], turnover, columns["close"])
+    if unit is None:
+        return quantity, []
+    for name, coins in ((COINS, 1.0), (CONTRACTS, about.contract_size)):
+        if abs(unit / coins - 1) < 0.2:
+            return name, [f"volume in {name}, proven by the turnover"]
+    raise DataError(
+        f"{path}: by its turnover a unit of volume is {unit:.6g} coins, neither 1 nor the contract size of {about.contract_size:g}; "
+        f"correct --contract-size, or say --{about.leg}-format quantity=coins, contracts or quote"
+    )
+
+
+# --- others ----------------------------------------------------------------------------------------------------------
+
+
+def _funding(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
+    found, unit, zone, told = funding.settlements(of, layout, path, said)
+    notes = (*notes, *[layout.note] * bool(layout.note), *told)
+    return Reading(found, Recognised(layout.name, FUNDING, unit, zone, "", "", notes))
+
+
+def _marks(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
+    ns, unit, zone = _times(of, path, said)
+    columns, order = in_order({TIME: ns, **_floats(of, ("mark_price",), path)}, None)
+    return Reading(columns, Recognised(layout.name, MARKS, unit, zone, "", "", (*notes, *order)))
+
+
+def _trades(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
+    ns, unit, zone = _times(of, path, said)
+    columns = {TIME: ns, **_floats(of, ("price", "quantity"), path)}
+    columns["buyer"] = _takers_bought(of, columns["quantity"], path)
+    columns["quantity"] = np.abs(columns["quantity"])
+    columns, order = in_order(columns, None)
+    quantity = _quantity(of, layout, said, about, columns["quantity"])
+    _refuse_unknown(quantity, path, about)
+    return Reading(columns, Recognised(layout.name, TRADES, unit, zone, quantity, "", (*notes, *order)))
+
+
+def _takers_bought(of, quantity: np.ndarray, path: str) -> np.ndarray:
+    """Whether the taker bought, by a column of sides, of makers, or by the sign of the size."""
+    if "seller" in of:
+        return np.array([cell.lower() not in ("true", "1") for cell in texts(of["seller"]).to_pylist()])
+    if "aggressor" in of:
+        return integers(pc.cast(of["aggressor"], pa.int64())) == 1
+    if "side" in of:
+        return np.array([cell.lower().startswith("b") for cell in texts(of["side"]).to_pylist()])
+    if (quantity < 0).any():
+        return quantity > 0
+    raise DataError(f"{path}: nothing tells which side took; name the column (side=NAME)")
+
+
+_KINDS = {QUOTES: _quotes, CANDLES: _candles, FUNDING: _funding, MARKS: _marks, TRADES: _trades}

@@ -1,0 +1,134 @@
+"""Files of text as tables: CSV with or without a header, JSON, and the lines of a collector of messages."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.csv
+
+from delta_arb.errors import DataError
+from delta_arb.formats.held import Held, clean, column_of, file_bytes, form, named, only
+
+_HEAD = 1 << 18  # bytes of a text that are enough to recognise it
+_RULER = b"=========="
+_NULLS = ["", "null", "NULL", "None", "nan", "NaN", "N/A"]
+_COLLECTOR = re.compile(r"\d{19} \{")  # lines of hftbacktest's collector: ns, a space, the venue's message
+
+
+def of_csv(path, wanted, begin) -> Held:
+    start = file_bytes(path, _HEAD)
+    lines = start.decode("utf-8-sig").splitlines()
+    if len(start) == _HEAD:
+        lines = lines[:-1]  # the last one may be cut
+    if lines and _COLLECTOR.match(lines[0]):
+        return _collector(path, wanted)
+    skip, names, named = _header(path, lines)
+    text = "\n".join(lines).encode() if begin else file_bytes(path)
+    keep, numbers = wanted or (names, set())
+    return Held(str(path), _csv_table(text, skip, names, keep, numbers), named, not begin)
+
+
+def _csv_table(text: bytes, skip: int, names: Sequence[str], keep: Sequence[str], numbers: set[str]) -> pa.Table:
+    ruled = text.find(b"\n" + _RULER, len(_RULER))  # backtrader writes a report behind its rows
+    return pa.csv.read_csv(
+        io.BytesIO(text if ruled < 0 else text[:ruled]),
+        read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=skip),
+        convert_options=pa.csv.ConvertOptions(
+            column_types={name: pa.float64() if name in numbers else pa.string() for name in keep},
+            include_columns=keep,
+            null_values=_NULLS,
+            strings_can_be_null=True,
+        ),
+    )
+
+
+def _header(path, lines: Sequence[str]) -> tuple[int, list[str], bool]:
+    """How many lines stand before the rows, the columns' names, and whether the file names them.
+
+    A header of several rows (pandas' column levels) gives names of all levels, joined by a dot.
+    """
+    rows = [next(csv.reader([line]), []) for line in lines[:12]]
+    skip = 1 if rows and len(rows[0]) == 1 and len(rows) > 1 and len(rows[1]) > 1 else 0  # a title or a ruler
+    rows = rows[skip:]
+    if not rows:
+        raise DataError(f"{path} has no rows; give a recording that contains quotes")
+    at = next((k for k, row in enumerate(rows) if _is_data(row)), None)
+    if at is None:
+        raise DataError(f"{path} has a header and no rows; give a recording that contains quotes")
+    width = len(rows[at])
+    if at == 0 or all(cell.isdigit() for cell in rows[at - 1]):
+        return skip + at, [str(k) for k in range(width)], False
+    names = [clean(name) for name in (rows[0] if at == 1 else _levels(rows[:at]))]
+    names = [name if name and names.index(name) == k else f"{name}#{k}" for k, name in enumerate(names)]
+    return skip + at, names, True
+
+
+def _levels(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Names of columns with several header rows; the last row names the index, or nothing."""
+    first, *_ = (row[0] for row in reversed(rows) if row and row[0])
+    columns = [".".join(filter(None, (row[k] for row in rows))) for k in range(1, len(rows[0]))]
+    tails = {name.partition(".")[2] for name in columns}
+    return [first, *(name.partition(".")[0] if len(tails) == 1 else name for name in columns)]
+
+
+def _is_data(row: Sequence[str]) -> bool:
+    """A row of data begins with a number or a time, or holds one, where a header holds only words."""
+    cells = [cell for cell in row if cell]
+    return (
+        len(cells) > 1
+        and any(_is_value(cell) for cell in cells)
+        and not all(cell.isdigit() and len(cell) < 3 for cell in cells)
+    )
+
+
+def _is_value(cell: str) -> bool:
+    return bool(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?%?|\d{4}-\d\d-\d\d.*", cell.strip()))
+
+
+def _collector(path, wanted) -> Held:
+    """Best quotes of lines `<ns received> <message>`; other messages are left out."""
+    rows = []
+    for line in file_bytes(path).decode().splitlines():
+        message = json.loads(line[20:])
+        message = message.get("data", message)
+        if message.get("e") == "bookTicker":
+            rows.append({"local_ts": int(line[:19]), **{name: message[name] for name in "TbBaA"}})
+    if not rows:
+        raise DataError(f"{path} has no bookTicker message; record best quotes")
+    table = pa.Table.from_pylist(rows).rename_columns(
+        ["local_ts", "transaction_ms", "b_price", "b_qty", "a_price", "a_qty"]
+    )
+    return named(path, table, wanted)
+
+
+def of_json(path, wanted, begin) -> Held:
+    text = file_bytes(path).decode("utf-8-sig")
+    rows = [json.loads(line) for line in text.splitlines() if line] if form(path) == ".jsonl" else json.loads(text)
+    return _of_rows(path, rows, wanted)
+
+
+def _of_rows(path, rows, wanted) -> Held:
+    """Rows of a JSON text: dictionaries, lists, pandas' split form, or one of these in an answer of a venue."""
+    if isinstance(rows, dict) and {"columns", "data"} <= rows.keys():
+        rows = [dict(zip(rows["columns"], row, strict=True)) for row in rows["data"]]
+    while isinstance(rows, dict):
+        inner = [value for value in rows.values() if isinstance(value, list | dict) and value]
+        if (
+            all(isinstance(value, list) for value in inner)
+            and len({len(value) for value in inner}) == 1
+            and len(inner) > 1
+        ):
+            return named(path, pa.table({k: column_of(v) for k, v in rows.items() if isinstance(v, list)}), wanted)
+        if len(inner) != 1:
+            raise DataError(f"{path} has no list of rows; give the list itself")
+        rows = inner[0]
+    if not rows:
+        raise DataError(f"{path} has no rows; give a recording that contains quotes")
+    if isinstance(rows[0], dict):
+        names = [name for name in rows[0] if not isinstance(rows[0][name], dict | list)]
+        return named(path, pa.table({name: column_of([row.get(name) for row in rows]) for name in names}), wanted)
+    columns = {str(k): column_of([row[k] for row in rows]) for k in range(len(rows[0]))}
+    return Held(str(path), pa.table(only(columns, wanted)), named=False)
