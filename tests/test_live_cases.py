@@ -426,7 +426,7 @@ def test_listen_keys_that_killed_runs_left_behind_do_not_keep_the_next_one_out(t
 
     async def play():
         async with stage(tmp_path) as it:
-            keys = it.venues.mexc.sockets.keys
+            keys = it.venues.mexc.stream.keys
             left = [keys.create() for _ in range(60)]
             await it.start()
             assert keys.alive() == left

@@ -25,7 +25,7 @@ def stranger():
 
 def noted(folder, pid: int, port: int) -> None:
     """What an earlier start left behind."""
-    local = factory.Local(pid, [], f"http://127.0.0.1:{port}/mexc", {})
+    local = factory.Local(pid, [], f"http://127.0.0.1:{port}", {})
     (folder / "sandbox.json").write_text(json.dumps(local._asdict()))
 
 

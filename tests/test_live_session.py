@@ -141,7 +141,7 @@ def test_a_late_restart_finds_fills_of_orders_that_the_venue_has_forgotten_lesso
             await it.until(lambda: all(it.placed(leg) for leg in (SPOT, PERP)))
             await it.crash()
             it.show(CALM)
-            it.venues.gate.my.texts_known_s = 0.0
+            it.venues.gate.account.texts_known_s = 0.0
             await it.start()
             await it.settled()
             assert any("has forgotten order" in s for s in it.said)
@@ -179,7 +179,7 @@ def test_what_a_power_cut_takes_from_the_journal_is_found_at_the_venues(tmp_path
             await it.crash()
             it.show(CALM)
             it.venues.perp.faults.clear()
-            it.venues.gate.my.texts_known_s = 0.0  # it takes a while until the machine is up again
+            it.venues.gate.account.texts_known_s = 0.0  # it takes a while until the machine is up again
             beginnings[rows].put_back()
             await it.start()
             await it.settled()

@@ -748,7 +748,7 @@ async def test_the_listen_key_is_renewed_and_replaced_when_that_fails_lesson_26(
     asked = it.venues.spot.faults.fired
     await until(lambda: len([x for x in asked("delay") if x.detail.startswith("PUT")]) >= 2)
     assert client._private.dials == 1
-    it.venues.mexc.sockets.keys.kill()
+    it.venues.mexc.stream.keys.kill()
     await until(lambda: client._private.dials >= 2 and client.private_alive)
 
 
@@ -851,8 +851,8 @@ async def test_the_funding_history_is_walked_page_by_page_and_must_cover_what_wa
 async def test_no_key_is_ever_told(it, leg, caplog):
     """Neither keys nor the listen key, in no text of any error and no line of the log, at any level."""
     caplog.set_level(logging.DEBUG)
-    face = (it.venues.mexc, it.venues.gate)[leg]
-    face.key, face.secret = "MARKED-KEY", "MARKED-SECRET"
+    key = (it.venues.mexc, it.venues.gate)[leg].key
+    key.key, key.secret = "MARKED-KEY", "MARKED-SECRET"
     texts, marks = [], ["MARKED"]
 
     async def failing(call):
@@ -863,10 +863,10 @@ async def test_no_key_is_ever_told(it, leg, caplog):
             return
         raise AssertionError("should have failed")
 
-    face.secret = "ANOTHER"
+    key.secret = "ANOTHER"
     config = it.venues.config()[NAMES[leg]] | {"apiKey": "MARKED-KEY", "secret": "MARKED-SECRET"}
     await failing(it.open(CLASSES[leg](leg, "SYN", config, pace=QUICK)))
-    face.secret = "MARKED-SECRET"
+    key.secret = "MARKED-SECRET"
     client = await it.open(it.client(leg))
     it.hurry(leg)
     marks.append(getattr(client, "_listen_key", "MARKED"))
@@ -882,7 +882,8 @@ async def test_no_key_is_ever_told(it, leg, caplog):
         it.fault(leg, "listen_key", do, code="730708")
     it.fault(leg, "socket", "close", status=1006)
     await until(lambda: client._private.dials >= 2)
-    await it.venues.server.__aexit__()
+    for server in it.venues.servers:
+        await server.__aexit__()
     await failing(client.account())
     await asyncio.sleep(0.1)
     texts += [repr(client), caplog.text]

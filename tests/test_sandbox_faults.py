@@ -35,10 +35,10 @@ async def drill(*faults, path=None, timeout_ms=300):
     """A Gate venue with this script, and a ccxt client that waits `timeout_ms` for an answer."""
     engine = PerpetualEngine("gate", [PERP], {"USDT": D(1000)})
     engine.faults = Faults("gate", engine.clock.seconds, faults, path)
-    face = Gate(engine)
-    async with asyncio.timeout(10), Server((face,)) as server:
+    api = Gate(engine)
+    async with asyncio.timeout(10), Server(api) as server:
         quote(engine)
-        config = face.config(server.url)
+        config = api.config(server.url)
         ex = ccxt.pro.gate(config | {"enableRateLimit": False, "timeout_on_exit": 0, "timeout": timeout_ms})
         ex.venue, ex.server = engine, server
         try:
@@ -119,29 +119,6 @@ def test_an_order_request_fails_and_only_the_look_up_tells_whether_it_lives(faul
                 with pytest.raises(ccxt.OrderNotFound):
                     await ex.fetch_order("t-one", SYMBOL)
             assert (await ex.create_order(SYMBOL, "market", "buy", 1))["filled"] == 1  # it fires once
-
-    run(go())
-
-
-@pytest.mark.parametrize(
-    ("fault", "exception", "lives"),
-    [
-        (Fault("ws.order.create", "cut"), ccxt.NetworkError, False),
-        (Fault("ws.order.create", "cut_after"), ccxt.NetworkError, True),
-        (Fault("ws.order.create", "hang"), None, True),
-        (Fault("*order.create", "refuse", code="INSUFFICIENT_AVAILABLE"), ccxt.InsufficientFunds, False),
-        (Fault("ws.order.create", "error_after", code="SERVER_ERROR"), ccxt.ExchangeNotAvailable, True),
-    ],
-    ids=lambda value: value.do if isinstance(value, Fault) else None,
-)
-def test_the_same_over_the_websocket(fault, exception, lives):
-    async def go():
-        async with drill(fault) as ex:
-            with pytest.raises(exception or TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await ex.create_order_ws(SYMBOL, *LIMIT_IOC)
-            assert fired(ex) == [("ws.order.create", fault.do)]
-            assert [o.client_id for o in ex.venue.orders.values()] == (["t-one"] if lives else [])
 
     run(go())
 

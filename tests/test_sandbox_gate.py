@@ -17,11 +17,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from delta_arb.quotes.tape import Tape
-from delta_arb.sandbox import gate_messages, gate_stream, values
+from delta_arb.sandbox import gate_stream, values
 from delta_arb.sandbox.faults import Fault, Faults
+from delta_arb.sandbox.gate_requests import GateError, signature
 from delta_arb.sandbox.gate_rest import FUTURES, Gate, documented_limiter
-from delta_arb.sandbox.gate_stream import raw_member
-from delta_arb.sandbox.gate_wire import Labelled, signature
 from delta_arb.sandbox.http import Hub, Limiter, Request, Server
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
@@ -47,14 +46,14 @@ class Stage:
     def __init__(self, listings, usdt, settings, faults, limiter):
         self.engine = PerpetualEngine("gate", listings, {"USDT": D(usdt)}, settings=settings)
         self.engine.faults = Faults("gate", self.engine.clock.seconds, faults)
-        self.face = Gate(self.engine, limiter=limiter)
-        self.server = Server((self.face,))
+        self.api = Gate(self.engine, limiter=limiter)
+        self.server = Server(self.api)
 
     def quote(self, bid="0.8000", bid_qty=50, ask="0.8002", ask_qty=70, pair=PAIR):
         self.engine.quote(pair, dec(bid), dec(bid_qty), dec(ask), dec(ask_qty))
 
     def client(self, **changes):
-        return ccxt.pro.gate(self.face.config(self.server.url) | FAST | changes)
+        return ccxt.pro.gate(self.api.config(self.server.url) | FAST | changes)
 
 
 @asynccontextmanager
@@ -222,13 +221,6 @@ async def test_market_and_reduce_only_orders(stage):
 
 
 @on_gate
-async def test_close_closes_the_whole_position(stage):
-    await stage.ex.create_order(SYMBOL, "market", "sell", 4)
-    order = await stage.ex.create_order(SYMBOL, "market", "buy", 0, None, {"close": True})
-    assert (order["filled"], order["info"]["is_close"]) == (4, True)
-
-
-@on_gate
 async def test_fetch_my_trades_and_fees(stage):
     order = await stage.ex.create_order(SYMBOL, "market", "buy", 2)
     [trade] = await stage.ex.fetch_my_trades(SYMBOL)
@@ -254,17 +246,6 @@ async def test_fetch_positions_isolated(stage):
     assert (position["marginMode"], position["leverage"], position["initialMargin"]) == ("isolated", 5, 6.4)
     assert position["liquidationPrice"] == pytest.approx(0.96 / 1.0105, abs=1e-6)
     assert (await stage.ex.fetch_balance())["USDT"]["free"] == pytest.approx(10_000 - 6.4 - 0.016)
-
-
-@on_gate(settings=Settings(dual_positions=True))
-async def test_dual_mode_shows_two_positions(stage):
-    await stage.ex.create_order(SYMBOL, "market", "buy", 2)
-    await stage.ex.create_order(SYMBOL, "market", "sell", 1)
-    modes = {p["info"]["mode"]: p["contracts"] for p in await stage.ex.fetch_positions()}
-    assert modes == {"dual_long": 2, "dual_short": 1}
-    order = await stage.ex.create_order(SYMBOL, "market", "sell", 2, None, {"reduceOnly": True})
-    assert order["filled"] == 2
-    assert [p["contracts"] for p in await stage.ex.fetch_positions()] == [0, 1]
 
 
 # Streams
@@ -300,13 +281,6 @@ async def test_watch_order_book_chains_from_the_snapshot(stage):
 async def test_watch_trades(stage):
     trades = await soon(stage.ex.watch_trades(SYMBOL), lambda: stage.engine.print_trade(PAIR, SELL, D("0.8"), D(30)))
     assert (trades[-1]["side"], trades[-1]["price"], trades[-1]["amount"]) == ("sell", 0.8, 3)
-
-
-@on_gate
-async def test_watch_ohlcv(stage):
-    sizes = iter(range(10, 1000, 10))
-    candles = await soon(stage.ex.watch_ohlcv(SYMBOL, "1m"), lambda: stage.quote(ask_qty=next(sizes)))
-    assert candles[-1][4] == 0.8001
 
 
 @on_gate
@@ -368,31 +342,9 @@ async def test_funding_reaches_the_wallet_the_position_and_the_balance_push(stag
 
 
 @on_gate
-async def test_create_fetch_and_cancel_over_the_websocket(stage):
-    order = await stage.ex.create_order_ws(SYMBOL, "limit", "buy", 3, 0.79, {"clientOrderId": "w1"})
-    assert (order["status"], order["clientOrderId"]) == ("open", "t-w1")
-    assert (await stage.ex.fetch_order_ws(order["id"], SYMBOL))["status"] == "open"
-    assert [o["id"] for o in await stage.ex.fetch_open_orders_ws(SYMBOL)] == [order["id"]]
-    assert (await stage.ex.cancel_order_ws(order["id"], SYMBOL))["status"] == "canceled"
-    order = await stage.ex.create_order_ws(SYMBOL, "limit", "buy", 9, 0.8002, {"timeInForce": "IOC"})
-    assert (order["status"], order["filled"]) == ("canceled", 7)
-    assert (await stage.ex.fetch_order(order["id"], SYMBOL))["filled"] == 7
-
-
-@on_gate
-async def test_a_refused_websocket_order_is_the_same_exception_as_over_rest(stage):
-    with pytest.raises(ccxt.InsufficientFunds):
-        await stage.ex.create_order_ws(SYMBOL, "limit", "buy", 900_000, 0.79)
-    with pytest.raises(ccxt.OrderImmediatelyFillable):
-        await stage.ex.create_order_ws(SYMBOL, "limit", "buy", 1, 0.8002, {"timeInForce": "PO"})
-    with pytest.raises(ccxt.OrderNotFound):
-        await stage.ex.cancel_order_ws("123", SYMBOL)
-
-
-@on_gate
 async def test_the_websocket_protocol_itself(stage):
-    """What ccxt does not look at: ack before result, ping, who may do what."""
-    url = stage.server.url + "/gate/v4/ws/futures/usdt"
+    """What ccxt does not look at: ping, refusals, who may do what."""
+    url = stage.server.url + "/v4/ws/futures/usdt"
     async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=SIZES) as ws:
 
         async def ask(**message):
@@ -401,17 +353,6 @@ async def test_the_websocket_protocol_itself(stage):
 
         pong = await ask(time=1, channel="futures.ping")
         assert (pong["channel"], pong["result"]) == ("futures.pong", None)
-        place = {"req_id": "r1", "req_param": {"contract": PAIR, "size": 1, "price": "0.79", "text": "t-x"}}
-        answer = await ask(time=1, channel="futures.order_place", event="api", payload=place)
-        assert answer["data"]["errs"]["label"] == "AUTHENTICATION_FAILED"
-        answer = await ask(**login(stage, "wrong"))
-        assert (answer["header"]["status"], answer["data"]["errs"]["label"]) == ("401", "INVALID_SIGNATURE")
-        answer = await ask(**login(stage))
-        assert (answer["header"]["status"], answer["data"]["result"]["uid"]) == ("200", str(gate_messages.USER))
-        ack = await ask(time=1, channel="futures.order_place", event="api", payload=place)
-        result = await ws.receive_json()
-        assert (ack["ack"], ack["request_id"], ack["data"]["result"]["req_id"]) == (True, "r1", "r1")
-        assert (result["ack"], result["data"]["result"]["text"]) == (False, "t-x")
         answer = await ask(time=1, channel="futures.trades", event="subscribe", payload=["NO_USDT"])
         assert (answer["error"], answer["result"]) == (
             {"code": 2, "message": "unknown contract NO_USDT"},
@@ -433,17 +374,6 @@ async def test_the_websocket_protocol_itself(stage):
         assert (await ask(time=1, channel="futures.ping"))["channel"] == "futures.pong"
 
 
-def login(stage, secret=None):
-    import hashlib
-    import hmac
-
-    now = str(int(time.time()))
-    signed = "\n".join(("api", "futures.login", "{}", now))
-    sign = hmac.new((secret or stage.face.secret).encode(), signed.encode(), hashlib.sha512).hexdigest()
-    payload = {"req_id": "authenticated", "timestamp": now, "api_key": stage.face.key, "signature": sign}
-    return {"channel": "futures.login", "event": "api", "time": 1, "payload": payload | {"req_param": {}}}
-
-
 @on_gate(uid="123")
 async def test_a_private_subscription_needs_the_accounts_own_uid(stage):
     with pytest.raises(ccxt.BadRequest):
@@ -456,12 +386,6 @@ async def test_a_private_subscription_needs_the_right_secret(stage):
         await stage.ex.watch_orders(SYMBOL)
 
 
-def test_the_signed_part_of_a_frame_is_taken_as_it_was_sent():
-    raw = '{"payload": {"req_param" : {"size":1.0, "text":"t-\\u00e9"},"x":1}}'
-    assert raw_member(raw, "req_param") == '{"size":1.0, "text":"t-\\u00e9"}'
-    assert raw_member("{}", "req_param") == "{}"
-
-
 FIELDS = ["req_param", "req_header", "contract", "size", "price", "tif", "order_id", "status", "limit", "KEY", "text"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "1m", PAIR, "-", "open", "t-1"]),
@@ -472,12 +396,11 @@ JSON = st.recursive(
 
 @hypothesis_settings(max_examples=200, deadline=None)
 @given(
-    channel=st.sampled_from([*gate_stream.PUBLIC, *gate_stream.PRIVATE, *gate_stream.REQUESTS, "futures.ping", "x", 1]),
+    channel=st.sampled_from([*gate_stream.PUBLIC, *gate_stream.PRIVATE, "futures.ping", "x", 1]),
     event=st.sampled_from(["subscribe", "unsubscribe", "api", "", None]),
     rest=st.dictionaries(st.sampled_from(["payload", "auth", "id", "time"]), JSON, max_size=4),
-    logged_in=st.booleans(),
 )
-def test_no_message_of_a_client_breaks_the_socket(channel, event, rest, logged_in):
+def test_no_message_of_a_client_breaks_the_socket(channel, event, rest):
     """Each is answered, whatever it is."""
 
     class Socket:
@@ -490,12 +413,11 @@ def test_no_message_of_a_client_breaks_the_socket(channel, event, rest, logged_i
             self.sent.append(json.loads(data))
 
     engine = PerpetualEngine("gate", [PERP], {"USDT": D(100)})
-    face, socket = Gate(engine), Socket()
-    face.hub = Hub(engine.faults)
+    api, socket = Gate(engine), Socket()
+    api.hub = Hub(engine.faults)
     engine.quote(PAIR, D("0.8"), D(50), D("0.8002"), D(70))
-    face.opened(socket)
-    socket.data["login"] = logged_in
-    face.received(socket, json.dumps({"channel": channel, "event": event} | rest))
+    api.opened(socket)
+    api.received(socket, json.dumps({"channel": channel, "event": event} | rest))
     assert socket.sent
 
 
@@ -516,13 +438,13 @@ def test_the_documented_request_is_accepted_and_altered_ones_are_refused():
     case = known["cases"][0]
     engine = PerpetualEngine("gate", [PERP], {"USDT": D(1)})
     engine.clock.now_ns = lambda: int(case["timestamp"]) * 10**9
-    face = Gate(engine, "key", known["secret"])
+    api = Gate(engine, "key", known["secret"])
     headers = {"KEY": "key", "Timestamp": case["timestamp"], "SIGN": case["signature"]}
 
     def request(headers=headers, path=case["path"], query=case["query"], body=b""):
         return Request(case["method"], path, query, {}, headers, body, {})
 
-    face.authorize(request())
+    api.authorize(request())
     altered = [
         (request(query="contract=BTC_USD&status=finished&limit=51"), "INVALID_SIGNATURE"),
         (request(body=b"{}"), "INVALID_SIGNATURE"),
@@ -535,8 +457,8 @@ def test_the_documented_request_is_accepted_and_altered_ones_are_refused():
         (request(headers | {"X-Gate-Exptime": f"{int(case['timestamp']) * 1000 - 1}"}), "REQUEST_EXPIRED"),
     ]
     for each, label in altered:
-        with pytest.raises(Labelled) as refused:
-            face.authorize(each)
+        with pytest.raises(GateError) as refused:
+            api.authorize(each)
         assert refused.value.label == label
 
 
@@ -565,7 +487,6 @@ async def test_a_wrong_secret_is_refused(stage):
         (ccxt.InvalidOrder, "PRICE_TOO_DEVIATED", ("limit", "buy", 1, 0.3)),
         (ccxt.OrderImmediatelyFillable, "ORDER_POC_IMMEDIATE", ("limit", "buy", 1, 0.81, {"postOnly": True})),
         (ccxt.InvalidOrder, "POSITION_EMPTY", ("limit", "buy", 1, 0.8, {"reduceOnly": True})),
-        (ccxt.ExchangeError, "ORDER_FOK", ("limit", "buy", 9, 0.8002, {"timeInForce": "FOK"})),
         (ccxt.InvalidOrder, "REPEATED_CREATION", ("limit", "buy", 1, 0.79, {"clientOrderId": "once"})),
     ],
 )
@@ -594,8 +515,8 @@ async def test_refusals_that_ccxt_cannot_provoke(stage):
         ({"size": 1, "price": "0.8", "contract": "NO_USDT"}, "CONTRACT_NOT_FOUND"),
     ]:
         with pytest.raises(values.Refusal) as refused:
-            stage.face.my.place({"contract": PAIR} | order)
-        assert stage.face.refused(refused.value).body["label"] == label
+            stage.api.account.place({"contract": PAIR} | order)
+        assert stage.api.refused(refused.value).body["label"] == label
     stage.engine.delist(PAIR)
     with pytest.raises(ccxt.ExchangeError, match="CONTRACT_IN_DELISTING"):
         await stage.ex.create_order(SYMBOL, "limit", "buy", 1, 0.8)
@@ -618,7 +539,7 @@ async def test_an_ended_order_is_known_by_its_text_for_a_minute_and_by_its_numbe
     """As Gate documents of GET /futures/{settle}/orders/{order_id}."""
     order = await stage.ex.create_order(SYMBOL, "limit", "buy", 1, 0.8002, {"text": "t-ended", "timeInForce": "IOC"})
     assert (await stage.ex.fetch_order("t-ended", SYMBOL))["id"] == order["id"]
-    stage.face.my.texts_known_s = 0.0
+    stage.api.account.texts_known_s = 0.0
     with pytest.raises(ccxt.OrderNotFound):
         await stage.ex.fetch_order("t-ended", SYMBOL)
     assert (await stage.ex.fetch_order(order["id"], SYMBOL))["filled"] == 1
@@ -735,7 +656,7 @@ def test_recorded_book_tickers_replayed_through_the_venue_come_out_as_they_were(
 
     async def go():
         async with running(listings=listed_as_recorded({f["result"]["s"] for f in frames})) as stage:
-            url = stage.server.url + "/gate/v4/ws/futures/usdt"
+            url = stage.server.url + "/v4/ws/futures/usdt"
             async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
                 pairs = list(stage.engine.listings)
                 await ws.send_json({"channel": "futures.book_ticker", "event": "subscribe", "payload": pairs})
@@ -768,7 +689,7 @@ def kinds(value):
 @on_gate
 async def test_contract_rows_have_the_recorded_keys_and_types(stage):
     theirs = recorded("gate_futures_contracts_recorded.json")["contracts"][0]
-    async with aiohttp.ClientSession() as session, session.get(f"{stage.server.url}/gate{FUTURES}/contracts") as answer:
+    async with aiohttp.ClientSession() as session, session.get(f"{stage.server.url}{FUTURES}/contracts") as answer:
         ours = (await answer.json())[0]
     assert kinds(theirs).items() <= kinds(ours).items()
     assert ours.keys() - theirs.keys() == {"status", "enable_decimal"}  # younger than the recording
@@ -778,7 +699,7 @@ async def test_contract_rows_have_the_recorded_keys_and_types(stage):
 async def test_order_books_have_the_recorded_keys_and_types(stage):
     theirs = recorded("gate_futures_order_books_recorded.json")["snapshots"][0]["response"]
     async with aiohttp.ClientSession() as session:
-        url = f"{stage.server.url}/gate{FUTURES}/order_book?contract={PAIR}&with_id=true"
+        url = f"{stage.server.url}{FUTURES}/order_book?contract={PAIR}&with_id=true"
         assert kinds(await (await session.get(url)).json()) == kinds(theirs)
         decimal = await (await session.get(url, headers=SIZES)).json()
     assert decimal["bids"] == [{"s": "5", "p": "0.8"}]
@@ -789,11 +710,12 @@ async def test_acks_and_pongs_have_the_recorded_keys_and_types(stage):
     acks = [ack["message"] for ack in recorded("gate_futures_ws_recorded.json")["acks"]]
     static = recorded("gate_ccxt_static.json")["ws"]["watchTicker"][0]
     samples = recorded("gate_futures_ws_samples.json")["messages"]
-    url = stage.server.url + "/gate/v4/ws/futures/usdt"
+    url = stage.server.url + "/v4/ws/futures/usdt"
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
         for theirs in [*acks, static["messages"][0]]:
-            payload = ["1m", PAIR] if theirs["channel"] == "futures.candlesticks" else [PAIR]
-            await ws.send_json({"id": 1, "channel": theirs["channel"], "event": "subscribe", "payload": payload})
+            if theirs["channel"] == "futures.candlesticks":  # pushed candles are left out
+                continue
+            await ws.send_json({"id": 1, "channel": theirs["channel"], "event": "subscribe", "payload": [PAIR]})
             ours = await ws.receive_json()
             assert kinds(theirs).keys() - ours.keys() <= {"error"}  # null, and left out by the venue of 2026
             assert ours["result"] == theirs["result"]
@@ -813,13 +735,15 @@ def frame_of(stage, channel):
     frames = []
 
     class Hub:
+        sockets = ()
+
         def has(self, topic):
             return topic.startswith(f"{channel}|") and topic.endswith("|i")
 
         def publish(self, topic, hook, data):
             frames.append(json.loads(data))
 
-    stage.face.sockets.attach(Hub())
+    stage.api.hub = Hub()
     return frames
 
 
@@ -827,7 +751,6 @@ LEFT_OUT = {
     "futures.tickers": {"volume_24h_btc", "volume_24h_usd"},  # of contracts settled in BTC; gone from later recordings
     "futures.orders": set(),
     "futures.positions": set(),
-    "futures.auto_deleverages": set(),
     "futures.book_ticker": set(),
 }
 
@@ -842,7 +765,6 @@ def test_pushes_have_the_documented_keys_and_types(channel):
             frames = frame_of(stage, channel)
             await stage.ex.create_order(SYMBOL, "market", "sell", 2)
             stage.quote("0.8", 50, "0.8003", 70)
-            stage.engine.deleverage(PAIR, D("0.5"))
             return frames[-1]["result"]
 
     ours = asyncio.run(go())
@@ -872,11 +794,14 @@ def test_the_requests_that_ccxt_must_produce_are_understood():
     requests = recorded("gate_ccxt_static.json")["request"]["createOrder"]
     listings = [Listing(base, D("0.01"), D(1), D(1)) for base in ("LTC", "XRP")]
     engine = PerpetualEngine("gate", listings, {"USDT": D(10_000)})
-    face = Gate(engine)
+    api = Gate(engine)
+    api.hub = Hub(engine.faults)
     for pair, price in (("LTC_USDT", 50), ("XRP_USDT", 2)):
         engine.quote(pair, D(price), D(5), D(price) + 1, D(5))
     for request in requests:
-        order = face.my.place(json.loads(request["output"]))
+        if json.loads(request["output"]).get("tif") == "fok":  # left out: no client of ours sends it
+            continue
+        order = api.account.place(json.loads(request["output"]))
         assert order.side * order.qty == json.loads(request["output"])["size"]
         assert request["url"].endswith(f"{FUTURES}/orders")
 

@@ -1,4 +1,4 @@
-"""The MEXC face of the local venue: what MEXC documents, and genuine ccxt against a running one.
+"""The MEXC api of the local venue: what MEXC documents, and genuine ccxt against a running one.
 
 The documented payloads and known answers are third-party data beside the project (`../shared/fixtures`); tests that
 need them are skipped where they are not at hand.
@@ -24,11 +24,10 @@ from ccxt.base import errors as ccxt
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.http import Server
-from delta_arb.sandbox.mexc_push import Stream, schema
+from delta_arb.sandbox.mexc_requests import REFUSALS, MexcError, check_clock, sign, verify
 from delta_arb.sandbox.mexc_rest import SETTINGS, Mexc, documented_limiter
-from delta_arb.sandbox.mexc_stream import Limits
-from delta_arb.sandbox.mexc_wire import REFUSALS, Refused, check_clock, sign, verify
-from delta_arb.sandbox.values import RECEIVED, Listing, Settings
+from delta_arb.sandbox.mexc_stream import Limits, Stream, schema
+from delta_arb.sandbox.values import RECEIVED, ApiKey, Listing, Settings
 
 FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
 
@@ -52,30 +51,30 @@ def known_answer() -> tuple[str, str, str, str, int]:
 def test_the_documented_signature_is_accepted():
     key, secret, total, signature, now_ms = known_answer()
     assert sign(secret, total) == signature
-    verify(f"{total}&signature={signature}", "", {"X-MEXC-APIKEY": key}, {key: secret}, now_ms)
+    verify(f"{total}&signature={signature}", "", {"X-MEXC-APIKEY": key}, ApiKey(key, secret), now_ms)
 
 
 @pytest.mark.parametrize(("old", "new"), [("price=11", "price=12"), ("fd3e", "fd3f"), ("BUY", "SELL")])
 def test_an_altered_request_is_refused(old, new):
     key, secret, total, signature, now_ms = known_answer()
     query = f"{total}&signature={signature}".replace(old, new)
-    with pytest.raises(Refused) as refused:
-        verify(query, "", {"X-MEXC-APIKEY": key}, {key: secret}, now_ms)
+    with pytest.raises(MexcError) as refused:
+        verify(query, "", {"X-MEXC-APIKEY": key}, ApiKey(key, secret), now_ms)
     assert refused.value.body == {"code": 700002, "msg": "Signature for this request is not valid."}
 
 
 def test_the_body_is_signed_with_the_query():
     signature = sign("secret", "timestamp=5000" + "quantity=1")
     query = f"timestamp=5000&signature={signature}"
-    verify(query, "quantity=1", {"X-MEXC-APIKEY": "key"}, {"key": "secret"}, 5000)
-    with pytest.raises(Refused):
-        verify(query, "quantity=2", {"X-MEXC-APIKEY": "key"}, {"key": "secret"}, 5000)
+    verify(query, "quantity=1", {"X-MEXC-APIKEY": "key"}, ApiKey("key", "secret"), 5000)
+    with pytest.raises(MexcError):
+        verify(query, "quantity=2", {"X-MEXC-APIKEY": "key"}, ApiKey("key", "secret"), 5000)
 
 
 def test_a_request_without_a_known_key_is_refused():
     for headers, code in (({}, 400), ({"X-MEXC-APIKEY": "stranger"}, 10072)):
-        with pytest.raises(Refused) as refused:
-            verify("timestamp=1&signature=00", "", headers, {"key": "secret"}, 1)
+        with pytest.raises(MexcError) as refused:
+            verify("timestamp=1&signature=00", "", headers, ApiKey("key", "secret"), 1)
         assert refused.value.body["code"] == code
 
 
@@ -95,7 +94,7 @@ def test_the_clock_rule_is_the_documented_one(timestamp, window, code):
     if code is None:
         check_clock(str(timestamp), window, now_ms=10_000)
         return
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(MexcError) as refused:
         check_clock(str(timestamp), window, now_ms=10_000)
     assert refused.value.body["code"] == code
 
@@ -123,8 +122,8 @@ class Venue:
     def __init__(self, others: tuple[Listing, ...] = (), settings: Settings = SETTINGS, **options: Any) -> None:
         coins = {"USDT": Decimal(1000), "SYN": Decimal(500)}
         self.engine = Engine("mexc", [LISTING, *others], coins, settings=settings)
-        self.face = Mexc(self.engine, **options)
-        self.server = Server((self.face,))
+        self.api = Mexc(self.engine, **options)
+        self.server = Server(self.api)
         self.bid = "0.8"
         self.quote()
 
@@ -141,7 +140,7 @@ class Venue:
     @property
     def config(self) -> dict[str, Any]:
         """ccxt's configuration; without `timeout_on_exit` each `close()` sleeps for a quarter of a second."""
-        return self.face.config(self.server.url) | {"enableRateLimit": False, "timeout_on_exit": 0}
+        return self.api.config(self.server.url) | {"enableRateLimit": False, "timeout_on_exit": 0}
 
     async def ticks(self) -> None:
         """A new quote every 2 ms, each with another ask size."""
@@ -183,7 +182,7 @@ def with_socket(use: Callable[[Venue, "Wire"], Awaitable[Any]], query: str = "",
     async def run() -> Any:
         venue = Venue(**options)
         async with venue.server, aiohttp.ClientSession() as session:
-            url = f"{venue.server.url}/mexc/ws{query.format(key=venue.face.sockets.keys.create())}"
+            url = f"{venue.server.url}/ws{query.format(key=venue.api.stream.keys.create())}"
             async with session.ws_connect(url) as ws, asyncio.timeout(10):
                 return await use(venue, Wire(ws))
 
@@ -339,24 +338,12 @@ def test_post_only_rests_and_one_that_would_take_is_cancelled():
     with_client(use)
 
 
-def test_market_orders_by_quantity_and_by_cost():
+def test_market_orders_are_by_quantity():
     async def use(venue, client):
         sold = await client.create_order(SYMBOL, "market", "sell", 10)
         assert (await client.fetch_order(sold["id"], SYMBOL))["average"] == 0.8
-        bought = await client.create_order(SYMBOL, "market", "buy", 10, 0.9)  # a price makes it a cost of 9 USDT
-        order = await client.fetch_order(bought["id"], SYMBOL)
-        assert (order["filled"], order["average"], order["status"]) == (11.24, 0.8002, "closed")
-
-    with_client(use)
-
-
-def test_fill_or_kill_fills_whole_or_not_at_all():
-    async def use(venue, client):
-        fok = {"timeInForce": "FOK"}
-        whole = await client.create_order(SYMBOL, "limit", "buy", 120, 0.8002, fok)
-        none = await client.create_order(SYMBOL, "limit", "buy", 5, 0.8002, fok)
-        filled = [(await client.fetch_order(order["id"], SYMBOL))["filled"] for order in (whole, none)]
-        assert filled == [120, 0]
+        with pytest.raises(ccxt.ExchangeError, match="quantity"):  # a price makes it a value, which is left out here
+            await client.create_order(SYMBOL, "market", "buy", 10, 0.9)
 
     with_client(use)
 
@@ -380,8 +367,6 @@ def test_fetch_my_trades():
         assert (trade["price"], trade["amount"]) == (0.8002, 10)
         assert trade["fee"] == {"currency": "USDT", "cost": pytest.approx(8.002 * 0.0005)}
         assert await client.fetch_order_trades(order["id"], SYMBOL) == [trade]
-        (row,) = await client.fetch_orders(SYMBOL)
-        assert row["id"] == order["id"]
 
     with_client(use)
 
@@ -419,9 +404,9 @@ def test_unwatch_ticker():
     async def use(venue, client):
         channel = TICKER.replace("10ms", "100ms")
         await client.watch_ticker(SYMBOL)
-        assert venue.face.hub.has(channel)
+        assert venue.api.hub.has(channel)
         await client.un_watch_ticker(SYMBOL)
-        await until(lambda: not venue.face.hub.has(channel))
+        await until(lambda: not venue.api.hub.has(channel))
 
     with_client(use, ticking=True)
 
@@ -440,7 +425,7 @@ def test_watch_order_book():
 def test_watch_trades():
     async def use(venue, client):
         watched = asyncio.create_task(client.watch_trades(SYMBOL))
-        await until(lambda: venue.face.hub.has(DEALS.replace("10ms", "100ms")))
+        await until(lambda: venue.api.hub.has(DEALS.replace("10ms", "100ms")))
         await client.create_order(SYMBOL, "market", "sell", 10)
         (trade,) = await watched
         assert (trade["side"], trade["price"], trade["amount"]) == ("sell", 0.8, 10)
@@ -453,7 +438,7 @@ def test_watch_orders_my_trades_and_balance_tell_one_story():
         orders = asyncio.create_task(client.watch_orders(SYMBOL))
         trades = asyncio.create_task(client.watch_my_trades(SYMBOL))
         balance = asyncio.create_task(client.watch_balance())
-        await until(lambda: all(venue.face.hub.has(channel) for channel in (ORDERS, FILLS, ACCOUNT)))
+        await until(lambda: all(venue.api.hub.has(channel) for channel in (ORDERS, FILLS, ACCOUNT)))
         params = {"timeInForce": "IOC", "clientOrderId": "ioc-1"}
         created = await client.create_order(SYMBOL, "limit", "buy", 150, 0.8002, params)
         (trade,), _, _ = await asyncio.gather(trades, orders, balance)
@@ -477,7 +462,7 @@ def test_ccxt_tells_the_amount_of_an_order_as_its_cost_while_nothing_is_filled()
 
     async def use(venue, client):
         watched = asyncio.create_task(client.watch_orders(SYMBOL))
-        await until(lambda: venue.face.hub.has(ORDERS))
+        await until(lambda: venue.api.hub.has(ORDERS))
         await client.create_order(SYMBOL, "limit", "buy", 10, 0.79)
         (order,) = await watched
         assert (order["status"], order["filled"], order["cost"]) == ("open", 0, pytest.approx(7.9))
@@ -580,7 +565,7 @@ def test_a_client_order_id_is_taken_once():
 
 
 def test_the_number_of_open_orders_is_limited(monkeypatch):
-    monkeypatch.setattr("delta_arb.sandbox.mexc_orders.MAX_OPEN_ORDERS", 1)
+    monkeypatch.setattr("delta_arb.sandbox.mexc_rest.MAX_OPEN_ORDERS", 1)
 
     async def use(venue, client):
         await client.create_order(SYMBOL, "limit", "buy", 10, 0.79)
@@ -610,8 +595,8 @@ def test_a_wrong_key_secret_or_clock_is_refused():
 
 def test_too_many_requests_are_refused_with_429_and_a_time_to_wait():
     async def use(venue, client):
-        venue.face.limiter = documented_limiter()
-        venue.face.limiter.count = 3
+        venue.api.limiter = documented_limiter()
+        venue.api.limiter.count = 3
         for _ in range(3):
             await client.fetch_balance()
         with pytest.raises(ccxt.RateLimitExceeded):
@@ -719,17 +704,17 @@ async def our_payloads(venue: Venue, client: ccxtpro.mexc) -> dict[str, list[Any
     order = {"symbol": ID, "side": "BUY", "type": "LIMIT", "quantity": "10", "price": "0.79", "method": "POST"}
     created = await rest(client, "order", True, newClientOrderId="mine", **order)
     cancelled = await rest(client, "order", True, symbol=ID, orderId=created["orderId"], method="DELETE")
+    await client.create_order(SYMBOL, "limit", "buy", 10, 0.79, {"clientOrderId": "open"})
     listen = await rest(client, "userDataStream", True, method="POST")
     assert sold["id"]
     return {
         "Test Connectivity": [await rest(client, "ping")],
         "Check Server Time": [await rest(client, "time")],
         "Exchange Information": [(await rest(client, "exchangeInfo"))["symbols"][0]],
-        "Recent Trades List": [await rest(client, "trades", symbol=ID)],
         "Kline/Candlestick Data": [await rest(client, "klines", symbol=ID, interval="1m")],
         "New Order": [created],
         "Cancel Order": [cancelled],
-        "All Orders": [await rest(client, "allOrders", True, symbol=ID)],
+        "All Orders": [await rest(client, "openOrders", True, symbol=ID)],
         "Account Information": [await rest(client, "account", True)],
         "Generate Listen Key": [listen],
         "Extend Listen Key Validity": [await rest(client, "userDataStream", True, method="PUT", **listen)],
@@ -787,14 +772,15 @@ def test_requests_recorded_of_ccxt_are_sent_and_answered():
         (call, case)
         for call, recorded_call in (("create_order", "createOrder"), ("fetch_my_trades", "fetchMyTrades"))
         for case in recorded["request"][recorded_call]
+        if "quoteOrderQty" not in case["url"]  # market orders by value are left out
     ]
 
     async def use(venue, client):
         for pair, price in (("ADA_USDT", "2"), ("ATLAS_USDT", "0.005")):
             venue.engine.quote(pair, Decimal(price), Decimal(10_000), Decimal(price), Decimal(10_000))
         seen = []
-        verified = venue.face.authorize
-        venue.face.authorize = lambda request: (seen.append(request.query_string), verified(request))
+        verified = venue.api.authorize
+        venue.api.authorize = lambda request: (seen.append(request.query_string), verified(request))
         for call, case in cases:
             await getattr(client, call)(*case["input"])
             expected = case["url"].partition("?")[2]
@@ -842,7 +828,7 @@ def as_plain(message: Any) -> dict:
 def test_the_venue_needs_the_schema_of_ccxt_but_not_ccxt():
     code = """
 import sys
-from delta_arb.sandbox.mexc_push import encode
+from delta_arb.sandbox.mexc_stream import encode
 assert encode("channel", "SYNUSDT", 1, publicAggreBookTicker={"bidPrice": "0.8"})
 sys.exit("ccxt" in sys.modules)
 """
@@ -882,17 +868,15 @@ def test_what_cannot_be_subscribed_is_refused_and_the_rest_goes_on():
     with_socket(use)
 
 
-def test_a_socket_carries_thirty_streams():
+def test_a_socket_carries_so_many_streams():
     async def use(venue, wire):
-        venue.face.pairs |= {f"C{n}USDT": PAIR for n in range(31)}
-        for n in range(30):
-            channel = TICKER.replace(ID, f"C{n}USDT")
-            assert (await wire.ask("SUBSCRIPTION", channel))["msg"] == channel
+        assert [(await wire.ask("SUBSCRIPTION", channel))["msg"] for channel in (DEPTH, DEALS)] == [DEPTH, DEALS]
         assert "Not Subscribed" in (await wire.ask("SUBSCRIPTION", TICKER))["msg"]
-        await wire.ask("UNSUBSCRIPTION", TICKER.replace(ID, "C0USDT"))
+        await wire.ask("UNSUBSCRIPTION", DEPTH)
         assert (await wire.ask("SUBSCRIPTION", TICKER))["msg"] == TICKER
 
-    with_socket(use)
+    assert Limits().streams == 30
+    with_socket(use, limits=Limits(streams=2))
 
 
 @pytest.mark.parametrize("window_ms", [10, 100])
@@ -969,12 +953,12 @@ def test_an_unknown_listen_key_is_refused():
 
 def test_an_expired_listen_key_falls_silent_and_a_kept_one_lives():
     async def use(venue, client):
-        keys = venue.face.sockets.keys
+        keys = venue.api.stream.keys
         kept, lost = keys.create(), keys.create()
         async with aiohttp.ClientSession() as session:
             wires = []
             for key in (kept, lost):
-                ws = await session.ws_connect(f"{venue.server.url}/mexc/ws?listenKey={key}")
+                ws = await session.ws_connect(f"{venue.server.url}/ws?listenKey={key}")
                 wires.append(Wire(ws))
                 await wires[-1].ask("SUBSCRIPTION", ORDERS)
             await asyncio.sleep(0.3)
@@ -996,9 +980,9 @@ def test_an_expired_listen_key_falls_silent_and_a_kept_one_lives():
 
 def test_a_listen_key_serves_so_many_sockets():
     async def use(venue, wire):
-        (key,) = venue.face.sockets.keys.alive()
+        (key,) = venue.api.stream.keys.alive()
         async with aiohttp.ClientSession() as session:
-            ws = await session.ws_connect(f"{venue.server.url}/mexc/ws?listenKey={key}")
+            ws = await session.ws_connect(f"{venue.server.url}/ws?listenKey={key}")
             assert await Wire(ws).text() == "Invalid listen key"
 
     with_socket(use, "?listenKey={key}", limits=Limits(sockets=1))
@@ -1006,8 +990,8 @@ def test_a_listen_key_serves_so_many_sockets():
 
 def test_a_deleted_listen_key_closes_its_sockets():
     async def use(venue, wire):
-        (key,) = venue.face.sockets.keys.alive()
-        venue.face.sockets.keys.delete(key)
+        (key,) = venue.api.stream.keys.alive()
+        venue.api.stream.keys.delete(key)
         assert (await wire.ws.receive()).type == aiohttp.WSMsgType.CLOSE
 
     with_socket(use, "?listenKey={key}")
@@ -1028,7 +1012,7 @@ def test_the_venue_closes_idle_silent_and_old_sockets(limits):
 
 def test_every_endpoint_has_its_hook():
     async def use(venue, client):
-        for route in venue.face.routes():
+        for route in venue.api.routes():
             fired = len(venue.faults.log)
             venue.fault(route.hook, "refuse", code="30000")
             section = ["contract", "public"] if "contract" in route.path else ["spot", "public"]
@@ -1102,7 +1086,7 @@ def test_a_dropped_depth_push_is_a_gap_in_the_versions():
             if n == 1:
                 venue.fault("stream.book", "drop")
             venue.quote(bid_qty=str(n + 1))
-            await until(lambda: not venue.face.pushes._gathered)
+            await until(lambda: not venue.api.stream.pushes._gathered)
         first, second = [(await wire.push()).publicAggreDepths for _ in range(2)]
         assert int(second.fromVersion) == int(first.toVersion) + 2
 
@@ -1124,14 +1108,14 @@ def test_a_frozen_side_stands_still_on_the_stream_only():
 def test_listen_key_death_silences_private_streams_until_a_new_key():
     async def use(venue, client):
         watched = asyncio.create_task(client.watch_orders(SYMBOL))
-        await until(lambda: venue.face.hub.has(ORDERS))
+        await until(lambda: venue.api.hub.has(ORDERS))
         venue.fault("socket", "listen_key_death")
         await client.create_order(SYMBOL, "market", "buy", 10)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(watched, 0.1)
         client.options["listenKey"] = None
         watched = asyncio.create_task(client.watch_orders(SYMBOL))
-        await until(lambda: venue.face.hub.has(ORDERS))
+        await until(lambda: venue.api.hub.has(ORDERS))
         await client.create_order(SYMBOL, "market", "buy", 10)
         assert await watched
 

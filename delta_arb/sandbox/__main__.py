@@ -65,13 +65,13 @@ def parser() -> argparse.ArgumentParser:
     account.add_argument("--perp-fee-bps", type=_decimal, default=Decimal(5), metavar="N", help="taker fee, bps (5)")
     account.add_argument("--leverage", type=_decimal, default=Decimal(10), metavar="N", help="on futures (10)")
     account.add_argument("--isolated", action="store_true", help="isolated margin instead of cross")
-    account.add_argument("--dual", action="store_true", help="dual position mode (long and short at once)")
+    account.add_argument("--dual", action="store_true", help="say that the account is in dual position mode")
     drill = p.add_argument_group("drills and output")
     drill.add_argument("--faults", type=Path, metavar="FILE", help="script of faults, TOML or JSON")
     drill.add_argument("--limits", action="store_true", help="refuse more requests than the venues' documents allow")
     drill.add_argument("--log", type=Path, metavar="FILE", help="append each fault that fired, as JSON lines")
     drill.add_argument("--host", default="127.0.0.1", help="a loopback address; others are refused")
-    drill.add_argument("--port", type=int, default=0, help="default: any free one")
+    drill.add_argument("--port", type=int, default=0, help="of MEXC, Gate takes the next one (default: any free ones)")
     drill.add_argument("--json", action="store_true", help="print one line of JSON: urls and ccxt configuration")
     return p
 
@@ -158,7 +158,7 @@ async def serve(options: argparse.Namespace) -> int:
 
 
 def _introduce(options: argparse.Namespace, inputs: Inputs, tape: Any, venues: Venues) -> None:
-    urls = {face.name: f"{venues.url}/{face.name}" for face in (venues.mexc, venues.gate)}
+    urls = venues.urls
     base = venues.setup.spot.base
     symbols = {"mexc": f"{base}/USDT", "gate": f"{base}/USDT:USDT"}
     if options.json:

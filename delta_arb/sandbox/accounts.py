@@ -1,7 +1,7 @@
 """What an account owns: coins on a spot venue, USDT and positions on a perpetual one. Exact decimals throughout.
 
 Both answer the engine's four questions: `reserve` what an order could cost (or refuse), settle a `fill`, `release`
-what is left of the reservation, and what changed (told through `tell`, in order).
+what is left of the reservation, and what changed (passed to `emit`, in order).
 
     spot:    coins change by fills and fees only
     margin:  wallet = deposits + realised pnl - fees + funding;  a position keeps its exact `cost` = sum of qty * price
@@ -15,12 +15,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from delta_arb.sandbox.values import (
-    BOTH,
     BUY,
-    LONG,
     MARKET,
     QUOTE,
-    SHORT,
     ZERO,
     BalanceChange,
     InsufficientFunds,
@@ -28,7 +25,6 @@ from delta_arb.sandbox.values import (
     Listing,
     Order,
     PositionChange,
-    PositionHeld,
     Settings,
     text,
 )
@@ -47,11 +43,11 @@ class Settled(NamedTuple):
 class SpotAccount:
     """Coins, each free or locked for open orders."""
 
-    def __init__(self, coins: Mapping[str, Decimal], settings: Settings, tell: Callable[[object], None]) -> None:
+    def __init__(self, coins: Mapping[str, Decimal], settings: Settings, emit: Callable[[object], None]) -> None:
         self.settings = settings
         self.free: defaultdict[str, Decimal] = defaultdict(lambda: ZERO, coins)
         self.locked: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
-        self._tell = tell
+        self._emit = emit
 
     def coins(self) -> list[str]:
         return sorted(set(self.free) | set(self.locked))
@@ -63,7 +59,7 @@ class SpotAccount:
         """Lock what the order can cost at most when filled at `price` or better, fee included."""
         coin, amount = self._pays(order, listing), order.qty
         if order.side == BUY:
-            amount = (order.quote_qty or order.qty * price) * (1 + self._quote_fee())
+            amount = order.qty * price * (1 + self._quote_fee())
         if amount > self.free[coin]:
             raise InsufficientFunds(f"needs {text(amount)} {coin}, free are {text(self.free[coin])}")
         order.frozen = amount
@@ -111,7 +107,7 @@ class SpotAccount:
     def _move(self, coin: str, free: Decimal, locked: Decimal, reason: str, pair: str, now_ns: int) -> None:
         self.free[coin] += free
         self.locked[coin] += locked
-        self._tell(BalanceChange(now_ns, coin, self.free[coin], self.locked[coin], free, locked, reason, pair))
+        self._emit(BalanceChange(now_ns, coin, self.free[coin], self.locked[coin], free, locked, reason, pair))
 
 
 @dataclass(slots=True)
@@ -119,7 +115,6 @@ class Position:
     """One position; `size` is signed. Money in USDT; the `history` parts are of everything closed before."""
 
     pair: str
-    side: str
     leverage: Decimal
     cross: bool
     size: Decimal = ZERO
@@ -143,29 +138,24 @@ class Position:
 
 
 class MarginAccount:
-    """USDT and the positions it carries, in single or dual mode, cross or isolated."""
+    """USDT and the positions it carries, one a pair, cross or isolated."""
 
-    def __init__(self, wallet: Decimal, settings: Settings, tell: Callable[[object], None]) -> None:
+    def __init__(self, wallet: Decimal, settings: Settings, emit: Callable[[object], None]) -> None:
         self.settings = settings
         self.wallet = wallet
-        self.dual = settings.dual_positions
         self.marks: dict[str, Decimal] = {}
         self.listings: dict[str, Listing] = {}
         self.order_margin: dict[int, Decimal] = {}
-        self.positions: dict[tuple[str, str], Position] = {}
+        self.positions: dict[str, Position] = {}
         self.paid: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)  # wallet changes by reason
-        self._tell = tell
+        self._emit = emit
 
-    def position(self, pair: str, side: str = BOTH) -> Position:
-        """The position of a pair (and side, in dual mode), made empty when it was never held."""
-        if (pair, side) not in self.positions:
-            highest = self.listings[pair].leverage_max
-            leverage = min(self.settings.leverage, highest)
-            self.positions[pair, side] = Position(pair, side, leverage, self.settings.cross_margin)
-        return self.positions[pair, side]
-
-    def sides(self) -> tuple[str, ...]:
-        return (LONG, SHORT) if self.dual else (BOTH,)
+    def position(self, pair: str) -> Position:
+        """The position of a pair, made empty when it was never held."""
+        if pair not in self.positions:
+            leverage = min(self.settings.leverage, self.listings[pair].leverage_max)
+            self.positions[pair] = Position(pair, leverage, self.settings.cross_margin)
+        return self.positions[pair]
 
     def held(self) -> list[Position]:
         return [position for position in self.positions.values() if position.size]
@@ -190,7 +180,7 @@ class MarginAccount:
 
     def reserve(self, order: Order, listing: Listing, price: Decimal, now_ns: int) -> None:
         """Set aside initial margin and fee of what the order could open; an order that only reduces needs nothing."""
-        position = self.position(order.pair, order.position)
+        position = self.position(order.pair)
         opposite = abs(position.size) if position.size * order.side < 0 else ZERO
         opens = ZERO if order.reduce_only else max(ZERO, order.qty - opposite)
         fee = max(self.settings.taker_fee, ZERO)
@@ -209,7 +199,7 @@ class MarginAccount:
             self.order_margin[order.id] = order.frozen
         rate = self.settings.maker_fee if maker else self.settings.taker_fee
         fee = price * qty * rate
-        position = self.position(order.pair, order.position)
+        position = self.position(order.pair)
         closed_qty, pnl = _apply(position, order.side * qty, price, now_ns)
         position.pnl, position.fees = position.pnl + pnl, position.fees - fee
         position.realised += pnl - fee
@@ -217,7 +207,7 @@ class MarginAccount:
         self._pay(-fee, "fee", order.pair, now_ns)
         if not position.size:
             _close_books(position)
-        self._tell(PositionChange(now_ns, order.pair, order.position))
+        self._emit(PositionChange(now_ns, order.pair))
         return Settled(fee, "USDT", closed_qty)
 
     def release(self, order: Order, listing: Listing, now_ns: int) -> None:
@@ -225,43 +215,34 @@ class MarginAccount:
         order.frozen = ZERO
 
     def fund(self, pair: str, rate: Decimal, mark: Decimal, now_ns: int) -> Decimal:
-        """Funding of all positions in `pair`: longs pay `rate` of the value at `mark`; returns what was received."""
-        total = ZERO
-        for position in self.held():
-            if position.pair == pair:
-                received = -position.size * mark * rate
-                position.funding, position.realised = position.funding + received, position.realised + received
-                position.updated_ns, position.updates = now_ns, position.updates + 1
-                self._pay(received, "fund", pair, now_ns)
-                self._tell(PositionChange(now_ns, pair, position.side))
-                total += received
-        return total
+        """Funding of the position: longs pay `rate` of the value at `mark`; returns what was received."""
+        position = self.position(pair)
+        if not position.size:
+            return ZERO
+        received = -position.size * mark * rate
+        position.funding, position.realised = position.funding + received, position.realised + received
+        position.updated_ns, position.updates = now_ns, position.updates + 1
+        self._pay(received, "fund", pair, now_ns)
+        self._emit(PositionChange(now_ns, pair))
+        return received
 
     def deposit(self, coin: str, amount: Decimal, now_ns: int) -> None:
         self._pay(amount, "deposit", "", now_ns)
 
     def hold(self, pair: str, signed: Decimal, price: Decimal, now_ns: int) -> None:
         """A position as from before, at this price: no order, no fee."""
-        side = (LONG if signed > 0 else SHORT) if self.dual else BOTH
-        _apply(self.position(pair, side), signed, price, now_ns)
+        _apply(self.position(pair), signed, price, now_ns)
 
-    def set_leverage(self, pair: str, leverage: Decimal, cross: bool, now_ns: int) -> list[Position]:
+    def set_leverage(self, pair: str, leverage: Decimal, cross: bool, now_ns: int) -> Position:
         """Leverage and margin mode of a pair; in cross mode it is the limit used for the initial margin."""
         highest = self.listings[pair].leverage_max
         if not 1 <= leverage <= highest:
             raise LeverageTooHigh(f"leverage must be 1 to {highest}, was {leverage}")
-        positions = [self.position(pair, side) for side in self.sides()]
-        for position in positions:
-            position.leverage, position.cross = leverage, cross
-            position.updated_ns, position.updates = now_ns, position.updates + 1
-            self._tell(PositionChange(now_ns, pair, position.side))
-        return positions
-
-    def set_dual(self, dual: bool) -> None:
-        """Single or dual positions; refused while anything is open."""
-        if self.held() or self.order_margin:
-            raise PositionHeld("close all positions and orders before changing the position mode")
-        self.dual = dual
+        position = self.position(pair)
+        position.leverage, position.cross = leverage, cross
+        position.updated_ns, position.updates = now_ns, position.updates + 1
+        self._emit(PositionChange(now_ns, pair))
+        return position
 
     def must_liquidate(self) -> list[Position]:
         """The positions that the marks have eaten: isolated ones each for itself, cross ones together."""
@@ -301,7 +282,7 @@ class MarginAccount:
         if change:
             self.wallet += change
             self.paid[reason] += change
-            self._tell(BalanceChange(now_ns, "USDT", self.wallet, ZERO, change, ZERO, reason, pair))
+            self._emit(BalanceChange(now_ns, "USDT", self.wallet, ZERO, change, ZERO, reason, pair))
 
 
 def _apply(position: Position, signed: Decimal, price: Decimal, now_ns: int) -> tuple[Decimal, Decimal]:

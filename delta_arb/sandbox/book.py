@@ -1,11 +1,23 @@
-"""The levels that a venue shows: set by quotes, thinned by our own orders, never moved by them."""
+"""What one venue shows: the levels of its books, marks, public trades, its clock; and who listens.
 
-from collections.abc import Iterable
+Books are set by quotes, thinned by our own orders, never moved by them. Listeners hear after the state is true, in the
+order in which things happened (see `engine` for the kinds of event).
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from copy import copy
 from decimal import Decimal
+from itertools import count
 
-from delta_arb.sandbox.values import BUY, SELL, ZERO, Quote
+from delta_arb.market import NS
+from delta_arb.sandbox.faults import Fault, Faults
+from delta_arb.sandbox.values import BUY, SELL, ZERO, BookChange, Listing, Order, Print, Quote, UnknownPair
 
-Levels = tuple[tuple[Decimal, Decimal], ...]  # (price, qty)
+Levels = Iterable[tuple[Decimal, Decimal]]  # (price, qty)
+Changed = tuple[tuple[Decimal, Decimal], ...]
+PRINTS = 5_000  # public trades remembered per pair
 
 
 class Book:
@@ -32,7 +44,7 @@ class Book:
     def quote(self, ts_ns: int) -> Quote:
         return Quote(self.pair, ts_ns, self.id, *self.best(BUY), *self.best(SELL))
 
-    def replace(self, side: int, levels: Iterable[tuple[Decimal, Decimal]]) -> Levels:
+    def replace(self, side: int, levels: Levels) -> Changed:
         """Make `levels` the whole side; returns what changed, gone levels with qty 0."""
         old, new = self._sides[side], {price: qty for price, qty in levels if qty}
         if old == new:
@@ -41,7 +53,7 @@ class Book:
         gone = [(price, ZERO) for price in old if price not in new]
         return (*gone, *((price, qty) for price, qty in new.items() if old.get(price) != qty))
 
-    def change(self, side: int, levels: Iterable[tuple[Decimal, Decimal]]) -> Levels:
+    def change(self, side: int, levels: Levels) -> Changed:
         """Set single levels (qty 0 removes); returns them."""
         mine, changed = self._sides[side], tuple(levels)
         for price, qty in changed:
@@ -56,3 +68,144 @@ class Book:
         left = self._sides[side][price] - qty
         self.change(side, [(price, left)])
         return price, left
+
+
+class Clock:
+    """The venue's clock, ns UTC: the machine's, and `offset_s` of drift."""
+
+    def __init__(self, wall_ns: Callable[[], int] = time.time_ns) -> None:
+        self._wall_ns = wall_ns
+        self.started_ns = wall_ns()
+        self.offset_s = 0.0
+
+    def now_ns(self) -> int:
+        return self._wall_ns() + round(self.offset_s * NS)
+
+    def now_ms(self) -> int:
+        return self.now_ns() // 1_000_000
+
+    def seconds(self) -> float:
+        """Seconds since the venue started, without drift."""
+        return (self._wall_ns() - self.started_ns) / NS
+
+
+class MarketData:
+    """Books, marks and public trades of one venue; `Engine` trades on it."""
+
+    def __init__(self, venue: str, listings: Iterable[Listing], faults: Faults | None, clock: Clock | None) -> None:
+        self.venue = venue
+        self.clock = clock or Clock()
+        self.faults = faults if faults is not None else Faults(venue, self.clock.seconds)
+        self.listings = {listing.pair: listing for listing in listings}
+        self.books = {pair: Book(pair) for pair in self.listings}
+        self.marks: dict[str, Decimal] = {}
+        self.prints: dict[str, deque[Print]] = {pair: deque(maxlen=PRINTS) for pair in self.listings}
+        self._trade_ids = count(self.clock.now_ms())  # rise over restarts too, as a venue's do
+        self._listeners: dict[type, list[Callable]] = {}
+        self._events: deque[object] = deque()
+        self._emitting = False
+        self._shown: dict[str, Quote] = {}  # the last quote told, for a frozen side
+
+    def listing(self, pair: str) -> Listing:
+        if pair not in self.listings:
+            raise UnknownPair(f"no instrument {pair}")
+        return self.listings[pair]
+
+    def listen(self, kind: type, callback: Callable[[object], None]) -> None:
+        """Call back with each event of this type (see the top of this module)."""
+        self._listeners.setdefault(kind, []).append(callback)
+
+    def _emit(self, event: object) -> None:
+        if type(event) in self._listeners:
+            self._events.append(copy(event) if type(event) is Order else event)
+
+    def _flush(self) -> None:
+        """Tell what happened, once the state is true; a listener that acts on the engine queues behind."""
+        if self._emitting:
+            return
+        self._emitting = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                for callback in self._listeners[type(event)]:
+                    callback(event)
+        finally:
+            self._emitting = False
+
+    def quote(self, pair: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal) -> None:
+        """The best level of the tape as the whole book; sizes of zero withdraw a side, the mark stays."""
+        self.set_book(pair, [(bid, bid_qty)], [(ask, ask_qty)], mark=(bid + ask) / 2)
+
+    def set_book(
+        self,
+        pair: str,
+        bids: Levels,
+        asks: Levels,
+        *,
+        book_id: int | None = None,
+        mark: Decimal | None = None,
+    ) -> None:
+        """A whole new book (also refreshes what our orders took); `book_id` names it when frames are replayed."""
+        book = self.books[pair]
+        changed = book.replace(BUY, bids), book.replace(SELL, asks)
+        self._changed(book, changed, book_id, book_id, mark)
+
+    def change_book(
+        self,
+        pair: str,
+        bids: Levels,
+        asks: Levels,
+        *,
+        first_id: int | None = None,
+        last_id: int | None = None,
+    ) -> None:
+        """Single levels of the book (qty 0 removes one); ids as recorded, or the next ones."""
+        book = self.books[pair]
+        self._changed(book, (book.change(BUY, bids), book.change(SELL, asks)), first_id, last_id, None)
+
+    def _changed(
+        self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, mark: Decimal | None
+    ) -> None:
+        now_ns = self.clock.now_ns()
+        if changed[0] or changed[1] or last_id is not None:
+            self._show(book, changed, first_id, last_id, now_ns)
+        if mark is None and book.best(BUY)[1] and book.best(SELL)[1]:
+            mark = (book.best(BUY)[0] + book.best(SELL)[0]) / 2
+        if mark is not None:
+            self.marks[book.pair] = mark
+        self._quoted(book.pair)
+        self._flush()
+
+    def _quoted(self, pair: str) -> None:
+        """Trade on the new quote."""
+
+    def _show(self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, now_ns: int) -> None:
+        """Give the change its id and tell it."""
+        first = book.id + 1 if first_id is None else first_id
+        book.id = first if last_id is None else last_id
+        book.ts_ns = now_ns
+        bids, asks = changed
+        shown = book.quote(now_ns)
+        if fault := self._frozen("stream.book", book.pair):
+            bids, asks = ((), asks) if fault.side == "bid" else (bids, ())
+        if fault := self._frozen("stream.ticker", book.pair):
+            old = self._shown.get(book.pair, shown)
+            kept = {"bid": old.bid, "bid_qty": old.bid_qty} if fault.side == "bid" else {}
+            shown = shown._replace(**(kept or {"ask": old.ask, "ask_qty": old.ask_qty}))
+        self._shown[book.pair] = shown
+        self._emit(BookChange(book.pair, now_ns, first, book.id, bids, asks))
+        self._emit(shown)
+
+    def _frozen(self, stream: str, pair: str) -> Fault | None:
+        """The fault that freezes one side of what this stream shows."""
+        return self.faults.take(stream, ("freeze",), pair) if self.faults.any(stream) else None
+
+    def print_trade(self, pair: str, side: int, price: Decimal, qty: Decimal) -> None:
+        """A public trade of others."""
+        self._print(pair, side, price, qty, self.clock.now_ns())
+        self._flush()
+
+    def _print(self, pair: str, side: int, price: Decimal, qty: Decimal, now_ns: int) -> None:
+        shown = Print(next(self._trade_ids), now_ns, pair, side, price, qty)
+        self.prints[pair].append(shown)
+        self._emit(shown)

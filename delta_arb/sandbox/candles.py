@@ -4,8 +4,8 @@ from collections import deque
 from decimal import Decimal
 from typing import NamedTuple
 
-from delta_arb.sandbox.engine import NS, Engine
-from delta_arb.sandbox.rules import round_to
+from delta_arb.market import NS
+from delta_arb.sandbox.engine import Engine, round_to
 from delta_arb.sandbox.values import ZERO, Print, Quote
 
 BAR_S = 10

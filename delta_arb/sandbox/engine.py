@@ -9,33 +9,30 @@ positions), and only then tells the listeners, in the order in which things happ
     engine.listen(Order, callback)          a copy of an own order after each change of state
     engine.listen(Trade, callback)          own fills (with the order after them)
     engine.listen(BalanceChange, callback)  one coin after a change, with the reason
-    engine.listen(PositionChange | FundingPaid | Taken, callback)
+    engine.listen(PositionChange | FundingPaid, callback)
 
 An order that arrives takes the levels shown, best first, and what it took is gone until the next quote of that pair.
 A resting order fills when a later quote reaches it: at its own price, at most the size shown on the other side.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
-from decimal import Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from itertools import count
 
-from delta_arb.sandbox import rules
 from delta_arb.sandbox.accounts import SpotAccount
-from delta_arb.sandbox.display import NS, Clock, Display
+from delta_arb.sandbox.book import Clock, MarketData
 from delta_arb.sandbox.faults import Faults
 from delta_arb.sandbox.values import (
-    BOTH,
+    BUY,
     BY_DELISTING,
     BY_FILL,
-    BY_FOK,
     BY_IOC,
     BY_POST_ONLY,
     BY_REDUCE_ONLY,
     BY_USER,
     CANCELLED,
     FILLED,
-    FOK,
     GTC,
     IOC,
     LIMIT,
@@ -44,12 +41,17 @@ from delta_arb.sandbox.values import (
     POST_ONLY,
     SELL,
     ZERO,
-    CannotFill,
+    AboveMaximum,
+    BadPrecision,
+    BelowMinimum,
+    BelowNotional,
+    DuplicateClientId,
     Listing,
     NothingToReduce,
     NotTrading,
     Order,
     OrderFinished,
+    PriceTooDeviated,
     Settings,
     Trade,
     UnknownOrder,
@@ -59,7 +61,7 @@ from delta_arb.sandbox.values import (
 )
 
 
-class Engine(Display):
+class Engine(MarketData):
     """One spot venue; `perpetual.PerpetualEngine` adds positions.
 
     Args:
@@ -92,7 +94,7 @@ class Engine(Display):
         self._order_ids = count(self.clock.now_ms() * 1000)
 
     def _open_account(self, deposits: Mapping[str, Decimal]) -> SpotAccount:
-        return SpotAccount(deposits, self.settings, self._tell)
+        return SpotAccount(deposits, self.settings, self._emit)
 
     # Orders
 
@@ -105,41 +107,28 @@ class Engine(Display):
         price: Decimal = ZERO,
         *,
         tif: str = GTC,
-        quote_qty: Decimal = ZERO,
         reduce_only: bool = False,
-        close: str = "",
         client_id: str = "",
     ) -> Order:
         """Validate, accept and match one order; returns its state now (a copy).
-
-        Args:
-            quote_qty: of a spot market order, spend (or earn) this much quote currency; `qty` is ignored then.
-            close: perpetual: BOTH, LONG or SHORT; closes that position whole (side and qty are worked out).
 
         Raises:
             Refusal: one of its subclasses; then nothing has happened.
         """
         listing = self.listing(pair)
-        if close:
-            side, qty, reduce_only = self._closing(pair, close)
-        position = close or self._position_side(side, reduce_only)
         if pair in self.delisting and not reduce_only:
             raise NotTrading(f"{pair} is being delisted")
-        order = self._new_order(pair, side, kind, qty, price, tif, quote_qty, reduce_only, position, client_id)
-        order.close = bool(close)
-        rules.check(order, listing, self.marks.get(pair), self._client_ids)
+        order = self._new_order(pair, side, kind, qty, price, tif, reduce_only, client_id)
+        check(order, listing, self.marks.get(pair), self._client_ids)
         if reduce_only:
             self._check_reduces(order)
         post_only_takes = tif == POST_ONLY and self._takes(order)
-        unfillable = tif == FOK and self._fillable(order) < order.qty
         if post_only_takes and self.settings.post_only_refused:
             raise WouldTakeLiquidity(f"order price {text(price)} would be filled at once")
-        if unfillable and self.settings.fok_refused:
-            raise CannotFill("the book cannot fill the whole order")
         self.account.reserve(order, listing, self._worst_price(order), order.created_ns)
         self._accept(order)
-        if post_only_takes or unfillable:
-            self._finish(order, BY_POST_ONLY if post_only_takes else BY_FOK)
+        if post_only_takes:
+            self._finish(order, BY_POST_ONLY)
         elif late := self.faults.take("order.create", ("late_fill",), f"order {order.id} {client_id}".strip()):
             order.held = True
             self._later(late.seconds, lambda: self._release(order))
@@ -148,24 +137,20 @@ class Engine(Display):
         self._flush()
         return copy(order)
 
-    def _new_order(self, pair, side, kind, qty, price, tif, quote_qty, reduce_only, position, client_id) -> Order:
+    def _new_order(self, pair, side, kind, qty, price, tif, reduce_only, client_id) -> Order:
         now_ns = self.clock.now_ns()
-        tif = IOC if kind == MARKET and tif != FOK else tif
-        price = ZERO if kind == MARKET else price
-        order = Order(
-            next(self._order_ids), client_id, pair, side, kind, tif, price, qty, quote_qty, reduce_only, position,
+        tif, price = (IOC, ZERO) if kind == MARKET else (tif, price)
+        return Order(
+            next(self._order_ids), client_id, pair, side, kind, tif, price, qty, reduce_only,
             created_ns=now_ns, updated_ns=now_ns,
         )  # fmt: skip
-        if quote_qty:
-            order.qty = rules.affordable(quote_qty, self._worst_price(order), self.listings[pair])
-        return order
 
     def _accept(self, order: Order) -> None:
         self.orders[order.id] = order
         self._open[order.pair][order.id] = order
         if order.client_id:
             self._client_ids[order.client_id] = order.id
-        self._tell(order)
+        self._emit(order)
 
     def cancel(self, order_id: int | None = None, client_id: str = "") -> Order:
         """Cancel one open order; returns its last state (a copy), fills included.
@@ -178,7 +163,7 @@ class Engine(Display):
             raise OrderFinished(f"order {order.id} is {order.state}")
         resting = order.kind == LIMIT and not order.held
         if resting and (fault := self.faults.take("order.cancel", ("late_fill",), f"order {order.id}")):
-            self._hit(order, rules.floor_to(order.left * dec(fault.fraction), self.listings[order.pair].qty_step))
+            self._hit(order, floor_to(order.left * dec(fault.fraction), self.listings[order.pair].qty_step))
         if order.state == OPEN:
             self._finish(order, BY_USER)
         self._flush()
@@ -210,22 +195,19 @@ class Engine(Display):
 
     def _takes(self, order: Order) -> bool:
         price, qty = self.books[order.pair].best(-order.side)
-        return bool(qty) and rules.reaches(order, price)
+        return bool(qty) and reaches(order, price)
 
     def _reachable(self, order: Order) -> list[tuple[Decimal, Decimal]]:
         """The levels that the order may take, best first."""
-        return [level for level in self.books[order.pair].levels(-order.side) if rules.reaches(order, level[0])]
-
-    def _fillable(self, order: Order) -> Decimal:
-        return sum((qty for _, qty in self._reachable(order)), ZERO)
+        return [level for level in self.books[order.pair].levels(-order.side) if reaches(order, level[0])]
 
     def _worst_price(self, order: Order) -> Decimal:
         """The price to reserve for: the limit, or the worst level that a market order reaches now."""
         if order.kind == LIMIT:
             return order.price
-        wanted, price = order.qty or order.quote_qty, self.marks.get(order.pair, ZERO)
-        for price, qty in self.books[order.pair].levels(-order.side):
-            wanted -= qty if order.qty else qty * price
+        wanted, price = order.qty, self.marks.get(order.pair, ZERO)
+        for price, qty in self.books[order.pair].levels(-order.side):  # noqa: B007 - the last price reached is the answer
+            wanted -= qty
             if wanted <= 0:
                 break
         return price
@@ -234,18 +216,18 @@ class Engine(Display):
         """Take what is shown; the rest rests (GTC, post-only) or is cancelled."""
         limit_qty = order.qty
         if fault := self.faults.take("order.create", ("partial_fill",), f"order {order.id} {order.client_id}".strip()):
-            limit_qty = rules.floor_to(order.qty * dec(fault.fraction), self.listings[order.pair].qty_step)
+            limit_qty = floor_to(order.qty * dec(fault.fraction), self.listings[order.pair].qty_step)
         for price, shown in self._reachable(order):
             qty = min(shown, limit_qty - order.filled, self._allowed(order), self.account.can_pay(order, price))
-            qty = rules.floor_to(qty, self.listings[order.pair].qty_step)
+            qty = floor_to(qty, self.listings[order.pair].qty_step)
             if qty <= 0:
                 break
             self._consume(order, price, qty)
             self._fill(order, price, qty, maker=False)
         if order.state == OPEN and order.reduce_only and not self._allowed(order):
             self._finish(order, BY_REDUCE_ONLY)
-        elif order.state == OPEN and order.tif in (IOC, FOK):
-            self._finish(order, BY_IOC if order.tif == IOC else BY_FOK)
+        elif order.state == OPEN and order.tif == IOC:
+            self._finish(order, BY_IOC)
 
     def _match_resting(self, pair: str) -> None:
         """Fill resting orders that the new quote reached, best price and oldest first."""
@@ -254,8 +236,8 @@ class Engine(Display):
         for order in sorted(self._open[pair].values(), key=lambda o: (-o.side * o.price, o.id)):
             while order.state == OPEN and not order.held:
                 price, shown = self.books[pair].best(-order.side)
-                qty = rules.floor_to(min(shown, order.left, self._allowed(order)), self.listings[pair].qty_step)
-                if not shown or not rules.reaches(order, price) or qty <= 0:
+                qty = floor_to(min(shown, order.left, self._allowed(order)), self.listings[pair].qty_step)
+                if not shown or not reaches(order, price) or qty <= 0:
                     break
                 self._consume(order, price, qty)
                 self._fill(order, order.price, qty, maker=True)
@@ -286,23 +268,21 @@ class Engine(Display):
             self._end(order, FILLED, why)
         trade = Trade(
             next(self._trade_ids), now_ns, order.pair, order.side, price, qty, maker, settled.fee, settled.fee_coin,
-            copy(order), order.position, settled.closed_qty,
+            copy(order), settled.closed_qty,
         )  # fmt: skip
         self.trades.append(trade)
-        self._tell(trade)
-        self._tell(order)
+        self._emit(trade)
+        self._emit(order)
         self._print(order.pair, -order.side if maker else order.side, price, qty, now_ns)
 
     def _finish(self, order: Order, why: str) -> None:
         order.updates += 1
         self._end(order, CANCELLED, why)
-        self._tell(order)
+        self._emit(order)
 
     def _end(self, order: Order, state: str, why: str) -> None:
         order.state, order.finish = state, why
         order.updated_ns = order.finished_ns = self.clock.now_ns()
-        if order.quote_qty:
-            order.qty = max(order.filled, self.listings[order.pair].qty_step)
         self._open[order.pair].pop(order.id, None)
         self.account.release(order, self.listings[order.pair], order.finished_ns)
 
@@ -332,14 +312,6 @@ class Engine(Display):
 
     # What a perpetual adds
 
-    def _position_side(self, side: int, reduce_only: bool) -> str:
-        """The position that an order trades."""
-        return BOTH
-
-    def _closing(self, pair: str, close: str) -> tuple[int, Decimal, bool]:
-        """Side, quantity and reduce-only of the order that closes a position."""
-        raise NothingToReduce("a spot venue has no positions")
-
     def _check_reduces(self, order: Order) -> None:
         """Refuse a reduce-only order that has nothing to reduce."""
         raise NothingToReduce("a spot venue has no positions")
@@ -348,7 +320,42 @@ class Engine(Display):
         """A quote came."""
 
     def take_positions(self, pair: str, action: str, fraction: Decimal) -> None:
-        """'liquidate' the positions of a pair, or take `fraction` of them ('adl'); nothing on a spot venue."""
+        """'liquidate' the position of a pair, or take `fraction` of it ('adl'); nothing on a spot venue."""
 
 
-__all__ = ["NS", "Clock", "Engine"]
+def floor_to(value: Decimal, step: Decimal) -> Decimal:
+    """The largest multiple of `step` not above `value`."""
+    return (value / step).to_integral_value(ROUND_FLOOR) * step
+
+
+def round_to(value: Decimal, step: Decimal) -> Decimal:
+    """The nearest multiple of `step`."""
+    return (value / step).to_integral_value(ROUND_HALF_EVEN) * step
+
+
+def on_grid(value: Decimal, step: Decimal) -> bool:
+    return not value % step
+
+
+def reaches(order: Order, price: Decimal) -> bool:
+    """Whether the order's limit allows a fill at `price`; a market order's always does."""
+    return order.kind != LIMIT or (price <= order.price if order.side == BUY else price >= order.price)
+
+
+def check(order: Order, listing: Listing, mark: Decimal | None, client_ids: Container[str]) -> None:
+    """Raise the Refusal that this order deserves by itself, if any; funds and the book come later."""
+    if order.client_id and order.client_id in client_ids:
+        raise DuplicateClientId(f"an order {order.client_id} exists")
+    if order.kind == LIMIT and (order.price <= 0 or not on_grid(order.price, listing.price_step)):
+        raise BadPrecision(f"price {text(order.price)} is not a positive multiple of {text(listing.price_step)}")
+    if not on_grid(order.qty, listing.qty_step):
+        raise BadPrecision(f"quantity {text(order.qty)} is not a multiple of {text(listing.qty_step)}")
+    if order.qty <= 0 or order.qty < listing.min_qty:
+        raise BelowMinimum(f"quantity {text(order.qty)} is below the minimum {text(listing.min_qty)}")
+    if order.qty > listing.max_qty:
+        raise AboveMaximum(f"quantity {text(order.qty)} is above the maximum {text(listing.max_qty)}")
+    value = order.qty * (order.price or mark or ZERO)
+    if value < listing.min_notional and not order.reduce_only:
+        raise BelowNotional(f"value {text(value)} is below the minimum {text(listing.min_notional)}")
+    if order.kind == LIMIT and mark and abs(order.price - mark) > mark * listing.max_deviation:
+        raise PriceTooDeviated(f"price {text(order.price)} is too far from the mark {text(mark)}")

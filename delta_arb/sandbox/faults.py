@@ -39,10 +39,8 @@
 | | adl | at `from_s`: `fraction` of the position is taken by auto-deleveraging |
 
 Requests: `markets time book candles trades tickers account balance.* order.create order.cancel order.fetch orders.open
-orders.all trades.mine positions leverage funding fee rights listen_key login`; those that come over a websocket are headed
-`ws.` (`ws.order.create`, `ws.login`, `ws.subscribe`), so `*order.create` matches both ways in.
-Streams: `stream.ticker stream.book stream.trades stream.candles stream.orders stream.fills stream.positions
-stream.balance stream.other`.
+trades.mine positions leverage funding fee rights listen_key`; a subscription over a websocket is `ws.subscribe`.
+Streams: `stream.ticker stream.book stream.trades stream.orders stream.fills stream.positions stream.balance`.
 """
 
 import json
@@ -76,14 +74,11 @@ WHERE = {
     "key": {"may_withdraw", "unbound"},
     "position": {"liquidate", "adl"},
 }
-STREAMS = tuple(
-    f"stream.{name}"
-    for name in ("ticker", "book", "trades", "candles", "orders", "fills", "positions", "balance", "other")
-)
+STREAMS = tuple(f"stream.{name}" for name in ("ticker", "book", "trades", "orders", "fills", "positions", "balance"))
 REQUESTS = (
     "markets", "time", "book", "candles", "trades", "tickers", "account", "order.create", "order.cancel",
-    "order.fetch", "orders.open", "orders.all", "trades.mine", "positions", "leverage", "funding", "fee", "rights", "listen_key",
-    "login", "subscribe",
+    "order.fetch", "orders.open", "trades.mine", "positions", "leverage", "funding", "fee", "rights", "listen_key",
+    "ws.subscribe",
 )  # fmt: skip
 
 
@@ -125,11 +120,11 @@ class Fault:
         allowed: set[str] = set()
         if any(fnmatchcase(stream, self.at) for stream in STREAMS):
             allowed |= PUSH
-        names = [name for name in REQUESTS if fnmatchcase(name, self.at) or fnmatchcase(f"ws.{name}", self.at)]
+        names = [name for name in REQUESTS if fnmatchcase(name, self.at)]
         if names:
             allowed |= REQUEST
         if any(fnmatchcase(name, self.at) for name in ("order.create", "order.cancel")):
-            allowed |= ORDER  # of the order itself, whichever way it came in
+            allowed |= ORDER
         return allowed
 
     @property
@@ -139,7 +134,7 @@ class Fault:
 
 
 def _places() -> list[str]:
-    return [*REQUESTS, *(f"ws.{name}" for name in ("order.create", "login", "subscribe")), *STREAMS, *WHERE]
+    return [*REQUESTS, *STREAMS, *WHERE]
 
 
 class Fired(NamedTuple):

@@ -1,28 +1,33 @@
-"""Gate.io futures, the private half of the REST face: wallet, positions, orders, fills."""
+"""Gate.io futures, the private half of REST: wallet, positions, orders, fills."""
 
 import re
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from delta_arb.market import NS
 from delta_arb.sandbox import gate_messages as rows
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.accounts import Position
-from delta_arb.sandbox.engine import NS
-from delta_arb.sandbox.gate_wire import Labelled, body_of, in_range, number, page, wants_decimal
-from delta_arb.sandbox.values import BUY, SELL, Order, text
-from delta_arb.sandbox.wire import Answer, Request
-
-if TYPE_CHECKING:
-    from delta_arb.sandbox.gate_rest import Gate
+from delta_arb.sandbox.gate_requests import (
+    GateError,
+    body_of,
+    in_range,
+    listing_asked,
+    number,
+    page,
+    wants_decimal,
+)
+from delta_arb.sandbox.http import Answer, Request
+from delta_arb.sandbox.perpetual import PerpetualEngine
+from delta_arb.sandbox.values import BUY, SELL, ApiKey, Order, text
 
 CLIENT_ID = re.compile(r"t-[0-9A-Za-z_.-]{1,28}")
 
 
 class GateAccount:
-    """Handlers of the signed routes, and `place`, which the websocket shares."""
+    """Handlers of the signed routes."""
 
-    def __init__(self, gate: "Gate") -> None:
-        self._gate, self._engine, self._account = gate, gate.engine, gate.engine.account
+    def __init__(self, engine: PerpetualEngine, key: ApiKey) -> None:
+        self._engine, self._account, self._key = engine, engine.account, key
         self.texts_known_s = 60.0  # after the end of an order; from then on only its number names it
 
     def fee(self, request: Request) -> rows.Row:
@@ -34,10 +39,6 @@ class GateAccount:
             "delivery_maker_fee": maker, "debit_fee": 3,
         }  # fmt: skip
 
-    def futures_fee(self, request: Request) -> rows.Row:
-        fee = {"taker_fee": text(self._engine.settings.taker_fee), "maker_fee": text(self._engine.settings.maker_fee)}
-        return {pair: fee for pair in self._engine.listings if request.query.get("contract", pair) == pair}
-
     def detail(self, request: Request) -> rows.Row:
         return rows.detail_row(self._addresses)
 
@@ -46,7 +47,7 @@ class GateAccount:
         unbound = faults.take("key", ("unbound",))
         made_s = now_s - round(unbound.seconds) if unbound else self._engine.clock.started_ns // NS
         may_withdraw = faults.take("key", ("may_withdraw",)) is not None
-        return [rows.key_row(self._gate.key, self._addresses, made_s, may_withdraw)]
+        return [rows.key_row(self._key.key, self._addresses, made_s, may_withdraw)]
 
     @property
     def _addresses(self) -> list[str]:
@@ -56,51 +57,38 @@ class GateAccount:
         return rows.account_row(self._account)
 
     def positions(self, request: Request) -> list[rows.Row]:
-        found = [self._account.position(pair, side) for pair in self._engine.listings for side in self._account.sides()]
+        found = [self._account.position(pair) for pair in self._engine.listings]
         if request.query.get("holding", "").lower() == "true":
             found = [position for position in found if position.size]
         return [self._position_row(position, request) for position in found]
 
     def position(self, request: Request) -> rows.Row:
-        if self._account.dual:
-            raise Labelled("INVALID_PARAM_VALUE", "the account is in dual mode; ask dual_comp/positions")
-        return self._position_row(self._account.position(self._gate.matched(request).pair), request)
+        return self._position_row(self._account.position(listing_asked(self._engine, request).pair), request)
 
-    def dual_positions(self, request: Request) -> list[rows.Row]:
-        pair = self._gate.matched(request).pair
-        return [self._position_row(self._account.position(pair, side), request) for side in self._account.sides()]
-
-    def leverage(self, request: Request) -> rows.Row | list[rows.Row]:
-        pair, leverage = self._gate.matched(request).pair, number(request.query.get("leverage"), "leverage")
+    def leverage(self, request: Request) -> rows.Row:
+        pair, leverage = listing_asked(self._engine, request).pair, number(request.query.get("leverage"), "leverage")
         limit = number(request.query.get("cross_leverage_limit", "0"), "cross_leverage_limit")
         cross = leverage == 0
         if cross:
             leverage = limit or self._engine.settings.leverage
-        changed = self._engine.set_leverage(pair, leverage, cross)
-        shown = [self._position_row(position, request) for position in changed]
-        return shown if self._account.dual else shown[0]
-
-    def dual_mode(self, request: Request) -> rows.Row:
-        self._account.set_dual(request.query.get("dual_mode", "").lower() == "true")
-        return rows.account_row(self._account)
+        return self._position_row(self._engine.set_leverage(pair, leverage, cross), request)
 
     def _position_row(self, position: Position, request: Request) -> rows.Row:
         return rows.position_row(position, self._account, wants_decimal(request))
 
     def place(self, body: rows.Row) -> Order:
-        """Place what a request's body asks for (REST and websocket alike)."""
+        """Place what a request's body asks for."""
         listing = self._engine.listing(str(body.get("contract", "")))
         size, price = number(body.get("size", 0), "size"), number(body.get("price", "0"), "price")
         tif, client_id = str(body.get("tif", "gtc")), str(body.get("text") or "")
         if tif not in rows.TIFS:
-            raise Labelled("INVALID_PARAM_VALUE", f"unknown tif {tif}")
+            raise GateError("INVALID_PARAM_VALUE", f"unknown tif {tif}")
         if client_id and not CLIENT_ID.fullmatch(client_id):
-            raise Labelled("INVALID_PARAM_VALUE", "text must be t- and at most 28 of 0-9 A-Z a-z _ . -")
-        if price == 0 and tif not in ("ioc", "fok"):
-            raise Labelled("INVALID_PARAM_VALUE", "a market order (price 0) must be ioc or fok")
-        close = self._close_side(body, size)
-        if size == 0 and not close:
-            raise Labelled("INVALID_PARAM_VALUE", "size 0 closes the position, and needs close or auto_size")
+            raise GateError("INVALID_PARAM_VALUE", "text must be t- and at most 28 of 0-9 A-Z a-z _ . -")
+        if price == 0 and tif != "ioc":
+            raise GateError("INVALID_PARAM_VALUE", "a market order (price 0) must be ioc")
+        if size == 0:
+            raise GateError("INVALID_PARAM_VALUE", "size must not be 0")
         return self._engine.place(
             listing.pair,
             BUY if size > 0 else SELL,
@@ -109,16 +97,8 @@ class GateAccount:
             price,
             tif=rows.TIFS[tif],
             reduce_only=bool(body.get("reduce_only", False)),
-            close=close,
             client_id=client_id,
         )
-
-    @staticmethod
-    def _close_side(body: rows.Row, size: Decimal) -> str:
-        if size != 0:
-            return ""
-        sides = {"close_long": v.LONG, "close_short": v.SHORT}
-        return sides.get(str(body.get("auto_size", "")), v.BOTH if body.get("close") else "")
 
     def ids(self, order_id: str) -> tuple[int | None, str]:
         """`(id, "")` or `(None, text)`: orders are named by either."""
@@ -129,7 +109,7 @@ class GateAccount:
         status = query.get("status")
         pair = self._engine.listing(str(query["contract"])).pair if query.get("contract") else None
         if status not in ("open", "finished"):
-            raise Labelled("INVALID_PARAM_VALUE", "status must be open or finished")
+            raise GateError("INVALID_PARAM_VALUE", "status must be open or finished")
         if status == "open":
             orders = self._engine.open_orders(pair)
         else:
@@ -156,7 +136,8 @@ class GateAccount:
 
     def cancel_all(self, request: Request) -> list[rows.Row]:
         side = {"bid": BUY, "ask": SELL}.get(request.query.get("side", ""))
-        return [self._order_row(o, request) for o in self._engine.cancel_all(self._gate.listing(request).pair, side)]
+        pair = listing_asked(self._engine, request).pair
+        return [self._order_row(order, request) for order in self._engine.cancel_all(pair, side)]
 
     def _order_row(self, order: Order, request: Request) -> rows.Row:
         return rows.order_row(order, self._engine, wants_decimal(request))

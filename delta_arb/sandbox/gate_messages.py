@@ -1,45 +1,39 @@
-"""Gate.io futures: how the engine's values look on the wire, REST and websocket; contracts exist only here.
+"""Gate.io USDT futures on the wire: rows of REST answers and pushes.
 
-Sizes are contracts: integers, or decimal strings when the client asked for them (`X-Gate-Size-Decimal: 1`).
-REST writes prices and money as strings, the websocket as numbers, except where the recordings show otherwise.
+Contracts exist only here. Sizes are contracts: integers, or decimal strings when the client asked for them
+(`X-Gate-Size-Decimal: 1`). REST writes prices and money as strings, the websocket as numbers, except where the
+recordings show otherwise.
 """
 
 from decimal import Decimal
 from typing import Any
 
+from delta_arb.market import NS
 from delta_arb.sandbox.accounts import MarginAccount, Position
-from delta_arb.sandbox.candles import Candle
-from delta_arb.sandbox.engine import NS
+from delta_arb.sandbox.candles import Candle, Candles
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import (
     BY_ADL,
-    BY_CLOSE,
-    BY_FOK,
     BY_LIQUIDATION,
     BY_POST_ONLY,
-    FOK,
     GTC,
     IOC,
-    LONG,
     OPEN,
     POST_ONLY,
-    SHORT,
     ZERO,
     BalanceChange,
     Listing,
     Order,
     Print,
-    Taken,
     Trade,
     text,
 )
 
 USER = 10_000_001
-TIFS = {"gtc": GTC, "ioc": IOC, "fok": FOK, "poc": POST_ONLY}
+TIFS = {"gtc": GTC, "ioc": IOC, "poc": POST_ONLY}
 TIF_NAMES = {tif: name for name, tif in TIFS.items()}
-FINISH = {BY_FOK: "fok", BY_POST_ONLY: "poc", BY_CLOSE: "position_closed"}
+FINISH = {BY_POST_ONLY: "poc"}
 VENUE_TEXTS = {BY_LIQUIDATION: "liquidation", BY_ADL: "auto_deleveraging"}
-MODES = {LONG: "dual_long", SHORT: "dual_short"}
 GRAIN = Decimal("1e-12")
 INTERVALS = {"10s": 10, "1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "4h": 14400, "8h": 28800, "1d": 86400}
 
@@ -113,6 +107,34 @@ def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decim
     }
 
 
+def ticker_row(engine: PerpetualEngine, candles: Candles, listing: Listing, decimal: bool) -> Row:
+    """One row of GET tickers."""
+    pair = listing.pair
+    quote = engine.books[pair].quote(0)
+    day = candles.merged(pair, 86400)[-1:]
+    last, volume, value = candles.last(pair), (day[0].volume if day else ZERO), (day[0].value if day else ZERO)
+    row = contract_row(engine, listing, last, decimal)
+    names = ("mark_price", "index_price", "funding_rate", "funding_rate_indicative", "quanto_multiplier")
+    return {
+        "contract": pair,
+        "last": text(last),
+        "change_percentage": "0",
+        "total_size": "0",
+        "low_24h": text(day[0].low if day else last),
+        "high_24h": text(day[0].high if day else last),
+        "volume_24h": text(volume / listing.contract_size),
+        "volume_24h_base": text(volume),
+        "volume_24h_quote": text(value),
+        "volume_24h_settle": text(value),
+        **{name: row[name] for name in names},
+        "quanto_base_rate": "",
+        "highest_bid": text(quote.bid) if quote.bid_qty else "",
+        "highest_size": contracts(quote.bid_qty, listing, True),
+        "lowest_ask": text(quote.ask) if quote.ask_qty else "",
+        "lowest_size": contracts(quote.ask_qty, listing, True),
+    }
+
+
 def funding_times(engine: PerpetualEngine, listing: Listing) -> Row:
     """When funding is due next, s, and how often."""
     upcoming = engine.upcoming_funding.get(listing.pair)
@@ -146,7 +168,7 @@ def order_row(order: Order, engine: PerpetualEngine, decimal: bool) -> Row:
         "refr": "0",
         "status": "open" if open_ else "finished",
         "is_reduce_only": order.reduce_only,
-        "is_close": order.close,
+        "is_close": False,
         "is_liq": order.finish == BY_LIQUIDATION,
         "biz_info": "ch:ccxt",
         "amend_text": "-",
@@ -251,7 +273,7 @@ def position_row(position: Position, account: MarginAccount, decimal: bool) -> R
         "adl_ranking": 5 if held else 6,
         "pending_orders": len(account.order_margin),
         "close_order": None,
-        "mode": MODES.get(position.side, "single"),
+        "mode": "single",
         "update_time": position.updated_ns // NS,
         "update_id": position.updates,
         "open_time": position.opened_ns // NS if held else 0,
@@ -287,27 +309,6 @@ def balance_push(change: BalanceChange) -> Row:
         "user": str(USER),
         "currency": "usdt",
     }
-
-
-def taken_push(taken: Taken, engine: PerpetualEngine, decimal: bool) -> Row:
-    """A liquidation (`liquidates`) or auto-deleveraging (`auto_deleverages`)."""
-    listing = engine.listings[taken.pair]
-    row: Row = {
-        "entry_price": float(taken.entry),
-        "fill_price": float(taken.price),
-        "time": taken.ts_ns // NS,
-        "time_ms": taken.ts_ns // 1_000_000,
-        "contract": taken.pair,
-        "user": str(USER),
-    }
-    if taken.reason == BY_ADL:
-        size = contracts(taken.size, listing, decimal)
-        return row | {"position_size": size, "trade_size": contracts(taken.order.side * taken.qty, listing, decimal)}
-    mark = float(engine.marks[taken.pair])
-    return row | {
-        "left": 0, "leverage": 0.0, "liq_price": mark, "margin": 0.0, "mark_price": mark, "order_id": taken.order.id,
-        "order_price": float(taken.price), "size": contracts(taken.size, listing, decimal),
-    }  # fmt: skip
 
 
 def detail_row(addresses: list[str]) -> Row:
@@ -355,7 +356,7 @@ def account_row(account: MarginAccount) -> Row:
         "cross_margin_balance": money(account.wallet - alone + cross_pnl),
         "isolated_position_margin": money(alone),
         "margin_mode": 0,
-        "in_dual_mode": account.dual,
+        "in_dual_mode": account.settings.dual_positions,
         "enable_credit": True,
         "enable_evolved_classic": False,
         "point": "0",

@@ -1,38 +1,32 @@
-"""Gate.io futures over the websocket: subscriptions, pushes, and orders (`event: api`).
+"""Gate.io futures over the websocket: subscriptions and pushes.
 
 A topic is `channel|contract|d`, or `...|i` for clients that get integer sizes; private ones push to the one account.
 Every change is pushed at once: the frequency asked for in `order_book_update` is accepted and not used.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
+from delta_arb.market import NS
 from delta_arb.sandbox import gate_messages as rows
-from delta_arb.sandbox.engine import NS
-from delta_arb.sandbox.http import answer_over_socket
+from delta_arb.sandbox.candles import Candles
+from delta_arb.sandbox.gate_requests import check_time, signs
+from delta_arb.sandbox.http import Answer, VenueApi, answer_over_socket, dumps
 from delta_arb.sandbox.values import (
-    BY_ADL,
+    ApiKey,
     BalanceChange,
     BookChange,
-    FundingPaid,
     Order,
     PositionChange,
     Print,
     Quote,
     Refusal,
-    Taken,
     Trade,
     text,
 )
-from delta_arb.sandbox.websocket import Hub, Socket
-from delta_arb.sandbox.wire import Answer, dumps
-
-if TYPE_CHECKING:
-    from delta_arb.sandbox.gate_rest import Gate
+from delta_arb.sandbox.websocket import Socket
 
 ALL = "!all"
 PUBLIC = {
@@ -40,48 +34,24 @@ PUBLIC = {
     "futures.book_ticker": "stream.ticker",
     "futures.order_book_update": "stream.book",
     "futures.trades": "stream.trades",
-    "futures.candlesticks": "stream.candles",
 }
 PRIVATE = {
     "futures.orders": "stream.orders",
     "futures.usertrades": "stream.fills",
     "futures.positions": "stream.positions",
     "futures.balances": "stream.balance",
-    "futures.liquidates": "stream.other",
-    "futures.auto_deleverages": "stream.other",
-}
-REQUESTS = {
-    "futures.login": "ws.login",
-    "futures.order_place": "ws.order.create",
-    "futures.order_cancel": "ws.order.cancel",
-    "futures.order_cancel_cp": "ws.order.cancel",
-    "futures.order_status": "ws.order.fetch",
-    "futures.order_list": "ws.orders.open",
 }
 BAD_ARGUMENT, BAD_AUTH = 2, 4  # codes of subscription errors
 
 
-def unauthorized(label: str, message: str) -> Answer:
-    return Answer({"label": label, "message": message}, 401)
+class GateStream:
+    """Subscriptions and pushes of all sockets."""
 
-
-class GateSockets:
-    """The websocket half of the face."""
-
-    def __init__(self, gate: "Gate") -> None:
-        self._gate, self._engine = gate, gate.engine
-        self._hub: Hub | None = None
-        self._intervals: set[str] = set()
-
-    def attach(self, hub: Hub) -> None:
-        """Listen to the engine, once there is somebody to push to."""
-        first = self._hub is None
-        self._hub = hub
-        if not first:
-            return
+    def __init__(self, api: VenueApi, key: ApiKey, candles: Candles) -> None:
+        self._api, self._engine, self._key, self._candles = api, api.engine, key, candles
         for kind, push in {
             Quote: self._quote, BookChange: self._book, Print: self._print, Order: self._order, Trade: self._trade,
-            PositionChange: self._position, BalanceChange: self._balance, Taken: self._taken, FundingPaid: self._funded,
+            PositionChange: self._position, BalanceChange: self._balance,
         }.items():  # fmt: skip
             self._engine.listen(kind, push)
 
@@ -92,7 +62,7 @@ class GateSockets:
     # Messages in
 
     def received(self, socket: Socket, message: str | bytes) -> None:
-        request = understood(message)
+        request = parsed(message)
         if request is None:
             socket.send(dumps({**self._stamp(), "error": {"code": 1, "message": "invalid request"}}))
             return
@@ -101,8 +71,6 @@ class GateSockets:
             socket.send(dumps({**self._stamp(), "channel": "futures.pong", "event": "", "result": None}))
         elif event in ("subscribe", "unsubscribe"):
             self._subscription(socket, request)
-        elif event == "api" and channel in REQUESTS:
-            self._api(socket, request, message if isinstance(message, str) else message.decode())
         else:
             self._reply(socket, request, (BAD_ARGUMENT, f"unknown channel or event: {channel} {event}"))
 
@@ -119,7 +87,7 @@ class GateSockets:
                 error = (BAD_ARGUMENT, json.dumps(error))
             self._reply(socket, request, error)
 
-        answer_over_socket(self._gate, socket, "ws.subscribe", request["channel"], act, reply)
+        answer_over_socket(self._api, socket, request["channel"], act, reply)
 
     def _change_topics(self, socket: Socket, request: rows.Row) -> tuple[int, str] | None:
         channel, payload = request["channel"], [str(part) for part in request.get("payload") or []]
@@ -128,40 +96,34 @@ class GateSockets:
         if channel not in PRIVATE and channel not in PUBLIC:
             return BAD_ARGUMENT, f"unknown channel {channel}"
         names = self._names(channel, payload)
-        if channel == "futures.candlesticks":
-            if not payload or payload[0] not in rows.INTERVALS:
-                return BAD_ARGUMENT, f"unknown interval {payload[:1]}"
-            self._intervals.add(payload[0])
-        if unknown := [n for n in names if n.split("@")[0] not in (*self._engine.listings, ALL)]:
+        if unknown := [name for name in names if name not in (*self._engine.listings, ALL)]:
             return BAD_ARGUMENT, f"unknown contract {unknown[0]}"
         for name in names:
             topic = f"{channel}|{name}|{socket.data['sizes']}"
-            (self._hub.join if request["event"] == "subscribe" else self._hub.leave)(socket, topic)
+            (self._api.hub.join if request["event"] == "subscribe" else self._api.hub.leave)(socket, topic)
         return None
 
     def _unproven(self, request: rows.Row) -> tuple[int, str] | None:
         """Why the `auth` and uid of a private subscription do not hold."""
         auth, payload = request.get("auth") or {}, request.get("payload") or []
         signed = f"channel={request['channel']}&event={request['event']}&time={request.get('time')}"
-        if auth.get("KEY") != self._gate.key:
+        if auth.get("KEY") != self._key.key:
             return BAD_AUTH, '{"label":"INVALID_KEY","message":"Invalid key provided"}\n'
-        if not self._signed(signed, auth.get("SIGN", "")):
+        if not signs(self._key.secret, signed, auth.get("SIGN", "")):
             return BAD_AUTH, '{"label":"INVALID_SIGNATURE","message":"Signature mismatch"}\n'
         if not payload or str(payload[0]) != str(rows.USER):
             return BAD_ARGUMENT, f"the payload must begin with the user id, was {payload}"
         try:
-            self._gate.check_time(str(request.get("time")))
+            check_time(str(request.get("time")), self._engine.clock.now_ns())
         except Refusal as refusal:
             return BAD_AUTH, json.dumps({"label": "REQUEST_EXPIRED", "message": str(refusal)})
         return None
 
     @staticmethod
     def _names(channel: str, payload: list) -> list[str]:
-        """The last part of the topics: contracts, `!all`, or contract@interval."""
+        """The last part of the topics: contracts, or `!all`."""
         if channel == "futures.order_book_update":
             return payload[:1]
-        if channel == "futures.candlesticks":
-            return [f"{contract}@{payload[0]}" for contract in payload[1:2]]
         if channel in PRIVATE:
             return payload[1:] or [ALL]
         return payload
@@ -173,72 +135,6 @@ class GateSockets:
             row["error"] = {"code": error[0], "message": error[1]}
         socket.send(dumps(row | {"result": {"status": "fail" if error else "success"}}))
 
-    # Requests over the socket
-
-    def _api(self, socket: Socket, request: rows.Row, raw: str) -> None:
-        payload = request.get("payload") or {}
-        channel = request["channel"]
-        decimal = socket.data["sizes"] == "d" or (payload.get("req_header") or {}).get("X-Gate-Size-Decimal") == "1"
-        arguments = payload.get("req_param") or {}
-
-        def act() -> Any:
-            if channel == "futures.login":
-                return self._login(socket, request, raw)
-            if not socket.data.get("login"):
-                return unauthorized("AUTHENTICATION_FAILED", "Not login")
-            return Answer(self._call(channel, arguments, decimal))
-
-        def reply(answer: Answer) -> None:
-            self._api_reply(socket, request, answer)
-
-        answer_over_socket(self._gate, socket, REQUESTS[channel], channel, act, reply)
-
-    def _login(self, socket: Socket, request: rows.Row, raw: str) -> Answer:
-        payload = request.get("payload") or {}
-        timestamp = str(payload.get("timestamp", ""))
-        if payload.get("api_key") != self._gate.key:
-            return unauthorized("INVALID_KEY", "Invalid key provided")
-        self._gate.check_time(timestamp)
-        signed = "\n".join(("api", request["channel"], raw_member(raw, "req_param"), timestamp))
-        if not self._signed(signed, payload.get("signature", "")):
-            return unauthorized("INVALID_SIGNATURE", "Signature mismatch")
-        socket.data["login"] = True
-        return Answer({"api_key": self._gate.key, "uid": str(rows.USER)})
-
-    def _call(self, channel: str, arguments: rows.Row, decimal: bool) -> Any:
-        gate, engine = self._gate, self._engine
-        calls: dict[str, Callable[[], Any]] = {
-            "futures.order_place": lambda: gate.my.place(arguments),
-            "futures.order_cancel": lambda: engine.cancel(*gate.my.ids(str(arguments.get("order_id", "")))),
-            "futures.order_cancel_cp": lambda: engine.cancel_all(engine.listing(str(arguments.get("contract"))).pair),
-            "futures.order_status": lambda: engine.order(*gate.my.ids(str(arguments.get("order_id", "")))),
-            "futures.order_list": lambda: gate.my.listed(arguments),
-        }
-        result = calls[channel]()
-        if isinstance(result, list):
-            return [rows.order_row(order, engine, decimal) for order in result]
-        return rows.order_row(result, engine, decimal)
-
-    def _api_reply(self, socket: Socket, request: rows.Row, answer: Answer) -> None:
-        """Orders are acknowledged first; then comes the result, or `errs` with label and message."""
-        payload, channel = request.get("payload") or {}, request["channel"]
-        now_ms = str(self._engine.clock.now_ms())
-        header = {
-            "response_time": now_ms, "status": str(answer.status), "channel": channel, "event": "api",
-            "client_id": f"127.0.0.1-{socket.data['conn_id'][:10]}", "conn_id": socket.data["conn_id"],
-            "trace_id": uuid4().hex,
-        }  # fmt: skip
-        row = {"request_id": str(payload.get("req_id", "")), "header": header}
-        if answer.status < 300 and channel == "futures.order_place":
-            accepted = {"req_id": row["request_id"], "req_param": payload.get("req_param")}
-            socket.send(dumps({**row, "ack": True, "data": {"result": accepted}}))
-        data = {"result": answer.body} if answer.status < 300 else {"errs": answer.body}
-        socket.send(dumps({**row, "ack": False, "data": data}))
-
-    def _signed(self, signed: str, sign: str) -> bool:
-        expected = hmac.new(self._gate.secret.encode(), signed.encode(), hashlib.sha512).hexdigest()
-        return hmac.compare_digest(str(sign), expected)
-
     def _stamp(self) -> rows.Row:
         now_ms = self._engine.clock.now_ms()
         return {"time": now_ms // 1000, "time_ms": now_ms}
@@ -248,12 +144,11 @@ class GateSockets:
     def _quote(self, quote: Quote) -> None:
         for sizes in "di":
             topic = f"futures.book_ticker|{quote.pair}|{sizes}"
-            if self._hub.has(topic):
-                self._hub.publish(topic, "stream.ticker", self._book_ticker(quote, sizes == "d"))
+            if self._api.hub.has(topic):
+                self._api.hub.publish(topic, "stream.ticker", self._book_ticker(quote, sizes == "d"))
             topic = f"futures.tickers|{quote.pair}|{sizes}"
-            if self._hub.has(topic):
+            if self._api.hub.has(topic):
                 self._push("futures.tickers", quote.pair, sizes, [self._ticker(quote, sizes == "d")])
-        self._candle(quote)
 
     def _book_ticker(self, quote: Quote, decimal: bool) -> str:
         """Written by hand: the one push that goes out by the ten thousand a second."""
@@ -269,25 +164,13 @@ class GateSockets:
 
     def _ticker(self, quote: Quote, decimal: bool) -> rows.Row:
         listing = self._engine.listings[quote.pair]
-        row = self._gate.ticker_row(listing, decimal) | rows.funding_times(self._engine, listing)
+        row = rows.ticker_row(self._engine, self._candles, listing, decimal) | rows.funding_times(self._engine, listing)
         return row | {"price_type": "last", "change_from": "24h", "change_price": "0", "t": quote.ts_ns // 1_000_000}
-
-    def _candle(self, quote: Quote) -> None:
-        """The newest bar of each interval that anybody ever asked for."""
-        for interval in self._intervals:
-            name = f"{quote.pair}@{interval}"
-            for sizes in "di":
-                if self._hub.has(f"futures.candlesticks|{name}|{sizes}"):
-                    bar = self._gate.candles.merged(quote.pair, rows.INTERVALS[interval])[-1]
-                    row = rows.candle_row(bar, self._engine.listings[quote.pair], sizes == "d")
-                    row = {k: x for k, x in row.items() if k != "sum"}
-                    row |= {"n": f"{interval}_{quote.pair}", "a": text(bar.value)}
-                    self._push("futures.candlesticks", name, sizes, [row])
 
     def _book(self, change: BookChange) -> None:
         listing = self._engine.listings[change.pair]
         for sizes in "di":
-            if self._hub.has(f"futures.order_book_update|{change.pair}|{sizes}"):
+            if self._api.hub.has(f"futures.order_book_update|{change.pair}|{sizes}"):
                 sides = {
                     name: [{"p": text(price), "s": rows.contracts(qty, listing, sizes == "d")} for price, qty in levels]
                     for name, levels in (("b", change.bids), ("a", change.asks))
@@ -309,7 +192,7 @@ class GateSockets:
         self._each("futures.usertrades", trade.pair, lambda decimal: rows.trade_push(trade, self._engine, decimal))
 
     def _position(self, change: PositionChange) -> None:
-        position = self._engine.account.position(change.pair, change.side)
+        position = self._engine.account.position(change.pair)
 
         def row(decimal: bool) -> rows.Row:
             return rows.position_push(position, self._engine.account, change.ts_ns, decimal)
@@ -319,27 +202,20 @@ class GateSockets:
     def _balance(self, change: BalanceChange) -> None:
         self._each("futures.balances", ALL, lambda decimal: rows.balance_push(change))
 
-    def _taken(self, taken: Taken) -> None:
-        channel = "futures.auto_deleverages" if taken.reason == BY_ADL else "futures.liquidates"
-        self._each(channel, taken.pair, lambda decimal: rows.taken_push(taken, self._engine, decimal))
-
-    def _funded(self, paid: FundingPaid) -> None:
-        """Told by balances and positions; there is no channel of its own."""
-
     def _each(self, channel: str, pair: str, row: Callable[[bool], rows.Row]) -> None:
         """Push one row to those who follow the contract, and to those who follow all."""
         for sizes in "di":
             for name in {pair, ALL}:
-                if self._hub.has(f"{channel}|{name}|{sizes}"):
+                if self._api.hub.has(f"{channel}|{name}|{sizes}"):
                     self._push(channel, name, sizes, [row(sizes == "d")])
 
     def _push(self, channel: str, name: str, sizes: str, result: Any) -> None:
         frame = {**self._stamp(), "channel": channel, "event": "update", "result": result}
         hook = PUBLIC.get(channel) or PRIVATE[channel]
-        self._hub.publish(f"{channel}|{name}|{sizes}", hook, dumps(frame))
+        self._api.hub.publish(f"{channel}|{name}|{sizes}", hook, dumps(frame))
 
 
-def understood(message: str | bytes) -> rows.Row | None:
+def parsed(message: str | bytes) -> rows.Row | None:
     """The request, if its parts have the types that they must have; a client's mistake must not end the socket."""
     try:
         request = json.loads(message)
@@ -347,21 +223,6 @@ def understood(message: str | bytes) -> rows.Row | None:
         return None
     if not isinstance(request, dict) or not isinstance(request.get("channel"), str):
         return None
-    payload, api = request.get("payload"), request.get("event") == "api"
-    if payload is not None and not isinstance(payload, dict if api else list):
-        return None
-    if not api:
-        names = all(isinstance(name, str | int) for name in payload or [])
-        return request if names and isinstance(request.get("auth") or {}, dict) else None
-    nested = ((payload or {}).get(name) or {} for name in ("req_param", "req_header"))
-    return request if all(isinstance(each, dict) for each in nested) else None
-
-
-def raw_member(raw: str, name: str) -> str:
-    """The JSON text of a member as it was sent (signatures are over the bytes); {} where it is missing."""
-    at = raw.find(f'"{name}"')
-    if at < 0:
-        return "{}"
-    begin = raw.index(":", at) + 1
-    begin += len(raw[begin:]) - len(raw[begin:].lstrip())
-    return raw[begin : json.JSONDecoder().raw_decode(raw, begin)[1]]
+    payload, auth = request.get("payload") or [], request.get("auth") or {}
+    named = isinstance(payload, list) and all(isinstance(name, str | int) for name in payload)
+    return request if named and isinstance(auth, dict) else None

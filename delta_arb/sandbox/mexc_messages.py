@@ -12,7 +12,6 @@ from delta_arb.sandbox.values import (
     BUY,
     CANCELLED,
     FILLED,
-    FOK,
     IOC,
     MARKET,
     POST_ONLY,
@@ -29,9 +28,9 @@ from delta_arb.sandbox.values import (
 )
 
 MS = 1_000_000
-ORDER_TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")  # what exchangeInfo tells; it never lists the two below
-TYPE_OF_TIF = {POST_ONLY: "LIMIT_MAKER", IOC: "IMMEDIATE_OR_CANCEL", FOK: "FILL_OR_KILL"}
-TYPE_NUMBERS = {"LIMIT": 1, "LIMIT_MAKER": 2, "IMMEDIATE_OR_CANCEL": 3, "FILL_OR_KILL": 4, "MARKET": 5}
+ORDER_TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")  # what exchangeInfo tells; it never lists IMMEDIATE_OR_CANCEL
+TYPE_OF_TIF = {POST_ONLY: "LIMIT_MAKER", IOC: "IMMEDIATE_OR_CANCEL"}
+TYPE_NUMBERS = {"LIMIT": 1, "LIMIT_MAKER": 2, "IMMEDIATE_OR_CANCEL": 3, "MARKET": 5}
 STATUS_NUMBERS = {"NEW": 1, "FILLED": 2, "PARTIALLY_FILLED": 3, "CANCELED": 4, "PARTIALLY_CANCELED": 5}
 CHANGE_TYPES = {"order": "ENTRUST_PLACE", "cancel": "ENTRUST_CANCEL", "fill": "ENTRUST", "fee": "TRADE_FEE"}
 INTERVALS_S = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "60m": 3600, "4h": 14_400, "1d": 86_400, "1W": 604_800}
@@ -199,13 +198,6 @@ def agg_trade(public: Print) -> dict:
     return row | {"T": public.ts_ns // MS, "m": public.side != BUY, "M": True}
 
 
-def recent_trade(public: Print) -> dict:
-    """One row of trades."""
-    row = {"id": None, "price": text(public.price), "qty": text(public.qty)}
-    row["quoteQty"] = text(public.price * public.qty)
-    return row | {"time": public.ts_ns // MS, "isBuyerMaker": public.side != BUY, "isBestMatch": True}
-
-
 def kline(candle: Candle, interval_s: int) -> list:
     """One row of klines; stamps in ms, the closing one that of the next bar's opening."""
     prices = [text(price) for price in (candle.open, candle.high, candle.low, candle.close)]
@@ -334,7 +326,7 @@ def balance_push(change: BalanceChange) -> dict:
 
 
 def _amount(order: Order) -> Decimal:
-    return order.quote_qty if order.kind == MARKET else order.price * order.qty
+    return ZERO if order.kind == MARKET else order.price * order.qty
 
 
 def _rounded(price: Decimal) -> Decimal:

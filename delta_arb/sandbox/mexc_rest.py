@@ -1,29 +1,65 @@
-"""MEXC spot, as its clients see it: the face of markets and account, and the way to orders, pushes and sockets.
+"""MEXC spot on loopback: REST. Sockets, listen keys and pushes are in `mexc_stream`.
 
-Orders are in `mexc_orders`, pushes in `mexc_push`, sockets and listen keys in `mexc_stream`, rows in `mexc_messages`,
-signatures, parameters and refusals in `mexc_wire`. Parameters come in the query string, also of POST and DELETE.
+Parameters come in the query string, also of POST and DELETE. An order type decides its time in force: a `timeInForce`
+beside `type=LIMIT` is ignored, as reported of the venue.
 
-Left out, since no client of ours uses it: streams of candles and of partial depth, batch and stop orders, margin,
-transfers, sub-accounts, fees paid in MX. Weights of requests are not counted, only their number per endpoint.
+Left out, since no client of ours uses it: streams of candles and of partial depth, batch and stop orders, market orders
+by value, fill-or-kill, margin, transfers, sub-accounts.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from delta_arb.sandbox import mexc_messages as shapes
+from delta_arb.sandbox import values as v
 from delta_arb.sandbox.candles import Candles
-from delta_arb.sandbox.engine import Engine
+from delta_arb.sandbox.engine import Engine, check, on_grid
 from delta_arb.sandbox.faults import Fault
-from delta_arb.sandbox.http import Answer, Hub, Limiter, Request, Route, Socket
-from delta_arb.sandbox.mexc_messages import MS
-from delta_arb.sandbox.mexc_orders import CODES, Orders
-from delta_arb.sandbox.mexc_push import Pushes
-from delta_arb.sandbox.mexc_stream import Limits, MexcSockets
-from delta_arb.sandbox.mexc_wire import REFUSALS, Refused, integer, limit, present, time_range, verify
-from delta_arb.sandbox.values import BUY, SELL, Print, Quote, Refusal, Settings, UnknownPair, text
+from delta_arb.sandbox.http import Answer, Limiter, Request, Route
+from delta_arb.sandbox.mexc_messages import MS, order_number
+from delta_arb.sandbox.mexc_requests import REFUSALS, MexcError, integer, limit, number, present, time_range, verify
+from delta_arb.sandbox.mexc_stream import Limits, MexcStream
+from delta_arb.sandbox.values import (
+    BUY,
+    LIMIT,
+    MARKET,
+    SELL,
+    ZERO,
+    ApiKey,
+    Order,
+    Print,
+    Quote,
+    Refusal,
+    Settings,
+    text,
+)
+from delta_arb.sandbox.websocket import Hub
 
-# On MEXC a post-only order that would take, and a fill-or-kill that cannot fill, are accepted and cancelled at once.
-SETTINGS = Settings(post_only_refused=False, fok_refused=False)
+TYPES = {
+    "LIMIT": (LIMIT, v.GTC),
+    "MARKET": (MARKET, v.IOC),
+    "LIMIT_MAKER": (LIMIT, v.POST_ONLY),
+    "IMMEDIATE_OR_CANCEL": (LIMIT, v.IOC),
+}
+CODES: dict[type[Refusal], int] = {
+    v.UnknownPair: -1121,
+    v.NotTrading: 30016,
+    v.InsufficientFunds: 10101,
+    v.BelowMinimum: 30002,
+    v.BelowNotional: 30002,
+    v.AboveMaximum: 30003,
+    v.BadPrecision: 400,
+    v.PriceTooDeviated: 30087,
+    v.WouldTakeLiquidity: 30041,
+    v.UnknownOrder: -2013,
+    v.OrderFinished: -2011,
+    v.DuplicateClientId: 603,
+}
+MAX_OPEN_ORDERS = 500
+
+# On MEXC a post-only order that would take is accepted and cancelled at once.
+SETTINGS = Settings(post_only_refused=False)
 
 
 def documented_limiter() -> Limiter:
@@ -32,7 +68,7 @@ def documented_limiter() -> Limiter:
 
 
 class Mexc:
-    """The venue's face; see `wire.Face`.
+    """The venue's protocol; see `http.VenueApi`.
 
     Args:
         engine: of a spot venue.
@@ -43,7 +79,7 @@ class Mexc:
     """
 
     name = "mexc"
-    socket_paths = ("/ws",)
+    socket_path = "/ws"
     hub: Hub
 
     def __init__(
@@ -56,19 +92,18 @@ class Mexc:
         limits: Limits | None = None,
         aggregated: bool = True,
     ) -> None:
-        self.engine, self.key, self.secret, self.limiter = engine, key, secret, limiter
-        self.pairs = {shapes.symbol_of(pair): pair for pair in engine.listings}
-        self.orders = Orders(self)
+        self.engine, self.key, self.limiter = engine, ApiKey(key, secret), limiter
+        self.orders = Orders(engine)
         self.candles = Candles(engine)
-        self.pushes = Pushes(self, aggregated)
-        self.sockets = MexcSockets(self, limits or Limits())
+        self.stream = MexcStream(self, limits or Limits(), aggregated)
+        self.opened, self.received = self.stream.opened, self.stream.received
 
     def config(self, base_url: str) -> dict[str, Any]:
         """What to construct `ccxt.pro.mexc` with."""
-        rest, contract = f"{base_url}/{self.name}", f"{base_url}/{self.name}/api/v1/contract"
+        rest, contract = base_url, f"{base_url}/api/v1/contract"
         return {
-            "apiKey": self.key,
-            "secret": self.secret,
+            "apiKey": self.key.key,
+            "secret": self.key.secret,
             "urls": {
                 "api": {
                     "spot": {"public": rest, "private": rest},
@@ -87,7 +122,6 @@ class Mexc:
         yield Route("GET", "/api/v3/depth", "book", self._depth)
         yield Route("GET", "/api/v3/klines", "candles", self._klines)
         yield Route("GET", "/api/v3/aggTrades", "trades", self._agg_trades)
-        yield Route("GET", "/api/v3/trades", "trades", self._recent_trades)
         yield Route("GET", "/api/v3/ticker/bookTicker", "tickers", self._book_ticker)
         yield Route("GET", "/api/v3/ticker/price", "tickers", self._price)
         yield Route("GET", "/api/v3/ticker/24hr", "tickers", self._ticker)
@@ -103,54 +137,45 @@ class Mexc:
             ("DELETE", "/order", "order.cancel", self.orders.cancel),
             ("GET", "/openOrders", "orders.open", self.orders.open),
             ("DELETE", "/openOrders", "order.cancel", self.orders.cancel_all),
-            ("GET", "/allOrders", "orders.all", self.orders.all),
             ("GET", "/myTrades", "trades.mine", self.orders.trades),
-            ("POST", "/userDataStream", "listen_key", lambda r: {"listenKey": self.sockets.keys.create()}),
-            ("GET", "/userDataStream", "listen_key", lambda r: {"listenKey": self.sockets.keys.alive()}),
-            ("PUT", "/userDataStream", "listen_key", self._listen_key(self.sockets.keys.extend)),
-            ("DELETE", "/userDataStream", "listen_key", self._listen_key(self.sockets.keys.delete)),
+            ("POST", "/userDataStream", "listen_key", lambda r: {"listenKey": self.stream.keys.create()}),
+            ("GET", "/userDataStream", "listen_key", lambda r: {"listenKey": self.stream.keys.alive()}),
+            ("PUT", "/userDataStream", "listen_key", self._listen_key(self.stream.keys.extend)),
+            ("DELETE", "/userDataStream", "listen_key", self._listen_key(self.stream.keys.delete)),
         ):
             yield Route(method, f"/api/v3{path}", hook, handler, signed=True)
 
-    # What the server asks of a face
-
     def authorize(self, request: Request) -> None:
         body = request.body.decode(errors="replace")
-        keys = {self.key: self.secret}
-        verify(request.query_string, body, request.headers, keys, self.engine.clock.now_ms())
+        verify(request.query_string, body, request.headers, self.key, self.engine.clock.now_ms())
 
     def refused(self, refusal: Refusal) -> Answer:
-        if not isinstance(refusal, Refused):
-            refusal = Refused(CODES.get(type(refusal), 33333))
+        if not isinstance(refusal, MexcError):
+            refusal = MexcError(CODES.get(type(refusal), 33333))
         return Answer(refusal.body, refusal.status)
 
     def fault_answer(self, fault: Fault) -> Answer:
         if fault.do == "rate_limit":
-            refusal = Refused(429)
+            refusal = MexcError(429)
             return Answer(refusal.body, refusal.status, {"Retry-After": "10"})
         if fault.do == "refuse":
-            return self.refused(Refused(integer({"code": fault.code}, "code", 0)))
+            return self.refused(MexcError(integer({"code": fault.code}, "code", 0)))
         status = fault.status or 503
         # A gateway's own errors (502 and the like) come without the venue's JSON.
-        return Answer(Refused(status).body if status in REFUSALS else b"", status)
+        return Answer(MexcError(status).body if status in REFUSALS else b"", status)
 
-    def opened(self, socket: Socket) -> None:
-        self.sockets.opened(socket)
-
-    def received(self, socket: Socket, message: str | bytes) -> None:
-        self.sockets.received(socket, message)
-
-    def closed(self, socket: Socket) -> None:
-        """Nothing is kept of a socket that is gone."""
-
-    def on_fault(self, fault: Fault) -> None:
-        self.sockets.keys.kill()
+    def begin_fault(self, fault: Fault) -> None:
+        self.stream.keys.kill()
 
     # Markets
 
     def _exchange_info(self, request: Request) -> dict:
-        wanted = request.query.get("symbols") or request.query.get("symbol") or ",".join(self.pairs)
-        pairs = [self.pair_named(symbol) for symbol in wanted.split(",")]
+        wanted = (
+            request.query.get("symbols")
+            or request.query.get("symbol")
+            or ",".join(map(shapes.symbol_of, self.engine.listings))
+        )
+        pairs = [pair_named(self.engine, symbol) for symbol in wanted.split(",")]
         rows = [
             shapes.market(self.engine.listings[pair], self.engine.settings, pair not in self.engine.delisting)
             for pair in pairs
@@ -159,7 +184,7 @@ class Mexc:
         return {"timezone": "CST", "serverTime": now_ms, "rateLimits": [], "exchangeFilters": [], "symbols": rows}
 
     def _depth(self, request: Request) -> dict:
-        book = self.engine.books[self.pair(request)]
+        book = self.engine.books[pair_asked(self.engine, request)]
         most = limit(request.query, 100, 5000)
         bids, asks = ([[text(price), text(qty)] for price, qty in book.levels(side, most)] for side in (BUY, SELL))
         return {"lastUpdateId": book.id, "bids": bids, "asks": asks, "timestamp": self.engine.clock.now_ms()}
@@ -167,11 +192,13 @@ class Mexc:
     def _klines(self, request: Request) -> list:
         interval = request.query.get("interval", "")
         if interval not in shapes.INTERVALS_S:
-            raise Refused(700008, param="interval")
+            raise MexcError(700008, param="interval")
         seconds = shapes.INTERVALS_S[interval]
         start_ms, end_ms = time_range(request.query)
         candles = [
-            c for c in self.candles.merged(self.pair(request), seconds) if start_ms <= c.start_s * 1000 <= end_ms
+            c
+            for c in self.candles.merged(pair_asked(self.engine, request), seconds)
+            if start_ms <= c.start_s * 1000 <= end_ms
         ]
         most = limit(request.query, 500, 500)
         chosen = candles[:most] if "startTime" in request.query else candles[-most:]
@@ -180,13 +207,14 @@ class Mexc:
     def _agg_trades(self, request: Request) -> list:
         return [shapes.agg_trade(deal) for deal in self._prints(request)]
 
-    def _recent_trades(self, request: Request) -> list:
-        return [shapes.recent_trade(deal) for deal in self._prints(request)]
-
     def _prints(self, request: Request) -> list[Print]:
         """Public trades, newest first."""
         start_ms, end_ms = time_range(request.query)
-        deals = [d for d in reversed(self.engine.prints[self.pair(request)]) if start_ms <= d.ts_ns // MS <= end_ms]
+        deals = [
+            d
+            for d in reversed(self.engine.prints[pair_asked(self.engine, request)])
+            if start_ms <= d.ts_ns // MS <= end_ms
+        ]
         return deals[: limit(request.query, 500, 1000)]
 
     def _book_ticker(self, request: Request) -> dict | list:
@@ -205,7 +233,7 @@ class Mexc:
     def _each(self, request: Request, row: Callable[[str], dict]) -> dict | list:
         """One row when a symbol is given, else all."""
         if "symbol" in request.query:
-            return row(self.pair(request))
+            return row(pair_asked(self.engine, request))
         return [row(pair) for pair in self.engine.listings]
 
     def _quote(self, pair: str) -> Quote:
@@ -222,12 +250,12 @@ class Mexc:
 
     def _key_info(self, request: Request) -> dict:
         unbound = self.engine.faults.take("key", ("unbound",))
-        return {"note": "delta_arb", "apikey": self.key, "ipWhiteList": "" if unbound else "127.0.0.1"}
+        return {"note": "delta_arb", "apikey": self.key.key, "ipWhiteList": "" if unbound else "127.0.0.1"}
 
     def _withdrawals(self, request: Request) -> list:
         """None was ever made; a key without the right to withdraw may not even ask."""
         if not self.engine.faults.take("key", ("may_withdraw",)):
-            raise Refused(700007)
+            raise MexcError(700007)
         return []
 
     def _all_coins(self) -> list[str]:
@@ -235,7 +263,7 @@ class Mexc:
         return sorted(listed | set(self.engine.account.coins()))
 
     def _fee(self, request: Request) -> dict:
-        self.pair(request)
+        pair_asked(self.engine, request)
         fees = self.engine.settings
         return self._success({"makerCommission": float(fees.maker_fee), "takerCommission": float(fees.taker_fee)})
 
@@ -250,13 +278,121 @@ class Mexc:
 
         return handle
 
-    def pair(self, request: Request) -> str:
-        return self.pair_named(present(request.query, "symbol"))
-
     def _open_to_programs(self) -> list[str]:
-        return [symbol for symbol, pair in self.pairs.items() if pair not in self.engine.delisting]
+        return [shapes.symbol_of(pair) for pair in self.engine.listings if pair not in self.engine.delisting]
 
-    def pair_named(self, symbol: str) -> str:
-        if symbol not in self.pairs:
-            raise UnknownPair(symbol)
-        return self.pairs[symbol]
+
+def pair_asked(engine: Engine, request: Request) -> str:
+    return pair_named(engine, present(request.query, "symbol"))
+
+
+def pair_named(engine: Engine, symbol: str) -> str:
+    for pair in engine.listings:
+        if shapes.symbol_of(pair) == symbol:
+            return pair
+    raise v.UnknownPair(symbol)
+
+
+class Orders:
+    """The handlers of signed requests about orders."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self, request: Request) -> dict:
+        order = self._order_asked(request)
+        if len(self._engine.open_orders()) >= MAX_OPEN_ORDERS:
+            raise MexcError(30029)
+        try:
+            placed = self._engine.place(
+                order.pair,
+                order.side,
+                order.kind,
+                order.qty,
+                order.price,
+                tif=order.tif,
+                client_id=order.client_id,
+            )
+        except Refusal as refusal:
+            raise self._worded(refusal, order) from refusal
+        return shapes.created(placed)
+
+    def test(self, request: Request) -> dict:
+        """Validates as a new order, but for the funds, and places nothing."""
+        order = self._order_asked(request)
+        mark = self._engine.marks.get(order.pair)
+        try:
+            check(order, self._engine.listings[order.pair], mark, ())
+        except Refusal as refusal:
+            raise self._worded(refusal, order) from refusal
+        return {}
+
+    def _order_asked(self, request: Request) -> Order:
+        query, pair = request.query, pair_asked(self._engine, request)
+        side = {"BUY": BUY, "SELL": SELL}.get(present(query, "side"))
+        kind, tif = TYPES.get(present(query, "type"), ("", ""))
+        if side is None or not kind:
+            raise MexcError(700008, param="side" if side is None else "type")
+        now_ns = self._engine.clock.now_ns()
+        return Order(
+            id=0,
+            client_id=query.get("newClientOrderId", ""),
+            pair=pair,
+            side=side,
+            kind=kind,
+            tif=tif,
+            price=number(query, "price") if kind == LIMIT else ZERO,
+            qty=number(query, "quantity"),
+            reduce_only=False,
+            created_ns=now_ns,
+            updated_ns=now_ns,
+        )
+
+    def _worded(self, refusal: Refusal, order: Order) -> MexcError:
+        """The refusal of an order, with the code and the words that depend on what was asked."""
+        listing = self._engine.listings[order.pair]
+        if isinstance(refusal, v.InsufficientFunds):
+            return MexcError(30004 if order.side == BUY else 30005)
+        if isinstance(refusal, v.BelowMinimum):
+            return MexcError(30002, least=text(listing.min_qty) + listing.base)
+        if isinstance(refusal, v.BelowNotional):
+            return MexcError(30002, least=text(listing.min_notional) + listing.quote)
+        if isinstance(refusal, v.AboveMaximum):
+            return MexcError(30003, most=text(listing.max_qty) + listing.base)
+        if isinstance(refusal, v.BadPrecision):
+            wrong_price = order.kind == LIMIT and (order.price <= 0 or not on_grid(order.price, listing.price_step))
+            return MexcError(400, f"{'price' if wrong_price else 'quantity'} scale is invalid")
+        return refusal if isinstance(refusal, MexcError) else MexcError(CODES.get(type(refusal), 33333))
+
+    def fetch(self, request: Request) -> dict:
+        return shapes.order_row(self._engine.order(*self._order_named(request)))
+
+    def cancel(self, request: Request) -> dict:
+        try:
+            return shapes.cancelled(self._engine.cancel(*self._order_named(request)))
+        except v.UnknownOrder:
+            raise MexcError(-2011) from None
+
+    def _order_named(self, request: Request) -> tuple[int | None, str]:
+        """The engine's number of the order asked for, or None and its client id."""
+        pair_asked(self._engine, request)
+        if number := request.query.get("orderId", ""):
+            return order_number(number), ""
+        if client_id := request.query.get("origClientOrderId", ""):
+            return None, client_id
+        raise MexcError(700004, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+
+    def open(self, request: Request) -> list:
+        pair = pair_asked(self._engine, request) if "symbol" in request.query else None
+        return [shapes.order_row(order) for order in self._engine.open_orders(pair)]
+
+    def cancel_all(self, request: Request) -> list:
+        return [shapes.cancelled(order) for order in self._engine.cancel_all(pair_asked(self._engine, request))]
+
+    def trades(self, request: Request) -> list:
+        """Newest first."""
+        pair, (start_ms, end_ms) = pair_asked(self._engine, request), time_range(request.query)
+        of = order_number(request.query["orderId"]) if "orderId" in request.query else None
+        mine = (t for t in reversed(self._engine.trades) if t.pair == pair and of in (None, t.order.id))
+        rows = (shapes.trade_row(trade) for trade in mine if start_ms <= trade.ts_ns // MS <= end_ms)
+        return list(islice(rows, limit(request.query, 100, 100)))

@@ -1,29 +1,23 @@
 """A perpetual venue's engine: positions, funding, liquidation, auto-deleveraging on top of the spot one."""
 
 from collections.abc import Mapping
-from copy import copy
 from decimal import Decimal
 
 from delta_arb.sandbox.accounts import MarginAccount, Position
-from delta_arb.sandbox.engine import Engine
-from delta_arb.sandbox.rules import floor_to, round_to
+from delta_arb.sandbox.engine import Engine, floor_to, round_to
 from delta_arb.sandbox.values import (
-    BOTH,
     BUY,
     BY_ADL,
     BY_FILL,
     BY_LIQUIDATION,
     BY_REDUCE_ONLY,
     IOC,
-    LONG,
     MARKET,
     SELL,
-    SHORT,
     ZERO,
     FundingPaid,
     NothingToReduce,
     Order,
-    Taken,
     Upcoming,
 )  # fmt: skip
 
@@ -36,31 +30,20 @@ class PerpetualEngine(Engine):
     def _open_account(self, deposits: Mapping[str, Decimal]) -> MarginAccount:
         self.funding: list[FundingPaid] = []
         self.upcoming_funding: dict[str, Upcoming] = {}
-        account = MarginAccount(deposits.get("USDT", ZERO), self.settings, self._tell)
+        account = MarginAccount(deposits.get("USDT", ZERO), self.settings, self._emit)
         account.marks, account.listings = self.marks, self.listings
         return account
-
-    def _position_side(self, side: int, reduce_only: bool) -> str:
-        if not self.account.dual:
-            return BOTH
-        return LONG if (side == BUY) != reduce_only else SHORT
-
-    def _closing(self, pair: str, close: str) -> tuple[int, Decimal, bool]:
-        size = self.account.position(pair, close).size
-        if not size:
-            raise NothingToReduce(f"no {close} position in {pair} to close")
-        return (SELL if size > 0 else BUY), abs(size), True
 
     def _allowed(self, order: Order) -> Decimal:
         """All that is left; of a reduce-only order, what there is to reduce."""
         if not order.reduce_only:
             return order.left
-        size = self.account.position(order.pair, order.position).size
+        size = self.account.position(order.pair).size
         return min(order.left, abs(size)) if size * order.side < 0 else ZERO
 
     def _fill(self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL) -> None:
         super()._fill(order, price, qty, maker, why)
-        if not self.account.position(order.pair, order.position).size:
+        if not self.account.position(order.pair).size:
             self._cancel_what_cannot_reduce(order.pair)
 
     def _cancel_what_cannot_reduce(self, pair: str) -> None:
@@ -72,20 +55,20 @@ class PerpetualEngine(Engine):
         if not self._allowed(order):
             raise NothingToReduce(f"a reduce-only order, but no position in {order.pair} that it would reduce")
 
-    def set_leverage(self, pair: str, leverage: Decimal, cross: bool) -> list[Position]:
-        """Leverage and margin mode of a pair; the positions after it."""
-        positions = self.account.set_leverage(self.listing(pair).pair, leverage, cross, self.clock.now_ns())
+    def set_leverage(self, pair: str, leverage: Decimal, cross: bool) -> Position:
+        """Leverage and margin mode of a pair; the position after it."""
+        position = self.account.set_leverage(self.listing(pair).pair, leverage, cross, self.clock.now_ns())
         self._flush()
-        return positions
+        return position
 
     def fund(self, pair: str, rate: Decimal, mark: Decimal) -> FundingPaid:
-        """One funding stamp, paid by all positions of the pair; a `funding_flip` turns the sign of the rate."""
+        """One funding stamp, paid by the position of the pair; a `funding_flip` turns the sign of the rate."""
         if self.faults.take("market", ("funding_flip",), pair):
             rate = -rate
         now_ns = self.clock.now_ns()
         paid = FundingPaid(now_ns, pair, rate, mark, self.account.fund(pair, rate, mark, now_ns))
         self.funding.append(paid)
-        self._tell(paid)
+        self._emit(paid)
         self._flush()
         return paid
 
@@ -96,22 +79,21 @@ class PerpetualEngine(Engine):
             self.deleverage(pair, fraction)
 
     def liquidate(self, pair: str) -> None:
-        """Liquidate all positions of a pair now, at the touch, at worst at their bankruptcy price."""
-        for position in [p for p in self.account.held() if p.pair == pair]:
-            self._liquidate(position)
+        """Liquidate the position of a pair now, at the touch, at worst at its bankruptcy price."""
+        self._liquidate(self.account.position(pair))
         self._flush()
 
     def deleverage(self, pair: str, fraction: Decimal) -> None:
-        """Take `fraction` of the positions of a pair (whole steps, at least one) at the mark: auto-deleveraging."""
-        step = self.listings[pair].qty_step
-        for position in [p for p in self.account.held() if p.pair == pair]:
-            qty = max(step, floor_to(abs(position.size) * fraction, step))
-            price = round_to(self.marks[pair], self.listings[pair].price_step)
+        """Take `fraction` of the position of a pair (whole steps, at least one) at the mark: auto-deleveraging."""
+        position, listing = self.account.position(pair), self.listings[pair]
+        if position.size:
+            qty = max(listing.qty_step, floor_to(abs(position.size) * fraction, listing.qty_step))
+            price = round_to(self.marks[pair], listing.price_step)
             self._take_position(position, min(qty, abs(position.size)), price, BY_ADL)
         self._flush()
 
     def _mark_moved(self, pair: str) -> None:
-        if not any(p.pair == pair for p in self.account.held()):
+        if not self.account.position(pair).size:
             return
         for position in self.account.must_liquidate():
             self._liquidate(position)
@@ -132,8 +114,7 @@ class PerpetualEngine(Engine):
 
     def _take_position(self, position: Position, qty: Decimal, price: Decimal, why: str) -> None:
         """The venue's own order against a position, filled whole at `price`."""
-        side, size, entry = (SELL if position.size > 0 else BUY), position.size, position.entry
-        order = self._new_order(position.pair, side, MARKET, qty, ZERO, IOC, ZERO, True, position.side, "")
+        side = SELL if position.size > 0 else BUY
+        order = self._new_order(position.pair, side, MARKET, qty, ZERO, IOC, True, "")
         self.orders[order.id] = order
         self._fill(order, price, qty, maker=False, why=why)
-        self._tell(Taken(order.updated_ns, position.pair, why, size, price, qty, entry, copy(order)))

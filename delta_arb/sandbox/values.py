@@ -1,7 +1,7 @@
 """What both venues are made of: listings, orders, trades, the events they tell, and why they refuse.
 
 Prices are USDT per base unit and quantities base units, all `Decimal`, as on the tape; contracts exist only
-in the Gate face. Sides are `BUY` = +1 and `SELL` = -1, so that `side * qty` is signed. Times are the venue's clock, in
+in the Gate protocol. Sides are `BUY` = +1 and `SELL` = -1, so that `side * qty` is signed. Times are the venue's clock, in
 ns UTC.
 """
 
@@ -13,15 +13,14 @@ ZERO, ONE = Decimal(0), Decimal(1)
 BUY, SELL = 1, -1
 
 LIMIT, MARKET = "limit", "market"
-GTC, IOC, FOK, POST_ONLY = "gtc", "ioc", "fok", "post_only"  # time in force
+GTC, IOC, POST_ONLY = "gtc", "ioc", "post_only"  # time in force
 OPEN, FILLED, CANCELLED = "open", "filled", "cancelled"  # states; CANCELLED may have fills
 
 # Why an order ended (Order.finish)
-BY_FILL, BY_USER, BY_IOC, BY_FOK, BY_POST_ONLY = "filled", "cancelled", "ioc", "fok", "post_only"
-BY_REDUCE_ONLY, BY_CLOSE, BY_LIQUIDATION, BY_ADL = "reduce_only", "position_closed", "liquidated", "auto_deleveraged"
+BY_FILL, BY_USER, BY_IOC, BY_POST_ONLY = "filled", "cancelled", "ioc", "post_only"
+BY_REDUCE_ONLY, BY_LIQUIDATION, BY_ADL = "reduce_only", "liquidated", "auto_deleveraged"
 BY_DELISTING = "delisted"
 
-BOTH, LONG, SHORT = "both", "long", "short"  # position sides: single mode has BOTH only
 QUOTE, RECEIVED = "quote", "received"  # where a spot venue takes its fee: the quote currency, or the coin bought
 
 
@@ -65,11 +64,18 @@ class Settings:
     taker_fee: Decimal = Decimal("0.0005")
     maker_fee: Decimal = Decimal("0.0002")
     fee_in: str = QUOTE
-    dual_positions: bool = False  # perpetual: a long and a short at once
+    dual_positions: bool = False  # perpetual: what the account says of its position mode; it is kept in single mode
     cross_margin: bool = True
     leverage: Decimal = Decimal(10)
     post_only_refused: bool = True  # a post-only order that would take: refused, or accepted and cancelled at once
-    fok_refused: bool = True  # the same for a fill-or-kill order that cannot fill
+
+
+@dataclass(slots=True)
+class ApiKey:
+    """The account's API key; play money, so it may be shown."""
+
+    key: str
+    secret: str
 
 
 @dataclass(slots=True)
@@ -83,10 +89,8 @@ class Order:
     kind: str
     tif: str
     price: Decimal  # 0 for a market order
-    qty: Decimal  # of a market order for a quote amount: what it filled, once it ended
-    quote_qty: Decimal  # a market order for this much quote currency instead of `qty`; else 0
+    qty: Decimal
     reduce_only: bool
-    position: str  # BOTH, or LONG / SHORT in dual mode
     created_ns: int
     updated_ns: int
     finished_ns: int = 0
@@ -96,7 +100,6 @@ class Order:
     filled_quote: Decimal = ZERO
     fee: Decimal = ZERO
     updates: int = 1  # how many states it had
-    close: bool = False  # perpetual: closes the whole position
     held: bool = False  # a late fill is pending; not matched until released
     frozen: Decimal = ZERO  # what the account locked for it (spot: of the coin it pays with; margin: USDT)
 
@@ -123,7 +126,6 @@ class Trade(NamedTuple):
     fee: Decimal
     fee_coin: str
     order: Order
-    position: str = BOTH
     closed_qty: Decimal = ZERO  # of it, what reduced a position
 
 
@@ -178,11 +180,10 @@ class BalanceChange(NamedTuple):
 
 
 class PositionChange(NamedTuple):
-    """A position changed: read it with `engine.account.position(pair, side)`."""
+    """A position changed: read it with `engine.account.position(pair)`."""
 
     ts_ns: int
     pair: str
-    side: str
 
 
 class FundingPaid(NamedTuple):
@@ -203,21 +204,8 @@ class Upcoming(NamedTuple):
     interval_s: int
 
 
-class Taken(NamedTuple):
-    """The venue took (part of) a position: liquidation or auto-deleveraging; `size` signed, before."""
-
-    ts_ns: int
-    pair: str
-    reason: str  # BY_LIQUIDATION or BY_ADL
-    size: Decimal
-    price: Decimal
-    qty: Decimal
-    entry: Decimal
-    order: Order
-
-
 class Refusal(Exception):
-    """Why the venue refuses; each face maps the class to its own code. The text is for people."""
+    """Why the venue refuses; each venue maps the class to its own code. The text is for people."""
 
 
 class UnknownPair(Refusal):
@@ -256,10 +244,6 @@ class WouldTakeLiquidity(Refusal):
     """A post-only order that would be filled at once."""
 
 
-class CannotFill(Refusal):
-    """A fill-or-kill order that the book cannot fill whole."""
-
-
 class UnknownOrder(Refusal):
     """No order by that id or client id."""
 
@@ -278,7 +262,3 @@ class NothingToReduce(Refusal):
 
 class LeverageTooHigh(Refusal):
     """Leverage above `leverage_max` or below 1."""
-
-
-class PositionHeld(Refusal):
-    """A mode cannot change while a position or an order is open."""

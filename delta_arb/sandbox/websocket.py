@@ -1,12 +1,19 @@
-"""Websocket connections and who listens to what; every push passes the faults of its stream here."""
+"""Websocket connections and who listens to what, and the network between a venue and its clients.
+
+Every push passes the faults of its stream here, and every message the delay of the network.
+"""
 
 import asyncio
+import math
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from delta_arb.errors import ParamsError
 from delta_arb.sandbox.faults import PUSH, Faults
 
 WRITTEN_AT_ONCE = 500  # messages
@@ -14,15 +21,46 @@ UNREAD = 1 << 18  # bytes that the network has not taken yet, above which a sock
 OUTBOX = 200_000  # pushes waiting for a client that does not read, before it is disconnected
 
 
+@dataclass(slots=True)
+class Network:
+    """The delay of each message on its way; a round trip takes two of them.
+
+    A round trip lasts `low_s` to `high_s`, evenly spread in its logarithm: of 5 to 150 ms half are below 27 ms and one in
+    ten is above 107 ms. Equal bounds are a fixed delay; the same seed gives the same delays.
+    """
+
+    low_s: float = 0.0
+    high_s: float = 0.0
+    seed: int = 0
+    _rng: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low_s <= self.high_s < 60 or (self.high_s and not self.low_s):
+            raise ParamsError(f"a round trip needs 0 < low <= high < 60 s, was {self.low_s:g} to {self.high_s:g} s")
+        self._rng = random.Random(self.seed)
+
+    def one_way_s(self) -> float:
+        """Half of a round trip, drawn anew."""
+        if not self.high_s:
+            return 0.0
+        return math.exp(self._rng.uniform(math.log(self.low_s), math.log(self.high_s))) / 2
+
+    async def passes(self) -> None:
+        """One message is on its way."""
+        if self.high_s:
+            await asyncio.sleep(self.one_way_s())
+
+
 class Socket:
     """One websocket connection. `send` never waits: a writer task sends in order and feels the client's pace."""
 
-    def __init__(self, ws: web.WebSocketResponse, http: web.Request, faults: Faults) -> None:
+    def __init__(self, ws: web.WebSocketResponse, http: web.Request, faults: Faults, network: Network) -> None:
         self.query = http.query
         self.headers = http.headers
         self.topics: dict[str, None] = {}  # in the order of subscription
-        self.data: dict[str, Any] = {}  # the face's own notes
-        self._ws, self._transport, self._faults = ws, http.transport, faults
+        self.data: dict[str, Any] = {}  # the protocol's own notes
+        self._ws, self._transport, self._faults, self._network = ws, http.transport, faults, network
+        self._arrives_s = 0.0  # of the last message sent: they arrive in order
         self._outbox: deque[str | bytes] = deque()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task] = set()
@@ -39,6 +77,17 @@ class Socket:
         if len(self._outbox) >= OUTBOX:
             self.abort()
             return
+        if self._network.high_s:
+            self._send_over(self._network, data)
+        else:
+            self._hand_over(data)
+
+    def _send_over(self, network: Network, data: str | bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self._arrives_s = max(self._arrives_s, loop.time() + network.one_way_s())
+        loop.call_at(self._arrives_s, self._hand_over, data)
+
+    def _hand_over(self, data: str | bytes) -> None:
         self._outbox.append(data)
         self._wake.set()
 
@@ -65,6 +114,7 @@ class Socket:
         writer = asyncio.create_task(self._write(), name="socket writer")
         try:
             async for message in self._ws:
+                await self._network.passes()
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     received(message.data)
                 elif message.type == WSMsgType.PING and not self._faults.take("socket", ("silence",)):

@@ -49,13 +49,9 @@ def main() -> None:
 
 
 def venues():
-    from delta_arb.sandbox.mexc_rest import Mexc
-    from delta_arb.sandbox.venues import Venues
+    from delta_arb.sandbox.venues import Venues, default_setup
 
-    both = Venues.quiet()
-    both.mexc = Mexc(both.spot, aggregated=False)
-    both.server = type(both.server)((both.mexc, both.gate))
-    return both
+    return Venues(default_setup(), aggregated=False)
 
 
 def tape(name: str, rate: int, seconds: float):
@@ -80,15 +76,15 @@ async def quotes(name: str, seconds: float) -> dict:
     both = venues()
     both.play(tape(name, RATE, 5.0), speed=1.0, repeat=True)
     feed, both.feed = both.feed, None  # begin when the client listens
-    face = getattr(both, name)
+    api = getattr(both, name)
     async with both:
-        client = await spawn("quotes", name, both.url)
+        client = await spawn("quotes", name, both.urls[name])
         await asyncio.wait_for(client.stdout.readline(), 20)
         play = asyncio.create_task(feed.run())
         worst, memory, began, cpu = 0, [], time.perf_counter(), time.process_time()
         while time.perf_counter() - began < seconds:
             await asyncio.sleep(0.25)
-            worst = max(worst, face.hub.waiting)
+            worst = max(worst, api.hub.waiting)
             memory.append((feed.rows, rss_mb()))
         play.cancel()
         sent, took, cpu = feed.rows, time.perf_counter() - began, time.process_time() - cpu
@@ -109,7 +105,7 @@ async def ccxt_rate(name: str) -> dict:
     both.play(tape(name, RATE, 2.0), speed=float("inf"), repeat=True)
     feed, both.feed = both.feed, None
     async with both:
-        client = await spawn("ccxt", name, both.url)
+        client = await spawn("ccxt", name, both.urls[name])
         await asyncio.wait_for(client.stdout.readline(), 20)
         play = asyncio.create_task(feed.run())
         out, _ = await asyncio.wait_for(client.communicate(b"\n"), 60)
@@ -122,7 +118,7 @@ async def orders(connections: int) -> dict:
     both = venues()
     both.quote("0.8", 10**9, "0.8002", 10**9)
     async with both:
-        client = await spawn("orders", str(connections), both.url)
+        client = await spawn("orders", str(connections), both.urls["gate"])
         out, errors = await asyncio.wait_for(client.communicate(), 60)
         got = json.loads(out or f'{{"error": {errors.decode()!r}}}')
         assert got["placed"] == len(both.perp.orders) == len(both.perp.trades), got
@@ -159,7 +155,7 @@ async def quotes_client(name: str, url: str) -> None:
     """Reads everything, looks into every 50th message, answers with what it saw when told to stop."""
     import aiohttp
 
-    paths = {"mexc": "/mexc/ws", "gate": "/gate/v4/ws/futures/usdt"}
+    paths = {"mexc": "/ws", "gate": "/v4/ws/futures/usdt"}
     channel = "spot@public.aggre.bookTicker.v3.api.pb@10ms@SYNUSDT"
     asked = {"mexc": {"method": "SUBSCRIPTION", "params": [channel]}}
     asked["gate"] = {"channel": "futures.book_ticker", "event": "subscribe", "payload": ["SYN_USDT"]}
@@ -234,7 +230,7 @@ async def orders_client(connections: str, url: str) -> None:
         for k in range(first, total, n):
             body = json.dumps({"contract": "SYN_USDT", "size": 1 - 2 * (k % 2), "price": "0", "tif": "ioc"})
             began = time.perf_counter()
-            async with session.post(f"{url}/gate{GATE_PATH}", data=body, headers=signed(body)) as answer:
+            async with session.post(f"{url}{GATE_PATH}", data=body, headers=signed(body)) as answer:
                 assert answer.status == 201, await answer.text()
                 await answer.read()
             waits.append(time.perf_counter() - began)

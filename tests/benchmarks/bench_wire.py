@@ -30,7 +30,7 @@ import numpy as np
 from table import report
 
 ENTER, LEAVE = ("0.8018", "0.8020"), ("0.7988", "0.7990")  # pays 20 bps to open; costs -12.5 bps to close
-ORDER = {"mexc": b"POST /mexc/api/v3/order?", "gate": b"POST /gate/api/v4/futures/usdt/orders "}
+ORDER = {"mexc": b"POST /api/v3/order?", "gate": b"POST /api/v4/futures/usdt/orders "}
 REST_S, JITTER_S = 0.16, 0.03  # between two ticks of one client: reports, journal and accounts are through by then
 GATE_PATH = "/api/v4/futures/usdt/orders"
 
@@ -296,14 +296,14 @@ class Raw(asyncio.Protocol):
         self.host, self.port, self.mexc, self.gate = host, port, mexc, gate
         self.number, self.open, self.buffer, self.shaken = 0, False, b"", False
         at = f"Host: {host}:{port}\r\n".encode()
-        self.mexc_head = b"POST /mexc/api/v3/order?"
+        self.mexc_head = b"POST /api/v3/order?"
         self.mexc_tail = (
             b" HTTP/1.1\r\n"
             + at
             + b"X-MEXC-APIKEY: mexc-key\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n"
         )
         self.gate_head = (
-            b"POST /gate"
+            b"POST "
             + GATE_PATH.encode()
             + b" HTTP/1.1\r\n"
             + at
@@ -314,7 +314,7 @@ class Raw(asyncio.Protocol):
         self.transport = transport
         key = "dGhlIHNhbXBsZSBub25jZQ=="
         transport.write(
-            f"GET /gate/v4/ws/futures/usdt HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET /v4/ws/futures/usdt HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
@@ -378,10 +378,11 @@ async def raw(folder: str, line: str) -> None:
 
     _pin(-1)
     config = json.loads(line)["raw"]
-    address = urlsplit(config["mexc"]["urls"]["api"]["spot"]["public"])
+    mexc = urlsplit(config["mexc"]["urls"]["api"]["spot"]["public"])
+    gate = urlsplit(config["gate"]["urls"]["api"]["public"]["futures"])
     loop = asyncio.get_running_loop()
-    kept = [(await loop.create_connection(Kept, address.hostname, address.port))[1] for _ in range(2)]
-    await loop.create_connection(lambda: Raw(address.hostname, address.port, *kept), address.hostname, address.port)
+    kept = [(await loop.create_connection(Kept, venue.hostname, venue.port))[1] for venue in (mexc, gate)]
+    await loop.create_connection(lambda: Raw(gate.hostname, gate.port, *kept), gate.hostname, gate.port)
     await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""What MEXC's REST interface says and demands, apart from any trading: refusals, signatures, clocks, parameters.
+"""MEXC's requests: signatures and clocks, errors by code, and the parameters that a request carries.
 
 Codes and texts are those of MEXC's own documentation and, where that is silent, those its clients have met; a code
 that is neither is marked as ours.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from urllib.parse import parse_qsl
 
-from delta_arb.sandbox.values import Refusal
+from delta_arb.sandbox.values import ApiKey, Refusal
 
 DEFAULT_WINDOW_MS = 5_000
 MAX_WINDOW_MS = 60_000
@@ -74,7 +74,7 @@ REFUSALS = {
 }
 
 
-class Refused(Refusal):
+class MexcError(Refusal):
     """A request that MEXC answers with an error body: HTTP status and `{"code", "msg"}`."""
 
     def __init__(self, code: int, msg: str = "", **words: str) -> None:
@@ -88,42 +88,42 @@ def sign(secret: str, total_params: str) -> str:
     return hmac.new(secret.encode(), total_params.encode(), hashlib.sha256).hexdigest()
 
 
-def verify(query: str, body: str, headers: Mapping[str, str], keys: Mapping[str, str], now_ms: int) -> None:
+def verify(query: str, body: str, headers: Mapping[str, str], api_key: ApiKey, now_ms: int) -> None:
     """Whether key, signature and clock of a signed request are in order.
 
     `query` is the raw query string: what is signed is the text that was sent, not a re-encoding of it.
 
     Raises:
-        Refused: no key, an unknown one, a wrong signature, a stamp outside of the window.
+        MexcError: no key, an unknown one, a wrong signature, a stamp outside of the window.
     """
     key = headers.get("X-MEXC-APIKEY", "")
     if not key:
-        raise Refused(400)
-    if key not in keys:
-        raise Refused(10072)
+        raise MexcError(400)
+    if key != api_key.key:
+        raise MexcError(10072)
     params = dict(parse_qsl(query, keep_blank_values=True))
     if "signature" not in params:
-        raise Refused(700004, param="signature")
+        raise MexcError(700004, param="signature")
     total = "&".join(part for part in query.split("&") if not part.startswith("signature=")) + body
-    if not hmac.compare_digest(sign(keys[key], total), params["signature"]):
-        raise Refused(700002)
+    if not hmac.compare_digest(sign(api_key.secret, total), params["signature"]):
+        raise MexcError(700002)
     check_clock(params.get("timestamp", ""), params.get("recvWindow", str(DEFAULT_WINDOW_MS)), now_ms)
 
 
 def check_clock(timestamp: str, window: str, now_ms: int) -> None:
     """MEXC's rule: timestamp < now + 1000 and now - timestamp <= recvWindow, all in ms."""
     if not timestamp.isdigit():
-        raise Refused(700004, param="timestamp")
+        raise MexcError(700004, param="timestamp")
     if not window.isdigit() or int(window) > MAX_WINDOW_MS:
-        raise Refused(700005)
+        raise MexcError(700005)
     if not (int(timestamp) < now_ms + AHEAD_MS and now_ms - int(timestamp) <= int(window)):
-        raise Refused(700003)
+        raise MexcError(700003)
 
 
 def present(query: Mapping[str, str], name: str) -> str:
     """A mandatory parameter."""
     if not query.get(name):
-        raise Refused(700004, param=name)
+        raise MexcError(700004, param=name)
     return query[name]
 
 
@@ -131,16 +131,16 @@ def integer(query: Mapping[str, str], name: str, default: int) -> int:
     try:
         return int(query.get(name, default))
     except ValueError:
-        raise Refused(700008, param=name) from None
+        raise MexcError(700008, param=name) from None
 
 
 def number(query: Mapping[str, str], name: str) -> Decimal:
     try:
         value = Decimal(present(query, name))
     except InvalidOperation:
-        raise Refused(700008, param=name) from None
+        raise MexcError(700008, param=name) from None
     if not value.is_finite():
-        raise Refused(700008, param=name)
+        raise MexcError(700008, param=name)
     return value
 
 
@@ -148,7 +148,7 @@ def limit(query: Mapping[str, str], default: int, most: int) -> int:
     """The parameter `limit`; more than `most` is taken as `most`."""
     asked = integer(query, "limit", default)
     if asked <= 0:
-        raise Refused(700008, param="limit")
+        raise MexcError(700008, param="limit")
     return min(asked, most)
 
 
