@@ -19,6 +19,7 @@ LEGS = ("spot", "perp")
 UPDATES, SNAPSHOTS = "updates", "snapshots"
 NS = 1_000_000_000
 NEVER = 2**62
+DAY_S, DAY_NS = 86_400.0, 86_400 * NS
 QUOTE, BASE = "quote", "base"  # what a buyer's fee is taken in
 
 # Why a pair ended. The names are what tables and journals show.

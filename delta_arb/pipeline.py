@@ -23,6 +23,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from delta_arb.errors import DeltaArbError, ParamsError, RunError
+from delta_arb.market import DAY_S
 from delta_arb.quotes.inputs import NONE, Inputs, root
 from delta_arb.quotes.options import add_options, given
 from delta_arb.report.notebooks import Stopped, descendants, end, python_path
@@ -32,7 +33,6 @@ from delta_arb.tables import left_out
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
 NEEDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
-DAY_S = 86_400.0
 GRACE_S = 8.0  # a run told to stop ends its kernel and tidies up within this time, or is killed
 
 

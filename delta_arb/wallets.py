@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from delta_arb.errors import ParamsError
-from delta_arb.market import NEVER, NS, PERP, SPOT, Book, Fill
+from delta_arb.market import DAY_NS, NEVER, PERP, SPOT, Book, Fill
 
 
 class Wallet(NamedTuple):
@@ -137,4 +137,4 @@ def moved(purse: Purse, leg: int, usdt: float) -> Purse:
 
 def days_blocked(refusals: Sequence[int]) -> int:
     """On how many UTC days a wallet could not pay for an entry."""
-    return len({ts_ns // (86_400 * NS) for ts_ns in refusals})
+    return len({ts_ns // DAY_NS for ts_ns in refusals})

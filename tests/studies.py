@@ -9,6 +9,7 @@ from delta_arb import params
 from delta_arb.optimize import export, search
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.optimize.study import market as market_of
+from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.quotes import synthetic
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -30,7 +31,7 @@ class Study:
     market: Market
     stack: costs.CostStack
     choice: search.Choice
-    verdict: export.Verdict
+    verdict: Verdict
     sheet: tearsheet.TearSheet
 
 
@@ -47,7 +48,7 @@ def study(regime: str) -> Study:
     seen = basis_of(tape, inputs.fees_bps, 1.0)
     market = market_of(inputs, tape, SETTINGS)
     choice = search.choose(tape, market, CONSTRAINTS)
-    verdict = export.judge(tape, choice)
+    verdict = judge(tape, choice)
     candidate = export.candidate(verdict, inputs, tape, valid_for_s=3600.0, notebook="test", run_id="test")
     sheet = tearsheet.of(tape, market, candidate, CONSTRAINTS)
     return Study(inputs, tape, seen, market, costs.stack(tape, seen, inputs), choice, verdict, sheet)

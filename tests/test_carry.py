@@ -25,8 +25,10 @@ from delta_arb.live.runner import Exports
 from delta_arb.market import END, NS, SPOT, FundingPayment, Instrument
 from delta_arb.optimize import carry_walk_forward, export, search
 from delta_arb.optimize.carry_search import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
+from delta_arb.optimize.champion import examined
 from delta_arb.optimize.study import Market, demands
 from delta_arb.optimize.study import market as market_of
+from delta_arb.optimize.verdict import judge
 from delta_arb.params import RuleParams
 from delta_arb.quotes import funding_file
 from delta_arb.quotes.inputs import Inputs
@@ -307,7 +309,7 @@ def exported(tmp_path_factory):
     tape = inputs.tape()
     here = market_of(inputs, tape, RuleParams(entry_bps=None, exit_bps=None, clip_usdt=500.0, max_hold_s=21_600.0))
     answer = carry_walk_forward.asked(tape, here, "carry")
-    verdict = export.judge(tape, search.choose(tape, here, demands("carry", look_back_h=9600.0)))
+    verdict = judge(tape, search.choose(tape, here, demands("carry", look_back_h=9600.0)))
     candidate = export.candidate(
         verdict, inputs, tape, valid_for_s=3600.0, notebook="test", run_id="test", carried=answer
     )
@@ -337,7 +339,7 @@ def test_the_machine_makes_carrys_own_pairs_of_the_exported_file(exported):
     machine = run(tape, rule, here.latency, here.payments)
     assert of_machine(machine) == told(tape, here, pairs(moments(tape, here), answer.walk.now.rule))
     assert len(machine.trades) >= 9
-    assert repr(here.replay(tape, export.examined(candidate)).trades) == repr(machine.trades)  # as notebook 03 does
+    assert repr(here.replay(tape, examined(candidate)).trades) == repr(machine.trades)  # as notebook 03 does
 
 
 def test_a_replay_of_the_exported_file_makes_the_backtests_trades(exported, tmp_path):
@@ -375,7 +377,7 @@ def test_a_file_that_counts_on_funding_is_traded_on_venues_too(exported, tmp_pat
 
 def test_a_walk_that_loses_exports_no_levels(exported):
     inputs, tape, here, _, _ = exported
-    verdict = export.judge(tape, search.choose(tape, here, demands("carry", look_back_h=9600.0)))
+    verdict = judge(tape, search.choose(tape, here, demands("carry", look_back_h=9600.0)))
     poor = carry_walk_forward.asked(tape, here.with_fees(100.0, 100.0), "carry")
     told = export.candidate(verdict, inputs, tape, valid_for_s=60.0, notebook="test", run_id="test", carried=poor)
     assert (told.trade, told.profile, told.rule.entry_bps) == (False, "carry", None)

@@ -15,9 +15,9 @@ from delta_arb.backtest.inventory import held
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment, Instrument
-from delta_arb.optimize import directions, export, gates, search, study, walk_forward
-from delta_arb.optimize.export import Verdict
+from delta_arb.optimize import champion, directions, export, gates, search, study, walk_forward
 from delta_arb.optimize.study import Constraints, Levels, Market, Thresholds, both
+from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.walk_forward import Fit, LookBack
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -141,7 +141,7 @@ def dips() -> Tape:
 def cheap() -> tuple[Tape, directions.Directions]:
     """Funding takes 1 % of a short at every full hour: who holds the direct pair from dip to dip pays it."""
     tape = dips()
-    verdict = export.judge(tape, search.choose(tape, market(payments=PAID), DEMANDS))
+    verdict = judge(tape, search.choose(tape, market(payments=PAID), DEMANDS))
     return tape, directions.asked(tape, verdict)
 
 
@@ -170,7 +170,7 @@ def test_what_is_exported_is_what_was_judged(cheap, tmp_path):
     assert exported.trade and exported.rule.entry_bps is None and exported.rule.exit_bps is None
     assert exported.wallets.inventory_coins == 10.0 and exported.evidence.best_direction == "reverse"
     path = params.save(exported, tmp_path / "candidate.json")
-    assert export.examined(params.load(path)) == found.verdict.thresholds
+    assert champion.examined(params.load(path)) == found.verdict.thresholds
     said = exported.evidence.reverse
     assert said.passed and said.reason.startswith("the reverse direction alone is traded")
     assert said.adds_usdt_day == found.reverse.judgement.walk.net_usdt_day.value > 0
@@ -188,7 +188,7 @@ def test_a_reverse_direction_that_does_not_pass_takes_nothing_from_the_direct_on
     """The same market mirrored: now the direct pair pays, and is exported exactly as without an inventory."""
     tape = mirrored(cheap[0])
     with_coins, without = (
-        export.judge(tape, search.choose(tape, market(payments=other_way(PAID), funds=funds), DEMANDS))
+        judge(tape, search.choose(tape, market(payments=other_way(PAID), funds=funds), DEMANDS))
         for funds in (COINS, BOUNDLESS)
     )
     found = directions.asked(tape, with_coins)
@@ -215,7 +215,7 @@ def swings() -> tuple[Inputs, Tape, directions.Directions]:
     """The bundled sample, whose basis swings both ways, with 600 coins of about 0.80 USDT."""
     inputs = Inputs(inventory_coins=600.0)
     tape = inputs.tape()
-    verdict = export.judge(tape, search.choose(tape, study.market(inputs, tape, SETTINGS), Constraints()))
+    verdict = judge(tape, search.choose(tape, study.market(inputs, tape, SETTINGS), Constraints()))
     return inputs, tape, directions.asked(tape, verdict)
 
 
@@ -241,9 +241,9 @@ def test_a_file_of_both_directions_is_traded_as_it_was_judged(swings):
     inputs, tape, found = swings
     exported = export.candidate(found.verdict, inputs, tape, valid_for_s=3600.0, notebook="t", run_id="t")
     assert exported.rule.levels.keys() == {"", "reverse_"}
-    assert export.examined(exported) == found.verdict.thresholds == found.together.choice.together
+    assert champion.examined(exported) == found.verdict.thresholds == found.together.choice.together
     assert exported.evidence.reverse.adds_low_usdt_day > 0
-    judged = found.direct.choice.market.replay(found.direct.choice.window.judge, export.examined(exported))
+    judged = found.direct.choice.market.replay(found.direct.choice.window.judge, champion.examined(exported))
     assert judged.net_usdt / judged.days == pytest.approx(exported.evidence.judged_net_usdt_day)
 
 
@@ -251,11 +251,11 @@ def test_a_champion_that_sells_coins_gives_way_where_none_are_held(swings, tmp_p
     inputs, tape, found = swings
     exported = export.candidate(found.verdict, inputs, tape, valid_for_s=3600.0, notebook="t", run_id="t")
     path = str(params.save(exported, tmp_path / "latest.json"))
-    kept = export.settle(found.verdict, inputs, tape, path)
+    kept = champion.settle(found.verdict, inputs, tape, path)
     assert kept.kept and kept.contest.words == "the new choice is the same"
     choice = found.direct.choice
     bare = replace(found.direct, choice=replace(choice, market=replace(choice.market, funds=BOUNDLESS)))
-    gone = export.settle(bare, replace(inputs, inventory_coins=0.0), tape, path)
+    gone = champion.settle(bare, replace(inputs, inventory_coins=0.0), tape, path)
     assert gone.contest.replace and "they sell coins that are held" in gone.contest.words
 
 
@@ -315,7 +315,7 @@ def test_the_record_and_the_index_have_the_levels_of_both(sheet, swings):
 def test_the_trades_of_both_directions_are_told_apart(sheet):
     table = tearsheet.trades(sheet)
     column = table.columns.index("direction")
-    assert [row[column] for row in table.rows] == [export.NAMES[t.side] for t in sheet.trades[-len(table.rows) :]]
+    assert [row[column] for row in table.rows] == [champion.NAMES[t.side] for t in sheet.trades[-len(table.rows) :]]
 
 
 def test_the_inventory_stands_on_lines_of_its_own(sheet):

@@ -28,4 +28,4 @@ def test_the_readme_is_a_page_whose_links_exist():
 def test_the_tree_in_the_readme_names_every_room():
     tree = (ROOT / "README.md").read_text("utf-8").split("## The tree\n")[1].split("\n## ")[0]
     rooms = {path.parent.name for path in (ROOT / "delta_arb").glob("*/__init__.py")}
-    assert rooms <= set(re.findall(r"^ {8}(\w+)/", tree, flags=re.M))
+    assert rooms <= set(re.findall(r"^ {8}(\w+)/", tree, flags=re.MULTILINE))

@@ -1,7 +1,7 @@
 """From verdict to file: champion against challenger, and how sure the levels are."""
 
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ from delta_arb.backtest import performance
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, Instrument
-from delta_arb.optimize import export, gates, search
-from delta_arb.optimize.export import Verdict
+from delta_arb.optimize import champion, export, gates, search
 from delta_arb.optimize.gates import Judgement
 from delta_arb.optimize.search import Choice, Proposal, Sweep
 from delta_arb.optimize.study import Constraints, Market, Thresholds, window
+from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables
@@ -60,7 +60,7 @@ def file_of(folder, tape: Tape, held: Thresholds, fitted_for_h: float, age=timed
     """A parameter file of `held`, fitted on the first hours of the tape, created a while ago."""
     inputs = inputs or Inputs()
     legs = inputs.venue_params()
-    created = export.datetime.now(export.UTC) - age
+    created = datetime.now(UTC) - age
     rule = params.RuleParams(**held.values(), clip_usdt=50.0)
     values = {
         "pair": inputs.pair, "trade": True, "reason": "chosen before", "rule": rule, "spot": legs[0], "perp": legs[1],
@@ -73,7 +73,7 @@ def file_of(folder, tape: Tape, held: Thresholds, fitted_for_h: float, age=timed
 
 def settled(tape, folder, champion, challenger, fitted_for_h=8.0, **options) -> Verdict:
     path = file_of(folder, tape, champion, fitted_for_h)
-    return export.settle(verdict(tape, challenger, **options), Inputs(), tape, path)
+    return champion.settle(verdict(tape, challenger, **options), Inputs(), tape, path)
 
 
 def exported(found: Verdict, tape: Tape) -> params.Params:
@@ -103,7 +103,7 @@ def test_a_challenger_that_earns_less_leaves_the_champion_in_force(tape, tmp_pat
     evidence = candidate.evidence
     assert (evidence.replaced, evidence.best_entry_bps) == (False, 100.0)  # what the run chose is still to be seen
     assert evidence.judged_net_usdt_day == found.judged.net_usdt_day > found.choice.judged.net_usdt_day
-    assert export.examined(candidate) == SMALL
+    assert champion.examined(candidate) == SMALL
 
 
 def test_the_figures_of_a_confirmed_file_are_those_of_its_thresholds(tape, tmp_path):
@@ -141,7 +141,7 @@ def test_a_champion_on_the_other_signal_does_not_stay(tape, tmp_path):
     process = params.FilterParams(half_life_s=600.0, mean_bps=20.0, sd_bps=40.0, noise_sd_bps=1.0, step_s=20.0)
     path = file_of(tmp_path, tape, SMALL, 8.0, rule=params.RuleParams(
         **SMALL._replace(filter=process).values(), clip_usdt=50.0))  # fmt: skip
-    found = export.settle(verdict(tape, LARGE), Inputs(), tape, path)
+    found = champion.settle(verdict(tape, LARGE), Inputs(), tape, path)
     assert found.contest.replace and "on the filtered basis, this run on the raw one" in found.contest.words
 
 
@@ -159,7 +159,7 @@ def test_what_the_champion_was_fitted_on_is_no_part_of_the_contest(tape, tmp_pat
 
 def test_the_same_choice_again_is_confirmed_with_a_new_validity(tape, tmp_path):
     path = file_of(tmp_path, tape, SMALL, 8.0, age=timedelta(hours=30))  # stale for 29 h: it counts all the same
-    found = export.settle(verdict(tape, SMALL), Inputs(), tape, path)
+    found = champion.settle(verdict(tape, SMALL), Inputs(), tape, path)
     before, after = params.load(path), exported(found, tape)
     held = "entry 50 bps, exit 0 bps, hold at most 1 h"
     assert found.kept and after.reason == f"re-confirmed: {held}; the new choice is the same"
@@ -170,7 +170,7 @@ def test_the_same_choice_again_is_confirmed_with_a_new_validity(tape, tmp_path):
 
 def test_do_not_trade_wins_over_the_champion(tape, tmp_path):
     refused = dataclasses.replace(verdict(tape, SMALL), trade=False, reason="the basis does not revert")
-    found = export.settle(refused, Inputs(), tape, file_of(tmp_path, tape, SMALL, 8.0))
+    found = champion.settle(refused, Inputs(), tape, file_of(tmp_path, tape, SMALL, 8.0))
     assert found is refused
     candidate = exported(found, tape)
     assert not candidate.trade and candidate.rule.entry_bps is None
@@ -179,11 +179,11 @@ def test_do_not_trade_wins_over_the_champion(tape, tmp_path):
 
 def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):
     here = verdict(tape, SMALL)
-    assert export.settle(here, Inputs(), tape, "") is here
+    assert champion.settle(here, Inputs(), tape, "") is here
     nothing = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0)
     path = file_of(tmp_path, tape, SMALL, 8.0, trade=False, rule=nothing)
-    assert export.settle(here, Inputs(), tape, path) is here
-    assert "no parameters of this market are in force" in repr(export.contested(here))
+    assert champion.settle(here, Inputs(), tape, path) is here
+    assert "no parameters of this market are in force" in repr(champion.contested(here))
 
 
 @pytest.mark.parametrize(
@@ -197,18 +197,18 @@ def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):
 def test_parameters_of_another_market_are_no_champion(tape, tmp_path, changes, words):
     path = file_of(tmp_path, tape, SMALL, 8.0, inputs=Inputs(**changes))
     with pytest.raises(ParamsError, match=words):
-        export.settle(verdict(tape, LARGE), Inputs(), tape, path)
+        champion.settle(verdict(tape, LARGE), Inputs(), tape, path)
 
 
 def test_a_damaged_file_is_no_champion(tape, tmp_path):
     path = tmp_path / "latest.json"
     path.write_text('{"schema_version": 1, ')
     with pytest.raises(ParamsError, match="damaged, not JSON"):
-        export.settle(verdict(tape, SMALL), Inputs(), tape, str(path))
+        champion.settle(verdict(tape, SMALL), Inputs(), tape, str(path))
 
 
 def test_the_table_shows_both_and_what_became_of_it(tape, tmp_path):
-    table = export.contested(settled(tape, tmp_path, LARGE, SMALL))
+    table = champion.contested(settled(tape, tmp_path, LARGE, SMALL))
     assert [row[:3] for row in table.rows] == [("in force", "100.0", "0.0"), ("new", "50.0", "0.0")]
     assert table.note.startswith("Replaced: on the 7.75 h")
 
@@ -235,7 +235,7 @@ def test_what_was_examined_before_is_paid_for():
     """The notebook's `upstream`: the best of ten pairs must beat a higher hurdle than the only one looked at."""
     choice = study("sample").choice
     day = study("sample").tape.between(choice.window.fit.start_ns, choice.window.judge.end_ns + 1)
-    alone, of_ten = (export.judge(day, choice, upstream).judgement.deflated for upstream in (1.0, 10.0))
+    alone, of_ten = (judge(day, choice, upstream).judgement.deflated for upstream in (1.0, 10.0))
     assert of_ten.trials == 10 * alone.trials
     assert of_ten.sharpe == alone.sharpe  # the record stays what it is
     assert of_ten.hurdle > alone.hurdle

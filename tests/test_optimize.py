@@ -19,6 +19,7 @@ from delta_arb.market import NS, Instrument
 from delta_arb.optimize import export, search, study
 from delta_arb.optimize.search import Offers, Sweep
 from delta_arb.optimize.study import Constraints, Market, Thresholds
+from delta_arb.optimize.verdict import judge
 from delta_arb.quotes import synthetic
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -305,9 +306,7 @@ def test_the_sample_is_traded_on_evidence_it_had_not_seen(sample, chosen):
     inputs, tape = sample
     assert chosen.trade, chosen.reason
     assert chosen.judged.net_usdt > 0 and chosen.judged.hit_rate >= 0.7 and chosen.judged.trades_day >= 5
-    exported = export.candidate(
-        export.judge(tape, chosen), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test"
-    )
+    exported = export.candidate(judge(tape, chosen), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
     assert exported.trade and exported.data.synthetic
     assert (exported.rule.entry_bps, exported.rule.exit_bps) == (chosen.best.entry_bps, chosen.best.exit_bps)
     assert exported.evidence.judged_net_usdt_day == chosen.judged.net_usdt_day
@@ -322,9 +321,7 @@ def test_regimes_without_an_edge_end_in_do_not_trade(tmp_path, regime, reason):
     inputs, tape = made(tmp_path, getattr(synthetic.World, regime)(hours=24.0), seed=4)
     choice = search.choose(tape, study.market(inputs, tape, SETTINGS), Constraints())
     assert not choice.trade and reason in choice.reason
-    exported = export.candidate(
-        export.judge(tape, choice), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test"
-    )
+    exported = export.candidate(judge(tape, choice), inputs, tape, valid_for_s=60.0, notebook="test", run_id="test")
     assert exported.trade is False and exported.rule.entry_bps is None and exported.rule.exit_bps is None
 
 

@@ -15,12 +15,10 @@ import numpy as np
 
 from delta_arb.backtest.replay import Backtest, Sent
 from delta_arb.errors import DataError
-from delta_arb.market import LEGS, NS, PERP, SPOT, to_bps
+from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, to_bps
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, Trade, funding, net_bps, total
 from delta_arb.tables import Table, number, seconds, share
-
-DAY_NS = 86_400 * NS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

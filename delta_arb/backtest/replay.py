@@ -17,7 +17,7 @@ from delta_arb.backtest.fast_forward import Looks, extremes
 from delta_arb.backtest.numba_cache import compiled, records
 from delta_arb.funding_stamps import NOTHING_EXPECTED, Expected, expected
 from delta_arb.latency import Latency
-from delta_arb.market import NS, PERP, SNAPSHOTS, SPOT, Fill, FundingPayment
+from delta_arb.market import DAY_NS, PERP, SNAPSHOTS, SPOT, Fill, FundingPayment
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.dust import Dust, dust
 from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Trade, close_out, settle_all, total
@@ -81,7 +81,7 @@ class Backtest:
 
     @property
     def days(self) -> float:
-        return (self.end_ns - self.start_ns) / (86_400 * NS)
+        return (self.end_ns - self.start_ns) / DAY_NS
 
     def to_frame(self):
         """One row per trade, the fields of `Trade` as columns."""

@@ -36,7 +36,7 @@ from delta_arb.backtest.sweep_figures import FIGURES, add_deal, ranked, tell
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected
 from delta_arb.latency import Latency
-from delta_arb.market import END, HALT, NEVER, NS, FundingPayment
+from delta_arb.market import DAY_NS, END, HALT, NEVER, FundingPayment
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import closing, gaps, left_open
 from delta_arb.strategy.rule import check_deadline
@@ -282,7 +282,7 @@ def look_backs(
 def _days(start_ns: int, end_ns: int) -> float:
     if end_ns <= start_ns:
         raise DataError("a tape that lasts no time has no rates per day; choose a longer time range")
-    return (end_ns - start_ns) / (86_400 * NS)
+    return (end_ns - start_ns) / DAY_NS
 
 
 def _one_tape(tape: Tape, rules: Sequence[Rule], payments: Sequence[FundingPayment], funds: Funds) -> bool:

@@ -19,13 +19,12 @@ from delta_arb.live.supervisor import Job
 from delta_arb.live.venues.base import Account, Setup, Venue, VenueError
 from delta_arb.live.venues.broker import Report
 from delta_arb.live.venues.key_permissions import Rights
-from delta_arb.market import LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
+from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
 from delta_arb.params import Params
 from delta_arb.strategy.state import FLAT, START
 
 FEE_SLACK_BPS = 0.01
 KEY_DAYS = 7  # a key that ends sooner is about to end
-DAY_NS = 86_400 * NS
 
 
 class Row(NamedTuple):

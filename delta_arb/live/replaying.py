@@ -16,7 +16,7 @@ from delta_arb.live.event_log import Recorder, events_path
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.runner import Exports, Runner, utc_now
-from delta_arb.market import utc
+from delta_arb.market import DAY_S, utc
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, attribution
@@ -26,7 +26,6 @@ from delta_arb.tables import left_out
 from delta_arb.wallets import BOUNDLESS
 
 REPLAY = "paper, replay"
-DAY_S = 86_400.0
 POLL_S = 1.0
 
 

@@ -23,6 +23,7 @@ from delta_arb.backtest.replay import promised_at
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected
 from delta_arb.market import (
+    DAY_S,
     END,
     NS,
     PERP,
@@ -38,9 +39,6 @@ from delta_arb.market import (
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.tables import share
-
-DAY_S = 86_400.0
-
 
 # --- what funding pays, and how long that takes to pay a round trip --------------------------------------------------
 

@@ -19,9 +19,8 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import END, NS, entry_edge, exit_cost, to_bps, utc
+from delta_arb.market import DAY_S, END, NS, entry_edge, exit_cost, to_bps, utc
 from delta_arb.optimize.carry_search import (
-    DAY_S,
     BreakEven,
     CarryRule,
     Moments,
@@ -33,7 +32,7 @@ from delta_arb.optimize.carry_search import (
 )
 from delta_arb.optimize.gates import Gate, gate
 from delta_arb.optimize.rolling import Machine
-from delta_arb.optimize.study import CARRY, Market, Thresholds
+from delta_arb.optimize.study import CARRY, MIN_FOLDS, SEED, Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.sharpe import Interval, mean_interval
 from delta_arb.strategy.ledger import Trade, attribution
@@ -42,9 +41,7 @@ from delta_arb.tables import NOTHING, Table, number
 HORIZONS_S = tuple(days * DAY_S for days in (3, 7, 14, 30, 60))
 MARGINS_BPS = (-10.0, -5.0, 0.0, 5.0, 10.0)  # of the entry, above what the round trip costs; below: let it pay later
 SLACKS_BPS = (-20.0, -10.0, -5.0, 0.0, 5.0)  # of the exit, above the median cost of leaving
-MIN_FOLDS = 3
 LEVEL = 0.95
-SEED = 7  # of the bootstrap: the same history gives the same interval
 MIN_PAIRS = 5  # walked forward; fewer entries are an anecdote, whatever the interval of their days says
 MIN_LOOK_BACK_S = 30 * DAY_S
 

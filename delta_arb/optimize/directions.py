@@ -20,11 +20,12 @@ from delta_arb import params
 from delta_arb.backtest.performance import measure
 from delta_arb.errors import SeriesError
 from delta_arb.evidence import ReverseEvidence
+from delta_arb.market import DAY_S
 from delta_arb.optimize import export
-from delta_arb.optimize.export import Verdict
-from delta_arb.optimize.search import SEED, choose, spoken
-from delta_arb.optimize.study import Constraints, Market, both
-from delta_arb.optimize.walk_forward import DAY_S, LookBack, coarse, joined
+from delta_arb.optimize.search import choose, spoken
+from delta_arb.optimize.study import SEED, Constraints, Market, both
+from delta_arb.optimize.verdict import Verdict, judge
+from delta_arb.optimize.walk_forward import LookBack, coarse, joined
 from delta_arb.params import Params
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -93,7 +94,7 @@ def asked(tape: Tape, direct: Verdict, upstream: float = 1.0) -> Directions:
     market, constraints = direct.choice.market, direct.choice.constraints
     if not market.funds.inventory:
         return Directions(direct, direct)
-    reverse = export.judge(tape, choose(tape, market, constraints, REVERSE), 2 * upstream)
+    reverse = judge(tape, choose(tape, market, constraints, REVERSE), 2 * upstream)
     together = _together(tape, direct, reverse, 2 * upstream) if direct.trade and reverse.trade else None
     verdict, reason = _settled(direct, reverse, together)
     adds = _adds(direct, reverse, together)
@@ -117,7 +118,7 @@ def _together(tape: Tape, direct: Verdict, reverse: Verdict, upstream: float) ->
     )
     joint = replace(choice, together=best, fitted=fitted, judged=judged, trade=not misses, reason=reason)
     sets = (*coarse(reverse.choice.sweep.sets), choice.best, reverse.choice.best)
-    return export.judge(tape, joint, upstream, partial(_joined, direct, reverse), sets)
+    return judge(tape, joint, upstream, partial(_joined, direct, reverse), sets)
 
 
 def _joined(direct: Verdict, reverse: Verdict, look_back: LookBack):
@@ -165,5 +166,5 @@ def load_or_judge(run_folder: str, inputs: Inputs, tape: Tape, market: Market, c
     """The candidate that notebook 02 left in the run's folder; opened by hand (no folder), the choice is made anew."""
     if run_folder:
         return params.load(Path(run_folder) / "candidate.json")
-    verdict = asked(tape, export.judge(tape, choose(tape, market, constraints))).verdict
+    verdict = asked(tape, judge(tape, choose(tape, market, constraints))).verdict
     return export.candidate(verdict, inputs, tape, valid_for_s=3600.0, notebook="03_backtest_report", run_id="by hand")

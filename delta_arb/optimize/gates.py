@@ -11,11 +11,9 @@ import numpy as np
 
 from delta_arb.backtest.performance import period_nets
 from delta_arb.errors import ParamsError, SeriesError
-from delta_arb.market import NS
-from delta_arb.optimize.study import Constraints, Market, Thresholds
+from delta_arb.market import DAY_S, NS
+from delta_arb.optimize.study import PERIOD_S, Constraints, Market, Thresholds
 from delta_arb.optimize.walk_forward import (
-    DAY_S,
-    PERIOD_S,
     Choose,
     LookBack,
     WalkForward,

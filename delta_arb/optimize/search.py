@@ -18,7 +18,7 @@ from delta_arb.backtest.sweep import sweep as sweep_rules
 from delta_arb.errors import DataError, SeriesError
 from delta_arb.evidence import FilterParams
 from delta_arb.market import NS, entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
-from delta_arb.optimize.study import Constraints, Market, Thresholds, Window, window
+from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresholds, Window, window
 from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.mean_reversion import mids, require_moving, speed, tested
@@ -36,8 +36,6 @@ ENTRY_QUANTILES = (0.50, 0.995)
 EXIT_QUANTILES = (0.005, 0.50)
 HOLD_SHARES = (0.25, 0.5, 1.0)  # of the longest hold allowed
 ROUND_BPS = 0.5
-PERIOD_S = 900.0  # of the marks behind intervals of net profit
-SEED = 7  # of the bootstraps: the same quotes give the same choice
 MAX_UNIT_ROOT_P = 0.05
 Z_95 = 1.96
 WAYS = {DIRECT: "", REVERSE: "reverse "}  # what heads the levels of a direction

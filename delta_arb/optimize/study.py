@@ -65,6 +65,9 @@ class Constraints:
         return misses
 
 
+SEED = 7  # of the bootstraps: the same quotes give the same choice, the same interval
+PERIOD_S = 900.0  # of the marks behind intervals of net profit
+MIN_FOLDS = 3  # of a walk-forward
 REVERSION, CARRY = PROFILES = ("reversion", "carry")
 
 

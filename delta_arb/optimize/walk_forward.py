@@ -29,10 +29,10 @@ from delta_arb.backtest.performance import Equity, Performance, equity, measure,
 from delta_arb.backtest.replay import Backtest
 from delta_arb.backtest.sweep import sweep
 from delta_arb.errors import DataError, ParamsError, SeriesError
-from delta_arb.market import END, NS, utc
+from delta_arb.market import DAY_S, END, NS, utc
 from delta_arb.optimize.rolling import Machine, entries, only, rows_between
 from delta_arb.optimize.search import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
-from delta_arb.optimize.study import Constraints, Market, Thresholds, both
+from delta_arb.optimize.study import MIN_FOLDS, PERIOD_S, Constraints, Market, Thresholds, both
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import sharpe
 from delta_arb.stats.sharpe import Brier, Interval
@@ -40,9 +40,6 @@ from delta_arb.strategy.ledger import Trade
 from delta_arb.strategy.state import DIRECT
 from delta_arb.tables import NOTHING, Table, number, share
 
-DAY_S = 86_400.0
-PERIOD_S = 900.0
-MIN_FOLDS = 3
 HALF_LIVES = 5.0  # of embargo, where that is shorter than the longest hold
 
 

@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 
 from delta_arb.errors import ParamsError
+from delta_arb.market import DAY_S
 from delta_arb.quotes.synthetic_spec import LEGS, MS, REGIMES, Leg, World
 
 Columns = dict[str, np.ndarray]  # column name -> shape (n,); `timestamp` is int64 ns UTC, all others float64
 
 SAMPLE_SEED = 7
-SECOND, DAY_S = 10**9, 86_400.0
+SECOND = 10**9
 # How the dirty rows of a leg divide; one absurd price comes on top, in the spot leg.
 DIRT_MIX = {"duplicated": 0.3, "out_of_order": 0.3, "nan_quantity": 0.15, "zero_quantity": 0.15, "crossed": 0.1}
 DIRT_SPACING = 5  # rows, so that no dirty row touches another and the counts stay exact

@@ -6,9 +6,9 @@ from pathlib import Path
 from delta_arb import params
 from delta_arb.backtest.performance import compare, measure
 from delta_arb.evidence import Evidence
-from delta_arb.optimize.export import Verdict
 from delta_arb.optimize.search import Choice
 from delta_arb.optimize.study import Thresholds
+from delta_arb.optimize.verdict import Verdict
 from delta_arb.params import Params
 from delta_arb.report.sensitivity import cells, untraded
 from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share

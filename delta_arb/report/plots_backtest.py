@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from delta_arb.market import NS
+from delta_arb.market import DAY_S, NS
 from delta_arb.report import figures
 from delta_arb.report.figures import Chart, Picture
 from delta_arb.strategy.ledger import net_bps
 from delta_arb.tables import number
-
-DAY_S = 86_400.0
 
 
 def walk(verdict, inputs) -> Picture:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from delta_arb.backtest.performance import DAY_NS
 from delta_arb.errors import SeriesError
-from delta_arb.market import NS
+from delta_arb.market import DAY_NS, NS
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.basis import basis_of
 from delta_arb.stats.series import grid

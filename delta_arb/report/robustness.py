@@ -14,14 +14,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from delta_arb.backtest.performance import DAY_NS, Equity
+from delta_arb.backtest.performance import Equity
 from delta_arb.errors import SeriesError
-from delta_arb.market import NS
+from delta_arb.market import DAY_NS, NS
+from delta_arb.optimize.study import SEED
 from delta_arb.tables import NOTHING, Table, number, seconds, share
 
 MIN_BLOCKS = 10  # fewer say nothing about a distribution
 PATHS = 10_000
-SEED = 7
 QUARTER_S = 900.0
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 

@@ -161,7 +161,7 @@ def champion(job: Job) -> str:
     path = job.folder / "params" / "latest.json"
     if not path.exists():
         return ""
-    from delta_arb.optimize.export import in_force  # loads the research modules, which a first run does without
+    from delta_arb.optimize.champion import in_force  # loads the research modules, which a first run does without
 
     try:
         return os.path.abspath(path) if in_force(path, job.inputs).trade else ""

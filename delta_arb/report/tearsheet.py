@@ -14,7 +14,7 @@ from delta_arb.backtest.performance import FACES, Equity, Performance, by_period
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import to_bps, utc
-from delta_arb.optimize.export import NAMES, examined
+from delta_arb.optimize.champion import NAMES, examined
 from delta_arb.optimize.study import CARRY, Constraints, Market, Thresholds, window
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape

@@ -25,11 +25,11 @@ from scipy.optimize import brentq
 from scipy.special import dawsn, erfi, gammaln, psi
 
 from delta_arb.errors import SeriesError
+from delta_arb.market import DAY_S
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DAY_S = 86_400.0
 # -zeta(1/2) / sqrt(2 pi): how far, in sd of one step, a sampled path is beyond a level when first seen beyond it
 # (Broadie, Glasserman & Kou 1997).
 OVERSHOOT = 0.5825971579390107

@@ -25,8 +25,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import erfcx
 
 from delta_arb.errors import SeriesError
+from delta_arb.market import DAY_S
 from delta_arb.stats import optimal_thresholds
-from delta_arb.stats.optimal_thresholds import DAY_S, OptimalThresholds
+from delta_arb.stats.optimal_thresholds import OptimalThresholds
 
 LONG = 5.0  # mean cycles; the time to the exit is all but exponential, with at most half a cycle as its mean
 FINE, COARSE = 0.025, 0.08  # grid of the spread, standard deviations

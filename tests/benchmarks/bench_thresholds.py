@@ -40,8 +40,8 @@ from delta_arb.backtest.performance import equity, measure, period_nets, thinned
 from delta_arb.errors import SeriesError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT, Instrument
-from delta_arb.optimize.search import PERIOD_S, Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
-from delta_arb.optimize.study import Constraints, Market, Thresholds
+from delta_arb.optimize.search import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
+from delta_arb.optimize.study import PERIOD_S, Constraints, Market, Thresholds
 from delta_arb.optimize.walk_forward import coarse
 from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape

@@ -1,0 +1,145 @@
+"""What the gates say of a choice: the procedure walked forward over the whole tape, or why it cannot be.
+
+The choice says what would be traded; the walk-forward says what the procedure of choosing earned on quotes it had not
+seen, and the statistics of `multiple_testing` how much of the rest is the choosing itself. Whatever is not passed, or
+could not be computed, ends in "do not trade" with the reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from delta_arb.backtest.performance import Performance
+from delta_arb.errors import DataError
+from delta_arb.evidence import ReverseEvidence
+from delta_arb.market import NS
+from delta_arb.optimize import gates
+from delta_arb.optimize.gates import Contest, Judgement
+from delta_arb.optimize.search import Choice, spoken
+from delta_arb.optimize.study import PERIOD_S, SEED, Thresholds
+from delta_arb.optimize.walk_forward import HALF_LIVES, Choose, Fit, LookBack, coarse, propose
+from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.state import DIRECT
+
+STEP_S = 4 * 3600.0  # of the walk-forward, where the quotes are long enough
+MOST_FOLDS = 30
+FOLDS = 6  # at least, before the step is shortened
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Champion:
+    """The parameters in force on this run's quotes; `fitted` and `judged`: their replays on the parts of its window."""
+
+    sha256: str
+    thresholds: Thresholds
+    fitted: Performance
+    judged: Performance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """A choice and what the gates say of it; `judgement` is None where the walk-forward has no answer.
+
+    After a contest, `champion` and `contest` are set. Where the champion stays, `judgement`, `fitted` and `judged` are
+    of its thresholds; `choice` is the challenger still. `ask` gives the judgement of other thresholds, `choose` is
+    the procedure that was walked. `reverse`: what became of the reverse direction, where it was asked about (see
+    `directions`).
+    """
+
+    choice: Choice
+    judgement: Judgement | None
+    horizon_s: float | None
+    trade: bool
+    reason: str
+    ask: Callable[[Thresholds], Judgement] | None = None
+    champion: Champion | None = None
+    contest: Contest | None = None
+    choose: Choose | None = None
+    reverse: ReverseEvidence | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the parameters in force were confirmed."""
+        return self.contest is not None and not self.contest.replace
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """What is exported when it says trade, and looked at when it does not."""
+        return self.champion.thresholds if self.kept else self.choice.best
+
+    @property
+    def fitted(self) -> Performance | None:
+        return self.champion.fitted if self.kept else self.choice.fitted
+
+    @property
+    def judged(self) -> Performance | None:
+        return self.champion.judged if self.kept else self.choice.judged
+
+    def __repr__(self) -> str:
+        return f"Verdict({'trade' if self.trade else 'do not trade'}: {self.reason})"
+
+
+def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | None = None, sets=()) -> Verdict:
+    """Walk the procedure forward over the whole tape, count what was tried, pass the gates or refuse.
+
+    Args:
+        upstream: how many pairs, modes or markets were examined before this one was picked (this one included).
+        choose: the procedure, where it is not that of the choice's one direction.
+        sets: what was tried besides the choice's own.
+    """
+    if choice.best is None or choice.half_life is None:
+        return Verdict(choice, None, None, False, choice.reason)
+    look_back_s, step_s, embargo_s = frame(tape, choice)
+    sets = [choice.best, *(s for s in (*coarse(choice.sweep.sets), *sets) if s != choice.best)]
+    choose = choose or Once(choice.side)
+
+    def ask(thresholds: Thresholds) -> Judgement:
+        return gates.judge(
+            tape, choice.market, choice.constraints, sets, thresholds, look_back_s=look_back_s, step_s=step_s,
+            embargo_s=embargo_s, half_life_s=choice.half_life.half_life_s, rng=np.random.default_rng(SEED),
+            upstream=upstream, choose=choose,
+        )  # fmt: skip
+
+    try:
+        found = ask(choice.best)
+    except DataError as error:
+        reason = choice.reason if not choice.trade else f"{spoken(choice.best)} cannot be walked forward: {error}"
+        return Verdict(choice, None, step_s, False, reason)
+    if choice.trade and not found.passed:
+        reason = f"{spoken(choice.best)} does not pass: {found.reason}"
+        return Verdict(choice, found, step_s, False, reason, choose=choose)
+    but = warned(found) if choice.trade else ""
+    return Verdict(choice, found, step_s, choice.trade, choice.reason + but, ask, choose=choose)
+
+
+def warned(found: Judgement) -> str:
+    return f"; but {found.reason}" if found.reason else ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Once:
+    """The choice of `propose` before each fold, searched once: a second judgement walks the same folds."""
+
+    side: int = DIRECT
+    fits: dict[int, Fit] = field(default_factory=dict)
+
+    def __call__(self, look_back: LookBack) -> Fit:
+        if look_back.until_ns not in self.fits:
+            self.fits[look_back.until_ns] = propose(look_back, self.side)
+        return self.fits[look_back.until_ns]
+
+
+def frame(tape: Tape, choice: Choice) -> tuple[float, float, float]:
+    """Look-back, step and embargo of the walk-forward, seconds: whole periods that fit into the quotes there are.
+
+    Half of the quotes at most are look-back. The embargo is five half-lives, or the longest hold where that is shorter.
+    Folds are longer where there would be too many: every fold is a choice of its own, and weeks would take minutes.
+    """
+    span_s = (tape.end_ns - tape.start_ns) / NS
+    embargo_s = min(HALF_LIVES * choice.half_life.half_life_s, choice.constraints.max_hold_s)
+    look_back_s = min(choice.constraints.look_back_h * 3600.0 * choice.constraints.fit_share, span_s / 2)
+    traded_s = span_s - look_back_s - embargo_s
+    step_s = max(min(STEP_S, traded_s / FOLDS), traded_s / MOST_FOLDS)
+    whole = [max(round(s // PERIOD_S), 1) * PERIOD_S for s in (look_back_s, step_s)]
+    return whole[0], whole[1], embargo_s
