@@ -15,7 +15,8 @@ from delta_arb.backtest.inventory import held
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment, Instrument
-from delta_arb.optimize import champion, directions, export, gates, search, study, walk_forward
+from delta_arb.optimize import directions, export, gates, search, study, walk_forward
+from delta_arb.optimize.champion import NAMES, examined, settle
 from delta_arb.optimize.study import Constraints, Levels, Market, Thresholds, both
 from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.walk_forward import Fit, LookBack
@@ -170,7 +171,7 @@ def test_what_is_exported_is_what_was_judged(cheap, tmp_path):
     assert exported.trade and exported.rule.entry_bps is None and exported.rule.exit_bps is None
     assert exported.wallets.inventory_coins == 10.0 and exported.evidence.best_direction == "reverse"
     path = params.save(exported, tmp_path / "candidate.json")
-    assert champion.examined(params.load(path)) == found.verdict.thresholds
+    assert examined(params.load(path)) == found.verdict.thresholds
     said = exported.evidence.reverse
     assert said.passed and said.reason.startswith("the reverse direction alone is traded")
     assert said.adds_usdt_day == found.reverse.judgement.walk.net_usdt_day.value > 0
@@ -241,9 +242,9 @@ def test_a_file_of_both_directions_is_traded_as_it_was_judged(swings):
     inputs, tape, found = swings
     exported = export.candidate(found.verdict, inputs, tape, valid_for_s=3600.0, notebook="t", run_id="t")
     assert exported.rule.levels.keys() == {"", "reverse_"}
-    assert champion.examined(exported) == found.verdict.thresholds == found.together.choice.together
+    assert examined(exported) == found.verdict.thresholds == found.together.choice.together
     assert exported.evidence.reverse.adds_low_usdt_day > 0
-    judged = found.direct.choice.market.replay(found.direct.choice.window.judge, champion.examined(exported))
+    judged = found.direct.choice.market.replay(found.direct.choice.window.judge, examined(exported))
     assert judged.net_usdt / judged.days == pytest.approx(exported.evidence.judged_net_usdt_day)
 
 
@@ -251,11 +252,11 @@ def test_a_champion_that_sells_coins_gives_way_where_none_are_held(swings, tmp_p
     inputs, tape, found = swings
     exported = export.candidate(found.verdict, inputs, tape, valid_for_s=3600.0, notebook="t", run_id="t")
     path = str(params.save(exported, tmp_path / "latest.json"))
-    kept = champion.settle(found.verdict, inputs, tape, path)
+    kept = settle(found.verdict, inputs, tape, path)
     assert kept.kept and kept.contest.words == "the new choice is the same"
     choice = found.direct.choice
     bare = replace(found.direct, choice=replace(choice, market=replace(choice.market, funds=BOUNDLESS)))
-    gone = champion.settle(bare, replace(inputs, inventory_coins=0.0), tape, path)
+    gone = settle(bare, replace(inputs, inventory_coins=0.0), tape, path)
     assert gone.contest.replace and "they sell coins that are held" in gone.contest.words
 
 
@@ -315,7 +316,7 @@ def test_the_record_and_the_index_have_the_levels_of_both(sheet, swings):
 def test_the_trades_of_both_directions_are_told_apart(sheet):
     table = tearsheet.trades(sheet)
     column = table.columns.index("direction")
-    assert [row[column] for row in table.rows] == [champion.NAMES[t.side] for t in sheet.trades[-len(table.rows) :]]
+    assert [row[column] for row in table.rows] == [NAMES[t.side] for t in sheet.trades[-len(table.rows) :]]
 
 
 def test_the_inventory_stands_on_lines_of_its_own(sheet):

@@ -13,7 +13,8 @@ from delta_arb.backtest import performance
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, Instrument
-from delta_arb.optimize import champion, export, gates, search
+from delta_arb.optimize import export, gates, search
+from delta_arb.optimize.champion import contested, examined, settle
 from delta_arb.optimize.gates import Judgement
 from delta_arb.optimize.search import Choice, Proposal, Sweep
 from delta_arb.optimize.study import Constraints, Market, Thresholds, window
@@ -73,7 +74,7 @@ def file_of(folder, tape: Tape, held: Thresholds, fitted_for_h: float, age=timed
 
 def settled(tape, folder, champion, challenger, fitted_for_h=8.0, **options) -> Verdict:
     path = file_of(folder, tape, champion, fitted_for_h)
-    return champion.settle(verdict(tape, challenger, **options), Inputs(), tape, path)
+    return settle(verdict(tape, challenger, **options), Inputs(), tape, path)
 
 
 def exported(found: Verdict, tape: Tape) -> params.Params:
@@ -103,7 +104,7 @@ def test_a_challenger_that_earns_less_leaves_the_champion_in_force(tape, tmp_pat
     evidence = candidate.evidence
     assert (evidence.replaced, evidence.best_entry_bps) == (False, 100.0)  # what the run chose is still to be seen
     assert evidence.judged_net_usdt_day == found.judged.net_usdt_day > found.choice.judged.net_usdt_day
-    assert champion.examined(candidate) == SMALL
+    assert examined(candidate) == SMALL
 
 
 def test_the_figures_of_a_confirmed_file_are_those_of_its_thresholds(tape, tmp_path):
@@ -141,7 +142,7 @@ def test_a_champion_on_the_other_signal_does_not_stay(tape, tmp_path):
     process = params.FilterParams(half_life_s=600.0, mean_bps=20.0, sd_bps=40.0, noise_sd_bps=1.0, step_s=20.0)
     path = file_of(tmp_path, tape, SMALL, 8.0, rule=params.RuleParams(
         **SMALL._replace(filter=process).values(), clip_usdt=50.0))  # fmt: skip
-    found = champion.settle(verdict(tape, LARGE), Inputs(), tape, path)
+    found = settle(verdict(tape, LARGE), Inputs(), tape, path)
     assert found.contest.replace and "on the filtered basis, this run on the raw one" in found.contest.words
 
 
@@ -159,7 +160,7 @@ def test_what_the_champion_was_fitted_on_is_no_part_of_the_contest(tape, tmp_pat
 
 def test_the_same_choice_again_is_confirmed_with_a_new_validity(tape, tmp_path):
     path = file_of(tmp_path, tape, SMALL, 8.0, age=timedelta(hours=30))  # stale for 29 h: it counts all the same
-    found = champion.settle(verdict(tape, SMALL), Inputs(), tape, path)
+    found = settle(verdict(tape, SMALL), Inputs(), tape, path)
     before, after = params.load(path), exported(found, tape)
     held = "entry 50 bps, exit 0 bps, hold at most 1 h"
     assert found.kept and after.reason == f"re-confirmed: {held}; the new choice is the same"
@@ -170,7 +171,7 @@ def test_the_same_choice_again_is_confirmed_with_a_new_validity(tape, tmp_path):
 
 def test_do_not_trade_wins_over_the_champion(tape, tmp_path):
     refused = dataclasses.replace(verdict(tape, SMALL), trade=False, reason="the basis does not revert")
-    found = champion.settle(refused, Inputs(), tape, file_of(tmp_path, tape, SMALL, 8.0))
+    found = settle(refused, Inputs(), tape, file_of(tmp_path, tape, SMALL, 8.0))
     assert found is refused
     candidate = exported(found, tape)
     assert not candidate.trade and candidate.rule.entry_bps is None
@@ -179,11 +180,11 @@ def test_do_not_trade_wins_over_the_champion(tape, tmp_path):
 
 def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):
     here = verdict(tape, SMALL)
-    assert champion.settle(here, Inputs(), tape, "") is here
+    assert settle(here, Inputs(), tape, "") is here
     nothing = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0)
     path = file_of(tmp_path, tape, SMALL, 8.0, trade=False, rule=nothing)
-    assert champion.settle(here, Inputs(), tape, path) is here
-    assert "no parameters of this market are in force" in repr(champion.contested(here))
+    assert settle(here, Inputs(), tape, path) is here
+    assert "no parameters of this market are in force" in repr(contested(here))
 
 
 @pytest.mark.parametrize(
@@ -197,18 +198,18 @@ def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):
 def test_parameters_of_another_market_are_no_champion(tape, tmp_path, changes, words):
     path = file_of(tmp_path, tape, SMALL, 8.0, inputs=Inputs(**changes))
     with pytest.raises(ParamsError, match=words):
-        champion.settle(verdict(tape, LARGE), Inputs(), tape, path)
+        settle(verdict(tape, LARGE), Inputs(), tape, path)
 
 
 def test_a_damaged_file_is_no_champion(tape, tmp_path):
     path = tmp_path / "latest.json"
     path.write_text('{"schema_version": 1, ')
     with pytest.raises(ParamsError, match="damaged, not JSON"):
-        champion.settle(verdict(tape, SMALL), Inputs(), tape, str(path))
+        settle(verdict(tape, SMALL), Inputs(), tape, str(path))
 
 
 def test_the_table_shows_both_and_what_became_of_it(tape, tmp_path):
-    table = champion.contested(settled(tape, tmp_path, LARGE, SMALL))
+    table = contested(settled(tape, tmp_path, LARGE, SMALL))
     assert [row[:3] for row in table.rows] == [("in force", "100.0", "0.0"), ("new", "50.0", "0.0")]
     assert table.note.startswith("Replaced: on the 7.75 h")
 
