@@ -1,0 +1,190 @@
+"""Months of candles and funding of the pairs that two venues have in common, into `data/`, resumable.
+
+Each venue is asked by a thread of its own. A pair's months are written one after the other, so a call that was killed
+loses at most the month it was in; the next one asks only for what is missing. At the end every range that was asked for
+is checked against what is there, and holes are said.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from delta_arb.collect import history
+from delta_arb.collect.history_store import (
+    CANDLE_COLUMNS,
+    FUNDING_COLUMNS,
+    PERP,
+    Dataset,
+    Month,
+    Row,
+    Stored,
+    months,
+    read,
+    write,
+)
+from delta_arb.collect.venue_history import Listed, VenueHistory
+from delta_arb.errors import ParamsError
+
+
+class Legs(NamedTuple):
+    """The two venues of a download."""
+
+    spot: VenueHistory
+    perp: VenueHistory
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is downloaded: pairs (none: all in common), a range [since, until) in ms UTC, the bar, and what beside it."""
+
+    pairs: tuple[str, ...]
+    since_ms: int
+    until_ms: int
+    bar: str = "1m"
+    funding: bool = True
+    marks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What of a dataset's range is there: rows, and the ranges [start, end) in ms that the venue does not have."""
+
+    dataset: str
+    rows: int
+    missing: tuple[tuple[int, int], ...]
+
+
+Progress = Callable[[str], None]
+
+
+def download(legs: Legs, request: Request, data: Path, done: Progress = lambda _: None) -> list[Coverage]:
+    """Fetch what is missing of a request.
+
+    Args:
+        data: folder that holds `<venue>/<market>/<pair>/<dataset>/<month>.parquet`.
+        done: called after each month of a dataset with its name.
+
+    Returns:
+        Coverage of every dataset, in order of venue and pair; also written to `<venue>/<market>/coverage.json`.
+
+    Raises:
+        ParamsError: a pair that one venue does not list, or a range that one of them does not serve.
+        RunError: a venue stopped answering; what is complete stays.
+        DataError: a file that is there is damaged.
+    """
+    listed = [leg.listed() for leg in legs]
+    pairs = _common(request.pairs, *listed)
+    until_ms = min(request.until_ms, *(leg.now_ms() for leg in legs))
+    for leg in legs:
+        leg.check(bar=request.bar, start_ms=request.since_ms, mark=request.marks and leg.market == PERP)
+    with ThreadPoolExecutor(len(legs)) as pool:
+        jobs = [
+            pool.submit(_venue, leg, [have[pair] for pair in pairs], request, until_ms, data, done)
+            for leg, have in zip(legs, listed, strict=True)
+        ]
+        return [covered for job in jobs for covered in job.result()]
+
+
+def _common(asked: Sequence[str], spot: Mapping[str, Listed], perp: Mapping[str, Listed]) -> list[str]:
+    both = sorted(pair for pair in spot.keys() & perp.keys() if spot[pair].active and perp[pair].active)
+    if not asked:
+        return both
+    for pair in asked:
+        lacking = [
+            name for name, have in (("the spot venue", spot), ("the perpetual's venue", perp)) if pair not in have
+        ]
+        if lacking:
+            raise ParamsError(
+                f"{pair} is not listed at {' nor at '.join(lacking)}; {len(both)} pairs are listed at both"
+            )
+    return list(asked)
+
+
+def _venue(
+    leg: VenueHistory, pairs: Iterable[Listed], request: Request, until_ms: int, data: Path, done: Progress
+) -> list[Coverage]:
+    """Everything that one venue is asked for."""
+    _keep_rules(leg, data)
+    found = [covered for pair in pairs for covered in _pair(leg, pair, request, until_ms, data, done)]
+    report = data / leg.venue / leg.market / "coverage.json"
+    report.write_text(json.dumps([asdict(covered) for covered in found], indent=1), encoding="utf-8")
+    return found
+
+
+def _keep_rules(leg: VenueHistory, data: Path) -> None:
+    """The venue's list of instruments, as `--spot-rules` and `--perp-rules` read it."""
+    folder = data / leg.venue / leg.market
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rules.json").write_text(json.dumps(leg.rules()), encoding="utf-8")
+
+
+def _pair(
+    leg: VenueHistory, pair: Listed, request: Request, until_ms: int, data: Path, done: Progress
+) -> list[Coverage]:
+    bar_ms = leg.bar_ms(request.bar)
+    start_ms, end_ms = request.since_ms // bar_ms * bar_ms, until_ms // bar_ms * bar_ms  # the last bar is still open
+    found = []
+    for mark in (False, True) if request.marks and leg.market == PERP else (False,):
+        kind = f"{'mark' if mark else 'candles'}_{request.bar}"
+        dataset = Dataset(leg.venue, leg.market, pair.pair, kind, CANDLE_COLUMNS, bar_ms)
+
+        def bars(a_ms: int, b_ms: int, mark: bool = mark) -> list[Row]:
+            page = lambda x, y: leg.candles(pair, request.bar, x, y, mark=mark)  # noqa: E731
+            return history.candles(page, a_ms, b_ms, bar_ms, leg.page_bars)
+
+        rows = _dataset(dataset, start_ms, end_ms, bars, data, done)
+        found.append(Coverage(str(dataset), len(rows), tuple(history.gaps(rows, start_ms, end_ms, bar_ms))))
+    if request.funding and leg.market == PERP:
+        dataset = Dataset(leg.venue, leg.market, pair.pair, "funding", FUNDING_COLUMNS)
+        rates = lambda a_ms, b_ms: history.funding(lambda x, y: leg.funding(pair, x, y), a_ms, b_ms)  # noqa: E731
+        rows = _dataset(dataset, start_ms, end_ms, rates, data, done)
+        missing = history.missing_settlements(rows, start_ms, end_ms)
+        found.append(Coverage(str(dataset), len(rows), tuple(missing)))
+    return found
+
+
+def _dataset(
+    dataset: Dataset, start_ms: int, end_ms: int, fetch: Callable[[int, int], list[Row]], data: Path, done: Progress
+) -> list[int]:
+    """Complete every month of a dataset; returns the stamps within the range, ms."""
+    stamps: list[int] = []
+    for month in months(start_ms, end_ms):
+        path = dataset.folder(data) / f"{month.name}.parquet"
+        stored = _completed(read(path), month, fetch)
+        if stored is not None:
+            write(path, dataset.columns, stored)
+        rows = (stored or read(path)).rows
+        stamps += [int(row[0]) for row in rows if month.start_ms <= row[0] < month.end_ms]
+        done(f"{dataset} {month.name}")
+    return stamps
+
+
+def _completed(stored: Stored | None, month: Month, fetch: Callable[[int, int], list[Row]]) -> Stored | None:
+    """The month with what was missing; None where nothing was."""
+    if stored is None:
+        return Stored(month.start_ms, month.end_ms, tuple(fetch(month.start_ms, month.end_ms)))
+    head = fetch(month.start_ms, stored.start_ms) if month.start_ms < stored.start_ms else []
+    tail = fetch(stored.end_ms, month.end_ms) if stored.end_ms < month.end_ms else []
+    if month.start_ms >= stored.start_ms and month.end_ms <= stored.end_ms:
+        return None
+    start_ms, end_ms = min(month.start_ms, stored.start_ms), max(month.end_ms, stored.end_ms)
+    return Stored(start_ms, end_ms, (*head, *stored.rows, *tail))
+
+
+def coverage_lines(found: Iterable[Coverage]) -> list[str]:
+    """What is missing, a line for each dataset that is not whole."""
+    return [f"{c.dataset}: {len(c.missing)} holes, the first {c.missing[0]}" for c in found if c.missing]
+
+
+def as_json(found: Iterable[Coverage]) -> dict[str, Any]:
+    """The machine-readable last line of the command."""
+    found = list(found)
+    return {
+        "status": "ok",
+        "datasets": len(found),
+        "rows": sum(c.rows for c in found),
+        "holes": sum(len(c.missing) for c in found),
+    }

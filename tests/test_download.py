@@ -1,0 +1,186 @@
+"""Months of history: pages put together, nothing missing in silence, the same bytes after a kill."""
+
+import contextlib
+import random
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from delta_arb.collect import download, history
+from delta_arb.collect.download import Legs, Request
+from delta_arb.collect.history_store import PERP, SPOT, Stored, months, read, write
+from delta_arb.collect.venue_history import Listed
+from delta_arb.errors import DataError, ParamsError
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+
+def ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+START = ms("2026-01-30")
+
+
+def bar(at_ms: int) -> tuple[float, ...]:
+    price = 1.0 + at_ms % 977 / 1000
+    return (at_ms, price, price, price, price, 3.0)
+
+
+def test_a_range_is_cut_into_its_calendar_months():
+    found = list(months(ms("2025-12-31T12:00"), ms("2026-02-01")))
+    assert [(m.name, m.start_ms, m.end_ms) for m in found] == [
+        ("2025-12", ms("2025-12-31T12:00"), ms("2026-01-01")),
+        ("2026-01", ms("2026-01-01"), ms("2026-02-01")),
+    ]
+
+
+def test_gaps_are_the_ranges_without_bars():
+    assert history.gaps([0, 60, 240], 0, 360, 60) == [(120, 240), (300, 360)]
+    assert history.gaps([], 0, 120, 60) == [(0, 120)]
+    assert history.gaps([0, 60], 0, 120, 60) == []
+
+
+@given(st.sets(st.integers(0, 399), max_size=400), st.integers(1, 50), st.randoms(use_true_random=False))
+def test_short_pages_lose_no_bar_that_the_venue_has(opened, most, rng):
+    """A page may be short once; what the venue has comes all the same, in order, each bar once."""
+    there, asked = {k * MINUTE for k in opened}, set()
+
+    def page(start_ms, end_ms):
+        bars = [bar(at) for at in sorted(there) if start_ms <= at < end_ms][:most]
+        if (start_ms, end_ms) not in asked and rng.random() < 0.5:
+            asked.add((start_ms, end_ms))
+            return bars[: len(bars) // 2]
+        return bars
+
+    rows = history.candles(page, 0, 400 * MINUTE, MINUTE, most)
+    stamps = [row[0] for row in rows]
+    assert stamps == sorted(set(stamps))
+    lost = there - set(stamps)
+    assert all(any(a <= at < b for a, b in history.gaps(stamps, 0, 400 * MINUTE, MINUTE)) for at in lost)
+
+
+@given(st.lists(st.sampled_from([HOUR, 4 * HOUR, 8 * HOUR]), min_size=1, max_size=80), st.integers(1, 9), st.booleans())
+def test_funding_is_whole_whether_or_not_the_venue_heeds_the_start(steps, most, heeds):
+    """Gate was seen to ignore the start of a range; pages hold the newest rows."""
+    stamps = [START]
+    for step in steps:
+        stamps.append(stamps[-1] + step)
+
+    def page(start_ms, end_ms):
+        inside = [(at, 1e-4) for at in stamps if at < end_ms and (not heeds or at >= start_ms)]
+        return inside[-most:]
+
+    begin, end = stamps[len(stamps) // 3], stamps[-1] + 1
+    rows = history.funding(page, begin, end)
+    assert [row[0] for row in rows] == [at for at in stamps if begin <= at < end]
+
+
+def test_a_missing_settlement_is_found_by_the_intervals_around_it():
+    """8 h stamps with one missing, then 1 h stamps: the change of the interval is no hole."""
+    eights = [START + 8 * HOUR * k for k in (0, 1, 2, 4, 5, 6)]
+    ones = [eights[-1] + HOUR * (k + 1) for k in range(5)]
+    stamps = eights + ones
+    found = history.missing_settlements(stamps, START, stamps[-1] + HOUR)
+    assert found == [(eights[2], eights[3])]
+    assert history.missing_settlements([], START, START + HOUR) == [(START, START + HOUR)]
+    assert history.missing_settlements(stamps, START - 24 * HOUR, stamps[-1])[0] == (START - 24 * HOUR, START)
+
+
+def test_every_flipped_byte_of_a_months_file_is_noticed(tmp_path):
+    """Plain Parquet reads most flipped bytes as other numbers; pages carry checksums here."""
+    path = tmp_path / "2026-01.parquet"
+    stored = Stored(START, START + 500 * MINUTE, tuple(bar(START + k * MINUTE) for k in range(500)))
+    write(path, download.CANDLE_COLUMNS, stored)
+    assert read(path) == stored
+    whole, rng = path.read_bytes(), random.Random(7)
+    for at in rng.sample(range(len(whole)), 60):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << rng.randrange(8))]) + whole[at + 1 :])
+        with contextlib.suppress(DataError):
+            assert read(path) == stored  # a byte that carries no number (a name of the writer) may change
+
+
+class Venue:
+    """A venue in memory with planted holes; `dies_after` calls it is gone for good."""
+
+    bar_holes = ((START + 100 * MINUTE, START + 130 * MINUTE),)
+    page_bars, volume_unit = 500, "coins"
+
+    def __init__(self, venue, market, dies_after=10**9):
+        self.venue, self.market, self._left = venue, market, dies_after
+
+    def listed(self):
+        return {p: Listed(p, p, 1.0, True) for p in ("AAA_USDT", "BBB_USDT", "CCC_USDT")}
+
+    def rules(self):
+        return [{"symbol": "AAA"}]
+
+    def now_ms(self):
+        return ms("2026-02-03T00:00:30")
+
+    def check(self, **asked):
+        pass
+
+    def bar_ms(self, text):
+        return MINUTE
+
+    def candles(self, pair, text, start_ms, end_ms, *, mark=False):
+        self._left -= 1
+        if self._left < 0:
+            raise ConnectionError("killed")
+        holes = self.bar_holes if pair.pair == "BBB_USDT" else ()
+        stamps = range(start_ms, end_ms, MINUTE)
+        return [bar(at) for at in stamps if not any(a <= at < b for a, b in holes)][: self.page_bars]
+
+    def funding(self, pair, start_ms, end_ms):
+        return [(at, 1e-4) for at in range(START, end_ms, 8 * HOUR) if at >= start_ms][-100:]
+
+
+REQUEST = Request((), START, ms("2026-02-03"), funding=True)
+
+
+def legs(**more):
+    return Legs(Venue("one", SPOT, **more), Venue("two", PERP))
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("calls", [0, 1, 3, 7, 20, 31])
+def test_a_download_that_was_broken_off_and_called_again_gives_the_same_bytes(tmp_path, calls):
+    download.download(legs(), REQUEST, tmp_path / "whole")
+    with pytest.raises(ConnectionError):
+        download.download(legs(dies_after=calls), REQUEST, tmp_path / "broken")
+    download.download(legs(), REQUEST, tmp_path / "broken")
+    assert tree(tmp_path / "whole") == tree(tmp_path / "broken")
+
+
+def test_the_holes_that_are_reported_are_those_that_were_planted(tmp_path):
+    found = download.download(legs(), REQUEST, tmp_path)
+    holes = {covered.dataset: covered.missing for covered in found if covered.missing}
+    assert holes == {f"{name} BBB_USDT candles_1m": Venue.bar_holes for name in ("one spot", "two perp")}
+    assert sum(covered.rows for covered in found if "funding" in covered.dataset) == 3 * 12  # four days of three
+
+
+def test_a_second_call_asks_for_nothing_and_a_longer_one_for_the_rest(tmp_path):
+    download.download(legs(), REQUEST, tmp_path)
+    before = tree(tmp_path)
+    download.download(legs(dies_after=0), REQUEST, tmp_path)
+    assert tree(tmp_path) == before
+    shorter = Request(("AAA_USDT",), START, ms("2026-02-02T10:00"), funding=False)
+    download.download(legs(), shorter, tmp_path / "grown")
+    download.download(legs(), Request(("AAA_USDT",), START, REQUEST.until_ms, funding=False), tmp_path / "grown")
+    name = "one/spot/AAA_USDT/candles_1m/2026-02.parquet"
+    stored = read(tmp_path / "grown" / name)
+    assert (stored.start_ms, stored.end_ms) == (ms("2026-02-01"), ms("2026-02-03"))
+    assert {b[0] - a[0] for a, b in pairwise(stored.rows)} == {MINUTE}
+
+
+def test_a_pair_that_one_venue_does_not_list_is_refused(tmp_path):
+    with pytest.raises(ParamsError, match="ZZZ_USDT is not listed at the spot venue nor at the perpetual's venue; 3"):
+        download.download(legs(), Request(("ZZZ_USDT",), START, REQUEST.until_ms), tmp_path)
