@@ -1,4 +1,6 @@
-"""Funding that an entry may count on: what was settled of late, carried on for a horizon, as part of the edge.
+"""Funding stamps: the funding that an entry may count on, and where a table of stamps has holes.
+
+What was settled of late, carried on for a horizon, is part of the edge:
 
     expected = (sum of the last N settled rates) / (time they were earned in) * horizon        a fraction of notional
 
@@ -11,10 +13,11 @@ indicative rate that venues announce for the next stamp would know more; funding
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
-from delta_arb.errors import ParamsError
-from delta_arb.market import NS, FundingPayment
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.market import NEVER, NS, FundingPayment, utc
 
 RECENT = 9  # rates that are looked at: three days of the usual eight hours
 
@@ -52,3 +55,44 @@ def expected(payments: Sequence[FundingPayment], horizon_s: float) -> Expected:
         earned_s = (payments[k].ts_ns - payments[first].ts_ns) / NS
         edges.append(sum(p.rate for p in payments[first + 1 : k + 1]) / earned_s * horizon_s)
     return Expected(tuple(p.ts_ns for p in payments), tuple(edges))
+
+
+def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:
+    """Refuse a funding table with a hole inside the hold [opened_ns, closed_ns].
+
+    A hole is an interval longer than both neighbouring ones by more than a twentieth (intervals change, and stamps
+    are milliseconds off), or a hold that contains the time at which the next stamp outside the table is expected.
+    """
+    for after_ns, before_ns in gaps(stamps):
+        if opened_ns < before_ns and closed_ns > after_ns:
+            raise DataError(_told(stamps, after_ns, before_ns, opened_ns, closed_ns))
+
+
+def gaps(stamps: Sequence[int]) -> list[tuple[int, int]]:
+    """Where the table says nothing: a pair opened before the end of such a stretch and closed after its start is refused.
+
+    First what lies before and behind the table, then its holes.
+    """
+    if len(stamps) < 2:
+        return [(-NEVER, NEVER)]
+    steps = [later - earlier for earlier, later in pairwise(stamps)]
+    found = [(-NEVER, stamps[0] - steps[0]), (stamps[-1] + steps[-1] - 1, NEVER)]
+    for k, step in enumerate(steps):
+        neighbours = max(steps[max(k - 1, 0)] if k else 0, steps[k + 1] if k + 1 < len(steps) else 0)
+        if neighbours > 0 and step > 1.05 * neighbours:
+            found.append((stamps[k], stamps[k + 1]))
+    return found
+
+
+def _told(stamps: Sequence[int], after_ns: int, before_ns: int, opened_ns: int, closed_ns: int) -> str:
+    if len(stamps) < 2:
+        return f"a funding table of {len(stamps)} stamps has no interval; give the whole history, or --funding none"
+    if after_ns > -NEVER and before_ns < NEVER:
+        return (
+            f"a funding stamp is missing between {utc(after_ns)} and {utc(before_ns)} while a position "
+            "was held; fetch it, the last rate is never used again"
+        )
+    return (
+        f"the funding table covers {utc(stamps[0])} to {utc(stamps[-1])}, the position was held "
+        f"{utc(opened_ns)} to {utc(closed_ns)}; fetch the missing stamps"
+    )

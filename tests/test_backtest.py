@@ -24,6 +24,7 @@ from delta_arb import market
 from delta_arb.backtest import event_loop, fast_forward
 from delta_arb.backtest.event_loop import Sent
 from delta_arb.backtest.numba_cache import reached
+from delta_arb.backtest.performance import distance
 from delta_arb.backtest.replay import looks, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.funding_stamps import expected
@@ -32,7 +33,6 @@ from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
 from delta_arb.quotes.tape import TAPE_COLUMNS, LegFile, Tape, read
 from delta_arb.strategy import decide
 from delta_arb.strategy.ledger import PARTS, attribution
-from delta_arb.strategy.margin import distance
 from delta_arb.strategy.signal import OFF, Filter
 from delta_arb.strategy.state import ENTERING, EXITING, HEDGING, PHASES
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing

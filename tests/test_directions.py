@@ -11,7 +11,7 @@ from strategies import basis_tape, leg_rule, ou_path, seconds
 from strategies import rule as machine_rule
 
 from delta_arb import params
-from delta_arb.backtest.inventory import held
+from delta_arb.backtest.performance import held
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment, Instrument

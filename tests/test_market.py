@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from strategies import SECOND, book, books, pair_fills, payments, prices, quantities, seconds
 
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.funding_stamps import check_stamps
 from delta_arb.market import (
     END,
     PERP,
@@ -27,7 +28,7 @@ from delta_arb.market import (
     floor_to,
     perpetual,
 )
-from delta_arb.strategy.ledger import check_stamps, funding, settle
+from delta_arb.strategy.ledger import funding, settle
 
 HOUR = 3600 * SECOND
 CENT = 0.01

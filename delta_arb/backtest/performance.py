@@ -10,14 +10,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from delta_arb.backtest.replay import Backtest, Sent
 from delta_arb.errors import DataError
-from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, to_bps
+from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, FundingPayment, mid, to_bps
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, Trade, funding, net_bps, total
+from delta_arb.strategy.margin import liquidation_price
+from delta_arb.strategy.state import LegRule
 from delta_arb.tables import Table, number, seconds, share
 
 
@@ -273,3 +276,51 @@ def thinned(tape: Tape, start_ns: int, end_ns: int, period_s: float) -> Tape:
 def period_nets(tape: Tape, result: Backtest, start_ns: int, end_ns: int, period_s: float) -> np.ndarray:
     """Change of marked equity in each period of [start, end), USDT; the last one holds all that came after."""
     return np.diff(_curve(thinned(tape, start_ns, end_ns, period_s), result).net, prepend=0.0)
+
+
+# --- The short's margin, and the inventory behind reverse pairs ----------------------------------------------------------
+
+
+def distance(tape: Tape, trade: Trade, leg: LegRule) -> float:
+    """How far the mid stayed below the liquidation price over a hold at least, a fraction of the mid; 0.0: it was hit.
+
+    NaN for a pair that was never short, and where the maintenance rate is not known.
+    """
+    if leg.maintenance == 0.0 or trade.side < 0 or not trade.perp_in > 0.0:
+        return float("nan")
+    first, last = np.searchsorted(tape.ts_ns, (trade.opened_ns, trade.closed_ns), "right")
+    held = slice(max(first - 1, 0), max(last, 1))
+    highest = float(np.max(0.5 * (tape.perp_bid[held] + tape.perp_ask[held])))
+    return max(float(liquidation_price(trade.perp_in, leg)) / highest - 1.0, 0.0)
+
+
+class Inventory(NamedTuple):
+    """Coins that are held on spot beside a short of the same size, for reverse pairs to sell: what the two earn untraded.
+
+    They are there before the first pair and after the last one, so their capital and gains stand on lines of their own; a
+    pair's net has only what the pair changes. Value of the coins at the first quotes and margin of their short, USDT; what
+    the hedge earned until the last ones.
+
+    `basis_usdt`: what coins and short changed in value together, at the sides at which both could be closed;
+    `funding_usdt`: what the short received.
+    """
+
+    coins: float
+    value_usdt: float
+    margin_usdt: float
+    basis_usdt: float
+    funding_usdt: float
+
+    @property
+    def net_usdt(self) -> float:
+        return self.basis_usdt + self.funding_usdt
+
+
+def held(tape: Tape, coins: float, leverage: float, payments: Sequence[FundingPayment]) -> Inventory:
+    """An inventory held over a whole tape, left alone."""
+    spot = float(tape.spot_bid[-1] - tape.spot_bid[0])
+    perp = float(tape.perp_ask[-1] - tape.perp_ask[0])
+    paid = [p.rate * p.mark for p in payments if tape.start_ns < p.ts_ns <= tape.end_ns]
+    value = coins * float(mid(tape.spot_bid[0], tape.spot_ask[0]))
+    short = coins * float(mid(tape.perp_bid[0], tape.perp_ask[0]))
+    return Inventory(coins, value, short / leverage, coins * (spot - perp), coins * total(paid))

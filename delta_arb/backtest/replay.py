@@ -19,8 +19,7 @@ from delta_arb.funding_stamps import NOTHING_EXPECTED, Expected, expected
 from delta_arb.latency import Latency
 from delta_arb.market import DAY_NS, PERP, SNAPSHOTS, SPOT, Fill, FundingPayment
 from delta_arb.quotes.tape import Tape
-from delta_arb.strategy.dust import Dust, dust
-from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Trade, close_out, settle_all, total
+from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Dust, Trade, close_out, dust, settle_all, total
 from delta_arb.strategy.rule import check_deadline
 from delta_arb.strategy.signal import Filter
 from delta_arb.strategy.state import HALTED, Rule

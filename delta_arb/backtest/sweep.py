@@ -34,11 +34,11 @@ from delta_arb.backtest.replay import capital_of, kernel_inputs, looks, run
 from delta_arb.backtest.routes import MOST, SLOTS, Ground, Span, driven, follow, new_routes
 from delta_arb.backtest.sweep_figures import FIGURES, add_deal, ranked, tell
 from delta_arb.errors import DataError
-from delta_arb.funding_stamps import expected
+from delta_arb.funding_stamps import expected, gaps
 from delta_arb.latency import Latency
 from delta_arb.market import DAY_NS, END, HALT, NEVER, FundingPayment
 from delta_arb.quotes.tape import Tape
-from delta_arb.strategy.ledger import closing, gaps, left_open
+from delta_arb.strategy.ledger import closing, left_open
 from delta_arb.strategy.rule import check_deadline
 from delta_arb.strategy.state import HALTED, Rule
 from delta_arb.wallets import BOUNDLESS, Funds

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from delta_arb.errors import DataError
+from delta_arb.funding_stamps import gaps
 from delta_arb.market import FundingPayment, utc
 from delta_arb.quotes.tape import Tape
-from delta_arb.strategy.ledger import gaps
 
 FAR = 2.0  # a mark price beyond this factor of the perpetual's mid is not that contract's
 

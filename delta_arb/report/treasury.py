@@ -2,12 +2,11 @@
 
 import math
 
-from delta_arb.backtest.inventory import held
+from delta_arb.backtest.performance import distance, held
 from delta_arb.backtest.replay import Backtest
 from delta_arb.market import LEGS, NS, utc
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import total
-from delta_arb.strategy.margin import distance
 from delta_arb.strategy.state import REVERSE
 from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING

@@ -30,8 +30,17 @@ from delta_arb.market import (
     exit_price,
     tradable,
 )
-from delta_arb.strategy.hedge import mending, unbalanced
-from delta_arb.strategy.sizing import affordable, entry_qty, exit_qty, orderable, perp_order, spot_order, usable
+from delta_arb.strategy.sizing import (
+    affordable,
+    entry_qty,
+    exit_qty,
+    mending,
+    orderable,
+    perp_order,
+    spot_order,
+    unbalanced,
+    usable,
+)
 from delta_arb.strategy.state import (
     DIRECT,
     ENTERING,

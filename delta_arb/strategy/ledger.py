@@ -13,15 +13,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import NamedTuple
 
-from delta_arb.errors import DataError
-from delta_arb.market import END, HALT, NEVER, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price, utc
-from delta_arb.strategy.sizing import fee_usdt
+from delta_arb.funding_stamps import check_stamps
+from delta_arb.market import END, HALT, LEGS, NEVER, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price
+from delta_arb.strategy.sizing import fee_usdt, orderable
 from delta_arb.strategy.state import DIRECT, HALTED, REVERSE, Rule, State
 
 PARTS = ("spot", "perp", "fees", "funding", "residual")
+NOISE = 1e-9  # of the largest fill: what is left of equal quantities in floating point is no dust
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,47 +190,6 @@ def stamp_after(payments, ts_ns):
     return low
 
 
-def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:
-    """Refuse a funding table with a hole inside the hold [opened_ns, closed_ns].
-
-    A hole is an interval longer than both neighbouring ones by more than a twentieth (intervals change, and stamps
-    are milliseconds off), or a hold that contains the time at which the next stamp outside the table is expected.
-    """
-    for after_ns, before_ns in gaps(stamps):
-        if opened_ns < before_ns and closed_ns > after_ns:
-            raise DataError(_told(stamps, after_ns, before_ns, opened_ns, closed_ns))
-
-
-def gaps(stamps: Sequence[int]) -> list[tuple[int, int]]:
-    """Where the table says nothing: a pair opened before the end of such a stretch and closed after its start is refused.
-
-    First what lies before and behind the table, then its holes.
-    """
-    if len(stamps) < 2:
-        return [(-NEVER, NEVER)]
-    steps = [later - earlier for earlier, later in pairwise(stamps)]
-    found = [(-NEVER, stamps[0] - steps[0]), (stamps[-1] + steps[-1] - 1, NEVER)]
-    for k, step in enumerate(steps):
-        neighbours = max(steps[max(k - 1, 0)] if k else 0, steps[k + 1] if k + 1 < len(steps) else 0)
-        if neighbours > 0 and step > 1.05 * neighbours:
-            found.append((stamps[k], stamps[k + 1]))
-    return found
-
-
-def _told(stamps: Sequence[int], after_ns: int, before_ns: int, opened_ns: int, closed_ns: int) -> str:
-    if len(stamps) < 2:
-        return f"a funding table of {len(stamps)} stamps has no interval; give the whole history, or --funding none"
-    if after_ns > -NEVER and before_ns < NEVER:
-        return (
-            f"a funding stamp is missing between {utc(after_ns)} and {utc(before_ns)} while a position "
-            "was held; fetch it, the last rate is never used again"
-        )
-    return (
-        f"the funding table covers {utc(stamps[0])} to {utc(stamps[-1])}, the position was held "
-        f"{utc(opened_ns)} to {utc(closed_ns)}; fetch the missing stamps"
-    )
-
-
 class Closing(NamedTuple):
     """The end of a pair: its reason, and the exit-side prices at which a residual is booked."""
 
@@ -302,3 +261,37 @@ def attribution(trades: Sequence[Trade]) -> dict[str, float]:
     parts = {part: total(getattr(t, f"{part}_usdt") for t in trades) for part in PARTS}
     parts["fees"] = -parts["fees"]
     return {**parts, "net": total(t.net_usdt for t in trades)}
+
+
+# --- What closed pairs left behind: less than a venue takes as an order, until together it is enough ----------------------
+
+
+class Dust(NamedTuple):
+    """One leg's: signed base units, their value as the ledger booked it, and since when a venue would take them (or None)."""
+
+    leg: str
+    qty: float
+    usdt: float
+    sellable_ns: int | None
+
+
+def dust(fills: Sequence[Fill], closings: Sequence[Closing], rule: Rule) -> tuple[Dust, Dust]:
+    """The dust of both legs; `sellable_ns` is the end of the first pair after which the sum so far could be ordered."""
+    left, largest = defaultdict(float), defaultdict(float)
+    for f in fills:
+        left[f.pair, f.leg] += f.qty
+        largest[f.leg] = max(largest[f.leg], abs(f.qty))
+    ends = [(c, {leg: left.get((c.pair, leg), 0.0) for leg in (SPOT, PERP)}) for c in closings]
+    return tuple(_of_leg(leg, ends, NOISE * largest[leg], (rule.spot, rule.perp)[leg]) for leg in (SPOT, PERP))
+
+
+def _of_leg(leg, ends, noise, of) -> Dust:
+    qty, usdt, sellable_ns = 0.0, 0.0, None
+    for closing, left in ends:
+        if abs(left[leg]) <= noise:
+            continue
+        mark = (closing.spot_mark, closing.perp_mark)[leg]
+        qty, usdt = qty + left[leg], usdt + left[leg] * mark
+        if sellable_ns is None and orderable(abs(qty), mark, of) > 0.0:
+            sellable_ns = closing.ts_ns
+    return Dust(LEGS[leg], qty, usdt, sellable_ns)

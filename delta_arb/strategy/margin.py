@@ -13,16 +13,8 @@ spot markets so that one thin book liquidates nobody; no recording of quotes car
 therefore liquidates here and not there; a book that lags behind the index is spared here for so long.
 """
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from delta_arb.market import Book
 from delta_arb.strategy.state import LegRule, State
-
-if TYPE_CHECKING:
-    from delta_arb.quotes.tape import Tape
-    from delta_arb.strategy.ledger import Trade
 
 
 def liquidation_price(average, leg: LegRule):
@@ -39,16 +31,3 @@ def liquidated_at(state: State, perp: Book, leg: LegRule) -> float:
         return 0.0
     price = liquidation_price(state.perp.average, leg)
     return price if 0.5 * (perp.bid + perp.ask) >= price else 0.0
-
-
-def distance(tape: "Tape", trade: "Trade", leg: LegRule) -> float:
-    """How far the mid stayed below the liquidation price over a hold at least, a fraction of the mid; 0.0: it was hit.
-
-    NaN for a pair that was never short, and where the maintenance rate is not known.
-    """
-    if leg.maintenance == 0.0 or trade.side < 0 or not trade.perp_in > 0.0:
-        return float("nan")
-    first, last = np.searchsorted(tape.ts_ns, (trade.opened_ns, trade.closed_ns), "right")
-    held = slice(max(first - 1, 0), max(last, 1))
-    highest = float(np.max(0.5 * (tape.perp_bid[held] + tape.perp_ask[held])))
-    return max(float(liquidation_price(trade.perp_in, leg)) / highest - 1.0, 0.0)
