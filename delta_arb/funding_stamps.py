@@ -63,9 +63,18 @@ def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:
     A hole is an interval longer than both neighbouring ones by more than a twentieth (intervals change, and stamps
     are milliseconds off), or a hold that contains the time at which the next stamp outside the table is expected.
     """
-    for after_ns, before_ns in gaps(stamps):
-        if opened_ns < before_ns and closed_ns > after_ns:
-            raise DataError(_told(stamps, after_ns, before_ns, opened_ns, closed_ns))
+    holes = gaps(stamps)
+    met = met_hole(holes, opened_ns, closed_ns)
+    if met >= 0:
+        raise DataError(_told(stamps, *holes[met], opened_ns, closed_ns))
+
+
+def met_hole(holes, opened_ns: int, closed_ns: int) -> int:
+    """The number of the first hole (of `gaps`) that a hold [opened_ns, closed_ns] meets, or -1."""
+    for k in range(len(holes)):
+        if opened_ns < holes[k][1] and closed_ns > holes[k][0]:
+            return k
+    return -1
 
 
 def gaps(stamps: Sequence[int]) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ from delta_arb.backtest import sweep as sweep_module
 from delta_arb.backtest.numba_cache import records
 from delta_arb.backtest.performance import measure, thinned
 from delta_arb.backtest.replay import looks, run
-from delta_arb.backtest.sweep import FIGURES, LookBackSpan, look_backs, sweep
+from delta_arb.backtest.sweep import FIGURES, sweep
 from delta_arb.errors import DataError
 from delta_arb.latency import Latency
 from delta_arb.market import END, FundingPayment
@@ -161,7 +161,7 @@ def test_a_sweep_over_calm_tapes_finds_the_same_drawdowns(case):
     assert_swept_as_run(case.tape, of, case.latency, funds=case.funds)
 
 
-# --- What rules have in common is driven once -------------------------------------------------------------------------
+# --- Rules that differ in their levels only -----------------------------------------------------------------------------
 
 LEVELS = (-0.015, -0.01, -0.005, -1e-9, 0.0, 1e-9, 0.0025, 0.005, 0.01, 0.010000001, 0.015, 0.02)
 
@@ -198,25 +198,18 @@ def test_and_so_they_are_on_calm_tapes(quotes, hold_s):
 
 
 @given(families(), st.data())
-def test_look_backs_say_what_each_says_alone(family, data):
-    """Of spans that begin anywhere, inside a pair too, and overlap; each against the replay of what is known in it."""
+def test_a_look_back_counts_the_pairs_entered_before_its_end_and_closed_on_it(family, data):
+    """Equity marked once a period, against the replay of what is known."""
     tape, of, latency = family
-    rows, spans = st.integers(0, len(tape) - 1), []
-    for _ in range(3):
-        first, last = sorted((data.draw(rows), data.draw(rows)))
-        start_ns, end_ns = int(tape.ts_ns[first]), int(tape.ts_ns[last]) + data.draw(st.integers(1, TENTH))
-        spans.append(LookBackSpan(start_ns, data.draw(st.integers(start_ns + 1, end_ns)), end_ns))
-    period_s = data.draw(st.sampled_from((0.1, 1.0, 5.0)))
-    found = look_backs(tape, of, latency, spans=spans, period_s=period_s)
-    for span, swept in zip(spans, found, strict=True):
-        known = tape.between(span.start_ns, span.end_ns)
-        thin = thinned(known, span.start_ns, span.until_ns, period_s)
-        for k, each in enumerate(of):
-            whole = run(known, each, latency)
-            closed = {c.pair for c in whole.closings if c.reason != END}
-            kept = only(whole, {pair for pair, at_ns in entries(whole).items() if at_ns < span.until_ns} & closed)
-            kept = dataclasses.replace(kept, open_at_end=False, start_ns=span.start_ns, end_ns=span.until_ns)
-            assert repr(swept.performance(k)) == repr(measure(thin, kept))
+    until_ns = data.draw(st.integers(tape.start_ns + 1, tape.end_ns + TENTH))
+    thin = thinned(tape, tape.start_ns, until_ns, data.draw(st.sampled_from((0.1, 1.0, 5.0))))
+    swept = sweep(tape, of, latency, marked=thin, until_ns=until_ns)
+    for k, each in enumerate(of):
+        whole = run(tape, each, latency)
+        closed = {c.pair for c in whole.closings if c.reason != END}
+        kept = only(whole, {pair for pair, at_ns in entries(whole).items() if at_ns < until_ns} & closed)
+        kept = dataclasses.replace(kept, open_at_end=False, start_ns=tape.start_ns, end_ns=until_ns)
+        assert repr(swept.performance(k)) == repr(measure(thin, kept))
 
 
 def test_threads_share_the_sets_and_change_no_figure(lunc):

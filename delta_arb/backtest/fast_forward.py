@@ -180,26 +180,6 @@ def strength(signal, spot, perp, shift):
     return pays if signal == DIRECT_HIGH else -pays
 
 
-def signal_at(tape, looks, signal, i):
-    """A signal on a row."""
-    if signal >= REVERSE_HIGH:
-        return strength(signal, tape.spot_bid[i], tape.perp_ask[i], shift_at(looks, i))
-    return strength(signal, tape.spot_ask[i], tape.perp_bid[i], shift_at(looks, i))
-
-
-def highest(tape, looks, signal, i, past):
-    """No row from `i` to `past` shows more of a signal; -inf for no row."""
-    most = -np.inf
-    while i < past:
-        if looks.far.size > 0 and i % FAR == 0 and i + FAR <= past:
-            most, i = max(most, looks.far[signal, i // FAR]), i + FAR
-        elif looks.near.size > 0 and i % NEAR == 0 and i + NEAR <= past:
-            most, i = max(most, looks.near[signal, i // NEAR]), i + NEAR
-        else:
-            most, i = max(most, signal_at(tape, looks, signal, i)), i + 1
-    return most
-
-
 def extremes(tape, shift):
     """The largest value of each signal in every block of 64 rows, and in every 64 blocks."""
     n, last = len(tape.ts_ns), len(shift) - 1

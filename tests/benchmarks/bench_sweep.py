@@ -21,8 +21,9 @@ from table import report
 
 import delta_arb
 from delta_arb.backtest import sweep as sweeping
+from delta_arb.backtest.performance import thinned
 from delta_arb.backtest.replay import looks
-from delta_arb.backtest.sweep import FIGURES, LookBackSpan, look_backs, sweep
+from delta_arb.backtest.sweep import FIGURES, sweep
 from delta_arb.quotes.tape import LegFile, Tape, read
 from delta_arb.strategy.signal import OFF
 
@@ -53,13 +54,13 @@ def seconds(job) -> float:
 
 
 def every_row(job) -> float:
-    """The same job without extremes and routes, so that each set looks at each row."""
-    kept = sweeping.looks, sweeping._shares
-    sweeping.looks, sweeping._shares = lambda *given: kept[0](*given, jumping=False), lambda *_: False
+    """The same job without extremes, so that each set looks at each row."""
+    kept = sweeping.looks
+    sweeping.looks = lambda *given: kept(*given, jumping=False)
     try:
         return seconds(job)
     finally:
-        sweeping.looks, sweeping._shares = kept
+        sweeping.looks = kept
 
 
 def first_calls() -> tuple[list[float], list[float]]:
@@ -136,11 +137,14 @@ def write_legs(of: Tape, folder: Path) -> list[LegFile]:
 
 
 def chosen(quotes: Tape, of: list) -> list[int]:
-    """The best set of the five hours behind the embargo of an hour before each fold."""
-    starts = [quotes.start_ns + fold * HOUR for fold in range(FOLDS)]
-    spans = [LookBackSpan(start_ns, start_ns + 5 * HOUR, start_ns + 6 * HOUR) for start_ns in starts]
-    found = look_backs(quotes, of, LATENCY, spans=spans, period_s=900.0)
-    return [int(np.argmax(swept.figures["net_usdt"])) for swept in found]
+    """The best set of the five hours behind the embargo of an hour before each fold, as the walk-forward sweeps them."""
+    best = []
+    for start_ns in range(quotes.start_ns, quotes.start_ns + FOLDS * HOUR, HOUR):
+        known, until_ns = quotes.between(start_ns, start_ns + 6 * HOUR), start_ns + 5 * HOUR
+        marked = thinned(known, start_ns, until_ns, 900.0)
+        found = sweep(known, of, LATENCY, marked=marked, start_ns=start_ns, until_ns=until_ns)
+        best.append(int(np.argmax(found.figures["net_usdt"])))
+    return best
 
 
 def end_to_end() -> dict:
