@@ -170,6 +170,11 @@ def round_trip_fees(spot_fee, perp_fee):
     return 2 * (spot_fee + perp_fee)
 
 
+def from_bps(bps):
+    """Basis points to a fraction; with `to_bps` the only conversion."""
+    return bps / 10_000.0
+
+
 def to_bps(fraction):
     """Fraction to basis points."""
     return fraction * 10_000.0

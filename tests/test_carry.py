@@ -17,7 +17,6 @@ from strategies import START, hours
 
 from delta_arb import params
 from delta_arb.backtest.replay import run
-from delta_arb.bounds import Bounds
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.live.journal import Journal
@@ -29,7 +28,7 @@ from delta_arb.optimize.champion import examined
 from delta_arb.optimize.study import Market, demands
 from delta_arb.optimize.study import market as market_of
 from delta_arb.optimize.verdict import judge
-from delta_arb.params import RuleParams
+from delta_arb.params import Bounds, RuleParams
 from delta_arb.quotes import funding_file
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import choice_tables

@@ -14,10 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from strategies import perp, seconds, spot
 
-from delta_arb.bounds import check_assumed
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import SNAPSHOTS, UPDATES
-from delta_arb.params import VenueParams
+from delta_arb.params import VenueParams, check_assumed
 from delta_arb.quotes import funding_file
 from delta_arb.quotes import inputs as module
 from delta_arb.quotes.inputs import Inputs

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from delta_arb import bounds, params
+from delta_arb import params
 from delta_arb.backtest import replay as backtest
 from delta_arb.errors import RunError
 from delta_arb.live import replay
@@ -26,6 +26,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.runner import Exports, Runner
 from delta_arb.market import LEGS, NS, FundingPayment, Order
+from delta_arb.params import Bounds
 from delta_arb.quotes import synthetic
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -228,7 +229,7 @@ def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own_lesso
 
 
 def exports(tmp_path: Path, now: datetime = NOW + timedelta(minutes=1)) -> Exports:
-    return Exports(tmp_path / "latest.json", Inputs(), bounds.Bounds(), lambda: now)
+    return Exports(tmp_path / "latest.json", Inputs(), Bounds(), lambda: now)
 
 
 def test_a_refused_newer_file_stops_entries_until_a_good_one_comes(tmp_path):
@@ -246,7 +247,7 @@ def test_a_refused_newer_file_stops_entries_until_a_good_one_comes(tmp_path):
 def test_parameters_that_grow_stale_while_running_stop_entries(tmp_path):
     params.save(export(Inputs(), rule_params(30.0, -10.0)), tmp_path / "latest.json")
     clock = [NOW + timedelta(minutes=1)]
-    source = Exports(tmp_path / "latest.json", Inputs(), bounds.Bounds(), lambda: clock[0])
+    source = Exports(tmp_path / "latest.json", Inputs(), Bounds(), lambda: clock[0])
     assert source.poll() and source.rule().may_enter
     clock[0] = NOW + timedelta(hours=2)
     assert source.poll() and "stale" in source.refused

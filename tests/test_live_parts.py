@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from live_stage import quick_config
 from strategies import book, rule
 
-from delta_arb import bounds
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.live import accounts, config, event_log, guards
 from delta_arb.live.console import Voice
@@ -28,7 +27,7 @@ from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Account, Deal, Outcome, VenueError
 from delta_arb.live.venues.broker import Placed
 from delta_arb.market import PERP, SPOT, Instrument, Order
-from delta_arb.params import RuleParams
+from delta_arb.params import Bounds, RuleParams
 from delta_arb.strategy.state import QUOTE, REPORT, START, Event
 from delta_arb.wallets import Wallet
 
@@ -60,8 +59,8 @@ def test_a_configuration_is_read_whole_and_unknown_names_are_refused(tmp_path):
     read = config.read(written(tmp_path / "c.toml", EXAMPLE))
     assert (read.name, read.perp.contract_size, read.limits.max_clip_usdt) == ("LUNC_USDT-mexc-gate", 10_000.0, 50.0)
     read.require_explicit()
-    assert read.limits.bounds() == bounds.Bounds(max_clip_usdt=50.0, max_position_usdt=60.0)
-    assert config.sample().limits.bounds() == bounds.Bounds()
+    assert read.limits.bounds() == Bounds(max_clip_usdt=50.0, max_position_usdt=60.0)
+    assert config.sample().limits.bounds() == Bounds()
     with pytest.raises(ParamsError, match=r"limits\.max_clip: Extra inputs"):
         config.read(written(tmp_path / "c.toml", EXAMPLE + "max_clip = 3"))
     with pytest.raises(ParamsError, match="not TOML"):

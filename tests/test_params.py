@@ -16,13 +16,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from delta_arb import bounds as accepting
-from delta_arb.bounds import Bounds, check_assumed
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import DataParams, Evidence, FilterParams, GateParams, ReverseEvidence
 from delta_arb.latency import Latency
 from delta_arb.market import Instrument, perpetual
-from delta_arb.params import Params, RuleParams, VenueParams, WalletParams, load, publish, save, sealed
+from delta_arb.params import (
+    Bounds,
+    Params,
+    RuleParams,
+    VenueParams,
+    WalletParams,
+    check_assumed,
+    check_in_force,
+    load,
+    publish,
+    save,
+    sealed,
+)
 from delta_arb.strategy import rule as rules
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.signal import OFF
@@ -417,7 +427,7 @@ NAME = "LUNC_USDT-mexc-gate"
 
 
 def check(export, *, name=NAME, now=NOON, bounds=None):
-    accepting.check(export, name, now, bounds or Bounds())
+    check_in_force(export, name, now, bounds or Bounds())
 
 
 def test_a_valid_export_is_accepted_from_its_creation_to_the_last_moment(export):

@@ -31,7 +31,7 @@ from delta_arb.backtest.sweep_figures import FIGURES, NO_DEAL, NO_STEP, Marks, a
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected, gaps, met_hole
 from delta_arb.latency import Latency
-from delta_arb.market import DAY_NS, END, HALT, NEVER, FundingPayment
+from delta_arb.market import DAY_NS, END, HALT, NEVER, FundingPayment, to_bps
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import closing, left_open
 from delta_arb.strategy.rule import check_deadline
@@ -163,7 +163,7 @@ class Swept:
             win_rate=f["wins"] / n if n else None,
             timeout_share=f["timeouts"] / n if n else None,
             unwound_share=f["unwound"] / n if n else None,
-            mean_net_bps=1e4 * f["net_usdt"] / f["notional_usdt"] if f["notional_usdt"] else None,
+            mean_net_bps=to_bps(f["net_usdt"]) / f["notional_usdt"] if f["notional_usdt"] else None,
             median_hold_s=f["median_hold_s"] if n else None,
             longest_hold_s=f["longest_hold_s"] if n else None,
             profit_factor=f["gains_usdt"] / f["losses_usdt"] if f["losses_usdt"] > 0 else None,

@@ -19,7 +19,7 @@ from delta_arb.live.supervisor import Job
 from delta_arb.live.venues.base import Account, Setup, Venue, VenueError
 from delta_arb.live.venues.broker import Report
 from delta_arb.live.venues.key_permissions import Rights
-from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, tradable
+from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, to_bps, tradable
 from delta_arb.params import Params
 from delta_arb.strategy.state import FLAT, START
 
@@ -56,7 +56,7 @@ def opened(venue: Venue, error: BaseException | None) -> Row:
     """Whether a venue could be opened; raises what is no failure of a venue."""
     if error is None:
         return Row(
-            f"{venue.name} connects", True, f"market, clock and streams; fee {venue.instrument.taker_fee * 1e4:g} bps"
+            f"{venue.name} connects", True, f"market, clock and streams; fee {to_bps(venue.instrument.taker_fee):g} bps"
         )
     if not isinstance(error, VenueError):
         raise error
@@ -165,7 +165,7 @@ def _markets(config: Config, seen: Seen) -> list[Row]:
     """The venues' own rules and fees against those that the research assumed."""
     rows = []
     for venue, assumed in zip(seen.venues, (config.spot, config.perp), strict=True):
-        fee_bps = venue.instrument.taker_fee * 1e4
+        fee_bps = to_bps(venue.instrument.taker_fee)
         size = venue.instrument.contract_size
         rows += [
             Row(

@@ -38,12 +38,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
 from delta_arb.live.executor import Patience
 from delta_arb.market import NS, Instrument
-from delta_arb.params import VenueParams, pair_name, spoken
+from delta_arb.params import Bounds, VenueParams, pair_name, spoken
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
 
 Positive = Annotated[float, Field(gt=0)]
@@ -98,7 +97,7 @@ class VenueConfig(_Section):
 
 
 class Limits(_Section):
-    """What a parameter file may ask for (bounds.Bounds), and what may be lost in a UTC day."""
+    """What a parameter file may ask for (params.Bounds), and what may be lost in a UTC day."""
 
     max_clip_usdt: Positive = 1000.0
     max_position_usdt: Positive = 1000.0

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from delta_arb.live.config import Config
+from delta_arb.market import to_bps
 
 NO_ENTRY, FLATTEN, HALT = range(1, 4)
 LEVELS = ("", "no entries", "leaving", "halted")
@@ -113,10 +114,10 @@ def _adl(f: Facts, c: Config) -> Found:
 def _funding(f: Facts, c: Config) -> Found:
     if f.funding_missing:
         return NO_ENTRY, f"{f.funding_missing}, and the parameters count on funding"
-    if -f.funding_rate * 1e4 > c.guards.max_funding_against_bps:
+    if to_bps(-f.funding_rate) > c.guards.max_funding_against_bps:
         return (
             NO_ENTRY,
-            f"the next funding costs a short {-f.funding_rate * 1e4:.1f} bps, the limit is "
+            f"the next funding costs a short {to_bps(-f.funding_rate):.1f} bps, the limit is "
             f"{c.guards.max_funding_against_bps:g}",
         )
     return None

@@ -3,7 +3,6 @@
 import argparse
 import math
 
-from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
 from delta_arb.live import config as configuration
 from delta_arb.live import supervisor
@@ -11,7 +10,7 @@ from delta_arb.live.config import Config
 from delta_arb.live.console import Voice
 from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, Job
 from delta_arb.live.venues import factory
-from delta_arb.params import load
+from delta_arb.params import Bounds, load
 from delta_arb.quotes.options import given
 
 SPEED = 60.0  # recorded seconds a second

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 from delta_arb import __version__
-from delta_arb.bounds import Bounds
 from delta_arb.errors import ParamsError
 from delta_arb.live import replay
 from delta_arb.live.console import Voice
@@ -17,6 +16,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.runner import Exports, Runner, utc_now
 from delta_arb.market import DAY_S, utc
+from delta_arb.params import Bounds
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, attribution

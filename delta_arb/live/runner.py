@@ -11,13 +11,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from delta_arb.bounds import Bounds, check, check_assumed, check_inventory
 from delta_arb.errors import ParamsError
 from delta_arb.funding_stamps import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
 from delta_arb.live.journal import Journal
 from delta_arb.live.venues.broker import Broker, Placed, Report
 from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
-from delta_arb.params import Params, VenueParams, WalletParams, load
+from delta_arb.params import (
+    Bounds,
+    Params,
+    VenueParams,
+    WalletParams,
+    check_assumed,
+    check_in_force,
+    check_inventory,
+    load,
+)
 from delta_arb.strategy import sizing
 from delta_arb.strategy.decide import decide, ended
 from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing
@@ -74,7 +82,7 @@ class Exports:
                 self._seen = (stat.st_mtime_ns, stat.st_ino)
                 self.params = None
                 self.params = load(self._path)
-            check(self.params, self._name, self._now(), self._bounds)
+            check_in_force(self.params, self._name, self._now(), self._bounds)
             check_assumed(self.params, *self._venues)
             check_inventory(self.params, self._coins)
             self.refused = ""

@@ -34,6 +34,7 @@ from delta_arb.market import (
     common_step,
     entry_edge,
     exit_cost,
+    from_bps,
     to_bps,
 )
 from delta_arb.optimize.study import Market, Thresholds
@@ -148,7 +149,7 @@ def moments(tape: Tape, market: Market) -> Moments:
     qty = settings.clip_usdt / looks.spot_ask
     qty = np.floor(qty / step + 1e-9) * step if step else qty
     fresh = np.maximum(looks.spot_age_ns, looks.perp_age_ns) <= settings.max_quote_age_s * NS
-    bound = settings.price_bound_bps / 1e4
+    bound = from_bps(settings.price_bound_bps)
     arrives = looks.ts_ns + max(market.latency.median_ns(leg) for leg in (SPOT, PERP)) <= tape.end_ns
     seen_in = np.minimum(looks.spot_ask_qty, looks.perp_bid_qty)
     met_in = np.minimum(met["spot_ask_qty"], met["perp_bid_qty"])

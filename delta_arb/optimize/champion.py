@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from delta_arb import bounds, params
+from delta_arb import params
 from delta_arb.backtest.performance import measure
 from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import NS
@@ -40,7 +40,7 @@ def in_force(path: Path, inputs: Inputs) -> Params:
     if held.pair != inputs.pair or held.data.mark != inputs.mark:
         kind = f" ({held.data.mark})" if held.data.mark else ""
         raise ParamsError(f"{path}: of {held.pair}{kind}, this run is about {inputs.name}; give the file of this pair")
-    bounds.check_assumed(held, *inputs.venue_params())
+    params.check_assumed(held, *inputs.venue_params())
     return held
 
 

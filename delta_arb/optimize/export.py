@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from delta_arb import __version__
 from delta_arb.evidence import Evidence, GateParams
+from delta_arb.market import from_bps
 from delta_arb.optimize.carry_walk_forward import Asked
 from delta_arb.optimize.champion import NAMES
 from delta_arb.optimize.search import standard_errors_bps
@@ -67,7 +68,7 @@ def carry_evidence(carry: Asked) -> Evidence:
         values |= {"best_entry_bps": best.entry_bps, "best_exit_bps": best.exit_bps, "best_max_hold_s": best.max_hold_s}
         values |= {"best_funding_horizon_s": best.funding_horizon_s}
     if walk.net_bps_day:
-        usdt, net = walk.position_usdt / 1e4, walk.net_bps_day
+        usdt, net = from_bps(walk.position_usdt), walk.net_bps_day
         values |= {"walk_net_usdt_day": net.value * usdt}
         values |= {"walk_net_low_usdt_day": net.low * usdt, "walk_net_high_usdt_day": net.high * usdt}
     return Evidence(**values)

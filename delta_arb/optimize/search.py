@@ -193,7 +193,7 @@ def plug_in(
     sd = reverts.process.sd
     if process is not None:
         look_s = max(look_s, process.step_s)
-        sd = _filtered_sd(as_filter(process, market.settings.max_quote_age_s), look_s) * 1e4
+        sd = to_bps(_filtered_sd(as_filter(process, market.settings.max_quote_age_s), look_s))
     rule = {"max_hold_s": constraints.max_hold_s, "rearm": market.settings.rearm_bps, "step_s": look_s}
     rule |= {"target_rate": constraints.target_hit_rate}
     cost = round_trip_cost(market.fees_bps, offered.width_bps)

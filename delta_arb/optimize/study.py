@@ -11,7 +11,7 @@ from delta_arb.backtest.replay import Backtest, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
-from delta_arb.market import NS, FundingPayment, Instrument, common_step, round_trip_fees, to_bps
+from delta_arb.market import NS, FundingPayment, Instrument, common_step, from_bps, round_trip_fees, to_bps
 from delta_arb.params import RuleParams
 from delta_arb.quotes.candles import DEADLINE_BARS
 from delta_arb.quotes.inputs import Inputs
@@ -134,7 +134,8 @@ def rule_levels(s: Thresholds) -> dict[str, float]:
     """The levels of a set as `Rule` has them."""
     (enter, leave), (reverse_enter, reverse_leave) = (s.levels(side) or OFF for side in (DIRECT, REVERSE))
     return {
-        "entry": enter / 1e4, "exit": leave / 1e4, "reverse_entry": reverse_enter / 1e4, "reverse_exit": reverse_leave / 1e4
+        "entry": from_bps(enter), "exit": from_bps(leave),
+        "reverse_entry": from_bps(reverse_enter), "reverse_exit": from_bps(reverse_leave),
     }  # fmt: skip
 
 
@@ -180,11 +181,13 @@ class Market:
     @property
     def fees_bps(self) -> float:
         """The four taker fees of a round trip, without the last digits: 5.999999999999999 is no less than 6."""
-        return round(1e4 * round_trip_fees(self.spot.taker_fee, self.perp.taker_fee), 9)
+        return round(to_bps(round_trip_fees(self.spot.taker_fee, self.perp.taker_fee)), 9)
 
     def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
         return replace(
-            self, spot=replace(self.spot, taker_fee=spot_bps / 1e4), perp=replace(self.perp, taker_fee=perp_bps / 1e4)
+            self,
+            spot=replace(self.spot, taker_fee=from_bps(spot_bps)),
+            perp=replace(self.perp, taker_fee=from_bps(perp_bps)),
         )
 
     def process(self, reverts: HalfLife | None) -> FilterParams | None:

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import NS, utc
+from delta_arb.market import NS, from_bps, utc
 from delta_arb.quotes.checks import Limits, Quotes
 from delta_arb.quotes.files import CANDLES, LegFile, is_candles, located, whole_columns
 from delta_arb.quotes.quality import summary, summary_frame
@@ -86,7 +86,7 @@ class Stated:
 
     def half_spread(self, leg: str) -> float:
         """As a fraction of the price."""
-        return getattr(self, f"{leg}_half_spread_bps") / 1e4
+        return from_bps(getattr(self, f"{leg}_half_spread_bps"))
 
 
 class Bars(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import DataParams
 from delta_arb.latency import Latency, latency
-from delta_arb.market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, perpetual
+from delta_arb.market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, from_bps, perpetual
 from delta_arb.params import VenueParams, WalletParams, pair_name
 from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid
@@ -217,10 +217,10 @@ class Inputs:
         """A leg's rules before anything of our own account but the fee."""
         venue, fee, file = (getattr(self, f"{leg}_{name}") for name in ("venue", "fee_bps", "rules"))
         if file:
-            return listings.instrument(Path(file), venue, self.pair, fee / 1e4)
+            return listings.instrument(Path(file), venue, self.pair, from_bps(fee))
         if leg == "spot":
-            return Instrument(venue, fee / 1e4, min_notional_usdt=self.spot_min_usdt)
-        perp = perpetual(venue, fee / 1e4, self.contract_size)
+            return Instrument(venue, from_bps(fee), min_notional_usdt=self.spot_min_usdt)
+        perp = perpetual(venue, from_bps(fee), self.contract_size)
         return replace(perp, qty_step=self.perp_step, min_qty=self.perp_step) if self.perp_step else perp
 
     @property

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from delta_arb.errors import ParamsError
-from delta_arb.market import DAY_S
+from delta_arb.market import DAY_S, from_bps, to_bps
 from delta_arb.quotes.synthetic_spec import LEGS, MS, REGIMES, Leg, World
 
 Columns = dict[str, np.ndarray]  # column name -> shape (n,); `timestamp` is int64 ns UTC, all others float64
@@ -140,8 +140,8 @@ def latent_path(
 ) -> Columns:
     """Price (USDT) and basis (bps) with its parts, free of noise, at `times_ns` (which holds the jump times)."""
     t_s = (times_ns - world.start_ns) / SECOND
-    log_price = walk_path(t_s, world.volatility_day_bps / 1e4 / math.sqrt(DAY_S), rng)
-    log_price += np.cumsum(_at(times_ns, price_jumps)) / 1e4
+    log_price = walk_path(t_s, from_bps(world.volatility_day_bps) / math.sqrt(DAY_S), rng)
+    log_price += from_bps(np.cumsum(_at(times_ns, price_jumps)))
     parts = {
         "mean_bps": world.mean_bps + world.drift_bps_per_day * t_s / DAY_S,
         "fast_bps": ou_path(t_s, world.fast_sd_bps, world.fast_half_life_s, rng, kicks=_at(times_ns, basis_jumps)),
@@ -225,8 +225,8 @@ def _quotes(world: World, name: str, times_ns: np.ndarray, latent: Columns, rng:
     """The clean quotes of one leg at `times_ns`."""
     leg, n = getattr(world, name), len(times_ns)
     at = np.searchsorted(latent["timestamp"], times_ns)
-    mid = latent["price"][at] * (1 + latent["basis_bps"][at] / 1e4 * (name == "perp"))
-    mid = mid * (1 + leg.noise_bps / 1e4 * rng.standard_normal(n))
+    mid = latent["price"][at] * (1 + from_bps(latent["basis_bps"][at]) * (name == "perp"))
+    mid = mid * (1 + from_bps(leg.noise_bps) * rng.standard_normal(n))
     half = mid * leg.spread_bps / 2e4 * np.exp(leg.spread_sigma * rng.standard_normal(n))
     bid = np.rint((mid - half) / world.tick)
     ask = np.maximum(np.rint((mid + half) / world.tick), bid + 1)
@@ -277,9 +277,9 @@ def _funding_stamps(world: World) -> np.ndarray:
 
 
 def _funding(world: World, stamps: np.ndarray, latent: Columns, rng: np.random.Generator) -> Columns:
-    rates = rng.uniform(world.funding_min_bps, world.funding_max_bps, len(stamps)) / 1e4
+    rates = from_bps(rng.uniform(world.funding_min_bps, world.funding_max_bps, len(stamps)))
     at = np.searchsorted(latent["timestamp"], stamps)
-    perp = latent["price"][at] * (1 + latent["basis_bps"][at] / 1e4)
+    perp = latent["price"][at] * (1 + from_bps(latent["basis_bps"][at]))
     mark = np.round(np.rint(perp / world.tick) * world.tick, 9)
     return {"timestamp": stamps, "funding_rate": np.round(rates, 6), "mark_price": mark}
 
@@ -290,7 +290,7 @@ def _observed_noise_bps(spot: Columns, perp: Columns, latent: Columns) -> float:
     times = times[times >= max(spot["timestamp"][0], perp["timestamp"][0])]
     spot_mid, perp_mid = (_mid_in_force(leg, times) for leg in (spot, perp))
     true = latent["basis_bps"][np.searchsorted(latent["timestamp"], times)]
-    return round(float(np.sqrt(np.mean(((perp_mid / spot_mid - 1) * 1e4 - true) ** 2))), 3)
+    return round(float(np.sqrt(np.mean((to_bps(perp_mid / spot_mid - 1) - true) ** 2))), 3)
 
 
 def _mid_in_force(leg: Columns, times: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from delta_arb.backtest.performance import Performance, measure
-from delta_arb.market import NS, common_step
+from delta_arb.market import NS, common_step, to_bps
 from delta_arb.optimize.search import Choice, choose
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import RuleParams
@@ -217,7 +217,7 @@ def extra_costs(
     parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, steps: Sequence[float] = EXTRA_BPS
 ) -> Ladder:
     """The same thresholds where every fill costs some bps more (a higher fee, or worse prices)."""
-    fees = market.spot.taker_fee * 1e4, market.perp.taker_fee * 1e4
+    fees = to_bps(market.spot.taker_fee), to_bps(market.perp.taker_fee)
     dearer = [market.with_fees(fees[0] + step, fees[1] + step) for step in steps]
     return _ladder("Every fill dearer, thresholds held", "extra bps per fill", steps, 0.0, parts, dearer, thresholds)
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from delta_arb.live.journal import AT_END
-from delta_arb.market import NS, PERP, Book, Fill, FundingPayment, utc
+from delta_arb.market import NS, PERP, Book, Fill, FundingPayment, to_bps, utc
 from delta_arb.review.bridge import assumed_fee
 from delta_arb.review.replays import MeasuredVenue, roads
 from delta_arb.review.session_log import PAPER, REPLAY, Recorded
@@ -44,7 +44,7 @@ class Charged(NamedTuple):
 
     @property
     def off_bps(self) -> float:
-        return 1e4 * (self.fees_usdt - self.assumed_usdt) / self.notional_usdt
+        return to_bps(self.fees_usdt - self.assumed_usdt) / self.notional_usdt
 
     @property
     def alarm(self) -> bool:
@@ -100,7 +100,7 @@ def touch(qty: float, book: Book) -> float:
 
 def slip_bps(qty: float, paid: float, quoted: float) -> float:
     """Positive where more was paid, or less received, than was quoted."""
-    return 1e4 * (paid - quoted) / quoted * (1 if qty > 0 else -1)
+    return to_bps(paid - quoted) / quoted * (1 if qty > 0 else -1)
 
 
 def fees(run: Recorded) -> tuple[Charged, ...]:

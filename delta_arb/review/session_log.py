@@ -18,7 +18,7 @@ from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
 from delta_arb.live.event_log import Told, events_path, named, told
 from delta_arb.live.journal import FORCED, RECOVERED, trade_of
-from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
+from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment, from_bps
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
@@ -100,7 +100,7 @@ class Recorded:
     @property
     def fees(self) -> tuple[float, float]:
         """The taker fees assumed in the research, as fractions."""
-        return self.params.spot.taker_fee_bps / 1e4, self.params.perp.taker_fee_bps / 1e4
+        return from_bps(self.params.spot.taker_fee_bps), from_bps(self.params.perp.taker_fee_bps)
 
     @property
     def start_ns(self) -> int:

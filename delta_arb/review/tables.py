@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from delta_arb.market import LEGS, utc
+from delta_arb.market import LEGS, to_bps, utc
 from delta_arb.review.bridge import CAUSES, FEES, UNEXPLAINED
 from delta_arb.review.costs import ALARM_BPS, Slipped, booked_funding_usdt
 from delta_arb.strategy.ledger import Trade
@@ -166,7 +166,7 @@ def funding(review: "Review") -> Table:
         )
     rows = [
         (
-            utc(s.payment.ts_ns)[:19], number(1e4 * s.payment.rate, 3),
+            utc(s.payment.ts_ns)[:19], number(to_bps(s.payment.rate), 3),
             f"{s.payment.mark:.6g}{'' if s.payment.exact else ' (read later)'}", f"{s.position:g}", number(s.usdt, 4),
         )
         for s in review.stamps

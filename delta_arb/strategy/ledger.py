@@ -16,7 +16,21 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from delta_arb.funding_stamps import check_stamps
-from delta_arb.market import END, HALT, LEGS, NEVER, NS, PERP, REASONS, SPOT, Book, Fill, FundingPayment, exit_price
+from delta_arb.market import (
+    END,
+    HALT,
+    LEGS,
+    NEVER,
+    NS,
+    PERP,
+    REASONS,
+    SPOT,
+    Book,
+    Fill,
+    FundingPayment,
+    exit_price,
+    to_bps,
+)
 from delta_arb.strategy.sizing import fee_usdt, orderable
 from delta_arb.strategy.state import DIRECT, HALTED, REVERSE, Rule, State
 
@@ -253,7 +267,7 @@ def close_pair(
 def net_bps(trades: Sequence[Trade]) -> float | None:
     """Net of all of them in bps of the spot notional they were opened with; None where nothing was opened."""
     notional = total(t.notional_usdt for t in trades)
-    return 1e4 * total(t.net_usdt for t in trades) / notional if notional else None
+    return to_bps(total(t.net_usdt for t in trades)) / notional if notional else None
 
 
 def attribution(trades: Sequence[Trade]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
-from delta_arb.market import BASE, NS, Instrument, common_step
+from delta_arb.market import BASE, NS, Instrument, common_step, from_bps
 from delta_arb.params import RuleParams
 from delta_arb.strategy.signal import OFF, Filter
 from delta_arb.strategy.state import LegRule, Rule
@@ -46,13 +46,13 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
         flatten=False,
         entry=_level(rule.entry_bps, math.inf),
         exit=_level(rule.exit_bps, -math.inf),
-        rearm=rule.rearm_bps / 1e4,
+        rearm=from_bps(rule.rearm_bps),
         max_hold_ns=round(rule.max_hold_s * NS),
         clip_usdt=float(rule.clip_usdt),
         participation=float(rule.participation),
         step=common_step(spot, perp),
         max_quote_age_ns=round(rule.max_quote_age_s * NS),
-        price_bound=rule.price_bound_bps / 1e4,
+        price_bound=from_bps(rule.price_bound_bps),
         leg_tolerance=float(rule.leg_tolerance),
         leg_deadline_ns=round(rule.leg_deadline_s * NS),
         spot=_leg_rule(spot),
@@ -66,7 +66,7 @@ def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter
 
 
 def _level(bps: float | None, off: float) -> float:
-    return off if bps is None else bps / 1e4
+    return off if bps is None else from_bps(bps)
 
 
 def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
@@ -74,7 +74,7 @@ def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
     if f is None:
         return OFF
     theta, old_ns = math.log(2) / f.half_life_s, round(max_quote_age_s * NS)
-    return Filter(theta, f.mean_bps / 1e4, f.sd_bps / 1e4, f.noise_sd_bps / 1e4, float(f.step_s), old_ns)
+    return Filter(theta, from_bps(f.mean_bps), from_bps(f.sd_bps), from_bps(f.noise_sd_bps), float(f.step_s), old_ns)
 
 
 def check_deadline(rule: Rule, latency: Latency) -> None:
