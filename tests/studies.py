@@ -13,7 +13,7 @@ from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.quotes import synthetic
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import costs, tearsheet
+from delta_arb.report import choice_tables, tearsheet
 from delta_arb.stats.basis import Basis, basis_of
 
 SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
@@ -29,7 +29,7 @@ class Study:
     tape: Tape
     basis: Basis
     market: Market
-    stack: costs.CostStack
+    stack: choice_tables.CostStack
     choice: search.Choice
     verdict: Verdict
     sheet: tearsheet.TearSheet
@@ -50,5 +50,5 @@ def study(regime: str) -> Study:
     choice = search.choose(tape, market, CONSTRAINTS)
     verdict = judge(tape, choice)
     candidate = export.candidate(verdict, inputs, tape, valid_for_s=3600.0, notebook="test", run_id="test")
-    sheet = tearsheet.of(tape, market, candidate, CONSTRAINTS)
-    return Study(inputs, tape, seen, market, costs.stack(tape, seen, inputs), choice, verdict, sheet)
+    sheet = tearsheet.tear_sheet(tape, market, candidate, CONSTRAINTS)
+    return Study(inputs, tape, seen, market, choice_tables.cost_stack(tape, seen, inputs), choice, verdict, sheet)

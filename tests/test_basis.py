@@ -8,7 +8,7 @@ from delta_arb.errors import SeriesError
 from delta_arb.market import NS, PERP, SPOT
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import costs, spread_tables
+from delta_arb.report import choice_tables, spread_tables
 from delta_arb.stats.basis import above_costs, basis_of, reach
 from delta_arb.stats.mean_reversion import answered, fit_step_s, mean_reversion
 
@@ -73,7 +73,7 @@ def test_without_fresh_books_tables_say_so_and_hold_no_number():
 
 def test_costs_are_four_fees_and_the_own_spread_of_both_books():
     rows = [(s, leg, *book) for s in range(5) for leg, book in ((SPOT, (99.95, 100.05)), (PERP, (100.8, 101.0)))]
-    stack = costs.stack(tape := quoted(*rows), basis_of(tape, FEES_BPS, 1.0), INPUTS)
+    stack = choice_tables.cost_stack(tape := quoted(*rows), basis_of(tape, FEES_BPS, 1.0), INPUTS)
     assert stack.spot_crossing_bps == pytest.approx(10.0)
     assert stack.perp_crossing_bps == pytest.approx(1e4 * 0.2 / 100.9)
     assert stack.total_bps == pytest.approx(20.0 + 10.0 + 1e4 * 0.2 / 100.9)

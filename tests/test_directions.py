@@ -22,7 +22,7 @@ from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.walk_forward import Fit, LookBack
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import choice_tables, pages, record, tearsheet, treasury, what_if
+from delta_arb.report import choice_tables, money_tables, pages, tearsheet, trade_tables, what_if
 from delta_arb.strategy import sizing
 from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.wallets import BOUNDLESS, Funds
@@ -289,7 +289,7 @@ def test_a_fold_trades_what_either_direction_proposes():
 def sheet(swings) -> tearsheet.TearSheet:
     inputs, tape, found = swings
     exported = export.candidate(found.verdict, inputs, tape, valid_for_s=3600.0, notebook="t", run_id="t")
-    return tearsheet.of(tape, found.direct.choice.market, exported, Constraints())
+    return tearsheet.tear_sheet(tape, found.direct.choice.market, exported, Constraints())
 
 
 def test_the_candidate_shows_both_directions_and_the_coins(sheet):
@@ -304,7 +304,7 @@ def test_the_candidate_shows_both_directions_and_the_coins(sheet):
 
 
 def test_the_record_and_the_index_have_the_levels_of_both(sheet, swings):
-    found = record.metrics(sheet, swings[0])
+    found = tearsheet.metrics(sheet, swings[0])
     both_ways = (sheet.thresholds.entry_bps, *sheet.thresholds.reverse)
     assert (found["entry_bps"], found["reverse_entry_bps"], found["reverse_exit_bps"]) == both_ways
     shown = dict(pages.figures({"status": "ok", "metrics": found}))
@@ -314,13 +314,13 @@ def test_the_record_and_the_index_have_the_levels_of_both(sheet, swings):
 
 
 def test_the_trades_of_both_directions_are_told_apart(sheet):
-    table = tearsheet.trades(sheet)
+    table = trade_tables.trades(sheet)
     column = table.columns.index("direction")
     assert [row[column] for row in table.rows] == [NAMES[t.side] for t in sheet.trades[-len(table.rows) :]]
 
 
 def test_the_inventory_stands_on_lines_of_its_own(sheet):
-    rows = {row[0]: row[1:] for row in treasury.table(sheet.tape, sheet.result).rows}
+    rows = {row[0]: row[1:] for row in money_tables.wallets_table(sheet.tape, sheet.result).rows}
     reverse = [t for t in sheet.trades if t.side == REVERSE]
     assert rows["USDT of both wallets"][0] == "no limit"
     assert rows["inventory, USDT"][1] == "600 coins on spot beside a short of the same size"
@@ -331,9 +331,11 @@ def test_the_inventory_stands_on_lines_of_its_own(sheet):
 
 def test_the_levels_of_the_reverse_direction_are_moved_too(sheet):
     judged = sheet.parts["judged"].tape
-    names = {bar.name for bar in what_if.of(judged, sheet.market, sheet.thresholds).bars}
+    names = {bar.name for bar in what_if.one_by_one(what_if.Case(judged, sheet.market, sheet.thresholds)).bars}
     assert {"entry threshold", "reverse entry threshold", "reverse exit threshold"} <= names
-    alone = {bar.name for bar in what_if.of(judged, sheet.market, sheet.thresholds.alone(DIRECT)).bars}
+    alone = {
+        bar.name for bar in what_if.one_by_one(what_if.Case(judged, sheet.market, sheet.thresholds.alone(DIRECT))).bars
+    }
     assert names - alone == {"reverse entry threshold", "reverse exit threshold"}
 
 

@@ -12,17 +12,17 @@ from studies import study
 
 from delta_arb.backtest.performance import measure
 from delta_arb.optimize.study import Thresholds
-from delta_arb.report import figures, landscape, plots, plots_landscape
+from delta_arb.report import figures, plots, plots_choice, sensitivity
 from delta_arb.report.figures import Chart, Picture
 
 
 @cache
-def small(regime: str) -> landscape.Landscape:
+def small(regime: str) -> sensitivity.Surface:
     """Of a study whose longest hold is the only one, so that the test is short."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(landscape, "HOLD_SHARES", (0.5, 1.0))
-        patch.setattr(landscape, "LATENCIES", (1.0, 20.0))
-        return landscape.of(study(regime).choice)
+        patch.setattr(sensitivity, "HOLD_SHARES", (0.5, 1.0))
+        patch.setattr(sensitivity, "SURFACE_LATENCIES", (1.0, 20.0))
+        return sensitivity.surface(study(regime).choice)
 
 
 def test_a_cell_is_the_replay_of_its_set_and_the_sweep_agrees():
@@ -57,10 +57,10 @@ def test_only_sets_whose_entry_is_above_their_exit_are_tried():
 
 def test_the_break_even_line_runs_between_cells_that_earn_and_cells_that_do_not():
     nan = np.nan
-    assert list(plots_landscape.edges(np.array([[-1.0, 2.0], [-1.0, nan]])))[:2] == [(0.5, -0.5), (0.5, 0.5)]
-    assert len(list(plots_landscape.edges(np.array([[-1.0, 2.0], [-1.0, nan]])))) == 3  # not towards what was not tried
-    assert list(plots_landscape.edges(np.array([[-1.0], [2.0]])))[:2] == [(-0.5, 0.5), (0.5, 0.5)]
-    assert not list(plots_landscape.edges(np.array([[1.0, 2.0]])))
+    assert list(plots_choice.edges(np.array([[-1.0, 2.0], [-1.0, nan]])))[:2] == [(0.5, -0.5), (0.5, 0.5)]
+    assert len(list(plots_choice.edges(np.array([[-1.0, 2.0], [-1.0, nan]])))) == 3  # not towards what was not tried
+    assert list(plots_choice.edges(np.array([[-1.0], [2.0]])))[:2] == [(-0.5, 0.5), (0.5, 0.5)]
+    assert not list(plots_choice.edges(np.array([[1.0, 2.0]])))
 
 
 def moved(chart: Chart, *steps: int) -> list[dict]:
@@ -84,13 +84,13 @@ def in_sight(traces: list[dict]) -> tuple[list[int], list[int]]:
 
 def test_whatever_the_sliders_say_one_map_and_its_own_line_are_in_sight():
     s, found = study("sample"), small("sample")
-    chart = plots.landscape(found, s.choice, s.inputs)
+    chart = plots.surface(found, s.choice, s.inputs)
     shape = len(found.holds_s), len(found.latencies), len(found.fee_factors)
     for steps in product(*map(range, shape)):
         traces = moved(chart, *steps)
         (at,), (line,) = in_sight(traces)
         net = found.net_at(*steps)
-        edges = np.array(list(plots_landscape.edges(net)), float).reshape(-1, 2)
+        edges = np.array(list(plots_choice.edges(net)), float).reshape(-1, 2)
         assert line == at + 1 and traces[at]["z"] == figures.packed(net)
         assert (traces[line]["x"], traces[line]["y"]) == (figures.packed(edges[:, 0]), figures.packed(edges[:, 1]))
         assert all(part in traces[at]["hovertemplate"] for part in found.spoken(*steps)[:2])
@@ -103,9 +103,9 @@ def test_whatever_the_sliders_say_one_map_and_its_own_line_are_in_sight():
 
 def test_the_map_at_first_is_the_choice_with_its_marks():
     s, found = study("sample"), small("sample")
-    chart = plots.landscape(found, s.choice, s.inputs)
+    chart = plots.surface(found, s.choice, s.inputs)
     (at,), _ = in_sight(chart.data)
-    hold = landscape.chosen_hold(found, s.choice)
+    hold = found.nearest_hold(s.choice)
     assert chart.data[at]["z"] == figures.packed(found.net_at(hold, 0, found.fee_factors.index(1.0)))
     marks = {t["name"]: t for t in chart.data if t.get("mode") == "markers"}
     assert set(marks) == {"best of the grid", "plug-in", "proposed"}
@@ -119,21 +119,21 @@ def test_the_map_at_first_is_the_choice_with_its_marks():
 @pytest.mark.parametrize("regime", ["random_walk", "no_edge"])
 def test_it_holds_for_any_world(regime):
     s, found = study(regime), small(regime)
-    figure, table = plots.landscape(found, s.choice, s.inputs), landscape.table(found, s.choice)
+    figure, table = plots.surface(found, s.choice, s.inputs), sensitivity.surface_table(found, s.choice)
     assert "SYNTHETIC" in repr(figure) and "nan" not in repr(table)
     idle = dataclasses.replace(found, trades=0.0 * found.trades)
-    assert isinstance(plots.landscape(idle, s.choice, s.inputs), Picture)
-    assert "no set made a trade" in repr(landscape.table(idle, s.choice))
+    assert isinstance(plots.surface(idle, s.choice, s.inputs), Picture)
+    assert "no set made a trade" in repr(sensitivity.surface_table(idle, s.choice))
 
 
 def test_without_fees_there_is_no_slider_for_them():
     s, found = study("sample"), small("sample")
     free = dataclasses.replace(found, fee_factors=(1.0,), fees_bps=0.0)
-    assert len(plots.landscape(free, s.choice, s.inputs).layout["sliders"]) == 2
+    assert len(plots.surface(free, s.choice, s.inputs).layout["sliders"]) == 2
 
 
 def test_where_every_set_loses_the_colours_still_tell_little_from_much():
     s, found = study("sample"), small("sample")
     lost = dataclasses.replace(found, net=-np.abs(found.net) - 1.0, fees=np.zeros_like(found.fees))
-    axis = plots.landscape(lost, s.choice, s.inputs).layout["coloraxis"]
+    axis = plots.surface(lost, s.choice, s.inputs).layout["coloraxis"]
     assert axis["cmax"] == -axis["cmin"] == pytest.approx(float(np.nanmax(np.abs(found.net))) + 1.0)

@@ -11,7 +11,7 @@ import pytest
 from studies import study
 
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.report import choice_tables, plots, sensitivity, tearsheet
+from delta_arb.report import choice_tables, plots, sensitivity
 from delta_arb.report import figures as look
 from delta_arb.report.figures import Chart, Picture
 from delta_arb.stats.mean_reversion import interval, mean_reversion
@@ -21,9 +21,7 @@ WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
 def figures(regime: str) -> dict[str, Picture | Chart]:
     s = study(regime)
-    parts = tearsheet.tapes(s.sheet)
-    dearer = sensitivity.extra_costs(parts, s.market, s.sheet.thresholds)
-    later = sensitivity.latencies(parts, s.market, s.sheet.thresholds)
+    dearer, later = sensitivity.extra_costs(s.sheet), sensitivity.latencies(s.sheet)
     found = {name: getattr(plots, name)(s.basis, s.inputs) for name in ("legs", "edges", "distribution", "episodes")}
     found["heat"] = plots.heat(s.choice, s.inputs)
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}

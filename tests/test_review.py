@@ -26,7 +26,8 @@ from delta_arb.live.runner import CLOSED, FREE, Runner
 from delta_arb.market import SPOT, FundingPayment
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
-from delta_arb.review import rehearsal, review
+from delta_arb.review import __main__ as command
+from delta_arb.review import rehearsal, session_review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
 from delta_arb.review.session_log import find, read
 from delta_arb.strategy.rule import make_rule
@@ -116,11 +117,11 @@ def record(
         journal.end_run("finished")
 
 
-def reviewed(folder) -> review.Review:
-    return review.of(read(*find(folder)))
+def reviewed(folder) -> session_review.Review:
+    return session_review.review(read(*find(folder)))
 
 
-def caused(found: review.Review) -> dict[str, float]:
+def caused(found: session_review.Review) -> dict[str, float]:
     """USDT by cause, where there is any; and the bridge holds."""
     b = found.bridge
     assert b.net_usdt - b.backtest_net_usdt == pytest.approx(sum(d.usdt for d in b.differences), abs=1e-12)
@@ -234,7 +235,7 @@ def test_a_decision_that_differs_is_named_and_the_command_fails(tmp_path, capsys
     record(tmp_path, WIDE + CLOSE + LATER)
     with closing(sqlite3.connect(find(tmp_path)[0])) as db, db:
         db.execute(change)
-    assert review.main(["--reports", str(tmp_path), "--json"]) == 1
+    assert command.main(["--reports", str(tmp_path), "--json"]) == 1
     out = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert out["status"] == "differs" and out["difference"].startswith(said)
 
@@ -263,13 +264,13 @@ def test_a_run_of_many_event_files_is_reviewed_as_one(tmp_path, monkeypatch):
 
 
 def test_the_command_says_what_it_cannot_review(tmp_path, capsys):
-    assert review.main(["--reports", str(tmp_path), "--json"]) == 2
+    assert command.main(["--reports", str(tmp_path), "--json"]) == 2
     assert "trade first" in json.loads(capsys.readouterr().out)["reason"]
 
 
 def test_the_rehearsal_has_every_fault_it_was_given_and_adds_up_to_the_cent(tmp_path, capsys):
     rehearsal.rehearse(tmp_path, hours=6.5)
-    assert review.main(["--reports", str(tmp_path), "--json", "rehe"]) == 0
+    assert command.main(["--reports", str(tmp_path), "--json", "rehe"]) == 0
     out = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert out["net_usdt"] == pytest.approx(out["backtest_net_usdt"] + sum(out["causes_usdt"].values()), abs=1e-9)
     assert {c for c, usdt in out["causes_usdt"].items() if abs(usdt) > 1e-9} >= {LATENCY, FAULT, FEES}

@@ -7,7 +7,7 @@ import pytest
 from studies import study
 
 from delta_arb import params
-from delta_arb.report import choice_tables, sensitivity, tearsheet
+from delta_arb.report import choice_tables, sensitivity
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
@@ -32,25 +32,24 @@ def test_the_neighbourhood_holds_the_best_set_and_its_mean():
 
 def test_dearer_fills_earn_less_at_the_same_thresholds():
     s = study("sample")
-    ladder = sensitivity.extra_costs(tearsheet.tapes(s.sheet), s.market, s.sheet.thresholds)
-    nets = [p.net_usdt_day for p in ladder.results["fit"]]
+    ladder = sensitivity.extra_costs(s.sheet)
+    nets = [p.net_usdt_day for p in ladder.outcomes["fit"]]
     assert nets == sorted(nets, reverse=True) and nets[0] == pytest.approx(s.sheet.fitted.net_usdt_day)
 
 
 def test_the_ladder_of_latencies_holds_the_assumed_one():
     s = study("sample")
-    ladder = sensitivity.latencies(tearsheet.tapes(s.sheet), s.market, s.sheet.thresholds)
-    at = ladder.steps.index(ladder.base)
-    assert ladder.results["judged"][at].net_usdt == pytest.approx(s.sheet.judged.net_usdt)
+    ladder = sensitivity.latencies(s.sheet)
+    at = ladder.levels.index(ladder.base)
+    assert ladder.outcomes["judged"][at].net_usdt_day == pytest.approx(s.sheet.judged.net_usdt_day)
 
 
 @pytest.mark.parametrize("regime", WORLDS)
 def test_tables_and_words_hold_for_any_world(regime):
     s = study(regime)
-    tapes = tearsheet.tapes(s.sheet)
-    dearer = sensitivity.extra_costs(tapes, s.market, s.sheet.thresholds)
-    later = sensitivity.latencies(tapes, s.market, s.sheet.thresholds)
-    faces = (dearer, later, s.stack, sensitivity.spoken(dearer, later, "judged"))
+    dearer = sensitivity.extra_costs(s.sheet)
+    later = sensitivity.latencies(s.sheet)
+    faces = (dearer, later, s.stack, sensitivity.worse_findings(dearer, later, "judged"))
     faces += (sensitivity.neighbourhood(s.choice), sensitivity.signals(s.tape, s.choice))
     faces += (choice_tables.in_and_out(s.choice), choice_tables.peak(s.choice), choice_tables.witnesses(s.choice))
     faces += (choice_tables.walked(s.verdict), choice_tables.gated(s.verdict), choice_tables.spoken(s.verdict))
@@ -85,7 +84,7 @@ def test_without_a_set_no_signal_has_a_number():
 
 def test_without_a_trade_a_ladder_shows_no_zeros():
     s = study("no_edge")
-    ladder = sensitivity.extra_costs(tearsheet.tapes(s.sheet), s.market, s.sheet.thresholds)
+    ladder = sensitivity.extra_costs(s.sheet)
     assert "no trade at any step" in repr(ladder) and "0.00" not in repr(ladder)
 
 

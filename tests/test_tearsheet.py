@@ -11,7 +11,7 @@ from delta_arb import params
 from delta_arb.backtest import performance
 from delta_arb.errors import ParamsError
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.report import record, tearsheet
+from delta_arb.report import tearsheet, trade_tables
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
@@ -42,7 +42,7 @@ def test_quotes_before_the_look_back_are_a_part_of_their_own():
     constraints = dataclasses.replace(CONSTRAINTS, look_back_h=6.0)
     evidence = s.sheet.candidate.evidence.model_copy(update={"judged_net_usdt_day": None})
     candidate = s.sheet.candidate.model_copy(update={"evidence": evidence})
-    sheet = tearsheet.of(s.tape, s.market, candidate, constraints)
+    sheet = tearsheet.tear_sheet(s.tape, s.market, candidate, constraints)
     assert list(sheet.parts) == ["earlier", "fit", "judged"]
     assert {sheet.part_of(t) for t in sheet.trades} <= set(sheet.parts)
 
@@ -50,12 +50,12 @@ def test_quotes_before_the_look_back_are_a_part_of_their_own():
 def test_a_candidate_of_other_settings_is_refused():
     s = study("sample")
     with pytest.raises(ParamsError, match="claims"):
-        tearsheet.of(s.tape, s.market.with_fees(50.0, 50.0), s.sheet.candidate, CONSTRAINTS)
+        tearsheet.tear_sheet(s.tape, s.market.with_fees(50.0, 50.0), s.sheet.candidate, CONSTRAINTS)
 
 
 @pytest.mark.parametrize("regime", WORLDS)
 def test_every_column_of_the_money_sums_to_its_net(regime):
-    table = tearsheet.money(study(regime).sheet)
+    table = trade_tables.money(study(regime).sheet)
     for column in table.columns[1:]:
         parts = [float(cell(table, part, column)) for part in ("spot", "perp", "fees", "funding", "residual")]
         assert sum(parts) == pytest.approx(float(cell(table, "net", column)), abs=3e-4)
@@ -63,7 +63,7 @@ def test_every_column_of_the_money_sums_to_its_net(regime):
 
 def test_days_of_marked_equity_sum_to_the_whole():
     sheet = study("sample").sheet
-    net = sum(float(row[-1]) for row in tearsheet.days(sheet).rows)
+    net = sum(float(row[-1]) for row in trade_tables.days(sheet).rows)
     assert net == pytest.approx(sheet.result.net_usdt, abs=1e-3)
 
 
@@ -85,8 +85,10 @@ def test_what_slipped_is_the_fill_against_the_price_decided_on():
 @pytest.mark.parametrize("regime", WORLDS)
 def test_every_table_holds_for_any_world(regime):
     s = study(regime)
-    for face in ("tiles", "parts", "money", "trades", "endings", "days"):
-        shown = getattr(tearsheet, face)(s.sheet)
+    faces = [getattr(tearsheet, name) for name in ("tiles", "parts")]
+    faces += [getattr(trade_tables, name) for name in ("money", "trades", "endings", "days")]
+    for face in faces:
+        shown = face(s.sheet)
         assert "nan" not in repr(shown) and shown._repr_html_()
     assert "SYNTHETIC" in repr(tearsheet.caveats(s.sheet, s.inputs))
 
@@ -99,16 +101,16 @@ def test_what_is_not_exported_says_so_with_the_reason():
 
 def test_without_thresholds_nothing_is_replayed_and_figures_are_null():
     s = study("no_edge")
-    found = record.metrics(s.sheet, s.inputs)
+    found = tearsheet.metrics(s.sheet, s.inputs)
     assert s.sheet.thresholds is None and s.sheet.empty_because == s.sheet.candidate.reason
     assert found["trade"] is False and found["net_usdt_day"] is None and found["fit_trades"] is None
 
 
 def test_metrics_are_written_into_the_folder_of_a_run_and_only_there(tmp_path):
     s = study("sample")
-    record.record(s.sheet, s.inputs, "")
+    tearsheet.record(s.sheet, s.inputs, "")
     assert not list(tmp_path.iterdir())
-    record.record(s.sheet, s.inputs, str(tmp_path))
+    tearsheet.record(s.sheet, s.inputs, str(tmp_path))
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found["pair"] == "SYN_USDT-mexc-gate" and found["synthetic"] is True and found["trade"] is True
     assert found["net_usdt_day"] == pytest.approx(s.sheet.judged.net_usdt_day)
@@ -134,7 +136,7 @@ def test_thresholds_of_a_saved_candidate_are_those_replayed(tmp_path):
     s = study("sample")
     params.save(s.sheet.candidate, tmp_path / "candidate.json")
     loaded = params.load(tmp_path / "candidate.json")
-    sheet = tearsheet.of(s.tape, s.market, loaded, CONSTRAINTS)
+    sheet = tearsheet.tear_sheet(s.tape, s.market, loaded, CONSTRAINTS)
     assert sheet.thresholds == s.choice.best and np.isclose(sheet.judged.net_usdt, s.choice.judged.net_usdt)
 
 

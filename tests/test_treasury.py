@@ -10,7 +10,7 @@ from delta_arb.market import Instrument
 from delta_arb.optimize.rolling import Machine
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import treasury
+from delta_arb.report import money_tables
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
 QUICK = Latency(0.2, 0.2)
@@ -20,14 +20,14 @@ POOR = Funds(400.0, 2000.0, rebalancing=Rebalancing(50.0, 10.0, seconds(2)))  # 
 
 def said(funds: Funds, **changes) -> dict[str, tuple[str, str]]:
     tape = Tape.of(ROWS)
-    found = treasury.table(tape, run(tape, rule(**changes), QUICK, funds=funds, plain=True))
+    found = money_tables.wallets_table(tape, run(tape, rule(**changes), QUICK, funds=funds, plain=True))
     return {name: (value, remark) for name, value, remark in found.rows}
 
 
 def test_without_wallets_one_sentence_says_so():
     tape = Tape.of(ROWS)
-    found = treasury.table(tape, run(tape, rule(), QUICK, plain=True))
-    assert found.sentences == (treasury.UNLIMITED,)
+    found = money_tables.wallets_table(tape, run(tape, rule(), QUICK, plain=True))
+    assert found.sentences == (money_tables.UNLIMITED,)
 
 
 def test_what_wallets_hold_refuse_and_send_is_told():

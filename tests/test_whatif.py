@@ -21,8 +21,9 @@ from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrumen
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import capacity, money_tables, plots, regimes, robustness, sensitivity, what_if
+from delta_arb.report import money_tables, plots, robustness, what_if
 from delta_arb.report.figures import Chart
+from delta_arb.report.what_if import Case
 from delta_arb.strategy.ledger import settle
 from delta_arb.strategy.rule import make_rule
 
@@ -56,7 +57,7 @@ def net_of(found: what_if.Tornado, name: str, step: float, days: float) -> float
 def test_a_dearer_fee_costs_a_fifth_more_of_what_it_cost():
     tape = round_trip()
     days = (tape.end_ns - tape.start_ns) / seconds(DAY)
-    found = what_if.of(tape, fees(10.0), LEVELS)
+    found = what_if.one_by_one(Case(tape, fees(10.0), LEVELS))
     spot_fees, perp_fees = 2.5 * 199.5 * 0.001, 2.5 * 200.5 * 0.001
     assert found.base.net_usdt_day * days == pytest.approx(2.5 - spot_fees - perp_fees)
     assert net_of(found, "taker fee, spot", 0.20, days) == pytest.approx(2.5 - 1.2 * spot_fees - perp_fees)
@@ -66,22 +67,22 @@ def test_a_dearer_fee_costs_a_fifth_more_of_what_it_cost():
 def test_a_wider_book_is_bought_higher_and_sold_lower():
     tape = round_trip()
     days = (tape.end_ns - tape.start_ns) / seconds(DAY)
-    found = what_if.of(tape, fees(0.0), LEVELS)  # spot 99.45 to 100.05 where it was 99.5 to 100
+    found = what_if.one_by_one(Case(tape, fees(0.0), LEVELS))  # spot 99.45 to 100.05 where it was 99.5 to 100
     assert net_of(found, "own spread of the book, spot", 0.20, days) == pytest.approx(250 / 100.05 * (1.5 - 0.6))
     assert net_of(found, "clip", 0.20, days) == pytest.approx(3.0)  # 300 USDT buy 3 units
 
 
 def test_what_is_zero_or_missing_is_not_moved():
-    found = what_if.of(round_trip(), fees(0.0), LEVELS)
+    found = what_if.one_by_one(Case(round_trip(), fees(0.0), LEVELS))
     bars = {bar.name: bar for bar in found.bars}
     assert bars["taker fee, spot"].outcomes == (None,) * 6 and bars["taker fee, spot"].face == "0 bps"
     assert bars["funding rates"].face == "n/a"
-    row = next(row for row in what_if.nets(found).rows if row[0] == "funding rates")
+    row = next(row for row in what_if.net_table(found).rows if row[0] == "funding rates")
     assert row[2:] == ("n/a",) * 7
 
 
 def test_a_step_that_would_put_the_exit_above_the_entry_has_no_number():
-    found = what_if.of(round_trip(), fees(0.0), LEVELS._replace(exit_bps=80.0))
+    found = what_if.one_by_one(Case(round_trip(), fees(0.0), LEVELS._replace(exit_bps=80.0)))
     moved = next(bar for bar in found.bars if bar.name == "exit threshold")
     assert moved.outcomes[-1] is None and moved.outcomes[-2] is not None  # 96 and 88 against 90
 
@@ -94,21 +95,21 @@ def test_a_moved_hold_that_runs_into_a_missing_funding_stamp_says_so_and_leaves_
     ]
     paid = tuple(FundingPayment(seconds(k), 1e-4, 100.0, True) for k in range(-5, 12))
     case = dataclasses.replace(fees(10.0), payments=paid)
-    found = what_if.of(Tape.of(rows), case, Thresholds(90.0, -500.0, 10.0))
+    found = what_if.one_by_one(Case(Tape.of(rows), case, Thresholds(90.0, -500.0, 10.0)))
     held = next(bar for bar in found.bars if bar.name == "longest hold")
     assert [outcome is None for outcome in held.outcomes] == [False] * 5 + [True]  # 11.0 s are settled, 12 are not
-    assert "Longest hold: the funding table covers" in what_if.nets(found)._repr_html_()
+    assert "Longest hold: the funding table covers" in what_if.net_table(found)._repr_html_()
     assert not any(bar.unsettled for bar in found.bars if bar is not held)
 
 
 def test_a_slower_way_is_slower_at_every_order_and_its_deadline_is_later():
     ways = Delay(0.1, 0.4, 7), Delay(0.2, recorded=((0, 5), (100, 300)))
     market = dataclasses.replace(fees(0.0), latency=Latency(0.1, 0.2, *ways))
-    slow = sensitivity.slower(market, 2.0, 1.5)
+    slow = market.slower(2.0, 1.5)
     drawn, doubled = (m.latency.between(SPOT, 0, seconds(10)).latency_ns for m in (market, slow))
     assert doubled / drawn == pytest.approx(2.0, rel=1e-6) and drawn.std() > 0
     assert slow.latency.perp.recorded == ((0, 5), (150, 450)) and slow.latency.perp_s == pytest.approx(0.3)
-    assert sensitivity.slower(market, 30.0, 1.0).settings.leg_deadline_s == pytest.approx(2 * (36.0 + 1.0))  # 3 x 12 s
+    assert market.slower(30.0, 1.0).settings.leg_deadline_s == pytest.approx(2 * (36.0 + 1.0))  # 3 x 12 s
 
 
 # --- regimes ---------------------------------------------------------------------------------------------------------
@@ -126,25 +127,25 @@ def minutes(steps) -> Tape:
 
 
 def test_steps_in_one_direction_are_a_trend_and_steps_to_and_fro_are_none():
-    up = regimes.signs(minutes([1.0] * 70), 1.0)
+    up = robustness.signs(minutes([1.0] * 70), 1.0)
     assert np.isnan(up.trend[:60]).all() and up.trend[60:] == pytest.approx(1.0)
     assert up.volatility[60:] == pytest.approx(0.0, abs=1e-9)
-    to_and_fro = regimes.signs(minutes([1.0, -1.0] * 35), 1.0)
+    to_and_fro = robustness.signs(minutes([1.0, -1.0] * 35), 1.0)
     assert to_and_fro.trend[60:] == pytest.approx(0.0, abs=1e-9) and to_and_fro.volatility[60:] == pytest.approx(1.0)
 
 
 def test_a_regime_is_told_from_the_past_alone():
     steps = np.random.default_rng(3).normal(size=200)
     changed = np.concatenate((steps[:100], 50.0 * steps[100:]))
-    before, after = (regimes.signs(minutes(s), 1.0) for s in (steps, changed))
+    before, after = (robustness.signs(minutes(s), 1.0) for s in (steps, changed))
     assert np.array_equal(before.volatility[:101], after.volatility[:101], equal_nan=True)
     assert before.volatility[110] != after.volatility[110]
-    assert regimes.cuts(before, seconds(60 * 100)) == regimes.cuts(after, seconds(60 * 100))
+    assert robustness.cuts(before, seconds(60 * 100)) == robustness.cuts(after, seconds(60 * 100))
 
 
 def test_every_kind_of_regime_adds_up_to_the_whole():
     sheet = study("sample").sheet
-    found = regimes.of(sheet)
+    found = robustness.regimes(sheet)
     for kind in {r.kind for r in found}:
         alike = [r for r in found if r.kind == kind]
         assert sum(len(r.trades) for r in alike) == len(sheet.trades)
@@ -154,7 +155,7 @@ def test_every_kind_of_regime_adds_up_to_the_whole():
 
 def test_without_an_hour_before_the_judged_part_no_line_is_drawn():
     with pytest.raises(SeriesError, match="record longer"):
-        regimes.cuts(regimes.signs(minutes([1.0] * 70), 1.0), seconds(60 * 30))
+        robustness.cuts(robustness.signs(minutes([1.0] * 70), 1.0), seconds(60 * 30))
 
 
 # --- blocks dealt anew -----------------------------------------------------------------------------------------------
@@ -219,15 +220,15 @@ def test_three_days_are_dealt_in_blocks_longer_than_the_longest_hold():
         empty_because="", tape=SimpleNamespace(start_ns=0, end_ns=seconds(3 * DAY)), curve=curve(at_s, at_s / HOUR),
         thresholds=SimpleNamespace(max_hold_s=6 * HOUR), judged=SimpleNamespace(capital_usdt=100.0),
     )  # fmt: skip
-    found = robustness.of(sheet)
+    found = robustness.resampled(sheet)
     assert (found.blocks.block_s, len(found.blocks), found.capital_usdt) == (6.25 * HOUR, 11, 100.0)
     assert found.net == pytest.approx(68.75) and found.days == pytest.approx(68.75 / 24) and (found.fall == 0.0).all()
-    assert "(0 of them lost)" in robustness.table(found).note
+    assert "(0 of them lost)" in robustness.resampled_table(found).note
 
 
 def test_a_day_is_no_distribution_and_says_so():
     s = study("random_walk")  # 24 hours, longest hold six
-    assert "10 are needed" in repr(robustness.table(robustness.of(s.sheet)))
+    assert "10 are needed" in repr(robustness.resampled_table(robustness.resampled(s.sheet)))
     three = robustness.Blocks(DAY, *np.zeros((4, 3)))
     with pytest.raises(SeriesError, match="3 blocks"):
         robustness.deal(three, 1.0, np.random.default_rng(1))
@@ -239,7 +240,7 @@ def test_a_day_is_no_distribution_and_says_so():
 def test_a_clip_fills_no_more_than_is_shown():
     tape = round_trip()
     days = (tape.end_ns - tape.start_ns) / seconds(DAY)
-    small, all_shown, too_large = capacity.of(tape, fees(0.0), LEVELS, (1.0, 1.6, 4.0)).clips
+    small, all_shown, too_large = what_if.capacity(Case(tape, fees(0.0), LEVELS), (1.0, 1.6, 4.0)).outcomes["whole"]
     assert (small.filled_usdt, small.net_usdt_day * days) == pytest.approx((250.0, 2.5))
     assert (all_shown.filled_usdt, all_shown.filled_share) == pytest.approx((400.0, 1.0))
     assert (too_large.filled_usdt, too_large.filled_share, too_large.net_usdt_day * days) == pytest.approx(
@@ -250,12 +251,12 @@ def test_a_clip_fills_no_more_than_is_shown():
 
 def test_a_larger_clip_has_room_for_as_many_of_them():
     market = dataclasses.replace(fees(0.0), settings=RULES.model_copy(update={"max_position_usdt": 750.0}))
-    assert capacity.with_clip(market, 1000.0).settings.max_position_usdt == 3000.0
-    assert capacity.with_clip(fees(0.0), 1000.0).settings.max_position_usdt is None
+    assert market.with_clip(1000.0).settings.max_position_usdt == 3000.0
+    assert fees(0.0).with_clip(1000.0).settings.max_position_usdt is None
 
 
 def test_the_words_name_the_best_size_and_where_the_books_end():
-    said = repr(capacity.spoken(capacity.of(round_trip(), fees(0.0), LEVELS, (1.0, 4.0))))
+    said = repr(what_if.capacity_findings(what_if.capacity(Case(round_trip(), fees(0.0), LEVELS), (1.0, 4.0))))
     assert "highest at a clip of 1000 USDT" in said and "From 1000 USDT on less than half" in said
 
 
@@ -287,7 +288,7 @@ MARKET = Market(Instrument("mexc", 0.001), Instrument("gate", 0.002), Latency(0.
 
 
 def test_a_stamp_pays_the_short_held_before_it_and_a_residual_is_held_by_nobody():
-    found = money_tables.of(hand_made(), MARKET)
+    found = money_tables.recount(hand_made(), MARKET)
     assert [(s.payment.ts_ns // seconds(1), s.short, s.usdt) for s in found.stamps] == [
         (20, 10.0, 1.0),
         (40, 10.0, 1.0),
@@ -299,7 +300,7 @@ def test_a_stamp_pays_the_short_held_before_it_and_a_residual_is_held_by_nobody(
 
 
 def test_what_a_venue_charged_is_its_notional_times_its_rate():
-    found = money_tables.of(hand_made(), MARKET)
+    found = money_tables.recount(hand_made(), MARKET)
     assert [(v.name, v.fills, v.notional_usdt) for v in found.venues] == [
         ("mexc, spot", 2, 2000.0),
         ("gate, perp", 2, 1810.0),
@@ -308,14 +309,14 @@ def test_what_a_venue_charged_is_its_notional_times_its_rate():
     dearer = dataclasses.replace(
         MARKET, perp=Instrument("gate", 0.0025)
     )  # the venue's list says 25 bps, 20 were charged
-    assert money_tables.fee_table(money_tables.of(hand_made(), dearer)).note.startswith("DOES NOT AGREE")
+    assert money_tables.fee_table(money_tables.recount(hand_made(), dearer)).note.startswith("DOES NOT AGREE")
 
 
 def test_a_fee_taken_in_the_coin_is_one_of_what_was_ordered_and_not_of_what_was_delivered():
     """A thousand ordered at 100, a tenth of a percent kept by the venue: 999 delivered, worth 100 USDT less."""
     fills = [Fill(1, seconds(10), SPOT, 999.0, 100.0, 100.0), Fill(1, seconds(40), SPOT, -999.0, 100.0, 99.9)]
     in_coins = dataclasses.replace(MARKET, spot=Instrument("mexc", 0.001, fee_currency="base"))
-    found = money_tables.of(result(fills, []), in_coins)
+    found = money_tables.recount(result(fills, []), in_coins)
     assert found.venues[0].notional_usdt == pytest.approx(100_000 + 99_900)
     assert found.fees_agree and found.expected_fees_usdt == pytest.approx(199.9)
 
@@ -327,7 +328,7 @@ def test_both_ways_of_adding_up_funding_agree_for_any_fills(pairs, stamps):
     for k, pair in enumerate(pairs):
         fills += [f._replace(pair=k, ts_ns=f.ts_ns + last) for f in pair]
         last = fills[-1].ts_ns + 1
-    found = money_tables.of(result(fills, stamps), MARKET)
+    found = money_tables.recount(result(fills, stamps), MARKET)
     scale = sum(abs(p.rate * p.mark) for p in stamps) * sum(abs(f.qty) for f in fills)
     assert found.funding_usdt == pytest.approx(found.booked_funding_usdt, rel=1e-9, abs=1e-8 * scale + 1e-12)
 
@@ -338,11 +339,16 @@ def test_both_ways_of_adding_up_funding_agree_for_any_fills(pairs, stamps):
 @pytest.mark.parametrize("regime", WORLDS)
 def test_tables_words_and_figures_hold_for_any_world(regime):
     s = study(regime)
-    moved = what_if.of(s.tape, s.market, s.sheet.thresholds)
-    sizes = capacity.of(s.tape, s.market, s.sheet.thresholds, (0.5, 1.0, 10.0))
-    dealt, again = robustness.of(s.sheet), money_tables.of(s.sheet.result, s.market)
-    shown = [what_if.nets(moved), what_if.trades(moved), what_if.spoken(moved), regimes.table(regimes.of(s.sheet))]
-    shown += [robustness.table(dealt), capacity.table(sizes), capacity.spoken(sizes)]
+    moved = what_if.one_by_one(s.sheet)
+    sizes = what_if.capacity(s.sheet, (0.5, 1.0, 10.0))
+    dealt, again = robustness.resampled(s.sheet), money_tables.recount(s.sheet.result, s.market)
+    shown = [
+        what_if.net_table(moved),
+        what_if.trades_table(moved),
+        what_if.tornado_findings(moved),
+        robustness.regimes_table(robustness.regimes(s.sheet)),
+    ]
+    shown += [robustness.resampled_table(dealt), what_if.capacity_table(sizes), what_if.capacity_findings(sizes)]
     shown += [money_tables.funding_table(again), money_tables.fee_table(again)]
     for face in shown:
         assert "nan" not in repr(face) and face._repr_html_()
@@ -368,6 +374,6 @@ def test_the_report_shows_dealt_days_moved_assumptions_and_regimes_lesson_38():
 
 def test_the_base_of_the_tornado_is_the_replay_of_the_report():
     s = study("sample")
-    found = what_if.of(s.tape, s.market, s.sheet.thresholds)
+    found = what_if.one_by_one(s.sheet)
     assert found.base.net_usdt_day == pytest.approx(s.sheet.result.net_usdt / s.sheet.result.days)
     assert performance.measure(s.tape, s.sheet.result).trades_day == pytest.approx(found.base.trades_day)

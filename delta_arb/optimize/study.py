@@ -208,10 +208,23 @@ class Market:
         return to_bps(sum(p.rate for p in past[1:])) / ((past[-1].ts_ns - past[0].ts_ns) / NS)
 
     def with_latency(self, spot_s: float, perp_s: float) -> "Market":
-        slowest = max(spot_s, perp_s) + self.settings.max_quote_age_s
-        deadline = max(self.settings.leg_deadline_s, 2 * slowest)
-        settings = RuleParams(**{**self.settings.model_dump(), "leg_deadline_s": deadline})
-        return replace(self, latency=Latency(spot_s, perp_s), settings=settings)
+        return self._at(Latency(spot_s, perp_s))
+
+    def slower(self, spot: float, perp: float) -> "Market":
+        """The orders of each leg take a factor longer."""
+        return self._at(self.latency.times(spot, perp))
+
+    def _at(self, latency: Latency) -> "Market":
+        """With time enough until the deadline of an order."""
+        needed_s = 2 * (latency.longest_s + self.settings.max_quote_age_s)
+        settings = {**self.settings.model_dump(), "leg_deadline_s": max(self.settings.leg_deadline_s, needed_s)}
+        return replace(self, latency=latency, settings=RuleParams(**settings))
+
+    def with_clip(self, clip_usdt: float) -> "Market":
+        """Another clip, and room for as many of them as before."""
+        settings = self.settings.model_dump()
+        room = settings["max_position_usdt"] and settings["max_position_usdt"] * clip_usdt / settings["clip_usdt"]
+        return replace(self, settings=RuleParams(**{**settings, "clip_usdt": clip_usdt, "max_position_usdt": room}))
 
 
 def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw") -> Market:

@@ -1,14 +1,21 @@
-"""What else the same market could have earned: its days dealt anew, many times (a block bootstrap).
+"""How much of the result is one draw: its days dealt anew (a block bootstrap), and the kinds of market it came from.
 
 The marked equity of a replay is cut into blocks: whole days where there are enough of them, else stretches longer than
 the longest hold, so that most trades lie whole within a block. A path is as many blocks as there are, drawn with
 replacement and joined; what is counted is its net and its largest drawdown, which is exact within the blocks and across
 their joints. Blocks that were never seen are not drawn: a crash that the record does not contain is in no path.
 
+A trade belongs to the regime in force when it was opened, told from the hour before: nothing later is looked at. The
+lines between the regimes are medians over the quotes before the judged part, so they were known before it began.
+
+    volatility  standard deviation of the one-minute changes of the basis over the last hour
+    trend       distance the basis went in that hour over the way it took (Kaufman's efficiency ratio), from 0 to 1
+
 Source: Kunsch 1989, Annals of Statistics 17(3), with blocks that do not overlap (Carlstein 1986).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +25,10 @@ from delta_arb.backtest.performance import Equity
 from delta_arb.errors import SeriesError
 from delta_arb.market import DAY_NS, NS
 from delta_arb.optimize.study import SEED
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats.basis import basis_of
+from delta_arb.stats.series import grid
+from delta_arb.strategy.ledger import Trade, net_bps
 from delta_arb.tables import NOTHING, Table, number, seconds, share
 
 MIN_BLOCKS = 10  # fewer say nothing about a distribution
@@ -112,7 +123,7 @@ def deal(found: Blocks, capital_usdt: float, rng: np.random.Generator, paths: in
     return Paths(found, len(found) * found.block_s * NS / DAY_NS, capital_usdt, level, fall)
 
 
-def of(sheet) -> Paths | str:
+def resampled(sheet) -> Paths | str:
     """The paths of a tear-sheet's whole replay, or why there are none."""
     if sheet.empty_because:
         return sheet.empty_because
@@ -124,7 +135,7 @@ def of(sheet) -> Paths | str:
         return str(error)
 
 
-def table(found: Paths | str) -> Table:
+def resampled_table(found: Paths | str) -> Table:
     """Quantiles of net and drawdown, and the share of paths that lose."""
     title = "Net and drawdown of blocks dealt anew"
     if isinstance(found, str):
@@ -140,5 +151,145 @@ def table(found: Paths | str) -> Table:
         f"{len(found.net):,} paths of {found.days:.3g} days, each {len(cut)} blocks of {seconds(cut.block_s)} drawn "
         f"with replacement from the {len(cut)} there are ({int(np.sum(cut.net < 0))} of them lost). The fit part is "
         "among them and flatters; a loss that no block contains is in no path."
+    )
+    return Table.of(title, columns, rows, note)
+
+
+# --- in which kind of market -----------------------------------------------------------------------------------------
+
+STEP_S = 60.0
+LOOK = 60  # steps looked back
+STRETCH_H = 6  # of one stretch of the day
+UNKNOWN = "the hour before is not known"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signs:
+    """Volatility (bps) and trend of the hour before each minute, shape (n,); NaN where that hour was not all known."""
+
+    start_ns: int
+    volatility: np.ndarray
+    trend: np.ndarray
+
+    @property
+    def ts_ns(self) -> np.ndarray:
+        return self.start_ns + np.arange(len(self.trend)) * round(STEP_S * NS)
+
+    def row(self, ts_ns: int) -> int:
+        """The last minute at or before a time."""
+        return min(max((ts_ns - self.start_ns) // round(STEP_S * NS), 0), len(self.trend) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """One kind of market: share of the time, and the trades opened in it."""
+
+    kind: str
+    name: str
+    days: float
+    time_share: float
+    trades: tuple[Trade, ...]
+
+    @property
+    def net_usdt(self) -> float:
+        return sum((t.net_usdt for t in self.trades), 0.0)
+
+
+def signs(tape: Tape, max_quote_age_s: float) -> Signs:
+    """Both signs at every minute of a tape. SeriesError where no minute is known."""
+    seen = basis_of(tape, 0.0, max_quote_age_s)
+    minutes = grid(np.where(seen.known, seen.basis_bps, np.nan), seen.ts_ns, STEP_S, seen.known)
+    changes = np.diff(minutes.values)
+    count = len(minutes.values)
+    volatility, trend = np.full(count, np.nan), np.full(count, np.nan)
+    if len(changes) >= LOOK:
+        hours = np.lib.stride_tricks.sliding_window_view(changes, LOOK)
+        volatility[LOOK:] = hours.std(axis=1)
+        way = np.abs(hours).sum(axis=1)
+        trend[LOOK:] = np.divide(np.abs(hours.sum(axis=1)), way, out=np.full(len(way), np.nan), where=way > 0)
+    return Signs(minutes.start_ns, volatility, trend)
+
+
+def regimes(sheet) -> tuple[Regime, ...] | str:
+    """The regimes of a tear-sheet's whole replay, each kind adding up to the whole; or why there are none."""
+    if sheet.empty_because:
+        return sheet.empty_because
+    try:
+        found = signs(sheet.tape, sheet.market.settings.max_quote_age_s)
+        lines = cuts(found, sheet.parts["judged"].tape.start_ns)
+    except SeriesError as error:
+        return str(error)
+    return by_regime(sheet.trades, found, lines)
+
+
+def cuts(found: Signs, before_ns: int) -> tuple[float, float]:
+    """The lines: medians of volatility and trend over the minutes before a time.
+
+    Raises:
+        SeriesError: no known hour before it.
+    """
+    before = found.ts_ns < before_ns
+    known = [values[before & np.isfinite(values)] for values in (found.volatility, found.trend)]
+    if not all(len(values) for values in known):
+        raise SeriesError(
+            "no whole hour of the basis is known before the judged part, so no line can be drawn; record longer"
+        )
+    return tuple(float(np.median(values)) for values in known)
+
+
+def by_regime(trades: Sequence[Trade], found: Signs, lines: tuple[float, float]) -> tuple[Regime, ...]:
+    """Time and trades of each regime."""
+    wild, trending = lines
+    hour = (found.ts_ns % DAY_NS) // (3600 * NS)
+    kinds = (
+        (f"volatility, line {wild:.2f} bps", _sides(found.volatility, wild, "calm", "wild")),
+        (f"trend, line {trending:.2f}", _sides(found.trend, trending, "back and forth", "trending")),
+        (
+            "time of day, UTC",
+            {f"{h:02d} to {h + STRETCH_H:02d} h": hour // STRETCH_H == h // STRETCH_H for h in range(0, 24, STRETCH_H)},
+        ),
+    )
+    rows = [found.row(t.opened_ns) for t in trades]
+    day = len(found.trend) * STEP_S * NS / DAY_NS
+    return tuple(
+        Regime(
+            kind, name, float(inside.mean()) * day, float(inside.mean()),
+            tuple(t for t, row in zip(trades, rows, strict=True) if inside[row]),
+        )
+        for kind, names in kinds
+        for name, inside in names.items()
+    )  # fmt: skip
+
+
+def _sides(values: np.ndarray, line: float, below: str, above: str) -> dict[str, np.ndarray]:
+    return {below: values <= line, above: values > line, UNKNOWN: ~np.isfinite(values)}
+
+
+def regimes_table(found: tuple[Regime, ...] | str) -> Table:
+    """One row per regime."""
+    title = "Results by regime at opening, whole recording"
+    if isinstance(found, str):
+        return Table.of(title, ("", "nothing to show"), [("reason", found)])
+    columns = ("", "regime", "of the time", "trades", "target hit rate", "net USDT", "net USDT/day of it", "net, bps")
+    rows = []
+    for regime in found:
+        if not regime.days and not regime.trades:
+            continue
+        hits = [t.reason == "target" for t in regime.trades]
+        rows.append(
+            (
+                regime.kind,
+                regime.name,
+                share(regime.time_share),
+                f"{len(regime.trades)}",
+                share(float(np.mean(hits)) if hits else None),
+                number(regime.net_usdt, 4),
+                number(regime.net_usdt / regime.days) if regime.days else NOTHING,
+                number(net_bps(regime.trades), 1),
+            )
+        )
+    note = (
+        "From the hour before a trade opened; the lines are medians over the quotes before the judged part. "
+        "Each kind adds up to all trades. Few trades in a row say little."
     )
     return Table.of(title, columns, rows, note)

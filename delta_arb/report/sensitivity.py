@@ -1,4 +1,5 @@
-"""How much a choice depends on what was assumed: neighbouring thresholds, extra costs, latency, the signal."""
+"""How much a choice depends on what was assumed: neighbouring thresholds, the signal, dearer fills, later orders, and the
+surface over all entries and exits at other longest holds, latencies and fees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,14 +8,17 @@ import numpy as np
 
 from delta_arb.backtest.performance import Performance, measure
 from delta_arb.market import NS, common_step, to_bps
-from delta_arb.optimize.search import Choice, choose
+from delta_arb.optimize.search import HOLD_SHARES, Choice, choose, levels, offers, sweep
 from delta_arb.optimize.study import Market, Thresholds
-from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape
-from delta_arb.tables import NOTHING, Findings, Table, number, share
+from delta_arb.report.tearsheet import TearSheet
+from delta_arb.report.what_if import Case, Ladder, Outcome, replayed
+from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
 
 EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
 LATENCIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # times the assumed ones
+SURFACE_LATENCIES = (1.0, 5.0, 20.0)
+FEES = (0.0, 0.5, 1.0, 2.0)  # times the assumed ones
 SLOWEST_S = 30.0  # orders that take longer are not asked about
 SIGNALS = ("raw", "filtered")
 SIGNAL_LATENCIES_S = (0.01, 0.05, 0.2, 1.0)
@@ -177,95 +181,151 @@ def _no_signal(choice: Choice) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Ladder:
-    """One assumption varied, the thresholds held: performance at each step, per part of the recording."""
-
-    title: str
-    unit: str
-    steps: tuple[float, ...]
-    base: float
-    results: dict[str, tuple[Performance, ...]]
-
-    def table(self) -> Table:
-        """Net a day of every part; trades and hit rate of the last one, which is the judged one."""
-        if not any(p.trades for results in self.results.values() for p in results):
-            return Table.of(self.title, (self.unit, "nothing to show"), [("all", "no trade at any step")])
-        last = list(self.results)[-1]
-        columns = (
-            self.unit,
-            *(f"net USDT/day, {part}" for part in self.results),
-            f"trades/day, {last}",
-            f"hit rate, {last}",
-        )
-        rows = []
-        for k, step in enumerate(self.steps):
-            nets = (number(results[k].net_usdt_day) for results in self.results.values())
-            rows.append(
-                (f"{step:g}", *nets, number(self.results[last][k].trades_day, 1), share(self.results[last][k].hit_rate))
-            )
-        return Table.of(self.title, columns, rows)
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+# --- dearer fills, later orders --------------------------------------------------------------------------------------
 
 
-def extra_costs(
-    parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, steps: Sequence[float] = EXTRA_BPS
-) -> Ladder:
+def extra_costs(sheet: TearSheet, steps: Sequence[float] = EXTRA_BPS) -> Ladder:
     """The same thresholds where every fill costs some bps more (a higher fee, or worse prices)."""
+    market = sheet.market
     fees = to_bps(market.spot.taker_fee), to_bps(market.perp.taker_fee)
     dearer = [market.with_fees(fees[0] + step, fees[1] + step) for step in steps]
-    return _ladder("Every fill dearer, thresholds held", "extra bps per fill", steps, 0.0, parts, dearer, thresholds)
-
-
-def latencies(
-    parts: dict[str, Tape], market: Market, thresholds: Thresholds | None, factors: Sequence[float] = LATENCIES
-) -> Ladder:
-    """The same thresholds where orders arrive later."""
-    slow, longest = max(market.latency.spot_s, market.latency.perp_s), market.latency.longest_s
-    allowed = [f for f in factors if f * longest <= max(SLOWEST_S, longest)]
-    later = [slower(market, f, f) for f in allowed]
-    return _ladder(
-        "Orders arrive later, thresholds held",
-        "slower leg, s",
-        [f * slow for f in allowed],
-        slow,
-        parts,
-        later,
-        thresholds,
+    return Ladder(
+        "Every fill dearer, thresholds held", "extra bps per fill", tuple(steps), 0.0, _on_parts(sheet, dearer)
     )
 
 
-def slower(market: Market, spot: float, perp: float) -> Market:
-    """The same market where the orders of each leg take a factor longer, with time enough until their deadline."""
-    latency = market.latency.times(spot, perp)
-    needed_s = 2 * (latency.longest_s + market.settings.max_quote_age_s)
-    values = {**market.settings.model_dump(), "leg_deadline_s": max(market.settings.leg_deadline_s, needed_s)}
-    return replace(market, latency=latency, settings=RuleParams(**values))
+def latencies(sheet: TearSheet, factors: Sequence[float] = LATENCIES) -> Ladder:
+    """The same thresholds where orders arrive later."""
+    slow_s = max(sheet.market.latency.spot_s, sheet.market.latency.perp_s)
+    allowed = not_too_late(sheet.market, factors)
+    later = _on_parts(sheet, [sheet.market.slower(f, f) for f in allowed])
+    levels = tuple(f * slow_s for f in allowed)
+    return Ladder("Orders arrive later, thresholds held", "slower leg, s", levels, slow_s, later)
 
 
-def _ladder(title, unit, steps, base, parts, markets, thresholds) -> Ladder:
-    results = {name: tuple(measure(tape, m.replay(tape, thresholds)) for m in markets) for name, tape in parts.items()}
-    return Ladder(title, unit, tuple(float(s) for s in steps), base, results)
+def _on_parts(sheet: TearSheet, markets: Sequence[Market]) -> dict[str, tuple[Outcome, ...]]:
+    return {
+        name: tuple(replayed(Case(part.tape, market, sheet.thresholds)) for market in markets)
+        for name, part in sheet.parts.items()
+    }
 
 
-def spoken(costs: Ladder, later: Ladder, part: str) -> Findings:
-    """What the two ladders say about one part, in words."""
-    if not any(p.trades for p in (*costs.results[part], *later.results[part])):
+def not_too_late(market: Market, factors: Sequence[float]) -> tuple[float, ...]:
+    """The factors that keep the longest latency below `SLOWEST_S`, or below what is assumed anyhow."""
+    longest_s = market.latency.longest_s
+    return tuple(f for f in factors if f * longest_s <= max(SLOWEST_S, longest_s))
+
+
+def worse_findings(costs: Ladder, later: Ladder, part: str) -> Findings:
+    """What dearer fills and later orders do to one part, in words."""
+    if not any(o.trades for ladder in (costs, later) for o in ladder.outcomes[part]):
         return Findings.of(f"No trade on the {part} part, so nothing depends on costs or latency.")
     said = _until(costs, part, "every fill costs", "bps more"), _until(later, part, "orders take", "s")
     return Findings.of(*dict.fromkeys(said))  # what earns nothing as it is does so in both
 
 
 def _until(ladder: Ladder, part: str, does: str, unit: str) -> str:
-    nets = [p.net_usdt_day for p in ladder.results[part]]
-    losing = [step for step, net in zip(ladder.steps, nets, strict=True) if net <= 0]
+    nets = [o.net_usdt_day for o in ladder.outcomes[part]]
+    losing = [level for level, net in zip(ladder.levels, nets, strict=True) if net <= 0]
     if not losing:
-        return f"The {part} part still earns when {does} {ladder.steps[-1]:g} {unit} ({number(nets[-1])} USDT a day)."
+        return f"The {part} part still earns when {does} {ladder.levels[-1]:g} {unit} ({number(nets[-1])} USDT a day)."
     if losing[0] <= ladder.base:
         return f"The {part} part earns nothing as it is."
     return f"The {part} part earns nothing when {does} {losing[0]:g} {unit}."
+
+
+# --- the surface over entry and exit ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """What every set did a day, arrays of shape (holds, latencies, entries, exits); NaN where entry is not above exit.
+
+    Every set is replayed on the fit part, those too that do not pay the fees: where profit ends is what one wants to see.
+    Fees are not replayed but taken off: they are a share of the notional, which they do not change; only a pair whose
+    legs filled unequally could have been mended the other way round at other fees.
+
+    net, fees: USDT a day at the assumed fees; trades: how many on the fit part; hits: how many ended at the exit.
+    latencies: times the assumed ones, the slower of which is `latency_s`; fees_bps: the four fees assumed.
+    """
+
+    entries: np.ndarray
+    exits: np.ndarray
+    holds_s: tuple[float, ...]
+    latencies: tuple[float, ...]
+    latency_s: float
+    fee_factors: tuple[float, ...]
+    fees_bps: float
+    net: np.ndarray
+    fees: np.ndarray
+    trades: np.ndarray
+    hits: np.ndarray
+
+    def net_at(self, hold: int, latency: int, fee: int) -> np.ndarray:
+        """Net USDT a day over entry (rows) and exit (columns) at one hold, latency and fee level."""
+        return self.net[hold, latency] + (1.0 - self.fee_factors[fee]) * self.fees[hold, latency]
+
+    @property
+    def traded(self) -> bool:
+        return bool(np.nansum(self.trades) > 0)
+
+    def spoken(self, hold: int, latency: int, fee: int) -> tuple[str, str, str]:
+        """What the three levels are, in words."""
+        paid = self.fee_factors[fee] * self.fees_bps
+        late = self.latencies[latency] * self.latency_s
+        return seconds(self.holds_s[hold]), seconds(late), f"{paid:g} bps"
+
+    def nearest_hold(self, choice: Choice) -> int:
+        """The hold of the proposal among those of the surface; the longest one without a proposal."""
+        wanted = choice.best.max_hold_s if choice.best else self.holds_s[-1]
+        return int(np.argmin([abs(hold - wanted) for hold in self.holds_s]))
+
+
+def surface(choice: Choice) -> Surface:
+    """Every set at every hold and latency, replayed on the fit part of a choice."""
+    fit, market, constraints = choice.window.fit, choice.market, choice.constraints
+    process = market.process(choice.half_life)
+    entries, exits = levels(offers(fit, market.settings, process))
+    entries = entries[entries <= constraints.max_entry_bps]
+    holds_s = tuple(share_ * constraints.max_hold_s for share_ in HOLD_SHARES)
+    slow_s = max(market.latency.spot_s, market.latency.perp_s)
+    factors = not_too_late(market, SURFACE_LATENCIES)
+    cells = [
+        (at, Thresholds(float(entries[at[1]]), float(exits[at[2]]), holds_s[at[0]], process))
+        for at in np.ndindex(len(holds_s), len(entries), len(exits))
+        if exits[at[2]] < entries[at[1]]
+    ]
+    found = np.full((4, len(holds_s), len(factors), len(entries), len(exits)), np.nan)
+    for late, factor in enumerate(factors):
+        results = sweep(fit, market.slower(factor, factor), [tried for _, tried in cells]).results
+        for ((hold, row, column), _), p in zip(cells, results, strict=True):
+            hits = round((p.hit_rate or 0.0) * p.trades)
+            found[:, hold, late, row, column] = p.net_usdt_day, p.fees_usdt / p.days, p.trades, hits
+    fees = FEES if market.fees_bps else (1.0,)
+    return Surface(entries, exits, holds_s, factors, slow_s, fees, market.fees_bps, *found)
+
+
+def surface_table(found: Surface, choice: Choice) -> Table:
+    """How much of the map earns at each latency and fee level, and its highest cell, at the hold chosen."""
+    hold = found.nearest_hold(choice)
+    title = (
+        f"Sets that earn, and the highest of them in USDT a day (longest hold {seconds(found.holds_s[hold])}, fit part)"
+    )
+    if not found.traded:
+        return Table.of(title, ("", "nothing to show"), [("reason", "no set made a trade on the fit part")])
+    fees = range(len(found.fee_factors))
+    heads = ("both orders arrive after", *(f"four fees {found.spoken(hold, 0, fee)[2]}" for fee in fees))
+    rows = [
+        (found.spoken(hold, late, 0)[1], *(_earning(found.net_at(hold, late, fee)) for fee in fees))
+        for late in range(len(found.latencies))
+    ]
+    return Table.of(
+        title, heads, rows, "In sample, so the highest flatters. The slower leg's latency; fees of a round trip."
+    )
+
+
+def _earning(net: np.ndarray) -> str:
+    tried = net[np.isfinite(net)]
+    if not tried.size:
+        return NOTHING
+    return f"{share(float(np.mean(tried > 0)))}, {number(float(tried.max()))}"

@@ -5,23 +5,24 @@ the thresholds were fitted on (in sample: flattering by construction); and the `
 seen. Each part is a replay of its own, starting flat. Headlines are those of the judged part.
 """
 
-from collections import Counter
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from delta_arb.backtest.performance import FACES, Equity, Performance, by_period, compare, equity, measure, slippage_bps
+from delta_arb.backtest.performance import FACES, Equity, Performance, by_period, compare, equity, measure
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import ParamsError, SeriesError
-from delta_arb.market import to_bps, utc
-from delta_arb.optimize.champion import NAMES, examined
+from delta_arb.market import utc
+from delta_arb.optimize.champion import examined
 from delta_arb.optimize.study import CARRY, Constraints, Market, Thresholds, window
-from delta_arb.params import Params
+from delta_arb.params import Params, write_atomic
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.sharpe import Interval, mean_interval, wilson
-from delta_arb.strategy.ledger import Trade, attribution, net_bps
-from delta_arb.strategy.state import REVERSE
-from delta_arb.tables import NOTHING, Findings, Table, Tiles, number, seconds, share
+from delta_arb.strategy.ledger import Trade
+from delta_arb.strategy.state import DIRECT, REVERSE
+from delta_arb.tables import Findings, Table, Tiles, number, seconds, share
 
 FIT, JUDGED, EARLIER = "fit", "judged", "earlier"
 SAYS = {EARLIER: "earlier quotes", FIT: "fit, in sample", JUDGED: "judged, unseen"}
@@ -93,7 +94,7 @@ class TearSheet:
         return f"{'' if self.thresholds else 'nothing replayed and '}not exported: {self.candidate.reason}"
 
 
-def of(tape: Tape, market: Market, candidate: Params, constraints: Constraints) -> TearSheet:
+def tear_sheet(tape: Tape, market: Market, candidate: Params, constraints: Constraints) -> TearSheet:
     """Replay the thresholds of a candidate (or the best ones examined) over the whole tape and over its parts.
 
     Raises:
@@ -196,122 +197,6 @@ def tapes(sheet: TearSheet) -> dict[str, Tape]:
     return {name: part.tape for name, part in sheet.parts.items()}
 
 
-# --- money and trades ------------------------------------------------------------------------------------------------
-
-
-def money(sheet: TearSheet) -> Table:
-    """Where the money came from, per part and for the whole; the parts of a column sum to its net."""
-    columns = {**{SAYS[name]: part.result.trades for name, part in sheet.parts.items()}, "whole": sheet.trades}
-    split = {name: attribution(trades) for name, trades in columns.items()}
-    rows = [(part, *(number(split[name][part], 4) for name in columns)) for part in next(iter(split.values()))]
-    shares = [
-        ("fees, share of gross", [_of_gross(t, "fees_usdt") for t in columns.values()]),
-        ("funding, share of gross", [_of_gross(t, "funding_usdt") for t in columns.values()]),
-    ]
-    rows += [(name, *values) for name, values in shares]
-    slip = [slippage_bps(s.tape, s.result) for s in (*sheet.parts.values(), sheet)]
-    rows.append(("slippage inside the prices, bps per fill", *(number(s, 2) for s in slip)))
-    note = (
-        "USDT. Net = spot + perp - fees + funding + residual, to the cent. Gross is net before fees and funding. "
-        "Slippage is the fill price against the price decided on, positive when it cost; it is part of "
-        "spot and perp, not added."
-    )
-    return Table.of("Where the money came from", ("", *columns), rows, note)
-
-
-def _of_gross(trades: tuple[Trade, ...], name: str) -> str:
-    fees, paid = sum(t.fees_usdt for t in trades), sum(t.funding_usdt for t in trades)
-    gross = sum(t.net_usdt for t in trades) + fees - paid
-    return share({"fees_usdt": fees, "funding_usdt": paid}[name] / gross) if gross > 0 else NOTHING
-
-
-def trades(sheet: TearSheet) -> Table:
-    """The latest trades, newest last."""
-    columns = (
-        "opened, UTC",
-        "part",
-        "held",
-        "end",
-        "USDT",
-        "in, bps",
-        "out, bps",
-        "fees",
-        "funding",
-        "net",
-        "net, bps",
-    )
-    shown = sheet.trades[-ROWS:]
-    rows = [
-        (
-            utc(t.opened_ns)[:19], sheet.part_of(t), seconds(t.held_s), t.reason, number(t.notional_usdt), *_edges(t),
-            *(number(usdt, 4) for usdt in (t.fees_usdt, t.funding_usdt, t.net_usdt)), number(net_bps([t]), 1),
-        )
-        for t in shown
-    ]  # fmt: skip
-    if any(t.side == REVERSE for t in sheet.trades):
-        columns = (*columns[:2], "direction", *columns[2:])
-        rows = [(*row[:2], NAMES[t.side], *row[2:]) for row, t in zip(rows, shown, strict=True)]
-    rows = rows or [("no trade", *[NOTHING] * (len(columns) - 1))]
-    note = (
-        f"The last {len(shown)} of {len(sheet.trades)} trades of the whole replay."
-        if sheet.trades
-        else f"Nothing to show: {sheet.empty_because}."
-    )
-    return Table.of("Trades", columns, rows, note)
-
-
-def _edges(t: Trade) -> tuple[str, str]:
-    """Relative distance of the legs' prices at opening and at closing, bps."""
-    return number(to_bps(t.perp_in / t.spot_in - 1) if t.spot_in else None, 1), number(
-        to_bps(t.perp_out / t.spot_out - 1) if t.spot_out else None, 1
-    )
-
-
-def endings(sheet: TearSheet) -> Table:
-    """Why pairs ended, and what each kind earned."""
-    counted = Counter(t.reason for t in sheet.trades)
-    rows = []
-    for reason, count in counted.most_common():
-        ended = [t for t in sheet.trades if t.reason == reason]
-        nets = [t.net_usdt for t in ended]
-        hold = float(np.median([t.held_s for t in ended]))
-        rows.append(
-            (
-                reason,
-                f"{count}",
-                share(count / len(sheet.trades)),
-                seconds(hold),
-                number(sum(nets), 4),
-                number(float(np.mean(nets)), 4),
-            )
-        )
-    rows = rows or [("no trade", *[NOTHING] * 5)]
-    note = f"{sheet.result.missed} entries filled on neither leg." + (
-        " The machine halted." if sheet.result.halted else ""
-    )
-    return Table.of(
-        "How pairs ended, whole replay",
-        ("end", "trades", "share", "median hold", "net USDT", "net per trade"),
-        rows,
-        note,
-    )
-
-
-def days(sheet: TearSheet) -> Table:
-    """Change of the marked equity per UTC day, by part of the money."""
-    table = sheet.curve.daily()
-    rows = [
-        (f"{day:%Y-%m-%d}", *(number(float(v), 4) for v in values))
-        for day, values in zip(table.index, table.to_numpy(), strict=True)
-    ]
-    return Table.of(
-        "Marked equity by day, USDT",
-        ("day, UTC", *table.columns),
-        rows[-ROWS:],
-        "Marked at the exit side of both legs at the end of each day.",
-    )
-
-
 # --- caveats ---------------------------------------------------------------------------------------------------------
 
 
@@ -366,3 +251,65 @@ def _few(trades: int) -> str:
     if trades < 300:
         return f"{trades} trades on the judged part are few: below some 300 a hit rate is not known to 5 points."
     return ""
+
+
+# --- the record of a run: flat figures for the index of all runs and for other programs ------------------------------
+
+RECORDED = (
+    "net_usdt_day", "return_day", "mean_net_bps", "trades", "trades_day", "hit_rate", "win_rate", "drawdown",
+    "median_hold_s", "fees_usdt", "funding_usdt",
+)  # fmt: skip
+
+
+def metrics(sheet: TearSheet, inputs) -> dict:
+    """The run in flat figures: those of the judged part under their own names, the fit's with a prefix.
+
+    Where no thresholds were examined, nothing was replayed and there are no figures: they are null.
+    """
+    t, net = sheet.thresholds, net_interval(sheet.parts[JUDGED])
+    return {
+        "pair": inputs.name,
+        "trade": sheet.candidate.trade,
+        "reason": sheet.candidate.reason,
+        "synthetic": inputs.synthetic,
+        "candles": inputs.candles,
+        "start": _utc(sheet.tape.start_ns),
+        "end": _utc(sheet.tape.end_ns),
+        "judged_from": _utc(sheet.parts[JUDGED].tape.start_ns),
+        **_levels(t),
+        "max_hold_s": t.max_hold_s if t else None,
+        **{name: getattr(sheet.judged, name) if t else None for name in RECORDED},
+        **{f"fit_{name}": getattr(sheet.fitted, name) if t else None for name in RECORDED},
+        "net_low_usdt_day": net.low if net else None,
+        "net_high_usdt_day": net.high if net else None,
+        "whole_net_usdt": sheet.result.net_usdt,
+        "whole_trades": len(sheet.trades),
+        "capital_usdt": sheet.judged.capital_usdt,
+        "fees_bps": sheet.market.fees_bps,
+    }
+
+
+def _levels(t: Thresholds | None) -> dict[str, float | None]:
+    """Entry and exit of each direction, null where it is not traded."""
+    found = {way: t.levels(side) if t else None for way, side in (("", DIRECT), ("reverse_", REVERSE))}
+    return {
+        f"{way}{name}_bps": at and getattr(at, f"{name}_bps") for way, at in found.items() for name in ("entry", "exit")
+    }
+
+
+def record(sheet: TearSheet, inputs, run_folder: str) -> Table:
+    """The figures of the metrics; all of them are written to metrics.json in the run's folder, where there is one."""
+    found = metrics(sheet, inputs)
+    if run_folder:
+        write_atomic(Path(run_folder) / "metrics.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+    rows = [(name, _face(found[name]), _face(found[f"fit_{name}"])) for name in RECORDED]
+    others = [name for name in found if name.removeprefix("fit_") not in RECORDED]
+    return Table.of("metrics.json", ("figure", "judged", "fit"), rows, f"Beside them: {', '.join(others)}.")
+
+
+def _face(value: float | None) -> str:
+    return f"{value}" if isinstance(value, int) else number(value, 4)
+
+
+def _utc(ts_ns: int) -> str:
+    return utc(ts_ns)[:19].replace(" ", "T") + "Z"

@@ -5,7 +5,7 @@ import numpy as np
 from delta_arb.market import LEGS
 from delta_arb.report.figures import BASIS, GAIN, LOSS, PERP, SOFT, SPOT, Picture, dates, empty, marked, picture, when
 from delta_arb.review.bridge import CAUSES
-from delta_arb.review.review import Review
+from delta_arb.review.session_review import Review
 
 
 def bridge(review: Review) -> Picture:

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING
 
 from delta_arb.market import LEGS, to_bps, utc
-from delta_arb.review.bridge import CAUSES, FEES, UNEXPLAINED
+from delta_arb.review.bridge import CAUSES, FEES, UNEXPLAINED, together
 from delta_arb.review.costs import ALARM_BPS, Slipped, booked_funding_usdt
+from delta_arb.review.session_review import Review
 from delta_arb.strategy.ledger import Trade
 from delta_arb.tables import NOTHING, Findings, Heading, Table, number, seconds
-
-if TYPE_CHECKING:
-    from delta_arb.review.review import Review
 
 SHOWN = 40  # rows of a long table
 WORDS = {
@@ -26,13 +23,13 @@ WORDS = {
 }
 
 
-def everything(review: "Review") -> tuple:
+def everything(review: Review) -> tuple:
     """All of it in reading order."""
     parts = (heading, decisions, bridge, differences, pairs, fills, fees, funding, findings)
     return tuple(part(review) for part in parts)
 
 
-def heading(review: "Review") -> Heading:
+def heading(review: Review) -> Heading:
     run = review.run
     first, last = run.told[0].event.ts_ns, run.end_ns
     lines = (
@@ -44,7 +41,7 @@ def heading(review: "Review") -> Heading:
     return Heading(run.name, run.synthetic, lines)
 
 
-def decisions(review: "Review") -> Table:
+def decisions(review: Review) -> Table:
     """Whether `decide` says the same again."""
     r = review.retraced
     rows = [
@@ -57,7 +54,7 @@ def decisions(review: "Review") -> Table:
     return Table.of("The decisions, made again", ("", "found"), rows, r.difference)
 
 
-def bridge(review: "Review") -> Table:
+def bridge(review: Review) -> Table:
     """From the backtest's net to the run's."""
     b = review.bridge
     rows = [("backtest of the quotes seen", f"{len(b.backtest)}", _usdt(b.backtest_net_usdt), "as it was assumed")]
@@ -73,7 +70,7 @@ def bridge(review: "Review") -> Table:
     return Table.of("From backtest to live, USDT", ("step", "pairs", "USDT", "what it is"), rows, note)
 
 
-def differences(review: "Review") -> Table:
+def differences(review: Review) -> Table:
     """Every difference with its cause, largest first where there are many."""
     found = sorted(review.bridge.differences, key=lambda d: -abs(d.usdt))[:SHOWN]
     rows = [(utc(d.decided_ns)[:19], d.cause, _net(d.before), _net(d.after), _usdt(d.usdt), d.what) for d in found]
@@ -87,10 +84,8 @@ def differences(review: "Review") -> Table:
     return Table.of(title, columns, rows, f"{more} smaller ones are not shown." if more else "")
 
 
-def pairs(review: "Review") -> Table:
+def pairs(review: Review) -> Table:
     """The run's pairs beside the backtest's."""
-    from delta_arb.review.bridge import together
-
     rows = []
     for was, now in together(review.bridge.backtest, review.bridge.pairs)[:SHOWN]:
         trade = (now or was).trade
@@ -105,7 +100,7 @@ def pairs(review: "Review") -> Table:
     return Table.of("Pair by pair", ("decided, UTC", "end", "backtest, USDT", "run, USDT", "difference"), rows)
 
 
-def fills(review: "Review") -> Table:
+def fills(review: Review) -> Table:
     """Price paid against the quotes, by leg and phase; and how long orders took."""
     groups: dict[tuple[int, str], list[Slipped]] = {}
     for s in review.slipped:
@@ -138,7 +133,7 @@ def _fill_row(name: str, group: Sequence[Slipped]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def fees(review: "Review") -> Table:
+def fees(review: Review) -> Table:
     """Per day and venue, with the alarm."""
     names = review.run.params.spot.venue, review.run.params.perp.venue
     rows = [
@@ -156,7 +151,7 @@ def fees(review: "Review") -> Table:
     )
 
 
-def funding(review: "Review") -> Table:
+def funding(review: Review) -> Table:
     """Stamps that met a position, and what the trades booked."""
     booked = booked_funding_usdt(tuple(p.trade for p in review.bridge.pairs if p.trade))
     title = "Funding against its stamps"
@@ -178,7 +173,7 @@ def funding(review: "Review") -> Table:
     return Table.of(title, columns, rows, note)
 
 
-def findings(review: "Review") -> Findings:
+def findings(review: Review) -> Findings:
     """What a person must know."""
     b, r = review.bridge, review.retraced
     largest = max(CAUSES, key=lambda cause: abs(b.usdt(cause)))

@@ -1,0 +1,73 @@
+"""All that is found out about one recorded run: decided again, accounted for, its fills and charges compared."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from delta_arb.quotes.inputs import root
+from delta_arb.review import costs, rehearsal
+from delta_arb.review.bridge import CAUSES, Bridge, bridge
+from delta_arb.review.costs import Charged, Slipped, Stamp
+from delta_arb.review.decisions import Retraced, retrace
+from delta_arb.review.session_log import Recorded, find, read
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """All that is found out about one run."""
+
+    run: Recorded
+    retraced: Retraced
+    bridge: Bridge
+    slipped: tuple[Slipped, ...]
+    charged: tuple[Charged, ...]
+    stamps: tuple[Stamp, ...]
+
+    @property
+    def alarms(self) -> tuple[Charged, ...]:
+        return tuple(c for c in self.charged if c.alarm)
+
+    def to_json(self) -> dict:
+        """The findings as plain values, USDT and bps."""
+        b = self.bridge
+        return {
+            "status": "identical" if self.retraced.identical else "differs",
+            "difference": self.retraced.difference,
+            "pair": self.run.name,
+            "run_id": self.run.run_id,
+            "mode": self.run.mode,
+            "outcome": self.run.outcome,
+            "synthetic": self.run.synthetic,
+            "events": self.retraced.events,
+            "decisions": self.retraced.decisions,
+            "orders": self.retraced.orders,
+            "pairs": len(b.pairs),
+            "backtest_pairs": len(b.backtest),
+            "backtest_net_usdt": b.backtest_net_usdt,
+            "causes_usdt": {cause: b.usdt(cause) for cause in CAUSES},
+            "net_usdt": b.net_usdt,
+            "differences": len(b.differences),
+            "fee_alarms": [f"{c.day} {('spot', 'perp')[c.leg]} {c.off_bps:+.3f} bps" for c in self.alarms],
+        }
+
+
+def review(run: Recorded) -> Review:
+    """The review of a run.
+
+    Raises:
+        DataError: the run saw no quote while it was flat.
+    """
+    return Review(run, retrace(run), bridge(run), costs.slippage(run), costs.fees(run), costs.funding(run))
+
+
+def load(reports: str = "", pair: str = "", run_id: str = "") -> Review:
+    """The review of a run under `reports` (relative to the project), the newest unless named; without a folder, of the rehearsal.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    if reports:
+        return review(read(*find(root() / reports, pair, run_id)))
+    with tempfile.TemporaryDirectory() as folder:
+        rehearsal.rehearse(Path(folder))
+        return review(read(*find(Path(folder))))
