@@ -4,9 +4,11 @@ Sections of the schema in `params`: strict and frozen, unknown fields are refuse
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from delta_arb.errors import ParamsError
 
 Bps = Annotated[float, Field(ge=-1000, le=1000)]
 Positive = Annotated[float, Field(gt=0)]
@@ -15,8 +17,33 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", min_length=1, max_length=40)]
 
 
-class Section(BaseModel):
+class _Refusing(type(BaseModel)):
+    """A value that is built with a field out of bounds is refused with our own error, in one line."""
+
+    def __call__(cls, *args, **values):
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            raise ParamsError(spoken(error)) from None
+
+
+def spoken(error: ValidationError) -> str:
+    """pydantic's findings in one line: field, what is wrong, the value."""
+    found = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"])
+        said = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
+        value = "" if item["type"] in ("missing", "value_error") else f" (was {item['input']!r})"
+        found.append(f"{where}: {said}{value}" if where else f"{said}{value}")
+    return "; ".join(found)
+
+
+class Section(BaseModel, metaclass=_Refusing):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def replace(self, **changes) -> Self:
+        """The same with other values, checked like a new one."""
+        return type(self)(**{**dict(self), **changes})
 
 
 class FilterParams(Section):

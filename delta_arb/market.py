@@ -1,18 +1,14 @@
-"""Values of the trade: books, orders, fills, instruments, the fill rule, and what two books offer each other.
+"""Values of the trade: books, orders, fills, the fill rule, and what two books offer each other.
 
-Prices are USDT per base unit, quantities base units; contracts exist only in `Instrument.to_base` and
-`Instrument.to_contracts`. A signed quantity is positive when bought. Fees are positive when paid.
+Prices are USDT per base unit, quantities base units; contracts exist only in `VenueTerms.to_base` and
+`VenueTerms.to_contracts`. A signed quantity is positive when bought. Fees are positive when paid.
 Everything here is plain Python; what the machine uses is compiled by numba as it stands. Edges and costs are fractions
 of the spot price, and plain arithmetic on purpose: the same function takes two floats (the live runner), two numpy
 columns (the notebooks) or is compiled (the backtest), and gives the same bits in all three.
 """
 
 import math
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import NamedTuple
-
-from delta_arb.errors import ParamsError
 
 SPOT, PERP = 0, 1
 LEGS = ("spot", "perp")
@@ -178,78 +174,6 @@ def from_bps(bps):
 def to_bps(fraction):
     """Fraction to basis points."""
     return fraction * 10_000.0
-
-
-# --- Venues' rules ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """Rules of one instrument of one venue; quantities and minima in base units, fee as a fraction.
-
-    `contract_size` is the base units of one contract (Gate: quanto_multiplier); 1 on a spot venue.
-    `qty_step` 0 means that no grid is known (research on recordings of a spot venue). `leverage` is ours there,
-    at most `max_leverage`; `maintenance_rate` is the share of a position's value below which its margin may not fall.
-    `fee_currency` says what a buyer's fee is taken in: `quote`, or `base`, the coin bought. `price_tick` 0: not known.
-    """
-
-    venue: str
-    taker_fee: float
-    contract_size: float = 1.0
-    qty_step: float = 0.0
-    min_qty: float = 0.0
-    min_notional_usdt: float = 0.0
-    leverage: float = 1.0
-    price_tick: float = 0.0
-    fee_currency: str = QUOTE
-    max_leverage: float = 200.0
-    maintenance_rate: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.contract_size > 0:
-            raise ParamsError(
-                f"contract_size must be positive, was {self.contract_size}; take it from the venue's contract list"
-            )
-        if not -0.01 <= self.taker_fee <= 0.05:
-            raise ParamsError(f"taker_fee is a fraction of notional, was {self.taker_fee}; 5 bps is 0.0005")
-        if not 1 <= self.leverage <= self.max_leverage:
-            raise ParamsError(f"leverage is at least 1 and here at most {self.max_leverage:g}, was {self.leverage}")
-        if not 0 <= self.maintenance_rate < 1 / self.leverage:
-            raise ParamsError(
-                f"maintenance_rate is a share below 1 / leverage, was {self.maintenance_rate} at leverage {self.leverage:g}"
-            )
-        if self.fee_currency not in (QUOTE, BASE):
-            raise ParamsError(f"fee_currency is {QUOTE} or {BASE}, was {self.fee_currency!r}")
-        for name in ("qty_step", "min_qty", "min_notional_usdt", "price_tick"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ParamsError(f"{name} must be zero or positive, was {getattr(self, name)}")
-
-    def to_base(self, contracts: float) -> float:
-        """Base units of a number of contracts (signed)."""
-        return contracts * self.contract_size
-
-    def to_contracts(self, base: float) -> int:
-        """Whole contracts of a base quantity (signed); refuses a quantity that is off the grid."""
-        contracts = round(base / self.contract_size) if math.isfinite(base) else 0
-        if not abs(base / self.contract_size - contracts) < 1e-3:  # true for NaN and infinity too
-            raise ParamsError(
-                f"{base} base units are not whole contracts of {self.contract_size}; size the order on the common step"
-            )
-        return contracts
-
-
-def perpetual(venue: str, taker_fee: float, contract_size: float) -> Instrument:
-    """A perpetual that trades in whole contracts."""
-    return Instrument(venue, taker_fee, contract_size, qty_step=contract_size, min_qty=contract_size)
-
-
-def common_step(spot: Instrument, perp: Instrument) -> float:
-    """The smallest quantity that is on both venues' grids, in base units (0 when neither has one)."""
-    steps = [Decimal(repr(float(step))) for step in (spot.qty_step, perp.qty_step) if step > 0]
-    if not steps:
-        return 0.0
-    scale = Decimal(10) ** max(0, *(-int(step.normalize().as_tuple().exponent) for step in steps))
-    return float(Decimal(math.lcm(*(int(step * scale) for step in steps))) / scale)
 
 
 def utc(ts_ns: int) -> str:

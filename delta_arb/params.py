@@ -13,15 +13,26 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
 from delta_arb.errors import ParamsError
-from delta_arb.evidence import Bps, DataParams, Digest, Evidence, FilterParams, GateParams, Name, Positive, Section
-from delta_arb.market import QUOTE, Instrument, from_bps
+from delta_arb.evidence import (
+    Bps,
+    DataParams,
+    Digest,
+    Evidence,
+    FilterParams,
+    GateParams,
+    Name,
+    Positive,
+    Section,
+    spoken,
+)
+from delta_arb.venue_terms import VenueTerms
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class RuleParams(Section):
@@ -67,29 +78,6 @@ class RuleParams(Section):
         return {way: levels for way, levels in pairs.items() if levels[0] is not None}
 
 
-class VenueParams(Section):
-    """What was assumed of one venue: role and fee of our orders, latency, contract and order grid (base units)."""
-
-    venue: Name
-    role: Literal["taker"] = "taker"
-    taker_fee_bps: Annotated[float, Field(ge=-100, le=500)]
-    latency_s: Annotated[float, Field(gt=0, le=60)]
-    contract_size: Positive = 1.0
-    qty_step: Annotated[float, Field(ge=0)] = 0.0
-    min_qty: Annotated[float, Field(ge=0)] = 0.0
-    min_notional_usdt: Annotated[float, Field(ge=0)] = 0.0
-    leverage: Annotated[float, Field(ge=1, le=200)] = 1.0
-    price_tick: Annotated[float, Field(ge=0)] = 0.0
-    fee_currency: Literal["quote", "base"] = QUOTE
-    maintenance_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-    def instrument(self) -> Instrument:
-        return Instrument(
-            self.venue, from_bps(self.taker_fee_bps), self.contract_size, self.qty_step, self.min_qty, self.min_notional_usdt,
-            self.leverage, self.price_tick, self.fee_currency, maintenance_rate=self.maintenance_rate,
-        )  # fmt: skip
-
-
 class WalletParams(Section):
     """What both wallets were assumed to hold when trading begins, and what live must find there.
 
@@ -127,14 +115,14 @@ class WalletParams(Section):
 class Params(Section):
     """One export. Build it with `sealed`, which adds the digest of everything else."""
 
-    schema_version: Literal[3] = SCHEMA
+    schema_version: Literal[4] = SCHEMA
     pair: Name
     profile: Literal["reversion", "carry"] = "reversion"
     trade: bool
     reason: Annotated[str, Field(min_length=1)]
     rule: RuleParams
-    spot: VenueParams
-    perp: VenueParams
+    spot: VenueTerms
+    perp: VenueTerms
     wallets: WalletParams = WalletParams()
     data: DataParams
     evidence: Evidence
@@ -206,18 +194,8 @@ def sealed(**values) -> Params:
     try:
         draft = Params(**values, sha256="0" * 64)
         return draft.model_copy(update={"sha256": _digest(draft.model_dump(mode="json"))})
-    except ValidationError as error:
-        raise ParamsError(f"these parameters cannot be exported: {spoken(error)}") from error
-
-
-def spoken(error: ValidationError) -> str:
-    """pydantic's findings in one line: field, what is wrong, the value."""
-    found = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"]) or "file"
-        value = "" if item["type"] in ("missing", "value_error") else f" (was {item['input']!r})"
-        found.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{value}")
-    return "; ".join(found)
+    except ParamsError as error:
+        raise ParamsError(f"these parameters cannot be exported: {error}") from error
 
 
 def save(params: Params, path: Path) -> Path:
@@ -266,6 +244,10 @@ def load(path: Path) -> Params:
     version = raw.get("schema_version")
     if type(version) is not int or version != SCHEMA:  # True and 1.0 only equal it
         raise ParamsError(f"{path}: schema version {version!r} is not {SCHEMA}; run the pipeline of this version again")
+    if missing := _missing(Params, raw):
+        raise ParamsError(
+            f"{path}: refused, missing {', '.join(missing)}; nothing is filled in, run the pipeline again"
+        )
     try:
         params = Params.model_validate_json(_canonical(raw))
     except ValidationError as error:
@@ -274,23 +256,21 @@ def load(path: Path) -> Params:
         ) from error
     except ValueError as error:  # NaN and infinity are not JSON
         raise ParamsError(f"{path}: refused, {error}; run the pipeline again") from error
-    if missing := _missing(params.model_dump(mode="json"), raw):
-        raise ParamsError(
-            f"{path}: refused, missing {', '.join(missing)}; nothing is filled in, run the pipeline again"
-        )
     if _digest(raw) != params.sha256:
         raise ParamsError(f"{path}: damaged or edited, its content does not match its sha256; run the pipeline again")
     return params
 
 
-def _missing(whole: dict, given: dict, prefix: str = "") -> list[str]:
+def _missing(section: type[Section], given: dict, prefix: str = "") -> list[str]:
     """Dotted names of the fields that a file leaves to their defaults."""
     names = []
-    for name, value in whole.items():
+    for name, field in section.model_fields.items():
         if name not in given:
-            names.append(prefix + name)
-        elif isinstance(value, dict):
-            names += _missing(value, given[name], f"{prefix}{name}.")
+            names += [] if field.is_required() else [prefix + name]
+        elif isinstance(given[name], dict):
+            kinds = get_args(field.annotation) or (field.annotation,)
+            sections = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))
+            names += [lost for kind in sections for lost in _missing(kind, given[name], f"{prefix}{name}.")]
     return names
 
 
@@ -381,12 +361,12 @@ def check_inventory(params: Params, coins: float) -> None:
         )
 
 
-def check_assumed(params: Params, spot: VenueParams, perp: VenueParams) -> None:
+def check_assumed(params: Params, spot: VenueTerms, perp: VenueTerms) -> None:
     """Refuse parameters that were chosen for other fees, latencies or order rules than those of this run."""
     differences = [
         f"{leg}.{field} is {getattr(assumed, field)!r} in the file and {getattr(ours, field)!r} here"
         for leg, assumed, ours in (("spot", params.spot, spot), ("perp", params.perp, perp))
-        for field in VenueParams.model_fields
+        for field in VenueTerms.model_fields
         if getattr(assumed, field) != getattr(ours, field)
     ]
     if differences:

@@ -49,13 +49,13 @@ def quick_config(**changes) -> Config:
 
 def publish(folder: Path, wallets: params.WalletParams | None = None, **rule) -> Path:
     """Parameters for the stage, valid for an hour."""
-    spot, perp = quick_config().venue_params()
+    spot, perp = quick_config().terms()
 
     class Pair:
         pair, spot_kind, perp_kind = "SYN_USDT", "updates", "updates"
 
         @staticmethod
-        def venue_params():
+        def terms():
             return spot, perp
 
     return params.publish(
@@ -144,7 +144,7 @@ class Stage:
                 return recorder[0]
 
             def exports(opened):
-                own = self.config.instruments(*(v.instrument for v in opened))
+                own = self.config.of_accounts(*(v.terms for v in opened))
                 path = self.folder / self.config.name / "params" / "latest.json"
                 return Exports(path, self.config, self.config.limits.bounds(), utc_now, own)
 

@@ -21,7 +21,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports
-from delta_arb.market import END, NS, SPOT, FundingPayment, Instrument
+from delta_arb.market import END, NS, SPOT, FundingPayment
 from delta_arb.optimize import carry_walk_forward, export, search
 from delta_arb.optimize.carry_search import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
 from delta_arb.optimize.champion import examined
@@ -34,6 +34,7 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import choice_tables
 from delta_arb.strategy.ledger import net_bps
 from delta_arb.strategy.rule import make_rule
+from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import Funds
 
 HOUR = 3600 * NS
@@ -55,7 +56,7 @@ def stamps(rates_bps, *, every=8 * HOUR, start=START, mark=100.0) -> tuple[Fundi
 
 
 def market(payments, *, fee_bps=0.0) -> Market:
-    spot, perp = (Instrument(venue, fee_bps / 1e4) for venue in ("a", "b"))
+    spot, perp = (VenueTerms(venue=venue, taker_fee_bps=fee_bps) for venue in ("a", "b"))
     return Market(spot, perp, Latency(0.1, 0.1), tuple(payments), SETTINGS)
 
 
@@ -246,7 +247,7 @@ def test_bitcoin_at_gate_was_worth_carrying_for_the_year():
         pair="BTC_USDT", contract_size=1e-4, spot_half_spread_bps=0.1, perp_half_spread_bps=0.5, bar_s=3600.0,
     )  # fmt: skip
     tape = inputs.tape()
-    here = Market(*inputs.instruments(), inputs.latency(), inputs.payments(tape), SETTINGS)
+    here = Market(*inputs.terms(), inputs.latency(), inputs.payments(tape), SETTINGS)
     found = carry_walk_forward.walk(tape, here, rng=np.random.default_rng(7))
     assert found.pays and 0.5 < found.net_bps_day.value < 1.5
     assert found.trades[-1].reason in ("target", "end of data")
@@ -364,12 +365,12 @@ def test_a_file_that_counts_on_funding_is_traded_on_venues_too(exported, tmp_pat
     params.save(candidate, tmp_path / "params.json")
     bounds = Bounds(max_hold_s=366 * 86_400.0, max_leg_deadline_s=86_400.0)
     now = lambda: candidate.created  # noqa: E731
-    on_venues = Exports(tmp_path / "params.json", inputs, bounds, now, inputs.instruments())
+    on_venues = Exports(tmp_path / "params.json", inputs, bounds, now, inputs.terms())
     on_venues.poll()
     assert not on_venues.refused
     assert on_venues.rule().may_enter and on_venues.rule().funding_horizon_s == candidate.rule.funding_horizon_s > 0.0
     hours = Bounds(max_hold_s=3600.0, max_leg_deadline_s=86_400.0)
-    held_back = Exports(tmp_path / "params.json", inputs, hours, now, inputs.instruments())
+    held_back = Exports(tmp_path / "params.json", inputs, hours, now, inputs.terms())
     held_back.poll()
     assert "max_hold_s" in held_back.refused
 

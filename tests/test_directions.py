@@ -14,7 +14,7 @@ from delta_arb import params
 from delta_arb.backtest.performance import held
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
-from delta_arb.market import NS, FundingPayment, Instrument
+from delta_arb.market import NS, FundingPayment
 from delta_arb.optimize import directions, export, gates, search, study, walk_forward
 from delta_arb.optimize.champion import NAMES, examined, settle
 from delta_arb.optimize.study import Constraints, Levels, Market, Thresholds, both
@@ -25,6 +25,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables, money_tables, pages, tearsheet, trade_tables, what_if
 from delta_arb.strategy import sizing
 from delta_arb.strategy.state import DIRECT, REVERSE
+from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import BOUNDLESS, Funds
 
 HOUR = 3600
@@ -35,7 +36,7 @@ COINS = replace(BOUNDLESS, inventory=10.0)
 def market(fee_bps: float = 0.5, payments=(), funds: Funds = COINS, **changes) -> Market:
     """The same taker fee on both legs, a tenth of a second on the way, ten coins of about 100 USDT held."""
     rule = params.RuleParams(**{**SETTINGS.model_dump(), "rearm_bps": 0.0, **changes})
-    venues = (Instrument(name, fee_bps / 1e4) for name in ("mexc", "gate"))
+    venues = (VenueTerms(venue=name, taker_fee_bps=fee_bps) for name in ("mexc", "gate"))
     return Market(*venues, Latency(0.1, 0.1), tuple(payments), rule, funds=funds)
 
 

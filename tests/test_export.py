@@ -12,7 +12,7 @@ from delta_arb import params
 from delta_arb.backtest import performance
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
-from delta_arb.market import NS, Instrument
+from delta_arb.market import NS
 from delta_arb.optimize import export, gates, search
 from delta_arb.optimize.champion import contested, examined, settle
 from delta_arb.optimize.gates import Judgement
@@ -23,6 +23,7 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables
 from delta_arb.tables import number
+from delta_arb.venue_terms import VenueTerms
 
 PASSED = Judgement(None, None, None, None, None, (), ())
 MISSED = Judgement(None, None, None, None, None, (gates.gate("pairs out of sample", 3.0, 15),), ())
@@ -48,7 +49,9 @@ def tape() -> Tape:
 def verdict(tape: Tape, best: Thresholds, judgement=PASSED, ask=lambda thresholds: PASSED, **demands) -> Verdict:
     """A verdict that says trade `best`, on the hand-made waves and without fees."""
     settings = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=1000.0)
-    market = Market(Instrument("mexc", 0.0), Instrument("gate", 0.0), Latency(0.1, 0.1), (), settings)
+    market = Market(
+        *(VenueTerms(venue=venue, taker_fee_bps=0.0) for venue in ("mexc", "gate")), Latency(0.1, 0.1), (), settings
+    )
     constraints = Constraints(max_entry_bps=150.0, max_drawdown=0.05, **demands)
     parts = window(tape, constraints)
     results = [performance.measure(part, market.replay(part, best)) for part in (parts.fit, parts.judge)]
@@ -60,7 +63,7 @@ def verdict(tape: Tape, best: Thresholds, judgement=PASSED, ask=lambda threshold
 def file_of(folder, tape: Tape, held: Thresholds, fitted_for_h: float, age=timedelta(0), inputs=None, **changes) -> str:
     """A parameter file of `held`, fitted on the first hours of the tape, created a while ago."""
     inputs = inputs or Inputs()
-    legs = inputs.venue_params()
+    legs = inputs.terms()
     created = datetime.now(UTC) - age
     rule = params.RuleParams(**held.values(), clip_usdt=50.0)
     values = {

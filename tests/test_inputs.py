@@ -16,13 +16,14 @@ from strategies import perp, seconds, spot
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import SNAPSHOTS, UPDATES
-from delta_arb.params import VenueParams, check_assumed
+from delta_arb.params import check_assumed
 from delta_arb.quotes import funding_file
 from delta_arb.quotes import inputs as module
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import OPTION_HELP, add_options, given
 from delta_arb.quotes.tape import Tape
 from delta_arb.tables import heading
+from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import BOUNDLESS, Funds
 
 FILES = {"spot": "spot.parquet", "perp": "perp.parquet", "funding": "none", "pair": "LUNC_USDT", "contract_size": 1e4}
@@ -90,14 +91,14 @@ def test_real_files_need_nothing_more():
         ({"funding": ""}, "give the funding history .*, or say that it is left out with --funding none"),
         ({"contract_size": 0.0}, "give the perpetual's contract size in base units"),
         ({"contract_size": float("nan")}, "give the perpetual's contract size in base units"),
-        ({"contract_size": float("inf")}, "qty_step must be zero or positive, was inf"),
+        ({"contract_size": float("inf")}, "qty_step: should be a finite number"),
         ({"spot_kind": "candles"}, "a leg is recorded as updates or snapshots, was 'candles'"),
         ({"perp_kind": ""}, "a leg is recorded as updates or snapshots, was ''"),
         ({"spot_latency": 0.0}, "latency spot_s must be above 0"),
         ({"perp_latency": 61.0}, "latency perp_s must be above 0 and at most 60 s, was 61"),
-        ({"spot_fee_bps": 600.0}, "taker_fee is a fraction of notional, was 0.06"),
-        ({"perp_fee_bps": float("nan")}, "taker_fee is a fraction of notional, was nan"),
-        ({"spot_min_usdt": -1.0}, "min_notional_usdt must be zero or positive, was -1"),
+        ({"spot_fee_bps": 600.0}, r"taker_fee_bps: should be less than or equal to 500 \(was 600.0\)"),
+        ({"perp_fee_bps": float("nan")}, "taker_fee_bps: should be a finite number"),
+        ({"spot_min_usdt": -1.0}, r"min_notional_usdt: should be greater than or equal to 0 \(was -1.0\)"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(changes, says):
@@ -113,15 +114,15 @@ def test_the_perpetual_is_recorded_in_contracts_and_spot_in_base_units():
 
 
 def test_the_order_rules_are_those_of_the_options():
-    leg, other = Inputs(**FILES, spot_fee_bps=4.0, perp_fee_bps=2.0, spot_min_usdt=5.0).instruments()
+    leg, other = Inputs(**FILES, spot_fee_bps=4.0, perp_fee_bps=2.0, spot_min_usdt=5.0).terms()
     assert (leg.taker_fee, leg.qty_step, leg.min_notional_usdt) == (0.0004, 0.0, 5.0)
     assert (other.taker_fee, other.qty_step, other.min_qty, other.contract_size) == (0.0002, 1e4, 1e4, 1e4)
 
 
 def test_the_parameter_file_writes_down_the_same_costs():
-    leg, other = Inputs(**FILES, spot_latency=0.3).venue_params()
+    leg, other = Inputs(**FILES, spot_latency=0.3).terms()
     assert (leg.latency_s, leg.taker_fee_bps, leg.min_notional_usdt) == (0.3, 5.0, 1.0)
-    assert other == VenueParams(
+    assert other == VenueTerms(
         venue="gate", taker_fee_bps=5.0, latency_s=0.1, contract_size=1e4, qty_step=1e4, min_qty=1e4
     )
 
@@ -149,26 +150,26 @@ def rules(tmp_path) -> dict[str, str]:
 def test_the_venues_lists_say_the_order_rules_and_never_the_fees(rules):
     leg, other = Inputs(
         **FILES | {"contract_size": 0.0}, **rules, spot_fee_bps=4.0, perp_fee_bps=2.0, leverage=5.0
-    ).instruments()
+    ).terms()
     assert (leg.taker_fee, leg.qty_step, leg.min_notional_usdt, leg.price_tick) == (0.0004, 0.01, 5.0, 1e-8)
     assert (other.taker_fee, other.contract_size, other.qty_step, other.min_qty) == (0.0002, 1e4, 1e4, 2e4)
     assert (other.price_tick, other.leverage, other.maintenance_rate) == (1e-8, 5.0, 0.02)
 
 
 def test_the_parameter_file_writes_them_down_and_is_held_against_them(rules):
-    wrote = Inputs(**FILES, **rules, leverage=5.0, spot_fee_in="base").venue_params()
+    wrote = Inputs(**FILES, **rules, leverage=5.0, spot_fee_in="base").terms()
     assert (wrote[0].fee_currency, wrote[0].price_tick, wrote[0].qty_step) == ("base", 1e-8, 0.01)
     assert (wrote[1].leverage, wrote[1].maintenance_rate, wrote[1].min_qty) == (5.0, 0.02, 2e4)
     found = SimpleNamespace(spot=wrote[0], perp=wrote[1])
     check_assumed(found, *wrote)
     with pytest.raises(ParamsError, match=r"perp\.leverage is 5\.0 in the file and 4\.0 here"):
-        check_assumed(found, *Inputs(**FILES, **rules, leverage=4.0, spot_fee_in="base").venue_params())
+        check_assumed(found, *Inputs(**FILES, **rules, leverage=4.0, spot_fee_in="base").terms())
 
 
 def test_a_file_in_base_units_keeps_its_unit_and_takes_the_grid_of_the_list(rules):
     inputs = Inputs(**FILES | {"contract_size": 1.0}, **rules)
     assert inputs.leg_file("perp").contract_size == 1.0
-    assert inputs.instruments()[1].qty_step == 1e4
+    assert inputs.terms()[1].qty_step == 1e4
 
 
 @pytest.mark.parametrize(
@@ -209,8 +210,8 @@ def test_wallets_and_transfers_are_those_of_the_options():
         ({"transfer_delay_h": 1.0}, "transfers go between two wallets; give --spot-usdt and --perp-usdt too"),
         ({"spot_usdt": 1.0, "perp_usdt": 1.0, "transfer_fee_usdt": 1.0}, "say how long a transfer takes"),
         ({"spot_usdt": 9.0, "perp_usdt": 9.0, "transfer_delay_h": 1.0}, "needs least_usdt above its fee"),
-        ({"spot_fee_in": "coin"}, "fee_currency is quote or base, was 'coin'"),
-        ({"leverage": 0.5}, "leverage is at least 1"),
+        ({"spot_fee_in": "coin"}, r"fee_currency: should be 'quote' or 'base' \(was 'coin'\)"),
+        ({"leverage": 0.5}, "leverage: should be greater than or equal to 1"),
     ],
 )
 def test_wallets_that_cannot_be_meant_are_refused(changes, says):

@@ -52,7 +52,7 @@ def rule_params(entry_bps: float, exit_bps: float, **changes) -> params.RulePara
 def export(
     inputs: Inputs, rule: params.RuleParams, *, trade: bool = True, created: datetime = NOW, **changes
 ) -> params.Params:
-    spot, perp = inputs.venue_params()
+    spot, perp = inputs.terms()
     data = params.DataParams(
         synthetic=True, start=NOW, end=NOW, judged_from=None, events=1, spot_sha256=DIGEST, perp_sha256=DIGEST, funding_sha256=None,
         spot_kind=inputs.spot_kind, perp_kind=inputs.perp_kind,
@@ -103,7 +103,7 @@ def assert_same(
 def test_the_runner_makes_the_backtests_trades_on_the_sample_lesson_36(tmp_path, entry_bps, exit_bps, signal):
     inputs = Inputs()
     tape = inputs.tape()
-    rule = rules.make_rule(rule_params(entry_bps, exit_bps, **signal), *inputs.instruments())
+    rule = rules.make_rule(rule_params(entry_bps, exit_bps, **signal), *inputs.terms())
     expected = assert_same(inputs, tape, rule, inputs.payments(tape), tmp_path)
     assert len(expected.trades) >= 20
     if exit_bps == -40.0:
@@ -113,7 +113,7 @@ def test_the_runner_makes_the_backtests_trades_on_the_sample_lesson_36(tmp_path,
 def test_the_runner_makes_the_backtests_trades_on_the_real_lunc_quotes(tmp_path):
     inputs = lunc(spot_fee_bps=0.0, perp_fee_bps=0.0)
     tape = inputs.tape()
-    rule = rules.make_rule(rule_params(-4.0, -4.5, max_hold_s=300.0), *inputs.instruments())
+    rule = rules.make_rule(rule_params(-4.0, -4.5, max_hold_s=300.0), *inputs.terms())
     expected = assert_same(inputs, tape, rule, (), tmp_path)
     assert len(expected.trades) >= 20
     assert {t.reason for t in expected.trades} >= {"target", "time-out", "unwound"}
@@ -131,7 +131,7 @@ def test_the_runner_makes_the_backtests_trades_on_real_candles_through_an_outage
     tape = inputs.tape()
     out_ns = tape.quality.spot.longest_outage_ns
     week = tape.between(out_ns - 3 * 86_400 * 10**9, out_ns + 4 * 86_400 * 10**9)
-    rule = rules.make_rule(rule_params(-3.0, -6.0, max_hold_s=3600.0, leg_deadline_s=450.0), *inputs.instruments())
+    rule = rules.make_rule(rule_params(-3.0, -6.0, max_hold_s=3600.0, leg_deadline_s=450.0), *inputs.terms())
     expected = assert_same(inputs, week, rule, (), tmp_path)
     assert len(expected.trades) >= 10
 
@@ -186,7 +186,7 @@ def test_the_runner_makes_the_backtests_trades_on_random_tapes(
         | signal
         | reverse
     )
-    spot, perp = inputs.instruments()
+    spot, perp = inputs.terms()
     perp = dataclasses.replace(perp, leverage=100.0, maintenance_rate=maintenance)
     spot = dataclasses.replace(spot, fee_currency=currency, price_tick=1e-4)
     rule = rules.make_rule(rule_params(20.0, -20.0, **changes), spot, perp)
@@ -212,7 +212,7 @@ def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own_lesso
     """Opened with exit -12; then exit -1000 is exported: the open pair still leaves at -12, the next one does not."""
     inputs = Inputs()
     tape = inputs.tape()
-    old, new = (rules.make_rule(rule_params(15.0, exit_bps), *inputs.instruments()) for exit_bps in (-12.0, -1000.0))
+    old, new = (rules.make_rule(rule_params(15.0, exit_bps), *inputs.terms()) for exit_bps in (-12.0, -1000.0))
     with Journal(tmp_path / "journal.sqlite", "run") as journal:
         venue = PaperVenue(
             inputs.latency(), (tape.spot_kind, tape.perp_kind), (old.spot, old.perp), old.max_quote_age_ns
@@ -452,7 +452,7 @@ def test_regimes_of_the_generator_run_through(tmp_path):
     inputs = Inputs(**files, funding=str(tmp_path / "quotes" / "funding.parquet"), pair="SYN_USDT", contract_size=10.0)
     assert inputs.synthetic
     tape = inputs.tape()
-    rule = rules.make_rule(rule_params(5.0, -30.0), *inputs.instruments())
+    rule = rules.make_rule(rule_params(5.0, -30.0), *inputs.terms())
     assert_same(inputs, tape, rule, inputs.payments(tape), tmp_path)
 
 
@@ -463,6 +463,6 @@ def test_a_funding_stamp_pays_the_same_in_runner_and_backtest_lesson_16(tmp_path
     part = tape.between(tape.start_ns, tape.start_ns + 7200 * NS)
     stamps = range(tape.start_ns - 600 * NS, tape.start_ns + 9000 * NS, 600 * NS)
     payments = tuple(FundingPayment(t, 0.0001, 0.8, True) for t in stamps)
-    rule = rules.make_rule(rule_params(0.0, -45.0), *inputs.instruments())
+    rule = rules.make_rule(rule_params(0.0, -45.0), *inputs.terms())
     expected = assert_same(inputs, part, rule, payments, tmp_path)
     assert any(t.funding_usdt > 0 for t in expected.trades)

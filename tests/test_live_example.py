@@ -54,7 +54,7 @@ def test_the_example_for_a_parameter_file_assumes_what_the_file_assumes(tmp_path
     file = tmp_path / "syn.toml"
     file.write_text(capsys.readouterr().out)
     read = config.read(file)
-    assert read.venue_params() == (given.spot, given.perp) and read.pair == given.pair
+    assert read.terms() == (given.spot, given.perp) and read.pair == given.pair
     assert read.inventory_coins == 40.0
     assert "# max_clip_usdt = 75\n" in file.read_text()
 

@@ -44,7 +44,7 @@ def test_a_replay_trades_both_directions_as_the_backtest_does(tmp_path):
     done = command("--replay", "--speed", "max", *COINS, "--reports", str(tmp_path), "--json")
     assert done.returncode == 0, done.stderr
     inputs = Inputs(inventory_coins=600.0)
-    tape, (spot, perp) = inputs.tape(), inputs.instruments()
+    tape, (spot, perp) = inputs.tape(), inputs.terms()
     market = Market(spot, perp, inputs.latency(), inputs.payments(tape), made.rule, funds=inputs.funds)
     levels = Thresholds(20.0, -30.0, made.rule.max_hold_s, reverse=Levels(*WAYS.values()))
     assert make_rule(market.rule_params(levels), spot, perp) == make_rule(made.rule, spot, perp)

@@ -26,9 +26,10 @@ from delta_arb.live.journal import Journal, JournalError
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Account, Deal, Outcome, VenueError
 from delta_arb.live.venues.broker import Placed
-from delta_arb.market import PERP, SPOT, Instrument, Order
+from delta_arb.market import PERP, SPOT, Order
 from delta_arb.params import Bounds, RuleParams
 from delta_arb.strategy.state import QUOTE, REPORT, START, Event
+from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import Wallet
 
 CONFIG = quick_config()
@@ -135,7 +136,7 @@ def test_every_guard_is_tested_and_none_acts_on_good_or_unknown_facts():
 
 # --- Accounts ---------------------------------------------------------------------------------------------------------
 
-STEPS = (Instrument("mexc", 0.0005, qty_step=1.0), Instrument("gate", 0.0005, 10.0, 10.0, 10.0))
+STEPS = (VenueTerms(venue="mexc", taker_fee_bps=5.0, qty_step=1.0), perpetual("gate", 5.0, 10.0))
 NOTHING = accounts.Baseline(1000.0, 1000.0, 0.0, 0.0)
 
 

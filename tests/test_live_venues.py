@@ -257,11 +257,11 @@ def test_the_end_of_an_order_is_told_once_and_whole_whatever_order_pushes_come_i
 
 @live
 async def test_the_instrument_is_what_the_venue_lists_with_the_accounts_own_fee(it):
-    spot, perp = (leg.instrument for leg in it.legs.values())
+    spot, perp = (leg.terms for leg in it.legs.values())
     assert (spot.taker_fee, spot.contract_size, spot.qty_step) == (0.0005, 1, 1)
     assert (spot.min_qty, spot.min_notional_usdt) == (1, 1)
     assert (perp.taker_fee, perp.contract_size, perp.qty_step, perp.min_qty) == (0.0005, 10, 10, 10)
-    assert [leg.instrument.price_tick for leg in it.legs.values()] == [0.0001, 0.0001]
+    assert [leg.terms.price_tick for leg in it.legs.values()] == [0.0001, 0.0001]
     assert (perp.maintenance_rate, perp.max_leverage) == (0.01, 50)
     assert all(leg.private_alive for leg in it.legs.values())
 
@@ -305,7 +305,7 @@ async def test_without_keys_there_are_quotes_and_nothing_else(it):
         with pytest.raises(VenueError, match="taker_fee"):
             await it.open(CLASSES[leg](leg, "SYN", config, pace=QUICK))
         client = await it.open(CLASSES[leg](leg, "SYN", config, pace=QUICK, taker_fee=0.001))
-        assert client.instrument.taker_fee == 0.001 and not client.private_alive
+        assert client.terms.taker_fee == 0.001 and not client.private_alive
         assert it.newest(leg).bid == 0.8
         client.prepare("run-1", buy(50))()
         await until(lambda: it.of("run-1"))
@@ -362,16 +362,16 @@ async def test_orders_are_built_as_ccxt_builds_them(it):
     rng = random.Random(7)
     for leg, build in ((SPOT, by_mexc), (PERP, by_gate)):
         client = await it.open(it.client(leg))
-        ccxt_client, listed = client._clients.orders, client.instrument
+        ccxt_client, listed = client._clients.orders, client.terms
         market = ccxt_client.market(client.symbol)
         for n in range(300):
             tick, step = rng.choice((1e-9, 1e-4, 0.05, 0.5, 1.0, 10.0)), rng.choice((1e-6, 0.01, 1.0, 100.0))
             if leg == SPOT:
-                client.instrument = replace(listed, price_tick=tick, qty_step=step, min_qty=step)
+                client.terms = listed.replace(price_tick=tick, qty_step=step, min_qty=step)
                 market["precision"] = {"price": tick, "amount": step}
             else:
-                client.instrument = replace(listed, price_tick=tick)
-                market["precision"]["price"], step = tick, client.instrument.contract_size
+                client.terms = listed.replace(price_tick=tick)
+                market["precision"]["price"], step = tick, client.terms.contract_size
             qty = rng.randint(1, 10**6) * step * rng.choice((-1, 1))
             order = Order(qty, rng.uniform(1, 10**6) * tick, leg == PERP and rng.random() < 0.5, False)
             price = client._price(order)
@@ -380,13 +380,13 @@ async def test_orders_are_built_as_ccxt_builds_them(it):
 
 def by_mexc(genuine, client, order_id, order, price):
     side, ioc = ("buy" if order.qty > 0 else "sell"), {"timeInForce": "IOC", "clientOrderId": order_id}
-    amount = on_grid(abs(order.qty), client.instrument.qty_step)
+    amount = on_grid(abs(order.qty), client.terms.qty_step)
     market = genuine.market(client.symbol)
     return genuine.create_spot_order_request(market, "limit", side, amount, float(price), None, ioc)
 
 
 def by_gate(genuine, client, order_id, order, price):
-    side, contracts = ("buy" if order.qty > 0 else "sell"), abs(client.instrument.to_contracts(order.qty))
+    side, contracts = ("buy" if order.qty > 0 else "sell"), abs(client.terms.to_contracts(order.qty))
     ioc = {"timeInForce": "IOC", "clientOrderId": order_id, "reduceOnly": order.reduce_only}
     return genuine.create_order_request(client.symbol, "limit", side, contracts, float(price), ioc)
 

@@ -21,14 +21,12 @@ from delta_arb.market import (
     TARGET,
     Fill,
     FundingPayment,
-    Instrument,
-    common_step,
     exit_price,
     fill,
     floor_to,
-    perpetual,
 )
 from delta_arb.strategy.ledger import funding, settle
+from delta_arb.venue_terms import VenueTerms, common_step, perpetual
 
 HOUR = 3600 * SECOND
 CENT = 0.01
@@ -258,20 +256,20 @@ def test_a_floored_quantity_is_on_the_grid_and_less_than_a_step_below(qty, step)
 
 @given(st.integers(-(10**12), 10**12), st.sampled_from((1e-4, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1e4, 1e6, 1e7)))
 def test_contracts_survive_the_way_to_base_units_and_back_lesson_19(contracts, size):
-    instrument = perpetual("gate", 0.0005, size)
+    instrument = perpetual("gate", 5.0, size)
     assert instrument.to_contracts(instrument.to_base(contracts)) == contracts
 
 
 @given(st.integers(-(10**9), 10**9), st.floats(0.01, 0.99), st.sampled_from((1e-4, 0.01, 1.0, 10.0, 1e4)))
 def test_a_quantity_off_the_contract_grid_is_refused(contracts, part, size):
     with pytest.raises(ParamsError, match="not whole contracts"):
-        perpetual("gate", 0.0005, size).to_contracts((contracts + part) * size)
+        perpetual("gate", 5.0, size).to_contracts((contracts + part) * size)
 
 
 @pytest.mark.parametrize("base", [math.nan, math.inf])
 def test_a_quantity_that_is_no_number_has_no_contracts(base):
     with pytest.raises(ParamsError, match="not whole contracts"):
-        perpetual("gate", 0.0005, 1.0).to_contracts(base)
+        perpetual("gate", 5.0, 1.0).to_contracts(base)
 
 
 def test_every_multiplier_of_the_venue_makes_the_round_trip(recording):
@@ -279,11 +277,11 @@ def test_every_multiplier_of_the_venue_makes_the_round_trip(recording):
     sizes = table["quanto_multiplier"].to_numpy()
     assert len(sizes) == 302
     for size in sizes:  # numpy floats, as every table hands them out
-        instrument = perpetual("gate", 0.0005, size)
+        instrument = perpetual("gate", 5.0, size)
         for contracts in (1, 3, 7, 90, 12_345, 999_999, 1_000_000_000):
             assert instrument.to_contracts(instrument.to_base(contracts)) == contracts
             assert instrument.to_contracts(floor_to(contracts * float(size), instrument.qty_step)) == contracts
-        assert common_step(Instrument("mexc", 0.0005, qty_step=np.float64(0.01)), instrument) >= size
+        assert common_step(VenueTerms(venue="mexc", taker_fee_bps=5.0, qty_step=np.float64(0.01)), instrument) >= size
 
 
 @pytest.mark.parametrize(
@@ -300,25 +298,27 @@ def test_every_multiplier_of_the_venue_makes_the_round_trip(recording):
     ],
 )
 def test_the_common_step_is_the_smallest_quantity_on_both_grids(spot_step, perp_step, common):
-    spot, perp = Instrument("mexc", 0.0, qty_step=spot_step), Instrument("gate", 0.0, qty_step=perp_step)
+    spot, perp = VenueTerms(venue="mexc", qty_step=spot_step), VenueTerms(venue="gate", qty_step=perp_step)
     assert common_step(spot, perp) == common
 
 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"contract_size": 0.0}, "contract_size must be positive"),
-        ({"contract_size": math.nan}, "contract_size must be positive"),
-        ({"taker_fee": 5.0}, "5 bps is 0.0005"),
-        ({"taker_fee": math.nan}, "5 bps is 0.0005"),
-        ({"qty_step": -1.0}, "qty_step must be zero or positive"),
-        ({"min_qty": math.inf}, "min_qty must be zero or positive"),
-        ({"min_notional_usdt": math.nan}, "min_notional_usdt must be zero or positive"),
+        ({"contract_size": 0.0}, r"contract_size: should be greater than 0 \(was 0.0\)"),
+        ({"contract_size": math.nan}, "contract_size: should be a finite number"),
+        ({"taker_fee_bps": 501.0}, "taker_fee_bps: should be less than or equal to 500"),
+        ({"taker_fee_bps": math.nan}, "taker_fee_bps: should be a finite number"),
+        ({"qty_step": -1.0}, "qty_step: should be greater than or equal to 0"),
+        ({"min_qty": math.inf}, "min_qty: should be a finite number"),
+        ({"min_notional_usdt": math.nan}, "min_notional_usdt: should be a finite number"),
+        ({"leverage": 21.0, "max_leverage": 20.0}, "leverage is at least 1 and here at most 20, was 21"),
+        ({"leverage": 50.0, "maintenance_rate": 0.02}, "maintenance_rate is a share below 1 / leverage"),
     ],
 )
-def test_an_instrument_out_of_bounds_is_refused(values, says):
+def test_terms_out_of_bounds_are_refused_in_one_line(values, says):
     with pytest.raises(ParamsError, match=says):
-        Instrument(**{"venue": "gate", "taker_fee": 0.0005} | values)
+        VenueTerms(**{"venue": "gate"} | values)
 
 
 # --- The fill rule ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from delta_arb import params
 from delta_arb.backtest.performance import Performance
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
-from delta_arb.market import NS, Instrument
+from delta_arb.market import NS
 from delta_arb.optimize import export, search, study
 from delta_arb.optimize.search import Offers, Sweep
 from delta_arb.optimize.study import Constraints, Market, Thresholds
@@ -25,6 +25,7 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.half_life import HalfLife, half_life_clean
 from delta_arb.stats.ou import Process
+from delta_arb.venue_terms import VenueTerms
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
@@ -52,7 +53,7 @@ def made(folder: Path, world: synthetic.World, seed: int) -> tuple[Inputs, Tape]
 def by_hand(fee_bps: float) -> Market:
     """The same taker fee on both legs, four of which are a round trip; no grids, a tenth of a second on the way."""
     settings = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0, rearm_bps=0.0)
-    venues = (Instrument(name, fee_bps / 1e4) for name in ("mexc", "gate"))
+    venues = (VenueTerms(venue=name, taker_fee_bps=fee_bps) for name in ("mexc", "gate"))
     return Market(*venues, Latency(0.1, 0.1), (), settings)
 
 

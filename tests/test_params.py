@@ -19,12 +19,10 @@ from pydantic import BaseModel
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import DataParams, Evidence, FilterParams, GateParams, ReverseEvidence
 from delta_arb.latency import Latency
-from delta_arb.market import Instrument, perpetual
 from delta_arb.params import (
     Bounds,
     Params,
     RuleParams,
-    VenueParams,
     WalletParams,
     check_assumed,
     check_in_force,
@@ -37,10 +35,11 @@ from delta_arb.strategy import rule as rules
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.signal import OFF
 from delta_arb.strategy.state import LegRule, Rule
+from delta_arb.venue_terms import VenueTerms, perpetual
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)
-SPOT = VenueParams(venue="mexc", taker_fee_bps=5.0, latency_s=0.1, min_notional_usdt=1.0)
-PERP = VenueParams(
+SPOT = VenueTerms(venue="mexc", taker_fee_bps=5.0, latency_s=0.1, min_notional_usdt=1.0)
+PERP = VenueTerms(
     venue="gate", taker_fee_bps=2.5, latency_s=0.2, contract_size=10_000.0, qty_step=10_000.0, min_qty=10_000.0
 )
 DATA = DataParams(
@@ -102,7 +101,7 @@ digests = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
 times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 tiny = 5e-324
 venues = st.builds(
-    VenueParams,
+    VenueTerms,
     venue=names,
     taker_fee_bps=number(-100, 500),
     latency_s=number(tiny, 60),
@@ -259,10 +258,10 @@ def test_a_file_that_is_no_object_is_refused(saved, content):
         load(saved)
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 4, "3", None, [3]])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 5, "4", None, [4]])
 def test_a_file_of_another_schema_is_refused(saved, version):
     rewrite(saved, lambda content: content.update(schema_version=version))
-    with pytest.raises(ParamsError, match=r"schema version .* is not 3; run the pipeline of this version"):
+    with pytest.raises(ParamsError, match=r"schema version .* is not 4; run the pipeline of this version"):
         load(saved)
 
 
@@ -406,7 +405,7 @@ def test_another_layout_of_the_same_content_is_no_edit(export, saved):
 
 
 def test_what_cannot_be_read_back_is_not_exported_either():
-    with pytest.raises(ParamsError, match=r"cannot be exported: file: valid_until must be after created"):
+    with pytest.raises(ParamsError, match=r"cannot be exported: valid_until must be after created"):
         sealed(**values(valid_until=NOON))
     with pytest.raises(ParamsError, match=r"pair: .* \(was 'LUNC/USDT'\)"):
         sealed(**values(pair="LUNC/USDT"))
@@ -476,8 +475,8 @@ def test_several_clips_are_bounded_by_the_largest_position():
     Bounds(max_position_usdt=400.0).check(file)
     with pytest.raises(ParamsError, match="max_position_usdt=400 is above the configured 399"):
         Bounds(max_clip_usdt=100.0, max_position_usdt=399.0).check(file)
-    with pytest.raises(ValueError, match=r"max_position_usdt=50\.0 is below one clip"):
-        RuleParams(**{**file.model_dump(), "max_position_usdt": 50.0})
+    with pytest.raises(ParamsError, match=r"max_position_usdt=50\.0 is below one clip"):
+        file.replace(max_position_usdt=50.0)
 
 
 def test_the_bounds_themselves_are_allowed(export):
@@ -508,8 +507,8 @@ def test_the_rule_is_the_file_in_fractions_and_nanoseconds():
         entry_bps=20.0, exit_bps=-1.0, rearm_bps=4.0, max_hold_s=90.5, clip_usdt=100.0, participation=0.5,
         max_quote_age_s=0.75, price_bound_bps=30.0, leg_tolerance=0.02, leg_deadline_s=7.0,
     )  # fmt: skip
-    spot = Instrument("mexc", 0.0005, qty_step=100.0, min_notional_usdt=1.0)
-    rule = make_rule(file, spot, perpetual("gate", 0.0002, 150.0))
+    spot = VenueTerms(venue="mexc", taker_fee_bps=5.0, qty_step=100.0, min_notional_usdt=1.0)
+    rule = make_rule(file, spot, perpetual("gate", 2.0, 150.0))
     assert (rule.may_enter, rule.flatten) == (True, False)
     assert (rule.entry, rule.exit, rule.rearm) == pytest.approx((0.0020, -0.0001, 0.0004))
     assert (rule.max_hold_ns, rule.max_quote_age_ns) == (90_500_000_000, 750_000_000)
@@ -526,7 +525,7 @@ def test_a_filter_is_handed_on_in_fractions_and_seconds():
     file = RuleParams(
         entry_bps=20.0, exit_bps=1.0, max_hold_s=60.0, clip_usdt=100.0, signal="filtered", filter=process
     )  # fmt: skip
-    rule = make_rule(file, SPOT.instrument(), PERP.instrument())
+    rule = make_rule(file, SPOT, PERP)
     assert rule.filter == pytest.approx(
         (0.0693147, 0.0002, 0.0003, 0.0004, 0.5, 1e9), rel=1e-6
     )  # ln 2 / 10 a second; a second old
@@ -534,20 +533,20 @@ def test_a_filter_is_handed_on_in_fractions_and_seconds():
 
 def test_without_thresholds_the_machine_neither_enters_nor_has_a_target():
     file = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=60.0, clip_usdt=100.0)
-    rule = make_rule(file, SPOT.instrument(), PERP.instrument())
+    rule = make_rule(file, SPOT, PERP)
     assert (rule.may_enter, rule.entry, rule.exit) == (False, math.inf, -math.inf)
 
 
 def test_entering_can_be_forbidden_although_there_are_thresholds(export):
-    assert make_rule(export.rule, SPOT.instrument(), PERP.instrument(), may_enter=True).may_enter
-    assert not make_rule(export.rule, SPOT.instrument(), PERP.instrument(), may_enter=False).may_enter
+    assert make_rule(export.rule, SPOT, PERP, may_enter=True).may_enter
+    assert not make_rule(export.rule, SPOT, PERP, may_enter=False).may_enter
 
 
 def test_the_reverse_pair_is_traded_by_its_own_levels_alone():
     file = RuleParams(
         entry_bps=None, exit_bps=None, reverse_entry_bps=30.0, reverse_exit_bps=-5.0, max_hold_s=60.0, clip_usdt=100.0
     )
-    rule = make_rule(file, SPOT.instrument(), PERP.instrument())
+    rule = make_rule(file, SPOT, PERP)
     assert rule.may_enter and (rule.entry, rule.exit) == (math.inf, -math.inf)
     assert (rule.reverse_entry, rule.reverse_exit) == (0.003, -0.0005)
     with pytest.raises(ParamsError, match="reverse_entry_bps=30 is above the configured 29"):
@@ -555,11 +554,11 @@ def test_the_reverse_pair_is_traded_by_its_own_levels_alone():
 
 
 def test_the_file_and_the_options_mean_the_same_instrument():
-    assert PERP.instrument() == perpetual("gate", 0.00025, 10_000.0)
+    assert perpetual("gate", 2.5, 10_000.0).replace(latency_s=0.2) == PERP
 
 
 def test_the_default_deadline_is_above_the_default_age_and_latency(export):
-    rule = make_rule(export.rule, SPOT.instrument(), PERP.instrument())
+    rule = make_rule(export.rule, SPOT, PERP)
     rules.check_deadline(rule, Latency(SPOT.latency_s, PERP.latency_s))
 
 

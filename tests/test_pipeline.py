@@ -45,7 +45,7 @@ from delta_arb import params
 from delta_arb.quotes.inputs import Inputs
 
 inputs = Inputs(spot, perp, funding, pair, contract_size=contract_size, spot_fee_bps=spot_fee_bps)
-tape, (spot_leg, perp_leg), now = inputs.tape(), inputs.venue_params(), datetime.now(UTC)
+tape, (spot_leg, perp_leg), now = inputs.tape(), inputs.terms(), datetime.now(UTC)
 held = params.load(champion) if champion else None
 candidate = params.sealed(
     pair=inputs.pair, trade=True, reason=f'best of {trials}', spot=spot_leg, perp=perp_leg,

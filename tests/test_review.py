@@ -51,7 +51,7 @@ def rule_params(**changes) -> params.RuleParams:
 
 def instruments(**margin):
     grid = {"contract_size": 1.0, "qty_step": 0.1, "min_qty": 0.1}
-    spot_, perp_ = INPUTS.venue_params()
+    spot_, perp_ = INPUTS.terms()
     return spot_.model_copy(update=grid), perp_.model_copy(update=grid | margin)
 
 
@@ -84,7 +84,7 @@ def record(
     """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on."""
     tape = Tape.of(sorted(quotes))
     spot_, perp_ = instruments(**margin or {})
-    base = make_rule(rule_params(), spot_.instrument(), perp_.instrument())
+    base = make_rule(rule_params(), spot_, perp_)
     path = folder / "SYN_USDT-mexc-gate" / "live" / "hand.sqlite"
     created = datetime(2026, 1, 5, tzinfo=UTC)
     data = params.DataParams(
@@ -108,7 +108,7 @@ def record(
         for group in replay.instants(tape):
             for at_s, changes in rules:
                 if seconds(at_s) <= group[0][0]:
-                    runner.newest = make_rule(rule_params(**changes), spot_.instrument(), perp_.instrument())
+                    runner.newest = make_rule(rule_params(**changes), spot_, perp_)
             for at_s, hold in holds:
                 runner.hold = hold if seconds(at_s) <= group[0][0] else runner.hold
             replay.play(group, runner, broker)
@@ -318,7 +318,7 @@ def test_a_refused_order_on_the_local_venues_is_a_fault(tmp_path):
 def _export(reports) -> None:
     inputs = Inputs()
     now = datetime.now(UTC)
-    spot_, perp_ = inputs.venue_params()
+    spot_, perp_ = inputs.terms()
     rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
     exported = params.sealed(
         pair=inputs.pair, trade=True, reason="a test", rule=rule, spot=spot_, perp=perp_, data=inputs.data_params(inputs.tape(), None),

@@ -6,11 +6,11 @@ from strategies import leg_rule, perp, rule, seconds, spot
 from delta_arb import params
 from delta_arb.backtest.replay import run
 from delta_arb.latency import Latency
-from delta_arb.market import Instrument
 from delta_arb.optimize.rolling import Machine
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import money_tables
+from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
 QUICK = Latency(0.2, 0.2)
@@ -81,7 +81,14 @@ def test_the_next_rule_meets_the_wallets_that_the_last_pair_left(funds, trades):
         price_bound_bps=0.0,
     )
     tape, levels = Tape.of(FALL), Thresholds(150.0, 20.0, 60.0)
-    market = Market(Instrument("a", 0.0), Instrument("b", 0.0), QUICK, (), settings, funds=funds)
+    market = Market(
+        VenueTerms(venue="a", taker_fee_bps=0.0),
+        VenueTerms(venue="b", taker_fee_bps=0.0),
+        QUICK,
+        (),
+        settings,
+        funds=funds,
+    )
     machine = Machine(tape, market)
     for start_s, end_s in ((0, 5), (5, 12)):
         machine.trade(levels, seconds(start_s), seconds(end_s))

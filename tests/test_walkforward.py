@@ -12,7 +12,7 @@ from strategies import perp, seconds, spot
 from delta_arb import params
 from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.latency import Latency
-from delta_arb.market import NS, Instrument
+from delta_arb.market import NS
 from delta_arb.optimize import gates, search, study
 from delta_arb.optimize import walk_forward as walkforward
 from delta_arb.optimize.search import Sweep
@@ -23,6 +23,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.stats.multiple_testing import Deflated, Overfitting
 from delta_arb.stats.sharpe import Interval, Sharpe
 from delta_arb.strategy.state import DIRECT, REVERSE
+from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import Funds
 
 HOUR_S = 3600.0
@@ -47,7 +48,13 @@ def market(max_hold_s: float = 10.0, rearm_bps: float = 0.0) -> Market:
     settings = params.RuleParams(
         entry_bps=None, exit_bps=None, max_hold_s=max_hold_s, clip_usdt=1000.0, rearm_bps=rearm_bps, leg_deadline_s=3.0
     )
-    return Market(Instrument("a", 0.0), Instrument("b", 0.0), Latency(0.1, 0.1), (), settings)
+    return Market(
+        VenueTerms(venue="a", taker_fee_bps=0.0),
+        VenueTerms(venue="b", taker_fee_bps=0.0),
+        Latency(0.1, 0.1),
+        (),
+        settings,
+    )
 
 
 A, B = Thresholds(100.0, 0.0, 10.0), Thresholds(50.0, 40.0, 10.0)
@@ -166,7 +173,10 @@ def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed, re
     settings = params.RuleParams(
         entry_bps=None, exit_bps=None, max_hold_s=hold, clip_usdt=1000.0, rearm_bps=rearm_bps, leg_deadline_s=2.0
     )
-    venues = Instrument("a", 0.0002, min_qty=0.5), Instrument("b", 0.0002, qty_step=1.0, min_qty=1.0)
+    venues = (
+        VenueTerms(venue="a", taker_fee_bps=2.0, min_qty=0.5),
+        VenueTerms(venue="b", taker_fee_bps=2.0, qty_step=1.0, min_qty=1.0),
+    )
     here = Market(*venues, Latency(0.1, 0.2), (), settings, funds=Funds(math.inf, math.inf, inventory=1000.0))
     fixed = Thresholds(60.0, -20.0, hold, reverse=reverse)
     found = walk_forward(
@@ -441,7 +451,9 @@ def test_confidence_follows_what_was_earned_and_not_the_number_of_rows_mistake_1
     which says (0 + 0 + 1) / (2 + 13 + 2) by the rule of succession. Quotes ten times as often say neither more nor
     less."""
     moves = {s: edge for k in range(16) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
-    dear = replace(market(), spot=Instrument("a", 0.01), perp=Instrument("b", 0.01))
+    dear = replace(
+        market(), spot=VenueTerms(venue="a", taker_fee_bps=100.0), perp=VenueTerms(venue="b", taker_fee_bps=100.0)
+    )
     said = {
         (name, per_s): judged(edges(moves, 162, per_s), by_fold(*[A] * 13), here=here).confidence
         for name, here in (("cheap", market()), ("dear", dear))

@@ -17,7 +17,7 @@ from delta_arb.backtest.performance import Equity
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import SeriesError
 from delta_arb.latency import Delay, Latency
-from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment, Instrument
+from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape
@@ -26,6 +26,7 @@ from delta_arb.report.figures import Chart
 from delta_arb.report.what_if import Case
 from delta_arb.strategy.ledger import settle
 from delta_arb.strategy.rule import make_rule
+from delta_arb.venue_terms import VenueTerms
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 RULES = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=250.0, max_quote_age_s=1.0)
@@ -35,7 +36,7 @@ REPORT = Path(__file__).resolve().parents[1] / "notebooks" / "03_backtest_report
 
 
 def fees(bps: float) -> Market:
-    venues = (Instrument("mexc", bps / 1e4), Instrument("gate", bps / 1e4))
+    venues = (VenueTerms(venue="mexc", taker_fee_bps=bps), VenueTerms(venue="gate", taker_fee_bps=bps))
     return Market(*venues, Latency(0.1, 0.1), (), RULES)
 
 
@@ -268,7 +269,7 @@ def result(fills, stamps) -> Backtest:
         settle([f for f in fills if f.pair == pair], TARGET, stamps, 100.0, 101.0)
         for pair in dict.fromkeys(f.pair for f in fills)
     )
-    rule = make_rule(RULES, Instrument("mexc", 0.001), Instrument("gate", 0.002))
+    rule = make_rule(RULES, VenueTerms(venue="mexc", taker_fee_bps=10.0), VenueTerms(venue="gate", taker_fee_bps=20.0))
     return Backtest(trades, (), tuple(fills), (), tuple(stamps), 0, False, False, 0, seconds(1e6), rule)
 
 
@@ -284,7 +285,13 @@ def hand_made() -> Backtest:
     return result(fills, stamps)
 
 
-MARKET = Market(Instrument("mexc", 0.001), Instrument("gate", 0.002), Latency(0.1, 0.1), (), RULES)
+MARKET = Market(
+    VenueTerms(venue="mexc", taker_fee_bps=10.0),
+    VenueTerms(venue="gate", taker_fee_bps=20.0),
+    Latency(0.1, 0.1),
+    (),
+    RULES,
+)
 
 
 def test_a_stamp_pays_the_short_held_before_it_and_a_residual_is_held_by_nobody():
@@ -307,7 +314,7 @@ def test_what_a_venue_charged_is_its_notional_times_its_rate():
     ]
     assert found.fees_agree and found.expected_fees_usdt == pytest.approx(2.0 + 3.62)
     dearer = dataclasses.replace(
-        MARKET, perp=Instrument("gate", 0.0025)
+        MARKET, perp=VenueTerms(venue="gate", taker_fee_bps=25.0)
     )  # the venue's list says 25 bps, 20 were charged
     assert money_tables.fee_table(money_tables.recount(hand_made(), dearer)).note.startswith("DOES NOT AGREE")
 
@@ -315,7 +322,7 @@ def test_what_a_venue_charged_is_its_notional_times_its_rate():
 def test_a_fee_taken_in_the_coin_is_one_of_what_was_ordered_and_not_of_what_was_delivered():
     """A thousand ordered at 100, a tenth of a percent kept by the venue: 999 delivered, worth 100 USDT less."""
     fills = [Fill(1, seconds(10), SPOT, 999.0, 100.0, 100.0), Fill(1, seconds(40), SPOT, -999.0, 100.0, 99.9)]
-    in_coins = dataclasses.replace(MARKET, spot=Instrument("mexc", 0.001, fee_currency="base"))
+    in_coins = dataclasses.replace(MARKET, spot=VenueTerms(venue="mexc", taker_fee_bps=10.0, fee_currency="base"))
     found = money_tables.recount(result(fills, []), in_coins)
     assert found.venues[0].notional_usdt == pytest.approx(100_000 + 99_900)
     assert found.fees_agree and found.expected_fees_usdt == pytest.approx(199.9)

@@ -8,7 +8,8 @@ import json
 from typing import NamedTuple
 
 from delta_arb.live.venues.base import Account
-from delta_arb.market import LEGS, PERP, SPOT, Instrument
+from delta_arb.market import LEGS, PERP, SPOT
+from delta_arb.venue_terms import VenueTerms
 
 SLACK = 1e-6  # share of a position that is rounding
 
@@ -54,7 +55,7 @@ def differences(
     base: Baseline,
     held: tuple[float, float],
     positions: tuple[float, float],
-    instruments: tuple[Instrument, Instrument],
+    terms: tuple[VenueTerms, VenueTerms],
 ) -> tuple[Difference, ...]:
     """What differs by at least one step that could be ordered.
 
@@ -66,7 +67,7 @@ def differences(
     actual = (spot.coin - base.coins, perp.position - base.position)
     for leg in (SPOT, PERP):
         qty = actual[leg] - held[leg]
-        slack = max(0.5 * instruments[leg].qty_step, SLACK * abs(held[leg]), 1e-9)
+        slack = max(0.5 * terms[leg].qty_step, SLACK * abs(held[leg]), 1e-9)
         if abs(qty) > slack:
             found.append(Difference(leg, qty, _reducing(qty, positions[leg])))
     return tuple(found)

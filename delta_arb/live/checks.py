@@ -19,9 +19,10 @@ from delta_arb.live.supervisor import Job
 from delta_arb.live.venues.base import Account, Setup, Venue, VenueError
 from delta_arb.live.venues.broker import Report
 from delta_arb.live.venues.key_permissions import Rights
-from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, Book, Order, common_step, floor_to, to_bps, tradable
+from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, Book, Order, floor_to, tradable
 from delta_arb.params import Params
 from delta_arb.strategy.state import FLAT, START
+from delta_arb.venue_terms import common_step
 
 FEE_SLACK_BPS = 0.01
 KEY_DAYS = 7  # a key that ends sooner is about to end
@@ -55,9 +56,7 @@ def passed(rows: list[Row]) -> bool:
 def opened(venue: Venue, error: BaseException | None) -> Row:
     """Whether a venue could be opened; raises what is no failure of a venue."""
     if error is None:
-        return Row(
-            f"{venue.name} connects", True, f"market, clock and streams; fee {to_bps(venue.instrument.taker_fee):g} bps"
-        )
+        return Row(f"{venue.name} connects", True, f"market, clock and streams; fee {venue.terms.taker_fee_bps:g} bps")
     if not isinstance(error, VenueError):
         raise error
     return Row(
@@ -69,7 +68,7 @@ async def judged(job: Job, seen: Seen) -> list[Row]:
     """The checks of what was seen; orders are tested, never placed."""
     config = job.config
     exports = Exports(
-        job.params, config, config.limits.bounds(), utc_now, config.instruments(*(v.instrument for v in seen.venues))
+        job.params, config, config.limits.bounds(), utc_now, config.of_accounts(*(v.terms for v in seen.venues))
     )
     exports.poll()
     rows = [_parameters(exports), *_books(seen), *_markets(config, seen), *_clocks(config, seen)]
@@ -165,8 +164,8 @@ def _markets(config: Config, seen: Seen) -> list[Row]:
     """The venues' own rules and fees against those that the research assumed."""
     rows = []
     for venue, assumed in zip(seen.venues, (config.spot, config.perp), strict=True):
-        fee_bps = to_bps(venue.instrument.taker_fee)
-        size = venue.instrument.contract_size
+        fee_bps = venue.terms.taker_fee_bps
+        size = venue.terms.contract_size
         rows += [
             Row(
                 f"{venue.name} fee", fee_bps <= assumed.taker_fee_bps + FEE_SLACK_BPS, f"{fee_bps:g} bps, assumed "
@@ -199,7 +198,7 @@ def _clip(clip_usdt: float, seen: Seen) -> Row:
     """One clip must be an order on both venues."""
     qty = _clip_qty(clip_usdt, seen)
     least = [
-        max(v.instrument.min_qty, v.instrument.min_notional_usdt / book.bid)
+        max(v.terms.min_qty, v.terms.min_notional_usdt / book.bid)
         for v, book in zip(seen.venues, seen.books, strict=True)
     ]
     fits = qty > 0.0 and all(qty >= smallest for smallest in least)
@@ -212,7 +211,7 @@ def _clip(clip_usdt: float, seen: Seen) -> Row:
 
 
 def _clip_qty(clip_usdt: float, seen: Seen) -> float:
-    step = common_step(*(venue.instrument for venue in seen.venues))
+    step = common_step(*(venue.terms for venue in seen.venues))
     return floor_to(clip_usdt / seen.books[SPOT].ask, step)
 
 
@@ -261,7 +260,7 @@ def _balances(config: Config, seen: Seen, asked: Params | None, is_open: bool) -
     spot, perp = seen.accounts
     wallets, guards = asked.wallets, config.guards
     needs = wallets.min_spot_usdt + guards.min_spot_usdt, wallets.min_perp_usdt + guards.min_margin_usdt
-    core = abs(perp.position + config.hedged_coins) < 0.5 * max(seen.venues[PERP].instrument.qty_step, 1e-9)
+    core = abs(perp.position + config.hedged_coins) < 0.5 * max(seen.venues[PERP].terms.qty_step, 1e-9)
     flat = core and not is_open  # one leg may be out alone
     rows = [
         Row(
@@ -301,7 +300,7 @@ async def _known(job: Job, seen: Seen) -> tuple[Row, bool]:
             state = journal.last_state() or START
             awaited = {placed.leg for placed, _ in journal.working()}
             positions = _with((state.spot.position, state.perp.position), untold)
-            found = differences(*seen.accounts, base, held, positions, tuple(v.instrument for v in seen.venues))
+            found = differences(*seen.accounts, base, held, positions, tuple(v.terms for v in seen.venues))
     except (RunError, VenueError) as error:
         return Row("account", False, str(error), remedy), False
     said = [*(f"order {order}" for order in strange), *(str(each) for each in found if each.leg not in awaited)]

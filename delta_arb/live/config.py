@@ -32,44 +32,33 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from delta_arb.errors import ParamsError
+from delta_arb.evidence import Name
 from delta_arb.latency import Latency
 from delta_arb.live.executor import Patience
-from delta_arb.market import NS, Instrument
-from delta_arb.params import Bounds, VenueParams, pair_name, spoken
+from delta_arb.market import NS
+from delta_arb.params import Bounds, pair_name, spoken
+from delta_arb.venue_terms import NotNegative, VenueTerms
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
 
 Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 SECRET_NAMES = frozenset(("apiKey", "secret", "password", "privateKey", "token", "twofa"))  # of ccxt's credentials
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", min_length=1, max_length=40)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class VenueConfig(_Section):
+class VenueConfig(VenueTerms):
     """One leg's venue, with what the research assumed of it. `ccxt` goes to the client's constructor as it stands."""
 
-    venue: Name
-    taker_fee_bps: Annotated[float, Field(ge=-100, le=500)] = 5.0
-    latency_s: Annotated[float, Field(gt=0, le=60)] = 0.1
-    contract_size: Positive = 1.0
-    qty_step: NotNegative = 0.0
-    min_qty: NotNegative = 0.0
-    min_notional_usdt: NotNegative = 0.0
-    leverage: Annotated[float, Field(ge=1, le=200)] = 1.0
-    price_tick: NotNegative = 0.0
-    fee_currency: Literal["quote", "base"] = "quote"
-    maintenance_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    ccxt: dict[str, Any] = {}
+    ccxt: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("ccxt")
     @classmethod
@@ -82,18 +71,13 @@ class VenueConfig(_Section):
             )
         return options
 
-    def params(self) -> VenueParams:
-        return VenueParams(
-            venue=self.venue, taker_fee_bps=self.taker_fee_bps, latency_s=self.latency_s,
-            contract_size=self.contract_size,
-            qty_step=self.qty_step, min_qty=self.min_qty, min_notional_usdt=self.min_notional_usdt,
-            leverage=self.leverage, price_tick=self.price_tick, fee_currency=self.fee_currency,
-            maintenance_rate=self.maintenance_rate,
-        )  # fmt: skip
+    def terms(self) -> VenueTerms:
+        """As the parameter file writes it."""
+        return VenueTerms(**self.model_dump(exclude={"ccxt"}))
 
-    def instrument(self, listed: Instrument) -> Instrument:
-        """The venue's own rules, with the leverage that is used there, and the currency that its fee is taken in."""
-        return replace(listed, leverage=self.leverage, fee_currency=self.fee_currency)
+    def of_account(self, listed: VenueTerms) -> VenueTerms:
+        """The venue's own terms and fee, with our leverage there, the currency of the fee, and the latency assumed."""
+        return listed.replace(leverage=self.leverage, fee_currency=self.fee_currency, latency_s=self.latency_s)
 
 
 class Limits(_Section):
@@ -196,13 +180,13 @@ class Config(_Section):
     def latency(self) -> Latency:
         return Latency(self.spot.latency_s, self.perp.latency_s)
 
-    def venue_params(self) -> tuple[VenueParams, VenueParams]:
+    def terms(self) -> tuple[VenueTerms, VenueTerms]:
         """What was assumed of both venues, as the parameter file writes it."""
-        return self.spot.params(), self.perp.params()
+        return self.spot.terms(), self.perp.terms()
 
-    def instruments(self, spot: Instrument, perp: Instrument) -> tuple[Instrument, Instrument]:
-        """Both venues' own rules as the machine uses them."""
-        return self.spot.instrument(spot), self.perp.instrument(perp)
+    def of_accounts(self, spot: VenueTerms, perp: VenueTerms) -> tuple[VenueTerms, VenueTerms]:
+        """Both venues' own terms as the machine uses them."""
+        return self.spot.of_account(spot), self.perp.of_account(perp)
 
     def require_explicit(self) -> None:
         """Real money wants its limits written down: none of the important ones may be a default."""

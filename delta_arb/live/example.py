@@ -3,11 +3,12 @@
 Where a parameter file is given, pair and venues are what that file assumed, so that the runner takes it as it is.
 """
 
-from delta_arb.live.config import VenueConfig
-from delta_arb.params import Params, VenueParams
+from delta_arb.params import Params
+from delta_arb.venue_terms import VenueTerms
 
 VENUE_NAMES = {
     "venue": "",
+    "role": "of our orders; both legs take",
     "taker_fee_bps": "assumed in the research; the check compares it with the account's own",
     "latency_s": "assumed from a quote to our order at the venue",
     "contract_size": "base units in one contract; 1 on spot",
@@ -17,11 +18,12 @@ VENUE_NAMES = {
     "leverage": "of the short; the account's must be at least this",
     "price_tick": "smallest step of a price, 0 where the research did not know it",
     "fee_currency": "what a buyer's fee is taken in: quote (USDT) or base (the coin)",
+    "max_leverage": "the largest that the venue allows",
     "maintenance_rate": "margin below which the short is liquidated, 0 where the research did not know it",
 }
 LUNC = (
-    VenueConfig(venue="mexc", min_notional_usdt=1.0).params(),
-    VenueConfig(venue="gate", contract_size=10_000.0, qty_step=10_000.0, min_qty=10_000.0).params(),
+    VenueTerms(venue="mexc", min_notional_usdt=1.0),
+    VenueTerms(venue="gate", contract_size=10_000.0, qty_step=10_000.0, min_qty=10_000.0),
 )
 HEAD = """\
 # What a trader sets. Names may be left out: the values shown are the defaults, but for pair, venues and clip.
@@ -101,12 +103,12 @@ def example(params: Params | None) -> str:
     return _written(params.pair, (params.spot, params.perp), coins, clip, params.rule.max_position_usdt or clip)
 
 
-def _written(pair: str, venues: tuple[VenueParams, VenueParams], coins: float, clip: float, position: float) -> str:
+def _written(pair: str, venues: tuple[VenueTerms, VenueTerms], coins: float, clip: float, position: float) -> str:
     sections = (_section(name, venue) for name, venue in zip(("spot", "perp"), venues, strict=True))
     return HEAD.format(pair=pair, coins=coins) + "".join(sections) + TAIL.format(clip=clip, position=position)
 
 
-def _section(name: str, venue: VenueParams) -> str:
+def _section(name: str, venue: VenueTerms) -> str:
     lines = [f"\n[{name}]"]
     for field, meaning in VENUE_NAMES.items():
         value = getattr(venue, field)

@@ -162,8 +162,8 @@ class Watch:
             return ()
         state = self._runner.state
         positions = (state.spot.position, state.perp.position)
-        instruments = (self._venues[SPOT].instrument, self._venues[PERP].instrument)
-        return differences(spot, perp, self.base, self._journal.held(), positions, instruments)
+        terms = (self._venues[SPOT].terms, self._venues[PERP].terms)
+        return differences(spot, perp, self.base, self._journal.held(), positions, terms)
 
     async def accounts(self) -> None:
         """Compare for ever, after every fill and every few seconds."""
@@ -251,8 +251,7 @@ class Watch:
 
     def _unequal_usdt(self, excess: float) -> float:
         """What the legs differ by beyond what neither venue would take as an order."""
-        instruments = [venue.instrument for venue in self._venues]
-        step = max(i.qty_step for i in instruments)
+        step = max(venue.terms.qty_step for venue in self._venues)
         return floor_to(abs(excess), step) * self._price(SPOT)
 
 
@@ -273,7 +272,7 @@ def new_baseline(
 
 def check_undeclared(base: Baseline, config: Config, venues: tuple[Venue, Venue], price: float) -> None:
     """Refuse coins or a position that are neither explained by fills nor declared as inventory."""
-    spot_rules, perp_rules = (venue.instrument for venue in venues)
+    spot_rules, perp_rules = (venue.terms for venue in venues)
     small = max(spot_rules.min_qty, 2.0 * spot_rules.qty_step, spot_rules.min_notional_usdt / price)
     core = -config.inventory_coins if config.inventory_hedged else 0.0
     if abs(base.coins - config.inventory_coins) > small or abs(base.position - core) > 0.5 * perp_rules.qty_step:

@@ -15,23 +15,15 @@ from delta_arb.errors import ParamsError
 from delta_arb.funding_stamps import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
 from delta_arb.live.journal import Journal
 from delta_arb.live.venues.broker import Broker, Placed, Report
-from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, Instrument, tradable
-from delta_arb.params import (
-    Bounds,
-    Params,
-    VenueParams,
-    WalletParams,
-    check_assumed,
-    check_in_force,
-    check_inventory,
-    load,
-)
+from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
+from delta_arb.params import Bounds, Params, WalletParams, check_assumed, check_in_force, check_inventory, load
 from delta_arb.strategy import sizing
 from delta_arb.strategy.decide import decide, ended
 from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.signal import UNKNOWN, step
 from delta_arb.strategy.state import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule, State
+from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import Wallet
 
 
@@ -44,7 +36,7 @@ class Pair(Protocol):
     @property
     def hedged_coins(self) -> float: ...
 
-    def venue_params(self) -> tuple[VenueParams, VenueParams]: ...
+    def terms(self) -> tuple[VenueTerms, VenueTerms]: ...
 
 
 def absent(path: Path) -> str:
@@ -55,7 +47,7 @@ def absent(path: Path) -> str:
 class Exports:
     """The newest parameters of a pair, reloaded when the file changes; `refused` says why there are none.
 
-    `instruments` are the venues' own order rules and fees, where they are known; else those of the file count.
+    `terms` are the venues' own order rules and fees, where they are known; else those of the file count.
     """
 
     def __init__(
@@ -64,11 +56,11 @@ class Exports:
         pair: Pair,
         bounds: Bounds,
         now: Callable[[], datetime],
-        instruments: tuple[Instrument, Instrument] | None = None,
+        terms: tuple[VenueTerms, VenueTerms] | None = None,
     ) -> None:
         self._path, self._bounds, self._now = Path(path), bounds, now
-        self._name, self._venues, self._coins = pair.name, pair.venue_params(), pair.hedged_coins
-        self._instruments = instruments
+        self._name, self._venues, self._coins = pair.name, pair.terms(), pair.hedged_coins
+        self._terms = terms
         self._seen: tuple[int, int] | None = None
         self.params: Params | None = None
         self.refused = "not read yet"
@@ -101,8 +93,7 @@ class Exports:
         """The machine's rule: entries only on parameters that are accepted and say trade; None before any."""
         if self.params is None:
             return None
-        instruments = self._instruments or (self.params.spot.instrument(), self.params.perp.instrument())
-        rule = make_rule(self.params.rule, *instruments)
+        rule = make_rule(self.params.rule, *(self._terms or (self.params.spot, self.params.perp)))
         return rule._replace(may_enter=rule.may_enter and self.params.trade and not self.refused)
 
 

@@ -150,7 +150,7 @@ class Trading:
                     job.config,
                     job.config.limits.bounds(),
                     utc_now,
-                    job.config.instruments(*(v.instrument for v in venues)),
+                    job.config.of_accounts(*(v.terms for v in venues)),
                 )
 
             desk = Desk(

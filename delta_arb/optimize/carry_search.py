@@ -31,7 +31,6 @@ from delta_arb.market import (
     TARGET,
     TIMEOUT,
     FundingPayment,
-    common_step,
     entry_edge,
     exit_cost,
     from_bps,
@@ -40,6 +39,7 @@ from delta_arb.market import (
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.tables import share
+from delta_arb.venue_terms import common_step
 
 # --- what funding pays, and how long that takes to pay a round trip --------------------------------------------------
 

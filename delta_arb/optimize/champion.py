@@ -40,7 +40,7 @@ def in_force(path: Path, inputs: Inputs) -> Params:
     if held.pair != inputs.pair or held.data.mark != inputs.mark:
         kind = f" ({held.data.mark})" if held.data.mark else ""
         raise ParamsError(f"{path}: of {held.pair}{kind}, this run is about {inputs.name}; give the file of this pair")
-    params.check_assumed(held, *inputs.venue_params())
+    params.check_assumed(held, *inputs.terms())
     return held
 
 

@@ -32,7 +32,7 @@ def candidate(
     of = carry or verdict
     found = carry.walk and carry.walk.gates if carry else verdict.judgement and verdict.judgement.gates
     now = datetime.now(UTC)
-    spot, perp = inputs.venue_params()
+    spot, perp = inputs.terms()
     choice = verdict.choice
     rule = choice.market.rule_params(of.thresholds if of.trade else None)
     return sealed(

@@ -11,7 +11,7 @@ from delta_arb.backtest.replay import Backtest, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
-from delta_arb.market import NS, FundingPayment, Instrument, common_step, from_bps, round_trip_fees, to_bps
+from delta_arb.market import NS, FundingPayment, from_bps, round_trip_fees, to_bps
 from delta_arb.params import RuleParams
 from delta_arb.quotes.candles import DEADLINE_BARS
 from delta_arb.quotes.inputs import Inputs
@@ -19,6 +19,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.stats.reversion import HalfLife
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import DIRECT, REVERSE, Rule
+from delta_arb.venue_terms import VenueTerms, common_step
 from delta_arb.wallets import BOUNDLESS, Funds
 
 
@@ -146,8 +147,8 @@ OFF = Levels(math.inf, -math.inf)
 class Market:
     """What every replay of a study shares: order rules, latencies, funding, the rule without thresholds, and the wallets it begins with."""
 
-    spot: Instrument
-    perp: Instrument
+    spot: VenueTerms
+    perp: VenueTerms
     latency: Latency
     payments: tuple[FundingPayment, ...]
     settings: RuleParams
@@ -176,7 +177,7 @@ class Market:
 
     def rule_params(self, thresholds: Thresholds | None) -> RuleParams:
         values = {} if thresholds is None else thresholds.values()
-        return RuleParams(**{**self.settings.model_dump(), **values})
+        return self.settings.replace(**values)
 
     @property
     def fees_bps(self) -> float:
@@ -184,11 +185,8 @@ class Market:
         return round(to_bps(round_trip_fees(self.spot.taker_fee, self.perp.taker_fee)), 9)
 
     def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
-        return replace(
-            self,
-            spot=replace(self.spot, taker_fee=from_bps(spot_bps)),
-            perp=replace(self.perp, taker_fee=from_bps(perp_bps)),
-        )
+        spot, perp = self.spot.replace(taker_fee_bps=spot_bps), self.perp.replace(taker_fee_bps=perp_bps)
+        return replace(self, spot=spot, perp=perp)
 
     def process(self, reverts: HalfLife | None) -> FilterParams | None:
         """The filter of the fitted process, where the signal is filtered and the fit found noise."""
@@ -217,14 +215,14 @@ class Market:
     def _at(self, latency: Latency) -> "Market":
         """With time enough until the deadline of an order."""
         needed_s = 2 * (latency.longest_s + self.settings.max_quote_age_s)
-        settings = {**self.settings.model_dump(), "leg_deadline_s": max(self.settings.leg_deadline_s, needed_s)}
-        return replace(self, latency=latency, settings=RuleParams(**settings))
+        settings = self.settings.replace(leg_deadline_s=max(self.settings.leg_deadline_s, needed_s))
+        return replace(self, latency=latency, settings=settings)
 
     def with_clip(self, clip_usdt: float) -> "Market":
         """Another clip, and room for as many of them as before."""
-        settings = self.settings.model_dump()
-        room = settings["max_position_usdt"] and settings["max_position_usdt"] * clip_usdt / settings["clip_usdt"]
-        return replace(self, settings=RuleParams(**{**settings, "clip_usdt": clip_usdt, "max_position_usdt": room}))
+        held, clip = self.settings.max_position_usdt, self.settings.clip_usdt
+        room = held and held * clip_usdt / clip
+        return replace(self, settings=self.settings.replace(clip_usdt=clip_usdt, max_position_usdt=room))
 
 
 def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw") -> Market:
@@ -239,8 +237,8 @@ def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw"
         raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
     if tape.bar_s:  # nothing is seen between two ends of bars, so a missing leg waits for the next one
         deadline_s = max(settings.leg_deadline_s, DEADLINE_BARS * tape.bar_s)
-        settings = RuleParams(**{**settings.model_dump(), "leg_deadline_s": deadline_s})
-    spot, perp = inputs.instruments()
+        settings = settings.replace(leg_deadline_s=deadline_s)
+    spot, perp = inputs.terms()
     _check_clip(settings.clip_usdt, common_step(spot, perp), tape)
     _check_inventory(inputs.inventory_coins, settings.clip_usdt, tape)
     return Market(spot, perp, inputs.latency(), inputs.payments(tape), settings, signal, inputs.funds)

@@ -13,13 +13,14 @@ from pathlib import Path
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import DataParams
 from delta_arb.latency import Latency, latency
-from delta_arb.market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment, Instrument, from_bps, perpetual
-from delta_arb.params import VenueParams, WalletParams, pair_name
+from delta_arb.market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment
+from delta_arb.params import WalletParams, pair_name
 from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid
 from delta_arb.quotes import listings
 from delta_arb.quotes import tape as tapes
 from delta_arb.quotes.files import is_candles
+from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 
 NONE = "none"
@@ -108,7 +109,7 @@ class Inputs:
                     f"{name} names a folder: letters, digits, _ . and -, at most 40, was {getattr(self, name)!r}"
                 )
         self.latency()
-        self.instruments()
+        self.terms()
         _ = self.stated, self.funds
 
     def _check_rules(self) -> None:
@@ -204,24 +205,25 @@ class Inputs:
     def latency(self) -> Latency:
         return latency(self.spot_latency, self.perp_latency)
 
-    def instruments(self) -> tuple[Instrument, Instrument]:
-        """Order rules of both legs: of the venues' lists, or else what the options say.
+    def terms(self) -> tuple[VenueTerms, VenueTerms]:
+        """The terms of both venues: order rules of their own lists, or else what the options say, and what is assumed.
 
         Without a list the spot grid is unknown and the perpetual's its step or one contract; ticks and the maintenance
         rate are not known, so no order is rounded and nothing is ever liquidated.
         """
-        fee_in = {"fee_currency": self.spot_fee_in}
-        return replace(self._listed("spot"), **fee_in), replace(self._listed("perp"), leverage=self.leverage)
+        latency = self.latency()
+        spot = self._listed("spot").replace(latency_s=latency.spot_s, fee_currency=self.spot_fee_in)
+        return spot, self._listed("perp").replace(latency_s=latency.perp_s, leverage=float(self.leverage))
 
-    def _listed(self, leg: str) -> Instrument:
+    def _listed(self, leg: str) -> VenueTerms:
         """A leg's rules before anything of our own account but the fee."""
-        venue, fee, file = (getattr(self, f"{leg}_{name}") for name in ("venue", "fee_bps", "rules"))
+        venue, fee_bps, file = (getattr(self, f"{leg}_{name}") for name in ("venue", "fee_bps", "rules"))
         if file:
-            return listings.instrument(Path(file), venue, self.pair, from_bps(fee))
+            return listings.listed_terms(Path(file), venue, self.pair, fee_bps)
         if leg == "spot":
-            return Instrument(venue, from_bps(fee), min_notional_usdt=self.spot_min_usdt)
-        perp = perpetual(venue, from_bps(fee), self.contract_size)
-        return replace(perp, qty_step=self.perp_step, min_qty=self.perp_step) if self.perp_step else perp
+            return VenueTerms(venue=venue, taker_fee_bps=fee_bps, min_notional_usdt=self.spot_min_usdt)
+        perp = perpetual(venue, fee_bps, self.contract_size)
+        return perp.replace(qty_step=self.perp_step, min_qty=self.perp_step) if self.perp_step else perp
 
     @property
     def funds(self) -> Funds:
@@ -259,23 +261,6 @@ class Inputs:
             transfer_fee_usdt=moved.get("fee_usdt"),
             transfer_least_usdt=moved.get("least_usdt"),
         )
-
-    def venue_params(self) -> tuple[VenueParams, VenueParams]:
-        """The same as the parameter file writes it."""
-        faces = zip(
-            self.instruments(),
-            (self.spot_fee_bps, self.perp_fee_bps),
-            (self.latency().spot_s, self.latency().perp_s),
-            strict=True,
-        )
-        return tuple(
-            VenueParams(
-                venue=i.venue, taker_fee_bps=fee, latency_s=latency, contract_size=i.contract_size, qty_step=i.qty_step,
-                min_qty=i.min_qty, min_notional_usdt=i.min_notional_usdt, leverage=i.leverage, price_tick=i.price_tick,
-                fee_currency=i.fee_currency, maintenance_rate=i.maintenance_rate,
-            )
-            for i, fee, latency in faces
-        )  # fmt: skip
 
     def payments(self, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
         """Funding stamps with their rates; where the mark was not recorded, the perpetual's mid at the stamp (flagged)."""

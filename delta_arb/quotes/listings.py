@@ -14,38 +14,38 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from delta_arb.errors import DataError
-from delta_arb.market import Instrument
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.venue_terms import VenueTerms
 
 GATE, MEXC = "gate", "mexc"
 
 
-def gate_contracts(path: Path, taker_fee: float) -> dict[str, Instrument]:
+def gate_contracts(path: Path, taker_fee_bps: float) -> dict[str, VenueTerms]:
     """Perpetuals by their name (LUNC_USDT), all at the fee of the account; sizes in base units.
 
     Raises:
         DataError: the file is not there, is no contract list, or a contract lacks a rule.
     """
-    return dict(_each(path, "contracts", lambda row: _gate(row, taker_fee)))
+    return dict(_each(path, "contracts", lambda row: _gate(row, taker_fee_bps)))
 
 
-def mexc_symbols(path: Path, taker_fee: float) -> dict[str, Instrument]:
+def mexc_symbols(path: Path, taker_fee_bps: float) -> dict[str, VenueTerms]:
     """Spot markets by the project's name (LUNC_USDT), at the fee of the account; DataError like `gate_contracts`.
 
     Its quantity step is the number of digits of the base asset, its minima are `baseSizePrecision` and
     `quoteAmountPrecision`, both of which it calls precisions.
     """
-    return dict(_each(path, "symbols", lambda row: _mexc(row, taker_fee)))
+    return dict(_each(path, "symbols", lambda row: _mexc(row, taker_fee_bps)))
 
 
 READERS = {GATE: gate_contracts, MEXC: mexc_symbols}
 
 
-def instrument(path: Path, venue: str, pair: str, taker_fee: float) -> Instrument:
+def listed_terms(path: Path, venue: str, pair: str, taker_fee_bps: float) -> VenueTerms:
     """The order rules of one pair from a venue's list; DataError where the list does not name it."""
     if venue not in READERS:
         raise DataError(f"{path}: no reader for the lists of {venue!r}; they are known for {', '.join(READERS)}")
-    listed = READERS[venue](path, taker_fee)
+    listed = READERS[venue](path, taker_fee_bps)
     if pair not in listed:
         raise DataError(
             f"{path}: {venue} does not list {pair} there; it lists {len(listed)} others, fetch its list again"
@@ -53,12 +53,12 @@ def instrument(path: Path, venue: str, pair: str, taker_fee: float) -> Instrumen
     return listed[pair]
 
 
-def _each(path: Path, within: str, read) -> Iterator[tuple[str, Instrument]]:
+def _each(path: Path, within: str, read) -> Iterator[tuple[str, VenueTerms]]:
     for row in _rows(Path(path), within):
         name = row.get("name") or row.get("contract") or row.get("symbol") or "a row without a name"
         try:
             yield read(row)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ParamsError) as error:
             raise DataError(
                 f"{path}: {name} lacks an order rule or has a bad one ({error!r}); fetch the list again"
             ) from error
@@ -81,11 +81,11 @@ def _rows(path: Path, within: str) -> Iterable[Mapping[str, Any]]:
     return rows
 
 
-def _gate(row: Mapping[str, Any], taker_fee: float) -> tuple[str, Instrument]:
+def _gate(row: Mapping[str, Any], taker_fee_bps: float) -> tuple[str, VenueTerms]:
     size = float(row["quanto_multiplier"]) or 1.0  # the venue writes 0 for a contract of one coin
-    return row.get("name") or row["contract"], Instrument(
-        GATE,
-        taker_fee,
+    return row.get("name") or row["contract"], VenueTerms(
+        venue=GATE,
+        taker_fee_bps=taker_fee_bps,
         contract_size=size,
         qty_step=size,
         min_qty=max(1.0, float(row["order_size_min"])) * size,
@@ -95,11 +95,11 @@ def _gate(row: Mapping[str, Any], taker_fee: float) -> tuple[str, Instrument]:
     )
 
 
-def _mexc(row: Mapping[str, Any], taker_fee: float) -> tuple[str, Instrument]:
+def _mexc(row: Mapping[str, Any], taker_fee_bps: float) -> tuple[str, VenueTerms]:
     step = 10.0 ** -int(row["baseAssetPrecision"])
-    return f"{row['baseAsset']}_{row['quoteAsset']}", Instrument(
-        MEXC,
-        taker_fee,
+    return f"{row['baseAsset']}_{row['quoteAsset']}", VenueTerms(
+        venue=MEXC,
+        taker_fee_bps=taker_fee_bps,
         qty_step=step,
         min_qty=max(step, float(row["baseSizePrecision"])),
         min_notional_usdt=float(row["quoteAmountPrecision"]),

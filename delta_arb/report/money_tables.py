@@ -12,12 +12,13 @@ import numpy as np
 
 from delta_arb.backtest.performance import distance, held
 from delta_arb.backtest.replay import Backtest
-from delta_arb.market import BASE, LEGS, NS, PERP, Fill, FundingPayment, Instrument, to_bps, utc
+from delta_arb.market import BASE, LEGS, NS, PERP, Fill, FundingPayment, to_bps, utc
 from delta_arb.optimize.study import Market
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import attribution, total
 from delta_arb.strategy.state import REVERSE
 from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING
 
 CENT_USDT = 0.01
@@ -107,7 +108,7 @@ def _stamps(result: Backtest) -> list[Stamp]:
     return [Stamp(p, float(q) if abs(q) > dust else 0.0) for p, q in zip(within, held, strict=True)]
 
 
-def _venue(result: Backtest, leg: int, side: Instrument) -> Venue:
+def _venue(result: Backtest, leg: int, side: VenueTerms) -> Venue:
     fills = [f for f in result.fills if f.leg == leg]
     notional = sum((_traded(f, side) * f.price for f in fills), 0.0)
     return Venue(
@@ -115,7 +116,7 @@ def _venue(result: Backtest, leg: int, side: Instrument) -> Venue:
     )
 
 
-def _traded(fill: Fill, side: Instrument) -> float:
+def _traded(fill: Fill, side: VenueTerms) -> float:
     """What changed hands: of a purchase whose fee is taken in coins more than was delivered."""
     kept = side.taker_fee if side.fee_currency == BASE and fill.qty > 0.0 else 0.0
     return abs(fill.qty) / (1.0 - kept)

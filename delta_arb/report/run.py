@@ -32,6 +32,7 @@ from delta_arb.quotes import tape
 from delta_arb.quotes.inputs import NONE, Inputs, root
 from delta_arb.report import index, pages
 from delta_arb.report.notebooks import Stopped, execute, interruptible, undisturbed, workplace
+from delta_arb.venue_terms import VenueTerms
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 FILES = ("spot", "perp", "funding")
@@ -180,8 +181,8 @@ def accepted(job: Job, path: Path, run_id: str) -> params.Params:
     candidate = params.load(path)
     asked = {"run_id": run_id, "pair": job.inputs.pair}
     found = {"run_id": candidate.run_id, "pair": candidate.pair}
-    for leg, venue in zip(("spot", "perp"), job.inputs.venue_params(), strict=True):
-        for name in params.VenueParams.model_fields:
+    for leg, venue in zip(("spot", "perp"), job.inputs.terms(), strict=True):
+        for name in VenueTerms.model_fields:
             asked[f"{leg}.{name}"] = getattr(venue, name)
             found[f"{leg}.{name}"] = getattr(getattr(candidate, leg), name)
         asked[f"data.{leg}_kind"] = getattr(job.inputs, f"{leg}_kind")

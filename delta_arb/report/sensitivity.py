@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from delta_arb.backtest.performance import Performance, measure
-from delta_arb.market import NS, common_step, to_bps
+from delta_arb.market import NS
 from delta_arb.optimize.search import HOLD_SHARES, Choice, choose, levels, offers, sweep
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import TearSheet
 from delta_arb.report.what_if import Case, Ladder, Outcome, replayed
 from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.venue_terms import common_step
 
 EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
 LATENCIES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # times the assumed ones
@@ -187,7 +188,7 @@ def _no_signal(choice: Choice) -> str:
 def extra_costs(sheet: TearSheet, steps: Sequence[float] = EXTRA_BPS) -> Ladder:
     """The same thresholds where every fill costs some bps more (a higher fee, or worse prices)."""
     market = sheet.market
-    fees = to_bps(market.spot.taker_fee), to_bps(market.perp.taker_fee)
+    fees = market.spot.taker_fee_bps, market.perp.taker_fee_bps
     dearer = [market.with_fees(fees[0] + step, fees[1] + step) for step in steps]
     return Ladder(
         "Every fill dearer, thresholds held", "extra bps per fill", tuple(steps), 0.0, _on_parts(sheet, dearer)

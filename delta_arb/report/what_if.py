@@ -17,7 +17,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError
@@ -207,7 +206,7 @@ def assumptions(case: Case) -> Iterator[Assumption]:
     """Everything assumed of a case with thresholds."""
     market, at, legs = case.market, case.thresholds, (("spot", "spot"), ("perp", "perpetual"))
     for leg, name in legs:
-        fee_bps = to_bps(getattr(market, leg).taker_fee)
+        fee_bps = getattr(market, leg).taker_fee_bps
         yield Assumption(f"taker fee, {name}", "bps", fee_bps, partial(_times_fee, case, leg))
     for leg, name in legs:
         latency_s = getattr(market.latency, f"{leg}_s")
@@ -232,7 +231,7 @@ LEVELS = (
 
 def _times_fee(case: Case, leg: str, factor: float) -> Case:
     side = getattr(case.market, leg)
-    return case._replace(market=replace(case.market, **{leg: replace(side, taker_fee=factor * side.taker_fee)}))
+    return case._replace(market=replace(case.market, **{leg: side.replace(taker_fee_bps=factor * side.taker_fee_bps)}))
 
 
 def _times_latency(case: Case, leg: str, factor: float) -> Case:
@@ -327,7 +326,7 @@ def _moved(assumed: Assumption, factor: float) -> Outcome | str | None:
     """What the moved case earned, or why it cannot be settled; None where the rules do not allow it."""
     try:
         moved = assumed.times(factor)
-    except (ParamsError, ValidationError):
+    except ParamsError:
         return None
     try:
         levels = filter(None, (moved.thresholds.levels(side) for side in (DIRECT, REVERSE)))

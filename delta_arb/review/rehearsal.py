@@ -67,7 +67,7 @@ def rehearse(reports: Path, hours: float = HOURS) -> Path:
     tape = inputs.tape()
     tape = tape.between(tape.start_ns, tape.start_ns + round(hours * 3600 * NS))
     settings = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
-    rule = rules.make_rule(settings, *inputs.instruments())
+    rule = rules.make_rule(settings, *inputs.terms())
     path = Path(reports) / inputs.name / "live" / "rehearsal.sqlite"
     payments = inputs.payments(tape)
     with Journal(path, RUN_ID) as journal, Recorder(events_path(path, RUN_ID), RUN_ID, START) as recorder:
@@ -94,7 +94,7 @@ def rehearse(reports: Path, hours: float = HOURS) -> Path:
 
 def _params(inputs: Inputs, tape, settings: params.RuleParams) -> params.Params:
     """What such a session would have read: thresholds by hand, no evidence."""
-    spot, perp = inputs.venue_params()
+    spot, perp = inputs.terms()
     created = datetime(2026, 1, 5, tzinfo=UTC)
     return params.sealed(
         pair=inputs.pair, trade=True, reason="a rehearsal", rule=settings, spot=spot, perp=perp, data=inputs.data_params(tape, None),

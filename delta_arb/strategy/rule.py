@@ -7,10 +7,11 @@ from types import MappingProxyType
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
-from delta_arb.market import BASE, NS, Instrument, common_step, from_bps
+from delta_arb.market import BASE, NS, from_bps
 from delta_arb.params import RuleParams
 from delta_arb.strategy.signal import OFF, Filter
 from delta_arb.strategy.state import LegRule, Rule
+from delta_arb.venue_terms import VenueTerms, common_step
 
 # Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
 RULE_SOURCES: Mapping[str, str] = MappingProxyType(
@@ -39,7 +40,7 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def make_rule(rule: RuleParams, spot: Instrument, perp: Instrument, *, may_enter: bool = True) -> Rule:
+def make_rule(rule: RuleParams, spot: VenueTerms, perp: VenueTerms, *, may_enter: bool = True) -> Rule:
     """The machine's inputs from the file's: bps to fractions, seconds to ns. No thresholds means no entry, no target."""
     return Rule(
         may_enter=may_enter and bool(rule.levels),
@@ -86,9 +87,9 @@ def check_deadline(rule: Rule, latency: Latency) -> None:
         )
 
 
-def _leg_rule(instrument: Instrument) -> LegRule:
+def _leg_rule(terms: VenueTerms) -> LegRule:
+    """What the machine needs of a venue's terms."""
     return LegRule(
-        float(instrument.qty_step), float(instrument.min_qty), float(instrument.min_notional_usdt), float(instrument.taker_fee),
-        float(instrument.leverage), float(instrument.price_tick), instrument.fee_currency == BASE,
-        float(instrument.maintenance_rate),
+        terms.qty_step, terms.min_qty, terms.min_notional_usdt, terms.taker_fee, terms.leverage, terms.price_tick,
+        terms.fee_currency == BASE, terms.maintenance_rate,
     )  # fmt: skip

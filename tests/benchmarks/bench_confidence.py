@@ -30,12 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this ch
 
 from delta_arb.errors import DataError
 from delta_arb.latency import Latency
-from delta_arb.market import NS, PERP, SPOT, Instrument
+from delta_arb.market import NS, PERP, SPOT
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.optimize.walk_forward import HALF_LIVES, Fold, walk_forward
 from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import sharpe
+from delta_arb.venue_terms import VenueTerms
 
 HOUR = 3600
 SPAN_S, ROW_S = 96 * HOUR, 5
@@ -88,7 +89,11 @@ def folds(seed: list[int]) -> list[Fold]:
     tape = quotes(basis_bps(rng, first, shifting=bool(seed[-1])))
     settings = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=DEMANDS.max_hold_s, clip_usdt=1000.0)
     market = Market(
-        Instrument("spot", FEE_BPS / 1e4), Instrument("perp", FEE_BPS / 1e4), Latency(1.0, 1.0), (), settings
+        VenueTerms(venue="spot", taker_fee_bps=FEE_BPS),
+        VenueTerms(venue="perp", taker_fee_bps=FEE_BPS),
+        Latency(1.0, 1.0),
+        (),
+        settings,
     )
     embargo_s = min(HALF_LIVES * first.half_life_s, DEMANDS.max_hold_s)
     frame = {"look_back_s": LOOK_BACK_S, "step_s": STEP_S, "embargo_s": embargo_s, "half_life_s": first.half_life_s}

@@ -34,7 +34,7 @@ def main() -> None:
         inputs = Inputs(**files, pair="SYN_USDT", contract_size=10.0)
         tape = inputs.tape()
         settings = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
-        rule = rules.make_rule(settings, *inputs.instruments())
+        rule = rules.make_rule(settings, *inputs.terms())
         with Journal(Path(folder) / "journal.sqlite", "bench") as journal:
             venue = PaperVenue(
                 inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns
@@ -100,7 +100,7 @@ def until_started(command: list[str]) -> tuple[subprocess.Popen, float]:
 def publish(reports: Path) -> None:
     """Parameters of the sample, valid for an hour."""
     inputs, now = Inputs(), datetime.now(UTC)
-    spot, perp = inputs.venue_params()
+    spot, perp = inputs.terms()
     rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
     exported = params.sealed(
         pair=inputs.pair, trade=True, reason="a benchmark", rule=rule, spot=spot, perp=perp,

@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this ch
 from delta_arb.backtest.performance import equity, measure, period_nets, thinned
 from delta_arb.errors import SeriesError
 from delta_arb.latency import Latency
-from delta_arb.market import NS, PERP, SPOT, Instrument
+from delta_arb.market import NS, PERP, SPOT
 from delta_arb.optimize.search import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
 from delta_arb.optimize.study import PERIOD_S, Constraints, Market, Thresholds
 from delta_arb.optimize.walk_forward import coarse
@@ -49,6 +49,7 @@ from delta_arb.stats import timeout
 from delta_arb.stats.optimal_thresholds import OVERSHOOT
 from delta_arb.stats.ou import Process
 from delta_arb.stats.reversion import HalfLife
+from delta_arb.venue_terms import VenueTerms
 
 DAY, WEEK = 86_400, 7 * 86_400
 SD_BPS, FEE_BPS = 10.0, 2.5  # four fees of FEE_BPS each are the cost of 0.10 %
@@ -131,7 +132,7 @@ def quotes(spot: np.ndarray, basis: np.ndarray, start_s: int) -> Tape:
 
 def traded(case: Case) -> Market:
     settings = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=DEMANDS.max_hold_s, clip_usdt=CLIP_USDT)
-    spot, perp = Instrument("spot", FEE_BPS / 1e4), Instrument("perp", FEE_BPS / 1e4)
+    spot, perp = VenueTerms(venue="spot", taker_fee_bps=FEE_BPS), VenueTerms(venue="perp", taker_fee_bps=FEE_BPS)
     # An order meets the last row at or before its arrival: exactly a second later that is the next one.
     return Market(spot, perp, Latency(1.0, 1.0), (), settings, "filtered" if case.noise_bps else "raw")
 

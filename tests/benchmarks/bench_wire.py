@@ -254,7 +254,7 @@ async def runner(folder: str, line: str) -> None:
     config = Config.model_validate(
         sample | {"guards": sample["guards"] | {"max_orders_minute": 10**6}, "on_stop": "keep"}
     )
-    spot, perp = config.venue_params()
+    spot, perp = config.terms()
     now = datetime.now(UTC)
     rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=600.0, clip_usdt=50.0, rearm_bps=0.0)
     data = params.DataParams(

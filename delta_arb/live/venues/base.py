@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from delta_arb.errors import DeltaArbError
-from delta_arb.market import Book, Instrument, Order
+from delta_arb.market import Book, Order
+from delta_arb.venue_terms import VenueTerms
 
 if TYPE_CHECKING:
     from delta_arb.live.venues.key_permissions import Rights
@@ -120,7 +121,7 @@ class Venue(Protocol):
 
     leg: int
     name: str
-    instrument: Instrument  # as the venue lists it, with the account's own fee
+    terms: VenueTerms  # as the venue lists it, with the account's own fee
     tick: float  # one step of the price
     clock_offset_ns: int  # the venue's clock minus ours
     clock_ns: int  # when that was measured, on our clock

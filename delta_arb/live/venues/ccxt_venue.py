@@ -20,7 +20,8 @@ from delta_arb.live.venues.ccxt_client import SIGNED, Budget, Clients, code_of, 
 from delta_arb.live.venues.order_connection import Lane
 from delta_arb.live.venues.order_tracker import OURS, Booked, Orders, Said, Sent, on_tick, plain_text
 from delta_arb.live.venues.websocket import Pace, Stream
-from delta_arb.market import Book, Instrument, Order
+from delta_arb.market import Book, Order
+from delta_arb.venue_terms import VenueTerms
 
 log = logging.getLogger(__name__)
 MUTE = 2
@@ -36,7 +37,7 @@ class Exchange(ABC):
         base: the coin, like "SYN".
         config: ccxt's constructor configuration. The keys are only there; without one there are quotes and no orders.
         orders_per_s: what `send` allows at most.
-        taker_fee: of an account without keys, as a fraction; with keys it is read from the venue.
+        taker_fee_bps: of an account without keys; with keys it is read from the venue.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Exchange(ABC):
     gone: frozenset[str]  # codes that say: no such order, or ended already
     clock: tuple[str, list[str]]  # ccxt's path and api of the venue's time
 
-    instrument: Instrument
+    terms: VenueTerms
 
     def __init__(
         self,
@@ -57,13 +58,13 @@ class Exchange(ABC):
         *,
         pace: Pace | None = None,
         orders_per_s: float = 10.0,
-        taker_fee: float | None = None,
+        taker_fee_bps: float | None = None,
     ) -> None:
         self.leg, self.base = leg, base
         self.quotes: Quotes
         self._config, self._pace = config, pace or Pace()
         self._budget = Budget(orders_per_s)
-        self._fee = taker_fee
+        self._fee_bps = taker_fee_bps
         self._mute = 0  # orders in a row whose end the private stream did not tell
         self._doubtful = asyncio.Event()  # that the clocks differ by what was measured
         self._tasks: set[asyncio.Task] = set()
@@ -83,10 +84,10 @@ class Exchange(ABC):
         """ccxt's name of the market."""
 
     @abstractmethod
-    def _rules(self, market: dict, fee: float) -> Instrument: ...
+    def _rules(self, market: dict, fee_bps: float) -> VenueTerms: ...
 
     @abstractmethod
-    async def _own_fee(self) -> float: ...
+    async def _own_fee_bps(self) -> float: ...
 
     @abstractmethod
     def _public_stream(self) -> Stream: ...
@@ -150,12 +151,12 @@ class Exchange(ABC):
             await self._clients.measure()
             market = await self._clients.load(self.symbol)
             self._market(market)
-            fee = await self._own_fee() if self._clients.keyed else self._fee
-            if fee is None:
-                raise VenueError(f"{self.name}: without keys the account's fee is unknown; give taker_fee")
-            self.instrument = self._rules(market, fee)
+            fee_bps = await self._own_fee_bps() if self._clients.keyed else self._fee_bps
+            if fee_bps is None:
+                raise VenueError(f"{self.name}: without keys the account's fee is unknown; give taker_fee_bps")
+            self.terms = self._rules(market, fee_bps)
             self._templates = {way: self._checked_template(*way) for way in itertools.product(SIDES, (False, True))}
-            self._orders = Orders(fee, self._report)
+            self._orders = Orders(self.terms.taker_fee, self._report)
             self.quotes = Quotes(
                 self.leg,
                 self.name,
@@ -291,7 +292,7 @@ class Exchange(ABC):
 
     def _checked_template(self, side: str, reduce_only: bool) -> dict:
         """ccxt takes longest to find out what is the same for all orders, so that is done once."""
-        template, step = self._template(side, reduce_only), self.instrument.qty_step
+        template, step = self._template(side, reduce_only), self.terms.qty_step
         own = self._particulars("some", Order(step if side == "buy" else -step, 0.0, reduce_only, False), "1")
         if {n: type(value) for n, value in template.items() if n in own} != {n: type(own[n]) for n in own}:
             known = ", ".join(template)
@@ -299,7 +300,7 @@ class Exchange(ABC):
         return template
 
     def _price(self, order: Order) -> Decimal:
-        return on_tick(order.limit, self.instrument.price_tick, order.qty > 0)
+        return on_tick(order.limit, self.terms.price_tick, order.qty > 0)
 
     def _unsendable(self, order_id: str, price: Decimal) -> str:
         if not self._clients.keyed:
@@ -393,7 +394,7 @@ class Exchange(ABC):
             book = await self._now(self._clients.orders.fetch_order_book, self.symbol, 5, what="its book")
             sides = (book[side][0][:2] if book[side] else (0.0, 0.0) for side in ("bids", "asks"))
             (bid, bid_qty), (ask, ask_qty) = sides
-        size = self.instrument.contract_size
+        size = self.terms.contract_size
         return Book(bid, ask, bid_qty * size, ask_qty * size, asked_ns)
 
     async def _query(self, call: Callable[..., Awaitable[Any]], *args: Any, what: str) -> Any:

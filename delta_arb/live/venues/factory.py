@@ -22,7 +22,7 @@ from delta_arb.errors import ParamsError, RunError
 from delta_arb.live.config import Config, Keys
 from delta_arb.live.executor import CLOCK_S
 from delta_arb.live.venues.base import Venue
-from delta_arb.market import PERP, SPOT, from_bps
+from delta_arb.market import PERP, SPOT
 from delta_arb.params import write_atomic
 
 START_S = 30.0
@@ -61,8 +61,8 @@ def venues(
                 f"there is {', '.join(kinds[leg])}"
             )
         options = {**venue.ccxt, **(ccxt or {}).get(venue.venue, {}), **(keys[leg].ccxt() if keys else {})}
-        fee = None if options.get("apiKey") else from_bps(venue.taker_fee_bps)
-        made.append(kind(leg, base, options, pace=pace, taker_fee=fee))
+        fee_bps = None if options.get("apiKey") else venue.taker_fee_bps
+        made.append(kind(leg, base, options, pace=pace, taker_fee_bps=fee_bps))
     return tuple(made)
 
 

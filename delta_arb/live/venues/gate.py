@@ -1,6 +1,6 @@
 """Gate.io USDT perpetuals behind `venue.Venue`: genuine ccxt for REST, our own reader for its streams.
 
-Contracts exist only here: sizes are converted by `Instrument` on the way in and out. The answer to an IOC order is its
+Contracts exist only here: sizes are converted by `VenueTerms` on the way in and out. The answer to an IOC order is its
 end: "finished" with what was filled; its fees come with the fills.
 """
 
@@ -18,7 +18,8 @@ from delta_arb.live.venues.ccxt_venue import Exchange, reading
 from delta_arb.live.venues.key_permissions import Rights, gate_rights, told
 from delta_arb.live.venues.order_tracker import OURS, Booked, Said
 from delta_arb.live.venues.websocket import Stream
-from delta_arb.market import NS, Instrument, Order, utc
+from delta_arb.market import NS, Order, utc
+from delta_arb.venue_terms import VenueTerms, in_bps
 
 MS = 1_000_000
 PAGE = 1000  # funding rows at most
@@ -53,22 +54,23 @@ class Gate(Exchange):
     def symbol(self) -> str:
         return f"{self.base}/USDT:USDT"
 
-    def _rules(self, market: dict, fee: float) -> Instrument:
+    def _rules(self, market: dict, fee_bps: float) -> VenueTerms:
         size = float(market["contractSize"])
         least = max(1.0, float(market["limits"]["amount"]["min"] or 1.0))
         listed = market["info"]
         self._decimal = bool(listed.get("enable_decimal"))  # then sizes are text, of whole contracts all the same
-        return Instrument(
-            self.name, fee, size, size, least * size, price_tick=float(market["precision"]["price"]),
-            max_leverage=float(listed["leverage_max"]), maintenance_rate=float(listed["maintenance_rate"]),
+        return VenueTerms(
+            venue=self.name, taker_fee_bps=fee_bps, contract_size=size, qty_step=size, min_qty=least * size,
+            price_tick=float(market["precision"]["price"]), max_leverage=float(listed["leverage_max"]),
+            maintenance_rate=float(listed["maintenance_rate"]),
         )  # fmt: skip
 
-    async def _own_fee(self) -> float:
+    async def _own_fee_bps(self) -> float:
         """The account's own; the contract's `taker_fee_rate` is a default that nobody pays."""
         answer = await self._now(self._clients.orders.privateWalletGetFee, what="its fee")
         with reading("gate: its fee"):
             self._user = str(answer["user_id"])
-            return float(answer["futures_taker_fee"])
+            return in_bps(float(answer["futures_taker_fee"]))
 
     def _asked(self, **more: Any) -> dict[str, Any]:
         return {"settle": "usdt", "contract": self.id} | more
@@ -123,7 +125,7 @@ class Gate(Exchange):
         if frame["event"] != "update" or frame["channel"] != "futures.book_ticker":
             self._acknowledged(frame)
             return False
-        r, size = frame["result"], self.instrument.contract_size
+        r, size = frame["result"], self.terms.contract_size
         self.quotes.push(
             float(r["b"] or 0.0), float(r["B"]) * size, float(r["a"] or 0.0), float(r["A"]) * size, int(r["t"]) * MS
         )
@@ -152,11 +154,11 @@ class Gate(Exchange):
 
     def _template(self, side: str, reduce_only: bool) -> dict:
         ioc = {"timeInForce": "IOC", "clientOrderId": "some", "reduceOnly": reduce_only}
-        least, tick = self.instrument.to_contracts(self.instrument.qty_step), self.instrument.price_tick
+        least, tick = self.terms.to_contracts(self.terms.qty_step), self.terms.price_tick
         return self._clients.orders.create_order_request(self.symbol, "limit", side, least, tick, ioc)
 
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
-        contracts = self.instrument.to_contracts(order.qty)
+        contracts = self.terms.to_contracts(order.qty)
         return {"size": str(contracts) if self._decimal else contracts, "price": price, "text": f"t-{order_id}"}
 
     def _sign(self, request: dict) -> dict:
@@ -167,14 +169,14 @@ class Gate(Exchange):
 
     def _said(self, row: dict) -> Said:
         """An order, pushed or by REST; an unknown status is never final."""
-        filled = self.instrument.to_base(float(row["size"]) - float(row["left"]))
+        filled = self.terms.to_base(float(row["size"]) - float(row["left"]))
         ended = row["status"] == "finished"
         at_s = row.get("finish_time") or row.get("update_time") or row["create_time"]
         price = float(row["fill_price"] or 0.0)
         return Said(ours(row["text"]), str(row["id"]), int(float(at_s) * 1000) * MS, filled, price, ended)
 
     def _fill(self, row: dict) -> Booked:
-        qty, price = self.instrument.to_base(float(row["size"])), float(row["price"])
+        qty, price = self.terms.to_base(float(row["size"])), float(row["price"])
         at_ms = row.get("create_time_ms") or float(row["create_time"]) * 1000
         number = str(row.get("trade_id") or row["id"])
         deal = Deal(number, ours(row.get("text", "")), int(at_ms) * MS, qty, price, float(row["fee"]))
@@ -223,7 +225,7 @@ class Gate(Exchange):
         rows = await self._positions()
         with reading("gate: the account"):
             held = [row for row in rows if float(row["size"])]
-            size = self.instrument.to_base(sum(float(row["size"]) for row in held))
+            size = self.terms.to_base(sum(float(row["size"]) for row in held))
             near = min((float(row["liq_price"]) for row in held), default=0.0)
             ranks = [int(row["adl_ranking"]) for row in held if int(row["adl_ranking"]) != NO_RANK]
             free, total = float(wallet["available"]), float(wallet["total"])

@@ -22,7 +22,8 @@ from delta_arb.live.venues.ccxt_venue import Exchange, reading
 from delta_arb.live.venues.key_permissions import Rights, mexc_rights, told
 from delta_arb.live.venues.order_tracker import OURS, Booked, Said, booked, on_grid, plain_text
 from delta_arb.live.venues.websocket import Stream
-from delta_arb.market import Instrument, Order
+from delta_arb.market import Order
+from delta_arb.venue_terms import VenueTerms, in_bps
 
 log = logging.getLogger(__name__)
 MS = 1_000_000
@@ -52,16 +53,19 @@ class Mexc(Exchange):
     def symbol(self) -> str:
         return f"{self.base}/USDT"
 
-    def _rules(self, market: dict, fee: float) -> Instrument:
+    def _rules(self, market: dict, fee_bps: float) -> VenueTerms:
         least, cost = market["limits"]["amount"]["min"], market["limits"]["cost"]["min"]
         step = float(market["precision"]["amount"])
         least, tick = max(float(least or 0.0), step), float(market["precision"]["price"])
-        return Instrument(self.name, fee, 1.0, step, least, float(cost or 0.0), price_tick=tick)
+        return VenueTerms(
+            venue=self.name, taker_fee_bps=fee_bps, qty_step=step, min_qty=least,
+            min_notional_usdt=float(cost or 0.0), price_tick=tick,
+        )  # fmt: skip
 
-    async def _own_fee(self) -> float:
+    async def _own_fee_bps(self) -> float:
         answer = await self._now(self._clients.orders.spotPrivateGetTradeFee, {"symbol": self.id}, what="its fee")
         with reading("mexc: its fee"):
-            return float(answer["data"]["takerCommission"])
+            return in_bps(float(answer["data"]["takerCommission"]))
 
     # Streams
 
@@ -189,11 +193,11 @@ class Mexc(Exchange):
     def _template(self, side: str, reduce_only: bool) -> dict:
         client, ioc = self._clients.orders, {"timeInForce": "IOC", "clientOrderId": "some"}
         market = client.market(self.symbol)
-        least, tick = self.instrument.qty_step, self.instrument.price_tick
+        least, tick = self.terms.qty_step, self.terms.price_tick
         return client.create_spot_order_request(market, "limit", side, least, tick, None, ioc)
 
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
-        amount = on_grid(abs(order.qty), self.instrument.qty_step)
+        amount = on_grid(abs(order.qty), self.terms.qty_step)
         return {"quantity": plain_text(amount), "price": price, "newClientOrderId": order_id}
 
     def _sign(self, request: dict) -> dict:
@@ -238,7 +242,7 @@ class Mexc(Exchange):
         return self._booked(deal, row["commissionAsset"], float(row["commission"]))
 
     def _booked(self, deal: Deal, coin: str, fee: float) -> Booked:
-        return booked(deal, coin, fee, self.base, self.instrument.taker_fee)
+        return booked(deal, coin, fee, self.base, self.terms.taker_fee)
 
     async def _cancel(self, order_id: str) -> None:
         name = "origClientOrderId" if OURS.fullmatch(order_id) else "orderId"

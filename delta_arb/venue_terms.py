@@ -1,0 +1,102 @@
+"""The terms of one venue: what it lists of an instrument, what it charges, and what is assumed of the way there.
+
+`VenueTerms` is the one place of all of them: the options of a run, the parameter file, the runner's configuration and a
+venue's own list all say the same fields, in bps, seconds and base units. `taker_fee` is the only conversion to a fraction;
+`strategy.rule` compiles what the machine needs of it.
+"""
+
+import math
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from delta_arb.errors import ParamsError
+from delta_arb.evidence import Name, Positive, Section
+from delta_arb.market import QUOTE, from_bps, to_bps
+
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class VenueTerms(Section):
+    """What one venue demands and charges, and what we assume of trading there.
+
+    Args:
+        venue: its name, like mexc.
+        role: of our orders; the fee is that of this role.
+        taker_fee_bps: of notional per fill; negative is a rebate. The account's own: lists state defaults.
+        latency_s: from a quote at the venue to our order arriving there, seconds.
+        contract_size: base units of one contract (Gate.io: quanto_multiplier); 1 on a spot venue.
+        qty_step, min_qty: grid and smallest order, base units; 0 means that none is known.
+        min_notional_usdt: smallest order, USDT.
+        leverage: ours there, of a short; at most `max_leverage`.
+        price_tick: smallest step of a price, USDT; 0 means that none is known.
+        fee_currency: what a buyer's fee is taken in, `quote` (USDT) or `base` (the coin bought).
+        max_leverage: the largest that the venue allows.
+        maintenance_rate: share of a position's value below which its margin may not fall; 0 means that none is known.
+
+    Raises:
+        ParamsError: a value out of bounds, named with its field.
+    """
+
+    venue: Name
+    role: Literal["taker"] = "taker"
+    taker_fee_bps: Annotated[float, Field(ge=-100, le=500)] = 5.0
+    latency_s: Annotated[float, Field(gt=0, le=60)] = 0.1
+    contract_size: Positive = 1.0
+    qty_step: NotNegative = 0.0
+    min_qty: NotNegative = 0.0
+    min_notional_usdt: NotNegative = 0.0
+    leverage: Annotated[float, Field(ge=1, le=200)] = 1.0
+    price_tick: NotNegative = 0.0
+    fee_currency: Literal["quote", "base"] = QUOTE
+    max_leverage: Annotated[float, Field(ge=1, le=200)] = 200.0
+    maintenance_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _allowed(self):
+        if self.leverage > self.max_leverage:
+            raise ValueError(f"leverage is at least 1 and here at most {self.max_leverage:g}, was {self.leverage:g}")
+        if not self.maintenance_rate < 1 / self.leverage:
+            raise ValueError(
+                f"maintenance_rate is a share below 1 / leverage, was {self.maintenance_rate} at leverage {self.leverage:g}"
+            )
+        return self
+
+    @property
+    def taker_fee(self) -> float:
+        """The fee as a fraction of notional."""
+        return from_bps(self.taker_fee_bps)
+
+    def to_base(self, contracts: float) -> float:
+        """Base units of a number of contracts (signed)."""
+        return contracts * self.contract_size
+
+    def to_contracts(self, base: float) -> int:
+        """Whole contracts of a base quantity (signed); refuses a quantity that is off the grid."""
+        contracts = round(base / self.contract_size) if math.isfinite(base) else 0
+        if not abs(base / self.contract_size - contracts) < 1e-3:  # true for NaN and infinity too
+            raise ParamsError(
+                f"{base} base units are not whole contracts of {self.contract_size}; size the order on the common step"
+            )
+        return contracts
+
+
+def in_bps(fraction: float) -> float:
+    """A fee in bps as a venue states it, a fraction of notional, without the last digits of the multiplication."""
+    return round(to_bps(fraction), 9)
+
+
+def perpetual(venue: str, taker_fee_bps: float, contract_size: float) -> VenueTerms:
+    """A perpetual that trades in whole contracts."""
+    size = float(contract_size)
+    return VenueTerms(venue=venue, taker_fee_bps=taker_fee_bps, contract_size=size, qty_step=size, min_qty=size)
+
+
+def common_step(spot: VenueTerms, perp: VenueTerms) -> float:
+    """The smallest quantity that is on both venues' grids, in base units (0 when neither has one)."""
+    steps = [Decimal(repr(float(step))) for step in (spot.qty_step, perp.qty_step) if step > 0]
+    if not steps:
+        return 0.0
+    scale = Decimal(10) ** max(0, *(-int(step.normalize().as_tuple().exponent) for step in steps))
+    return float(Decimal(math.lcm(*(int(step * scale) for step in steps))) / scale)
