@@ -56,8 +56,21 @@ class FilterParams(Section):
     step_s: Annotated[float, Field(ge=0, le=86_400)]  # of candles a bar
 
 
+class LayoutParams(Section):
+    """What a file of another layout than ours was taken for: unit of its times and whose they are, unit of sizes, clock."""
+
+    layout: Annotated[str, Field(min_length=1)]
+    time: Literal["s", "ms", "us", "ns", "UTC", "naive"]
+    zone: Annotated[str, Field(min_length=1)]
+    quantity: Literal["coins", "contracts", "quote"] | None = None
+    clock: Literal["receiver", "venue"] | None = None
+    notes: tuple[str, ...] = ()
+
+
 class DataParams(Section):
     """The quotes behind the choice; `synthetic` results say nothing about any market.
+
+    `*_layout`: what files of other layouts than ours were taken for; null of our own.
 
     `kind` candles: bid and ask were not recorded but stated, as the half-spreads here (see `candles`); null for quotes.
     """
@@ -77,6 +90,9 @@ class DataParams(Section):
     perp_half_spread_bps: Positive | None = None
     bar_s: Positive | None = None
     bar_share: Share | None = None
+    spot_layout: LayoutParams | None = None
+    perp_layout: LayoutParams | None = None
+    funding_layout: LayoutParams | None = None
 
     @model_validator(mode="after")
     def _stated(self):

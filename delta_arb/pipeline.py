@@ -28,7 +28,7 @@ from delta_arb.quotes.inputs import NONE, Inputs, root
 from delta_arb.quotes.options import add_options, given
 from delta_arb.report.notebooks import Stopped, descendants, end, python_path
 from delta_arb.report.run import EXPORTS_PER_RUN, FILES, NOTEBOOKS, RULES, Job, locked, recover, run, say, spoken
-from delta_arb.tables import left_out
+from delta_arb.tables import left_out, told
 
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
@@ -236,8 +236,8 @@ def main(argv: list[str] | None = None) -> int:
             with locked(job.folder) as lock:
                 return repeat(job, argv, options.every, lock)
         # quotes that cannot be used are refused here, in one line; in the loop they fail a run
-        if not options.tick and (missing := left_out(job.inputs.tape())):
-            say(missing)
+        if not options.tick:
+            _say_of_files(job.inputs)
         if options.tick is not None:
             return _once(job, options.json)
         with locked(job.folder):
@@ -251,6 +251,13 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + stop.signum
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _say_of_files(inputs: Inputs) -> None:
+    """What the files were taken for, what is noted of them and what of them is left out; refuses those of no use."""
+    tape = inputs.tape()
+    for line in filter(None, (*told(inputs, tape), left_out(tape))):
+        say(line)
 
 
 def _once(job: Job, as_json: bool) -> int:

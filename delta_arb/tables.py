@@ -184,8 +184,15 @@ def heading(inputs, tape) -> Heading:
         f"orders arrive after {latency.delay('spot')} and {latency.delay('perp')}"
     )
     paid = "funding is left out" if inputs.funding == "none" else "funding from its recorded history"
-    lines = tuple(filter(None, (quotes, costs, paid, left_out(tape), account(inputs))))
+    lines = tuple(filter(None, (quotes, costs, paid, left_out(tape), account(inputs), *told(inputs, tape))))
     return Heading(inputs.name, inputs.synthetic, lines, inputs.candles)
+
+
+def told(inputs, tape) -> tuple[str, ...]:
+    """What every page and the log must say of the files: what those of other layouts were taken for, and notes on them."""
+    taken_for, notes = (tape.quality.taken_for, tape.quality.notes) if tape.quality else ((None, None), ())
+    files = zip(("spot", "perpetual", "funding"), (*taken_for, inputs.funding_as()), strict=True)
+    return (*(f"{leg} read as {found}" for leg, found in files if found), *notes)
 
 
 def account(inputs) -> str:

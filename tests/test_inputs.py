@@ -260,7 +260,9 @@ def test_no_option_means_the_defaults(parser):
 
 def test_every_option_reaches_its_field(parser):
     said = [
-        "--spot=a.parquet", "--perp=b.csv", "--funding=none", "--pair=LUNC_USDT", "--spot-venue=binance",
+        "--spot=a.parquet", "--perp=b.csv", "--funding=none", "--spot-format=time=ms", "--spot-columns=bid_price=b",
+        "--perp-format=clock=venue", "--perp-columns=ask_price=a", "--funding-format=rate=bps", "--funding-columns=timestamp=t",
+        "--pair=LUNC_USDT", "--spot-venue=binance",
         "--perp-venue=bybit", "--contract-size=10000.0", "--spot-kind=snapshots", "--perp-kind=snapshots",
         "--spot-feed-latency=0.01", "--perp-feed-latency=0.02", "--spot-fee-bps=1.0", "--perp-fee-bps=2.0",
         "--spot-latency=0.3", "--perp-latency=0.4", "--spot-min-usdt=5.0", "--max-bad-share=0.1",
@@ -271,7 +273,8 @@ def test_every_option_reaches_its_field(parser):
     ]  # fmt: skip
     options = parser.parse_args(said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
-        "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
+        "a.parquet", "b.csv", "none", "time=ms", "bid_price=b", "clock=venue", "ask_price=a", "rate=bps", "timestamp=t",
+        "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
         0.01, 0.02, 1.0, 2.0, "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
         "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0, 600.0,
     )  # fmt: skip
@@ -397,10 +400,12 @@ def test_a_missing_history_is_refused(tape, tmp_path):
         funding_file.payments(tmp_path / "f.parquet", tape)
 
 
-@pytest.mark.parametrize("columns", [["timestamp", "rate"], ["timestamp", "funding_rate", "hours"], ["funding_rate"]])
-def test_other_columns_are_refused_by_name(tape, tmp_path, columns):
+@pytest.mark.parametrize("columns", [["when", "funding_rate"], ["timestamp", "hours"], ["funding_rate"]])
+def test_columns_of_no_known_name_are_asked_for(tape, tmp_path, columns):
     pq.write_table(pa.table({name: [1.0] for name in columns}), tmp_path / "f.parquet")
-    with pytest.raises(DataError, match="need the columns timestamp, funding_rate and perhaps mark_price; missing"):
+    with pytest.raises(
+        DataError, match=r"columns not recognised.*name them, like --funding-columns .*timestamp=,funding_rate="
+    ):
         funding_file.payments(tmp_path / "f.parquet", tape)
 
 

@@ -364,9 +364,8 @@ def test_a_leg_without_a_good_row_is_refused_whatever_the_share(tmp_path):
     [
         (
             lambda t: t.drop_columns(["ask_price"]),
-            ("missing ['ask_price']", "found ['timestamp', 'bid_price'", "rename"),
+            ("columns not recognised: ['timestamp', 'bid_price'", "name them, like --spot-columns timestamp=TIME"),
         ),
-        (lambda t: t.append_column("id", t["bid_price"]), ("unknown ['id']", "rename or drop")),
         (lambda t: t.append_column("bid_price", t["bid_price"]), ("twice ['bid_price']",)),
         (
             lambda t: t.set_column(1, "bid_price", t["bid_price"].cast(pa.string())),
@@ -380,8 +379,8 @@ def test_a_leg_without_a_good_row_is_refused_whatever_the_share(tmp_path):
             ("row 9: timestamp is empty", "remove the row"),
         ),
         (
-            lambda t: t.set_column(0, "timestamp", pa.array([BASE // 1_000_000 + k for k in range(10)])),
-            ("row 0: timestamp is 1760140800000, before 1973", "multiply milliseconds"),
+            lambda t: t.set_column(0, "timestamp", pa.array([1_000_000 + k for k in range(10)])),
+            ("timestamp runs from 1000000 to 1000009, which is a time in no one unit",),
         ),
         (
             lambda t: t.set_column(0, "timestamp", pa.array([2**60] * 10, pa.timestamp("ms"))),
@@ -399,6 +398,36 @@ def test_a_table_of_another_form_is_refused(tmp_path, change, parts):
         assert part in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.append_column("id", t["bid_price"]),
+        lambda t: t.set_column(0, "timestamp", t["timestamp"].cast(pa.timestamp("ms")).cast(pa.int64())),
+        lambda t: t.take(list(range(len(t)))[::-1]),
+        lambda t: t.rename_columns(["ts", "bid", "bidQty", "ask", "askQty"]).select(
+            ["ask", "askQty", "ts", "bid", "bidQty"]
+        ),
+    ],
+    ids=["an extra column", "milliseconds", "newest first", "other names in another order"],
+)
+def test_a_table_of_another_form_that_leaves_no_question_is_read(tmp_path, change):
+    ours = table(QUIET)
+    pq.write_table(ours, tmp_path / "ours.parquet")
+    pq.write_table(change(ours), tmp_path / "spot.parquet")
+    perp = LegFile(written(tmp_path / "perp.parquet", QUIET), "updates")
+    assert same_columns(
+        read(LegFile(tmp_path / "spot.parquet", "updates"), perp),
+        read(LegFile(tmp_path / "ours.parquet", "updates"), perp),
+    )
+
+
+def test_a_table_in_memory_is_a_leg_like_a_file(tmp_path):
+    frame = table(QUIET).to_pandas()
+    perp = LegFile(written(tmp_path / "perp.parquet", QUIET), "updates")
+    ours = LegFile(written(tmp_path / "spot.parquet", QUIET), "updates")
+    assert same_columns(read(LegFile(frame, "updates"), perp), read(ours, perp))
+
+
 def refused_path(path, perp):
     with pytest.raises(DataError) as refused:
         read(LegFile(path, "updates"), perp)
@@ -414,13 +443,13 @@ def test_paths_that_hold_no_recording_are_refused(tmp_path):
     (tmp_path / "latin.csv").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "nothing").mkdir()
     assert "does not exist" in refused_path(tmp_path / "none.parquet", perp)
-    assert "neither .parquet nor .csv" in refused_path(tmp_path / "a.txt", perp)
+    assert "a.txt is none of .csv .parquet" in refused_path(tmp_path / "a.txt", perp)
     assert "torn.parquet: cannot be read" in refused_path(tmp_path / "torn.parquet", perp)
     assert "empty.csv has no rows" in refused_path(tmp_path / "empty.csv", perp)
     assert "header.csv has no rows" in refused_path(tmp_path / "header.csv", perp)
     assert "latin.csv: cannot be read" in refused_path(tmp_path / "latin.csv", perp)
     assert "holds no .parquet or .csv" in refused_path(tmp_path / "nothing", perp)
-    assert "mixes .parquet and .csv" in refused_path(tmp_path, perp)
+    assert "mixes .csv and .parquet" in refused_path(tmp_path, perp)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from delta_arb.errors import DataError
+
 SUFFIXES = (
     ".csv", ".parquet", ".feather", ".arrow", ".arrows", ".json", ".jsonl", ".npz", ".npy", ".gz",
     ".h5", ".hdf5", ".duckdb", ".sqlite", ".db",
@@ -51,11 +53,17 @@ def clean(name: str) -> str:
 
 
 def named(path, table: pa.Table, wanted) -> Held:
-    """A typed table, its columns renamed to one spelling; a repeated name is kept for its first column only."""
+    """A typed table, its columns renamed to one spelling; DataError where two have one name."""
     names = [clean(name) for name in table.column_names]
-    first = [k for k, name in enumerate(names) if names.index(name) == k and (not wanted or name in wanted[0])]
-    table = pa.table([table.column(k) for k in first], names=[names[k] for k in first])
-    return Held(str(path), table)
+    refuse_twice(path, names)
+    kept = [k for k, name in enumerate(names) if not wanted or name in wanted[0]]
+    return Held(str(path), pa.table([table.column(k) for k in kept], names=[names[k] for k in kept]))
+
+
+def refuse_twice(path, names: list[str]) -> None:
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: columns twice {twice}; rename or drop one, they cannot be told apart")
 
 
 def only(columns: dict, wanted) -> dict:

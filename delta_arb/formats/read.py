@@ -50,6 +50,9 @@ class About:
     contract_size: float = 1.0
 
 
+ANY = About()
+
+
 @dataclass(frozen=True, slots=True)
 class Recognised:
     """What a file was taken for.
@@ -84,9 +87,9 @@ class Reading:
         return len(self.columns[TIME])
 
 
-def kind_of(path: str | Path, said: Said) -> str:
+def kind_of(path: str | Path, said: Said, about: About) -> str:
     """What a file holds: quotes, candles, funding, trades or marks; DataError as `read`."""
-    return recognised(head(path), said).kind
+    return recognised(head(path), said, about.leg).kind
 
 
 def read(path: str | Path, kind: str, said: Said, about: About) -> Reading:
@@ -106,7 +109,7 @@ def read_frame(frame, kind: str, said: Said, about: About) -> Reading:
 
 
 def _read(begin: Held, rest: Callable, kind: str, said: Said, about: About) -> Reading:
-    layout = recognised(begin, said if said.venue else replace(said, venue=about.venue))
+    layout = recognised(begin, said if said.venue else replace(said, venue=about.venue), about.leg)
     if layout.kind != kind:
         raise DataError(
             f"{begin.path} holds {layout.kind} ({layout.name}), {kind} are needed here; give another file, or --{about.leg}-format"
@@ -227,7 +230,7 @@ def _candles(of, layout: Layout, path: str, said: Said, about: About, notes: lis
     ns, unit, zone = _times(of, path, said)
     columns = {TIME: ns, **_floats(of, (*PRICES, "volume", "quote_volume"), path)}
     columns, order = in_order(columns, None)
-    columns[TIME], label = _opening(columns, of, path, said)
+    columns[TIME], label = _opening(columns, of, path, said, about)
     notes = [*notes, *[layout.note] * bool(layout.note), *order, *label]
     if "open" in columns and proofs.swapped(columns["open"], columns["close"]):
         raise DataError(
@@ -248,7 +251,7 @@ def _candles(of, layout: Layout, path: str, said: Said, about: About, notes: lis
     return Reading(columns, Recognised(layout.name, CANDLES, unit, zone, quantity, "", tuple(notes)))
 
 
-def _opening(columns, of, path: str, said: Said) -> tuple[np.ndarray, list[str]]:
+def _opening(columns, of, path: str, said: Said, about: About) -> tuple[np.ndarray, list[str]]:
     """The openings of the bars, where they are stamped with their close."""
     ns = columns[TIME]
     if len(ns) < 2:
@@ -263,7 +266,7 @@ def _opening(columns, of, path: str, said: Said) -> tuple[np.ndarray, list[str]]
         if behind != bar_ns:
             raise DataError(
                 f"{path}: ts_event is the opening or the close of a bar, as its writer chose, and ts_init {behind / 1e9:g} s "
-                "behind it does not tell; say --...-format label=open or label=close"
+                f"behind it does not tell; say --{about.leg}-format label=open or label=close"
             )
     if label != "close":
         return ns, []

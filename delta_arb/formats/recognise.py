@@ -86,6 +86,7 @@ class Said:
         return cls(layout=layout, columns=_columns(columns), **facts)
 
 
+UNSAID = Said()
 _FACTS = tuple(f.name for f in fields(Said) if f.name not in ("layout", "columns"))
 _KNOWN = {clean(layout.name) for layout in LAYOUTS}
 
@@ -109,25 +110,25 @@ def _columns(text: str) -> dict[str, str]:
     return found
 
 
-def recognised(held: Held, said: Said) -> Layout:
+def recognised(held: Held, said: Said, leg: str = "spot") -> Layout:
     """The layout of a table.
 
     Raises:
         DataError: none, or several that its numbers do not tell apart; names the columns and the options that answer.
     """
     if said.columns:
-        return _by_names(held, said, dict(said.columns))
+        return _by_names(held, said, dict(said.columns), leg)
     if said.layout:
         return _named(held, said)
     found = [layout for layout in LAYOUTS if _has(held, layout) and fits(held.table, layout)]
     if held.named:
-        return found[0] if found else _by_names(held, said, {})
+        return found[0] if found else _by_names(held, said, {}, leg)
     if len({tuple(sorted(layout.columns.items())) for layout in found}) == 1:
         return found[0]
     what = f"could be {' or '.join(layout.name for layout in found)}" if found else "is in no order we know"
     raise DataError(
         f"{held.path}: {len(held.names)} columns without names, {what}: {_first(held)}; say which is which, counted from 0, "
-        "like --spot-columns timestamp=0,open=1,high=2,low=3,close=4,volume=5"
+        f"like --{leg}-columns timestamp=0,open=1,high=2,low=3,close=4,volume=5"
     )
 
 
@@ -149,7 +150,7 @@ def _named(held: Held, said: Said) -> Layout:
     )
 
 
-def _by_names(held: Held, said: Said, given: dict[str, str]) -> Layout:
+def _by_names(held: Held, said: Said, given: dict[str, str], leg: str) -> Layout:
     """A layout made of the names that columns commonly go by, after those given."""
     names = _of_venue(held, said)
     unknown = [theirs for theirs in given.values() if theirs not in names]
@@ -165,7 +166,7 @@ def _by_names(held: Held, said: Said, given: dict[str, str]) -> Layout:
                 continue
             return Layout("columns as named" if given else "columns by name", kind, columns)
     raise DataError(
-        f"{held.path}: columns not recognised: {list(held.names)}; name them, like --spot-columns "
+        f"{held.path}: columns not recognised: {list(held.names)}; name them, like --{leg}-columns "
         "timestamp=TIME,bid_price=BID,bid_quantity=SIZE,ask_price=ASK,ask_quantity=SIZE (quotes), timestamp=,open=,high=,low=,"
         "close=,volume= (candles) or timestamp=,funding_rate= (funding)"
     )

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from delta_arb.errors import DataError
-from delta_arb.formats.held import Held, clean, column_of, file_bytes, form, named, only
+from delta_arb.formats.held import Held, clean, column_of, file_bytes, form, named, only, refuse_twice
 
 _HEAD = 1 << 18  # bytes of a text that are enough to recognise it
 _RULER = b"=========="
@@ -62,6 +62,8 @@ def _header(path, lines: Sequence[str]) -> tuple[int, list[str], bool]:
     if at == 0 or all(cell.isdigit() for cell in rows[at - 1]):
         return skip + at, [str(k) for k in range(width)], False
     names = [clean(name) for name in (rows[0] if at == 1 else _levels(rows[:at]))]
+    if not skip:  # below a title stands a report of several tables side by side, of which the first is meant
+        refuse_twice(path, names)
     names = [name if name and names.index(name) == k else f"{name}#{k}" for k, name in enumerate(names)]
     return skip + at, names, True
 

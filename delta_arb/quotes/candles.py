@@ -20,44 +20,23 @@ results from them rougher than from quotes: spreads widen when it matters, a las
 way, and between two ends of bars nothing is seen. Every page, table and file made from candles says so.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import NS, from_bps, utc
+from delta_arb.quotes.bars import BAD, MINUTE_S, TREATMENTS, Bars, LegCandles, bars_of
 from delta_arb.quotes.checks import Limits, Quotes
-from delta_arb.quotes.files import CANDLES, LegFile, is_candles, located, whole_columns
-from delta_arb.quotes.quality import summary, summary_frame
+from delta_arb.quotes.files import LegFile
+from delta_arb.quotes.quality import TakenFor, layout_rows, summary, summary_frame
 from delta_arb.quotes.tape import Tape, align, overlap_end
 from delta_arb.tables import Table
 
-MINUTE_S = 60.0
+__all__ = ["BAD", "Bars", "CandleQuality", "LegCandles", "Stated", "aggregated", "quotes", "read"]
+
 SHARE = 0.01  # of the volume of a mean minute, shown on each side
 DEADLINE_BARS = 1.5
-BAD = ("out_of_order", "repeated", "non_finite", "nonpositive", "inconsistent", "off_grid")
-TREATMENTS = {
-    "bars": "rows in the file",
-    "used": "ends of bars at which something can be decided on this leg",
-    "out_of_order": "dropped: an earlier bar stands behind a later one",
-    "duplicate": "dropped: says nothing new",
-    "repeated": "dropped: a second bar of the same opening with other values",
-    "non_finite": "dropped: NaN, null or infinite",
-    "nonpositive": "dropped: a price of zero or below, or a negative volume",
-    "inconsistent": "dropped: open or close outside low to high",
-    "off_grid": "dropped: opens between two bars",
-    "untraded": "no volume: nothing is decided on it and nothing fills in it",
-    "missing": "bars that the file leaves out: the book is withdrawn",
-    "longest_outage_s": "longest stretch of missing bars",
-    "longest_outage_ns": "opening of the first bar missing in it",
-    "stale_share": "share of the ends of bars in the common time without a close",
-    "bad_share": "share of bars that are bad; above the limit the file is refused",
-    "first_ns": "first opening in the file",
-    "last_ns": "last opening in the file",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,54 +68,6 @@ class Stated:
         return from_bps(getattr(self, f"{leg}_half_spread_bps"))
 
 
-class Bars(NamedTuple):
-    """One leg's bars by their places on its grid, without holes: shape (n,), opening at `start_ns + k * bar_ns`.
-
-    `opens` and `closes`: whether the first and the last price are of trades; prices are NaN and volume 0 where not.
-    """
-
-    start_ns: int
-    bar_ns: int
-    open: np.ndarray
-    close: np.ndarray
-    volume: np.ndarray
-    opens: np.ndarray
-    closes: np.ndarray
-
-    @property
-    def bar_s(self) -> float:
-        return self.bar_ns / NS
-
-
-@dataclass(frozen=True, slots=True)
-class LegCandles:
-    """What one leg's file is like; the meaning and treatment of each number is in `TREATMENTS`."""
-
-    file: str
-    bar_s: float
-    bars: int
-    out_of_order: int
-    duplicate: int
-    repeated: int
-    non_finite: int
-    nonpositive: int
-    inconsistent: int
-    off_grid: int
-    untraded: int
-    missing: int
-    longest_outage_s: float
-    longest_outage_ns: int
-    first_ns: int
-    last_ns: int
-    used: int = 0
-    stale_share: float = 0.0
-
-    @property
-    def bad_share(self) -> float:
-        """Share of bad bars, as compared with `max_bad_share`."""
-        return sum(getattr(self, kind) for kind in BAD) / self.bars
-
-
 @dataclass(frozen=True, slots=True)
 class CandleQuality:
     """What a tape of candles was made from: a summary per leg, what was stated, the time both legs cover."""
@@ -149,9 +80,11 @@ class CandleQuality:
     start_ns: int
     end_ns: int
     events: int
+    taken_for: TakenFor = (None, None)
+    notes: tuple[str, ...] = ()
 
     def table(self) -> Table:
-        rows = summary(TREATMENTS, self.spot, self.perp)
+        rows = [*layout_rows(self.taken_for), *summary(TREATMENTS, self.spot, self.perp)]
         s = self.stated
         own = " and ".join(f"{leg.bar_s:g} s" for leg in (self.spot, self.perp))
         note = (
@@ -186,7 +119,7 @@ def read(spot: LegFile, perp: LegFile, stated: Stated, *, max_bad_share: float =
         ParamsError: a limit out of bounds.
     """
     limits = Limits(max_bad_share)
-    (spot_bars, spot_found), (perp_bars, perp_found) = (_bars(leg, limits) for leg in (spot, perp))
+    (spot_bars, spot_found, spot_as), (perp_bars, perp_found, perp_as) = (bars_of(leg, limits) for leg in (spot, perp))
     if stated.bar_s:
         spot_bars, perp_bars = (aggregated(bars, stated.bar_s) for bars in (spot_bars, perp_bars))
     _check_same_grid(spot, spot_bars, perp, perp_bars)
@@ -197,7 +130,7 @@ def read(spot: LegFile, perp: LegFile, stated: Stated, *, max_bad_share: float =
     span = tape.start_ns, tape.end_ns
     quality = CandleQuality(
         _seen(spot_found, spot_bars, *span), _seen(perp_found, perp_bars, *span), stated, spot_bars.bar_s, limits,
-        *span, len(tape),
+        *span, len(tape), (spot_as, perp_as),
     )  # fmt: skip
     return replace(tape, quality=quality)
 
@@ -206,13 +139,13 @@ def _check_same_grid(spot: LegFile, spot_bars: Bars, perp: LegFile, perp_bars: B
     if spot_bars.bar_ns != perp_bars.bar_ns:
         longer = max(spot_bars.bar_s, perp_bars.bar_s)
         raise DataError(
-            f"{spot.path} has bars of {spot_bars.bar_s:g} s and {perp.path} of {perp_bars.bar_s:g} s; both legs need "
+            f"{spot.name} has bars of {spot_bars.bar_s:g} s and {perp.name} of {perp_bars.bar_s:g} s; both legs need "
             f"one length: give the same, or aggregate knowingly with --bar-s {longer:g}"
         )
     offsets = spot_bars.start_ns % spot_bars.bar_ns, perp_bars.start_ns % perp_bars.bar_ns
     if offsets[0] != offsets[1]:
         raise DataError(
-            f"the bars of {spot.path} open {offsets[0] / NS:g} s and those of {perp.path} {offsets[1] / NS:g} s past a "
+            f"the bars of {spot.name} open {offsets[0] / NS:g} s and those of {perp.name} {offsets[1] / NS:g} s past a "
             f"multiple of {spot_bars.bar_s:g} s; closes of different moments make no basis, give bars of one grid"
         )
 
@@ -290,93 +223,3 @@ def aggregated(bars: Bars, bar_s: float) -> Bars:
         parted(bars.opens, False)[:, 0],
         parted(bars.closes, False)[:, -1],
     )
-
-
-# --- one file --------------------------------------------------------------------------------------------------------
-
-
-def _bars(leg: LegFile, limits: Limits) -> tuple[Bars, LegCandles]:
-    """The bars of one file in base units, with what was found, or a refusal."""
-    if not is_candles(leg.path):
-        raise DataError(
-            f"{leg.path} holds no candles (columns {', '.join(CANDLES)}); half-spreads are stated for candles only: "
-            "give candles of both legs, or quotes of both and no half-spread"
-        )
-    if leg.feed_latency_s:
-        raise DataError(f"{leg.path}: bars of both venues end at one moment; candles go without a feed latency")
-    whole, parts = whole_columns(leg, CANDLES)
-    rows_ns, *columns = (whole[name] for name in CANDLES)
-    ts_ns, values, bar_ns, found = _checked(rows_ns, np.stack(columns), leg)
-    _refuse_if_bad(found, len(rows_ns), parts, limits)
-    place = (ts_ns - ts_ns[0]) // bar_ns
-    opening, _, _, close, volume = values
-    traded = volume > 0
-    holes = np.append(0, np.diff(place) - 1)  # bars missing before each
-    longest = int(holes.argmax())
-    summary = LegCandles(
-        file=str(leg.path),
-        bar_s=bar_ns / NS,
-        bars=len(rows_ns),
-        **{kind: len(at) for kind, at in found.items()},
-        untraded=int((~traded).sum()),
-        missing=int(holes.sum()),
-        longest_outage_s=float(holes[longest]) * bar_ns / NS,
-        longest_outage_ns=int(ts_ns[longest] - holes[longest] * bar_ns),
-        first_ns=int(rows_ns.min()),
-        last_ns=int(rows_ns.max()),
-    )
-    grid = int(place[-1]) + 1
-    open_, close = (_placed(np.where(traded, prices, np.nan), place, grid, np.nan) for prices in (opening, close))
-    there = _placed(traded, place, grid, False)
-    return Bars(
-        int(ts_ns[0]), bar_ns, open_, close, _placed(volume * leg.contract_size, place, grid, 0.0), there, there
-    ), summary
-
-
-def _refuse_if_bad(found: dict[str, np.ndarray], bars: int, parts: Sequence[tuple[Path, int]], limits: Limits) -> None:
-    bad = sum(len(found[kind]) for kind in BAD)
-    if bad > limits.max_bad_share * bars:
-        kind = max(BAD, key=lambda name: len(found[name]))
-        raise DataError(
-            f"{located(parts, int(found[kind][0]))}: {bad} of {bars} bars are bad, most of them {kind} "
-            f"({len(found[kind])}), this the first; {TREATMENTS[kind]}; mend the file, or raise max_bad_share knowingly"
-        )
-
-
-def _placed(column: np.ndarray, place: np.ndarray, n: int, empty) -> np.ndarray:
-    """The column on the whole grid."""
-    whole = np.full(n, empty, column.dtype)
-    whole[place] = column
-    return whole
-
-
-def _checked(ts_ns: np.ndarray, values: np.ndarray, leg: LegFile):
-    """Stamps and values (shape (5, n)) of the good bars, the bar's length, and the rows of each kind left out."""
-    found: dict[str, np.ndarray] = {}
-    left = np.arange(len(ts_ns))
-
-    def drop(kind: str, mask: np.ndarray) -> None:
-        nonlocal left
-        found[kind] = left[mask[left]]
-        left = left[~mask[left]]
-
-    drop("out_of_order", ts_ns < np.maximum.accumulate(ts_ns))
-    again = np.zeros(len(ts_ns), bool)
-    again[left[1:][np.diff(ts_ns[left]) == 0]] = True
-    same = np.zeros(len(ts_ns), bool)
-    same[1:] = (values[:, 1:] == values[:, :-1]).all(axis=0)
-    drop("duplicate", again & same)
-    drop("repeated", again)
-    opening, high, low, close, volume = values
-    drop("non_finite", ~np.isfinite(values).all(axis=0))
-    drop("nonpositive", (values[:4] <= 0).any(axis=0) | (volume < 0))
-    drop("inconsistent", (low > np.minimum(opening, close)) | (high < np.maximum(opening, close)))
-    if len(left) < 2:
-        raise DataError(f"{leg.path} has {len(left)} good bars; two are needed to know their length, give more")
-    steps, counts = np.unique(np.diff(ts_ns[left]), return_counts=True)
-    bar_ns = int(steps[counts.argmax()])
-    if bar_ns < MINUTE_S * NS:
-        raise DataError(f"{leg.path} has bars of {bar_ns / NS:g} s; a minute is the shortest, record quotes instead")
-    offsets, counts = np.unique(ts_ns[left] % bar_ns, return_counts=True)
-    drop("off_grid", ts_ns % bar_ns != offsets[counts.argmax()])
-    return ts_ns[left], values[:, left], bar_ns, found

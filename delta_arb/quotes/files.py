@@ -1,37 +1,40 @@
 """One leg's recording as it lies on disk: which files, how they were made, their columns as arrays; nothing is judged.
 
-A recording is a Parquet or CSV file, or a folder of files of one of the two kinds, with exactly the columns
+A recording of our own is a Parquet or CSV file, or a folder of files of one of the two kinds, with exactly the columns
 
     timestamp, bid_price, bid_quantity, ask_price, ask_quantity [, venue_timestamp]      quotes
     timestamp, open, high, low, close, volume                                            candles (see `candles`)
 
 `timestamp` and `venue_timestamp` are UTC times of any unit (ISO in CSV, naive times are UTC) or int64 ns; the others
-are numbers, null is NaN. pyarrow and numpy only: numpy is handed arrow's memory itself, because arrow's own
-`to_numpy` and `scalar` load pandas wherever it is installed, and the live runner replays tapes without it.
+are numbers, null is NaN. Any other file, and a pandas table, is read by `delta_arb.formats`, which tells what it took
+it for. pyarrow and numpy only: numpy is handed arrow's memory itself, because arrow's own `to_numpy` and `scalar` load
+pandas wherever it is installed, and the live runner replays tapes without it.
 """
 
-import csv
 import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import NS, SNAPSHOTS, UPDATES
-
-STAMP, VENUE_STAMP = "timestamp", "venue_timestamp"
-COLUMNS = (STAMP, "bid_price", "bid_quantity", "ask_price", "ask_quantity")
-CANDLES = (STAMP, "open", "high", "low", "close", "volume")
-STAMPS = (STAMP, VENUE_STAMP)
-NUMBERS = tuple(name for name in (*COLUMNS, *CANDLES) if name not in STAMPS)
-FORMATS = (".parquet", ".csv")
-_EARLIEST_NS = 100_000_000 * NS  # 1973: an integer stamp below it is in another unit, today's milliseconds are 1.8e12
+from delta_arb.formats import layouts
+from delta_arb.formats.held import SUFFIXES, form, split
+from delta_arb.formats.read import ANY, About, Reading, Recognised, kind_of, read, read_frame
+from delta_arb.formats.recognise import UNSAID, Said
+from delta_arb.market import SNAPSHOTS, UPDATES
+from delta_arb.quotes.columns import (
+    CANDLES,
+    COLUMNS,
+    FORMATS,
+    STAMP,
+    VENUE_STAMP,
+    OtherUnitError,
+    columns_of,
+    is_ours,
+    names_in,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,14 @@ class LegFile:
     """Where one leg's recording is and how it was made.
 
     Args:
-        path: a .parquet or .csv file, or a folder of files of one of the two kinds, joined in the order of their names.
+        path: a file, or a folder of files of one kind, joined in the order of their names; or a pandas table.
         kind: 'updates' (a row per change) or 'snapshots' (polled; nobody knows the book between two rows).
         contract_size: base units per unit of the quantity columns.
         clock: whose clock `timestamp` is, 'receiver' or 'venue'. With the receiver's, an optional column
             `venue_timestamp` tells how late each row was; it serves its age alone.
         feed_latency_s: added to each stamp of the venue's clock, > 0 then; 0 with the receiver's.
+        said: what the user says of a file of another layout than ours.
+        about: the leg's name, pair and venue: which rows of a file that holds several.
 
     Raises:
         ParamsError: a value out of bounds, or a latency that does not go with the clock.
@@ -55,6 +60,8 @@ class LegFile:
     contract_size: float = 1.0
     clock: str = "receiver"
     feed_latency_s: float = 0.0
+    said: Said = UNSAID
+    about: About = ANY
 
     def __post_init__(self) -> None:
         check_kind("kind", self.kind)
@@ -76,6 +83,11 @@ class LegFile:
                 f"feed_latency_s goes with clock='venue', was {self.feed_latency_s}; the receiver's stamps contain it"
             )
 
+    @property
+    def name(self) -> str:
+        """The file, or "the spot table" of one in memory."""
+        return str(self.path) if isinstance(self.path, str | Path) else f"the {self.about.leg} table"
+
 
 def check_kind(name: str, kind: str) -> None:
     """Refuse a kind of recording that is neither (ParamsError)."""
@@ -87,7 +99,8 @@ def check_kind(name: str, kind: str) -> None:
 class Rows:
     """Rows of one leg as recorded: arrays of shape (n,), USDT per base unit and the file's own unit of quantity.
 
-    `ts_ns` is the stamp, `venue_ns` the venue's where both were recorded; `parts` are the files with their rows.
+    `ts_ns` is the stamp, `venue_ns` the venue's where both were recorded; `parts` are the files with their rows, and
+    `recognised` what a file of another layout than ours was taken for.
     """
 
     ts_ns: np.ndarray
@@ -97,13 +110,14 @@ class Rows:
     ask_qty: np.ndarray
     venue_ns: np.ndarray | None = None
     parts: tuple[tuple[Path, int], ...] = ()
+    recognised: Recognised | None = None
 
     def __len__(self) -> int:
         return len(self.ts_ns)
 
     def columns(self) -> list[np.ndarray]:
         """The arrays there are, stamps first."""
-        return [column for f in fields(self)[:-1] if (column := getattr(self, f.name)) is not None]
+        return [column for f in fields(self)[:-2] if (column := getattr(self, f.name)) is not None]
 
     def take(self, at: np.ndarray) -> "Rows":
         return Rows(*(column[at] for column in self.columns()))
@@ -129,16 +143,29 @@ def rows_of(leg: LegFile) -> Rows:
         DataError: nothing there, nothing in it, another format or a mixture, unreadable, missing or unknown
             columns, a column of another type, a row without a stamp. Names file, row and remedy.
     """
-    whole, parts = whole_columns(leg, COLUMNS)
-    return Rows(*(whole.get(name) for name in (*COLUMNS, VENUE_STAMP)), parts)
+    whole = whole_columns(leg, COLUMNS)
+    return Rows(*(whole.columns.get(name) for name in (*COLUMNS, VENUE_STAMP)), whole.parts, whole.recognised)
 
 
-def whole_columns(leg: LegFile, wanted: Sequence[str]) -> tuple[dict[str, np.ndarray], tuple[tuple[Path, int], ...]]:
-    """The columns of all files of a recording, joined, and the files with their rows; errors as `rows_of`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Whole:
+    """The columns of all files of a recording, joined; the files with their rows; what another layout was taken for."""
+
+    columns: dict[str, np.ndarray]
+    parts: tuple[tuple[Path, int], ...]
+    recognised: Recognised | None
+
+
+def whole_columns(leg: LegFile, wanted: Sequence[str]) -> Whole:
+    """The columns of a recording; errors as `rows_of`."""
+    if not isinstance(leg.path, str | Path):
+        reading = read_frame(leg.path, _kind(wanted), _said(leg), _about(leg))
+        return Whole(_needed(reading, wanted, leg), ((Path(leg.name), len(reading)),), reading.recognised)
     columns: dict[str, list[np.ndarray]] = {}
     parts: list[tuple[Path, int]] = []
-    for path in _files(Path(leg.path)):
-        part = _columns(path, wanted)
+    taken_for: list[Recognised | None] = []
+    for path in _files(leg.path):
+        part, recognised = _part(path, leg, wanted)
         if parts and set(part) != set(columns):
             raise DataError(
                 f"{path} has the columns {sorted(part)}, {parts[0][0]} has {sorted(columns)}; record in one form"
@@ -150,146 +177,136 @@ def whole_columns(leg: LegFile, wanted: Sequence[str]) -> tuple[dict[str, np.nda
         for name, pieces in part.items():
             columns.setdefault(name, []).extend(pieces)
         parts.append((path, sum(map(len, part[STAMP]))))
+        taken_for.append(recognised)
     if not sum(n for _, n in parts):
         raise DataError(f"{leg.path} has no rows; give a recording that contains quotes")
-    return {name: _joined(columns.pop(name)) for name in list(columns)}, tuple(parts)
+    return Whole({name: _joined(columns.pop(name)) for name in list(columns)}, tuple(parts), _one(taken_for, parts))
 
 
-def is_candles(path: str | Path) -> bool:
-    """Whether the first file of a recording has the columns of candles; DataError where it cannot be read."""
-    file = _files(Path(path))[0]
-    try:
-        if file.suffix == ".csv":
-            with file.open(newline="", encoding="utf-8-sig") as lines:
-                names = next(csv.reader(lines), [])
-        else:
-            names = pa.parquet.read_schema(file).names
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read: {error}; mend it or record again") from error
-    return set(CANDLES[1:]) <= set(names)
+def _one(taken_for: Sequence[Recognised | None], parts: Sequence[tuple[Path, int]]) -> Recognised | None:
+    """What the files of a folder were taken for; sizes of two units do not go into one column."""
+    first = taken_for[0]
+    for other, (path, _) in zip(taken_for, parts, strict=True):
+        if (other and (other.kind, other.quantity, other.clock)) != (
+            first and (first.kind, first.quantity, first.clock)
+        ):
+            raise DataError(f"{path} is taken for {other}, {parts[0][0]} for {first}; keep one layout in a folder")
+    return first
+
+
+def _part(path: Path, leg: LegFile, wanted: Sequence[str]) -> tuple[dict[str, list[np.ndarray]], Recognised | None]:
+    """The columns of one file, each in pieces: in our own layout as they stand, in any other as it is recognised."""
+    if leg.said == UNSAID and path.suffix in FORMATS and is_ours(path, wanted):
+        try:
+            part = columns_of(path)
+            if not _newest_first(part[STAMP]):
+                return part, None
+        except OtherUnitError:
+            pass
+    reading = read(path, _kind(wanted), _said(leg), _about(leg))
+    return {name: [column] for name, column in _needed(reading, wanted, leg).items()}, reading.recognised
+
+
+def _newest_first(pieces: Sequence[np.ndarray]) -> bool:
+    """Whether every row is older than the one before, within and between the pieces of a column of stamps."""
+    ends = np.concatenate([piece[[0, -1]] for piece in pieces if len(piece)] or [np.zeros(0, np.int64)])
+    return len(ends) > 1 and ends[0] > ends[-1] and bool((np.diff(_joined(list(pieces))) < 0).all())
+
+
+def _kind(wanted: Sequence[str]) -> str:
+    return layouts.QUOTES if wanted == COLUMNS else layouts.CANDLES
+
+
+def _said(leg: LegFile) -> Said:
+    """A leg that was declared to be on the venue's clock is so in its file too."""
+    return replace(leg.said, clock="venue") if leg.clock == "venue" and not leg.said.clock else leg.said
+
+
+def _about(leg: LegFile) -> About:
+    return replace(leg.about, contract_size=leg.contract_size)
+
+
+def _needed(reading: Reading, wanted: Sequence[str], leg: LegFile) -> dict[str, np.ndarray]:
+    """The columns of ours of a reading, or a question where the file lacks what a tape needs."""
+    missing = [name for name in wanted if name not in reading.columns]
+    if missing:
+        raise DataError(
+            f"{leg.name} ({reading.recognised.layout}) has no {' and no '.join(missing)}, and nothing can be filled without; "
+            "give a file that has it"
+        )
+    if "bid_quantity" in wanted and not np.isfinite(reading.columns["bid_quantity"]).any():
+        raise DataError(
+            f"{leg.name} ({reading.recognised.layout}) has no sizes, and nothing fills without one; say what is shown on "
+            f"both sides, in coins: --{leg.about.leg}-format size=100"
+        )
+    if reading.recognised.clock == "venue" and leg.clock != "venue":
+        raise DataError(
+            f"{leg.name} ({reading.recognised.layout}) has the venue's stamps only, and nobody has a quote at that moment; "
+            f"say how long it takes to arrive: --{leg.about.leg}-feed-latency 0.05 (seconds)"
+        )
+    return {name: column for name, column in reading.columns.items() if name in (*wanted, VENUE_STAMP)}
+
+
+def coins_a_unit(leg: LegFile, recognised: Recognised | None) -> float:
+    """Base units in a unit of size: one where the file itself is in coins, else the declared contract size."""
+    return 1.0 if recognised and recognised.quantity == layouts.COINS else leg.contract_size
+
+
+def is_candles(leg: LegFile) -> bool:
+    """Whether a recording holds candles, by its first file; DataError where it cannot be read."""
+    if not isinstance(leg.path, str | Path):
+        return {*CANDLES[1:]} <= {str(name).lower() for name in leg.path.columns}
+    file = _files(leg.path)[0]
+    names = names_in(file) if file.suffix in FORMATS else []
+    if leg.said == UNSAID and set(COLUMNS) <= set(names):
+        return False
+    return kind_of(file, leg.said, leg.about) == layouts.CANDLES
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: str | Path) -> list[Path]:
     """The files of a recording in the order of their names; other kinds of file in a folder are left alone."""
-    if not path.exists():
+    file, _ = split(path)
+    if not file.exists():
         raise DataError(f"{path} does not exist; download or record it first, or correct the path")
-    if not path.is_dir():
-        if path.suffix not in FORMATS:
-            raise DataError(f"{path} is neither {' nor '.join(FORMATS)}; convert it to one of them")
-        return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix in FORMATS)
+    if not file.is_dir():
+        if form(file) not in SUFFIXES:
+            raise DataError(f"{path} is none of {' '.join(SUFFIXES)}; convert it to one of them")
+        return [Path(path)]
+    if _is_one_table(file):
+        return [file]
+    files = sorted(each for each in file.iterdir() if form(each) in SUFFIXES and each.is_file())
     if not files:
         raise DataError(
             f"the folder {path} holds no {' or '.join(FORMATS)} file; give the folder of one leg's recording"
         )
-    if len({file.suffix for file in files}) > 1:
-        raise DataError(f"the folder {path} mixes {' and '.join(FORMATS)} files; keep one form of the recording in it")
+    kinds = {form(each) for each in files}
+    if len(kinds) > 1:
+        raise DataError(
+            f"the folder {path} mixes {' and '.join(sorted(kinds))} files; keep one form of the recording in it"
+        )
     return files
 
 
-def _columns(path: Path, wanted: Sequence[str]) -> dict[str, list[np.ndarray]]:
-    """The columns of one file, each in pieces; arrow's own errors end here."""
-    try:
-        table = _csv_table(path, wanted) if path.suffix == ".csv" else _parquet_table(path, wanted)
-        names = table.column_names
-        return {name: (_stamps if name in STAMPS else _numbers)(table[name], name, path) for name in names}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        row = re.search(r"Row #(\d+)", str(error))  # of a CSV file, where the header is row 1
-        where = f", row {int(row[1]) - 2}" if row else ""
-        raise DataError(f"{path}{where}: cannot be read: {error}; mend that part or record again") from error
-
-
-def _parquet_table(path: Path, wanted: Sequence[str]) -> pa.Table:
-    with pa.parquet.ParquetFile(path) as file:
-        _check_names(path, file.schema_arrow.names, wanted)
-        return file.read(use_threads=False)
-
-
-def _csv_table(path: Path, wanted: Sequence[str]) -> pa.Table:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = csv.reader(file)
-        names = next(lines, [])
-        first = next(lines, [""] * len(names))
-    if not names:
-        raise DataError(f"{path} has no rows; give a recording that contains quotes")
-    _check_names(path, names, wanted)
-    stamps = {name: _csv_stamp(cell) for name, cell in zip(names, first, strict=False) if name in STAMPS}
-    return pa.csv.read_csv(
-        path,
-        read_options=pa.csv.ReadOptions(use_threads=False),
-        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(NUMBERS, pa.float64()) | stamps),
-    )
-
-
-def _csv_stamp(cell: str) -> pa.DataType:
-    """The type of a column of stamps, from its first cell: int64 ns, or ISO time with or without a zone.
-
-    Left to itself, arrow takes whole seconds in the first block for the unit of the column.
-    """
-    if cell.lstrip("-").isdigit():
-        return pa.int64()
-    return pa.timestamp("ns", "UTC" if re.search(r"(Z|:\d\d.*[+-]\d\d(:?\d\d)?)$", cell) else None)
-
-
-def _check_names(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
-    found, optional = list(names), (VENUE_STAMP,) if wanted == COLUMNS else ()
-    wrong = {
-        "missing": [name for name in wanted if name not in found],
-        "unknown": [name for name in found if name not in (*wanted, *optional)],
-        "twice": sorted({name for name in found if found.count(name) > 1}),
-    }
-    if any(wrong.values()):
-        what = ", ".join(f"{how} {which}" for how, which in wrong.items() if which)
-        raise DataError(
-            f"{path}: columns {what}; found {found}; rename or drop columns so that there are exactly "
-            f"{', '.join(wanted)}{f', and {VENUE_STAMP} if it was recorded' if optional else ''}"
-        )
-
-
-def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> list[np.ndarray]:
-    """The column as float64 arrays, null as NaN; copies only what it must convert."""
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise DataError(f"{path}: {name} holds {column.type}, not numbers; write it as 64-bit floats")
-    return [_floats(chunk) for chunk in column.cast(pa.float64()).chunks]
-
-
-def _floats(chunk: pa.Array) -> np.ndarray:
-    if not chunk.null_count:
-        return np.from_dlpack(chunk)
-    values = pa.Array.from_buffers(chunk.type, len(chunk), [None, chunk.buffers()[1]], offset=chunk.offset)
-    return np.where(_nulls(chunk), np.nan, np.from_dlpack(values))
-
-
-def _nulls(chunk: pa.Array) -> np.ndarray:
-    return np.from_dlpack(chunk.is_null().cast(pa.uint8())).view(bool)
-
-
-def _stamps(column: pa.ChunkedArray, name: str, path: Path) -> list[np.ndarray]:
-    """The column as int64 arrays of ns."""
-    if column.null_count:
-        row = int(np.concatenate([_nulls(chunk) for chunk in column.chunks]).argmax())
-        raise DataError(f"{path}, row {row}: {name} is empty; remove the row, its place in time is not known")
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("ns", column.type.tz))
-        return [np.from_dlpack(chunk.view(pa.int64())) for chunk in column.chunks]
-    if not pa.types.is_integer(column.type):
-        raise DataError(f"{path}: {name} holds {column.type}; write UTC times or int64 nanoseconds")
-    pieces = [np.from_dlpack(chunk) for chunk in column.cast(pa.int64()).chunks]
-    if sum(map(len, pieces)) and max(piece.max(initial=0) for piece in pieces) < _EARLIEST_NS:
-        first = next(int(piece[0]) for piece in pieces if len(piece))
-        raise DataError(f"{path}, row 0: {name} is {first}, before 1973 if it is ns; multiply milliseconds by 1000000")
-    return pieces
+def _is_one_table(folder: Path) -> bool:
+    """A folder with a Delta log, or with partitions like `venue=mexc`, is read as a whole."""
+    return any(each.is_dir() and (each.name == "_delta_log" or "=" in each.name) for each in folder.iterdir())
 
 
 def sha256(path: str | Path) -> str:
     """Hex digest of a recording's bytes: the file, or the folder's files in the order of their names."""
     digest = hashlib.sha256()
-    for file in _files(Path(path)):
+    for file in _on_disk(path):
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _on_disk(path: str | Path) -> list[Path]:
+    """The files that hold a recording, those inside a folder that is one table too."""
+    files = [split(file)[0] for file in _files(path)]
+    return sorted(each for each in files[0].rglob("*") if each.is_file()) if files[0].is_dir() else files

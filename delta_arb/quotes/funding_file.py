@@ -1,21 +1,62 @@
 """The funding history of a run: a file read and checked, what it pays on, and the part of a tape that it covers.
 
-Columns `timestamp`, `funding_rate` (a fraction that longs pay shorts at that time) and, where recorded, `mark_price`.
+Columns `timestamp`, `funding_rate` (a fraction that longs pay shorts at that time) and, where recorded, `mark_price`;
+any other layout is read by `delta_arb.formats`.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from delta_arb.errors import DataError
+from delta_arb.formats.funding import INDICATIVE
+from delta_arb.formats.read import About, Reading, Recognised, read, read_frame
+from delta_arb.formats.recognise import UNSAID, Said
 from delta_arb.funding_stamps import gaps
 from delta_arb.market import FundingPayment, utc
+from delta_arb.quotes.columns import EARLIEST_NS, FORMATS, names_in
 from delta_arb.quotes.tape import Tape
 
 FAR = 2.0  # a mark price beyond this factor of the perpetual's mid is not that contract's
+FUNDING_OF = About("funding")
+_OURS = {"timestamp", "funding_rate", "mark_price"}
 
 
-def covered(tape: Tape, path: Path) -> Tape:
+@dataclass(frozen=True, slots=True)
+class FundingFile:
+    """Where a funding history is, and what the user says of it.
+
+    Args:
+        path: a file, or a pandas table.
+        said: what the user says of a file of another layout than ours.
+        about: the perpetual's pair and venue: which rows of a file that holds several.
+    """
+
+    path: str | Path
+    said: Said = UNSAID
+    about: About = FUNDING_OF
+
+    @property
+    def name(self) -> str:
+        return str(self.path) if isinstance(self.path, str | Path) else "the funding table"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rates:
+    """A checked funding history: stamps (int64 ns, rising), rates as fractions of an interval, marks (NaN: not recorded).
+
+    `recognised` is what a file of another layout than ours was taken for.
+    """
+
+    name: str
+    stamps: np.ndarray
+    rates: np.ndarray
+    marks: np.ndarray
+    recognised: Recognised | None = None
+
+
+def covered(tape: Tape, history: Path | FundingFile) -> Tape:
     """The part of a tape in which a position can be settled: up to the first stamp that the funding table lacks.
 
     It begins one interval before the table and ends one behind it. What was left out is told by `faces.left_out`.
@@ -23,7 +64,8 @@ def covered(tape: Tape, path: Path) -> Tape:
     Raises:
         DataError: a funding file that cannot be used, or of another time.
     """
-    stamps = _read(path)[0].tolist()
+    found = funding_history(history)
+    path, stamps = found.name, found.stamps.tolist()
     (_, first_ns), (last_ns, _) = gaps(stamps)[:2]
     part = tape.between(first_ns, last_ns + 1)
     if not len(part):
@@ -34,13 +76,14 @@ def covered(tape: Tape, path: Path) -> Tape:
     return part
 
 
-def payments(path: Path, tape: Tape) -> tuple[FundingPayment, ...]:
+def payments(history: Path | FundingFile, tape: Tape) -> tuple[FundingPayment, ...]:
     """The stamps of a funding history; where the mark was not recorded, the perpetual's mid at the stamp (flagged).
 
     Raises:
         DataError: a file that cannot be used, or a mark far from the perpetual's mid at its stamp.
     """
-    stamps, rates, recorded = _read(path)
+    found = funding_history(history)
+    path, stamps, rates, recorded = found.name, found.stamps, found.rates, found.marks
     exact, mids = np.isfinite(recorded), _mids_at(stamps, tape)
     inside = (stamps >= tape.start_ns) & (stamps <= tape.end_ns)
     far = np.flatnonzero(inside & exact & ~((recorded > mids / FAR) & (recorded < mids * FAR)))
@@ -56,53 +99,92 @@ def payments(path: Path, tape: Tape) -> tuple[FundingPayment, ...]:
     )
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The checked columns of a funding file, see `_columns`."""
-    import pyarrow as pa
+def funding_history(history: str | Path | FundingFile) -> Rates:
+    """The checked rates of a funding history.
 
-    if not path.exists():
-        raise DataError(f"{path}: there is no such funding file; give one, or --funding none")
-    try:
-        stamps, rates, recorded = _columns(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; give a Parquet or CSV file, or --funding none") from error
+    Raises:
+        DataError: a file that cannot be used, or that leaves open what its rates or times are.
+    """
+    source = history if isinstance(history, FundingFile) else FundingFile(history)
+    if isinstance(source.path, str | Path) and not Path(str(source.path).partition("#")[0]).exists():
+        raise DataError(f"{source.name}: there is no such funding file; give one, or --funding none")
+    stamps, rates, marks, recognised = _columns(source)
+    _refuse_rows(source.name, stamps, rates, marks)
+    return Rates(source.name, stamps, rates, marks, recognised)
+
+
+def _refuse_rows(path: str, stamps: np.ndarray, rates: np.ndarray, marks: np.ndarray) -> None:
     bad = np.flatnonzero(~np.isfinite(rates) | (np.abs(rates) > 0.1))
     if len(bad):
         raise DataError(
-            f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected"
+            f"{path}: row {bad[0]} has the funding rate {rates[bad[0]]}; a fraction of notional per interval is expected, "
+            "say what it is: --funding-format rate=percent (or rate=bps)"
         )
-    bad = np.flatnonzero((recorded <= 0) | np.isinf(recorded))
+    bad = np.flatnonzero((marks <= 0) | np.isinf(marks))
     if len(bad):
         raise DataError(
-            f"{path}: row {bad[0]} has the mark price {recorded[bad[0]]}; leave the cell empty where none was recorded"
+            f"{path}: row {bad[0]} has the mark price {marks[bad[0]]}; leave the cell empty where none was recorded"
         )
     if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
         raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
-    return stamps, rates, recorded
 
 
-def _columns(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stamps in ns, rates and recorded marks (NaN where there is none) of a funding file."""
+def _columns(source: FundingFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, Recognised | None]:
+    """Stamps in ns, rates and recorded marks (NaN where there is none), and what another layout was taken for."""
+    if isinstance(source.path, str | Path):
+        path = Path(source.path)
+        if (
+            source.said == UNSAID
+            and path.suffix in FORMATS
+            and path.is_file()
+            and _is_ours(path)
+            and (own := _own(path))
+        ):
+            return *own, None
+        reading = read(source.path, "funding", source.said, source.about)
+    else:
+        reading = read_frame(source.path, "funding", source.said, source.about)
+    _refuse_indicative(source, reading)
+    columns, n = reading.columns, len(reading)
+    marks = columns.get("mark_price", np.full(n, np.nan))
+    return columns["timestamp"], columns["funding_rate"], marks, reading.recognised
+
+
+def _refuse_indicative(source: FundingFile, reading: Reading) -> None:
+    if INDICATIVE in reading.recognised.notes and not source.said.indicative:
+        raise DataError(
+            f"{source.name} holds rates that were told ahead of a settlement ({reading.recognised.layout}), and none of them need "
+            "be the one that was settled; give the history of settled rates, or take them knowingly: --funding-format indicative=accept"
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    names = names_in(path)
+    return {"timestamp", "funding_rate"} <= set(names) <= _OURS and len(set(names)) == len(names)
+
+
+def _own(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """The columns of a file of our own layout; None where its stamps are numbers of another unit than ns, or turned."""
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
 
-    table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.ParquetFile(path).read()
-    unknown = set(table.column_names) - {"timestamp", "funding_rate", "mark_price"}
-    missing = {"timestamp", "funding_rate"} - set(table.column_names)
-    if unknown or missing:
-        raise DataError(
-            f"{path}: need the columns timestamp, funding_rate and perhaps mark_price; "
-            f"missing {sorted(missing)}, unknown {sorted(unknown)}"
-        )
-    if table["timestamp"].null_count:
-        raise DataError(f"{path}: a row has no timestamp; remove it, its place in time is not known")
-    # to_pylist and not to_numpy, which would load pandas into the live runner
-    stamps = np.array(table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist(), np.int64)
-    rates = np.array(table["funding_rate"].cast(pa.float64()).to_pylist(), float)
-    if "mark_price" not in table.column_names:
-        return stamps, rates, np.full(len(stamps), np.nan)
-    return stamps, rates, np.array(table["mark_price"].cast(pa.float64()).to_pylist(), float)
+    try:
+        table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.ParquetFile(path).read()
+        if table["timestamp"].null_count:
+            raise DataError(f"{path}: a row has no timestamp; remove it, its place in time is not known")
+        # to_pylist and not to_numpy, which would load pandas into the live runner
+        stamps = np.array(table["timestamp"].cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_pylist(), np.int64)
+        rates = np.array(table["funding_rate"].cast(pa.float64()).to_pylist(), float)
+        if pa.types.is_integer(table["timestamp"].type) and stamps.max(initial=0) < EARLIEST_NS:
+            return None
+        if len(stamps) > 2 and (np.diff(stamps) < 0).all():
+            return None
+        if "mark_price" not in table.column_names:
+            return stamps, rates, np.full(len(stamps), np.nan)
+        return stamps, rates, np.array(table["mark_price"].cast(pa.float64()).to_pylist(), float)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; give a Parquet or CSV file, or --funding none") from error
 
 
 def _mids_at(stamps: np.ndarray, tape: Tape) -> np.ndarray:

@@ -11,7 +11,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from delta_arb.errors import ParamsError
-from delta_arb.evidence import DataParams
+from delta_arb.evidence import DataParams, LayoutParams
+from delta_arb.formats.held import split
+from delta_arb.formats.read import About, Recognised
+from delta_arb.formats.recognise import Said
 from delta_arb.latency import Latency, latency
 from delta_arb.market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment
 from delta_arb.params import WalletParams, pair_name
@@ -42,6 +45,12 @@ class Inputs:
     spot: str = ""
     perp: str = ""
     funding: str = ""
+    spot_format: str = ""
+    spot_columns: str = ""
+    perp_format: str = ""
+    perp_columns: str = ""
+    funding_format: str = ""
+    funding_columns: str = ""
     pair: str = ""
     spot_venue: str = "mexc"
     perp_venue: str = "gate"
@@ -110,6 +119,8 @@ class Inputs:
                 )
         self.latency()
         self.terms()
+        for leg in ("spot", "perp", "funding"):
+            self.said(leg)
         _ = self.stated, self.funds
 
     def _check_rules(self) -> None:
@@ -170,7 +181,7 @@ class Inputs:
 
     def tape(self) -> tapes.Tape:
         """Both legs read, checked and aligned, as far as funding is known (see `funding.covered`)."""
-        return self.recorded() if self.funding == NONE else paid.covered(self.recorded(), Path(self.funding))
+        return self.recorded() if self.funding == NONE else paid.covered(self.recorded(), self.funding_file())
 
     def recorded(self) -> tapes.Tape:
         """The whole of both files: quotes, or candles where half-spreads are stated."""
@@ -180,7 +191,7 @@ class Inputs:
             legs = self.leg_file("spot"), self.leg_file("perp")
             return bars.read(*legs, self.stated, max_bad_share=self.max_bad_share)
         for leg in ("spot", "perp"):
-            if is_candles(getattr(self, leg)):
+            if is_candles(self.leg_file(leg)):
                 raise ParamsError(
                     f"{getattr(self, leg)} holds candles, which do not say where bid and ask were; state it for both "
                     "legs: --spot-half-spread-bps and --perp-half-spread-bps"
@@ -190,12 +201,21 @@ class Inputs:
     def leg_file(self, leg: str) -> tapes.LegFile:
         feed = getattr(self, f"{leg}_feed_latency")
         return tapes.LegFile(
-            path=Path(getattr(self, leg)),
+            path=getattr(self, leg),
             kind=getattr(self, f"{leg}_kind"),
             contract_size=self.contract_size if leg == "perp" else 1.0,
             clock="venue" if feed > 0 else "receiver",
             feed_latency_s=feed,
+            said=self.said(leg),
+            about=About(leg, self.pair, getattr(self, f"{leg}_venue")),
         )
+
+    def funding_file(self) -> paid.FundingFile:
+        return paid.FundingFile(self.funding, self.said("funding"), About("funding", self.pair, self.perp_venue))
+
+    def said(self, leg: str) -> Said:
+        """What was said of the layout of a leg's file, or of the funding history's."""
+        return Said.of(getattr(self, f"{leg}_format"), getattr(self, f"{leg}_columns"))
 
     @property
     def fees_bps(self) -> float:
@@ -264,7 +284,7 @@ class Inputs:
 
     def payments(self, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
         """Funding stamps with their rates; where the mark was not recorded, the perpetual's mid at the stamp (flagged)."""
-        return () if self.funding == NONE else paid.payments(Path(self.funding), tape)
+        return () if self.funding == NONE else paid.payments(self.funding_file(), tape)
 
     def data_params(self, tape: tapes.Tape, judged_from_ns: int | None) -> DataParams:
         """Where the evidence comes from, with the digests of the files."""
@@ -274,9 +294,9 @@ class Inputs:
             end=_utc(tape.end_ns),
             judged_from=None if judged_from_ns is None else _utc(judged_from_ns),
             events=len(tape),
-            spot_sha256=tapes.sha256(Path(self.spot)),
-            perp_sha256=tapes.sha256(Path(self.perp)),
-            funding_sha256=None if self.funding == NONE else tapes.sha256(Path(self.funding)),
+            spot_sha256=tapes.sha256(self.spot),
+            perp_sha256=tapes.sha256(self.perp),
+            funding_sha256=None if self.funding == NONE else tapes.sha256(self.funding),
             spot_kind=self.spot_kind,
             perp_kind=self.perp_kind,
             kind="candles" if self.candles else "quotes",
@@ -284,12 +304,33 @@ class Inputs:
             perp_half_spread_bps=self.perp_half_spread_bps if self.candles else None,
             bar_s=tape.bar_s if self.candles else None,
             bar_share=self.bar_share if self.candles else None,
+            spot_layout=layout_params(tape.quality.taken_for[0]) if tape.quality else None,
+            perp_layout=layout_params(tape.quality.taken_for[1]) if tape.quality else None,
+            funding_layout=layout_params(self.funding_as()),
         )
+
+    def funding_as(self) -> Recognised | None:
+        """What a funding history of another layout than ours was taken for."""
+        return None if self.funding == NONE else paid.funding_history(self.funding_file()).recognised
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> "Inputs":
         """From the parsed options of `options.add_options`."""
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+def layout_params(found: Recognised | None) -> LayoutParams | None:
+    """What a file was taken for, as the parameter file writes it."""
+    if found is None:
+        return None
+    return LayoutParams(
+        layout=found.layout,
+        time=found.time,
+        zone=found.zone,
+        quantity=found.quantity or None,
+        clock=found.clock or None,
+        notes=found.notes,
+    )
 
 
 def _sample() -> tuple[str, ...]:
@@ -301,6 +342,7 @@ def _marked_synthetic(path: Path) -> bool:
     """Whether a Parquet file, or the first one of a folder, carries the generator's mark in its metadata."""
     import pyarrow.parquet
 
+    path = split(path)[0]
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
     return bool(files) and b"synthetic" in (pyarrow.parquet.read_schema(files[0]).metadata or {})
 

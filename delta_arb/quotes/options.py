@@ -9,9 +9,17 @@ from delta_arb.market import BASE, QUOTE, SNAPSHOTS, UPDATES
 from delta_arb.quotes.inputs import Inputs
 
 OPTION_HELP = {
-    "spot": "quotes of the spot leg: Parquet or CSV file or folder (default: the bundled synthetic sample)",
-    "perp": "quotes of the perpetual, quantities in contracts",
-    "funding": "funding history (timestamp, funding_rate[, mark_price]), or none",
+    "spot": "quotes or candles of the spot leg: a file or folder as you have it (default: the bundled synthetic sample)",
+    "perp": "the same of the perpetual, quantities in contracts unless the file proves that they are coins",
+    "funding": "funding history: settled rates, a file as you have it; or none",
+    "spot_format": 'what the spot file does not say: a layout\'s name and facts, like "binance klines" or "time=ms,zone=Europe/Amsterdam"; '
+    "facts: time, zone, label, quantity, clock, size, venue, symbol (default: recognised and proven)",
+    "spot_columns": "which column is which, like bid_price=b,ask_price=a (default: by their names)",
+    "perp_format": "the same of the perpetual",
+    "perp_columns": "the same of the perpetual",
+    "funding_format": "the same of the funding history; facts: time, zone, rate (fraction, percent, bps), interval (hours) with settles "
+    "(first, after), indicative, venue, symbol",
+    "funding_columns": "the same of the funding history, like timestamp=t,funding_rate=r",
     "pair": "name of the pair, like LUNC_USDT",
     "spot_venue": "venue of the spot leg",
     "perp_venue": "venue of the perpetual",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from delta_arb.formats.read import Recognised
 from delta_arb.market import LEGS, NS, utc
 from delta_arb.quotes.checks import BAD, Checked, Limits, Quotes
 from delta_arb.tables import Table
@@ -101,9 +102,28 @@ def _stale_share(quotes: Quotes, start_ns: int, end_ns: int, max_quote_age_s: fl
     return float(np.maximum(ends - begins, 0).sum()) / (end_ns - start_ns)
 
 
+TakenFor = tuple[Recognised | None, Recognised | None]  # of spot and perpetual; None: our own layout
+
+
+def layout_rows(taken_for: TakenFor) -> list[tuple[str, str, str, str]]:
+    """The row that says what files of other layouts were taken for; none where both are of our own."""
+    if taken_for == (None, None):
+        return []
+    return [
+        (
+            "layout",
+            *("our own" if found is None else str(found) for found in taken_for),
+            "recognised; overruled by --spot-format and --perp-format",
+        )
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a tape was made from: one summary per leg, the limits that were applied, the time both legs cover."""
+    """What a tape was made from: one summary per leg, the limits that were applied, the time both legs cover.
+
+    `taken_for`: what files of other layouts than ours were recognised as; `notes`: what every page must say of them.
+    """
 
     spot: LegQuality
     perp: LegQuality
@@ -111,13 +131,16 @@ class Quality:
     start_ns: int
     end_ns: int
     events: int
+    taken_for: TakenFor = (None, None)
+    notes: tuple[str, ...] = ()
 
     def to_frame(self):
         """The summary as a pandas table: one row per number, columns `spot`, `perp`, `treatment`."""
         return summary_frame(TREATMENTS, self.spot, self.perp)
 
     def table(self) -> Table:
-        return Table.of(repr(self), ("", *LEGS, "treatment"), summary(TREATMENTS, self.spot, self.perp))
+        rows = [*layout_rows(self.taken_for), *summary(TREATMENTS, self.spot, self.perp)]
+        return Table.of(repr(self), ("", *LEGS, "treatment"), rows)
 
     def __repr__(self) -> str:
         bad = ", ".join(f"{leg.bad_share:.2%} of {leg.rows:,}" for leg in (self.spot, self.perp))

@@ -13,9 +13,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from delta_arb.errors import DataError
+from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, PERP, SPOT, UPDATES, utc
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
-from delta_arb.quotes.files import LegFile, check_kind, rows_of, sha256
+from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
 from delta_arb.quotes.quality import Quality, leg_quality
 
 __all__ = ["PERP", "SPOT", "LegFile", "Limits", "Quality", "Quotes", "Tape", "align", "read", "sha256"]
@@ -180,7 +181,7 @@ def read(
         ParamsError: a limit out of bounds.
     """
     limits = Limits(max_bad_share, max_jump, gap_s, max_quote_age_s)
-    spot_found, perp_found = _checked(spot, limits), _checked(perp, limits)
+    (spot_found, spot_as), (perp_found, perp_as) = _checked(spot, limits), _checked(perp, limits)
     end_ns = overlap_end(spot, spot_found.quotes, perp, perp_found.quotes)
     tape = align(spot_found.quotes, perp_found.quotes, spot_kind=spot.kind, perp_kind=perp.kind, end_ns=end_ns)
     perp_used = int(np.count_nonzero(tape.leg))
@@ -188,12 +189,13 @@ def read(
     return replace(
         tape,
         quality=Quality(
-            spot=leg_quality(str(spot.path), spot.kind, spot_found, len(tape) - perp_used, *span),
-            perp=leg_quality(str(perp.path), perp.kind, perp_found, perp_used, *span),
+            spot=leg_quality(spot.name, spot.kind, spot_found, len(tape) - perp_used, *span),
+            perp=leg_quality(perp.name, perp.kind, perp_found, perp_used, *span),
             limits=limits,
             start_ns=tape.start_ns,
             end_ns=tape.end_ns,
             events=len(tape),
+            taken_for=(spot_as, perp_as),
         ),
     )
 
@@ -204,7 +206,7 @@ def overlap_end(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quotes: 
     starts = int(spot_quotes.ts_ns[0]), int(perp_quotes.ts_ns[0])
     if max(starts) > min(ends):
         raise DataError(
-            f"{spot.path} and {perp.path} do not overlap in time: spot {utc(starts[0])} to {utc(ends[0])}, perpetual "
+            f"{spot.name} and {perp.name} do not overlap in time: spot {utc(starts[0])} to {utc(ends[0])}, perpetual "
             f"{utc(starts[1])} to {utc(ends[1])} UTC; give recordings of the same hours, and check units and time zones"
         )
     return min(ends)
@@ -263,18 +265,21 @@ def _filled(name: str, quotes: Quotes, row: np.ndarray, ts_ns: np.ndarray) -> di
     return {**columns, f"{name}_age_ns": np.subtract(ts_ns, age_ns, out=age_ns)}
 
 
-def _checked(leg: LegFile, limits: Limits) -> Checked:
-    """The good and withdrawn quotes of one recording, in base units on the receiver's clock, or a refusal."""
+def _checked(leg: LegFile, limits: Limits) -> tuple[Checked, Recognised | None]:
+    """The good and withdrawn quotes of one recording, in base units on the receiver's clock, or a refusal.
+
+    Beside them what a file of another layout than ours was taken for.
+    """
     rows = rows_of(leg)
     found = check(rows, limits)
     refuse_if_bad(found, rows, limits)
-    return replace(found, quotes=_received(found.quotes, leg))
+    return replace(found, quotes=_received(found.quotes, leg, coins_a_unit(leg, rows.recognised))), rows.recognised
 
 
-def _received(quotes: Quotes, leg: LegFile) -> Quotes:
-    """The quotes in base units, and when they arrived."""
-    if leg.contract_size != 1:
-        quotes = replace(quotes, bid_qty=quotes.bid_qty * leg.contract_size, ask_qty=quotes.ask_qty * leg.contract_size)
+def _received(quotes: Quotes, leg: LegFile, coins: float) -> Quotes:
+    """The quotes in base units, of which a unit of size is `coins`, and when they arrived."""
+    if coins != 1:
+        quotes = replace(quotes, bid_qty=quotes.bid_qty * coins, ask_qty=quotes.ask_qty * coins)
     if leg.feed_latency_s:
         latency_ns = round(leg.feed_latency_s * NS)
         quotes = replace(quotes, ts_ns=quotes.ts_ns + latency_ns, fresh_ns=quotes.fresh_ns + latency_ns)

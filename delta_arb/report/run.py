@@ -189,7 +189,7 @@ def accepted(job: Job, path: Path, run_id: str) -> params.Params:
         found[f"data.{leg}_kind"] = getattr(candidate.data, f"{leg}_kind")
     for name in FILES:
         path = getattr(job.inputs, name)
-        asked[f"data.{name}_sha256"] = None if path == NONE else tape.sha256(Path(path))
+        asked[f"data.{name}_sha256"] = None if path == NONE else tape.sha256(path)
         found[f"data.{name}_sha256"] = getattr(candidate.data, f"{name}_sha256")
     for name in ("spot_half_spread_bps", "perp_half_spread_bps", "bar_share"):
         asked[f"data.{name}"] = getattr(job.inputs, name) if job.inputs.candles else None
