@@ -12,8 +12,8 @@ indicative rate that venues announce for the next stamp would know more; funding
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from delta_arb.errors import DataError, ParamsError
@@ -105,3 +105,35 @@ def _told(stamps: Sequence[int], after_ns: int, before_ns: int, opened_ns: int, 
         f"the funding table covers {utc(stamps[0])} to {utc(stamps[-1])}, the position was held "
         f"{utc(opened_ns)} to {utc(closed_ns)}; fetch the missing stamps"
     )
+
+
+# --- what an account was paid at each stamp ---------------------------------------------------------------------------
+
+
+class HeldStamp(NamedTuple):
+    """One funding stamp and the signed position of the perpetual strictly before it, base units."""
+
+    payment: FundingPayment
+    position: float
+
+    @property
+    def usdt(self) -> float:
+        """What the stamp paid: a short is paid a positive rate."""
+        return -self.payment.rate * self.payment.mark * self.position
+
+
+def held_stamps(
+    moves: Iterable[tuple[int, float]], payments: Iterable[FundingPayment], position: float = 0.0
+) -> list[HeldStamp]:
+    """Every stamp with the one running position of an account, the check on what the ledger pays pair by pair.
+
+    Args:
+        moves: (ts_ns, signed base units) of the perpetual's fills, in any order; one at the stamp itself comes too late.
+        position: held before the first of them.
+    """
+    moves = sorted(moves)
+    at_ns = [ts_ns for ts_ns, _ in moves]
+    held = list(accumulate((qty for _, qty in moves), initial=position))
+    dust = 1e-9 * max((abs(qty) for _, qty in moves), default=0.0)  # the last digits of a long sum are no position
+    before = ((p, held[bisect_left(at_ns, p.ts_ns)]) for p in payments)
+    return [HeldStamp(p, q if abs(q) > dust else 0.0) for p, q in before]

@@ -296,7 +296,7 @@ MARKET = Market(
 
 def test_a_stamp_pays_the_short_held_before_it_and_a_residual_is_held_by_nobody():
     found = money_tables.recount(hand_made(), MARKET)
-    assert [(s.payment.ts_ns // seconds(1), s.short, s.usdt) for s in found.stamps] == [
+    assert [(s.payment.ts_ns // seconds(1), -s.position, s.usdt) for s in found.stamps] == [
         (20, 10.0, 1.0),
         (40, 10.0, 1.0),
     ]

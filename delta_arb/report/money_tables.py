@@ -8,11 +8,10 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-import numpy as np
-
 from delta_arb.backtest.performance import distance, held
 from delta_arb.backtest.replay import Backtest
-from delta_arb.market import BASE, LEGS, NS, PERP, Fill, FundingPayment, to_bps, utc
+from delta_arb.funding_stamps import HeldStamp, held_stamps
+from delta_arb.market import BASE, LEGS, NS, PERP, Fill, to_bps, utc
 from delta_arb.optimize.study import Market
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import attribution, total
@@ -24,18 +23,6 @@ from delta_arb.wallets import BOUNDLESS, NO_REBALANCING
 CENT_USDT = 0.01
 ENDS = 8  # stamps shown at the beginning and at the end of a long record
 MONEY_DIGITS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """One funding stamp: the short held strictly before it in base units, and what it paid in USDT."""
-
-    payment: FundingPayment
-    short: float
-
-    @property
-    def usdt(self) -> float:
-        return self.payment.rate * self.payment.mark * self.short
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +44,7 @@ class Venue:
 class Reconciliation:
     """Both ways of adding up: stamps that met a position, how many met none, venues; `booked_*` by the attribution."""
 
-    stamps: tuple[Stamp, ...]
+    stamps: tuple[HeldStamp, ...]
     venues: tuple[Venue, ...]
     booked_funding_usdt: float
     booked_fees_usdt: float
@@ -85,13 +72,13 @@ def recount(result: Backtest, market: Market) -> Reconciliation:
     """Both ways for one backtest; `market` is the one it was replayed on."""
     booked = attribution(result.trades)
     stamps = _stamps(result)
-    met = tuple(s for s in stamps if s.short != 0.0)
+    met = tuple(s for s in stamps if s.position != 0.0)
     venues = tuple(_venue(result, leg, side) for leg, side in enumerate((market.spot, market.perp)))
     return Reconciliation(met, venues, booked["funding"], -booked["fees"], len(stamps) - len(met))
 
 
-def _stamps(result: Backtest) -> list[Stamp]:
-    """Every stamp within the quotes, with the short position of the account strictly before it.
+def _stamps(result: Backtest) -> list[HeldStamp]:
+    """Every stamp within the quotes, with the position of the account strictly before it.
 
     A residual that a closed pair leaves is booked off at its last fill, as the ledger does: it is held by nobody.
     """
@@ -100,12 +87,8 @@ def _stamps(result: Backtest) -> list[Stamp]:
     for f in perp:
         left[f.pair] += f.qty
         last[f.pair] = f.ts_ns
-    moves = sorted([(f.ts_ns, -f.qty) for f in perp] + [(last[pair], qty) for pair, qty in left.items() if qty != 0.0])
-    at_ns, short = np.array([ts_ns for ts_ns, _ in moves], np.int64), np.cumsum([0.0, *(qty for _, qty in moves)])
-    dust = 1e-9 * max((abs(f.qty) for f in perp), default=0.0)  # the last digits of a long sum are no position
-    within = [p for p in result.payments if result.start_ns <= p.ts_ns <= result.end_ns]
-    held = short[np.searchsorted(at_ns, [p.ts_ns for p in within], side="left")]
-    return [Stamp(p, float(q) if abs(q) > dust else 0.0) for p, q in zip(within, held, strict=True)]
+    moves = [(f.ts_ns, f.qty) for f in perp] + [(last[pair], -qty) for pair, qty in left.items() if qty != 0.0]
+    return held_stamps(moves, (p for p in result.payments if result.start_ns <= p.ts_ns <= result.end_ns))
 
 
 def _venue(result: Backtest, leg: int, side: VenueTerms) -> Venue:
@@ -141,7 +124,7 @@ def funding_table(found: Reconciliation) -> Table:
             utc(s.payment.ts_ns)[:19],
             number(to_bps(s.payment.rate), 3),
             f"{s.payment.mark:.6g}{'' if s.payment.exact else ' (mid)'}",
-            f"{s.short:.6g}",
+            f"{-s.position:.6g}",
             number(s.usdt, MONEY_DIGITS),
         )
         for s in found.stamps

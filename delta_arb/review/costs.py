@@ -8,8 +8,9 @@ the rate that the research assumed by 0.1 bps of the notional, more is an alarm.
 from collections import defaultdict
 from typing import NamedTuple
 
+from delta_arb.funding_stamps import HeldStamp, held_stamps
 from delta_arb.live.journal import AT_END
-from delta_arb.market import NS, PERP, Book, Fill, FundingPayment, to_bps, utc
+from delta_arb.market import NS, PERP, Book, Fill, to_bps, utc
 from delta_arb.review.bridge import assumed_fee
 from delta_arb.review.replays import MeasuredVenue, roads
 from delta_arb.review.session_log import PAPER, REPLAY, Recorded
@@ -49,17 +50,6 @@ class Charged(NamedTuple):
     @property
     def alarm(self) -> bool:
         return abs(self.off_bps) > ALARM_BPS + 1e-9
-
-
-class Stamp(NamedTuple):
-    """One funding stamp and the signed position of the perpetual strictly before it."""
-
-    payment: FundingPayment
-    position: float
-
-    @property
-    def usdt(self) -> float:
-        return -self.payment.rate * self.payment.mark * self.position
 
 
 def slippage(run: Recorded) -> tuple[Slipped, ...]:
@@ -122,15 +112,13 @@ def fees(run: Recorded) -> tuple[Charged, ...]:
     )
 
 
-def funding(run: Recorded) -> tuple[Stamp, ...]:
-    """The stamps that met a position, told by one running position of the whole run."""
-    fills = sorted((f.ts_ns, f.qty) for _, f in run.fills if f.leg == PERP)
+def funding(run: Recorded) -> tuple[HeldStamp, ...]:
+    """The stamps that met a position, of one running position of the whole run."""
     first = run.told[0].state
-    start = first.perp.position if first else 0.0
-    stamps = (Stamp(p, start + sum(qty for ts_ns, qty in fills if ts_ns < p.ts_ns)) for p in run.payments)
-    return tuple(
-        s for s in stamps if abs(s.position) > 1e-9 and run.told[0].event.ts_ns <= s.payment.ts_ns <= run.end_ns
-    )
+    within = (p for p in run.payments if run.told[0].event.ts_ns <= p.ts_ns <= run.end_ns)
+    moves = ((f.ts_ns, f.qty) for _, f in run.fills if f.leg == PERP)
+    found = held_stamps(moves, within, first.perp.position if first else 0.0)
+    return tuple(s for s in found if s.position != 0.0)
 
 
 def booked_funding_usdt(trades: tuple[Trade, ...]) -> float:

@@ -4,10 +4,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from delta_arb.funding_stamps import HeldStamp
 from delta_arb.quotes.inputs import root
 from delta_arb.review import costs, rehearsal
 from delta_arb.review.bridge import CAUSES, Bridge, bridge
-from delta_arb.review.costs import Charged, Slipped, Stamp
+from delta_arb.review.costs import Charged, Slipped
 from delta_arb.review.decisions import Retraced, retrace
 from delta_arb.review.session_log import Recorded, find, read
 
@@ -21,7 +22,7 @@ class Review:
     bridge: Bridge
     slipped: tuple[Slipped, ...]
     charged: tuple[Charged, ...]
-    stamps: tuple[Stamp, ...]
+    stamps: tuple[HeldStamp, ...]
 
     @property
     def alarms(self) -> tuple[Charged, ...]:
