@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from delta_arb.errors import ParamsError
+from delta_arb.optimize.parameters import parameters as study_parameters
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import run
 
@@ -96,18 +98,50 @@ def test_one_cell_holds_the_parameters_as_literals_with_their_help(notebook):
 def test_parameters_of_the_inputs_have_the_defaults_of_the_inputs(path, notebook):
     if path.stem not in PIPELINE:
         pytest.skip("it reads what the runner recorded")
-    (cell,) = parameters(notebook)
-    declared = {node.target.id: ast.literal_eval(node.value) for node in ast.parse(source(cell)).body}
     expected = {field.name: field.default for field in dataclasses.fields(Inputs)}
-    assert {name: declared[name] for name in expected} == expected
-    assert declared.get("run_folder", "") == ""
+    found = declared(notebook)
+    assert {name: found[name] for name in expected} == expected
+    assert found.get("run_folder", "") == ""
+
+
+class Read(dict):
+    """A namespace that remembers which of its names were asked for."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.names = set()
+
+    def get(self, name, default=None):
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def declared(notebook: dict) -> dict:
+    (cell,) = parameters(notebook)
+    return {node.target.id: ast.literal_eval(node.value) for node in ast.parse(source(cell)).body}
 
 
 def test_every_parameter_is_used(notebook):
+    """By its name in a cell, or by the one line that reads all of them."""
     (cell,) = parameters(notebook)
     after = "\n".join(source(c) for c in code_cells(notebook)[code_cells(notebook).index(cell) + 1 :])
     used = {node.id for node in ast.walk(ast.parse(after)) if isinstance(node, ast.Name)}
-    assert {node.target.id for node in ast.parse(source(cell)).body} <= used
+    read = Read(declared(notebook))
+    for line, reader in {"Inputs.named(globals())": Inputs.named, "open_study(globals())": study_parameters}.items():
+        if line in after:
+            reader(read)
+    assert set(read) <= used | read.names
+
+
+def test_a_missing_and_a_wrong_parameter_are_refused_by_their_names():
+    values = declared(json.loads(NOTEBOOKS[1].read_text(encoding="utf-8")))
+    with pytest.raises(ParamsError, match="lacks clip_usdt; declare"):
+        study_parameters({name: value for name, value in values.items() if name != "clip_usdt"})
+    with pytest.raises(ParamsError, match="clip_usdt: should be greater than 0"):
+        study_parameters(values | {"clip_usdt": -5.0})
+    with pytest.raises(ParamsError, match="profile must be one of"):
+        study_parameters(values | {"profile": "hold"})
+    assert study_parameters(values).settings.max_position_usdt is None  # 0 of it: one clip
 
 
 def test_the_text_has_no_paths_no_addresses_and_says_synthetic(notebook):

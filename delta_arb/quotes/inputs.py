@@ -7,6 +7,7 @@ files it is the bundled sample, which is synthetic and says so.
 import argparse
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -314,9 +315,23 @@ class Inputs:
         return None if self.funding == NONE else paid.funding_history(self.funding_file()).recognised
 
     @classmethod
+    def named(cls, values: Mapping[str, object]) -> "Inputs":
+        """Of a namespace that has each field under its name, like a notebook's (see `named`)."""
+        return cls(**named(values, (field.name for field in fields(cls))))
+
+    @classmethod
     def from_options(cls, options: argparse.Namespace) -> "Inputs":
         """From the parsed options of `options.add_options`."""
         return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+def named(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
+    """These names of a namespace that declares them, like a notebook's; raises ParamsError naming what it lacks."""
+    found = {name: values.get(name) for name in names}
+    missing = [name for name in found if name not in values]
+    if missing:
+        raise ParamsError(f"the cell of parameters lacks {', '.join(missing)}; declare each with its type and default")
+    return found
 
 
 def layout_params(found: Recognised | None) -> LayoutParams | None:
