@@ -1,0 +1,70 @@
+"""The house: who may import whom, how long a file and a list of parameters may be, and no name with two meanings."""
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "delta_arb").rglob("*.py"))
+LONGEST_FILE, MOST_PARAMETERS = 400, 8
+
+# Not mended yet; nothing may join these lists.
+LONG_FILES = {"live/session.py", "live/venues/ccxt_venue.py"}
+LONG_SIGNATURES = {
+    "backtest/event_loop.py: drive", "backtest/sweep.py: sweep", "live/reconcile.py: __init__", "optimize/gates.py: judge",
+    "optimize/walk_forward.py: walk_forward", "stats/timeout.py: optimal",
+}  # fmt: skip
+SHARED_NAMES = {
+    "Road", "Sent", "Money", "Row", "Fill", "Taken", "Levels", "Deal", "Held", "Said", "Difference", "Transfer", "Seen",
+    "Limits", "Recorder", "Told", "Pair", "Job", "Outcome", "Venue", "Quotes", "Gate", "Answer", "Leg",
+}  # fmt: skip
+
+
+def place(path: Path) -> str:
+    return str(path.relative_to(ROOT / "delta_arb"))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    given = [a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    return len([name for name in given if name not in ("self", "cls")])
+
+
+def test_imports_go_downwards_only():
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_file_is_longer_than_one_can_read(capsys):
+    lines = {place(path): path.read_text("utf-8").count("\n") for path in FILES}
+    with capsys.disabled():
+        print(f" {len(lines)} files, {sum(lines.values()):,} lines", end=" ")
+    assert {file for file, n in lines.items() if n > LONGEST_FILE} <= LONG_FILES
+
+
+def test_no_function_takes_more_parameters_than_one_can_remember():
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    over = {
+        f"{place(path)}: {node.name}"
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if isinstance(node, functions) and parameters(node) > MOST_PARAMETERS
+    }
+    assert over <= LONG_SIGNATURES
+
+
+def test_a_public_class_name_means_one_thing():
+    names = Counter(
+        node.name
+        for path in FILES
+        if "sandbox" not in path.parts
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, n in names.items() if n > 1} <= SHARED_NAMES
