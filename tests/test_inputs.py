@@ -1,6 +1,5 @@
 """What a run is about: the sample without a word, real files with every word, and each refusal."""
 
-import argparse
 import dataclasses
 import json
 import subprocess
@@ -13,14 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from strategies import perp, seconds, spot
+from typed import typed
 
+from delta_arb import pipeline
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import SNAPSHOTS, UPDATES
 from delta_arb.params import check_assumed
 from delta_arb.quotes import funding_file
 from delta_arb.quotes import inputs as module
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.quotes.options import OPTION_HELP, add_options, given
+from delta_arb.quotes.options import InputOptions, given
 from delta_arb.quotes.tape import Tape
 from delta_arb.tables import heading
 from delta_arb.venue_terms import VenueTerms
@@ -233,32 +234,27 @@ def test_the_evidence_names_the_bytes_it_comes_from():
 # --- The options of the commands -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def parser():
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    return parser
-
-
-def test_there_is_one_option_with_help_for_every_field(parser, capsys):
-    assert set(OPTION_HELP) == {field.name for field in dataclasses.fields(Inputs)}
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--help"])
+def test_there_is_one_option_with_help_for_every_field(capsys):
+    assert dataclasses.fields(InputOptions) and [f.name for f in dataclasses.fields(Inputs)] == [
+        f.name for f in dataclasses.fields(InputOptions)
+    ]
+    assert pipeline.main(["--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for field in dataclasses.fields(Inputs):
+    for field in dataclasses.fields(InputOptions):
+        said = " ".join(field.metadata["help"].split())
         assert f"--{field.name.replace('_', '-')} " in shown
-        assert OPTION_HELP[field.name] in shown
+        assert said in shown
         if field.default not in ("", 0.0):
-            assert f"{OPTION_HELP[field.name]} (default {field.default})" in shown
+            assert f"{said} [default: {field.default}]" in shown
 
 
-def test_no_option_means_the_defaults(parser):
-    options = parser.parse_args([])
+def test_no_option_means_the_defaults():
+    options = typed(InputOptions)
     assert Inputs.from_options(options) == Inputs()
-    assert list(given(options)) == []
+    assert given(options) == []
 
 
-def test_every_option_reaches_its_field(parser):
+def test_every_option_reaches_its_field():
     said = [
         "--spot=a.parquet", "--perp=b.csv", "--funding=none", "--spot-format=time=ms", "--spot-columns=bid_price=b",
         "--perp-format=clock=venue", "--perp-columns=ask_price=a", "--funding-format=rate=bps", "--funding-columns=timestamp=t",
@@ -271,32 +267,24 @@ def test_every_option_reaches_its_field(parser):
         "--perp-usdt=400.0", "--transfer-delay-h=2.0", "--transfer-fee-usdt=1.0", "--transfer-least-usdt=50.0",
             "--inventory-coins=600.0",
     ]  # fmt: skip
-    options = parser.parse_args(said)
+    options = typed(InputOptions, *said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
         "a.parquet", "b.csv", "none", "time=ms", "bid_price=b", "clock=venue", "ask_price=a", "rate=bps", "timestamp=t",
         "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
         0.01, 0.02, 1.0, 2.0, "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
         "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0, 600.0,
     )  # fmt: skip
-    assert list(given(options)) == said
+    assert given(options) == said
 
 
-def test_the_lists_of_instruments_are_files_like_the_others(parser):
-    options = parser.parse_args(["--spot-rules=s.json", "--perp-rules=p.json"])
+def test_the_lists_of_instruments_are_files_like_the_others():
+    options = typed(InputOptions, "--spot-rules=s.json", "--perp-rules=p.json")
     assert (options.spot_rules, options.perp_rules) == ("s.json", "p.json")
 
 
-def test_the_runner_takes_its_quotes_elsewhere():
-    parser = argparse.ArgumentParser()
-    add_options(parser, files=False)
-    known = {action.dest for action in parser._actions}
-    assert "funding" in known and not {"spot", "perp"} & known
-
-
 @pytest.mark.parametrize("said", [["--spot-kind=candles"], ["--contract-size=many"], ["--leverages=3"]])
-def test_nonsense_options_are_refused(parser, said, capsys):
-    with pytest.raises(SystemExit):
-        parser.parse_args(said)
+def test_nonsense_options_are_refused(said, capsys):
+    assert pipeline.main(said) == 2
     assert said[0].split("=")[0] in capsys.readouterr().err
 
 

@@ -15,11 +15,15 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from typed import typed
 
 from delta_arb import params, pipeline
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.report import index as overview
 from delta_arb.report import pages, run
+from delta_arb.report.job import NOTEBOOKS, declared, job_of, values
+from delta_arb.report.options import PipelineOptions
+from delta_arb.report.schedule import GRACE_S
 
 PAIR = "SYN_USDT-mexc-gate"
 ROOT = Path(pipeline.__file__).resolve().parents[1]
@@ -91,7 +95,7 @@ def write_notebook(path, prose, parameters, *code):
 @pytest.fixture(scope="module")
 def notebooks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
-    for name, cells in zip(pipeline.NOTEBOOKS, (SPREAD, OPTIMIZATION, REPORT)):
+    for name, cells in zip(NOTEBOOKS, (SPREAD, OPTIMIZATION, REPORT)):
         write_notebook(folder / f"{name}.ipynb", *cells)
     return folder
 
@@ -129,17 +133,17 @@ def test_a_good_run_publishes_what_the_notebooks_proposed(good):
     assert published.run_id == f"{PAIR}-{Path(result['run']).name}"
     assert (published.spot.taker_fee_bps, published.perp.taker_fee_bps) == (6.0, 5.0)
     assert (published.valid_until - published.created).total_seconds() == 86_400
-    assert [line.split(":")[0] for line in err.splitlines()] == list(pipeline.NOTEBOOKS)
+    assert [line.split(":")[0] for line in err.splitlines()] == list(NOTEBOOKS)
 
 
 def test_a_good_run_leaves_its_record_pages_and_metrics(good):
     _, result, _ = good
     folder = Path(result["run"])
-    written = {f"{name}.{kind}" for name in pipeline.NOTEBOOKS for kind in ("ipynb", "html")}
+    written = {f"{name}.{kind}" for name in NOTEBOOKS for kind in ("ipynb", "html")}
     assert {path.name for path in folder.iterdir()} == {"run.json", "metrics.json", "candidate.json"} | written
     record = json.loads((folder / "run.json").read_text())
     assert record["options"] == ["--spot-fee-bps=6.0", "-p trials=7"]
-    assert record["status"] == "ok" and list(record["notebooks"]) == list(pipeline.NOTEBOOKS)
+    assert record["status"] == "ok" and list(record["notebooks"]) == list(NOTEBOOKS)
     assert result["report"] == str(folder / "03_backtest_report.html")
 
 
@@ -211,7 +215,7 @@ def test_a_proposal_made_from_other_values_is_not_published_lesson_41(good, note
     candidate = Path(result["run"]) / "candidate.json"
     run_id = params.load(candidate).run_id
     as_run, with_5_bps, with_more_delay = (
-        pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, *more)))
+        job_of(typed(PipelineOptions, *arguments(notebooks, reports, *more)))
         for more in (["--spot-fee-bps", "6"], [], ["--spot-fee-bps", "6", "--perp-latency", "0.2"])
     )
     assert run.accepted(as_run, candidate, run_id).run_id == run_id
@@ -283,14 +287,14 @@ def test_stale_parameters_count_and_those_of_other_costs_do_not(good, notebooks,
     held = dict(params.load(latest))
     held |= {name: held[name] - timedelta(days=9) for name in ("created", "valid_until")}
     params.save(params.sealed(**{name: held[name] for name in held if name != "sha256"}), latest)
-    job = pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, *more)))
+    job = job_of(typed(PipelineOptions, *arguments(notebooks, reports, *more)))
     assert run.champion(job) == (str(latest) if counts else "")
     assert said in capsys.readouterr().err
 
 
 def test_without_parameters_that_trade_there_is_no_champion(good, notebooks, tmp_path, capsys):
     reports = shutil.copytree(good[0], tmp_path / "reports")
-    job = pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, "--spot-fee-bps", "6")))
+    job = job_of(typed(PipelineOptions, *arguments(notebooks, reports, "--spot-fee-bps", "6")))
     latest = reports / PAIR / "params" / "latest.json"
     held = dict(params.load(latest)) | {"trade": False, "reason": "no edge"}
     held["rule"] = held["rule"].model_copy(update={"entry_bps": None, "exit_bps": None})
@@ -302,7 +306,7 @@ def test_without_parameters_that_trade_there_is_no_champion(good, notebooks, tmp
 
 def test_the_oldest_parameter_files_make_room_and_nothing_else_does(good, notebooks, tmp_path):
     reports = shutil.copytree(good[0], tmp_path / "reports")
-    job = pipeline._job(pipeline._parser().parse_args(arguments(notebooks, reports, "--keep", "2")))
+    job = job_of(typed(PipelineOptions, *arguments(notebooks, reports, "--keep", "2")))
     folder = reports / PAIR / "params"
     (own,) = pages.exports(reports / PAIR)
     for day in range(1, 12):
@@ -341,10 +345,13 @@ MISSING = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--
         (["-p", "spot_fee_bps=6"], "-p spot_fee_bps: this one is an option of its own, --spot-fee-bps"),
         (["-p", "champion=x"], "-p champion: the pipeline sets this one itself (for valid"),
         (["-p", "run_id=x"], "-p run_id: the pipeline sets this one itself (for valid"),
-        (["--every", "5x"], "argument --every: need a time from 1s to 366d, like 30s, 5m, 24h or 7d, was '5x'"),
+        (
+            ["--every", "5x"],
+            "Invalid value for '--every': need a time from 1s to 366d, like 30s, 5m, 24h or 7d, was '5x'; see ",
+        ),
         (["--keep", "0"], "--keep must be at least 1, was 0"),
-        (["--spot-fee-bps", "many"], "argument --spot-fee-bps: invalid float value: 'many'; see --help"),
-        (["--nonsense"], "unrecognized arguments: --nonsense; see --help"),
+        (["--spot-fee-bps", "many"], "Invalid value for '--spot-fee-bps': Input should be a valid number"),
+        (["--nonsense"], "No such option: --nonsense; see delta-arb pipeline --help"),
         (MISSING, "a does not exist"),
     ],
 )
@@ -358,9 +365,9 @@ def test_refusals_are_one_line_and_write_nothing_lesson_40(notebooks, tmp_path, 
 
 
 def test_values_have_the_declared_types_and_go_only_where_they_are_declared(notebooks):
-    options = pipeline._parser().parse_args(["-p", "trials=7", "-p", "days=2", "-p", "late=False"])
-    declarations = {name: pipeline.declared(notebooks / f"{name}.ipynb") for name in pipeline.NOTEBOOKS}
-    spread, optimization, report = pipeline.values(options, declarations, 60.0).values()
+    options = PipelineOptions(p=["trials=7", "days=2", "late=False"])
+    declarations = {name: declared(notebooks / f"{name}.ipynb") for name in NOTEBOOKS}
+    spread, optimization, report = values(options, declarations, 60.0).values()
     assert spread == {"run_folder": "", "days": 2.0}
     assert (optimization["trials"], optimization["valid_for_s"], optimization["spot"]) == (7, 60.0, "")
     assert report == {"run_folder": "", "late": False}
@@ -372,8 +379,8 @@ def test_every_file_is_found_from_the_folder_of_the_notebooks(tmp_path, monkeypa
     (tmp_path / "latency.csv").touch()
     said = ["--spot-latency=latency.csv", "--perp-latency=0.2", "--spot-rules=s.json", "--perp-rules=p.json"]
     names = ("spot_latency", "perp_latency", "spot_rules", "perp_rules")
-    options = pipeline._parser().parse_args(said)
-    (found,) = pipeline.values(options, {"01": dict.fromkeys(names, "str")}, 60.0).values()
+    options = typed(PipelineOptions, *said)
+    (found,) = values(options, {"01": dict.fromkeys(names, "str")}, 60.0).values()
     files = (str(tmp_path / name) for name in ("latency.csv", "s.json", "p.json"))
     assert found == dict(zip(("spot_latency", "spot_rules", "perp_rules"), files, strict=True)) | {
         "perp_latency": "0.2"
@@ -385,7 +392,7 @@ def test_a_notebook_needs_one_parameters_cell(tmp_path, tags):
     cells = [nbformat.v4.new_code_cell("n: int = 1", metadata={"tags": [tag]}) for tag in tags]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "x.ipynb")
     with pytest.raises(ParamsError, match=rf"x.ipynb needs one cell tagged `parameters`, has {len(tags)}"):
-        pipeline.declared(tmp_path / "x.ipynb")
+        declared(tmp_path / "x.ipynb")
 
 
 def test_reports_that_cannot_be_written_are_an_error_of_one_line(notebooks, tmp_path, capsys):
@@ -429,7 +436,7 @@ def test_a_stopped_run_leaves_nothing_behind(notebooks, tmp_path, signum, code):
     began = time.monotonic()
     process.send_signal(signum)
     out, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < pipeline.GRACE_S
+    assert time.monotonic() - began < GRACE_S
     assert process.returncode == code and out == ""
     assert err.splitlines()[-1] == f"stopped by {signum.name}; nothing was published" and "Traceback" not in err
     assert len(workers) == 2 and gone([kernel, *workers])
@@ -614,13 +621,13 @@ def test_damaged_exports_are_passed_over_in_the_figure(tmp_path):
 # --- the notebooks themselves ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", pipeline.NOTEBOOKS)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_every_declared_parameter_is_read_lesson_41(name):
     path = ROOT / "notebooks" / f"{name}.ipynb"
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     sources = [cell.source for cell in cells if "parameters" not in cell.metadata.get("tags", [])]
     read = {node.id for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
-    assert pipeline.declared(path).keys() - read == set()
+    assert declared(path).keys() - read == set()
 
 
 @pytest.mark.benchmark

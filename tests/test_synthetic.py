@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_type_hints
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.quotes import synthetic
 from delta_arb.quotes.synthetic import make, ou_path, walk_path, write
 from delta_arb.quotes.synthetic_spec import REGIMES, Leg, World, perp_leg
+from delta_arb.synthetic import SyntheticOptions, main
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 QUOTE_COLUMNS = ["timestamp", "bid_price", "bid_quantity", "ask_price", "ask_quantity"]
@@ -375,13 +377,16 @@ def test_write_leaves_files_alone_unless_told(tmp_path):
     np.testing.assert_array_equal(stored, other.spot["bid_price"])
 
 
+def test_the_command_makes_the_sample_unless_told_and_knows_every_regime():
+    assert SyntheticOptions(out=Path()).seed == synthetic.SAMPLE_SEED
+    assert get_type_hints(SyntheticOptions)["regime"] == Literal[REGIMES]
+
+
 def test_command_line_says_synthetic_and_refuses_a_second_time(tmp_path, capsys):
     arguments = ["--out", str(tmp_path / "walk"), "--regime", "random_walk", "--hours", "1", "--seed", "3"]
-    assert synthetic.main(arguments) == 0
+    assert main(arguments) == 0
     assert "synthetic, regime random_walk, seed 3" in capsys.readouterr().out
     assert json.loads((tmp_path / "walk" / "truth.json").read_text())["world"]["regime"] == "random_walk"
-    with pytest.raises(SystemExit) as refusal:
-        synthetic.main(arguments)
-    assert refusal.value.code == 2
+    assert main(arguments) == 2
     assert "--force" in capsys.readouterr().err
-    assert synthetic.main([*arguments, "--force"]) == 0
+    assert main([*arguments, "--force"]) == 0

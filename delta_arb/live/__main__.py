@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from delta_arb.command import speed
 from delta_arb.errors import DeltaArbError, ParamsError
 from delta_arb.live import control, supervisor
 from delta_arb.live.cli import talk
@@ -23,8 +24,8 @@ from delta_arb.live.runner import absent
 from delta_arb.live.supervisor import LIVE, SANDBOX, Job
 from delta_arb.live.venues import factory
 from delta_arb.params import load
-from delta_arb.quotes.inputs import root
-from delta_arb.quotes.options import add_options, speed
+from delta_arb.places import root
+from delta_arb.quotes.options import add_options
 
 EPILOG = """\
 examples:
@@ -96,7 +97,7 @@ def _of_recordings(p: argparse.ArgumentParser) -> None:
     """What only modes with recorded quotes look at; `jobs.check_options` refuses it elsewhere."""
     both = p.add_argument_group("of --sandbox and --replay")
     both.add_argument(
-        "--speed", type=speed, default=SPEED, metavar="1|60|max",
+        "--speed", type=_speed, default=SPEED, metavar="1|60|max",
         help="how many recorded seconds a second takes (default %(default)g)",
     )  # fmt: skip
     local = p.add_argument_group(
@@ -117,6 +118,13 @@ def _of_recordings(p: argparse.ArgumentParser) -> None:
         "--max-clip-usdt", type=float, default=MAX_CLIP_USDT, metavar="USDT",
         help="refuse larger clips (default %(default)g)",
     )  # fmt: skip
+
+
+def _speed(text: str) -> float:
+    try:
+        return speed(text)
+    except ParamsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _time(text: str) -> datetime:

@@ -29,13 +29,13 @@ from delta_arb.market import NS, from_bps, utc
 from delta_arb.quotes.bars import BAD, MINUTE_S, TREATMENTS, Bars, LegCandles, bars_of
 from delta_arb.quotes.checks import Limits, Quotes
 from delta_arb.quotes.files import LegFile
+from delta_arb.quotes.options import BAR_SHARE
 from delta_arb.quotes.quality import TakenFor, layout_rows, summary, summary_frame
 from delta_arb.quotes.tape import Tape, align, overlap_end
 from delta_arb.tables import Table
 
 __all__ = ["BAD", "Bars", "CandleQuality", "LegCandles", "Stated", "aggregated", "quotes", "read"]
 
-SHARE = 0.01  # of the volume of a mean minute, shown on each side
 DEADLINE_BARS = 1.5
 
 
@@ -51,7 +51,7 @@ class Stated:
 
     spot_half_spread_bps: float
     perp_half_spread_bps: float
-    share: float = SHARE
+    share: float = BAR_SHARE
     bar_s: float = 0.0
 
     def __post_init__(self) -> None:

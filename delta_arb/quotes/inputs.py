@@ -4,8 +4,6 @@
 files it is the bundled sample, which is synthetic and says so.
 """
 
-import argparse
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,70 +15,26 @@ from delta_arb.formats.held import split
 from delta_arb.formats.read import About, Recognised
 from delta_arb.formats.recognise import Said
 from delta_arb.latency import Latency, latency
-from delta_arb.market import NS, QUOTE, SNAPSHOTS, UPDATES, FundingPayment
+from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment
 from delta_arb.params import WalletParams, pair_name
+from delta_arb.places import sample
 from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid
 from delta_arb.quotes import listings
 from delta_arb.quotes import tape as tapes
 from delta_arb.quotes.files import is_candles
+from delta_arb.quotes.options import BAR_SHARE, NONE, SPOT_MIN_USDT, InputOptions, as_dict
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 
-NONE = "none"
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
 SAMPLE_CONTRACT_SIZE = 10.0
-SPOT_MIN_USDT = 1.0
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
 
 
-def root() -> Path:
-    """The project's folder, whatever the working directory; DELTA_ARB_ROOT overrides it."""
-    return Path(os.environ.get("DELTA_ARB_ROOT") or Path(__file__).resolve().parents[2])
-
-
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(InputOptions):
     """Files, pair, venues and costs of one run. Give both quote files (and funding, or "none"), or none of the three."""
-
-    spot: str = ""
-    perp: str = ""
-    funding: str = ""
-    spot_format: str = ""
-    spot_columns: str = ""
-    perp_format: str = ""
-    perp_columns: str = ""
-    funding_format: str = ""
-    funding_columns: str = ""
-    pair: str = ""
-    spot_venue: str = "mexc"
-    perp_venue: str = "gate"
-    contract_size: float = 0.0
-    spot_kind: str = UPDATES
-    perp_kind: str = UPDATES
-    spot_feed_latency: float = 0.0
-    perp_feed_latency: float = 0.0
-    spot_fee_bps: float = 5.0
-    perp_fee_bps: float = 5.0
-    spot_latency: str = "0.1"
-    perp_latency: str = "0.1"
-    spot_min_usdt: float = SPOT_MIN_USDT
-    max_bad_share: float = 0.05
-    spot_half_spread_bps: float = 0.0
-    perp_half_spread_bps: float = 0.0
-    bar_share: float = bars.SHARE
-    bar_s: float = 0.0
-    perp_step: float = 0.0
-    spot_rules: str = ""
-    perp_rules: str = ""
-    spot_fee_in: str = QUOTE
-    leverage: float = 1.0
-    spot_usdt: float = 0.0
-    perp_usdt: float = 0.0
-    transfer_delay_h: float = 0.0
-    transfer_fee_usdt: float = 0.0
-    transfer_least_usdt: float = 0.0
-    inventory_coins: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("spot_latency", "perp_latency"):
@@ -169,7 +123,7 @@ class Inputs:
         """What was stated about candles; None for quotes."""
         if self.candles:
             return bars.Stated(self.spot_half_spread_bps, self.perp_half_spread_bps, self.bar_share, self.bar_s)
-        if self.bar_s or self.bar_share != bars.SHARE:
+        if self.bar_s or self.bar_share != BAR_SHARE:
             raise ParamsError(
                 "bar_s and bar_share are for candles; give both half-spreads with them, or leave them away"
             )
@@ -320,9 +274,9 @@ class Inputs:
         return cls(**named(values, (field.name for field in fields(cls))))
 
     @classmethod
-    def from_options(cls, options: argparse.Namespace) -> "Inputs":
-        """From the parsed options of `options.add_options`."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+    def from_options(cls, options: InputOptions) -> "Inputs":
+        """Checked, and made whole by what the sample and the lists of instruments say."""
+        return cls(**as_dict(options))
 
 
 def named(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
@@ -350,7 +304,7 @@ def layout_params(found: Recognised | None) -> LayoutParams | None:
 
 def _sample() -> tuple[str, ...]:
     """The bundled sample's files: spot, perpetual, funding."""
-    return tuple(str(root() / "data" / "sample" / file) for file in SAMPLE_FILES)
+    return tuple(str(sample() / file) for file in SAMPLE_FILES)
 
 
 def _marked_synthetic(path: Path) -> bool:

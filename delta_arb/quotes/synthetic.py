@@ -15,10 +15,8 @@ quantities whole lots, so the last bit of an `exp` does not show.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ import numpy as np
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S, from_bps, to_bps
-from delta_arb.quotes.synthetic_spec import LEGS, MS, REGIMES, Leg, World
+from delta_arb.quotes.synthetic_spec import LEGS, MS, Leg, World
 
 Columns = dict[str, np.ndarray]  # column name -> shape (n,); `timestamp` is int64 ns UTC, all others float64
 
@@ -321,33 +319,3 @@ def _last_true(mask: np.ndarray) -> np.ndarray:
 
 def _pairs(first: np.ndarray, second: np.ndarray) -> tuple[tuple[Any, Any], ...]:
     return tuple(zip(first.tolist(), second.tolist(), strict=True))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    face = argparse.ArgumentParser(
-        prog="python -m delta_arb.quotes.synthetic",
-        description="Write SYNTHETIC two-venue quotes (spot.parquet, perp.parquet, funding.parquet) and the truth "
-        "they were made from (truth.json). The defaults are the committed sample.",
-        epilog="example: python -m delta_arb.quotes.synthetic --out data/walk --regime random_walk --hours 24 --seed 3",
-    )
-    face.add_argument("--out", required=True, metavar="DIR", help="folder to write into; made if missing")
-    face.add_argument("--seed", type=int, default=SAMPLE_SEED, help="of every draw (default: %(default)s)")
-    face.add_argument("--hours", type=float, default=72.0, help="length of the recording (default: %(default)s)")
-    face.add_argument("--regime", choices=REGIMES, default="sample", help="which world (default: %(default)s)")
-    face.add_argument("--force", action="store_true", help="overwrite files that are there")
-    given = face.parse_args(arguments)
-    try:
-        recording = make(getattr(World, given.regime)(hours=given.hours), given.seed)
-        paths = write(recording, given.out, overwrite=given.force)
-    except ParamsError as error:
-        face.error(str(error))
-    rows = " and ".join(f"{len(getattr(recording, leg)['timestamp'])} {leg} rows" for leg in LEGS)
-    print(f"synthetic, regime {given.regime}, seed {given.seed}: {rows} in {given.hours:g} h")
-    for path in paths:
-        print(f"{path}  {path.stat().st_size} bytes")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -21,44 +21,22 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from delta_arb import __version__, params
 from delta_arb.errors import DeltaArbError, ParamsError, RunError
+from delta_arb.places import root
 from delta_arb.quotes import tape
-from delta_arb.quotes.inputs import NONE, Inputs, root
+from delta_arb.quotes.options import FILES, NONE, RULES
 from delta_arb.report import index, pages
+from delta_arb.report.job import NOTEBOOKS, Job
 from delta_arb.report.notebooks import Stopped, execute, interruptible, undisturbed, workplace
 from delta_arb.venue_terms import VenueTerms
 
-NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
-FILES = ("spot", "perp", "funding")
-RULES = ("spot_rules", "perp_rules")  # files too, where they are given
 EXPORTS_PER_RUN = 4  # kept of each run kept: small files, and the memory of how thresholds moved
 KILLED = "the process of this run ended without a word (killed, or the power failed)"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to run and where the results go; `values` holds what each notebook is given, by notebook.
-
-    `run_folder`, `run_id` and `champion` among the values are known only when a run begins and are filled in then.
-    """
-
-    inputs: Inputs
-    values: Mapping[str, Mapping[str, object]]
-    options: tuple[str, ...]
-    notebooks: Path
-    reports: Path
-    keep: int
-    time_limit_s: float
-
-    @property
-    def folder(self) -> Path:
-        return self.reports / self.inputs.name
 
 
 def run(job: Job) -> dict:

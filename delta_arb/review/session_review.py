@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delta_arb.funding_stamps import HeldStamp
-from delta_arb.quotes.inputs import root
+from delta_arb.places import root
 from delta_arb.review import costs, rehearsal
 from delta_arb.review.bridge import CAUSES, Bridge, bridge
 from delta_arb.review.costs import Charged, Slipped

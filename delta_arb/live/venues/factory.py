@@ -86,7 +86,7 @@ def local(folder: Path, arguments: Sequence[str]) -> tuple[Local, bool]:
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "sandbox.log", "ab") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "delta_arb.sandbox", "--json", *arguments],
+            [sys.executable, "-m", "delta_arb.sandbox", "--json", "--config", os.devnull, *arguments],
             stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True, text=True,
         )  # fmt: skip
     said = _first_line(process, folder)

@@ -1,0 +1,59 @@
+"""`delta-arb`, and `python -m delta_arb`: every command of the project under one name.
+
+A room's own module reads the rest of the command line, so `delta-arb live status` is `python -m delta_arb.live status`.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from delta_arb import __version__
+from delta_arb.command import application, run
+from delta_arb.errors import ParamsError
+
+COMMANDS = {
+    "pipeline": ("delta_arb.pipeline", "run the notebooks: from quotes to a report and parameters"),
+    "live": ("delta_arb.live.__main__", "trade with them: replay, paper, local venues, real money"),
+    "review": ("delta_arb.review.__main__", "was live what the backtest says?"),
+    "sandbox": ("delta_arb.sandbox.__main__", "both venues on this machine, playing quotes"),
+    "synthetic": ("delta_arb.synthetic", "write synthetic quotes"),
+}
+REST = {"allow_extra_args": True, "ignore_unknown_options": True}
+EPILOG = """\b
+examples:
+  delta-arb pipeline                       the bundled sample, from quotes to parameters
+  delta-arb live replay --speed max        the same quotes through the runner, on paper
+  delta-arb COMMAND --help                 all that a command takes"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    import typer
+
+    app = application(help="Research and trading of a spot / perpetual basis.", epilog=EPILOG)
+
+    @app.callback(invoke_without_command=True)
+    def chosen(
+        context: typer.Context, version: bool = typer.Option(False, "--version", help="Show the version.")
+    ) -> None:
+        if version:
+            print(f"delta_arb {__version__}")
+            raise typer.Exit
+        if context.invoked_subcommand is None:
+            raise ParamsError(f"name a command: {', '.join(COMMANDS)}; see delta-arb --help")
+
+    for name, (module, about) in COMMANDS.items():
+        app.command(name, help=about, context_settings=REST, add_help_option=False)(_passed_on(module))
+    return run(app, sys.argv[1:] if argv is None else argv, "delta-arb")
+
+
+def _passed_on(module: str) -> Callable[..., int]:
+    import typer
+
+    def command(context: typer.Context) -> int:
+        return import_module(module).main(context.args)
+
+    return command
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

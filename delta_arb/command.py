@@ -1,0 +1,154 @@
+"""What the commands share: options declared as the fields of a dataclass, their help, and refusals in one line.
+
+A command is a function of one such value; `run` reads the command line by typer, hands the value over, and turns what
+was typed wrongly, like every error of this package, into one line `error: ...`. typer is imported only by a command
+that runs, since the same dataclasses describe runs that nobody typed.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import Field, field, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+from delta_arb.errors import DeltaArbError, ParamsError
+
+if TYPE_CHECKING:
+    import typer
+
+PANEL = "options"
+
+
+def option(default: Any, text: str, panel: str = PANEL, *names: str, **more: Any) -> Any:
+    """A field that is an option: its default, its help, the title it stands under, and what typer may want besides.
+
+    Args:
+        names: how it is spelled, where the field's name with dashes is not it, like "-p".
+        more: keywords of `typer.Option`; `argument=True` makes it a word without a dash instead.
+    """
+    return field(default=default, metadata={"help": text, "rich_help_panel": panel, "names": names} | more)
+
+
+def application(**more: Any) -> "typer.Typer":
+    """Plain help: typer's coloured one costs as much time again as everything else that `--help` does."""
+    import typer
+
+    return typer.Typer(add_completion=False, rich_markup_mode=None, **more)
+
+
+def command(app: "typer.Typer", of: type, *examples: str) -> Callable:
+    """Make a function of one `of` a command of the app, named as the function, with one option for every field."""
+
+    def register(function: Callable[[Any], int]) -> Callable[[Any], int]:
+        def called(**given: Any) -> int:
+            return function(of(**given))
+
+        parameters = [_parameter(each) for each in fields(of)]
+        called.__signature__ = inspect.Signature(parameters)
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        called.__doc__ = function.__doc__
+        epilog = "\n".join(["\b", "examples:", *(f"  {line}" for line in examples)]) if examples else None
+        app.command(function.__name__.rstrip("_"), cls=_command_class(), epilog=epilog)(called)
+        return function
+
+    return register
+
+
+def _parameter(of: Field) -> inspect.Parameter:
+    import typer
+
+    more = dict(of.metadata)
+    names, kind = more.pop("names", ()), typer.Argument if more.pop("argument", False) else typer.Option
+    word = of.name.split("_")[-1].upper()
+    names = names or ((f"--{of.name.replace('_', '-')}",) if of.type is bool else ())  # without a --no-
+    plain = of.type in (str, float, int) or "parser" in more
+    more = {"metavar": word if plain else None, "show_default": of.default not in ("", 0.0, None, ())} | more
+    if "parser" in more:
+        more["parser"] = _refusing(more["parser"])
+    default = list(of.default) if of.default == () else of.default
+    annotation = Annotated[of.type, kind(*names, **more)]
+    return inspect.Parameter(of.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _refusing(parser: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What the parser refuses is said with the name of the option."""
+    import typer
+
+    def parse(text: Any) -> Any:
+        try:
+            return parser(text)
+        except ParamsError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parse
+
+
+def _command_class() -> type:
+    """typer's command with its options under their titles."""
+    from typer.core import TyperCommand
+
+    class Titled(TyperCommand):
+        def format_options(self, ctx, formatter) -> None:
+            panels: dict[str, list[tuple[str, str]]] = {}  # the untitled ones come last
+            for each in self.get_params(ctx):
+                if shown := each.get_help_record(ctx):
+                    panels.setdefault(getattr(each, "rich_help_panel", None) or PANEL, []).append(shown)
+            for title, rows in sorted(panels.items(), key=lambda panel: panel[0] == PANEL):
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    return Titled
+
+
+def run(app: "typer.Typer", argv: Sequence[str], program: str, status: str = "refused") -> int:
+    """The exit code of this command line; whatever is refused is said in one line, and as JSON where that was asked for.
+
+    Args:
+        status: what a refusal is called in the JSON.
+    """
+    import typer
+    from typer.main import get_command
+
+    try:
+        return get_command(app).main(list(argv), program, standalone_mode=False) or 0
+    except typer.TyperException as error:
+        reason = error.format_message().replace("Value error, ", "").rstrip(".")
+        return refused(f"{reason}; see {program} --help", "--json" in argv, status)
+    except DeltaArbError as error:
+        return refused(error, "--json" in argv, status)
+
+
+def refused(reason: object, as_json: bool, status: str = "refused", code: int = 2) -> int:
+    line = " ".join(str(reason).split())
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    if as_json:
+        print(json.dumps({"status": status, "reason": line}), flush=True)
+    return code
+
+
+def expanded(argv: Sequence[str], *of: type) -> list[str]:
+    """Options that were begun and not finished, like --rep for --repeat, written out where only one begins so."""
+    known = {f"--{each.name.replace('_', '-')}" for record in of for each in fields(record)}
+    return [_written_out(word, known) for word in argv]
+
+
+def _written_out(word: str, known: set[str]) -> str:
+    name, equals, value = word.partition("=")
+    meant = [each for each in known if each.startswith(name)] if name.startswith("--") and len(name) > 2 else []
+    return f"{meant[0]}{equals}{value}" if len(meant) == 1 and name not in known else word
+
+
+def speed(text: object) -> float:
+    """Recorded seconds per second, or "max" for as fast as it goes (inf).
+
+    Raises:
+        ParamsError: no number above 0.
+    """
+    try:
+        value = float("inf" if text == "max" else text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise ParamsError(f"a speed is a number above 0, or max; was {text}")
+    return value

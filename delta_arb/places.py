@@ -1,0 +1,41 @@
+"""Where the project's own files are: in a checkout at its top level, in an installed package inside it.
+
+Results go to `reports/` of the checkout; of an installed package, to `reports/` of the folder one works in.
+DELTA_ARB_ROOT names another checkout.
+"""
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def root() -> Path:
+    """The project's folder; of an installed package the working one."""
+    return _project() or Path.cwd()
+
+
+def notebooks() -> Path:
+    """Folder of the notebooks."""
+    return _bundled("notebooks")
+
+
+def sample() -> Path:
+    """Folder of the bundled synthetic quotes."""
+    return _bundled("data/sample")
+
+
+def reports(given: Path | None = None) -> Path:
+    """Where results go, unless another folder was given."""
+    return given or root() / "reports"
+
+
+def _project() -> Path | None:
+    if named := os.environ.get("DELTA_ARB_ROOT"):
+        return Path(named)
+    return PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").exists() else None
+
+
+def _bundled(name: str) -> Path:
+    """Of the project, or as it travels inside the package (see `package-dir` in pyproject.toml)."""
+    return (_project() or PACKAGE) / name

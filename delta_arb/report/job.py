@@ -1,0 +1,137 @@
+"""What is to be run, made of the options: which notebooks are given which values. Refused here, nothing is written."""
+
+import ast
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from delta_arb import places
+from delta_arb.errors import ParamsError
+from delta_arb.market import DAY_S
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.options import FILES, LATENCIES, NONE, RULES, as_dict, given
+from delta_arb.report.options import PipelineOptions
+
+NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
+OWN = ("run_folder", "run_id", "valid_for_s", "champion")
+KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
+NEEDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to run and where the results go; `values` holds what each notebook is given, by notebook.
+
+    `run_folder`, `run_id` and `champion` among the values are known only when a run begins and are filled in then.
+    """
+
+    inputs: Inputs
+    values: Mapping[str, Mapping[str, object]]
+    options: tuple[str, ...]
+    notebooks: Path
+    reports: Path
+    keep: int
+    time_limit_s: float
+
+    @property
+    def folder(self) -> Path:
+        return self.reports / self.inputs.name
+
+
+def job_of(options: PipelineOptions) -> Job:
+    """Everything that can be refused without reading the quotes."""
+    if options.keep < 1:
+        raise ParamsError(f"--keep must be at least 1, was {options.keep}")
+    every_s = options.every
+    inputs = Inputs.from_options(options)
+    notebooks = options.notebooks or places.notebooks()
+    declarations = {name: declared(notebooks / f"{name}.ipynb") for name in NOTEBOOKS}
+    valid_for_s = options.valid_for or (max(3600.0, 6 * every_s) if every_s else DAY_S)
+    return Job(
+        inputs=inputs,
+        values=values(options, declarations, valid_for_s),
+        options=tuple(_shown(option) for option in (*given(options), *(f"-p {text}" for text in options.p))),
+        notebooks=notebooks.resolve(),
+        reports=places.reports(options.reports),
+        keep=options.keep,
+        time_limit_s=options.time_limit or (max(60.0, 2 * every_s) if every_s else 1800.0),
+    )
+
+
+def _shown(option: str) -> str:
+    """An option as run.json shows it: files by their name, since reports are passed on."""
+    name, _, value = option.partition("=")
+    return f"{name}={Path(value).name}" if name.removeprefix("--").replace("-", "_") in (*FILES, *RULES) else option
+
+
+def declared(notebook: Path) -> dict[str, str]:
+    """Names and types ("int", "float", "str", "bool") in the one cell tagged `parameters` of a notebook."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ParamsError(f"{notebook.name} cannot be read ({error}); restore it from the repository") from error
+    tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
+    if len(tagged) != 1:
+        raise ParamsError(f"{notebook.name} needs one cell tagged `parameters`, has {len(tagged)}; tag one")
+    lines = ast.parse("".join(tagged[0]["source"])).body
+    return {name: kind for line in lines for name, kind in _declaration(line)}
+
+
+def _declaration(line: ast.stmt) -> Iterator[tuple[str, str]]:
+    """`name: type = literal`, or `name = literal` with the literal's type."""
+    if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+        yield line.target.id, ast.unparse(line.annotation)
+    elif isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+        yield line.targets[0].id, type(ast.literal_eval(line.value)).__name__
+
+
+def values(options: PipelineOptions, declarations: Mapping[str, Mapping[str, str]], valid_for_s: float) -> dict:
+    """What each notebook is given, of what it declares: the inputs as the user gave them, and the -p values.
+
+    papermill only warns about a name that no notebook has; here it is refused, and values have the declared type.
+    """
+    own = as_dict(options)
+    for name in (*FILES, *RULES):
+        if own[name] and own[name] != NONE:
+            own[name] = os.path.abspath(own[name])  # kernels run in the notebooks' folder
+    for name in LATENCIES:
+        if Path(own[name]).is_file():
+            own[name] = os.path.abspath(own[name])
+    own |= {"run_folder": "", "run_id": "", "champion": "", "valid_for_s": valid_for_s}
+    texts = dict(_assignment(text, own) for text in options.p)
+    known = sorted({name for names in declarations.values() for name in names} - own.keys())
+    unknown = [name for name in texts if name not in known]
+    if unknown:
+        raise ParamsError(f"-p {unknown[0]}: no notebook has this parameter; known are {', '.join(known) or 'none'}")
+    return {
+        notebook: {name: value for name, value in own.items() if name in names}
+        | {name: parsed(name, text, names[name]) for name, text in texts.items() if name in names}
+        for notebook, names in declarations.items()
+    }
+
+
+def _assignment(text: str, own: Mapping[str, object]) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ParamsError(f"-p needs NAME=VALUE, was {text!r}")
+    if name in OWN:
+        raise ParamsError(f"-p {name}: the pipeline sets this one itself (for valid_for_s there is --valid-for)")
+    if name in own:
+        raise ParamsError(f"-p {name}: this one is an option of its own, --{name.replace('_', '-')}")
+    return name, value
+
+
+def parsed(name: str, text: str, kind: str) -> object:
+    """The value of a -p text for a parameter declared as `kind`."""
+    if kind not in KINDS:
+        raise ParamsError(f"-p {name}: declared as {kind}, which cannot be given on the command line")
+    try:
+        value = KINDS[kind](text.lower() if kind == "bool" else text)
+        if kind == "float" and not math.isfinite(value):
+            raise ValueError
+    except (KeyError, ValueError):
+        raise ParamsError(f"-p {name}: declared as {kind}, need {NEEDS[kind]}, was {text!r}") from None
+    return value

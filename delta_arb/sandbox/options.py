@@ -1,0 +1,65 @@
+"""What the local venues are told: quotes, account, faults. Read by `--help` too."""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Literal
+
+from delta_arb.command import option, speed
+from delta_arb.errors import ParamsError
+from delta_arb.quotes.settings import config_option
+
+QUOTES, ACCOUNT, DRILLS = "quotes", "the account on each venue", "drills and output"
+SAME = ("pair", "contract_size", "funding", "spot_fee_bps", "perp_fee_bps", "leverage", "inventory_coins")
+
+
+def of_settings(said: dict[str, Any]) -> dict[str, Any]:
+    """What delta_arb.toml says of the quotes and the account; wallets that it leaves without a limit keep their play money."""
+    wanted = {name: said[name] for name in SAME if name in said}
+    wanted |= {name: said[name] for name in ("spot_usdt", "perp_usdt") if said.get(name)}
+    return wanted | ({"tape": (said["spot"], said["perp"])} if said.get("spot") and said.get("perp") else {})
+
+
+def decimal(value: object) -> Decimal:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite() or number < 0:
+        raise ParamsError(f"not a number of 0 or more: {value}")
+    return number
+
+
+def _amount(default: int, text: str, panel: str = ACCOUNT) -> Any:
+    return option(Decimal(default), text, panel, parser=decimal, metavar="N")
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """Of a session of the local venues."""
+
+    tape: tuple[str, str] | None = option(
+        None, "quotes of both legs  [default: the sample]", QUOTES, metavar="SPOT PERP"
+    )
+    pair: str = option("", "what they are quotes of, like LUNC_USDT", QUOTES)
+    contract_size: float = option(0.0, "coins in one contract of PERP", QUOTES, metavar="N")
+    funding: str = option("", "funding history  [default: none]", QUOTES, metavar="FILE")
+    speed: float = option(1.0, "recorded seconds a second", QUOTES, parser=speed, metavar="N|max")
+    repeat: bool = option(False, "begin again when the tape ends", QUOTES)
+    spot_usdt: Decimal = _amount(10_000, "spot USDT")
+    spot_coins: Decimal = _amount(0, "coins on spot")
+    inventory_coins: Decimal = _amount(0, "coins beside as short a position")
+    perp_usdt: Decimal = _amount(10_000, "margin")
+    spot_fee_bps: Decimal = _amount(5, "taker fee, bps")
+    spot_fee_in: Literal["quote", "received"] = option("quote", "currency of the spot fee", ACCOUNT)
+    perp_fee_bps: Decimal = _amount(5, "taker fee, bps")
+    leverage: Decimal = _amount(10, "on futures")
+    isolated: bool = option(False, "isolated margin instead of cross", ACCOUNT)
+    dual: bool = option(False, "say that the account is in dual position mode", ACCOUNT)
+    faults: Path | None = option(None, "script of faults, TOML or JSON", DRILLS, metavar="FILE")
+    limits: bool = option(False, "refuse more requests than the venues' documents allow", DRILLS)
+    log: Path | None = option(None, "append each fault that fired, as JSON lines", DRILLS, metavar="FILE")
+    host: str = option("127.0.0.1", "a loopback address; others are refused", DRILLS)
+    port: int = option(0, "of MEXC, Gate takes the next one  [default: any free ones]", DRILLS)
+    json: bool = option(False, "print one line of JSON: urls and ccxt configuration", DRILLS)
+    config: Path | None = config_option(of_settings)
