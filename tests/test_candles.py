@@ -265,7 +265,7 @@ def test_bad_bars_are_counted_by_kind_and_left_out(tmp_path):
 def test_candles_without_half_spreads_and_quotes_with_them_are_refused(tmp_path):
     tape_of(tmp_path, FLAT, FLAT)
     with pytest.raises(ParamsError, match=r"holds candles.*--spot-half-spread-bps and --perp-half-spread-bps"):
-        inputs_of(tmp_path, spot_half_spread_bps=0.0, perp_half_spread_bps=0.0, bar_share=candles.SHARE).tape()
+        inputs_of(tmp_path, spot_half_spread_bps=0.0, perp_half_spread_bps=0.0, bar_share=candles.BAR_SHARE).tape()
     with pytest.raises(ParamsError, match="perp_half_spread_bps must be above 0"):
         inputs_of(tmp_path, perp_half_spread_bps=0.0)
     sample = Inputs()
