@@ -16,7 +16,7 @@ from delta_arb.market import NS
 from delta_arb.optimize import gates, search, study
 from delta_arb.optimize import walk_forward as walkforward
 from delta_arb.optimize.search import Sweep
-from delta_arb.optimize.study import Constraints, Levels, Market, Thresholds
+from delta_arb.optimize.study import Constraints, Frame, Levels, Market, Thresholds
 from delta_arb.optimize.walk_forward import Fit, LookBack, walk_forward
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -68,8 +68,8 @@ def by_fold(*chosen: Thresholds | None):
 
 def walk(tape: Tape, choose, here: Market | None = None, **changes) -> walkforward.WalkForward:
     """Folds of 10 s from second 30 on: 20 s of look-back, 10 s of embargo."""
-    options = {"look_back_s": 20.0, "embargo_s": 10.0, "step_s": 10.0, "period_s": 1.0, "rng": rng()} | changes
-    return walk_forward(tape, here or market(), Constraints(max_hold_s=10.0), choose=choose, **options)
+    frame = Frame(**{"look_back_s": 20.0, "embargo_s": 10.0, "step_s": 10.0, "period_s": 1.0} | changes)
+    return walk_forward(tape, here or market(), Constraints(max_hold_s=10.0), frame, choose=choose, rng=rng())
 
 
 def times(trades) -> list[tuple[float, float]]:
@@ -180,7 +180,7 @@ def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed, re
     here = Market(*venues, Latency(0.1, 0.2), (), settings, funds=Funds(math.inf, math.inf, inventory=1000.0))
     fixed = Thresholds(60.0, -20.0, hold, reverse=reverse)
     found = walk_forward(
-        tape, here, Constraints(max_hold_s=hold), look_back_s=10.0, embargo_s=4.0, step_s=10.0, period_s=1.0, rng=rng(),
+        tape, here, Constraints(max_hold_s=hold), Frame(10.0, 10.0, 4.0, period_s=1.0), rng=rng(),
         choose=lambda look_back: Fit(fixed, "always"),
     )  # fmt: skip
     one = here.replay(tape.between(found.folds[0].start_ns, tape.end_ns + 1), fixed)
@@ -247,7 +247,7 @@ def sample() -> tuple[Tape, Market]:
     return tape, study.market(inputs, tape, settings)
 
 
-WIDE = {"look_back_s": 24 * HOUR_S, "embargo_s": 6 * HOUR_S, "step_s": 12 * HOUR_S}
+WIDE = Frame(24 * HOUR_S, 12 * HOUR_S, 6 * HOUR_S)
 
 
 def test_poisoned_later_quotes_change_nothing_before_mistake_20(sample):
@@ -261,7 +261,7 @@ def test_poisoned_later_quotes_change_nothing_before_mistake_20(sample):
         columns[name][cut:] *= noise.uniform(0.2, 5.0, len(tape) - cut)
     choose = partial(walkforward.propose, every=4)
     clean, poisoned = (
-        walk_forward(t, here, Constraints(), choose=choose, rng=rng(), **WIDE) for t in (tape, replace(tape, **columns))
+        walk_forward(t, here, Constraints(), WIDE, choose=choose, rng=rng()) for t in (tape, replace(tape, **columns))
     )
     assert len(clean.folds) == 3
     for before, after in zip(clean.folds[:2], poisoned.folds[:2]):  # the second was chosen at the cut
@@ -276,7 +276,7 @@ def test_poisoned_later_quotes_change_nothing_before_mistake_20(sample):
 
 def test_the_sample_earns_on_quotes_that_no_choice_has_seen_lesson_37(sample):
     tape, here = sample
-    found = walk_forward(tape, here, Constraints(), rng=rng(), **WIDE | {"step_s": 4 * HOUR_S})
+    found = walk_forward(tape, here, Constraints(), replace(WIDE, step_s=4 * HOUR_S), rng=rng())
     assert len(found.folds) == 10
     assert found.net_usdt_day.low > 0
     assert found.hit_rate.low > 0.7
@@ -289,11 +289,11 @@ def test_the_sample_earns_on_quotes_that_no_choice_has_seen_lesson_37(sample):
 @pytest.mark.benchmark
 def test_ten_folds_of_the_sample_take_less_than_eight_processor_seconds(sample):
     tape, here = sample
-    options = WIDE | {"step_s": 4 * HOUR_S}
-    walk_forward(tape, here, Constraints(), rng=rng(), choose=by_fold(*[A] * 10), **options)  # compiles
+    frame = replace(WIDE, step_s=4 * HOUR_S)
+    walk_forward(tape, here, Constraints(), frame, rng=rng(), choose=by_fold(*[A] * 10))  # compiles
     walkforward.reversion_of(tape.between(tape.start_ns, tape.start_ns + 6 * 3600 * NS))  # imports
     start = time.process_time()
-    walk_forward(tape, here, Constraints(), rng=rng(), **options)
+    walk_forward(tape, here, Constraints(), frame, rng=rng())
     assert time.process_time() - start < 8.0
 
 
@@ -360,8 +360,7 @@ def test_trials_are_the_periods_of_every_set():
 GOOD = {
     "deflated": Deflated(0.97, Sharpe(0.2, 96), 0.05, 6, 6),
     "overfitting": Overfitting(0.1, -0.8, 0.0, 12_870, 80),
-    "half_life_s": 300.0,
-    "look_back_s": 24 * HOUR_S,
+    "frame": replace(WIDE, half_life_s=300.0),
 }
 
 
@@ -393,8 +392,8 @@ def test_each_gate_says_its_number_and_its_bound(good):
         ({"deflated": replace(GOOD["deflated"], probability=0.9)}, "deflated Sharpe ratio", "0.9 is below 0.95"),
         ({"deflated": None}, "deflated Sharpe ratio", "was not computed"),
         ({"overfitting": Overfitting(0.6, -1.0, 0.3, 70, 9)}, "probability of overfitting", "0.6 is above 0.5"),
-        ({"half_life_s": 1200.0}, "look-back", "look-back 72 half-lives is below 150 half-lives"),
-        ({"half_life_s": None}, "look-back", "was not computed (no half-life)"),
+        ({"frame": replace(WIDE, half_life_s=1200.0)}, "look-back", "look-back 72 half-lives is below 150 half-lives"),
+        ({"frame": WIDE}, "look-back", "was not computed (no half-life)"),
     ],
 )
 def test_a_gate_that_is_missed_or_unknown_is_named(good, changes, name, words):
@@ -422,18 +421,13 @@ LOSER = Thresholds(-20.0, -100.0, 1.0)  # enters at any edge, leaves a second la
 
 
 def judged(tape: Tape, choose, sets=(A, LOSER), here: Market | None = None, **changes) -> gates.Judgement:
-    options = {
-        "look_back_s": 20.0,
-        "embargo_s": 10.0,
-        "step_s": 10.0,
-        "period_s": 1.0,
-        "half_life_s": 0.1,
-        "rng": rng(),
-    }
-    options |= {"choose": choose} | changes
+    frame = Frame(
+        **{"look_back_s": 20.0, "embargo_s": 10.0, "step_s": 10.0, "period_s": 1.0, "half_life_s": 0.1} | changes
+    )
     between = A._replace(entry_bps=90.0)  # as a proposal between plug-in and grid, which is none of the sets
     demands = Constraints(max_hold_s=10.0, max_drawdown=0.05)
-    return gates.judge(tape, here or market(), demands, sets, between, **options)
+    tried = gates.Tried(sets, between)
+    return gates.judge(tape, here or market(), demands, tried, frame, rng=rng(), choose=choose)
 
 
 def test_a_choice_is_judged_by_all_gates_at_once():

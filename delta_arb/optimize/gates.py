@@ -12,7 +12,7 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import DAY_S, NS
-from delta_arb.optimize.study import PERIOD_S, Constraints, Market, Thresholds
+from delta_arb.optimize.study import PERIOD_S, Constraints, Frame, Market, Thresholds
 from delta_arb.optimize.walk_forward import (
     Choose,
     LookBack,
@@ -65,11 +65,10 @@ def gate(name: str, value: float | None, bound: float, unit: str = "", *, least:
 def gates(
     walk: WalkForward,
     constraints: Constraints,
+    frame: Frame,
     *,
     deflated: Deflated | None,
     overfitting: Overfitting | None,
-    half_life_s: float | None,
-    look_back_s: float,
     min_pairs: int = MIN_PAIRS,
 ) -> tuple[Gate, ...]:
     """Every demand on an export: trades, hit rate, drawdown, profit out of sample, deflation, overfitting, look-back.
@@ -88,7 +87,7 @@ def gates(
         _above_zero(walk.net_usdt_day),
         gate("deflated Sharpe ratio", deflated and deflated.probability, MIN_DEFLATED),
         _overfitting(overfitting),
-        _long_enough(half_life_s and look_back_s / half_life_s),
+        _long_enough(frame.half_life_s and frame.look_back_s / frame.half_life_s),
         gate("halts", float(seen.halted), 0.0, least=False),
     )
 
@@ -168,37 +167,39 @@ class Judgement:
         return self.table()._repr_html_()
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The sets examined and the one `chosen`, which need not be one of them: it may lie between the plug-in and the
+    grid's best. `upstream`: of how many pairs, modes and markets this one was picked, this one included."""
+
+    sets: Sequence[Thresholds]
+    chosen: Thresholds
+    upstream: float = 1.0
+
+
 def judge(
     tape: Tape,
     market: Market,
     constraints: Constraints,
-    sets: Sequence[Thresholds],
-    chosen: Thresholds,
+    tried: Tried,
+    frame: Frame,
     *,
-    look_back_s: float,
-    step_s: float,
-    embargo_s: float,
-    half_life_s: float | None,
     rng: np.random.Generator,
-    upstream: float = 1.0,
-    period_s: float = PERIOD_S,
     choose: Choose = propose,
 ) -> Judgement:
-    """Walk forward over all quotes, and ask what choosing `chosen` from `sets` on them flatters.
+    """Walk forward over all quotes, and ask what choosing one of those `tried` on them flatters.
 
     The walk judges the way of choosing, on quotes unseen each time; deflation and overfitting are of the sets tried,
-    over all quotes, because a look-back alone is too short for them. `chosen` need not be one of them: it may lie
-    between the plug-in and the grid's best. `upstream`: of how many pairs, modes and markets this one was picked.
+    over all quotes, because a look-back alone is too short for them.
     """
-    walk = walk_forward(
-        tape, market, constraints, look_back_s=look_back_s, step_s=step_s, embargo_s=embargo_s, rng=rng, choose=choose,
-        period_s=period_s, half_life_s=half_life_s,
-    )  # fmt: skip
-    tried = [s for s in sets if s != chosen]  # off the grid it would stand between neighbours
-    nets = trials(tape, market, [*tried, chosen], period_s)
-    until_ns = tape.end_ns - round(embargo_s * NS)
-    start_ns = until_ns - round(look_back_s * NS)
-    last = LookBack(tape.between(start_ns, tape.end_ns), start_ns, until_ns, market, constraints, period_s)
+    walk = walk_forward(tape, market, constraints, frame, rng=rng, choose=choose)
+    chosen, others = tried.chosen, [s for s in tried.sets if s != tried.chosen]
+    nets = trials(
+        tape, market, [*others, chosen], frame.period_s
+    )  # apart: off the grid it would stand between neighbours
+    until_ns = tape.end_ns - round(frame.embargo_s * NS)
+    start_ns = until_ns - round(frame.look_back_s * NS)
+    last = LookBack(tape.between(start_ns, tape.end_ns), start_ns, until_ns, market, constraints, frame.period_s)
     recent = last.by_entry(last.replay(chosen))
     refusals: list[str] = []
 
@@ -209,15 +210,15 @@ def judge(
             refusals.append(str(error))
             return None
 
-    deflated = ask(lambda: multiple_testing.deflated(nets, -1, upstream=upstream))
-    smoother = neighbourhoods(tried) if tried else None
+    deflated = ask(lambda: multiple_testing.deflated(nets, -1, upstream=tried.upstream))
+    smoother = neighbourhoods(others) if others else None
     overfitting = ask(lambda: multiple_testing.overfitting(nets[:, :-1], _blocks(walk, len(nets)), smoother=smoother))
     superior = ask(lambda: multiple_testing.superior(nets, rng))
     earned = outcomes(walk.folds, tape.end_ns)
-    confidence = ask(lambda: sharpe.probability_of_gain(recent, round(step_s / period_s), rng, earned=earned))
-    found = gates(
-        walk, constraints, deflated=deflated, overfitting=overfitting, half_life_s=half_life_s, look_back_s=look_back_s
+    confidence = ask(
+        lambda: sharpe.probability_of_gain(recent, round(frame.step_s / frame.period_s), rng, earned=earned)
     )
+    found = gates(walk, constraints, frame, deflated=deflated, overfitting=overfitting)
     return Judgement(walk, deflated, overfitting, superior, confidence, found, tuple(refusals))
 
 

@@ -69,6 +69,7 @@ class Constraints:
 SEED = 7  # of the bootstraps: the same quotes give the same choice, the same interval
 PERIOD_S = 900.0  # of the marks behind intervals of net profit
 MIN_FOLDS = 3  # of a walk-forward
+HALF_LIVES = 5.0  # of embargo, where that is shorter than the longest hold
 REVERSION, CARRY = PROFILES = ("reversion", "carry")
 
 
@@ -294,3 +295,35 @@ def window(tape: Tape, constraints: Constraints) -> Window:
         f" (shorter than the look-back of {constraints.look_back_h:g} h)" if short else ""
     )
     return Window(fit, judge, note)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How a walk-forward cuts its quotes, seconds.
+
+    `look_back_s`: entries of the fit come from so many; `step_s`: length of a fold; `embargo_s`: between the two, only
+    for exits; `period_s`: of the marks behind intervals and probabilities, dividing step and look-back. `half_life_s` is
+    that of the basis, where it is known.
+    """
+
+    look_back_s: float
+    step_s: float
+    embargo_s: float
+    period_s: float = PERIOD_S
+    half_life_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("step_s", "look_back_s"):
+            value, periods = getattr(self, name), getattr(self, name) / self.period_s if self.period_s > 0 else 0.0
+            if not (value > 0 and periods > 0 and math.isclose(periods, round(periods))):
+                raise ParamsError(f"{name}={value:g} must be a whole number of periods of {self.period_s:g} s")
+
+    def check_embargo(self, max_hold_s: float) -> None:
+        """Refuse one below the longest hold, or five half-lives where that is shorter."""
+        memory_s = math.inf if self.half_life_s is None else HALF_LIVES * self.half_life_s
+        least_s = min(max_hold_s, memory_s)
+        if not self.embargo_s >= least_s:
+            raise ParamsError(
+                f"embargo_s={self.embargo_s:g} is below {least_s:g} (the longest hold, or five half-lives if shorter); "
+                "pairs of the look-back would not have ended when the fold begins"
+            )

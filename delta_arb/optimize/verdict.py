@@ -15,10 +15,10 @@ from delta_arb.errors import DataError
 from delta_arb.evidence import ReverseEvidence
 from delta_arb.market import NS
 from delta_arb.optimize import gates
-from delta_arb.optimize.gates import Contest, Judgement
+from delta_arb.optimize.gates import Contest, Judgement, Tried
 from delta_arb.optimize.search import Choice, spoken
-from delta_arb.optimize.study import PERIOD_S, SEED, Thresholds
-from delta_arb.optimize.walk_forward import HALF_LIVES, Choose, Fit, LookBack, coarse, propose
+from delta_arb.optimize.study import HALF_LIVES, PERIOD_S, SEED, Frame, Thresholds
+from delta_arb.optimize.walk_forward import Choose, Fit, LookBack, coarse, propose
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.state import DIRECT
 
@@ -90,27 +90,24 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
     """
     if choice.best is None or choice.half_life is None:
         return Verdict(choice, None, None, False, choice.reason)
-    look_back_s, step_s, embargo_s = frame(tape, choice)
+    cut = frame(tape, choice)
     sets = [choice.best, *(s for s in (*coarse(choice.sweep.sets), *sets) if s != choice.best)]
     choose = choose or Once(choice.side)
 
     def ask(thresholds: Thresholds) -> Judgement:
-        return gates.judge(
-            tape, choice.market, choice.constraints, sets, thresholds, look_back_s=look_back_s, step_s=step_s,
-            embargo_s=embargo_s, half_life_s=choice.half_life.half_life_s, rng=np.random.default_rng(SEED),
-            upstream=upstream, choose=choose,
-        )  # fmt: skip
+        tried, rng = Tried(sets, thresholds, upstream), np.random.default_rng(SEED)
+        return gates.judge(tape, choice.market, choice.constraints, tried, cut, rng=rng, choose=choose)
 
     try:
         found = ask(choice.best)
     except DataError as error:
         reason = choice.reason if not choice.trade else f"{spoken(choice.best)} cannot be walked forward: {error}"
-        return Verdict(choice, None, step_s, False, reason)
+        return Verdict(choice, None, cut.step_s, False, reason)
     if choice.trade and not found.passed:
         reason = f"{spoken(choice.best)} does not pass: {found.reason}"
-        return Verdict(choice, found, step_s, False, reason, choose=choose)
+        return Verdict(choice, found, cut.step_s, False, reason, choose=choose)
     but = warned(found) if choice.trade else ""
-    return Verdict(choice, found, step_s, choice.trade, choice.reason + but, ask, choose=choose)
+    return Verdict(choice, found, cut.step_s, choice.trade, choice.reason + but, ask, choose=choose)
 
 
 def warned(found: Judgement) -> str:
@@ -130,8 +127,8 @@ class Once:
         return self.fits[look_back.until_ns]
 
 
-def frame(tape: Tape, choice: Choice) -> tuple[float, float, float]:
-    """Look-back, step and embargo of the walk-forward, seconds: whole periods that fit into the quotes there are.
+def frame(tape: Tape, choice: Choice) -> Frame:
+    """Look-back, step and embargo of the walk-forward: whole periods that fit into the quotes there are.
 
     Half of the quotes at most are look-back. The embargo is five half-lives, or the longest hold where that is shorter.
     Folds are longer where there would be too many: every fold is a choice of its own, and weeks would take minutes.
@@ -142,4 +139,4 @@ def frame(tape: Tape, choice: Choice) -> tuple[float, float, float]:
     traded_s = span_s - look_back_s - embargo_s
     step_s = max(min(STEP_S, traded_s / FOLDS), traded_s / MOST_FOLDS)
     whole = [max(round(s // PERIOD_S), 1) * PERIOD_S for s in (look_back_s, step_s)]
-    return whole[0], whole[1], embargo_s
+    return Frame(*whole, embargo_s, half_life_s=choice.half_life.half_life_s)

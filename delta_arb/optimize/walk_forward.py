@@ -17,7 +17,6 @@ closed at its exit side, counted and flagged. A machine that halts trades no mor
 Source: Lopez de Prado 2018, Advances in Financial Machine Learning, chapter 7; Pardo 2008 for the walk-forward.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,20 +27,17 @@ import numpy as np
 from delta_arb.backtest.performance import Equity, Performance, equity, measure, period_nets, thinned
 from delta_arb.backtest.replay import Backtest
 from delta_arb.backtest.sweep import sweep
-from delta_arb.errors import DataError, ParamsError, SeriesError
+from delta_arb.errors import DataError, SeriesError
 from delta_arb.market import DAY_S, END, NS, utc
 from delta_arb.optimize.rolling import Machine, entries, only, rows_between
 from delta_arb.optimize.search import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
-from delta_arb.optimize.study import MIN_FOLDS, PERIOD_S, Constraints, Market, Thresholds, both
+from delta_arb.optimize.study import MIN_FOLDS, Constraints, Frame, Market, Thresholds, both
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import sharpe
 from delta_arb.stats.sharpe import Brier, Interval
 from delta_arb.strategy.ledger import Trade
 from delta_arb.strategy.state import DIRECT
 from delta_arb.tables import NOTHING, Table, number, share
-
-HALF_LIVES = 5.0  # of embargo, where that is shorter than the longest hold
-
 
 # --- what a choice may see --------------------------------------------------------------------------------------------
 
@@ -290,65 +286,46 @@ def walk_forward(
     tape: Tape,
     market: Market,
     constraints: Constraints,
+    frame: Frame,
     *,
-    look_back_s: float,
-    step_s: float,
-    embargo_s: float,
     rng: np.random.Generator,
     choose: Choose = propose,
-    period_s: float = PERIOD_S,
-    half_life_s: float | None = None,
 ) -> WalkForward:
     """Choose before every fold, trade it, go on.
 
     Args:
-        look_back_s: entries of the fit come from so many seconds.
-        step_s: length of a fold; quotes behind the last whole one only let its pairs end.
-        embargo_s: at least the longest hold, or five half-lives where `half_life_s` is given and that is shorter.
+        frame: quotes behind the last whole fold only let its pairs end.
         rng: of the bootstraps (probabilities and the interval).
         choose: from what is known before a fold to thresholds; a `DataError` of it means that the fold does not trade.
-        period_s: of the marks behind intervals and probabilities; must divide both the step and the look-back.
 
     Raises:
-        ParamsError: an embargo too short, or periods that do not fit.
+        ParamsError: an embargo too short.
         DataError: fewer than three folds on these quotes.
     """
-    _check(constraints, look_back_s, step_s, embargo_s, period_s, half_life_s)
-    look_back_ns, step_ns, embargo_ns = (round(s * NS) for s in (look_back_s, step_s, embargo_s))
+    frame.check_embargo(constraints.max_hold_s)
+    look_back_ns, step_ns, embargo_ns = (round(s * NS) for s in (frame.look_back_s, frame.step_s, frame.embargo_s))
     first_ns = tape.start_ns + look_back_ns + embargo_ns
     starts = range(first_ns, tape.end_ns - step_ns + 1, step_ns)
     if len(starts) < MIN_FOLDS:
         hours = (tape.end_ns - tape.start_ns) / NS / 3600
         raise DataError(
-            f"{hours:.1f} h of quotes hold {len(starts)} folds of {step_s / 3600:g} h behind a look-back of "
-            f"{look_back_s / 3600:g} h and an embargo of {embargo_s / 3600:g} h, {MIN_FOLDS} are needed; record longer"
+            f"{hours:.1f} h of quotes hold {len(starts)} folds of {frame.step_s / 3600:g} h behind a look-back of "
+            f"{frame.look_back_s / 3600:g} h and an embargo of {frame.embargo_s / 3600:g} h, {MIN_FOLDS} are needed; "
+            "record longer"
         )
     machine = Machine(tape, market)
     folds = []
     for start_ns in starts:
         until_ns = start_ns - embargo_ns
         known = tape.between(until_ns - look_back_ns, start_ns)
-        fit = _chosen(choose, LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, period_s))
+        fit = _chosen(choose, LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, frame.period_s))
         trades, carried = machine.trade(fit.thresholds, start_ns, start_ns + step_ns)
-        promised = None if fit.nets is None else float(fit.nets.sum()) / look_back_s * DAY_S
-        probability = _probability(fit, round(step_s / period_s), outcomes(folds, start_ns), rng)
+        promised = None if fit.nets is None else float(fit.nets.sum()) / frame.look_back_s * DAY_S
+        probability = _probability(fit, round(frame.step_s / frame.period_s), outcomes(folds, start_ns), rng)
         folds.append(
             Fold(start_ns, start_ns + step_ns, fit.thresholds, fit.reason, promised, probability, trades, carried)
         )
-    return _judged(tuple(folds), machine, period_s, rng)
-
-
-def _check(constraints, look_back_s, step_s, embargo_s, period_s, half_life_s) -> None:
-    memory_s = math.inf if half_life_s is None else HALF_LIVES * half_life_s
-    least_s = min(constraints.max_hold_s, memory_s)
-    if not embargo_s >= least_s:
-        raise ParamsError(
-            f"embargo_s={embargo_s:g} is below {least_s:g} (the longest hold, or five half-lives if shorter); "
-            "pairs of the look-back would not have ended when the fold begins"
-        )
-    for name, value in (("step_s", step_s), ("look_back_s", look_back_s)):
-        if not (value > 0 and period_s > 0 and math.isclose(value / period_s, round(value / period_s))):
-            raise ParamsError(f"{name}={value:g} must be a whole number of periods of {period_s:g} s")
+    return _judged(tuple(folds), machine, frame.period_s, rng)
 
 
 def _chosen(choose: Choose, look_back: LookBack) -> Fit:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # -zeta(1/2) / sqrt(2 pi): how far, in sd of one step, a sampled path is beyond a level when first seen beyond it
 # (Broadie, Glasserman & Kou 1997).
+LONGEST_CYCLE_S = DAY_S  # rarer ones are no business
 OVERSHOOT = 0.5825971579390107
 
 
@@ -89,7 +90,7 @@ def optimal(
     sd: float,
     cost: float,
     step_s: float = 0.0,
-    longest_cycle_s: float = DAY_S,
+    longest_cycle_s: float = LONGEST_CYCLE_S,
 ) -> OptimalThresholds:
     """The levels of greatest profit rate.
 

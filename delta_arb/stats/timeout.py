@@ -27,7 +27,7 @@ from scipy.special import erfcx
 from delta_arb.errors import SeriesError
 from delta_arb.market import DAY_S
 from delta_arb.stats import optimal_thresholds
-from delta_arb.stats.optimal_thresholds import OptimalThresholds
+from delta_arb.stats.optimal_thresholds import LONGEST_CYCLE_S, OptimalThresholds
 
 LONG = 5.0  # mean cycles; the time to the exit is all but exponential, with at most half a cycle as its mean
 FINE, COARSE = 0.025, 0.08  # grid of the spread, standard deviations
@@ -81,23 +81,22 @@ def optimal(
     rearm: float = 0.0,
     step_s: float = 0.0,
     target_rate: float = 0.0,
-    longest_cycle_s: float = DAY_S,
 ) -> TimedThresholds:
     """The levels of greatest profit rate among those that end at the exit level often enough.
 
     Args:
-        theta, mean, sd, cost, step_s, longest_cycle_s: as in `thresholds.optimal`.
+        theta, mean, sd, cost, step_s: as in `optimal_thresholds.optimal`.
         max_hold_s: a pair is left at the first look after this.
         rearm: after a time-out the spread must have been so far below the entry before the next one.
         target_rate: demanded share of pairs that reach the exit level in time, below 1.
 
     Raises:
-        SeriesError: as `thresholds.optimal`; a hold in which the spread hardly moves; nothing earns under the time-out
+        SeriesError: as `optimal_thresholds.optimal`; a hold in which the spread hardly moves; nothing earns under the time-out
             and the demand.
     """
     free = optimal_thresholds.optimal(theta, mean, sd, cost, step_s, longest_cycle_s=math.inf)
     if max_hold_s >= LONG * free.cycle_s and target_rate <= 1 - math.exp(-2 * LONG):
-        return _untimed(optimal_thresholds.optimal(theta, mean, sd, cost, step_s, longest_cycle_s=longest_cycle_s))
+        return _untimed(optimal_thresholds.optimal(theta, mean, sd, cost, step_s))
     rule = Scaled(theta * max_hold_s, rearm / sd, cost / sd)
     _refuse_short(rule, max_hold_s)
     a, m = _best_levels(rule, free.level / sd, target_rate)
@@ -108,10 +107,10 @@ def optimal(
             "earn; it needs a longer hold, lower costs or a wider spread"
         )
     earns = rates(theta, mean, sd, cost, mean + a * sd, mean + m * sd, max_hold_s, rearm)
-    if not earns.cycle_s <= longest_cycle_s:
+    if not earns.cycle_s <= LONGEST_CYCLE_S:
         raise SeriesError(
-            f"not worth trading: the best levels wait {earns.cycle_s:.3g} s per cycle, more than "
-            f"longest_cycle_s={longest_cycle_s:g}; it needs lower costs or a wider spread"
+            f"not worth trading: the best levels wait {earns.cycle_s:.3g} s per cycle, more than a day; "
+            "it needs lower costs or a wider spread"
         )
     over = optimal_thresholds.OVERSHOOT * math.sqrt(2 * theta * step_s)
     if 2 * over >= (a - m) / 2:

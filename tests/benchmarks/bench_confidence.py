@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this ch
 from delta_arb.errors import DataError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT
-from delta_arb.optimize.study import Constraints, Market
-from delta_arb.optimize.walk_forward import HALF_LIVES, Fold, walk_forward
+from delta_arb.optimize.study import HALF_LIVES, Constraints, Frame, Market
+from delta_arb.optimize.walk_forward import Fold, walk_forward
 from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import sharpe
@@ -96,9 +96,9 @@ def folds(seed: list[int]) -> list[Fold]:
         settings,
     )
     embargo_s = min(HALF_LIVES * first.half_life_s, DEMANDS.max_hold_s)
-    frame = {"look_back_s": LOOK_BACK_S, "step_s": STEP_S, "embargo_s": embargo_s, "half_life_s": first.half_life_s}
+    frame = Frame(LOOK_BACK_S, STEP_S, embargo_s, half_life_s=first.half_life_s)
     try:
-        walk = walk_forward(tape, market, DEMANDS, rng=rng, **frame)
+        walk = walk_forward(tape, market, DEMANDS, frame, rng=rng)
     except DataError:
         return []
     return [f for f in walk.folds if f.probability is not None]
