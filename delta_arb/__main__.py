@@ -15,6 +15,7 @@ COMMANDS = {
     "pipeline": ("delta_arb.pipeline", "run the notebooks: from quotes to a report and parameters"),
     "live": ("delta_arb.live.__main__", "trade with them: replay, paper, local venues, real money"),
     "review": ("delta_arb.review.__main__", "was live what the backtest says?"),
+    "download": ("delta_arb.download", "months of candles and funding of two venues"),
     "sandbox": ("delta_arb.sandbox.__main__", "both venues on this machine, playing quotes"),
     "synthetic": ("delta_arb.synthetic", "write synthetic quotes"),
 }

@@ -1,6 +1,7 @@
 """Candles of the mids that were quoted, and of the quantity that traded; bars of 10 s, merged on request."""
 
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -24,11 +25,15 @@ class Candle(NamedTuple):
     value: Decimal
 
 
+History = Callable[[str, int, int, int], list[Candle]]  # as `Candles.between`
+
+
 class Candles:
     """Listens to an engine. Prices are mids on the price grid, since a tape has no trades of others."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.history: History | None = None
         self._bars: dict[str, deque[list]] = {pair: deque(maxlen=BARS) for pair in engine.listings}
         engine.listen(Quote, self._quoted)
         engine.listen(Print, self._printed)
@@ -69,6 +74,11 @@ class Candles:
             else:
                 merged.append([begin, open_, high, low, close, volume, value])
         return [Candle(b[0], *(self._on_grid(pair, p) for p in b[1:5]), b[5], b[6]) for b in merged]
+
+    def between(self, pair: str, interval_s: int, first_s: int, last_s: int) -> list[Candle]:
+        """Bars that open in [first_s, last_s], oldest first: of the past that is made, then those that were quoted."""
+        past = self.history(pair, interval_s, first_s, last_s) if self.history else []
+        return past + [bar for bar in self.merged(pair, interval_s) if first_s <= bar.start_s <= last_s]
 
     def _on_grid(self, pair: str, price: Decimal) -> Decimal:
         return round_to(price, self._engine.listings[pair].price_step)

@@ -35,6 +35,7 @@ TIF_NAMES = {tif: name for name, tif in TIFS.items()}
 FINISH = {BY_POST_ONLY: "poc"}
 VENUE_TEXTS = {BY_LIQUIDATION: "liquidation", BY_ADL: "auto_deleveraging"}
 GRAIN = Decimal("1e-12")
+MOST_BARS, OLDEST_BARS = 2000, 10_000  # of one page; and from now on back: older ones are refused
 INTERVALS = {"10s": 10, "1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "4h": 14400, "8h": 28800, "1d": 86400}
 
 Row = dict[str, Any]

@@ -5,7 +5,8 @@ ids (`text`) are unique for ever here; as documented, an order can be looked up 
 end, and by its number for ever.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 from delta_arb.market import NS
@@ -67,6 +68,7 @@ class Gate:
         self.engine, self.key, self.limiter = engine, ApiKey(key, secret), limiter
         self.account = GateAccount(engine, self.key)
         self.candles = Candles(engine)
+        self.past_funding: Callable[[str], list[tuple[int, Decimal]]] | None = None  # (ts_ns, rate) of a made past
         self.stream = GateStream(self, self.key, self.candles)
         self.opened, self.received = self.stream.opened, self.stream.received
 
@@ -186,12 +188,19 @@ class Gate:
         return [{"s": rows.contracts(qty, listing, decimal), "p": text(price)} for price, qty in levels]
 
     def _candles(self, request: Request) -> list[rows.Row]:
-        listing, interval = listing_asked(self.engine, request), request.query.get("interval", "5m")
+        contract, interval = request.query.get("contract", ""), request.query.get("interval", "5m")
+        listing = self.engine.listing(contract.removeprefix("mark_").removeprefix("index_"))
         if interval not in rows.INTERVALS:
             raise GateError("INVALID_PARAM_VALUE", f"unknown interval {interval}")
-        bars = self.candles.merged(listing.pair, rows.INTERVALS[interval])
-        first, last = integer(request, "from", 0), integer(request, "to", 1 << 40)
-        bars = [bar for bar in bars if first <= bar.start_s <= last][-integer(request, "limit", 2000) :]
+        seconds, now_s = rows.INTERVALS[interval], self.engine.clock.now_ns() // NS
+        most = integer(request, "limit", rows.MOST_BARS)
+        last = min(integer(request, "to", now_s), now_s)
+        first = integer(request, "from", last - (most - 1) * seconds)
+        if first < now_s - rows.OLDEST_BARS * seconds:
+            raise GateError(
+                "INVALID_PARAM_VALUE", f"Candlestick too long ago. Maximum {rows.OLDEST_BARS} points ago are allowed"
+            )
+        bars = self.candles.between(listing.pair, seconds, first, last)[-most:]
         return [rows.candle_row(bar, listing, wants_decimal(request)) for bar in bars]
 
     def _trades(self, request: Request) -> list[rows.Row]:
@@ -202,5 +211,7 @@ class Gate:
 
     def _funding(self, request: Request) -> list[rows.Row]:
         pair = listing_asked(self.engine, request).pair
-        paid = [f for f in self.engine.funding if f.pair == pair and in_range(request, f.ts_ns)]
-        return [{"t": f.ts_ns // NS, "r": text(f.rate)} for f in page(request, paid)]
+        paid = [(f.ts_ns, f.rate) for f in self.engine.funding if f.pair == pair]
+        past = self.past_funding(pair) if self.past_funding else []
+        found = [(ts_ns, rate) for ts_ns, rate in (*past, *paid) if in_range(request, ts_ns)]
+        return [{"t": ts_ns // NS, "r": text(rate)} for ts_ns, rate in page(request, found)]

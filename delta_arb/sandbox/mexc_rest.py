@@ -195,12 +195,13 @@ class Mexc:
             raise MexcError(700008, param="interval")
         seconds = shapes.INTERVALS_S[interval]
         start_ms, end_ms = time_range(request.query)
-        candles = [
-            c
-            for c in self.candles.merged(pair_asked(self.engine, request), seconds)
-            if start_ms <= c.start_s * 1000 <= end_ms
-        ]
-        most = limit(request.query, 500, 500)
+        most, end_s = limit(request.query, 500, 500), min(end_ms // 1000, self.engine.clock.now_ms() // 1000)
+        if "startTime" in request.query:
+            first_s = -(-start_ms // 1000)
+            end_s = min(end_s, first_s + 2 * most * seconds)
+        else:
+            first_s = end_s - 2 * most * seconds
+        candles = self.candles.between(pair_asked(self.engine, request), seconds, first_s, end_s)
         chosen = candles[:most] if "startTime" in request.query else candles[-most:]
         return [shapes.kline(candle, seconds) for candle in chosen]
 

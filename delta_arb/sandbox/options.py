@@ -46,6 +46,11 @@ class SandboxOptions:
     funding: str = option("", "funding history  [default: none]", QUOTES, metavar="FILE")
     speed: float = option(1.0, "recorded seconds a second", QUOTES, parser=speed, metavar="N|max")
     repeat: bool = option(False, "begin again when the tape ends", QUOTES)
+    listings: int = option(
+        0, "made pairs beside it that have a past: bars and funding (synthetic)", QUOTES, metavar="N"
+    )
+    seed: int = option(7, "of the made pairs", QUOTES, metavar="N")
+    history_days: float = option(30.0, "how far back the past of the made pairs goes", QUOTES, metavar="DAYS")
     spot_usdt: Decimal = _amount(10_000, "spot USDT")
     spot_coins: Decimal = _amount(0, "coins on spot")
     inventory_coins: Decimal = _amount(0, "coins beside as short a position")

@@ -5,18 +5,20 @@ import json
 import pprint
 import signal
 import sys
+import time
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from delta_arb.errors import ParamsError
-from delta_arb.market import utc
+from delta_arb.market import NS, utc
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import NONE
 from delta_arb.sandbox.faults import read_script
 from delta_arb.sandbox.http import check_loopback
 from delta_arb.sandbox.mexc_rest import SETTINGS
 from delta_arb.sandbox.options import SandboxOptions
+from delta_arb.sandbox.seeded_history import SeededHistory
 from delta_arb.sandbox.values import Settings
 from delta_arb.sandbox.venues import Setup, Venues, setup_of
 
@@ -51,7 +53,17 @@ def _setup(options: SandboxOptions, inputs: Inputs, tape: Any) -> Setup:
             SETTINGS, taker_fee=options.spot_fee_bps / bps, maker_fee=Decimal(0), fee_in=options.spot_fee_in
         ),
         perp_settings=perp_settings,
+        past=_past(options),
     )
+
+
+def _past(options: SandboxOptions) -> SeededHistory | None:
+    if options.listings < 0 or not 0 < options.history_days <= 3660:
+        raise ParamsError(
+            f"--listings is a number of pairs and --history-days at most 3660, were {options.listings} and {options.history_days:g}"
+        )
+    now_s = time.time_ns() // NS
+    return SeededHistory(options.listings, options.seed, options.history_days, now_s) if options.listings else None
 
 
 async def serve(options: SandboxOptions) -> int:

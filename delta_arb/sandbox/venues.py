@@ -24,10 +24,12 @@ from delta_arb.market import NS, SPOT, FundingPayment
 from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import gate_rest, mexc_rest
 from delta_arb.sandbox.book import Clock
+from delta_arb.sandbox.candles import History
 from delta_arb.sandbox.engine import Engine, round_to
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.http import Server
 from delta_arb.sandbox.perpetual import PerpetualEngine
+from delta_arb.sandbox.seeded_history import Made, SeededHistory
 from delta_arb.sandbox.values import ZERO, FundingPaid, Listing, Settings, Upcoming, dec
 from delta_arb.sandbox.websocket import Network
 
@@ -52,6 +54,11 @@ class Setup:
     perp_usdt: Decimal = Decimal(10_000)
     spot_settings: Settings = field(default_factory=lambda: replace(mexc_rest.SETTINGS, maker_fee=Decimal(0)))
     perp_settings: Settings = field(default_factory=Settings)
+    past: SeededHistory | None = None  # made pairs beside the one that is quoted, and their past
+
+    @property
+    def others(self) -> tuple[Made, ...]:
+        return tuple(self.past.made.values()) if self.past else ()
 
 
 def default_setup(base: str = "SYN", **changes: Any) -> Setup:
@@ -233,16 +240,28 @@ class Venues:
         scripts = [Faults(name, c.seconds, script, log) for name, c in zip(("mexc", "gate"), clocks, strict=True)]
         coins = {"USDT": setup.spot_usdt, setup.spot.base: setup.spot_coins}
         self.spot = Engine(
-            "mexc", [setup.spot], coins, settings=setup.spot_settings, faults=scripts[0], clock=clocks[0]
+            "mexc",
+            [setup.spot, *(m.spot for m in setup.others)],
+            coins,
+            settings=setup.spot_settings,
+            faults=scripts[0],
+            clock=clocks[0],
         )
         margin = {"USDT": setup.perp_usdt}
         self.perp = PerpetualEngine(
-            "gate", [setup.perp], margin, settings=setup.perp_settings, faults=scripts[1], clock=clocks[1]
+            "gate",
+            [setup.perp, *(m.perp for m in setup.others)],
+            margin,
+            settings=setup.perp_settings,
+            faults=scripts[1],
+            clock=clocks[1],
         )
         self.mexc = mexc_rest.Mexc(
             self.spot, limiter=mexc_rest.documented_limiter() if limited else None, aggregated=aggregated
         )
         self.gate = gate_rest.Gate(self.perp, limiter=gate_rest.documented_limiter() if limited else None)
+        if setup.past:
+            self._give_a_past(setup.past)
         ports = (port, port + 1 if port else 0)
         self.servers = [
             Server(api, host, port, network or Network())
@@ -250,6 +269,22 @@ class Venues:
         ]
         self.feed: Feed | None = None
         self.playing_task: asyncio.Task | None = None
+
+    def _give_a_past(self, past: SeededHistory) -> None:
+        """Bars and funding from before the start, of the made pairs."""
+
+        def bars(perp: bool) -> History:
+            return lambda pair, *asked: past.bars(pair, perp, *asked) if pair in past.made else []
+
+        def funding(pair: str) -> list[tuple[int, Decimal]]:
+            return (
+                [(at_s * NS, rate) for at_s, rate in past.funding(pair, past.start_s, past.end_s)]
+                if pair in past.made
+                else []
+            )
+
+        self.mexc.candles.history, self.gate.candles.history = bars(False), bars(True)
+        self.gate.past_funding = funding
 
     @classmethod
     def quiet(cls, faults: Iterable[Fault] = (), **changes: Any) -> "Venues":

@@ -1,0 +1,65 @@
+"""What a download is told. Read by `--help` too."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from delta_arb.command import option
+from delta_arb.errors import ParamsError
+from delta_arb.market import utc
+
+WHAT, WHERE, LOCAL = "what", "from where, to where", "rehearsal on this machine"
+
+
+def moment(text: object) -> int:
+    """ms UTC of a date or a time such as 2026-01-31 or 2026-01-31T08:00; ParamsError for anything else."""
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise ParamsError(f"a time is like 2026-01-31 or 2026-01-31T08:00 (UTC), was {text}") from None
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def pair_name(text: object) -> str:
+    """LUNC_USDT, from LUNC_USDT, LUNC/USDT or LUNC/USDT:USDT."""
+    name = str(text).split(":")[0].replace("/", "_").upper()
+    if not re.fullmatch(r"[A-Z0-9.-]{1,30}_USDT", name):
+        raise ParamsError(f"a pair is like LUNC_USDT or LUNC/USDT, was {text}")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadOptions:
+    """Of one download."""
+
+    pair: list[str] = option((), "one pair, like LUNC_USDT; may be repeated", WHAT, parser=pair_name)
+    all: bool = option(False, "every pair that both venues list", WHAT)
+    since: int | None = option(None, "from when on, UTC, like 2026-01-31", WHAT, parser=moment, metavar="TIME")
+    until: int | None = option(None, "up to when  [default: now]", WHAT, parser=moment, metavar="TIME")
+    candles: str = option("1m", "length of the bars", WHAT, metavar="BAR")
+    funding: bool = option(False, "settled funding of the perpetual too", WHAT)
+    marks: bool = option(False, "candles of its mark price too", WHAT)
+    spot: str = option("mexc", "spot venue, by its name at ccxt", WHERE, metavar="VENUE")
+    perp: str = option("gate", "venue of the perpetual", WHERE, metavar="VENUE")
+    config: Path | None = option(None, "the runner's configuration, for its venues", WHERE, metavar="FILE")
+    out: Path = option(Path("data"), "folder to write to", WHERE, metavar="FOLDER")
+    sandbox: bool = option(False, "the local venues with made pairs (synthetic), started if need be", LOCAL)
+    listings: int = option(200, "made pairs that they list", LOCAL, metavar="N")
+    seed: int = option(7, "of the made pairs", LOCAL, metavar="N")
+    history_days: float = option(30.0, "how far back their past goes", LOCAL, metavar="DAYS")
+    json: bool = option(False, "print the result as one line of JSON, last", WHERE)
+
+    def checked(self) -> "DownloadOptions":
+        """The same, if it can be asked for.
+
+        Raises:
+            ParamsError: no pairs, no beginning, or an end that is not after it.
+        """
+        if bool(self.pair) == self.all:
+            raise ParamsError("say which pairs: --pair LUNC_USDT (may be repeated), or --all")
+        if self.since is None:
+            raise ParamsError("say from when on: --since 2026-01-31")
+        if self.until is not None and self.until <= self.since:
+            raise ParamsError(f"--until {utc(self.until * 10**6)} is not after --since {utc(self.since * 10**6)}")
+        return self

@@ -1,0 +1,34 @@
+"""Months of candles and funding of two venues' common pairs: `delta-arb download`."""
+
+import sys
+from collections.abc import Sequence
+
+from delta_arb.collect.options import DownloadOptions
+from delta_arb.command import application, command, run
+
+EXAMPLES = (
+    "delta-arb download --pair LUNC_USDT --since 2026-01-01 --candles 1h --funding",
+    "delta-arb download --all --since 2026-01-01 --candles 1h --funding      every pair that both list",
+    "delta-arb download --sandbox --all --since 2026-11-01 --candles 5m --funding      local venues, synthetic",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    app = application()
+
+    @command(app, DownloadOptions, *EXAMPLES)
+    def download(options: DownloadOptions) -> int:
+        """Fetch candles and funding of both legs over ccxt, month by month, into FOLDER/<venue>/<market>/<pair>/.
+
+        Only what is missing is fetched, so a call that was broken off is simply made again. What a venue does not
+        have is said, and kept in coverage.json. The venues' order rules are saved beside, in rules.json.
+        """
+        from delta_arb.collect.fetch import fetch  # loads ccxt, which --help does without
+
+        return fetch(options)
+
+    return run(app, sys.argv[1:] if argv is None else argv, "delta-arb download")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
