@@ -372,7 +372,7 @@ def test_an_unreadable_script_names_the_file(tmp_path, content):
 
 
 def test_every_action_of_the_table_is_known_and_the_other_way_round():
-    known = script.REQUEST | script.PUSH | script.ORDER | set().union(*script.WHERE.values())
+    known = script.REQUEST | script.PUSH | script.QUOTE_PUSH | script.ORDER | set().union(*script.WHERE.values())
     rows = [line.split("|") for line in script.__doc__.splitlines() if line.startswith("|")]
     assert {name for row in rows for name in row[2].strip().split(" / ")} - {"do", "---"} == known
 
@@ -507,6 +507,19 @@ def test_the_help_speaks_to_a_newcomer(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(word in text for word in ("ccxt", "play money", "--faults", "examples:", "127.0.0.1"))
+
+
+def test_the_help_of_a_script_names_every_hook_and_action(capsys):
+    assert main(["--explain"]) == 0
+    text = capsys.readouterr().out
+    actions = script.REQUEST | script.PUSH | script.QUOTE_PUSH | script.ORDER | set().union(*script.WHERE.values())
+    assert all(word in text for word in (*actions, *script.STREAMS, *script.REQUESTS))
+
+
+@pytest.mark.parametrize("delay", ["150-5", "fast", "-1"])
+def test_a_delay_of_the_network_that_cannot_be_meant_is_refused(delay, capsys):
+    assert main([f"--round-trip-ms={delay}"]) == 2
+    assert "a round trip" in capsys.readouterr().err
 
 
 def test_the_live_runner_loads_neither_the_venues_nor_their_server():

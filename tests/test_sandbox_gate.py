@@ -21,7 +21,8 @@ from delta_arb.sandbox import gate_stream, values
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.gate_requests import GateError, signature
 from delta_arb.sandbox.gate_rest import FUTURES, Gate, documented_limiter
-from delta_arb.sandbox.http import Hub, Limiter, Request, Server
+from delta_arb.sandbox.http import Hub, Request, Server
+from delta_arb.sandbox.limits import Limiter
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
 from delta_arb.sandbox.venues import Venues, default_setup
@@ -414,7 +415,7 @@ def test_no_message_of_a_client_breaks_the_socket(channel, event, rest):
 
     engine = PerpetualEngine("gate", [PERP], {"USDT": D(100)})
     api, socket = Gate(engine), Socket()
-    api.hub = Hub(engine.faults)
+    api.hub = Hub(engine.faults, api.rewritten)
     engine.quote(PAIR, D("0.8"), D(50), D("0.8002"), D(70))
     api.opened(socket)
     api.received(socket, json.dumps({"channel": channel, "event": event} | rest))
@@ -559,11 +560,19 @@ async def test_too_many_requests_are_429_with_headers(stage):
 
 def test_the_documented_limits_count_orders_by_the_second_and_all_else_by_ten():
     limiter = documented_limiter()
-    assert [limiter.take("order.create", 0.5) for _ in range(101)] == [True] * 100 + [False]
-    assert limiter.take("order.create", 1.6)
-    assert [limiter.take("book", 0.5) for _ in range(201)] == [True] * 200 + [False]
-    assert not limiter.take("book", 9.0)
-    assert limiter.take("book", 10.6)
+    assert [limiter.take("order.create", 0.5) for _ in range(101)] == [None] * 100 + [(429, 1.0)]
+    assert limiter.take("order.create", 1.6) is None
+    assert [limiter.take("book", 0.5) for _ in range(201)] == [None] * 200 + [(429, 10.0)]
+    assert limiter.take("book", 9.0) == (429, 1.5)
+    assert limiter.take("book", 10.6) is None
+
+
+def test_who_goes_on_asking_past_a_limit_is_banned():
+    limiter = Limiter(300, 10.0, per_hook=False, ban_s=120.0)
+    assert limiter.take("account", 0.0, weight=300) is None
+    assert [limiter.take("time", 1.0).status for _ in range(10)] == [429] * 9 + [418]
+    assert limiter.take("time", 61.0) == (418, 60.0)
+    assert limiter.take("time", 121.5) is None
 
 
 def test_recorded_errors_are_the_same_exceptions_as_ours():
@@ -795,7 +804,7 @@ def test_the_requests_that_ccxt_must_produce_are_understood():
     listings = [Listing(base, D("0.01"), D(1), D(1)) for base in ("LTC", "XRP")]
     engine = PerpetualEngine("gate", listings, {"USDT": D(10_000)})
     api = Gate(engine)
-    api.hub = Hub(engine.faults)
+    api.hub = Hub(engine.faults, api.rewritten)
     for pair, price in (("LTC_USDT", 50), ("XRP_USDT", 2)):
         engine.quote(pair, D(price), D(5), D(price) + 1, D(5))
     for request in requests:

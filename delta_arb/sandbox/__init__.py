@@ -9,6 +9,7 @@ accounts    wallets: spot coins, or a margin account with positions
 engine      one spot venue: validates, matches, settles
 perpetual   adds positions, funding, liquidation
 candles     bars of what was quoted
+limits      how many requests a venue takes
 faults      what goes wrong, when and where, and the log of what did
 websocket   connections, who listens to what, and the delay of the network
 http        the aiohttp server of one venue: loopback only, routes, limits, faults

@@ -16,7 +16,7 @@ EXAMPLES = (
     '  venue = "gate"',
     '  at = "order.create"',
     '  do = "error_after"     # the order is accepted, the answer is HTTP 503',
-    "(all hooks and actions: python -m pydoc delta_arb.sandbox.faults)",
+    "(all hooks and actions: delta-arb sandbox --explain)",
 )
 
 
@@ -33,7 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         """
         import asyncio
 
+        from delta_arb.sandbox import faults
         from delta_arb.sandbox.session import serve
+
+        if options.explain:
+            print(faults.__doc__)
+            return 0
 
         return asyncio.run(serve(options))
 

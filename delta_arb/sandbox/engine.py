@@ -17,6 +17,7 @@ A resting order fills when a later quote reaches it: at its own price, at most t
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from itertools import count
 
@@ -89,6 +90,8 @@ class Engine(MarketData):
         self.trades: list[Trade] = []
         self.account = self._open_account({coin: dec(amount) for coin, amount in deposits.items()})
         self.later = later
+        self.terms_changed_ns = self.clock.started_ns
+        self._listed = dict(self.listings)
         self._open: dict[str, dict[int, Order]] = {pair: {} for pair in self.listings}
         self._client_ids: dict[str, int] = {}
         self._order_ids = count(self.clock.now_ms() * 1000)
@@ -219,7 +222,7 @@ class Engine(MarketData):
             limit_qty = floor_to(order.qty * dec(fault.fraction), self.listings[order.pair].qty_step)
         for price, shown in self._reachable(order):
             qty = min(shown, limit_qty - order.filled, self._allowed(order), self.account.can_pay(order, price))
-            qty = floor_to(qty, self.listings[order.pair].qty_step)
+            qty = self._grid_qty(order, qty)
             if qty <= 0:
                 break
             self._consume(order, price, qty)
@@ -251,6 +254,10 @@ class Engine(MarketData):
     def _allowed(self, order: Order) -> Decimal:
         """How much the order may still fill."""
         return order.left
+
+    def _grid_qty(self, order: Order, qty: Decimal) -> Decimal:
+        """What of `qty` is on the grid."""
+        return floor_to(qty, self.listings[order.pair].qty_step)
 
     def _hit(self, order: Order, qty: Decimal) -> None:
         """Somebody takes `qty` of a resting order at its own price."""
@@ -305,6 +312,16 @@ class Engine(MarketData):
             return
         self.delisting.add(pair)
         self.cancel_all(pair, finish=BY_DELISTING)
+
+    def change_terms(self, pair: str, new: Mapping[str, Decimal]) -> None:
+        """Other terms of a pair from now on; without any, those of the start again.
+
+        Steps and minimum of a contract follow its size. Positions and resting orders keep their base units.
+        """
+        old = self._listed[pair]
+        scale = new.get("contract_size", old.contract_size) / old.contract_size
+        self.listings[pair] = replace(old, **{"qty_step": old.qty_step * scale, "min_qty": old.min_qty * scale} | new)
+        self.terms_changed_ns = self.clock.now_ns()
 
     def _quoted(self, pair: str) -> None:
         self._match_resting(pair)

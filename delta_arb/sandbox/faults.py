@@ -15,9 +15,10 @@
 | a request | delay | answered `seconds` later (the venue acts at once) |
 | | hang | accepted, never answered (`before = true`: not accepted either) |
 | | cut / cut_after | connection aborted before the venue acts / after it has acted |
-| | error / error_after | HTTP `status` (default 503) before / after it has acted |
-| | refuse | refused with the venue's own code or label `code` |
-| | rate_limit | refused as too many requests |
+| | error / error_after | HTTP `status` (default 503) before / after it has acted; `bare = true`: a gateway's page instead |
+| | refuse | refused with the venue's own code or label `code` (`times = 0`: a refusal that will not change) |
+| | rate_limit | refused as too many requests (`status` 429, or 418 for a ban) |
+| | redirect | `status` (default 307) to another host name, which logs at `elsewhere` whether keys came along |
 | order.create | partial_fill | at most `fraction` of the order fills against the book that it meets |
 | | late_fill | accepted, matched only `seconds` later |
 | order.cancel | late_fill | the order first fills by `fraction` of what is left at its own price, then is cancelled |
@@ -27,16 +28,24 @@
 | | delay | pushed `seconds` later |
 | | silence | nothing of this stream any more, while the socket lives |
 | stream.ticker, stream.book | freeze | the `side` ("bid" or "ask") shown stops moving; REST and matching know better |
+| | foreign | after the push comes another contract's, at half its prices |
+| | restamp | the push says that it was made `seconds` later |
 | socket | silence | the socket stays open and says nothing at all, not even pong |
 | | close | at `from_s`: every socket is closed with `status` (default 1001; 1006 = aborted without a word) |
+| | upgrade_notice | at `from_s`: Gate's notice on `futures.system` to every socket (`times` of them, `seconds` apart) |
+| | unknown_message | the same with an unknown `code` "channel", an unknown "shape" of known ones, or a "text" that is none |
 | | listen_key_death | at `from_s`: listen keys die, as after the 60 minutes (MEXC) |
 | clock | drift | the venue's clock is off by `seconds`, for as long as the fault is active |
 | market | delist | no new orders, resting ones are cancelled, for as long as the fault is active |
+| | terms | the contract's terms are others for as long as the fault is active: `terms = "contract_size=100, min_qty=200"` |
 | | funding_flip | funding payments come with the other sign |
 | key | may_withdraw | the account's key has every permission, for as long as the fault is active |
 | | unbound | it is bound to no address, and was made `seconds` ago |
 | position | liquidate | at `from_s`: the position is liquidated |
 | | adl | at `from_s`: `fraction` of the position is taken by auto-deleveraging |
+
+`terms` names fields of `values.Listing`, in base units; steps and minimum of a contract follow its size. `retry_after_s`
+adds the header Retry-After to `error`, `error_after` and `rate_limit`.
 
 Requests: `markets time book candles trades tickers account balance.* order.create order.cancel order.fetch orders.open
 trades.mine positions leverage funding fee rights listen_key`; a subscription over a websocket is `ws.subscribe`.
@@ -48,29 +57,35 @@ import math
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
+from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from delta_arb.errors import ParamsError
 
-REQUEST = {"delay", "hang", "cut", "cut_after", "error", "error_after", "refuse", "rate_limit"}
-PUSH = {"drop", "duplicate", "swap", "delay", "silence", "freeze"}
+REQUEST = {"delay", "hang", "cut", "cut_after", "error", "error_after", "refuse", "rate_limit", "redirect"}
+PUSH = {"drop", "duplicate", "swap", "delay", "silence"}
+QUOTE_PUSH = {"freeze", "foreign", "restamp"}
 ORDER = {"partial_fill", "late_fill"}
 STATES = {
     "drift",
     "delist",
+    "terms",
     "funding_flip",
     "freeze",
     "silence",
     "may_withdraw",
     "unbound",
 }  # hold while active; logged when first felt
-TIMED = {"close", "listen_key_death", "drift", "delist", "liquidate", "adl"}  # begin on their own at `from_s`
+NOTICES = {"upgrade_notice", "unknown_message"}
+TIMED = {"close", "listen_key_death", "drift", "delist", "terms", "liquidate", "adl", *NOTICES}  # begin by themselves
+MESSAGES = ("channel", "shape", "text")
+TERMS = {"contract_size", "price_step", "qty_step", "min_qty", "max_qty", "min_notional"}
 WHERE = {
-    "socket": {"silence", "close", "listen_key_death"},
+    "socket": {"silence", "close", "listen_key_death", *NOTICES},
     "clock": {"drift"},
-    "market": {"delist", "funding_flip"},
+    "market": {"delist", "terms", "funding_flip"},
     "key": {"may_withdraw", "unbound"},
     "position": {"liquidate", "adl"},
 }
@@ -99,6 +114,9 @@ class Fault:
     code: str = ""
     side: str = ""
     before: bool = False
+    bare: bool = False
+    retry_after_s: float = 0.0
+    terms: str = ""
 
     def __post_init__(self) -> None:
         allowed = self._allowed()
@@ -112,6 +130,21 @@ class Fault:
             raise ParamsError(f"freeze needs side = 'bid' or 'ask', was {self.side!r}")
         if self.do == "refuse" and not self.code:
             raise ParamsError("refuse needs the venue's own code: '30004' (MEXC), 'INSUFFICIENT_AVAILABLE' (Gate)")
+        if self.do == "unknown_message" and self.code not in MESSAGES:
+            raise ParamsError(f"unknown_message needs code = {' or '.join(map(repr, MESSAGES))}, was {self.code!r}")
+        if self.do == "terms":
+            self.new_terms()
+
+    def new_terms(self) -> dict[str, Decimal]:
+        """The fields of `terms`; ParamsError where it names none or no numbers."""
+        parts = [part.partition("=") for part in self.terms.split(",")]
+        try:
+            new = {name.strip(): Decimal(value.strip()) for name, _, value in parts}
+        except InvalidOperation:
+            new = {}
+        if not new or not new.keys() <= TERMS or not all(value.is_finite() and value >= 0 for value in new.values()):
+            raise ParamsError(f"terms needs numbers of {', '.join(sorted(TERMS))}, like 'min_qty=200': {self.terms!r}")
+        return new
 
     def _allowed(self) -> set[str]:
         """What can be done at the hooks that `at` matches."""
@@ -120,6 +153,8 @@ class Fault:
         allowed: set[str] = set()
         if any(fnmatchcase(stream, self.at) for stream in STREAMS):
             allowed |= PUSH
+        if any(fnmatchcase(stream, self.at) for stream in ("stream.ticker", "stream.book")):
+            allowed |= QUOTE_PUSH
         names = [name for name in REQUESTS if fnmatchcase(name, self.at)]
         if names:
             allowed |= REQUEST

@@ -5,12 +5,15 @@ Contracts exist only here. Sizes are contracts: integers, or decimal strings whe
 recordings show otherwise.
 """
 
+import json
 from decimal import Decimal
 from typing import Any
 
 from delta_arb.market import NS
 from delta_arb.sandbox.accounts import MarginAccount, Position
 from delta_arb.sandbox.candles import Candle, Candles
+from delta_arb.sandbox.faults import Fault
+from delta_arb.sandbox.http import dumps
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import (
     BY_ADL,
@@ -26,6 +29,7 @@ from delta_arb.sandbox.values import (
     Order,
     Print,
     Trade,
+    dec,
     text,
 )
 
@@ -51,10 +55,12 @@ def seconds(ns: int) -> float:
     return ns // 1_000_000 / 1000
 
 
-def contracts(qty: Decimal, listing: Listing, decimal: bool) -> int | str:
-    """Base units as contracts."""
+def contracts(qty: Decimal, listing: Listing, decimal: bool) -> int | float | str:
+    """Base units as contracts; a fraction only where the contract's terms changed under a position."""
     size = qty / listing.contract_size
-    return text(size) if decimal else int(size)
+    if decimal:
+        return text(size)
+    return int(size) if size == int(size) else float(size)
 
 
 def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decimal: bool) -> Row:
@@ -94,7 +100,7 @@ def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decim
         "order_size_max": contracts(min(listing.max_qty, listing.contract_size * 1_000_000), listing, decimal),
         "short_users": 0,
         "long_users": 0,
-        "config_change_time": engine.clock.started_ns // NS,
+        "config_change_time": engine.terms_changed_ns // NS,
         "create_time": 0,
         "trade_size": 0,
         "position_size": 0,
@@ -219,6 +225,22 @@ def trade_push(trade: Trade, engine: PerpetualEngine, decimal: bool) -> Row:
         "fee": float(trade.fee),
         "point_fee": 0,
     }
+
+
+def rewritten_push(fault: Fault, push: str) -> str:
+    """A push of quotes as of another contract at half the price (`foreign`), or made later (`restamp`)."""
+    frame = json.loads(push)
+    quote = frame["result"][0] if isinstance(frame["result"], list) else frame["result"]
+    if fault.do == "restamp":
+        quote["t"] += round(fault.seconds * 1000)
+        frame["time_ms"] += round(fault.seconds * 1000)
+        frame["time"] = frame["time_ms"] // 1000
+        return dumps(frame)
+    quote["s"] = "OTHER_USDT"
+    for name in ("b", "a"):
+        if isinstance(quote.get(name), str) and quote[name]:
+            quote[name] = text(dec(quote[name]) / 2)
+    return dumps(frame)
 
 
 def print_row(trade: Print, listing: Listing, decimal: bool) -> Row:

@@ -17,7 +17,8 @@ from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.gate_account import GateAccount
 from delta_arb.sandbox.gate_requests import GateError, in_range, integer, listing_asked, page, verify, wants_decimal
 from delta_arb.sandbox.gate_stream import GateStream
-from delta_arb.sandbox.http import Answer, Limiter, Request, Route
+from delta_arb.sandbox.http import Answer, Request, Route
+from delta_arb.sandbox.limits import Limiter
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import BUY, SELL, ApiKey, Listing, Refusal, text
 from delta_arb.sandbox.websocket import Hub
@@ -73,7 +74,10 @@ class Gate:
         self.opened, self.received = self.stream.opened, self.stream.received
 
     def begin_fault(self, fault: Fault) -> None:
-        """No timed fault is this venue's alone."""
+        self.stream.notice(fault)
+
+    def rewritten(self, fault: Fault, push: str | bytes) -> str | bytes:
+        return rows.rewritten_push(fault, push)
 
     def config(self, base_url: str) -> dict[str, Any]:
         """ccxt's constructor configuration: `ccxt.pro.gate(config)` trades here and nowhere else."""
@@ -138,19 +142,22 @@ class Gate:
         if fault.do == "refuse":
             return Answer({"label": fault.code, "message": fault.code}, fault.status or STATUSES.get(fault.code, 400))
         if fault.do == "rate_limit":
-            return self._too_many(fault.at)
+            return self._too_many(fault)
         status = fault.status or 503
         label = fault.code or SERVER_LABELS.get(status, "SERVER_ERROR")
         return Answer({"label": label, "message": label} if label else b"", status)
 
-    def _too_many(self, hook: str) -> Answer:
-        count, reset = (self.limiter.allowed(hook), self.limiter.resets_at_s(hook)) if self.limiter else (0, 1.0)
+    def _too_many(self, fault: Fault) -> Answer:
+        hook, limiter = fault.at, self.limiter
+        count, reset = (limiter.allowed(hook), limiter.resets_at_s(hook)) if limiter else (0, 1.0)
         headers = {
             "X-Gate-RateLimit-Requests-Remain": "0",
             "X-Gate-RateLimit-Limit": str(count),
             "X-Gate-RateLimit-Reset-Timestamp": str(round(self.engine.clock.started_ns / NS + reset)),
         }
-        return Answer({"label": "TOO_MANY_REQUESTS", "message": "Request Rate limit Exceeded"}, 429, headers)
+        return Answer(
+            {"label": "TOO_MANY_REQUESTS", "message": "Request Rate limit Exceeded"}, fault.status or 429, headers
+        )
 
     # Public
 

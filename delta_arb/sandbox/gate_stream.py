@@ -12,6 +12,7 @@ from uuid import uuid4
 from delta_arb.market import NS
 from delta_arb.sandbox import gate_messages as rows
 from delta_arb.sandbox.candles import Candles
+from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.gate_requests import check_time, signs
 from delta_arb.sandbox.http import Answer, VenueApi, answer_over_socket, dumps
 from delta_arb.sandbox.values import (
@@ -138,6 +139,23 @@ class GateStream:
     def _stamp(self) -> rows.Row:
         now_ms = self._engine.clock.now_ms()
         return {"time": now_ms // 1000, "time_ms": now_ms}
+
+    def notice(self, fault: Fault) -> None:
+        """What the script has the venue say to all: its upgrade notice, or what no client knows."""
+        upgrade = "The connection will soon be closed for a service upgrade. Please reconnect."
+        frame = {**self._stamp(), "channel": "futures.system", "event": "update"}
+        frame["result"] = {"type": "upgrade", "msg": upgrade}
+        unknown = {"type": "unknown", "msg": "unknown"}
+        for socket in self._api.hub.sockets:
+            if fault.do == "upgrade_notice":
+                socket.send(dumps(frame))
+            elif fault.code == "text":
+                socket.send("maintenance")
+            elif fault.code == "channel":
+                socket.send(dumps(frame | {"channel": "futures.unknown", "result": [unknown]}))
+            else:
+                for channel in {topic.partition("|")[0] for topic in socket.topics}:
+                    socket.send(dumps(frame | {"channel": channel, "result": unknown}))
 
     # Pushes
 

@@ -8,6 +8,7 @@ between the wire and the protocol: `through_faults` around every request, `Hub.p
 import asyncio
 import ipaddress
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -16,7 +17,8 @@ from aiohttp import WSCloseCode, web
 
 from delta_arb.errors import ParamsError
 from delta_arb.sandbox.engine import Engine
-from delta_arb.sandbox.faults import REQUEST, TIMED, Fault
+from delta_arb.sandbox.faults import NOTICES, REQUEST, TIMED, Fault
+from delta_arb.sandbox.limits import Limiter
 from delta_arb.sandbox.values import Refusal, dec
 from delta_arb.sandbox.websocket import Hub, Network, Socket
 
@@ -50,6 +52,7 @@ class Route(NamedTuple):
     hook: str
     handler: Callable[[Request], Any]
     signed: bool = False
+    weight: int = 1
 
 
 class VenueApi(Protocol):
@@ -59,7 +62,7 @@ class VenueApi(Protocol):
     engine: Engine
     hub: Hub
     socket_path: str
-    limiter: "Limiter | None"
+    limiter: Limiter | None
 
     def routes(self) -> Iterable[Route]: ...
 
@@ -79,51 +82,13 @@ class VenueApi(Protocol):
         """A websocket message came."""
 
     def begin_fault(self, fault: Fault) -> None:
-        """A timed fault that only this venue knows begins."""
+        """A timed fault that only this venue knows begins: dying listen keys, notices."""
+
+    def rewritten(self, fault: Fault, push: str | bytes) -> str | bytes:
+        """A push of quotes as the faults `foreign` and `restamp` have it."""
 
     def config(self, base_url: str) -> dict[str, Any]:
         """The constructor configuration for ccxt; `base_url` is like http://127.0.0.1:1234."""
-
-
-class Limiter:
-    """At most `count` requests of a hook in a window of `window_s` that the venue counts.
-
-    Args:
-        per_hook: count each hook by itself, instead of all together.
-        special: hook -> (count, window) where it differs.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        window_s: float,
-        per_hook: bool = True,
-        special: Mapping[str, tuple[int, float]] | None = None,
-    ) -> None:
-        self.count, self.window_s = count, window_s
-        self._per_hook, self._special = per_hook, special or {}
-        self._windows: dict[str, tuple[float, int]] = {}  # hook -> when its window began, requests in it
-
-    def take(self, hook: str, now_s: float) -> bool:
-        """Count one request; False when it is one too many."""
-        count, window_s = self._rule(hook)
-        began, used = self._windows.get(self._key(hook), (now_s, 0))
-        if now_s - began >= window_s:
-            began, used = now_s, 0
-        self._windows[self._key(hook)] = (began, used + 1)
-        return used < count
-
-    def allowed(self, hook: str) -> int:
-        return self._rule(hook)[0]
-
-    def resets_at_s(self, hook: str) -> float:
-        return self._windows.get(self._key(hook), (0.0, 0))[0] + self._rule(hook)[1]
-
-    def _rule(self, hook: str) -> tuple[int, float]:
-        return self._special.get(hook, (self.count, self.window_s))
-
-    def _key(self, hook: str) -> str:
-        return hook if self._per_hook else ""
 
 
 def dumps(value: Any) -> str:
@@ -135,8 +100,13 @@ class ConnectionCut(Exception):
     """The connection is to be aborted."""
 
 
-async def through_faults(api: VenueApi, hook: str, detail: str, act: Callable[[], Answer]) -> Answer:
+async def through_faults(
+    api: VenueApi, hook: str, detail: str, act: Callable[[], Answer], elsewhere: str = ""
+) -> Answer:
     """Answer a request through the script: `act` is run at most once, and the answer may be lost.
+
+    Args:
+        elsewhere: where a redirect leads.
 
     Raises:
         ConnectionCut: abort the connection now.
@@ -154,7 +124,18 @@ async def through_faults(api: VenueApi, hook: str, detail: str, act: Callable[[]
         raise ConnectionCut
     if fault.do == "delay":
         return act() if answer is None else answer
-    return api.fault_answer(fault)
+    if fault.do == "redirect":
+        return Answer(b"", fault.status or 307, {"Location": elsewhere})
+    return scripted(api, fault)
+
+
+def scripted(api: VenueApi, fault: Fault) -> Answer:
+    """The answer that the script asks for: the venue's own, or the page of a gateway before it."""
+    answer = api.fault_answer(fault)
+    if fault.bare:
+        answer = Answer(f"<html><h1>{answer.status}</h1></html>".encode(), answer.status, {"Content-Type": "text/html"})
+    waits = {"Retry-After": f"{fault.retry_after_s:g}"} if fault.retry_after_s else {}
+    return answer._replace(headers={**answer.headers, **waits})
 
 
 def answer_over_socket(
@@ -200,7 +181,7 @@ class Server:
 
     def __post_init__(self) -> None:
         check_loopback(self.host)
-        self.api.hub = Hub(self.api.engine.faults)
+        self.api.hub = Hub(self.api.engine.faults, self.api.rewritten)
 
     @property
     def url(self) -> str:
@@ -211,6 +192,7 @@ class Server:
         for route in self.api.routes():
             app.router.add_route(route.method, route.path, self._rest(route))
         app.router.add_get(self.api.socket_path, self._websocket)
+        app.router.add_route("*", "/elsewhere/{path:.*}", self._elsewhere)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port)
@@ -241,7 +223,10 @@ class Server:
                 request = await _request(http)
                 await self.network.passes()
                 detail = f"{request.method} {request.path}"
-                answer = await through_faults(self.api, route.hook, detail, lambda: _act(self.api, route, request))
+                elsewhere = f"http://localhost:{self.port}/elsewhere{http.rel_url}"
+                answer = await through_faults(
+                    self.api, route.hook, detail, lambda: _act(self.api, route, request), elsewhere
+                )
                 await self.network.passes()
                 return _response(answer)
             except ConnectionCut:
@@ -251,6 +236,13 @@ class Server:
                 self._pending.discard(task)
 
         return serve
+
+    async def _elsewhere(self, http: web.Request) -> web.Response:
+        """Where a redirect leads: another host, which has no business with the client's keys."""
+        keys = {"KEY", "SIGN", "X-MEXC-APIKEY"} & set(http.headers) or "signature" in http.query
+        came = Fault(at="time", do="redirect")
+        self.api.engine.faults.note(came, "elsewhere", f"{http.method} {http.path} with{'' if keys else 'out'} keys")
+        return _response(Answer({}))
 
     async def _websocket(self, http: web.Request) -> web.StreamResponse:
         ws, api = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1 << 20), self.api
@@ -274,11 +266,12 @@ class Server:
         def arm(fault: Fault) -> None:
             if fault.do not in TIMED:
                 return
-            delay = fault.from_s - faults.now_s
-            if delay <= 0:
-                begin(self.api, fault)
-            else:
-                self._timers.append(loop.call_later(delay, begin, self.api, fault))
+            for number in range(fault.times if fault.do in NOTICES else 1):
+                delay = fault.from_s - faults.now_s + number * fault.seconds
+                if delay <= 0:
+                    begin(self.api, fault)
+                else:
+                    self._timers.append(loop.call_later(delay, begin, self.api, fault))
             if fault.until_s != float("inf"):
                 self._timers.append(loop.call_later(max(0.0, fault.until_s - faults.now_s), end, self.api, fault))
 
@@ -296,11 +289,13 @@ def begin(api: VenueApi, fault: Fault) -> None:
             socket.close(fault.status or WSCloseCode.GOING_AWAY)
     elif fault.do == "drift":
         engine.clock.offset_s = fault.seconds
-    elif fault.do == "listen_key_death":
+    elif fault.do in ("listen_key_death", *NOTICES):
         api.begin_fault(fault)
     for pair in engine.listings:
         if fault.do == "delist":
             engine.delist(pair)
+        elif fault.do == "terms":
+            engine.change_terms(pair, fault.new_terms())
         elif fault.do in ("liquidate", "adl"):
             engine.take_positions(pair, fault.do, dec(fault.fraction))
 
@@ -309,9 +304,11 @@ def end(api: VenueApi, fault: Fault) -> None:
     """A timed state ends."""
     if fault.do == "drift":
         api.engine.clock.offset_s = 0.0
-    elif fault.do == "delist":
-        for pair in api.engine.listings:
+    for pair in api.engine.listings:
+        if fault.do == "delist":
             api.engine.delist(pair, on=False)
+        elif fault.do == "terms":
+            api.engine.change_terms(pair, {})
 
 
 def check_loopback(host: str) -> None:
@@ -338,11 +335,12 @@ def _act(api: VenueApi, route: Route, request: Request) -> Answer:
             api.authorize(request)
         return route.handler(request)
 
-    if api.limiter and not api.limiter.take(route.hook, api.engine.clock.seconds()):
-        return api.fault_answer(Fault(at=route.hook, do="rate_limit"))
+    if api.limiter and (wait := api.limiter.take(route.hook, api.engine.clock.seconds(), route.weight)):
+        seconds = math.ceil(wait.seconds)
+        return scripted(api, Fault(at=route.hook, do="rate_limit", status=wait.status, retry_after_s=seconds))
     return answer_of(api, act)
 
 
 def _response(answer: Answer) -> web.Response:
     body = answer.body if isinstance(answer.body, bytes) else dumps(answer.body).encode()
-    return web.Response(body=body, status=answer.status, headers=answer.headers, content_type="application/json")
+    return web.Response(body=body, status=answer.status, headers={"Content-Type": "application/json", **answer.headers})

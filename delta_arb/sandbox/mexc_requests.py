@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from urllib.parse import parse_qsl
 
+from delta_arb.sandbox import values as v
 from delta_arb.sandbox.values import ApiKey, Refusal
 
 DEFAULT_WINDOW_MS = 5_000
@@ -71,6 +72,20 @@ REFUSALS = {
     730100: (400, "Unusual user status"),
     730706: (400, "API KEY information does not exist"),
     730708: (400, "listen key information error"),
+}
+CODES: dict[type[Refusal], int] = {
+    v.UnknownPair: -1121,
+    v.NotTrading: 30016,
+    v.InsufficientFunds: 10101,
+    v.BelowMinimum: 30002,
+    v.BelowNotional: 30002,
+    v.AboveMaximum: 30003,
+    v.BadPrecision: 400,
+    v.PriceTooDeviated: 30087,
+    v.WouldTakeLiquidity: 30041,
+    v.UnknownOrder: -2013,
+    v.OrderFinished: -2011,
+    v.DuplicateClientId: 603,
 }
 
 

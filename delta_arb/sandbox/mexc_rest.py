@@ -16,9 +16,21 @@ from delta_arb.sandbox import values as v
 from delta_arb.sandbox.candles import Candles
 from delta_arb.sandbox.engine import Engine, check, on_grid
 from delta_arb.sandbox.faults import Fault
-from delta_arb.sandbox.http import Answer, Limiter, Request, Route
+from delta_arb.sandbox.http import Answer, Request, Route
+from delta_arb.sandbox.limits import Limiter
 from delta_arb.sandbox.mexc_messages import MS, order_number
-from delta_arb.sandbox.mexc_requests import REFUSALS, MexcError, integer, limit, number, present, time_range, verify
+from delta_arb.sandbox.mexc_push import rewritten_push
+from delta_arb.sandbox.mexc_requests import (
+    CODES,
+    REFUSALS,
+    MexcError,
+    integer,
+    limit,
+    number,
+    present,
+    time_range,
+    verify,
+)
 from delta_arb.sandbox.mexc_stream import Limits, MexcStream
 from delta_arb.sandbox.values import (
     BUY,
@@ -42,29 +54,16 @@ TYPES = {
     "LIMIT_MAKER": (LIMIT, v.POST_ONLY),
     "IMMEDIATE_OR_CANCEL": (LIMIT, v.IOC),
 }
-CODES: dict[type[Refusal], int] = {
-    v.UnknownPair: -1121,
-    v.NotTrading: 30016,
-    v.InsufficientFunds: 10101,
-    v.BelowMinimum: 30002,
-    v.BelowNotional: 30002,
-    v.AboveMaximum: 30003,
-    v.BadPrecision: 400,
-    v.PriceTooDeviated: 30087,
-    v.WouldTakeLiquidity: 30041,
-    v.UnknownOrder: -2013,
-    v.OrderFinished: -2011,
-    v.DuplicateClientId: 603,
-}
 MAX_OPEN_ORDERS = 500
+WEIGHTS = {"/account": 10, "/capital/config/getall": 10, "/openOrders": 3, "/myTrades": 10}  # of an address; others 1
 
 # On MEXC a post-only order that would take is accepted and cancelled at once.
 SETTINGS = Settings(post_only_refused=False)
 
 
 def documented_limiter() -> Limiter:
-    """500 requests of each endpoint in 10 s."""
-    return Limiter(500, 10.0)
+    """A weight of 300 in 10 s, and two minutes of ban for who goes on after that."""
+    return Limiter(300, 10.0, per_hook=False, ban_s=120.0)
 
 
 class Mexc:
@@ -116,7 +115,7 @@ class Mexc:
     def routes(self) -> Iterable[Route]:
         yield Route("GET", "/api/v3/ping", "time", lambda request: {})
         yield Route("GET", "/api/v3/time", "time", lambda request: {"serverTime": self.engine.clock.now_ms()})
-        yield Route("GET", "/api/v3/exchangeInfo", "markets", self._exchange_info)
+        yield Route("GET", "/api/v3/exchangeInfo", "markets", self._exchange_info, weight=10)
         yield Route("GET", "/api/v3/defaultSymbols", "markets", lambda request: self._success(self._open_to_programs()))
         yield Route("GET", "/api/v1/contract/detail", "markets", lambda r: {"success": True, "code": 0, "data": []})
         yield Route("GET", "/api/v3/depth", "book", self._depth)
@@ -143,7 +142,7 @@ class Mexc:
             ("PUT", "/userDataStream", "listen_key", self._listen_key(self.stream.keys.extend)),
             ("DELETE", "/userDataStream", "listen_key", self._listen_key(self.stream.keys.delete)),
         ):
-            yield Route(method, f"/api/v3{path}", hook, handler, signed=True)
+            yield Route(method, f"/api/v3{path}", hook, handler, signed=True, weight=WEIGHTS.get(path, 1))
 
     def authorize(self, request: Request) -> None:
         body = request.body.decode(errors="replace")
@@ -156,8 +155,7 @@ class Mexc:
 
     def fault_answer(self, fault: Fault) -> Answer:
         if fault.do == "rate_limit":
-            refusal = MexcError(429)
-            return Answer(refusal.body, refusal.status, {"Retry-After": "10"})
+            return Answer(MexcError(429).body, fault.status or 429, {"Retry-After": "10"})
         if fault.do == "refuse":
             return self.refused(MexcError(integer({"code": fault.code}, "code", 0)))
         status = fault.status or 503
@@ -165,7 +163,10 @@ class Mexc:
         return Answer(MexcError(status).body if status in REFUSALS else b"", status)
 
     def begin_fault(self, fault: Fault) -> None:
-        self.stream.keys.kill()
+        self.stream.begin_fault(fault)
+
+    def rewritten(self, fault: Fault, push: str | bytes) -> str | bytes:
+        return rewritten_push(fault, push)
 
     # Markets
 

@@ -63,6 +63,12 @@ class SandboxOptions:
     dual: bool = option(False, "say that the account is in dual position mode", ACCOUNT)
     faults: Path | None = option(None, "script of faults, TOML or JSON", DRILLS, metavar="FILE")
     limits: bool = option(False, "refuse more requests than the venues' documents allow", DRILLS)
+    explain: bool = option(False, "show all hooks and actions of a fault script, and end", DRILLS)
+    round_trip_ms: str = option(
+        "", "network delay: fixed, or drawn evenly in its logarithm, as 5-150  [default: none]", DRILLS,
+        metavar="N|LOW-HIGH",
+    )  # fmt: skip
+    seed: int = option(0, "of the delays drawn", DRILLS, metavar="N")
     log: Path | None = option(None, "append each fault that fired, as JSON lines", DRILLS, metavar="FILE")
     host: str = option("127.0.0.1", "a loopback address; others are refused", DRILLS)
     port: int = option(0, "of MEXC, Gate takes the next one  [default: any free ones]", DRILLS)

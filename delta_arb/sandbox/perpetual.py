@@ -41,6 +41,11 @@ class PerpetualEngine(Engine):
         size = self.account.position(order.pair).size
         return min(order.left, abs(size)) if size * order.side < 0 else ZERO
 
+    def _grid_qty(self, order: Order, qty: Decimal) -> Decimal:
+        """As on spot, but a position that other terms left off the grid is closed whole."""
+        whole = order.reduce_only and qty == abs(self.account.position(order.pair).size)
+        return qty if whole else super()._grid_qty(order, qty)
+
     def _fill(self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL) -> None:
         super()._fill(order, price, qty, maker, why)
         if not self.account.position(order.pair).size:

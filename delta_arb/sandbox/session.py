@@ -21,6 +21,7 @@ from delta_arb.sandbox.options import SandboxOptions
 from delta_arb.sandbox.seeded_history import SeededHistory
 from delta_arb.sandbox.values import Settings
 from delta_arb.sandbox.venues import Setup, Venues, setup_of
+from delta_arb.sandbox.websocket import Network
 
 
 def _inputs(options: SandboxOptions) -> Inputs:
@@ -78,7 +79,7 @@ async def serve(options: SandboxOptions) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     where = {"host": options.host, "port": options.port, "log": options.log, "limited": options.limits}
-    venues = Venues(setup, faults, **where)
+    venues = Venues(setup, faults, **where, network=Network.of_ms(options.round_trip_ms, options.seed))
     venues.play(tape, inputs.payments(tape), speed=options.speed, repeat=options.repeat)
     venues.hold(options.inventory_coins)
     async with venues:

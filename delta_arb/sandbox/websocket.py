@@ -14,8 +14,9 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from delta_arb.errors import ParamsError
-from delta_arb.sandbox.faults import PUSH, Faults
+from delta_arb.sandbox.faults import PUSH, QUOTE_PUSH, Fault, Faults
 
+PUSHED = (PUSH | QUOTE_PUSH) - {"freeze"}
 WRITTEN_AT_ONCE = 500  # messages
 UNREAD = 1 << 18  # bytes that the network has not taken yet, above which a socket's writer waits
 OUTBOX = 200_000  # pushes waiting for a client that does not read, before it is disconnected
@@ -39,6 +40,15 @@ class Network:
             raise ParamsError(f"a round trip needs 0 < low <= high < 60 s, was {self.low_s:g} to {self.high_s:g} s")
         self._rng = random.Random(self.seed)
 
+    @classmethod
+    def of_ms(cls, text: str, seed: int = 0) -> "Network":
+        """Round trips of so many ms: `20`, or drawn from `5-150`; none for ""."""
+        low, _, high = (text or "0").partition("-")
+        try:
+            return cls(float(low) / 1000, float(high or low) / 1000, seed)
+        except ValueError:
+            raise ParamsError(f"a round trip is like 20 or 5-150 (ms), was {text!r}") from None
+
     def one_way_s(self) -> float:
         """Half of a round trip, drawn anew."""
         if not self.high_s:
@@ -60,7 +70,8 @@ class Socket:
         self.topics: dict[str, None] = {}  # in the order of subscription
         self.data: dict[str, Any] = {}  # the protocol's own notes
         self._ws, self._transport, self._faults, self._network = ws, http.transport, faults, network
-        self._arrives_s = 0.0  # of the last message sent: they arrive in order
+        self._under_way: deque[str | bytes] = deque()  # messages arrive in order
+        self._arrives_s = 0.0  # the last one of them
         self._outbox: deque[str | bytes] = deque()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task] = set()
@@ -77,18 +88,17 @@ class Socket:
         if len(self._outbox) >= OUTBOX:
             self.abort()
             return
-        if self._network.high_s:
-            self._send_over(self._network, data)
-        else:
-            self._hand_over(data)
-
-    def _send_over(self, network: Network, data: str | bytes) -> None:
+        if not self._network.high_s:
+            self._outbox.append(data)
+            self._wake.set()
+            return
         loop = asyncio.get_running_loop()
-        self._arrives_s = max(self._arrives_s, loop.time() + network.one_way_s())
-        loop.call_at(self._arrives_s, self._hand_over, data)
+        self._under_way.append(data)
+        self._arrives_s = max(self._arrives_s, loop.time() + self._network.one_way_s())
+        loop.call_at(self._arrives_s, self._arrived)
 
-    def _hand_over(self, data: str | bytes) -> None:
-        self._outbox.append(data)
+    def _arrived(self) -> None:
+        self._outbox.append(self._under_way.popleft())
         self._wake.set()
 
     def close(self, code: int = WSCloseCode.GOING_AWAY, message: str = "") -> None:
@@ -151,11 +161,15 @@ def frame(data: str | bytes) -> bytes:
 
 
 class Hub:
-    """Who listens to what at one venue; every push goes through here, and through the faults of its stream."""
+    """Who listens to what at one venue; every push goes through here, and through the faults of its stream.
 
-    def __init__(self, faults: Faults) -> None:
+    Args:
+        rewritten: a push as the faults `foreign` and `restamp` have it.
+    """
+
+    def __init__(self, faults: Faults, rewritten: Callable[[Fault, str | bytes], str | bytes]) -> None:
         self.sockets: dict[Socket, None] = {}
-        self._faults = faults
+        self._faults, self._rewritten = faults, rewritten
         self._topics: dict[str, dict[Socket, None]] = {}
         self._swapped: dict[str, str | bytes] = {}
 
@@ -183,7 +197,7 @@ class Hub:
         """Push to all who joined `topic`; `hook` names the stream for faults, such as 'stream.ticker'."""
         if topic not in self._topics:
             return
-        fault = self._faults.take(hook, PUSH - {"freeze"}, topic) if self._faults.any(hook) else None
+        fault = self._faults.take(hook, PUSHED, topic) if self._faults.any(hook) else None
         if fault is None:
             self._send(topic, data)
             if topic in self._swapped:
@@ -191,6 +205,11 @@ class Hub:
         elif fault.do == "duplicate":
             self._send(topic, data)
             self._send(topic, data)
+        elif fault.do == "foreign":
+            self._send(topic, data)
+            self._send(topic, self._rewritten(fault, data))
+        elif fault.do == "restamp":
+            self._send(topic, self._rewritten(fault, data))
         elif fault.do == "swap":
             self._swapped[topic] = data
         elif fault.do == "delay":
