@@ -271,7 +271,7 @@ def test_a_leg_that_is_taken_from_a_halted_machine_settles_its_pair(tmp_path):
             await halt_with_one_leg(it, "mexc")
             assert it.position() == (0.0, -60.0)
             it.venues.perp.liquidate("SYN_USDT")
-            await it.until(lambda: it.session.runner.state.perp.position == 0.0)
+            await it.until(lambda: it.session.runner.state.legs[PERP].position == 0.0)
             assert it.rows("SELECT COUNT(*) FROM trades") == [(1,)]
             it.agree_on_money()
             for engine in it.engines():

@@ -19,7 +19,7 @@ from delta_arb.live import accounts, config, event_log, guards
 from delta_arb.live.console import Voice
 from delta_arb.live.control import socket_path
 from delta_arb.live.durability import Disk
-from delta_arb.live.event_log import Recorder, segments, told
+from delta_arb.live.event_log import HEAD, SCHEMA, Recorder, segments, told
 from delta_arb.live.executor import Executor, Patience
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
 from delta_arb.live.journal import Journal, JournalError
@@ -28,7 +28,7 @@ from delta_arb.live.venues.base import Account, Deal, Outcome, VenueError
 from delta_arb.live.venues.broker import Placed
 from delta_arb.market import PERP, SPOT, Order
 from delta_arb.params import Bounds, RuleParams
-from delta_arb.strategy.state import QUOTE, REPORT, START, Event
+from delta_arb.strategy.state import QUOTE, REPORT, Event, State
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import Wallet
 
@@ -325,15 +325,15 @@ def test_events_come_back_as_they_were_told_and_a_torn_block_is_left_out(tmp_pat
         Event(QUOTE, 2, spot, perp._replace(bid=0.1 + 0.2), 0, 0.0, 0.0, 0.0),
         Event(REPORT, 3, spot, perp, 1, -2.5, 102.5, 0.5, math.inf),
     ]
-    with Recorder(path, "run", START) as recorder:
+    with Recorder(path, "run", State()) as recorder:
         for event in event_log:
-            recorder.event(event, rule(entry=math.inf), START)
+            recorder.event(event, rule(entry=math.inf), State())
     found = list(told(path))
     assert [t.event for t in found] == event_log
-    assert found[0].state == START and found[1].state is None and found[2].rule == rule(entry=math.inf)
+    assert found[0].state == State() and found[1].state is None and found[2].rule == rule(entry=math.inf)
     whole = path.read_bytes()
-    with Recorder(path, "run", START) as recorder:
-        recorder.event(event_log[0], rule(), START)
+    with Recorder(path, "run", State()) as recorder:
+        recorder.event(event_log[0], rule(), State())
     os.truncate(path, path.stat().st_size - 3)
     assert [t.event for t in told(path)] == event_log and path.read_bytes()[: len(whole)] == whole
 
@@ -342,7 +342,7 @@ def test_a_long_run_has_several_files_that_are_read_as_one_and_each_alone(tmp_pa
     monkeypatch.setattr(event_log, "SEGMENT", 1)  # a file for each block
     path, calm = tmp_path / "run.bin", Wallet(5.0, 0.0, 6.0)
     told_to = [Event(QUOTE, ts, book(100, 101), book(102, 103 + ts), 0, 0.0, 0.0, 0.0, 0.0, calm) for ts in range(1, 5)]
-    states = [START._replace(pair=n) for n in range(4)]
+    states = [State(pair=n) for n in range(4)]
     with Recorder(path, "run", states[0]) as recorder:
         for event, state in zip(told_to, states, strict=True):
             recorder.event(event, rule(), state)
@@ -360,8 +360,9 @@ def test_a_long_run_has_several_files_that_are_read_as_one_and_each_alone(tmp_pa
 
 
 def test_events_of_another_shape_are_refused(tmp_path):
-    with Recorder(tmp_path / "e.bin", "run", START[:-1]) as recorder:
-        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule(), START)
+    with Recorder(tmp_path / "e.bin", "run", State()) as recorder:
+        recorder._text(HEAD, {"schema": SCHEMA, "run_id": "run", "state": State().values()[:-1]})
+        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule(), State())
     with pytest.raises(DataError, match="no State of this version"):
         list(told(tmp_path / "e.bin"))
 
@@ -371,10 +372,10 @@ def test_neither_lines_nor_events_that_a_full_disk_refuses_end_anything(tmp_path
     with open("/dev/full", "wb", buffering=0) as full, redirect_stdout(TextIOWrapper(full, write_through=True)):
         Voice("test", quiet_stdout=False)("not to be read by anybody")
     (tmp_path / "full.bin").symlink_to("/dev/full")
-    with Recorder(tmp_path / "full.bin", "run", START, said.append) as recorder:
+    with Recorder(tmp_path / "full.bin", "run", State(), said.append) as recorder:
         recorder.flush()
-    with Recorder(Path("/proc/none/e.bin"), "run", START, said.append) as recorder:
-        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule(), START)
+    with Recorder(Path("/proc/none/e.bin"), "run", State(), said.append) as recorder:
+        recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule(), State())
     assert len(said) == 2 and all("events are not recorded any more" in text for text in said)
 
 

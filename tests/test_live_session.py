@@ -484,7 +484,7 @@ def test_a_short_on_paper_is_liquidated_like_a_real_one_and_halts(tmp_path):
             it.spot = ("1.7000", "1.7002")
             it.show(("1.7001", "1.7003"))
             await it.until(lambda: it.phase == HALTED and it.at_rest)
-            spot, perp = it.session.runner.state.spot, it.session.runner.state.perp
+            spot, perp = it.session.runner.state.legs[SPOT], it.session.runner.state.legs[PERP]
             assert (spot.position, perp.position) == (0.0, 0.0)
             assert it.session.risk.halted
             assert await it.stop() == "halted"

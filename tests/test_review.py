@@ -32,7 +32,7 @@ from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETE
 from delta_arb.review.session_log import find, read
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.sizing import fee_usdt
-from delta_arb.strategy.state import OUTSIDE, START
+from delta_arb.strategy.state import OUTSIDE, State
 
 NET = 0.4243125
 WIDE = [spot(0, 99.9, 100.0), perp(0, 101.0, 101.1)]
@@ -95,7 +95,7 @@ def record(
         pair="SYN_USDT", trade=True, reason="a test", rule=rule_params(), spot=spot_, perp=perp_, data=data, evidence=params.Evidence(),
         created=created, valid_until=created + timedelta(hours=1), code_version="test", notebook="test", run_id="test",
     )  # fmt: skip
-    with Journal(path, run_id) as journal, Recorder(events_path(path, run_id), run_id, START) as recorder:
+    with Journal(path, run_id) as journal, Recorder(events_path(path, run_id), run_id, State()) as recorder:
         journal.begin_run(mode, "test", {})
         journal.parameters("accepted", exported)
         journal.funding(payments)

@@ -27,9 +27,9 @@ from delta_arb.strategy.state import (
     QUOTE,
     REPORT,
     REVERSE,
-    START,
     TIMER,
     Event,
+    State,
 )
 from delta_arb.wallets import Wallet
 
@@ -43,15 +43,15 @@ class Desk:
 
     def __init__(self, of=None, **changes):
         self.rule = of or rule(**changes)
-        self.state, self.now, self.wallet = START, 0, Wallet(math.inf, math.inf, math.inf)
+        self.state, self.now, self.wallet = State(), 0, Wallet(math.inf, math.inf, math.inf)
         self.spot, self.perp = (Book(99.5, 100.0, 100.0, 100.0, 0), Book(*FAIR, 100.0, 100.0, 0))
 
     def event(self, kind, s, leg=0, filled=0.0, price=0.0, remaining=0.0):
         self.now = seconds(s)
         report = leg, float(filled), float(price), float(remaining)
         happened = Event(kind, self.now, self.spot, self.perp, *report, 0.0, self.wallet)
-        self.state, orders = decide(self.state, happened, self.rule)
-        return orders
+        self.state = self.state.copy()  # `before` of a test stays what it was
+        return decide(self.state, happened, self.rule)
 
     def quote(self, s, spot=None, perp=None):
         """New books (bid, ask[, bid_qty, ask_qty]), confirmed now; a leg that is not given keeps its old one."""
@@ -72,7 +72,7 @@ class Desk:
 
     @property
     def held(self):
-        return self.state.spot.position, self.state.perp.position
+        return self.state.legs[SPOT].position, self.state.legs[PERP].position
 
 
 def quantities(orders):
@@ -197,10 +197,10 @@ def test_a_partial_report_leaves_the_rest_working():
     desk.both(0, PAYS)
     assert desk.report(0.1, SPOT, 4, 100.0, remaining=6.0) == NO_ORDERS
     assert desk.report(0.1, PERP, -10, 101.0) == NO_ORDERS
-    assert desk.state.phase == ENTERING and desk.state.spot.working == 6.0
+    assert desk.state.phase == ENTERING and desk.state.legs[SPOT].working == 6.0
     desk.report(0.2, SPOT, 6, 101.0)
     assert desk.state.phase == OPEN
-    assert desk.state.spot.average == pytest.approx(100.6)  # (4 * 100 + 6 * 101) / 10
+    assert desk.state.legs[SPOT].average == pytest.approx(100.6)  # (4 * 100 + 6 * 101) / 10
 
 
 def test_at_the_deadline_what_still_works_is_cancelled_and_again_one_deadline_later():
@@ -547,7 +547,7 @@ def test_a_venue_that_refuses_every_hedge_is_asked_less_and_less_often():
     for tick in range(21, 400):
         now = tick / 100
         if answer_at is not None and now >= answer_at:
-            leg = PERP if desk.state.perp.working else SPOT
+            leg = PERP if desk.state.legs[PERP].working else SPOT
             orders, answer_at = desk.report(now, leg, 0), None
         else:
             orders = desk.both(now, PAYS)
@@ -641,7 +641,7 @@ def test_the_filter_shifts_the_reverse_edge_the_other_way():
         desk = Desk(entry=0.05, reverse_entry=0.0101, clip_usdt=995.0)
         desk.both(0, FAIR)
         happened = Event(QUOTE, 0, desk.spot, Book(*CHEAP, 100.0, 100.0, 0), 0, 0.0, 0.0, 0.0, shift, desk.wallet)
-        assert quantities(decide(desk.state, happened, desk.rule)[1]) == orders
+        assert quantities(decide(desk.state.copy(), happened, desk.rule)) == orders
 
 
 def test_directions_re_arm_one_by_one():
@@ -729,7 +729,7 @@ def halted():
     _, desk = entered(10, 0, leg_deadline_s=5)
     for s in range(1, 11):
         desk.both(s, FAIR)
-        desk.report(s + 0.05, SPOT if desk.state.spot.working else PERP, 0)
+        desk.report(s + 0.05, SPOT if desk.state.legs[SPOT].working else PERP, 0)
     assert desk.state.phase == HEDGING
     desk.both(10.1, FAIR)
     desk.report(10.1, SPOT, 0)
@@ -788,7 +788,7 @@ def test_after_a_fill_from_outside_the_other_leg_is_reduced_to_match_and_the_mac
 def test_a_fill_from_outside_while_orders_are_out_is_reduced_when_they_are_back():
     desk = Desk()
     desk.both(0, PAYS)
-    assert desk.event(OUTSIDE, 0.05, SPOT, 3, 100.0, desk.state.spot.working) == NO_ORDERS
+    assert desk.event(OUTSIDE, 0.05, SPOT, 3, 100.0, desk.state.legs[SPOT].working) == NO_ORDERS
     desk.report(0.1, SPOT, 10, 100.0)
     assert quantities(desk.report(0.1, PERP, -10, 101.0)) == (-3.0, 0.0)
     desk.report(0.2, SPOT, -3, 99.5)
@@ -905,8 +905,8 @@ def test_no_sequence_of_events_leaves_more_than_one_clip_unhedged_lesson_3(of, w
         market.step(*step)
         assert market.desk.held == pytest.approx(tuple(market.held), abs=1e-9)
         tolerated = of.leg_tolerance * market.desk.state.pair_qty  # of the clips before
-        if market.desk.state.spot.average:  # an exit goes clip by clip too, of their mean price
-            largest = max(largest, of.clip_usdt / market.desk.state.spot.average)
+        if market.desk.state.legs[SPOT].average:  # an exit goes clip by clip too, of their mean price
+            largest = max(largest, of.clip_usdt / market.desk.state.legs[SPOT].average)
         clip = max(market.clip, largest) if of.max_position_usdt > of.clip_usdt else market.clip
         assert abs(sum(market.held)) <= clip + market.late + tolerated + grain + 1e-6
     event(f"late fills {market.late > 0}, pairs {min(market.desk.state.pair, 3)}")
@@ -921,8 +921,7 @@ def test_an_order_that_reduces_is_never_larger_than_the_position(of, walk):
         market.step(*step)
         state = market.desk.state
         for leg, sign in ((SPOT, -state.side), (PERP, state.side)):
-            grew_out = getattr(state, ("spot", "perp")[leg])
-            was = getattr(before, ("spot", "perp")[leg])
+            grew_out, was = state.legs[leg], before.legs[leg]
             if grew_out.working and not was.working and grew_out.working * sign > 0:  # a new order that reduces
                 now_held = -sign * (grew_out.position)
                 assert abs(grew_out.working) <= now_held + 1e-9
@@ -975,16 +974,20 @@ def test_forbidden_entries_never_happen_and_a_halt_never_ends(of, walk):
 
 
 @given(any_rule, walks)
-def test_the_same_inputs_give_the_same_outputs_and_nothing_is_written_to(of, walk):
+def test_the_same_inputs_give_the_same_outputs_and_only_the_state_is_written_to(of, walk):
     market = Market(of, late_fills=True)
     desk = market.desk
     for step in walk:
         market.step(*step)
         happened = Event(QUOTE, desk.now, desk.spot, desk.perp, 0, 0.0, 0.0, 0.0)
-        inputs = desk.state, happened, desk.rule
-        kept = copy.deepcopy(inputs)
-        assert decide(*inputs) == decide(*inputs) == decide(*kept)
-        assert inputs == kept
+        one, other, kept = (
+            desk.state.copy(),
+            copy.deepcopy(desk.state),
+            copy.deepcopy((desk.state, happened, desk.rule)),
+        )
+        assert decide(one, happened, desk.rule) == decide(other, happened, desk.rule)
+        assert one == other  # and only the state that was handed over has changed
+        assert (desk.state, happened, desk.rule) == kept
 
 
 def test_the_reason_of_an_open_pair_is_none_yet():

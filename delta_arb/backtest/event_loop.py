@@ -1,29 +1,35 @@
-"""The driver of the pair machine over a tape: rows, reports and timers in, orders out, filled by the fill rule.
+"""The event loop of the pair machine over a tape: rows, reports and timers in, orders out, filled by the fill rule.
 
 An order decided at t reaches its venue at t + latency (feed plus order, per leg, never zero) and meets the book in
 force there: of `updates` the last row at or before the arrival; of polled `snapshots` the first row at or after it,
 and none within the maximum quote age lets the order expire. Its report is back when its outcome is known on the
 tape. At equal times reports come first, then quotes (all rows of one instant are one event), then timers.
 
-`drive` is written once: compiled with numba it replays a rule (`backtest`) or thousands (`sweep`), uncompiled it is what
+Rules come as a schedule: which one is in force from when. An open pair keeps the one it was opened with, but for the
+permission to enter, which is always that of the newest; so a runner does that is handed one parameter file after another.
+
+`drive` is written once: compiled with numba it replays a rule (`replay`) or thousands (`sweep`), uncompiled it is what
 the compiled one is compared with.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest.fast_forward import NEAR, awaited, first_at, next_row, perp_book, shift_at, spot_book
+from delta_arb.backtest.fast_forward import NEAR, awaited, book_at, first_at, next_row, shift_at
 from delta_arb.latency import Delays
-from delta_arb.market import NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
-from delta_arb.strategy.decide import decide, ended
-from delta_arb.strategy.ledger import Closing, closing
+from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
+from delta_arb.strategy.decide import decide, pair_lives
+from delta_arb.strategy.ledger import Closing, closing, left_open
 from delta_arb.strategy.margin import liquidated_at
 from delta_arb.strategy.signal import UNKNOWN, step
 from delta_arb.strategy.sizing import fee_usdt, received
-from delta_arb.strategy.state import FLAT, HALTED, OPEN, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, State
+from delta_arb.strategy.state import FLAT, HALTED, OUTSIDE, QUOTE, REPORT, TIMER, Event, Rule, State
 from delta_arb.wallets import (
+    BOTTOMLESS,
     NO_TRANSFER,
     Purse,
     Rebalancing,
@@ -60,13 +66,16 @@ class Road(NamedTuple):
     polled: bool
 
 
-class Pending(NamedTuple):
-    """An order under way: when its outcome is known, and the tape row whose book it meets (-1: none)."""
+class Schedule(NamedTuple):
+    """The rules of a replay in turn: rule k is in force from `from_ns[k]` on, the first one from the beginning.
 
-    due_ns: int
-    row: int
-    qty: float
-    limit: float
+    `rules` holds each of them twice, forbidden to enter and as it is: numbers 2k and 2k + 1. `way[k]` is the number of its
+    signal in `fast_forward.Looks`.
+    """
+
+    from_ns: Sequence[int]
+    rules: Sequence[Rule]
+    way: Sequence[int]
 
 
 class Sent(NamedTuple):
@@ -95,27 +104,49 @@ class Stamps(NamedTuple):
     mark: Sequence[float]
 
 
-class Place(NamedTuple):
-    """Where a machine stands with no order under way: its state, the first row not yet seen, and what was taken of the books."""
+@dataclass(slots=True)
+class Venue:
+    """The order under way to one venue: when its outcome is known, and the tape row whose book it meets (-1: none).
 
-    state: State
-    row: int
-    now_ns: int
-    spot_taken: Taken
-    perp_taken: Taken
+    `taken_*` is what fills of ours took of the book that was confirmed at `taken_ns`.
+    """
+
+    due_ns: int = NEVER
+    row: int = -1
+    qty: float = 0.0
+    limit: float = 0.0
+    taken_ns: int = UNTOUCHED.fresh_ns
+    taken_bid_qty: float = 0.0
+    taken_ask_qty: float = 0.0
+
+
+def _blank() -> SimpleNamespace:
+    """An event that the loop fills in again and again."""
+    book = dict.fromkeys(Book._fields, 0)
+    event = Event(QUOTE, 0, SimpleNamespace(**book), SimpleNamespace(**book), 0, 0.0, 0.0, 0.0)
+    return SimpleNamespace(**{**event._asdict(), "wallet": SimpleNamespace(**BOTTOMLESS._asdict())})
+
+
+@dataclass(slots=True)
+class Machine:
+    """Where a machine stands: its state, the event that it sees, the orders under way, and the first row not yet seen."""
+
+    state: State = field(default_factory=State)
+    event: Event = field(default_factory=_blank)
+    venues: tuple[Venue, Venue] = field(default_factory=lambda: (Venue(), Venue()))
+    row: int = 0
+    now_ns: int = 0
 
 
 class Driven(NamedTuple):
-    """What a drive came to: its last place, the books and the purse then, and what happened since its first one.
+    """What a drive came to: the purse at the end, whether the machine is halted, whether a pair was still open.
 
-    `left_ns` is when its phase or arming first changed, or a short was taken away; `NEVER` where nothing of that was.
+    And what happened: orders, fills, closings, when an entry was refused, and the transfers.
     """
 
-    place: Place
-    left_ns: int
-    spot: Book
-    perp: Book
     purse: Purse
+    halted: bool
+    open_at_end: bool
     sent: list[Sent]
     fills: list[Fill]
     closings: list[Closing]
@@ -123,138 +154,151 @@ class Driven(NamedTuple):
     transfers: list[Transfer]
 
 
-NOTHING = Pending(NEVER, -1, 0.0, 0.0)
-BEGINNING = Place(START, 0, 0, UNTOUCHED, UNTOUCHED)
 PATIENCE = 16  # quiet rows; seeing so many costs as much as looking for the next one that matters
 
 
-def drive(tape, looks, spot_road, perp_road, rule, money, stamps, place, pausing):
-    """From a place on, feed every row that matters, report and timer to `decide`, as `Driven`.
-
-    When `pausing`, only until the machine rests again: something has changed, and no order is under way.
-    """
-    n = len(tape.ts_ns)
+def drive(tape, looks, roads, schedule, money, stamps, machine):
+    """Feed every row that matters, report and timer to `decide`, to the end of the tape; what is open then is closed."""
+    state, event, venues = machine.state, machine.event, machine.venues
+    n, i, now_ns = len(tape.ts_ns), machine.row, machine.now_ns
     end_ns = tape.ts_ns[n - 1]
-    state, i, now_ns, spot_taken, perp_taken = place
-    spot_order, perp_order = NOTHING, NOTHING
-    shown = max(i - 1, 0)
-    spot, perp, shift = spot_book(tape, shown), perp_book(tape, shown), shift_at(looks, shown)
+    last = first_at(tape.ts_ns, 0, end_ns)  # the last instant is always seen
     sent, fills, closings = [], [], []
     refusals, transfers = [], []
-    purse, moving, leverage = money.purse, NO_TRANSFER, rule.perp.leverage
-    stamp, left_ns = first_at(stamps.ts_ns, 0, now_ns + 1), NEVER
-    jumping, last = looks.near.size > 0, first_at(tape.ts_ns, 0, end_ns)  # the last instant is always seen
+    purse, moving, leverage = money.purse, NO_TRANSFER, schedule.rules[0].perp.leverage
+    stamp, newest, pinned = first_at(stamps.ts_ns, 0, now_ns + 1), 0, 0
     quiet, patience = 0, 0  # events since the phase changed; as many are seen before the next jump as short ones taught
+    jumping = looks.near.size > 0
+    _show(event, tape, looks, schedule.way[0], max(i - 1, 0))
     while True:
-        due_ns = min(spot_order.due_ns, perp_order.due_ns)
+        while newest + 1 < len(schedule.from_ns) and schedule.from_ns[newest + 1] <= now_ns:
+            newest += 1
+        of = newest if state.phase == FLAT else pinned
+        rule, way = schedule.rules[2 * of + schedule.rules[2 * newest + 1].may_enter], schedule.way[of]
+        due_ns = min(venues[SPOT].due_ns, venues[PERP].due_ns)
+        next_ns = schedule.from_ns[newest + 1] if newest + 1 < len(schedule.from_ns) else NEVER
         if jumping and quiet >= patience and i < last:
-            wait = awaited(state, min(due_ns, moving.arrives_ns), rule)
+            wait = awaited(state, min(due_ns, moving.arrives_ns, next_ns), rule)
             if tape.ts_ns[i] < wait.until_ns:
-                row = min(next_row(tape, looks, wait, i), last)
+                row = min(next_row(tape, looks, way, wait, i), last)
                 if due_ns == NEVER:
                     quiet, patience = 0, 0 if row - i >= NEAR else PATIENCE
                 if row > i:  # as if the rows before it had been seen
-                    spot, perp, shift = spot_book(tape, row - 1), perp_book(tape, row - 1), shift_at(looks, row - 1)
+                    _show(event, tape, looks, way, row - 1)
                     i, now_ns = row, tape.ts_ns[row - 1]
         row_ns = tape.ts_ns[i] if i < n else NEVER
         wake_ns = max(state.wake_ns, now_ns)  # a timer that is already due rings now; the clock never goes back
         now_ns = min(row_ns, due_ns, wake_ns)
         if now_ns > end_ns:
             break
-        before = state
+        if now_ns >= next_ns:  # the newer rule is in force from here on
+            now_ns = next_ns
+            continue
         while stamp < len(stamps.ts_ns) and stamps.ts_ns[stamp] <= now_ns:  # paid on what is held strictly before
             purse = with_funding(purse, stamps.rate[stamp], stamps.mark[stamp])
             stamp += 1
         if moving.arrives_ns <= now_ns:
             purse = moved(purse, moving.to_leg, moving.usdt - moving.fee_usdt)
             moving = NO_TRANSFER
+        kind, leg, filled, price = TIMER, PERP, 0.0, 0.0
         if due_ns == now_ns:
-            if spot_order.due_ns == due_ns:
-                leg, order = SPOT, spot_order
-                spot_order = NOTHING
-                book = spot_book(tape, max(order.row, 0))
-                filled, price = _outcome(order, left_of(book, spot_taken), rule.spot.step)
-                spot_taken = with_taken(book, spot_taken, filled)
-                filled = received(filled, rule.spot)
-                fee = fee_usdt(filled, price, rule.spot)
-            else:
-                leg, order = PERP, perp_order
-                perp_order = NOTHING
-                book = perp_book(tape, max(order.row, 0))
-                filled, price = _outcome(order, left_of(book, perp_taken), rule.perp.step)
-                perp_taken = with_taken(book, perp_taken, filled)
-                filled = received(filled, rule.perp)
-                fee = fee_usdt(filled, price, rule.perp)
-            if filled != 0.0:
-                made = Fill(state.pair, now_ns, leg, filled, price, fee)
-                fills.append(made)
-                purse = with_fill(purse, made)
-            event = Event(REPORT, now_ns, spot, perp, leg, filled, price, 0.0, shift, wallet_of(purse, perp, leverage))
+            kind, leg = REPORT, SPOT if venues[SPOT].due_ns == due_ns else PERP
+            filled, price = _outcome(tape, leg, venues[leg], (rule.spot, rule.perp)[leg])
         elif row_ns == now_ns:
             while i + 1 < n and tape.ts_ns[i + 1] == now_ns:
                 i += 1  # the rows of one instant are one event: the books between them never stood
-            spot, perp, shift = spot_book(tape, i), perp_book(tape, i), shift_at(looks, i)
+            _show(event, tape, looks, way, i)
             i += 1
-            price = liquidated_at(state, perp, rule.perp)
+            kind, price = QUOTE, liquidated_at(state, event.perp, rule.perp)
             if price > 0.0:  # the venue takes the short away; the row is told with that
-                filled = -state.perp.position
-                made = Fill(state.pair, now_ns, PERP, filled, price, fee_usdt(filled, price, rule.perp))
-                fills.append(made)
-                purse = with_fill(purse, made)
-                event = Event(
-                    OUTSIDE, now_ns, spot, perp, PERP, filled, price, 0.0, shift, wallet_of(purse, perp, leverage)
-                )
-            else:
-                event = Event(QUOTE, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
-        else:
-            event = Event(TIMER, now_ns, spot, perp, 0, 0.0, 0.0, 0.0, shift, wallet_of(purse, perp, leverage))
-        state, orders = decide(state, event, rule)
-        quiet = quiet + 1 if state.phase == before.phase else 0
-        # A cancel needs no act here: an IOC order ends by itself, and its report is on its way.
-        if orders[0].qty != 0.0:
-            sent.append(Sent(state.pair, now_ns, SPOT, state.phase, orders[0].qty, orders[0].limit))
-            spot_order = _send(tape, i, now_ns, SPOT, spot_road, orders[0].qty, orders[0].limit, rule)
-        if orders[1].qty != 0.0:
-            sent.append(Sent(state.pair, now_ns, PERP, state.phase, orders[1].qty, orders[1].limit))
-            perp_order = _send(tape, i, now_ns, PERP, perp_road, orders[1].qty, orders[1].limit, rule)
-        if ended(before, state):
-            closings.append(closing(state, spot, perp, now_ns, state.reason))
-        if state.refused > before.refused:
+                kind, filled = OUTSIDE, -state.legs[PERP].position
+        if filled != 0.0:
+            made = Fill(state.pair, now_ns, leg, filled, price, fee_usdt(filled, price, (rule.spot, rule.perp)[leg]))
+            fills.append(made)
+            purse = with_fill(purse, made)
+        _tell(event, kind, now_ns, leg, filled, price)
+        wallet = wallet_of(purse, event.perp, leverage)
+        event.wallet.spot_usdt, event.wallet.spot_coin, event.wallet.perp_usdt = wallet
+        phase, lived, refused = state.phase, pair_lives(state), state.refused
+        orders = decide(state, event, rule)
+        if phase == FLAT:
+            pinned = newest
+        quiet = quiet + 1 if state.phase == phase else 0
+        for k in range(2):  # a cancel needs no act here: an IOC order ends by itself, and its report is on its way
+            if orders[k].qty != 0.0:
+                sent.append(Sent(state.pair, now_ns, k, state.phase, orders[k].qty, orders[k].limit))
+                _send(tape, i, now_ns, k, roads[k], orders[k], rule.max_quote_age_ns, venues[k])
+        if lived and not pair_lives(state):
+            closings.append(closing(state, event.spot, event.perp, now_ns, state.reason))
+        if state.refused > refused:
             refusals.append(now_ns)
         if state.refusing and moving.usdt == 0.0:
-            moving = sent_transfer(event.wallet, now_ns, money.policy)
+            moving = sent_transfer(wallet, now_ns, money.policy)
             if moving.usdt > 0.0:
                 transfers.append(moving)
                 purse = moved(purse, PERP if moving.to_leg == SPOT else SPOT, -moving.usdt)
-        if pausing:
-            if state.phase != before.phase or state.armed != before.armed or event.kind == OUTSIDE:
-                left_ns = min(left_ns, now_ns)
-            if left_ns != NEVER and (state.phase == FLAT or state.phase == OPEN or state.phase == HALTED):
-                break
-    place = Place(state, i, now_ns, spot_taken, perp_taken)
-    return Driven(place, left_ns, spot, perp, purse, sent, fills, closings, refusals, transfers)
+    rest, halted = left_open(state, event.spot, event.perp, end_ns, rule), state.phase == HALTED
+    for made in rest:
+        fills.append(made)
+        purse = with_fill(purse, made)
+    if len(rest) > 0:
+        closings.append(closing(state, event.spot, event.perp, end_ns, HALT if halted else END))
+    return Driven(purse, halted, len(rest) > 0, sent, fills, closings, refusals, transfers)
 
 
-def _send(tape, i, now_ns, leg, road, qty, limit, rule):
-    """Where on the tape the order's fate is decided; `i` is the first row not yet seen by the machine."""
+def _show(event, tape, looks, way, i):
+    """The books and the signal of a row."""
+    spot, perp = event.spot, event.perp
+    spot.bid, spot.ask, spot.bid_qty, spot.ask_qty = (
+        tape.spot_bid[i], tape.spot_ask[i], tape.spot_bid_qty[i], tape.spot_ask_qty[i],
+    )  # fmt: skip
+    perp.bid, perp.ask, perp.bid_qty, perp.ask_qty = (
+        tape.perp_bid[i], tape.perp_ask[i], tape.perp_bid_qty[i], tape.perp_ask_qty[i],
+    )  # fmt: skip
+    spot.fresh_ns, perp.fresh_ns = tape.ts_ns[i] - tape.spot_age_ns[i], tape.ts_ns[i] - tape.perp_age_ns[i]
+    event.shift = shift_at(looks, way, i)
+
+
+def _tell(event, kind, ts_ns, leg, filled, price):
+    event.kind, event.ts_ns, event.leg, event.filled, event.price, event.remaining = (
+        kind,
+        ts_ns,
+        leg,
+        filled,
+        price,
+        0.0,
+    )
+
+
+def _send(tape, i, now_ns, leg, road, order, max_quote_age_ns, venue):
+    """Find where on the tape the order's fate is decided; `i` is the first row not yet seen by the machine."""
     row = max(first_at(road.delays.ts_ns, 0, now_ns + 1) - 1, 0)
     arrival_ns = now_ns + road.delays.latency_ns[row]
     n = len(tape.ts_ns)
+    venue.qty, venue.limit = order.qty, order.limit
     if road.polled:
-        while i < n and tape.ts_ns[i] <= arrival_ns + rule.max_quote_age_ns:
+        while i < n and tape.ts_ns[i] <= arrival_ns + max_quote_age_ns:
             if tape.ts_ns[i] >= arrival_ns and tape.leg[i] == leg:
-                return Pending(tape.ts_ns[i], i, qty, limit)
+                venue.due_ns, venue.row = tape.ts_ns[i], i
+                return
             i += 1
-        return Pending(arrival_ns + rule.max_quote_age_ns, -1, qty, limit)
+        venue.due_ns, venue.row = arrival_ns + max_quote_age_ns, -1
+        return
     while i < n and tape.ts_ns[i] <= arrival_ns:
         i += 1
-    return Pending(arrival_ns, i - 1, qty, limit)
+    venue.due_ns, venue.row = arrival_ns, i - 1
 
 
-def _outcome(order, book, step):
-    if order.row < 0:
+def _outcome(tape, leg, venue, of):
+    """What the order under way changes of the position, and its price; a size shown once fills once."""
+    venue.due_ns = NEVER
+    if venue.row < 0:
         return 0.0, 0.0
-    return fill(order.qty, order.limit, book, step)
+    book = book_at(tape, leg, venue.row)
+    taken = Taken(venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty)
+    filled, price = fill(venue.qty, venue.limit, left_of(book, taken), of.step)
+    venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty = with_taken(book, taken, filled)
+    return received(filled, of), price
 
 
 def filter_shifts(tape, process):
@@ -264,5 +308,5 @@ def filter_shifts(tape, process):
     for i in range(last + 1):
         if i < last and tape.ts_ns[i + 1] == tape.ts_ns[i]:
             continue  # as in the replay, only the last row of an instant is seen
-        known, shifts[i] = step(known, tape.ts_ns[i], spot_book(tape, i), perp_book(tape, i), process)
+        known, shifts[i] = step(known, tape.ts_ns[i], book_at(tape, SPOT, i), book_at(tape, PERP, i), process)
     return shifts

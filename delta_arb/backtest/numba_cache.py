@@ -1,11 +1,14 @@
 """Python functions as machine code (numba), kept on disk between processes, and the values that they are handed."""
 
+import dataclasses
 import functools
 import hashlib
 import inspect
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from types import SimpleNamespace
+from typing import get_args, get_type_hints
 
 import numpy as np
 
@@ -15,7 +18,7 @@ def compiled(kernel, called=()):
     """A kernel as machine code; what it reaches of this package becomes part of its callers, but for those `called`.
 
     numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
-    strategy.py; so the cache folder carries the hash of every source that is compiled in.
+    decide.py; so the cache folder carries the hash of every source that is compiled in.
     """
     import numba
 
@@ -26,13 +29,23 @@ def compiled(kernel, called=()):
     sources = sorted({Path(f.__code__.co_filename) for f in (kernel, *functions)})
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"kernel-{digest}")
+    numba.config.CACHE_DIR = str(cache_folder() / f"kernel-{digest}")
     try:
         made = numba.njit(cache=True, nogil=True)(kernel)
     finally:
         numba.config.CACHE_DIR = before
     made.compile = _lightly(made.compile)
     return made
+
+
+def cache_folder() -> Path:
+    """Where machine code is kept: NUMBA_CACHE_DIR, else beside the package, or in the user's cache where that is read-only."""
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(os.environ["NUMBA_CACHE_DIR"])
+    package = Path(__file__).parent
+    if os.access(package, os.W_OK):
+        return package / "__pycache__"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "delta_arb"
 
 
 def _lightly(compiling):
@@ -104,21 +117,51 @@ def _teach_uncounted() -> None:
     overload(uncounted)(lambda arrays: lambda arrays: stripped(arrays))
 
 
-def records(values: Sequence[NamedTuple]) -> np.ndarray:
-    """Named tuples of one kind as a structured array of all their fields, shape (n,).
+def records(values: Sequence) -> np.ndarray:
+    """Named tuples or dataclasses of one kind as a structured array of all their fields, shape (n,).
 
-    An element is a pointer to compiled code, which spares the compiler every field at every call, and has one type
-    whether a level was written 0 or 0.0.
+    An element is a pointer to compiled code, which spares the compiler every field at every call, can be changed there,
+    and has one type whether a level was written 0 or 0.0.
     """
     return np.array([_unnamed(value) for value in values], _dtype(type(values[0])))
 
 
+def _fields(value) -> list[str] | None:
+    """The names of the fields of a named tuple, a dataclass, or what stands for one."""
+    if hasattr(value, "_fields"):
+        return list(value._fields)
+    if dataclasses.is_dataclass(value):
+        return [f.name for f in dataclasses.fields(value)]
+    return list(vars(value)) if isinstance(value, SimpleNamespace) else None
+
+
 def _unnamed(value):
-    return tuple(_unnamed(part) if isinstance(part, tuple) else part for part in value)
+    names = _fields(value)
+    if names is not None:
+        return tuple(_unnamed(getattr(value, name)) for name in names)
+    return [_unnamed(part) for part in value] if isinstance(value, tuple) else value
 
 
 @functools.cache
 def _dtype(kind) -> np.dtype:
     hints = get_type_hints(kind)
-    parts = [(name, _dtype(hints[name]) if issubclass(hints[name], tuple) else hints[name]) for name in kind._fields]
-    return np.dtype(parts, align=True)
+    return np.dtype([(name, *_shaped(hints[name])) for name in _fields(kind)], align=True)
+
+
+def _shaped(hint) -> tuple:
+    """The dtype of a field; of a tuple of equals, with its length."""
+    if get_args(hint):
+        return _dtype(get_args(hint)[0]), (len(get_args(hint)),)
+    return (hint if hint in (int, float, bool) else _dtype(hint),)
+
+
+def read_only(value):
+    """Arrays in (nested) tuples as contiguous views that nobody writes to: one type for the compiler, whoever made them."""
+    if isinstance(value, tuple):
+        parts = [read_only(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if not isinstance(value, np.ndarray):
+        return value
+    view = np.ascontiguousarray(value).view()
+    view.flags.writeable = False
+    return view

@@ -5,25 +5,24 @@ nothing can be decided (see `jump`); `run(plain=True)` executes the same lines i
 identical lists of orders and fills.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from delta_arb.backtest.event_loop import BEGINNING, Columns, Money, Road, Sent, Stamps, drive, filter_shifts
-from delta_arb.backtest.fast_forward import Looks, extremes
-from delta_arb.backtest.numba_cache import compiled, records
+from delta_arb.backtest.event_loop import Columns, Machine, Money, Road, Schedule, Sent, Stamps, drive, filter_shifts
+from delta_arb.backtest.fast_forward import FAR, NEAR, SIGNALS, Looks, extremes
+from delta_arb.backtest.numba_cache import compiled, read_only, records
 from delta_arb.funding_stamps import NOTHING_EXPECTED, Expected, expected
 from delta_arb.latency import Latency
 from delta_arb.market import DAY_NS, PERP, SNAPSHOTS, SPOT, Fill, FundingPayment
 from delta_arb.quotes.tape import Tape
-from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Dust, Trade, close_out, dust, settle_all, total
+from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Dust, Trade, dust, settle_all, total
 from delta_arb.strategy.rule import check_deadline
 from delta_arb.strategy.signal import Filter
-from delta_arb.strategy.state import HALTED, Rule
-from delta_arb.wallets import BOUNDLESS, Funds, Purse, Transfer, days_blocked, with_fill
+from delta_arb.strategy.state import Rule
+from delta_arb.wallets import BOUNDLESS, Funds, Purse, Transfer, days_blocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +110,39 @@ def _stamps(payments: Sequence[FundingPayment]) -> Stamps:
 
 def shifts(tape: Tape, process: Filter) -> np.ndarray:
     """What the filter adds to the raw edges and costs at the last row of every instant, as a fraction; else zero."""
-    return np.zeros(len(tape)) if process.noise_sd == 0.0 else compiled(filter_shifts)(_columns(tape), process)
+    if process.noise_sd == 0.0:
+        return np.zeros(len(tape))
+    return compiled(filter_shifts)(read_only(_columns(tape)), process)
 
 
 def looks(
     tape: Tape, process: Filter, promised: Expected = NOTHING_EXPECTED, *, plain: bool = False, jumping: bool = True
 ) -> Looks:
     """What every replay of one tape, filter and expected funding shares; without `jumping`, every row will be looked at."""
-    columns = _plain(_columns(tape)) if plain else _columns(tape)
+    return _looks(tape, [(process, promised)], plain=plain, jumping=jumping)
+
+
+def _looks(tape: Tape, ways: Sequence[tuple[Filter, Expected]], *, plain: bool, jumping: bool) -> Looks:
+    columns = _plain(_columns(tape)) if plain else read_only(_columns(tape))
     made = (lambda kernel: kernel) if plain else compiled
-    shift = made(filter_shifts)(columns, process) if process.noise_sd != 0.0 else np.zeros(1)
-    if promised.ts_ns:
-        shift = np.broadcast_to(shift, len(tape)) + promised_at(promised, tape.ts_ns)
-    return Looks(shift, *(made(extremes)(columns, shift) if jumping else (NOWHERE, NOWHERE)))
+    shift = np.zeros((len(ways), 1))
+    if any(process.noise_sd != 0.0 or promised.ts_ns for process, promised in ways):
+        shift = np.zeros((len(ways), len(tape)))
+    for of_way, (process, promised) in zip(shift, ways, strict=True):
+        if process.noise_sd != 0.0:
+            of_way += made(filter_shifts)(columns, process)
+        if promised.ts_ns:
+            of_way += promised_at(promised, tape.ts_ns)
+    blocks = (-(-len(tape) // size) if jumping else 0 for size in (NEAR, FAR))
+    found = Looks(shift, *(np.full((len(ways), SIGNALS, count), -np.inf) for count in blocks))
+    if jumping:
+        made(extremes)(columns, found)
+    return found if plain else read_only(found)
 
 
 def promised_at(promised: Expected, ts_ns: np.ndarray) -> np.ndarray:
     """`Expected.at` for a column of moments."""
     return np.array(promised.edges)[np.searchsorted(np.array(promised.ts_ns, np.int64), ts_ns, "left")]
-
-
-NOWHERE = np.zeros((4, 0))  # extremes of no block: every row is looked at
 
 
 def _plain(columns):
@@ -143,7 +154,7 @@ def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPaymen
     """Columns, roads of both legs, wallets and funding stamps as the kernel reads them."""
     delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
     roads = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
-    return _columns(tape), roads, Money(funds.purse, funds.rebalancing), _stamps(payments)
+    return read_only((_columns(tape), roads, Money(funds.purse, funds.rebalancing), _stamps(payments)))
 
 
 def run(
@@ -152,49 +163,57 @@ def run(
     latency: Latency,
     payments: Sequence[FundingPayment] = (),
     *,
+    later: Sequence[tuple[int, Rule]] = (),
     funds: Funds = BOUNDLESS,
     plain: bool = False,
     seen: Looks | None = None,
 ) -> Backtest:
     """Replay `rule` over `tape`. An open position at the end is closed on its exit side, counted and flagged.
 
-    `seen` is `looks(tape, rule.filter)`, with the funding that the rule expects, where many replays share
-    one tape; with any of them the result is the same.
+    Args:
+        later: rules that follow it, each with the time (ns, rising) from which on it is in force. An open pair keeps the
+            rule that it was opened with; whether it may take another clip, or outstay its time, is for the newest.
+        seen: `looks(tape, rule.filter)`, with the funding that the rule expects, where many replays of single rules share
+            one tape; with any of them the result is the same.
 
     Raises:
         ParamsError: an order could still be under way when its deadline passes (deadline not above latency + quote age).
         DataError: a funding stamp is missing inside a hold.
     """
-    check_deadline(rule, latency)
+    rules = [rule, *(each for _, each in later)]
+    for each in rules:
+        check_deadline(each, latency)
     columns, roads, money, stamps = kernel_inputs(tape, latency, payments, funds)
+    of_rule = [(each.filter, expected(payments, each.funding_horizon_s)) for each in rules]
+    ways = list(dict.fromkeys(of_rule))
     if seen is None:
-        promised = expected(payments, rule.funding_horizon_s)
-        seen = looks(tape, rule.filter, promised, plain=plain, jumping=not plain)
+        seen = _looks(tape, ways, plain=plain, jumping=not plain)
+    twice = [each._replace(may_enter=enters) for each in rules for enters in (False, each.may_enter)]
+    numbers = np.array([ways.index(way) for way in of_rule])
+    schedule = Schedule(np.array([tape.start_ns, *(from_ns for from_ns, _ in later)], np.int64), twice, numbers)
     if plain:
-        columns, stamps, seen = _plain(columns), _plain(stamps), seen._replace(shift=seen.shift.tolist())
+        columns, stamps = _plain(columns), _plain(stamps)
         roads = tuple(road._replace(delays=_plain(road.delays)) for road in roads)
-    if plain:
-        done = drive(columns, seen, *roads, rule, money, stamps, BEGINNING, False)
+        schedule = Schedule(schedule.from_ns.tolist(), twice, numbers.tolist())
+        done = drive(columns, seen, roads, schedule, money, stamps, Machine())
     else:
-        done = compiled(drive)(columns, seen, *roads, records([rule])[0], money, stamps, BEGINNING, False)
-    state = done.place.state
-    last, ended = close_out(state, done.spot, done.perp, tape.end_ns, rule)
-    fills, closings = (*done.fills, *last), (*done.closings, *ended)
-    trades = settle_all(fills, closings, payments)
+        schedule = read_only(schedule)._replace(rules=records(twice))
+        done = compiled(drive)(columns, seen, roads, schedule, money, stamps, records([Machine()])[0])
+    trades = settle_all(done.fills, done.closings, payments)
     return Backtest(
         trades=trades,
         sent=tuple(done.sent),
-        fills=fills,
-        closings=closings,
+        fills=tuple(done.fills),
+        closings=tuple(done.closings),
         payments=tuple(payments),
-        missed=len(closings) - len(trades),
-        halted=state.phase == HALTED,
-        open_at_end=bool(last),
+        missed=len(done.closings) - len(trades),
+        halted=done.halted,
+        open_at_end=done.open_at_end,
         start_ns=tape.start_ns,
         end_ns=tape.end_ns,
         rule=rule,
         funds=funds,
-        purse=functools.reduce(with_fill, last, done.purse),
+        purse=done.purse,
         refusals=tuple(done.refusals),
         transfers=tuple(done.transfers),
     )

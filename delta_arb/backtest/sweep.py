@@ -22,20 +22,19 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.backtest import replay
-from delta_arb.backtest.event_loop import BEGINNING, Columns, Money, Road, Stamps, drive
+from delta_arb.backtest.event_loop import Columns, Machine, Money, Road, Schedule, Stamps, drive
 from delta_arb.backtest.fast_forward import Looks
-from delta_arb.backtest.numba_cache import compiled, records, uncounted
+from delta_arb.backtest.numba_cache import compiled, read_only, records, uncounted
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import capital_of, kernel_inputs, looks, run
 from delta_arb.backtest.sweep_figures import FIGURES, NO_DEAL, NO_STEP, Marks, add_deal, mark, prices, ranked, tell
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected, gaps, met_hole
 from delta_arb.latency import Latency
-from delta_arb.market import DAY_NS, END, HALT, NEVER, FundingPayment, to_bps
+from delta_arb.market import DAY_NS, END, NEVER, FundingPayment, to_bps
 from delta_arb.quotes.tape import Tape
-from delta_arb.strategy.ledger import closing, left_open
 from delta_arb.strategy.rule import check_deadline
-from delta_arb.strategy.state import HALTED, Rule
+from delta_arb.strategy.state import Rule
 from delta_arb.wallets import BOUNDLESS, Funds
 
 WORTH = 200  # replays that are worth a thread
@@ -53,58 +52,50 @@ class Levels(NamedTuple):
 
 
 class Ground(NamedTuple):
-    """What the sets of one kernel call share: the inputs of `event_loop.drive` besides a rule, and the funding table.
+    """What the sets of one kernel call share: the inputs of `event_loop.drive` besides rule and machine, and the funding table.
 
-    Equity is marked at the events of `watched`; with an `until_ns` below `NEVER` pairs entered from then on, or cut off by
-    the end of the tape, do not count. `holes` are what the funding table does not cover, shape (holes, 2).
+    Equity is marked at the events of `watched`, returns are on `capital` (USDT). With an `until_ns` below `NEVER` pairs
+    entered from then on, or cut off by the end of the tape, do not count. `holes` are what the funding table does not
+    cover, shape (holes, 2).
     """
 
     tape: Columns
     looks: Looks
-    spot_road: Road
-    perp_road: Road
+    roads: tuple[Road, Road]
     money: Money
     stamps: Stamps
     payments: np.ndarray
     holes: np.ndarray
     watched: Marks
     until_ns: int
+    capital: float
 
 
 # --- The kernel -------------------------------------------------------------------------------------------------------
 
 
-def _sweep(ground, rule, levels, sets, capital, figures):
-    """Fill the `figures` of some sets; the number of one that meets a hole of the funding table, or -1."""
+def _sweep(ground, schedule, machines, levels, sets, figures):
+    """Fill the `figures` of some sets; the number of one that meets a hole of the funding table, or -1.
+
+    `schedule` is of one rule, which gets the levels of each set in turn; `machines` are two, of which the second is used.
+    """
     ground = uncounted(ground)
     for k in sets:
-        rule.entry, rule.exit, rule.max_hold_ns = levels.entry[k], levels.exit[k], levels.max_hold_ns[k]
-        rule.reverse_entry, rule.reverse_exit = levels.reverse_entry[k], levels.reverse_exit[k]
-        if _replayed(ground, rule, capital, figures[k]):
+        for j in range(2):
+            rule = schedule.rules[j]
+            rule.entry, rule.exit, rule.max_hold_ns = levels.entry[k], levels.exit[k], levels.max_hold_ns[k]
+            rule.reverse_entry, rule.reverse_exit = levels.reverse_entry[k], levels.reverse_exit[k]
+        machines[1] = machines[0]
+        if _replayed(ground, schedule, machines[1], figures[k]):
             return k
     return -1
 
 
-def _replayed(ground, rule, capital, figures):
+def _replayed(ground, schedule, machine, figures):
     """Fill the figures of one rule; whether it met a hole of the funding table."""
-    done = drive(
-        ground.tape,
-        ground.looks,
-        ground.spot_road,
-        ground.perp_road,
-        rule,
-        ground.money,
-        ground.stamps,
-        BEGINNING,
-        False,
-    )
-    state, end_ns = done.place.state, ground.tape.ts_ns[-1]
-    rest, counted = left_open(state, done.spot, done.perp, end_ns, rule), ground.until_ns == NEVER
-    figures.halted, figures.open_at_end = state.phase == HALTED, counted and len(rest) > 0
-    for f in rest:
-        done.fills.append(f)
-    if len(rest) > 0:
-        done.closings.append(closing(state, done.spot, done.perp, end_ns, HALT if state.phase == HALTED else END))
+    done = drive(ground.tape, ground.looks, ground.roads, schedule, ground.money, ground.stamps, machine)
+    whole = ground.until_ns == NEVER
+    figures.halted, figures.open_at_end = done.halted, whole and done.open_at_end
     deals, steps, newest, at = [NO_DEAL for _ in range(0)], [NO_STEP for _ in range(0)], 0, 0
     for order in done.sent:
         if order.ts_ns < ground.until_ns:
@@ -113,12 +104,12 @@ def _replayed(ground, rule, capital, figures):
         first = at
         while at < len(done.fills) and done.fills[at].pair <= c.pair:
             at += 1
-        if c.pair <= newest and (counted or c.reason != END):
+        if c.pair <= newest and (whole or c.reason != END):
             add_deal(ground.payments, deals, steps, done.fills[first:at], c)
         if at > first and met_hole(ground.holes, done.fills[first].ts_ns, done.fills[at - 1].ts_ns) >= 0:
             return True
     tell(figures, deals)
-    mark(figures, deals, steps, ground.watched, capital)
+    mark(figures, deals, steps, ground.watched, ground.capital)
     return False
 
 
@@ -223,14 +214,18 @@ def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads) 
     for members in _groups(rules):
         rule = rules[members[0]]
         check_deadline(rule, latency)
-        levels = Levels(*(np.array([getattr(rules[k], name) for k in members], kind) for name, kind in _LEVELS))
+        levels = read_only(
+            Levels(*(np.array([getattr(rules[k], name) for k in members], kind) for name, kind in _LEVELS))
+        )
         part = np.zeros(len(members), FIGURES)
         here = seen[rule.filter, rule.funding_horizon_s]
-        ground = Ground(columns, here, *roads, purse, stamps, table, holes, watched, until_ns)
         capital = float(capital_of(rule, funds))
+        ground = read_only(Ground(columns, here, roads, purse, stamps, table, holes, watched, until_ns, capital))
 
-        def fill(some, ground=ground, rule=rule, levels=levels, capital=capital, part=part):
-            return kernel(ground, records([rule])[0], levels, some, capital, part)
+        def fill(some, ground=ground, rule=rule, levels=levels, part=part):
+            twice = records([rule._replace(may_enter=False), rule])
+            schedule = read_only(Schedule(np.array([tape.start_ns]), (), np.array([0])))._replace(rules=twice)
+            return kernel(ground, schedule, records([Machine(), Machine()]), levels, some, part)
 
         for bad in _by_threads(fill, np.arange(len(members)), threads):
             if bad >= 0:
@@ -269,7 +264,7 @@ _UNBOUNDED = np.zeros((8, 0)), np.zeros((8, 0))
 
 
 def _marks(tape: Tape, known: bool) -> Marks:
-    bounds = compiled(prices)(replay._columns(tape)) if known else _UNBOUNDED
+    bounds = compiled(prices)(read_only(replay._columns(tape))) if known else _UNBOUNDED
     return Marks(*(getattr(tape, name) for name in _MARKED), *bounds)
 
 

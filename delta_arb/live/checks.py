@@ -21,7 +21,7 @@ from delta_arb.live.venues.broker import Report
 from delta_arb.live.venues.key_permissions import Rights
 from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, Book, Order, floor_to, tradable
 from delta_arb.params import Params
-from delta_arb.strategy.state import FLAT, START
+from delta_arb.strategy.state import FLAT, State
 from delta_arb.venue_terms import common_step
 
 FEE_SLACK_BPS = 0.01
@@ -297,9 +297,9 @@ async def _known(job: Job, seen: Seen) -> tuple[Row, bool]:
             )
             untold = await unbooked(seen.venues, journal, clock.now_ns())  # the start takes them up
             held = _with(journal.held(), untold)
-            state = journal.last_state() or START
+            state = journal.last_state() or State()
             awaited = {placed.leg for placed, _ in journal.working()}
-            positions = _with((state.spot.position, state.perp.position), untold)
+            positions = _with((state.legs[SPOT].position, state.legs[PERP].position), untold)
             found = differences(*seen.accounts, base, held, positions, tuple(v.terms for v in seen.venues))
     except (RunError, VenueError) as error:
         return Row("account", False, str(error), remedy), False

@@ -21,7 +21,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.session import Session
 from delta_arb.live.venues.base import Account
 from delta_arb.market import PERP, SPOT, utc
-from delta_arb.strategy.state import FLAT, HALTED, PHASES, START
+from delta_arb.strategy.state import FLAT, HALTED, PHASES, State
 
 COMMANDS = ("status", "stop", "flatten", "resume")
 LONGEST = 100  # bytes of a socket's path that every system takes
@@ -96,7 +96,7 @@ def status(session: Session) -> dict[str, Any]:
     net = sum(t.net_usdt for t in runner.trades)
     said = {
         "mode": desk.mode, "pair": desk.config.name, "phase": PHASES[state.phase], "number": state.pair,
-        "spot": state.spot.position, "perp": state.perp.position, "trades": len(runner.trades), "missed": runner.missed,
+        "spot": state.legs[SPOT].position, "perp": state.legs[PERP].position, "trades": len(runner.trades), "missed": runner.missed,
         "unpaid": state.refused,
         "net_usdt": net, "open_usdt": runner.mark_usdt(), "halted": session.risk.halted, "stopping": session.stopping,
         "held": [str(held) for held in session.risk.held], "events": runner.events,
@@ -155,7 +155,7 @@ def last_words(journal: Journal) -> dict[str, Any]:
     if state and state.phase != FLAT:
         line += (
             f", pair {state.pair} opened {utc(state.opened_ns)} UTC, spot "
-            f"{state.spot.position:+g}, perp {state.perp.position:+g}"
+            f"{state.legs[SPOT].position:+g}, perp {state.legs[PERP].position:+g}"
         )
     if orders:
         line += f"; without an end: {', '.join(orders)}"
@@ -176,8 +176,8 @@ def lift(journal: Journal) -> None:
     """
     state = journal.last_state()
     if state and state.phase == HALTED:
-        if state.spot.position != 0.0 or state.perp.position != 0.0:
+        if state.legs[SPOT].position != 0.0 or state.legs[PERP].position != 0.0:
             raise RunError("the machine halted with legs held; start it, or `flatten` first")
-        journal.forced(0, START._replace(pair=state.pair), "resume")
+        journal.forced(0, State(pair=state.pair), "resume")
     journal.note("resume", "")
     journal.note("accepted", "")

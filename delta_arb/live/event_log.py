@@ -93,7 +93,7 @@ class Recorder:
 
     def begin(self, state: State) -> None:
         """What follows starts from this state: the start of a run, or a person lifted a halt."""
-        self._text(HEAD, {"schema": SCHEMA, "run_id": self._run_id, "state": state})
+        self._text(HEAD, {"schema": SCHEMA, "run_id": self._run_id, "state": state.values()})
 
     def __enter__(self) -> "Recorder":
         return self
@@ -192,7 +192,7 @@ def _told(path: Path) -> Iterator[Told]:
                     f"{path}: events of schema {value['schema']}, not {SCHEMA}; read them with "
                     "the version that wrote them"
                 )
-            state = named(State, value["state"])
+            state = state_of(value["state"])
         elif tag == RULE:
             rule = named(Rule, value)
         elif tag == BOOK:
@@ -215,8 +215,17 @@ def replayed(path: Path) -> Iterator[Decided]:
     """The run's decisions, made again from its events."""
     state = None
     for event, rule, begins in told(path):
-        state, orders = decide(begins or state, event, rule)
+        state = (begins or state).copy()
+        orders = decide(state, event, rule)
         yield Decided(event, state, orders)
+
+
+def state_of(values: list) -> State:
+    """The state whose values JSON has kept; else DataError."""
+    try:
+        return State.of(values)
+    except TypeError as error:
+        raise DataError("these values are no State of this version; finish with the version that wrote them") from error
 
 
 def named(kind: type, values: list) -> Any:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from delta_arb.errors import RunError
 from delta_arb.live.durability import Disk, Later, at_once
-from delta_arb.live.event_log import named
+from delta_arb.live.event_log import named, state_of
 from delta_arb.live.venues.broker import Placed, Report
 from delta_arb.market import LEGS, NS, REASONS, Fill, FundingPayment, Order
 from delta_arb.params import Params
@@ -164,7 +164,7 @@ class Journal:
                     PHASES[state.phase],
                     REASONS[state.reason],
                     json.dumps(event),
-                    json.dumps(state),
+                    json.dumps(state.values()),
                 ),
             )
             for order_id, leg, order in orders:
@@ -228,7 +228,7 @@ class Journal:
             self._forced(ts_ns, state, why)
 
     def _forced(self, ts_ns: int, state: State, why: str) -> None:
-        row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", json.dumps(state))
+        row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", json.dumps(state.values()))
         self._db.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def recovered(self, ts_ns: int, state: State, lost: Sequence[Report], rule: Rule) -> None:
@@ -301,7 +301,7 @@ class Journal:
     def last_state(self) -> State | None:
         """The machine's state after the last event of any run; None in a new journal."""
         row = self._db.execute("SELECT state FROM decisions ORDER BY rowid DESC LIMIT 1").fetchone()
-        return named(State, json.loads(row[0])) if row else None
+        return state_of(json.loads(row[0])) if row else None
 
     def rule_of(self, pair: int) -> Rule | None:
         """The rule that this pair was opened under."""

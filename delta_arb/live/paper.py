@@ -84,7 +84,7 @@ class PaperVenue:
     def liquidation(self, ts_ns: int, state: State, perp: Book) -> Report | None:
         """The end of a short whose margin no longer suffices on this book."""
         price = liquidated_at(state, perp, self._legs[PERP])
-        return Report(ts_ns, PERP, OUTSIDE, -state.perp.position, price) if price > 0.0 else None
+        return Report(ts_ns, PERP, OUTSIDE, -state.legs[PERP].position, price) if price > 0.0 else None
 
     @property
     def due_ns(self) -> int:

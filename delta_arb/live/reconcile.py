@@ -161,7 +161,7 @@ class Watch:
         if self._busy() or self._executor.last_end_ns != ended_ns:
             return ()
         state = self._runner.state
-        positions = (state.spot.position, state.perp.position)
+        positions = (state.legs[SPOT].position, state.legs[PERP].position)
         terms = (self._venues[SPOT].terms, self._venues[PERP].terms)
         return differences(spot, perp, self.base, self._journal.held(), positions, terms)
 
@@ -236,7 +236,7 @@ class Watch:
             if not venue.private_alive:
                 blind = blind or f"{venue.name} tells nothing of our orders; its private stream is down"
         now_ns = self._clock()
-        excess = state.spot.position + state.perp.position
+        excess = state.legs[SPOT].position + state.legs[PERP].position
         naked = excess if state.phase in (FLAT, OPEN) and not self._busy() else 0.0
         return Facts(
             naked_usdt=self._unequal_usdt(naked),

@@ -7,6 +7,7 @@ And where the machine goes on that had halted, once a person says so.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from delta_arb.live.executor import DUST
@@ -15,7 +16,7 @@ from delta_arb.live.runner import Resumed
 from delta_arb.live.venues.base import Deal, Outcome, Venue, filled_by, within
 from delta_arb.live.venues.broker import Placed, Report
 from delta_arb.market import GUARD, LEGS, NEVER, NS, PERP, SPOT, UNWOUND, Order
-from delta_arb.strategy.state import DIRECT, ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, REVERSE, START, State
+from delta_arb.strategy.state import DIRECT, ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, REVERSE, State
 
 BEFORE_NS = 120 * NS  # the last row: by so much its clock may have been ahead of the venues'
 WINDOW_NS = 86_400 * NS  # of one question about fills
@@ -38,7 +39,7 @@ def taken_up(journal: Journal, now_ns: int, found: Found = NOTHING) -> tuple[Res
     """The machine's state with the open pair's rule and fills, a fresh deadline for a hedge, and when each order
     without an end was decided (ns), by its id. What was `found` is yet to be told: those orders are out, the newest of
     each leg."""
-    state = journal.last_state() or START
+    state = journal.last_state() or State()
     working = journal.working()
     placed = [p for p, _ in working]
     untold = found.reports if state.phase == HEDGING else found.lost  # elsewhere late fills come as they always do
@@ -47,7 +48,7 @@ def taken_up(journal: Journal, now_ns: int, found: Found = NOTHING) -> tuple[Res
         newest = {r.leg: r for r in untold}.values()
         placed = [Placed(r.order_id, r.leg, Order(r.filled, r.price, False, False)) for r in newest]
     if state.phase == HEDGING:
-        state = state._replace(hedging_ns=now_ns)
+        state = replace(state, hedging_ns=now_ns)
     is_open = state.phase != FLAT
     fills = journal.unsettled_fills() if is_open else ()
     rule = journal.rule_of(state.pair) if is_open else None
@@ -119,30 +120,30 @@ def awaiting(state: State, untold: Sequence[Report]) -> State:
     While others are out as well, or the machine has halted, it is the state itself: there they are late fills. A leg
     that stands alone is only ever unwound: at what price the other one was wanted is lost.
     """
-    if state.phase == HALTED or state.spot.working != 0.0 or state.perp.working != 0.0:
+    if state.phase == HALTED or state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
         return state
     alone = len({r.leg for r in untold}) == 1
     if state.phase == FLAT:
-        state = _entered(state, untold[0])._replace(exiting=alone)
+        state = replace(_entered(state, untold[0]), exiting=alone)
     elif state.phase == OPEN and _reduce(state, untold):
-        state = state._replace(phase=EXITING, reason=UNWOUND, exiting=True)
+        state = replace(state, phase=EXITING, reason=UNWOUND, exiting=True)
     elif state.phase == OPEN:
-        state = state._replace(phase=ENTERING, exiting=alone)
-    legs = [state.spot, state.perp]
+        state = replace(state, phase=ENTERING, exiting=alone)
+    state = state.copy()
     for r in untold:
-        legs[r.leg] = legs[r.leg]._replace(working=r.filled, decided=r.price)
+        state.legs[r.leg].working, state.legs[r.leg].decided = r.filled, r.price
     pair_qty = max(state.pair_qty, *(abs(r.filled) for r in untold))
-    return state._replace(spot=legs[SPOT], perp=legs[PERP], pair_qty=pair_qty, wake_ns=NEVER)
+    return replace(state, pair_qty=pair_qty, wake_ns=NEVER)
 
 
 def _entered(flat: State, first: Report) -> State:
     side = DIRECT if (first.filled > 0.0) == (first.leg == SPOT) else REVERSE
-    return flat._replace(phase=ENTERING, pair=flat.pair + 1, side=side, opened_ns=first.venue_ns)
+    return replace(flat, phase=ENTERING, pair=flat.pair + 1, side=side, opened_ns=first.venue_ns)
 
 
 def _reduce(state: State, lost: Sequence[Report]) -> bool:
     """Whether these fills leave less of the open pair: an exit, and not another clip."""
-    held = state.spot.position, state.perp.position
+    held = state.legs[SPOT].position, state.legs[PERP].position
     left = (qty + sum(r.filled for r in lost if r.leg == leg) for leg, qty in enumerate(held))
     return sum(map(abs, left)) < sum(map(abs, held))
 
@@ -162,11 +163,11 @@ def greeting(before: State, now: State, leaving: bool, line: str, parameters: st
 
 def to_flatten(halted: State, now_ns: int) -> State:
     """The state that leaves what a halted machine holds, with a fresh deadline."""
-    return halted._replace(phase=HEDGING, reason=GUARD, exiting=True, hedging_ns=now_ns, wake_ns=now_ns)
+    return replace(halted, phase=HEDGING, reason=GUARD, exiting=True, hedging_ns=now_ns, wake_ns=now_ns)
 
 
 def to_resume(halted: State, now_ns: int) -> State:
     """The state that goes on from a halt with equal legs: the pair is managed on, or, with nothing held, all is new."""
-    if halted.spot.position == halted.perp.position == 0.0:
-        return START._replace(pair=halted.pair)
-    return halted._replace(phase=OPEN, exiting=False, wake_ns=now_ns)
+    if halted.legs[SPOT].position == halted.legs[PERP].position == 0.0:
+        return State(pair=halted.pair)
+    return replace(halted, phase=OPEN, exiting=False, wake_ns=now_ns)

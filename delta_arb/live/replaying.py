@@ -21,7 +21,7 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, attribution
 from delta_arb.strategy.rule import check_deadline
-from delta_arb.strategy.state import PHASES, START
+from delta_arb.strategy.state import PHASES, State
 from delta_arb.tables import left_out
 from delta_arb.wallets import BOUNDLESS
 
@@ -59,7 +59,7 @@ async def _replay(options: argparse.Namespace) -> int:
     check_deadline(rule, inputs.latency())
     run_id = utc_now().strftime("%y%m%d%H%M%S%f")
     path = options.reports / inputs.name / "live" / "journal.sqlite"
-    with Journal(path, run_id) as journal, Recorder(events_path(path, run_id), run_id, START) as recorder:
+    with Journal(path, run_id) as journal, Recorder(events_path(path, run_id), run_id, State()) as recorder:
         journal.begin_run(REPLAY, __version__, {k: str(v) for k, v in vars(options).items()})
         journal.parameters("accepted", exports.params)
         venue = PaperVenue(

@@ -18,11 +18,11 @@ from delta_arb.live.venues.broker import Broker, Placed, Report
 from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
 from delta_arb.params import Bounds, Params, WalletParams, check_assumed, check_in_force, check_inventory, load
 from delta_arb.strategy import sizing
-from delta_arb.strategy.decide import decide, ended
+from delta_arb.strategy.decide import decide, pair_lives
 from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.signal import UNKNOWN, step
-from delta_arb.strategy.state import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, START, TIMER, Event, Rule, State
+from delta_arb.strategy.state import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, TIMER, Event, Rule, State
 from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import Wallet
 
@@ -117,7 +117,7 @@ class Resumed(NamedTuple):
     working: tuple[Placed, ...] = ()
 
 
-AFRESH = Resumed(START, None)
+AFRESH = Resumed(State(), None)
 
 
 class Wallets(Protocol):
@@ -208,7 +208,7 @@ class Runner:
     @property
     def working(self) -> bool:
         """Whether an order of ours is out, so that positions cannot be compared."""
-        return self.state.spot.working != 0.0 or self.state.perp.working != 0.0
+        return self.state.legs[SPOT].working != 0.0 or self.state.legs[PERP].working != 0.0
 
     def quote(self, ts_ns: int, spot: Book, perp: Book, outside: Report | None = None) -> None:
         """A new book on either leg; on paper with the liquidation that it brings."""
@@ -241,7 +241,7 @@ class Runner:
         change from outside by a plain report.
         """
         spot, perp = self._books
-        legs = (self.state.spot, self.state.perp)
+        legs = self.state.legs
         ended = report.order_id == self._working[report.leg]
         remaining = 0.0 if ended else legs[report.leg].working  # a late fill leaves what works alone
         event = Event(
@@ -270,16 +270,17 @@ class Runner:
         fill = self._fill_of(report, rule) if report and report.filled != 0.0 else None
         if self._wallets:
             event = event._replace(wallet=self._wallets.at(event, fill))
-        state, orders = decide(before, event, rule)
+        state = before.copy()  # adopted once the journal has it
+        orders = decide(state, event, rule)
         if self._wallets and state.refusing:
             self._wallets.lacked(event)
-        if state is before and orders is NO_ORDERS and report is None:
+        if orders is NO_ORDERS and report is None and state == before:
             self._record(event, rule)
             return
         placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
         fills = [*self._fills, fill] if fill else self._fills
         late = state.phase == FLAT and fill is not None  # a late fill too small to sell ends at once
-        closed = ended(before, state) or late
+        closed = (pair_lives(before) and not pair_lives(state)) or late
         trade = None
         if closed and fills:
             end = closing(state, event.spot, event.perp, event.ts_ns, state.reason)

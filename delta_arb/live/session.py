@@ -345,7 +345,7 @@ class Session:
             known = known._replace(spot_free_usdt=spot.usdt_free, margin_free_usdt=perp.usdt_free)
         prices = [book.bid for book in runner.books]
         return known._replace(
-            held_usdt=max(abs(state.spot.position) * prices[SPOT], abs(state.perp.position) * prices[PERP]),
+            held_usdt=max(abs(state.legs[SPOT].position) * prices[SPOT], abs(state.legs[PERP].position) * prices[PERP]),
             net_day_usdt=journal.net_since(midnight_ns(self.clock())) + runner.mark_usdt(),
             failures=runner.failures,
             funding_rate=self.funding.rate,
@@ -390,7 +390,7 @@ class Session:
         """A person says that all is well: the account is taken as it is, halts are lifted. Returns why not, or ""."""
         runner = self.runner
         if runner.state.phase == HALTED:
-            if runner.state.spot.position + runner.state.perp.position != 0.0:
+            if runner.state.legs[SPOT].position + runner.state.legs[PERP].position != 0.0:
                 return f"the machine halted on unequal legs ({self.line()}); `flatten` first"
             runner.force(recovery.to_resume(runner.state, self.clock()), "resume")
             self.dealer.arm()
@@ -407,7 +407,11 @@ class Session:
         if runner is None:
             return "starting"
         state = runner.state
-        legs = f"spot {state.spot.position:+g}, perp {state.perp.position:+g}" if state.phase != FLAT else "no position"
+        legs = (
+            f"spot {state.legs[SPOT].position:+g}, perp {state.legs[PERP].position:+g}"
+            if state.phase != FLAT
+            else "no position"
+        )
         net = sum(t.net_usdt for t in runner.trades)
         return (
             f"{PHASES[state.phase]}, pair {state.pair}, {legs}, {len(runner.trades)} trades, net {net:+.4f} USDT, "

@@ -31,7 +31,7 @@ from delta_arb.live.session import Session
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Venue, VenueError
 from delta_arb.strategy.ledger import PARTS, Trade, attribution
-from delta_arb.strategy.state import PHASES, START, State
+from delta_arb.strategy.state import PHASES, State
 
 PAPER, SANDBOX, LIVE = "paper", "sandbox", "live"
 MODES = {
@@ -239,10 +239,11 @@ def unsettled(path: Path) -> str:
     if not path.exists():
         return ""
     with Journal(path, "look") as journal:
-        state = journal.last_state() or START
-        if state.spot.position == state.perp.position == 0.0 and not journal.working():
+        state = journal.last_state() or State()
+        spot, perp = (leg.position for leg in state.legs)
+        if spot == perp == 0.0 and not journal.working():
             return ""
-    return f"pair {state.pair} ({PHASES[state.phase]}, spot {state.spot.position:+g}, perp {state.perp.position:+g})"
+    return f"pair {state.pair} ({PHASES[state.phase]}, spot {spot:+g}, perp {perp:+g})"
 
 
 def require_settled(path: Path, but: str) -> None:

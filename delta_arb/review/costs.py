@@ -117,7 +117,7 @@ def funding(run: Recorded) -> tuple[HeldStamp, ...]:
     first = run.told[0].state
     within = (p for p in run.payments if run.told[0].event.ts_ns <= p.ts_ns <= run.end_ns)
     moves = ((f.ts_ns, f.qty) for _, f in run.fills if f.leg == PERP)
-    found = held_stamps(moves, within, first.perp.position if first else 0.0)
+    found = held_stamps(moves, within, first.legs[PERP].position if first else 0.0)
     return tuple(s for s in found if s.position != 0.0)
 
 

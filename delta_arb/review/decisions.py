@@ -57,7 +57,8 @@ def _decided(run: Recorded) -> Iterator[Again]:
     state = run.told[0].state
     for event, rule, begins in run.told:
         before = begins or state
-        state, orders = decide(before, event, rule)
+        state = before.copy()
+        orders = decide(state, event, rule)
         if event.kind == REPORT or state != before or any(order.qty for order in orders):
             yield Again(Decision(event, state), _faces(event.ts_ns, state, orders))
 
@@ -69,7 +70,8 @@ def _tail(run: Recorded, again: list[Again]) -> Iterator[Again]:
     for event, _ in run.decisions[len(again) :]:
         if event.ts_ns < run.told[-1].event.ts_ns:
             return  # a difference, not a tail
-        state, orders = decide(state, event, rule)
+        state = state.copy()
+        orders = decide(state, event, rule)
         yield Again(Decision(event, state), _faces(event.ts_ns, state, orders))
 
 
@@ -90,7 +92,9 @@ def _told(decision: Decision | None) -> str:
     if decision is None:
         return "decided nothing here"
     event, state = decision
-    legs = f"spot {state.spot.position:+g} working {state.spot.working:+g}, perp {state.perp.position:+g} working {state.perp.working:+g}"
+    legs = ", ".join(
+        f"{name} {leg.position:+g} working {leg.working:+g}" for name, leg in zip(LEGS, state.legs, strict=True)
+    )
     return (
         f"went by a {KINDS[event.kind]} of {utc(event.ts_ns)[11:]} to {PHASES[state.phase]}, pair {state.pair}, {legs}"
     )

@@ -22,7 +22,7 @@ from delta_arb.market import NS, PERP, SPOT, Order
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.strategy import rule as rules
 from delta_arb.strategy.sizing import fee_usdt
-from delta_arb.strategy.state import START
+from delta_arb.strategy.state import State
 
 RUN_ID = "rehearsal"
 HOURS = 10.0
@@ -70,7 +70,7 @@ def rehearse(reports: Path, hours: float = HOURS) -> Path:
     rule = rules.make_rule(settings, *inputs.terms())
     path = Path(reports) / inputs.name / "live" / "rehearsal.sqlite"
     payments = inputs.payments(tape)
-    with Journal(path, RUN_ID) as journal, Recorder(events_path(path, RUN_ID), RUN_ID, START) as recorder:
+    with Journal(path, RUN_ID) as journal, Recorder(events_path(path, RUN_ID), RUN_ID, State()) as recorder:
         journal.begin_run("rehearsal, worse venues than assumed", __version__, {})
         journal.parameters("accepted", _params(inputs, tape, settings))
         journal.funding(payments)

@@ -6,6 +6,7 @@ calls, kept in memory. Only what the orders meet and which rule is in force diff
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import NamedTuple
 
@@ -141,7 +142,7 @@ class _Wallets:
 def step(run: Recorded, tape: Tape, known: Sequence[Force], venue: PaperVenue) -> tuple[Pair, ...]:
     """The run's quotes once more, under the rules and wallets of `known`, filled by `venue`."""
     pages, wallets, at = _Pages(), _Wallets(), 0
-    resumed = Resumed(run.start._replace(pair=0), None)
+    resumed = Resumed(replace(run.start, pair=0), None)
     runner = Runner(known[0].rule, pages, venue, run.payments, resumed, wallets=wallets, growing=True)
     replay.show_first(tape, venue)
     for group in replay.instants(tape):

@@ -16,13 +16,13 @@ import numpy as np
 
 from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
-from delta_arb.live.event_log import Told, events_path, named, told
+from delta_arb.live.event_log import Told, events_path, named, state_of, told
 from delta_arb.live.journal import FORCED, RECOVERED, trade_of
 from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment, from_bps
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
-from delta_arb.strategy.state import FLAT, OUTSIDE, QUOTE, REPORT, START, Event, State
+from delta_arb.strategy.state import FLAT, OUTSIDE, QUOTE, REPORT, Event, State
 
 REPLAY, PAPER = "paper, replay", "paper, live quotes"  # modes as the runner writes them
 
@@ -113,7 +113,7 @@ class Recorded:
     @property
     def start(self) -> State:
         """The flat state that the machine had at `start_ns`."""
-        first = self.told[0].state or START
+        first = self.told[0].state or State()
         return first if first.phase == FLAT else next((d.state for d in self.decisions if d.state.phase == FLAT), first)
 
     @property
@@ -260,7 +260,7 @@ def _decisions(db: sqlite3.Connection, run_id: str) -> Iterator[Decision]:
         "SELECT event, state FROM decisions WHERE run_id = ? AND kind != ? ORDER BY rowid", (run_id, FORCED)
     )
     for event, state in rows:
-        yield Decision(named(Event, json.loads(event)), named(State, json.loads(state)))
+        yield Decision(named(Event, json.loads(event)), state_of(json.loads(state)))
 
 
 def _orders(db: sqlite3.Connection, run_id: str) -> Iterator[SentOrder]:

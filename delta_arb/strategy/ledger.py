@@ -227,16 +227,12 @@ def close_out(
 def left_open(state, spot, perp, ts_ns, rule):
     """The fills of `close_out`; none where nothing is open."""
     fills = []
-    if state.spot.position != 0.0:
-        fills.append(_exit_fill(state.pair, ts_ns, SPOT, state.spot.position, spot, rule.spot))
-    if state.perp.position != 0.0:
-        fills.append(_exit_fill(state.pair, ts_ns, PERP, state.perp.position, perp, rule.perp))
+    for leg in range(2):
+        position, book, of = state.legs[leg].position, (spot, perp)[leg], (rule.spot, rule.perp)[leg]
+        if position != 0.0:
+            price = exit_price(position, book)
+            fills.append(Fill(state.pair, ts_ns, leg, -position, price, fee_usdt(-position, price, of)))
     return fills
-
-
-def _exit_fill(pair, ts_ns, leg, position, book, of_leg):
-    price = exit_price(position, book)
-    return Fill(pair, ts_ns, leg, -position, price, fee_usdt(-position, price, of_leg))
 
 
 def closing(state: State, spot: Book, perp: Book, ts_ns: int, reason: int) -> Closing:

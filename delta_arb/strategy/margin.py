@@ -13,7 +13,7 @@ spot markets so that one thin book liquidates nobody; no recording of quotes car
 therefore liquidates here and not there; a book that lags behind the index is spared here for so long.
 """
 
-from delta_arb.market import Book
+from delta_arb.market import PERP, SPOT, Book
 from delta_arb.strategy.state import LegRule, State
 
 
@@ -27,7 +27,9 @@ def liquidated_at(state: State, perp: Book, leg: LegRule) -> float:
 
     While orders of ours are out nothing is checked: their reports come first.
     """
-    if leg.maintenance == 0.0 or state.perp.position >= 0.0 or state.spot.working != 0.0 or state.perp.working != 0.0:
+    if leg.maintenance == 0.0 or state.legs[PERP].position >= 0.0:
         return 0.0
-    price = liquidation_price(state.perp.average, leg)
+    if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
+        return 0.0
+    price = liquidation_price(state.legs[PERP].average, leg)
     return price if 0.5 * (perp.bid + perp.ask) >= price else 0.0

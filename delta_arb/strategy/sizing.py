@@ -3,7 +3,7 @@ and what mends legs that differ."""
 
 import math
 
-from delta_arb.market import Book, Order, ceil_to, exit_price, floor_to, tradable
+from delta_arb.market import PERP, SPOT, Book, Order, ceil_to, exit_price, floor_to, tradable
 from delta_arb.strategy.state import DIRECT, NO_ORDER, Event, LegRule, Rule, State
 
 
@@ -97,10 +97,10 @@ def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float
     """
     side = state.side
     spot_price, perp_price = exit_price(side, event.spot), exit_price(-side, event.perp)
-    spot_all = orderable(side * state.spot.position, spot_price, rule.spot)
-    perp_all = orderable(-side * state.perp.position, perp_price, rule.perp)
+    spot_all = orderable(side * state.legs[SPOT].position, spot_price, rule.spot)
+    perp_all = orderable(-side * state.legs[PERP].position, perp_price, rule.perp)
     spot_shown = shown_qty(side, event.spot, rule.spot, rule.participation)
-    clip = clip_qty(state, rule)
+    clip = _clip_qty(state, rule)
     shown = min(spot_shown, shown_qty(-side, event.perp, rule.perp, rule.participation), clip)
     if shown >= max(spot_all, perp_all):
         return -side * spot_all, side * perp_all
@@ -119,23 +119,14 @@ def _both_take(qty: float, spot_price: float, perp_price: float, rule: Rule) -> 
     return orderable(qty, spot_price, rule.spot) > 0.0 and orderable(qty, perp_price, rule.perp) > 0.0
 
 
-def clip_qty(state: State, rule: Rule) -> float:
+def _clip_qty(state: State, rule: Rule) -> float:
     """What one clip bought of a pair of several, at their mean price; no limit where a pair is one clip."""
-    if rule.max_position_usdt <= rule.clip_usdt or state.spot.average == 0.0:
+    if rule.max_position_usdt <= rule.clip_usdt or state.legs[SPOT].average == 0.0:
         return math.inf
-    return rule.clip_usdt / state.spot.average
+    return rule.clip_usdt / state.legs[SPOT].average
 
 
-def spot_order(qty: float, event: Event, rule: Rule) -> Order:
-    return _order(qty, event.spot, rule.spot, rule.price_bound, False)
-
-
-def perp_order(qty: float, event: Event, rule: Rule) -> Order:
-    """Every purchase of the perpetual is reduce-only: of the pair's own short, or of the core one behind inventory."""
-    return _order(qty, event.perp, rule.perp, rule.price_bound, qty > 0.0)
-
-
-def _order(qty: float, book: Book, leg: LegRule, price_bound: float, reduce_only: bool) -> Order:
+def limited(qty: float, book: Book, leg: LegRule, price_bound: float, reduce_only: bool) -> Order:
     """An IOC order at the touch, allowed to be worse by the price bound; the limit is on the tick within it."""
     if qty > 0.0:
         return Order(ordered(qty, leg), floor_to(book.ask * (1.0 + price_bound), leg.tick), reduce_only, False)
@@ -155,10 +146,12 @@ def unbalanced(state: State, event: Event, rule: Rule) -> bool:
 
     An exit leaves nothing behind that can still be ordered, so there the tolerance is zero.
     """
-    excess = state.spot.position + state.perp.position
-    if not state.exiting and abs(excess) <= rule.leg_tolerance * state.pair_qty:
+    if not state.exiting and abs(_excess(state)) <= rule.leg_tolerance * state.pair_qty:
         return False
-    return _cut_qty(state, event, rule) > 0.0 or (not state.exiting and _grow_qty(state, event, rule) > 0.0)
+    longer = _longer(state)
+    return _mended_by(longer, state, event, rule) > 0.0 or (
+        not state.exiting and _mended_by(1 - longer, state, event, rule) > 0.0
+    )
 
 
 def mending(state: State, event: Event, rule: Rule, late: bool) -> tuple[float, float]:
@@ -168,47 +161,39 @@ def mending(state: State, event: Event, rule: Rule, late: bool) -> tuple[float, 
     and within the price bound. What no venue takes as an unwinding order (less than one contract too many) is
     completed whatever it costs, but never on a stale book.
     """
-    spot_is_longer = abs(state.spot.position) > abs(state.perp.position)
-    cut = _cut_qty(state, event, rule)
-    grow = 0.0 if state.exiting else _grow_qty(state, event, rule)
-    completes = cut == 0.0 or (grow > 0.0 and not late and completing_is_cheaper(state, event, rule))
-    on_spot = spot_is_longer != completes
-    qty = grow if completes else cut
-    if (completes or not late) and not usable(event.spot if on_spot else event.perp, event.ts_ns, rule):
+    longer = _longer(state)
+    cut = _mended_by(longer, state, event, rule)
+    grow = 0.0 if state.exiting else _mended_by(1 - longer, state, event, rule)
+    completes = cut == 0.0 or (grow > 0.0 and not late and _completing_is_cheaper(longer, state, event, rule))
+    leg, qty = (1 - longer, grow) if completes else (longer, cut)
+    if (completes or not late) and not usable((event.spot, event.perp)[leg], event.ts_ns, rule):
         return 0.0, 0.0  # wait for a fresh book
-    signed = -qty if state.spot.position + state.perp.position > 0.0 else qty
-    return (signed, 0.0) if on_spot else (0.0, signed)
+    signed = -qty if _excess(state) > 0.0 else qty
+    return (signed, 0.0) if leg == SPOT else (0.0, signed)
 
 
-def completing_is_cheaper(state: State, event: Event, rule: Rule) -> bool:
+def _excess(state: State) -> float:
+    return state.legs[SPOT].position + state.legs[PERP].position
+
+
+def _longer(state: State) -> int:
+    return SPOT if abs(state.legs[SPOT].position) > abs(state.legs[PERP].position) else PERP
+
+
+def _mended_by(leg: int, state: State, event: Event, rule: Rule) -> float:
+    """What a leg's venue would take to unwind the difference (the longer one) or to complete it (the shorter one)."""
+    excess = _excess(state)
+    return orderable(abs(excess), exit_price(excess, (event.spot, event.perp)[leg]), (rule.spot, rule.perp)[leg])
+
+
+def _completing_is_cheaper(longer: int, state: State, event: Event, rule: Rule) -> bool:
     """Extra cost of the missing leg against the price it was decided on, below spread and both fees of the filled one."""
-    excess = state.spot.position + state.perp.position
-    if abs(state.spot.position) > abs(state.perp.position):
-        longer, long_book, fee = state.spot, event.spot, rule.spot.fee
-        shorter, short_book = state.perp, event.perp
-    else:
-        longer, long_book, fee = state.perp, event.perp, rule.perp.fee
-        shorter, short_book = state.spot, event.spot
+    books, average, decided = (event.spot, event.perp), state.legs[longer].average, state.legs[1 - longer].decided
+    long_book, short_book, fee = books[longer], books[1 - longer], (rule.spot, rule.perp)[longer].fee
     if not usable(short_book, event.ts_ns, rule):
         return False
-    if excess > 0.0:  # both remedies sell
-        extra = (shorter.decided - short_book.bid) / short_book.bid
-        return extra < (longer.average - long_book.bid) / long_book.bid + 2.0 * fee
-    extra = (short_book.ask - shorter.decided) / short_book.ask
-    return extra < (long_book.ask - longer.average) / long_book.ask + 2.0 * fee
-
-
-def _cut_qty(state: State, event: Event, rule: Rule) -> float:
-    """What the longer leg's venue would take to unwind the difference."""
-    excess = state.spot.position + state.perp.position
-    if abs(state.spot.position) > abs(state.perp.position):
-        return orderable(abs(excess), exit_price(excess, event.spot), rule.spot)
-    return orderable(abs(excess), exit_price(excess, event.perp), rule.perp)
-
-
-def _grow_qty(state: State, event: Event, rule: Rule) -> float:
-    """What the shorter leg's venue would take to complete it."""
-    excess = state.spot.position + state.perp.position
-    if abs(state.spot.position) > abs(state.perp.position):
-        return orderable(abs(excess), exit_price(excess, event.perp), rule.perp)
-    return orderable(abs(excess), exit_price(excess, event.spot), rule.spot)
+    if _excess(state) > 0.0:  # both remedies sell
+        extra = (decided - short_book.bid) / short_book.bid
+        return extra < (average - long_book.bid) / long_book.bid + 2.0 * fee
+    extra = (short_book.ask - decided) / short_book.ask
+    return extra < (long_book.ask - average) / long_book.ask + 2.0 * fee

@@ -1,10 +1,12 @@
-"""Values of the pair machine: its rule, the events it is fed, and all that it remembers between them.
+"""Values of the pair machine: its rule, the events it is fed, and the state, which is all that it remembers between them.
 
-Named tuples of scalars, so that numba compiles them as they stand. Quantities are base units, signed (bought
-positive); edges and fees are fractions; times are int64 ns UTC.
+Rules and events never change once made; the state is changed by `decide`, and by nobody else. Quantities are base units,
+signed (bought positive); edges and fees are fractions; times are int64 ns UTC.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from delta_arb.market import NEVER, NO_REASON, Book, Order
@@ -85,43 +87,66 @@ class Event(NamedTuple):
     wallet: Wallet = BOTTOMLESS
 
 
-class Leg(NamedTuple):
+@dataclass(slots=True)
+class Leg:
     """One leg of the pair: signed position, signed quantity still working, price it was decided on, mean entry price."""
 
-    position: float
-    working: float
-    decided: float
-    average: float
+    position: float = 0.0
+    working: float = 0.0
+    decided: float = 0.0
+    average: float = 0.0
 
 
-class State(NamedTuple):
-    """All that the machine remembers. `pair` counts entries, `side` is the direction of the newest one.
+@dataclass(slots=True)
+class State:
+    """All that the machine remembers; a new one is flat. `pair` counts entries, `side` is the direction of the newest one.
 
     `armed` and `reverse_armed` say whether a direction may be entered, `wake_ns` is the timer that is asked for.
-    `clip_ns` is when the newest clip was sent, `retry_ns` before when no hedge is tried again. `refused` counts
-    opportunities that a wallet could not pay for, `refusing` says that one still lasts.
+    `legs` are by the number of the leg (`SPOT`, `PERP`). `clip_ns` is when the newest clip was sent, `retry_ns` before when
+    no hedge is tried again. `refused` counts opportunities that a wallet could not pay for, `refusing` says that one still
+    lasts. In compiled code a record of the same fields stands for it (`numba_cache.record`).
     """
 
-    phase: int
-    pair: int
-    side: int
-    reason: int
-    exiting: bool
-    armed: bool
-    reverse_armed: bool
-    pair_qty: float
-    opened_ns: int
-    hedging_ns: int
-    wake_ns: int
-    spot: Leg
-    perp: Leg
-    refused: int
-    refusing: bool
-    clip_ns: int
-    retry_ns: int
+    phase: int = FLAT
+    pair: int = 0
+    side: int = DIRECT
+    reason: int = NO_REASON
+    exiting: bool = False
+    armed: bool = True
+    reverse_armed: bool = True
+    pair_qty: float = 0.0
+    opened_ns: int = 0
+    hedging_ns: int = 0
+    wake_ns: int = NEVER
+    legs: tuple[Leg, Leg] = field(default_factory=lambda: (Leg(), Leg()))
+    refused: int = 0
+    refusing: bool = False
+    clip_ns: int = 0
+    retry_ns: int = 0
+
+    def copy(self) -> "State":
+        """Another one that shares nothing with it."""
+        return State(
+            self.phase, self.pair, self.side, self.reason, self.exiting, self.armed, self.reverse_armed, self.pair_qty,
+            self.opened_ns, self.hedging_ns, self.wake_ns,
+            tuple(Leg(leg.position, leg.working, leg.decided, leg.average) for leg in self.legs),
+            self.refused, self.refusing, self.clip_ns, self.retry_ns,
+        )  # fmt: skip
+
+    def values(self) -> tuple:
+        """Every field in its order, the legs one after the other as tuples of theirs: what journals keep."""
+        legs = ((leg.position, leg.working, leg.decided, leg.average) for leg in self.legs)
+        return (
+            self.phase, self.pair, self.side, self.reason, self.exiting, self.armed, self.reverse_armed, self.pair_qty,
+            self.opened_ns, self.hedging_ns, self.wake_ns, *legs, self.refused, self.refusing, self.clip_ns, self.retry_ns,
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, values: Sequence) -> "State":
+        """The state that `values` were taken of. Raises TypeError where they are those of another version."""
+        *head, spot, perp, refused, refusing, clip_ns, retry_ns = values
+        return cls(*head, (Leg(*spot), Leg(*perp)), refused, refusing, clip_ns, retry_ns)
 
 
-NO_LEG = Leg(0.0, 0.0, 0.0, 0.0)
 NO_ORDER = Order(0.0, 0.0, False, False)
 NO_ORDERS = (NO_ORDER, NO_ORDER)
-START = State(FLAT, 0, DIRECT, NO_REASON, False, True, True, 0.0, 0, 0, NEVER, NO_LEG, NO_LEG, 0, False, 0, 0)

@@ -21,7 +21,7 @@ from delta_arb.quotes import synthetic
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.strategy import rule as rules
 from delta_arb.strategy.decide import decide
-from delta_arb.strategy.state import QUOTE, START, Event
+from delta_arb.strategy.state import QUOTE, Event, State
 
 HOURS = 280.0  # about 1e6 events at one row in two seconds and leg
 
@@ -120,7 +120,7 @@ def decide_microseconds(tape, rule) -> float:
     calm = rule._replace(entry=1.0)
     began = time.perf_counter()
     for event in events:
-        decide(START, event, calm)
+        decide(State(), event, calm)
     return (time.perf_counter() - began) / len(events) * 1e6
 
 
