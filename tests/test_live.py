@@ -187,8 +187,8 @@ def test_the_runner_makes_the_backtests_trades_on_random_tapes(
         | reverse
     )
     spot, perp = inputs.terms()
-    perp = dataclasses.replace(perp, leverage=100.0, maintenance_rate=maintenance)
-    spot = dataclasses.replace(spot, fee_currency=currency, price_tick=1e-4)
+    perp = perp.replace(leverage=100.0, maintenance_rate=maintenance)
+    spot = spot.replace(fee_currency=currency, price_tick=1e-4)
     rule = rules.make_rule(rule_params(20.0, -20.0, **changes), spot, perp)
     # Rows of one leg carry the other leg's last book: a tape is a history, not a set of pairs.
     assert_same(inputs, as_history(tape), rule, (), tmp_path_factory.mktemp("run"), funds)
