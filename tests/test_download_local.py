@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from delta_arb.collect.history_store import read
+from delta_arb.collect.history_store import FUNDING_COLUMNS, Stored, read, write
+from delta_arb.quotes.funding_file import funding_history
 from delta_arb.sandbox.seeded_history import DAY_S, SeededHistory
 
 NOW_S = 1_796_000_000
@@ -118,3 +119,15 @@ def test_a_download_killed_twice_and_resumed_is_byte_identical(tmp_path):
 @pytest.mark.slow
 def test_two_hundred_pairs_killed_and_resumed_are_byte_identical(tmp_path):
     check(tmp_path, killed_and_resumed(tmp_path, 200, 12, kills=10), 200, 12)
+
+
+def test_a_folder_of_months_is_read_as_one_funding_history(tmp_path):
+    months = {
+        "2026-01": [(1_769_817_600_000, 1e-4)],
+        "2026-02": [(1_769_904_000_000 + 28_800_000 * k, 2e-4) for k in range(3)],
+    }
+    for name, rows in months.items():
+        write(tmp_path / f"{name}.parquet", FUNDING_COLUMNS, Stored(rows[0][0], rows[-1][0] + 1, tuple(rows)))
+    history = funding_history(tmp_path)
+    assert list(history.stamps) == [at * 10**6 for rows in months.values() for at, _ in rows]
+    assert list(history.rates) == [1e-4, 2e-4, 2e-4, 2e-4]

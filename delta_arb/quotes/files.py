@@ -164,7 +164,7 @@ def whole_columns(leg: LegFile, wanted: Sequence[str]) -> Whole:
     columns: dict[str, list[np.ndarray]] = {}
     parts: list[tuple[Path, int]] = []
     taken_for: list[Recognised | None] = []
-    for path in _files(leg.path):
+    for path in files_of(leg.path):
         part, recognised = _part(path, leg, wanted)
         if parts and set(part) != set(columns):
             raise DataError(
@@ -256,7 +256,7 @@ def is_candles(leg: LegFile) -> bool:
     """Whether a recording holds candles, by its first file; DataError where it cannot be read."""
     if not isinstance(leg.path, str | Path):
         return {*CANDLES[1:]} <= {str(name).lower() for name in leg.path.columns}
-    file = _files(leg.path)[0]
+    file = files_of(leg.path)[0]
     names = names_in(file) if file.suffix in FORMATS else []
     if leg.said == UNSAID and set(COLUMNS) <= set(names):
         return False
@@ -267,7 +267,7 @@ def _joined(pieces: list[np.ndarray]) -> np.ndarray:
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _files(path: str | Path) -> list[Path]:
+def files_of(path: str | Path) -> list[Path]:
     """The files of a recording in the order of their names; other kinds of file in a folder are left alone."""
     file, _ = split(path)
     if not file.exists():
@@ -308,5 +308,5 @@ def sha256(path: str | Path) -> str:
 
 def _on_disk(path: str | Path) -> list[Path]:
     """The files that hold a recording, those inside a folder that is one table too."""
-    files = [split(file)[0] for file in _files(path)]
+    files = [split(file)[0] for file in files_of(path)]
     return sorted(each for each in files[0].rglob("*") if each.is_file()) if files[0].is_dir() else files

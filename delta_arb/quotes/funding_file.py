@@ -4,7 +4,7 @@ Columns `timestamp`, `funding_rate` (a fraction that longs pay shorts at that ti
 any other layout is read by `delta_arb.formats`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from delta_arb.formats.recognise import UNSAID, Said
 from delta_arb.funding_stamps import gaps
 from delta_arb.market import FundingPayment, utc
 from delta_arb.quotes.columns import EARLIEST_NS, FORMATS, names_in
+from delta_arb.quotes.files import files_of
 from delta_arb.quotes.tape import Tape
 
 FAR = 2.0  # a mark price beyond this factor of the perpetual's mid is not that contract's
@@ -130,9 +131,14 @@ def _refuse_rows(path: str, stamps: np.ndarray, rates: np.ndarray, marks: np.nda
 
 
 def _columns(source: FundingFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, Recognised | None]:
-    """Stamps in ns, rates and recorded marks (NaN where there is none), and what another layout was taken for."""
+    """Stamps in ns, rates and recorded marks (NaN where there is none), and what another layout was taken for; those of a
+    folder's files one behind the other."""
+    if isinstance(source.path, str | Path) and Path(source.path).is_dir() and len(parts := files_of(source.path)) > 1:
+        *columns, recognised = zip(*(_columns(replace(source, path=part)) for part in parts), strict=True)
+        return *map(np.concatenate, columns), recognised[0]
     if isinstance(source.path, str | Path):
         path = Path(source.path)
+        path = files_of(path)[0] if path.is_dir() else path
         if (
             source.said == UNSAID
             and path.suffix in FORMATS
