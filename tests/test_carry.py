@@ -21,11 +21,11 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Exports
-from delta_arb.market import END, NS, SPOT, FundingPayment
+from delta_arb.market import NS, FundingPayment
 from delta_arb.optimize import carry_walk_forward, export, search
-from delta_arb.optimize.carry_search import CarryRule, break_even, expected_bps_day, moments, nets_bps, pairs
+from delta_arb.optimize.carry_search import break_even, expected_bps_day, spoken_rule
 from delta_arb.optimize.champion import examined
-from delta_arb.optimize.study import Market, demands
+from delta_arb.optimize.study import Market, Thresholds, demands
 from delta_arb.optimize.study import market as market_of
 from delta_arb.optimize.verdict import judge
 from delta_arb.params import Bounds, RuleParams
@@ -81,66 +81,24 @@ def test_a_round_trip_of_20_bps_takes_20_days_at_a_third_of_a_basis_point_every_
         break_even(stamps([1.0]), 20.0)
 
 
-# --- pairs by hand ---------------------------------------------------------------------------------------------------
+# --- a pair by hand --------------------------------------------------------------------------------------------------
 
 
 def test_a_pair_is_held_while_funding_pays_and_left_when_it_no_longer_does():
-    payments = stamps([1.0] * 90 + [-1.0] * 60)  # 3 bps a day for 30 days, then the same the other way
+    here = market(stamps([1.0] * 90 + [-1.0] * 60), fee_bps=5.0)  # 3 bps a day for 30 days, then the same the other way
     tape = hours([100.0] * 24 * 50, [100.0] * 24 * 50, half_spread=1e-12)
-    seen = moments(tape, market(payments, fee_bps=5.0))
     # 20 bps of fees against 3 bps a day: a horizon of 10 days enters at once (30 >= 20), and leaves when less than
     # nothing is expected
-    (pair,) = pairs(seen, CarryRule(10 * 86_400.0, 20.0, 0.0))
+    of = Thresholds(20.0, 0.0, 3e7, None, 10 * 86_400.0)
+    (trade,) = here.replay(tape, of).trades
+    late_ns = NS // 10
     # two stamps make an expectation, known one bar after the second
-    assert seen.ts_ns[pair.opened] == START + 9 * HOUR
+    assert trade.opened_ns == START + 9 * HOUR + late_ns
     # the last good stamp is 29 d 16 h; of the last 9 stamps 5 must be bad, the fifth is that of 30 d + 4 * 8 h
-    assert seen.ts_ns[pair.closed] == START + 30 * DAY + 33 * HOUR
+    assert trade.closed_ns == START + 30 * DAY + 33 * HOUR + late_ns
     # stamps after 9 h up to the exit: k = 2 ... 89 pay, k = 90 ... 94 cost; less four fees of 5 bps
-    of = CarryRule(10 * 86_400.0, 20.0, 0.0)
-    assert pairs(seen, of, until=pair.opened) == [] and pairs(seen, of, until=pair.opened + 1) == [pair]
-    (earned,) = nets_bps(seen, market(payments, fee_bps=5.0), [pair], len(seen) - 1)
-    assert earned == pytest.approx(88 - 5 - 20, abs=1e-4)
-
-
-def test_an_order_whose_price_leaves_its_bound_before_it_arrives_is_not_counted_on():
-    """A bound of 500 bps; an order of the end of an hour meets the next hour's open, 6 % higher and then 5.7 % lower."""
-    prices = [100.0] * 5 + [106.0] * 5 + [100.0] * 5
-    seen = moments(hours(prices, prices), market(()))
-    beyond = [4, 9, 14]  # behind the last one nothing comes
-    for offered in (seen.enterable, seen.leavable):
-        assert np.flatnonzero(~offered).tolist() == beyond
-    assert str(CarryRule(7 * 86_400.0, 20.0, -3.5)) == "horizon 7 days, entry 20.0 bps, exit -3.5 bps"
-
-
-def told(tape, here, held):
-    """Opening, end and net in bps of the pairs of the search, as the machine's trades say them: after the latency."""
-    seen, late_ns = moments(tape, here), here.latency.median_ns(SPOT)  # of both legs alike
-    return [
-        (
-            int(seen.ts_ns[opened]) + late_ns,
-            tape.end_ns if reason == END else int(seen.ts_ns[closed]) + late_ns,
-            pytest.approx(net, abs=1e-6),
-        )
-        for (opened, closed, reason), net in zip(held, nets_bps(seen, here, held, len(seen) - 1), strict=True)
-    ]
-
-
-def of_machine(result):
-    return [(t.opened_ns, t.closed_ns, net_bps([t])) for t in result.trades]
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from([-5.0, 0.0, 5.0]), st.sampled_from([0.0, 1.0, 5.0]))
-def test_the_pairs_and_their_money_are_those_of_the_machine(seed, exit_bps, horizon_days):
-    rng = np.random.default_rng(seed)
-    spot = 100 + rng.normal(0, 0.05, 200).cumsum()
-    tape = hours(spot, spot * (1 + rng.normal(0, 1e-3, spot.size)))
-    here = market(stamps(rng.normal(0.5, 2.0, 40)) if horizon_days else (), fee_bps=2.0)
-    of = CarryRule(horizon_days * 86_400.0, 10.0, exit_bps, 3e7)
-    machine = run(
-        tape, make_rule(here.rule_params(of.thresholds), here.spot, here.perp), here.latency, here.payments, plain=True
-    )
-    assert of_machine(machine) == told(tape, here, pairs(moments(tape, here), of))
+    assert net_bps([trade]) == pytest.approx(88 - 5 - 20, abs=1e-4)
+    assert spoken_rule(of) == "horizon 10 days, entry 20.0 bps, exit 0.0 bps"
 
 
 # --- the walk --------------------------------------------------------------------------------------------------------
@@ -159,8 +117,8 @@ def test_steady_funding_is_carried_and_its_parts_add_up():
     parts = sum(found.part_bps_day(part) for part in ("funding", "basis", "fees"))
     assert parts == pytest.approx(found.daily.sum() / len(found.daily), rel=1e-6)
     assert found.part_bps_day("funding") == pytest.approx(3.0, rel=0.1)
-    # thirty days at 3 bps, less four fees of 2 bps and four half-spreads of 1 bp
-    assert found.now.net_bps_day == pytest.approx((30 * 3 - 12) / 30, rel=0.02)
+    # thirty days at 3 bps, less four fees of 2 bps and four half-spreads of 1 bp, of a clip of 100 USDT
+    assert found.now.nets.sum() == pytest.approx((30 * 3 - 12) / 100, rel=0.02)
     assert found.always_bps == pytest.approx(50 * 3 - 12, rel=0.02)  # from the first fold on
 
 
@@ -169,9 +127,9 @@ def test_what_a_wallet_cannot_pay_for_is_not_carried_and_says_so():
     tape, here = hours([100.0] * 24 * 80, [100.0] * 24 * 80), market(stamps([1.0] * 241), fee_bps=2.0)
     assert walked(tape, replace(here, funds=Funds(150.0, 150.0))).pays
     poor = walked(tape, replace(here, funds=Funds(150.0, 50.0)))
-    assert not poor.pays and not poor.trades and poor.now.rule is None
-    assert "with these wallets and this margin the best rule earned 0.00 bps a day" in poor.verdict
-    assert "(entries that a wallet could not pay for: 1)" in poor.verdict
+    assert not poor.pays and not poor.trades and poor.now.thresholds is None
+    assert "no carry rule earned anything" in poor.verdict
+    assert "entries that a wallet could not pay for: 1)" in poor.verdict
 
 
 def test_a_short_that_a_rally_liquidates_ends_the_walk():
@@ -182,12 +140,20 @@ def test_a_short_that_a_rally_liquidates_ends_the_walk():
     price = np.concatenate((np.full(24 * 55, 100.0), np.minimum(100.0 + np.arange(24 * 25), 250.0)))
     tape, here = hours(price, price), market(stamps([1.0] * 241), fee_bps=2.0)
     assert walked(tape, here).pays  # where no maintenance rate is known, nothing is liquidated
-    found = walked(tape, replace(here, perp=replace(here.perp, maintenance_rate=0.01)))
+    found = walked(tape, replace(here, perp=here.perp.model_copy(update={"maintenance_rate": 0.01})))
     (taken,) = found.trades
     assert (taken.reason, taken.perp_out) == ("halted", pytest.approx(199.98 / 1.0102))
     assert found.result.halted and not found.pays and "the machine halted at" in found.verdict
     assert [g.name for g in found.gates if not g.passed] == ["pairs walked forward", "halts"]
     assert all(not fold.trades for fold in found.folds if fold.start_ns > taken.closed_ns)
+
+
+def test_books_that_show_less_than_the_smallest_order_are_the_reason_and_not_missing_funding():
+    tape, here = hours([100.0] * 24 * 80, [100.0] * 24 * 80), market(stamps([1.0] * 241), fee_bps=2.0)
+    shown = float(tape.spot_ask_qty[0])
+    found = walked(tape, replace(here, spot=here.spot.model_copy(update={"min_qty": 2 * shown, "qty_step": 2 * shown})))
+    assert not found.trades and "no funding" not in found.verdict
+    assert f"the books never showed more than {shown * 100.01:.2f} USDT" in found.verdict
 
 
 def test_no_funding_is_not_carried_and_says_why():
@@ -218,7 +184,8 @@ def test_later_stamps_and_later_bars_change_no_choice_and_no_entry_before_them(s
         hours(*(np.where(np.arange(n) >= bar, leg * 1.3, leg) for leg in (spot, perp))),
         market(stamps(np.where(later, -50.0, rates)), fee_bps=1.0),
     )
-    assert [f.chosen for f in poisoned.folds[: fold + 1]] == [f.chosen for f in plain.folds[: fold + 1]]
+    said = [[(f.thresholds, f.reason, f.fit_net_usdt_day) for f in w.folds[: fold + 1]] for w in (plain, poisoned)]
+    assert said[0] == said[1]
     assert [t.opened_ns for t in poisoned.trades if t.opened_ns < at_ns] == [
         t.opened_ns for t in plain.trades if t.opened_ns < at_ns
     ]
@@ -271,9 +238,8 @@ def test_a_run_says_how_long_a_hold_must_last_and_judges_it_when_asked():
     judged = carry_walk_forward.asked(tape, here, "carry")
     assert judged.reason.startswith("Carry pays: 1 pairs")
     assert not judged.trade and "Not exported: pairs walked forward 1 is below 5" in judged.reason
-    assert "; " not in judged.reason.split("Not exported: ")[1] and judged.reason.endswith(
-        f"Now: {judged.walk.now.rule}."
-    )
+    assert "; " not in judged.reason.split("Not exported: ")[1]
+    assert judged.reason.endswith(f"Now: {spoken_rule(judged.walk.now.thresholds)}.")
     more = carry_walk_forward.asked(tape, here, "carry", upstream=20.0)
     assert more.walk.net_bps_day.level == pytest.approx(0.9975)  # 5 % shared by twenty
     assert more.walk.net_bps_day.low < judged.walk.net_bps_day.low
@@ -318,10 +284,10 @@ def exported(tmp_path_factory):
 
 def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     _, _, _, answer, candidate = exported
-    rule = answer.walk.now.rule
+    rule = answer.walk.now.thresholds
     assert candidate.trade and candidate.profile == "carry" and len(answer.walk.trades) >= 5
     assert (candidate.rule.entry_bps, candidate.rule.exit_bps) == (rule.entry_bps, rule.exit_bps)
-    assert (candidate.rule.funding_horizon_s, candidate.rule.max_hold_s) == (rule.horizon_s, rule.max_hold_s)
+    assert (candidate.rule.funding_horizon_s, candidate.rule.max_hold_s) == (rule.funding_horizon_s, rule.max_hold_s)
     assert "funding counted on" in repr(choice_tables.shown(candidate))
     assert [g.name for g in candidate.gates] == [
         "pairs walked forward", "net a day, lower bound", "net a day without the best day", "halts",
@@ -333,13 +299,12 @@ def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     assert evidence.walk_net_low_usdt_day == pytest.approx(answer.walk.net_bps_day.low * 0.05)
 
 
-def test_the_machine_makes_carrys_own_pairs_of_the_exported_file(exported):
+def test_the_exported_file_is_the_rule_that_notebook_03_replays(exported):
     _, tape, here, answer, candidate = exported
-    rule = make_rule(candidate.rule, here.spot, here.perp)
-    machine = run(tape, rule, here.latency, here.payments)
-    assert of_machine(machine) == told(tape, here, pairs(moments(tape, here), answer.walk.now.rule))
+    machine = run(tape, make_rule(candidate.rule, here.spot, here.perp), here.latency, here.payments)
     assert len(machine.trades) >= 9
-    assert repr(here.replay(tape, examined(candidate)).trades) == repr(machine.trades)  # as notebook 03 does
+    assert repr(here.replay(tape, examined(candidate)).trades) == repr(machine.trades)
+    assert examined(candidate) == answer.thresholds
 
 
 def test_a_replay_of_the_exported_file_makes_the_backtests_trades(exported, tmp_path):

@@ -1,120 +1,38 @@
 """Carry judged by walking forward: horizon and levels chosen on the past, held after, told part by part.
 
-The search of `carry` finds a rule on a look-back; the pair machine then replays it there, with both wallets and the
-margin of the short, and holds it on the fold after. What the search does not know can only be lost by that: a rule that
-a wallet cannot pay for, or whose short is liquidated, earns nothing on its look-back or loses its fold, and a machine
-that halted enters no more.
-
-A look-back marks what is open at its end at prices of that moment, so nothing needs to be purged: no choice uses a
-later price or a later funding stamp. Pairs belong to the fold that entered them and keep its rule until they end; the
-next fold enters nothing before that.
+The same walk as of any other rule, with folds of days, the choice of `carry_search`, and no embargo: a look-back marks
+what is open at its end at prices of that moment, so nothing needs to be purged. Pairs belong to the fold that entered
+them and keep its rule until they end; the next fold enters nothing before that. A rule that a wallet cannot pay for, or
+whose short is liquidated, earns nothing on its look-back or loses its fold, and a machine that halted enters no more.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import DAY_S, END, NS, entry_edge, exit_cost, to_bps, utc
-from delta_arb.optimize.carry_search import (
-    BreakEven,
-    CarryRule,
-    Moments,
-    Pair,
-    break_even,
-    moments,
-    nets_bps,
-    pairs,
-)
+from delta_arb.market import DAY_S, NS, entry_edge, exit_cost, to_bps, utc
+from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
 from delta_arb.optimize.gates import Gate, gate
-from delta_arb.optimize.rolling import Machine
-from delta_arb.optimize.study import CARRY, MIN_FOLDS, SEED, Market, Thresholds
+from delta_arb.optimize.study import CARRY, MIN_FOLDS, SEED, Constraints, Frame, Market, Thresholds, demands
+from delta_arb.optimize.walk_forward import Fit, Fold, LookBack, WalkForward, chosen_by, walk_forward
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.sharpe import Interval, mean_interval
-from delta_arb.strategy.ledger import Trade, attribution
+from delta_arb.strategy.ledger import Trade, attribution, net_bps
 from delta_arb.tables import NOTHING, Table, number
+from delta_arb.wallets import BOUNDLESS
 
-HORIZONS_S = tuple(days * DAY_S for days in (3, 7, 14, 30, 60))
-MARGINS_BPS = (-10.0, -5.0, 0.0, 5.0, 10.0)  # of the entry, above what the round trip costs; below: let it pay later
-SLACKS_BPS = (-20.0, -10.0, -5.0, 0.0, 5.0)  # of the exit, above the median cost of leaving
 LEVEL = 0.95
 MIN_PAIRS = 5  # walked forward; fewer entries are an anecdote, whatever the interval of their days says
 MIN_LOOK_BACK_S = 30 * DAY_S
-
-
-class Chosen(NamedTuple):
-    """What was chosen of so many `trials` on a look-back, or why nothing was; `net_bps_day`: what the machine earned
-    with it there, bps of a full position."""
-
-    rule: CarryRule | None
-    reason: str
-    net_bps_day: float | None = None
-    trials: int = 0
-
-
-def candidates(seen: Moments, market: Market, known: slice) -> list[CarryRule]:
-    """The rules worth trying on a look-back: levels around its median cost of leaving, four fees above it to enter."""
-    costs = seen.exit_bps[known][seen.leavable[known]]
-    if not len(costs):
-        return []
-    leave_bps = float(np.median(costs))
-    return [
-        CarryRule(horizon_s, leave_bps + market.fees_bps + margin, leave_bps + slack)
-        for horizon_s in HORIZONS_S
-        for margin in MARGINS_BPS
-        for slack in SLACKS_BPS
-        if margin > slack  # the levels alone pay the four fees, as the parameter file demands
-    ]
-
-
-def choose(tape: Tape, seen: Moments, market: Market, first: int, last: int) -> Chosen:
-    """The rule that earned most on moments [first, last), what is open there closed at its exit side; or a refusal.
-
-    Its horizon's and levels' neighbours count as much as itself: the mean of a rule and those one step away decides. It
-    is refused unless the machine earns with it there too.
-    """
-    known = slice(first, last)
-    rules = candidates(seen, market, known)
-    if not rules or not seen.funding_bps_day[known].any():
-        return Chosen(None, "the look-back has no moment with an expectation of funding")
-    nets = np.array([nets_bps(seen, market, pairs(seen, rule, first, last), last - 1).sum() for rule in rules])
-    best = int(np.argmax(_smoothed(rules, nets)))
-    if not nets[best] > 0:
-        mean = float(np.mean(seen.funding_bps_day[known]))
-        paid = f"funding was expected to pay {mean:.2f} bps a day, four fees are {market.fees_bps:g} bps"
-        return Chosen(None, f"no carry rule earned anything on the look-back ({paid})", trials=len(rules))
-    replayed = market.replay(tape.between(seen.ts_ns[first], seen.ts_ns[last - 1] + 1), rules[best].thresholds)
-    net_bps_day = to_bps(replayed.net_usdt / position_usdt(market)) / replayed.days
-    if replayed.halted or not net_bps_day > 0:
-        end = "it halted" if replayed.halted else f"entries that a wallet could not pay for: {len(replayed.refusals)}"
-        why = f"with these wallets and this margin the best rule earned {net_bps_day:.2f} bps a day ({end})"
-        return Chosen(None, why, net_bps_day, len(rules))
-    return Chosen(rules[best], "earned on its look-back", net_bps_day, len(rules))
+HELD_THROUGHOUT = Thresholds(-999.0, -1000.0, 366 * DAY_S)  # enters at once, leaves when the quotes end
 
 
 def position_usdt(market: Market) -> float:
     """A full position, which returns are told in bps of: one clip, unless several are allowed."""
     return max(market.settings.clip_usdt, market.settings.max_position_usdt or 0.0)
-
-
-def _smoothed(rules: Sequence[CarryRule], nets: np.ndarray) -> np.ndarray:
-    """Mean of each rule and its direct neighbours on all three axes."""
-    places = np.column_stack([np.unique([r[k] for r in rules], return_inverse=True)[1] for k in range(3)])
-    near = (np.abs(places[:, None] - places[None]) <= 1).all(axis=2)
-    return near @ nets / near.sum(axis=1)
-
-
-class CarryFold(NamedTuple):
-    """One stretch held by what was chosen before it; its trades are of the pairs that it entered."""
-
-    start_ns: int
-    end_ns: int
-    chosen: Chosen
-    trades: tuple[Trade, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -128,14 +46,14 @@ class CarryWalk:
     are told, and what is left without the best day.
     """
 
-    folds: tuple[CarryFold, ...]
+    folds: tuple[Fold, ...]
     result: Backtest
     daily: np.ndarray
     net_bps_day: Interval | None
     even: BreakEven
     always_bps: float | None
     position_usdt: float
-    now: Chosen
+    now: Fit
 
     @property
     def trades(self) -> tuple[Trade, ...]:
@@ -168,7 +86,7 @@ class CarryWalk:
     def verdict(self) -> str:
         """One sentence: carry, or do not."""
         if self.net_bps_day is None:
-            reasons = sorted({fold.chosen.reason for fold in self.folds})
+            reasons = sorted({fold.reason for fold in self.folds})
             return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {self.even}."
         parts = ", ".join(f"{part} {self.part_bps_day(part):+.2f}" for part in ("funding", "basis", "fees"))
         says = (
@@ -212,11 +130,14 @@ class CarryWalk:
         return self.table()._repr_html_()
 
 
-def _fold_row(fold: CarryFold, position_usdt: float) -> tuple[str, ...]:
-    rule, trades = fold.chosen.rule, fold.trades
-    levels = (NOTHING,) * 3 if rule is None else (f"{rule.horizon_s / DAY_S:g}", *(f"{x:.1f}" for x in rule[1:3]))
+def _fold_row(fold: Fold, position_usdt: float) -> tuple[str, ...]:
+    rule, trades = fold.thresholds, fold.trades
+    levels = (NOTHING,) * 3
+    if rule:
+        levels = f"{rule.funding_horizon_s / DAY_S:g}", f"{rule.entry_bps:.1f}", f"{rule.exit_bps:.1f}"
     net = to_bps(sum(t.net_usdt for t in trades) / position_usdt) if trades else None
-    return utc(fold.start_ns)[:10], *levels, number(fold.chosen.net_bps_day), f"{len(trades)}", number(net, 1)
+    before = fold.fit_net_usdt_day and to_bps(fold.fit_net_usdt_day / position_usdt)
+    return utc(fold.start_ns)[:10], *levels, number(before), f"{len(trades)}", number(net, 1)
 
 
 def walk(
@@ -244,23 +165,24 @@ def walk(
             f"look_back_s={look_back_s:g} is shorter than 30 days, which hold no carry; look back further"
         )
     tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)  # what funding covers
-    seen = moments(tape, market)
-    look_back_ns, step_ns = round(look_back_s * NS), round(step_s * NS)
-    starts = range(int(seen.ts_ns[0]) + look_back_ns, int(seen.ts_ns[-1]) - step_ns + 1, step_ns)
-    if len(starts) < MIN_FOLDS:
-        days = (seen.ts_ns[-1] - seen.ts_ns[0]) / NS / DAY_S
+    days = (tape.end_ns - tape.start_ns) / NS / DAY_S
+    folds = int((days * DAY_S - look_back_s) // step_s) if days * DAY_S > look_back_s else 0
+    if folds < MIN_FOLDS:
         raise DataError(
-            f"{days:.0f} days hold {len(starts)} folds of {step_s / DAY_S:g} days behind a look-back of "
+            f"{days:.0f} days hold {folds} folds of {step_s / DAY_S:g} days behind a look-back of "
             f"{look_back_s / DAY_S:g}; {MIN_FOLDS} are needed, give a longer history or shorter ones"
         )
-    machine, folds = Machine(tape, market), []
-    for start_ns in starts:
-        first, at = np.searchsorted(seen.ts_ns, (start_ns - look_back_ns, start_ns))
-        chosen = choose(tape, seen, market, int(first), int(at))
-        trades, _ = machine.trade(chosen.rule and chosen.rule.thresholds, start_ns, start_ns + step_ns)
-        folds.append(CarryFold(start_ns, start_ns + step_ns, chosen, trades))
-    now = choose(tape, seen, market, int(np.searchsorted(seen.ts_ns, seen.ts_ns[-1] - look_back_ns)), len(seen))
-    return _judged(machine, seen, tuple(folds), now, 1.0 - (1.0 - LEVEL) / upstream, rng)
+    frame = Frame(look_back_s, step_s, 0.0, period_s=DAY_S, half_life_s=0.0)
+    constraints = demands(CARRY)
+    found = walk_forward(tape, market, constraints, frame, rng=np.random.default_rng(SEED), choose=choose_carry)
+    now = chosen_by(choose_carry, _last(tape, market, constraints, frame))
+    return _judged(tape, market, found, now, mean_level=1.0 - (1.0 - LEVEL) / upstream, rng=rng)
+
+
+def _last(tape: Tape, market: Market, constraints: Constraints, frame: Frame) -> LookBack:
+    """All that is known for the time to come."""
+    start_ns = tape.end_ns - round(frame.look_back_s * NS)
+    return LookBack(tape.between(start_ns, tape.end_ns + 1), start_ns, tape.end_ns, market, constraints, frame.period_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -280,8 +202,7 @@ class Asked:
     @property
     def thresholds(self) -> Thresholds | None:
         """The rule chosen for the time to come, as the machine takes it; None where there is none."""
-        rule = self.walk and self.walk.now.rule
-        return rule and rule.thresholds
+        return self.walk and self.walk.now.thresholds
 
     def __repr__(self) -> str:
         return repr(self.table)
@@ -293,11 +214,9 @@ class Asked:
 def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0) -> Asked:
     """How long a hold must last on this history; with the profile carry, walked forward too, or why it cannot be."""
     title = "Would holding for days pay?"
-    seen = tape.looks()
-    width = exit_cost(seen.spot_bid, seen.perp_ask) - entry_edge(seen.spot_ask, seen.perp_bid)
     paid = [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns]
     try:
-        even = f"{break_even(paid, market.fees_bps + float(to_bps(np.median(width))))}"
+        even = f"{break_even(paid, market.fees_bps + crossing_bps(tape))}"
     except DataError as error:
         even = f"not known: {error}"
     if profile != CARRY:
@@ -316,37 +235,37 @@ def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0) -> As
 def _reason(walked: CarryWalk) -> str:
     """The verdict, why nothing is exported, and the rule for the time to come."""
     now = walked.now
-    missed = [gate.words for gate in walked.gates if not gate.passed] + ([] if now.rule else [now.reason])
-    told = (walked.verdict, f"Not exported: {'; '.join(missed)}." * bool(missed), f"Now: {now.rule}." * bool(now.rule))
+    missed = [gate.words for gate in walked.gates if not gate.passed] + ([] if now.thresholds else [now.reason])
+    told = (
+        walked.verdict,
+        f"Not exported: {'; '.join(missed)}." * bool(missed),
+        f"Now: {spoken_rule(now.thresholds)}." if now.thresholds else "",
+    )
     return " ".join(filter(None, told))
 
 
 def _judged(
-    machine: Machine, seen: Moments, folds: tuple[CarryFold, ...], now: Chosen, level: float, rng: np.random.Generator
+    tape: Tape, market: Market, found: WalkForward, now: Fit, *, mean_level: float, rng: np.random.Generator
 ) -> CarryWalk:
-    tape, market, start_ns = machine.tape, machine.market, folds[0].start_ns
-    end_ns = max(folds[-1].end_ns, *(t.closed_ns for fold in folds for t in fold.trades), 0)
-    result = machine.result(start_ns, end_ns)
-    daily = to_bps(
-        period_nets(tape.between(start_ns, tape.end_ns + 1), result, start_ns, end_ns, DAY_S) / position_usdt(market)
-    )
-    crossing_bps = float(np.median((seen.exit_bps - seen.entry_bps)[seen.leavable]))
+    start_ns = found.folds[0].start_ns
+    end_ns = max([found.folds[-1].end_ns, *(t.closed_ns for t in found.result.trades)])
+    whole, result = tape.between(start_ns, tape.end_ns + 1), replace(found.result, end_ns=end_ns)
+    daily = to_bps(period_nets(whole, result, start_ns, end_ns, DAY_S) / position_usdt(market))
+    paid = [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns]
+    bare = replace(market, funds=BOUNDLESS, perp=market.perp.model_copy(update={"maintenance_rate": 0.0}))
     return CarryWalk(
-        folds=folds,
+        folds=found.folds,
         result=result,
         daily=daily,
-        net_bps_day=mean_interval(daily, rng, level=level) if result.trades and np.ptp(daily) > 0 else None,
-        even=break_even(
-            [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns], market.fees_bps + crossing_bps
-        ),
-        always_bps=_always_bps(seen, market, int(np.searchsorted(seen.ts_ns, start_ns))),
+        net_bps_day=mean_interval(daily, rng, level=mean_level) if result.trades and np.ptp(daily) > 0 else None,
+        even=break_even(paid, market.fees_bps + crossing_bps(tape)),
+        always_bps=net_bps(bare.replay(whole, HELD_THROUGHOUT).trades[:1]),
         position_usdt=position_usdt(market),
         now=now,
     )
 
 
-def _always_bps(seen: Moments, market: Market, first: int) -> float | None:
-    """Net of one pair entered as soon as it can be from moment `first` on and held to the last one."""
-    can = np.flatnonzero(seen.enterable[first:])
-    last = len(seen) - 1
-    return float(nets_bps(seen, market, [Pair(first + int(can[0]), last, END)], last)[0]) if len(can) else None
+def crossing_bps(tape: Tape) -> float:
+    """Median of what crossing both books costs on the way in and out, bps: four half-spreads."""
+    seen = tape.looks()
+    return float(to_bps(np.median(exit_cost(seen.spot_bid, seen.perp_ask) - entry_edge(seen.spot_ask, seen.perp_bid))))

@@ -63,7 +63,7 @@ def carry_evidence(carry: Asked) -> Evidence:
     walk, best = carry.walk, carry.thresholds
     if walk is None:
         return Evidence()
-    values = {"walk_folds": len(walk.folds), "walk_trades": len(walk.trades), "trials": walk.now.trials}
+    values = {"walk_folds": len(walk.folds), "walk_trades": len(walk.trades), "trials": walk.now.tried}
     if best:
         values |= {"best_entry_bps": best.entry_bps, "best_exit_bps": best.exit_bps, "best_max_hold_s": best.max_hold_s}
         values |= {"best_funding_horizon_s": best.funding_horizon_s}

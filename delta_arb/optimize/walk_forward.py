@@ -318,7 +318,7 @@ def walk_forward(
     for start_ns in starts:
         until_ns = start_ns - embargo_ns
         known = tape.between(until_ns - look_back_ns, start_ns)
-        fit = _chosen(choose, LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, frame.period_s))
+        fit = chosen_by(choose, LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, frame.period_s))
         trades, carried = machine.trade(fit.thresholds, start_ns, start_ns + step_ns)
         promised = None if fit.nets is None else float(fit.nets.sum()) / frame.look_back_s * DAY_S
         probability = _probability(fit, round(frame.step_s / frame.period_s), outcomes(folds, start_ns), rng)
@@ -328,7 +328,7 @@ def walk_forward(
     return _judged(tuple(folds), machine, frame.period_s, rng)
 
 
-def _chosen(choose: Choose, look_back: LookBack) -> Fit:
+def chosen_by(choose: Choose, look_back: LookBack) -> Fit:
     try:
         return choose(look_back)
     except DataError as error:  # these quotes do not answer: a frozen leg, no fresh book, too few events
