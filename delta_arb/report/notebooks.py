@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
+
+from delta_arb.errors import RunError
 
 
 class Stopped(KeyboardInterrupt):
@@ -21,14 +23,20 @@ class Stopped(KeyboardInterrupt):
 
 
 def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_limit_s: float) -> None:
-    """Run a notebook with these parameters into `folder`; what its kernel says past it goes to a log beside it."""
+    """Run a notebook with these parameters into `folder`; what its kernel says past it goes to a log beside it.
+
+    Raises:
+        RunError: a cell ended the notebook before its last one, without an error (papermill counts that as success).
+    """
     # Importing papermill builds 35 grammars for a check of addresses that no notebook schema asks for: two thirds of
     # the import's time. jsonschema does without this package.
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
 
+    # It warns of parameters whose line it cannot read, like one with quotes in its comment; `job` read and checked them.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     with open(folder / f"{notebook.stem}.log", "w", encoding="utf-8") as log:
-        papermill.execute_notebook(
+        executed = papermill.execute_notebook(
             notebook,
             folder / notebook.name,
             dict(values),
@@ -38,6 +46,16 @@ def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_lim
             start_timeout=60,
             execution_timeout=math.ceil(time_limit_s),
             kernel_manager_class=_kernel_manager(log),
+        )
+    _check_ended(executed.cells)
+
+
+def _check_ended(cells: Sequence) -> None:
+    """`sys.exit(0)` in a cell leaves the cells after it unrun, and no error."""
+    left = [at for at, cell in enumerate(cells, 1) if cell.metadata["papermill"]["status"] != "completed"]
+    if left:
+        raise RunError(
+            f"cell {left[0]} of {len(cells)} ended the notebook before its last one; every cell must run, let it raise instead"
         )
 
 

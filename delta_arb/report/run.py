@@ -129,7 +129,21 @@ def _execute(job: Job, folder: Path, record: dict) -> params.Params:
             record["notebooks"][name] = _since(clock)
             _scrub(folder, job)
         say(f"{name}: {record['notebooks'][name]:.1f} s")
-    return accepted(job, folder / "candidate.json", record["run_id"])
+    candidate = accepted(job, folder / "candidate.json", record["run_id"])
+    _check_figures(folder / "metrics.json", candidate)
+    return candidate
+
+
+def _check_figures(path: Path, candidate: params.Params) -> None:
+    """The figures that go with what is published: all that pages show of it, and of this very choice."""
+    found = pages.read_json(path)
+    missing = [name for name in ("trade", *(name for _, name, _ in pages.FIGURES)) if name not in found]
+    if missing:
+        raise RunError(
+            f"{NOTEBOOKS[-1]} wrote no whole {path.name}: it lacks {', '.join(missing)}; let its last cells run"
+        )
+    if found["trade"] != candidate.trade:
+        raise RunError(f"{path.name} says trade {found['trade']}, the candidate {candidate.trade}; judge the candidate")
 
 
 def champion(job: Job) -> str:
