@@ -387,6 +387,20 @@ def test_refusals_are_one_line_and_write_nothing_lesson_40(notebooks, tmp_path, 
     assert not (tmp_path / "reports").exists()
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("clip_usdt=-5", "clip_usdt: should be greater than 0 (was -5.0)"),
+        ("signal=smooth", "signal must be raw or filtered, was 'smooth'"),
+        ("max_drawdown=2", "max_drawdown is a share, above 0 and at most 1, was 2.0"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_before_the_first_notebook(tmp_path, capsys, said, reason):
+    assert pipeline.main(["--reports", str(tmp_path / "reports"), "-p", said]) == 2
+    assert capsys.readouterr().err == f"error: {reason}\n"
+    assert not (tmp_path / "reports").exists()
+
+
 def test_values_have_the_declared_types_and_go_only_where_they_are_declared(notebooks):
     options = PipelineOptions(p=["trials=7", "days=2", "late=False"])
     declarations = {name: declared(notebooks / f"{name}.ipynb") for name in NOTEBOOKS}

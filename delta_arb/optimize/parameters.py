@@ -7,7 +7,7 @@ the same way before the first notebook starts.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from delta_arb.optimize.study import Constraints, Market, demands, market
+from delta_arb.optimize.study import Constraints, Market, check_signal, demands, market
 from delta_arb.params import RuleParams
 from delta_arb.quotes.inputs import Inputs, named
 from delta_arb.quotes.tape import Tape
@@ -39,6 +39,7 @@ def parameters(values: Mapping[str, object]) -> Parameters:
     rule["max_position_usdt"] = rule["max_position_usdt"] or None
     settings = RuleParams(entry_bps=None, exit_bps=None, **rule)
     profile, signal = named(values, ("profile", "signal")).values()
+    check_signal(signal)
     return Parameters(Inputs.named(values), settings, demands(profile, **named(values, DEMANDS)), signal)
 
 

@@ -226,6 +226,12 @@ class Market:
         return replace(self, settings=self.settings.replace(clip_usdt=clip_usdt, max_position_usdt=room))
 
 
+def check_signal(signal: str) -> None:
+    """Raises ParamsError where a rule cannot decide on it."""
+    if signal not in ("raw", "filtered"):
+        raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
+
+
 def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw") -> Market:
     """The market of a study from its inputs; `signal` raw or filtered is what its sets will decide on.
 
@@ -234,8 +240,7 @@ def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw"
     Raises:
         ParamsError: another signal, a clip below the smallest order, or an inventory below a clip.
     """
-    if signal not in ("raw", "filtered"):
-        raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
+    check_signal(signal)
     if tape.bar_s:  # nothing is seen between two ends of bars, so a missing leg waits for the next one
         deadline_s = max(settings.leg_deadline_s, DEADLINE_BARS * tape.bar_s)
         settings = settings.replace(leg_deadline_s=deadline_s)

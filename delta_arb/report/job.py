@@ -50,9 +50,12 @@ def job_of(options: PipelineOptions) -> Job:
     notebooks = options.notebooks or places.notebooks()
     declarations = {name: declared(notebooks / f"{name}.ipynb") for name in NOTEBOOKS}
     valid_for_s = options.valid_for or (max(3600.0, 6 * every_s) if every_s else DAY_S)
+    given_values = values(options, declarations, valid_for_s)
+    if options.p:
+        _check_study(notebooks / f"{NOTEBOOKS[1]}.ipynb", given_values[NOTEBOOKS[1]])
     return Job(
         inputs=inputs,
-        values=values(options, declarations, valid_for_s),
+        values=given_values,
         options=tuple(_shown(option) for option in (*given(options), *(f"-p {text}" for text in options.p))),
         notebooks=notebooks.resolve(),
         reports=places.reports(options.reports),
@@ -67,8 +70,22 @@ def _shown(option: str) -> str:
     return f"{name}={Path(value).name}" if name.removeprefix("--").replace("-", "_") in (*FILES, *RULES) else option
 
 
+def _check_study(notebook: Path, values: Mapping[str, object]) -> None:
+    """Values out of bounds are refused now, not by the notebook after a minute."""
+    from delta_arb.optimize.parameters import DEMANDS, RULE, parameters  # loads the research modules
+
+    defaults = {name: ast.literal_eval(line.value) for line in _tagged(notebook) for name, _ in _declaration(line)}
+    if {*RULE, *DEMANDS} <= defaults.keys():  # a notebook of one's own may declare others, and checks them itself
+        parameters(defaults | values)
+
+
 def declared(notebook: Path) -> dict[str, str]:
     """Names and types ("int", "float", "str", "bool") in the one cell tagged `parameters` of a notebook."""
+    return {name: kind for line in _tagged(notebook) for name, kind in _declaration(line)}
+
+
+def _tagged(notebook: Path) -> list[ast.stmt]:
+    """The lines of that cell."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError) as error:
@@ -76,8 +93,7 @@ def declared(notebook: Path) -> dict[str, str]:
     tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1:
         raise ParamsError(f"{notebook.name} needs one cell tagged `parameters`, has {len(tagged)}; tag one")
-    lines = ast.parse("".join(tagged[0]["source"])).body
-    return {name: kind for line in lines for name, kind in _declaration(line)}
+    return ast.parse("".join(tagged[0]["source"])).body
 
 
 def _declaration(line: ast.stmt) -> Iterator[tuple[str, str]]:
