@@ -49,7 +49,7 @@ class SandboxOptions:
     listings: int = option(
         0, "made pairs beside it that have a past: bars and funding (synthetic)", QUOTES, metavar="N"
     )
-    seed: int = option(7, "of the made pairs", QUOTES, metavar="N")
+    seed: int = option(0, "of what is drawn: the made pairs, and network delays", QUOTES, metavar="N")
     history_days: float = option(30.0, "how far back the past of the made pairs goes", QUOTES, metavar="DAYS")
     spot_usdt: Decimal = _amount(10_000, "spot USDT")
     spot_coins: Decimal = _amount(0, "coins on spot")
@@ -68,7 +68,6 @@ class SandboxOptions:
         "", "network delay: fixed, or drawn evenly in its logarithm, as 5-150  [default: none]", DRILLS,
         metavar="N|LOW-HIGH",
     )  # fmt: skip
-    seed: int = option(0, "of the delays drawn", DRILLS, metavar="N")
     log: Path | None = option(None, "append each fault that fired, as JSON lines", DRILLS, metavar="FILE")
     host: str = option("127.0.0.1", "a loopback address; others are refused", DRILLS)
     port: int = option(0, "of MEXC, Gate takes the next one  [default: any free ones]", DRILLS)

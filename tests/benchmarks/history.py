@@ -233,12 +233,20 @@ def markdown(table: Table) -> str:
     )
 
 
+def refuse_without(data: Path) -> None:
+    """Without a single file of candles there would be three empty tables."""
+    if not any(data.glob("*_candles_*.parquet")):
+        print(f"error: {data} holds no recorded candles (*_candles_*.parquet); name their folder with --data", file=sys.stderr)
+        raise SystemExit(2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--crash", action="store_true", help="only the crash days")
     parser.add_argument("--carry", action="store_true", help="only carry")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the recordings")
     options = parser.parse_args()
+    refuse_without(options.data)
     if not options.carry:
         print(markdown(crash_table(options.data)))
     if not options.crash:
