@@ -70,7 +70,7 @@ class LayoutParams(Section):
 class DataParams(Section):
     """The quotes behind the choice; `synthetic` results say nothing about any market.
 
-    `*_layout`: what files of other layouts than ours were taken for; null of our own.
+    `*_layout`: what files of other layouts than ours were taken for; null of our own. `notes`: what is odd about the files.
 
     `kind` candles: bid and ask were not recorded but stated, as the half-spreads here (see `candles`); null for quotes.
     """
@@ -93,6 +93,7 @@ class DataParams(Section):
     spot_layout: LayoutParams | None = None
     perp_layout: LayoutParams | None = None
     funding_layout: LayoutParams | None = None
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _stated(self):

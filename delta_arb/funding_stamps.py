@@ -14,12 +14,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from statistics import median_low
 from typing import NamedTuple
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import NEVER, NS, FundingPayment, utc
 
 RECENT = 9  # rates that are looked at: three days of the usual eight hours
+LOCAL = 5  # steps on each side that tell the interval there: two holes among them do not
 
 
 class Expected(NamedTuple):
@@ -60,8 +62,8 @@ def expected(payments: Sequence[FundingPayment], horizon_s: float) -> Expected:
 def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:
     """Refuse a funding table with a hole inside the hold [opened_ns, closed_ns].
 
-    A hole is an interval longer than both neighbouring ones by more than a twentieth (intervals change, and stamps
-    are milliseconds off), or a hold that contains the time at which the next stamp outside the table is expected.
+    A hole is a step longer by more than a twentieth than the intervals of either side (intervals change, and stamps are
+    milliseconds off; see `gaps`), or a hold that contains the time at which the next stamp outside the table is expected.
     """
     holes = gaps(stamps)
     met = met_hole(holes, opened_ns, closed_ns)
@@ -80,15 +82,20 @@ def met_hole(holes, opened_ns: int, closed_ns: int) -> int:
 def gaps(stamps: Sequence[int]) -> list[tuple[int, int]]:
     """Where the table says nothing: a pair opened before the end of such a stretch and closed after its start is refused.
 
-    First what lies before and behind the table, then its holes.
+    First what lies before and behind the table, then its holes: a step longer than the interval that holds before it and
+    longer than the one that holds behind it, each the median of up to `LOCAL` steps, so that two holes side by side do
+    not hide each other and an interval that changes is none.
     """
     if len(stamps) < 2:
         return [(-NEVER, NEVER)]
     steps = [later - earlier for earlier, later in pairwise(stamps)]
     found = [(-NEVER, stamps[0] - steps[0]), (stamps[-1] + steps[-1] - 1, NEVER)]
     for k, step in enumerate(steps):
-        neighbours = max(steps[max(k - 1, 0)] if k else 0, steps[k + 1] if k + 1 < len(steps) else 0)
-        if neighbours > 0 and step > 1.05 * neighbours:
+        before, behind = steps[max(k - LOCAL, 0) : k], steps[k + 1 : k + 1 + LOCAL]
+        levels = [median_low(side) for side in (before, behind) if side]
+        if not before or not behind:  # at an end of the table the step next to it may be all there is of an interval
+            levels += before[-1:] or behind[:1]
+        if levels and step > 1.05 * max(levels):
             found.append((stamps[k], stamps[k + 1]))
     return found
 

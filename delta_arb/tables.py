@@ -190,9 +190,9 @@ def heading(inputs, tape) -> Heading:
 
 def told(inputs, tape) -> tuple[str, ...]:
     """What every page and the log must say of the files: what those of other layouts were taken for, and notes on them."""
-    taken_for, notes = (tape.quality.taken_for, tape.quality.notes) if tape.quality else ((None, None), ())
+    taken_for = tape.quality.taken_for if tape.quality else (None, None)
     files = zip(("spot", "perpetual", "funding"), (*taken_for, inputs.funding_as()), strict=True)
-    return (*(f"{leg} read as {found}" for leg, found in files if found), *notes)
+    return (*(f"{leg} read as {found}" for leg, found in files if found), *inputs.notes(tape))
 
 
 def account(inputs) -> str:

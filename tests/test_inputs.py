@@ -256,23 +256,22 @@ def test_no_option_means_the_defaults():
 
 def test_every_option_reaches_its_field():
     said = [
-        "--spot=a.parquet", "--perp=b.csv", "--funding=none", "--spot-format=time=ms", "--spot-columns=bid_price=b",
-        "--perp-format=clock=venue", "--perp-columns=ask_price=a", "--funding-format=rate=bps", "--funding-columns=timestamp=t",
-        "--pair=LUNC_USDT", "--spot-venue=binance",
+        "--spot=a.parquet", "--perp=b.csv", "--funding=none", "--pair=LUNC_USDT", "--spot-venue=binance",
         "--perp-venue=bybit", "--contract-size=10000.0", "--spot-kind=snapshots", "--perp-kind=snapshots",
         "--spot-feed-latency=0.01", "--perp-feed-latency=0.02", "--spot-fee-bps=1.0", "--perp-fee-bps=2.0",
         "--spot-latency=0.3", "--perp-latency=0.4", "--spot-min-usdt=5.0", "--max-bad-share=0.1",
         "--spot-half-spread-bps=0.6", "--perp-half-spread-bps=0.7", "--bar-share=0.02", "--bar-s=300.0", "--perp-step=0.5",
         "--spot-fee-in=base", "--leverage=3.0", "--spot-usdt=500.0",
         "--perp-usdt=400.0", "--transfer-delay-h=2.0", "--transfer-fee-usdt=1.0", "--transfer-least-usdt=50.0",
-            "--inventory-coins=600.0",
+            "--inventory-coins=600.0", "--spot-format=time=ms", "--spot-columns=bid_price=b",
+        "--perp-format=clock=venue", "--perp-columns=ask_price=a", "--funding-format=rate=bps", "--funding-columns=timestamp=t",
     ]  # fmt: skip
     options = typed(InputOptions, *said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
-        "a.parquet", "b.csv", "none", "time=ms", "bid_price=b", "clock=venue", "ask_price=a", "rate=bps", "timestamp=t",
-        "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
+        "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
         0.01, 0.02, 1.0, 2.0, "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
         "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0, 600.0,
+        "time=ms", "bid_price=b", "clock=venue", "ask_price=a", "rate=bps", "timestamp=t",
     )  # fmt: skip
     assert given(options) == said
 
@@ -352,8 +351,8 @@ def test_funding_none_means_no_payments(tape):
         ([50, 100], [None, 1e-4], "row 0 has the funding rate nan"),
         ([50], [1e-4], "at least two funding stamps"),
         ([], [], "at least two funding stamps"),
-        ([100, 50], [1e-4, 1e-4], "in rising order; sort the file and drop repeats"),
-        ([50, 50], [1e-4, 1e-4], "in rising order; sort the file and drop repeats"),
+        ([100, 50], [1e-4, 1e-4], "in rising order; sort the file"),
+        ([50, 50], [1e-4, 1e-4], "rows 0 and 1 are the same settlement twice"),
     ],
 )
 def test_a_history_that_cannot_be_right_is_refused(tape, tmp_path, stamps, rates, says):

@@ -39,7 +39,7 @@ def settlements(
     if "mark_price" in of:
         marks = numbers(of["mark_price"])
         columns["mark_price"] = np.full(len(ns), np.nan) if marks is None else marks
-    columns, order = in_order(columns, None)
+    columns, order = in_order(columns, None, 3)
     told += order
     if layout.indicative or _is_indicative(columns[TIME]):
         columns, words = _last_told(columns, path, said) if layout.indicative else (columns, [])

@@ -119,9 +119,12 @@ def trades_contracts(venue: str) -> bool:
     return bool(_CONTRACT_VENUES.search(venue.lower()))
 
 
-def order_of(ts_ns: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """The order that brings rows newest first into time order, and the words for it; None where they are not so."""
-    if len(ts_ns) > 1 and (np.diff(ts_ns) < 0).all():
+def order_of(ts_ns: np.ndarray, least: int = 16) -> tuple[np.ndarray | None, str]:
+    """The order that brings rows newest first into time order, and the words for it; None where they are not so.
+
+    Fewer than `least` rows are too few to know that from a broken file.
+    """
+    if len(ts_ns) >= least and (np.diff(ts_ns) < 0).all():
         back = len(ts_ns) - 1
         return np.arange(back, -1, -1), f"newest row first, {back} of {len(ts_ns)} out_of_order: sorted by time"
     return None, ""

@@ -175,7 +175,7 @@ def _quotes(of, layout: Layout, path: str, said: Said, about: About, notes: list
 
 def _refuse_one_clock(columns: Mapping[str, np.ndarray], path: str, about: About) -> None:
     """Two columns of one clock: then nobody has written down when a quote arrived."""
-    if (columns[TIME] == columns[VENUE_TIME]).all() and len(columns[TIME]) > 1:
+    if len(columns[TIME]) >= 16 and (columns[TIME] == columns[VENUE_TIME]).all():
         raise DataError(
             f"{path}: the receiver's stamps are the venue's in every row, so nobody knows when a quote arrived; say so "
             f"with --{about.leg}-format clock=venue and --{about.leg}-feed-latency SECONDS"

@@ -60,7 +60,7 @@ def _is_symbol(cell: str, pair: str) -> bool:
 
 
 def in_order(
-    columns: Mapping[str, np.ndarray], sequence: pa.ChunkedArray | None
+    columns: Mapping[str, np.ndarray], sequence: pa.ChunkedArray | None, least: int = 16
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The rows by their own numbers where they have some, turned where the newest stands first, and words on it."""
     if sequence is not None and (numbered := numbers(sequence)) is not None:
@@ -69,7 +69,7 @@ def in_order(
             return dict(columns), []
         at, told = np.argsort(numbered, kind="stable"), f"{late} rows stood behind later ones: sorted by their numbers"
     else:
-        at, told = order_of(columns[TIME])
+        at, told = order_of(columns[TIME], least)
         if at is None:
             return dict(columns), []
     return {name: column[at] for name, column in columns.items()}, [told]

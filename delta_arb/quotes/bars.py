@@ -26,6 +26,7 @@ TREATMENTS = {
     "nonpositive": "dropped: a price of zero or below, or a negative volume",
     "inconsistent": "dropped: open or close outside low to high",
     "off_grid": "dropped: opens between two bars",
+    "far_off": "dropped: more than a third off the other leg's price, which did not move there",
     "untraded": "no volume: nothing is decided on it and nothing fills in it",
     "missing": "bars that the file leaves out: the book is withdrawn",
     "longest_outage_s": "longest stretch of missing bars",
@@ -84,6 +85,7 @@ class LegCandles:
     longest_outage_ns: int
     first_ns: int
     last_ns: int
+    far_off: int = 0
     used: int = 0
     stale_share: float = 0.0
 
@@ -157,8 +159,13 @@ def _worst(found: dict[str, np.ndarray], values: np.ndarray, parts: Sequence[tup
 def _against(values: np.ndarray) -> str:
     """Which prices most inconsistent bars have on the wrong side of which."""
     opening, high, low, close, _ = values
-    ways = {"close above high": close > high, "open above high": opening > high, "open below low": opening < low}
-    ways["close below low"] = close < low
+    ways = {
+        "low above high": low > high,
+        "close above high": close > high,
+        "open above high": opening > high,
+        "close below low": close < low,
+        "open below low": opening < low,
+    }
     return max(ways, key=lambda name: int(ways[name].sum()))
 
 

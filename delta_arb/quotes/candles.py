@@ -32,6 +32,7 @@ from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.options import BAR_SHARE
 from delta_arb.quotes.quality import TakenFor, layout_rows, summary, summary_frame
 from delta_arb.quotes.tape import Tape, align, overlap_end
+from delta_arb.quotes.two_legs import compared, refuse_one_file
 from delta_arb.tables import Table
 
 __all__ = ["BAD", "Bars", "CandleQuality", "LegCandles", "Stated", "aggregated", "quotes", "read"]
@@ -119,10 +120,13 @@ def read(spot: LegFile, perp: LegFile, stated: Stated, *, max_bad_share: float =
         ParamsError: a limit out of bounds.
     """
     limits = Limits(max_bad_share)
+    refuse_one_file(spot, perp)
     (spot_bars, spot_found, spot_as), (perp_bars, perp_found, perp_as) = (bars_of(leg, limits) for leg in (spot, perp))
     if stated.bar_s:
         spot_bars, perp_bars = (aggregated(bars, stated.bar_s) for bars in (spot_bars, perp_bars))
     _check_same_grid(spot, spot_bars, perp, perp_bars)
+    spot_bars, perp_bars, far_off, notes = compared(spot, spot_bars, perp, perp_bars, max_bad_share)
+    spot_found, perp_found = replace(spot_found, far_off=far_off[0]), replace(perp_found, far_off=far_off[1])
     spot_quotes = quotes(spot_bars, stated.half_spread("spot"), stated.share)
     perp_quotes = quotes(perp_bars, stated.half_spread("perp"), stated.share)
     end_ns = overlap_end(spot, spot_quotes, perp, perp_quotes)
@@ -130,7 +134,7 @@ def read(spot: LegFile, perp: LegFile, stated: Stated, *, max_bad_share: float =
     span = tape.start_ns, tape.end_ns
     quality = CandleQuality(
         _seen(spot_found, spot_bars, *span), _seen(perp_found, perp_bars, *span), stated, spot_bars.bar_s, limits,
-        *span, len(tape), (spot_as, perp_as),
+        *span, len(tape), (spot_as, perp_as), notes,
     )  # fmt: skip
     return replace(tape, quality=quality)
 

@@ -210,7 +210,7 @@ def _part(path: Path, leg: LegFile, wanted: Sequence[str]) -> tuple[dict[str, li
 def _newest_first(pieces: Sequence[np.ndarray]) -> bool:
     """Whether every row is older than the one before, within and between the pieces of a column of stamps."""
     ends = np.concatenate([piece[[0, -1]] for piece in pieces if len(piece)] or [np.zeros(0, np.int64)])
-    return len(ends) > 1 and ends[0] > ends[-1] and bool((np.diff(_joined(list(pieces))) < 0).all())
+    return sum(map(len, pieces)) >= 16 and ends[0] > ends[-1] and bool((np.diff(_joined(list(pieces))) < 0).all())
 
 
 def _kind(wanted: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from delta_arb.funding_stamps import gaps
 from delta_arb.market import FundingPayment, utc
 from delta_arb.quotes.columns import EARLIEST_NS, FORMATS, names_in
 from delta_arb.quotes.files import files_of
+from delta_arb.quotes.funding_checks import check_rates, notes_on
 from delta_arb.quotes.tape import Tape
 
 FAR = 2.0  # a mark price beyond this factor of the perpetual's mid is not that contract's
@@ -47,7 +48,7 @@ class FundingFile:
 class Rates:
     """A checked funding history: stamps (int64 ns, rising), rates as fractions of an interval, marks (NaN: not recorded).
 
-    `recognised` is what a file of another layout than ours was taken for.
+    `recognised` is what a file of another layout than ours was taken for; `notes` what every page must say of the times.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Rates:
     rates: np.ndarray
     marks: np.ndarray
     recognised: Recognised | None = None
+    notes: tuple[str, ...] = ()
 
 
 def covered(tape: Tape, history: Path | FundingFile) -> Tape:
@@ -111,7 +113,10 @@ def funding_history(history: str | Path | FundingFile) -> Rates:
         raise DataError(f"{source.name}: there is no such funding file; give one, or --funding none")
     stamps, rates, marks, recognised = _columns(source)
     _refuse_rows(source.name, stamps, rates, marks)
-    return Rates(source.name, stamps, rates, marks, recognised)
+    check_rates(source.name, stamps, rates, source.said)
+    return Rates(
+        source.name, stamps, rates, marks, recognised, notes_on(Path(source.name).name, stamps, source.about.venue)
+    )
 
 
 def _refuse_rows(path: str, stamps: np.ndarray, rates: np.ndarray, marks: np.ndarray) -> None:
@@ -126,8 +131,8 @@ def _refuse_rows(path: str, stamps: np.ndarray, rates: np.ndarray, marks: np.nda
         raise DataError(
             f"{path}: row {bad[0]} has the mark price {marks[bad[0]]}; leave the cell empty where none was recorded"
         )
-    if len(stamps) < 2 or np.any(np.diff(stamps) <= 0):
-        raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file and drop repeats")
+    if len(stamps) < 2 or np.any(np.diff(stamps) < 0):
+        raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file")
 
 
 def _columns(source: FundingFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, Recognised | None]:

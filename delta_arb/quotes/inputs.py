@@ -262,11 +262,22 @@ class Inputs(InputOptions):
             spot_layout=layout_params(tape.quality.taken_for[0]) if tape.quality else None,
             perp_layout=layout_params(tape.quality.taken_for[1]) if tape.quality else None,
             funding_layout=layout_params(self.funding_as()),
+            notes=self.notes(tape),
         )
+
+    def notes(self, tape: tapes.Tape) -> tuple[str, ...]:
+        """What every page must say of the files beside their layout."""
+        rates = self.funding_rates()
+        return (*(tape.quality.notes if tape.quality else ()), *(rates.notes if rates else ()))
+
+    def funding_rates(self) -> paid.Rates | None:
+        """The checked funding history; None where it is left out."""
+        return None if self.funding == NONE else paid.funding_history(self.funding_file())
 
     def funding_as(self) -> Recognised | None:
         """What a funding history of another layout than ours was taken for."""
-        return None if self.funding == NONE else paid.funding_history(self.funding_file()).recognised
+        rates = self.funding_rates()
+        return rates.recognised if rates else None
 
     @classmethod
     def named(cls, values: Mapping[str, object]) -> "Inputs":

@@ -41,20 +41,6 @@ class InputOptions:
         "", "the same of the perpetual, quantities in contracts unless the file proves that they are coins"
     )
     funding: str = _quotes("", "funding history: settled rates, a file as you have it; or none")
-    spot_format: str = _layouts(
-        "",
-        'what the spot file does not say: a layout\'s name and facts, like "binance klines" or '
-        '"time=ms,zone=Europe/Amsterdam"; facts: time, zone, label, quantity, clock, size, venue, symbol',
-    )
-    spot_columns: str = _layouts("", "which column is which, like bid_price=b,ask_price=a; else by their names")
-    perp_format: str = _layouts("", "the same of the perpetual")
-    perp_columns: str = _layouts("", "the same of the perpetual")
-    funding_format: str = _layouts(
-        "",
-        "the same of the funding history; facts: time, zone, rate (fraction, percent, bps), interval (hours) with settles "
-        "(first, after), indicative, venue, symbol",
-    )
-    funding_columns: str = _layouts("", "the same of the funding history, like timestamp=t,funding_rate=r")
     pair: str = _quotes("", "name of the pair, like LUNC_USDT")
     spot_venue: str = _quotes("mexc", "venue of the spot leg")
     perp_venue: str = _quotes("gate", "venue of the perpetual")
@@ -109,6 +95,20 @@ class InputOptions:
         0.0,
         "coins held on spot beside a short of the same size: what reverse pairs are sold out of; 0: direct pairs only",
     )
+    spot_format: str = _layouts(
+        "",
+        'what the spot file does not say: a layout\'s name and facts, like "binance klines" or '
+        '"time=ms,zone=Europe/Amsterdam"; facts: time, zone, label, quantity, clock, size, venue, symbol',
+    )
+    spot_columns: str = _layouts("", "which column is which, like bid_price=b,ask_price=a; else by their names")
+    perp_format: str = _layouts("", "the same of the perpetual")
+    perp_columns: str = _layouts("", "the same of the perpetual")
+    funding_format: str = _layouts(
+        "",
+        "the same of the funding history; facts: time, zone, rate (fraction, percent, bps), interval (hours) with settles "
+        "(first, after), indicative, venue, symbol",
+    )
+    funding_columns: str = _layouts("", "the same of the funding history, like timestamp=t,funding_rate=r")
 
 
 def written(options: InputOptions) -> list[str]:

@@ -18,6 +18,7 @@ from delta_arb.market import NS, PERP, SPOT, UPDATES, utc
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
 from delta_arb.quotes.quality import Quality, leg_quality
+from delta_arb.quotes.two_legs import compare_quotes, refuse_one_file
 
 __all__ = ["PERP", "SPOT", "LegFile", "Limits", "Quality", "Quotes", "Tape", "align", "read", "sha256"]
 
@@ -181,8 +182,10 @@ def read(
         ParamsError: a limit out of bounds.
     """
     limits = Limits(max_bad_share, max_jump, gap_s, max_quote_age_s)
+    refuse_one_file(spot, perp)
     (spot_found, spot_as), (perp_found, perp_as) = _checked(spot, limits), _checked(perp, limits)
     end_ns = overlap_end(spot, spot_found.quotes, perp, perp_found.quotes)
+    compare_quotes(spot, spot_found.quotes, perp, perp_found.quotes)
     tape = align(spot_found.quotes, perp_found.quotes, spot_kind=spot.kind, perp_kind=perp.kind, end_ns=end_ns)
     perp_used = int(np.count_nonzero(tape.leg))
     span = tape.start_ns, tape.end_ns, limits

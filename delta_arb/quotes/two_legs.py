@@ -1,0 +1,273 @@
+"""What no single file tells: whether two legs are one coin at one time, in one unit, before anything is computed of them.
+
+    one file for both legs          refused
+    prices of another unit          refused: the median ratio of the legs is beyond `MAX_RATIO`
+    a clock that is off             refused: one-bar returns of the legs correlate better at another lag than at none. A zone
+                                    that is wrong, bars labelled with their close, and open and close swapped all look so
+    a bar far off on one leg        dropped: its price is beyond `MAX_OFF` from the other leg's, it has moved and not the other
+    opens that repeat closes        told: a fill at the next open is then a fill at the close that called for it
+
+On 71 pairs of recorded files (crash days among them) the correlation at lag 0 is at least 0.80 and at others at most
+0.18, the median ratio within 0.2 % of 1, and no bar further than 19 % from the other leg's.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from delta_arb.errors import DataError
+from delta_arb.market import NS, utc
+from delta_arb.quotes.bars import Bars
+from delta_arb.quotes.checks import Quotes
+from delta_arb.quotes.files import LegFile
+
+MAX_RATIO = 1.25
+MAX_OFF = 0.40  # of the logarithm of the ratio: a third below, half above
+STITCHED = 0.99  # share of opens equal to the close before; exchanges that do not stitch have 0.02 to 0.6
+_STITCHED_OF = 50
+_PAIRS = 50  # returns of both legs below which no correlation is believed
+_ALIKE, _BETTER, _SIGMAS = 0.3, 0.2, 6.0
+_FARTHEST_NS = 26 * 3600 * NS  # no two clocks of the world are further apart
+_GRIDS_S = (1.0, 10.0, 60.0)  # on which quotes are compared
+_CLOCK_S = 5.0  # one leg of a market leads the other by less
+_GRID_POINTS = 1 << 17
+
+
+def refuse_one_file(spot: LegFile, perp: LegFile) -> None:
+    """Refuse one file, or one table, that was given for both legs."""
+    paths = spot.path, perp.path
+    same = paths[0] is paths[1]
+    if all(isinstance(path, str | Path) for path in paths):
+        # a file of several venues or tables is one file for two legs, if rows or tables differ
+        same = str(paths[0]) == str(paths[1]) and (spot.said, spot.about.venue) == (perp.said, perp.about.venue)
+    if same:
+        raise DataError(
+            f"{spot.name} was given for both legs, and a leg has no basis to itself; give the other leg's file"
+        )
+
+
+def refuse_one_series(spot: LegFile, perp: LegFile, spot_prices: np.ndarray, perp_prices: np.ndarray) -> None:
+    """Refuse two files that hold the same prices, row for row."""
+    if len(spot_prices) >= _PAIRS and np.array_equal(spot_prices, perp_prices, equal_nan=True):
+        raise DataError(f"{spot.name} and {perp.name} hold the same prices in every row; give the other leg's file")
+
+
+# --- candles ---------------------------------------------------------------------------------------------------------
+
+
+def compared(
+    spot: LegFile, spot_bars: Bars, perp: LegFile, perp_bars: Bars, max_bad_share: float
+) -> tuple[Bars, Bars, tuple[int, int], tuple[str, ...]]:
+    """Both legs' bars less those far off, how many of each leg that were, and notes for every page.
+
+    Both must be on one grid. Of fewer than 50 common bars nothing is concluded.
+
+    Raises:
+        DataError: legs that are not one coin at one time in one unit.
+    """
+    first_ns = max(spot_bars.start_ns, perp_bars.start_ns)
+    views = [_from(bars, first_ns) for bars in (spot_bars, perp_bars)]
+    n = min(len(view.close) for view in views)
+    if n < _PAIRS:
+        return spot_bars, perp_bars, (0, 0), ()
+    closes = [_log(view.close[:n], view.closes[:n]) for view in views]
+    refuse_one_series(spot, perp, *closes)
+    _refuse_ratio(spot, perp, closes[1] - closes[0])
+    _refuse_lag(spot, perp, np.diff(closes[0]), np.diff(closes[1]), spot_bars.bar_s, 0.0)
+    off = _far_off(views[0], views[1], n)
+    for leg, at in zip((spot, perp), off, strict=True):
+        if at.mean() > max_bad_share:
+            first = utc(first_ns + int(at.argmax()) * spot_bars.bar_ns)
+            raise DataError(
+                f"{leg.name}: {at.sum()} of {n} bars are far_off, more than a third from the other leg's price, the first at {first} UTC; "
+                "look for two instruments in one file, or raise max_bad_share knowingly"
+            )
+    kept = [_without(bars, first_ns, at) for bars, at in zip((spot_bars, perp_bars), off, strict=True)]
+    counts = tuple(int(at.sum()) for at in off)
+    notes = [_stitched(leg, bars) for leg, bars in (("spot", spot_bars), ("perpetual", perp_bars))]
+    return *kept, counts, tuple(filter(None, notes))
+
+
+def _from(bars: Bars, first_ns: int) -> Bars:
+    k = int((first_ns - bars.start_ns) // bars.bar_ns)
+    return bars._replace(
+        start_ns=first_ns, **{name: getattr(bars, name)[k:] for name in ("open", "close", "volume", "opens", "closes")}
+    )
+
+
+def _log(prices: np.ndarray, there: np.ndarray) -> np.ndarray:
+    return np.log(np.where(there, prices, np.nan))
+
+
+def _far_off(spot: Bars, perp: Bars, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bars of which the open or the close is far from the other leg's, for the leg that has moved there, shape (n,) each."""
+    off = np.zeros((2, n), bool)
+    for name, there in (("open", "opens"), ("close", "closes")):
+        prices = [_log(getattr(bars, name)[:n], getattr(bars, there)[:n]) for bars in (spot, perp)]
+        with np.errstate(invalid="ignore"):
+            for k in np.flatnonzero(np.abs(prices[1] - prices[0]) > MAX_OFF):
+                moved = [
+                    abs(price[k] - _before(bars, k, off[leg]))
+                    for leg, (bars, price) in enumerate(zip((spot, perp), prices, strict=True))
+                ]
+                off[int(moved[1] > moved[0]), k] = True
+    return off[0], off[1]
+
+
+def _before(bars: Bars, k: int, off: np.ndarray) -> float:
+    """Logarithm of the last close that was not far off before bar k; of bar k itself nothing is known yet."""
+    for earlier in range(k - 1, max(k - 1000, -1), -1):
+        if bars.closes[earlier] and not off[earlier]:
+            return math.log(bars.close[earlier])
+    return math.inf
+
+
+def _without(bars: Bars, first_ns: int, off: np.ndarray) -> Bars:
+    if not off.any():
+        return bars
+    k = int((first_ns - bars.start_ns) // bars.bar_ns)
+    gone = np.zeros(len(bars.close), bool)
+    gone[k : k + len(off)] = off
+    return bars._replace(
+        open=np.where(gone, np.nan, bars.open), close=np.where(gone, np.nan, bars.close), volume=np.where(gone, 0.0, bars.volume),
+        opens=bars.opens & ~gone, closes=bars.closes & ~gone,
+    )  # fmt: skip
+
+
+def _stitched(leg: str, bars: Bars) -> str:
+    """A note where every open repeats the close before."""
+    both = bars.opens[1:] & bars.closes[:-1]
+    if both.sum() < _STITCHED_OF:
+        return ""
+    share = float(np.mean(bars.open[1:][both] == bars.close[:-1][both]))
+    if share < STITCHED:
+        return ""
+    return (
+        f"{leg}: {share:.0%} of the opens repeat the close before, so what is filled at the next open is filled at the very close "
+        "that called for it; take opens that are first trades where there are some"
+    )
+
+
+# --- quotes ----------------------------------------------------------------------------------------------------------
+
+
+def compare_quotes(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quotes: Quotes) -> None:
+    """The same of two recordings of quotes; of fewer than 50 rows nothing is concluded.
+
+    Raises:
+        DataError: legs that are not one coin at one time in one unit.
+    """
+    if min(len(spot_quotes), len(perp_quotes)) < _PAIRS:
+        return
+    if len(spot_quotes) == len(perp_quotes):
+        refuse_one_series(spot, perp, spot_quotes.bid, perp_quotes.bid)
+    first_ns = int(max(spot_quotes.ts_ns[0], perp_quotes.ts_ns[0]))
+    last_ns = int(min(spot_quotes.ts_ns[-1], perp_quotes.ts_ns[-1]))
+    for grid_s in _GRIDS_S:
+        points = (last_ns - first_ns) / NS / grid_s
+        if points <= _PAIRS:
+            break
+        if points > _GRID_POINTS and grid_s < _GRIDS_S[-1]:
+            continue
+        at_ns = np.arange(first_ns, last_ns, round(grid_s * NS))
+        prices = [_mids_at(quotes, at_ns) for quotes in (spot_quotes, perp_quotes)]
+        _refuse_ratio(spot, perp, prices[1] - prices[0])
+        _refuse_lag(spot, perp, np.diff(prices[0]), np.diff(prices[1]), grid_s, _CLOCK_S)
+
+
+def _mids_at(quotes: Quotes, at_ns: np.ndarray) -> np.ndarray:
+    """Logarithm of twice the mid in force at each moment."""
+    row = np.searchsorted(quotes.ts_ns, at_ns, "right") - 1
+    return np.log(quotes.bid[row] + quotes.ask[row])
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def _refuse_ratio(spot: LegFile, perp: LegFile, log_ratio: np.ndarray) -> None:
+    there = log_ratio[np.isfinite(log_ratio)]
+    if len(there) < _PAIRS:
+        return
+    ratio = math.exp(float(np.median(there)))
+    if 1 / MAX_RATIO < ratio < MAX_RATIO:
+        return
+    power = round(math.log10(ratio))
+    what = (
+        f"the perpetual counts {10.0 ** abs(power):g} {'coins a unit' if power > 0 else 'units a coin'}: bring prices and sizes of "
+        "both to one unit"
+        if power and abs(math.log10(ratio) - power) < 0.1
+        else "these are not the same coin in the same currency; give the files of one"
+    )
+    raise DataError(f"{perp.name} is {ratio:.6g} times the price of {spot.name} (median): {what}")
+
+
+def _refuse_lag(
+    spot: LegFile, perp: LegFile, spot_returns: np.ndarray, perp_returns: np.ndarray, step_s: float, least_s: float
+) -> None:
+    """Refuse legs whose returns correlate better at another lag; `least_s` is a lag that markets have of their own."""
+    farthest = min(int(_FARTHEST_NS / NS / step_s), len(spot_returns) - _PAIRS)
+    if farthest < 1 or any(_moves(returns) < _PAIRS / 2 for returns in (spot_returns, perp_returns)):
+        return
+    lags, correlations, pairs = correlated(_clipped(spot_returns), _clipped(perp_returns), farthest)
+    at_none = float(np.nan_to_num(correlations[farthest]))
+    asked = (np.abs(lags) * step_s > least_s) & (pairs >= _PAIRS) & np.isfinite(correlations)
+    correlations = np.where(asked, correlations, -1.0)
+    best = int(np.argmax(correlations))
+    found = float(correlations[best])
+    if found < _ALIKE or found < at_none + _BETTER or found * math.sqrt(pairs[best]) < _SIGMAS:
+        return
+    late_s, bars = lags[best] * step_s, int(lags[best])
+    side = "late" if late_s > 0 else "early"
+    one_bar = (
+        " (one bar off: bars labelled with their close, or open and close swapped, look so too)"
+        if abs(bars) == 1
+        else ""
+    )
+    raise DataError(
+        f"the perpetual's stamps look {abs(late_s):g} s {side} against spot: returns of {spot.name} and {perp.name} correlate {found:.2f} "
+        f"at a lag of {bars} steps of {step_s:g} s and {at_none:.2f} at none{one_bar}; check time zones, and say the zone of times without "
+        "one (--perp-format zone=..., --spot-format zone=...) or label=close of such bars"
+    )
+
+
+def _moves(returns: np.ndarray) -> int:
+    return int((np.isfinite(returns) & (returns != 0)).sum())
+
+
+def _clipped(returns: np.ndarray) -> np.ndarray:
+    """Returns less their median, none beyond four deviations: one crash must not decide; NaN where there is none."""
+    there = returns[np.isfinite(returns)]
+    if not len(there):
+        return returns
+    centred = returns - np.median(there)
+    moved = np.abs(centred[np.isfinite(centred) & (centred != 0)])
+    limit = 4 * 1.4826 * float(np.median(moved)) if len(moved) else 0.0
+    return np.clip(centred, -limit, limit)
+
+
+def correlated(first: np.ndarray, second: np.ndarray, farthest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Correlation of `first[i]` with `second[i + lag]` for every lag up to `farthest`, over the pairs that are there.
+
+    Returns lags, correlations (NaN where nothing moves) and numbers of pairs, shape (2 * farthest + 1,) each. Sums over
+    pairs at all lags are products of Fourier transforms.
+    """
+    there = [np.isfinite(column).astype(float) for column in (first, second)]
+    values = [np.where(mask > 0, column, 0.0) for mask, column in zip(there, (first, second), strict=True)]
+    size = 1 << (len(first) + farthest).bit_length()
+    waves = [
+        [np.fft.rfft(column, size) for column in (mask, value, value * value)]
+        for mask, value in zip(there, values, strict=True)
+    ]
+
+    def sums(a: int, b: int) -> np.ndarray:
+        whole = np.fft.irfft(np.conj(waves[0][a]) * waves[1][b], size)
+        return np.concatenate((whole[-farthest:], whole[: farthest + 1]))
+
+    pairs = np.rint(sums(0, 0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = [sums(1, 0) / pairs, sums(0, 1) / pairs]
+        spread = [np.maximum(sums(2, 0) / pairs - mean[0] ** 2, 0), np.maximum(sums(0, 2) / pairs - mean[1] ** 2, 0)]
+        correlation = (sums(1, 1) / pairs - mean[0] * mean[1]) / np.sqrt(spread[0] * spread[1])
+    still = np.minimum(*(part / np.nanmax(part, initial=0.0) for part in spread)) < 1e-9  # rounding, no movement
+    return np.arange(-farthest, farthest + 1), np.where(still | ~np.isfinite(correlation), np.nan, correlation), pairs

@@ -1,0 +1,279 @@
+"""Whether two legs are one coin at one time in one unit, and whether a funding history can be what was settled."""
+
+import re
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from delta_arb.errors import DataError
+from delta_arb.formats.recognise import UNSAID, Said
+from delta_arb.funding_stamps import check_stamps
+from delta_arb.market import NS
+from delta_arb.quotes import candles, tape
+from delta_arb.quotes.bars import bars_of
+from delta_arb.quotes.candles import Stated
+from delta_arb.quotes.checks import Limits
+from delta_arb.quotes.files import LegFile
+from delta_arb.quotes.funding_checks import check_rates, notes_on
+from delta_arb.quotes.funding_file import funding_history
+from delta_arb.quotes.two_legs import correlated
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+START_NS = 1_767_225_600 * NS  # 2026-01-01 00:00 UTC
+MINUTE_NS, HOUR_NS = 60 * NS, 3600 * NS
+STATED = Stated(1.0, 1.0)
+
+
+def walk(bars=400, seed=1, scale=1e-3):
+    return 100 * np.exp(np.random.default_rng(seed).normal(0, scale, bars + 1).cumsum())
+
+
+def bars_file(path, prices, *, shift=0, factor=1.0, noise=0, open_gap=2e-4):
+    """Bars of a price path `prices` (open near prices[k], close prices[k+1]), moved by `shift` bars."""
+    rng = np.random.default_rng(noise)
+    opening, close = (
+        prices[:-1] * (1 + open_gap * rng.choice((-1, 1), len(prices) - 1)),
+        prices[1:] * (1 + 1e-5 * rng.normal(size=len(prices) - 1)),
+    )
+    columns = [opening, np.maximum(opening, close) * 1.0001, np.minimum(opening, close) * 0.9999, close]
+    times = START_NS + MINUTE_NS * (np.arange(len(close)) + shift)
+    names = ("timestamp", "open", "high", "low", "close", "volume")
+    pq.write_table(
+        pa.table(
+            dict(
+                zip(
+                    names,
+                    (
+                        pa.array(times, pa.timestamp("ns", "UTC")),
+                        *(factor * c for c in columns),
+                        np.full(len(close), 7.0),
+                    ),
+                )
+            )
+        ),
+        path,
+    )
+    return LegFile(path, "updates")
+
+
+def legs(folder, spot=None, perp=None):
+    prices = walk()
+    return bars_file(folder / "spot.parquet", prices, noise=1, **(spot or {})), bars_file(
+        folder / "perp.parquet", prices, noise=2, **(perp or {})
+    )
+
+
+def test_legs_of_one_coin_at_one_time_are_read_without_a_word(tmp_path):
+    assert candles.read(*legs(tmp_path), STATED).quality.notes == ()
+
+
+@pytest.mark.parametrize(("bars", "side"), [(60, "late"), (-60, "early"), (1, "late"), (-1, "early")])
+def test_a_leg_whose_clock_is_off_is_refused_with_the_seconds(tmp_path, bars, side):
+    with pytest.raises(
+        DataError, match=rf"the perpetual's stamps look {abs(bars) * 60} s {side} against spot: .*check time zones"
+    ):
+        candles.read(*legs(tmp_path, perp={"shift": bars}), STATED)
+
+
+def test_swapped_open_and_close_of_one_leg_look_like_a_bar_of_lag(tmp_path):
+    spot, perp = legs(tmp_path)
+    table = pq.read_table(perp.path)
+    pq.write_table(table.rename_columns(["timestamp", "close", "high", "low", "open", "volume"]), perp.path)
+    with pytest.raises(DataError, match=r"one bar off: .*open and close swapped"):
+        candles.read(spot, perp, STATED)
+
+
+@pytest.mark.parametrize(
+    ("factor", "says"),
+    [(1000.0, "counts 1000 coins a unit"), (1e-3, "counts 1000 units a coin"), (1.7, "not the same coin")],
+)
+def test_prices_of_another_unit_or_coin_are_refused(tmp_path, factor, says):
+    with pytest.raises(DataError, match=f"perp.parquet is {factor:g} times the price of .*{says}"):
+        candles.read(*legs(tmp_path, perp={"factor": factor}), STATED)
+
+
+def test_one_file_or_its_copy_is_no_second_leg(tmp_path):
+    spot, _ = legs(tmp_path)
+    with pytest.raises(DataError, match="was given for both legs"):
+        candles.read(spot, spot, STATED)
+    copy = tmp_path / "copy.parquet"
+    copy.write_bytes(spot.path.read_bytes())
+    with pytest.raises(DataError, match="the same prices in every row"):
+        candles.read(spot, LegFile(copy, "updates"), STATED)
+
+
+def test_a_bar_far_off_on_one_leg_is_dropped_and_counted(tmp_path):
+    spot, perp = legs(tmp_path)
+    table = pq.read_table(perp.path).to_pylist()
+    for name in ("open", "high", "low", "close"):
+        table[200][name] *= 2.34  # 134 % off
+    pq.write_table(pa.Table.from_pylist(table), perp.path)
+    found = candles.read(spot, perp, STATED)
+    assert (found.quality.spot.far_off, found.quality.perp.far_off) == (0, 1)
+    assert found.perp_ask.max() < 130
+
+
+def test_a_crash_of_one_leg_by_a_fifth_is_believed(tmp_path):
+    spot, perp = legs(tmp_path)
+    table = pq.read_table(perp.path).to_pylist()
+    for name in ("low", "close"):
+        table[200][name] *= 0.81
+    pq.write_table(pa.Table.from_pylist(table), perp.path)
+    assert candles.read(spot, perp, STATED).quality.perp.far_off == 0
+
+
+def test_opens_that_repeat_the_close_before_are_told(tmp_path):
+    prices = walk()
+    spot = bars_file(tmp_path / "spot.parquet", prices, noise=1)
+    close = prices * (1 + 1e-5 * np.random.default_rng(5).normal(size=len(prices)))
+    rows = {"timestamp": START_NS + MINUTE_NS * np.arange(len(close) - 1), "open": close[:-1], "high": np.maximum(close[:-1], close[1:]),
+            "low": np.minimum(close[:-1], close[1:]), "close": close[1:], "volume": np.full(len(close) - 1, 7.0)}  # fmt: skip
+    pq.write_table(pa.table(rows), tmp_path / "perp.parquet")
+    notes = candles.read(spot, LegFile(tmp_path / "perp.parquet", "updates"), STATED).quality.notes
+    assert len(notes) == 1 and re.match("perpetual: 100% of the opens repeat the close before", notes[0])
+
+
+def test_bars_of_another_order_of_columns_are_named_by_what_is_wrong(tmp_path):
+    spot, perp = legs(tmp_path)
+    table = pq.read_table(perp.path)
+    pq.write_table(table.rename_columns(["timestamp", "open", "low", "high", "close", "volume"]), perp.path)
+    with pytest.raises(
+        DataError,
+        match=r"400 of 400 bars are bad, 400 of them inconsistent \(low above high\).*check the order of columns",
+    ):
+        candles.read(spot, perp, STATED)
+
+
+def test_the_correlation_at_every_lag_is_that_of_numpy_with_holes_left_out():
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=80), rng.normal(size=80)
+    first[[4, 30]] = np.nan
+    second[[5, 60, 61]] = np.nan
+    lags, found, pairs = correlated(first, second, 7)
+    for lag, correlation, n in zip(lags, found, pairs):
+        a, b = (first[: 80 - lag], second[lag:]) if lag >= 0 else (first[-lag:], second[:lag])
+        there = np.isfinite(a) & np.isfinite(b)
+        assert n == there.sum() and correlation == pytest.approx(np.corrcoef(a[there], b[there])[0, 1], abs=1e-12)
+
+
+# --- quotes ----------------------------------------------------------------------------------------------------------
+
+
+def quotes_file(path, prices, shift_s=0.0):
+    n = len(prices)
+    rows = {"timestamp": START_NS + (np.arange(n) * NS // 2).astype(np.int64) + int(shift_s * NS), "bid_price": prices, "bid_quantity": np.full(n, 5.0),
+            "ask_price": prices * 1.0002, "ask_quantity": np.full(n, 5.0)}  # fmt: skip
+    pq.write_table(pa.table(rows), path)
+    return LegFile(path, "updates")
+
+
+def test_quotes_whose_clock_is_half_a_minute_off_are_refused_and_a_leading_market_is_not(tmp_path):
+    prices = walk(2000, scale=1e-4)
+    spot = quotes_file(tmp_path / "spot.parquet", prices)
+    assert len(tape.read(spot, quotes_file(tmp_path / "leads.parquet", prices * 1.001, -2.0)))
+    with pytest.raises(DataError, match="stamps look 30 s late"):
+        tape.read(spot, quotes_file(tmp_path / "late.parquet", prices * 1.001, 30.0))
+
+
+# --- funding ---------------------------------------------------------------------------------------------------------
+
+RATES = np.array([1e-4, 2e-4, -1e-4, 3e-4, 5e-5, 1e-4, 7e-5, 1e-4, 4e-5, 6e-5, 2e-5, 1e-4, 9e-5])
+EIGHT = START_NS + 8 * HOUR_NS * np.arange(len(RATES))
+
+
+@pytest.mark.parametrize(
+    ("stamps", "rates", "says"),
+    [
+        (EIGHT, RATES * 100, r"rates look like percent; divide by 100, or say --funding-format rate=percent"),
+        (EIGHT, RATES * 0, "all 13 rates are 0"),
+        (np.sort(np.append(EIGHT, EIGHT[5] + 5_000_000)), np.append(RATES, 1e-4), "rows 5 and 6 are the same settlement twice"),
+        (
+            START_NS + HOUR_NS * np.arange(8 * len(RATES)), np.repeat(RATES, 8),
+            r"24\.2 rows a day .* change every 8 h only.*interval=8,settles=first .*interval=1 where every row is paid",
+        ),
+    ],
+    ids=["percent", "zeros", "twice", "repeated"],
+)  # fmt: skip
+def test_a_funding_history_that_was_never_settled_so_is_refused(stamps, rates, says):
+    with pytest.raises(DataError, match=says):
+        check_rates("f", stamps, rates, UNSAID)
+
+
+def test_what_the_user_says_of_rates_is_believed():
+    check_rates("f", EIGHT, RATES * 100, Said.of("rate=fraction"))
+    check_rates("f", START_NS + HOUR_NS * np.arange(8 * len(RATES)), np.repeat(RATES, 8), Said.of("interval=1"))
+
+
+def test_hours_that_are_not_the_venues_are_told_with_a_change_of_the_clock():
+    assert notes_on("f", EIGHT, "gate") == ()
+    assert notes_on("f", EIGHT + 4 * HOUR_NS, "kucoin") == ()
+    (note,) = notes_on("f", EIGHT + 3 * HOUR_NS, "gate")
+    assert "settlement hours 03, 11, 19 UTC of f are not those of gate (00, 08, 16)" in note
+    turned = EIGHT + HOUR_NS * np.where(np.arange(len(EIGHT)) < 6, 1, 2)
+    assert "the hours of f change within it, first after 2026-01-02 17:00" in notes_on("f", turned, "gate")[1]
+
+
+def test_two_holes_side_by_side_do_not_hide_each_other():
+    stamps = np.delete(EIGHT, [5, 7])  # 16 h, one stamp, 16 h
+    assert (
+        "f lacks settlements between 2026-01-02 08:00:00.000 and 2026-01-03 00:00:00.000 UTC and in 1 more places"
+        in notes_on("f", stamps, "gate")[0]
+    )
+    with pytest.raises(DataError, match="a funding stamp is missing between 2026-01-02 08:00"):
+        check_stamps(stamps.tolist(), int(EIGHT[4]) + 1, int(EIGHT[8]) + 1)
+
+
+@pytest.mark.parametrize(
+    "hours", [[8] * 6 + [4] * 6 + [1] * 12 + [4] * 6 + [8] * 6, [2] * 9 + [4] + [8] * 9, [8, 8, 4, 4]]
+)
+def test_an_interval_that_changes_is_no_hole(hours):
+    late_ns = np.random.default_rng(2).integers(0, 60, len(hours) + 1) * NS  # stamps up to a minute late
+    stamps = START_NS + HOUR_NS * np.append(0, np.cumsum(hours)) + late_ns
+    check_stamps(stamps.tolist(), int(stamps[0]), int(stamps[-1]))
+
+
+# --- recorded months: nothing may fire ---------------------------------------------------------------------------------
+
+
+def recorded():
+    """All pairs of files of one coin and two markets."""
+    files = sorted((SHARED / "data").glob("*_candles_*.parquet"))
+    of = {file: re.match(r"(\w+?_(?:spot|futures))_(\w+?)_USDT_", file.name).groups() for file in files}
+    return [(a, b) for a, b in combinations(files, 2) if of[a][0] != of[b][0] and of[a][1] == of[b][1]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED / "data").exists(), reason="the recorded data are not beside this checkout")
+def test_nothing_fires_on_recorded_months_and_crash_days():
+    told, read = {}, 0
+    for first, second in recorded():
+        one, other = (LegFile(path, "updates") for path in (first, second))
+        bar_s = max(bars_of(leg, Limits())[0].bar_s for leg in (one, other))
+        try:
+            found = candles.read(one, other, Stated(1.0, 1.0, bar_s=bar_s))
+        except DataError as error:
+            if re.search("do not overlap in time|cannot be aggregated", str(error)):
+                continue
+            raise
+        read += 1
+        assert (found.quality.spot.far_off, found.quality.perp.far_off) == (0, 0), (first, second)
+        for note in found.quality.notes:
+            told.setdefault((first if note.startswith("spot") else second).name.split("_")[0], note)
+    # Bybit's own candles open at the close before, every one: what is told of them is so
+    assert read >= 60 and set(told) == {"bybit"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED / "data").exists(), reason="the recorded data are not beside this checkout")
+def test_nothing_fires_on_recorded_funding_and_quotes():
+    for path in sorted((SHARED / "data").glob("*_funding_*.parquet")):
+        assert funding_history(path).notes == (), path
+    btc = ("binance_spot_BTC", "binance_futures_BTC")
+    days = {"2023-04-05": btc, "2024-08-08": btc, "2025-10-11": ("mexc_spot_LUNC", "gateio_futures_LUNC")}
+    for day, venues in days.items():
+        files = (SHARED / "data" / f"{venue}_USDT_book_{day}.parquet" for venue in venues)
+        assert len(tape.read(*(LegFile(file, "updates") for file in files)))
