@@ -19,63 +19,19 @@ from pydantic import Field, ValidationError, model_validator
 
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import (
-    Bps,
     DataParams,
     Digest,
     Evidence,
-    FilterParams,
     GateParams,
     Name,
     Positive,
     Section,
     spoken,
 )
+from delta_arb.rule_params import RuleParams
 from delta_arb.venue_terms import VenueTerms
 
 SCHEMA = 4
-
-
-class RuleParams(Section):
-    """Thresholds and the conduct of orders. `reverse_*` trade out of inventory; a direction without levels is off."""
-
-    entry_bps: Bps | None
-    exit_bps: Bps | None
-    reverse_entry_bps: Bps | None = None
-    reverse_exit_bps: Bps | None = None
-    signal: Literal["raw", "filtered"] = "raw"
-    filter: FilterParams | None = None
-    rearm_bps: Annotated[float, Field(ge=0, le=1000)] = 5.0
-    max_hold_s: Annotated[float, Field(gt=0, le=366 * 86_400)]
-    clip_usdt: Positive
-    max_position_usdt: Positive | None = None
-    funding_horizon_s: Annotated[float, Field(ge=0, le=366 * 86_400)] = 0.0
-    participation: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_quote_age_s: Annotated[float, Field(gt=0, le=60)] = 1.0
-    price_bound_bps: Annotated[float, Field(ge=0, le=500)] = 50.0
-    leg_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.01
-    leg_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 15.0  # long only for candles, above a bar
-
-    @model_validator(mode="after")
-    def _consistent(self):
-        for way in ("", "reverse_"):
-            enter, leave = getattr(self, f"{way}entry_bps"), getattr(self, f"{way}exit_bps")
-            if (enter is None) != (leave is None):
-                raise ValueError(f"{way}entry_bps and {way}exit_bps belong together: give both or null both")
-            if enter is not None and not leave < enter:
-                raise ValueError(
-                    f"{way}exit_bps must be below {way}entry_bps, was {way}exit_bps={leave} {way}entry_bps={enter}"
-                )
-        if self.max_position_usdt is not None and self.max_position_usdt < self.clip_usdt:
-            raise ValueError(f"max_position_usdt={self.max_position_usdt} is below one clip of {self.clip_usdt}")
-        if (self.signal == "filtered") != (self.filter is not None):
-            raise ValueError("signal is filtered exactly when filter is given")
-        return self
-
-    @property
-    def levels(self) -> dict[str, tuple[float, float]]:
-        """(entry, exit) in bps of each direction that is traded, by its name in this file's fields ("" is direct)."""
-        pairs = {"": (self.entry_bps, self.exit_bps), "reverse_": (self.reverse_entry_bps, self.reverse_exit_bps)}
-        return {way: levels for way, levels in pairs.items() if levels[0] is not None}
 
 
 class WalletParams(Section):

@@ -39,3 +39,10 @@ def _project() -> Path | None:
 def _bundled(name: str) -> Path:
     """Of the project, or as it travels inside the package (see `package-dir` in pyproject.toml)."""
     return (_project() or PACKAGE) / name
+
+
+def placed(path: str) -> str:
+    """A path as all commands and notebooks mean it: relative to the working folder, and to the project's in the folder of
+    its notebooks, where Jupyter starts them."""
+    in_notebooks = not os.path.isabs(path) and Path.cwd() == notebooks()
+    return str(root() / path) if path and in_notebooks else path

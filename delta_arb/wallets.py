@@ -87,6 +87,11 @@ class Funds:
                 "transfers between wallets need both of them finite; give both, or leave the rebalancing out"
             )
 
+    def __str__(self) -> str:
+        if math.isinf(self.spot_usdt):
+            return "no limit"
+        return f"{self.spot_usdt:g} and {self.perp_usdt:g} USDT"
+
     @property
     def purse(self) -> Purse:
         return Purse(float(self.spot_usdt), float(self.inventory), float(self.perp_usdt), 0.0)

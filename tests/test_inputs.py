@@ -85,7 +85,7 @@ def test_real_files_need_nothing_more():
         ({"perp": ""}, "give the quotes of both legs, was spot='spot.parquet' perp=''; or neither, for the sample"),
         ({"spot": ""}, "give the quotes of both legs, was spot='' perp='perp.parquet'"),
         ({"pair": ""}, "name the pair of these files, like --pair LUNC_USDT"),
-        ({"pair": "LUNC/USDT"}, "pair names a folder: .* was 'LUNC/USDT'"),
+        ({"pair": "LUNC/../USDT"}, "pair names a folder: .* was 'LUNC/../USDT'"),
         ({"pair": "LUNC_USDT" * 9}, "pair names a folder"),
         ({"spot_venue": "MEXC spot"}, "spot_venue names a folder: .* was 'MEXC spot'"),
         ({"perp_venue": ""}, "perp_venue names a folder"),
@@ -424,3 +424,19 @@ def test_every_real_history_reads_and_covers_its_own_time(recording, tape):
     payments = funding_file.payments(path, tape)
     assert len(payments) == 1097
     assert np.diff([p.ts_ns for p in payments]).min() == 8 * 3600 * 10**9
+
+
+@pytest.mark.parametrize("pair", ["LUNC_USDT", "LUNC/USDT", "LUNC/USDT:USDT"])
+def test_a_pair_may_be_spelled_as_exchanges_do(pair):
+    assert Inputs(**FILES | {"pair": pair}).name == "LUNC_USDT-mexc-gate"
+
+
+def test_a_relative_path_means_the_same_in_the_notebooks_folder(monkeypatch, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("DELTA_ARB_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert Inputs(**FILES | {"spot": "quotes/spot.csv"}).spot == str(tmp_path / "quotes" / "spot.csv")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = Inputs(**FILES | {"spot": "quotes/spot.csv"})
+    assert (found.spot, found.funding) == ("quotes/spot.csv", FILES["funding"])

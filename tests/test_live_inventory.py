@@ -19,7 +19,8 @@ from delta_arb.live import preflight
 from delta_arb.live.event_log import events_path, told
 from delta_arb.live.supervisor import LIVE, Job
 from delta_arb.live.venues import factory
-from delta_arb.optimize.study import Levels, Market, Thresholds
+from delta_arb.optimize.study import Market, Thresholds
+from delta_arb.optimize.threshold_sets import Levels
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.sandbox.venues import Venues
 from delta_arb.strategy.rule import make_rule

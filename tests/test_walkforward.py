@@ -16,7 +16,8 @@ from delta_arb.market import NS
 from delta_arb.optimize import gates, search, study
 from delta_arb.optimize import walk_forward as walkforward
 from delta_arb.optimize.search import Sweep
-from delta_arb.optimize.study import Constraints, Frame, Levels, Market, Thresholds
+from delta_arb.optimize.study import Constraints, Frame, Market, Thresholds
+from delta_arb.optimize.threshold_sets import Levels
 from delta_arb.optimize.walk_forward import Fit, LookBack, walk_forward
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape

@@ -11,7 +11,7 @@ from delta_arb.optimize.search import standard_errors_bps
 from delta_arb.optimize.study import CARRY, REVERSION
 from delta_arb.optimize.verdict import Verdict
 from delta_arb.params import Params, sealed
-from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.inputs import Inputs, wallet_params
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.sizing import needs_usdt
@@ -32,8 +32,8 @@ def candidate(
     of = carry or verdict
     found = carry.walk and carry.walk.gates if carry else verdict.judgement and verdict.judgement.gates
     now = datetime.now(UTC)
-    spot, perp = inputs.terms()
     choice = verdict.choice
+    spot, perp = choice.market.spot, choice.market.perp
     rule = choice.market.rule_params(of.thresholds if of.trade else None)
     return sealed(
         pair=inputs.pair,
@@ -43,7 +43,7 @@ def candidate(
         rule=rule,
         spot=spot,
         perp=perp,
-        wallets=inputs.wallet_params(needs_usdt(make_rule(rule, choice.market.spot, choice.market.perp))),
+        wallets=wallet_params(choice.market.funds, needs_usdt(make_rule(rule, spot, perp))),
         data=inputs.data_params(tape, None if carry else choice.window.judged_from_ns),
         evidence=carry_evidence(carry) if carry else evidence(verdict),
         gates=tuple(

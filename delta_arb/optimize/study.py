@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from operator import itemgetter
-from typing import NamedTuple
 
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import Backtest, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
-from delta_arb.market import NS, FundingPayment, from_bps, round_trip_fees, to_bps
+from delta_arb.latency import latency as latencies
+from delta_arb.market import LEGS, NS, FundingPayment, round_trip_fees, to_bps
+from delta_arb.optimize.threshold_sets import Thresholds, rule_levels
 from delta_arb.params import RuleParams
 from delta_arb.quotes.candles import DEADLINE_BARS
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.reversion import HalfLife
 from delta_arb.strategy.rule import make_rule
-from delta_arb.strategy.state import DIRECT, REVERSE, Rule
+from delta_arb.strategy.state import Rule
 from delta_arb.venue_terms import VenueTerms, common_step
 from delta_arb.wallets import BOUNDLESS, Funds
 
@@ -70,6 +71,7 @@ SEED = 7  # of the bootstraps: the same quotes give the same choice, the same in
 PERIOD_S = 900.0  # of the marks behind intervals of net profit
 MIN_FOLDS = 3  # of a walk-forward
 HALF_LIVES = 5.0  # of embargo, where that is shorter than the longest hold
+NO_THRESHOLDS = RuleParams()
 REVERSION, CARRY = PROFILES = ("reversion", "carry")
 
 
@@ -80,81 +82,72 @@ def demands(profile: str, **values: float) -> Constraints:
     return Constraints(**values | ({"min_trades_day": 0.0} if profile == CARRY else {}))
 
 
-class Levels(NamedTuple):
-    """Entry and exit of one direction, bps."""
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Market:
+    """What every replay shares: venues' terms, latencies, funding, the conduct of orders, the wallets it begins with.
 
-    entry_bps: float
-    exit_bps: float
+    `da.Market(fee_bps=5, latency_s=0.1)` states costs alone: what it does not say of the venues (contract size, grids,
+    minima) and the funding are those of the quotes it is used with (`on`).
 
+    Args:
+        spot, perp: the terms of each venue, where more is known than fee and latency.
+        latency: of both legs, where it is more than a constant each.
+        payments: the funding stamps; None: those of the quotes.
+        settings: the rule without thresholds that a search begins with.
+        signal: what a search decides on, raw or filtered quotes.
+        funds: what both wallets hold at the beginning; without limit if not given.
+        fee_bps: taker fee, bps of notional per fill, of both legs or one for each; 5 if nobody says.
+        latency_s: from a quote to our order at the venue, s, a median and a 99th percentile like "0.1~0.4", or a file;
+            of both legs or one for each; 0.1 if nobody says.
 
-class Thresholds(NamedTuple):
-    """One set: levels, longest hold, the filter behind the signal (None decides on raw quotes), and the horizon whose
-    expected funding counts as edge (0: none; carry has one).
-
-    The levels are those of `side`: of the direct pair, or of the reverse one alone (`REVERSE`). A direct set that trades
-    both directions has the reverse pair's levels in `reverse`; hold, filter and horizon belong to the machine.
+    Raises:
+        ParamsError: a value out of bounds, or a fee or latency beside terms that say their own.
     """
 
-    entry_bps: float
-    exit_bps: float
-    max_hold_s: float
-    filter: FilterParams | None = None
-    funding_horizon_s: float = 0.0
-    side: int = DIRECT
-    reverse: Levels | None = None
-
-    def levels(self, side: int) -> Levels | None:
-        """Entry and exit of a direction; None where it is not traded."""
-        return Levels(self.entry_bps, self.exit_bps) if side == self.side else self.reverse
-
-    def alone(self, side: int) -> "Thresholds | None":
-        """The same with one direction only; None where that one is not traded."""
-        levels = self.levels(side)
-        return levels and self._replace(**levels._asdict(), side=side, reverse=None)
-
-    def values(self) -> dict:
-        """The fields of `RuleParams` that a set decides."""
-        (enter, leave), (reverse_enter, reverse_leave) = (
-            self.levels(side) or (None, None) for side in (DIRECT, REVERSE)
-        )
-        return {
-            "entry_bps": enter, "exit_bps": leave, "reverse_entry_bps": reverse_enter, "reverse_exit_bps": reverse_leave,
-            "max_hold_s": self.max_hold_s, "funding_horizon_s": self.funding_horizon_s, "filter": self.filter,
-            "signal": "filtered" if self.filter else "raw",
-        }  # fmt: skip
-
-
-def both(direct: Thresholds | None, reverse: Thresholds | None) -> Thresholds | None:
-    """One set of a direct and a reverse one, for the one machine that trades both: it holds as long as the longer."""
-    if direct is None or reverse is None:
-        return direct or reverse
-    hold_s = max(direct.max_hold_s, reverse.max_hold_s)
-    return direct._replace(max_hold_s=hold_s, reverse=reverse.levels(REVERSE))
-
-
-def rule_levels(s: Thresholds) -> dict[str, float]:
-    """The levels of a set as `Rule` has them."""
-    (enter, leave), (reverse_enter, reverse_leave) = (s.levels(side) or OFF for side in (DIRECT, REVERSE))
-    return {
-        "entry": from_bps(enter), "exit": from_bps(leave),
-        "reverse_entry": from_bps(reverse_enter), "reverse_exit": from_bps(reverse_leave),
-    }  # fmt: skip
-
-
-OFF = Levels(math.inf, -math.inf)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Market:
-    """What every replay of a study shares: order rules, latencies, funding, the rule without thresholds, and the wallets it begins with."""
-
-    spot: VenueTerms
-    perp: VenueTerms
-    latency: Latency
-    payments: tuple[FundingPayment, ...]
-    settings: RuleParams
+    spot: VenueTerms = None
+    perp: VenueTerms = None
+    latency: Latency = None
+    payments: tuple[FundingPayment, ...] | None = None
+    settings: RuleParams = NO_THRESHOLDS
     signal: str = "raw"
     funds: Funds = BOUNDLESS
+    fee_bps: InitVar[float | tuple | None] = None
+    latency_s: InitVar[float | str | tuple | None] = None
+
+    def __post_init__(self, fee_bps, latency_s) -> None:
+        late = latency_s if latency_s is None else latencies(*map(str, each_leg("latency_s", latency_s)))
+        said = _said(each_leg("fee_bps", fee_bps), late)
+        if (self.spot or self.perp) and any(said):
+            raise ParamsError("terms of a venue say its fee and latency themselves; leave fee_bps and latency_s away")
+        for leg, more in zip(LEGS, said, strict=True):
+            object.__setattr__(self, leg, getattr(self, leg) or VenueTerms(venue=leg, **more))
+        constant = Latency(self.spot.latency_s, self.perp.latency_s)
+        object.__setattr__(self, "latency", self.latency or late or constant)
+
+    def on(self, tape: Tape, settings: RuleParams | None = None) -> "Market":
+        """This market for some quotes and a conduct: what it does not say comes with the quotes.
+
+        Raises:
+            ParamsError: a clip below the smallest order, or an inventory below a clip.
+        """
+        legs, latency, payments = (self.spot, self.perp), self.latency, self.payments
+        if inputs := getattr(tape, "inputs", None):
+            legs = tuple(_completed(mine, listed) for mine, listed in zip(legs, inputs.terms(), strict=True))
+            constant = latency == Latency(self.spot.latency_s, self.perp.latency_s)
+            latency = None if constant else latency
+        payments = getattr(tape, "payments", ()) if payments is None else payments
+        market = Market(*legs, latency, payments, settings or self.settings, self.signal, self.funds)
+        return _checked(market, tape)
+
+    def __repr__(self) -> str:
+        """Everything assumed, what was defaulted to included."""
+        venues = "; ".join(
+            f"{t.venue}: fee {t.taker_fee_bps:g} bps, latency {self.latency.delay(leg)}, contract of {t.contract_size:g}, "
+            f"step {t.qty_step:g}, smallest order {t.min_qty:g} coins and {t.min_notional_usdt:g} USDT"
+            for leg, t in zip(LEGS, (self.spot, self.perp), strict=True)
+        )
+        stamps = "that of the quotes" if self.payments is None else f"{len(self.payments)} stamps"
+        return f"Market({venues}; funding: {stamps}; wallets: {self.funds})"
 
     def replay(self, tape: Tape, thresholds: Thresholds | None) -> Backtest:
         """The backtest of one set; without thresholds nothing is entered."""
@@ -232,6 +225,27 @@ def check_signal(signal: str) -> None:
         raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
 
 
+def each_leg(name: str, value) -> tuple:
+    """One value of both legs, or one for each."""
+    legs = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(legs) != 2:
+        raise ParamsError(f"{name} is one value of both legs, or one for spot and one for the perpetual, was {value!r}")
+    return legs
+
+
+def _said(fees: tuple, late: Latency | None) -> tuple[dict, ...]:
+    """The fields of each leg's terms that were said."""
+    seconds = (None, None) if late is None else (late.spot_s, late.perp_s)
+    legs = ({"taker_fee_bps": fee, "latency_s": s} for fee, s in zip(fees, seconds, strict=True))
+    return tuple({name: value for name, value in leg.items() if value is not None} for leg in legs)
+
+
+def _completed(mine: VenueTerms, listed: VenueTerms) -> VenueTerms:
+    """What the quotes' own list says of a venue, less what was said of it."""
+    said = mine.model_fields_set - ({"venue"} if mine.venue in LEGS else set())
+    return listed.replace(**{name: getattr(mine, name) for name in said})
+
+
 def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw") -> Market:
     """The market of a study from its inputs; `signal` raw or filtered is what its sets will decide on.
 
@@ -240,14 +254,21 @@ def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw"
     Raises:
         ParamsError: another signal, a clip below the smallest order, or an inventory below a clip.
     """
-    check_signal(signal)
-    if tape.bar_s:  # nothing is seen between two ends of bars, so a missing leg waits for the next one
-        deadline_s = max(settings.leg_deadline_s, DEADLINE_BARS * tape.bar_s)
-        settings = settings.replace(leg_deadline_s=deadline_s)
-    spot, perp = inputs.terms()
-    _check_clip(settings.clip_usdt, common_step(spot, perp), tape)
-    _check_inventory(inputs.inventory_coins, settings.clip_usdt, tape)
-    return Market(spot, perp, inputs.latency(), inputs.payments(tape), settings, signal, inputs.funds)
+    terms, paid = inputs.terms(), inputs.payments(tape)
+    return _checked(Market(*terms, inputs.latency(), paid, settings, signal, inputs.funds), tape)
+
+
+def _checked(market: Market, tape: Tape) -> Market:
+    """A market that something can be traded in, its deadline above a bar of candles."""
+    settings = market.settings
+    check_signal(market.signal)
+    _check_clip(settings.clip_usdt, common_step(market.spot, market.perp), tape)
+    _check_inventory(market.funds.inventory, settings.clip_usdt, tape)
+    if not tape.bar_s:
+        return market
+    # nothing is seen between two ends of bars, so a missing leg waits for the next one
+    deadline_s = max(settings.leg_deadline_s, DEADLINE_BARS * tape.bar_s)
+    return replace(market, settings=settings.replace(leg_deadline_s=deadline_s))
 
 
 def _check_clip(clip_usdt: float, step: float, tape: Tape) -> None:

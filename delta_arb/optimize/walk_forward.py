@@ -31,7 +31,8 @@ from delta_arb.errors import DataError, SeriesError
 from delta_arb.market import DAY_S, END, NS, utc
 from delta_arb.optimize.rolling import Machine, entries, only, rows_between
 from delta_arb.optimize.search import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
-from delta_arb.optimize.study import MIN_FOLDS, Constraints, Frame, Market, Thresholds, both
+from delta_arb.optimize.study import MIN_FOLDS, Constraints, Frame, Market, Thresholds
+from delta_arb.optimize.threshold_sets import both
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import sharpe
 from delta_arb.stats.sharpe import Brier, Interval

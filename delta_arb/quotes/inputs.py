@@ -7,6 +7,7 @@ files it is the bundled sample, which is synthetic and says so.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from math import isfinite
 from pathlib import Path
 
 from delta_arb.errors import ParamsError
@@ -17,19 +18,24 @@ from delta_arb.formats.recognise import Said
 from delta_arb.latency import Latency, latency
 from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment
 from delta_arb.params import WalletParams, pair_name
-from delta_arb.places import sample
+from delta_arb.places import placed, sample
 from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid
 from delta_arb.quotes import listings
 from delta_arb.quotes import tape as tapes
 from delta_arb.quotes.files import is_candles
-from delta_arb.quotes.options import BAR_SHARE, NONE, SPOT_MIN_USDT, InputOptions, as_dict
+from delta_arb.quotes.options import BAR_SHARE, FILES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
 SAMPLE_CONTRACT_SIZE = 10.0
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
+
+
+def plain_pair(pair: str) -> str:
+    """The pair's name as folders and files have it: FOO/USDT and FOO/USDT:USDT are FOO_USDT."""
+    return re.sub(r"^([^/:]+)/(\w+)(:\2)?$", r"\1_\2", pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,10 @@ class Inputs(InputOptions):
     def __post_init__(self) -> None:
         for name in ("spot_latency", "perp_latency"):
             object.__setattr__(self, name, str(getattr(self, name)))
+        for name in (*FILES, *RULES):
+            if getattr(self, name) != NONE:
+                object.__setattr__(self, name, placed(getattr(self, name)))
+        object.__setattr__(self, "pair", plain_pair(self.pair))
         given = (bool(self.spot), bool(self.perp))
         if given[0] != given[1]:
             raise ParamsError(
@@ -153,10 +163,18 @@ class Inputs(InputOptions):
                 )
         return tapes.read(self.leg_file("spot"), self.leg_file("perp"), max_bad_share=self.max_bad_share)
 
+    def source(self, leg: str):
+        """What is read of a leg, or as funding history: the file, or a pandas table (see `recording`)."""
+        return getattr(self, leg)
+
+    def digest(self, leg: str) -> str:
+        """SHA-256 of what is read."""
+        return tapes.sha256(getattr(self, leg))
+
     def leg_file(self, leg: str) -> tapes.LegFile:
         feed = getattr(self, f"{leg}_feed_latency")
         return tapes.LegFile(
-            path=getattr(self, leg),
+            path=self.source(leg),
             kind=getattr(self, f"{leg}_kind"),
             contract_size=self.contract_size if leg == "perp" else 1.0,
             clock="venue" if feed > 0 else "receiver",
@@ -166,7 +184,9 @@ class Inputs(InputOptions):
         )
 
     def funding_file(self) -> paid.FundingFile:
-        return paid.FundingFile(self.funding, self.said("funding"), About("funding", self.pair, self.perp_venue))
+        return paid.FundingFile(
+            self.source("funding"), self.said("funding"), About("funding", self.pair, self.perp_venue)
+        )
 
     def said(self, leg: str) -> Said:
         """What was said of the layout of a leg's file, or of the funding history's."""
@@ -223,19 +243,7 @@ class Inputs(InputOptions):
         return Funds(self.spot_usdt, self.perp_usdt, self.inventory_coins, policy)
 
     def wallet_params(self, needs_usdt: tuple[float, float]) -> WalletParams:
-        """What was assumed of the wallets, as the parameter file writes it, beside what a full position needs."""
-        policy = self.funds.rebalancing
-        moved = {} if policy == NO_REBALANCING else policy._asdict()
-        return WalletParams(
-            spot_usdt=self.spot_usdt or None,
-            perp_usdt=self.perp_usdt or None,
-            min_spot_usdt=needs_usdt[0],
-            min_perp_usdt=needs_usdt[1],
-            inventory_coins=self.inventory_coins,
-            transfer_delay_s=moved["delay_ns"] / NS if moved else None,
-            transfer_fee_usdt=moved.get("fee_usdt"),
-            transfer_least_usdt=moved.get("least_usdt"),
-        )
+        return wallet_params(self.funds, needs_usdt)
 
     def payments(self, tape: tapes.Tape) -> tuple[FundingPayment, ...]:
         """Funding stamps with their rates; where the mark was not recorded, the perpetual's mid at the stamp (flagged)."""
@@ -249,9 +257,9 @@ class Inputs(InputOptions):
             end=_utc(tape.end_ns),
             judged_from=None if judged_from_ns is None else _utc(judged_from_ns),
             events=len(tape),
-            spot_sha256=tapes.sha256(self.spot),
-            perp_sha256=tapes.sha256(self.perp),
-            funding_sha256=None if self.funding == NONE else tapes.sha256(self.funding),
+            spot_sha256=self.digest("spot"),
+            perp_sha256=self.digest("perp"),
+            funding_sha256=None if self.funding == NONE else self.digest("funding"),
             spot_kind=self.spot_kind,
             perp_kind=self.perp_kind,
             kind="candles" if self.candles else "quotes",
@@ -297,6 +305,22 @@ def named(values: Mapping[str, object], names: Iterable[str]) -> dict[str, objec
     if missing:
         raise ParamsError(f"the cell of parameters lacks {', '.join(missing)}; declare each with its type and default")
     return found
+
+
+def wallet_params(funds: Funds, needs_usdt: tuple[float, float]) -> WalletParams:
+    """What was assumed of the wallets, as the parameter file writes it, beside what a full position needs."""
+    policy = funds.rebalancing
+    moved = policy._asdict() if policy != NO_REBALANCING else {}
+    return WalletParams(
+        spot_usdt=funds.spot_usdt if isfinite(funds.spot_usdt) else None,
+        perp_usdt=funds.perp_usdt if isfinite(funds.perp_usdt) else None,
+        min_spot_usdt=needs_usdt[0],
+        min_perp_usdt=needs_usdt[1],
+        inventory_coins=funds.inventory,
+        transfer_delay_s=moved["delay_ns"] / NS if moved else None,
+        transfer_fee_usdt=moved.get("fee_usdt"),
+        transfer_least_usdt=moved.get("least_usdt"),
+    )
 
 
 def layout_params(found: Recognised | None) -> LayoutParams | None:

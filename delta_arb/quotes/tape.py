@@ -93,7 +93,7 @@ class Tape:
         return f"Tape({len(self):,} events, {span}spot {self.spot_kind}, perp {self.perp_kind})"
 
     def __reduce__(self):
-        return Tape, tuple(getattr(self, f.name) for f in fields(self))  # numpy forgets read-only when pickled
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))  # numpy forgets read-only when pickled
 
     @property
     def start_ns(self) -> int:

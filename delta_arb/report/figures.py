@@ -30,7 +30,9 @@ REASONS = {
     "halted": "#000000",
     "end of data": SOFT,
 }
-PARTS = {"earlier": "#eef1f4", "fit": "#fdf3dc", "judged": "#dff1ea"}
+PARTS = {
+    "earlier": "#eef1f4", "fit": "#fdf3dc", "judged": "#dff1ea", "first": "#eef1f4", "last": "#dff1ea", "whole": "#ffffff",
+}  # fmt: skip
 
 # Red for losses, blue for gains, as matplotlib's RdBu; plotly's own goes the other way.
 DIVERGING = (

@@ -59,23 +59,7 @@ def heat(choice, inputs) -> Picture:
     if grid is None or untraded(choice):
         return figures.empty(title, untraded(choice) or choice.reason, inputs)
     with figures.picture(title, inputs, 4.6) as (figure, (ax,)):
-        bound = max(float(np.nanmax(np.abs(grid.net))), 1e-9)
-        image = ax.pcolormesh(
-            np.arange(len(grid.exits) + 1) - 0.5,
-            np.arange(len(grid.entries) + 1) - 0.5,
-            grid.net,
-            cmap="RdBu",
-            vmin=-bound,
-            vmax=bound,
-        )
-        ax.patch.set(facecolor="white", edgecolor="#c3cbd4", hatch="////")
-        ax.grid(visible=False)
-        bar = figure.colorbar(image, ax=ax, label="net, USDT a day", pad=0.015)
-        bar.ax.set_ylim(min(0.0, float(np.nanmin(grid.net))), max(0.0, float(np.nanmax(grid.net))) or bound)
-        ax.set_xticks(np.arange(len(grid.exits)), [f"{x:g}" for x in grid.exits])
-        ax.set_yticks(np.arange(len(grid.entries)), [f"{e:g}" for e in grid.entries])
-        ax.set_xlabel("exit threshold, bps: leave when exit_cost is at or below")
-        ax.set_ylabel("entry threshold, bps")
+        _cells(figure, ax, grid.exits, grid.entries, grid.net)
         ax.set_title(
             f"longest hold {seconds(grid.max_hold_s)}; hatched: gain below the fees, not tried",
             fontsize=9,
@@ -102,6 +86,40 @@ def heat(choice, inputs) -> Picture:
             ax.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
         ax.set_xlim(-0.5, len(grid.exits) - 0.5)
         ax.set_ylim(-0.5, len(grid.entries) - 0.5)
+    return Picture(figures.marked(title, inputs), figure)
+
+
+def _cells(figure, ax, exits: np.ndarray, entries: np.ndarray, net: np.ndarray) -> None:
+    """The map itself: a cell of each pair of thresholds, with its axes and its colours' scale."""
+    bound = max(float(np.nanmax(np.abs(net))), 1e-9)
+    image = ax.pcolormesh(
+        np.arange(len(exits) + 1) - 0.5,
+        np.arange(len(entries) + 1) - 0.5,
+        net,
+        cmap="RdBu",
+        vmin=-bound,
+        vmax=bound,
+    )
+    ax.patch.set(facecolor="white", edgecolor="#c3cbd4", hatch="////")
+    ax.grid(visible=False)
+    bar = figure.colorbar(image, ax=ax, label="net, USDT a day", pad=0.015)
+    bar.ax.set_ylim(min(0.0, float(np.nanmin(net))), max(0.0, float(np.nanmax(net))) or bound)
+    ax.set_xticks(np.arange(len(exits)), [f"{x:g}" for x in exits])
+    ax.set_yticks(np.arange(len(entries)), [f"{e:g}" for e in entries])
+    ax.set_xlabel("exit threshold, bps: leave when exit_cost is at or below")
+    ax.set_ylabel("entry threshold, bps")
+
+
+def net_map(frame, inputs) -> Picture:
+    """Net a day over entry and exit of a sweep's frame, at the longest hold that earns most."""
+    title = "Net USDT a day"
+    if not len(frame):
+        return figures.empty(title, "no exit lies below an entry", inputs)
+    hold = frame.loc[frame["net_usdt_day"].idxmax(), "max_hold_s"]
+    net = frame[frame["max_hold_s"] == hold].pivot(index="entry_bps", columns="exit_bps", values="net_usdt_day")
+    with figures.picture(title, inputs, 4.6) as (figure, (ax,)):
+        _cells(figure, ax, net.columns.to_numpy(), net.index.to_numpy(), net.to_numpy())
+        ax.set_title(f"longest hold {seconds(hold)}; hatched: not tried", fontsize=9, fontweight="normal")
     return Picture(figures.marked(title, inputs), figure)
 
 

@@ -25,7 +25,11 @@ from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.tables import Findings, Table, Tiles, number, seconds, share
 
 FIT, JUDGED, EARLIER = "fit", "judged", "earlier"
-SAYS = {EARLIER: "earlier quotes", FIT: "fit, in sample", JUDGED: "judged, unseen"}
+FIRST, LAST, WHOLE = "first", "last", "whole"  # parts of thresholds that nobody fitted
+SAYS = {
+    EARLIER: "earlier quotes", FIT: "fit, in sample", JUDGED: "judged, unseen",
+    FIRST: "first part", LAST: "last part", WHOLE: "whole",
+}  # fmt: skip
 MIN_PERIODS = 16  # of a part, for an interval of its net
 ROWS = 12  # trades shown in the table
 
@@ -40,12 +44,17 @@ class Part:
     curve: Equity
     performance: Performance
 
+    @classmethod
+    def of(cls, name: str, tape: Tape, result: Backtest) -> "Part":
+        curve = equity(tape, result)
+        return cls(name, tape, result, curve, measure(tape, result, curve))
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TearSheet:
     """Everything the report shows; `thresholds` is None where nothing was even worth examining."""
 
-    candidate: Params
+    candidate: Params | None
     thresholds: Thresholds | None
     market: Market
     tape: Tape
@@ -56,11 +65,16 @@ class TearSheet:
 
     @property
     def judged(self) -> Performance:
-        return self.parts[JUDGED].performance
+        return self.last.performance
+
+    @property
+    def last(self) -> Part:
+        """The part that headlines are of: the judged one."""
+        return list(self.parts.values())[-1]
 
     @property
     def fitted(self) -> Performance:
-        return self.parts[FIT].performance
+        return list(self.parts.values())[-2].performance
 
     @property
     def trades(self) -> tuple[Trade, ...]:
@@ -77,11 +91,7 @@ class TearSheet:
 
     def part_of(self, trade: Trade) -> str:
         """The part in which a trade of the whole replay was opened."""
-        return next(
-            name
-            for name in (JUDGED, FIT, EARLIER)
-            if name in self.parts and trade.opened_ns >= self.parts[name].tape.start_ns
-        )
+        return next(name for name in reversed(self.parts) if trade.opened_ns >= self.parts[name].tape.start_ns)
 
     def __repr__(self) -> str:
         return f"TearSheet({len(self.trades)} trades in {self.result.days:.2f} days; {self.status})"
@@ -108,11 +118,9 @@ def tear_sheet(tape: Tape, market: Market, candidate: Params, constraints: Const
         tapes = {EARLIER: earlier, **tapes}
     parts = {}
     for name, part in tapes.items():
-        replayed = market.replay(part, thresholds)
-        curve = equity(part, replayed)
-        parts[name] = Part(name, part, replayed, curve, measure(part, replayed, curve))
+        parts[name] = Part.of(name, part, market.replay(part, thresholds))
     whole = market.replay(tape, thresholds)
-    _check(candidate, parts[JUDGED].performance)
+    _check(candidate, list(parts.values())[-1].performance)
     return TearSheet(candidate, thresholds, market, tape, whole, equity(tape, whole), parts, cut.note)
 
 
@@ -133,7 +141,7 @@ def tiles(sheet: TearSheet) -> Tiles:
     """Headlines of the judged part, those of the fit beside them."""
     j, f = sheet.judged, sheet.fitted
     hits = wilson(round((j.hit_rate or 0.0) * j.trades), j.trades) if j.trades else None
-    net = net_interval(sheet.parts[JUDGED])
+    net = net_interval(sheet.last)
     rows = (
         ("net, USDT a day", number(j.net_usdt_day, sign=True), f"{_range(net)}fit {number(f.net_usdt_day, sign=True)}"),
         ("return a day", share(j.return_day, 2), f"on {number(j.capital_usdt, 0)} USDT; fit {share(f.return_day, 2)}"),
@@ -222,7 +230,7 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         if sheet.candidate.profile == CARRY and sheet.market.perp.maintenance_rate == 0.0
         else "",
         _few(j.trades),
-        _sure(net_interval(sheet.parts[JUDGED])),
+        _sure(net_interval(sheet.last)),
         f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "
         "sample of its future.",
         "Less than 30 days: no annualised Sharpe ratio is given, it would be noise.",
@@ -266,7 +274,7 @@ def metrics(sheet: TearSheet, inputs) -> dict:
 
     Where no thresholds were examined, nothing was replayed and there are no figures: they are null.
     """
-    t, net = sheet.thresholds, net_interval(sheet.parts[JUDGED])
+    t, net = sheet.thresholds, net_interval(sheet.last)
     return {
         "pair": inputs.name,
         "trade": sheet.candidate.trade,

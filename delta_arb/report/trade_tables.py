@@ -25,7 +25,8 @@ def money(sheet: TearSheet) -> Table:
         ("funding, share of gross", [_of_gross(t, "funding_usdt") for t in columns.values()]),
     ]
     rows += [(name, *values) for name, values in shares]
-    slip = [slippage_bps(s.tape, s.result) for s in (*sheet.parts.values(), sheet)]
+    replays = {**{SAYS[name]: part for name, part in sheet.parts.items()}, "whole": sheet}
+    slip = (slippage_bps(each.tape, each.result) for each in replays.values())
     rows.append(("slippage inside the prices, bps per fill", *(number(s, 2) for s in slip)))
     note = (
         "USDT. Net = spot + perp - fees + funding + residual, to the cent. Gross is net before fees and funding. "
