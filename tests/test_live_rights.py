@@ -41,6 +41,8 @@ def may(*writes: str) -> list[dict]:
         (gate_key(key={"mode": 1}), False, True),  # one object, and no key named: as the libraries describe it
         ([gate_key(key={"mode": 1}), gate_key(key={"mode": 1})], None, None),  # which of them is ours?
         ([gate_key(key="another")], None, None),
+        ([gate_key(key="ou*****"), gate_key(key="theirs*****", perms=may("withdrawal"))], False, True),  # as documented
+        ([gate_key(key="*****")], None, None),
         ([gate_key(perms="futures")], None, None),
         ([gate_key(perms=[{"name": "futures"}])], None, None),
         ([], None, None),

@@ -4,6 +4,7 @@ For tests, for fault drills, and for rehearsing live trading without keys: genui
 configuration alone. `python -m delta_arb.sandbox` starts both. Nothing here is imported by `delta_arb.live`.
 
 values      listings, orders, trades, events and refusals, in base units and exact decimals
+rules       what is checked before an order is accepted
 book        what a venue shows: books, marks, public trades, its clock; and who listens
 accounts    wallets: spot coins, or a margin account with positions
 engine      one spot venue: validates, matches, settles

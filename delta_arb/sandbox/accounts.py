@@ -57,9 +57,9 @@ class SpotAccount:
 
     def reserve(self, order: Order, listing: Listing, price: Decimal, now_ns: int) -> None:
         """Lock what the order can cost at most when filled at `price` or better, fee included."""
-        coin, amount = self._pays(order, listing), order.qty
+        coin, amount = self._pays(order, listing), order.left
         if order.side == BUY:
-            amount = order.qty * price * (1 + self._quote_fee())
+            amount = order.left * price * (1 + self._quote_fee())
         if amount > self.free[coin]:
             raise InsufficientFunds(f"needs {text(amount)} {coin}, free are {text(self.free[coin])}")
         order.frozen = amount
@@ -182,7 +182,7 @@ class MarginAccount:
         """Set aside initial margin and fee of what the order could open; an order that only reduces needs nothing."""
         position = self.position(order.pair)
         opposite = abs(position.size) if position.size * order.side < 0 else ZERO
-        opens = ZERO if order.reduce_only else max(ZERO, order.qty - opposite)
+        opens = ZERO if order.reduce_only else max(ZERO, order.left - opposite)
         fee = max(self.settings.taker_fee, ZERO)
         needs = opens * price * (1 / position.leverage + fee)
         if needs > self.available:

@@ -6,7 +6,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from delta_arb.market import NS
-from delta_arb.sandbox.engine import Engine, round_to
+from delta_arb.sandbox.engine import Engine
+from delta_arb.sandbox.rules import round_to
 from delta_arb.sandbox.values import ZERO, Print, Quote
 
 BAR_S = 10

@@ -15,17 +15,17 @@ An order that arrives takes the levels shown, best first, and what it took is go
 A resting order fills when a later quote reaches it: at its own price, at most the size shown on the other side.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from itertools import count
 
 from delta_arb.sandbox.accounts import SpotAccount
 from delta_arb.sandbox.book import Clock, MarketData
 from delta_arb.sandbox.faults import Faults
+from delta_arb.sandbox.rules import check, floor_to, reaches
 from delta_arb.sandbox.values import (
-    BUY,
     BY_DELISTING,
     BY_FILL,
     BY_IOC,
@@ -42,17 +42,13 @@ from delta_arb.sandbox.values import (
     POST_ONLY,
     SELL,
     ZERO,
-    AboveMaximum,
-    BadPrecision,
     BelowMinimum,
-    BelowNotional,
-    DuplicateClientId,
     Listing,
     NothingToReduce,
     NotTrading,
     Order,
     OrderFinished,
-    PriceTooDeviated,
+    Refusal,
     Settings,
     Trade,
     UnknownOrder,
@@ -171,6 +167,39 @@ class Engine(MarketData):
             self._finish(order, BY_USER)
         self._flush()
         return copy(order)
+
+    def amend(self, order_id: int, qty: Decimal, price: Decimal) -> Order:
+        """Give a resting order another quantity (fills included) or price; it may fill at once. Returns a copy.
+
+        Raises:
+            UnknownOrder, OrderFinished; or what a new order of the same kind would be refused for.
+        """
+        order = self._find(order_id, "")
+        if order.state != OPEN:
+            raise OrderFinished(f"order {order.id} is {order.state}")
+        listing, old = self.listings[order.pair], (order.qty, order.price)
+        order.qty, order.price = qty, price
+        try:
+            check(order, listing, self.marks.get(order.pair), ())
+            if qty <= order.filled:
+                raise BelowMinimum(f"{text(order.filled)} is filled already")
+            if order.tif == POST_ONLY and self._takes(order):
+                raise WouldTakeLiquidity(f"order price {text(price)} would be filled at once")
+            self._reserve_anew(order)
+        except Refusal:
+            order.qty, order.price = old
+            self._reserve_anew(order)
+            raise
+        order.updated_ns, order.updates = self.clock.now_ns(), order.updates + 1
+        self._emit(order)
+        self._match_incoming(order)
+        self._flush()
+        return copy(order)
+
+    def _reserve_anew(self, order: Order) -> None:
+        now_ns, listing = self.clock.now_ns(), self.listings[order.pair]
+        self.account.release(order, listing, now_ns)
+        self.account.reserve(order, listing, order.price, now_ns)
 
     def cancel_all(self, pair: str | None = None, side: int | None = None, finish: str = BY_USER) -> list[Order]:
         """Cancel the open orders of a pair (or of all) and side (or both)."""
@@ -338,41 +367,3 @@ class Engine(MarketData):
 
     def take_positions(self, pair: str, action: str, fraction: Decimal) -> None:
         """'liquidate' the position of a pair, or take `fraction` of it ('adl'); nothing on a spot venue."""
-
-
-def floor_to(value: Decimal, step: Decimal) -> Decimal:
-    """The largest multiple of `step` not above `value`."""
-    return (value / step).to_integral_value(ROUND_FLOOR) * step
-
-
-def round_to(value: Decimal, step: Decimal) -> Decimal:
-    """The nearest multiple of `step`."""
-    return (value / step).to_integral_value(ROUND_HALF_EVEN) * step
-
-
-def on_grid(value: Decimal, step: Decimal) -> bool:
-    return not value % step
-
-
-def reaches(order: Order, price: Decimal) -> bool:
-    """Whether the order's limit allows a fill at `price`; a market order's always does."""
-    return order.kind != LIMIT or (price <= order.price if order.side == BUY else price >= order.price)
-
-
-def check(order: Order, listing: Listing, mark: Decimal | None, client_ids: Container[str]) -> None:
-    """Raise the Refusal that this order deserves by itself, if any; funds and the book come later."""
-    if order.client_id and order.client_id in client_ids:
-        raise DuplicateClientId(f"an order {order.client_id} exists")
-    if order.kind == LIMIT and (order.price <= 0 or not on_grid(order.price, listing.price_step)):
-        raise BadPrecision(f"price {text(order.price)} is not a positive multiple of {text(listing.price_step)}")
-    if not on_grid(order.qty, listing.qty_step):
-        raise BadPrecision(f"quantity {text(order.qty)} is not a multiple of {text(listing.qty_step)}")
-    if order.qty <= 0 or order.qty < listing.min_qty:
-        raise BelowMinimum(f"quantity {text(order.qty)} is below the minimum {text(listing.min_qty)}")
-    if order.qty > listing.max_qty:
-        raise AboveMaximum(f"quantity {text(order.qty)} is above the maximum {text(listing.max_qty)}")
-    value = order.qty * (order.price or mark or ZERO)
-    if value < listing.min_notional and not order.reduce_only:
-        raise BelowNotional(f"value {text(value)} is below the minimum {text(listing.min_notional)}")
-    if order.kind == LIMIT and mark and abs(order.price - mark) > mark * listing.max_deviation:
-        raise PriceTooDeviated(f"price {text(order.price)} is too far from the mark {text(mark)}")

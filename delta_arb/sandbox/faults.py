@@ -47,8 +47,8 @@
 `terms` names fields of `values.Listing`, in base units; steps and minimum of a contract follow its size. `retry_after_s`
 adds the header Retry-After to `error`, `error_after` and `rate_limit`.
 
-Requests: `markets time book candles trades tickers account balance.* order.create order.cancel order.fetch orders.open
-trades.mine positions leverage funding fee rights listen_key`; a subscription over a websocket is `ws.subscribe`.
+Requests: `markets time book candles trades tickers account balance.* order.create order.amend order.cancel order.fetch
+orders.open countdown trades.mine positions leverage funding fee rights listen_key`; a subscription over a websocket is `ws.subscribe`.
 Streams: `stream.ticker stream.book stream.trades stream.orders stream.fills stream.positions stream.balance`.
 """
 
@@ -91,8 +91,8 @@ WHERE = {
 }
 STREAMS = tuple(f"stream.{name}" for name in ("ticker", "book", "trades", "orders", "fills", "positions", "balance"))
 REQUESTS = (
-    "markets", "time", "book", "candles", "trades", "tickers", "account", "order.create", "order.cancel",
-    "order.fetch", "orders.open", "trades.mine", "positions", "leverage", "funding", "fee", "rights", "listen_key",
+    "markets", "time", "book", "candles", "trades", "tickers", "account", "order.create", "order.amend", "order.cancel",
+    "order.fetch", "orders.open", "countdown", "trades.mine", "positions", "leverage", "funding", "fee", "rights", "listen_key",
     "ws.subscribe",
 )  # fmt: skip
 

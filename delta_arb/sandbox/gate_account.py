@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from delta_arb.market import NS
+from delta_arb.sandbox import gate_account_messages as account_rows
 from delta_arb.sandbox import gate_messages as rows
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.accounts import Position
@@ -18,8 +19,9 @@ from delta_arb.sandbox.gate_requests import (
 )
 from delta_arb.sandbox.http import Answer, Request
 from delta_arb.sandbox.perpetual import PerpetualEngine
-from delta_arb.sandbox.values import BUY, SELL, ApiKey, Order, text
+from delta_arb.sandbox.values import BUY, SELL, ApiKey, BalanceChange, Order, text
 
+LEAST_COUNTDOWN_S = 5
 CLIENT_ID = re.compile(r"t-[0-9A-Za-z_.-]{1,28}")
 
 
@@ -29,6 +31,9 @@ class GateAccount:
     def __init__(self, engine: PerpetualEngine, key: ApiKey) -> None:
         self._engine, self._account, self._key = engine, engine.account, key
         self.texts_known_s = 60.0  # after the end of an order; from then on only its number names it
+        self._changes: list[BalanceChange] = []  # the account book
+        self._countdowns: dict[str, int] = {}  # contract, "" for all -> when its orders are cancelled, ns
+        engine.listen(BalanceChange, self._changes.append)
 
     def fee(self, request: Request) -> rows.Row:
         taker, maker = text(self._engine.settings.taker_fee), text(self._engine.settings.maker_fee)
@@ -39,22 +44,58 @@ class GateAccount:
             "delivery_maker_fee": maker, "debit_fee": 3,
         }  # fmt: skip
 
+    def futures_fee(self, request: Request) -> rows.Row:
+        fee = {"taker_fee": text(self._engine.settings.taker_fee), "maker_fee": text(self._engine.settings.maker_fee)}
+        return {pair: fee for pair in self._engine.listings if request.query.get("contract", pair) == pair}
+
+    def risk_limit_tiers(self, request: Request) -> list[rows.Row]:
+        pairs = [listing_asked(self._engine, request).pair] if "contract" in request.query else self._engine.listings
+        return [account_rows.tier_row(self._engine.listings[pair]) for pair in pairs]
+
+    def account_book(self, request: Request) -> list[rows.Row]:
+        """Changes of the wallet, newest first."""
+        pair, kind = request.query.get("contract"), request.query.get("type")
+        found = [
+            account_rows.book_row(n, change)
+            for n, change in enumerate(self._changes, 1)
+            if in_range(request, change.ts_ns)
+        ]
+        return page(request, [row for row in found if pair in (None, row["contract"]) and kind in (None, row["type"])])
+
+    def countdown(self, request: Request) -> rows.Row:
+        """All orders (of a contract) are cancelled after `timeout` s, unless it is asked for again before; 0 calls it off."""
+        body = body_of(request)
+        pair, timeout_s = str(body.get("contract") or ""), int(number(body.get("timeout"), "timeout"))
+        if pair:
+            self._engine.listing(pair)
+        if timeout_s != 0 and timeout_s < LEAST_COUNTDOWN_S:
+            raise GateError("INVALID_PARAM_VALUE", f"timeout must be 0 or at least {LEAST_COUNTDOWN_S} s")
+        at_ns = self._engine.clock.now_ns() + timeout_s * NS if timeout_s else 0
+        self._countdowns[pair] = at_ns
+        if timeout_s and self._engine.later:
+            self._engine.later(timeout_s, lambda: self._count_down(pair, at_ns))
+        return {"triggerTime": at_ns // 1_000_000}
+
+    def _count_down(self, pair: str, at_ns: int) -> None:
+        if self._countdowns.get(pair) == at_ns:
+            self._engine.cancel_all(pair or None)
+
     def detail(self, request: Request) -> rows.Row:
-        return rows.detail_row(self._addresses)
+        return account_rows.detail_row(self._addresses)
 
     def main_keys(self, request: Request) -> list[rows.Row]:
         faults, now_s = self._engine.faults, self._engine.clock.now_ns() // NS
         unbound = faults.take("key", ("unbound",))
         made_s = now_s - round(unbound.seconds) if unbound else self._engine.clock.started_ns // NS
         may_withdraw = faults.take("key", ("may_withdraw",)) is not None
-        return [rows.key_row(self._key.key, self._addresses, made_s, may_withdraw)]
+        return [account_rows.key_row(self._key.key, self._addresses, made_s, may_withdraw)]
 
     @property
     def _addresses(self) -> list[str]:
         return [] if self._engine.faults.take("key", ("unbound",)) else ["127.0.0.1"]
 
     def accounts(self, request: Request) -> rows.Row:
-        return rows.account_row(self._account)
+        return account_rows.account_row(self._account)
 
     def positions(self, request: Request) -> list[rows.Row]:
         found = [self._account.position(pair) for pair in self._engine.listings]
@@ -74,7 +115,7 @@ class GateAccount:
         return self._position_row(self._engine.set_leverage(pair, leverage, cross), request)
 
     def _position_row(self, position: Position, request: Request) -> rows.Row:
-        return rows.position_row(position, self._account, wants_decimal(request))
+        return account_rows.position_row(position, self._account, wants_decimal(request))
 
     def place(self, body: rows.Row) -> Order:
         """Place what a request's body asks for."""
@@ -100,7 +141,7 @@ class GateAccount:
             client_id=client_id,
         )
 
-    def ids(self, order_id: str) -> tuple[int | None, str]:
+    def _ids(self, order_id: str) -> tuple[int | None, str]:
         """`(id, "")` or `(None, text)`: orders are named by either."""
         return (int(order_id), "") if order_id.isdecimal() else (None, order_id)
 
@@ -124,7 +165,7 @@ class GateAccount:
         return [self._order_row(order, request) for order in self.listed(dict(request.query))]
 
     def order(self, request: Request) -> rows.Row:
-        order_id, client_id = self.ids(request.match["order_id"])
+        order_id, client_id = self._ids(request.match["order_id"])
         order = self._engine.order(order_id, client_id)
         ended_s = (self._engine.clock.now_ns() - order.finished_ns) / NS if order.finished_ns else 0.0
         if client_id and ended_s > self.texts_known_s:
@@ -132,7 +173,15 @@ class GateAccount:
         return self._order_row(order, request)
 
     def cancel(self, request: Request) -> rows.Row:
-        return self._order_row(self._engine.cancel(*self.ids(request.match["order_id"])), request)
+        return self._order_row(self._engine.cancel(*self._ids(request.match["order_id"])), request)
+
+    def amend(self, request: Request) -> rows.Row:
+        """Another size or price of a resting order."""
+        body, (order_id, client_id) = body_of(request), self._ids(request.match["order_id"])
+        order = self._engine.order(order_id, client_id)
+        size, price = number(body.get("size") or 0, "size"), number(body.get("price") or 0, "price")
+        qty = abs(size) * self._engine.listings[order.pair].contract_size
+        return self._order_row(self._engine.amend(order.id, qty or order.qty, price or order.price), request)
 
     def cancel_all(self, request: Request) -> list[rows.Row]:
         side = {"bid": BUY, "ask": SELL}.get(request.query.get("side", ""))

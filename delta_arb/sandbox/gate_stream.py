@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from delta_arb.market import NS
+from delta_arb.sandbox import gate_account_messages as account_rows
 from delta_arb.sandbox import gate_messages as rows
 from delta_arb.sandbox.candles import Candles
 from delta_arb.sandbox.faults import Fault
@@ -213,12 +214,12 @@ class GateStream:
         position = self._engine.account.position(change.pair)
 
         def row(decimal: bool) -> rows.Row:
-            return rows.position_push(position, self._engine.account, change.ts_ns, decimal)
+            return account_rows.position_push(position, self._engine.account, change.ts_ns, decimal)
 
         self._each("futures.positions", change.pair, row)
 
     def _balance(self, change: BalanceChange) -> None:
-        self._each("futures.balances", ALL, lambda decimal: rows.balance_push(change))
+        self._each("futures.balances", ALL, lambda decimal: account_rows.balance_push(change))
 
     def _each(self, channel: str, pair: str, row: Callable[[bool], rows.Row]) -> None:
         """Push one row to those who follow the contract, and to those who follow all."""

@@ -74,8 +74,14 @@ def _own(keys: Any, api_key: str) -> Mapping | None:
     if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
         return None
     named = [row for row in rows if isinstance(row.get("key"), str)]
-    found = [row for row in named if row["key"] == api_key] if named else rows
+    found = [row for row in named if _shows(row["key"], api_key)] if named else rows
     return found[0] if len(found) == 1 else None
+
+
+def _shows(shown: str, api_key: str) -> bool:
+    """Whether this is the key; Gate shows the beginning of each, then asterisks."""
+    begins = shown.rstrip("*")
+    return api_key == shown or (begins != shown and begins != "" and api_key.startswith(begins))
 
 
 def _writes(perms: Any) -> list[str] | None:
