@@ -32,7 +32,8 @@ def dec(value: "str | int | float | Decimal") -> Decimal:
 def text(value: Decimal) -> str:
     """Plain digits without exponent or trailing zeros: '0.00006', '100', '0'."""
     plain = format(value, "f")
-    return (plain.rstrip("0").rstrip(".") or "0") if "." in plain else plain
+    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return "0" if plain in ("", "-0") else plain
 
 
 @dataclass(frozen=True, slots=True)
