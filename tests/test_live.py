@@ -194,6 +194,41 @@ def test_the_runner_makes_the_backtests_trades_on_random_tapes(
     assert_same(inputs, as_history(tape), rule, (), tmp_path_factory.mktemp("run"), funds)
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    tapes(), st.floats(0.1, 0.9), st.sampled_from([-20.0, -1000.0]), st.sampled_from([0.5, 30.0]), st.booleans(),
+    st.sampled_from([{}, {"reverse_entry_bps": 15.0, "reverse_exit_bps": -20.0, "max_position_usdt": 100.0}]),
+)  # fmt: skip
+def test_rules_in_turn_are_replayed_as_the_runner_takes_new_parameters(
+    tmp_path_factory, tape, share, exit_bps, hold, enters, more
+):
+    """Of hold, levels and both directions; an open pair keeps what it was opened with, a new file may forbid entries."""
+    inputs, tape = Inputs(spot_latency=0.1, perp_latency=0.25), as_history(tape)
+    changes = {"leg_deadline_s": 3.0, "price_bound_bps": 20.0}
+    first, second = (
+        rules.make_rule(rule_params(20.0, level, max_hold_s=held, **changes, **extra), *inputs.terms())
+        for level, held, extra in ((exit_bps, hold, {}), (-20.0, 1.0, more))
+    )
+    second = second._replace(may_enter=enters)
+    at_ns = tape.start_ns + round(share * (tape.end_ns - tape.start_ns)) + 1
+    expected = backtest.run(tape, first, inputs.latency(), later=[(at_ns, second)], funds=Funds(1e6, 1e6, 30.0))
+    with Journal(tmp_path_factory.mktemp("run") / "journal.sqlite", "run") as journal:
+        venue = PaperVenue(
+            inputs.latency(), (tape.spot_kind, tape.perp_kind), (first.spot, first.perp), first.max_quote_age_ns
+        )
+        runner = Runner(first, journal, venue, wallets=PaperWallets(Funds(1e6, 1e6, 30.0), first.perp.leverage, ()))
+        replay.show_first(tape, venue)
+        for group in replay.instants(tape):
+            if group[0][0] >= at_ns and runner.newest is first:
+                if runner.events:
+                    replay.catch_up(runner, venue, at_ns - 1, timers_at_until=True)
+                runner.newest = second
+            replay.play(group, runner, venue)
+        replay.catch_up(runner, venue, tape.end_ns, timers_at_until=True)
+        runner.finish(tape.end_ns)
+    assert repr(tuple(runner.trades)) == repr(expected.trades)
+
+
 def as_history(tape: Tape) -> Tape:
     """The tape with each leg's columns held until that leg's next row, as alignment makes them."""
     columns = {}

@@ -21,7 +21,6 @@ from delta_arb.backtest.sweep import FIGURES, sweep
 from delta_arb.errors import DataError
 from delta_arb.latency import Latency
 from delta_arb.market import END, FundingPayment
-from delta_arb.optimize.rolling import entries, only
 from delta_arb.quotes.tape import LegFile, Tape, read
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.ledger import PARTS, total
@@ -207,7 +206,7 @@ def test_a_look_back_counts_the_pairs_entered_before_its_end_and_closed_on_it(fa
     for k, each in enumerate(of):
         whole = run(tape, each, latency)
         closed = {c.pair for c in whole.closings if c.reason != END}
-        kept = only(whole, {pair for pair, at_ns in entries(whole).items() if at_ns < until_ns} & closed)
+        kept = whole.only(closed & {pair for pair, at_ns in whole.entered.items() if at_ns < until_ns})
         kept = dataclasses.replace(kept, open_at_end=False, start_ns=tape.start_ns, end_ns=until_ns)
         assert repr(swept.performance(k)) == repr(measure(thin, kept))
 

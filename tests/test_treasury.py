@@ -6,7 +6,6 @@ from strategies import leg_rule, perp, rule, seconds, spot
 from delta_arb import params
 from delta_arb.backtest.replay import run
 from delta_arb.latency import Latency
-from delta_arb.optimize.rolling import Machine
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import money_tables
@@ -58,7 +57,7 @@ def test_the_least_distance_is_that_of_the_worst_hold():
     assert idle["least distance to liquidation"] == ("n/a", "nothing was short")
 
 
-# --- Wallets over a joint (see handover) ------------------------------------------------------------------------------
+# --- Wallets over a joint (see `Market.in_turn`) ------------------------------------------------------------------------------
 
 # Ten coins bought at 100 are sold at 89 after the fall: 1,005 USDT of spot are then 895, and 1,000 more cannot be paid.
 FALL = [
@@ -89,12 +88,8 @@ def test_the_next_rule_meets_the_wallets_that_the_last_pair_left(funds, trades):
         settings,
         funds=funds,
     )
-    machine = Machine(tape, market)
-    for start_s, end_s in ((0, 5), (5, 12)):
-        machine.trade(levels, seconds(start_s), seconds(end_s))
-    joined, one = machine.result(tape.start_ns, tape.end_ns), market.replay(tape, levels)
+    joined = market.in_turn(tape, [(0, levels), (seconds(5), levels)], tape.end_ns + 1)
+    one = market.replay(tape, levels)
     assert len(one.trades) == len(joined.trades) == trades
     assert (joined.net_usdt, joined.capital_usdt) == (one.net_usdt, one.capital_usdt)
-    assert (machine.funds.spot_usdt, machine.funds.perp_usdt) == pytest.approx(
-        (one.purse.spot_usdt, one.purse.perp_usdt)
-    )
+    assert joined.purse == one.purse

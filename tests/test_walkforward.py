@@ -185,7 +185,7 @@ def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed, re
         choose=lambda look_back: Fit(fixed, "always"),
     )  # fmt: skip
     one = here.replay(tape.between(found.folds[0].start_ns, tape.end_ns + 1), fixed)
-    entered = {pair for pair, at_ns in walkforward.entries(one).items() if at_ns < found.folds[-1].end_ns}
+    entered = {pair for pair, at_ns in one.entered.items() if at_ns < found.folds[-1].end_ns}
     joined = [replace(t, pair=0) for t in found.result.trades]
     assert repr(joined) == repr([replace(t, pair=0) for t in one.trades if t.pair in entered])  # NaN is NaN in a repr
     assert any(t.reason == "unwound" for t in joined) or len(joined) > 20

@@ -6,8 +6,8 @@ identical lists of orders and fills.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -80,6 +80,19 @@ class Backtest:
     @property
     def days(self) -> float:
         return (self.end_ns - self.start_ns) / DAY_NS
+
+    @property
+    def entered(self) -> dict[int, int]:
+        """When each pair was decided (ns), filled or not; by the numbers of the pairs."""
+        return {order.pair: order.ts_ns for order in reversed(self.sent)}
+
+    def only(self, pairs: Collection[int]) -> "Backtest":
+        """The same, as if only these pairs had been."""
+        kept = {
+            name: tuple(x for x in getattr(self, name) if x.pair in pairs)
+            for name in ("trades", "sent", "fills", "closings")
+        }
+        return replace(self, **kept, missed=len(kept["closings"]) - len(kept["trades"]))
 
     def to_frame(self):
         """One row per trade, the fields of `Trade` as columns."""

@@ -151,8 +151,24 @@ class Market:
 
     def replay(self, tape: Tape, thresholds: Thresholds | None) -> Backtest:
         """The backtest of one set; without thresholds nothing is entered."""
-        rule = make_rule(self.rule_params(thresholds), self.spot, self.perp)
-        return run(tape, rule, self.latency, self.payments, funds=self.funds)
+        return run(tape, self.rule(thresholds), self.latency, self.payments, funds=self.funds)
+
+    def in_turn(self, tape: Tape, turns: Sequence[tuple[int, Thresholds | None]], end_ns: int) -> Backtest:
+        """The backtest of sets in turn, each from its time (ns, rising) on; from `end_ns` on nothing is entered any more.
+
+        As the runner does that gets one parameter file after another: an open pair keeps the rule that it was opened with,
+        and is led to its own end; None forbids entries.
+        """
+        (start_ns, first), *later = ((from_ns, self.rule(thresholds)) for from_ns, thresholds in turns)
+        last = later[-1][1] if later else first
+        later.append((end_ns, last._replace(entry=math.inf, reverse_entry=math.inf)))
+        known = tape.between(start_ns, tape.end_ns + 1)
+        whole = run(known, first, self.latency, self.payments, later=later, funds=self.funds)
+        return replace(whole, start_ns=start_ns, end_ns=end_ns)
+
+    def rule(self, thresholds: Thresholds | None) -> Rule:
+        """A set as the machine takes it; without thresholds it forbids entries."""
+        return make_rule(self.rule_params(thresholds), self.spot, self.perp)
 
     def rules(self, sets: Sequence[Thresholds]) -> list[Rule]:
         """The rule of every set. The bounds of a parameter are checked on the least and greatest of it."""

@@ -29,7 +29,6 @@ from delta_arb.backtest.replay import Backtest
 from delta_arb.backtest.sweep import sweep
 from delta_arb.errors import DataError, SeriesError
 from delta_arb.market import DAY_S, END, NS, utc
-from delta_arb.optimize.rolling import Machine, entries, only, rows_between
 from delta_arb.optimize.search import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
 from delta_arb.optimize.study import MIN_FOLDS, Constraints, Frame, Market, Thresholds
 from delta_arb.optimize.threshold_sets import both
@@ -63,13 +62,12 @@ class LookBack:
         """The pairs entered before `until_ns` and closed on the quotes known; the others are purged."""
         whole = self.market.replay(self.tape, thresholds)
         closed = {c.pair for c in whole.closings if c.reason != END}
-        entered = {pair for pair, at_ns in entries(whole).items() if at_ns < self.until_ns}
-        kept = only(whole, closed & entered)
+        kept = whole.only(closed & {pair for pair, at_ns in whole.entered.items() if at_ns < self.until_ns})
         return replace(kept, open_at_end=False, start_ns=self.start_ns, end_ns=self.until_ns)
 
     def by_entry(self, result: Backtest) -> np.ndarray:
         """Net of the pairs entered in each period of the look-back, as a fold's net is of the pairs it entered."""
-        nets, entered = np.zeros(round((self.until_ns - self.start_ns) / NS / self.period_s)), entries(result)
+        nets, entered = np.zeros(round((self.until_ns - self.start_ns) / NS / self.period_s)), result.entered
         for trade in result.trades:
             nets[int((entered[trade.pair] - self.start_ns) // (self.period_s * NS))] += trade.net_usdt
         return nets
@@ -314,19 +312,31 @@ def walk_forward(
             f"{frame.look_back_s / 3600:g} h and an embargo of {frame.embargo_s / 3600:g} h, {MIN_FOLDS} are needed; "
             "record longer"
         )
-    machine = Machine(tape, market)
-    folds = []
+    fits = []
     for start_ns in starts:
         until_ns = start_ns - embargo_ns
         known = tape.between(until_ns - look_back_ns, start_ns)
-        fit = chosen_by(choose, LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, frame.period_s))
-        trades, carried = machine.trade(fit.thresholds, start_ns, start_ns + step_ns)
+        of = LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, frame.period_s)
+        fits.append(chosen_by(choose, of))
+    turns = [(start_ns, fit.thresholds) for start_ns, fit in zip(starts, fits, strict=True)]
+    result = market.in_turn(tape, turns, starts[-1] + step_ns)
+    folds = []
+    for start_ns, fit in zip(starts, fits, strict=True):
+        trades, carried = traded(result, start_ns, start_ns + step_ns)
         promised = None if fit.nets is None else float(fit.nets.sum()) / frame.look_back_s * DAY_S
         probability = _probability(fit, round(frame.step_s / frame.period_s), outcomes(folds, start_ns), rng)
         folds.append(
             Fold(start_ns, start_ns + step_ns, fit.thresholds, fit.reason, promised, probability, trades, carried)
         )
-    return _judged(tuple(folds), machine, frame.period_s, rng)
+    return _judged(tape, tuple(folds), result, frame.period_s, rng)
+
+
+def traded(result: Backtest, start_ns: int, end_ns: int) -> tuple[tuple[Trade, ...], bool]:
+    """The trades entered in [start, end), and whether a pair entered before its end was still open then."""
+    pairs = {pair for pair, at_ns in result.entered.items() if at_ns < end_ns}
+    closed = {c.pair for c in result.closings if c.reason != END and c.ts_ns <= end_ns}
+    trades = tuple(t for t in result.trades if t.pair in pairs and result.entered[t.pair] >= start_ns)
+    return trades, bool(pairs - closed)
 
 
 def chosen_by(choose: Choose, look_back: LookBack) -> Fit:
@@ -351,12 +361,13 @@ def _probability(fit: Fit, periods: int, earned: Sequence[bool], rng: np.random.
         return None
 
 
-def _judged(folds: tuple[Fold, ...], machine: Machine, period_s: float, rng: np.random.Generator) -> WalkForward:
-    start_ns, end_ns = folds[0].start_ns, folds[-1].end_ns
-    result = machine.result(start_ns, end_ns)
+def _judged(
+    tape: Tape, folds: tuple[Fold, ...], result: Backtest, period_s: float, rng: np.random.Generator
+) -> WalkForward:
+    start_ns, end_ns = result.start_ns, result.end_ns
     last_ns = max([end_ns - 1, *(c.ts_ns for c in result.closings)])
-    past = int(np.searchsorted(machine.tape.ts_ns, last_ns, "left")) + 1  # the first event that shows the last closing
-    seen = rows_between(machine.tape, int(np.searchsorted(machine.tape.ts_ns, start_ns)), past)
+    past = int(np.searchsorted(tape.ts_ns, last_ns, "left")) + 1  # the first event that shows the last closing
+    seen = tape.take(slice(int(np.searchsorted(tape.ts_ns, start_ns)), past))
     nets = period_nets(seen, result, start_ns, end_ns, period_s)
     said = [f for f in folds if f.probability is not None]
     hits = sum(t.reason == "target" for t in result.trades)
