@@ -15,7 +15,7 @@ LONG_FILES = {"live/session.py", "live/venues/ccxt_venue.py"}
 LONG_SIGNATURES = {"backtest/event_loop.py: drive", "backtest/sweep.py: sweep", "live/reconcile.py: __init__"}
 SHARED_NAMES = {
     "Road", "Sent", "Money", "Row", "Fill", "Taken", "Levels", "Deal", "Held", "Said", "Difference", "Transfer", "Seen",
-    "Limits", "Recorder", "Told", "Pair", "Job", "Outcome", "Venue", "Quotes", "Gate", "Answer", "Leg",
+    "Limits", "Recorder", "Told", "Pair", "Job", "Outcome", "Venue", "Quotes", "Leg",
 }  # fmt: skip
 
 

@@ -373,7 +373,7 @@ def good() -> walkforward.WalkForward:
     return walk(edges(moves, 162), by_fold(*[A] * 13))
 
 
-def gate_of(found, name: str) -> gates.Gate:
+def gate_of(found, name: str) -> gates.GateResult:
     return next(g for g in found if g.name == name)
 
 

@@ -15,7 +15,7 @@ from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import DAY_S, NS, entry_edge, exit_cost, to_bps, utc
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
-from delta_arb.optimize.gates import Gate, gate
+from delta_arb.optimize.gates import GateResult, gate
 from delta_arb.optimize.study import CARRY, MIN_FOLDS, SEED, Constraints, Frame, Market, Thresholds, demands
 from delta_arb.optimize.walk_forward import Fit, Fold, LookBack, WalkForward, chosen_by, walk_forward
 from delta_arb.quotes.tape import Tape
@@ -99,7 +99,7 @@ class CarryWalk:
         return f"Do not carry: {says}; {halted or 'not surely above zero'}. {self.even}."
 
     @property
-    def gates(self) -> tuple[Gate, ...]:
+    def gates(self) -> tuple[GateResult, ...]:
         """Every demand on an export. The rules tried are paid for by judging each choice on what came after it, the pairs
         and markets looked at before by the level of the interval."""
         low = self.net_bps_day and self.net_bps_day.low

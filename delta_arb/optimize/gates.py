@@ -37,7 +37,7 @@ LOOK_BACK = "look-back"  # a warning: the refusal names it, it does not refuse
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class GateResult:
     """One demand: the number, its bound, which side of it passes (`least`: at or above), and the finding in words.
 
     A `warning` is said and does not refuse.
@@ -52,14 +52,18 @@ class Gate:
     warning: bool = False
 
 
-def gate(name: str, value: float | None, bound: float, unit: str = "", *, least: bool = True, note: str = "") -> Gate:
+def gate(
+    name: str, value: float | None, bound: float, unit: str = "", *, least: bool = True, note: str = ""
+) -> GateResult:
     """A gate from its number; None is not passed."""
     unit = f" {unit}" if unit else ""
     if value is None:
-        return Gate(name, None, bound, least, False, f"{name} was not computed{f' ({note})' if note else ''}")
+        return GateResult(name, None, bound, least, False, f"{name} was not computed{f' ({note})' if note else ''}")
     passed = value >= bound if least else value <= bound
     side = ("is at least" if passed else "is below") if least else ("is at most" if passed else "is above")
-    return Gate(name, float(value), bound, least, bool(passed), f"{name} {value:.4g}{unit} {side} {bound:g}{unit}")
+    return GateResult(
+        name, float(value), bound, least, bool(passed), f"{name} {value:.4g}{unit} {side} {bound:g}{unit}"
+    )
 
 
 def gates(
@@ -70,7 +74,7 @@ def gates(
     deflated: Deflated | None,
     overfitting: Overfitting | None,
     min_pairs: int = MIN_PAIRS,
-) -> tuple[Gate, ...]:
+) -> tuple[GateResult, ...]:
     """Every demand on an export: trades, hit rate, drawdown, profit out of sample, deflation, overfitting, look-back.
 
     Out of sample is the walk-forward. `deflated` and `overfitting` are of all sets tried on the look-back (see
@@ -92,31 +96,31 @@ def gates(
     )
 
 
-def _above_zero(net_usdt_day: Interval | None) -> Gate:
+def _above_zero(net_usdt_day: Interval | None) -> GateResult:
     """The lower end of the interval must be above zero, not at it."""
     name = "net a day, lower bound"
     if net_usdt_day is None:
         return gate(name, None, 0.0, note="no pair")
     passed = net_usdt_day.low > 0
     words = f"net {net_usdt_day} USDT a day out of sample is {'' if passed else 'not '}surely above zero"
-    return Gate(name, net_usdt_day.low, 0.0, True, passed, words)
+    return GateResult(name, net_usdt_day.low, 0.0, True, passed, words)
 
 
-def _long_enough(half_lives: float | None) -> Gate:
+def _long_enough(half_lives: float | None) -> GateResult:
     """A warning: what a short look-back costs is seen by the other gates, this one says where to look."""
     return replace(gate(LOOK_BACK, half_lives, MIN_HALF_LIVES, "half-lives", note="no half-life"), warning=True)
 
 
-def _overfitting(found: Overfitting | None) -> Gate:
+def _overfitting(found: Overfitting | None) -> GateResult:
     """Near one half is no alarm where the choice hardly ever loses: then the best are equals."""
     plain = gate("probability of overfitting", found and found.probability, MAX_OVERFITTING, least=False)
     if found is None or plain.passed or found.loss > MAX_LOSS:
         return plain
     words = f"{plain.words}, but the choice loses on {found.loss:.1%} of the other halves: a flat top, no alarm"
-    return Gate(plain.name, plain.value, plain.bound, plain.least, True, words)
+    return GateResult(plain.name, plain.value, plain.bound, plain.least, True, words)
 
 
-def table(found: Sequence[Gate]) -> Table:
+def table(found: Sequence[GateResult]) -> Table:
     """The gates as a reader sees them."""
     rows = [
         (g.name, number(g.value, 3), f"{'at least' if g.least else 'at most'} {g.bound:g}", _said(g)) for g in found
@@ -127,7 +131,7 @@ def table(found: Sequence[Gate]) -> Table:
     return Table.of("Gates of the export", ("", "value", "demand", "passed"), rows, note)
 
 
-def _said(g: Gate) -> str:
+def _said(g: GateResult) -> str:
     return "yes" if g.passed else "warning" if g.warning else "no"
 
 
@@ -144,7 +148,7 @@ class Judgement:
     overfitting: Overfitting | None
     superior: Superior | None
     confidence: float | None
-    gates: tuple[Gate, ...]
+    gates: tuple[GateResult, ...]
     refusals: tuple[str, ...]
 
     @property

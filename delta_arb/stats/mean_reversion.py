@@ -45,19 +45,19 @@ SHIFT_ROWS = 1500  # the search for shifts takes time with their square
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class Finding:
     """What a statistic said, or why it did not."""
 
     value: object | None
     reason: str = ""
 
 
-def answered(ask: Callable[[], object]) -> Answer:
+def answered(ask: Callable[[], object]) -> Finding:
     """The answer, or the reason for which there is none; only a `SeriesError` is such a reason."""
     try:
-        return Answer(ask())
+        return Finding(ask())
     except SeriesError as error:
-        return Answer(None, str(error))
+        return Finding(None, str(error))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -66,15 +66,15 @@ class MeanReversion:
 
     step_s: float
     acf_step_s: float
-    half_life: Answer
-    profile: Answer
-    signature: Answer
-    two_lags: Answer
-    stationarity: Answer
-    levels: Answer
-    differences: Answer
-    shifts: Answer
-    clustering: Answer
+    half_life: Finding
+    profile: Finding
+    signature: Finding
+    two_lags: Finding
+    stationarity: Finding
+    levels: Finding
+    differences: Finding
+    shifts: Finding
+    clustering: Finding
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -130,7 +130,7 @@ class MeanReversion:
         return f"{tests} {speed}"
 
 
-def _process_rows(answer: Answer, step_s: float) -> list[tuple[str, str, str]]:
+def _process_rows(answer: Finding, step_s: float) -> list[tuple[str, str, str]]:
     h: HalfLife | None = answer.value
     if h is None:
         return [("half-life, OU under noise", "no answer", answer.reason)]
@@ -149,7 +149,7 @@ def interval(h: HalfLife) -> str:
     return f"{seconds(h.low_s)} to {seconds(h.high_s)}"
 
 
-def _row(name: str, answer: Answer, say: Callable[..., tuple[str, str]]) -> tuple[str, str, str]:
+def _row(name: str, answer: Finding, say: Callable[..., tuple[str, str]]) -> tuple[str, str, str]:
     return (name, "no answer", answer.reason) if answer.value is None else (name, *say(answer.value))
 
 
@@ -188,7 +188,7 @@ def mean_reversion(basis: Basis) -> MeanReversion:
         step_s=step_s,
         acf_step_s=acf_step_s,
         half_life=speed_,
-        profile=Answer(None, speed_.reason)
+        profile=Finding(None, speed_.reason)
         if speed_.value is None
         else answered(lambda: _profile(basis, speed_.value)),
         signature=answered(lambda: _signature(basis, speed_.value)),
@@ -197,7 +197,7 @@ def mean_reversion(basis: Basis) -> MeanReversion:
         levels=acf,
         differences=answered(lambda: autocorrelation(np.diff(_even(basis, step_s)), 1)),
         shifts=answered(lambda: level_shifts(*column, basis.known, _shift_step_s(basis, span_s))),
-        clustering=Answer(None, speed_.reason)
+        clustering=Finding(None, speed_.reason)
         if speed_.value is None
         else answered(lambda: clustering_of(_surprises(basis, speed_.value))),
     )
