@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from delta_arb import pipeline
 from delta_arb.errors import DataError
 from delta_arb.formats.recognise import UNSAID, Said
 from delta_arb.funding_stamps import check_stamps
@@ -20,7 +21,9 @@ from delta_arb.quotes.checks import Limits
 from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.funding_checks import check_rates, notes_on
 from delta_arb.quotes.funding_file import funding_history
+from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.two_legs import correlated
+from delta_arb.tables import heading, told
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 START_NS = 1_767_225_600 * NS  # 2026-01-01 00:00 UTC
@@ -165,8 +168,9 @@ def test_the_correlation_at_every_lag_is_that_of_numpy_with_holes_left_out():
 
 def quotes_file(path, prices, shift_s=0.0):
     n = len(prices)
-    rows = {"timestamp": START_NS + (np.arange(n) * NS // 2).astype(np.int64) + int(shift_s * NS), "bid_price": prices, "bid_quantity": np.full(n, 5.0),
-            "ask_price": prices * 1.0002, "ask_quantity": np.full(n, 5.0)}  # fmt: skip
+    times = START_NS + int(shift_s * NS) + (np.arange(n) * NS // 2).astype(np.int64)
+    names = ("timestamp", "bid_price", "bid_quantity", "ask_price", "ask_quantity")
+    rows = dict(zip(names, (times, prices, np.full(n, 5.0), prices * 1.0002, np.full(n, 5.0))))
     pq.write_table(pa.table(rows), path)
     return LegFile(path, "updates")
 
@@ -177,6 +181,88 @@ def test_quotes_whose_clock_is_half_a_minute_off_are_refused_and_a_leading_marke
     assert len(tape.read(spot, quotes_file(tmp_path / "leads.parquet", prices * 1.001, -2.0)))
     with pytest.raises(DataError, match="stamps look 30 s late"):
         tape.read(spot, quotes_file(tmp_path / "late.parquet", prices * 1.001, 30.0))
+
+
+def test_sizes_that_are_coins_already_are_not_multiplied_by_a_contract(tmp_path):
+    spot, perp = legs(tmp_path)
+    table = pq.read_table(perp.path)
+    volume = 250.0 * np.arange(1, len(table) + 1)
+    pq.write_table(table.set_column(5, "volume", pa.array(volume)), perp.path)
+    with pytest.raises(DataError, match="its sizes are coins already: whole multiples of the contract of 10"):
+        candles.read(spot, LegFile(perp.path, "updates", contract_size=10.0), STATED)
+    assert len(
+        candles.read(
+            spot, LegFile(perp.path, "updates", contract_size=10.0, said=Said.of("quantity=contracts")), STATED
+        )
+    )
+    assert len(candles.read(spot, LegFile(perp.path, "updates", contract_size=3.0), STATED))  # whole, not of three
+
+
+def test_two_columns_of_one_clock_are_refused(tmp_path):
+    prices = walk(200, scale=1e-4)
+    spot, perp = quotes_file(tmp_path / "spot.parquet", prices), quotes_file(tmp_path / "perp.parquet", prices * 1.001)
+    table = pq.read_table(perp.path)
+    pq.write_table(table.append_column("venue_timestamp", table["timestamp"]), perp.path)
+    with pytest.raises(DataError, match=r"the receiver's stamps are the venue's in every row.*--spot-feed-latency"):
+        tape.read(spot, perp)
+
+
+# --- the real command --------------------------------------------------------------------------------------------------
+
+CASES = SHARED / "cases"
+REFUSED = {
+    "clock_shift_1h perp_shifted": "the perpetual's stamps look 3600 s late against spot",
+    "wrong_order_message perp_columns_mixed": "72 of 72 bars are bad, 72 of them inconsistent",
+    "funding_hourly_indicative perp funding": "so each stands on several rows; say when it is paid",
+    "funding_percent perp funding": "rates look like percent",
+    "funding_holes perp funding_dup_5ms_inside_hold": "are the same settlement twice",
+}
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside this checkout")
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_case_that_was_published_is_refused_by_the_command(tmp_path, capsys, what):
+    folder, perp, *funding = what.split()
+    quotes = CASES / ("funding_percent" if folder == "funding_holes" else folder)
+    history = next((str(path) for name in funding for path in (CASES / folder).glob(f"{name}.*")), "none")
+    options = [
+        "--pair=X_USDT",
+        "--contract-size=1",
+        "--spot-half-spread-bps=1",
+        "--perp-half-spread-bps=1",
+        f"--reports={tmp_path}",
+    ]
+    code = pipeline.main(
+        [*options, f"--spot={quotes / 'spot.csv'}", f"--perp={quotes / perp}.csv", f"--funding={history}"]
+    )
+    said = " ".join(capsys.readouterr().err.split())
+    assert code == 2 and REFUSED[what] in said, said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside this checkout")
+@pytest.mark.parametrize(
+    ("folder", "perp", "funding", "says"),
+    [
+        ("stitched_open", "perp", "none", "perpetual: 100% of the opens repeat the close before"),
+        ("wrong_order_message", "perp_newest_first", "none", "newest row first, 71 of 72 out_of_order: sorted by time"),
+        ("funding_ms_int", "perp", "funding", "funding read as columns by name, times in ms, UTC"),
+        (
+            "funding_local_time",
+            "perp",
+            "funding",
+            "settlement hours 03, 11, 19 UTC of funding.csv are not those of gate",
+        ),
+    ],
+)
+def test_a_case_that_passed_in_silence_is_told_on_every_page(folder, perp, funding, says):
+    paths = {"spot": f"{CASES / folder / 'spot'}.csv", "perp": f"{CASES / folder / perp}.csv"}
+    paths["funding"] = funding if funding == "none" else f"{CASES / folder / funding}.csv"
+    inputs = Inputs(**paths, pair="X_USDT", contract_size=1.0, spot_half_spread_bps=1.0, perp_half_spread_bps=1.0)
+    found = inputs.tape()
+    assert any(says in line for line in told(inputs, found)) and any(
+        says in line for line in heading(inputs, found).lines
+    )
 
 
 # --- funding ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,6 @@
     books        updates of an order book -> best bid and ask
     read         all of it: a path -> `Reading`, columns as numpy arrays with what was recognised
 
-What cannot be proven is refused with the question to answer and the option that answers it. Needs pyarrow and numpy;
-pandas only for HDF5. Imports nothing of this project but `errors` and `market`.
+What cannot be proven is refused with the question to answer and the option that answers it. Needs pyarrow and numpy
+(pandas for HDF5 and tables in memory); imports nothing of this project but `errors` and `market`.
 """

@@ -54,7 +54,7 @@ def _is_venue(cell: str, wanted: str) -> bool:
 
 def _is_symbol(cell: str, pair: str) -> bool:
     """Whether an instrument is a pair's, as venues spell it: SYN-USDT-SWAP, SYN/USDT:USDT, SYNUSDT Perpetual, SYN."""
-    base, _, quote = pair.partition("_")
+    base, _, quote = pair.replace("/", "_").partition("_")
     both = _letters(base + quote)
     return _letters(cell) in {_letters(base), both + _letters(quote), *(both + ending for ending in _ENDINGS)}
 

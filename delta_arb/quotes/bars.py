@@ -12,7 +12,7 @@ from delta_arb.formats.read import Recognised
 from delta_arb.market import NS
 from delta_arb.quotes.checks import Limits
 from delta_arb.quotes.columns import CANDLES
-from delta_arb.quotes.files import LegFile, coins_a_unit, is_candles, located, whole_columns
+from delta_arb.quotes.files import LegFile, coins_a_unit, is_candles, located, refuse_coins, whole_columns
 
 MINUTE_S = 60.0
 BAD = ("out_of_order", "repeated", "non_finite", "nonpositive", "inconsistent", "off_grid")
@@ -110,6 +110,7 @@ def bars_of(leg: LegFile, limits: Limits) -> tuple[Bars, LegCandles, Recognised 
         raise DataError(f"{leg.name}: bars of both venues end at one moment; candles go without a feed latency")
     whole = whole_columns(leg, CANDLES)
     rows_ns, *columns = (whole.columns[name] for name in CANDLES)
+    refuse_coins(leg, columns[-1], whole.recognised)
     rows = np.stack(columns)
     ts_ns, values, bar_ns, found = _checked(rows_ns, rows, leg, whole.parts)
     _refuse_if_bad(found, rows, whole.parts, limits)

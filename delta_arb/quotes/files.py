@@ -21,6 +21,7 @@ import numpy as np
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats import layouts
 from delta_arb.formats.held import SUFFIXES, form, split
+from delta_arb.formats.proofs import on_grid
 from delta_arb.formats.read import ANY, About, Reading, Recognised, kind_of, read, read_frame
 from delta_arb.formats.recognise import UNSAID, Said
 from delta_arb.market import SNAPSHOTS, UPDATES
@@ -35,6 +36,8 @@ from delta_arb.quotes.columns import (
     is_ours,
     names_in,
 )
+
+_ENOUGH = 100  # rows whose two clocks are not equal by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,24 @@ def rows_of(leg: LegFile) -> Rows:
             columns, a column of another type, a row without a stamp. Names file, row and remedy.
     """
     whole = whole_columns(leg, COLUMNS)
-    return Rows(*(whole.columns.get(name) for name in (*COLUMNS, VENUE_STAMP)), whole.parts, whole.recognised)
+    rows = Rows(*(whole.columns.get(name) for name in (*COLUMNS, VENUE_STAMP)), whole.parts, whole.recognised)
+    if rows.venue_ns is not None and len(rows) >= _ENOUGH and np.array_equal(rows.ts_ns, rows.venue_ns):
+        raise DataError(
+            f"{leg.name}: the receiver's stamps are the venue's in every row, so nobody knows when a quote arrived; drop "
+            f"{VENUE_STAMP} and say how long it takes: --{leg.about.leg}-feed-latency SECONDS"
+        )
+    refuse_coins(leg, rows.bid_qty, whole.recognised)
+    return rows
+
+
+def refuse_coins(leg: LegFile, sizes: np.ndarray, recognised: Recognised | None) -> None:
+    """Refuse sizes that were declared as contracts and lie on the grid of coins (see `formats.proofs`)."""
+    if recognised is None and on_grid(sizes, leg.contract_size) == layouts.COINS:
+        raise DataError(
+            f"{leg.name}: its sizes are coins already: whole multiples of the contract of {leg.contract_size:g} and no whole "
+            f"numbers of them; give --contract-size 1 with --perp-step {leg.contract_size:g}, or --{leg.about.leg}-format "
+            "quantity=coins (quantity=contracts where they are contracts after all)"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
