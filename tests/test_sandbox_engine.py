@@ -219,6 +219,18 @@ def test_the_fee_is_taken_in_quote_or_in_the_coin_received():
     assert engine.account.free["USDT"] == D("989.9") + D("9.9") * (1 - TAKER)
 
 
+def test_the_fee_can_be_paid_in_the_venues_own_token():
+    """MX at 2 USDT, Gate's points at 1; a thousand of them are there."""
+    engine = spot(settings=Settings(taker_fee=TAKER, fee_in="MX"))
+    engine.place(PAIR, BUY, qty=D(10), price=D("1.01"), tif=IOC)
+    assert (engine.account.free["USDT"], engine.account.free["SYN"]) == (D("989.9"), D(110))
+    assert engine.account.free["MX"] == 1000 - D("0.00505")  # a thousandth of 10.1 USDT
+    assert (engine.trades[-1].fee, engine.trades[-1].fee_coin) == (D("0.00505"), "MX")
+    engine = perp(settings=Settings(taker_fee=TAKER, fee_in="points"))
+    engine.place(PAIR, SELL, qty=D(100), price=D("0.99"), tif=IOC)
+    assert (engine.account.wallet, engine.account.points) == (D(100), 1000 - D("0.099"))
+
+
 def test_a_short_earns_when_the_price_falls_and_pays_fees_in_usdt():
     engine = perp()
     engine.place(PAIR, SELL, qty=D(100), price=D("0.99"), tif=IOC)

@@ -174,6 +174,23 @@ async def test_a_limit_ioc_order_is_filled_in_its_answer(stage):
     assert order["clientOrderId"] == "t-a1"
 
 
+@on_gate(settings=Settings(fee_in="points"))
+async def test_a_fee_in_points_is_none_in_money(stage):
+    await stage.ex.create_order(SYMBOL, "market", "buy", 3)
+    [trade] = await stage.ex.fetch_my_trades(SYMBOL)
+    assert (trade["info"]["fee"], trade["info"]["point_fee"]) == ("0", "0.012003")  # 5 bps of 24.006 USDT
+    assert trade["fee"] == {"cost": None, "currency": None}  # what ccxt makes of it
+    assert (await stage.ex.fetch_balance())["info"][0]["point"] == "999.987997"
+
+
+@on_gate(listings=(Listing("SYN", D("0.0001"), D(1), D(1), contract_size=D(10)),))
+async def test_tenths_of_a_contract(stage):
+    assert (await stage.ex.load_markets())[SYMBOL]["precision"]["amount"] == 0.1
+    order = await stage.ex.create_order(SYMBOL, "market", "sell", 2.3)
+    assert (order["filled"], order["remaining"], order["info"]["left"]) == (2.3, 0, "0")
+    assert [position["contracts"] for position in await stage.ex.fetch_positions()] == [2.3]
+
+
 @on_gate
 async def test_a_partly_filled_ioc_order_is_canceled_with_fills(stage):
     order = await stage.ex.create_order(SYMBOL, "limit", "buy", 9, 0.8002, {"timeInForce": "IOC"})

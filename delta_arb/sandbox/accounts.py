@@ -18,6 +18,8 @@ from delta_arb.sandbox.values import (
     BUY,
     MARKET,
     QUOTE,
+    TOKENS,
+    TOKENS_HELD,
     ZERO,
     BalanceChange,
     InsufficientFunds,
@@ -45,7 +47,8 @@ class SpotAccount:
 
     def __init__(self, coins: Mapping[str, Decimal], settings: Settings, emit: Callable[[object], None]) -> None:
         self.settings = settings
-        self.free: defaultdict[str, Decimal] = defaultdict(lambda: ZERO, coins)
+        held = {settings.fee_in: TOKENS_HELD} if settings.fee_in in TOKENS else {}
+        self.free: defaultdict[str, Decimal] = defaultdict(lambda: ZERO, {**coins, **held})
         self.locked: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
         self._emit = emit
 
@@ -74,18 +77,28 @@ class SpotAccount:
     def fill(self, order: Order, listing: Listing, price: Decimal, qty: Decimal, maker: bool, now_ns: int) -> Settled:
         rate = self.settings.maker_fee if maker else self.settings.taker_fee
         cost = price * qty
-        in_quote = self.settings.fee_in == QUOTE or order.side != BUY
-        fee, fee_coin = (cost * rate, listing.quote) if in_quote else (qty * rate, listing.base)
+        fee, fee_coin = self._fee(order, listing, cost * rate, qty * rate)
+        taken = {fee_coin: fee}
         if order.side == BUY:
-            paid = cost + fee if in_quote else cost
+            paid = cost + taken.pop(listing.quote, ZERO)
             order.frozen -= paid
             self._move(listing.quote, ZERO, -paid, "fill", order.pair, now_ns)
-            self._move(listing.base, qty if in_quote else qty - fee, ZERO, "fill", order.pair, now_ns)
+            self._move(listing.base, qty - taken.pop(listing.base, ZERO), ZERO, "fill", order.pair, now_ns)
         else:
             order.frozen -= qty
             self._move(listing.base, ZERO, -qty, "fill", order.pair, now_ns)
-            self._move(listing.quote, cost - fee, ZERO, "fill", order.pair, now_ns)
+            self._move(listing.quote, cost - taken.pop(listing.quote, ZERO), ZERO, "fill", order.pair, now_ns)
+        for token, amount in taken.items():
+            self._move(token, -amount, ZERO, "fee", order.pair, now_ns)
         return Settled(fee, fee_coin, ZERO)
+
+    def _fee(self, order: Order, listing: Listing, of_value: Decimal, of_qty: Decimal) -> tuple[Decimal, str]:
+        """A fee in the currency that it is taken in."""
+        fee_in = self.settings.fee_in
+        if fee_in in TOKENS:
+            return of_value / TOKENS[fee_in], fee_in
+        in_quote = fee_in == QUOTE or order.side != BUY
+        return (of_value, listing.quote) if in_quote else (of_qty, listing.base)
 
     def release(self, order: Order, listing: Listing, now_ns: int) -> None:
         """Unlock what an ended order did not use."""
@@ -143,6 +156,7 @@ class MarginAccount:
     def __init__(self, wallet: Decimal, settings: Settings, emit: Callable[[object], None]) -> None:
         self.settings = settings
         self.wallet = wallet
+        self.points = TOKENS_HELD if settings.fee_in in TOKENS else ZERO
         self.marks: dict[str, Decimal] = {}
         self.listings: dict[str, Listing] = {}
         self.order_margin: dict[int, Decimal] = {}
@@ -201,14 +215,17 @@ class MarginAccount:
         fee = price * qty * rate
         position = self.position(order.pair)
         closed_qty, pnl = _apply(position, order.side * qty, price, now_ns)
-        position.pnl, position.fees = position.pnl + pnl, position.fees - fee
-        position.realised += pnl - fee
+        in_points = self.settings.fee_in in TOKENS
+        of_wallet = ZERO if in_points else fee
+        self.points -= fee - of_wallet
+        position.pnl, position.fees = position.pnl + pnl, position.fees - of_wallet
+        position.realised += pnl - of_wallet
         self._pay(pnl, "pnl", order.pair, now_ns)
-        self._pay(-fee, "fee", order.pair, now_ns)
+        self._pay(-of_wallet, "fee", order.pair, now_ns)
         if not position.size:
             _close_books(position)
         self._emit(PositionChange(now_ns, order.pair))
-        return Settled(fee, "USDT", closed_qty)
+        return Settled(fee, self.settings.fee_in if in_points else "USDT", closed_qty)
 
     def release(self, order: Order, listing: Listing, now_ns: int) -> None:
         self.order_margin.pop(order.id, None)

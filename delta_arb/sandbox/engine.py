@@ -82,6 +82,7 @@ class Engine(MarketData):
         super().__init__(venue, listings, faults, clock)
         self.settings = settings or Settings()
         self.delisting: set[str] = set()
+        self.inactive: set[str] = set()
         self.orders: dict[int, Order] = {}
         self.trades: list[Trade] = []
         self.account = self._open_account({coin: dec(amount) for coin, amount in deposits.items()})
@@ -341,6 +342,10 @@ class Engine(MarketData):
             return
         self.delisting.add(pair)
         self.cancel_all(pair, finish=BY_DELISTING)
+
+    def is_trading(self, pair: str) -> bool:
+        """Whether the venue lists the pair as trading."""
+        return pair not in self.delisting | self.inactive
 
     def change_terms(self, pair: str, new: Mapping[str, Decimal]) -> None:
         """Other terms of a pair from now on; without any, those of the start again.

@@ -37,6 +37,7 @@
 | | listen_key_death | at `from_s`: listen keys die, as after the 60 minutes (MEXC) |
 | clock | drift | the venue's clock is off by `seconds`, for as long as the fault is active |
 | market | delist | no new orders, resting ones are cancelled, for as long as the fault is active |
+| | inactive | flagged as not trading, though orders are taken all the same, for as long as the fault is active |
 | | terms | the contract's terms are others for as long as the fault is active: `terms = "contract_size=100, min_qty=200"` |
 | | funding_flip | funding payments come with the other sign |
 | key | may_withdraw | the account's key has every permission, for as long as the fault is active |
@@ -71,6 +72,7 @@ ORDER = {"partial_fill", "late_fill"}
 STATES = {
     "drift",
     "delist",
+    "inactive",
     "terms",
     "funding_flip",
     "freeze",
@@ -79,13 +81,23 @@ STATES = {
     "unbound",
 }  # hold while active; logged when first felt
 NOTICES = {"upgrade_notice", "unknown_message"}
-TIMED = {"close", "listen_key_death", "drift", "delist", "terms", "liquidate", "adl", *NOTICES}  # begin by themselves
+TIMED = {
+    "close",
+    "listen_key_death",
+    "drift",
+    "delist",
+    "inactive",
+    "terms",
+    "liquidate",
+    "adl",
+    *NOTICES,
+}  # begin by themselves
 MESSAGES = ("channel", "shape", "text")
 TERMS = {"contract_size", "price_step", "qty_step", "min_qty", "max_qty", "min_notional"}
 WHERE = {
     "socket": {"silence", "close", "listen_key_death", *NOTICES},
     "clock": {"drift"},
-    "market": {"delist", "terms", "funding_flip"},
+    "market": {"delist", "inactive", "terms", "funding_flip"},
     "key": {"may_withdraw", "unbound"},
     "position": {"liquidate", "adl"},
 }

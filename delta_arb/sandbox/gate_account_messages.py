@@ -142,7 +142,7 @@ def account_row(account: MarginAccount) -> Row:
         "enable_tiered_mm": True,
         "enable_credit": True,
         "enable_evolved_classic": False,
-        "point": "0",
+        "point": money(account.points),
         "bonus": "0",
         "history": {
             **{name: money(account.paid[reason]) for reason, name in BALANCE_TYPES.items()},

@@ -22,6 +22,7 @@ from delta_arb.sandbox.values import (
     IOC,
     OPEN,
     POST_ONLY,
+    TOKENS,
     ZERO,
     Listing,
     Order,
@@ -81,8 +82,8 @@ def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decim
         "funding_rate_indicative": rate,
         "mark_price_round": text(listing.price_step),
         **funding_times(engine, listing),
-        "in_delisting": pair in engine.delisting,
-        "status": "delisting" if pair in engine.delisting else "trading",
+        "in_delisting": not engine.is_trading(pair),
+        "status": "trading" if engine.is_trading(pair) else "delisting",
         "risk_limit_base": "1000000",
         "interest_rate": "0.0003",
         "order_price_round": text(listing.price_step),
@@ -218,8 +219,8 @@ def trade_row(trade: Trade, engine: PerpetualEngine, decimal: bool, id_name: str
         "price": text(trade.price),
         "role": "maker" if trade.maker else "taker",
         "text": trade.order.client_id or "api",
-        "fee": money(trade.fee),
-        "point_fee": "0",
+        "fee": "0" if trade.fee_coin in TOKENS else money(trade.fee),
+        "point_fee": money(trade.fee) if trade.fee_coin in TOKENS else "0",
         "trade_value": money(trade.price * trade.qty),
     }
 
@@ -230,8 +231,8 @@ def trade_push(trade: Trade, engine: PerpetualEngine, decimal: bool) -> Row:
         "id": str(trade.id),
         "create_time": trade.ts_ns // NS,
         "create_time_ms": trade.ts_ns // 1_000_000,
-        "fee": float(trade.fee),
-        "point_fee": 0,
+        "fee": float(row["fee"]),
+        "point_fee": float(row["point_fee"]),
     }
 
 

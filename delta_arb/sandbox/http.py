@@ -294,6 +294,8 @@ def begin(api: VenueApi, fault: Fault) -> None:
     for pair in engine.listings:
         if fault.do == "delist":
             engine.delist(pair)
+        elif fault.do == "inactive":
+            engine.inactive.add(pair)
         elif fault.do == "terms":
             engine.change_terms(pair, fault.new_terms())
         elif fault.do in ("liquidate", "adl"):
@@ -307,6 +309,8 @@ def end(api: VenueApi, fault: Fault) -> None:
     for pair in api.engine.listings:
         if fault.do == "delist":
             api.engine.delist(pair, on=False)
+        elif fault.do == "inactive":
+            api.engine.inactive.discard(pair)
         elif fault.do == "terms":
             api.engine.change_terms(pair, {})
 

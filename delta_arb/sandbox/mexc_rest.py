@@ -166,7 +166,7 @@ class Mexc:
         )
         pairs = [pair_named(self.engine, symbol) for symbol in wanted.split(",")]
         rows = [
-            shapes.market(self.engine.listings[pair], self.engine.settings, pair not in self.engine.delisting)
+            shapes.market(self.engine.listings[pair], self.engine.settings, self.engine.is_trading(pair))
             for pair in pairs
         ]
         now_ms = self.engine.clock.now_ms()
@@ -269,4 +269,4 @@ class Mexc:
         return handle
 
     def _open_to_programs(self) -> list[str]:
-        return [shapes.symbol_of(pair) for pair in self.engine.listings if pair not in self.engine.delisting]
+        return [shapes.symbol_of(pair) for pair in self.engine.listings if self.engine.is_trading(pair)]

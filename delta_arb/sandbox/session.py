@@ -39,6 +39,7 @@ def _setup(options: SandboxOptions, inputs: Inputs, tape: Any) -> Setup:
     bps = Decimal(10_000)
     perp_settings = Settings(
         taker_fee=options.perp_fee_bps / bps,
+        fee_in=options.perp_fee_in,
         leverage=options.leverage,
         cross_margin=not options.isolated,
         dual_positions=options.dual,

@@ -21,7 +21,12 @@ BY_FILL, BY_USER, BY_IOC, BY_POST_ONLY = "filled", "cancelled", "ioc", "post_onl
 BY_REDUCE_ONLY, BY_LIQUIDATION, BY_ADL = "reduce_only", "liquidated", "auto_deleveraged"
 BY_DELISTING = "delisted"
 
-QUOTE, RECEIVED = "quote", "received"  # where a spot venue takes its fee: the quote currency, or the coin bought
+QUOTE, RECEIVED = "quote", "received"  # where a venue takes its fee: the quote currency, or the coin bought ...
+TOKENS = {
+    "MX": Decimal(2),
+    "points": Decimal(1),
+}  # ... or its own token (MEXC's coin, Gate's points), with its price here
+TOKENS_HELD = Decimal(1000)
 
 
 def dec(value: "str | int | float | Decimal") -> Decimal:

@@ -326,6 +326,26 @@ def test_terms_that_mean_nothing_are_refused(terms):
         Fault("market", "terms", terms=terms)
 
 
+def test_an_inactive_market_is_flagged_and_can_be_left():
+    async def mexc(wire):
+        wire.fault("market", "inactive")
+        assert (await wire.get("/api/v3/exchangeInfo"))["symbols"][0]["isSpotTradingAllowed"] is False
+        assert (await wire.get("/api/v3/defaultSymbols"))["data"] == []
+        assert (await wire.order())[0] == 200
+
+    async def gate(wire):
+        now = wire.engine.faults.now_s
+        wire.fault("market", "inactive", from_s=now, until_s=now + 0.05)
+        row = await wire.get(f"/api/v4/futures/usdt/contracts/{PAIR}")
+        assert (row["in_delisting"], row["status"]) == (True, "delisting")
+        assert (await wire.order())[0] == 201
+        await asyncio.sleep(0.06)
+        assert (await wire.get(f"/api/v4/futures/usdt/contracts/{PAIR}"))["status"] == "trading"
+
+    on("mexc", mexc)
+    on("gate", gate)
+
+
 # The network
 
 
