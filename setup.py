@@ -8,12 +8,19 @@ from setuptools.command.build_py import build_py
 TRAVEL = ("notebooks/*.ipynb", "data/sample/*.parquet", "data/sample/truth.json")
 
 
+def travelling() -> list[Path]:
+    found = [sorted(Path().glob(pattern)) for pattern in TRAVEL]
+    if not all(found):
+        raise FileNotFoundError(f"the wheel needs {', '.join(TRAVEL)}; build it from a whole checkout")
+    return [path for paths in found for path in paths]
+
+
 class BuildWithNotebooks(build_py):
     def run(self) -> None:
         super().run()
         if self.editable_mode:
             return
-        for path in (path for pattern in TRAVEL for path in sorted(Path().glob(pattern))):
+        for path in travelling():
             target = Path(self.build_lib, "delta_arb", path)
             self.mkpath(str(target.parent))
             self.copy_file(str(path), str(target))
