@@ -9,6 +9,7 @@ unknown or missing fields, values out of bounds, another pair, or is past its va
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from delta_arb.rule_params import RuleParams
 from delta_arb.venue_terms import VenueTerms
 
 SCHEMA = 4
+LARGEST = 1_000_000  # bytes of a parameter file; an export has some thousands
 
 
 class WalletParams(Section):
@@ -186,7 +188,7 @@ def load(path: Path) -> Params:
     """Read and verify one file; raises ParamsError saying what is wrong with it and what to do."""
     path = Path(path)
     try:
-        raw = json.loads(path.read_bytes())
+        raw = json.loads(_content(path))
     except FileNotFoundError:
         raise ParamsError(f"{path}: there is no parameter file; run the pipeline for this pair first") from None
     except OSError as error:
@@ -215,6 +217,17 @@ def load(path: Path) -> Params:
     if _digest(raw) != params.sha256:
         raise ParamsError(f"{path}: damaged or edited, its content does not match its sha256; run the pipeline again")
     return params
+
+
+def _content(path: Path) -> bytes:
+    """A regular file of at most LARGEST bytes; anything else is refused unread, since it could be waited for without end."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
+        found = os.fstat(opened.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ParamsError(f"{path}: no regular file; point it at the exported file")
+        if found.st_size > LARGEST:
+            raise ParamsError(f"{path}: {found.st_size:,} bytes, no export has over {LARGEST:,}; point it at the exported file")
+        return opened.read()
 
 
 def _missing(section: type[Section], given: dict, prefix: str = "") -> list[str]:
@@ -254,6 +267,7 @@ class Bounds:
     max_leg_tolerance: float = 0.1
     max_participation: float = 1.0
     max_position_usdt: float = 1000.0
+    cover_fees: bool = True
 
     def check(self, rule: RuleParams) -> None:
         """Refuse a rule beyond the configuration, naming each excess."""

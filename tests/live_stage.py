@@ -17,10 +17,10 @@ from test_live import export, rule_params
 from delta_arb import params
 from delta_arb.live import config as configuration
 from delta_arb.live.config import Config
-from delta_arb.live.desk import Desk
-from delta_arb.live.event_log import Recorder, replayed
+from delta_arb.live.event_log import EventLog, replayed
 from delta_arb.live.journal import Journal
-from delta_arb.live.runner import Exports, utc_now
+from delta_arb.live.parameters import ParameterFile, utc_now
+from delta_arb.live.resources import Resources
 from delta_arb.live.session import Session
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import VenueError
@@ -33,7 +33,7 @@ ENTER, CALM, LEAVE = ("0.8018", "0.8020"), ("0.8001", "0.8003"), ("0.7988", "0.7
 QUICK = {
     "first_s": 2.0, "quiet_s": 0.2, "compare_s": 2.0, "again_s": 0.03, "ping_s": 0.2, "dead_s": 0.6,
     "backoff_s": 0.02, "clock_s": 0.5,
-    "push_s": 0.1, "order_s": 1.0,
+    "push_s": 0.1, "order_s": 1.0, "weight_per_s": 500.0,
 }  # fmt: skip
 TICKS = {"accounts_every_s": 0.3, "guards_every_s": 0.1}
 PATIENCE = {"overdue_s": 0.15, "ioc_s": 0.4, "unknown_s": 1.5, "answer_s": 0.6, "retry_s": 0.05}
@@ -137,19 +137,19 @@ class Stage:
         with Journal(self.journal_path, run_id) as journal:
             journal.begin_run("test", "test", {})
             venues = factory.venues(self.config, None, self.venues.config())
-            recorder: list[Recorder] = []
+            recorder: list[EventLog] = []
 
             def record(state):
-                recorder.append(Recorder(self.folder / f"{run_id}.bin", run_id, state))
+                recorder.append(EventLog(self.folder / f"{run_id}.bin", run_id, state))
                 return recorder[0]
 
             def exports(opened):
                 own = self.config.of_accounts(*(v.terms for v in opened))
                 path = self.folder / self.config.name / "params" / "latest.json"
-                return Exports(path, self.config, self.config.limits.bounds(), utc_now, own)
+                return ParameterFile(path, self.config, self.config.limits.bounds(), utc_now, own)
 
             self.session = Session(
-                Desk(
+                Resources(
                     self.config,
                     "test",
                     journal,

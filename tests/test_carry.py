@@ -20,7 +20,7 @@ from delta_arb.backtest.replay import run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.live.journal import Journal
-from delta_arb.live.runner import Exports
+from delta_arb.live.parameters import ParameterFile
 from delta_arb.market import NS, FundingPayment
 from delta_arb.optimize import carry_walk_forward, export, search
 from delta_arb.optimize.carry_search import break_even, expected_bps_day, spoken_rule
@@ -330,12 +330,12 @@ def test_a_file_that_counts_on_funding_is_traded_on_venues_too(exported, tmp_pat
     params.save(candidate, tmp_path / "params.json")
     bounds = Bounds(max_hold_s=366 * 86_400.0, max_leg_deadline_s=86_400.0)
     now = lambda: candidate.created  # noqa: E731
-    on_venues = Exports(tmp_path / "params.json", inputs, bounds, now, inputs.terms())
+    on_venues = ParameterFile(tmp_path / "params.json", inputs, bounds, now, inputs.terms())
     on_venues.poll()
     assert not on_venues.refused
     assert on_venues.rule().may_enter and on_venues.rule().funding_horizon_s == candidate.rule.funding_horizon_s > 0.0
     hours = Bounds(max_hold_s=3600.0, max_leg_deadline_s=86_400.0)
-    held_back = Exports(tmp_path / "params.json", inputs, hours, now, inputs.terms())
+    held_back = ParameterFile(tmp_path / "params.json", inputs, hours, now, inputs.terms())
     held_back.poll()
     assert "max_hold_s" in held_back.refused
 

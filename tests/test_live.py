@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 from delta_arb import params
 from delta_arb.backtest import replay as backtest
 from delta_arb.errors import RunError
+from delta_arb.evidence import FilterParams
 from delta_arb.live import replay
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue, PaperWallets
-from delta_arb.live.runner import Exports, Runner
+from delta_arb.live.parameters import ParameterFile
+from delta_arb.live.runner import Runner
 from delta_arb.market import LEGS, NS, FundingPayment, Order
 from delta_arb.params import Bounds
 from delta_arb.quotes import synthetic
@@ -39,7 +41,7 @@ NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 DIGEST = "0" * 64
 FILTERED = {
     "signal": "filtered",
-    "filter": params.FilterParams(half_life_s=600.0, mean_bps=-8.0, sd_bps=25.0, noise_sd_bps=5.0, step_s=2.0),
+    "filter": FilterParams(half_life_s=600.0, mean_bps=-8.0, sd_bps=25.0, noise_sd_bps=5.0, step_s=2.0),
 }
 
 
@@ -263,8 +265,8 @@ def test_new_parameters_rule_the_next_entry_and_an_open_pair_keeps_its_own_lesso
     assert runner.rule.exit == pytest.approx(-0.1)
 
 
-def exports(tmp_path: Path, now: datetime = NOW + timedelta(minutes=1)) -> Exports:
-    return Exports(tmp_path / "latest.json", Inputs(), Bounds(), lambda: now)
+def exports(tmp_path: Path, now: datetime = NOW + timedelta(minutes=1)) -> ParameterFile:
+    return ParameterFile(tmp_path / "latest.json", Inputs(), Bounds(), lambda: now)
 
 
 def test_a_refused_newer_file_stops_entries_until_a_good_one_comes(tmp_path):
@@ -282,7 +284,7 @@ def test_a_refused_newer_file_stops_entries_until_a_good_one_comes(tmp_path):
 def test_parameters_that_grow_stale_while_running_stop_entries(tmp_path):
     params.save(export(Inputs(), rule_params(30.0, -10.0)), tmp_path / "latest.json")
     clock = [NOW + timedelta(minutes=1)]
-    source = Exports(tmp_path / "latest.json", Inputs(), Bounds(), lambda: clock[0])
+    source = ParameterFile(tmp_path / "latest.json", Inputs(), Bounds(), lambda: clock[0])
     assert source.poll() and source.rule().may_enter
     clock[0] = NOW + timedelta(hours=2)
     assert source.poll() and "stale" in source.refused

@@ -107,7 +107,7 @@ def test_a_venues_clock_that_jumps_is_measured_before_the_next_order_lesson_30(t
             await it.opened()
             for venue in ("mexc", "gate"):
                 it.fault(venue, "clock", "drift", seconds=step_s)
-            await it.until(lambda: all(abs(v.clock_offset_ns / NS - step_s) < 0.2 for v in it.session.desk.venues))
+            await it.until(lambda: all(abs(v.clock_offset_ns / NS - step_s) < 0.2 for v in it.session.resources.venues))
             await it.closed()
             assert not any("refused" in s for s in it.said)
             assert await it.stop() == "stopped"
@@ -122,7 +122,7 @@ def test_a_stream_that_is_refused_again_and_again_is_asked_ever_more_rarely_and_
     async def play():
         async with stage(tmp_path) as it:
             await it.start()
-            gate = it.session.desk.venues[PERP]
+            gate = it.session.resources.venues[PERP]
             streams, before = [gate._private], gate._private.dials
             for at in ("ws.subscribe", "book", "tickers"):
                 it.fault("gate", at, "refuse", code="INVALID_NONCE", times=8)
@@ -200,7 +200,7 @@ def test_no_pair_opens_on_a_book_that_lies(tmp_path, lie):
 
 
 IMPATIENT = {"leg_deadline_s": 0.9, "max_quote_age_s": 0.6}
-REFUSED = {"gate": "INSUFFICIENT_AVAILABLE", "mexc": "30004"}
+REFUSED = {"gate": "PRICE_TOO_DEVIATED", "mexc": "30010"}  # what a later order may get past
 
 
 async def halt_with_one_leg(it, missing: str) -> None:
@@ -225,7 +225,7 @@ def test_a_hedge_that_nobody_fills_halts_the_machine_and_flatten_mends_it(tmp_pa
                 engine.faults.clear()
             it.launch()
             await it.until(lambda: it.phase == HALTED)  # a restart does not lift it
-            await it.until(lambda: it.session and it.session.watch and it.session.watch.base)
+            await it.until(lambda: it.session and it.session.reconciler and it.session.reconciler.base)
             it.session.flatten()
             await it.until(lambda: it.phase == FLAT and it.at_rest)
             assert it.position() == (0.0, 0.0)
@@ -386,7 +386,7 @@ def test_a_defect_ends_the_session_and_the_next_one_takes_the_pair_up(tmp_path, 
 
     def defective(session):
         if session.runner.state.phase == OPEN and len(failed) < defects:
-            failed.append(session.desk.journal.run_id)
+            failed.append(session.resources.journal.run_id)
             raise ZeroDivisionError("a defect")
         return whole(session)
 
@@ -402,8 +402,8 @@ def test_a_defect_ends_the_session_and_the_next_one_takes_the_pair_up(tmp_path, 
 
             say = Heard()
             params = tmp_path / it.config.name / "params" / "latest.json"
-            job = supervisor.Job(it.config, supervisor.SANDBOX, tmp_path, params, None, it.venues.config(), say)
-            running = supervisor.Trading(job)
+            job = supervisor.LiveJob(it.config, supervisor.SANDBOX, tmp_path, params, None, it.venues.config(), say)
+            running = supervisor.Supervisor(job)
             task = asyncio.create_task(running.run())
             it.show(ENTER)
             await it.until(lambda: any("resumed pair 1" in s for s in it.said) or task.done())

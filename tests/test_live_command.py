@@ -21,7 +21,7 @@ from test_live import export, rule_params
 
 from delta_arb import params
 from delta_arb.live import config as configuration
-from delta_arb.live import control
+from delta_arb.live import control, local_venues
 from delta_arb.live.venues import factory
 from delta_arb.quotes.inputs import Inputs
 
@@ -184,7 +184,7 @@ def test_a_runner_killed_at_step_after_step_is_never_naked_and_sends_nothing_twi
             ask("stop")
             assert process.wait(30) == 0, log.read_text()
     finally:
-        factory.end(folder)
+        local_venues.end(folder)
     assert not (folder / "sandbox.json").exists()
     assert rows(journal, "SELECT COUNT(*) FROM runs WHERE ended IS NULL") == [(3,)]
     assert all(
@@ -209,7 +209,7 @@ def test_local_venues_with_a_position_are_neither_replaced_nor_ended_lesson_31(r
         assert held == [(1, 1)]
         assert not (folder / "sandbox.json").exists()  # nothing is open any more
     finally:
-        factory.end(folder)
+        local_venues.end(folder)
 
 
 def toml(value) -> str:

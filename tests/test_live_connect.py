@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from delta_arb.live.venues import factory
+from delta_arb.live import local_venues
 
 BODIES = {"nothing": b"", "another service": b'{"status": "ok"}', "a page": b"<html>"}
 
@@ -25,7 +25,7 @@ def stranger():
 
 def noted(folder, pid: int, port: int) -> None:
     """What an earlier start left behind."""
-    local = factory.Local(pid, [], f"http://127.0.0.1:{port}", {})
+    local = local_venues.LocalVenues(pid, [], f"http://127.0.0.1:{port}", {})
     (folder / "sandbox.json").write_text(json.dumps(local._asdict()))
 
 
@@ -43,8 +43,8 @@ def test_another_service_on_the_port_is_not_taken_for_the_local_venues_nor_ended
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         noted(tmp_path, stranger.pid, server.server_port)
-        assert factory.running(tmp_path) is None
-        factory.end(tmp_path)
+        assert local_venues.running(tmp_path) is None
+        local_venues.end(tmp_path)
         server.shutdown()
     assert stranger.poll() is None and not (tmp_path / "sandbox.json").exists()
 
@@ -53,15 +53,15 @@ def test_another_service_on_the_port_is_not_taken_for_the_local_venues_nor_ended
 def test_local_venues_are_found_again_whatever_a_fault_script_does_and_ended_once(tmp_path, do):
     faults = tmp_path / "faults.toml"
     faults.write_text(f'[[fault]]\nat = "time"\ndo = "{do}"\nseconds = 0.5\nstatus = 502\ntimes = 0\n')
-    first, new = factory.local(tmp_path, ["--faults", str(faults)])
+    first, new = local_venues.start(tmp_path, ["--faults", str(faults)])
     try:
-        assert new and factory.running(tmp_path) == first
-        again, new = factory.local(tmp_path, ["--faults", str(faults)])
+        assert new and local_venues.running(tmp_path) == first
+        again, new = local_venues.start(tmp_path, ["--faults", str(faults)])
         assert (again, new) == (first, False)
     finally:
-        factory.end(tmp_path)
+        local_venues.end(tmp_path)
     deadline = time.monotonic() + 10.0
-    while factory._answers(first.url):
+    while local_venues._answers(first.url):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert factory.running(tmp_path) is None
+    assert local_venues.running(tmp_path) is None

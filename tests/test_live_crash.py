@@ -25,7 +25,7 @@ RULES = {
     },
 }  # fmt: skip
 PART = {"at": "order.create", "do": "partial_fill", "fraction": 0.5}
-REFUSED = {"at": "order.create", "do": "refuse", "venue": "gate", "code": "INSUFFICIENT_AVAILABLE", "times": 3}
+REFUSED = {"at": "order.create", "do": "refuse", "venue": "gate", "code": "PRICE_TOO_DEVIATED", "times": 3}
 FAULTS = {
     "whole": [],
     "completed": [PART | {"venue": "gate"}, PART | {"venue": "mexc", "skip": 1}],

@@ -12,14 +12,13 @@ from delta_arb import params
 from delta_arb.errors import ParamsError
 from delta_arb.live import config
 from delta_arb.live.__main__ import main
-from delta_arb.live.config import Config
+from delta_arb.live.config import Config, OrderTimeouts
 from delta_arb.live.example import example
-from delta_arb.live.executor import Patience
 from delta_arb.live.venues.websocket import Pace
 from delta_arb.quotes.inputs import Inputs
 
 SECTIONS = {
-    "spot": config.VenueConfig, "perp": config.VenueConfig, "limits": config.Limits, "guards": config.GuardNumbers,
+    "spot": config.VenueConfig, "perp": config.VenueConfig, "limits": config.RiskLimits, "guards": config.GuardNumbers,
     "paper": config.PaperMoney,
 }  # fmt: skip
 
@@ -30,7 +29,7 @@ def test_the_example_names_everything_that_can_be_set_with_its_default():
     assert there.keys() == Config.model_fields.keys()
     for section, model in SECTIONS.items():
         assert there[section].keys() == model.model_fields.keys(), section
-    assert there["orders"] == Patience()._asdict() and there["pace"] == asdict(Pace())
+    assert there["orders"] == OrderTimeouts()._asdict() and there["pace"] == asdict(Pace())
     said, plain = Config.model_validate(there), Config(pair="LUNC_USDT", spot=there["spot"], perp=there["perp"])
     clips = {"max_clip_usdt", "max_position_usdt"}
     assert said.limits.model_dump(exclude=clips) == plain.limits.model_dump(exclude=clips)

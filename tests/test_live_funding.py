@@ -14,7 +14,7 @@ from delta_arb.live import preflight
 from delta_arb.live.event_log import replayed
 from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import NO_ENTRY
-from delta_arb.live.supervisor import PAPER, Job
+from delta_arb.live.supervisor import PAPER, LiveJob
 from delta_arb.live.venues.base import Funding, VenueError
 from delta_arb.market import LEGS, NS, PERP, FundingPayment
 from delta_arb.review.session_log import tape_of
@@ -116,7 +116,7 @@ def test_the_check_says_whether_the_funding_that_parameters_count_on_is_told(tmp
         async with stage(tmp_path, config=PATIENT, rule={"funding_horizon_s": HORIZON_S}) as it:
             await Stamps.begin(it, [], past=past)
             params = tmp_path / PATIENT.name / "params" / "latest.json"
-            return await preflight.look(Job(PATIENT, PAPER, tmp_path, params, None, it.venues.config(), print))
+            return await preflight.look(LiveJob(PATIENT, PAPER, tmp_path, params, None, it.venues.config(), print))
 
     (row,) = [row for row in asyncio.run(play()) if row.check == "gate funding"]
     assert row.passed is good and ("stamps settled" in row.found) is good
@@ -238,7 +238,7 @@ def test_an_open_pair_is_managed_without_what_the_venue_does_not_tell(tmp_path):
             it.fault("gate", "funding", "error", times=0)
             session = await it.start()
             assert any("the open pair's target waits for funding" in s for s in it.said)
-            assert [h.level for h in session.risk.held if h.guard == "funding"] == [NO_ENTRY]
+            assert [h.level for h in session.risk.breaches if h.guard == "funding"] == [NO_ENTRY]
             it.show(("0.7988", "0.7990"))  # leaves by any expectation from -1 % to 1 %, if there were one
             await asyncio.sleep(0.5)
             assert it.phase == OPEN

@@ -15,10 +15,9 @@ from test_live_command import command, rows, running, until, wave  # noqa: F401,
 
 from delta_arb import params
 from delta_arb.errors import ParamsError
-from delta_arb.live import preflight
-from delta_arb.live.event_log import events_path, told
-from delta_arb.live.supervisor import LIVE, Job
-from delta_arb.live.venues import factory
+from delta_arb.live import local_venues, preflight
+from delta_arb.live.event_log import events_path, logged
+from delta_arb.live.supervisor import LIVE, LiveJob
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.optimize.threshold_sets import Levels
 from delta_arb.quotes.inputs import Inputs
@@ -102,7 +101,7 @@ def test_the_check_wants_what_the_parameters_need(tmp_path):
         made = export(Inputs(), rule_params(15.0, -12.0, **levels), wallets=params.WalletParams(**wallets))
         params.publish(made, tmp_path)
         path = tmp_path / config.name / "params" / "latest.json"
-        found = await preflight.look(Job(config, LIVE, tmp_path, path, None, it.venues.config(), print))
+        found = await preflight.look(LiveJob(config, LIVE, tmp_path, path, None, it.venues.config(), print))
         return {row.check: row for row in found}
 
     async def play():
@@ -140,10 +139,10 @@ def test_the_command_trades_both_directions_on_the_local_venues(tmp_path, wave):
         assert sides[DIRECT] > 0 and sides[REVERSE] > 0
         assert rows(journal, "SELECT ABS(SUM(qty)) < 1e-9 FROM fills") == [(1,)]
         (run_id,) = rows(journal, "SELECT run_id FROM runs")[0]
-        first = next(told(events_path(journal, run_id)))
+        first = next(logged(events_path(journal, run_id)))
         assert first.event.wallet.spot_coin == 200.0  # declared, before the venues have told: the review begins with it
     finally:
-        factory.end(folder)
+        local_venues.end(folder)
 
 
 def test_the_local_venues_take_an_inventory_by_option():

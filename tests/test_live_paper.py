@@ -169,7 +169,7 @@ def test_a_fill_that_the_journal_could_not_take_counts_once_in_the_wallets(tmp_p
         async with on_paper(tmp_path) as it:
             it.paper = True
             session = await it.start()
-            session.desk.journal._db.execute("PRAGMA busy_timeout = 0")
+            session.resources.journal._db.execute("PRAGMA busy_timeout = 0")
             locked = sqlite3.connect(it.journal_path, isolation_level=None)
             it.show(ENTER)
             await it.until(lambda: session.runner.working)

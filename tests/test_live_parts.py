@@ -16,16 +16,16 @@ from strategies import book, rule
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.live import accounts, config, event_log, guards
-from delta_arb.live.console import Voice
+from delta_arb.live.config import OrderTimeouts
+from delta_arb.live.console import Console
 from delta_arb.live.control import socket_path
 from delta_arb.live.durability import Disk
-from delta_arb.live.event_log import HEAD, SCHEMA, Recorder, segments, told
-from delta_arb.live.executor import Executor, Patience
+from delta_arb.live.event_log import HEAD, SCHEMA, EventLog, logged, segments
+from delta_arb.live.executor import Executor
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
 from delta_arb.live.journal import Journal, JournalError
 from delta_arb.live.venues import factory
-from delta_arb.live.venues.base import Account, Deal, Outcome, VenueError
-from delta_arb.live.venues.broker import Placed
+from delta_arb.live.venues.base import Account, Execution, OrderOutcome, Placed, VenueError
 from delta_arb.market import PERP, SPOT, Order
 from delta_arb.params import Bounds, RuleParams
 from delta_arb.strategy.state import QUOTE, REPORT, Event, State
@@ -117,6 +117,8 @@ BAD = {
     "disk": (Facts(disk_free_mb=49.0), NO_ENTRY, "49 MB are free"),
     "outside": (Facts(outside="the perp leg holds"), HALT, "the perp leg holds"),
     "blind": (Facts(blind="no answer"), NO_ENTRY, "no answer"),
+    "terms": (Facts(terms="gate's terms: no answer"), NO_ENTRY, "no answer"),
+    "foreign order": (Facts(foreign="mexc works on order 7"), NO_ENTRY, "order 7"),
 }
 
 
@@ -132,6 +134,7 @@ def test_every_guard_is_tested_and_none_acts_on_good_or_unknown_facts():
     assert guards.check(Facts(), CONFIG) == ()
     assert guards.check(Facts(funding_rate=math.nan, liquidation_distance=math.nan), CONFIG) == ()
     assert guards.check(Facts(net_day_usdt=-20.0, open=True), CONFIG)[0].level == FLATTEN
+    assert guards.check(Facts(closed="gate is delisting"), CONFIG)[0].level == FLATTEN
 
 
 # --- Accounts ---------------------------------------------------------------------------------------------------------
@@ -145,13 +148,13 @@ def account(usdt=1000.0, coin=0.0, position=0.0, free=None) -> Account:
 
 
 def test_a_difference_is_what_no_fill_explains_and_only_its_reducing_part_is_ours():
-    of = lambda coin, position: accounts.differences(  # noqa: E731
+    of = lambda coin, position: accounts.discrepancies(  # noqa: E731
         account(coin=coin), account(position=position), NOTHING, (60.0, -60.0), (60.0, -60.0), STEPS
     )
     assert of(60.0, -60.0) == of(60.4, -60.0) == ()
-    assert of(60.0, -20.0) == (accounts.Difference(PERP, 40.0, 40.0),)
-    assert of(60.0, 10.0) == (accounts.Difference(PERP, 70.0, 60.0),)  # beyond flat is not ours
-    assert of(30.0, -70.0) == (accounts.Difference(SPOT, -30.0, -30.0), accounts.Difference(PERP, -10.0, 0.0))
+    assert of(60.0, -20.0) == (accounts.Discrepancy(PERP, 40.0, 40.0),)
+    assert of(60.0, 10.0) == (accounts.Discrepancy(PERP, 70.0, 60.0),)  # beyond flat is not ours
+    assert of(30.0, -70.0) == (accounts.Discrepancy(SPOT, -30.0, -30.0), accounts.Discrepancy(PERP, -10.0, 0.0))
 
 
 def test_the_transfer_restores_the_shares_of_the_start():
@@ -209,12 +212,12 @@ class Scripted:
         return tuple(found)
 
 
-def ended(filled: float, price: float = 1.0, fee: float = 0.0) -> Outcome:
-    return Outcome("run-s1", 5, filled, price, fee, True)
+def ended(filled: float, price: float = 1.0, fee: float = 0.0) -> OrderOutcome:
+    return OrderOutcome("run-s1", 5, filled, price, fee, True)
 
 
-WORKS = Outcome("run-s1", 5, 0.0, 0.0, 0.0, False)
-FAST = Patience(overdue_s=0.01, ioc_s=0.03, unknown_s=0.15, answer_s=0.1, retry_s=0.01)
+WORKS = OrderOutcome("run-s1", 5, 0.0, 0.0, 0.0, False)
+FAST = OrderTimeouts(overdue_s=0.01, ioc_s=0.03, unknown_s=0.15, answer_s=0.1, retry_s=0.01)
 
 
 def executed(*answers, told_later=(), fills=(), kind=Scripted) -> tuple[list, Scripted, list[str]]:
@@ -259,16 +262,16 @@ def test_fills_may_take_longer_to_be_told_than_any_answer_about_an_order():
             await asyncio.sleep(3 * FAST.answer_s)
             return await super().deals(start_ns, end_ns)
 
-    reports, venue, _ = executed(None, kind=Slow, fills=[[Deal("1", "run-s1", 6, 4.0, 1.0, 0.001)]])
+    reports, venue, _ = executed(None, kind=Slow, fills=[[Execution("1", "run-s1", 6, 4.0, 1.0, 0.001)]])
     assert [r.filled for r in reports] == [4.0] and not venue.fills
 
 
 def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_lesson_33():
     """Two fills of ours, one of a stranger; and before that a look at the fills that was not answered."""
     deals = [
-        Deal("1", "run-s1", 6, 4.0, 1.0, 0.001),
-        Deal("2", "", 7, 9.0, 1.0, 0.0),
-        Deal("3", "run-s1", 8, 2.0, 1.3, 0.002),
+        Execution("1", "run-s1", 6, 4.0, 1.0, 0.001),
+        Execution("2", "", 7, 9.0, 1.0, 0.0),
+        Execution("3", "run-s1", 8, 2.0, 1.3, 0.002),
     ]
     reports, _, said = executed(None, fills=[VenueError("down"), deals])
     assert [(r.filled, r.refused, r.venue_ns) for r in reports] == [(6.0, "", 8)]
@@ -277,8 +280,8 @@ def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_le
 
 
 def test_by_the_defaults_two_orders_that_were_cut_off_leave_another_try_before_the_deadline():
-    assert 2 * Patience().unknown_s < RuleParams.model_fields["leg_deadline_s"].default
-    hasty = config.sample().model_copy(update={"orders": Patience(unknown_s=2.4)})
+    assert 2 * OrderTimeouts().unknown_s < RuleParams.model_fields["leg_deadline_s"].default
+    hasty = config.sample().model_copy(update={"orders": OrderTimeouts(unknown_s=2.4)})
     with pytest.raises(ParamsError, match=r"unknown_s=2\.4 is too short: .*order_s=2 s and the 0\.5 s"):
         factory.venues(hasty, None)
 
@@ -325,17 +328,17 @@ def test_events_come_back_as_they_were_told_and_a_torn_block_is_left_out(tmp_pat
         Event(QUOTE, 2, spot, perp._replace(bid=0.1 + 0.2), 0, 0.0, 0.0, 0.0),
         Event(REPORT, 3, spot, perp, 1, -2.5, 102.5, 0.5, math.inf),
     ]
-    with Recorder(path, "run", State()) as recorder:
+    with EventLog(path, "run", State()) as recorder:
         for event in event_log:
             recorder.event(event, rule(entry=math.inf), State())
-    found = list(told(path))
+    found = list(logged(path))
     assert [t.event for t in found] == event_log
     assert found[0].state == State() and found[1].state is None and found[2].rule == rule(entry=math.inf)
     whole = path.read_bytes()
-    with Recorder(path, "run", State()) as recorder:
+    with EventLog(path, "run", State()) as recorder:
         recorder.event(event_log[0], rule(), State())
     os.truncate(path, path.stat().st_size - 3)
-    assert [t.event for t in told(path)] == event_log and path.read_bytes()[: len(whole)] == whole
+    assert [t.event for t in logged(path)] == event_log and path.read_bytes()[: len(whole)] == whole
 
 
 def test_a_long_run_has_several_files_that_are_read_as_one_and_each_alone(tmp_path, monkeypatch):
@@ -343,38 +346,38 @@ def test_a_long_run_has_several_files_that_are_read_as_one_and_each_alone(tmp_pa
     path, calm = tmp_path / "run.bin", Wallet(5.0, 0.0, 6.0)
     told_to = [Event(QUOTE, ts, book(100, 101), book(102, 103 + ts), 0, 0.0, 0.0, 0.0, 0.0, calm) for ts in range(1, 5)]
     states = [State(pair=n) for n in range(4)]
-    with Recorder(path, "run", states[0]) as recorder:
+    with EventLog(path, "run", states[0]) as recorder:
         for event, state in zip(told_to, states, strict=True):
             recorder.event(event, rule(), state)
             recorder.flush()
     files = segments(path)
     assert [file.name for file in files] == ["run.bin", "run.0002.bin", "run.0003.bin", "run.0004.bin"]
-    assert [(t.event, t.rule, t.state) for t in told(path)] == [
+    assert [(t.event, t.rule, t.state) for t in logged(path)] == [
         (event, rule(), state) for event, state in zip(told_to, states, strict=True)
     ]
     files[0].unlink()
-    assert [t.event for t in told(path)] == told_to[1:]
+    assert [t.event for t in logged(path)] == told_to[1:]
     files[2].unlink()
     with pytest.raises(DataError, match=r"run\.0003\.bin is missing"):
-        list(told(path))
+        list(logged(path))
 
 
 def test_events_of_another_shape_are_refused(tmp_path):
-    with Recorder(tmp_path / "e.bin", "run", State()) as recorder:
+    with EventLog(tmp_path / "e.bin", "run", State()) as recorder:
         recorder._text(HEAD, {"schema": SCHEMA, "run_id": "run", "state": State().values()[:-1]})
         recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule(), State())
     with pytest.raises(DataError, match="no State of this version"):
-        list(told(tmp_path / "e.bin"))
+        list(logged(tmp_path / "e.bin"))
 
 
 def test_neither_lines_nor_events_that_a_full_disk_refuses_end_anything(tmp_path):
     said = []
     with open("/dev/full", "wb", buffering=0) as full, redirect_stdout(TextIOWrapper(full, write_through=True)):
-        Voice("test", quiet_stdout=False)("not to be read by anybody")
+        Console("test", quiet_stdout=False)("not to be read by anybody")
     (tmp_path / "full.bin").symlink_to("/dev/full")
-    with Recorder(tmp_path / "full.bin", "run", State(), said.append) as recorder:
+    with EventLog(tmp_path / "full.bin", "run", State(), said.append) as recorder:
         recorder.flush()
-    with Recorder(Path("/proc/none/e.bin"), "run", State(), said.append) as recorder:
+    with EventLog(Path("/proc/none/e.bin"), "run", State(), said.append) as recorder:
         recorder.event(Event(QUOTE, 1, book(1, 2), book(1, 2), 0, 0.0, 0.0, 0.0), rule(), State())
     assert len(said) == 2 and all("events are not recorded any more" in text for text in said)
 

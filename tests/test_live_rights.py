@@ -7,9 +7,9 @@ from live_stage import quick_config, stage
 
 from delta_arb.live import preflight
 from delta_arb.live.checks import key_rows, passed
-from delta_arb.live.supervisor import LIVE, Job
-from delta_arb.live.venues.base import VenueError
-from delta_arb.live.venues.key_permissions import Rights, gate_rights, mexc_rights
+from delta_arb.live.supervisor import LIVE, LiveJob
+from delta_arb.live.venues.base import Rights, VenueError
+from delta_arb.live.venues.key_permissions import gate_rights, mexc_rights
 from delta_arb.market import NS
 
 DAY_NS = 86_400 * NS
@@ -180,4 +180,4 @@ def test_what_a_venue_refuses_to_tell_is_asked_of_the_person_and_holds_nothing_u
 async def look(it, folder):
     config = quick_config()
     params = folder / config.name / "params" / "latest.json"
-    return await preflight.look(Job(config, LIVE, folder, params, None, it.venues.config(), print))
+    return await preflight.look(LiveJob(config, LIVE, folder, params, None, it.venues.config(), print))

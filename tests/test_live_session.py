@@ -27,7 +27,7 @@ def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
             assert it.position() == (60.0, -60.0)
             it.agree()
             await it.closed()
-            await it.until(lambda: it.session.watch.seen.spot.ts_ns > it.session._executor.last_end_ns)
+            await it.until(lambda: it.session.reconciler.seen.spot.ts_ns > it.session._executor.last_end_ns)
             said = control.status(it.session)
             assert await it.stop() == "stopped"
             it.agree()
@@ -41,7 +41,7 @@ def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
 
 
 FAULTS = {
-    "refused": {"do": "refuse", "code": {"mexc": "30004", "gate": "INSUFFICIENT_AVAILABLE"}},
+    "refused": {"do": "refuse", "code": {"mexc": "30010", "gate": "PRICE_TOO_DEVIATED"}},
     "partial": {"do": "partial_fill", "fraction": 0.5},
     "late": {"do": "late_fill", "seconds": 0.5},
     "cut before": {"do": "cut"},
@@ -160,13 +160,13 @@ def test_what_a_power_cut_takes_from_the_journal_is_found_at_the_venues(tmp_path
         async with stage(tmp_path / str(rows)) as it:
             await it.start()
             beginnings = [Beginning(it.journal_path)]
-            write = it.session.desk.journal.event
+            write = it.session.resources.journal.event
 
             def event(*what):
                 write(*what)
                 beginnings.append(Beginning(it.journal_path))
 
-            it.session.desk.journal.event = event
+            it.session.resources.journal.event = event
             if until == "one leg":
                 it.fault("gate", "order.create", "hang", before=True, times=0)
                 it.show(ENTER)
@@ -393,7 +393,7 @@ def locked(it):
     """As good as a full disk: nothing can be written to the journal."""
     with closing(sqlite3.connect(it.journal_path, isolation_level=None)) as db:
         db.execute("PRAGMA busy_timeout = 0")
-        it.session.desk.journal._db.execute("PRAGMA busy_timeout = 0")
+        it.session.resources.journal._db.execute("PRAGMA busy_timeout = 0")
         db.execute("BEGIN IMMEDIATE")
         yield
         db.execute("ROLLBACK")
@@ -416,7 +416,7 @@ def test_what_the_journal_could_not_take_is_booked_once_however_often_it_is_seen
                     leg, order = PERP, it.placed(PERP)[0]
                     it.venues.perp.place("SYN_USDT", -1, qty=Decimal(10), price=Decimal("0.79"), tif="ioc")
                     known = it.session._executor._sent[order.client_id.removeprefix("t-")].reported
-                    it.session.on_outcome(leg, known._replace(filled=known.filled - 10.0))
+                    it.session._executor.outcome(leg, known._replace(filled=known.filled - 10.0))
                 await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
                 await asyncio.sleep(1.2)
             await it.until(lambda: it.session.risk.halted or what == "filled late")
@@ -439,7 +439,7 @@ def test_no_order_leaves_while_the_journal_cannot_be_written(tmp_path):
                 it.show(LEAVE)
                 await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
                 publish(tmp_path, exit_bps=-90.0)  # cannot be noted now, which must not end the session
-                await it.until(lambda: it.session.exports.params.rule.exit_bps == -90.0)
+                await it.until(lambda: it.session.parameters.params.rule.exit_bps == -90.0)
                 await asyncio.sleep(0.3)
                 assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 1 and not it.task.done()
             await it.until(lambda: it.phase == FLAT and it.at_rest)
@@ -505,7 +505,7 @@ def test_a_burst_of_quotes_is_decided_upon_by_the_newest(tmp_path, last, orders)
             before = it.session.runner.events
             for n, (bid, ask) in enumerate([*[CALM, ENTER] * 50, last]):
                 it.venues.quote(bid, 500, ask, 777 if n == 100 else 500, "perp")
-            await it.until(lambda: it.session.slots.books[PERP].ask_qty == 777)
+            await it.until(lambda: it.session.loop.books[PERP].ask_qty == 777)
             await it.until(lambda: len(it.placed(PERP)) == orders // 2)
             await asyncio.sleep(0.05)
             assert it.session.runner.events - before < 50

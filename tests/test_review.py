@@ -19,7 +19,7 @@ from strategies import perp, seconds, spot
 from delta_arb import params
 from delta_arb.latency import Latency
 from delta_arb.live import event_log, replay
-from delta_arb.live.event_log import Recorder, events_path
+from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Runner
@@ -95,7 +95,7 @@ def record(
         pair="SYN_USDT", trade=True, reason="a test", rule=rule_params(), spot=spot_, perp=perp_, data=data, evidence=params.Evidence(),
         created=created, valid_until=created + timedelta(hours=1), code_version="test", notebook="test", run_id="test",
     )  # fmt: skip
-    with Journal(path, run_id) as journal, Recorder(events_path(path, run_id), run_id, State()) as recorder:
+    with Journal(path, run_id) as journal, EventLog(events_path(path, run_id), run_id, State()) as recorder:
         journal.begin_run(mode, "test", {})
         journal.parameters("accepted", exported)
         journal.funding(payments)

@@ -14,15 +14,13 @@ from pathlib import Path
 
 from delta_arb.command import speed
 from delta_arb.errors import DeltaArbError, ParamsError
-from delta_arb.live import control, supervisor
-from delta_arb.live.cli import talk
+from delta_arb.live import control, local_venues, supervisor
+from delta_arb.live.cli import MAX_CLIP_USDT, SPEED, check_options, check_speed, end_local, job_of, talk
 from delta_arb.live.console import heard
 from delta_arb.live.example import example
-from delta_arb.live.jobs import MAX_CLIP_USDT, SPEED, check_options, check_speed, end_local, job_of
-from delta_arb.live.replaying import replayed
-from delta_arb.live.runner import absent
-from delta_arb.live.supervisor import LIVE, SANDBOX, Job
-from delta_arb.live.venues import factory
+from delta_arb.live.parameters import absent
+from delta_arb.live.replay import replayed
+from delta_arb.live.supervisor import LIVE, SANDBOX, LiveJob
 from delta_arb.params import load
 from delta_arb.places import root
 from delta_arb.quotes.options import add_options
@@ -94,7 +92,7 @@ def _modes(p: argparse.ArgumentParser) -> None:
 
 
 def _of_recordings(p: argparse.ArgumentParser) -> None:
-    """What only modes with recorded quotes look at; `jobs.check_options` refuses it elsewhere."""
+    """What only modes with recorded quotes look at; `cli.check_options` refuses it elsewhere."""
     both = p.add_argument_group("of --sandbox and --replay")
     both.add_argument(
         "--speed", type=_speed, default=SPEED, metavar="1|60|max",
@@ -158,7 +156,7 @@ def _trade(options: argparse.Namespace) -> int:
         return _run(options, job)
 
 
-def _run(options: argparse.Namespace, job: Job) -> int:
+def _run(options: argparse.Namespace, job: LiveJob) -> int:
     if options.check:
         from delta_arb.live import preflight
 
@@ -166,7 +164,7 @@ def _run(options: argparse.Namespace, job: Job) -> int:
             return preflight.command(job, options.json)
         finally:
             if job.kind == SANDBOX and not job.journal.exists():
-                factory.end(job.folder)  # started to be looked at, and nothing was traded
+                local_venues.end(job.folder)  # started to be looked at, and nothing was traded
     if job.kind == LIVE:
         from delta_arb.live import preflight
 

@@ -38,7 +38,7 @@ def baseline(spot: Account, perp: Account, held: tuple[float, float], cash: tupl
     )
 
 
-class Difference(NamedTuple):
+class Discrepancy(NamedTuple):
     """Holdings of one leg that no order of ours explains, signed base units; `ours` of it reduces our position."""
 
     leg: int
@@ -49,14 +49,14 @@ class Difference(NamedTuple):
         return f"the {LEGS[self.leg]} leg holds {self.qty:+g} that nobody here ordered"
 
 
-def differences(
+def discrepancies(
     spot: Account,
     perp: Account,
     base: Baseline,
     held: tuple[float, float],
     positions: tuple[float, float],
     terms: tuple[VenueTerms, VenueTerms],
-) -> tuple[Difference, ...]:
+) -> tuple[Discrepancy, ...]:
     """What differs by at least one step that could be ordered.
 
     Args:
@@ -69,7 +69,7 @@ def differences(
         qty = actual[leg] - held[leg]
         slack = max(0.5 * terms[leg].qty_step, SLACK * abs(held[leg]), 1e-9)
         if abs(qty) > slack:
-            found.append(Difference(leg, qty, _reducing(qty, positions[leg])))
+            found.append(Discrepancy(leg, qty, _reducing(qty, positions[leg])))
     return tuple(found)
 
 
@@ -80,7 +80,7 @@ def _reducing(qty: float, position: float) -> float:
     return -position if abs(qty) > abs(position) else qty
 
 
-class Transfer(NamedTuple):
+class TransferAdvice(NamedTuple):
     """A transfer that a person should make; the program never withdraws."""
 
     usdt: float
@@ -94,7 +94,7 @@ class Transfer(NamedTuple):
 
 def transfer(
     spot: Account, perp: Account, coin_price: float, base: Baseline, names: tuple[str, str], floors: tuple[float, float]
-) -> Transfer | None:
+) -> TransferAdvice | None:
     """What restores the shares that both wallets had at the start, once a floor is touched or a tenth has moved.
 
     None where nothing needs to move, and where nothing was there at the start: then there are no shares.
@@ -113,4 +113,4 @@ def transfer(
     if usdt < 1.0:
         return None
     why = f"{poor[0]} is below its floor" if poor else "gains pile up on one side"
-    return Transfer(usdt, names[source], names[target], why)
+    return TransferAdvice(usdt, names[source], names[target], why)

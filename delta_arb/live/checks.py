@@ -8,17 +8,15 @@ from typing import NamedTuple
 
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import clock
-from delta_arb.live.accounts import baseline, differences
+from delta_arb.live.accounts import baseline, discrepancies
 from delta_arb.live.config import Config
 from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.journal import Journal
+from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.reconcile import check_undeclared, new_baseline, noted_baseline
 from delta_arb.live.recovery import unbooked
-from delta_arb.live.runner import Exports, utc_now
-from delta_arb.live.supervisor import Job
-from delta_arb.live.venues.base import Account, Setup, Venue, VenueError
-from delta_arb.live.venues.broker import Report
-from delta_arb.live.venues.key_permissions import Rights
+from delta_arb.live.supervisor import LiveJob
+from delta_arb.live.venues.base import Account, Report, Rights, Setup, Venue, VenueError
 from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, Book, Order, floor_to, tradable
 from delta_arb.params import Params
 from delta_arb.strategy.state import FLAT, State
@@ -28,7 +26,7 @@ FEE_SLACK_BPS = 0.01
 KEY_DAYS = 7  # a key that ends sooner is about to end
 
 
-class Row(NamedTuple):
+class CheckRow(NamedTuple):
     """One check: passed or not (None: nobody told), what was found, and what to do."""
 
     check: str
@@ -37,7 +35,7 @@ class Row(NamedTuple):
     remedy: str = ""
 
 
-class Seen(NamedTuple):
+class VenueReadings(NamedTuple):
     """What was read of both venues; accounts, set-ups and rights only where there are keys."""
 
     venues: tuple[Venue, Venue]
@@ -48,26 +46,28 @@ class Seen(NamedTuple):
     rights: tuple[Rights, Rights] | None
 
 
-def passed(rows: list[Row]) -> bool:
+def passed(rows: list[CheckRow]) -> bool:
     """Whether nothing failed; what no venue tells is for a person to see, and holds nothing up."""
     return all(row.passed is not False for row in rows)
 
 
-def opened(venue: Venue, error: BaseException | None) -> Row:
+def opened(venue: Venue, error: BaseException | None) -> CheckRow:
     """Whether a venue could be opened; raises what is no failure of a venue."""
     if error is None:
-        return Row(f"{venue.name} connects", True, f"market, clock and streams; fee {venue.terms.taker_fee_bps:g} bps")
+        return CheckRow(
+            f"{venue.name} connects", True, f"market, clock and streams; fee {venue.terms.taker_fee_bps:g} bps"
+        )
     if not isinstance(error, VenueError):
         raise error
-    return Row(
+    return CheckRow(
         f"{venue.name} connects", False, str(error), "check the pair, the keys and their permissions, and the network"
     )
 
 
-async def judged(job: Job, seen: Seen) -> list[Row]:
+async def judged(job: LiveJob, seen: VenueReadings) -> list[CheckRow]:
     """The checks of what was seen; orders are tested, never placed."""
     config = job.config
-    exports = Exports(
+    exports = ParameterFile(
         job.params, config, config.limits.bounds(), utc_now, config.of_accounts(*(v.terms for v in seen.venues))
     )
     exports.poll()
@@ -86,71 +86,73 @@ async def judged(job: Job, seen: Seen) -> list[Row]:
     return rows
 
 
-def key_rows(name: str, rights: Rights, now_ns: int, accept_unbound: bool) -> list[Row]:
+def key_rows(name: str, rights: Rights, now_ns: int, accept_unbound: bool) -> list[CheckRow]:
     """What a key may do besides trading; `accept_unbound`: the configuration takes one that works from anywhere."""
     rows = [_withdrawal(name, rights), _addresses(name, rights, accept_unbound), _expiry(name, rights, now_ns)]
     if rights.trade is not None:
         found = f"the key {rights.said}" if rights.trade else f"the key {rights.said}, or is locked"
-        rows.append(Row(f"{name} key trades", rights.trade, found, "permit futures trading (read and write)"))
+        rows.append(CheckRow(f"{name} key trades", rights.trade, found, "permit futures trading (read and write)"))
     return rows
 
 
-def _withdrawal(name: str, rights: Rights) -> Row:
+def _withdrawal(name: str, rights: Rights) -> CheckRow:
     check = f"{name} withdrawal"
     if rights.withdraw is None:
         found = f"the venue does not tell: {rights.said}"
-        return Row(check, None, found, "see the key's page: it must not be allowed to withdraw")
+        return CheckRow(check, None, found, "see the key's page: it must not be allowed to withdraw")
     remedy = "make a key without any right to withdrawals or the wallet: this program never needs one"
-    return Row(check, not rights.withdraw, rights.said, remedy)
+    return CheckRow(check, not rights.withdraw, rights.said, remedy)
 
 
-def _addresses(name: str, rights: Rights, accept_unbound: bool) -> Row:
+def _addresses(name: str, rights: Rights, accept_unbound: bool) -> CheckRow:
     check = f"{name} key bound"
     if rights.addresses is None:
-        return Row(check, None, "the venue does not tell", "see the key's page: bind it to this machine's address")
+        return CheckRow(check, None, "the venue does not tell", "see the key's page: bind it to this machine's address")
     if rights.addresses:
-        return Row(check, True, f"to {', '.join(rights.addresses)}")
+        return CheckRow(check, True, f"to {', '.join(rights.addresses)}")
     found = "to no address: whoever has the key can trade from anywhere"
     remedy = "bind it to this machine's address; without a fixed one, write accept_unbound_keys = true"
-    return Row(check, accept_unbound, found, remedy)
+    return CheckRow(check, accept_unbound, found, remedy)
 
 
-def _expiry(name: str, rights: Rights, now_ns: int) -> Row:
+def _expiry(name: str, rights: Rights, now_ns: int) -> CheckRow:
     check = f"{name} key ends"
     if rights.addresses:
-        return Row(check, True, "never, while it is bound to an address")
+        return CheckRow(check, True, "never, while it is bound to an address")
     if rights.ends_ns is None:
         found = "the venue does not tell; bound to no address it ends 90 days after it was made"
-        return Row(check, None, found, "see the key's page for the day, and renew it before")
+        return CheckRow(check, None, found, "see the key's page for the day, and renew it before")
     left = (rights.ends_ns - now_ns) / DAY_NS
     day = datetime.fromtimestamp(rights.ends_ns / NS, UTC)
     found = f"on {day:%Y-%m-%d}, in {max(left, 0.0):.0f} days"
-    return Row(check, left >= KEY_DAYS, found, "make a new key, bound to an address: such a one does not end")
+    return CheckRow(check, left >= KEY_DAYS, found, "make a new key, bound to an address: such a one does not end")
 
 
-async def _funding(seen: Seen) -> Row:
+async def _funding(seen: VenueReadings) -> CheckRow:
     """Whether the venue tells the settled funding that the parameters count on."""
     perp, known = seen.venues[PERP], []
     watch = FundingWatch(perp, known, 0, time.time_ns, lambda text: None, lambda payment: None)
     try:
         await watch.feed()
     except VenueError as error:
-        return Row(f"{perp.name} funding", False, str(error), "wait until enough was settled, or use other parameters")
+        return CheckRow(
+            f"{perp.name} funding", False, str(error), "wait until enough was settled, or use other parameters"
+        )
     missing = watch.missing()
-    return Row(
+    return CheckRow(
         f"{perp.name} funding", not missing, missing or f"{len(known)} stamps settled", "wait for the next stamp"
     )
 
 
-def _parameters(exports: Exports) -> Row:
+def _parameters(exports: ParameterFile) -> CheckRow:
     if exports.refused:
-        return Row("parameters", False, exports.refused, "run the pipeline for this pair")
-    return Row("parameters", True, str(exports.params))
+        return CheckRow("parameters", False, exports.refused, "run the pipeline for this pair")
+    return CheckRow("parameters", True, str(exports.params))
 
 
-def _books(seen: Seen) -> list[Row]:
+def _books(seen: VenueReadings) -> list[CheckRow]:
     return [
-        Row(
+        CheckRow(
             f"{venue.name} quotes",
             tradable(book),
             f"{book.bid:g} / {book.ask:g}",
@@ -160,19 +162,19 @@ def _books(seen: Seen) -> list[Row]:
     ]
 
 
-def _markets(config: Config, seen: Seen) -> list[Row]:
+def _markets(config: Config, seen: VenueReadings) -> list[CheckRow]:
     """The venues' own rules and fees against those that the research assumed."""
     rows = []
     for venue, assumed in zip(seen.venues, (config.spot, config.perp), strict=True):
         fee_bps = venue.terms.taker_fee_bps
         size = venue.terms.contract_size
         rows += [
-            Row(
+            CheckRow(
                 f"{venue.name} fee", fee_bps <= assumed.taker_fee_bps + FEE_SLACK_BPS, f"{fee_bps:g} bps, assumed "
 f"{assumed.taker_fee_bps:g}",
                 "repeat the research with the account's own fee, and write it into the configuration",
             ),
-            Row(
+            CheckRow(
                 f"{venue.name} contract", math.isclose(size, assumed.contract_size, rel_tol=1e-9),
                 f"{size:g} base units, assumed "
 f"{assumed.contract_size:g}", "correct contract_size in research and configuration",
@@ -181,10 +183,10 @@ f"{assumed.contract_size:g}", "correct contract_size in research and configurati
     return rows
 
 
-def _clocks(config: Config, seen: Seen) -> list[Row]:
+def _clocks(config: Config, seen: VenueReadings) -> list[CheckRow]:
     limit = config.guards.max_clock_offset_ms
     return [
-        Row(
+        CheckRow(
             f"{v.name} clock",
             abs(v.clock_offset_ns) / 1e6 <= limit,
             f"{v.clock_offset_ns / 1e6:+.0f} ms from ours",
@@ -194,7 +196,7 @@ def _clocks(config: Config, seen: Seen) -> list[Row]:
     ]
 
 
-def _clip(clip_usdt: float, seen: Seen) -> Row:
+def _clip(clip_usdt: float, seen: VenueReadings) -> CheckRow:
     """One clip must be an order on both venues."""
     qty = _clip_qty(clip_usdt, seen)
     least = [
@@ -202,7 +204,7 @@ def _clip(clip_usdt: float, seen: Seen) -> Row:
         for v, book in zip(seen.venues, seen.books, strict=True)
     ]
     fits = qty > 0.0 and all(qty >= smallest for smallest in least)
-    return Row(
+    return CheckRow(
         "clip",
         fits,
         f"{clip_usdt:g} USDT is {qty:g} coins; smallest orders {least[SPOT]:g} and {least[PERP]:g}",
@@ -210,12 +212,12 @@ def _clip(clip_usdt: float, seen: Seen) -> Row:
     )
 
 
-def _clip_qty(clip_usdt: float, seen: Seen) -> float:
+def _clip_qty(clip_usdt: float, seen: VenueReadings) -> float:
     step = common_step(*(venue.terms for venue in seen.venues))
     return floor_to(clip_usdt / seen.books[SPOT].ask, step)
 
 
-async def _test_order(venue: Venue, seen: Seen, clip_usdt: float) -> Row:
+async def _test_order(venue: Venue, seen: VenueReadings, clip_usdt: float) -> CheckRow:
     """An IOC order as the machine would send it, judged by the venue where it offers that."""
     qty, book = _clip_qty(clip_usdt, seen), seen.books[venue.leg]
     order = Order(qty, book.ask, False, False) if venue.leg == SPOT else Order(-qty, book.bid, False, False)
@@ -226,26 +228,28 @@ async def _test_order(venue: Venue, seen: Seen, clip_usdt: float) -> Row:
     said = refused or (
         "the venue takes it" if venue.leg == SPOT else "size and price are right; this venue has no test order"
     )
-    return Row(f"{venue.name} order", not refused, said, "permit trading of this pair by the key; see the venue's code")
+    return CheckRow(
+        f"{venue.name} order", not refused, said, "permit trading of this pair by the key; see the venue's code"
+    )
 
 
-def _setups(config: Config, seen: Seen) -> list[Row]:
+def _setups(config: Config, seen: VenueReadings) -> list[CheckRow]:
     spot, perp = seen.venues
     s = seen.setups[PERP]
     return [
-        Row(
+        CheckRow(
             f"{spot.name} trading", seen.setups[SPOT].trading, "open" if seen.setups[SPOT].trading else "closed",
             "this market is not open to programs",
         ),
-        Row(f"{perp.name} trading", s.trading, "open" if s.trading else "closed", "this market is not open, or "
+        CheckRow(f"{perp.name} trading", s.trading, "open" if s.trading else "closed", "this market is not open, or "
 "is being delisted"),
-        Row(f"{perp.name} mode", not s.dual, "dual" if s.dual else "one position", "switch to one-way mode: dual "
+        CheckRow(f"{perp.name} mode", not s.dual, "dual" if s.dual else "one position", "switch to one-way mode: dual "
 "positions cannot be netted"),
-        Row(
+        CheckRow(
             f"{perp.name} account", not s.unified, "unified" if s.unified else "futures wallet",
             "use a sub-account that is not unified",
         ),
-        Row(
+        CheckRow(
             f"{perp.name} margin", s.leverage >= config.perp.leverage,
             f"{'cross' if s.cross else 'isolated'}, leverage {s.leverage:g}, assumed {config.perp.leverage:g}",
             f"set the leverage of this market to {config.perp.leverage:g} or more",
@@ -253,7 +257,7 @@ def _setups(config: Config, seen: Seen) -> list[Row]:
     ]  # fmt: skip
 
 
-def _balances(config: Config, seen: Seen, asked: Params | None, is_open: bool) -> list[Row]:
+def _balances(config: Config, seen: VenueReadings, asked: Params | None, is_open: bool) -> list[CheckRow]:
     """While nothing is open: what a full position takes, and the coins that reverse pairs are sold out of."""
     if asked is None:
         return []
@@ -263,7 +267,7 @@ def _balances(config: Config, seen: Seen, asked: Params | None, is_open: bool) -
     core = abs(perp.position + config.hedged_coins) < 0.5 * max(seen.venues[PERP].terms.qty_step, 1e-9)
     flat = core and not is_open  # one leg may be out alone
     rows = [
-        Row(
+        CheckRow(
             f"{venue.name} balance",
             account.usdt_free >= need or not flat,
             f"{account.usdt_free:.2f} USDT free, a full position and the guard's floor want {need:.2f}"
@@ -278,10 +282,10 @@ def _balances(config: Config, seen: Seen, asked: Params | None, is_open: bool) -
         return rows
     found = f"{spot.coin:g} coins and a position of {perp.position:+g}, sold out of {wallets.inventory_coins:,.10g}"
     remedy = "buy what is missing and sell as much of the perpetual; or run the pipeline with what there is"
-    return [*rows, Row("inventory", spot.coin >= wallets.inventory_coins or not flat, found, remedy)]
+    return [*rows, CheckRow("inventory", spot.coin >= wallets.inventory_coins or not flat, found, remedy)]
 
 
-async def _known(job: Job, seen: Seen) -> tuple[Row, bool]:
+async def _known(job: LiveJob, seen: VenueReadings) -> tuple[CheckRow, bool]:
     """Orders and holdings that the journal does not explain; and whether a pair or an order of ours is out.
 
     A leg is not judged while an order of it has no end: it may be filling between two of our questions.
@@ -300,12 +304,12 @@ async def _known(job: Job, seen: Seen) -> tuple[Row, bool]:
             state = journal.last_state() or State()
             awaited = {placed.leg for placed, _ in journal.working()}
             positions = _with((state.legs[SPOT].position, state.legs[PERP].position), untold)
-            found = differences(*seen.accounts, base, held, positions, tuple(v.terms for v in seen.venues))
+            found = discrepancies(*seen.accounts, base, held, positions, tuple(v.terms for v in seen.venues))
     except (RunError, VenueError) as error:
-        return Row("account", False, str(error), remedy), False
+        return CheckRow("account", False, str(error), remedy), False
     said = [*(f"order {order}" for order in strange), *(str(each) for each in found if each.leg not in awaited)]
     legs = ", ".join(f"{name} {qty:+g}" for name, qty in zip(LEGS, held, strict=True))
-    row = Row("account", not said, "; ".join(said) or f"as the journal says ({legs})", remedy)
+    row = CheckRow("account", not said, "; ".join(said) or f"as the journal says ({legs})", remedy)
     return row, state.phase != FLAT or bool(awaited or untold)
 
 
@@ -314,15 +318,15 @@ def _with(held: tuple[float, float], reports: Sequence[Report]) -> tuple[float, 
     return tuple(qty + sum(r.filled for r in reports if r.leg == leg) for leg, qty in enumerate(held))
 
 
-def _first_start(job: Job, seen: Seen, remedy: str) -> Row:
+def _first_start(job: LiveJob, seen: VenueReadings, remedy: str) -> CheckRow:
     """No journal yet: the account must be empty but for what is declared, and no order may work."""
     orders = [order for orders in seen.working for order in orders]
     if orders:
-        return Row("account", False, f"working orders: {', '.join(orders)}", remedy)
+        return CheckRow("account", False, f"working orders: {', '.join(orders)}", remedy)
     try:
         check_undeclared(
             baseline(*seen.accounts, (0.0, 0.0), (0.0, 0.0)), job.config, seen.venues, seen.books[SPOT].bid
         )
     except RunError as error:
-        return Row("account", False, str(error), remedy)
-    return Row("account", True, "nothing open, nothing undeclared")
+        return CheckRow("account", False, str(error), remedy)
+    return CheckRow("account", True, "nothing open, nothing undeclared")

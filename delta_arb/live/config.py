@@ -34,20 +34,20 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import Name
 from delta_arb.latency import Latency
-from delta_arb.live.executor import Patience
 from delta_arb.market import NS
 from delta_arb.params import Bounds, pair_name, spoken
 from delta_arb.venue_terms import NotNegative, VenueTerms
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
 
 Positive = Annotated[float, Field(gt=0)]
+CLOCK_S = 0.5  # by which our measured time may be ahead of a venue's
 SECRET_NAMES = frozenset(("apiKey", "secret", "password", "privateKey", "token", "twofa"))  # of ccxt's credentials
 
 
@@ -80,7 +80,23 @@ class VenueConfig(VenueTerms):
         return listed.replace(leverage=self.leverage, fee_currency=self.fee_currency, latency_s=self.latency_s)
 
 
-class Limits(_Section):
+class OrderTimeouts(NamedTuple):
+    """How long an order may be silent, in seconds from its send.
+
+    `unknown_s` bounds how long one leg may wait for an order that was cut off. A venue accepts an order for as long as
+    its window (`ccxt_client`: the timeout of an order, 2 s, is its recvWindow and X-Gate-Exptime) and what our clock, as
+    measured, is ahead of the venue's (half a round trip: at most CLOCK_S); the rest is for the venue to show what it
+    accepted. Before that a delayed order may still be accepted, so the start refuses less (`venues.factory`).
+    """
+
+    overdue_s: float = 0.5
+    ioc_s: float = 2.0
+    unknown_s: float = 4.0
+    answer_s: float = 5.0
+    retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue; then doubled each time
+
+
+class RiskLimits(_Section):
     """What a parameter file may ask for (params.Bounds), and what may be lost in a UTC day."""
 
     max_clip_usdt: Positive = 1000.0
@@ -94,6 +110,7 @@ class Limits(_Section):
     max_leg_deadline_s: Positive = 60.0
     max_leg_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     max_participation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    cover_fees: bool = True
 
     def bounds(self) -> Bounds:
         return Bounds(**{field.name: getattr(self, field.name) for field in fields(Bounds)})
@@ -152,15 +169,16 @@ class Config(_Section):
     pair: Name
     spot: VenueConfig
     perp: VenueConfig
-    limits: Limits = Limits()
+    limits: RiskLimits = RiskLimits()
     guards: GuardNumbers = GuardNumbers()
-    orders: Patience = Patience()
+    orders: OrderTimeouts = OrderTimeouts()
     paper: PaperMoney = PaperMoney()
-    pace: dict[str, float] = {}  # of streams and comparisons, by the names of stream.Pace
+    pace: dict[str, float] = {}  # of streams and comparisons, by the names of websocket.Pace
     inventory_coins: NotNegative = 0.0  # coins that reverse pairs are sold out of, beside a core short of the same size
     inventory_hedged: bool = True
     accept_unbound_keys: bool = False  # take keys that work from any address
     guards_every_s: Annotated[float, Field(gt=0, le=10)] = 1.0
+    terms_every_s: Annotated[float, Field(gt=0, le=30)] = 20.0  # between two looks at both markets' terms
     accounts_every_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     on_restart: Literal["resume", "flatten"] = "resume"
     on_stop: Literal["keep", "flatten"] = "keep"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 
-class Voice:
+class Console:
     """Call it with a line. Lines go to standard output, or to standard error where that is kept for JSON.
 
     Where they cannot be written (a log on a full disk, a closed pipe) they are lost, and the trading goes on.
@@ -36,7 +36,7 @@ class Voice:
 
 
 @contextlib.contextmanager
-def heard(voice: Voice) -> Iterator[None]:
+def heard(voice: Console) -> Iterator[None]:
     """What our modules and the libraries below log meanwhile, from warnings up, in the same voice."""
     handler = _Heard(voice)
     logging.getLogger().addHandler(handler)
@@ -47,7 +47,7 @@ def heard(voice: Voice) -> Iterator[None]:
 
 
 class _Heard(logging.Handler):
-    def __init__(self, voice: Voice) -> None:
+    def __init__(self, voice: Console) -> None:
         super().__init__(logging.WARNING)
         self._voice = voice
 

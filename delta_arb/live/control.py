@@ -92,17 +92,17 @@ def _later(act: Callable[[], None]) -> Callable[[], Awaitable[str]]:
 
 def status(session: Session) -> dict[str, Any]:
     """What is, in plain values: position, money, guards, wallets, and the transfer to make."""
-    runner, desk, state = session.runner, session.desk, session.runner.state
+    runner, resources, state = session.runner, session.resources, session.runner.state
     net = sum(t.net_usdt for t in runner.trades)
     said = {
-        "mode": desk.mode, "pair": desk.config.name, "phase": PHASES[state.phase], "number": state.pair,
+        "mode": resources.mode, "pair": resources.config.name, "phase": PHASES[state.phase], "number": state.pair,
         "spot": state.legs[SPOT].position, "perp": state.legs[PERP].position, "trades": len(runner.trades), "missed": runner.missed,
         "unpaid": state.refused,
         "net_usdt": net, "open_usdt": runner.mark_usdt(), "halted": session.risk.halted, "stopping": session.stopping,
-        "held": [str(held) for held in session.risk.held], "events": runner.events,
-        "parameters": str(session.exports.params),
-        "assumed": str(session.exports.params.wallets) if session.exports.params else "",
-        "line": session.line(), "journal": str(desk.journal.path),
+        "held": [str(held) for held in session.risk.breaches], "events": runner.events,
+        "parameters": str(session.parameters.params),
+        "assumed": str(session.parameters.params.wallets) if session.parameters.params else "",
+        "line": session.line(), "journal": str(resources.journal.path),
     }  # fmt: skip
     if seen := session.accounts():
         said |= wallets(session, *seen)
@@ -111,12 +111,12 @@ def status(session: Session) -> dict[str, Any]:
 
 def wallets(session: Session, spot: Account, perp: Account, base: Baseline) -> dict[str, Any]:
     """Both wallets, what they gained since the start, what no fill explains (funding, transfers), and what to move."""
-    desk = session.desk
-    cash = desk.journal.cash()
-    names = tuple(f"{venue.name} ({('spot', 'futures')[venue.leg]})" for venue in desk.venues)
-    floors = (desk.config.guards.min_spot_usdt, desk.config.guards.min_margin_usdt)
+    resources = session.resources
+    cash = resources.journal.cash()
+    names = tuple(f"{venue.name} ({('spot', 'futures')[venue.leg]})" for venue in resources.venues)
+    floors = (resources.config.guards.min_spot_usdt, resources.config.guards.min_margin_usdt)
     price = session.runner.books[SPOT].bid
-    move = None if desk.paper else transfer(spot, perp, price, base, names, floors)  # on paper nobody can make one
+    move = None if resources.paper else transfer(spot, perp, price, base, names, floors)  # on paper nobody can make one
     unexplained = (
         spot.usdt_total - base.spot_usdt - cash[SPOT],
         perp.usdt_total - base.perp_usdt - cash[PERP],

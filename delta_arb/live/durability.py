@@ -15,13 +15,34 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 FIRST_S = 0.003  # the orders that were committed leave first: a sync is work for the processor too
 LONG = 200  # syncs, until the log is moved into the database
 RESERVE = 1 << 22  # bytes; an event takes 8 pages of 4096, so this is for more than a hundred of them
 KEEP_SIZE = 1  # fallocate(2): blocks beyond the end, which stays where it is
+
+
+def private(path: str | Path, flags: int) -> int:
+    """Open a file that only its owner may read and write, made so where it was not."""
+    file = os.open(path, flags, 0o600)
+    os.fchmod(file, 0o600)
+    return file
+
+
+def lost(files: Mapping[Path, int]) -> str:
+    """Why one of these files (with the inode it was opened under) is not what is written to any more; "" where all are."""
+    for file, inode in files.items():
+        try:
+            gone = file.stat().st_ino != inode
+        except OSError:
+            gone = True
+        if gone:
+            return f"{file}: deleted or replaced while in use; stop, bring the old one back, and start again"
+        if not os.access(file, os.W_OK) or os.statvfs(file).f_flag & os.ST_RDONLY:
+            return f"{file}: cannot be written any more; make it writable again"
+    return ""
 
 
 def reserve(log: int) -> OSError | None:
@@ -53,7 +74,7 @@ class Disk:
     """
 
     def __init__(self, path: Path, later: Later = at_once) -> None:
-        self.failed: OSError | None = None
+        self.failed: Exception | None = None
         self.unreserved: OSError | None = None
         self._path, self._log, self._later = path, path.with_name(f"{path.name}-wal"), later
         self._due, self._over = threading.Event(), False
@@ -63,6 +84,8 @@ class Disk:
         """Something was committed."""
         if not self._thread.ident:
             self._thread.start()
+        elif not self._thread.is_alive():  # whatever ended it: what is committed now reaches the disk at no known time
+            self.failed = self.failed or OSError(errno.EIO, "the thread that syncs it has ended")
         self._later(self._due.set)
 
     def close(self) -> None:
@@ -82,10 +105,12 @@ class Disk:
 
     def _sync(self) -> None:
         try:
-            log = os.open(self._log, os.O_RDWR)
-        except OSError as error:
-            self.failed = error  # for good: what cannot be synced is not written to
-            return
+            self._sync_for_ever()
+        except (OSError, sqlite3.Error) as error:  # for good: what cannot be synced is not written to
+            self.failed = error
+
+    def _sync_for_ever(self) -> None:
+        log = os.open(self._log, os.O_RDWR)
         db = sqlite3.connect(self._path, isolation_level=None)
         syncs, over, kept = 0, False, os.fstat(log).st_size
         try:

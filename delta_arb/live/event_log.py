@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from delta_arb.errors import DataError
+from delta_arb.live.durability import private
 from delta_arb.market import Book, Order
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.state import QUOTE, Event, Rule, State
@@ -56,7 +57,7 @@ def _segment(path: Path, number: int) -> Path:
     return path.with_suffix(f".{number:04d}{path.suffix}")
 
 
-class Recorder:
+class EventLog:
     """Appends the events of one run to its files; use it as a context manager.
 
     A disk that takes no more ends the recording, not the trading: `say` hears of it, and the file ends there.
@@ -82,7 +83,7 @@ class Recorder:
         """A file that knows nothing of those before it."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - held until the next one, or the end of the run
+            self._file = open(path, "ab", buffering=0, opener=private)  # noqa: SIM115 - held until the next one, or the end of the run
         except OSError as error:
             self._end(error)
         self._rule: Rule | None = None
@@ -95,7 +96,7 @@ class Recorder:
         """What follows starts from this state: the start of a run, or a person lifted a halt."""
         self._text(HEAD, {"schema": SCHEMA, "run_id": self._run_id, "state": state.values()})
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> "EventLog":
         return self
 
     def __exit__(self, *exc) -> None:
@@ -158,7 +159,7 @@ class Recorder:
         self._buffer += _TEXT.pack(tag, len(text)) + text
 
 
-class Told(NamedTuple):
+class LoggedEvent(NamedTuple):
     """One event, the rule it was decided under, and the state it met where no event led to it."""
 
     event: Event
@@ -174,13 +175,13 @@ class Decided(NamedTuple):
     orders: tuple[Order, Order]
 
 
-def told(path: Path) -> Iterator[Told]:
+def logged(path: Path) -> Iterator[LoggedEvent]:
     """The events of a run, as far as they were written; `path` is its first file."""
     for file in segments(path) or [path]:
-        yield from _told(file)
+        yield from _logged(file)
 
 
-def _told(path: Path) -> Iterator[Told]:
+def _logged(path: Path) -> Iterator[LoggedEvent]:
     rule: Rule | None = None
     state: State | None = None
     books: list[Book | None] = [None, None]
@@ -200,7 +201,7 @@ def _told(path: Path) -> Iterator[Told]:
         elif tag == WALLET:
             wallet = Wallet(*value[1:])
         else:
-            yield Told(_event(tag, value, books, wallet), rule, state)
+            yield LoggedEvent(_event(tag, value, books, wallet), rule, state)
             state = None
 
 
@@ -214,7 +215,7 @@ def _event(tag: int, value: tuple, books: list[Book], wallet: Wallet) -> Event:
 def replayed(path: Path) -> Iterator[Decided]:
     """The run's decisions, made again from its events."""
     state = None
-    for event, rule, begins in told(path):
+    for event, rule, begins in logged(path):
         state = (begins or state).copy()
         orders = decide(state, event, rule)
         yield Decided(event, state, orders)

@@ -38,6 +38,7 @@ inventory_coins = {coins!r}        # coins held on spot that reverse pairs are s
 inventory_hedged = true      # beside a short of the same size; false declares that it is not hedged
 guards_every_s = 1.0         # between two looks at the guards
 accounts_every_s = 5.0       # between two comparisons of both accounts with the journal
+terms_every_s = 20.0         # between two looks at both markets' contract size, steps, minima, and whether they are open
 """
 TAIL = """
 [limits]                     # beyond them a parameter file is refused; the first three must stand here for --live
@@ -52,6 +53,7 @@ max_price_bound_bps = 100.0
 max_leg_deadline_s = 60.0
 max_leg_tolerance = 0.1
 max_participation = 1.0
+cover_fees = true            # refuse thresholds that are no further apart than the four fees of a pair
 
 [guards]
 position_headroom = 0.25         # leave: prices lifted the position over its limit by this share
@@ -92,6 +94,7 @@ clock_s = 10.0               # between two looks at the venue's clock
 renew_s = 1600.0             # of MEXC's listen key, which dies after 3600 s
 push_s = 0.3                 # for the private stream to tell an order's end, before it is looked up
 order_s = 2.0                # an order without an answer for so long is in doubt
+weight_per_s = 25.0          # of requests a second, as MEXC weighs them; orders have a limit of their own
 """
 
 

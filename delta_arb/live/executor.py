@@ -15,39 +15,21 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from delta_arb.live.venues.base import Outcome, Venue, VenueError, filled_by
-from delta_arb.live.venues.broker import Placed, Report
+from delta_arb.live.config import OrderTimeouts
+from delta_arb.live.venues.base import OrderOutcome, Placed, Report, Venue, VenueError, filled_by
 from delta_arb.market import LEGS, NS
 
 REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
 DUST = 1e-9  # share of a quantity that is rounding, not a fill
 SLOWEST_S = 2.0  # between two questions about the same order
-CLOCK_S = 0.5  # by which our measured time may be ahead of a venue's
 NEAR_NS = 120 * NS  # of an order's send: where its fills are looked for
 AROUND_NS = 3600 * NS  # the same for an order of an earlier run, whatever the clocks said then
 FILLS_S = 60.0  # for that: a venue tells a hundred at a time, and not more than a few times a second
 
 
-class Patience(NamedTuple):
-    """How long an order may be silent, in seconds from its send.
-
-    `unknown_s` bounds how long one leg may wait for an order that was cut off. A venue accepts an order for as long as
-    its window (`clients`: the timeout of an order, 2 s, is its recvWindow and X-Gate-Exptime) and what our clock, as
-    measured, is ahead of the venue's (half a round trip: at most CLOCK_S); the rest is for the venue to show what it
-    accepted. Before that a delayed order may still be accepted, so the start refuses less (`connect`).
-    """
-
-    overdue_s: float = 0.5
-    ioc_s: float = 2.0
-    unknown_s: float = 4.0
-    answer_s: float = 5.0
-    retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue; then doubled each time
-
-
 @dataclass(slots=True)
-class Sent:
+class OrderInFlight:
     """One order of ours: what is known of it, and who is asking."""
 
     order_id: str
@@ -55,7 +37,7 @@ class Sent:
     qty: float
     sent_s: float  # of the loop's clock, which no one sets
     sent_ns: int
-    reported: Outcome | None = None
+    reported: OrderOutcome | None = None
     cancel: bool = False
     adopted: bool = False  # of an earlier run
     asking: asyncio.Task | None = field(default=None, repr=False)
@@ -80,11 +62,11 @@ class Executor:
         report: Callable[[Report], None],
         clock: Callable[[], int],
         say: Callable[[str], None],
-        patience: Patience | None = None,
+        patience: OrderTimeouts | None = None,
     ) -> None:
         self._venues, self._report, self._clock, self._say = venues, report, clock, say
-        self._patience = patience or Patience()
-        self._sent: dict[str, Sent] = {}
+        self._patience = patience or OrderTimeouts()
+        self._sent: dict[str, OrderInFlight] = {}
         self._ended: deque[str] = deque()
         self._tasks: asyncio.TaskGroup | None = None
         self._closed = False
@@ -119,7 +101,9 @@ class Executor:
         """Both legs on the wire now; or neither, when one venue's allowance of orders is used up."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        sent = [self._remember(Sent(order_id, leg, order.qty, began_s, now_ns)) for order_id, leg, order in orders]
+        sent = [
+            self._remember(OrderInFlight(order_id, leg, order.qty, began_s, now_ns)) for order_id, leg, order in orders
+        ]
         for _, leg, _ in orders:
             if self._venues[leg].allowance < 1:
                 self._refuse(sent, f"not sent: {self._venues[leg].name}'s allowance of orders is used up")
@@ -137,26 +121,27 @@ class Executor:
                 sent.cancel = True
                 self._ask(sent)
 
-    def adopt(self, orders: Sequence[Placed], sent_ns: int) -> None:
-        """Orders that an earlier run journaled and never learned the end of: asked about at once, never sent."""
+    def adopt(self, placed: Placed, sent_ns: int) -> None:
+        """An order that an earlier run journaled and never learned the end of: looked up at once, never sent."""
+        order_id, leg, order = placed
+        self._say(f"{LEGS[leg]}: order {order_id} of an earlier run has no end yet; asking by its id")
         age_s = max(0.0, (self._clock() - sent_ns) / NS)
         began_s = asyncio.get_running_loop().time() - age_s
-        for order_id, leg, order in orders:
-            self._ask(self._remember(Sent(order_id, leg, order.qty, began_s, sent_ns, adopted=True)))
+        self._ask(self._remember(OrderInFlight(order_id, leg, order.qty, began_s, sent_ns, adopted=True)))
 
-    def _remember(self, sent: Sent) -> Sent:
+    def _remember(self, sent: OrderInFlight) -> OrderInFlight:
         self._sent[sent.order_id] = sent
         return sent
 
-    def _refuse(self, orders: Sequence[Sent], why: str) -> None:
+    def _refuse(self, orders: Sequence[OrderInFlight], why: str) -> None:
         """Report what never left, when another try makes sense."""
         for sent in orders:
-            outcome = Outcome(sent.order_id, 0, 0.0, 0.0, 0.0, True, why)
+            outcome = OrderOutcome(sent.order_id, 0, 0.0, 0.0, 0.0, True, why)
             asyncio.get_running_loop().call_later(self._patience.retry_s, self.outcome, sent.leg, outcome)
 
     # In
 
-    def outcome(self, leg: int, outcome: Outcome) -> None:
+    def outcome(self, leg: int, outcome: OrderOutcome) -> None:
         """What a venue says of an order, from whatever source and as often as it likes."""
         sent = self._sent.get(outcome.order_id)
         if self._closed:
@@ -173,7 +158,7 @@ class Executor:
             self._say(f"{LEGS[leg]}: outcome of order {sent.order_id} unknown ({outcome.doubt}); asking by its id")
             self._ask(sent)
 
-    def _end(self, sent: Sent, outcome: Outcome) -> None:
+    def _end(self, sent: OrderInFlight, outcome: OrderOutcome) -> None:
         sent.reported = outcome
         if sent.overdue:
             sent.overdue.cancel()
@@ -188,13 +173,13 @@ class Executor:
             return
         self._say(f"{LEGS[sent.leg]}: order {sent.order_id} refused: {outcome.refused}")
         before, self._refused[sent.leg] = self._refused[sent.leg], self._refused[sent.leg] + 1
-        if before == 0:
+        if before == 0 or outcome.for_good:
             self._tell(*told)
         else:  # a machine that mends its legs would order again at once, as often as it may
             pause_s = min(self._patience.retry_s * 2.0 ** min(before - 1, 10), SLOWEST_S)
             asyncio.get_running_loop().call_later(pause_s, self._tell, *told)
 
-    def _late(self, sent: Sent, outcome: Outcome) -> None:
+    def _late(self, sent: OrderInFlight, outcome: OrderOutcome) -> None:
         """More was filled than was reported: the difference, at the price and fee that it adds."""
         known = sent.reported
         more = outcome.filled - known.filled
@@ -206,20 +191,20 @@ class Executor:
         self._say(f"{LEGS[sent.leg]}: order {sent.order_id} was over and filled {more:g} more at {price:g}")
         self._tell(sent, more, price, outcome.fee_usdt - known.fee_usdt, outcome)
 
-    def _tell(self, sent: Sent, filled: float, price: float, fee_usdt: float, outcome: Outcome) -> None:
-        self._report(
-            Report(self._clock(), sent.leg, sent.order_id, filled, price, fee_usdt, outcome.refused, outcome.ts_ns)
-        )
+    def _tell(self, sent: OrderInFlight, filled: float, price: float, fee_usdt: float, outcome: OrderOutcome) -> None:
+        o = outcome
+        now_ns = self._clock()
+        self._report(Report(now_ns, sent.leg, o.order_id, filled, price, fee_usdt, o.refused, o.ts_ns, o.for_good))
 
     # Asked
 
-    def _ask(self, sent: Sent) -> None:
+    def _ask(self, sent: OrderInFlight) -> None:
         if sent.overdue:
             sent.overdue.cancel()
         if not (sent.over or sent.asking or self._closed):
             sent.asking = self._tasks.create_task(self._follow(sent), name=f"order {sent.order_id}")
 
-    async def _follow(self, sent: Sent) -> None:
+    async def _follow(self, sent: OrderInFlight) -> None:
         """Ask until the end is known; a venue that does not answer is asked for as long as it takes."""
         pause_s, p = 0.1, self._patience
         while not sent.over:
@@ -240,7 +225,7 @@ class Executor:
             await asyncio.sleep(min(pause_s, left_s) if left_s > 0.0 else pause_s)
             pause_s = min(2.0 * pause_s, SLOWEST_S)
 
-    async def _asked(self, sent: Sent, age_s: float) -> Outcome | None:
+    async def _asked(self, sent: OrderInFlight, age_s: float) -> OrderOutcome | None:
         """One question: by our id, and what the venue does not know that way by the account's fills."""
         venue, p = self._venues[sent.leg], self._patience
         async with asyncio.timeout(p.answer_s):
@@ -255,7 +240,7 @@ class Executor:
         async with asyncio.timeout(FILLS_S):
             return await self._by_fills(sent)
 
-    async def _by_fills(self, sent: Sent) -> Outcome:
+    async def _by_fills(self, sent: OrderInFlight) -> OrderOutcome:
         """The end of an order that its venue does not know, or not any more: the sum of the account's fills of it."""
         venue, order_id = self._venues[sent.leg], sent.order_id
         now_ns = self._clock() + venue.clock_offset_ns
@@ -265,7 +250,7 @@ class Executor:
         ours = [d for d in deals if d.order_id == order_id]
         if not ours:
             self._say(f"{LEGS[sent.leg]}: order {order_id} never reached {venue.name}; nothing filled")
-            return Outcome(order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")
+            return OrderOutcome(order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")
         found = filled_by(order_id, ours)
         self._say(
             f"{LEGS[sent.leg]}: {venue.name} has forgotten order {order_id}; "

@@ -16,7 +16,8 @@ from delta_arb.live.venues.base import Funding, Venue, VenueError, within
 from delta_arb.market import NS, FundingPayment, utc
 
 EVERY_S = 60.0
-AGAIN_S = 15.0  # after a venue did not answer
+ANSWER_S = 5.0
+AGAIN_S = 5.0  # after a venue did not answer
 BEFORE_S = 5.0  # the last look before a stamp
 LATE_S = 120.0  # a stamp that is not known so long after its time is missing
 LONGEST_NS = 32 * 86_400 * NS  # no history is looked back on for longer
@@ -43,6 +44,7 @@ class FundingWatch:
         earlier: Sequence[FundingPayment] = (),
     ) -> None:
         self.rate, self.mark = math.nan, math.nan
+        self.unanswered = ""  # why the last look failed
         self.expecting = False  # a rule in force counts on funding, so what was settled of late is needed
         self._venue, self._payments, self._clock, self._say, self._note = venue, payments, clock, say, note
         self._marks = {payment.ts_ns // NS: payment.mark for payment in earlier}
@@ -112,14 +114,15 @@ class FundingWatch:
                 await self._settle()
                 if self.expecting and not self.fed:
                     await self.feed()
-                pause_s = EVERY_S
+                self.unanswered, pause_s = "", EVERY_S
             except VenueError as error:
+                self.unanswered = str(error)
                 self._say(f"funding could not be read: {error}")
                 pause_s = AGAIN_S
             await self._sleep(pause_s)
 
     async def _ask(self) -> None:
-        upcoming = await within(self._venue.funding(), "the next funding")
+        upcoming = await within(self._venue.funding(), "the next funding", ANSWER_S)
         self._book_passed()  # by what was announced before the stamp, not after
         self.rate, self.mark = upcoming.rate, upcoming.mark
         self._interval_ns = upcoming.interval_s * NS
@@ -149,7 +152,7 @@ class FundingWatch:
             self._settled_ns = stamp_ns + 1
 
     async def _history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
-        return await within(self._venue.funding_history(start_ns, end_ns), "settled funding")
+        return await within(self._venue.funding_history(start_ns, end_ns), "settled funding", ANSWER_S)
 
     def _book(self, payment: FundingPayment) -> None:
         """Add a stamp, or the settled rate to one that was booked by its announcement (a second is the same stamp)."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from delta_arb.live.config import Config
+from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.runner import FREE, Hold
 from delta_arb.market import to_bps
 
 NO_ENTRY, FLATTEN, HALT = range(1, 4)
@@ -39,11 +41,14 @@ class Facts(NamedTuple):
     disk_free_mb: float = math.inf
     journal: str = ""
     outside: str = ""  # a difference that nobody ordered
-    blind: str = ""  # an account or an order stream that does not answer
+    blind: str = ""  # a venue that does not answer: a clock, an account, funding, an order stream
+    terms: str = ""  # of a market, that are not known well enough
+    closed: str = ""  # a market that takes no new orders
+    foreign: str = ""  # an order on this market that is not ours
     open: bool = False
 
 
-class Held(NamedTuple):
+class Breach(NamedTuple):
     """A guard that acts: its name, what it does, and why."""
 
     guard: str
@@ -54,9 +59,9 @@ class Held(NamedTuple):
         return f"{LEVELS[self.level]} ({self.guard}): {self.reason}"
 
 
-def check(facts: Facts, config: Config) -> tuple[Held, ...]:
+def check(facts: Facts, config: Config) -> tuple[Breach, ...]:
     """All guards that act on these facts, the strongest first."""
-    held = [Held(name, *found) for name, guard in GUARDS if (found := guard(facts, config))]
+    held = [Breach(name, *found) for name, guard in GUARDS if (found := guard(facts, config))]
     return tuple(sorted(held, key=lambda h: -h.level))
 
 
@@ -177,9 +182,81 @@ def _blind(f: Facts, c: Config) -> Found:
     return (NO_ENTRY, f.blind) if f.blind else None
 
 
+def _terms(f: Facts, c: Config) -> Found:
+    if f.closed:
+        return FLATTEN, f.closed
+    return (NO_ENTRY, f.terms) if f.terms else None
+
+
+def _foreign(f: Facts, c: Config) -> Found:
+    return (NO_ENTRY, f.foreign) if f.foreign else None
+
+
 GUARDS: Sequence[tuple[str, Callable[[Facts, Config], Found]]] = (
     ("position", _position), ("unequal legs", _unequal), ("orders", _orders), ("loss of the day", _loss),
     ("failures", _failures), ("liquidation", _liquidation), ("auto-deleveraging", _adl), ("funding", _funding),
     ("margin", _margin), ("clock", _clock), ("parameters", _parameters), ("kill file", _kill), ("disk", _disk),
-    ("outside", _outside), ("blind", _blind),
+    ("outside", _outside), ("blind", _blind), ("terms", _terms), ("foreign order", _foreign),
 )  # fmt: skip
+
+
+class Risk:
+    """What one session may do now. `closed` until it has taken up what was open; `leaving` closes the open pair."""
+
+    def __init__(self, config: Config, journal: Journal, say: Callable[[str], None], *, leaving: bool) -> None:
+        self._config, self._journal, self._say = config, journal, say
+        self.breaches: tuple[Breach, ...] = ()
+        self.closed, self.leaving = True, leaving
+        self.journal_error = ""
+        last = journal.last_note("halt", "resume")
+        self.halted = last[1] if last and last[0] == "halt" else ""
+
+    def allowed(self, facts: Facts) -> Hold:
+        """What the guards allow on these facts; a person hears what is new."""
+        before, self.breaches = self.breaches, check(facts, self._config)
+        for held in self.breaches:
+            if held.level == HALT and not self.halted:
+                self.halt(held.reason)
+            if held.guard not in {h.guard for h in before}:
+                self._say(str(held))
+        for gone in {h.guard for h in before} - {h.guard for h in self.breaches}:
+            self._say(f"no longer: {gone}")
+        worst = self.breaches[0].level if self.breaches else 0
+        flatten = self.leaving or any(h.level == FLATTEN for h in self.breaches)
+        may_enter = worst < NO_ENTRY and not (flatten or self.closed or self.halted)
+        return FREE if may_enter else Hold(False, flatten)
+
+    def halt(self, reason: str) -> None:
+        """No entries until a person resumes; what is open is managed to its end."""
+        if self.halted == reason:
+            return
+        self.halted = reason
+        self.kept(self._journal.note, "halt", reason)
+        self._say(f"HALTED: {reason}")
+
+    def lift(self) -> None:
+        """A person says that all is well; JournalError where that cannot be noted."""
+        self._journal.note("resume", self.halted)
+        self.halted, self.leaving = "", False
+
+    def kept(self, write: Callable[..., None], *what) -> bool:
+        """Whether the journal took it; where it did not, entries are held back."""
+        try:
+            write(*what)
+        except JournalError as error:
+            self.unwritten(error)
+            return False
+        return True
+
+    def unwritten(self, error: JournalError) -> None:
+        """The journal does not take what must be in it."""
+        if not self.journal_error:
+            self._say(str(error))
+        self.journal_error = str(error)
+
+    def try_journal(self) -> None:
+        """Whether the journal is still the one that was opened; and after an error, whether it can be written again."""
+        if not self.kept(self._journal.check):
+            return
+        if self.journal_error and self.kept(self._journal.note, "disk", "writable again"):
+            self.journal_error = ""

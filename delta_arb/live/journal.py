@@ -1,9 +1,9 @@
 """What the runner meant and what happened, in SQLite, written before it is acted upon.
 
 A committed row survives kill -9 at once, and a power cut as soon as the disk has it: a thread asks for that after each
-commit (`disk`), and no order waits for it (a commit that does took 3.7 ms where this one takes 0.04). Should the power
+commit (`durability`), and no order waits for it (a commit that does took 3.7 ms where this one takes 0.04). Should the power
 fail in those milliseconds, the newest rows are gone and none before them; the next start finds at the venues what the
-orders of this journal's runs did since (`restart`). One transaction per event: the fill, the new state and the orders it
+orders of this journal's runs did since (`recovery`). One transaction per event: the fill, the new state and the orders it
 calls for are there together or not at all. A lock beside the file keeps a second runner out; the system releases it when
 the process ends, however it ends.
 """
@@ -11,16 +11,17 @@ the process ends, however it ends.
 import fcntl
 import functools
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from delta_arb.errors import RunError
-from delta_arb.live.durability import Disk, Later, at_once
+from delta_arb.errors import DataError, RunError
+from delta_arb.live.durability import Disk, Later, at_once, lost, private
 from delta_arb.live.event_log import named, state_of
-from delta_arb.live.venues.broker import Placed, Report
+from delta_arb.live.venues.base import Placed, Report
 from delta_arb.market import LEGS, NS, REASONS, Fill, FundingPayment, Order
 from delta_arb.params import Params
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
@@ -64,7 +65,7 @@ class JournalError(RunError):
 class Journal:
     """One journal file of one pair; use it as a context manager. `run_id` marks the rows of this run.
 
-    `later` wakes the disk (see `disk.Disk`).
+    `later` wakes the disk (see `durability.Disk`).
     """
 
     def __init__(self, path: Path, run_id: str, later: Later = at_once) -> None:
@@ -72,7 +73,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.run_id = run_id
-        self._lock = open(path.with_suffix(".lock"), "w")  # noqa: SIM115 - held for the life of the journal
+        self._lock = open(path.with_suffix(".lock"), "w", opener=private)  # noqa: SIM115 - held for the journal's life
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -80,6 +81,7 @@ class Journal:
             raise RunError(
                 f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder"
             ) from None
+        os.close(private(path, os.O_RDWR | os.O_CREAT))  # SQLite gives its log the same mode
         self._db = sqlite3.connect(path, isolation_level=None)
         self._disk = Disk(path, later)
         try:
@@ -90,6 +92,7 @@ class Journal:
             self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             self._sums = self._summed()
             self._disk.reserve()
+            self._files = {file: file.stat().st_ino for file in (path, path.with_name(f"{path.name}-wal"))}
         except (sqlite3.OperationalError, OSError) as error:  # a full disk, a lock: what may pass
             self.__exit__()
             raise JournalError(f"{path}: cannot be opened ({error}); nothing is traded without it") from error
@@ -109,6 +112,14 @@ class Journal:
         self._disk.close()
         self._db.close()
         self._lock.close()
+
+    def check(self) -> None:
+        """JournalError where its files are not those that were opened, or cannot be written any more.
+
+        What SQLite writes into a file that was deleted or replaced goes nowhere, and it would not say so.
+        """
+        if why := lost(self._files):
+            raise JournalError(why)
 
     def begin_run(self, mode: str, version: str, options: dict) -> None:
         row = (self.run_id, _now(), mode, version, json.dumps(options))
@@ -301,7 +312,14 @@ class Journal:
     def last_state(self) -> State | None:
         """The machine's state after the last event of any run; None in a new journal."""
         row = self._db.execute("SELECT state FROM decisions ORDER BY rowid DESC LIMIT 1").fetchone()
-        return state_of(json.loads(row[0])) if row else None
+        try:
+            return state_of(json.loads(row[0])) if row else None
+        except (ValueError, DataError) as error:
+            raise RunError(
+                f"{self.path}: the state of its last row cannot be read ({error}); bring back a backup of the journal, and the "
+                "start reads from the venues' fills what came after it; without one, move the file away and close by hand what "
+                "both accounts hold"
+            ) from error
 
     def rule_of(self, pair: int) -> Rule | None:
         """The rule that this pair was opened under."""

@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 from delta_arb.errors import RunError
-from delta_arb.live.checks import Row, Seen, judged, opened, passed
-from delta_arb.live.supervisor import PAPER, Job
+from delta_arb.live.checks import CheckRow, VenueReadings, judged, opened, passed
+from delta_arb.live.supervisor import PAPER, LiveJob
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Account, Venue, VenueError, within
 from delta_arb.market import Book
@@ -22,7 +22,7 @@ MARKS = {True: "ok  ", False: "FAIL", None: "?   "}
 WAIT = "see whether the venue works for others, then check again"
 
 
-def command(job: Job, as_json: bool) -> int:
+def command(job: LiveJob, as_json: bool) -> int:
     """Print the table; 0 if no check failed."""
     rows = asyncio.run(look(job))
     if as_json:
@@ -33,7 +33,7 @@ def command(job: Job, as_json: bool) -> int:
     return 0 if passed(rows) else 1
 
 
-def require(job: Job) -> None:
+def require(job: LiveJob) -> None:
     """Refuse to trade real money on a failed check. What is open is managed all the same."""
     rows = asyncio.run(look(job))
     if untold := [row for row in rows if row.passed is None]:
@@ -51,7 +51,7 @@ def require(job: Job) -> None:
         journal.note("halt", "the check failed while a pair was open; mend what it says, then `resume`")
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[CheckRow]) -> str:
     """The checks in columns; what failed or was not told is followed by what to do."""
     wide = max(len(row.check) for row in rows)
     lines = []
@@ -62,7 +62,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-async def look(job: Job) -> list[Row]:
+async def look(job: LiveJob) -> list[CheckRow]:
     """All checks, in the order in which they depend on each other; the later ones need the venues open."""
     venues = factory.venues(job.config, job.keys, job.ccxt)
     slots: list[Book | None] = [None, None]
@@ -85,34 +85,36 @@ async def look(job: Job) -> list[Row]:
                 await both.wait()
         except TimeoutError:
             silent = " and ".join(venue.name for venue, book in zip(venues, slots, strict=True) if book is None)
-            return [*rows, Row("quotes", False, f"none from {silent} within {QUOTES_S:g} s", WAIT)]
+            return [*rows, CheckRow("quotes", False, f"none from {silent} within {QUOTES_S:g} s", WAIT)]
         try:
             return rows + await judged(job, await _read(job, venues, tuple(slots)))
         except VenueError as error:
-            return [*rows, Row("answers", False, str(error), WAIT)]
+            return [*rows, CheckRow("answers", False, str(error), WAIT)]
     finally:
         for venue, error in zip(venues, errors, strict=True):
             if error is None:
                 await venue.close()
 
 
-async def _read(job: Job, venues: tuple[Venue, Venue], books: tuple[Book, Book]) -> Seen:
+async def _read(job: LiveJob, venues: tuple[Venue, Venue], books: tuple[Book, Book]) -> VenueReadings:
     if job.kind == PAPER:
-        return Seen(venues, books, None, None, ((), ()), None)
+        return VenueReadings(venues, books, None, None, ((), ()), None)
 
     async def both(question: str) -> tuple:
         asked = asyncio.gather(*(getattr(venue, question)() for venue in venues))
         return tuple(await within(asked, f"{question} of both venues", ANSWER_S))
 
-    return Seen(venues, books, await both("account"), await both("setup"), await both("working"), await both("rights"))
+    return VenueReadings(
+        venues, books, await both("account"), await both("setup"), await both("working"), await both("rights")
+    )
 
 
-def holdings(job: Job) -> dict[str, Any]:
+def holdings(job: LiveJob) -> dict[str, Any]:
     """What both venues hold of ours and work on, for `status` while no runner is up."""
     return asyncio.run(_holdings(job))
 
 
-async def _holdings(job: Job) -> dict[str, Any]:
+async def _holdings(job: LiveJob) -> dict[str, Any]:
     venues = factory.venues(job.config, job.keys, job.ccxt)
     found: list[tuple[Account, tuple[str, ...]]] = []
     try:

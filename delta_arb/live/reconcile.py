@@ -13,25 +13,30 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from delta_arb.errors import RunError
-from delta_arb.live.accounts import Baseline, Difference, baseline, differences
+from delta_arb.live.accounts import Baseline, Discrepancy, baseline, discrepancies
 from delta_arb.live.config import Config
+from delta_arb.live.event_loop import EventLoop
 from delta_arb.live.executor import Executor
 from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import Facts
 from delta_arb.live.journal import Journal
+from delta_arb.live.recovery import unbooked_of
+from delta_arb.live.resources import Resources
 from delta_arb.live.runner import Runner
-from delta_arb.live.venues.base import Account, Deal, Venue, VenueError, filled_by, within
-from delta_arb.live.venues.broker import OUTSIDE, Report
+from delta_arb.live.venues.base import OUTSIDE, Account, Execution, Report, Venue, VenueError, filled_by, within
 from delta_arb.market import LEGS, NS, PERP, SPOT, Fill, exit_price, floor_to
 from delta_arb.strategy.state import FLAT, HEDGING, OPEN, Event
 from delta_arb.wallets import BOTTOMLESS, Wallet
 
 AGAIN_S = 0.5  # between two looks at a difference
 LOOK_BACK_NS = 600 * NS  # for the fills behind a difference
-BLIND_S = 30.0  # without an answer about an account
+REFETCH_S = 0.25
+ANSWER_S = 5.0
+LATE_S = 3.0  # an answer about an account is missed
+ORDERS_EVERY_S = 10.0  # between two looks at orders that are not ours
 
 
-class Seen(NamedTuple):
+class AccountSnapshot(NamedTuple):
     """Both accounts at one look."""
 
     spot: Account
@@ -39,12 +44,12 @@ class Seen(NamedTuple):
     at_ns: int
 
 
-class SeenWallets:
+class VenueWallets:
     """What an entry may use, as the venues last said; before the first look nothing is held up (`runner.Wallets`), and
     the coins are those declared."""
 
     def __init__(self, coins: float = 0.0) -> None:
-        self.seen: Seen | None = None
+        self.seen: AccountSnapshot | None = None
         self._declared = BOTTOMLESS._replace(spot_coin=coins)
 
     def at(self, event: Event, fill: Fill | None) -> Wallet:
@@ -60,69 +65,60 @@ class SeenWallets:
         """Nothing to do: a person transfers, and `status` says how much."""
 
 
-class Watch:
+class Reconciler:
     """Both accounts of a runner with real orders.
 
     Args:
         busy: whether an order is out or a fill not booked yet, so that nothing can be compared.
-        report: hands a report of an outside change to the machine.
         halt: no entries until a person resumes.
     """
 
     def __init__(
         self,
-        config: Config,
-        journal: Journal,
-        venues: tuple[Venue, Venue],
+        resources: Resources,
         runner: Runner,
         executor: Executor,
-        clock: Callable[[], int],
-        busy: Callable[[], bool],
-        report: Callable[[Report], None],
-        halt: Callable[[str], None],
-        say: Callable[[str], None],
         funding: FundingWatch,
-        wallets: SeenWallets,
+        wallets: VenueWallets,
+        loop: EventLoop,
+        busy: Callable[[], bool],
+        halt: Callable[[str], None],
     ) -> None:
-        self._config, self._journal, self._venues, self._runner, self._executor = (
-            config,
-            journal,
-            venues,
-            runner,
-            executor,
-        )
-        self._busy = busy
-        self._clock, self._report, self._halt, self._say, self._funding = clock, report, halt, say, funding
+        self._config, self._journal, self._venues = resources.config, resources.journal, resources.venues
+        self._say, self._runner, self._executor, self._funding = resources.say, runner, executor, funding
+        self._wallets, self._loop, self._busy, self._halt = wallets, loop, busy, halt
+        self._clock = loop.clock
         self.base: Baseline | None = None
-        self._wallets = wallets
-        self._answered_ns = clock()
+        self._answered_ns = self._clock()
         self._outside_ns = 0  # of the last change that was booked
-        self._doubt: tuple[Difference, ...] = ()
+        self._doubt: tuple[Discrepancy, ...] = ()
+        self._unanswered = ""  # why the last look failed
+        self._foreign, self._orders_ns = "", 0
         self.filled = asyncio.Event()
 
     @property
-    def seen(self) -> Seen | None:
+    def seen(self) -> AccountSnapshot | None:
         """The last look at both accounts."""
         return self._wallets.seen
 
     # Accounts
 
-    async def begin(self) -> None:
+    async def begin(self, *, measured: bool = False) -> None:
         """The first look, orders of earlier runs settled: refuses what it does not know while nothing is open."""
         await self._refuse_strangers()
         self.base = noted_baseline(self._journal)
         if self.base is None:
             await self.accept()
-        found = await self._differences()
+        found = await self._discrepancies()
         if found:
             await asyncio.sleep(AGAIN_S)
-            found = await self._differences()
+            found = await self._discrepancies()
         if found and self._runner.state.phase == FLAT:
             raise RunError(
                 f"{'; '.join(map(str, found))}; close it by hand, or `python -m delta_arb.live "
                 "resume` to take the account as it is"
             )
-        await self._answer(found)
+        await self._answer(found, measured=measured)
 
     async def accept(self) -> None:
         """Take the accounts as they are: what is there now and no fill explains is not ours to touch."""
@@ -147,12 +143,14 @@ class Watch:
                 self._halt(strange)
 
     async def _look(self) -> tuple[Account, Account]:
-        spot, perp = await within(asyncio.gather(*(venue.account() for venue in self._venues)), "the accounts")
+        spot, perp = await within(
+            asyncio.gather(*(venue.account() for venue in self._venues)), "the accounts", ANSWER_S
+        )
         self._answered_ns = self._clock()
-        self._wallets.seen = Seen(spot, perp, self._answered_ns)
+        self._wallets.seen = AccountSnapshot(spot, perp, self._answered_ns)
         return spot, perp
 
-    async def _differences(self) -> tuple[Difference, ...]:
+    async def _discrepancies(self) -> tuple[Discrepancy, ...]:
         """What differs now; nothing while an order of ours is out or ended meanwhile."""
         ended_ns = self._executor.last_end_ns
         if self._busy():
@@ -163,7 +161,7 @@ class Watch:
         state = self._runner.state
         positions = (state.legs[SPOT].position, state.legs[PERP].position)
         terms = (self._venues[SPOT].terms, self._venues[PERP].terms)
-        return differences(spot, perp, self.base, self._journal.held(), positions, terms)
+        return discrepancies(spot, perp, self.base, self._journal.held(), positions, terms)
 
     async def accounts(self) -> None:
         """Compare for ever, after every fill and every few seconds."""
@@ -175,8 +173,11 @@ class Watch:
                 pass
             self.filled.clear()
             try:
-                found = await self._differences()
+                found = await self._discrepancies()
+                await self._look_for_foreign()
+                self._unanswered = ""
             except VenueError as error:
+                self._unanswered = str(error)
                 self._say(f"accounts could not be read: {error}")
                 continue
             if found and found == self._doubt:
@@ -184,26 +185,53 @@ class Watch:
                 found = ()
             self._doubt = found
 
-    async def _answer(self, found: tuple[Difference, ...]) -> None:
-        """The machine reduces the other leg to match what was taken; entries are over before it may think of one."""
-        for difference in found:
-            self._halt(f"{difference}; settle it, then `resume`")
-            if difference.ours:
-                report = await self._outside(difference)
-                self._say(f"{difference}; reducing the other leg to match")
-                self._report(report)
+    async def _look_for_foreign(self) -> None:
+        """Orders on these markets that no run of this journal sent."""
+        if self._clock() - self._orders_ns < ORDERS_EVERY_S * NS:
+            return
+        strange = [
+            f"{venue.name} works on order {order_id}, which is not ours; cancel it, or use a sub-account"
+            for venue in self._venues
+            for order_id in await within(venue.working(), f"orders of {venue.name}", ANSWER_S)
+            if not self._journal.named(order_id)
+        ]
+        self._foreign, self._orders_ns = next(iter(strange), ""), self._clock()
 
-    async def _outside(self, difference: Difference) -> Report:
-        """The change as a report, at the price and fee that the venue booked; else at the exit side."""
-        now_ns, leg, ours = self._clock(), difference.leg, difference.ours
-        deals: tuple[Deal, ...] = ()
+    async def _answer(self, found: tuple[Discrepancy, ...], *, measured: bool = False) -> None:
+        """Book what our own orders filled and nobody told, such as one thought refused, as the restart does. Of anything
+        else the machine reduces the other leg to match what was taken, and halts.
+
+        After a change of terms all of a difference is ours: the same contracts are `measured` anew.
+        """
+        if found:  # no entry may be thought of meanwhile
+            self._unanswered = f"{found[0]}; reading what happened"
+            self._runner.hold = self._runner.hold._replace(may_enter=False)
+        for difference in found:
+            leg, now_ns = difference.leg, self._clock()
+            deals = await self._executions(leg, now_ns)
+            if own := unbooked_of(self._journal, leg, deals, now_ns):
+                for report in own:
+                    self._say(f"{LEGS[leg]}: order {report.order_id} filled {report.filled:+g}, which was not told")
+                    self._loop.report(report)
+                continue
+            self._halt(f"{difference}; settle it, then `resume`")
+            ours = difference.qty if measured else difference.ours
+            if ours:
+                self._say(f"{difference}; reducing the other leg to match")
+                self._loop.report(self._outside(leg, ours, deals, now_ns))
+
+    async def _executions(self, leg: int, now_ns: int) -> tuple[Execution, ...]:
+        """What the account of a leg filled of late; nothing where the venue does not tell."""
+        venue = self._venues[leg]
+        since_ns = max(self._outside_ns, now_ns - LOOK_BACK_NS) + venue.clock_offset_ns
         try:
-            since_ns = max(self._outside_ns, now_ns - LOOK_BACK_NS)
-            ahead_ns = self._venues[leg].clock_offset_ns
-            asked = self._venues[leg].deals(since_ns + ahead_ns, now_ns + ahead_ns + NS)
-            deals = await within(asked, "what happened")
+            return await within(venue.deals(since_ns, now_ns + venue.clock_offset_ns + NS), "what happened")
         except VenueError as error:
             self._say(f"{LEGS[leg]}: {error}")
+            return ()
+
+    def _outside(self, leg: int, ours: float, deals: tuple[Execution, ...], now_ns: int) -> Report:
+        """The change as a report, at the price and fee that the venue booked; else at the exit side."""
         self._outside_ns = now_ns
         strange = [d for d in deals if not self._journal.knows(d.order_id) and d.qty * ours > 0.0]
         found = filled_by(OUTSIDE, strange) if strange else None
@@ -217,6 +245,18 @@ class Watch:
     def _price(self, leg: int, position: float = 1.0) -> float:
         return exit_price(position, self._runner.books[leg])
 
+    async def refetch(self) -> None:
+        """Before the machine mends or leaves on a stale book, the book is read by REST; for ever."""
+        while True:
+            await asyncio.sleep(REFETCH_S)
+            for leg in due_for_refetch(self._runner, self._clock()):
+                try:
+                    book = await within(self._venues[leg].book(), f"the {LEGS[leg]} book", 5.0)
+                except VenueError as error:
+                    self._say(str(error))
+                    continue
+                self._loop.quote(leg, book, 0)
+
     # Facts
 
     def facts(self) -> Facts:
@@ -227,11 +267,8 @@ class Watch:
         if seen and seen.perp.position != 0.0 and seen.perp.liquidation_price > 0.0:
             distance = abs(seen.perp.liquidation_price - mark) / mark
         old_s = (self._clock() - self._answered_ns) / NS
-        blind = (
-            f"the accounts have not answered for {old_s:.0f} s"
-            if old_s > max(BLIND_S, 3 * self._config.accounts_every_s)
-            else ""
-        )
+        late = old_s > self._config.accounts_every_s + LATE_S and not self._busy()
+        blind = self._unanswered or (f"the accounts have not answered for {old_s:.0f} s" if late else "")
         for venue in self._venues:
             if not venue.private_alive:
                 blind = blind or f"{venue.name} tells nothing of our orders; its private stream is down"
@@ -247,6 +284,7 @@ class Watch:
             spot_free_usdt=seen.spot.usdt_free if seen else math.inf,
             clock_offset_ms=tuple(venue.clock_offset_ns / 1e6 for venue in self._venues),
             blind=blind,
+            foreign=self._foreign,
         )
 
     def _unequal_usdt(self, excess: float) -> float:

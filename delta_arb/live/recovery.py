@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from delta_arb.errors import RunError
 from delta_arb.live.executor import DUST
 from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Resumed
-from delta_arb.live.venues.base import Deal, Outcome, Venue, filled_by, within
-from delta_arb.live.venues.broker import Placed, Report
+from delta_arb.live.venues.base import Execution, OrderOutcome, Placed, Report, Venue, filled_by, within
 from delta_arb.market import GUARD, LEGS, NEVER, NS, PERP, SPOT, UNWOUND, Order
-from delta_arb.strategy.state import DIRECT, ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, REVERSE, State
+from delta_arb.strategy.state import DIRECT, ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, REVERSE, Rule, State
 
 BEFORE_NS = 120 * NS  # the last row: by so much its clock may have been ahead of the venues'
 WINDOW_NS = 86_400 * NS  # of one question about fills
@@ -24,7 +24,7 @@ LONGEST_NS = 7 * WINDOW_NS  # without a row: what is older is a difference like 
 ANSWER_S = 60.0  # a venue tells a hundred fills at a time, and not more than a few times a second
 
 
-class Found(NamedTuple):
+class UnbookedFills(NamedTuple):
     """What orders of ours filled that is not in the journal, oldest first. Of the `lost` ones the rows are gone; the
     others had ended, and filled more."""
 
@@ -32,10 +32,11 @@ class Found(NamedTuple):
     lost: tuple[Report, ...] = ()
 
 
-NOTHING = Found()
+NOTHING = UnbookedFills()
+TERMS, MEASURED = "terms", "measured"  # kinds of notes
 
 
-def taken_up(journal: Journal, now_ns: int, found: Found = NOTHING) -> tuple[Resumed, dict[str, int]]:
+def taken_up(journal: Journal, now_ns: int, found: UnbookedFills = NOTHING) -> tuple[Resumed, dict[str, int]]:
     """The machine's state with the open pair's rule and fills, a fresh deadline for a hedge, and when each order
     without an end was decided (ns), by its id. What was `found` is yet to be told: those orders are out, the newest of
     each leg."""
@@ -55,7 +56,7 @@ def taken_up(journal: Journal, now_ns: int, found: Found = NOTHING) -> tuple[Res
     return Resumed(state, rule, fills, tuple(placed)), {p.order_id: ns for p, ns in working}
 
 
-async def found_at(venues: Sequence[Venue], journal: Journal, now_ns: int, say: Callable[[str], None]) -> Found:
+async def found_at(venues: Sequence[Venue], journal: Journal, now_ns: int, say: Callable[[str], None]) -> UnbookedFills:
     """What our orders without a row and those that had ended filled since; one that works without a row is cancelled.
 
     Raises:
@@ -67,7 +68,13 @@ async def found_at(venues: Sequence[Venue], journal: Journal, now_ns: int, say: 
     reports = [r for r in await unbooked(venues, journal, now_ns) if r.order_id not in awaited]
     for r in reports:
         say(f"{LEGS[r.leg]}: order {r.order_id} filled {r.filled:+g} at {r.price:g}, which the journal does not have")
-    return Found(tuple(reports), tuple(r for r in reports if not journal.knows(r.order_id)))
+    return UnbookedFills(tuple(reports), tuple(r for r in reports if not journal.knows(r.order_id)))
+
+
+def book(journal: Journal, now_ns: int, found: UnbookedFills, resumed: Resumed, rule: Rule) -> None:
+    """Write again the rows that the journal had lost, before their reports are given to the machine."""
+    if found.lost:
+        journal.recovered(now_ns, resumed.state, found.lost, rule)
 
 
 async def unbooked(venues: Sequence[Venue], journal: Journal, now_ns: int) -> list[Report]:
@@ -79,10 +86,19 @@ async def unbooked(venues: Sequence[Venue], journal: Journal, now_ns: int) -> li
     reports: list[Report] = []
     for venue in venues:
         ahead_ns = venue.clock_offset_ns
-        for order_id, deals in (await _fills(journal, venue, since_ns + ahead_ns, now_ns + ahead_ns + NS)).items():
-            more = _more(journal, venue.leg, filled_by(order_id, deals), now_ns)
-            reports += [more] if more else []
+        deals = await _executions(venue, since_ns + ahead_ns, now_ns + ahead_ns + NS)
+        reports += unbooked_of(journal, venue.leg, deals, now_ns)
     return sorted(reports, key=lambda report: report.venue_ns)
+
+
+def unbooked_of(journal: Journal, leg: int, deals: Sequence[Execution], now_ns: int) -> list[Report]:
+    """What these fills are of this journal's orders and is not booked, a report for each order."""
+    ours: dict[str, list[Execution]] = {}
+    for deal in deals:
+        if journal.named(deal.order_id):
+            ours.setdefault(deal.order_id, []).append(deal)
+    found = (_more(journal, leg, filled_by(order_id, fills), now_ns) for order_id, fills in ours.items())
+    return [report for report in found if report]
 
 
 async def _cancelled(journal: Journal, venue: Venue, say: Callable[[str], None]) -> None:
@@ -93,18 +109,16 @@ async def _cancelled(journal: Journal, venue: Venue, say: Callable[[str], None])
             await within(venue.cancel(order_id), f"the end of {order_id}", ANSWER_S)
 
 
-async def _fills(journal: Journal, venue: Venue, since_ns: int, until_ns: int) -> dict[str, list[Deal]]:
-    """Fills of this journal's orders in [since, until)."""
-    found: dict[str, list[Deal]] = {}
+async def _executions(venue: Venue, since_ns: int, until_ns: int) -> list[Execution]:
+    """Fills of the account in [since, until), a day at a time."""
+    found: list[Execution] = []
     for start_ns in range(since_ns, until_ns, WINDOW_NS):
         end_ns = min(start_ns + WINDOW_NS, until_ns)
-        for deal in await within(venue.deals(start_ns, end_ns), f"fills of {venue.name}", ANSWER_S):
-            if journal.named(deal.order_id):
-                found.setdefault(deal.order_id, []).append(deal)
+        found += await within(venue.deals(start_ns, end_ns), f"fills of {venue.name}", ANSWER_S)
     return found
 
 
-def _more(journal: Journal, leg: int, end: Outcome, now_ns: int) -> Report | None:
+def _more(journal: Journal, leg: int, end: OrderOutcome, now_ns: int) -> Report | None:
     """What an order filled beyond what is booked of it."""
     qty, value, fee_usdt = journal.booked(end.order_id)
     more = end.filled - qty
@@ -112,6 +126,18 @@ def _more(journal: Journal, leg: int, end: Outcome, now_ns: int) -> Report | Non
         return None
     price = (end.filled * end.price - value) / more
     return Report(now_ns, leg, end.order_id, more, price, end.fee_usdt - fee_usdt, "", end.ts_ns)
+
+
+def require_open(venues: Sequence[Venue]) -> None:
+    """Where nothing is open: refuse to start on a market that takes no new orders."""
+    if closed := next((venue.closed for venue in venues if venue.closed), ""):
+        raise RunError(f"{closed}; choose another market")
+
+
+def terms_changed(journal: Journal) -> bool:
+    """Whether a venue changed its terms, and what is open was not measured by them yet."""
+    note = journal.last_note(TERMS, MEASURED)
+    return note is not None and note[0] == TERMS
 
 
 def awaiting(state: State, untold: Sequence[Report]) -> State:

@@ -6,95 +6,35 @@ every await of the feed.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from delta_arb.errors import ParamsError
 from delta_arb.funding_stamps import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
 from delta_arb.live.journal import Journal
-from delta_arb.live.venues.broker import Broker, Placed, Report
-from delta_arb.market import LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
-from delta_arb.params import Bounds, Params, WalletParams, check_assumed, check_in_force, check_inventory, load
+from delta_arb.live.venues.base import Broker, Placed, Report
+from delta_arb.market import HALT, LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
 from delta_arb.strategy import sizing
 from delta_arb.strategy.decide import decide, pair_lives
 from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing
-from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.signal import UNKNOWN, step
-from delta_arb.strategy.state import FLAT, HALTED, NO_ORDERS, OUTSIDE, QUOTE, REPORT, TIMER, Event, Rule, State
-from delta_arb.venue_terms import VenueTerms
+from delta_arb.strategy.state import (
+    ENTERING,
+    EXITING,
+    FLAT,
+    HALTED,
+    HEDGING,
+    NO_ORDERS,
+    OUTSIDE,
+    PHASES,
+    QUOTE,
+    REPORT,
+    TIMER,
+    Event,
+    Rule,
+    State,
+)
 from delta_arb.wallets import Wallet
-
-
-class Pair(Protocol):
-    """Which pair is traded, and what is assumed of its venues: `Inputs` of a replay, or the live configuration."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def hedged_coins(self) -> float: ...
-
-    def terms(self) -> tuple[VenueTerms, VenueTerms]: ...
-
-
-def absent(path: Path) -> str:
-    """What is said where no parameters were exported yet."""
-    return f"{path}: there is no parameter file; run the pipeline for this pair first"
-
-
-class Exports:
-    """The newest parameters of a pair, reloaded when the file changes; `refused` says why there are none.
-
-    `terms` are the venues' own order rules and fees, where they are known; else those of the file count.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        pair: Pair,
-        bounds: Bounds,
-        now: Callable[[], datetime],
-        terms: tuple[VenueTerms, VenueTerms] | None = None,
-    ) -> None:
-        self._path, self._bounds, self._now = Path(path), bounds, now
-        self._name, self._venues, self._coins = pair.name, pair.terms(), pair.hedged_coins
-        self._terms = terms
-        self._seen: tuple[int, int] | None = None
-        self.params: Params | None = None
-        self.refused = "not read yet"
-
-    def poll(self) -> bool:
-        """Look at the file and at the clock; True when the answer changed."""
-        before = (self.params, self.refused)
-        try:
-            stat = self._path.stat()
-            if (stat.st_mtime_ns, stat.st_ino) != self._seen or self.params is None:
-                self._seen = (stat.st_mtime_ns, stat.st_ino)
-                self.params = None
-                self.params = load(self._path)
-            check_in_force(self.params, self._name, self._now(), self._bounds)
-            check_assumed(self.params, *self._venues)
-            check_inventory(self.params, self._coins)
-            self.refused = ""
-        except FileNotFoundError:
-            self.params, self.refused = None, absent(self._path)
-        except ParamsError as error:
-            self.refused = str(error)
-        return before != (self.params, self.refused)
-
-    @property
-    def wallets(self) -> WalletParams:
-        """What the parameters assume of the wallets; nothing before any."""
-        return self.params.wallets if self.params else WalletParams()
-
-    def rule(self) -> Rule | None:
-        """The machine's rule: entries only on parameters that are accepted and say trade; None before any."""
-        if self.params is None:
-            return None
-        rule = make_rule(self.params.rule, *(self._terms or (self.params.spot, self.params.perp)))
-        return rule._replace(may_enter=rule.may_enter and self.params.trade and not self.refused)
 
 
 class Hold(NamedTuple):
@@ -134,7 +74,7 @@ class Wallets(Protocol):
 
 
 class Recorder(Protocol):
-    """Keeps what the machine was told (events.py); `flush_soon` hands it to the system once the orders are out."""
+    """Keeps what the machine was given (event_log); `flush_soon` hands it to the system once the orders are out."""
 
     def event(self, event: Event, rule: Rule, before: State) -> None: ...
 
@@ -169,6 +109,7 @@ class Runner:
         self.hold = FREE
         self.trades: list[Trade] = []
         self.missed = 0
+        self.stuck: set[int] = set()  # legs whose venue refuses to close them for good
         self.failures = 0  # pairs in a row that were not filled or had to be unwound
         self.events = 0
         self.now_ns = 0  # of the last event; the clock never goes back
@@ -195,6 +136,8 @@ class Runner:
     def rule(self) -> Rule:
         """The rule in force: the newest while flat, that of the entry while a pair is open; under the guards' hold."""
         rule = self.newest if self.state.phase == FLAT else self.pinned
+        for leg in self.stuck:
+            rule = rule._replace(**{LEGS[leg]: (rule.spot, rule.perp)[leg]._replace(min_qty=math.inf)})
         may_enter, flatten = self.newest.may_enter and self.hold.may_enter, self.hold.flatten
         if rule.may_enter == may_enter and rule.flatten == flatten:
             return rule
@@ -241,6 +184,8 @@ class Runner:
         change from outside by a plain report.
         """
         spot, perp = self._books
+        if report.for_good:
+            self._refused_for_good(report)
         legs = self.state.legs
         ended = report.order_id == self._working[report.leg]
         remaining = 0.0 if ended else legs[report.leg].working  # a late fill leaves what works alone
@@ -256,6 +201,16 @@ class Runner:
             self._shift,
         )
         self._handle(event, report)
+
+    def _refused_for_good(self, report: Report) -> None:
+        """What a venue will not take is not sent again: an entry is unwound at once; what a leg cannot close is hedged
+        again on the other, and then the machine halts."""
+        state, why = self.state, f"{LEGS[report.leg]} refused for good: {report.refused}"
+        if state.phase == ENTERING or (state.phase == HEDGING and not state.exiting):
+            self.force(replace(state, exiting=True, reason=UNWOUND), why)
+        elif state.phase in (EXITING, HEDGING):
+            self.stuck.add(report.leg)
+            self.force(replace(state, exiting=False, reason=HALT), why)
 
     def timer(self, now_ns: int = 0) -> None:
         """The time that the machine asked for has come; `now_ns` is the clock, where it may be later than that."""
@@ -331,7 +286,7 @@ class Runner:
         return Fill(self.state.pair, report.ts_ns, report.leg, report.filled, report.price, fee_usdt)
 
     def force(self, state: State, why: str) -> None:
-        """A person decided: the machine goes on from `state` (a halt was lifted)."""
+        """The machine goes on from `state`: a person lifted a halt, or a venue refuses an order for good."""
         self._journal.forced(self.now_ns, state, why)
         if self._recorder:
             self._recorder.begin(state)
@@ -350,6 +305,20 @@ class Runner:
             self._journal.closing(list(fills), trade)
             self.trades.append(trade)
 
+    def line(self) -> str:
+        """One line of what is."""
+        state = self.state
+        legs = (
+            f"spot {state.legs[SPOT].position:+g}, perp {state.legs[PERP].position:+g}"
+            if state.phase != FLAT
+            else "no position"
+        )
+        net = sum(t.net_usdt for t in self.trades)
+        return (
+            f"{PHASES[state.phase]}, pair {state.pair}, {legs}, {len(self.trades)} trades, net {net:+.4f} USDT, "
+            f"open {self.mark_usdt():+.4f} USDT"
+        )
+
     @property
     def halted(self) -> bool:
         return self.state.phase == HALTED
@@ -365,7 +334,3 @@ class Runner:
             fills, _ = close_out(self.state, *self._books, self._fills[-1].ts_ns, self.rule)
             self._marked = math.fsum(-f.qty * f.price - f.fee_usdt for f in (*self._fills, *fills))
         return self._marked
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)

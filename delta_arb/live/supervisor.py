@@ -6,11 +6,14 @@ times, and for as long as it takes while something is open. Orders of the new on
 
 import asyncio
 import contextlib
+import fcntl
+import hashlib
 import json
+import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +24,12 @@ from delta_arb.errors import DeltaArbError, RunError
 from delta_arb.live import control
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.config import Config, Keys
-from delta_arb.live.console import Voice
-from delta_arb.live.desk import Desk
-from delta_arb.live.durability import Later, at_once
-from delta_arb.live.event_log import Recorder, events_path
+from delta_arb.live.console import Console
+from delta_arb.live.durability import Later, at_once, private
+from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import Journal, JournalError
-from delta_arb.live.runner import Exports, utc_now
+from delta_arb.live.parameters import ParameterFile, utc_now
+from delta_arb.live.resources import Resources
 from delta_arb.live.session import Session
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Venue, VenueError
@@ -43,9 +46,10 @@ AGAIN_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # pauses before a session is begun again
 LIVED_S = 600.0  # a session of this length starts the pauses anew
 STATUS_S = 1.0
 LATER_S = 0.005
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # end in an orderly way
 
 
-class Job(NamedTuple):
+class LiveJob(NamedTuple):
     """One run of the command. `ccxt`: options of the local venues' clients; `leave`: close what is open, then end."""
 
     config: Config
@@ -54,7 +58,7 @@ class Job(NamedTuple):
     params: Path
     keys: tuple[Keys, Keys] | None
     ccxt: Mapping[str, Mapping[str, Any]]
-    say: Voice
+    say: Console
     leave: bool = False
 
     @property
@@ -75,10 +79,10 @@ def journal_path(reports: Path, config: Config, kind: str) -> Path:
     return reports / config.name / "live" / f"{kind}.sqlite"
 
 
-class Trading:
+class Supervisor:
     """Sessions one after the other until one is over in an orderly way."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: LiveJob) -> None:
         self.job = job
         self.session: Session | None = None
         self.trades: list[Trade] = []
@@ -92,12 +96,12 @@ class Trading:
     async def run(self) -> str:
         """The last session's: "stopped", "open", "halted" or "unfinished"; raises what no restart can mend."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
         try:
             return await self._sessions()
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
     async def _sessions(self) -> str:
@@ -136,16 +140,16 @@ class Trading:
 
     async def _one(self) -> str:
         job = self.job
-        with job.new_journal(_next) as journal, contextlib.ExitStack() as files:
+        with account_lock(job), job.new_journal(_next) as journal, contextlib.ExitStack() as files:
             journal.begin_run(MODES[job.kind], __version__, {"config": job.config.model_dump_json()})
             kill_file = job.folder / job.config.kill_file
 
-            def record(state: State) -> Recorder:
+            def record(state: State) -> EventLog:
                 path = events_path(journal.path, journal.run_id)
-                return files.enter_context(Recorder(path, journal.run_id, state, job.say, _later))
+                return files.enter_context(EventLog(path, journal.run_id, state, job.say, _later))
 
-            def exports(venues: tuple[Venue, Venue]) -> Exports:
-                return Exports(
+            def exports(venues: tuple[Venue, Venue]) -> ParameterFile:
+                return ParameterFile(
                     job.params,
                     job.config,
                     job.config.limits.bounds(),
@@ -153,12 +157,12 @@ class Trading:
                     job.config.of_accounts(*(v.terms for v in venues)),
                 )
 
-            desk = Desk(
+            resources = Resources(
                 job.config, MODES[job.kind], journal, factory.venues(job.config, job.keys, job.ccxt), exports, record,
                 job.say,
                 lambda: str(kill_file) if kill_file.exists() else "", job.kind == PAPER,
             )  # fmt: skip
-            self.session = Session(desk, leave=job.leave)
+            self.session = Session(resources, leave=job.leave)
             if self._stopped:
                 self.session.stop(self._stopped)
             return await self._watched(journal)
@@ -205,17 +209,17 @@ def _spoken(error: Exception) -> str:
     return str(error) if isinstance(error, DeltaArbError) else "".join(traceback.format_exception(error)).rstrip()
 
 
-def run(job: Job, as_json: bool) -> int:
+def run(job: LiveJob, as_json: bool) -> int:
     """Trade until stopped; 0 after an orderly end, 1 after a halt or with legs that may differ."""
     job.say(f"{job.config.name}, journal {job.journal}")
-    trading = Trading(job)
+    trading = Supervisor(job)
     began = time.monotonic()
     outcome = uvloop.run(trading.run())
     sum_up(job, trading, outcome, time.monotonic() - began, as_json)
     return 1 if outcome in ("halted", "unfinished") else 0
 
 
-def sum_up(job: Job, trading: Trading, outcome: str, seconds: float, as_json: bool) -> None:
+def sum_up(job: LiveJob, trading: Supervisor, outcome: str, seconds: float, as_json: bool) -> None:
     """The closing summary: trades, net and where it came from."""
     parts = attribution(trading.trades)
     job.say(
@@ -232,6 +236,34 @@ def sum_up(job: Job, trading: Trading, outcome: str, seconds: float, as_json: bo
             "events": runner.events if runner else 0, "seconds": round(seconds, 3), "journal": str(job.journal),
         }  # fmt: skip
         print(json.dumps(summary))
+
+
+@contextlib.contextmanager
+def account_lock(job: LiveJob) -> Iterator[None]:
+    """Keeps a second runner of this user off the account, whatever folder it writes to: named by a hash of keys and pair.
+
+    Raises:
+        RunError: another one has it, or it cannot be made.
+    """
+    if job.kind != LIVE:
+        yield
+        return
+    secret = "\n".join((job.config.name, *(keys.key.get_secret_value() for keys in job.keys)))
+    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "delta_arb"
+    path = folder / f"{hashlib.sha256(secret.encode()).hexdigest()[:16]}.lock"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = open(path, "w", opener=private)  # noqa: SIM115 - held while it trades
+    except OSError as error:
+        raise RunError(
+            f"{path}: the lock of this account cannot be made ({error}); set XDG_STATE_HOME to a folder of yours"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"another runner trades {job.config.name} with these keys; stop it first ({path})") from None
+        yield
 
 
 def unsettled(path: Path) -> str:

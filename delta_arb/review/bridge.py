@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from delta_arb.backtest import replay
 from delta_arb.funding_stamps import expected
-from delta_arb.live.venues.broker import OUTSIDE
+from delta_arb.live.venues.base import OUTSIDE
 from delta_arb.market import LEGS, NS, SPOT, Fill
 from delta_arb.review import replays
 from delta_arb.review.replays import Met, Pair

@@ -13,11 +13,11 @@ from pathlib import Path
 from delta_arb import __version__, params
 from delta_arb.latency import Latency
 from delta_arb.live import replay
-from delta_arb.live.event_log import Recorder, events_path
+from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Runner
-from delta_arb.live.venues.broker import Report
+from delta_arb.live.venues.base import Report
 from delta_arb.market import NS, PERP, SPOT, Order
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.strategy import rule as rules
@@ -70,7 +70,7 @@ def rehearse(reports: Path, hours: float = HOURS) -> Path:
     rule = rules.make_rule(settings, *inputs.terms())
     path = Path(reports) / inputs.name / "live" / "rehearsal.sqlite"
     payments = inputs.payments(tape)
-    with Journal(path, RUN_ID) as journal, Recorder(events_path(path, RUN_ID), RUN_ID, State()) as recorder:
+    with Journal(path, RUN_ID) as journal, EventLog(events_path(path, RUN_ID), RUN_ID, State()) as recorder:
         journal.begin_run("rehearsal, worse venues than assumed", __version__, {})
         journal.parameters("accepted", _params(inputs, tape, settings))
         journal.funding(payments)

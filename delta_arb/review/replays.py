@@ -14,7 +14,7 @@ from delta_arb.backtest.replay import Backtest
 from delta_arb.live import replay
 from delta_arb.live.paper import PaperVenue, Working
 from delta_arb.live.runner import FREE, Hold, Resumed, Runner
-from delta_arb.live.venues.broker import Placed, Report
+from delta_arb.live.venues.base import Placed, Report
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Order, fill, left_of
 from delta_arb.quotes.tape import Tape
 from delta_arb.review.session_log import PAPER, Recorded, SentOrder

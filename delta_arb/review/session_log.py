@@ -16,7 +16,7 @@ import numpy as np
 
 from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
-from delta_arb.live.event_log import Told, events_path, named, state_of, told
+from delta_arb.live.event_log import LoggedEvent, events_path, logged, named, state_of
 from delta_arb.live.journal import FORCED, RECOVERED, trade_of
 from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment, from_bps
 from delta_arb.params import Params
@@ -74,7 +74,7 @@ class Recorded:
     params: Params
     latency: Latency
     kinds: tuple[str, str]
-    told: tuple[Told, ...]
+    told: tuple[LoggedEvent, ...]
     decisions: tuple[Decision, ...]
     orders: tuple[SentOrder, ...]
     ends: dict[str, End]
@@ -191,7 +191,7 @@ def read(journal: Path, run_id: str) -> Recorded:
     Raises:
         DataError: either of them is missing, empty, or of another version.
     """
-    events = tuple(told(events_path(journal, run_id)))
+    events = tuple(logged(events_path(journal, run_id)))
     if not events:
         raise DataError(f"{events_path(journal, run_id)}: no event in it; the run ended before its first quote")
     with _opened(journal) as db:

@@ -66,6 +66,11 @@ def make_rule(rule: RuleParams, spot: VenueTerms, perp: VenueTerms, *, may_enter
     )
 
 
+def on_terms(rule: Rule, spot: VenueTerms, perp: VenueTerms) -> Rule:
+    """The same thresholds on the venues' present order rules: an open pair is closed on the grid that there is."""
+    return rule._replace(step=common_step(spot, perp), spot=_leg_rule(spot), perp=_leg_rule(perp))
+
+
 def _level(bps: float | None, off: float) -> float:
     return off if bps is None else from_bps(bps)
 

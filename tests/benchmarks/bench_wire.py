@@ -246,7 +246,7 @@ async def runner(folder: str, line: str) -> None:
     from delta_arb.live import config as configuration
     from delta_arb.live import supervisor
     from delta_arb.live.config import Config
-    from delta_arb.live.console import Voice
+    from delta_arb.live.console import Console
 
     _pin(-1)
     logging.basicConfig(level=logging.WARNING)
@@ -269,8 +269,8 @@ async def runner(folder: str, line: str) -> None:
     path = params.publish(exported, Path(folder))
     parts = Parts()
     with open(Path(folder) / "said", "w", encoding="utf-8") as said, contextlib.redirect_stderr(said):  # noqa: ASYNC230 - once, before the clock runs
-        job = supervisor.Job(
-            config, supervisor.SANDBOX, Path(folder), path, None, json.loads(line)["runner"], Voice("bench", True)
+        job = supervisor.LiveJob(
+            config, supervisor.SANDBOX, Path(folder), path, None, json.loads(line)["runner"], Console("bench", True)
         )
         try:
             await supervisor.Trading(job).run()

@@ -1,6 +1,6 @@
 """What the runner asks of a venue: quotes, orders, and the truth about both.
 
-`mexc.py` and `gate.py` answer with genuine ccxt clients, `paper.py` with the backtest's fill rule. Quantities are
+`mexc` and `gate` answer with genuine ccxt clients, `live.paper` with the backtest's fill rule. Quantities are
 signed base units everywhere; contracts exist only inside the Gate venue. A venue never decides and never retries an
 order: whoever sent it asks `outcome` until the venue says that it is final.
 """
@@ -8,15 +8,15 @@ order: whoever sent it asks `outcome` until the venue says that it is final.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from delta_arb.errors import DeltaArbError
-from delta_arb.market import Book, Order
+from delta_arb.live import clock
+from delta_arb.market import NS, Book, Order
 from delta_arb.venue_terms import VenueTerms
 
-if TYPE_CHECKING:
-    from delta_arb.live.venues.key_permissions import Rights
-
+UNBOUND_LIFE_NS = 90 * 86_400 * NS  # of a key that is bound to no address (MEXC and Gate say so)
+SHAPES = KeyError, IndexError, TypeError, ValueError, AttributeError  # of an answer that is not as documented
 T = TypeVar("T")
 
 
@@ -28,11 +28,15 @@ class VenueError(DeltaArbError):
         self.code = code
 
 
+class SubscriptionRefused(VenueError):
+    """A stream will not be served: to dial it again is of no use while it never was."""
+
+
 class OutcomeUnknown(VenueError):
     """An order or its cancellation was sent and nobody said what became of it: look it up, never send it again."""
 
 
-class Outcome(NamedTuple):
+class OrderOutcome(NamedTuple):
     """What the venue says of one order: filled quantity (signed, net of a fee taken in the coin), mean price, fees.
 
     `ts_ns` is the venue's clock at the last fill or, without one, at its last word; of a refusal or a doubt it is ours.
@@ -40,7 +44,8 @@ class Outcome(NamedTuple):
     `final` is false while it may still fill. `refused` is the venue's code where it never accepted the order, or ours
     where it never left. `doubt` says why nobody knows what became of it: it may work, have filled, or never have
     arrived, so ask `outcome` until that is final. `fee_exact` is false where the venue has not booked the fee yet, or
-    took it in neither USDT nor the coin traded: `fee_usdt` is then what the account's rate comes to.
+    took it in neither USDT nor the coin traded: `fee_usdt` is then what the account's rate comes to. `for_good`: sent
+    again, it would be refused again.
     """
 
     order_id: str
@@ -52,9 +57,16 @@ class Outcome(NamedTuple):
     refused: str = ""
     doubt: str = ""
     fee_exact: bool = True
+    for_good: bool = False
+
+    @staticmethod
+    def nothing(order_id: str, *, refused: str = "", doubt: str = "", for_good: bool = False) -> "OrderOutcome":
+        """An order of which nothing is known to be filled."""
+        now_ns = clock.now_ns()
+        return OrderOutcome(order_id, now_ns, 0.0, 0.0, 0.0, bool(refused), refused, doubt, for_good=for_good)
 
 
-class Deal(NamedTuple):
+class Execution(NamedTuple):
     """One fill as the venue booked it: signed base units, net of a fee taken in the coin; fees as in `Outcome`.
 
     `order_id` is ours, and empty for what no order of a program did: a liquidation, a person's hand.
@@ -69,12 +81,19 @@ class Deal(NamedTuple):
     fee_exact: bool = True
 
 
-def filled_by(order_id: str, deals: Sequence[Deal]) -> Outcome:
+def filled_by(order_id: str, deals: Sequence[Execution]) -> OrderOutcome:
     """The end of an order by its fills, of which there is one at least."""
     qty = math.fsum(d.qty for d in deals)
     price = math.fsum(d.qty * d.price for d in deals) / qty
     fee_usdt, exact = math.fsum(d.fee_usdt for d in deals), all(d.fee_exact for d in deals)
-    return Outcome(order_id, deals[-1].ts_ns, qty, price, fee_usdt, True, fee_exact=exact)
+    return OrderOutcome(order_id, deals[-1].ts_ns, qty, price, fee_usdt, True, fee_exact=exact)
+
+
+class ListedTerms(NamedTuple):
+    """How a venue lists the market now: its order rules, and why it takes no new orders ("" where it does)."""
+
+    terms: VenueTerms
+    closed: str = ""
 
 
 class Setup(NamedTuple):
@@ -85,6 +104,24 @@ class Setup(NamedTuple):
     unified: bool = False  # one margin for all markets of the venue
     cross: bool = False  # all of the wallet is margin, not only the position's own
     leverage: float = 1.0
+
+
+class Rights(NamedTuple):
+    """A key as its venue tells of it; None where it does not. `said` explains `withdraw`.
+
+    `addresses` is empty for a key that works from anywhere. `made_ns` is told by Gate for main accounts.
+    """
+
+    withdraw: bool | None
+    said: str
+    addresses: tuple[str, ...] | None
+    trade: bool | None = None
+    made_ns: int | None = None
+
+    @property
+    def ends_ns(self) -> int | None:
+        """When a key that is bound to no address ends; None where it does not end, or the day is not told."""
+        return self.made_ns + UNBOUND_LIFE_NS if self.addresses == () and self.made_ns is not None else None
 
 
 class Funding(NamedTuple):
@@ -113,7 +150,7 @@ class Account(NamedTuple):
 
 
 OnQuote = Callable[[int, Book, int], None]  # leg, book (fresh_ns on our clock), the venue's own stamp in ns
-OnOutcome = Callable[[int, Outcome], None]  # leg, what a private stream says of an order of ours
+OnOutcome = Callable[[int, OrderOutcome], None]  # leg, what a private stream says of an order of ours
 
 
 class Venue(Protocol):
@@ -121,11 +158,13 @@ class Venue(Protocol):
 
     leg: int
     name: str
-    terms: VenueTerms  # as the venue lists it, with the account's own fee
+    terms: VenueTerms  # as the venue listed it when it was opened, with the account's own fee
+    closed: str  # why the market took no new orders then; "" where it did
     tick: float  # one step of the price
     clock_offset_ns: int  # the venue's clock minus ours
     clock_ns: int  # when that was measured, on our clock
     allowance: int  # orders that may be sent now: more are refused by us before they leave
+    trouble: str  # why nothing new should be begun there: it did not answer, or wants a pause; ""
     private_alive: bool  # whether the stream of our own orders is up
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None: ...
@@ -142,7 +181,7 @@ class Venue(Protocol):
         or with what little is known, and once more if a stream tells the end later.
         """
 
-    async def outcome(self, order_id: str) -> Outcome | None:
+    async def outcome(self, order_id: str) -> OrderOutcome | None:
         """What the venue says of an order of ours; None when it does not know it, VenueError when it does not answer.
 
         Just after a send that ended in doubt, None may only mean not yet: the request may still be under way.
@@ -166,12 +205,15 @@ class Venue(Protocol):
     async def working(self) -> tuple[str, ...]:
         """Ids of all orders open on this market, ours and others."""
 
-    async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
+    async def deals(self, start_ns: int, end_ns: int) -> tuple[Execution, ...]:
         """All fills of the account on this market in [start, end), oldest first, whoever ordered them."""
+
+    async def listed(self) -> ListedTerms:
+        """How the market is listed now."""
 
     async def setup(self) -> Setup: ...
 
-    async def rights(self) -> "Rights":
+    async def rights(self) -> Rights:
         """What the key may do besides trading, as far as the venue tells; never raises for what it does not."""
 
     async def funding(self) -> Funding: ...
@@ -191,3 +233,41 @@ async def within(call: Awaitable[T], what: str, seconds: float = 10.0) -> T:
             return await call
     except TimeoutError:
         raise VenueError(f"{what}: no answer within {seconds:g} s") from None
+
+
+OUTSIDE = "outside"  # in place of an order id: a liquidation, auto-deleveraging, a person's hand
+
+
+class Report(NamedTuple):
+    """The end of an order: what was filled of it (signed base units), at what mean price, and when that is known.
+
+    `fee_usdt` is what the venue took, None on paper (the rule's fee applies). `refused` is why it never worked.
+    A second report of the same order is a late fill: what came in after the order was held to be over.
+    """
+
+    ts_ns: int
+    leg: int
+    order_id: str
+    filled: float
+    price: float
+    fee_usdt: float | None = None
+    refused: str = ""
+    venue_ns: int = 0
+    for_good: bool = False  # refused, and refused again however often it is sent
+
+
+class Placed(NamedTuple):
+    """An order with the id that it is journaled and sent under."""
+
+    order_id: str
+    leg: int
+    order: Order
+
+
+class Broker(Protocol):
+    """Takes the orders of one decision, together; each ends in a `Report` to the runner."""
+
+    def place(self, orders: Sequence[Placed], now_ns: int) -> None: ...
+
+    def cancel(self, leg: int, now_ns: int) -> None:
+        """The order working on this leg must end; its report says how it did."""

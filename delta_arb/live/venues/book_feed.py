@@ -18,7 +18,7 @@ from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import Book, tradable
 
 log = logging.getLogger(__name__)
-DOUBT_NS = 500_000_000
+DOUBT_NS = 500_000_000  # between a quote's stamp and our time: a clock may have been set
 LOOKS = 3  # at REST, before a side that never agreed and never moved counts as frozen
 
 
@@ -30,7 +30,7 @@ class Quote(NamedTuple):
     recv_ns: int
 
 
-class Quotes:
+class BookFeed:
     """The slot of one leg.
 
     Args:
@@ -51,21 +51,32 @@ class Quotes:
     ) -> None:
         self.slot: Quote | None = None
         self.trusted = True  # False from a frozen side until a push agrees with REST: until then quotes go out as stale
+        self.dropped = 0  # quotes of another market, or stamped in the future
         self.frozen = 0  # how often a side was found frozen
         self._leg, self._name, self._pace = leg, name, pace
         self._on_quote, self._fetch, self._offset_ns, self._doubt = on_quote, fetch, offset_ns, doubt
         self._compared_s = time.monotonic()
         self._pushed = False  # whether the stream told what is in the slot
 
-    def push(self, bid: float, bid_qty: float, ask: float, ask_qty: float, venue_ns: int) -> None:
-        """A decoded quote; called in the receive path."""
+    def push(self, ours: bool, quote: tuple[float, float, float, float], venue_ns: int) -> bool:
+        """A decoded quote (bid, its size, ask, its size), called in the receive path; whether it counts.
+
+        What is of another market (not `ours`), or stamped in the future, is dropped and counted.
+        """
         now_ns = clock.now_ns()
         sent_ns = venue_ns - self._offset_ns()
         if abs(now_ns - sent_ns) > DOUBT_NS:
             self._doubt()
-        fresh_ns = min(now_ns, sent_ns)
+        if not ours or sent_ns - now_ns > DOUBT_NS:
+            self.dropped += 1
+            if self.dropped == 1:
+                why = "a stamp of the future" if ours else "another market"
+                log.warning("%s: a quote of %s is dropped, as all that follow will be", self._name, why)
+            return False
+        bid, bid_qty, ask, ask_qty = quote
         self._pushed = True
-        self._show(Quote(Book(bid, ask, bid_qty, ask_qty, fresh_ns), venue_ns, now_ns))
+        self._show(Quote(Book(bid, ask, bid_qty, ask_qty, min(now_ns, sent_ns)), venue_ns, now_ns))
+        return True
 
     def _show(self, quote: Quote) -> None:
         self.slot = quote

@@ -6,11 +6,12 @@ refuses instead. The session keeps its connections for long, since a new one cos
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -19,13 +20,18 @@ import ccxt.pro as ccxtpro
 from ccxt.base import errors as ccxt
 
 from delta_arb.live import clock
-from delta_arb.live.venues.base import VenueError
-from delta_arb.live.venues.order_connection import Answer, Lane
+from delta_arb.live.venues.base import SHAPES, VenueError
+from delta_arb.live.venues.order_connection import HttpAnswer, OrderConnection
 from delta_arb.live.venues.websocket import Pace
 
+log = logging.getLogger(__name__)
 SIGNED = ("url", "method", "headers", "body")  # what ccxt's `sign` makes of a request
 KEEP_S = 300.0  # an idle connection is kept for so long; the look at the clock uses each in turn
 CLOCK_LOOKS = 3
+PAUSE_S = 1.0  # after a 429 without Retry-After, then twice as long each time
+LONGEST_PAUSE_S = 120.0
+BANNED_S = 60.0  # after a 418, which is an address that is banned
+DOUBT_S = 2.0  # between two looks at a clock that quotes contradict: they may be late, and the clock right
 
 # Nothing was accepted, whatever else may be wrong. RateLimitExceeded and InvalidNonce are NetworkErrors to ccxt.
 REFUSED = (
@@ -34,12 +40,28 @@ REFUSED = (
 )  # fmt: skip
 
 
-class Told:
-    """Mixed into a ccxt class: its errors carry the HTTP status, which their texts do not, and its time is ours."""
+class _StatusInErrors:
+    """Mixed into a ccxt class: its errors carry the HTTP status, which their texts do not, and its time is ours.
+
+    `throttled` hears of each answer that asks for a pause. A redirection is an error: nobody else gets a signed request.
+    """
+
+    throttled: Callable[[int, Mapping[str, str]], None]
 
     def handle_errors(self, code: int, *rest: Any) -> None:
+        if code in (418, 429):
+            self.throttled(code, rest[3] or {})
         try:
+            if 300 <= code < 400:
+                raise ccxt.ExchangeNotAvailable(f"HTTP {code}: sent elsewhere")
             super().handle_errors(code, *rest)
+        except ccxt.BaseError as error:
+            error.status = code
+            raise
+
+    def handle_http_status_code(self, code: int, *rest: Any) -> None:
+        try:
+            super().handle_http_status_code(code, *rest)
         except ccxt.BaseError as error:
             error.status = code
             raise
@@ -49,11 +71,11 @@ class Told:
         return clock.now_ns() // 1_000_000
 
 
-class MexcClient(Told, ccxtpro.mexc):
+class MexcClient(_StatusInErrors, ccxtpro.mexc):
     """Genuine ccxt."""
 
 
-class GateClient(Told, ccxtpro.gate):
+class GateClient(_StatusInErrors, ccxtpro.gate):
     """Genuine ccxt; its orders also say when they expire, so that one on a slow way cannot arrive any time later."""
 
     def sign(self, path: str, api: Any = "public", method: str = "GET", *rest: Any, **named: Any) -> dict:
@@ -63,29 +85,44 @@ class GateClient(Told, ccxtpro.gate):
         return request
 
 
-def code_of(error: ccxt.BaseError) -> str:
-    """The venue's own code or label in a ccxt error, else the name of its class."""
+def body_code(error: ccxt.BaseError) -> str:
+    """The venue's own code or label in the body that a ccxt error quotes; "" where there is none."""
     begin = str(error).find("{")
     if begin >= 0:
-        try:
+        with contextlib.suppress(ValueError, KeyError, AttributeError):
             body = json.loads(str(error)[begin:])
             return str(body.get("label") or body["code"])
-        except (ValueError, KeyError, AttributeError):
-            pass
-    return type(error).__name__
+    return ""
+
+
+def code_of(error: ccxt.BaseError) -> str:
+    """The venue's own code or label, else the name of ccxt's class."""
+    return body_code(error) or type(error).__name__
 
 
 def refusal(error: ccxt.BaseError, certain: frozenset[str], doubtful: frozenset[str]) -> str:
     """The venue's code if the request was certainly not accepted; "" if nobody knows.
 
+    Only a code that the venue documents, in a body that was decoded, proves that: a bare 403, 418 or 429 may come from
+    a gateway in front of an order that was taken, and a code that only repeats the status says no more.
+
     Args:
         certain: codes that ccxt calls a mere ExchangeError, and that are refusals.
         doubtful: codes that look like refusals and are not, such as "this id was used before".
     """
-    code = code_of(error)
-    if getattr(error, "status", 0) >= 500 or code in doubtful:
+    code, status = body_code(error), getattr(error, "status", 0)
+    if not code or status >= 500 or code in doubtful or code == str(status):
         return ""
     return code if isinstance(error, REFUSED) or code in certain else ""
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """An answer that is not shaped as documented is the venue's failure, not ours."""
+    try:
+        yield
+    except SHAPES as error:
+        raise VenueError(f"{what}: an answer of another shape than documented ({error!r})") from error
 
 
 def plain(error: ccxt.BaseError) -> str:
@@ -103,34 +140,43 @@ def certificates() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ccxtpro.Exchange().cafile)
 
 
-class Budget:
-    """At most `per_s` requests a second, and as many at once; what is over that is refused, never delayed."""
+async def _not_elsewhere(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Follows no redirection: our requests carry keys and signatures."""
+    answer = await send(request)
+    if 300 <= answer.status < 400:
+        answer.close()
+        raise aiohttp.ClientConnectionError(f"HTTP {answer.status}: sent elsewhere")
+    return answer
 
-    def __init__(self, per_s: float) -> None:
-        self._per_s, self._left, self._at_s = per_s, per_s, time.monotonic()
+
+class Budget:
+    """At most `per_s` a second, and `at_once` (by default as many); what is over that is refused, never delayed."""
+
+    def __init__(self, per_s: float, at_once: float = 0.0) -> None:
+        self._per_s, self._most, self._at_s = per_s, at_once or per_s, time.monotonic()
+        self._left = self._most
 
     @property
     def left(self) -> int:
         now_s = time.monotonic()
-        self._left = min(self._per_s, self._left + (now_s - self._at_s) * self._per_s)
+        self._left = min(self._most, self._left + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
         return int(self._left)
 
-    def take(self) -> bool:
-        if self.left < 1:
+    def take(self, weight: int = 1) -> bool:
+        if self.left < weight:
             return False
-        self._left -= 1
+        self._left -= weight
         return True
 
 
-class Clients:
+class CcxtClients:
     """The two ccxt objects of one venue, its session and its clock.
 
     Args:
         kind: a ccxt class.
         config: ccxt's constructor configuration; the keys are there and nowhere else.
         defaults: what it is merged onto.
-        requests_per_s: for what goes past ccxt's rate limiter, orders not counted.
     """
 
     def __init__(
@@ -140,10 +186,9 @@ class Clients:
         config: Mapping[str, Any],
         defaults: Mapping[str, Any],
         pace: Pace,
-        requests_per_s: float = 18.0,
     ) -> None:
         connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_S, limit=0, ssl=certificates())
-        self.session = aiohttp.ClientSession(connector=connector)
+        self.session = aiohttp.ClientSession(connector=connector, middlewares=(_not_elsewhere,))
         ours = {"session": self.session, "timeout_on_exit": 0}  # ccxt waits there for connections of its own
         merged = ccxtpro.Exchange.deep_extend(dict(defaults), dict(config))
         self.queries = kind(merged | ours | {"enableRateLimit": True})
@@ -152,28 +197,48 @@ class Clients:
         for client in (self.queries, self.orders):
             client.options["maxRetriesOnFailure"] = 0  # an order is never sent again by a machine that does not know
             client.ssl_context = certificates()
+            client.throttled = self._throttled
             client.logger.setLevel(logging.INFO)  # below that ccxt logs requests, and the keys in their headers
         self.orders.options["recvWindow"] = quick["timeout"]  # MEXC refuses what arrives later
         self.keyed = bool(merged.get("apiKey"))
         self.offset_ns = 0
         self.measured_ns = 0
-        self._name, self._pace, self._budget = name, pace, Budget(requests_per_s)
+        self.unanswered = ""  # why the last look at the clock failed
+        self._pause_s, self._until_s = PAUSE_S, 0.0
+        self._name, self._pace, self._budget = name, pace, Budget(pace.weight_per_s, 2.0 * pace.weight_per_s)
 
     async def close(self) -> None:
         for client in (self.queries, self.orders):
             await client.close()
         await self.session.close()
 
+    @property
+    def paused_s(self) -> float:
+        """How long the venue wants nothing from us yet; 0.0 when it takes requests."""
+        return max(0.0, self._until_s - time.monotonic())
+
+    def _throttled(self, status: int, headers: Mapping[str, str]) -> None:
+        """The venue asked for a pause: what is sent meanwhile gets the address banned."""
+        told = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
+        wanted_s = float(told) if told.isdecimal() else BANNED_S if status == 418 else self._pause_s
+        self._pause_s = min(2.0 * self._pause_s, LONGEST_PAUSE_S)
+        self._until_s = max(self._until_s, time.monotonic() + wanted_s)
+        log.warning("%s: too many requests (%d); nothing is sent for %g s", self._name, status, wanted_s)
+
     async def ask(self, call: Callable[..., Any], *args: Any, what: str) -> Any:
         """A query; ccxt's errors become ours here."""
+        if self.paused_s:
+            raise VenueError(f"{self._name}: {what} not asked, the venue wants a pause of {self.paused_s:.0f} s more")
         try:
-            return await call(*args)
+            answer = await call(*args)
+            self._pause_s = PAUSE_S
+            return answer
         except ccxt.BaseError as error:
             raise self.translated(error, what) from None
 
-    async def ask_now(self, call: Callable[..., Any], *args: Any, what: str) -> Any:
-        """The same past ccxt's rate limiter, if the budget allows it: for `orders`."""
-        if not self._budget.take():
+    async def ask_now(self, call: Callable[..., Any], *args: Any, what: str, weight: int = 1) -> Any:
+        """The same past ccxt's rate limiter, if the budget allows its weight: for `orders`."""
+        if not self._budget.take(weight):
             raise VenueError(
                 f"{self._name}: {what} not asked, our own limit of requests a second is reached; ask again"
             )
@@ -182,15 +247,17 @@ class Clients:
     def translated(self, error: ccxt.BaseError, what: str) -> VenueError:
         return VenueError(f"{self._name}: {what}: {plain(error)}", code_of(error))
 
-    def lane(self, path: str, api: list[str]) -> Lane | None:
+    def order_connection(self, path: str, api: list[str]) -> OrderConnection | None:
         """A connection kept for orders, to where ccxt asks for `path`; None where requests go through a proxy."""
         client, asked = self.orders, ("https://venue", "POST")
         if any((client.aiohttp_proxy, client.check_proxy_url_settings(*asked), *client.check_proxy_settings(*asked))):
             return None
         look, headers = client.sign(path, api, "GET", {}), client.prepare_request_headers({})
-        return Lane(f"{self._name} orders", look, headers, certificates(), self._pace)
+        return OrderConnection(
+            f"{self._name} orders", look, headers, certificates(), self._pace, lambda: self.paused_s > 0.0
+        )
 
-    async def understood(self, request: Mapping[str, Any], answer: asyncio.Future[Answer]) -> Any:
+    async def understood(self, request: Mapping[str, Any], answer: asyncio.Future[HttpAnswer]) -> Any:
         """What ccxt's `fetch` would return for an answer that comes past it; raises ccxt's errors."""
         client, (url, method, sent, body) = self.orders, (request[part] for part in SIGNED)
         try:
@@ -217,6 +284,22 @@ class Clients:
         self.offset_ns, self.measured_ns = min(looks)[1], clock.now_ns()
         for client in (self.queries, self.orders):
             client.options["timeDifference"] = round(-self.offset_ns / 1e6)
+
+    async def watch_clock(self, doubtful: asyncio.Event) -> None:
+        """Measure it every now and then, and at once when a quote's stamp is far from our time; for ever."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.clock_s):
+                    await doubtful.wait()
+            try:
+                await self.measure()
+                self.unanswered = ""
+            except VenueError as error:
+                self.unanswered = str(error)
+                log.warning("%s", error)
+            if doubtful.is_set():
+                await asyncio.sleep(min(DOUBT_S, self._pace.clock_s))
+                doubtful.clear()
 
     async def load(self, symbol: str) -> dict:
         """The market, as ccxt understands the venue's list; both clients know it then."""

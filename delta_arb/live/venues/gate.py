@@ -1,4 +1,4 @@
-"""Gate.io USDT perpetuals behind `venue.Venue`: genuine ccxt for REST, our own reader for its streams.
+"""Gate.io USDT perpetuals behind `base.Venue`: genuine ccxt for REST, our own reader for its streams.
 
 Contracts exist only here: sizes are converted by `VenueTerms` on the way in and out. The answer to an IOC order is its
 end: "finished" with what was filled; its fees come with the fills.
@@ -12,11 +12,20 @@ from itertools import pairwise
 from typing import Any
 
 from delta_arb.live import clock
-from delta_arb.live.venues.base import Account, Deal, Funding, Setup, VenueError
-from delta_arb.live.venues.ccxt_client import GateClient
-from delta_arb.live.venues.ccxt_venue import Exchange, reading
-from delta_arb.live.venues.key_permissions import Rights, gate_rights, told
-from delta_arb.live.venues.order_tracker import OURS, Booked, Said
+from delta_arb.live.venues.base import (
+    SHAPES,
+    Account,
+    Execution,
+    Funding,
+    Rights,
+    Setup,
+    SubscriptionRefused,
+    VenueError,
+)
+from delta_arb.live.venues.ccxt_client import GateClient, reading
+from delta_arb.live.venues.ccxt_venue import CcxtVenue
+from delta_arb.live.venues.key_permissions import gate_rights, told
+from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import NS, Order, utc
 from delta_arb.venue_terms import VenueTerms, in_bps
@@ -25,11 +34,12 @@ MS = 1_000_000
 PAGE = 1000  # funding rows at most
 FILLS_PAGE = 100
 LISTED_NS = 600 * NS  # after a stamp, its rate is in the history
+QUOTES, ORDERS, TRADES, PONG = "futures.book_ticker", "futures.orders", "futures.usertrades", "futures.pong"
 NO_RANK = 6  # Gate's ADL rank of an account without a position
 
 
-class Gate(Exchange):
-    """The perpetual leg; see `exchange.Exchange`."""
+class GateVenue(CcxtVenue):
+    """The perpetual leg; see `ccxt_venue.CcxtVenue`."""
 
     name = "gate"
     client = GateClient
@@ -47,6 +57,12 @@ class Gate(Exchange):
          "POSITION_IN_CLOSE")
     )  # fmt: skip
     doubtful = frozenset(("REPEATED_CREATION", "ORDER_NOT_FOUND"))  # the first says that an order of this id exists
+    lasting = frozenset(
+        ("CONTRACT_IN_DELISTING", "CONTRACT_NOT_FOUND", "INSUFFICIENT_AVAILABLE", "BALANCE_NOT_ENOUGH",
+         "MARGIN_BALANCE_NOT_ENOUGH", "FUTURES_BALANCE_NOT_ENOUGH", "RISK_LIMIT_EXCEEDED", "SIZE_TOO_SMALL",
+         "SIZE_TOO_LARGE", "AMOUNT_TOO_LITTLE", "READ_ONLY", "FORBIDDEN", "IP_FORBIDDEN", "INVALID_KEY", "ACCOUNT_LOCKED",
+         "SUB_ACCOUNT_LOCKED", "TRADE_RESTRICTED", "USER_NOT_FOUND", "LEVERAGE_TOO_HIGH", "INVALID_PRECISION")
+    )  # fmt: skip
     gone = frozenset(("ORDER_NOT_FOUND", "ORDER_FINISHED", "ORDER_CLOSED", "ORDER_CANCELLED"))
     clock = "time", ["public", "spot"]
 
@@ -64,6 +80,18 @@ class Gate(Exchange):
             price_tick=float(market["precision"]["price"]), max_leverage=float(listed["leverage_max"]),
             maintenance_rate=float(listed["maintenance_rate"]),
         )  # fmt: skip
+
+    def _closed(self, market: dict) -> str:
+        listed = market["info"]
+        if listed["in_delisting"] in (True, "true"):
+            return f"gate is delisting {self.symbol}"
+        status = listed.get("status", "trading")
+        return "" if status == "trading" else f"gate: {self.symbol} is {status}, not trading"
+
+    async def _row(self) -> dict:
+        call = self._clients.queries.publicFuturesGetSettleContractsContract
+        row = await self._query(call, self._asked(), what="the contract")
+        return self._clients.queries.parse_contract_market(row, "usdt")
 
     async def _own_fee_bps(self) -> float:
         """The account's own; the contract's `taker_fee_rate` is a default that nobody pays."""
@@ -83,7 +111,7 @@ class Gate(Exchange):
             self._clients.session,
             self._pace,
             url=self._url,
-            hello=lambda: [json.dumps(self._subscription("futures.book_ticker", [self.id]))],
+            hello=lambda: [json.dumps(self._subscription(QUOTES, [self.id]))],
             heard=self._heard_quote,
             ping=self._ping,
             again=self._reseed,
@@ -95,7 +123,7 @@ class Gate(Exchange):
             self._clients.session,
             self._pace,
             url=self._url,
-            hello=lambda: [self._signed("futures.usertrades"), self._signed("futures.orders")],
+            hello=lambda: [self._signed(TRADES), self._signed(ORDERS)],
             heard=self._heard_own,
             ping=self._ping,
         )
@@ -122,33 +150,52 @@ class Gate(Exchange):
 
     def _heard_quote(self, message: str | bytes) -> bool:
         frame = decoded(message)
-        if frame["event"] != "update" or frame["channel"] != "futures.book_ticker":
-            self._acknowledged(frame)
+        if not self._of_channel(frame, (QUOTES,)):
             return False
-        r, size = frame["result"], self.terms.contract_size
-        self.quotes.push(
-            float(r["b"] or 0.0), float(r["B"]) * size, float(r["a"] or 0.0), float(r["A"]) * size, int(r["t"]) * MS
-        )
-        return True
+        size = self.terms.contract_size
+        try:
+            r = frame["result"]
+            symbol, at_ns = r["s"], int(r["t"]) * MS
+            quote = float(r["b"] or 0.0), float(r["B"]) * size, float(r["a"] or 0.0), float(r["A"]) * size
+        except SHAPES:
+            return self._unknown(f"a quote of another shape than documented: {sorted(frame)}")
+        return self.quotes.push(symbol == self.id, quote, at_ns)
 
     def _heard_own(self, message: str | bytes) -> bool:
         frame = decoded(message)
-        channel = frame["channel"]
-        if frame["event"] != "update":
-            return self._acknowledged(frame) and channel == "futures.orders"  # the second of the two
-        for row in frame["result"]:
-            if row["contract"] == self.id and channel == "futures.orders":
-                self._orders.hear(self._said(row))
-            elif row["contract"] == self.id and channel == "futures.usertrades":
-                self._orders.book(self._fill(row), str(row["order_id"]))
+        channel = frame.get("channel")
+        if not self._of_channel(frame, (ORDERS, TRADES)):
+            return frame["event"] == "subscribe" and channel == ORDERS  # the second of the two
+        try:
+            rows = [row for row in frame["result"] if row["contract"] == self.id]
+            if channel == ORDERS:
+                heard = [self._said(row) for row in rows]
+            else:
+                fills = [(self._fill(row), str(row["order_id"])) for row in rows]
+        except SHAPES:
+            return self._unknown(f"a push of {channel} of another shape than documented")
+        if channel == ORDERS:
+            for status in heard:
+                self._orders.hear(status)
+        else:
+            for fill in fills:
+                self._orders.book(*fill)
         return True
 
-    @staticmethod
-    def _acknowledged(frame: dict) -> bool:
-        """True for the acknowledgement of a subscription; VenueError for its refusal."""
-        if error := frame.get("error"):
-            raise VenueError(f"gate: the subscription to {frame.get('channel')} was refused: {error['message']}")
-        return frame["event"] == "subscribe"
+    def _of_channel(self, frame: dict[str, Any], channels: Sequence[str]) -> bool:
+        """Whether it is an update of one of these; what belongs to none is ignored once it is logged.
+
+        Raises:
+            SubscriptionRefused: the venue will not serve one of them.
+        """
+        channel, event = frame.get("channel"), frame["event"]
+        if channel not in channels:
+            if channel != PONG:
+                self._unknown(f"a message on the channel {channel!r}")
+            return False
+        if event != "update" and (error := frame.get("error")):
+            raise SubscriptionRefused(f"gate: the subscription to {channel} was refused: {error}")
+        return event == "update"
 
     # Orders
 
@@ -164,23 +211,27 @@ class Gate(Exchange):
     def _sign(self, request: dict) -> dict:
         return self._clients.orders.sign("{settle}/orders", ["private", "futures"], "POST", request)
 
-    def _answer(self, answer: dict) -> Said | None:
+    def _answer(self, answer: dict) -> OrderStatus | None:
         return self._said(answer)
 
-    def _said(self, row: dict) -> Said:
+    def _said(self, row: dict) -> OrderStatus:
         """An order, pushed or by REST; an unknown status is never final."""
         filled = self.terms.to_base(float(row["size"]) - float(row["left"]))
         ended = row["status"] == "finished"
         at_s = row.get("finish_time") or row.get("update_time") or row["create_time"]
         price = float(row["fill_price"] or 0.0)
-        return Said(ours(row["text"]), str(row["id"]), int(float(at_s) * 1000) * MS, filled, price, ended)
+        return OrderStatus(ours(row["text"]), str(row["id"]), int(float(at_s) * 1000) * MS, filled, price, ended)
 
-    def _fill(self, row: dict) -> Booked:
+    def _fill(self, row: dict) -> BookedFill:
         qty, price = self.terms.to_base(float(row["size"])), float(row["price"])
         at_ms = row.get("create_time_ms") or float(row["create_time"]) * 1000
         number = str(row.get("trade_id") or row["id"])
-        deal = Deal(number, ours(row.get("text", "")), int(at_ms) * MS, qty, price, float(row["fee"]))
-        return Booked(qty, deal)
+        points = float(
+            row.get("point_fee") or 0.0
+        )  # paid with a card of points, each of which was bought for about a USDT
+        fee, name = float(row["fee"]) + points, ours(row.get("text", ""))
+        deal = Execution(number, name, int(at_ms) * MS, qty, price, fee, fee_exact=points == 0.0)
+        return BookedFill(qty, deal)
 
     async def test(self, order: Order) -> str:
         """Gate has no test order: only our own checks, of grid and price."""
@@ -188,7 +239,7 @@ class Gate(Exchange):
         self._request("check-only", order, price)
         return "" if price > 0 else "price"
 
-    async def _look_up(self, order_id: str) -> Said | None:
+    async def _look_up(self, order_id: str) -> OrderStatus | None:
         asked = {"settle": "usdt", "order_id": f"t-{order_id}"}
         try:
             row = await self._now(
@@ -200,7 +251,7 @@ class Gate(Exchange):
             raise
         return self._said(row)
 
-    async def _fills_of(self, said: Said) -> list[Booked]:
+    async def _fills_of(self, said: OrderStatus) -> list[BookedFill]:
         asked = self._asked(order=said.venue_id, limit=FILLS_PAGE)
         call = self._clients.orders.privateFuturesGetSettleMyTrades
         return [self._fill(row) for row in await self._now(call, asked, what=f"fills of {said.order_id}")]
@@ -240,12 +291,12 @@ class Gate(Exchange):
         """Modes of the account and, where it was ever used, of this contract's position."""
         queries = self._clients.queries
         wallet = await self._query(queries.privateFuturesGetSettleAccounts, {"settle": "usdt"}, what="the account")
-        listed = await self._query(queries.publicFuturesGetSettleContractsContract, self._asked(), what="the contract")
+        listed = await self.listed()
         rows = await self._positions()
         with reading("gate: the account"):
             limits = [float(row["leverage"]) or float(row["cross_leverage_limit"]) for row in rows]
             return Setup(
-                trading=not listed["in_delisting"] and listed.get("status", "trading") == "trading",
+                trading=not listed.closed,
                 dual=bool(wallet["in_dual_mode"]),
                 unified=int(wallet.get("margin_mode") or 0) != 0,
                 cross=any(float(row["leverage"]) == 0 for row in rows) or not rows,
@@ -258,9 +309,9 @@ class Gate(Exchange):
         keys = await told(self._query(queries.privateAccountGetMainKeys, what="its key's permissions"))
         return gate_rights(detail, keys, queries.apiKey)
 
-    async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
-        """See `venue.Venue.deals`; page by page."""
-        found: dict[str, Deal] = {}
+    async def deals(self, start_ns: int, end_ns: int) -> tuple[Execution, ...]:
+        """See `base.Venue.deals`; page by page."""
+        found: dict[str, Execution] = {}
         call = self._clients.queries.privateFuturesGetSettleMyTradesTimerange
         bounds = {"from": start_ns // NS, "to": end_ns // NS, "limit": FILLS_PAGE}
         for page in range(1000):
@@ -282,7 +333,7 @@ class Gate(Exchange):
             return Funding(float(row["funding_rate"]), next_ns, interval_s, float(row["mark_price"]))
 
     async def funding_history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
-        """See `venue.Venue.funding_history`; walked backwards from the end, for Gate was seen to ignore the start."""
+        """See `base.Venue.funding_history`; walked backwards from the end, for Gate was seen to ignore the start."""
         found: dict[int, float] = {}
         call, until_s = self._clients.queries.publicFuturesGetSettleFundingRate, (end_ns - 1) // NS
         while True:
@@ -322,5 +373,5 @@ def decoded(message: str | bytes) -> dict[str, Any]:
     """A frame; those without an event (pongs) get an empty one."""
     try:
         return {"event": ""} | json.loads(message)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:  # not JSON, or no object
         raise VenueError(f"gate: a frame of {len(message)} characters cannot be decoded") from error

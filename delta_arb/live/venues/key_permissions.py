@@ -10,36 +10,17 @@ not told, or not as documented, is None: never taken for good.
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from delta_arb.live.venues.base import VenueError
+from delta_arb.live.venues.base import Rights, VenueError
 from delta_arb.market import NS
 
-UNBOUND_LIFE_NS = 90 * 86_400 * NS
 NO_RIGHT = "700007"  # MEXC: no permission to access the endpoint
 NORMAL = 1  # Gate's state of a key that is neither locked nor frozen
 TRADING = frozenset(  # of Gate's documented names, those that do not move money away
     ("spot", "futures", "delivery", "earn", "options", "account", "loan", "margin", "unified", "copy", "pilot", "alpha",
      "crossx")
 )  # fmt: skip
-
-
-class Rights(NamedTuple):
-    """A key as its venue tells of it; None where it does not. `said` explains `withdraw`.
-
-    `addresses` is empty for a key that works from anywhere. `made_ns` is told by Gate for main accounts.
-    """
-
-    withdraw: bool | None
-    said: str
-    addresses: tuple[str, ...] | None
-    trade: bool | None = None
-    made_ns: int | None = None
-
-    @property
-    def ends_ns(self) -> int | None:
-        """When a key that is bound to no address ends; None where it does not end, or the day is not told."""
-        return self.made_ns + UNBOUND_LIFE_NS if self.addresses == () and self.made_ns is not None else None
 
 
 async def told(call: Awaitable[Any]) -> Any:

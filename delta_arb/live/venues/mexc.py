@@ -1,4 +1,4 @@
-"""MEXC spot behind `venue.Venue`: genuine ccxt for REST, our own reader for its protobuf streams.
+"""MEXC spot behind `base.Venue`: genuine ccxt for REST, our own reader for its protobuf streams.
 
 ccxt's `watch_bids_asks` never resolves here, and the 10 ms channel cannot be reached through it. The answer to a new
 order tells neither status nor fill; both come by the private stream, and by REST where that is late.
@@ -16,11 +16,21 @@ from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
 from google.protobuf.message import DecodeError
 
 from delta_arb.live import clock
-from delta_arb.live.venues.base import Account, Deal, Funding, Setup, VenueError, within
-from delta_arb.live.venues.ccxt_client import MexcClient, code_of, plain, refusal
-from delta_arb.live.venues.ccxt_venue import Exchange, reading
-from delta_arb.live.venues.key_permissions import Rights, mexc_rights, told
-from delta_arb.live.venues.order_tracker import OURS, Booked, Said, booked, on_grid, plain_text
+from delta_arb.live.venues.base import (
+    SHAPES,
+    Account,
+    Execution,
+    Funding,
+    Rights,
+    Setup,
+    SubscriptionRefused,
+    VenueError,
+    within,
+)
+from delta_arb.live.venues.ccxt_client import MexcClient, code_of, plain, reading, refusal
+from delta_arb.live.venues.ccxt_venue import CcxtVenue
+from delta_arb.live.venues.key_permissions import mexc_rights, told
+from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, booked, on_grid, plain_text
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import Order
 from delta_arb.venue_terms import VenueTerms, in_bps
@@ -35,10 +45,11 @@ PAGE = 100  # rows of myTrades at most
 ENDED = frozenset(("FILLED", "CANCELED", "PARTIALLY_CANCELED"))
 ENDED_PUSHED = frozenset((2, 4, 5))
 BUY = 1
+OWN = ("privateOrders", "privateDeals")
 
 
-class Mexc(Exchange):
-    """The spot leg; see `exchange.Exchange`."""
+class MexcVenue(CcxtVenue):
+    """The spot leg; see `ccxt_venue.CcxtVenue`."""
 
     name = "mexc"
     _listen_key = ""
@@ -46,6 +57,11 @@ class Mexc(Exchange):
     defaults: Mapping[str, Any] = {"has": {"fetchCurrencies": False}, "options": {"defaultType": "spot"}}
     certain = frozenset(("30000", "60005", "140002"))
     doubtful = frozenset(("603",))  # repeated request: an order of this id exists
+    lasting = frozenset(
+        ("10001", "10007", "10101", "30000", "30002", "30004", "30005", "30014", "30016", "30018", "30019", "30020",
+         "30021", "30027", "30028", "30029", "30032", "30041", "60005", "700001", "700002", "700006", "700007", "730001",
+         "730100", "140002", "-1121")
+    )  # fmt: skip
     gone = frozenset(("-2011", "-2013"))
     clock = "time", ["spot", "public"]
 
@@ -62,8 +78,21 @@ class Mexc(Exchange):
             min_notional_usdt=float(cost or 0.0), price_tick=tick,
         )  # fmt: skip
 
+    def _closed(self, market: dict) -> str:
+        return "" if market["active"] else f"mexc: {self.symbol} is not open for trading"
+
+    async def _row(self) -> dict:
+        call = self._clients.queries.fetch_spot_markets
+        markets = await self._query(call, {"symbol": self.id}, what="the market")
+        row = next((market for market in markets if market["id"] == self.id), None)
+        if row is None:
+            raise VenueError(f"mexc: {self.symbol} is not listed any more")
+        return row
+
     async def _own_fee_bps(self) -> float:
-        answer = await self._now(self._clients.orders.spotPrivateGetTradeFee, {"symbol": self.id}, what="its fee")
+        answer = await self._now(
+            self._clients.orders.spotPrivateGetTradeFee, {"symbol": self.id}, what="its fee", weight=20
+        )
         with reading("mexc: its fee"):
             return in_bps(float(answer["data"]["takerCommission"]))
 
@@ -123,7 +152,7 @@ class Mexc(Exchange):
             return key if isinstance(key, str) else key[-1]
 
     async def close(self) -> None:
-        """See `exchange.Exchange.close`; the listen key is given back, where the venue still answers."""
+        """See `ccxt_venue.CcxtVenue.close`; the listen key is given back, where the venue still answers."""
         if self._listen_key and not self._closing:
             with contextlib.suppress(VenueError):
                 key = {"listenKey": self._listen_key}
@@ -153,39 +182,56 @@ class Mexc(Exchange):
             return False
         push = decoded(message)
         if push.WhichOneof("body") != "publicAggreBookTicker":
-            return False
+            return self._unknown(f"a push of {push.channel!r}")
         t = push.publicAggreBookTicker  # zeros are not on the wire
-        sides = (float(value or 0.0) for value in (t.bidPrice, t.bidQuantity, t.askPrice, t.askQuantity))
-        self.quotes.push(*sides, push.sendTime * MS or clock.now_ns() + self._clients.offset_ns)
-        return True
+        try:
+            quote = tuple(float(value or 0.0) for value in (t.bidPrice, t.bidQuantity, t.askPrice, t.askQuantity))
+        except SHAPES:
+            return self._unknown("a quote of another shape than documented")
+        at_ns = push.sendTime * MS or clock.now_ns() + self._clients.offset_ns
+        return self.quotes.push(push.symbol == self.id, quote, at_ns)
 
     def _heard_own(self, message: str | bytes) -> bool:
         if isinstance(message, str):
             return self._heard_text(message)
         push = decoded(message)
         body = push.WhichOneof("body")
-        if push.symbol == self.id and body == "privateOrders":
-            o = push.privateOrders
-            filled = float(o.cumulativeQuantity or 0.0)
-            price = float(o.cumulativeAmount or 0.0) / filled if filled else 0.0
-            signed = filled if o.tradeType == BUY else -filled
-            self._orders.hear(Said(o.clientId, o.id, push.sendTime * MS, signed, price, o.status in ENDED_PUSHED))
-        elif push.symbol == self.id and body == "privateDeals":
-            d = push.privateDeals
-            qty = float(d.quantity) if d.tradeType == BUY else -float(d.quantity)
-            deal = Deal(d.tradeId, d.clientOrderId, d.time * MS, qty, float(d.price), 0.0)
-            self._orders.book(self._booked(deal, d.feeCurrency, float(d.feeAmount or 0.0)), d.orderId)
+        if body not in OWN:
+            return self._unknown(f"a push of {push.channel!r}")
+        if push.symbol != self.id:
+            return True
+        try:
+            status = _status(push) if body == "privateOrders" else None
+            fill = None if status else self._pushed_fill(push.privateDeals)
+        except SHAPES:
+            return self._unknown(f"a push of {body} of another shape than documented")
+        if status:
+            self._orders.hear(status)
+        else:
+            self._orders.book(fill, push.privateDeals.orderId)
         return True
 
+    def _pushed_fill(self, d: Any) -> BookedFill:
+        qty = float(d.quantity) if d.tradeType == BUY else -float(d.quantity)
+        deal = Execution(d.tradeId, d.clientOrderId, d.time * MS, qty, float(d.price), 0.0)
+        return self._booked(deal, d.feeCurrency, float(d.feeAmount or 0.0))
+
     def _heard_text(self, message: str) -> bool:
-        """An acknowledgement or a pong. True for the first, VenueError for a refusal."""
+        """An acknowledgement or a pong; True for the first.
+
+        Raises:
+            VenueError: no answer, as an invalid listen key gets.
+            SubscriptionRefused: the venue will not serve it.
+        """
         try:
             said = json.loads(message)
-            code, text = said["code"], said["msg"]
+            code, text = said["code"], str(said["msg"])
         except (ValueError, TypeError, KeyError):
             raise VenueError("mexc: a stream said what is no answer; the listen key may be invalid") from None
-        if code != 0 or not text.startswith(("spot@", "PONG")):
-            raise VenueError(f"mexc: a subscription was refused: {text}", str(code))
+        if code != 0 or "Not Subscribed" in text:
+            raise SubscriptionRefused(f"mexc: a subscription was refused: {text}", str(code))
+        if not text.startswith(("spot@", "PONG")):
+            return self._unknown(f"the message {text[:80]!r}")
         return text != "PONG"
 
     # Orders
@@ -203,7 +249,7 @@ class Mexc(Exchange):
     def _sign(self, request: dict) -> dict:
         return self._clients.orders.sign("order", ["spot", "private"], "POST", request)
 
-    def _answer(self, answer: dict) -> Said | None:
+    def _answer(self, answer: dict) -> OrderStatus | None:
         return None
 
     async def test(self, order: Order) -> str:
@@ -217,10 +263,10 @@ class Mexc(Exchange):
             raise VenueError(f"mexc: the test order: {plain(error)}", code_of(error)) from None
         return ""
 
-    async def _look_up(self, order_id: str) -> Said | None:
+    async def _look_up(self, order_id: str) -> OrderStatus | None:
         asked = {"symbol": self.id, "origClientOrderId": order_id}
         try:
-            row = await self._now(self._clients.orders.spotPrivateGetOrder, asked, what=f"order {order_id}")
+            row = await self._now(self._clients.orders.spotPrivateGetOrder, asked, what=f"order {order_id}", weight=2)
         except VenueError as error:
             if error.code in self.gone:
                 return None
@@ -229,19 +275,23 @@ class Mexc(Exchange):
         signed = filled if row["side"] == "BUY" else -filled
         price = quote / filled if filled else 0.0
         ts_ns = int(row.get("updateTime") or row["time"]) * MS
-        return Said(order_id, str(row["orderId"]), ts_ns, signed, price, row["status"] in ENDED)
+        return OrderStatus(order_id, str(row["orderId"]), ts_ns, signed, price, row["status"] in ENDED)
 
-    async def _fills_of(self, said: Said) -> list[Booked]:
+    async def _fills_of(self, said: OrderStatus) -> list[BookedFill]:
         asked = {"symbol": self.id, "orderId": said.venue_id}
-        rows = await self._now(self._clients.orders.spotPrivateGetMyTrades, asked, what=f"fills of {said.order_id}")
+        rows = await self._now(
+            self._clients.orders.spotPrivateGetMyTrades, asked, what=f"fills of {said.order_id}", weight=10
+        )
         return [self._fill(row) for row in rows]
 
-    def _fill(self, row: dict) -> Booked:
+    def _fill(self, row: dict) -> BookedFill:
         qty = float(row["qty"]) if row["isBuyer"] else -float(row["qty"])
-        deal = Deal(row["id"], row.get("clientOrderId") or "", int(row["time"]) * MS, qty, float(row["price"]), 0.0)
+        deal = Execution(
+            row["id"], row.get("clientOrderId") or "", int(row["time"]) * MS, qty, float(row["price"]), 0.0
+        )
         return self._booked(deal, row["commissionAsset"], float(row["commission"]))
 
-    def _booked(self, deal: Deal, coin: str, fee: float) -> Booked:
+    def _booked(self, deal: Execution, coin: str, fee: float) -> BookedFill:
         return booked(deal, coin, fee, self.base, self.terms.taker_fee)
 
     async def _cancel(self, order_id: str) -> None:
@@ -251,7 +301,7 @@ class Mexc(Exchange):
     async def working(self) -> tuple[str, ...]:
         """Ids of all orders open on this market; MEXC's own where the order has no id of ours."""
         asked = {"symbol": self.id}
-        rows = await self._now(self._clients.orders.spotPrivateGetOpenOrders, asked, what="open orders")
+        rows = await self._now(self._clients.orders.spotPrivateGetOpenOrders, asked, what="open orders", weight=3)
         with reading("mexc: open orders"):
             return tuple(row.get("clientOrderId") or str(row["orderId"]) for row in rows)
 
@@ -260,7 +310,7 @@ class Mexc(Exchange):
     async def account(self) -> Account:
         """USDT and the coin; `coin` counts what open orders hold too."""
         asked_ns = clock.now_ns()
-        answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account")
+        answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account", weight=10)
         with reading("mexc: the account"):
             held = {row["asset"]: (float(row["free"]), float(row["locked"])) for row in answer["balances"]}
         free, locked = held.get("USDT", (0.0, 0.0))
@@ -268,7 +318,7 @@ class Mexc(Exchange):
 
     async def setup(self) -> Setup:
         """Whether the account may trade, and this market by the interface (MEXC lists those that may)."""
-        answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account")
+        answer = await self._now(self._clients.orders.spotPrivateGetAccount, what="the account", weight=10)
         listed = await self._now(self._clients.orders.spotPublicGetDefaultSymbols, what="markets open to programs")
         with reading("mexc: the account"):
             return Setup(bool(answer["canTrade"]) and self.id in listed["data"])
@@ -282,9 +332,9 @@ class Mexc(Exchange):
         info = await told(self._query(queries.spotPrivateGetApiKeyInfo, {"apikey": queries.apiKey}, what="its key"))
         return mexc_rights(account, withdrawals, info)
 
-    async def deals(self, start_ns: int, end_ns: int) -> tuple[Deal, ...]:
-        """See `venue.Venue.deals`; MEXC gives the newest hundred of a range, so it is walked backwards."""
-        found: dict[str, Deal] = {}
+    async def deals(self, start_ns: int, end_ns: int) -> tuple[Execution, ...]:
+        """See `base.Venue.deals`; MEXC gives the newest hundred of a range, so it is walked backwards."""
+        found: dict[str, Execution] = {}
         until_ms = (end_ns - 1) // MS
         while True:
             asked = {"symbol": self.id, "startTime": start_ns // MS, "endTime": until_ms, "limit": PAGE}
@@ -313,3 +363,12 @@ def decoded(message: bytes) -> PushDataV3ApiWrapper:
         return PushDataV3ApiWrapper.FromString(message)
     except DecodeError as error:
         raise VenueError(f"mexc: a push of {len(message)} bytes cannot be decoded") from error
+
+
+def _status(push: PushDataV3ApiWrapper) -> OrderStatus:
+    """What a push of own orders tells."""
+    o = push.privateOrders
+    filled = float(o.cumulativeQuantity or 0.0)
+    price = float(o.cumulativeAmount or 0.0) / filled if filled else 0.0
+    signed = filled if o.tradeType == BUY else -filled
+    return OrderStatus(o.clientId, o.id, push.sendTime * MS, signed, price, o.status in ENDED_PUSHED)

@@ -3,7 +3,7 @@
 A client library spends more time on a request than the orders spend on their way: sessions, pools, redirects, cookies.
 Here a request is one write to a socket that is open and was proven a moment ago; h11 reads the answer. A request is
 written once, and whoever sent it hears of a lost connection or of silence: nothing is sent again here. It carries one
-request at a time; while that is out, or the connection is being dialled, `takes` says no and the caller goes the usual
+request at a time; while that is out, or the connection is being dialled, none is `free` and the caller goes the usual
 way through ccxt.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 BODILESS = ("GET", "HEAD")
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """What a venue said to a request; the names of headers are in lower case."""
 
     status: int
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Lane:
+class OrderConnection:
     """One kept connection; `run` dials it, keeps it warm and dials again, for ever.
 
     Args:
@@ -41,23 +41,31 @@ class Lane:
             first order and every `pace.clock_s`; the connection goes to where it goes.
         headers: what every request carries.
         tls: whom to trust, for https.
+        paused: whether the venue wants nothing from us, so that it is not kept warm either.
     """
 
     def __init__(
-        self, name: str, look: Mapping[str, Any], headers: Mapping[str, str], tls: ssl.SSLContext, pace: Pace
+        self,
+        name: str,
+        look: Mapping[str, Any],
+        headers: Mapping[str, str],
+        tls: ssl.SSLContext,
+        pace: Pace,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         where = urlsplit(look["url"])
         self.dials = 0
-        self._name, self._look, self._pace = name, look, pace
+        self._name, self._look, self._pace, self._paused = name, look, pace, paused
         self._origin = f"{where.scheme}://{where.netloc}"
         self._tls = tls if where.scheme == "https" else None
         self._address = where.hostname, where.port or (443 if self._tls else 80)
         self._always = _lines({"Host": where.netloc, "Accept": "*/*", **headers, "Accept-Encoding": "identity"})
-        self._line: _Line | None = None
+        self._socket: _Socket | None = None
 
-    def takes(self, url: str) -> bool:
-        """Whether a request to `url` can be written now."""
-        return self._line is not None and self._line.free and url.startswith(f"{self._origin}/")
+    def free(self, url: str) -> "_Socket | None":
+        """The socket that a request to `url` can be written to now; None while there is none."""
+        socket = self._socket
+        return socket if socket and socket.free and url.startswith(f"{self._origin}/") else None
 
     def wired(self, request: Mapping[str, Any]) -> bytes:
         """What goes over the wire for ccxt's url, method, headers and body."""
@@ -65,18 +73,6 @@ class Lane:
         sized = "" if method in BODILESS else f"Content-Length: {len(body)}\r\n"
         head = f"{method} {request['url'][len(self._origin) :]} HTTP/1.1\r\n"
         return f"{head}{self._always}{_lines(request['headers'] or {})}{sized}\r\n".encode("latin-1") + body
-
-    def claim(self, timeout_s: float) -> asyncio.Future[Answer]:
-        """Take the connection for a request, as `takes` must allow. Its end: an Answer, ConnectionError, TimeoutError."""
-        return self._line.claim(timeout_s)
-
-    def write(self, data: bytes) -> None:
-        """The `wired` request that the connection was claimed for, in the same turn of the loop."""
-        self._line.write(data)
-
-    def post(self, data: bytes, timeout_s: float) -> asyncio.Future[Answer]:
-        """Both at once."""
-        return self._line.post(data, timeout_s)
 
     async def run(self) -> None:
         """Dial, keep warm, dial again; ends by being cancelled."""
@@ -98,31 +94,31 @@ class Lane:
         """One connection, from dial to loss; it takes orders once it has answered."""
         self.dials += 1
         async with asyncio.timeout(self._pace.first_s):
-            _, line = await asyncio.get_running_loop().create_connection(_Line, *self._address, ssl=self._tls)
+            _, socket = await asyncio.get_running_loop().create_connection(_Socket, *self._address, ssl=self._tls)
         try:
-            await self._warm(line)
-            self._line = line
-            while not line.lost.is_set():
+            await self._warm(socket)
+            self._socket = socket
+            while not socket.lost.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._pace.clock_s):
-                        await line.lost.wait()
-                if line.free:
-                    await self._warm(line)
+                        await socket.lost.wait()
+                if socket.free and not self._paused():
+                    await self._warm(socket)
         finally:
-            self._line = None
-            line.close()
+            self._socket = None
+            socket.close()
 
-    async def _warm(self, line: "_Line") -> None:
-        await line.post(self.wired(self._look), self._pace.order_s)
+    async def _warm(self, socket: "_Socket") -> None:
+        await socket.post(self.wired(self._look), self._pace.order_s)
 
 
-class _Line(asyncio.Protocol):
+class _Socket(asyncio.Protocol):
     """One connection, and the request that is out on it."""
 
     def __init__(self) -> None:
         self.lost = asyncio.Event()
         self._transport: asyncio.Transport
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[HttpAnswer] | None = None
         self._reader: h11.Connection | None = None
         self._head: h11.Response | None = None
         self._body = bytearray()
@@ -131,15 +127,17 @@ class _Line(asyncio.Protocol):
     def free(self) -> bool:
         return self._answer is None and not self._transport.is_closing()
 
-    def post(self, data: bytes, timeout_s: float) -> asyncio.Future[Answer]:
+    def post(self, data: bytes, timeout_s: float) -> asyncio.Future[HttpAnswer]:
         answer = self.claim(timeout_s)
         self.write(data)
         return answer
 
     def write(self, data: bytes) -> None:
+        """The `wired` request that it was claimed for, in the same turn of the loop."""
         self._transport.write(data)
 
-    def claim(self, timeout_s: float) -> asyncio.Future[Answer]:
+    def claim(self, timeout_s: float) -> asyncio.Future[HttpAnswer]:
+        """Take it for a request. Its end: an HttpAnswer, ConnectionError, TimeoutError."""
         loop = asyncio.get_running_loop()
         answer = self._answer = loop.create_future()
         silence = loop.call_later(timeout_s, self._fail, TimeoutError("no answer"))
@@ -195,7 +193,7 @@ class _Line(asyncio.Protocol):
         self._body.clear()
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         if not answer.done():
-            answer.set_result(Answer(head.status_code, head.reason.decode("latin-1"), headers, body))
+            answer.set_result(HttpAnswer(head.status_code, head.reason.decode("latin-1"), headers, body))
 
     def _fail(self, error: Exception) -> None:
         """End the request that is out, and the connection: whatever still comes belongs to nobody."""

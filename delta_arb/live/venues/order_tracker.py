@@ -8,20 +8,22 @@ whole, and its fills add up to that.
 import asyncio
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple
 
 from delta_arb.errors import ParamsError
-from delta_arb.live.venues.base import Deal, Outcome
+from delta_arb.live.venues.base import Execution, OrderOutcome
 from delta_arb.market import Order
 
+REMEMBERED = 1_000  # refused orders
 NOISE = 1e-9  # of a sum of fills
 OURS = re.compile(r"(?!t)(?=.*[a-z-])[0-9a-z-]{1,26}")  # wire: what both venues take, and no venue's own number
 
 
-class Said(NamedTuple):
+class OrderStatus(NamedTuple):
     """What a venue says of an order: gross quantity filled (signed, base units) and mean price; both ids."""
 
     order_id: str
@@ -32,20 +34,20 @@ class Said(NamedTuple):
     final: bool
 
 
-class Booked(NamedTuple):
+class BookedFill(NamedTuple):
     """A fill, and the quantity that it took off the order, before a fee in the coin."""
 
     gross: float
-    deal: Deal
+    deal: Execution
 
 
 @dataclass(slots=True)
-class Sent:
+class TrackedOrder:
     """An order of ours whose end is not known yet."""
 
     order: Order
-    said: Said | None = None
-    fills: dict[str, Booked] = field(default_factory=dict)
+    said: OrderStatus | None = None
+    fills: dict[str, BookedFill] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -77,16 +79,16 @@ def plain_text(number: Decimal | float) -> str:
     return f"{exact.normalize():f}"
 
 
-def booked(deal: Deal, coin: str, fee: float, base: str, rate: float) -> Booked:
+def booked(deal: Execution, coin: str, fee: float, base: str, rate: float) -> BookedFill:
     """A fill with its fee of `coin` counted; `deal` comes with the gross quantity and no fee."""
     if coin == "USDT" or fee == 0.0:
-        return Booked(deal.qty, deal._replace(fee_usdt=fee))
+        return BookedFill(deal.qty, deal._replace(fee_usdt=fee))
     if coin == base:
-        return Booked(deal.qty, deal._replace(qty=deal.qty - fee, fee_usdt=fee * deal.price))
-    return Booked(deal.qty, deal._replace(fee_usdt=rate * abs(deal.qty) * deal.price, fee_exact=False))
+        return BookedFill(deal.qty, deal._replace(qty=deal.qty - fee, fee_usdt=fee * deal.price))
+    return BookedFill(deal.qty, deal._replace(fee_usdt=rate * abs(deal.qty) * deal.price, fee_exact=False))
 
 
-def outcome_of(said: Said, fills: Iterable[Booked], rate: float) -> Outcome:
+def outcome_of(said: OrderStatus, fills: Iterable[BookedFill], rate: float) -> OrderOutcome:
     """The sum of an order's fills; what is not booked yet counts at the order's price and the account's rate."""
     fills = list(fills)
     gross = math.fsum(f.gross for f in fills)
@@ -97,7 +99,7 @@ def outcome_of(said: Said, fills: Iterable[Booked], rate: float) -> Outcome:
     exact = missing == 0.0 and all(f.deal.fee_exact for f in fills)
     price = _mean(parts)
     at_ns = max((f.deal.ts_ns for f in fills), default=said.ts_ns)
-    return Outcome(said.order_id, at_ns, net, price, fee, said.final, fee_exact=exact)
+    return OrderOutcome(said.order_id, at_ns, net, price, fee, said.final, fee_exact=exact)
 
 
 def _mean(parts: list[tuple[float, float]]) -> float:
@@ -107,7 +109,7 @@ def _mean(parts: list[tuple[float, float]]) -> float:
     return math.fsum(q * price for q, price in parts) / math.fsum(q for q, _ in parts) if parts else 0.0
 
 
-class Orders:
+class OrderTracker:
     """The orders whose end is not known yet.
 
     Args:
@@ -115,16 +117,17 @@ class Orders:
         told: gets the outcome of an order that pushes or answers have told whole.
     """
 
-    def __init__(self, rate: float, told: Callable[[Outcome], None]) -> None:
+    def __init__(self, rate: float, told: Callable[[OrderOutcome], None]) -> None:
         self._rate, self._told = rate, told
-        self._sent: dict[str, Sent] = {}
+        self._sent: dict[str, TrackedOrder] = {}
+        self._refused: deque[str] = deque()
         self._ids: dict[str, str] = {}  # the venue's number of an order: our id
 
     def __contains__(self, order_id: str) -> bool:
         return order_id in self._sent
 
-    def add(self, order_id: str, order: Order) -> Sent:
-        self._sent[order_id] = Sent(order)
+    def add(self, order_id: str, order: Order) -> TrackedOrder:
+        self._sent[order_id] = TrackedOrder(order)
         return self._sent[order_id]
 
     def forget(self, order_id: str) -> None:
@@ -135,7 +138,14 @@ class Orders:
             if sent.said:
                 self._ids.pop(sent.said.venue_id, None)
 
-    def hear(self, said: Said) -> None:
+    def doubt(self, order_id: str) -> None:
+        """It was refused: remembered for a while, since what fills of it all the same must be booked."""
+        if order_id in self._sent and order_id not in self._refused:
+            self._refused.append(order_id)
+            if len(self._refused) > REMEMBERED:
+                self.forget(self._refused.popleft())
+
+    def hear(self, said: OrderStatus) -> None:
         """An order's state, from an answer or a push."""
         sent = self._sent.get(said.order_id)
         if sent is None:
@@ -146,21 +156,21 @@ class Orders:
             sent.said = said
         self._end(sent)
 
-    def book(self, fill: Booked, venue_id: str) -> None:
+    def book(self, fill: BookedFill, venue_id: str) -> None:
         """A fill, from a push; the venue's number names the order where our id is not given."""
         sent = self._sent.get(fill.deal.order_id or self._ids.get(venue_id, ""))
         if sent is not None:
             sent.fills[fill.deal.deal_id] = fill
             self._end(sent)
 
-    def looked_up(self, said: Said, fills: Iterable[Booked]) -> Outcome:
+    def looked_up(self, said: OrderStatus, fills: Iterable[BookedFill]) -> OrderOutcome:
         """The outcome by REST; an order that is whole is over, whatever its status is called."""
         sent = self._sent.get(said.order_id)
         if sent and _whole(said, sent.order):
             said = said._replace(final=True)
         return outcome_of(said, fills, self._rate)
 
-    def _end(self, sent: Sent) -> None:
+    def _end(self, sent: TrackedOrder) -> None:
         """Report an order that has ended and whose fills are all here."""
         said = sent.said
         if said is None or not (said.final or _whole(said, sent.order)):
@@ -169,5 +179,5 @@ class Orders:
             self._told(outcome_of(said._replace(final=True), sent.fills.values(), self._rate))
 
 
-def _whole(said: Said, order: Order) -> bool:
+def _whole(said: OrderStatus, order: Order) -> bool:
     return abs(said.filled) >= abs(order.qty) * (1 - NOISE)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from delta_arb.live.venues.base import VenueError
+from delta_arb.live.venues.base import SubscriptionRefused, VenueError
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ class Pace:
     renew_s: float = 1600.0  # of MEXC's listen key, which dies after 3600 s
     push_s: float = 0.3  # how long the private stream has to tell the end of an order before it is looked up
     order_s: float = 2.0  # an order without an answer for so long is in doubt
+    weight_per_s: float = (
+        25.0  # of requests, as MEXC weighs them (500 in 10 s a user; by others 300 an address); no orders
+    )
 
 
 def delays(pace: Pace) -> Iterator[float]:
@@ -53,8 +56,9 @@ class Stream:
         name: for messages, like "gate quotes".
         url: makes the address anew for each dial.
         hello: what to say after each dial; subscriptions.
-        heard: gets each message; True if it proves the subscription alive. A VenueError from it ends this socket, and
-            the whole stream while the first subscription is still awaited; any other error ends the stream.
+        heard: gets each message; True if it proves the subscription alive. A VenueError from it (a message that cannot
+            be decoded) ends this socket; SubscriptionRefused the whole stream, while the first subscription is still
+            awaited; any other error ends the stream.
         ping: what keeps the socket open; the text of one ping.
         again: called when a lost socket is dialled anew and has asked for its subscription.
     """
@@ -99,7 +103,7 @@ class Stream:
         self._drop.set()
 
     async def run(self) -> None:
-        """Dial and read, for ever; ends by an error of `heard`, or while the first subscription is refused."""
+        """Dial and read, for ever; ends by an error of `heard`, or when the first subscription is refused."""
         pauses = delays(self._pace)
         while True:
             proven_before = self._proven.is_set()
@@ -107,10 +111,12 @@ class Stream:
             try:
                 await self._once()
                 why = "closed by the venue"
-            except VenueError as refusal:
+            except SubscriptionRefused as refusal:
                 if not proven_before:
                     raise
                 why = str(refusal)
+            except VenueError as error:
+                why = str(error)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 # Its text may hold the address, and with it the key to a private stream.
                 why = type(error).__name__
@@ -124,7 +130,10 @@ class Stream:
 
     async def _once(self) -> None:
         """One socket from dial to loss."""
-        url = await self._url()
+        try:
+            url = await self._url()
+        except VenueError as error:  # a listen key that is not given out: keys that do not fit
+            raise SubscriptionRefused(str(error), error.code) from error
         timeout = aiohttp.ClientWSTimeout(ws_close=0.1)
         async with asyncio.timeout(self._pace.first_s):
             socket = await self._session.ws_connect(url, timeout=timeout, max_msg_size=1 << 22, headers=HEADERS)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from test_live_venues import BOTH, QUICK, buy, live, until
 
 from delta_arb.live.venues.ccxt_client import SIGNED
-from delta_arb.live.venues.order_connection import Answer, Lane
+from delta_arb.live.venues.order_connection import HttpAnswer, OrderConnection
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 WAIT_S = 5.0
@@ -73,15 +73,15 @@ class Server:
 
 
 @asynccontextmanager
-async def lane_to(server: Server, serve_tls=None, trust=None):
+async def connected_to(server: Server, serve_tls=None, trust=None):
     listening = await asyncio.start_server(server, "127.0.0.1", 0, ssl=serve_tls)
     server.url = f"http{'s' if serve_tls else ''}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     look = {"url": f"{server.url}/time", "method": "GET", "headers": None, "body": None}
-    lane = Lane("venue orders", look, {"User-Agent": "test"}, trust, QUICK)
-    running = asyncio.create_task(lane.run())
+    connection = OrderConnection("venue orders", look, {"User-Agent": "test"}, trust, QUICK)
+    running = asyncio.create_task(connection.run())
     try:
         async with asyncio.timeout(10):
-            yield lane
+            yield connection
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -92,20 +92,20 @@ def order(server: Server, body: str | None = '{"size":5}') -> dict:
     return {"url": f"{server.url}/orders?a=1&b=2", "method": "POST", "headers": {"KEY": "k"}, "body": body}
 
 
-async def posted(lane: Lane, server: Server, timeout_s: float = WAIT_S, **more) -> Answer:
+async def posted(connection: OrderConnection, server: Server, timeout_s: float = WAIT_S, **more) -> HttpAnswer:
     request = order(server, **more)
-    await until(lambda: lane.takes(request["url"]))
-    return await lane.post(lane.wired(request), timeout_s)
+    await until(lambda: connection.free(request["url"]))
+    return await connection.free(request["url"]).post(connection.wired(request), timeout_s)
 
 
 def test_a_request_arrives_as_it_was_signed_and_its_answer_is_read():
     async def go():
         server = Server(WELL, Says(b"HTTP/1.1 400 Bad Request\r\nX-A: b\r\ncontent-length: 5\r\n\r\nwrong"))
-        async with lane_to(server) as lane:
-            assert await posted(lane, server) == Answer(200, "OK", {"content-length": "2"}, b"{}")
-            second = await posted(lane, server, body=None)
+        async with connected_to(server) as connection:
+            assert await posted(connection, server) == HttpAnswer(200, "OK", {"content-length": "2"}, b"{}")
+            second = await posted(connection, server, body=None)
             assert (second.status, second.headers["x-a"], second.body) == (400, "b", b"wrong")
-            assert lane.dials == 1
+            assert connection.dials == 1
         (head, body), (bare, nothing) = server.heard
         assert (head.method, head.target, body, nothing) == (b"POST", b"/orders?a=1&b=2", b'{"size":5}', b"")
         headers = dict(head.headers)
@@ -128,10 +128,10 @@ def test_a_request_arrives_as_it_was_signed_and_its_answer_is_read():
 def test_answers_of_all_shapes_are_read_and_the_next_request_finds_a_connection(says):
     async def go():
         server = Server(says, WELL)
-        async with lane_to(server) as lane:
-            assert (await posted(lane, server)).body == b"{}"
-            assert (await posted(lane, server)).body == b"{}"
-            assert lane.dials == (1 if says.then == "listens" else 2)
+        async with connected_to(server) as connection:
+            assert (await posted(connection, server)).body == b"{}"
+            assert (await posted(connection, server)).body == b"{}"
+            assert connection.dials == (1 if says.then == "listens" else 2)
 
     asyncio.run(go())
 
@@ -148,12 +148,12 @@ def test_answers_of_all_shapes_are_read_and_the_next_request_finds_a_connection(
 def test_a_request_without_its_whole_answer_fails_and_is_never_sent_again(says, error):
     async def go():
         server = Server(says, WELL)
-        async with lane_to(server) as lane:
+        async with connected_to(server) as connection:
             with pytest.raises(error):
-                await posted(lane, server, timeout_s=0.3)
-            await until(lambda: lane.dials == 2)
+                await posted(connection, server, timeout_s=0.3)
+            await until(lambda: connection.dials == 2)
             assert len(server.heard) == 1
-            assert (await posted(lane, server)).status == 200
+            assert (await posted(connection, server)).status == 200
             assert len(server.heard) == 2
 
     asyncio.run(go())
@@ -162,21 +162,21 @@ def test_a_request_without_its_whole_answer_fails_and_is_never_sent_again(says, 
 def test_one_request_at_a_time_and_only_to_its_own_venue():
     async def go():
         server = Server(Says(b"", "is silent"), WELL)
-        async with lane_to(server) as lane:
+        async with connected_to(server) as connection:
             url = f"{server.url}/orders"
-            await until(lambda: lane.takes(url))
-            assert not lane.takes(f"{server.url}0/orders") and not lane.takes("https://elsewhere/orders")
-            answer = lane.post(lane.wired(order(server)), 0.2)
-            assert not lane.takes(url)
+            await until(lambda: connection.free(url))
+            assert not connection.free(f"{server.url}0/orders") and not connection.free("https://elsewhere/orders")
+            answer = connection.free(url).post(connection.wired(order(server)), 0.2)
+            assert not connection.free(url)
             with pytest.raises(TimeoutError):
                 await answer
-            assert not lane.takes(url)  # what the venue still says on that connection belongs to nobody
-            await until(lambda: lane.takes(url))
+            assert not connection.free(url)  # what the venue still says on that connection belongs to nobody
+            await until(lambda: connection.free(url))
 
     asyncio.run(go())
 
 
-def test_a_lane_is_encrypted_and_trusts_whom_it_is_told_to(tmp_path):
+def test_a_connection_is_encrypted_and_trusts_whom_it_is_told_to(tmp_path):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "venue")])
     now = datetime.datetime.now(datetime.UTC)
@@ -191,18 +191,20 @@ def test_a_lane_is_encrypted_and_trusts_whom_it_is_told_to(tmp_path):
 
     async def go():
         server = Server(WELL)
-        async with lane_to(server, serve_tls, ssl.create_default_context(cafile=tmp_path / "venue.pem")) as lane:
-            assert (await posted(lane, server)).status == 200
-        async with lane_to(server, serve_tls, ssl.create_default_context()) as lane:
-            await until(lambda: lane.dials >= 3)
-            assert not lane.takes(f"{server.url}/orders")
+        async with connected_to(
+            server, serve_tls, ssl.create_default_context(cafile=tmp_path / "venue.pem")
+        ) as connection:
+            assert (await posted(connection, server)).status == 200
+        async with connected_to(server, serve_tls, ssl.create_default_context()) as connection:
+            await until(lambda: connection.dials >= 3)
+            assert not connection.free(f"{server.url}/orders")
 
     asyncio.run(go())
 
 
 @BOTH
 @live
-async def test_orders_leave_by_the_lane_and_by_ccxt_while_it_is_away(it, leg):
+async def test_orders_leave_by_the_kept_connection_and_by_ccxt_while_it_is_away(it, leg):
     client = it.legs[leg]
     usual, by_ccxt = client._clients.orders.fetch, []
 
@@ -211,28 +213,29 @@ async def test_orders_leave_by_the_lane_and_by_ccxt_while_it_is_away(it, leg):
         return await usual(url, method, headers, body)
 
     client._clients.orders.fetch = fetch
-    await until(lambda: client._lane.takes(f"{client._lane._origin}/"))
+    await until(lambda: client._connection.free(f"{client._connection._origin}/"))
     first = await it.outcome(leg, buy(20), "run-1")
     assert not [url for method, url in by_ccxt if method == "POST"]
-    client._lane._line.close()
+    client._connection._socket.close()
     second = await it.outcome(leg, buy(20), "run-2")
     assert len([url for method, url in by_ccxt if method == "POST" and "order" in url]) == 1
     assert (first.filled, second.filled) == (20, 20) and len(it.placed(leg)) == 2
-    await until(lambda: client._lane.takes(f"{client._lane._origin}/"))
-    assert client._lane.dials == 2
+    await until(lambda: client._connection.free(f"{client._connection._origin}/"))
+    assert client._connection.dials == 2
 
 
 @BOTH
 @live
-async def test_ccxt_understands_an_answer_of_the_lane_as_its_own(it, leg):
+async def test_ccxt_understands_an_answer_of_the_kept_connection_as_its_own(it, leg):
     """The same refusal by both ways: the same class of error, code and status."""
     client, found = it.legs[leg], []
     by_ccxt = lambda r: client._clients.orders.fetch(*(r[part] for part in SIGNED))  # noqa: E731
-    by_lane = lambda r: client._clients.understood(r, client._lane.post(client._lane.wired(r), WAIT_S))  # noqa: E731
-    for n, way in enumerate((by_ccxt, by_lane)):
+    connection = client._connection
+    by_connection = lambda r: client._clients.understood(r, connection.free(r["url"]).post(connection.wired(r), WAIT_S))  # noqa: E731
+    for n, way in enumerate((by_ccxt, by_connection)):
         it.fault(leg, "order.create", "refuse", code=("30004", "BALANCE_NOT_ENOUGH")[leg])
         request = client._sign(client._request(f"run-{n}", buy(20), client._price(buy(20))))
-        await until(lambda r=request: client._lane.takes(r["url"]))
+        await until(lambda r=request: client._connection.free(r["url"]))
         with pytest.raises(ccxt.InsufficientFunds) as caught:
             await way(request)
         found.append((type(caught.value), caught.value.status, str(caught.value).partition("{")[2]))
@@ -241,7 +244,7 @@ async def test_ccxt_understands_an_answer_of_the_lane_as_its_own(it, leg):
 
 @BOTH
 @live(legs=())
-async def test_behind_a_proxy_there_is_no_lane(it, leg):
+async def test_behind_a_proxy_there_is_no_kept_connection(it, leg):
     client = await it.open(it.client(leg))
     client._clients.orders.https_proxy = "http://127.0.0.1:1"
-    assert client._clients.lane(*client.clock) is None
+    assert client._clients.order_connection(*client.clock) is None

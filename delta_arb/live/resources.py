@@ -6,19 +6,20 @@ from typing import NamedTuple
 
 from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
-from delta_arb.live.runner import Exports, Recorder
+from delta_arb.live.parameters import ParameterFile
+from delta_arb.live.runner import Recorder
 from delta_arb.live.venues.base import OnOutcome, OnQuote, Venue
 from delta_arb.strategy.state import State
 
 
-class Desk(NamedTuple):
+class Resources(NamedTuple):
     """What a session works with."""
 
     config: Config
     mode: str
     journal: Journal
     venues: tuple[Venue, Venue]
-    exports: Callable[[tuple[Venue, Venue]], Exports]
+    parameters: Callable[[tuple[Venue, Venue]], ParameterFile]
     recorder: Callable[[State], Recorder]
     say: Callable[[str], None]
     kill_file: Callable[[], str]

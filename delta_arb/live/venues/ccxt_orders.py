@@ -1,0 +1,181 @@
+"""How orders leave for a real venue, and what is known of each when its answer is in. Nothing is sent twice."""
+
+import asyncio
+import functools
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import Any
+
+from ccxt.base import errors as ccxt
+
+from delta_arb.errors import ParamsError
+from delta_arb.live.venues.base import OnOutcome, OrderOutcome, VenueError
+from delta_arb.live.venues.ccxt_client import SIGNED, Budget, CcxtClients, plain, refusal
+from delta_arb.live.venues.order_connection import OrderConnection
+from delta_arb.live.venues.order_tracker import OURS, OrderStatus, OrderTracker, TrackedOrder, on_tick, plain_text
+from delta_arb.live.venues.websocket import Pace, Stream
+from delta_arb.market import Order
+from delta_arb.venue_terms import VenueTerms
+
+log = logging.getLogger(__name__)
+MUTE = 2
+SIDES = ("sell", "buy")
+
+
+class CcxtOrders(ABC):
+    """The sending half of a venue; `CcxtVenue` opens what it works with."""
+
+    name: str
+    leg: int
+    terms: VenueTerms
+    certain: frozenset[str]  # codes, see ccxt_client.refusal
+    doubtful: frozenset[str]
+    lasting: frozenset[str]  # codes of refusals that will not change by themselves: trading disabled, no funds
+
+    _clients: CcxtClients
+    _budget: Budget
+    _connection: OrderConnection | None
+    _private: Stream | None
+    _orders: OrderTracker
+    _on_outcome: OnOutcome
+    _pace: Pace
+    _closing: bool
+    _mute: int  # orders in a row whose end the private stream did not tell
+    _templates: dict[tuple[str, bool], dict]
+
+    @abstractmethod
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task: ...
+
+    @abstractmethod
+    async def outcome(self, order_id: str) -> OrderOutcome | None: ...
+
+    @abstractmethod
+    def _template(self, side: str, reduce_only: bool) -> dict:
+        """The parameters of some order on a side, as ccxt builds them."""
+
+    @abstractmethod
+    def _particulars(self, order_id: str, order: Order, price: str) -> dict:
+        """Those of an order of its own: size, price, id; raises ParamsError off the grid."""
+
+    @abstractmethod
+    def _sign(self, request: dict) -> dict:
+        """A new order's url, method, headers and body, as ccxt signs its parameters."""
+
+    @abstractmethod
+    def _answer(self, answer: dict) -> OrderStatus | None:
+        """What the venue's answer to a new order tells of its end."""
+
+    def prepare(self, order_id: str, order: Order) -> Callable[[], None]:
+        """See `base.Venue.prepare`."""
+        price = self._price(order)
+        refused, request = self._unsendable(order_id, price), {}
+        if not refused:
+            try:
+                request = self._sign(self._request(order_id, order, price))
+            except ParamsError as error:
+                refused = str(error)
+        if not refused and (paused_s := self._clients.paused_s):
+            refused = f"not sent: {self.name} wants a pause of {paused_s:.0f} s more"
+        if not refused and not self._budget.take():
+            refused = "our own limit of orders a second"
+        if refused:
+            return lambda: self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
+        sent, client = self._orders.add(order_id, order), self._clients.orders
+        socket = self._connection.free(request["url"]) if self._connection else None
+        if socket is None:  # ccxt writes it in the loop's next turns
+            fetched = functools.partial(client.fetch, *(request[part] for part in SIGNED))
+            return lambda: self._spawn(self._place(order_id, sent, fetched()), order_id)
+        wired, answer = self._connection.wired(request), socket.claim(client.timeout / 1000)
+        answer.add_done_callback(functools.partial(self._answered, order_id, sent, request))
+        return functools.partial(socket.write, wired)
+
+    def _answered(self, order_id: str, sent: TrackedOrder, request: dict, answer: asyncio.Future) -> None:
+        """The connection has its answer, or will not get one."""
+        if not answer.cancelled():
+            answer.exception()  # retrieved here: nobody asks for it after the close
+        if not self._closing:
+            self._spawn(self._place(order_id, sent, self._clients.understood(request, answer)), order_id)
+
+    def _request(self, order_id: str, order: Order, price: Decimal) -> dict:
+        """ccxt's parameters of a new order; ParamsError off the grid."""
+        template = self._templates[SIDES[order.qty > 0], order.reduce_only]
+        return template | self._particulars(order_id, order, plain_text(price))
+
+    def _checked_template(self, side: str, reduce_only: bool) -> dict:
+        """ccxt takes longest to find out what is the same for all orders, so that is done once."""
+        template, step = self._template(side, reduce_only), self.terms.qty_step
+        own = self._particulars("some", Order(step if side == "buy" else -step, 0.0, reduce_only, False), "1")
+        if {n: type(value) for n, value in template.items() if n in own} != {n: type(own[n]) for n in own}:
+            known = ", ".join(template)
+            raise VenueError(f"{self.name}: this ccxt builds orders of {known}; install the one of requirements.lock")
+        return template
+
+    def _price(self, order: Order) -> Decimal:
+        return on_tick(order.limit, self.terms.price_tick, order.qty > 0)
+
+    def _unsendable(self, order_id: str, price: Decimal) -> str:
+        if not self._clients.keyed:
+            return "no keys: this venue was opened for quotes only"
+        if not OURS.fullmatch(order_id):
+            return f"order id {order_id!r}: needs 1 to 26 of 0-9 a-z -, not beginning with t, not digits alone"
+        if order_id in self._orders:
+            return f"order id {order_id!r} is under way already"
+        if price <= 0:
+            return f"price {price}: a venue may take that for a market order"
+        return ""
+
+    async def _refuse(self, order_id: str, why: str) -> None:
+        self._report(OrderOutcome.nothing(order_id, refused=why))
+
+    async def _place(self, order_id: str, sent: TrackedOrder, answer: Coroutine[Any, Any, Any]) -> None:
+        """Await the answer, then the end, and report what is known."""
+        try:
+            said = self._answer(await answer)
+        except ccxt.BaseError as error:
+            if code := refusal(error, self.certain, self.doubtful):
+                self._report(OrderOutcome.nothing(order_id, refused=code, for_good=code in self.lasting))
+            elif not sent.ended.is_set():  # a push may have told the end of an order that has no answer
+                self._report(OrderOutcome.nothing(order_id, doubt=plain(error)))
+            return
+        except Exception as error:  # an answer that breaks ccxt's parser says nothing of the order: it may well work
+            log.exception("%s: the answer to order %s cannot be read", self.name, order_id)
+            self._report(OrderOutcome.nothing(order_id, doubt=f"unreadable answer: {type(error).__name__}"))
+            return
+        if said:
+            self._orders.hear(said)
+        await self._settle(order_id, sent)
+
+    async def _settle(self, order_id: str, sent: TrackedOrder) -> None:
+        """Wait for the private stream to tell the end; then ask."""
+        try:
+            async with asyncio.timeout(self._pace.push_s):
+                await sent.ended.wait()
+            self._mute = 0
+            return
+        except TimeoutError:
+            pass
+        try:
+            outcome = await self.outcome(order_id) or OrderOutcome.nothing(order_id, doubt="accepted, and not known")
+        except VenueError as error:
+            outcome = OrderOutcome.nothing(order_id, doubt=str(error))
+        if sent.ended.is_set() and not outcome.final:
+            return  # a push was quicker
+        self._report(outcome)
+        self._unheard(outcome)
+
+    def _unheard(self, outcome: OrderOutcome) -> None:
+        """A stream of own orders that twice does not tell an end is mute, however alive its socket looks."""
+        self._mute += outcome.final
+        if self._mute >= MUTE and self._private and self._private.alive:
+            self._mute = 0
+            self._private.redial("orders ended and this stream did not tell")
+
+    def _report(self, outcome: OrderOutcome) -> None:
+        """Tell the runner; after its end an order is forgotten here, unless a refusal may prove to have been none."""
+        if outcome.refused:
+            self._orders.doubt(outcome.order_id)
+        elif outcome.final:
+            self._orders.forget(outcome.order_id)
+        self._on_outcome(self.leg, outcome)
