@@ -5,8 +5,10 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import asynccontextmanager
 from decimal import Decimal as D
+from pathlib import Path
 
 import aiohttp
 import ccxt
@@ -369,6 +371,13 @@ def test_an_unreadable_script_names_the_file(tmp_path, content):
         path.write_text(content)
     with pytest.raises(ParamsError):
         read_script(path)
+
+
+def test_the_script_of_the_manual_can_be_played():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "runner" / "rehearsal.md").read_text("utf-8")
+    lines = [line.strip() for line in page.splitlines() if line.startswith("    ") and "python -m" not in line]
+    played = script_of(tomllib.loads("\n".join(lines))["fault"])
+    assert [fault.do for fault in played] == ["error_after", "terms", "upgrade_notice"]
 
 
 def test_every_action_of_the_table_is_known_and_the_other_way_round():

@@ -105,7 +105,10 @@ def _of_recordings(p: argparse.ArgumentParser) -> None:
     local.add_argument("--tape", nargs=2, metavar=("SPOT", "PERP"), help="what the local venues play (default: sample)")
     local.add_argument("--repeat", action="store_true", help="they begin their tape again at its end")
     local.add_argument(
-        "--faults", type=Path, metavar="FILE", help="what they do wrong (python -m delta_arb.sandbox --help)"
+        "--faults", type=Path, metavar="FILE", help="what they do wrong (python -m delta_arb.sandbox --explain)"
+    )
+    local.add_argument(
+        "--round-trip-ms", default="", metavar="N|LOW-HIGH", help="network delay to them, fixed or drawn (default none)"
     )
     replay = p.add_argument_group("of --replay")
     replay.add_argument(

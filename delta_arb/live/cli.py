@@ -19,7 +19,7 @@ from delta_arb.quotes.options import given
 
 SPEED = 60.0  # recorded seconds a second
 MAX_CLIP_USDT = Bounds().max_clip_usdt
-LOCAL = {"--tape": "tape", "--repeat": "repeat", "--faults": "faults"}
+LOCAL = {"--tape": "tape", "--repeat": "repeat", "--faults": "faults", "--round-trip-ms": "round_trip_ms"}
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -128,6 +128,8 @@ def _venue_arguments(options: argparse.Namespace, config: Config) -> list[str]:
         arguments += ["--inventory-coins", f"{config.hedged_coins:g}"]
     if options.faults:
         arguments += ["--faults", str(options.faults)]
+    if options.round_trip_ms:
+        arguments += ["--round-trip-ms", options.round_trip_ms]
     return arguments + ["--repeat"] * options.repeat
 
 
