@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from delta_arb.errors import ParamsError
-from delta_arb.evidence import DataParams, Evidence, FilterParams, GateParams, ReverseEvidence
+from delta_arb.evidence import DataParams, Evidence, FilterParams, GateParams, LayoutParams, ReverseEvidence
 from delta_arb.latency import Latency
 from delta_arb.params import (
     Bounds,
@@ -46,6 +46,9 @@ DATA = DataParams(
     synthetic=False, start=NOON - timedelta(days=1), end=NOON, judged_from=NOON - timedelta(hours=6), events=86_400,
     spot_sha256="a" * 64, perp_sha256="b" * 64, funding_sha256=None, spot_kind="snapshots", perp_kind="updates",
 )  # fmt: skip
+
+
+LAID = {"layout": "x", "time": "ms", "zone": "UTC", "quantity": None, "clock": "venue", "notes": []}
 
 
 def values(**changes) -> dict:
@@ -110,6 +113,15 @@ venues = st.builds(
     min_qty=number(0, 1e300),
     min_notional_usdt=number(0, 1e300),
 )
+layouts = st.none() | st.builds(
+    LayoutParams,
+    layout=texts,
+    time=st.sampled_from(("s", "ms", "us", "ns", "UTC", "naive")),
+    zone=texts,
+    quantity=st.sampled_from((None, "coins", "contracts", "quote")),
+    clock=st.sampled_from((None, "receiver", "venue")),
+    notes=st.lists(texts, max_size=2).map(tuple),
+)
 recorded = st.builds(
     DataParams,
     synthetic=st.booleans(),
@@ -122,6 +134,10 @@ recorded = st.builds(
     funding_sha256=st.none() | digests,
     spot_kind=st.sampled_from(("updates", "snapshots")),
     perp_kind=st.sampled_from(("updates", "snapshots")),
+    spot_layout=layouts,
+    perp_layout=layouts,
+    funding_layout=layouts,
+    notes=st.lists(texts, max_size=2).map(tuple),
 )
 filters = st.builds(
     FilterParams,
@@ -328,6 +344,12 @@ WRONG = {
     "null where a number must be": (("rule", "max_hold_s"), None, "rule.max_hold_s"),
     "a section that is none": (("spot",), "mexc", "spot"),
     "an unknown kind": (("data", "spot_kind"), "candles", "data.spot_kind"),
+    "an unknown unit of time": (
+        ("data", "spot_layout"),
+        LAID | {"time": "min"},
+        "data.spot_layout.time",
+    ),
+    "a layout without a zone": (("data", "perp_layout"), LAID | {"zone": ""}, "data.perp_layout.zone"),
     "an unknown role": (("spot", "role"), "maker", "spot.role"),
     "an unknown profile": (("profile",), "maker", "profile"),
     "a pair that is no folder name": (("pair",), "../../LUNC/USDT", "pair"),

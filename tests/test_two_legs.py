@@ -105,7 +105,7 @@ def test_one_file_or_its_copy_is_no_second_leg(tmp_path):
         candles.read(spot, spot, STATED)
     copy = tmp_path / "copy.parquet"
     copy.write_bytes(spot.path.read_bytes())
-    with pytest.raises(DataError, match="the same prices in every row"):
+    with pytest.raises(DataError, match="the same prices and sizes in every row"):
         candles.read(spot, LegFile(copy, "updates"), STATED)
 
 

@@ -12,6 +12,7 @@ On 71 pairs of recorded files (crash days among them) the correlation at lag 0 i
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,12 @@ def refuse_one_file(spot: LegFile, perp: LegFile) -> None:
         )
 
 
-def refuse_one_series(spot: LegFile, perp: LegFile, spot_prices: np.ndarray, perp_prices: np.ndarray) -> None:
-    """Refuse two files that hold the same prices, row for row."""
-    if len(spot_prices) >= _PAIRS and np.array_equal(spot_prices, perp_prices, equal_nan=True):
-        raise DataError(f"{spot.name} and {perp.name} hold the same prices in every row; give the other leg's file")
+def refuse_one_series(spot: LegFile, perp: LegFile, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Refuse two files that hold the same prices and sizes, row for row; `pairs` are columns of both legs."""
+    if all(len(a) >= _PAIRS and np.array_equal(a, b, equal_nan=True) for a, b in pairs):
+        raise DataError(
+            f"{spot.name} and {perp.name} hold the same prices and sizes in every row; give the other leg's file"
+        )
 
 
 # --- candles ---------------------------------------------------------------------------------------------------------
@@ -72,7 +75,7 @@ def compared(
     if n < _PAIRS:
         return spot_bars, perp_bars, (0, 0), ()
     closes = [_log(view.close[:n], view.closes[:n]) for view in views]
-    refuse_one_series(spot, perp, *closes)
+    refuse_one_series(spot, perp, (closes, [view.volume[:n] for view in views]))
     _refuse_ratio(spot, perp, closes[1] - closes[0])
     _refuse_lag(spot, perp, np.diff(closes[0]), np.diff(closes[1]), spot_bars.bar_s, 0.0)
     off = _far_off(views[0], views[1], n)
@@ -161,7 +164,8 @@ def compare_quotes(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quote
     if min(len(spot_quotes), len(perp_quotes)) < _PAIRS:
         return
     if len(spot_quotes) == len(perp_quotes):
-        refuse_one_series(spot, perp, spot_quotes.bid, perp_quotes.bid)
+        names = ("bid", "ask", "bid_qty", "ask_qty")
+        refuse_one_series(spot, perp, ((getattr(spot_quotes, name), getattr(perp_quotes, name)) for name in names))
     first_ns = int(max(spot_quotes.ts_ns[0], perp_quotes.ts_ns[0]))
     last_ns = int(min(spot_quotes.ts_ns[-1], perp_quotes.ts_ns[-1]))
     for grid_s in _GRIDS_S:
