@@ -33,7 +33,7 @@ def test_a_cell_is_the_replay_of_its_set_and_the_sweep_agrees():
     swept = s.choice.sweep.results[s.choice.sweep.sets.index(peak)]
     assert found.net[hold, 0, row, column] == pytest.approx(swept.net_usdt_day)
     assert found.trades[hold, 0, row, column] == swept.trades
-    assert found.hits[hold, 0, row, column] == pytest.approx(swept.hit_rate * swept.trades)
+    assert found.hits[hold, 0, row, column] == pytest.approx(swept.hits)
     late = s.market.with_latency(2.0, 2.0)
     fit = s.choice.window.fit
     assert found.net[hold, 1, row, column] == pytest.approx(measure(fit, late.replay(fit, peak)).net_usdt_day)

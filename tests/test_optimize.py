@@ -61,6 +61,7 @@ def performance(**changes) -> Performance:
     """A result that passes the default constraints, but for the changes."""
     values = {field.name: None for field in dataclasses.fields(Performance)} | {
         "days": 1.0, "trades": 10, "trades_day": 10.0, "net_usdt": 1.0, "net_usdt_day": 1.0, "hit_rate": 0.8,
+        "censored": 0,
         "drawdown": 0.01,
         "halted": False,
     }  # fmt: skip
@@ -252,13 +253,20 @@ def test_a_lonely_peak_loses_against_a_plateau():
     [
         ({"net_usdt": 0.0, "net_usdt_day": 0.0}, "net 0.00 USDT a day is not above zero"),
         ({"trades_day": 4.9}, "4.9 trades a day are below 5"),
-        ({"hit_rate": 0.69}, "hit rate 0.69 is below 0.7"),
+        ({"hit_rate": 0.2}, "hit rate 0.20 of 10 pairs (95 %: at most 0.51) is below 0.7"),  # Wilson, 2 of 10
         ({"drawdown": 0.021}, "drawdown 2.10% is above 2.00%"),
         ({"halted": True}, "the machine halted"),
     ],
 )
 def test_each_demand_that_is_missed_is_named(changes, message):
     assert any(message in miss for miss in Constraints().failures(performance(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("trades", "censored", "hit_rate"), [(2, 1, 1.0), (2, 0, 0.5), (4, 0, 0.5), (1, 1, None), (10, 0, 0.6)]
+)
+def test_a_rate_of_few_pairs_and_a_pair_that_the_data_cut_off_refuse_nothing(trades, censored, hit_rate):
+    assert Constraints().failures(performance(trades=trades, censored=censored, hit_rate=hit_rate)) == []
 
 
 def test_what_meets_every_demand_exactly_passes():

@@ -101,7 +101,9 @@ class Performance:
     """Headline figures of one backtest. Money in USDT, rates as fractions; None where nothing can be said.
 
     hit_rate: trades that ended at the exit threshold; win_rate: net above zero; drawdown: largest fall of the marked
-    equity from its peak, as a fraction of capital plus that peak; gross: net before fees and funding.
+    equity from its peak, as a fraction of capital plus that peak; gross: net before fees and funding. `censored` trades
+    were cut off by the end of the data: they are in the money, but neither in rates nor in the median hold, for nobody
+    knows how they would have ended.
     """
 
     days: float
@@ -127,6 +129,17 @@ class Performance:
     missed: int
     halted: bool
     open_at_end: bool
+    censored: int
+
+    @property
+    def ended(self) -> int:
+        """Trades that came to an end of their own."""
+        return self.trades - self.censored
+
+    @property
+    def hits(self) -> int:
+        """How many of those ended at the exit threshold."""
+        return round((self.hit_rate or 0.0) * self.ended)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -146,8 +159,7 @@ def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Perfor
     capital = result.capital_usdt
     fall, fall_s = drawdown(curve.ts_ns, capital + curve.net)
     trades, n = result.trades, len(result.trades)
-    nets = [t.net_usdt for t in trades]
-    holds = [t.held_s for t in trades]
+    nets, ended = [t.net_usdt for t in trades], [t for t in trades if not t.censored]
     fees, paid = total(t.fees_usdt for t in trades), total(t.funding_usdt for t in trades)
     days = result.days
     return Performance(
@@ -161,19 +173,20 @@ def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Perfor
         funding_usdt=paid,
         capital_usdt=capital,
         return_day=result.net_usdt / days / capital,
-        hit_rate=_share(trades, "target"),
-        win_rate=sum(net > 0 for net in nets) / n if n else None,
-        timeout_share=_share(trades, "time-out"),
-        unwound_share=_share(trades, "unwound"),
+        hit_rate=_share(ended, "target"),
+        win_rate=sum(t.net_usdt > 0 for t in ended) / len(ended) if ended else None,
+        timeout_share=_share(ended, "time-out"),
+        unwound_share=_share(ended, "unwound"),
         mean_net_bps=net_bps(trades),
-        median_hold_s=float(np.median(holds)) if n else None,
-        longest_hold_s=max(holds) if n else None,
+        median_hold_s=float(np.median([t.held_s for t in ended])) if ended else None,
+        longest_hold_s=max(t.held_s for t in trades) if n else None,
         profit_factor=profit_factor(nets),
         drawdown=fall,
         drawdown_s=fall_s,
         missed=result.missed,
         halted=result.halted,
         open_at_end=result.open_at_end,
+        censored=n - len(ended),
     )
 
 

@@ -138,7 +138,12 @@ class Swept:
     def performance(self, k: int) -> Performance:
         """The headline figures of set k, as `performance.measure` gives them."""
         f = dict(zip(FIGURES.names, self.figures[k].item(), strict=True))
-        n, days, capital = f["trades"], self.days, capital_of(self.rules[k], self.funds)
+        n, ended, days, capital = (
+            f["trades"],
+            f["trades"] - f["censored"],
+            self.days,
+            capital_of(self.rules[k], self.funds),
+        )
         return Performance(
             days=days,
             trades=n,
@@ -150,12 +155,12 @@ class Swept:
             funding_usdt=f["funding_usdt"],
             capital_usdt=capital,
             return_day=f["net_usdt"] / days / capital,
-            hit_rate=f["targets"] / n if n else None,
-            win_rate=f["wins"] / n if n else None,
-            timeout_share=f["timeouts"] / n if n else None,
-            unwound_share=f["unwound"] / n if n else None,
+            hit_rate=f["targets"] / ended if ended else None,
+            win_rate=f["wins"] / ended if ended else None,
+            timeout_share=f["timeouts"] / ended if ended else None,
+            unwound_share=f["unwound"] / ended if ended else None,
             mean_net_bps=to_bps(f["net_usdt"]) / f["notional_usdt"] if f["notional_usdt"] else None,
-            median_hold_s=f["median_hold_s"] if n else None,
+            median_hold_s=f["median_hold_s"] if ended else None,
             longest_hold_s=f["longest_hold_s"] if n else None,
             profit_factor=f["gains_usdt"] / f["losses_usdt"] if f["losses_usdt"] > 0 else None,
             drawdown=f["drawdown"],
@@ -163,6 +168,7 @@ class Swept:
             missed=f["missed"],
             halted=f["halted"],
             open_at_end=f["open_at_end"],
+            censored=f["censored"],
         )
 
 

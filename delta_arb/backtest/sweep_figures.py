@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.backtest.fast_forward import FAR, NEAR, first_at
-from delta_arb.market import NS, SPOT, TARGET, TIMEOUT, UNWOUND
+from delta_arb.market import END, NS, SPOT, TARGET, TIMEOUT, UNWOUND
 from delta_arb.strategy.ledger import funding, money, stamp_after
 
 FIGURES = np.dtype(
     [(f"{name}_usdt", float) for name in ("net", "spot", "perp", "fees", "funding", "residual")]
     + [(f"{name}_usdt", float) for name in ("notional", "gains", "losses")]
     + [(name, float) for name in ("median_hold_s", "longest_hold_s", "drawdown", "drawdown_s")]
-    + [(name, np.int32) for name in ("trades", "wins", "targets", "timeouts", "unwound", "missed")]
+    + [(name, np.int32) for name in ("trades", "wins", "targets", "timeouts", "unwound", "missed", "censored")]
     + [(name, bool) for name in ("halted", "open_at_end")]
 )
 
@@ -96,9 +96,9 @@ def _add_steps(steps, fills, payments, closing):
 
 def tell(f, deals):
     """Money and counts of all deals, added up one by one as `performance.measure` does."""
-    holds = np.empty(len(deals))
+    holds, longest = np.empty(len(deals)), np.nan
     net = spot = perp = fees = funded = residual = notional = gains = losses = 0.0
-    trades = wins = targets = timeouts = unwound = missed = 0
+    trades = wins = targets = timeouts = unwound = missed = censored = ended = 0
     for d in deals:
         if d.hold_s < 0.0:
             missed += 1
@@ -112,21 +112,26 @@ def tell(f, deals):
         notional += d.notional_usdt
         gains += max(0.0, d.net_usdt)
         losses += min(0.0, d.net_usdt)
+        trades += 1
+        longest = d.hold_s if trades == 1 else max(longest, d.hold_s)
+        if d.reason == END:
+            censored += 1
+            continue
         wins += d.net_usdt > 0.0
         targets += d.reason == TARGET
         timeouts += d.reason == TIMEOUT
         unwound += d.reason == UNWOUND
-        holds[trades] = d.hold_s
-        trades += 1
+        holds[ended] = d.hold_s
+        ended += 1
     f.net_usdt, f.spot_usdt, f.perp_usdt, f.fees_usdt, f.funding_usdt = net, spot, perp, fees, funded
     f.residual_usdt, f.notional_usdt, f.gains_usdt, f.losses_usdt = residual, notional, gains, -losses
     f.trades, f.wins, f.targets, f.timeouts, f.unwound, f.missed = trades, wins, targets, timeouts, unwound, missed
-    f.longest_hold_s, f.median_hold_s = np.nan, np.nan
-    if trades > 0:
-        f.longest_hold_s = ranked(holds, trades, trades - 1)
-        f.median_hold_s = ranked(holds, trades, trades // 2)
-        if trades % 2 == 0:
-            f.median_hold_s = (ranked(holds, trades, trades // 2 - 1) + f.median_hold_s) / 2
+    f.censored = censored
+    f.longest_hold_s, f.median_hold_s = longest, np.nan
+    if ended > 0:
+        f.median_hold_s = ranked(holds, ended, ended // 2)
+        if ended % 2 == 0:
+            f.median_hold_s = (ranked(holds, ended, ended // 2 - 1) + f.median_hold_s) / 2
 
 
 def ranked(values, n, rank):

@@ -18,6 +18,7 @@ from delta_arb.quotes.candles import DEADLINE_BARS
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.reversion import HalfLife
+from delta_arb.stats.sharpe import wilson
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import Rule
 from delta_arb.venue_terms import VenueTerms, common_step
@@ -28,7 +29,8 @@ from delta_arb.wallets import BOUNDLESS, Funds
 class Constraints:
     """What a threshold set must reach to be exported, on the fit and on the judged part alike.
 
-    hit rate: share of trades that ended at the exit threshold; drawdown: on the capital of the replay (see `capital_of`).
+    hit rate: share of trades that ended at the exit threshold, missed where its whole 95 % interval lies below; drawdown:
+    on the capital of the replay (see `capital_of`).
     """
 
     target_hit_rate: float = 0.7
@@ -58,8 +60,11 @@ class Constraints:
             misses.append(f"net {p.net_usdt_day:.2f} USDT a day is not above zero")
         if p.trades_day < self.min_trades_day:
             misses.append(f"{p.trades_day:.1f} trades a day are below {self.min_trades_day:g}")
-        if p.hit_rate is not None and p.hit_rate < self.target_hit_rate:
-            misses.append(f"hit rate {p.hit_rate:.2f} is below {self.target_hit_rate:g}")
+        if p.ended and (rate := wilson(p.hits, p.ended)).high < self.target_hit_rate:  # few pairs decide nothing
+            misses.append(
+                f"hit rate {rate.value:.2f} of {p.ended} pairs (95 %: at most {rate.high:.2f}) is below "
+                f"{self.target_hit_rate:g}"
+            )
         if p.drawdown > self.max_drawdown:
             misses.append(f"drawdown {p.drawdown:.2%} is above {self.max_drawdown:.2%}")
         if p.halted:

@@ -183,8 +183,8 @@ class WalkForward:
 
     `nets`: change of marked equity in each period, flat ones included; they sum to the net. `net_usdt_day`: their mean
     per day with its block bootstrap interval, None where nothing was traded. `hit_rate`: share of pairs that ended at
-    the exit threshold, with Wilson's interval, None without a pair. `brier`: the folds' probabilities against whether
-    they earned, None where no fold had one.
+    the exit threshold, of those that the data did not cut off, with Wilson's interval; None without one. `brier`: the
+    folds' probabilities against whether they earned, None where no fold had one.
     """
 
     folds: tuple[Fold, ...]
@@ -370,7 +370,7 @@ def _judged(
     seen = tape.take(slice(int(np.searchsorted(tape.ts_ns, start_ns)), past))
     nets = period_nets(seen, result, start_ns, end_ns, period_s)
     said = [f for f in folds if f.probability is not None]
-    hits = sum(t.reason == "target" for t in result.trades)
+    ended = [t for t in result.trades if not t.censored]
     return WalkForward(
         folds=folds,
         result=result,
@@ -378,6 +378,6 @@ def _judged(
         nets=nets,
         period_s=period_s,
         net_usdt_day=sharpe.mean_interval(nets, rng).scaled(DAY_S / period_s) if np.ptp(nets) > 0 else None,
-        hit_rate=sharpe.wilson(hits, len(result.trades)) if result.trades else None,
+        hit_rate=sharpe.wilson(sum(t.reason == "target" for t in ended), len(ended)) if ended else None,
         brier=sharpe.brier([f.probability for f in said], [f.net_usdt > 0 for f in said]) if said else None,
     )

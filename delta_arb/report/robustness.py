@@ -275,7 +275,7 @@ def regimes_table(found: tuple[Regime, ...] | str) -> Table:
     for regime in found:
         if not regime.days and not regime.trades:
             continue
-        hits = [t.reason == "target" for t in regime.trades]
+        hits = [t.reason == "target" for t in regime.trades if not t.censored]
         rows.append(
             (
                 regime.kind,

@@ -300,8 +300,7 @@ def surface(choice: Choice) -> Surface:
     for late, factor in enumerate(factors):
         results = sweep(fit, market.slower(factor, factor), [tried for _, tried in cells]).results
         for ((hold, row, column), _), p in zip(cells, results, strict=True):
-            hits = round((p.hit_rate or 0.0) * p.trades)
-            found[:, hold, late, row, column] = p.net_usdt_day, p.fees_usdt / p.days, p.trades, hits
+            found[:, hold, late, row, column] = p.net_usdt_day, p.fees_usdt / p.days, p.trades, p.hits
     fees = FEES if market.fees_bps else (1.0,)
     return Surface(entries, exits, holds_s, factors, slow_s, fees, market.fees_bps, *found)
 

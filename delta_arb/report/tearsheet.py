@@ -140,7 +140,7 @@ def _check(candidate: Params, judged: Performance) -> None:
 def tiles(sheet: TearSheet) -> Tiles:
     """Headlines of the judged part, those of the fit beside them."""
     j, f = sheet.judged, sheet.fitted
-    hits = wilson(round((j.hit_rate or 0.0) * j.trades), j.trades) if j.trades else None
+    hits = wilson(j.hits, j.ended) if j.ended else None
     net = net_interval(sheet.last)
     rows = (
         ("net, USDT a day", number(j.net_usdt_day, sign=True), f"{_range(net)}fit {number(f.net_usdt_day, sign=True)}"),

@@ -59,11 +59,12 @@ class Outcome:
     @classmethod
     def of(cls, result: Backtest) -> "Outcome":
         trades, days, n = result.trades, result.days, len(result.trades)
+        ended = [t for t in trades if not t.censored]
         return cls(
             trades=n,
             trades_day=n / days,
             net_usdt_day=result.net_usdt / days,
-            hit_rate=sum(t.reason == "target" for t in trades) / n if n else None,
+            hit_rate=sum(t.reason == "target" for t in ended) / len(ended) if ended else None,
             filled_usdt=total(t.notional_usdt for t in trades) / n if n else None,
             clip_usdt=result.rule.clip_usdt,
             net_bps=net_bps(trades),

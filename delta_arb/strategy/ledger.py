@@ -68,6 +68,11 @@ class Trade:
     approximate_funding: bool
 
     @property
+    def censored(self) -> bool:
+        """Whether the end of the data cut it off: how it would have ended is not known."""
+        return self.reason == REASONS[END]
+
+    @property
     def held_s(self) -> float:
         return (self.closed_ns - self.opened_ns) / NS
 
