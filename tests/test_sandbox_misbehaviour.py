@@ -140,6 +140,19 @@ def test_an_order_is_taken_and_answered_by_a_gateway_with_a_bare_page(name, stat
 
 
 @BOTH
+def test_an_order_is_taken_and_answered_with_a_code_that_no_document_has(name):
+    code = {"mexc": "424242", "gate": "NEVER_HEARD_OF"}[name]
+
+    async def use(wire):
+        wire.fault("order.create", "error_after", status=400, code=code)
+        status, _, text = await wire.order()
+        assert (status, code in text) == (400, True)
+        assert [order.filled for order in wire.engine.orders.values()] == [20]
+
+    on(name, use)
+
+
+@BOTH
 def test_a_rate_limit_says_how_long_to_wait_and_a_ban_is_418(name):
     async def use(wire):
         wire.fault("order.create", "rate_limit", retry_after_s=15)

@@ -104,7 +104,7 @@ class MarketData:
         self._listeners: dict[type, list[Callable]] = {}
         self._events: deque[object] = deque()
         self._emitting = False
-        self._shown: dict[str, Quote] = {}  # the last quote told, for a frozen side
+        self._shown: dict[str, Quote] = {}  # the last quote published, for a frozen side
 
     def listing(self, pair: str) -> Listing:
         if pair not in self.listings:
@@ -180,7 +180,7 @@ class MarketData:
         """Trade on the new quote."""
 
     def _show(self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, now_ns: int) -> None:
-        """Give the change its id and tell it."""
+        """Give the change its id and publish it."""
         first = book.id + 1 if first_id is None else first_id
         book.id = first if last_id is None else last_id
         book.ts_ns = now_ns

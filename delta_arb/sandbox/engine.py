@@ -1,7 +1,7 @@
-"""One venue's engine: listings, books, one account, orders. Validates, matches, settles, tells.
+"""One venue's engine: listings, books, one account, orders. Validates, matches, settles, publishes events.
 
 Everything is synchronous and single-threaded: a call returns with the whole state true (order, trades, wallet,
-positions), and only then tells the listeners, in the order in which things happened:
+positions), and only then calls the listeners, in the order in which things happened:
 
     engine.listen(Quote, callback)          best level as shown (also after our own orders thinned it)
     engine.listen(BookChange, callback)     the levels that changed, with the ids they span

@@ -15,7 +15,7 @@
 | a request | delay | answered `seconds` later (the venue acts at once) |
 | | hang | accepted, never answered (`before = true`: not accepted either) |
 | | cut / cut_after | connection aborted before the venue acts / after it has acted |
-| | error / error_after | HTTP `status` (default 503) before / after it has acted; `bare = true`: a gateway's page instead |
+| | error / error_after | HTTP `status` (503) before / after it has acted; with a `code`, or `bare = true`: a gateway's page |
 | | refuse | refused with the venue's own code or label `code` (`times = 0`: a refusal that will not change) |
 | | rate_limit | refused as too many requests (`status` 429, or 418 for a ban) |
 | | redirect | `status` (default 307) to another host name, which logs at `elsewhere` whether keys came along |
@@ -29,8 +29,8 @@
 | | silence | nothing of this stream any more, while the socket lives |
 | stream.ticker, stream.book | freeze | the `side` ("bid" or "ask") shown stops moving; REST and matching know better |
 | | foreign | after the push comes another contract's, at half its prices |
-| | restamp | the push says that it was made `seconds` later |
-| socket | silence | the socket stays open and says nothing at all, not even pong |
+| | restamp | the push is stamped `seconds` later |
+| socket | silence | the socket stays open and sends nothing at all, not even pong |
 | | close | at `from_s`: every socket is closed with `status` (default 1001; 1006 = aborted without a word) |
 | | upgrade_notice | at `from_s`: Gate's notice on `futures.system` to every socket (`times` of them, `seconds` apart) |
 | | unknown_message | the same with an unknown `code` "channel", an unknown "shape" of known ones, or a "text" that is none |

@@ -63,7 +63,7 @@ class GateAccount:
         return page(request, [row for row in found if pair in (None, row["contract"]) and kind in (None, row["type"])])
 
     def countdown(self, request: Request) -> rows.Row:
-        """All orders (of a contract) are cancelled after `timeout` s, unless it is asked for again before; 0 calls it off."""
+        """All orders (of a contract) are cancelled after `timeout` s, unless called again before; 0 calls it off."""
         body = body_of(request)
         pair, timeout_s = str(body.get("contract") or ""), int(number(body.get("timeout"), "timeout"))
         if pair:

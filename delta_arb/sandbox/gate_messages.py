@@ -1,6 +1,6 @@
 """Gate.io USDT futures on the wire: rows of REST answers and pushes.
 
-Contracts exist only here. Sizes are contracts: integers, or decimal strings when the client asked for them
+Contracts exist only here. Sizes are contracts: integers, or decimal strings when the client wants them
 (`X-Gate-Size-Decimal: 1`). REST writes prices and money as strings, the websocket as numbers, except where the
 recordings show otherwise.
 """
@@ -245,8 +245,8 @@ def rewritten_push(fault: Fault, push: str) -> str:
         frame["time_ms"] += round(fault.seconds * 1000)
         frame["time"] = frame["time_ms"] // 1000
         return dumps(frame)
-    quote["s"] = "OTHER_USDT"
-    for name in ("b", "a"):
+    quote["contract" if "contract" in quote else "s"] = "OTHER_USDT"
+    for name in ("b", "a", "last", "highest_bid", "lowest_ask"):
         if isinstance(quote.get(name), str) and quote[name]:
             quote[name] = text(dec(quote[name]) / 2)
     return dumps(frame)

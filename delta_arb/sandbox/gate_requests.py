@@ -87,7 +87,7 @@ def in_range(request: Request, ts_ns: int) -> bool:
 
 
 def page(request: Request, items: list) -> list:
-    """The page asked for, newest first."""
+    """The rows of the request's page, newest first."""
     offset, limit = integer(request, "offset", 0), min(integer(request, "limit", 100), 1000)
     return items[::-1][offset : offset + limit]
 

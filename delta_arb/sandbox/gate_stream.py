@@ -1,7 +1,7 @@
 """Gate.io futures over the websocket: subscriptions and pushes.
 
 A topic is `channel|contract|d`, or `...|i` for clients that get integer sizes; private ones push to the one account.
-Every change is pushed at once: the frequency asked for in `order_book_update` is accepted and not used.
+Every change is pushed at once: the frequency in a subscription to `order_book_update` is accepted and not used.
 """
 
 import json
@@ -142,7 +142,7 @@ class GateStream:
         return {"time": now_ms // 1000, "time_ms": now_ms}
 
     def notice(self, fault: Fault) -> None:
-        """What the script has the venue say to all: its upgrade notice, or what no client knows."""
+        """Send every client the venue's upgrade notice, or a message that no client knows, as the script has it."""
         upgrade = "The connection will soon be closed for a service upgrade. Please reconnect."
         frame = {**self._stamp(), "channel": "futures.system", "event": "update"}
         frame["result"] = {"type": "upgrade", "msg": upgrade}

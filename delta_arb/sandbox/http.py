@@ -322,7 +322,7 @@ def check_loopback(host: str) -> None:
     except ValueError:
         loopback = False
     if not loopback:
-        raise ParamsError(f"the sandbox serves this machine only, was told to listen on {host!r}; use 127.0.0.1 or ::1")
+        raise ParamsError(f"the sandbox serves this machine only, not {host!r}; use 127.0.0.1 or ::1")
 
 
 async def _request(http: web.Request) -> Request:

@@ -28,7 +28,7 @@ from delta_arb.sandbox.values import (
 )
 
 MS = 1_000_000
-ORDER_TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")  # what exchangeInfo tells; it never lists IMMEDIATE_OR_CANCEL
+ORDER_TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")  # as exchangeInfo lists them; it never lists IMMEDIATE_OR_CANCEL
 TYPE_OF_TIF = {POST_ONLY: "LIMIT_MAKER", IOC: "IMMEDIATE_OR_CANCEL"}
 TYPE_NUMBERS = {"LIMIT": 1, "LIMIT_MAKER": 2, "IMMEDIATE_OR_CANCEL": 3, "MARKET": 5}
 STATUS_NUMBERS = {"NEW": 1, "FILLED": 2, "PARTIALLY_FILLED": 3, "CANCELED": 4, "PARTIALLY_CANCELED": 5}
@@ -74,7 +74,7 @@ def side(number: int) -> str:
 
 
 def market(listing: Listing, settings: Settings, trading: bool) -> dict:
-    """One row of exchangeInfo. MEXC can only tell steps that are powers of ten, by their number of digits."""
+    """One row of exchangeInfo. MEXC lists steps as numbers of digits, so only powers of ten."""
     qty_digits, price_digits = _digits(listing.qty_step), _digits(listing.price_step)
     least = text(listing.min_notional)
     return {
@@ -119,7 +119,7 @@ def created(order: Order) -> dict:
 
 
 def order_row(order: Order) -> dict:
-    """An order as GET order, openOrders and allOrders tell it."""
+    """An order as GET order and openOrders show it."""
     return {
         "symbol": symbol_of(order.pair),
         "orderId": order_id(order.id),

@@ -1,4 +1,4 @@
-"""MEXC spot's order endpoints: what is asked for, in the engine's words, and its answers and refusals in MEXC's."""
+"""MEXC spot's order endpoints: requests in the engine's terms, answers and refusals in MEXC's."""
 
 from itertools import islice
 
@@ -112,7 +112,7 @@ class Orders:
             raise MexcError(-2011) from None
 
     def _order_named(self, request: Request) -> tuple[int | None, str]:
-        """The engine's number of the order asked for, or None and its client id."""
+        """The engine's number of the order in a request, or None and its client id."""
         pair_asked(self._engine, request)
         if number := request.query.get("orderId", ""):
             return order_number(number), ""

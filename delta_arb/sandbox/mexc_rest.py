@@ -147,6 +147,8 @@ class Mexc:
         if fault.do == "refuse":
             return self.refused(MexcError(integer({"code": fault.code}, "code", 0)))
         status = fault.status or 503
+        if fault.code:
+            return Answer(MexcError(integer({"code": fault.code}, "code", 0)).body, status)
         # A gateway's own errors (502 and the like) come without the venue's JSON.
         return Answer(MexcError(status).body if status in REFUSALS else b"", status)
 

@@ -1,4 +1,4 @@
-"""What the local venues are told: quotes, account, faults. Read by `--help` too."""
+"""The options of the local venues: quotes, account, faults. Read by `--help` too."""
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation

@@ -1,4 +1,4 @@
-"""What both venues are made of: listings, orders, trades, the events they tell, and why they refuse.
+"""What both venues are made of: listings, orders, trades, events, and why they refuse.
 
 Prices are USDT per base unit and quantities base units, all `Decimal`, as on the tape; contracts exist only
 in the Gate protocol. Sides are `BUY` = +1 and `SELL` = -1, so that `side * qty` is signed. Times are the venue's clock, in
@@ -70,7 +70,7 @@ class Settings:
     taker_fee: Decimal = Decimal("0.0005")
     maker_fee: Decimal = Decimal("0.0002")
     fee_in: str = QUOTE
-    dual_positions: bool = False  # perpetual: what the account says of its position mode; it is kept in single mode
+    dual_positions: bool = False  # perpetual: the mode that the account shows; positions are kept in single mode
     cross_margin: bool = True
     leverage: Decimal = Decimal(10)
     post_only_refused: bool = True  # a post-only order that would take: refused, or accepted and cancelled at once
@@ -172,7 +172,7 @@ class Print(NamedTuple):
 class BalanceChange(NamedTuple):
     """One coin of the wallet after a change. `reason`: 'order', 'cancel', 'fill', 'pnl', 'fee', 'fund' or 'deposit'.
 
-    `free` and `locked` are totals after it; a margin account tells its wallet balance as `free`, and nothing locked.
+    `free` and `locked` are totals after it; a margin account has its wallet balance as `free`, and nothing locked.
     """
 
     ts_ns: int

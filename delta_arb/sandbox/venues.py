@@ -70,7 +70,7 @@ def default_setup(base: str = "SYN", **changes: Any) -> Setup:
 
 
 def setup_of(tape: Tape, base: str, contract_size: Decimal, **changes: Any) -> Setup:
-    """Listings whose grids hold every price and size of the tape (as far as its first rows tell)."""
+    """Listings whose grids hold every price and size of the tape (as far as its first rows show)."""
     spot_step = min(Decimal(1), _grid(tape.spot_bid_qty, tape.spot_ask_qty))
     spot = Listing(base, _grid(tape.spot_bid, tape.spot_ask), spot_step, spot_step, min_notional=Decimal(1))
     perp_price = _grid(tape.perp_bid, tape.perp_ask)
