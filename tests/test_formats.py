@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,6 +117,60 @@ def test_the_unit_of_a_time_is_proven_by_its_range(tmp_path, unit, factor):
 def test_places_of_a_file_without_names_are_proven_by_its_prices(tmp_path, order):
     path = write(tmp_path / "bars.csv.gz", [[bar["tohlcv".index(name)] for name in order] for bar in BARS])
     assert as_bars(path)[0] == BARS
+
+
+REST = {
+    "kucoin": lambda t, o, top, low, c, v: [str(t // 1000), o, c, top, low, v, v * c],
+    "okx": lambda t, o, top, low, c, v: [str(t), o, top, low, c, v, v, v * c, "1"],
+    "bybit": lambda t, o, top, low, c, v: [str(t), o, top, low, c, v, v * c],
+    "mexc": lambda t, o, top, low, c, v: [t, str(o), str(top), str(low), str(c), str(v), t + 59_999, str(v * c)],
+}
+
+
+@pytest.mark.parametrize("venue", REST)
+def test_answers_of_venues_saved_as_they_came_newest_first(tmp_path, venue):
+    rows = [REST[venue](*bar) for bar in reversed(BARS)]
+    (tmp_path / "a.json").write_text(
+        json.dumps({"code": "0", "result": {"symbol": "SYNUSDT", "list": rows}, "time": 1})
+    )
+    found, recognised = as_bars(tmp_path / "a.json")
+    assert found == BARS and venue in recognised.layout
+
+
+def test_an_answer_of_columns_is_read_like_one_of_rows(tmp_path):
+    names = ("time", "open", "high", "low", "close", "vol")
+    columns = dict(zip(names, map(list, zip(*((t // 1000, *rest) for t, *rest in BARS)))))
+    (tmp_path / "a.json").write_text(json.dumps({"success": True, "code": 0, "data": columns}))
+    assert as_bars(tmp_path / "a.json")[0] == BARS
+
+
+TEXTS = {
+    "semicolons": ("time;open;high;low;close;volume", ";", "."),
+    "decimal commas": ("time;open;high;low;close;volume", ";", ","),
+    "tabs": ("time\topen\thigh\tlow\tclose\tvolume", "\t", "."),
+    "a byte order mark": ("\ufefftime,open,high,low,close,volume", ",", "."),
+    "spaces": ("Time, Open, High, Low, Close, Volume", ", ", "."),
+    "a title": ("https://www.example.org\nUnix,Open,High,Low,Close,Volume SYN", ",", "."),
+}
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_text_as_programs_and_countries_write_it(tmp_path, what):
+    header, separator, point = TEXTS[what]
+    lines = [separator.join(str(cell).replace(".", point) for cell in bar) for bar in BARS]
+    (tmp_path / "a.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    assert as_bars(tmp_path / "a.csv")[0] == BARS
+
+
+def test_a_zip_of_one_file_and_an_index_without_a_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("SYNUSDT-1m.csv", "\n".join(",".join(map(str, bar)) for bar in BARS))
+    assert as_bars(tmp_path / "a.zip")[0] == BARS
+    frame = pd.DataFrame([bar[1:] for bar in BARS], columns=["open", "high", "low", "close", "volume"])
+    frame.index = pd.to_datetime([bar[0] for bar in BARS], unit="ms", utc=True)
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_csv(tmp_path / "a.csv")
+    assert as_bars(tmp_path / "a.parquet")[0] == as_bars(tmp_path / "a.csv")[0] == BARS
 
 
 def test_an_order_of_columns_that_no_program_writes_is_asked_for(tmp_path):
@@ -284,6 +339,21 @@ def test_times_of_a_browsers_zone_are_asked_for_unless_a_clock_change_proves_the
     with pytest.raises(DataError, match=r"zone of the browser.*--funding-format zone="):
         as_funding(path)
     assert as_funding(path, "zone=+01:00")[0][0][0] == START_MS
+
+
+@pytest.mark.parametrize(
+    ("rate", "time"),
+    [
+        ("fundingRate", "fundingRateTimestamp"),
+        ("fundingRate", "settleTime"),
+        ("rate", "effectiveAt"),
+        ("fundingRate", "timepoint"),
+    ],
+)
+def test_funding_as_venues_answer_it(tmp_path, rate, time):
+    rows = [{"symbol": "SYNUSDT", rate: str(r), time: str(t)} for t, r in reversed(FUNDING)]
+    (tmp_path / "a.json").write_text(json.dumps({"code": 0, "data": {"pageSize": 20, "resultList": rows}}))
+    assert as_funding(tmp_path / "a.json")[0] == FUNDING
 
 
 def test_a_rate_that_stands_on_every_hour_is_settled_once(tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 from delta_arb.errors import DataError
 
 SUFFIXES = (
-    ".csv", ".parquet", ".feather", ".arrow", ".arrows", ".json", ".jsonl", ".npz", ".npy", ".gz",
+    ".csv", ".parquet", ".feather", ".arrow", ".arrows", ".json", ".jsonl", ".npz", ".npy", ".gz", ".zip",
     ".h5", ".hdf5", ".duckdb", ".sqlite", ".db",
 )  # fmt: skip
 
@@ -40,11 +41,25 @@ def split(path: str | Path) -> tuple[Path, str]:
 
 
 def form(path: str | Path) -> str:
-    """The suffix that says what a file is written in, lower case, without .gz."""
-    suffixes = [suffix.lower() for suffix in split(path)[0].suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes = [*suffixes[:-1], ".gz"] if len(suffixes) < 2 or suffixes[-2] not in SUFFIXES else suffixes[:-1]
-    return suffixes[-1] if suffixes else ""
+    """The suffix that says what a file is written in, lower case; of a packed one that of what is in it."""
+    file = split(path)[0]
+    if file.suffix.lower() == ".zip" and file.exists():
+        return Path(_member(file)).suffix.lower()
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    packed = suffixes[-1:] == [".gz"] and suffixes[-2:-1] and suffixes[-2] in SUFFIXES
+    return (suffixes[-2] if packed else suffixes[-1]) if suffixes else ""
+
+
+def _member(file: Path) -> str:
+    """The one file in a .zip, as Binance publishes them."""
+    try:
+        with zipfile.ZipFile(file) as packed:
+            names = packed.namelist()
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{file}: cannot be read: {error}; download it again") from error
+    if len(names) != 1:
+        raise DataError(f"{file} holds {len(names)} files; unpack the one that is meant")
+    return names[0]
 
 
 def clean(name: str) -> str:
@@ -79,7 +94,11 @@ def column_of(values: list) -> pa.Array:
 
 
 def file_bytes(path: str | Path, limit: int = -1) -> bytes:
+    """The bytes of a file, unpacked; of a text only the first `limit`."""
     file = split(path)[0]
+    if file.suffix.lower() == ".zip":
+        with zipfile.ZipFile(file) as packed, packed.open(_member(file)) as stream:
+            return stream.read(limit)
     opened = gzip.open if file.suffix.lower() == ".gz" else open
     with opened(file, "rb") as stream:
         return stream.read(limit)

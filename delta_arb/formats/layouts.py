@@ -142,7 +142,9 @@ LAYOUTS = (
 # Names that columns go by, the better first; of two times in a file the one that names its clock or its unit.
 NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     TIME: ("receipt_timestamp", "local_timestamp", "received_at", "recv_ns", "time_ns", "ts_ns", "timestamp", "ts", "time", "t", "date",
-           "datetime", "open_time", "start", "funding_time", "fundingtime", "calc_time", "created_time", "timestamp_ms", "unix", "#0"),
+           "datetime", "open_time", "start", "funding_time", "fundingtime", "calc_time", "created_time",
+           "fundingratetimestamp", "settletime", "timepoint", "effectiveat", "timestamp_ms", "unix", "#0",
+           "__index_level_0__"),
     VENUE_TIME: ("venue_timestamp", "exchange_timestamp", "exchange_time", "event_time", "exch_ts", "venue_ts"),
     "open": ("open", "o", "open_price"), "high": ("high", "h", "high_price"), "low": ("low", "l", "low_price"),
     "close": ("close", "c", "close_price"),
@@ -157,7 +159,8 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "funding_rate": ("funding_rate", "fundingrate", "rate", "realized_rate", "last_funding_rate", "r"),
     "mark_price": ("mark_price", "markprice", "mark"),
     "price": ("price", "p", "px"), "quantity": ("quantity", "qty", "amount", "size", "q"), "side": ("side", "direction", "taker_side"),
-    "venue": ("venue", "exchange", "market"), "symbol": ("symbol", "coin", "instrument", "instrument_name", "pair", "contract", "ticker"),
+    "venue": ("venue", "exchange", "market"), "symbol": ("symbol", "coin", "instrument", "instrument_name", "instid", "pair", "contract",
+               "ticker"),
     "interval": ("funding_interval_hours", "interval_hours", "funding_interval"),
 })  # fmt: skip
 

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delta_arb.formats.arrays import floats, texts
-from delta_arb.formats.layouts import CANDLES, COINS, CONTRACTS, FUNDING, MARKS, PRICES, TIME, Layout
+from delta_arb.formats.layouts import CANDLES, COINS, CONTRACTS, FUNDING, MARKS, PRICES, TIME, TRADES, Layout
 
+_SIDES = {"buy", "sell", "Buy", "Sell", "BUY", "SELL"}
 _TIMES = 1e9  # a number above it may be a time, no price and no size is
 _ENOUGH = 10  # rows that prove something about their order
 _SIZES = 20  # different sizes that prove their grid
@@ -33,12 +34,14 @@ def fits(table: pa.Table, layout: Layout) -> bool:
         return set(texts(of["action"].unique()).to_pylist()) <= {"set", "make", "take"}
     if layout.kind == MARKS and "volume" in of:
         return of["volume"].null_count == len(of["volume"])
+    if layout.kind == TRADES and "side" in of and not set(texts(of["side"].unique()).to_pylist()) <= _SIDES:
+        return False
+    if not layout.width and not (layout.kind == FUNDING and "high" in of):
+        return True
     values = {name: numbers(column) for name, column in of.items()}
     if layout.kind == FUNDING and "high" in of:
         return all(values[name] is not None and not np.any(values[name]) for name in (*PRICES[1:], "volume"))
-    if layout.width:
-        return _fits_places(layout, values)
-    return True
+    return _fits_places(layout, values)
 
 
 def _fits_places(layout: Layout, values: dict[str, np.ndarray | None]) -> bool:

@@ -177,7 +177,13 @@ def _of_venue(held: Held, said: Said) -> dict[str, str]:
     own = {name: name for name in held.names}
     which = {clean(said.venue), clean(said.symbol)} - {""}
     wide = {name.rpartition(".")[0]: name for name in held.names if name.rpartition(".")[2] in which}
-    return own | wide
+    return _volumes(held) | own | wide
+
+
+def _volumes(held: Held) -> dict[str, str]:
+    """Volumes named after their unit: `volume_btc` of coins and `volume_usdt` of money."""
+    units = {name: name.partition("_")[2] for name in held.names if name.startswith("volume_")}
+    return {"quote_volume" if unit.startswith(("usd", "quote")) else "volume": name for name, unit in units.items()}
 
 
 def _first(held: Held) -> str:

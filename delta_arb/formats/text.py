@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.csv
@@ -25,32 +26,59 @@ def of_csv(path, wanted, begin) -> Held:
         lines = lines[:-1]  # the last one may be cut
     if lines and _COLLECTOR.match(lines[0]):
         return _collector(path, wanted)
-    skip, names, named = _header(path, lines)
+    shape = _shape(path, lines)
     text = "\n".join(lines).encode() if begin else file_bytes(path)
-    keep, numbers = wanted or (names, set())
-    return Held(str(path), _csv_table(text, skip, names, keep, numbers), named, not begin)
+    keep, numbers = wanted or (shape.names, set())
+    return Held(str(path), _csv_table(text, shape, keep, numbers), shape.named, not begin)
 
 
-def _csv_table(text: bytes, skip: int, names: Sequence[str], keep: Sequence[str], numbers: set[str]) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How a CSV text is laid out: lines before the rows, names of the columns and whether they are the file's own."""
+
+    skip: int
+    names: list[str]
+    named: bool
+    separator: str = ","
+    decimal: str = "."
+
+
+def _csv_table(text: bytes, shape: _Shape, keep: Sequence[str], numbers: set[str]) -> pa.Table:
     ruled = text.find(b"\n" + _RULER, len(_RULER))  # backtrader writes a report behind its rows
     return pa.csv.read_csv(
         io.BytesIO(text if ruled < 0 else text[:ruled]),
-        read_options=pa.csv.ReadOptions(use_threads=False, column_names=names, skip_rows=skip),
+        read_options=pa.csv.ReadOptions(use_threads=False, column_names=shape.names, skip_rows=shape.skip),
+        parse_options=pa.csv.ParseOptions(delimiter=shape.separator),
         convert_options=pa.csv.ConvertOptions(
             column_types={name: pa.float64() if name in numbers else pa.string() for name in keep},
             include_columns=keep,
             null_values=_NULLS,
             strings_can_be_null=True,
+            decimal_point=shape.decimal,
         ),
     )
 
 
-def _header(path, lines: Sequence[str]) -> tuple[int, list[str], bool]:
-    """How many lines stand before the rows, the columns' names, and whether the file names them.
+def _separator(lines: Sequence[str]) -> str:
+    """What stands between the columns: of tab, semicolon, bar and comma the first that every line has equally often."""
+    for separator in "\t;|":
+        counts = {line.count(separator) for line in lines[2:8] or lines}
+        if len(counts) == 1 and counts.pop():
+            return separator
+    return ","
 
-    A header of several rows (pandas' column levels) gives names of all levels, joined by a dot.
+
+def _shape(path, lines: Sequence[str]) -> _Shape:
+    """The shape of a text by its first lines; DataError where there are no rows.
+
+    A header of several rows (pandas' column levels) gives names of all levels, joined by a dot. Semicolons come with
+    decimal commas in countries that write them.
     """
-    rows = [next(csv.reader([line]), []) for line in lines[:12]]
+    separator = _separator(lines)
+    rows = [next(csv.reader([line], delimiter=separator), []) for line in lines[:12]]
+    comma = separator == ";" and any(re.fullmatch(r"-?\d+,\d+", cell) for row in rows for cell in row)
+    if comma:
+        rows = [[cell.replace(",", ".") for cell in row] for row in rows]
     skip = 1 if rows and len(rows[0]) == 1 and len(rows) > 1 and len(rows[1]) > 1 else 0  # a title or a ruler
     rows = rows[skip:]
     if not rows:
@@ -60,12 +88,12 @@ def _header(path, lines: Sequence[str]) -> tuple[int, list[str], bool]:
         raise DataError(f"{path} has a header and no rows; give a recording that contains quotes")
     width = len(rows[at])
     if at == 0 or all(cell.isdigit() for cell in rows[at - 1]):
-        return skip + at, [str(k) for k in range(width)], False
+        return _Shape(skip + at, [str(k) for k in range(width)], False, separator, "," if comma else ".")
     names = [clean(name) for name in (rows[0] if at == 1 else _levels(rows[:at]))]
     if not skip:  # below a title stands a report of several tables side by side, of which the first is meant
         refuse_twice(path, names)
     names = [name if name and names.index(name) == k else f"{name}#{k}" for k, name in enumerate(names)]
-    return skip + at, names, True
+    return _Shape(skip + at, names, True, separator, "," if comma else ".")
 
 
 def _levels(rows: Sequence[Sequence[str]]) -> list[str]:
