@@ -34,6 +34,7 @@ from delta_arb.venue_terms import VenueTerms
 
 SCHEMA = 4
 LARGEST = 1_000_000  # bytes of a parameter file; an export has some thousands
+BY_HAND = "by hand"
 
 
 class WalletParams(Section):
@@ -76,6 +77,7 @@ class Params(Section):
     schema_version: Literal[4] = SCHEMA
     pair: Name
     profile: Literal["reversion", "carry"] = "reversion"
+    chosen: Literal["by search", "by hand"] = "by search"  # who chose the thresholds
     trade: bool
     reason: Annotated[str, Field(min_length=1)]
     rule: RuleParams
@@ -128,7 +130,11 @@ class Params(Section):
             f"{way.replace('_', ' ')}entry {enter:g} bps, exit {leave:g} bps"
             for way, (enter, leave) in self.rule.levels.items()
         )
-        verdict = "; ".join(levels) if self.trade else f"do not trade: {self.reason}"
+        verdict = (
+            "; ".join(levels) + " (chosen by hand)" * (self.chosen == BY_HAND)
+            if self.trade
+            else f"do not trade: {self.reason}"
+        )
         return f"Params({self.name}, {verdict})"
 
     __str__ = __repr__
@@ -226,7 +232,9 @@ def _content(path: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise ParamsError(f"{path}: no regular file; point it at the exported file")
         if found.st_size > LARGEST:
-            raise ParamsError(f"{path}: {found.st_size:,} bytes, no export has over {LARGEST:,}; point it at the exported file")
+            raise ParamsError(
+                f"{path}: {found.st_size:,} bytes, no export has over {LARGEST:,}; point it at the exported file"
+            )
         return opened.read()
 
 

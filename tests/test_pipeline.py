@@ -56,7 +56,7 @@ inputs = Inputs(spot, perp, funding, pair=pair, contract_size=contract_size, spo
 tape, (spot_leg, perp_leg), now = inputs.tape(), inputs.terms(), datetime.now(UTC)
 held = params.load(champion) if champion else None
 candidate = params.sealed(
-    pair=inputs.pair, trade=True, reason=f'best of {trials}', spot=spot_leg, perp=perp_leg,
+    pair=inputs.pair, trade=True, reason=f'best of {trials}', chosen='by hand' if entry_bps else 'by search', spot=spot_leg, perp=perp_leg,
     rule=params.RuleParams(entry_bps=40.0, exit_bps=-10.0, max_hold_s=3600.0, clip_usdt=100.0),
     data=inputs.data_params(tape, None), created=now,
     evidence=params.Evidence(judged_net_usdt_day=1.5, champion_sha256=held and held.sha256),
@@ -84,7 +84,8 @@ OPTIMIZATION = (
     "# Optimization",
     "run_folder: str = ''\nrun_id: str = ''\nvalid_for_s: float = 3600.0\n"
     "spot: str = ''\nperp: str = ''\nfunding: str = ''\npair: str = ''\n"
-    "contract_size: float = 0.0\nspot_fee_bps: float = 5.0\nchampion: str = ''\ntrials: int = 10  # sets tried",
+    "contract_size: float = 0.0\nspot_fee_bps: float = 5.0\nchampion: str = ''\nentry_bps: str = ''\nexit_bps: str = ''\n"
+    "trials: int = 10  # sets tried",
     CHOOSE,
 )
 REPORT = ("# Report", "run_folder: str = ''\nlate: bool = False\nwhole: bool = True", JUDGE)
@@ -152,6 +153,17 @@ def test_a_good_run_leaves_its_record_pages_and_metrics(good):
     assert record["options"] == ["--spot-fee-bps=6.0", "-p trials=7"]
     assert record["status"] == "ok" and list(record["notebooks"]) == list(NOTEBOOKS)
     assert result["report"] == str(folder / "03_backtest_report.html")
+
+
+def test_thresholds_of_ones_own_are_reported_and_published_only_when_asked(notebooks, tmp_path):
+    own = ("-p", "entry_bps=40", "-p", "exit_bps=-10")
+    process = start(notebooks, tmp_path / "reports", *own)
+    out, err = process.communicate(timeout=120)
+    result = last_line(out)
+    assert (process.returncode, result["params"], result["trade"]) == (0, None, False), err
+    assert result["reason"] == "best of 10; not published without --publish"
+    assert not (tmp_path / "reports" / PAIR / "params").exists() and Path(result["report"]).exists()
+    assert '"chosen": "by hand"' in Path(result["run"], "candidate.json").read_text()
 
 
 def test_pages_need_no_network(good):
@@ -358,7 +370,7 @@ MISSING = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--
     [
         (
             ["-p", "trails=7"],
-            "-p trails: no notebook has this parameter; known are children, days, hangs, late, leaves, t",
+            "-p trails: no notebook has this parameter; known are children, days, entry_bps, exit_bps, hangs, late, leaves, t",
         ),
         (["-p", "trials=7.5"], "-p trials: declared as int, need a whole number, was '7.5'"),
         (["-p", "days=soon"], "-p days: declared as float, need a finite number, was 'soon'"),

@@ -49,7 +49,7 @@ def test_tables_and_words_hold_for_any_world(regime):
     s = study(regime)
     dearer = sensitivity.extra_costs(s.sheet)
     later = sensitivity.latencies(s.sheet)
-    faces = (dearer, later, s.stack, sensitivity.worse_findings(dearer, later, "judged"))
+    faces = (dearer, later, s.stack, sensitivity.worse_findings(dearer, later))
     faces += (sensitivity.neighbourhood(s.choice), sensitivity.signals(s.tape, s.choice))
     faces += (choice_tables.in_and_out(s.choice), choice_tables.peak(s.choice), choice_tables.witnesses(s.choice))
     faces += (choice_tables.walked(s.verdict), choice_tables.gated(s.verdict), choice_tables.spoken(s.verdict))

@@ -12,23 +12,19 @@ more on the fit part than the direct pair alone. So a reverse direction that doe
 
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from delta_arb import params
 from delta_arb.backtest.performance import measure
 from delta_arb.errors import SeriesError
 from delta_arb.evidence import ReverseEvidence
 from delta_arb.market import DAY_S
 from delta_arb.optimize import export
 from delta_arb.optimize.search import choose, spoken
-from delta_arb.optimize.study import SEED, Constraints, Market
+from delta_arb.optimize.study import SEED
 from delta_arb.optimize.threshold_sets import both
 from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.walk_forward import LookBack, coarse, joined
-from delta_arb.params import Params
-from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.sharpe import Interval, mean_interval
 from delta_arb.strategy.state import DIRECT, REVERSE
@@ -161,11 +157,3 @@ def _evidence(reverse: Verdict, reason: str, adds: Interval | None) -> ReverseEv
     names = ReverseEvidence.model_fields.keys() & alone.__class__.model_fields.keys()
     more = {"adds_usdt_day": adds.value, "adds_low_usdt_day": adds.low, "adds_high_usdt_day": adds.high} if adds else {}
     return ReverseEvidence(passed=reverse.trade, reason=reason, **{n: getattr(alone, n) for n in names}, **more)
-
-
-def load_or_judge(run_folder: str, inputs: Inputs, tape: Tape, market: Market, constraints: Constraints) -> Params:
-    """The candidate that notebook 02 left in the run's folder; opened by hand (no folder), the choice is made anew."""
-    if run_folder:
-        return params.load(Path(run_folder) / "candidate.json")
-    verdict = asked(tape, judge(tape, choose(tape, market, constraints))).verdict
-    return export.candidate(verdict, inputs, tape, valid_for_s=3600.0, notebook="03_backtest_report", run_id="by hand")

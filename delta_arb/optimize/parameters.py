@@ -7,7 +7,8 @@ the same way before the first notebook starts.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from delta_arb.optimize.study import Constraints, Market, check_signal, demands, market
+from delta_arb.errors import ParamsError
+from delta_arb.optimize.study import REVERSION, Constraints, Market, check_signal, demands, market
 from delta_arb.params import RuleParams
 from delta_arb.quotes.inputs import Inputs, named
 from delta_arb.quotes.tape import Tape
@@ -16,17 +17,19 @@ RULE = (
     "clip_usdt", "max_position_usdt", "max_quote_age_s", "participation", "price_bound_bps", "leg_tolerance",
     "leg_deadline_s", "rearm_bps", "max_hold_s",
 )  # fmt: skip
+BY_HAND = ("entry_bps", "exit_bps")
 DEMANDS = ("target_hit_rate", "min_trades_day", "max_drawdown", "max_entry_bps", "max_hold_s", "look_back_h")
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What is asked of a study: its quotes and costs, the conduct of orders, the demands, the signal."""
+    """What is asked of a study: its quotes and costs, the conduct of orders, the demands, the signal, thresholds by hand."""
 
     inputs: Inputs
     settings: RuleParams
     constraints: Constraints
     signal: str
+    by_hand: RuleParams | None = None
 
 
 def parameters(values: Mapping[str, object]) -> Parameters:
@@ -40,7 +43,31 @@ def parameters(values: Mapping[str, object]) -> Parameters:
     settings = RuleParams(entry_bps=None, exit_bps=None, **rule)
     profile, signal = named(values, ("profile", "signal")).values()
     check_signal(signal)
-    return Parameters(Inputs.named(values), settings, demands(profile, **named(values, DEMANDS)), signal)
+    inputs, asked = Inputs.named(values), demands(profile, **named(values, DEMANDS))
+    rule = _by_hand(values, settings)
+    if rule and (profile, signal) != (REVERSION, "raw"):
+        raise ParamsError(
+            f"thresholds by hand trade reversion on raw quotes, was {profile} and {signal}; leave those away"
+        )
+    if rule and (gain := rule.entry_bps - rule.exit_bps) <= inputs.fees_bps:
+        raise ParamsError(
+            f"entry_bps={rule.entry_bps:g} less exit_bps={rule.exit_bps:g} gains {gain:g} bps and does not pay the four fees "
+            f"of {inputs.fees_bps:g} bps; move them apart, or state lower fees"
+        )
+    return Parameters(inputs, settings, asked, signal, rule)
+
+
+def _by_hand(values: Mapping[str, object], settings: RuleParams) -> RuleParams | None:
+    """The rule of the thresholds stated; None where neither is. Empty text is none, so that 0 may be one."""
+    given = {name: str(values.get(name, "")).strip() for name in BY_HAND}
+    if not any(given.values()):
+        return None
+    try:
+        levels = {name: float(text) for name, text in given.items()}
+    except ValueError:
+        shown = " ".join(f"{name}={text!r}" for name, text in given.items())
+        raise ParamsError(f"entry_bps and exit_bps are two numbers in bps, or both empty, was {shown}") from None
+    return settings.replace(**levels)
 
 
 def open_study(values: Mapping[str, object]) -> tuple[Inputs, Tape, Market, Constraints]:

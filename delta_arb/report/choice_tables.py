@@ -195,6 +195,7 @@ def shown(candidate: Params) -> Table:
     horizon = seconds(e.horizon_s) if e.horizon_s else "hours"
     rows = (
         ("trade", "yes" if candidate.trade else "no", candidate.reason),
+        *([("chosen", candidate.chosen, "exported only with --publish")] if candidate.chosen == params.BY_HAND else []),
         ("entry", number(rule.entry_bps, 1, unit="bps"), "enter when entry_edge is at or above"),
         ("exit", number(rule.exit_bps, 1, unit="bps"), "leave when exit_cost is at or below"),
         *_reverse(candidate),

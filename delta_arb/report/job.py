@@ -16,6 +16,7 @@ from delta_arb.quotes.options import FILES, LATENCIES, NONE, RULES, as_dict, giv
 from delta_arb.report.options import PipelineOptions
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
+BY_HAND = ("entry_bps", "exit_bps")  # thresholds of one's own
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
 NEEDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
@@ -23,7 +24,8 @@ NEEDS = {"int": "a whole number", "float": "a finite number", "bool": "true or f
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to run and where the results go; `values` holds what each notebook is given, by notebook.
+    """What to run and where the results go; `values` holds what each notebook is given, by notebook; thresholds chosen by
+    hand are not published unless asked for.
 
     `run_folder`, `run_id` and `champion` among the values are known only when a run begins and are filled in then.
     """
@@ -35,6 +37,7 @@ class Job:
     reports: Path
     keep: int
     time_limit_s: float
+    publish: bool = True
 
     @property
     def folder(self) -> Path:
@@ -52,7 +55,13 @@ def job_of(options: PipelineOptions) -> Job:
     valid_for_s = options.valid_for or (max(3600.0, 6 * every_s) if every_s else DAY_S)
     given_values = values(options, declarations, valid_for_s)
     if options.p:
-        _check_study(notebooks / f"{NOTEBOOKS[1]}.ipynb", given_values[NOTEBOOKS[1]])
+        for name in NOTEBOOKS[1:]:
+            _check_study(notebooks / f"{name}.ipynb", given_values[name])
+    by_hand = any(given_values[NOTEBOOKS[1]].get(name) for name in BY_HAND)
+    if options.publish and not by_hand:
+        raise ParamsError(
+            "--publish is for thresholds of your own (-p entry_bps=... -p exit_bps=...); others are published anyway"
+        )
     return Job(
         inputs=inputs,
         values=given_values,
@@ -60,6 +69,7 @@ def job_of(options: PipelineOptions) -> Job:
         notebooks=notebooks.resolve(),
         reports=places.reports(options.reports),
         keep=options.keep,
+        publish=options.publish or not by_hand,
         time_limit_s=options.time_limit or (max(60.0, 2 * every_s) if every_s else 1800.0),
     )
 

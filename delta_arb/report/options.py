@@ -53,6 +53,7 @@ class PipelineOptions(InputOptions):
         parser=duration,
         metavar="TIME",
     )
+    publish: bool = option(False, "export thresholds of your own (-p entry_bps=... -p exit_bps=...) to the runner", RUN)
     json: bool = option(False, "the result as one JSON object in the last line of the output", RUN)
     notebooks: Path | None = option(None, "folder of the notebooks", hidden=True)
     tick: int | None = option(None, "set by --every for its own runs: the loop holds the lock", hidden=True)

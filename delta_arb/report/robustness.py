@@ -216,7 +216,7 @@ def regimes(sheet) -> tuple[Regime, ...] | str:
         return sheet.empty_because
     try:
         found = signs(sheet.tape, sheet.market.settings.max_quote_age_s)
-        lines = cuts(found, sheet.parts["judged"].tape.start_ns)
+        lines = cuts(found, sheet.last.tape.start_ns)
     except SeriesError as error:
         return str(error)
     return by_regime(sheet.trades, found, lines)

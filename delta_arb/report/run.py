@@ -52,13 +52,14 @@ def run(job: Job) -> dict:
         record |= {"synthetic": job.inputs.synthetic, "candles": job.inputs.candles}
         with interruptible(job.time_limit_s), workplace():
             candidate = _execute(job, folder, record)
-            record |= {"trade": candidate.trade, "reason": candidate.reason, "seconds": _since(clock)}
+            reason = candidate.reason if job.publish else f"{candidate.reason}; not published without --publish"
+            record |= {"trade": candidate.trade and job.publish, "reason": reason, "seconds": _since(clock)}
             _write_pages(job, folder, record | {"status": "ok"})
         with undisturbed():
-            latest = params.publish(candidate, job.reports)
+            published = {"params": _published(job, candidate)} if job.publish else {}
             for log in folder.glob("*.log"):
                 log.unlink()
-            record |= {"status": "ok", "seconds": _since(clock), "params": latest.relative_to(job.reports).as_posix()}
+            record |= {"status": "ok", "seconds": _since(clock)} | published
             _finish(job, folder, record)
     except Stopped as stop:
         if stop.signum != signal.SIGALRM:
@@ -69,6 +70,10 @@ def run(job: Job) -> dict:
     except Exception as error:  # noqa: BLE001 - whatever a notebook or a disk comes up with is recorded as the reason
         return _failed(job, folder, record | {"seconds": _since(clock)}, spoken(error))
     return record | {"folder": folder}
+
+
+def _published(job: Job, candidate: params.Params) -> str:
+    return params.publish(candidate, job.reports).relative_to(job.reports).as_posix()
 
 
 def recover(job: Job) -> None:

@@ -217,8 +217,9 @@ def not_too_late(market: Market, factors: Sequence[float]) -> tuple[float, ...]:
     return tuple(f for f in factors if f * longest_s <= max(SLOWEST_S, longest_s))
 
 
-def worse_findings(costs: Ladder, later: Ladder, part: str) -> Findings:
-    """What dearer fills and later orders do to one part, in words."""
+def worse_findings(costs: Ladder, later: Ladder) -> Findings:
+    """What dearer fills and later orders do to the last part, which is the judged one, in words."""
+    part = list(costs.outcomes)[-1]
     if not any(o.trades for ladder in (costs, later) for o in ladder.outcomes[part]):
         return Findings.of(f"No trade on the {part} part, so nothing depends on costs or latency.")
     said = _until(costs, part, "every fill costs", "bps more"), _until(later, part, "orders take", "s")

@@ -17,7 +17,7 @@ from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import utc
 from delta_arb.optimize.champion import examined
 from delta_arb.optimize.study import CARRY, Constraints, Market, Thresholds, window
-from delta_arb.params import Params, write_atomic
+from delta_arb.params import BY_HAND, Params, write_atomic
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.sharpe import Interval, mean_interval, wilson
 from delta_arb.strategy.ledger import Trade
@@ -68,6 +68,11 @@ class TearSheet:
         return self.last.performance
 
     @property
+    def by_hand(self) -> bool:
+        """Whether a person chose the thresholds, so that no part was fitted or judged."""
+        return self.candidate is not None and self.candidate.chosen == BY_HAND
+
+    @property
     def last(self) -> Part:
         """The part that headlines are of: the judged one."""
         return list(self.parts.values())[-1]
@@ -99,6 +104,8 @@ class TearSheet:
     @property
     def status(self) -> str:
         """Whether these thresholds were exported."""
+        if self.by_hand:
+            return "thresholds chosen by hand, exported only with --publish"
         if self.candidate.trade:
             return "exported for trading"
         return f"{'' if self.thresholds else 'nothing replayed and '}not exported: {self.candidate.reason}"
@@ -112,7 +119,8 @@ def tear_sheet(tape: Tape, market: Market, candidate: Params, constraints: Const
     """
     thresholds = examined(candidate)
     cut = window(tape, constraints)
-    tapes = {FIT: cut.fit, JUDGED: cut.judge}
+    names = (FIRST, LAST) if candidate.chosen == BY_HAND else (FIT, JUDGED)
+    tapes = dict(zip(names, (cut.fit, cut.judge), strict=True))
     earlier = tape.between(tape.start_ns, cut.fit.start_ns)
     if len(earlier) > 1 and earlier.end_ns > earlier.start_ns:
         tapes = {EARLIER: earlier, **tapes}
@@ -139,40 +147,49 @@ def _check(candidate: Params, judged: Performance) -> None:
 
 def tiles(sheet: TearSheet) -> Tiles:
     """Headlines of the judged part, those of the fit beside them."""
-    j, f = sheet.judged, sheet.fitted
+    j, f, fit = sheet.judged, sheet.fitted, "first" if sheet.by_hand else "fit"
     hits = wilson(j.hits, j.ended) if j.ended else None
     net = net_interval(sheet.last)
     rows = (
-        ("net, USDT a day", number(j.net_usdt_day, sign=True), f"{_range(net)}fit {number(f.net_usdt_day, sign=True)}"),
-        ("return a day", share(j.return_day, 2), f"on {number(j.capital_usdt, 0)} USDT; fit {share(f.return_day, 2)}"),
+        (
+            "net, USDT a day",
+            number(j.net_usdt_day, sign=True),
+            f"{_range(net)}{fit} {number(f.net_usdt_day, sign=True)}",
+        ),
+        (
+            "return a day",
+            share(j.return_day, 2),
+            f"on {number(j.capital_usdt, 0)} USDT; {fit} {share(f.return_day, 2)}",
+        ),
         (
             "net per trade",
             number(j.mean_net_bps, 1, sign=True, unit="bps"),
-            f"fit {number(f.mean_net_bps, 1, sign=True, unit='bps')}",
+            f"{fit} {number(f.mean_net_bps, 1, sign=True, unit='bps')}",
         ),
         (
             "trades a day",
             number(j.trades_day, 1),
-            f"{j.trades} in {seconds(j.days * 86_400)}; fit {number(f.trades_day, 1)}",
+            f"{j.trades} in {seconds(j.days * 86_400)}; {fit} {number(f.trades_day, 1)}",
         ),
         (
             "target hit rate",
             share(j.hit_rate),
-            f"95 %: {share(hits.low)} to {share(hits.high)}; fit {share(f.hit_rate)}" if hits else "no trades",
+            f"95 %: {share(hits.low)} to {share(hits.high)}; {fit} {share(f.hit_rate)}" if hits else "no trades",
         ),
         (
             "largest drawdown",
             FACES["largest drawdown"](j),
-            f"longest {FACES['longest drawdown'](j)}; fit {FACES['largest drawdown'](f)}",
+            f"longest {FACES['longest drawdown'](j)}; {fit} {FACES['largest drawdown'](f)}",
         ),
-        ("profit factor", FACES["profit factor"](j), f"fit {FACES['profit factor'](f)}"),
+        ("profit factor", FACES["profit factor"](j), f"{fit} {FACES['profit factor'](f)}"),
         (
             "median hold",
             seconds(j.median_hold_s),
-            f"longest {seconds(j.longest_hold_s)}; fit {seconds(f.median_hold_s)}",
+            f"longest {seconds(j.longest_hold_s)}; {fit} {seconds(f.median_hold_s)}",
         ),
     )
-    return Tiles(f"The judged part, which the fit has not seen; {sheet.status}", rows)
+    title = "The last part" if sheet.by_hand else "The judged part, which the fit has not seen"
+    return Tiles(f"{title}; {sheet.status}", rows)
 
 
 def net_interval(part: Part) -> Interval | None:
@@ -222,6 +239,9 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         if inputs.candles
         else "",
         "" if sheet.candidate.trade else f"{sheet.status[0].upper()}{sheet.status[1:]}.",
+        "The thresholds were chosen by hand: no part is out of sample, unless whoever chose them had not seen it."
+        if sheet.by_hand
+        else "",
         "CARRY: its levels were chosen on the last months, so all parts of this report are in sample. Unseen was the walk "
         f"of notebook 02, and that is {number(sheet.candidate.evidence.walk_trades, 0)} pairs."
         if sheet.candidate.profile == CARRY
@@ -229,8 +249,8 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         "The maintenance rate is not known (--perp-rules): no rally liquidated the short of a long hold here."
         if sheet.candidate.profile == CARRY and sheet.market.perp.maintenance_rate == 0.0
         else "",
-        _few(j.trades),
-        _sure(net_interval(sheet.last)),
+        _few(j.trades, sheet.last.name),
+        _sure(net_interval(sheet.last), sheet.last.name),
         f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "
         "sample of its future.",
         "Less than 30 days: no annualised Sharpe ratio is given, it would be noise.",
@@ -247,17 +267,17 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
     )
 
 
-def _sure(net: Interval | None) -> str:
+def _sure(net: Interval | None, part: str) -> str:
     if net is None or not net.low <= 0.0 <= net.high:
         return ""
-    return f"The 95 % interval of the judged net, {number(net.low)} to {number(net.high)} USDT a day, includes zero."
+    return f"The 95 % interval of the {part} net, {number(net.low)} to {number(net.high)} USDT a day, includes zero."
 
 
-def _few(trades: int) -> str:
+def _few(trades: int, part: str) -> str:
     if not trades:
-        return "No trade on the judged part: nothing was measured there."
+        return f"No trade on the {part} part: nothing was measured there."
     if trades < 300:
-        return f"{trades} trades on the judged part are few: below some 300 a hit rate is not known to 5 points."
+        return f"{trades} trades on the {part} part are few: below some 300 a hit rate is not known to 5 points."
     return ""
 
 
@@ -283,7 +303,7 @@ def metrics(sheet: TearSheet, inputs) -> dict:
         "candles": inputs.candles,
         "start": _utc(sheet.tape.start_ns),
         "end": _utc(sheet.tape.end_ns),
-        "judged_from": _utc(sheet.parts[JUDGED].tape.start_ns),
+        "judged_from": _utc(sheet.last.tape.start_ns),
         **_levels(t),
         "max_hold_s": t.max_hold_s if t else None,
         **{name: getattr(sheet.judged, name) if t else None for name in RECORDED},
@@ -312,7 +332,9 @@ def record(sheet: TearSheet, inputs, run_folder: str) -> Table:
         write_atomic(Path(run_folder) / "metrics.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
     rows = [(name, _face(found[name]), _face(found[f"fit_{name}"])) for name in RECORDED]
     others = [name for name in found if name.removeprefix("fit_") not in RECORDED]
-    return Table.of("metrics.json", ("figure", "judged", "fit"), rows, f"Beside them: {', '.join(others)}.")
+    return Table.of(
+        "metrics.json", ("figure", *reversed([*sheet.parts][-2:])), rows, f"Beside them: {', '.join(others)}."
+    )
 
 
 def _face(value: float | None) -> str:
