@@ -20,7 +20,7 @@ from delta_arb.quotes.candles import Stated
 from delta_arb.quotes.checks import Limits
 from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.funding_checks import check_rates, notes_on
-from delta_arb.quotes.funding_file import funding_history
+from delta_arb.quotes.funding_file import FundingFile, funding_history
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.two_legs import correlated
 from delta_arb.tables import heading, told
@@ -263,6 +263,43 @@ def test_a_case_that_passed_in_silence_is_told_on_every_page(folder, perp, fundi
     assert any(says in line for line in told(inputs, found)) and any(
         says in line for line in heading(inputs, found).lines
     )
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside this checkout")
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("funding_hourly_indicative", "interval=8,settles=first"),
+        ("funding_percent", "rate=percent"),
+        ("funding_local_time", "zone=+03:00"),
+    ],
+)
+def test_the_remedy_that_is_named_gives_the_right_funding(folder, said):
+    right = funding_history(CASES / folder / "funding_right.csv")
+    mended = funding_history(FundingFile(CASES / folder / "funding.csv", Said.of(said)))
+    assert mended.stamps.tolist() == right.stamps.tolist() and mended.rates == pytest.approx(right.rates, rel=1e-9)
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside this checkout")
+@pytest.mark.parametrize(
+    ("folder", "wrong", "right", "said"),
+    [
+        ("clock_shift_1h", "perp_shifted", "perp_right", {"perp_format": "zone=+01:00"}),
+        (
+            "wrong_order_message", "perp_columns_mixed", "perp",
+            {"perp_columns": "timestamp=timestamp,open=open,close=high,high=low,low=close,volume=volume"},
+        ),
+        ("wrong_order_message", "perp_newest_first", "perp", {}),
+    ],
+)  # fmt: skip
+def test_the_remedy_that_is_named_gives_the_right_bars(folder, wrong, right, said):
+    def read(name, **said):
+        paths = {"spot": str(CASES / folder / "spot.csv"), "perp": f"{CASES / folder / name}.csv", "funding": "none"}
+        stated = {"spot_half_spread_bps": 1.0, "perp_half_spread_bps": 1.0}
+        return Inputs(**paths, **stated, **said, pair="X_USDT", contract_size=1.0).tape()
+
+    mended, meant = read(wrong, **said), read(right)
+    assert all(np.array_equal(getattr(mended, name), getattr(meant, name)) for name in tape.TAPE_COLUMNS)
 
 
 # --- funding ---------------------------------------------------------------------------------------------------------

@@ -219,7 +219,8 @@ def _refuse_lag(
     correlations = np.where(asked, correlations, -1.0)
     best = int(np.argmax(correlations))
     found = float(correlations[best])
-    if found < _ALIKE or found < at_none + _BETTER or found * math.sqrt(pairs[best]) < _SIGMAS:
+    # Twice as well: of a leg that trades in every third bar only, part of each move shows a bar late.
+    if found < _ALIKE or found < max(at_none + _BETTER, 2 * at_none) or found * math.sqrt(pairs[best]) < _SIGMAS:
         return
     late_s, bars = lags[best] * step_s, int(lags[best])
     side = "late" if late_s > 0 else "early"
