@@ -9,6 +9,7 @@ unknown or missing fields, values out of bounds, another pair, or is past its va
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -138,6 +139,11 @@ class Params(Section):
         return f"Params({self.name}, {verdict})"
 
     __str__ = __repr__
+
+
+def plain_pair(pair: str) -> str:
+    """The pair's name as folders and files have it: FOO/USDT and FOO/USDT:USDT are FOO_USDT."""
+    return re.sub(r"^([^/:]+)/(\w+)(:\2)?$", r"\1_\2", pair)
 
 
 def pair_name(pair: str, spot_venue: str, perp_venue: str) -> str:

@@ -58,6 +58,8 @@ def written(path: Path, text: str, mode: int = 0o600) -> Path:
 
 def test_a_configuration_is_read_whole_and_unknown_names_are_refused(tmp_path):
     read = config.read(written(tmp_path / "c.toml", EXAMPLE))
+    spelled = EXAMPLE.replace("LUNC_USDT", "LUNC/USDT:USDT")
+    assert config.read(written(tmp_path / "c.toml", spelled)).pair == read.pair == "LUNC_USDT"
     assert (read.name, read.perp.contract_size, read.limits.max_clip_usdt) == ("LUNC_USDT-mexc-gate", 10_000.0, 50.0)
     read.require_explicit()
     assert read.limits.bounds() == Bounds(max_clip_usdt=50.0, max_position_usdt=60.0)

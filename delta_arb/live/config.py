@@ -42,7 +42,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.evidence import Name
 from delta_arb.latency import Latency
 from delta_arb.market import NS
-from delta_arb.params import Bounds, pair_name, spoken
+from delta_arb.params import Bounds, pair_name, plain_pair, spoken
 from delta_arb.venue_terms import NotNegative, VenueTerms
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
 
@@ -184,6 +184,11 @@ class Config(_Section):
     on_stop: Literal["keep", "flatten"] = "keep"
     keys_file: str = ""
     kill_file: str = "kill"
+
+    @field_validator("pair", mode="before")
+    @classmethod
+    def _plain(cls, pair: Any) -> Any:
+        return plain_pair(pair) if isinstance(pair, str) else pair
 
     @property
     def name(self) -> str:

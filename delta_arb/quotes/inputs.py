@@ -17,7 +17,7 @@ from delta_arb.formats.read import About, Recognised
 from delta_arb.formats.recognise import Said
 from delta_arb.latency import Latency, latency
 from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment
-from delta_arb.params import WalletParams, pair_name
+from delta_arb.params import WalletParams, pair_name, plain_pair
 from delta_arb.places import placed, sample
 from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid
@@ -31,11 +31,6 @@ from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
 SAMPLE_CONTRACT_SIZE = 10.0
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
-
-
-def plain_pair(pair: str) -> str:
-    """The pair's name as folders and files have it: FOO/USDT and FOO/USDT:USDT are FOO_USDT."""
-    return re.sub(r"^([^/:]+)/(\w+)(:\2)?$", r"\1_\2", pair)
 
 
 @dataclass(frozen=True, slots=True)

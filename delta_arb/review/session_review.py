@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delta_arb.funding_stamps import HeldStamp
-from delta_arb.places import root
+from delta_arb.places import placed
 from delta_arb.review import costs, rehearsal
 from delta_arb.review.bridge import CAUSES, Bridge, bridge
 from delta_arb.review.costs import Charged, Slipped
@@ -62,13 +62,13 @@ def review(run: Recorded) -> Review:
 
 
 def load(reports: str = "", pair: str = "", run_id: str = "") -> Review:
-    """The review of a run under `reports` (relative to the project), the newest unless named; without a folder, of the rehearsal.
+    """The review of a run under `reports` (see `places.placed`), the newest unless named; without a folder, of the rehearsal.
 
     Raises:
         RunError: there is no such run.
     """
     if reports:
-        return review(read(*find(root() / reports, pair, run_id)))
+        return review(read(*find(Path(placed(reports)), pair, run_id)))
     with tempfile.TemporaryDirectory() as folder:
         rehearsal.rehearse(Path(folder))
         return review(read(*find(Path(folder))))
