@@ -113,7 +113,7 @@ def walked(tape, here):
 def test_steady_funding_is_carried_and_its_parts_add_up():
     tape = hours([100.0] * 24 * 80, [100.0] * 24 * 80)
     found = walked(tape, market(stamps([1.0] * 241), fee_bps=2.0))
-    assert found.pays and found.verdict.startswith("Carry pays: 1 pairs earned")
+    assert found.pays and found.verdict.startswith("Carry pays: 1 pair held on 50 days earned")
     parts = sum(found.part_bps_day(part) for part in ("funding", "basis", "fees"))
     assert parts == pytest.approx(found.daily.sum() / len(found.daily), rel=1e-6)
     assert found.part_bps_day("funding") == pytest.approx(3.0, rel=0.1)
@@ -140,18 +140,18 @@ def test_a_short_that_a_rally_liquidates_ends_the_walk():
     price = np.concatenate((np.full(24 * 55, 100.0), np.minimum(100.0 + np.arange(24 * 25), 250.0)))
     tape, here = hours(price, price), market(stamps([1.0] * 241), fee_bps=2.0)
     assert walked(tape, here).pays  # where no maintenance rate is known, nothing is liquidated
-    found = walked(tape, replace(here, perp=here.perp.model_copy(update={"maintenance_rate": 0.01})))
+    found = walked(tape, replace(here, perp=here.perp.replace(maintenance_rate=0.01)))
     (taken,) = found.trades
     assert (taken.reason, taken.perp_out) == ("halted", pytest.approx(199.98 / 1.0102))
     assert found.result.halted and not found.pays and "the machine halted at" in found.verdict
-    assert [g.name for g in found.gates if not g.passed] == ["pairs walked forward", "halts"]
+    assert "halts" in [g.name for g in found.gates if not g.passed]
     assert all(not fold.trades for fold in found.folds if fold.start_ns > taken.closed_ns)
 
 
 def test_books_that_show_less_than_the_smallest_order_are_the_reason_and_not_missing_funding():
     tape, here = hours([100.0] * 24 * 80, [100.0] * 24 * 80), market(stamps([1.0] * 241), fee_bps=2.0)
     shown = float(tape.spot_ask_qty[0])
-    found = walked(tape, replace(here, spot=here.spot.model_copy(update={"min_qty": 2 * shown, "qty_step": 2 * shown})))
+    found = walked(tape, replace(here, spot=here.spot.replace(min_qty=2 * shown, qty_step=2 * shown)))
     assert not found.trades and "no funding" not in found.verdict
     assert f"the books never showed more than {shown * 100.01:.2f} USDT" in found.verdict
 
@@ -236,9 +236,8 @@ def test_a_run_says_how_long_a_hold_must_last_and_judges_it_when_asked():
     # four fees of 2 bps and four half-spreads of 1 bp at 3 bps a day: 4 days
     assert "a round trip of 12.0 bps is paid after 4.0 days" in repr(told) and told.walk is None
     judged = carry_walk_forward.asked(tape, here, "carry")
-    assert judged.reason.startswith("Carry pays: 1 pairs")
-    assert not judged.trade and "Not exported: pairs walked forward 1 is below 5" in judged.reason
-    assert "; " not in judged.reason.split("Not exported: ")[1]
+    assert judged.reason.startswith("Carry pays: 1 pair held on 120 days earned")  # one hold through good months
+    assert judged.trade and "ot exported" not in judged.reason
     assert judged.reason.endswith(f"Now: {spoken_rule(judged.walk.now.thresholds)}.")
     more = carry_walk_forward.asked(tape, here, "carry", upstream=20.0)
     assert more.walk.net_bps_day.level == pytest.approx(0.9975)  # 5 % shared by twenty
@@ -291,7 +290,8 @@ def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     assert (candidate.rule.funding_horizon_s, candidate.rule.max_hold_s) == (rule.funding_horizon_s, rule.max_hold_s)
     assert "funding counted on" in repr(choice_tables.shown(candidate))
     assert [g.name for g in candidate.gates] == [
-        "pairs walked forward", "net a day, lower bound", "net a day without the best day", "halts",
+        "independent days held", "net a day, lower bound", "net a day without the best day",
+        "net after one more exit at its worst", "halts",
     ]  # fmt: skip
     assert all(g.passed for g in candidate.gates) and candidate.data.judged_from is None
     evidence = candidate.evidence

@@ -88,6 +88,13 @@ def test_a_step_that_would_put_the_exit_above_the_entry_has_no_number():
     assert moved.outcomes[-1] is None and moved.outcomes[-2] is not None  # 96 and 88 against 90
 
 
+def test_a_step_beyond_what_a_rule_may_hold_is_not_computed():
+    """Carry holds up to 365 days, a file at most 366: 5 % more is 383."""
+    found = what_if.one_by_one(Case(round_trip(), fees(0.0), LEVELS._replace(max_hold_s=365 * DAY)))
+    held = next(bar for bar in found.bars if bar.name == "longest hold")
+    assert [outcome is None for outcome in held.outcomes] == [step > 0 for step in found.steps]
+
+
 def test_a_moved_hold_that_runs_into_a_missing_funding_stamp_says_so_and_leaves_the_other_rows():
     """Entered at 0, left after 10 s; stamps of every second end at 11, so that of 12 is expected and not there."""
     rows = [spot(0.0, 99.5, 100.0), perp(0.0, 101.0, 101.5)]

@@ -12,20 +12,21 @@ import numpy as np
 
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
-from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import DAY_S, NS, entry_edge, exit_cost, to_bps, utc
+from delta_arb.errors import DataError, ParamsError, SeriesError
+from delta_arb.market import DAY_NS, DAY_S, NS, entry_edge, exit_cost, to_bps, utc
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
-from delta_arb.optimize.gates import GateResult, gate
+from delta_arb.optimize.gates import GateResult, above_zero, gate
 from delta_arb.optimize.study import CARRY, MIN_FOLDS, SEED, Constraints, Frame, Market, Thresholds, demands
 from delta_arb.optimize.walk_forward import Fit, Fold, LookBack, WalkForward, chosen_by, walk_forward
 from delta_arb.quotes.tape import Tape
-from delta_arb.stats.sharpe import Interval, mean_interval
+from delta_arb.stats.sharpe import Interval, mean_interval, sharpe
 from delta_arb.strategy.ledger import Trade, attribution, net_bps
 from delta_arb.tables import NOTHING, Table, number
 from delta_arb.wallets import BOUNDLESS
 
 LEVEL = 0.95
-MIN_PAIRS = 5  # walked forward; fewer entries are an anecdote, whatever the interval of their days says
+MIN_DAYS = 20.0  # independent days held; a month of one hold has them, five entries of an hour each do not
+WORST = 0.999  # of the cost of leaving, what an exit at a bad moment is taken to meet
 MIN_LOOK_BACK_S = 30 * DAY_S
 HELD_THROUGHOUT = Thresholds(-999.0, -1000.0, 366 * DAY_S)  # enters at once, leaves when the quotes end
 
@@ -40,10 +41,11 @@ class CarryWalk:
     """The whole procedure on history it had not seen, as exact money.
 
     `daily`: change of marked equity a day, bps of a full position (`position_usdt`); `net_bps_day` its mean with a block
-    bootstrap interval, None where nothing was held. `always_bps`: entered at the first moment, left at the last: what a
-    holder without any rule got, if no venue took his short; `now`: chosen for the time to come. A crash that throws the
-    legs apart can pay a year of funding in one fill, and a candle's prices are least to be believed there: so the parts
-    are told, and what is left without the best day.
+    bootstrap interval of the days held (`held_days`, of which so many are independent), None where nothing was.
+    `worst_bps`: of a round trip that is left at a bad moment, with the margin a venue keeps of a short that it takes.
+    `always_bps`: entered at the first moment, left at the last: what a holder without any rule got, if no venue took his
+    short; `now`: chosen for the time to come. A crash that throws the legs apart can pay a year of funding in one fill,
+    and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
     """
 
     folds: tuple[Fold, ...]
@@ -54,6 +56,9 @@ class CarryWalk:
     always_bps: float | None
     position_usdt: float
     now: Fit
+    held_days: int
+    independent_days: float | None
+    worst_bps: float
 
     @property
     def trades(self) -> tuple[Trade, ...]:
@@ -66,6 +71,11 @@ class CarryWalk:
             None if self.net_bps_day is None else float((self.daily.sum() - self.daily.max()) / (len(self.daily) - 1))
         )
 
+    @property
+    def wrong_bps(self) -> float:
+        """What is left of the whole net after one more round trip that ends at a bad moment."""
+        return float(self.daily.sum()) - self.worst_bps
+
     def part_bps_day(self, part: str) -> float:
         """Mean a day of one part of the net: funding, fees (negative), or basis (all else), bps of a full position."""
         sums = attribution(self.trades)
@@ -74,40 +84,45 @@ class CarryWalk:
 
     @property
     def pays(self) -> bool:
-        """Whether the interval lies above zero, the mean without the best day does too, and nothing halted the machine."""
-        return (
-            self.net_bps_day is not None
-            and self.net_bps_day.low > 0
-            and self.rest_bps_day > 0
-            and not self.result.halted
-        )
+        """Whether every gate is passed."""
+        return all(g.passed for g in self.gates)
 
     @property
     def verdict(self) -> str:
-        """One sentence: carry, or do not."""
+        """One sentence: carry, or do not, and why not."""
         if self.net_bps_day is None:
             reasons = sorted({fold.reason for fold in self.folds})
             return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {self.even}."
+        if self.pays:
+            return f"Carry pays: {self.says}."
+        missed = "; ".join(g.words for g in self.gates if not g.passed)
+        return f"Do not carry: {self.says}, but {missed}. {self.even}."
+
+    @property
+    def says(self) -> str:
+        """What was earned, with its parts."""
         parts = ", ".join(f"{part} {self.part_bps_day(part):+.2f}" for part in ("funding", "basis", "fees"))
-        says = (
-            f"{len(self.trades)} pairs earned {self.net_bps_day} bps a day of a full position on history not seen ({parts}), "
+        pairs = f"{len(self.trades)} pair{'s' * (len(self.trades) != 1)} held on {self.held_days} days"
+        return (
+            f"{pairs} earned {self.net_bps_day} bps a day of a full position on history not seen ({parts}), "
             f"{self.rest_bps_day:.2f} without the best day"
         )
-        if self.pays:
-            return f"Carry pays: {says}."
-        halted = f"the machine halted at {utc(self.trades[-1].closed_ns)[:16]} UTC" if self.result.halted else ""
-        return f"Do not carry: {says}; {halted or 'not surely above zero'}. {self.even}."
 
     @property
     def gates(self) -> tuple[GateResult, ...]:
-        """Every demand on an export. The rules tried are paid for by judging each choice on what came after it, the pairs
-        and markets looked at before by the level of the interval."""
-        low = self.net_bps_day and self.net_bps_day.low
+        """Every demand on an export. Evidence are the independent days held, not the entries. The rules tried are paid for
+        by judging each choice on what came after it, the pairs and markets looked at before by the level of the interval;
+        being wrong once more must not cost all that was earned."""
+        net, nothing = self.net_bps_day, "nothing was held"
+        halted = gate("halts", float(self.result.halted), 0.0, least=False)
+        if self.result.halted:
+            halted = replace(halted, words=f"the machine halted at {utc(self.trades[-1].closed_ns)[:16]} UTC")
         return (
-            gate("pairs walked forward", float(len(self.trades)), float(MIN_PAIRS)),
-            gate("net a day, lower bound", low, 0.0, "bps", note="nothing was held"),
-            gate("net a day without the best day", self.rest_bps_day, 0.0, "bps", note="nothing was held"),
-            gate("halts", float(self.result.halted), 0.0, least=False),
+            gate("independent days held", self.independent_days, MIN_DAYS, note=nothing),
+            above_zero("net a day, lower bound", net, "bps a day", nothing),
+            gate("net a day without the best day", self.rest_bps_day, 0.0, "bps", note=nothing),
+            gate("net after one more exit at its worst", net and self.wrong_bps, 0.0, "bps", note=nothing),
+            halted,
         )
 
     def table(self) -> Table:
@@ -197,7 +212,7 @@ class Asked:
     @property
     def trade(self) -> bool:
         """Whether the walk passes every gate, and there is a rule for the time to come."""
-        return self.thresholds is not None and all(gate.passed for gate in self.walk.gates)
+        return self.thresholds is not None and self.walk.pays
 
     @property
     def thresholds(self) -> Thresholds | None:
@@ -233,15 +248,13 @@ def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0) -> As
 
 
 def _reason(walked: CarryWalk) -> str:
-    """The verdict, why nothing is exported, and the rule for the time to come."""
+    """What was found, and whether there is a rule for the time to come; what paid and is not exported says why."""
     now = walked.now
-    missed = [gate.words for gate in walked.gates if not gate.passed] + ([] if now.thresholds else [now.reason])
-    told = (
-        walked.verdict,
-        f"Not exported: {'; '.join(missed)}." * bool(missed),
-        f"Now: {spoken_rule(now.thresholds)}." if now.thresholds else "",
-    )
-    return " ".join(filter(None, told))
+    if walked.pays and now.thresholds:
+        return f"{walked.verdict} Now: {spoken_rule(now.thresholds)}."
+    if walked.pays:
+        return f"Carry paid and is not exported, because there is no rule for the time to come: {now.reason}. Before, {walked.says}."
+    return walked.verdict
 
 
 def _judged(
@@ -251,18 +264,54 @@ def _judged(
     end_ns = max([found.folds[-1].end_ns, *(t.closed_ns for t in found.result.trades)])
     whole, result = tape.between(start_ns, tape.end_ns + 1), replace(found.result, end_ns=end_ns)
     daily = to_bps(period_nets(whole, result, start_ns, end_ns, DAY_S) / position_usdt(market))
+    held = _held(result, start_ns, len(daily))
     paid = [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns]
-    bare = replace(market, funds=BOUNDLESS, perp=market.perp.model_copy(update={"maintenance_rate": 0.0}))
+    bare = replace(market, funds=BOUNDLESS, perp=market.perp.replace(maintenance_rate=0.0))
     return CarryWalk(
         folds=found.folds,
         result=result,
         daily=daily,
-        net_bps_day=mean_interval(daily, rng, level=mean_level) if result.trades and np.ptp(daily) > 0 else None,
+        net_bps_day=_mean_of_held(daily, held, mean_level, rng),
         even=break_even(paid, market.fees_bps + crossing_bps(tape)),
         always_bps=net_bps(bare.replay(whole, HELD_THROUGHOUT).trades[:1]),
         position_usdt=position_usdt(market),
         now=now,
+        held_days=int(held.sum()),
+        independent_days=_independent(daily[held]),
+        worst_bps=_worst_bps(tape, market),
     )
+
+
+def _held(result: Backtest, start_ns: int, days: int) -> np.ndarray:
+    """The days on which a pair was open, as the marks of `daily` are cut; the last one holds all that came after."""
+    held = np.zeros(days, bool)
+    for t in result.trades:
+        first, last = ((at_ns - start_ns) // DAY_NS for at_ns in (t.opened_ns, t.closed_ns))
+        held[min(first, days - 1) : last + 1] = True
+    return held
+
+
+def _mean_of_held(daily: np.ndarray, held: np.ndarray, level: float, rng: np.random.Generator) -> Interval | None:
+    """Mean of all days; its interval is that of the days held, since days without a position are known to bring nothing."""
+    try:
+        return mean_interval(daily[held], rng, level=level).scaled(float(held.mean())) if held.any() else None
+    except SeriesError:  # too few of them, or all alike
+        return None
+
+
+def _independent(days: np.ndarray) -> float | None:
+    try:
+        return sharpe(days).n
+    except SeriesError:
+        return None
+
+
+def _worst_bps(tape: Tape, market: Market) -> float:
+    """A round trip that is left where leaving is dearest, and what a venue keeps of the margin of a short it takes."""
+    seen = tape.looks()
+    costs = to_bps(exit_cost(seen.spot_bid, seen.perp_ask))
+    late = float(np.quantile(costs, WORST) - np.median(costs))
+    return market.fees_bps + crossing_bps(tape) + late + to_bps(market.perp.maintenance_rate)
 
 
 def crossing_bps(tape: Tape) -> float:

@@ -88,7 +88,7 @@ def gates(
             "hit rate's lower bound", walk.hit_rate and walk.hit_rate.low, constraints.target_hit_rate, note="no pair"
         ),
         gate("drawdown of marked equity", seen.drawdown, constraints.max_drawdown, least=False),
-        _above_zero(walk.net_usdt_day),
+        above_zero("net a day, lower bound", walk.net_usdt_day, "USDT a day", "no pair"),
         gate("deflated Sharpe ratio", deflated and deflated.probability, MIN_DEFLATED),
         _overfitting(overfitting),
         _long_enough(frame.half_life_s and frame.look_back_s / frame.half_life_s),
@@ -96,14 +96,13 @@ def gates(
     )
 
 
-def _above_zero(net_usdt_day: Interval | None) -> GateResult:
+def above_zero(name: str, net: Interval | None, unit: str, note: str) -> GateResult:
     """The lower end of the interval must be above zero, not at it."""
-    name = "net a day, lower bound"
-    if net_usdt_day is None:
-        return gate(name, None, 0.0, note="no pair")
-    passed = net_usdt_day.low > 0
-    words = f"net {net_usdt_day} USDT a day out of sample is {'' if passed else 'not '}surely above zero"
-    return GateResult(name, net_usdt_day.low, 0.0, True, passed, words)
+    if net is None:
+        return gate(name, None, 0.0, note=note)
+    passed = net.low > 0
+    words = f"net {net} {unit} out of sample is {'' if passed else 'not '}surely above zero"
+    return GateResult(name, net.low, 0.0, True, passed, words)
 
 
 def _long_enough(half_lives: float | None) -> GateResult:

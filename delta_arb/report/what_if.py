@@ -327,11 +327,10 @@ def _moved(assumed: Assumption, factor: float) -> Outcome | str | None:
     """What the moved case earned, or why it cannot be settled; None where the rules do not allow it."""
     try:
         moved = assumed.times(factor)
-    except ParamsError:
-        return None
-    try:
         levels = filter(None, (moved.thresholds.levels(side) for side in (DIRECT, REVERSE)))
         return None if any(at.exit_bps >= at.entry_bps for at in levels) else replayed(moved)
+    except ParamsError:
+        return None
     except DataError as error:
         return str(error)
 
