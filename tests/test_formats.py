@@ -16,6 +16,8 @@ import pytest
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats.read import About, read, read_frame
 from delta_arb.formats.recognise import Said
+from delta_arb.quotes.columns import CANDLES
+from delta_arb.quotes.files import LegFile, is_candles, whole_columns
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "formats"
 SPOT = About("spot", "SYN_USDT", "mexc")
@@ -411,3 +413,13 @@ def test_a_file_of_another_kind_or_of_no_layout_says_what_is_needed(tmp_path):
 def test_answers_that_mean_nothing_are_refused(text, says):
     with pytest.raises(ParamsError, match=says):
         Said.of(text)
+
+
+def test_a_wide_table_of_closes_has_nothing_to_fill_at(tmp_path):
+    rows = [(t, c, c, v, v) for t, _, _, _, c, v in BARS]
+    path = write(tmp_path / "wide.csv", rows, ",close,close,volume,volume\nvenue,gate,mexc,gate,mexc\ntimestamp,,,,")
+    assert read(path, "candles", Said(), SPOT).columns["close"].tolist() == [bar[4] for bar in BARS]
+    leg = LegFile(path, "updates", about=SPOT)
+    assert is_candles(leg)
+    with pytest.raises(DataError, match=r"has no open and no high and no low, and nothing can be filled without"):
+        whole_columns(leg, CANDLES)

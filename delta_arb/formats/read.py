@@ -89,7 +89,7 @@ class Reading:
 
 def kind_of(path: str | Path, said: Said, about: About) -> str:
     """What a file holds: quotes, candles, funding, trades or marks; DataError as `read`."""
-    return recognised(head(path), said, about.leg).kind
+    return recognised(head(path), _of_leg(said, about), about.leg).kind
 
 
 def read(path: str | Path, kind: str, said: Said, about: About) -> Reading:
@@ -108,8 +108,13 @@ def read_frame(frame, kind: str, said: Said, about: About) -> Reading:
     return _read(held, lambda columns, numbers: held, kind, said, about)
 
 
+def _of_leg(said: Said, about: About) -> Said:
+    """What is said with the leg's venue, which names the columns of wide tables."""
+    return said if said.venue else replace(said, venue=about.venue)
+
+
 def _read(begin: Held, rest: Callable, kind: str, said: Said, about: About) -> Reading:
-    layout = recognised(begin, said if said.venue else replace(said, venue=about.venue), about.leg)
+    layout = recognised(begin, _of_leg(said, about), about.leg)
     if layout.kind != kind:
         raise DataError(
             f"{begin.path} holds {layout.kind} ({layout.name}), {kind} are needed here; give another file, or --{about.leg}-format"

@@ -44,7 +44,8 @@ class _Shape:
 
 
 def _csv_table(text: bytes, shape: _Shape, keep: Sequence[str], numbers: set[str]) -> pa.Table:
-    ruled = text.find(b"\n" + _RULER, len(_RULER))  # backtrader writes a report behind its rows
+    # Backtrader rules its rows off from the report behind them.
+    ruled = text.find(b"\n" + _RULER, len(_RULER)) if text.startswith(_RULER) else -1
     return pa.csv.read_csv(
         io.BytesIO(text if ruled < 0 else text[:ruled]),
         read_options=pa.csv.ReadOptions(use_threads=False, column_names=shape.names, skip_rows=shape.skip),
