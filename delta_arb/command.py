@@ -8,7 +8,7 @@ that runs, since the same dataclasses describe runs that nobody typed.
 import inspect
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import typer
 
 PANEL = "options"
+HELP = {"help_option_names": ["-h", "--help"]}
 
 
 def option(default: Any, text: str, panel: str = PANEL, *names: str, **more: Any) -> Any:
@@ -25,7 +26,8 @@ def option(default: Any, text: str, panel: str = PANEL, *names: str, **more: Any
 
     Args:
         names: how it is spelled, where the field's name with dashes is not it, like "-p".
-        more: keywords of `typer.Option`; `argument=True` makes it a word without a dash instead.
+        more: keywords of `typer.Option`; `argument=True` makes it a word without a dash instead, `whole=True` one that
+            is never abbreviated (see `expanded`).
     """
     return field(default=default, metadata={"help": text, "rich_help_panel": panel, "names": names} | more)
 
@@ -34,22 +36,37 @@ def application(**more: Any) -> "typer.Typer":
     """Plain help: typer's coloured one costs as much time again as everything else that `--help` does."""
     import typer
 
-    return typer.Typer(add_completion=False, rich_markup_mode=None, **more)
+    return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP, **more)
 
 
-def command(app: "typer.Typer", of: type, *examples: str) -> Callable:
-    """Make a function of one `of` a command of the app, named as the function, with one option for every field."""
+def command(
+    app: "typer.Typer",
+    of: type,
+    *examples: str,
+    name: str = "",
+    text: str = "",
+    only: Collection[str] = (),
+    **fixed: Any,
+) -> Callable:
+    """Make a function of one `of` a command of the app, named as the function, with one option for every field.
+
+    Args:
+        name, text: of the command, where the function's name and docstring are not it.
+        only: fields that are options of this command, in this order; others keep their default, or what is `fixed`.
+    """
 
     def register(function: Callable[[Any], int]) -> Callable[[Any], int]:
         def called(**given: Any) -> int:
-            return function(of(**given))
+            return function(of(**given, **fixed))
 
-        parameters = [_parameter(each) for each in fields(of)]
+        known = {each.name: each for each in fields(of)}
+        parameters = [_parameter(known[each]) for each in only or known]
         called.__signature__ = inspect.Signature(parameters)
         called.__annotations__ = {each.name: each.annotation for each in parameters}
-        called.__doc__ = function.__doc__
+        called.__doc__ = text or function.__doc__
         epilog = "\n".join(["\b", "examples:", *(f"  {line}" for line in examples)]) if examples else None
-        app.command(function.__name__.rstrip("_"), cls=_command_class(), epilog=epilog)(called)
+        more = {"context_settings": HELP, "cls": _command_class(), "epilog": epilog}
+        app.command(name or function.__name__, **more)(called)
         return function
 
     return register
@@ -59,6 +76,7 @@ def _parameter(of: Field) -> inspect.Parameter:
     import typer
 
     more = dict(of.metadata)
+    more.pop("whole", None)
     names, kind = more.pop("names", ()), typer.Argument if more.pop("argument", False) else typer.Option
     word = of.name.split("_")[-1].upper()
     names = names or ((f"--{of.name.replace('_', '-')}",) if of.type is bool else ())  # without a --no-
@@ -127,9 +145,12 @@ def refused(reason: object, as_json: bool, status: str = "refused", code: int = 
     return code
 
 
-def expanded(argv: Sequence[str], *of: type) -> list[str]:
-    """Options that were begun and not finished, like --rep for --repeat, written out where only one begins so."""
-    known = {f"--{each.name.replace('_', '-')}" for record in of for each in fields(record)}
+def expanded(argv: Sequence[str], of: type, also: Collection[str] = ()) -> list[str]:
+    """Options that were begun and not finished, like --rep for --repeat, written out where only one begins so.
+
+    One that is declared `whole` does not count: beginnings that are in use keep their meaning when it comes.
+    """
+    known = {f"--{each.name.replace('_', '-')}" for each in fields(of) if not each.metadata.get("whole")} | {*also}
     return [_written_out(word, known) for word in argv]
 
 

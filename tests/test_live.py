@@ -342,7 +342,7 @@ def test_the_runner_loads_no_research_library(reports):
         ([], "name the configuration with --config FILE"),
         (["--live"], "name the configuration with --config FILE"),
         (["status", "--sandbox"], "no runner is up, and there is no journal"),
-        (["--replay", "spot.parquet"], "--replay takes the quotes of both legs"),
+        (["--replay", "spot.parquet"], "replay takes the quotes of both legs"),
         (["--replay", "a.parquet", "b.parquet"], "--pair"),
         (["--replay", "a.parquet", "b.parquet", "--pair", "A_USDT"], "--funding"),
         (["--replay", "--spot-latency", "0"], "nothing fills at once"),

@@ -68,20 +68,34 @@ def test_a_start_without_parameters_is_refused_before_a_venue_is_asked(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("options", "unused"),
+    ("options", "reason"),
     [
-        ("--sandbox --as-of 2026-01-01", "--sandbox does not look at --as-of"),
-        ("--sandbox --config lunc.toml --pair X_USDT", "--sandbox does not look at --pair"),
-        ("--sandbox --funding f.parquet", "--sandbox does not look at --funding"),
-        ("--sandbox --spot-usdt 5", "--sandbox does not look at --spot-usdt"),
-        ("--config lunc.toml --speed 3 --repeat", "--paper does not look at --repeat, --speed"),
-        ("--config lunc.toml --live --spot-fee-bps 2", "--live does not look at --spot-fee-bps"),
-        ("--replay --check --config lunc.toml", "--replay does not look at --check, --config"),
+        ("--sandbox --as-of 2026-01-01", "No such option: --as-of"),
+        ("--sandbox --spot-usdt 5", "No such option: --spot-usdt"),
+        ("--config lunc.toml --repeat --speed 3", "No such option: --repeat"),
+        ("--config lunc.toml --live --spot-fee-bps 2", "No such option: --spot-fee-bps"),
+        ("real --config lunc.toml --speed 3", "No such option: --speed"),
+        ("--replay --check --config lunc.toml", "No such option: --check"),
+        ("--replay a b c", "replay takes the quotes of both legs, SPOT PERP, or none for the sample; got 3"),
+        ("--replay --speed 0", "Invalid value for '--speed': a speed is a number above 0, or max; was 0"),
+        ("--replay --as-of soon", "Invalid value for '--as-of': not a time like 2026-01-31T12:00: soon"),
+        ("--sandbox --funding f.parquet", "--funding goes with --tape"),
+        ("--sandbox --paper", "--sandbox and --paper are two modes; name one"),
+        ("status --sandbox --live", "--sandbox and --live are two modes; name one"),
+        ("", "name the configuration with --config FILE"),
     ],
 )
-def test_an_option_of_another_mode_is_refused_and_not_ignored(options, unused, capsys):
+def test_an_option_of_another_mode_is_refused_and_not_ignored(options, reason, capsys):
     assert main(options.split()) == 2
-    assert f"error: {unused}; leave it away" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {reason}") and err.count("\n") == 1
+
+
+def test_what_contradicts_the_configuration_is_refused(tmp_path, capsys):
+    file = tmp_path / "lunc.toml"
+    file.write_text(example(None))
+    assert main(["sandbox", "--config", str(file), "--pair", "X_USDT", "--reports", str(tmp_path)]) == 2
+    assert f"{file} says pair LUNC_USDT, --pair X_USDT; leave the option away" in capsys.readouterr().err
 
 
 def test_parameters_that_count_on_funding_are_not_tried_on_venues_whose_time_runs_faster(tmp_path, capsys):

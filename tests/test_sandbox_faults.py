@@ -532,7 +532,7 @@ def test_a_delay_of_the_network_that_cannot_be_meant_is_refused(delay, capsys):
 
 
 def test_the_live_runner_loads_neither_the_venues_nor_their_server():
-    code = "import sys, delta_arb.live.__main__; print([m for m in sys.modules if 'sandbox' in m or 'aiohttp' in m])"
+    code = "import sys, delta_arb.live.cli; print([m for m in sys.modules if 'sandbox' in m or 'aiohttp' in m])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

@@ -5,11 +5,11 @@ from typer.main import get_command
 from delta_arb.command import application, command
 
 
-def typed(of: type, *argv: str):
-    """The options `of` a command as `argv` gives them; what typer refuses is raised."""
+def typed(of: type, *argv: str, **more):
+    """The options `of` a command as `argv` gives them (`more`: see `command`); what typer refuses is raised."""
     app, found = application(), []
 
-    @command(app, of)
+    @command(app, of, **more)
     def told(options) -> None:
         found.append(options)
 

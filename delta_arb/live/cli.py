@@ -1,7 +1,6 @@
 """From the command line to one run (`LiveJob`), and `status`, `stop`, `flatten`, `resume` to the running one or, without it,
 from journal and venues."""
 
-import argparse
 import json
 import math
 from pathlib import Path
@@ -11,46 +10,57 @@ from delta_arb.live import config as configuration
 from delta_arb.live import control, local_venues, supervisor
 from delta_arb.live.config import Config
 from delta_arb.live.console import Console, heard
+from delta_arb.live.example import example
 from delta_arb.live.journal import Journal
-from delta_arb.live.parameters import utc_now
+from delta_arb.live.options import LiveOptions
+from delta_arb.live.parameters import absent, utc_now
 from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, LiveJob
-from delta_arb.params import Bounds, load
-from delta_arb.quotes.options import given
-
-SPEED = 60.0  # recorded seconds a second
-MAX_CLIP_USDT = Bounds().max_clip_usdt
-LOCAL = {"--tape": "tape", "--repeat": "repeat", "--faults": "faults", "--round-trip-ms": "round_trip_ms"}
+from delta_arb.params import load
 
 
-def check_options(options: argparse.Namespace) -> None:
-    """Refuse what this mode would not look at.
-
-    Raises:
-        ParamsError: an option of another mode.
-    """
-    replay = options.replay is not None
-    unused = [] if replay else [option.partition("=")[0] for option in given(options)]
-    if options.sandbox:
-        named = {"--funding"} if options.tape else set()
-        named |= set() if options.config else {"--pair", "--contract-size", "--inventory-coins"}
-        unused = [name for name in unused if name not in named]
-    else:
-        unused += [name for name, field in LOCAL.items() if getattr(options, field)]
-    if not (replay or options.sandbox):
-        unused += ["--speed"] * (options.speed != SPEED)
-    if not replay:
-        unused += ["--as-of"] * (options.as_of is not None)
-        unused += ["--max-clip-usdt"] * (options.max_clip_usdt != MAX_CLIP_USDT)
-    else:
-        unused += ["--check"] * options.check + ["--config"] * (options.config is not None)
-    if unused:
-        mode = "--replay" if replay else f"--{kind_of(options)}"
-        raise ParamsError(
-            f"{mode} does not look at {', '.join(unused)}; leave it away, `--help` says what belongs where"
-        )
+def print_example(options: LiveOptions) -> int:
+    """A configuration to begin with."""
+    print(example(load(options.params) if options.params else None), end="")
+    return 0
 
 
-def check_speed(options: argparse.Namespace, job: LiveJob) -> None:
+def trade(options: LiveOptions) -> int:
+    """A run on paper, on the local venues or with real money; or only the look whether all is ready for it."""
+    if options.funding and not options.tape:
+        raise ParamsError("--funding goes with --tape: the sample brings its own; leave it away")
+    job = job_of(options)
+    with heard(job.say):
+        return _checked(options, job) if options.check else _run(options, job)
+
+
+def _checked(options: LiveOptions, job: LiveJob) -> int:
+    from delta_arb.live import preflight
+
+    try:
+        return preflight.command(job, options.json)
+    finally:
+        if job.kind == SANDBOX and not job.journal.exists():
+            local_venues.end(job.folder)  # started to be looked at, and nothing was traded
+
+
+def _run(options: LiveOptions, job: LiveJob) -> int:
+    if job.kind == LIVE:
+        from delta_arb.live import preflight
+
+        preflight.require(job)
+    try:
+        if not job.params.exists() and not supervisor.unsettled(job.journal):
+            raise ParamsError(absent(job.params))  # before any venue is asked
+        check_speed(options, job)
+        code = supervisor.run(job, options.json)
+    except ParamsError:  # nothing to start with: the local venues go on only for what an earlier run left open
+        end_local(job)
+        raise
+    end_local(job)
+    return code
+
+
+def check_speed(options: LiveOptions, job: LiveJob) -> None:
     """Funding of days earned within hours promises what no venue pays.
 
     Raises:
@@ -61,25 +71,40 @@ def check_speed(options: argparse.Namespace, job: LiveJob) -> None:
     if load(job.params).rule.funding_horizon_s:
         raise ParamsError(
             f"{job.params} counts on funding, which at --speed {options.speed:g} comes {options.speed:g} times as often; "
-            "give --speed 1, or --replay, which has the tape's own time"
+            "give --speed 1, or `replay`, which has the tape's own time"
         )
 
 
-def kind_of(options: argparse.Namespace) -> str:
-    return LIVE if options.live else SANDBOX if options.sandbox else PAPER
+def kind_of(options: LiveOptions) -> str:
+    named = [name for name in (PAPER, SANDBOX, LIVE) if getattr(options, name)]
+    if len(named) > 1:
+        raise ParamsError(f"--{named[0]} and --{named[1]} are two modes; name one")
+    return named[0] if named else PAPER
 
 
-def configured(options: argparse.Namespace) -> Config:
+def configured(options: LiveOptions) -> Config:
     if options.config:
-        return configuration.read(options.config)
+        config = configuration.read(options.config)
+        _check_same(options, config)
+        return config
     if options.sandbox:
         return configuration.sample(options.pair or "SYN_USDT", options.contract_size or 10.0, options.inventory_coins)
     raise ParamsError(
-        "name the configuration with --config FILE; or --sandbox for the local venues, --replay for recorded quotes"
+        "name the configuration with --config FILE; or trade on the local venues (`sandbox`) or recorded quotes (`replay`)"
     )
 
 
-def job_of(options: argparse.Namespace, *, leave: bool = False) -> LiveJob:
+def _check_same(options: LiveOptions, config: Config) -> None:
+    """What was given beside a configuration may repeat what it says, and not contradict it."""
+    says = {"pair": config.pair, "contract_size": config.perp.contract_size, "inventory_coins": config.inventory_coins}
+    for name, value in says.items():
+        if (given := getattr(options, name)) and given != value:
+            raise ParamsError(
+                f"{options.config} says {name} {value}, --{name.replace('_', '-')} {given}; leave the option away"
+            )
+
+
+def job_of(options: LiveOptions, *, leave: bool = False) -> LiveJob:
     """Everything that a run needs, the local venues started where they are wanted."""
     config, kind = configured(options), kind_of(options)
     say = Console(supervisor.MODES[kind], options.json)
@@ -103,7 +128,7 @@ def job_of(options: argparse.Namespace, *, leave: bool = False) -> LiveJob:
     return job
 
 
-def _venue_arguments(options: argparse.Namespace, config: Config) -> list[str]:
+def _venue_arguments(options: LiveOptions, config: Config) -> list[str]:
     """How the local venues are started: the tape, its speed, and the account's settings of the configuration."""
     speed = "max" if math.isinf(options.speed) else f"{options.speed:g}"
     arguments = [
@@ -154,7 +179,7 @@ LABELS = {
 }  # fmt: skip
 
 
-def talk(options: argparse.Namespace) -> int:
+def talk(options: LiveOptions) -> int:
     """One word to the running one, or without it to journal and venues."""
     journal = supervisor.journal_path(options.reports, configured(options), kind_of(options))
     said = control.ask(control.socket_path(journal), options.command)
@@ -166,7 +191,7 @@ def talk(options: argparse.Namespace) -> int:
     return 0
 
 
-def _alone(options: argparse.Namespace, path: Path) -> int:
+def _alone(options: LiveOptions, path: Path) -> int:
     """No runner is up: the journal answers, and `flatten` is a run of its own that leaves what is open."""
     if options.command == "stop":
         return _stop_local(options, path)
@@ -186,7 +211,7 @@ def _alone(options: argparse.Namespace, path: Path) -> int:
     return 0
 
 
-def _stop_local(options: argparse.Namespace, path: Path) -> int:
+def _stop_local(options: LiveOptions, path: Path) -> int:
     """Local venues that a killed runner left behind are ended, unless they hold something."""
     nothing = RunError("no runner is up, there is nothing to stop; `status` shows what the journal says")
     if kind_of(options) != SANDBOX or not (local := local_venues.running(path.parent)):
@@ -199,7 +224,7 @@ def _stop_local(options: argparse.Namespace, path: Path) -> int:
     return 0
 
 
-def _held_by_venues(options: argparse.Namespace) -> dict:
+def _held_by_venues(options: LiveOptions) -> dict:
     """What the venues say is held, without starting any; paper holds nothing there."""
     from delta_arb.live import preflight
 
@@ -214,7 +239,7 @@ def _held_by_venues(options: argparse.Namespace) -> dict:
     return held | ({"local": f"process {local.pid}, `stop` ends it"} if local else {})
 
 
-def _tell(said: dict, options: argparse.Namespace) -> None:
+def _tell(said: dict, options: LiveOptions) -> None:
     """What is, for a person; the same as JSON where that was asked for."""
     if options.json:
         print(json.dumps(said))

@@ -18,12 +18,12 @@ from typing import Any
 from delta_arb.errors import DeltaArbError, RunError
 from delta_arb.live.accounts import Baseline, transfer
 from delta_arb.live.journal import Journal
+from delta_arb.live.options import TALK
 from delta_arb.live.session import Session
 from delta_arb.live.venues.base import Account
 from delta_arb.market import PERP, SPOT, utc
 from delta_arb.strategy.state import FLAT, HALTED, PHASES, State
 
-COMMANDS = ("status", "stop", "flatten", "resume")
 LONGEST = 100  # bytes of a socket's path that every system takes
 ANSWER_S = 30.0
 
@@ -63,8 +63,8 @@ async def serve(path: Path, session: Callable[[], Session | None]) -> asyncio.Se
 
 
 async def _obey(command: str, session: Session | None) -> dict[str, Any]:
-    if command not in COMMANDS:
-        return {"error": f"{command!r} is none of {', '.join(COMMANDS)}"}
+    if command not in TALK:
+        return {"error": f"{command!r} is none of {', '.join(TALK)}"}
     if session is None or session.runner is None:
         return {"error": "the runner is connecting; ask again"}
     orders: dict[str, Callable[[], Awaitable[str]]] = {

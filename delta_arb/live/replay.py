@@ -4,19 +4,20 @@ At equal times reports come first, then quotes, then timers, and the venue has s
 reports: the same order as in the backtest, which is what makes the two comparable trade by trade.
 """
 
-import argparse
 import asyncio
 import json
 import math
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 
 from delta_arb import __version__
 from delta_arb.errors import ParamsError
 from delta_arb.live.console import Console
 from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import Journal
+from delta_arb.live.options import LiveOptions
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.runner import Runner
@@ -136,17 +137,18 @@ def _replay_bounds(max_clip_usdt: float, inputs: Inputs) -> Bounds:
     return Bounds(max_clip_usdt=max_clip_usdt, max_hold_s=366 * DAY_S, cover_fees=False, **waits)
 
 
-def replayed(options: argparse.Namespace) -> int:
-    if len(options.replay) not in (0, 2):
+def replayed(options: LiveOptions) -> int:
+    """Recorded quotes through the runner; the exit code."""
+    if len(options.files) not in (0, 2):
         raise ParamsError(
-            "--replay takes the quotes of both legs, SPOT PERP, or none for the sample; got "
-            f"{len(options.replay)} file(s)"
+            f"replay takes the quotes of both legs, SPOT PERP, or none for the sample; got {len(options.files)} file(s)"
         )
-    options.spot, options.perp = options.replay or ("", "")
+    if options.files:
+        options = replace(options, spot=options.files[0], perp=options.files[1])
     return asyncio.run(_replay(options))
 
 
-async def _replay(options: argparse.Namespace) -> int:
+async def _replay(options: LiveOptions) -> int:
     inputs = Inputs.from_options(options)
     say = Console(REPLAY, options.json, stamped=False)
     path = options.params or options.reports / inputs.name / "params" / "latest.json"
@@ -161,7 +163,7 @@ async def _replay(options: argparse.Namespace) -> int:
     run_id = utc_now().strftime("%y%m%d%H%M%S%f")
     path = options.reports / inputs.name / "live" / "journal.sqlite"
     with Journal(path, run_id) as journal, EventLog(events_path(path, run_id), run_id, State()) as recorder:
-        journal.begin_run(REPLAY, __version__, {k: str(v) for k, v in vars(options).items()})
+        journal.begin_run(REPLAY, __version__, {k: str(v) for k, v in asdict(options).items()})
         journal.parameters("accepted", exports.params)
         venue = PaperVenue(
             inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns

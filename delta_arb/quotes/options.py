@@ -113,7 +113,7 @@ class InputOptions:
 
 def written(options: InputOptions) -> list[str]:
     """All options as a command line would give them."""
-    return [f"--{f.name.replace('_', '-')}={getattr(options, f.name, f.default)}" for f in fields(InputOptions)]
+    return [f"--{f.name.replace('_', '-')}={getattr(options, f.name)}" for f in fields(InputOptions)]
 
 
 def given(options: InputOptions) -> list[str]:
@@ -124,18 +124,3 @@ def given(options: InputOptions) -> list[str]:
 def as_dict(options: InputOptions) -> dict[str, Any]:
     """Their values by name, also of a record that has other options besides."""
     return {f.name: getattr(options, f.name) for f in fields(InputOptions)}
-
-
-def add_options(parser, *, files: bool = True, of: str = "") -> None:
-    """The same for an argparse parser; `files=False` leaves out the two quote files."""
-    groups: dict[str, Any] = {}
-    for f in fields(InputOptions):
-        if f.name in ("spot", "perp") and not files:
-            continue
-        title = f.metadata["rich_help_panel"]
-        group = groups.setdefault(title, parser.add_argument_group(f"of {of}: {title}" if of else title))
-        choices = getattr(f.type, "__args__", None)
-        name = f"--{f.name.replace('_', '-')}"
-        group.add_argument(
-            name, type=type(f.default), default=f.default, choices=choices, help=f.metadata["help"].replace("%", "%%")
-        )

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from delta_arb import places
 from delta_arb.command import refused
 from delta_arb.errors import RunError
 from delta_arb.quotes.inputs import Inputs
@@ -31,7 +32,7 @@ def pipeline(options: PipelineOptions, argv: list[str]) -> int:
         job = job_of(options)
         if options.every and options.tick is None:
             with locked(job.folder) as lock:
-                return repeat(job, [*argv, *_settled(options, job)], options.every, lock)
+                return repeat(job, [*argv, *settled(options)], options.every, lock)
         # quotes that cannot be used are refused here, in one line; in the loop they fail a run
         if not options.tick:
             _say_of_files(job.inputs)
@@ -55,9 +56,9 @@ def _say_of_files(inputs: Inputs) -> None:
         say(line)
 
 
-def _settled(options: PipelineOptions, job: Job) -> list[str]:
+def settled(options: PipelineOptions) -> list[str]:
     """For the runs of a loop: a delta_arb.toml that changes meanwhile must not take them to another pair or folder."""
-    return [*written(options), f"--reports={job.reports}", f"--config={os.devnull}"]
+    return [*written(options), f"--reports={places.reports(options.reports)}", f"--config={os.devnull}"]
 
 
 def repeat(job: Job, argv: list[str], every_s: float, lock: int) -> int:

@@ -47,10 +47,16 @@ class SandboxOptions:
     speed: float = option(1.0, "recorded seconds a second", QUOTES, parser=speed, metavar="N|max")
     repeat: bool = option(False, "begin again when the tape ends", QUOTES)
     listings: int = option(
-        0, "made pairs beside it that have a past: bars and funding (synthetic)", QUOTES, metavar="N"
+        0,
+        "made pairs beside it that have a past: bars and funding (synthetic)",
+        QUOTES,
+        metavar="N",
+        whole=True,
     )
-    seed: int = option(0, "of what is drawn: the made pairs, and network delays", QUOTES, metavar="N")
-    history_days: float = option(30.0, "how far back the past of the made pairs goes", QUOTES, metavar="DAYS")
+    seed: int = option(0, "of what is drawn: the made pairs, and network delays", QUOTES, metavar="N", whole=True)
+    history_days: float = option(
+        30.0, "how far back the past of the made pairs goes", QUOTES, metavar="DAYS", whole=True
+    )
     spot_usdt: Decimal = _amount(10_000, "spot USDT")
     spot_coins: Decimal = _amount(0, "coins on spot")
     inventory_coins: Decimal = _amount(0, "coins beside as short a position")
@@ -64,10 +70,11 @@ class SandboxOptions:
     dual: bool = option(False, "say that the account is in dual position mode", ACCOUNT)
     faults: Path | None = option(None, "script of faults, TOML or JSON", DRILLS, metavar="FILE")
     limits: bool = option(False, "refuse more requests than the venues' documents allow", DRILLS)
-    explain: bool = option(False, "show all hooks and actions of a fault script, and end", DRILLS)
+    explain: bool = option(False, "show all hooks and actions of a fault script, and end", DRILLS, whole=True)
     round_trip_ms: str = option(
         "", "network delay: fixed, or drawn evenly in its logarithm, as 5-150  [default: none]", DRILLS,
         metavar="N|LOW-HIGH",
+        whole=True,
     )  # fmt: skip
     log: Path | None = option(None, "append each fault that fired, as JSON lines", DRILLS, metavar="FILE")
     host: str = option("127.0.0.1", "a loopback address; others are refused", DRILLS)

@@ -69,7 +69,7 @@ HEAVY = ("pandas", "matplotlib", "statsmodels", "numba")
 
 def start() -> dict:
     """From the start of the process to its first decision, on local venues that are up already; and what it imports."""
-    code = "import sys, delta_arb.live.__main__, delta_arb.live.session; print(*(m for m in sys.argv[1:] if m in sys.modules))"
+    code = "import sys, delta_arb.live.cli, delta_arb.live.session; print(*(m for m in sys.argv[1:] if m in sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True
     ).stdout.split()

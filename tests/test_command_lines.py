@@ -1,0 +1,418 @@
+"""Every option and command line of 0.1.0 (f5e8bbf) means today what it meant then, and delta_arb.toml what would be typed.
+
+The second column is what the parser of f5e8bbf, argparse, made of the line: values that differ from its defaults.
+"""
+
+import math
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import fields, replace
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from typed import typed
+
+from delta_arb import __main__ as everything
+from delta_arb import pipeline
+from delta_arb.command import expanded
+from delta_arb.live.options import MAX_CLIP_USDT, TAKES, LiveOptions, of_settings, translated
+from delta_arb.params import Bounds
+from delta_arb.quotes.settings import settings
+from delta_arb.report.options import PipelineOptions
+from delta_arb.report.schedule import settled
+from delta_arb.review.__main__ import ReviewOptions
+from delta_arb.sandbox.options import SandboxOptions
+from delta_arb.synthetic import SyntheticOptions
+
+inf = math.inf
+OPTIONS = {
+    "pipeline": PipelineOptions,
+    "review": ReviewOptions,
+    "sandbox": SandboxOptions,
+    "synthetic": SyntheticOptions,
+}
+LINES = [
+    ("pipeline", {}),
+    (
+        "pipeline --pair LUNC_USDT --contract-size 10000 --spot mexc.parquet --perp gate.parquet --funding "
+        "funding.parquet",
+        {
+            "spot": "mexc.parquet",
+            "perp": "gate.parquet",
+            "funding": "funding.parquet",
+            "pair": "LUNC_USDT",
+            "contract_size": 10000.0,
+        },
+    ),
+    ("pipeline --inventory-coins 600", {"inventory_coins": 600.0}),
+    (
+        "pipeline --pair BTC_USDT --contract-size 1 --perp-step 0.001 --spot s.parquet --perp p.parquet --funding "
+        "none --spot-half-spread-bps 0.5 --perp-half-spread-bps 0.5",
+        {
+            "spot": "s.parquet",
+            "perp": "p.parquet",
+            "funding": "none",
+            "pair": "BTC_USDT",
+            "contract_size": 1.0,
+            "spot_half_spread_bps": 0.5,
+            "perp_half_spread_bps": 0.5,
+            "perp_step": 0.001,
+        },
+    ),
+    ("pipeline --every 5m", {"every": 300.0}),
+    ("pipeline --json", {"json": True}),
+    ("pipeline -p trials=7 -p days=2 --spot-fee-bps 6", {"spot_fee_bps": 6.0, "p": ("trials=7", "days=2")}),
+    ("pipeline -ptrials=7", {"p": ("trials=7",)}),
+    (
+        "pipeline --keep 1 --time-limit 1m --valid-for 12h --every 1h --reports r --notebooks n --tick 3",
+        {
+            "reports": "r",
+            "keep": 1,
+            "every": 3600.0,
+            "time_limit": 60.0,
+            "valid_for": 43200.0,
+            "notebooks": "n",
+            "tick": 3,
+        },
+    ),
+    (
+        "pipeline --spot-kind snapshots --perp-kind=updates --spot-feed-latency .01 --perp-feed-latency 0.02",
+        {"spot_kind": "snapshots", "spot_feed_latency": 0.01, "perp_feed_latency": 0.02},
+    ),
+    (
+        "pipeline --spot-latency 0.1~0.4 --perp-latency=latency.csv --spot-min-usdt 5 --max-bad-share 0.1",
+        {"spot_latency": "0.1~0.4", "perp_latency": "latency.csv", "spot_min_usdt": 5.0, "max_bad_share": 0.1},
+    ),
+    (
+        "pipeline --bar-share 0.02 --bar-s 300 --spot-rules s.json --perp-rules p.json --spot-fee-in base --leverage 3",
+        {
+            "bar_share": 0.02,
+            "bar_s": 300.0,
+            "spot_rules": "s.json",
+            "perp_rules": "p.json",
+            "spot_fee_in": "base",
+            "leverage": 3.0,
+        },
+    ),
+    (
+        "pipeline --spot-usdt 500 --perp-usdt 400 --transfer-delay-h 2 --transfer-fee-usdt 1 --transfer-least-usdt 50",
+        {
+            "spot_usdt": 500.0,
+            "perp_usdt": 400.0,
+            "transfer_delay_h": 2.0,
+            "transfer_fee_usdt": 1.0,
+            "transfer_least_usdt": 50.0,
+        },
+    ),
+    (
+        "pipeline --spot-venue binance --perp-venue bybit --spot-fee-bps -0.5 --perp-fee-bps 1e0",
+        {"spot_venue": "binance", "perp_venue": "bybit", "spot_fee_bps": -0.5, "perp_fee_bps": 1.0},
+    ),
+    ("review", {}),
+    (
+        "review 260105 --pair LUNC_USDT-mexc-gate --reports r --json",
+        {"run": "260105", "pair": "LUNC_USDT-mexc-gate", "reports": "r", "json": True},
+    ),
+    ("review --rep r --js rehe", {"run": "rehe", "reports": "r", "json": True}),
+    ("sandbox --speed 60", {"speed": 60.0}),
+    (
+        "sandbox --tape mexc.parquet gate.parquet --pair LUNC_USDT --contract-size 10000 --faults drill.toml",
+        {
+            "tape": ("mexc.parquet", "gate.parquet"),
+            "pair": "LUNC_USDT",
+            "contract_size": 10000.0,
+            "faults": "drill.toml",
+        },
+    ),
+    ("sandbox --faults drill.toml --log fired.jsonl", {"faults": "drill.toml", "log": "fired.jsonl"}),
+    (
+        "sandbox --json --speed max --repeat --funding f.parquet --tape a b --pair X_USDT",
+        {"tape": ("a", "b"), "pair": "X_USDT", "funding": "f.parquet", "speed": inf, "repeat": True, "json": True},
+    ),
+    (
+        "sandbox --spot-usdt 5 --spot-coins 6.5 --inventory-coins 7 --perp-usdt 8 --spot-fee-bps 1 --spot-fee-in "
+        "received --perp-fee-bps 2",
+        {
+            "spot_usdt": "5",
+            "spot_coins": "6.5",
+            "inventory_coins": "7",
+            "perp_usdt": "8",
+            "spot_fee_bps": "1",
+            "spot_fee_in": "received",
+            "perp_fee_bps": "2",
+        },
+    ),
+    (
+        "sandbox --leverage 3 --isolated --dual --limits --host 127.0.0.2 --port 8080",
+        {"leverage": "3", "isolated": True, "dual": True, "limits": True, "host": "127.0.0.2", "port": 8080},
+    ),
+    (
+        "sandbox --ta a b --rep --js --ho 127.0.0.1 --iso",
+        {"tape": ("a", "b"), "repeat": True, "isolated": True, "json": True},
+    ),
+    (
+        "synthetic --out data/walk --regime random_walk --hours 24 --seed 3",
+        {"out": "data/walk", "seed": 3, "hours": 24.0, "regime": "random_walk"},
+    ),
+    ("synthetic --ou x --fo --re no_edge --ho 2", {"out": "x", "hours": 2.0, "regime": "no_edge", "force": True}),
+    ("live --replay --speed max", {"replay": (), "speed": inf}),
+    (
+        "live --replay spot.parquet perp.parquet --pair LUNC_USDT --contract-size 10000 --funding f.parquet",
+        {
+            "replay": ("spot.parquet", "perp.parquet"),
+            "funding": "f.parquet",
+            "pair": "LUNC_USDT",
+            "contract_size": 10000.0,
+        },
+    ),
+    ("live --speed max --replay", {"replay": (), "speed": inf}),
+    (
+        "live --json --replay a b --as-of 2026-01-31T12:00 --max-clip-usdt 250 --reports r --params p.json",
+        {
+            "replay": ("a", "b"),
+            "params": "p.json",
+            "reports": "r",
+            "json": True,
+            "as_of": "2026-01-31 12:00:00+00:00",
+            "max_clip_usdt": 250.0,
+        },
+    ),
+    ("live --replay --speed max --inventory-coins 600", {"replay": (), "speed": inf, "inventory_coins": 600.0}),
+    ("live --sandbox --speed 60", {"sandbox": True}),
+    (
+        "live --sandbox --tape a b --repeat --faults d.toml --pair X_USDT --contract-size 10 --inventory-coins 5 "
+        "--funding f",
+        {
+            "sandbox": True,
+            "tape": ("a", "b"),
+            "repeat": True,
+            "faults": "d.toml",
+            "funding": "f",
+            "pair": "X_USDT",
+            "contract_size": 10.0,
+            "inventory_coins": 5.0,
+        },
+    ),
+    (
+        "live --sand --ta a b --spe 1 --repe --conf c.toml --repo r --js",
+        {
+            "sandbox": True,
+            "config": "c.toml",
+            "reports": "r",
+            "json": True,
+            "speed": 1.0,
+            "tape": ("a", "b"),
+            "repeat": True,
+        },
+    ),
+    ("live --example", {"example": True}),
+    ("live --example --params latest.json", {"example": True, "params": "latest.json"}),
+    ("live --config lunc.toml", {"config": "lunc.toml"}),
+    ("live --paper --config lunc.toml", {"paper": True, "config": "lunc.toml"}),
+    ("live --config lunc.toml --check", {"check": True, "config": "lunc.toml"}),
+    ("live --config lunc.toml --live", {"live": True, "config": "lunc.toml"}),
+    (
+        "live --live --check --config lunc.toml --json",
+        {"live": True, "check": True, "config": "lunc.toml", "json": True},
+    ),
+    ("live --sandbox --check", {"sandbox": True, "check": True}),
+    ("live status --sandbox", {"command": "status", "sandbox": True}),
+    ("live --sandbox status", {"command": "status", "sandbox": True}),
+    (
+        "live stop --sandbox --tape a b --speed 1 --repeat --reports r",
+        {"command": "stop", "sandbox": True, "reports": "r", "speed": 1.0, "tape": ("a", "b"), "repeat": True},
+    ),
+    (
+        "live --config lunc.toml --reports r flatten --json",
+        {"command": "flatten", "config": "lunc.toml", "reports": "r", "json": True},
+    ),
+    ("live resume --live --config lunc.toml", {"command": "resume", "live": True, "config": "lunc.toml"}),
+    ("live status --paper --config=lunc.toml", {"command": "status", "paper": True, "config": "lunc.toml"}),
+    (
+        "live --replay a b --spot-fee-bps 1 --perp-fee-bps 2 --spot-latency 0.2 --perp-latency 0.3 --leverage 2 "
+        "--spot-usdt 50 --perp-usdt 60",
+        {
+            "replay": ("a", "b"),
+            "spot_fee_bps": 1.0,
+            "perp_fee_bps": 2.0,
+            "spot_latency": "0.2",
+            "perp_latency": "0.3",
+            "leverage": 2.0,
+            "spot_usdt": 50.0,
+            "perp_usdt": 60.0,
+        },
+    ),
+]
+
+
+def plain(value):
+    if isinstance(value, Path | Decimal | datetime):
+        return str(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def differing(options) -> dict:
+    defaults = {f.name: f.default for f in fields(options)}
+    found = {name: plain(getattr(options, name)) for name in defaults}
+    return {name: value for name, value in found.items() if value != plain(defaults[name])}
+
+
+def test_a_replay_refuses_the_clips_that_the_bounds_refuse():
+    assert Bounds().max_clip_usdt == MAX_CLIP_USDT
+
+
+@pytest.mark.parametrize(("line", "meant"), [row for row in LINES if not row[0].startswith("live")])
+def test_a_line_of_old_means_what_it_meant(line, meant):
+    room, *argv = shlex.split(line)
+    of = OPTIONS[room]
+    assert differing(typed(of, *(argv if room == "pipeline" else expanded(argv, of)))) == meant
+
+
+@pytest.mark.parametrize(("line", "meant"), [row for row in LINES if row[0].startswith("live")])
+def test_a_mode_that_was_named_by_an_option_is_the_command_of_today(line, meant):
+    meant = dict(meant)
+    files, example, talk = meant.pop("replay", None), meant.pop("example", False), meant.get("command")
+    if not talk:
+        modes = [name for name in ("paper", "sandbox", "live") if meant.pop(name, False)]
+    name = talk or ("example" if example else "replay" if files is not None else (modes or ["paper"])[0])
+    meant |= {"files": files} if files else {}
+    found, *argv = translated(shlex.split(line)[1:])
+    assert found == {"live": "real"}.get(name, name)
+    fixed = {"command": talk} if talk else {}
+    assert differing(typed(LiveOptions, *argv, only=TAKES[found], **fixed)) == meant
+
+
+# --- delta_arb.toml --------------------------------------------------------------------------------------------------
+
+WRITTEN = """
+pair = "LUNC_USDT"
+spot = "quotes/mexc"
+perp = "quotes/gate"
+funding = "none"
+contract_size = 10000
+spot_fee_bps = 0
+spot_latency = 0.2
+reports = "results"
+config = "lunc.toml"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with a delta_arb.toml."""
+    (tmp_path / "delta_arb.toml").write_text(WRITTEN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_file_in_the_working_folder_says_what_is_not_typed(folder):
+    said = typed(PipelineOptions, "--contract-size", "1")
+    assert (said.pair, said.spot, said.funding, said.reports) == ("LUNC_USDT", "quotes/mexc", "none", Path("results"))
+    assert (said.contract_size, said.spot_fee_bps, said.perp_fee_bps, said.spot_latency) == (1.0, 0.0, 5.0, "0.2")
+
+
+def test_paths_are_as_seen_from_the_file_that_names_them(folder, monkeypatch):
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    assert typed(PipelineOptions).pair == ""
+    said = typed(PipelineOptions, "--config", "../delta_arb.toml")
+    assert (said.spot, said.funding, said.reports) == ("../quotes/mexc", "none", Path("../results"))
+
+
+def test_a_loop_keeps_what_it_was_started_with_whatever_becomes_of_the_file(folder):
+    argv = ["--spot", "typed", "--every", "5m"]
+    first = typed(PipelineOptions, *argv)
+    (folder / "delta_arb.toml").write_text('pair = "OTHER_USDT"\nreports = "other"\nperp_fee_bps = 9')
+    again = typed(PipelineOptions, *argv, *settled(first))
+    assert again.pair == "LUNC_USDT" and again.config == Path(os.devnull)
+    assert replace(again, config=None) == first
+
+
+def test_each_command_takes_what_it_can_use(folder):
+    assert typed(ReviewOptions).pair == "LUNC_USDT-mexc-gate"
+    local = typed(SandboxOptions)
+    assert (local.tape, local.pair, local.contract_size) == (("quotes/mexc", "quotes/gate"), "LUNC_USDT", 10_000.0)
+    assert (local.spot_fee_bps, local.perp_fee_bps, local.spot_usdt) == (Decimal(0), Decimal(5), Decimal(10_000))
+
+
+def test_the_runner_takes_its_pair_from_its_own_configuration_where_one_is_named(folder):
+    def told(name, **more):
+        return of_settings(settings(), **more)[name]
+
+    assert told("replay")["spot"] == "quotes/mexc" and "config" not in told("replay")
+    assert told("real") == told("paper") == {"config": "lunc.toml", "reports": "results"}
+    assert "pair" not in told("sandbox") and told("sandbox")["tape"] == ("quotes/mexc", "quotes/gate")
+    (folder / "delta_arb.toml").write_text(WRITTEN.replace("config", "# config"))
+    assert told("sandbox")["pair"] == told("status")["pair"] == "LUNC_USDT"
+    assert "pair" not in told("sandbox", configured=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("pairs = 'X'", "delta_arb.toml: there is no key pairs; did you mean pair?"),
+        ("spot_fees_bps = 5", "delta_arb.toml: there is no key spot_fees_bps; did you mean spot_fee_bps?"),
+        ("[live]\nconfig = 'x'", "delta_arb.toml: there is no key live; known are spot, perp, "),
+        ("spot_fee_bps = 'none'", "delta_arb.toml: spot_fee_bps needs a number, was 'none'"),
+        ("contract_size = true", "delta_arb.toml: contract_size needs a number, was True"),
+        ("pair = 7", 'delta_arb.toml: pair needs a text in "quotes", was 7'),
+        ("pair = ", "delta_arb.toml cannot be read: Invalid value (at end of document)"),
+        ("spot_kind = 'candles'", "Invalid value for '--spot-kind': 'candles' is not one of 'updates', 'snapshots'"),
+    ],
+)
+def test_a_wrong_key_is_refused_with_the_file_and_what_was_meant(tmp_path, monkeypatch, capsys, text, reason):
+    (tmp_path / "delta_arb.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.main([]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {reason}") and err.count("\n") == 1
+
+
+def test_a_named_file_must_be_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.main(["--config", "mine.toml"]) == 2
+    assert capsys.readouterr().err.startswith("error: mine.toml cannot be read: ")
+
+
+# --- the commands together -------------------------------------------------------------------------------------------
+
+
+def test_everything_stands_under_one_name(capsys):
+    assert everything.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in everything.COMMANDS)
+    assert everything.main(["review", "--help"]) == 0
+    assert "delta-arb review [OPTIONS] [RUN]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        ([], "name a command: pipeline, live, review, "),
+        (["pipelin"], "No such command 'pipelin'. Did you mean 'pipeline'?; see delta-arb --help"),
+        (["pipeline", "--nonsense"], "No such option: --nonsense; see delta-arb pipeline --help"),
+        (["sandbox", "--host", "0.0.0.0"], "0.0.0.0"),
+        (["synthetic"], "Missing option '--out'; see delta-arb synthetic --help"),
+    ],
+)
+def test_refusals_are_one_line(capsys, argv, reason):
+    assert everything.main(argv) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and reason in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", everything.COMMANDS)
+def test_help_loads_nothing_heavy(name):
+    code = f"""
+import sys
+from delta_arb.__main__ import main
+assert main(["{name}", "--help"]) == 0
+print([name for name in ("numpy", "pyarrow", "pandas", "numba", "ccxt", "asyncio", "rich") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "examples:" in done.stdout
