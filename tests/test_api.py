@@ -10,6 +10,8 @@ import pytest
 
 import delta_arb as da
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.optimize.study import Thresholds, market
+from delta_arb.quotes.inputs import Inputs
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 SAMPLE = Path(__file__).parent.parent / "data" / "sample"
@@ -53,9 +55,7 @@ def test_every_public_name_is_there_and_nothing_else_is_promised():
         _ = da.backtests
 
 
-@pytest.mark.parametrize(
-    "first", ["", "import delta_arb.backtest.replay", "from delta_arb.backtest import sweep", "import delta_arb.api"]
-)
+@pytest.mark.parametrize("first", ["", "from delta_arb.backtest import sweep", "import delta_arb.api"])
 def test_backtest_is_a_function_whatever_was_imported_first(first):
     said = python(f"{first}\nimport delta_arb as da\nimport delta_arb.backtest.replay\n"
                   "print(callable(da.backtest), da.backtest.replay.run.__name__)")  # fmt: skip
@@ -63,6 +63,15 @@ def test_backtest_is_a_function_whatever_was_imported_first(first):
 
 
 # --- the lines of the README -----------------------------------------------------------------------------------------
+
+
+def test_the_lines_of_the_documentation_run(monkeypatch):
+    monkeypatch.chdir(SAMPLE.parent.parent)
+    page, here = (SAMPLE.parent.parent / "docs" / "api.md").read_text("utf-8"), {}
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert re.search(r"```python\n(import delta_arb as da\n.*?)```", README, re.DOTALL)[1] == blocks[0]
+    for lines in ("import delta_arb as da", *blocks[1:]):
+        exec(lines, here)
 
 
 def test_the_lines_of_the_readme_give_a_trade_table_a_tear_sheet_and_a_plot(monkeypatch):
@@ -112,6 +121,17 @@ def test_a_result_says_in_one_line_what_it_is_and_on_the_page_what_was_assumed(r
 def test_trades_are_written_as_csv(result, tmp_path):
     read = pd.read_csv(result.to_csv(tmp_path / "trades.csv"))
     assert read["net_usdt"].tolist() == pytest.approx([0.599])
+
+
+def test_funding_of_a_table_is_received_by_the_short_that_was_held_into_the_stamp():
+    """One coin short over 08:00, opened a second before: 0.001 of the mark of 101, beside the 0.599 of the prices."""
+    stamps = pd.date_range("2026-01-05 00:00", periods=4, freq="8h", tz="UTC", name="timestamp")
+    funding = pd.DataFrame({"funding_rate": [0.0002, 0.001, 0.0002, 0.0002], "mark_price": 101.0}, index=stamps)
+    spot, perp = (table.set_axis(table.index + pd.Timedelta("7h59min59s")) for table in (SPOT, PERP))
+    tape = da.read_quotes(spot, perp, funding=funding, contract_size=1)
+    result = da.backtest(tape, da.Rule(entry_bps=50, exit_bps=10, clip_usdt=100), da.Market(fee_bps=10, latency_s=0.1))
+    assert result.trades["funding_usdt"].tolist() == pytest.approx([0.101])
+    assert result.trades["net_usdt"].tolist() == pytest.approx([0.599 + 0.101])
 
 
 @pytest.mark.parametrize(
@@ -207,6 +227,12 @@ def test_a_map_of_thresholds_has_the_figures_of_single_backtests(sample):
     assert tried["net_usdt"][1] == pytest.approx(alone.trades["net_usdt"].sum(), abs=1e-9)
     assert tried["trades"][1] == len(alone.trades)
     assert tried.plot().png().startswith(b"\x89PNG")
+
+
+def test_a_backtest_is_what_the_notebooks_replay(sample):
+    part = sample.between(sample.start_ns, sample.start_ns + 3600 * 10**9)
+    theirs = market(Inputs(pair="SYN_USDT"), part, da.Rule()).replay(part, Thresholds(12.0, -5.0, 6 * 3600.0))
+    assert da.backtest(part, da.Rule(entry_bps=12, exit_bps=-5)).replay.trades == theirs.trades != ()
 
 
 def test_a_verdict_is_saved_and_read_with_the_market_it_was_judged_on(sample, tmp_path):

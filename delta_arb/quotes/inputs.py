@@ -24,7 +24,7 @@ from delta_arb.quotes import funding_file as paid
 from delta_arb.quotes import listings
 from delta_arb.quotes import tape as tapes
 from delta_arb.quotes.files import is_candles
-from delta_arb.quotes.options import BAR_SHARE, FILES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
+from delta_arb.quotes.options import BAR_SHARE, FILES, LATENCIES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 
@@ -38,8 +38,9 @@ class Inputs(InputOptions):
     """Files, pair, venues and costs of one run. Give both quote files (and funding, or "none"), or none of the three."""
 
     def __post_init__(self) -> None:
-        for name in ("spot_latency", "perp_latency"):
-            object.__setattr__(self, name, str(getattr(self, name)))
+        for name in LATENCIES:
+            late = str(getattr(self, name))
+            object.__setattr__(self, name, file if Path(file := placed(late)).is_file() else late)
         for name in (*FILES, *RULES):
             if getattr(self, name) != NONE:
                 object.__setattr__(self, name, placed(getattr(self, name)))
