@@ -29,9 +29,12 @@ def absent(path: Path) -> str:
     return f"{path}: there is no parameter file; run the pipeline for this pair first"
 
 
-def check_fees(params: Params) -> None:
-    """Refuse a rule that loses with each pair that it closes at its target; what carry earns is funding."""
-    cost_bps = 2.0 * (params.spot.taker_fee_bps + params.perp.taker_fee_bps)
+def check_fees(params: Params, spot: VenueTerms, perp: VenueTerms) -> None:
+    """Refuse a rule that loses with each pair that it closes at its target, by the fees that the accounts really pay.
+
+    A file is consistent with the fees that it states itself; a carry rule is paid by funding.
+    """
+    cost_bps = 2.0 * (spot.taker_fee_bps + perp.taker_fee_bps)
     for way, (enter, leave) in params.rule.levels.items():
         if enter - leave <= cost_bps and not params.rule.funding_horizon_s:
             raise ParamsError(
@@ -72,7 +75,7 @@ class ParameterFile:
                 self.params = load(self._path)
             check_in_force(self.params, self._name, self._now(), self._bounds)
             if self._bounds.cover_fees:
-                check_fees(self.params)
+                check_fees(self.params, *(self._terms or (self.params.spot, self.params.perp)))
             check_assumed(self.params, *self._venues)
             check_inventory(self.params, self._coins)
             self.refused = ""

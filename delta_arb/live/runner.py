@@ -135,13 +135,18 @@ class Runner:
     @property
     def rule(self) -> Rule:
         """The rule in force: the newest while flat, that of the entry while a pair is open; under the guards' hold."""
-        rule = self.newest if self.state.phase == FLAT else self.pinned
-        for leg in self.stuck:
+        rule = self._of_pair
+        for leg in self.stuck if self.state.phase in (EXITING, HEDGING) else ():
             rule = rule._replace(**{LEGS[leg]: (rule.spot, rule.perp)[leg]._replace(min_qty=math.inf)})
         may_enter, flatten = self.newest.may_enter and self.hold.may_enter, self.hold.flatten
         if rule.may_enter == may_enter and rule.flatten == flatten:
             return rule
         return rule._replace(may_enter=may_enter, flatten=flatten)
+
+    @property
+    def _of_pair(self) -> Rule:
+        """The rule of the pair that is open, or of the next one."""
+        return self.newest if self.state.phase == FLAT else self.pinned
 
     @property
     def books(self) -> tuple[Book, Book]:
@@ -221,7 +226,7 @@ class Runner:
         """Decide, journal, act. Nothing of ours has changed when the journal cannot be written."""
         self.events += 1
         self.now_ns = event.ts_ns
-        before, rule = self.state, self.rule
+        before, rule, pinned = self.state, self.rule, self._of_pair
         fill = self._fill_of(report, rule) if report and report.filled != 0.0 else None
         if self._wallets:
             event = event._replace(wallet=self._wallets.at(event, fill))
@@ -246,7 +251,7 @@ class Runner:
         if fill and self._wallets:
             self._wallets.booked(fill)
         self._record(event, rule)
-        self.state, self.pinned, self._fills = state, rule, [] if closed else fills
+        self.state, self.pinned, self._fills = state, pinned, [] if closed else fills
         if report and report.order_id == self._working[report.leg]:
             self._working[report.leg] = ""
         if trade:

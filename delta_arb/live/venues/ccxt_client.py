@@ -12,6 +12,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
@@ -170,6 +171,15 @@ class Budget:
         return True
 
 
+def asked_pause_s(retry_after: str) -> float:
+    """What a header Retry-After asks for, in seconds or as a date of HTTP; 0.0 where it says nothing of use."""
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(retry_after))
+    with contextlib.suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - clock.now_ns() / 1e9)
+    return 0.0
+
+
 class CcxtClients:
     """The two ccxt objects of one venue, its session and its clock.
 
@@ -220,7 +230,7 @@ class CcxtClients:
     def _throttled(self, status: int, headers: Mapping[str, str]) -> None:
         """The venue asked for a pause: what is sent meanwhile gets the address banned."""
         told = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
-        wanted_s = float(told) if told.isdecimal() else BANNED_S if status == 418 else self._pause_s
+        wanted_s = asked_pause_s(told) or (BANNED_S if status == 418 else self._pause_s)
         self._pause_s = min(2.0 * self._pause_s, LONGEST_PAUSE_S)
         self._until_s = max(self._until_s, time.monotonic() + wanted_s)
         log.warning("%s: too many requests (%d); nothing is sent for %g s", self._name, status, wanted_s)
