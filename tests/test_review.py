@@ -22,7 +22,7 @@ from delta_arb.live import event_log, replay
 from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
-from delta_arb.live.runner import CLOSED, FREE, Runner
+from delta_arb.live.runner import CLOSED, FREE, Hold, Runner
 from delta_arb.market import SPOT, FundingPayment
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -79,7 +79,18 @@ class Venue(PaperVenue):
 
 
 def record(
-    folder, quotes, *, latency_s=0.1, mode=MODE, rules=(), holds=(), payments=(), run_id="run", margin=None, **venue
+    folder,
+    quotes,
+    *,
+    latency_s=0.1,
+    mode=MODE,
+    rules=(),
+    holds=(),
+    payments=(),
+    run_id="run",
+    margin=None,
+    ordered=None,
+    **venue,
 ) -> None:
     """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on."""
     tape = Tape.of(sorted(quotes))
@@ -114,6 +125,10 @@ def record(
             replay.play(group, runner, broker)
         replay.catch_up(runner, broker, tape.end_ns, timers_at_until=True)
         runner.finish(tape.end_ns)
+        if ordered:
+            journal.note("ordered", ordered[1])
+            at = datetime.fromtimestamp(seconds(ordered[0]) / 1e9, UTC).isoformat()
+            journal._db.execute("UPDATE notes SET at = ? WHERE kind = 'ordered'", (at,))
         journal.end_run("finished")
 
 
@@ -183,6 +198,14 @@ def test_a_closed_guard_has_the_cause_guard(tmp_path):
     later = [perp(4, 100.8, 100.9), spot(4.5, 99.9, 100.0), spot(5, 99.9, 100.0)]
     record(tmp_path, WIDE + later + CLOSE + LATER, holds=[(0, CLOSED), (4.5, FREE)])
     assert caused(reviewed(tmp_path)) == {GUARD: -0.5 * 0.2 * 0.9995}  # sold at 100.8 instead of 101
+
+
+def test_a_stop_that_a_person_ordered_is_no_guard_and_no_wallet(tmp_path):
+    """The pair is left at 5 s because of a stop at 4.5; the backtest would have held it."""
+    left = [perp(5, 100.4, 100.5), spot(5.5, 100.2, 100.3), perp(6, 100.4, 100.5)]
+    record(tmp_path, WIDE + left + LATER, holds=[(4.5, Hold(False, True))], ordered=(4.5, "a stop (SIGTERM)"))
+    (difference,) = [d for d in reviewed(tmp_path).bridge.differences if d.cause == GUARD]
+    assert difference.what == "a stop (SIGTERM), ordered by a person"
 
 
 def test_new_parameters_have_the_cause_parameters(tmp_path):

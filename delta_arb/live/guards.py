@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from delta_arb.live.config import Config
-from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.journal import ORDERED, Journal, JournalError
 from delta_arb.live.runner import FREE, Hold
 from delta_arb.market import to_bps
 
@@ -233,6 +233,11 @@ class Risk:
         self.halted = reason
         self.kept(self._journal.note, "halt", reason)
         self._say(f"HALTED: {reason}")
+
+    def ordered(self, what: str, *, leaving: bool = False) -> None:
+        """A person spoke: for the review, which else would look for a guard."""
+        self.leaving |= leaving
+        self.kept(self._journal.note, ORDERED, what)
 
     def lift(self) -> None:
         """A person says that all is well; JournalError where that cannot be noted."""

@@ -53,8 +53,7 @@ class Session:
         self.parameters: ParameterFile | None = None
         self.terms: TermsWatch | None = None
         self._changed = ""  # what of a venue's terms
-        self._stop = asyncio.Event()
-        self._moved = asyncio.Event()  # after each step of the machine
+        self._stop, self._moved = asyncio.Event(), asyncio.Event()  # the second one is set after each step of the machine
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.loop = EventLoop(self.clock, self._after, self._unwritten, self._booked, self._break)
         self._paper_account: PaperAccount | None = None
@@ -236,6 +235,7 @@ class Session:
         """Finish or unwind the legs, then end."""
         if not self._stop.is_set():
             self.resources.say(f"stopping: {why}")
+            self.risk.ordered(f"a stop ({why})")
             self.risk.closed = True
             self._stop.set()
             self._moved.set()
@@ -365,7 +365,7 @@ class Session:
 
     def flatten(self) -> None:
         """Leave the open pair now, also from a halt of the machine, and stay out until `resume`."""
-        self.risk.leaving = True
+        self.risk.ordered("a flatten", leaving=True)
         if self.runner.state.phase == HALTED:
             self.runner.stuck.clear()  # what the venue refused may be mended by now
             self.runner.force(recovery.to_flatten(self.runner.state, self.clock()), "flatten")

@@ -101,7 +101,7 @@ def bridge(run: Recorded) -> Bridge:
     faults = _Faults(run, pairs)
     differences = [
         *between(tested, ruled, lambda *_: (PARAMETERS, "other parameters or another start")),
-        *between(ruled, guarded, lambda *_: (GUARD, "a guard or a wallet was in the way")),
+        *between(ruled, guarded, lambda was, now, _: (GUARD, _who(run, was, now))),
         *between(guarded, measured, faults.late),
         *between(measured, on_assumed_fees, faults.filled),
         *between(on_assumed_fees, pairs, lambda *_: (FEES, "fees charged")),
@@ -110,6 +110,13 @@ def bridge(run: Recorded) -> Bridge:
     return Bridge(
         tested, pairs, tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause)))), left_ns
     )
+
+
+def _who(run: Recorded, was: Pair | None, now: Pair | None) -> str:
+    """Who held an entry back, or left a pair early: a person, where one had spoken by then, else a guard or a wallet."""
+    since_ns, until_ns = (now.decided_ns, now.end_ns) if now else (0, was.decided_ns)
+    spoken = [text for at_ns, text in run.ordered if since_ns <= at_ns <= until_ns]
+    return f"{spoken[-1]}, ordered by a person" if spoken else "a guard or a wallet was in the way"
 
 
 def _funds(coins: float) -> Funds:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
 from delta_arb.live.event_log import LoggedEvent, events_path, logged, named, state_of
-from delta_arb.live.journal import FORCED, RECOVERED, trade_of
+from delta_arb.live.journal import FORCED, ORDERED, RECOVERED, trade_of
 from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment, from_bps
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
@@ -82,6 +83,7 @@ class Recorded:
     fills: tuple[tuple[str, Fill], ...]
     trades: tuple[Trade, ...]
     payments: tuple[FundingPayment, ...]
+    ordered: tuple[tuple[int, str], ...] = ()  # what a person wanted of it, and when (ns)
 
     @property
     def name(self) -> str:
@@ -216,6 +218,7 @@ def read(journal: Path, run_id: str) -> Recorded:
             fills=tuple(_fills(db, run_id)),
             trades=tuple(_trades(db, run_id)),
             payments=tuple(_payments(db, run_id)),
+            ordered=tuple(_ordered(db, run_id)),
         )
 
 
@@ -253,6 +256,12 @@ def _latency(options: dict, params: Params) -> Latency:
     if "spot_latency" in options:
         return latency(options["spot_latency"], options["perp_latency"])
     return Latency(params.spot.latency_s, params.perp.latency_s)
+
+
+def _ordered(db: sqlite3.Connection, run_id: str) -> Iterator[tuple[int, str]]:
+    rows = db.execute("SELECT at, text FROM notes WHERE run_id = ? AND kind = ? ORDER BY rowid", (run_id, ORDERED))
+    for at, text in rows:
+        yield round(datetime.fromisoformat(at).timestamp() * NS), text
 
 
 def _decisions(db: sqlite3.Connection, run_id: str) -> Iterator[Decision]:
