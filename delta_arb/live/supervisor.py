@@ -140,7 +140,7 @@ class Supervisor:
 
     async def _one(self) -> str:
         job = self.job
-        with account_lock(job), job.new_journal(_next) as journal, contextlib.ExitStack() as files:
+        with job.new_journal(_next) as journal, contextlib.ExitStack() as files:
             journal.begin_run(MODES[job.kind], __version__, {"config": job.config.model_dump_json()})
             kill_file = job.folder / job.config.kill_file
 
@@ -214,7 +214,8 @@ def run(job: LiveJob, as_json: bool) -> int:
     job.say(f"{job.config.name}, journal {job.journal}")
     trading = Supervisor(job)
     began = time.monotonic()
-    outcome = uvloop.run(trading.run())
+    with account_lock(job):
+        outcome = uvloop.run(trading.run())
     sum_up(job, trading, outcome, time.monotonic() - began, as_json)
     return 1 if outcome in ("halted", "unfinished") else 0
 
