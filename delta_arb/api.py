@@ -137,6 +137,8 @@ def load_params(path: str | Path) -> Params:
 
 
 def _market(market: Market | None, tape: Tape, rule: RuleParams | None = None) -> Market:
+    if not isinstance(tape, Tape):
+        raise ParamsError(f"the quotes are what da.read_quotes gives, was {type(tape).__name__}")
     return (market or Market()).on(tape, rule)
 
 

@@ -191,6 +191,9 @@ def test_what_a_market_does_not_say_comes_with_the_quotes():
         (lambda: da.Market(fee_bps=600), "taker_fee_bps: should be less than or equal to 500"),
         (lambda: da.Market(fee_bps=(1, 2, 3)), "fee_bps is one value of both legs"),
         (lambda: da.Market(latency_s=0), "must be above 0"),
+        (lambda: da.Market(5, 0.1), "spot is VenueTerms.*a fee is given as fee_bps=5"),
+        (lambda: da.read_quotes(3, PERP, **FREE), "spot is a file, a folder or a DataFrame, was int"),
+        (lambda: da.backtest("spot.parquet", da.Rule(entry_bps=5, exit_bps=1)), "what da.read_quotes gives, was str"),
         (lambda: da.Market(spot=da.VenueTerms(venue="a"), fee_bps=1), "leave fee_bps and latency_s away"),
         (lambda: da.backtest(da.read_quotes(SPOT, PERP, **FREE), da.Rule()), "a backtest needs thresholds"),
         (lambda: da.sweep(da.read_quotes(SPOT, PERP, **FREE), None, [], [1.0], da.Rule(clip_usdt=100)), "entries are finite thresholds"),
@@ -227,6 +230,11 @@ def test_a_map_of_thresholds_has_the_figures_of_single_backtests(sample):
     assert tried["net_usdt"][1] == pytest.approx(alone.trades["net_usdt"].sum(), abs=1e-9)
     assert tried["trades"][1] == len(alone.trades)
     assert tried.plot().png().startswith(b"\x89PNG")
+
+
+def test_a_map_without_an_exit_below_its_entry_is_empty_and_says_so():
+    tried = da.sweep(da.read_quotes(SPOT, PERP, **FREE), None, [5.0], [9.0], da.Rule(clip_usdt=100))
+    assert len(tried) == 0 and "Picture" in repr(tried.plot())
 
 
 def test_a_backtest_is_what_the_notebooks_replay(sample):

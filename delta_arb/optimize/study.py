@@ -125,7 +125,10 @@ class Market:
         if (self.spot or self.perp) and any(said):
             raise ParamsError("terms of a venue say its fee and latency themselves; leave fee_bps and latency_s away")
         for leg, more in zip(LEGS, said, strict=True):
-            object.__setattr__(self, leg, getattr(self, leg) or VenueTerms(venue=leg, **more))
+            terms = getattr(self, leg) or VenueTerms(venue=leg, **more)
+            if not isinstance(terms, VenueTerms):
+                raise ParamsError(f"{leg} is VenueTerms(venue=...), was {terms!r}; a fee is given as fee_bps={terms!r}")
+            object.__setattr__(self, leg, terms)
         constant = Latency(self.spot.latency_s, self.perp.latency_s)
         object.__setattr__(self, "latency", self.latency or late or constant)
 

@@ -103,6 +103,9 @@ def _check(given: Mapping, options: Mapping) -> None:
     for leg in ("spot", "perp"):
         if given[leg] is None or (isinstance(given[leg], str) and not given[leg]):
             raise ParamsError(f"give the quotes of the {leg} leg: a file, a folder or a DataFrame")
+    for leg, value in given.items():
+        if value is not None and not isinstance(value, str | Path) and not hasattr(value, "columns"):
+            raise ParamsError(f"{leg} is a file, a folder or a DataFrame, was {type(value).__name__}")
     if given["funding"] is None:
         raise ParamsError('give the funding history (funding=...), or say that it is left out with funding="none"')
     if costs := [name for name in options if OF_MARKET.fullmatch(name) and "feed" not in name]:
