@@ -14,7 +14,7 @@ LONGEST_FILE, MOST_PARAMETERS = 400, 8
 LONG_FILES: set[str] = set()
 LONG_SIGNATURES = {"backtest/event_loop.py: drive", "backtest/sweep.py: sweep"}
 SHARED_NAMES = {
-    "Fill", "Held", "Leg", "Levels", "Money", "Pair", "Road", "Taken", "Venue",
+    "Fill", "Leg", "Levels", "Money", "Pair", "Road", "Taken", "Venue",
 }  # fmt: skip
 
 

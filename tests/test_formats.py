@@ -14,14 +14,14 @@ import pyarrow.feather
 import pytest
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.formats.read import About, read, read_frame
-from delta_arb.formats.recognise import Said
+from delta_arb.formats.read import LegContext, read, read_frame
+from delta_arb.formats.recognise import FormatOptions
 from delta_arb.quotes.columns import CANDLES
 from delta_arb.quotes.files import LegFile, is_candles, whole_columns
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "formats"
-SPOT = About("spot", "SYN_USDT", "mexc")
-PERP = About("perp", "SYN_USDT", "gate", 10.0)
+SPOT = LegContext("spot", "SYN_USDT", "mexc")
+PERP = LegContext("perp", "SYN_USDT", "gate", 10.0)
 # What a file does not say and a user must: whose clock, and the unit of a few round trades.
 ANSWERS = {
     "tardis/downloaded/": "clock=venue",
@@ -50,9 +50,9 @@ def utc_text(ns):
 @pytest.mark.parametrize("entry", shared())
 def test_every_shared_sample_reads_as_its_truth(entry):
     answer = next((text for begin, text in ANSWERS.items() if entry["file"].startswith(begin)), "")
-    about = SPOT if entry["leg"] == "spot" else PERP
-    reading = read(SHARED / entry["file"], entry["kind"], Said.of(answer), about)
-    contract = 1.0 if reading.recognised.quantity == "coins" else about.contract_size
+    context = SPOT if entry["leg"] == "spot" else PERP
+    reading = read(SHARED / entry["file"], entry["kind"], FormatOptions.of(answer), context)
+    contract = 1.0 if reading.recognised.quantity == "coins" else context.contract_size
     every = (
         8 if entry["kind"] == "marks" and "freqtrade" in entry["file"] else 1
     )  # of hourly marks those at a settlement
@@ -94,8 +94,8 @@ def write(path, rows, header=""):
     return path
 
 
-def as_bars(path, said="", columns="", about=SPOT):
-    reading = read(path, "candles", Said.of(said, columns), about)
+def as_bars(path, options="", columns="", context=SPOT):
+    reading = read(path, "candles", FormatOptions.of(options, columns), context)
     c = reading.columns
     rows = list(
         zip(
@@ -222,23 +222,23 @@ def test_contracts_and_coins_are_told_apart_by_their_grid(tmp_path, scale, quant
     path = write(
         tmp_path / "bars.csv", [(*rest, v * scale) for *rest, v in BARS], "timestamp_ms,open,high,low,close,volume"
     )
-    assert as_bars(path, about=PERP)[1].quantity == quantity
+    assert as_bars(path, context=PERP)[1].quantity == quantity
 
 
 def test_a_turnover_beside_the_volume_proves_its_unit_or_refuses_a_wrong_contract_size(tmp_path):
     rows = [(t, o, h, low, c, v, v * 10 * c) for t, o, h, low, c, v in BARS]
     path = write(tmp_path / "bars.csv", rows, "time,open,high,low,close,volume,turnover2")
-    said = "timestamp=time,open=open,high=high,low=low,close=close,volume=volume,quote_volume=turnover2"
-    assert as_bars(path, columns=said, about=PERP)[1].quantity == "contracts"
+    options = "timestamp=time,open=open,high=high,low=low,close=close,volume=volume,quote_volume=turnover2"
+    assert as_bars(path, columns=options, context=PERP)[1].quantity == "contracts"
     with pytest.raises(DataError, match=r"a unit of volume is 10 coins, neither 1 nor the contract size of 100"):
-        as_bars(path, columns=said, about=About("perp", contract_size=100.0))
+        as_bars(path, columns=options, context=LegContext("perp", contract_size=100.0))
 
 
 def test_sizes_that_tell_nothing_are_asked_for(tmp_path):
     path = write(tmp_path / "bars.csv", [(*rest, 50.0) for *rest, _ in BARS], "timestamp_ms,open,high,low,close,volume")
     with pytest.raises(DataError, match=r"coins or contracts of 10; say so with --perp-format quantity=coins"):
-        as_bars(path, about=PERP)
-    assert as_bars(path, "quantity=contracts", about=PERP)[1].quantity == "contracts"
+        as_bars(path, context=PERP)
+    assert as_bars(path, "quantity=contracts", context=PERP)[1].quantity == "contracts"
 
 
 QUOTES = [(START_MS + 500 * k, 100 + k / 100, 5.5 + k, 100.05 + k / 100, 7.25 + k) for k in range(30)]
@@ -257,7 +257,7 @@ def test_quotes_by_the_names_people_use_in_every_kind_of_file(tmp_path, header, 
     frame = pd.DataFrame(QUOTES, columns=header.split(","))
     path = tmp_path / f"quotes{suffix}"
     save(frame, path)
-    found = read(path, "quotes", Said(), SPOT)
+    found = read(path, "quotes", FormatOptions(), SPOT)
     names = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
     rows = list(
         zip((found.columns["timestamp"] // 1_000_000).tolist(), *(found.columns[name].tolist() for name in names))
@@ -291,7 +291,7 @@ def test_an_order_book_is_rebuilt_from_its_updates(tmp_path):
         (70, 80, "false", "bid", 100, 0), (70, 80, "false", "bid", 99, 0),  # both gone: 98 is best
     ]  # fmt: skip
     rows = [("mexc", "X", t + sent, t + received, *rest) for sent, received, *rest in updates]
-    found = read(write(tmp_path / "book.csv.gz", rows, header), "quotes", Said(), SPOT).columns
+    found = read(write(tmp_path / "book.csv.gz", rows, header), "quotes", FormatOptions(), SPOT).columns
     assert found["bid_price"].tolist() == [99, 100, 98] and found["bid_quantity"].tolist() == [3, 1, 9]
     assert found["ask_price"].tolist() == [101] * 3 and (found["timestamp"] - t * 1000).tolist() == [
         5_000,
@@ -304,15 +304,15 @@ def test_receiver_stamps_that_are_the_venues_are_refused(tmp_path):
     rows = [(t, t, *rest) for t, *rest in QUOTES]
     path = write(tmp_path / "quotes.csv", rows, "timestamp,venue_timestamp,bid,bid_qty,ask,ask_qty")
     with pytest.raises(DataError, match=r"the receiver's stamps are the venue's in every row.*clock=venue"):
-        read(path, "quotes", Said(), SPOT)
-    assert read(path, "quotes", Said.of("clock=venue"), SPOT).recognised.clock == "venue"
+        read(path, "quotes", FormatOptions(), SPOT)
+    assert read(path, "quotes", FormatOptions.of("clock=venue"), SPOT).recognised.clock == "venue"
 
 
 FUNDING = [(START_MS + 8 * 3_600_000 * k, r) for k, r in enumerate([1e-4, 2e-4, -1e-4, 3e-4, 5e-5, 1e-4, 7e-5])]
 
 
-def as_funding(path, said=""):
-    found = read(path, "funding", Said.of(said), PERP)
+def as_funding(path, options=""):
+    found = read(path, "funding", FormatOptions.of(options), PERP)
     return [
         (t // 1_000_000, pytest.approx(r))
         for t, r in zip(found.columns["timestamp"].tolist(), found.columns["funding_rate"].tolist())
@@ -372,7 +372,7 @@ def test_one_instrument_of_several_is_chosen_by_the_pair(tmp_path):
     path = write(tmp_path / "all.csv", rows, "instrument_name,funding_rate,funding_time")
     assert as_funding(path)[0] == FUNDING
     with pytest.raises(DataError, match=r"holds 2 symbols.*say which: --perp-format symbol="):
-        read(path, "funding", Said(), About("perp", "", "gate"))
+        read(path, "funding", FormatOptions(), LegContext("perp", "", "gate"))
 
 
 def test_a_table_in_memory_is_read_like_a_file():
@@ -381,7 +381,7 @@ def test_a_table_in_memory_is_read_like_a_file():
         .set_index(pd.to_datetime([t for t, *_ in BARS], unit="ms", utc=True))
         .drop(columns="t")
     )
-    found = read_frame(frame, "candles", Said(), SPOT).columns
+    found = read_frame(frame, "candles", FormatOptions(), SPOT).columns
     assert (found["timestamp"] // 1_000_000).tolist() == [t for t, *_ in BARS] and found["close"].tolist() == [
         bar[4] for bar in BARS
     ]
@@ -389,14 +389,14 @@ def test_a_table_in_memory_is_read_like_a_file():
 
 def test_a_file_of_another_kind_or_of_no_layout_says_what_is_needed(tmp_path):
     with pytest.raises(DataError, match=r"holds candles .* quotes are needed"):
-        read(write(tmp_path / "a.csv", BARS, "timestamp,open,high,low,close,volume"), "quotes", Said(), SPOT)
+        read(write(tmp_path / "a.csv", BARS, "timestamp,open,high,low,close,volume"), "quotes", FormatOptions(), SPOT)
     with pytest.raises(DataError, match=r"columns not recognised.*name them"):
-        read(write(tmp_path / "b.csv", [(START_MS, 1.0)] * 3, "when,what"), "quotes", Said(), SPOT)
+        read(write(tmp_path / "b.csv", [(START_MS, 1.0)] * 3, "when,what"), "quotes", FormatOptions(), SPOT)
     with pytest.raises(DataError, match=r"a time in no one unit"):
         read(
             write(tmp_path / "c.csv", [(5, *rest) for _, *rest in BARS], "timestamp,open,high,low,close,volume"),
             "candles",
-            Said(),
+            FormatOptions(),
             SPOT,
         )
 
@@ -412,14 +412,14 @@ def test_a_file_of_another_kind_or_of_no_layout_says_what_is_needed(tmp_path):
 )
 def test_answers_that_mean_nothing_are_refused(text, says):
     with pytest.raises(ParamsError, match=says):
-        Said.of(text)
+        FormatOptions.of(text)
 
 
 def test_a_wide_table_of_closes_has_nothing_to_fill_at(tmp_path):
     rows = [(t, c, c, v, v) for t, _, _, _, c, v in BARS]
     path = write(tmp_path / "wide.csv", rows, ",close,close,volume,volume\nvenue,gate,mexc,gate,mexc\ntimestamp,,,,")
-    assert read(path, "candles", Said(), SPOT).columns["close"].tolist() == [bar[4] for bar in BARS]
-    leg = LegFile(path, "updates", about=SPOT)
+    assert read(path, "candles", FormatOptions(), SPOT).columns["close"].tolist() == [bar[4] for bar in BARS]
+    leg = LegFile(path, "updates", context=SPOT)
     assert is_candles(leg)
     with pytest.raises(DataError, match=r"has no open and no high and no low, and nothing can be filled without"):
         whole_columns(leg, CANDLES)

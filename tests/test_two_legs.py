@@ -11,7 +11,7 @@ import pytest
 
 from delta_arb import pipeline
 from delta_arb.errors import DataError
-from delta_arb.formats.recognise import UNSAID, Said
+from delta_arb.formats.recognise import NO_OPTIONS, FormatOptions
 from delta_arb.funding_stamps import check_stamps
 from delta_arb.market import NS
 from delta_arb.quotes import candles, tape
@@ -192,7 +192,9 @@ def test_sizes_that_are_coins_already_are_not_multiplied_by_a_contract(tmp_path)
         candles.read(spot, LegFile(perp.path, "updates", contract_size=10.0), STATED)
     assert len(
         candles.read(
-            spot, LegFile(perp.path, "updates", contract_size=10.0, said=Said.of("quantity=contracts")), STATED
+            spot,
+            LegFile(perp.path, "updates", contract_size=10.0, options=FormatOptions.of("quantity=contracts")),
+            STATED,
         )
     )
     assert len(candles.read(spot, LegFile(perp.path, "updates", contract_size=3.0), STATED))  # whole, not of three
@@ -235,8 +237,8 @@ def test_a_case_that_was_published_is_refused_by_the_command(tmp_path, capsys, w
     code = pipeline.main(
         [*options, f"--spot={quotes / 'spot.csv'}", f"--perp={quotes / perp}.csv", f"--funding={history}"]
     )
-    said = " ".join(capsys.readouterr().err.split())
-    assert code == 2 and REFUSED[what] in said, said
+    options = " ".join(capsys.readouterr().err.split())
+    assert code == 2 and REFUSED[what] in options, options
     assert not list(tmp_path.iterdir())
 
 
@@ -267,22 +269,22 @@ def test_a_case_that_passed_in_silence_is_told_on_every_page(folder, perp, fundi
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside this checkout")
 @pytest.mark.parametrize(
-    ("folder", "said"),
+    ("folder", "options"),
     [
         ("funding_hourly_indicative", "interval=8,settles=first"),
         ("funding_percent", "rate=percent"),
         ("funding_local_time", "zone=+03:00"),
     ],
 )
-def test_the_remedy_that_is_named_gives_the_right_funding(folder, said):
+def test_the_remedy_that_is_named_gives_the_right_funding(folder, options):
     right = funding_history(CASES / folder / "funding_right.csv")
-    mended = funding_history(FundingFile(CASES / folder / "funding.csv", Said.of(said)))
+    mended = funding_history(FundingFile(CASES / folder / "funding.csv", FormatOptions.of(options)))
     assert mended.stamps.tolist() == right.stamps.tolist() and mended.rates == pytest.approx(right.rates, rel=1e-9)
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside this checkout")
 @pytest.mark.parametrize(
-    ("folder", "wrong", "right", "said"),
+    ("folder", "wrong", "right", "options"),
     [
         ("clock_shift_1h", "perp_shifted", "perp_right", {"perp_format": "zone=+01:00"}),
         (
@@ -292,13 +294,13 @@ def test_the_remedy_that_is_named_gives_the_right_funding(folder, said):
         ("wrong_order_message", "perp_newest_first", "perp", {}),
     ],
 )  # fmt: skip
-def test_the_remedy_that_is_named_gives_the_right_bars(folder, wrong, right, said):
-    def read(name, **said):
+def test_the_remedy_that_is_named_gives_the_right_bars(folder, wrong, right, options):
+    def read(name, **options):
         paths = {"spot": str(CASES / folder / "spot.csv"), "perp": f"{CASES / folder / name}.csv", "funding": "none"}
         stated = {"spot_half_spread_bps": 1.0, "perp_half_spread_bps": 1.0}
-        return Inputs(**paths, **stated, **said, pair="X_USDT", contract_size=1.0).tape()
+        return Inputs(**paths, **stated, **options, pair="X_USDT", contract_size=1.0).tape()
 
-    mended, meant = read(wrong, **said), read(right)
+    mended, meant = read(wrong, **options), read(right)
     assert all(np.array_equal(getattr(mended, name), getattr(meant, name)) for name in tape.TAPE_COLUMNS)
 
 
@@ -323,12 +325,14 @@ EIGHT = START_NS + 8 * HOUR_NS * np.arange(len(RATES))
 )  # fmt: skip
 def test_a_funding_history_that_was_never_settled_so_is_refused(stamps, rates, says):
     with pytest.raises(DataError, match=says):
-        check_rates("f", stamps, rates, UNSAID)
+        check_rates("f", stamps, rates, NO_OPTIONS)
 
 
 def test_what_the_user_says_of_rates_is_believed():
-    check_rates("f", EIGHT, RATES * 100, Said.of("rate=fraction"))
-    check_rates("f", START_NS + HOUR_NS * np.arange(8 * len(RATES)), np.repeat(RATES, 8), Said.of("interval=1"))
+    check_rates("f", EIGHT, RATES * 100, FormatOptions.of("rate=fraction"))
+    check_rates(
+        "f", START_NS + HOUR_NS * np.arange(8 * len(RATES)), np.repeat(RATES, 8), FormatOptions.of("interval=1")
+    )
 
 
 def test_hours_that_are_not_the_venues_are_told_with_a_change_of_the_clock():

@@ -2,7 +2,7 @@
 
     containers   bytes on disk -> a table of named or numbered columns (by `text`, `typed` and `databases`)
     layouts      the declarative table of the layouts we know, and the names that columns go by
-    recognise    which layout a table is in, with the answers of a user who knows better (`Said`)
+    recognise    which layout a table is in, with the answers of a user who knows better (`FormatOptions`)
     proofs       what the numbers themselves say: unit of time, order of prices, contracts or coins
     stamps       times of any unit and zone -> int64 ns UTC
     books        updates of an order book -> best bid and ask

@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from delta_arb.errors import DataError
 from delta_arb.formats import databases, text, typed
-from delta_arb.formats.held import SUFFIXES, Held, form, split
+from delta_arb.formats.raw_table import SUFFIXES, RawTable, form, split
 
 
-def head(path: str | Path) -> Held:
+def head(path: str | Path) -> RawTable:
     """What is needed to recognise a file: its beginning where it is text, else all of it.
 
     Raises:
@@ -24,12 +24,12 @@ def head(path: str | Path) -> Held:
     return _opened(path, None, True)
 
 
-def whole(path: str | Path, columns: Iterable[str], numbers: Iterable[str] = ()) -> Held:
+def whole(path: str | Path, columns: Iterable[str], numbers: Iterable[str] = ()) -> RawTable:
     """The named columns of a file, of text those in `numbers` as 64-bit floats and the others as they stand."""
     return _opened(path, (list(dict.fromkeys(columns)), set(numbers)), False)
 
 
-def _opened(path: str | Path, wanted: tuple[list[str], set[str]] | None, begin: bool) -> Held:
+def _opened(path: str | Path, wanted: tuple[list[str], set[str]] | None, begin: bool) -> RawTable:
     file, _ = split(path)
     if not file.exists():
         raise DataError(f"{path} does not exist; download or record it first, or correct the path")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from delta_arb.errors import DataError
-from delta_arb.formats.held import Held, column_of, named, split
+from delta_arb.formats.raw_table import RawTable, column_of, named, split
 
 
 def _chosen(path, tables: Sequence[str]) -> str:
@@ -21,7 +21,7 @@ def _chosen(path, tables: Sequence[str]) -> str:
     )
 
 
-def of_sqlite(path, wanted, begin) -> Held:
+def of_sqlite(path, wanted, begin) -> RawTable:
 
     connection = sqlite3.connect(f"file:{split(path)[0]}?mode=ro", uri=True)
     try:
@@ -38,7 +38,7 @@ def of_sqlite(path, wanted, begin) -> Held:
     return named(path, pa.table(made), wanted)
 
 
-def of_duckdb(path, wanted, begin) -> Held:
+def of_duckdb(path, wanted, begin) -> RawTable:
     duckdb = _package("duckdb", path)
     with duckdb.connect(str(split(path)[0]), read_only=True) as connection:
         names = [row[0] for row in connection.execute("select table_name from duckdb_tables()").fetchall()]
@@ -46,7 +46,7 @@ def of_duckdb(path, wanted, begin) -> Held:
     return named(path, found, wanted)
 
 
-def of_hdf5(path, wanted, begin) -> Held:
+def of_hdf5(path, wanted, begin) -> RawTable:
     _package("tables", path)
     import pandas as pd
 
@@ -55,7 +55,7 @@ def of_hdf5(path, wanted, begin) -> Held:
     return of_frame(frame, str(path), wanted)
 
 
-def of_frame(frame, path: str = "the table", wanted=None) -> Held:
+def of_frame(frame, path: str = "the table", wanted=None) -> RawTable:
     """A pandas table; an index that has a name or holds times is a column like the others."""
     if frame.index.name is not None or str(frame.index.dtype).startswith("datetime"):
         frame = frame.rename_axis(index=frame.index.name or "timestamp").reset_index()

@@ -22,7 +22,7 @@ _SHORTEST_H = 1 / 2  # settlements nearer to each other are not settlements
 
 
 def settlements(
-    of: Mapping[str, pa.ChunkedArray], layout: Layout, path: str, said
+    of: Mapping[str, pa.ChunkedArray], layout: Layout, path: str, options
 ) -> tuple[dict[str, np.ndarray], str, str, list[str]]:
     """Our columns, the unit of the times, whose they are, and what was done.
 
@@ -33,8 +33,8 @@ def settlements(
             an interval that rows and column give differently.
     """
     of = {name: column.filter(pc.is_valid(of[TIME])) for name, column in of.items()}
-    rate, told = _rates(of, path, said)
-    ns, unit, zone = _times(of, layout, path, said)
+    rate, told = _rates(of, path, options)
+    ns, unit, zone = _times(of, layout, path, options)
     columns = {TIME: _to_second(ns), "funding_rate": rate}
     if "mark_price" in of:
         marks = numbers(of["mark_price"])
@@ -42,11 +42,11 @@ def settlements(
     columns, order = in_order(columns, None, 3)
     told += order
     if layout.indicative or _is_indicative(columns[TIME]):
-        columns, words = _last_told(columns, path, said) if layout.indicative else (columns, [])
+        columns, words = _last_told(columns, path, options) if layout.indicative else (columns, [])
         return columns, unit, zone, [*told, *words, INDICATIVE]
-    hours = float(said.interval or 0) or _stated_hours(of)
-    if hours and not (said.interval and hours == 1):
-        columns, words = _once(columns, hours, layout, path, said)
+    hours = float(options.interval or 0) or _stated_hours(of)
+    if hours and not (options.interval and hours == 1):
+        columns, words = _once(columns, hours, layout, path, options)
         told += words
     return columns, unit, zone, told
 
@@ -58,7 +58,7 @@ def _to_second(ns: np.ndarray) -> np.ndarray:
     return (ns + NS // 2) // NS * NS
 
 
-def _rates(of: Mapping, path: str, said) -> tuple[np.ndarray, list[str]]:
+def _rates(of: Mapping, path: str, options) -> tuple[np.ndarray, list[str]]:
     """Rates as fractions; text with a % is percent."""
     column = of["funding_rate"]
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
@@ -71,14 +71,14 @@ def _rates(of: Mapping, path: str, said) -> tuple[np.ndarray, list[str]]:
         raise DataError(
             f"{path}: funding_rate holds text like {column[0].as_py()!r}, not numbers; name the column of the rates"
         )
-    unit = said.rate or ("percent" if percent else "fraction")
+    unit = options.rate or ("percent" if percent else "fraction")
     return rates * _SCALE[unit], [f"rates in {unit}"] * (unit != "fraction")
 
 
-def _times(of: Mapping, layout: Layout, path: str, said) -> tuple[np.ndarray, str, str]:
-    ns, unit = to_ns(of[TIME], f"{path}: {TIME}", said.time, said.zone)
-    if said.zone:
-        return ns, unit, f"local times of {said.zone}"
+def _times(of: Mapping, layout: Layout, path: str, options) -> tuple[np.ndarray, str, str]:
+    ns, unit = to_ns(of[TIME], f"{path}: {TIME}", options.time, options.zone)
+    if options.zone:
+        return ns, unit, f"local times of {options.zone}"
     if not layout.local:
         return ns, unit, "times without a zone, taken as UTC" if unit == NAIVE else "UTC"
     zone = _proven_zone(ns, _stated_hours(of) or 8.0)
@@ -88,7 +88,7 @@ def _times(of: Mapping, layout: Layout, path: str, said) -> tuple[np.ndarray, st
             "prove; say which: --funding-format zone=Europe/Amsterdam (or UTC)"
         )
     return (
-        to_ns(of[TIME], f"{path}: {TIME}", said.time, zone)[0],
+        to_ns(of[TIME], f"{path}: {TIME}", options.time, zone)[0],
         unit,
         f"local times like those of {zone}, proven by the hours and the change of the clock",
     )
@@ -153,7 +153,7 @@ def _is_indicative(ns: np.ndarray) -> bool:
     return len(ns) > 2 and float(np.median(np.diff(np.sort(ns)))) < _SHORTEST_H * HOUR_NS
 
 
-def _last_told(columns: dict, path: str, said) -> tuple[dict[str, np.ndarray], list[str]]:
+def _last_told(columns: dict, path: str, options) -> tuple[dict[str, np.ndarray], list[str]]:
     """Of rates told for a settlement, the last one."""
     ns = columns[TIME]
     last = np.append(np.flatnonzero(np.diff(ns)), len(ns) - 1)
@@ -162,12 +162,12 @@ def _last_told(columns: dict, path: str, said) -> tuple[dict[str, np.ndarray], l
     ]
 
 
-def _once(columns: dict, hours: float, layout: Layout, path: str, said) -> tuple[dict[str, np.ndarray], list[str]]:
+def _once(columns: dict, hours: float, layout: Layout, path: str, options) -> tuple[dict[str, np.ndarray], list[str]]:
     """One row a settlement, where the rate of an interval stands on several rows."""
     ns, grid_ns = columns[TIME], round(hours * HOUR_NS)
     if len(ns) < 2 or float(np.median(np.diff(ns))) > 0.9 * grid_ns:
         return columns, []
-    settles = said.settles or ("after" if layout.repeats else "")
+    settles = options.settles or ("after" if layout.repeats else "")
     if not settles:
         raise DataError(
             f"{path}: the rate of {hours:g} h stands on several rows; say when it is paid, at the first of them or after the last: "

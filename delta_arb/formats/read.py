@@ -17,7 +17,6 @@ from delta_arb.formats import books, funding, proofs
 from delta_arb.formats.arrays import integers, texts
 from delta_arb.formats.containers import head, whole
 from delta_arb.formats.databases import of_frame
-from delta_arb.formats.held import Held
 from delta_arb.formats.layouts import (
     BOOK,
     CANDLES,
@@ -35,13 +34,14 @@ from delta_arb.formats.layouts import (
     VENUE_TIME,
     Layout,
 )
-from delta_arb.formats.recognise import Said, recognised
+from delta_arb.formats.raw_table import RawTable
+from delta_arb.formats.recognise import FormatOptions, recognised
 from delta_arb.formats.rows import chosen, in_order
 from delta_arb.formats.stamps import NAIVE, to_ns
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class LegContext:
     """What the caller knows of a leg: its name in the options, the pair and venue (which rows), its contract size."""
 
     leg: str = "spot"
@@ -50,7 +50,7 @@ class About:
     contract_size: float = 1.0
 
 
-ANY = About()
+ANY_LEG = LegContext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,55 +87,59 @@ class Reading:
         return len(self.columns[TIME])
 
 
-def kind_of(path: str | Path, said: Said, about: About) -> str:
+def kind_of(path: str | Path, options: FormatOptions, context: LegContext) -> str:
     """What a file holds: quotes, candles, funding, trades or marks; DataError as `read`."""
-    return recognised(head(path), _of_leg(said, about), about.leg).kind
+    return recognised(head(path), _of_leg(options, context), context.leg).kind
 
 
-def read(path: str | Path, kind: str, said: Said, about: About) -> Reading:
+def read(path: str | Path, kind: str, options: FormatOptions, context: LegContext) -> Reading:
     """The columns of one file of a kind.
 
     Raises:
         DataError: a file that is not there, cannot be read, is of another kind or of no layout we know, or holds
             something that its bytes do not tell; the message asks for it and names the option that says it.
     """
-    return _read(head(path), lambda columns, numbers: whole(path, columns, numbers), kind, said, about)
+    return _read(head(path), lambda columns, numbers: whole(path, columns, numbers), kind, options, context)
 
 
-def read_frame(frame, kind: str, said: Said, about: About) -> Reading:
+def read_frame(frame, kind: str, options: FormatOptions, context: LegContext) -> Reading:
     """The same of a pandas table whose columns, or index, have usual names."""
-    held = of_frame(frame, f"the {about.leg} table")
-    return _read(held, lambda columns, numbers: held, kind, said, about)
+    raw = of_frame(frame, f"the {context.leg} table")
+    return _read(raw, lambda columns, numbers: raw, kind, options, context)
 
 
-def _of_leg(said: Said, about: About) -> Said:
+def _of_leg(options: FormatOptions, context: LegContext) -> FormatOptions:
     """What is said with the leg's venue, which names the columns of wide tables."""
-    return said if said.venue else replace(said, venue=about.venue)
+    return options if options.venue else replace(options, venue=context.venue)
 
 
-def _read(begin: Held, rest: Callable, kind: str, said: Said, about: About) -> Reading:
-    layout = recognised(begin, _of_leg(said, about), about.leg)
+def _read(begin: RawTable, rest: Callable, kind: str, options: FormatOptions, context: LegContext) -> Reading:
+    layout = recognised(begin, _of_leg(options, context), context.leg)
     if layout.kind != kind:
         raise DataError(
-            f"{begin.path} holds {layout.kind} ({layout.name}), {kind} are needed here; give another file, or --{about.leg}-format"
+            f"{begin.path} holds {layout.kind} ({layout.name}), {kind} are needed here; give another file, or --{context.leg}-format"
         )
     numeric = [layout.columns[name] for name in layout.columns if name in NUMBERS]
     of = _columns(rest(tuple(layout.columns.values()), numeric) if not begin.whole else begin, layout)
-    of, notes = chosen(of, begin.path, said, about)
+    of, notes = chosen(of, begin.path, options, context)
     if not len(next(iter(of.values()))):
         raise DataError(f"{begin.path} has no rows; give a recording that contains {kind}")
-    return _KINDS[kind](of, layout, begin.path, said, about, notes)
+    return _KINDS[kind](of, layout, begin.path, options, context, notes)
 
 
-def _columns(held: Held, layout: Layout) -> dict[str, pa.ChunkedArray]:
-    return {ours: held.table[theirs] for ours, theirs in layout.columns.items()}
+def _columns(raw: RawTable, layout: Layout) -> dict[str, pa.ChunkedArray]:
+    return {ours: raw.table[theirs] for ours, theirs in layout.columns.items()}
 
 
-def _times(of: Mapping, path: str, said: Said, name: str = TIME) -> tuple[np.ndarray, str, str]:
+def _times(of: Mapping, path: str, options: FormatOptions, name: str = TIME) -> tuple[np.ndarray, str, str]:
     """Times in ns, their unit, and whose they are."""
-    ns, unit = to_ns(of[name], f"{path}: {name}", said.time, said.zone)
+    ns, unit = to_ns(of[name], f"{path}: {name}", options.time, options.zone)
     zone = (
-        f"local times of {said.zone}" if said.zone else "times without a zone, taken as UTC" if unit == NAIVE else "UTC"
+        f"local times of {options.zone}"
+        if options.zone
+        else "times without a zone, taken as UTC"
+        if unit == NAIVE
+        else "UTC"
     )
     return ns, unit, zone
 
@@ -155,50 +159,50 @@ def _floats(of: Mapping, names, path: str) -> dict[str, np.ndarray]:
 # --- quotes ----------------------------------------------------------------------------------------------------------
 
 
-def _quotes(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
+def _quotes(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
     if layout.book:
-        return _book(of, layout, path, said, about, notes)
-    clock = said.clock or layout.clock or RECEIVER
+        return _book(of, layout, path, options, context, notes)
+    clock = options.clock or layout.clock or RECEIVER
     stamp = VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME
-    ns, unit, zone = _times(of, path, said, stamp)
+    ns, unit, zone = _times(of, path, options, stamp)
     columns = {TIME: ns, **_floats(of, BOOK, path)}
     if clock == RECEIVER and VENUE_TIME in of:
         if blank := of[VENUE_TIME].null_count:
             notes.append(f"the venue's stamp is blank in {blank} rows and is not used")
         else:
-            columns[VENUE_TIME] = _times(of, path, said, VENUE_TIME)[0]
-            _refuse_one_clock(columns, path, about)
+            columns[VENUE_TIME] = _times(of, path, options, VENUE_TIME)[0]
+            _refuse_one_clock(columns, path, context)
     if "bid_quantity" not in columns:
-        columns |= {name: np.full(len(ns), float(said.size or "nan")) for name in ("bid_quantity", "ask_quantity")}
-        notes.append(f"sizes as stated: {said.size} coins" if said.size else "has no sizes")
+        columns |= {name: np.full(len(ns), float(options.size or "nan")) for name in ("bid_quantity", "ask_quantity")}
+        notes.append(f"sizes as stated: {options.size} coins" if options.size else "has no sizes")
     columns, order = in_order(columns, of.get("sequence"))
-    quantity = COINS if said.size else _quantity(of, layout, said, about, columns["bid_quantity"])
+    quantity = COINS if options.size else _quantity(of, layout, options, context, columns["bid_quantity"])
     if np.isfinite(columns["bid_quantity"]).any():
-        _refuse_unknown(quantity, path, about)
+        _refuse_unknown(quantity, path, context)
     return Reading(columns, Recognised(layout.name, QUOTES, unit, zone, quantity, clock, (*notes, *order)))
 
 
-def _refuse_one_clock(columns: Mapping[str, np.ndarray], path: str, about: About) -> None:
+def _refuse_one_clock(columns: Mapping[str, np.ndarray], path: str, context: LegContext) -> None:
     """Two columns of one clock: then nobody has written down when a quote arrived."""
     if len(columns[TIME]) >= 16 and (columns[TIME] == columns[VENUE_TIME]).all():
         raise DataError(
             f"{path}: the receiver's stamps are the venue's in every row, so nobody knows when a quote arrived; say so "
-            f"with --{about.leg}-format clock=venue and --{about.leg}-feed-latency SECONDS"
+            f"with --{context.leg}-format clock=venue and --{context.leg}-feed-latency SECONDS"
         )
 
 
-def _book(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
-    clock = said.clock or layout.clock or RECEIVER
+def _book(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
+    clock = options.clock or layout.clock or RECEIVER
     if layout.book == "events":
         rows, clock = books.events(of)
         unit, zone = "ns", "UTC"
     else:
-        ns, unit, zone = _times(of, path, said, VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME)
+        ns, unit, zone = _times(of, path, options, VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME)
         of = of | _arrow(_floats(of, ("price", "quantity"), path))
         rows = books.sizes(ns, of) if layout.book == "sizes" else books.changes(ns, of)
     stamps, columns = books.best_quotes(rows, path)
-    quantity = _quantity(of, layout, said, about, columns["bid_quantity"])
-    _refuse_unknown(quantity, path, about)
+    quantity = _quantity(of, layout, options, context, columns["bid_quantity"])
+    _refuse_unknown(quantity, path, context)
     notes = (*notes, "best quotes of a book made of its updates")
     return Reading({TIME: stamps, **columns}, Recognised(layout.name, QUOTES, unit, zone, quantity, clock, notes))
 
@@ -207,63 +211,63 @@ def _arrow(columns: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
     return {name: pa.array(column) for name, column in columns.items()}
 
 
-def _quantity(of, layout: Layout, said: Said, about: About, sizes: np.ndarray) -> str:
+def _quantity(of, layout: Layout, options: FormatOptions, context: LegContext, sizes: np.ndarray) -> str:
     """What a unit of size is: as said, as the layout has it, as its venue has it, or as the sizes' own grid shows."""
-    if said.quantity:
-        return said.quantity
-    if about.contract_size == 1:
+    if options.quantity:
+        return options.quantity
+    if context.contract_size == 1:
         return COINS if layout.quantity == COINS else ""
     if layout.quantity:
         return layout.quantity
     if "venue" in of and proofs.trades_contracts(str(of["venue"][0].as_py())):
         return CONTRACTS
-    return proofs.on_grid(sizes, about.contract_size)
+    return proofs.on_grid(sizes, context.contract_size)
 
 
-def _refuse_unknown(quantity: str, path: str, about: About) -> None:
-    if not quantity and about.contract_size != 1:
+def _refuse_unknown(quantity: str, path: str, context: LegContext) -> None:
+    if not quantity and context.contract_size != 1:
         raise DataError(
-            f"{path}: nothing in it tells whether its sizes are coins or contracts of {about.contract_size:g}; say so with "
-            f"--{about.leg}-format quantity=coins (or quantity=contracts)"
+            f"{path}: nothing in it tells whether its sizes are coins or contracts of {context.contract_size:g}; say so with "
+            f"--{context.leg}-format quantity=coins (or quantity=contracts)"
         )
 
 
 # --- candles ---------------------------------------------------------------------------------------------------------
 
 
-def _candles(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
-    ns, unit, zone = _times(of, path, said)
+def _candles(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
+    ns, unit, zone = _times(of, path, options)
     columns = {TIME: ns, **_floats(of, (*PRICES, "volume", "quote_volume"), path)}
     columns, order = in_order(columns, None)
-    columns[TIME], label = _opening(columns, of, path, said, about)
+    columns[TIME], label = _opening(columns, of, path, options, context)
     notes = [*notes, *[layout.note] * bool(layout.note), *order, *label]
     if "open" in columns and proofs.swapped(columns["open"], columns["close"]):
         raise DataError(
             f"{path}: each close continues the open before it and not the other way, so open and close are swapped; say which "
-            f"is which, like --{about.leg}-columns open=close,close=open"
+            f"is which, like --{context.leg}-columns open=close,close=open"
         )
     turnover = columns.pop("quote_volume", None)
     if "volume" not in columns:
         return Reading(columns, Recognised(layout.name, CANDLES, unit, zone, "", "", tuple(notes)))
-    quantity = _quantity(of, layout, said, about, columns["volume"])
-    if turnover is not None and not said.quantity:
-        quantity, told = _by_turnover(columns, turnover, quantity, path, about)
+    quantity = _quantity(of, layout, options, context, columns["volume"])
+    if turnover is not None and not options.quantity:
+        quantity, told = _by_turnover(columns, turnover, quantity, path, context)
         notes += told
-    _refuse_unknown(quantity, path, about)
+    _refuse_unknown(quantity, path, context)
     if quantity == "quote":
         columns["volume"], quantity = columns["volume"] / columns["close"], COINS
         notes.append("volume in USDT, divided by the close")
     return Reading(columns, Recognised(layout.name, CANDLES, unit, zone, quantity, "", tuple(notes)))
 
 
-def _opening(columns, of, path: str, said: Said, about: About) -> tuple[np.ndarray, list[str]]:
+def _opening(columns, of, path: str, options: FormatOptions, context: LegContext) -> tuple[np.ndarray, list[str]]:
     """The openings of the bars, where they are stamped with their close."""
     ns = columns[TIME]
     if len(ns) < 2:
         return ns, []
     steps, counts = np.unique(np.diff(ns), return_counts=True)
     bar_ns = int(steps[counts.argmax()])
-    label = said.label
+    label = options.label
     if "known" in of and not label:
         behind = int(
             np.median(to_ns(of["known"], f"{path}: ts_init")[0] - np.sort(to_ns(of[TIME], f"{path}: ts_event")[0]))
@@ -271,50 +275,50 @@ def _opening(columns, of, path: str, said: Said, about: About) -> tuple[np.ndarr
         if behind != bar_ns:
             raise DataError(
                 f"{path}: ts_event is the opening or the close of a bar, as its writer chose, and ts_init {behind / 1e9:g} s "
-                f"behind it does not tell; say --{about.leg}-format label=open or label=close"
+                f"behind it does not tell; say --{context.leg}-format label=open or label=close"
             )
     if label != "close":
         return ns, []
     return ns - bar_ns, [f"stamped with the bar's close, moved by {bar_ns / 1e9:g} s"]
 
 
-def _by_turnover(columns, turnover: np.ndarray, quantity: str, path: str, about: About) -> tuple[str, list[str]]:
+def _by_turnover(columns, turnover: np.ndarray, quantity: str, path: str, context: LegContext) -> tuple[str, list[str]]:
     """Coins or contracts, as the turnover beside the volume proves."""
     unit = proofs.coins_a_unit(columns["volume"], turnover, columns["close"])
     if unit is None:
         return quantity, []
-    for name, coins in ((COINS, 1.0), (CONTRACTS, about.contract_size)):
+    for name, coins in ((COINS, 1.0), (CONTRACTS, context.contract_size)):
         if abs(unit / coins - 1) < 0.2:
             return name, [f"volume in {name}, proven by the turnover"]
     raise DataError(
-        f"{path}: by its turnover a unit of volume is {unit:.6g} coins, neither 1 nor the contract size of {about.contract_size:g}; "
-        f"correct --contract-size, or say --{about.leg}-format quantity=coins, contracts or quote"
+        f"{path}: by its turnover a unit of volume is {unit:.6g} coins, neither 1 nor the contract size of {context.contract_size:g}; "
+        f"correct --contract-size, or say --{context.leg}-format quantity=coins, contracts or quote"
     )
 
 
 # --- others ----------------------------------------------------------------------------------------------------------
 
 
-def _funding(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
-    found, unit, zone, told = funding.settlements(of, layout, path, said)
+def _funding(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
+    found, unit, zone, told = funding.settlements(of, layout, path, options)
     notes = (*notes, *[layout.note] * bool(layout.note), *told)
     return Reading(found, Recognised(layout.name, FUNDING, unit, zone, "", "", notes))
 
 
-def _marks(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
-    ns, unit, zone = _times(of, path, said)
+def _marks(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
+    ns, unit, zone = _times(of, path, options)
     columns, order = in_order({TIME: ns, **_floats(of, ("mark_price",), path)}, None)
     return Reading(columns, Recognised(layout.name, MARKS, unit, zone, "", "", (*notes, *order)))
 
 
-def _trades(of, layout: Layout, path: str, said: Said, about: About, notes: list[str]) -> Reading:
-    ns, unit, zone = _times(of, path, said)
+def _trades(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
+    ns, unit, zone = _times(of, path, options)
     columns = {TIME: ns, **_floats(of, ("price", "quantity"), path)}
     columns["buyer"] = _takers_bought(of, columns["quantity"], path)
     columns["quantity"] = np.abs(columns["quantity"])
     columns, order = in_order(columns, None)
-    quantity = _quantity(of, layout, said, about, columns["quantity"])
-    _refuse_unknown(quantity, path, about)
+    quantity = _quantity(of, layout, options, context, columns["quantity"])
+    _refuse_unknown(quantity, path, context)
     return Reading(columns, Recognised(layout.name, TRADES, unit, zone, quantity, "", (*notes, *order)))
 
 

@@ -1,6 +1,6 @@
 """Which layout a table is in, by its header and shape; what the user says overrules.
 
-`Said` is what `--spot-format` and `--spot-columns` say (and those of the other legs and of funding):
+`FormatOptions` is what `--spot-format` and `--spot-columns` say (and those of the other legs and of funding):
 
     --spot-format  "binance klines"                     a layout's name
     --perp-format  "time=ms,zone=Europe/Amsterdam"      facts, after a layout's name or alone
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.formats.held import Held, clean
 from delta_arb.formats.layouts import LAYOUTS, NAMES, NEEDED, Layout
 from delta_arb.formats.proofs import fits
+from delta_arb.formats.raw_table import RawTable, clean
 
 ALLOWED: Mapping[str, tuple[str, ...]] = {
     "time": ("s", "ms", "us", "ns"),
@@ -27,7 +27,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class FormatOptions:
     """What a user says of a file; empty where the file is to speak for itself.
 
     Args:
@@ -72,7 +72,7 @@ class Said:
             )
 
     @classmethod
-    def of(cls, format_: str = "", columns: str = "") -> "Said":
+    def of(cls, format_: str = "", columns: str = "") -> "FormatOptions":
         """From the texts of the two options; ParamsError for a word that is no fact and no layout."""
         layout, facts = "", {}
         for part in filter(None, (word.strip() for word in format_.split(","))):
@@ -86,8 +86,8 @@ class Said:
         return cls(layout=layout, columns=_columns(columns), **facts)
 
 
-UNSAID = Said()
-_FACTS = tuple(f.name for f in fields(Said) if f.name not in ("layout", "columns"))
+NO_OPTIONS = FormatOptions()
+_FACTS = tuple(f.name for f in fields(FormatOptions) if f.name not in ("layout", "columns"))
 _KNOWN = {clean(layout.name) for layout in LAYOUTS}
 
 
@@ -110,53 +110,53 @@ def _columns(text: str) -> dict[str, str]:
     return found
 
 
-def recognised(held: Held, said: Said, leg: str = "spot") -> Layout:
+def recognised(raw: RawTable, options: FormatOptions, leg: str = "spot") -> Layout:
     """The layout of a table.
 
     Raises:
         DataError: none, or several that its numbers do not tell apart; names the columns and the options that answer.
     """
-    if said.columns:
-        return _by_names(held, said, dict(said.columns), leg)
-    if said.layout:
-        return _named(held, said)
-    found = [layout for layout in LAYOUTS if _has(held, layout) and fits(held.table, layout)]
-    if held.named:
-        return found[0] if found else _by_names(held, said, {}, leg)
+    if options.columns:
+        return _by_names(raw, options, dict(options.columns), leg)
+    if options.layout:
+        return _named(raw, options)
+    found = [layout for layout in LAYOUTS if _has(raw, layout) and fits(raw.table, layout)]
+    if raw.named:
+        return found[0] if found else _by_names(raw, options, {}, leg)
     if len({tuple(sorted(layout.columns.items())) for layout in found}) == 1:
         return found[0]
     what = f"could be {' or '.join(layout.name for layout in found)}" if found else "is in no order we know"
     raise DataError(
-        f"{held.path}: {len(held.names)} columns without names, {what}: {_first(held)}; say which is which, counted from 0, "
+        f"{raw.path}: {len(raw.names)} columns without names, {what}: {_first(raw)}; say which is which, counted from 0, "
         f"like --{leg}-columns timestamp=0,open=1,high=2,low=3,close=4,volume=5"
     )
 
 
-def _has(held: Held, layout: Layout) -> bool:
-    if held.named:
-        return not layout.width and {*layout.columns.values(), *layout.marks} <= set(held.names)
-    return layout.width == len(held.names)
+def _has(raw: RawTable, layout: Layout) -> bool:
+    if raw.named:
+        return not layout.width and {*layout.columns.values(), *layout.marks} <= set(raw.names)
+    return layout.width == len(raw.names)
 
 
-def _named(held: Held, said: Said) -> Layout:
-    same = [layout for layout in LAYOUTS if clean(layout.name) == clean(said.layout)]
+def _named(raw: RawTable, options: FormatOptions) -> Layout:
+    same = [layout for layout in LAYOUTS if clean(layout.name) == clean(options.layout)]
     for layout in same:
-        if set(layout.columns.values()) <= set(held.names):
+        if set(layout.columns.values()) <= set(raw.names):
             return layout
-    missing = sorted(set(same[0].columns.values()) - set(held.names))
+    missing = sorted(set(same[0].columns.values()) - set(raw.names))
     raise DataError(
-        f"{held.path} is not in the format {said.layout}: columns missing {missing}, found "
-        f"{list(held.names)}; leave the format away, or name the columns"
+        f"{raw.path} is not in the format {options.layout}: columns missing {missing}, found "
+        f"{list(raw.names)}; leave the format away, or name the columns"
     )
 
 
-def _by_names(held: Held, said: Said, given: dict[str, str], leg: str) -> Layout:
+def _by_names(raw: RawTable, options: FormatOptions, given: dict[str, str], leg: str) -> Layout:
     """A layout made of the names that columns commonly go by, after those given."""
-    names = _of_venue(held, said)
+    names = _of_venue(raw, options)
     unknown = [theirs for theirs in given.values() if theirs not in names]
     if unknown:
         raise DataError(
-            f"{held.path} has no column {unknown[0]!r}, which the columns option names; found {list(held.names)}"
+            f"{raw.path} has no column {unknown[0]!r}, which the columns option names; found {list(raw.names)}"
         )
     known = {ours: next((names[n] for n in also if n in names), None) for ours, also in NAMES.items()} | given
     for kind, needed, more in NEEDED:
@@ -166,25 +166,25 @@ def _by_names(held: Held, said: Said, given: dict[str, str], leg: str) -> Layout
                 continue
             return Layout("columns as named" if given else "columns by name", kind, columns)
     raise DataError(
-        f"{held.path}: columns not recognised: {list(held.names)}; name them, like --{leg}-columns "
+        f"{raw.path}: columns not recognised: {list(raw.names)}; name them, like --{leg}-columns "
         "timestamp=TIME,bid_price=BID,bid_quantity=SIZE,ask_price=ASK,ask_quantity=SIZE (quotes), timestamp=,open=,high=,low=,"
         "close=,volume= (candles) or timestamp=,funding_rate= (funding)"
     )
 
 
-def _of_venue(held: Held, said: Said) -> dict[str, str]:
+def _of_venue(raw: RawTable, options: FormatOptions) -> dict[str, str]:
     """Names a column can be found by; of a wide table `close.gate`, those of the venue or symbol that was named."""
-    own = {name: name for name in held.names}
-    which = {clean(said.venue), clean(said.symbol)} - {""}
-    wide = {name.rpartition(".")[0]: name for name in held.names if name.rpartition(".")[2] in which}
-    return _volumes(held) | own | wide
+    own = {name: name for name in raw.names}
+    which = {clean(options.venue), clean(options.symbol)} - {""}
+    wide = {name.rpartition(".")[0]: name for name in raw.names if name.rpartition(".")[2] in which}
+    return _volumes(raw) | own | wide
 
 
-def _volumes(held: Held) -> dict[str, str]:
+def _volumes(raw: RawTable) -> dict[str, str]:
     """Volumes named after their unit: `volume_btc` of coins and `volume_usdt` of money."""
-    units = {name: name.partition("_")[2] for name in held.names if name.startswith("volume_")}
+    units = {name: name.partition("_")[2] for name in raw.names if name.startswith("volume_")}
     return {"quote_volume" if unit.startswith(("usd", "quote")) else "volume": name for name, unit in units.items()}
 
 
-def _first(held: Held) -> str:
-    return "first row " + ", ".join(str(held.table.column(k)[0].as_py()) for k in range(min(len(held.names), 12)))
+def _first(raw: RawTable) -> str:
+    return "first row " + ", ".join(str(raw.table.column(k)[0].as_py()) for k in range(min(len(raw.names), 12)))

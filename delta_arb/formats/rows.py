@@ -15,12 +15,12 @@ from delta_arb.formats.proofs import numbers, order_of
 _ENDINGS = ("", "SWAP", "PERP", "PERPETUAL", "VANILLAPERPETUAL")
 
 
-def chosen(of: dict[str, pa.ChunkedArray], path: str, said, about) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
+def chosen(of: dict[str, pa.ChunkedArray], path: str, options, context) -> tuple[dict[str, pa.ChunkedArray], list[str]]:
     """The rows of the venue and instrument that are meant, where a file holds several; DataError where that is not told."""
     notes: list[str] = []
     for name, wanted, matches in (
-        ("venue", said.venue or about.venue, _is_venue),
-        ("symbol", said.symbol or about.pair, _is_symbol),
+        ("venue", options.venue or context.venue, _is_venue),
+        ("symbol", options.symbol or context.pair, _is_symbol),
     ):
         if name not in of:
             continue
@@ -32,7 +32,7 @@ def chosen(of: dict[str, pa.ChunkedArray], path: str, said, about) -> tuple[dict
         if len(meant) != 1:
             raise DataError(
                 f"{path} holds {len(there)} {name}s ({', '.join(there[:6])}{', ...' if len(there) > 6 else ''}), {_which(meant, wanted)}; "
-                f"say which: --{about.leg}-format {name}={there[0]}"
+                f"say which: --{context.leg}-format {name}={there[0]}"
             )
         rows = pc.equal(texts(of[name]), meant[0])
         of = {column: cells.filter(rows) for column, cells in of.items()}

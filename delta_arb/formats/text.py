@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from delta_arb.errors import DataError
-from delta_arb.formats.held import Held, clean, column_of, file_bytes, form, named, only, refuse_twice
+from delta_arb.formats.raw_table import RawTable, clean, column_of, file_bytes, form, named, only, refuse_twice
 
 _HEAD = 1 << 18  # bytes of a text that are enough to recognise it
 _RULER = b"=========="
@@ -19,7 +19,7 @@ _NULLS = ["", "null", "NULL", "None", "nan", "NaN", "N/A"]
 _COLLECTOR = re.compile(r"\d{19} \{")  # lines of hftbacktest's collector: ns, a space, the venue's message
 
 
-def of_csv(path, wanted, begin) -> Held:
+def of_csv(path, wanted, begin) -> RawTable:
     start = file_bytes(path, _HEAD)
     lines = start.decode("utf-8-sig").splitlines()
     if len(start) == _HEAD:
@@ -29,7 +29,7 @@ def of_csv(path, wanted, begin) -> Held:
     shape = _shape(path, lines)
     text = "\n".join(lines).encode() if begin else file_bytes(path)
     keep, numbers = wanted or (shape.names, set())
-    return Held(str(path), _csv_table(text, shape, keep, numbers), shape.named, not begin)
+    return RawTable(str(path), _csv_table(text, shape, keep, numbers), shape.named, not begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _is_value(cell: str) -> bool:
     return bool(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?%?|\d{4}-\d\d-\d\d.*", cell.strip()))
 
 
-def _collector(path, wanted) -> Held:
+def _collector(path, wanted) -> RawTable:
     """Best quotes of lines `<ns received> <message>`; other messages are left out."""
     rows = []
     for line in file_bytes(path).decode().splitlines():
@@ -135,13 +135,13 @@ def _collector(path, wanted) -> Held:
     return named(path, table, wanted)
 
 
-def of_json(path, wanted, begin) -> Held:
+def of_json(path, wanted, begin) -> RawTable:
     text = file_bytes(path).decode("utf-8-sig")
     rows = [json.loads(line) for line in text.splitlines() if line] if form(path) == ".jsonl" else json.loads(text)
     return _of_rows(path, rows, wanted)
 
 
-def _of_rows(path, rows, wanted) -> Held:
+def _of_rows(path, rows, wanted) -> RawTable:
     """Rows of a JSON text: dictionaries, lists, pandas' split form, or one of these in an answer of a venue."""
     if isinstance(rows, dict) and {"columns", "data"} <= rows.keys():
         rows = [dict(zip(rows["columns"], row, strict=True)) for row in rows["data"]]
@@ -162,4 +162,4 @@ def _of_rows(path, rows, wanted) -> Held:
         names = [name for name in rows[0] if not isinstance(rows[0][name], dict | list)]
         return named(path, pa.table({name: column_of([row.get(name) for row in rows]) for name in names}), wanted)
     columns = {str(k): column_of([row[k] for row in rows]) for k in range(len(rows[0]))}
-    return Held(str(path), pa.table(only(columns, wanted)), named=False)
+    return RawTable(str(path), pa.table(only(columns, wanted)), named=False)

@@ -10,15 +10,15 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from delta_arb.errors import DataError
-from delta_arb.formats.held import Held, named, only, split
+from delta_arb.formats.raw_table import RawTable, named, only, split
 
 
-def of_parquet(path, wanted, begin) -> Held:
+def of_parquet(path, wanted, begin) -> RawTable:
     with pa.parquet.ParquetFile(split(path)[0]) as file:
         return named(path, _decoded(file.read(use_threads=False)), wanted)
 
 
-def of_arrow(path, wanted, begin) -> Held:
+def of_arrow(path, wanted, begin) -> RawTable:
     with pa.memory_map(str(split(path)[0])) as source:
         try:
             table = pa.ipc.open_file(source).read_all()
@@ -28,11 +28,11 @@ def of_arrow(path, wanted, begin) -> Held:
     return named(path, table, wanted)
 
 
-def of_feather(path, wanted, begin) -> Held:
+def of_feather(path, wanted, begin) -> RawTable:
     return named(path, pa.feather.read_table(split(path)[0], use_threads=False), wanted)
 
 
-def of_numpy(path, wanted, begin) -> Held:
+def of_numpy(path, wanted, begin) -> RawTable:
     loaded = np.load(split(path)[0], allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         return _of_array(path, loaded, wanted)
@@ -42,13 +42,13 @@ def of_numpy(path, wanted, begin) -> Held:
         return named(path, pa.table({name: loaded[name] for name in loaded.files}), wanted)
 
 
-def _of_array(path, array: np.ndarray, wanted) -> Held:
+def _of_array(path, array: np.ndarray, wanted) -> RawTable:
     if array.dtype.names:
         return named(path, pa.table({name: array[name].copy() for name in array.dtype.names}), wanted)
     if array.ndim != 2:
         raise DataError(f"{path} holds an array of shape {array.shape}; rows and columns are needed")
     columns = {str(k): array[:, k].copy() for k in range(array.shape[1])}
-    return Held(str(path), pa.table(only(columns, wanted)), named=False)
+    return RawTable(str(path), pa.table(only(columns, wanted)), named=False)
 
 
 def _decoded(table: pa.Table) -> pa.Table:
@@ -75,7 +75,7 @@ def _decoded(table: pa.Table) -> pa.Table:
     return table
 
 
-def of_folder(path, wanted, begin) -> Held:
+def of_folder(path, wanted, begin) -> RawTable:
     """A Delta table by its log, or partitions whose folders carry values (`venue=mexc`)."""
     file = split(path)[0]
     parts = _delta_parts(file) if (file / "_delta_log").is_dir() else sorted(file.rglob("*=*/*.parquet"))

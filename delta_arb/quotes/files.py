@@ -20,10 +20,10 @@ import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats import layouts
-from delta_arb.formats.held import SUFFIXES, form, split
 from delta_arb.formats.proofs import on_grid
-from delta_arb.formats.read import ANY, About, Reading, Recognised, kind_of, read, read_frame
-from delta_arb.formats.recognise import UNSAID, Said
+from delta_arb.formats.raw_table import SUFFIXES, form, split
+from delta_arb.formats.read import ANY_LEG, LegContext, Reading, Recognised, kind_of, read, read_frame
+from delta_arb.formats.recognise import NO_OPTIONS, FormatOptions
 from delta_arb.market import SNAPSHOTS, UPDATES
 from delta_arb.quotes.columns import (
     CANDLES,
@@ -51,8 +51,8 @@ class LegFile:
         clock: whose clock `timestamp` is, 'receiver' or 'venue'. With the receiver's, an optional column
             `venue_timestamp` tells how late each row was; it serves its age alone.
         feed_latency_s: added to each stamp of the venue's clock, > 0 then; 0 with the receiver's.
-        said: what the user says of a file of another layout than ours.
-        about: the leg's name, pair and venue: which rows of a file that holds several.
+        options: what the user says of a file of another layout than ours.
+        context: the leg's name, pair and venue: which rows of a file that holds several.
 
     Raises:
         ParamsError: a value out of bounds, or a latency that does not go with the clock.
@@ -63,8 +63,8 @@ class LegFile:
     contract_size: float = 1.0
     clock: str = "receiver"
     feed_latency_s: float = 0.0
-    said: Said = UNSAID
-    about: About = ANY
+    options: FormatOptions = NO_OPTIONS
+    context: LegContext = ANY_LEG
 
     def __post_init__(self) -> None:
         check_kind("kind", self.kind)
@@ -89,7 +89,7 @@ class LegFile:
     @property
     def name(self) -> str:
         """The file, or "the spot table" of one in memory."""
-        return str(self.path) if isinstance(self.path, str | Path) else f"the {self.about.leg} table"
+        return str(self.path) if isinstance(self.path, str | Path) else f"the {self.context.leg} table"
 
 
 def check_kind(name: str, kind: str) -> None:
@@ -151,7 +151,7 @@ def rows_of(leg: LegFile) -> Rows:
     if rows.venue_ns is not None and len(rows) >= _ENOUGH and np.array_equal(rows.ts_ns, rows.venue_ns):
         raise DataError(
             f"{leg.name}: the receiver's stamps are the venue's in every row, so nobody knows when a quote arrived; drop "
-            f"{VENUE_STAMP} and say how long it takes: --{leg.about.leg}-feed-latency SECONDS"
+            f"{VENUE_STAMP} and say how long it takes: --{leg.context.leg}-feed-latency SECONDS"
         )
     refuse_coins(leg, rows.bid_qty, whole.recognised)
     return rows
@@ -162,13 +162,13 @@ def refuse_coins(leg: LegFile, sizes: np.ndarray, recognised: Recognised | None)
     if recognised is None and on_grid(sizes, leg.contract_size) == layouts.COINS:
         raise DataError(
             f"{leg.name}: its sizes are coins already: whole multiples of the contract of {leg.contract_size:g} and no whole "
-            f"numbers of them; give --contract-size 1 with --perp-step {leg.contract_size:g}, or --{leg.about.leg}-format "
+            f"numbers of them; give --contract-size 1 with --perp-step {leg.contract_size:g}, or --{leg.context.leg}-format "
             "quantity=coins (quantity=contracts where they are contracts after all)"
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Whole:
+class LegColumns:
     """The columns of all files of a recording, joined; the files with their rows; what another layout was taken for."""
 
     columns: dict[str, np.ndarray]
@@ -176,11 +176,11 @@ class Whole:
     recognised: Recognised | None
 
 
-def whole_columns(leg: LegFile, wanted: Sequence[str]) -> Whole:
+def whole_columns(leg: LegFile, wanted: Sequence[str]) -> LegColumns:
     """The columns of a recording; errors as `rows_of`."""
     if not isinstance(leg.path, str | Path):
-        reading = read_frame(leg.path, _kind(wanted), _said(leg), _about(leg))
-        return Whole(_needed(reading, wanted, leg), ((Path(leg.name), len(reading)),), reading.recognised)
+        reading = read_frame(leg.path, _kind(wanted), _options(leg), _context(leg))
+        return LegColumns(_needed(reading, wanted, leg), ((Path(leg.name), len(reading)),), reading.recognised)
     columns: dict[str, list[np.ndarray]] = {}
     parts: list[tuple[Path, int]] = []
     taken_for: list[Recognised | None] = []
@@ -200,7 +200,9 @@ def whole_columns(leg: LegFile, wanted: Sequence[str]) -> Whole:
         taken_for.append(recognised)
     if not sum(n for _, n in parts):
         raise DataError(f"{leg.path} has no rows; give a recording that contains quotes")
-    return Whole({name: _joined(columns.pop(name)) for name in list(columns)}, tuple(parts), _one(taken_for, parts))
+    return LegColumns(
+        {name: _joined(columns.pop(name)) for name in list(columns)}, tuple(parts), _one(taken_for, parts)
+    )
 
 
 def _one(taken_for: Sequence[Recognised | None], parts: Sequence[tuple[Path, int]]) -> Recognised | None:
@@ -216,14 +218,14 @@ def _one(taken_for: Sequence[Recognised | None], parts: Sequence[tuple[Path, int
 
 def _part(path: Path, leg: LegFile, wanted: Sequence[str]) -> tuple[dict[str, list[np.ndarray]], Recognised | None]:
     """The columns of one file, each in pieces: in our own layout as they stand, in any other as it is recognised."""
-    if leg.said == UNSAID and path.suffix in FORMATS and is_ours(path, wanted):
+    if leg.options == NO_OPTIONS and path.suffix in FORMATS and is_ours(path, wanted):
         try:
             part = columns_of(path)
             if not _newest_first(part[STAMP]):
                 return part, None
         except OtherUnitError:
             pass
-    reading = read(path, _kind(wanted), _said(leg), _about(leg))
+    reading = read(path, _kind(wanted), _options(leg), _context(leg))
     return {name: [column] for name, column in _needed(reading, wanted, leg).items()}, reading.recognised
 
 
@@ -237,13 +239,13 @@ def _kind(wanted: Sequence[str]) -> str:
     return layouts.QUOTES if wanted == COLUMNS else layouts.CANDLES
 
 
-def _said(leg: LegFile) -> Said:
+def _options(leg: LegFile) -> FormatOptions:
     """A leg that was declared to be on the venue's clock is so in its file too."""
-    return replace(leg.said, clock="venue") if leg.clock == "venue" and not leg.said.clock else leg.said
+    return replace(leg.options, clock="venue") if leg.clock == "venue" and not leg.options.clock else leg.options
 
 
-def _about(leg: LegFile) -> About:
-    return replace(leg.about, contract_size=leg.contract_size)
+def _context(leg: LegFile) -> LegContext:
+    return replace(leg.context, contract_size=leg.contract_size)
 
 
 def _needed(reading: Reading, wanted: Sequence[str], leg: LegFile) -> dict[str, np.ndarray]:
@@ -257,12 +259,12 @@ def _needed(reading: Reading, wanted: Sequence[str], leg: LegFile) -> dict[str, 
     if "bid_quantity" in wanted and not np.isfinite(reading.columns["bid_quantity"]).any():
         raise DataError(
             f"{leg.name} ({reading.recognised.layout}) has no sizes, and nothing fills without one; say what is shown on "
-            f"both sides, in coins: --{leg.about.leg}-format size=100"
+            f"both sides, in coins: --{leg.context.leg}-format size=100"
         )
     if reading.recognised.clock == "venue" and leg.clock != "venue":
         raise DataError(
             f"{leg.name} ({reading.recognised.layout}) has the venue's stamps only, and nobody has a quote at that moment; "
-            f"say how long it takes to arrive: --{leg.about.leg}-feed-latency 0.05 (seconds)"
+            f"say how long it takes to arrive: --{leg.context.leg}-feed-latency 0.05 (seconds)"
         )
     return {name: column for name, column in reading.columns.items() if name in (*wanted, VENUE_STAMP)}
 
@@ -278,9 +280,9 @@ def is_candles(leg: LegFile) -> bool:
         return {*CANDLES[1:]} <= {str(name).lower() for name in leg.path.columns}
     file = files_of(leg.path)[0]
     names = names_in(file) if file.suffix in FORMATS else []
-    if leg.said == UNSAID and set(COLUMNS) <= set(names):
+    if leg.options == NO_OPTIONS and set(COLUMNS) <= set(names):
         return False
-    return kind_of(file, leg.said, leg.about) == layouts.CANDLES
+    return kind_of(file, leg.options, leg.context) == layouts.CANDLES
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:

@@ -23,8 +23,8 @@ _BY_CHANCE = 1e-4
 _SHIFTED_H = {"kucoin": 4, "bitmex": 4}
 
 
-def check_rates(name: str, stamps: np.ndarray, rates: np.ndarray, said) -> None:
-    """Refuse a history whose rates cannot be what was settled; `said` (`formats.Said`) overrules.
+def check_rates(name: str, stamps: np.ndarray, rates: np.ndarray, options) -> None:
+    """Refuse a history whose rates cannot be what was settled; `options` (`formats.FormatOptions`) overrules.
 
     Raises:
         DataError: names the rows, what the table would pay, and the option that says that it is right.
@@ -43,9 +43,9 @@ def check_rates(name: str, stamps: np.ndarray, rates: np.ndarray, said) -> None:
         )
     if len(rates) < _FEW:
         return
-    if not said.rate:
+    if not options.rate:
         _refuse_percent(name, stamps, rates)
-    if not said.interval:
+    if not options.interval:
         _refuse_repeats(name, stamps, rates)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from delta_arb.errors import DataError
 from delta_arb.formats.funding import INDICATIVE
-from delta_arb.formats.read import About, Reading, Recognised, read, read_frame
-from delta_arb.formats.recognise import UNSAID, Said
+from delta_arb.formats.read import LegContext, Reading, Recognised, read, read_frame
+from delta_arb.formats.recognise import NO_OPTIONS, FormatOptions
 from delta_arb.funding_stamps import gaps
 from delta_arb.market import FundingPayment, utc
 from delta_arb.quotes.columns import EARLIEST_NS, FORMATS, names_in
@@ -21,7 +21,7 @@ from delta_arb.quotes.funding_checks import check_rates, notes_on
 from delta_arb.quotes.tape import Tape
 
 FAR = 2.0  # a mark price beyond this factor of the perpetual's mid is not that contract's
-FUNDING_OF = About("funding")
+FUNDING_OF = LegContext("funding")
 _OURS = {"timestamp", "funding_rate", "mark_price"}
 
 
@@ -31,13 +31,13 @@ class FundingFile:
 
     Args:
         path: a file, or a pandas table.
-        said: what the user says of a file of another layout than ours.
-        about: the perpetual's pair and venue: which rows of a file that holds several.
+        options: what the user says of a file of another layout than ours.
+        context: the perpetual's pair and venue: which rows of a file that holds several.
     """
 
     path: str | Path
-    said: Said = UNSAID
-    about: About = FUNDING_OF
+    options: FormatOptions = NO_OPTIONS
+    context: LegContext = FUNDING_OF
 
     @property
     def name(self) -> str:
@@ -113,9 +113,9 @@ def funding_history(history: str | Path | FundingFile) -> Rates:
         raise DataError(f"{source.name}: there is no such funding file; give one, or --funding none")
     stamps, rates, marks, recognised = _columns(source)
     _refuse_rows(source.name, stamps, rates, marks)
-    check_rates(source.name, stamps, rates, source.said)
+    check_rates(source.name, stamps, rates, source.options)
     return Rates(
-        source.name, stamps, rates, marks, recognised, notes_on(Path(source.name).name, stamps, source.about.venue)
+        source.name, stamps, rates, marks, recognised, notes_on(Path(source.name).name, stamps, source.context.venue)
     )
 
 
@@ -145,16 +145,16 @@ def _columns(source: FundingFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, R
         path = Path(source.path)
         path = files_of(path)[0] if path.is_dir() else path
         if (
-            source.said == UNSAID
+            source.options == NO_OPTIONS
             and path.suffix in FORMATS
             and path.is_file()
             and _is_ours(path)
             and (own := _own(path))
         ):
             return *own, None
-        reading = read(source.path, "funding", source.said, source.about)
+        reading = read(source.path, "funding", source.options, source.context)
     else:
-        reading = read_frame(source.path, "funding", source.said, source.about)
+        reading = read_frame(source.path, "funding", source.options, source.context)
     _refuse_indicative(source, reading)
     columns, n = reading.columns, len(reading)
     marks = columns.get("mark_price", np.full(n, np.nan))
@@ -162,7 +162,7 @@ def _columns(source: FundingFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, R
 
 
 def _refuse_indicative(source: FundingFile, reading: Reading) -> None:
-    if INDICATIVE in reading.recognised.notes and not source.said.indicative:
+    if INDICATIVE in reading.recognised.notes and not source.options.indicative:
         raise DataError(
             f"{source.name} holds rates that were told ahead of a settlement ({reading.recognised.layout}), and none of them need "
             "be the one that was settled; give the history of settled rates, or take them knowingly: --funding-format indicative=accept"

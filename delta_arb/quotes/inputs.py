@@ -12,9 +12,9 @@ from pathlib import Path
 
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import DataParams, LayoutParams
-from delta_arb.formats.held import split
-from delta_arb.formats.read import About, Recognised
-from delta_arb.formats.recognise import Said
+from delta_arb.formats.raw_table import split
+from delta_arb.formats.read import LegContext, Recognised
+from delta_arb.formats.recognise import FormatOptions
 from delta_arb.latency import Latency, latency
 from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment
 from delta_arb.params import WalletParams, pair_name, plain_pair
@@ -81,7 +81,7 @@ class Inputs(InputOptions):
         self.latency()
         self.terms()
         for leg in ("spot", "perp", "funding"):
-            self.said(leg)
+            self.format_options(leg)
         _ = self.stated, self.funds
 
     def _check_rules(self) -> None:
@@ -175,18 +175,18 @@ class Inputs(InputOptions):
             contract_size=self.contract_size if leg == "perp" else 1.0,
             clock="venue" if feed > 0 else "receiver",
             feed_latency_s=feed,
-            said=self.said(leg),
-            about=About(leg, self.pair, getattr(self, f"{leg}_venue")),
+            options=self.format_options(leg),
+            context=LegContext(leg, self.pair, getattr(self, f"{leg}_venue")),
         )
 
     def funding_file(self) -> paid.FundingFile:
         return paid.FundingFile(
-            self.source("funding"), self.said("funding"), About("funding", self.pair, self.perp_venue)
+            self.source("funding"), self.format_options("funding"), LegContext("funding", self.pair, self.perp_venue)
         )
 
-    def said(self, leg: str) -> Said:
+    def format_options(self, leg: str) -> FormatOptions:
         """What was said of the layout of a leg's file, or of the funding history's."""
-        return Said.of(getattr(self, f"{leg}_format"), getattr(self, f"{leg}_columns"))
+        return FormatOptions.of(getattr(self, f"{leg}_format"), getattr(self, f"{leg}_columns"))
 
     @property
     def fees_bps(self) -> float:

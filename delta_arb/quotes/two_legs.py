@@ -41,7 +41,10 @@ def refuse_one_file(spot: LegFile, perp: LegFile) -> None:
     same = paths[0] is paths[1]
     if all(isinstance(path, str | Path) for path in paths):
         # a file of several venues or tables is one file for two legs, if rows or tables differ
-        same = str(paths[0]) == str(paths[1]) and (spot.said, spot.about.venue) == (perp.said, perp.about.venue)
+        same = str(paths[0]) == str(paths[1]) and (spot.options, spot.context.venue) == (
+            perp.options,
+            perp.context.venue,
+        )
     if same:
         raise DataError(
             f"{spot.name} was given for both legs, and a leg has no basis to itself; give the other leg's file"

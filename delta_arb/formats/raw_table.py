@@ -17,7 +17,7 @@ SUFFIXES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RawTable:
     """A table as it lies in a file.
 
     `named` says whether the file names its columns; if not, they are called "0", "1", ... Names are lower case with
@@ -67,12 +67,12 @@ def clean(name: str) -> str:
     return re.sub(r"[\s\-]+", "_", name.strip().lower())
 
 
-def named(path, table: pa.Table, wanted) -> Held:
+def named(path, table: pa.Table, wanted) -> RawTable:
     """A typed table, its columns renamed to one spelling; DataError where two have one name."""
     names = [clean(name) for name in table.column_names]
     refuse_twice(path, names)
     kept = [k for k, name in enumerate(names) if not wanted or name in wanted[0]]
-    return Held(str(path), pa.table([table.column(k) for k in kept], names=[names[k] for k in kept]))
+    return RawTable(str(path), pa.table([table.column(k) for k in kept], names=[names[k] for k in kept]))
 
 
 def refuse_twice(path, names: list[str]) -> None:
