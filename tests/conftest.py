@@ -13,6 +13,14 @@ settings.load_profile("quick")
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_locks(tmp_path_factory):
+    """Runners of these tests leave no lock in a home, and know nothing of those of other test runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def recording():
     """Path of a real recording by its file name; the test is skipped where the recordings are not at hand."""

@@ -74,6 +74,7 @@ class Stage:
         self.log, file = folder / "log", folder / "c.toml"
         keys = {"apiKey": "KEY", "secret": "SECRET"}
         self.env = {f"DELTA_ARB_{name.upper()}_{part}": ccxt[name][key] for name in ccxt for key, part in keys.items()}
+        self.env["XDG_STATE_HOME"] = str(folder)  # every stage is an account of its own
         text = CONFIG.replace("INVENTORY", f"inventory_coins = {coins}")
         for name in ccxt:
             text = text.replace(name.upper(), _toml({k: v for k, v in ccxt[name].items() if k not in keys}))
