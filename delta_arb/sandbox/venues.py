@@ -220,7 +220,7 @@ class Venues:
         log: append each fault that fired to this file, as JSON lines.
         port: MEXC's, Gate's is the next one; 0 takes any two free ones.
         limited: refuse more requests than the venues' documents allow.
-        network: the delay of messages between the venues and their clients.
+        network: the delay of messages between the venues and their clients; each venue draws its own.
         aggregated: see `mexc_rest.Mexc`.
     """
 
@@ -263,10 +263,10 @@ class Venues:
         self.gate = gate_rest.Gate(self.perp, limiter=gate_rest.documented_limiter() if limited else None)
         if setup.past:
             self._give_a_past(setup.past)
-        ports = (port, port + 1 if port else 0)
+        way = network or Network()
         self.servers = [
-            Server(api, host, port, network or Network())
-            for api, port in zip((self.mexc, self.gate), ports, strict=True)
+            Server(api, host, port + n if port else 0, replace(way, seed=way.seed + n))
+            for n, api in enumerate((self.mexc, self.gate))
         ]
         self.feed: Feed | None = None
         self.playing_task: asyncio.Task | None = None

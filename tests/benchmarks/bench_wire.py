@@ -273,7 +273,7 @@ async def runner(folder: str, line: str) -> None:
             config, supervisor.SANDBOX, Path(folder), path, None, json.loads(line)["runner"], Console("bench", True)
         )
         try:
-            await supervisor.Trading(job).run()
+            await supervisor.Supervisor(job).run()
         finally:
             (Path(folder) / "parts.json").write_text(json.dumps(parts.table()))
 
