@@ -288,9 +288,9 @@ class Venues:
         self.gate.past_funding = funding
 
     @classmethod
-    def quiet(cls, faults: Iterable[Fault] = (), **changes: Any) -> "Venues":
+    def quiet(cls, faults: Iterable[Fault] = (), network: Network | None = None, **changes: Any) -> "Venues":
         """Without a tape: `quote` by hand. `changes` are fields of `Setup`."""
-        return cls(default_setup(**changes), faults)
+        return cls(default_setup(**changes), faults, network=network)
 
     def play(
         self, tape: Tape, payments: Sequence[FundingPayment] = (), *, speed: float = 1.0, repeat: bool = False
