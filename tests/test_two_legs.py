@@ -140,6 +140,14 @@ def test_opens_that_repeat_the_close_before_are_told(tmp_path):
     assert len(notes) == 1 and re.match("perpetual: 100% of the opens repeat the close before", notes[0])
 
 
+def test_a_volume_in_money_is_told(tmp_path):
+    spot, perp = legs(tmp_path)
+    table = pq.read_table(perp.path)
+    pq.write_table(table.set_column(5, "volume", pa.array(np.full(len(table), 7.0 * 60_000))), perp.path)
+    (note,) = candles.read(spot, perp, STATED).quality.notes
+    assert note.startswith("the perpetual trades 6e+04 times the volume of spot: are both in coins?")
+
+
 def test_bars_of_another_order_of_columns_are_named_by_what_is_wrong(tmp_path):
     spot, perp = legs(tmp_path)
     table = pq.read_table(perp.path)
@@ -377,8 +385,12 @@ def recorded():
 @pytest.mark.skipif(not (SHARED / "data").exists(), reason="the recorded data are not beside this checkout")
 def test_nothing_fires_on_recorded_months_and_crash_days():
     told, read = {}, 0
+    listed = pq.read_table(SHARED / "data" / "gateio_futures_contracts_2023-05-24.parquet").to_pylist()
+    coins = {row["contract"]: row["quanto_multiplier"] for row in listed}
     for first, second in recorded():
-        one, other = (LegFile(path, "updates") for path in (first, second))
+        of = "_".join(first.name.split("_")[2:4])  # like BTC_USDT
+        sizes = (coins.get(of, 1.0) if path.name.startswith("gateio") else 1.0 for path in (first, second))
+        one, other = (LegFile(path, "updates", contract_size=size) for path, size in zip((first, second), sizes))
         bar_s = max(bars_of(leg, Limits())[0].bar_s for leg in (one, other))
         try:
             found = candles.read(one, other, Stated(1.0, 1.0, bar_s=bar_s))
@@ -389,6 +401,8 @@ def test_nothing_fires_on_recorded_months_and_crash_days():
         read += 1
         assert (found.quality.spot.far_off, found.quality.perp.far_off) == (0, 0), (first, second)
         for note in found.quality.notes:
+            if "times the volume" in note and "gateio" in first.name + second.name and of not in coins:
+                continue  # the contract of a coin listed after that day is not known here
             told.setdefault((first if note.startswith("spot") else second).name.split("_")[0], note)
     # Bybit's own candles open at the close before, every one: what is told of them is so
     assert read >= 60 and set(told) == {"bybit"}

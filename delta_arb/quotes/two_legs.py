@@ -5,6 +5,7 @@
     a clock that is off             refused: one-bar returns of the legs correlate better at another lag than at none. A zone
                                     that is wrong, bars labelled with their close, and open and close swapped all look so
     a bar far off on one leg        dropped: its price is beyond `MAX_OFF` from the other leg's, it has moved and not the other
+    volumes a thousand times apart  told: one of them may be money, or contracts
     opens that repeat closes        told: a fill at the next open is then a fill at the close that called for it
 
 On 71 pairs of recorded files (crash days among them) the correlation at lag 0 is at least 0.80 and at others at most
@@ -25,6 +26,7 @@ from delta_arb.quotes.files import LegFile
 
 MAX_RATIO = 1.25
 MAX_OFF = 0.40  # of the logarithm of the ratio: a third below, half above
+MAX_VOLUMES = 1000.0  # recorded pairs: 0.0096 to 18
 STITCHED = 0.99  # share of opens equal to the close before; exchanges that do not stitch have 0.02 to 0.6
 _STITCHED_OF = 50
 _PAIRS = 50  # returns of both legs below which no correlation is believed
@@ -92,6 +94,7 @@ def compared(
     kept = [_without(bars, first_ns, at) for bars, at in zip((spot_bars, perp_bars), off, strict=True)]
     counts = tuple(int(at.sum()) for at in off)
     notes = [_stitched(leg, bars) for leg, bars in (("spot", spot_bars), ("perpetual", perp_bars))]
+    notes.append(_volumes(*(float(view.volume[:n].mean()) for view in views)))
     return *kept, counts, tuple(filter(None, notes))
 
 
@@ -152,6 +155,16 @@ def _stitched(leg: str, bars: Bars) -> str:
     return (
         f"{leg}: {share:.0%} of the opens repeat the close before, so what is filled at the next open is filled at the very close "
         "that called for it; take opens that are first trades where there are some"
+    )
+
+
+def _volumes(spot: float, perp: float) -> str:
+    """A note where one leg trades far more than the other, in what should be coins of both."""
+    if not (spot and perp) or 1 / MAX_VOLUMES < perp / spot < MAX_VOLUMES:
+        return ""
+    return (
+        f"the perpetual trades {perp / spot:.3g} times the volume of spot: are both in coins? Correct --contract-size, or say "
+        "--spot-format quantity=quote, --perp-format quantity=quote of a volume in USDT"
     )
 
 
