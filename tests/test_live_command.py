@@ -256,7 +256,8 @@ def test_live_wants_keys_limits_and_a_passed_check_then_trades_and_never_prints_
     checked = command(*options, "--check", env=os.environ | keys)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     wrong = command(*options, env=os.environ | keys | {"DELTA_ARB_GATE_SECRET": "not-this-secret"})
-    assert wrong.returncode == 2 and "FAIL gate connects" in wrong.stderr and "Traceback" not in wrong.stderr
+    assert wrong.returncode == 2 and "FAIL gate connects" in wrong.stdout and wrong.stderr.count("\n") == 1
+    assert wrong.stderr.startswith("error: not ready to trade: gate connects: ")
     journal = reports / Inputs().name / "live" / "live.sqlite"
     with running(*options, log=log, env=os.environ | keys) as process:
         until(lambda: rows(journal, "SELECT 1 FROM trades"), why=log.read_text)

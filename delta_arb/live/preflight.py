@@ -40,14 +40,16 @@ def require(job: LiveJob) -> None:
         job.say(table(untold))
     if passed(rows):
         return
-    failed = table([row for row in rows if row.passed is False])
+    failed = [row for row in rows if row.passed is False]
+    job.say(table(failed))
+    refusal = RunError("not ready to trade: " + "; ".join(f"{row.check}: {row.found}" for row in failed))
     if not job.journal.exists():
-        raise RunError(f"not ready to trade:\n{failed}")
+        raise refusal
     with job.new_journal() as journal:
         state = journal.last_state()
         if not journal.working() and (state is None or state.phase == FLAT):
-            raise RunError(f"not ready to trade:\n{failed}")
-        job.say(f"not ready to trade, but pair {state.pair} is open:\n{failed}")
+            raise refusal
+        job.say(f"not ready to trade, but pair {state.pair} is open")
         journal.note("halt", "the check failed while a pair was open; mend what it says, then `resume`")
 
 
