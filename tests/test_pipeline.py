@@ -405,6 +405,17 @@ def test_refusals_are_one_line_and_write_nothing_lesson_40(notebooks, tmp_path, 
         ("clip_usdt=-5", "clip_usdt: should be greater than 0 (was -5.0)"),
         ("signal=smooth", "signal must be raw or filtered, was 'smooth'"),
         ("max_drawdown=2", "max_drawdown is a share, above 0 and at most 1, was 2.0"),
+        ("upstream=0.5", "upstream counts what was looked at, this one included: at least 1, was 0.5"),
+        (
+            "leg_deadline_s=1.1",
+            "leg_deadline_s=1.1 must exceed latency plus max_quote_age_s (1.1); before that an order may "
+            "still be under way",
+        ),
+        (
+            "clip_usdt=7.5",
+            "clip_usdt=7.5 never buys one step of 10 base units, which is 7.54 USDT at the lowest ask; raise "
+            "clip_usdt, or check --contract-size and --perp-step",
+        ),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_before_the_first_notebook(tmp_path, capsys, said, reason):

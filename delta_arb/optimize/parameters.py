@@ -12,6 +12,7 @@ from delta_arb.optimize.study import REVERSION, Constraints, Market, check_signa
 from delta_arb.params import RuleParams
 from delta_arb.quotes.inputs import Inputs, named
 from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.rule import check_deadline, make_rule
 
 RULE = (
     "clip_usdt", "max_position_usdt", "max_quote_age_s", "participation", "price_bound_bps", "leg_tolerance",
@@ -44,6 +45,12 @@ def parameters(values: Mapping[str, object]) -> Parameters:
     profile, signal = named(values, ("profile", "signal")).values()
     check_signal(signal)
     inputs, asked = Inputs.named(values), demands(profile, **named(values, DEMANDS))
+    if not values.get("upstream", 1.0) >= 1:
+        raise ParamsError(
+            f"upstream counts what was looked at, this one included: at least 1, was {values['upstream']:g}"
+        )
+    if not inputs.candles:  # of candles the deadline is made longer than a bar
+        check_deadline(make_rule(settings, *inputs.terms()), inputs.latency())
     rule = _by_hand(values, settings)
     if rule and (profile, signal) != (REVERSION, "raw"):
         raise ParamsError(

@@ -7,13 +7,18 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from delta_arb import places
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import FILES, LATENCIES, NONE, RULES, as_dict, given
+from delta_arb.quotes.tape import Tape
 from delta_arb.report.options import PipelineOptions
+
+if TYPE_CHECKING:
+    from delta_arb.optimize.parameters import Parameters
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 BY_HAND = ("entry_bps", "exit_bps")  # thresholds of one's own
@@ -56,7 +61,7 @@ def job_of(options: PipelineOptions) -> Job:
     given_values = values(options, declarations, valid_for_s)
     if options.p:
         for name in NOTEBOOKS[1:]:
-            _check_study(notebooks / f"{name}.ipynb", given_values[name])
+            _study(notebooks / f"{name}.ipynb", given_values[name])
     by_hand = any(given_values[NOTEBOOKS[1]].get(name) for name in BY_HAND)
     if options.publish and not by_hand:
         raise ParamsError(
@@ -80,13 +85,21 @@ def _shown(option: str) -> str:
     return f"{name}={Path(value).name}" if name.removeprefix("--").replace("-", "_") in (*FILES, *RULES) else option
 
 
-def _check_study(notebook: Path, values: Mapping[str, object]) -> None:
-    """Values out of bounds are refused now, not by the notebook after a minute."""
+def check_quotes(job: Job, tape: Tape) -> None:
+    """A size that these quotes never trade is refused now, not by a notebook: see `study.market`."""
+    from delta_arb.optimize.study import market  # loads the research modules
+
+    if asked := _study(job.notebooks / f"{NOTEBOOKS[1]}.ipynb", job.values[NOTEBOOKS[1]]):
+        market(asked.inputs, tape, asked.settings, asked.signal)
+
+
+def _study(notebook: Path, values: Mapping[str, object]) -> "Parameters | None":
+    """What a notebook will ask; values out of bounds are refused now, not after a minute."""
     from delta_arb.optimize.parameters import DEMANDS, RULE, parameters  # loads the research modules
 
     defaults = {name: ast.literal_eval(line.value) for line in _tagged(notebook) for name, _ in _declaration(line)}
-    if {*RULE, *DEMANDS} <= defaults.keys():  # a notebook of one's own may declare others, and checks them itself
-        parameters(defaults | values)
+    # a notebook of one's own may declare others, and checks them itself
+    return parameters(defaults | values) if {*RULE, *DEMANDS} <= defaults.keys() else None
 
 
 def declared(notebook: Path) -> dict[str, str]:

@@ -11,9 +11,8 @@ from pathlib import Path
 from delta_arb import places
 from delta_arb.command import refused
 from delta_arb.errors import RunError
-from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import written
-from delta_arb.report.job import NOTEBOOKS, Job, job_of
+from delta_arb.report.job import NOTEBOOKS, Job, check_quotes, job_of
 from delta_arb.report.notebooks import Stopped, descendants, end, python_path
 from delta_arb.report.options import PipelineOptions
 from delta_arb.report.run import locked, recover, run, say, spoken
@@ -35,7 +34,7 @@ def pipeline(options: PipelineOptions, argv: list[str]) -> int:
                 return repeat(job, [*argv, *settled(options)], options.every, lock)
         # quotes that cannot be used are refused here, in one line; in the loop they fail a run
         if not options.tick:
-            _say_of_files(job.inputs)
+            _look_at_files(job)
         if options.tick is not None:
             return _once(job, options.json)
         with locked(job.folder):
@@ -49,11 +48,13 @@ def pipeline(options: PipelineOptions, argv: list[str]) -> int:
         return 128 + stop.signum
 
 
-def _say_of_files(inputs: Inputs) -> None:
-    """What the files were taken for, what is noted of them and what of them is left out; refuses those of no use."""
-    tape = inputs.tape()
-    for line in filter(None, (*told(inputs, tape), left_out(tape))):
+def _look_at_files(job: Job) -> None:
+    """What the files were taken for, what is noted of them and what of them is left out; refuses those of no use, and
+    sizes that they never trade."""
+    tape = job.inputs.tape()
+    for line in filter(None, (*told(job.inputs, tape), left_out(tape))):
         say(line)
+    check_quotes(job, tape)
 
 
 def settled(options: PipelineOptions) -> list[str]:

@@ -19,7 +19,7 @@ from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
 from delta_arb.live.event_log import LoggedEvent, events_path, logged, named, state_of
 from delta_arb.live.journal import FORCED, ORDERED, RECOVERED, trade_of
-from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment, from_bps
+from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
@@ -102,7 +102,7 @@ class Recorded:
     @property
     def fees(self) -> tuple[float, float]:
         """The taker fees assumed in the research, as fractions."""
-        return from_bps(self.params.spot.taker_fee_bps), from_bps(self.params.perp.taker_fee_bps)
+        return self.params.spot.taker_fee, self.params.perp.taker_fee
 
     @property
     def start_ns(self) -> int:
