@@ -334,6 +334,9 @@ def test_a_loop_keeps_what_it_was_started_with_whatever_becomes_of_the_file(fold
 
 def test_each_command_takes_what_it_can_use(folder):
     assert typed(ReviewOptions).pair == "LUNC_USDT-mexc-gate"
+    (folder / "delta_arb.toml").write_text(WRITTEN.replace("LUNC_USDT", "LUNC/USDT"))
+    assert typed(ReviewOptions).pair == "LUNC_USDT-mexc-gate"
+    (folder / "delta_arb.toml").write_text(WRITTEN)
     local = typed(SandboxOptions)
     assert (local.tape, local.pair, local.contract_size) == (("quotes/mexc", "quotes/gate"), "LUNC_USDT", 10_000.0)
     assert (local.spot_fee_bps, local.perp_fee_bps, local.spot_usdt) == (Decimal(0), Decimal(5), Decimal(10_000))

@@ -96,6 +96,8 @@ def test_what_contradicts_the_configuration_is_refused(tmp_path, capsys):
     file.write_text(example(None))
     assert main(["sandbox", "--config", str(file), "--pair", "X_USDT", "--reports", str(tmp_path)]) == 2
     assert f"{file} says pair LUNC_USDT, --pair X_USDT; leave the option away" in capsys.readouterr().err
+    assert main(["status", "--config", str(file), "--pair", "LUNC/USDT", "--reports", str(tmp_path)]) == 2
+    assert "no runner is up" in capsys.readouterr().err
 
 
 def test_parameters_that_count_on_funding_are_not_tried_on_venues_whose_time_runs_faster(tmp_path, capsys):

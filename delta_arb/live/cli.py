@@ -15,7 +15,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.parameters import absent, utc_now
 from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, LiveJob
-from delta_arb.params import load
+from delta_arb.params import load, plain_pair
 
 
 def print_example(options: LiveOptions) -> int:
@@ -98,7 +98,8 @@ def _check_same(options: LiveOptions, config: Config) -> None:
     """What was given beside a configuration may repeat what it says, and not contradict it."""
     says = {"pair": config.pair, "contract_size": config.perp.contract_size, "inventory_coins": config.inventory_coins}
     for name, value in says.items():
-        if (given := getattr(options, name)) and given != value:
+        given = getattr(options, name)
+        if given and (plain_pair(given) if name == "pair" else given) != value:
             raise ParamsError(
                 f"{options.config} says {name} {value}, --{name.replace('_', '-')} {given}; leave the option away"
             )

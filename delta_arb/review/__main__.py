@@ -27,11 +27,11 @@ EXAMPLES = (
 
 def _of_pair(said: dict[str, Any]) -> dict[str, Any]:
     """The folder that the pipeline and the runner give the pair of these settings."""
-    from delta_arb.params import pair_name
+    from delta_arb.params import pair_name, plain_pair
 
     name = {}
     if "pair" in said:
-        name["pair"] = pair_name(said["pair"], said.get("spot_venue", "mexc"), said.get("perp_venue", "gate"))
+        name["pair"] = pair_name(plain_pair(said["pair"]), said.get("spot_venue", "mexc"), said.get("perp_venue", "gate"))
     return name | {key: said[key] for key in ("reports",) if key in said}
 
 
