@@ -16,6 +16,7 @@ from test_live import export, rule_params
 
 from delta_arb import params
 from delta_arb.live import config as configuration
+from delta_arb.live.alerts import Alerts
 from delta_arb.live.config import Config
 from delta_arb.live.event_log import EventLog, replayed
 from delta_arb.live.journal import Journal
@@ -84,6 +85,7 @@ class Stage:
         self.runs = 0
         self.kill_file = ""
         self.paper = False
+        self.alerts = Alerts((), config.alerts, config.name, self.said.append)
         self._stack: list = []
 
     # Quotes
@@ -159,6 +161,7 @@ class Stage:
                     self.said.append,
                     lambda: self.kill_file,
                     self.paper,
+                    self.alerts,
                 ),
                 **how,
             )

@@ -16,7 +16,11 @@ from delta_arb.errors import ParamsError
 from delta_arb.live.options import MODES, TAKES, TALK, LiveOptions, of_settings, translated
 from delta_arb.quotes.settings import settings
 
-JOBS = {"replay": ("replay", "replayed"), "example": ("cli", "print_example")}  # module and function; else cli.trade
+JOBS = {  # module and function; else cli.trade
+    "replay": ("replay", "replayed"),
+    "example": ("cli", "print_example"),
+    "alert": ("cli", "ring_once"),
+}
 KINDS = {"sandbox": {"sandbox": True}, "real": {"live": True}}
 ABOUT = "Trade one pair with the parameters that the pipeline exported."
 EPILOG = """\b

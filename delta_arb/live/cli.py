@@ -1,6 +1,7 @@
 """From the command line to one run (`LiveJob`), and `status`, `stop`, `flatten`, `resume` to the running one or, without it,
 from journal and venues."""
 
+import asyncio
 import json
 import math
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import config as configuration
 from delta_arb.live import control, local_venues, supervisor
+from delta_arb.live.alerts import Alerts
 from delta_arb.live.config import Config
 from delta_arb.live.console import Console, heard
 from delta_arb.live.example import example
@@ -21,6 +23,19 @@ from delta_arb.params import load, plain_pair
 def print_example(options: LiveOptions) -> int:
     """A configuration to begin with."""
     print(example(load(options.params) if options.params else None), end="")
+    return 0
+
+
+def ring_once(options: LiveOptions) -> int:
+    """Send one message to every address of the alerts; 1 where it was not delivered."""
+    if not options.test:
+        raise ParamsError("`alert --test` sends one message to every address; a runner rings by itself")
+    config = configuration.read(options.config) if options.config else configuration.sample()
+    addresses = configuration.alert_addresses(config, options.config.parent if options.config else Path())
+    alerts = Alerts(addresses, config.alerts, config.name, print)
+    if not asyncio.run(alerts.test()):
+        return 1
+    print(f"delivered to {len(addresses)} address{'es' * (len(addresses) > 1)}")
     return 0
 
 
@@ -47,7 +62,11 @@ def _run(options: LiveOptions, job: LiveJob) -> int:
     if job.kind == LIVE:
         from delta_arb.live import preflight
 
-        preflight.require(job)
+        try:
+            preflight.require(job)
+        except RunError as error:
+            asyncio.run(supervisor.refused_start(job, str(error)))
+            raise
     try:
         if not job.params.exists() and not supervisor.unsettled(job.journal):
             raise ParamsError(absent(job.params))  # before any venue is asked
@@ -114,7 +133,8 @@ def job_of(options: LiveOptions, *, leave: bool = False) -> LiveJob:
     if kind == LIVE:
         config.require_explicit()
         keys = configuration.keys(config, options.config.parent)
-    job = LiveJob(config, kind, options.reports, params, keys, {}, say, leave)
+    addresses = configuration.alert_addresses(config, options.config.parent if options.config else Path())
+    job = LiveJob(config, kind, options.reports, params, keys, {}, say, leave, addresses)
     if kind == SANDBOX:
         arguments, found = _venue_arguments(options, config), local_venues.running(job.folder)
         if found and found.arguments != arguments:

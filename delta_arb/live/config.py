@@ -131,6 +131,14 @@ class GuardNumbers(_Section):
     min_disk_mb: Positive = 50.0
 
 
+class AlertSettings(_Section):
+    """When a person is rung (alerts.py); the addresses are in DELTA_ARB_ALERTS or the keys_file."""
+
+    naked_s: Positive = 5.0  # legs unequal for so long
+    repeat_s: Positive = 600.0  # between two alerts of the same kind
+    daily_utc: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:05"  # the summary of the day before
+
+
 class PaperMoney(_Section):
     """What both wallets hold when paper trading begins, and transfers between them (`wallets`); 0.0: nobody says."""
 
@@ -173,6 +181,7 @@ class Config(_Section):
     guards: GuardNumbers = GuardNumbers()
     orders: OrderTimeouts = OrderTimeouts()
     paper: PaperMoney = PaperMoney()
+    alerts: AlertSettings = AlertSettings()
     pace: dict[str, float] = {}  # of streams and comparisons, by the names of websocket.Pace
     inventory_coins: NotNegative = 0.0  # coins that reverse pairs are sold out of, beside a core short of the same size
     inventory_hedged: bool = True
@@ -248,6 +257,23 @@ def keys(config: Config, folder: Path, environment: Mapping[str, str] = os.envir
     """Both venues' keys, from the environment or the private file; raises ParamsError where one is missing."""
     file = _private(folder / config.keys_file) if config.keys_file else {}
     return tuple(_keys(venue, file, environment) for venue in (config.spot.venue, config.perp.venue))
+
+
+def alert_addresses(
+    config: Config | None, folder: Path, environment: Mapping[str, str] = os.environ
+) -> tuple[str, ...]:
+    """Where alerts go, from the environment or the private file; none where nobody wants any.
+
+    Raises:
+        ParamsError: the private file has something else under [alerts] than urls.
+    """
+    if words := environment.get("DELTA_ARB_ALERTS", "").split():
+        return tuple(words)
+    table = _private(folder / config.keys_file).get("alerts", {}) if config and config.keys_file else {}
+    urls = table.get("urls", []) if isinstance(table, dict) else None
+    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+        raise ParamsError(f"{folder / config.keys_file}: [alerts] needs urls, a list of texts")
+    return tuple(urls)
 
 
 def _keys(venue: str, file: Mapping, environment: Mapping[str, str]) -> Keys:

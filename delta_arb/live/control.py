@@ -19,9 +19,10 @@ from delta_arb.errors import DeltaArbError, RunError
 from delta_arb.live.accounts import Baseline, transfer
 from delta_arb.live.journal import Journal
 from delta_arb.live.options import TALK
+from delta_arb.live.reconcile import midnight_ns
 from delta_arb.live.session import Session
 from delta_arb.live.venues.base import Account
-from delta_arb.market import PERP, SPOT, utc
+from delta_arb.market import DAY_NS, PERP, SPOT, utc
 from delta_arb.strategy.state import FLAT, HALTED, PHASES, State
 
 LONGEST = 100  # bytes of a socket's path that every system takes
@@ -127,6 +128,18 @@ def wallets(session: Session, spot: Account, perp: Account, base: Baseline) -> d
         "position": perp.position, "liquidation_price": perp.liquidation_price, "spot_gain_usdt": cash[SPOT],
         "perp_gain_usdt": cash[PERP], "unexplained_usdt": list(unexplained), "transfer": str(move) if move else "",
     }  # fmt: skip
+
+
+def summary(session: Session) -> str:
+    """The day before and how things stand, in a few lines, for a person who was away."""
+    journal, now = session.resources.journal, status(session)
+    today_ns = midnight_ns(session.clock())
+    before = journal.net_since(today_ns - DAY_NS) - journal.net_since(today_ns)
+    lines = [f"yesterday {before:+.2f} USDT net; now {now['line']}"]
+    if unexplained := now.get("unexplained_usdt"):
+        lines.append("no fill explains (funding, transfers): spot {:+.2f}, futures {:+.2f} USDT".format(*unexplained))
+    lines += [f"{name}: {now[name]}" for name in ("halted", "transfer") if now.get(name)]
+    return "\n".join([*lines, *now["held"]])
 
 
 def ask(path: Path, command: str) -> dict[str, Any] | None:

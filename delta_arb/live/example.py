@@ -74,6 +74,11 @@ transfer_delay_h = 0.0       # 0: no transfers; else half the difference is sent
 transfer_fee_usdt = 0.0
 transfer_least_usdt = 0.0
 
+[alerts]                     # where to: DELTA_ARB_ALERTS, addresses of apprise, or [alerts] urls = [...] in the keys_file
+naked_s = 5.0                # legs unequal for so long
+repeat_s = 600.0             # between two of the same kind
+daily_utc = "00:05"          # the summary of the day before
+
 [orders]                     # patience with an order that its venue says nothing of, s from its send
 overdue_s = 0.5              # then its venue is asked by its id
 ioc_s = 2.0                  # then one that still works is cancelled

@@ -11,8 +11,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from delta_arb.live.alerts import HALT as HALTED
 from delta_arb.live.config import Config
-from delta_arb.live.journal import ORDERED, Journal, JournalError
+from delta_arb.live.journal import ORDERED, JournalError
+from delta_arb.live.resources import Resources
 from delta_arb.live.runner import FREE, Hold
 from delta_arb.market import to_bps
 
@@ -203,12 +205,13 @@ GUARDS: Sequence[tuple[str, Callable[[Facts, Config], Found]]] = (
 class Risk:
     """What one session may do now. `closed` until it has taken up what was open; `leaving` closes the open pair."""
 
-    def __init__(self, config: Config, journal: Journal, say: Callable[[str], None], *, leaving: bool) -> None:
-        self._config, self._journal, self._say = config, journal, say
+    def __init__(self, resources: Resources, *, leaving: bool) -> None:
+        self._config, self._journal = resources.config, resources.journal
+        self._say, self._alerts = resources.say, resources.alerts
         self.breaches: tuple[Breach, ...] = ()
         self.closed, self.leaving = True, leaving
         self.journal_error = ""
-        last = journal.last_note("halt", "resume")
+        last = self._journal.last_note("halt", "resume")
         self.halted = last[1] if last and last[0] == "halt" else ""
 
     def allowed(self, facts: Facts) -> Hold:
@@ -219,6 +222,7 @@ class Risk:
                 self.halt(held.reason)
             if held.guard not in {h.guard for h in before}:
                 self._say(str(held))
+                self._alerts.guard(held.guard, held.reason, is_open=facts.open)
         for gone in {h.guard for h in before} - {h.guard for h in self.breaches}:
             self._say(f"no longer: {gone}")
         worst = self.breaches[0].level if self.breaches else 0
@@ -232,7 +236,8 @@ class Risk:
             return
         self.halted = reason
         self.kept(self._journal.note, "halt", reason)
-        self._say(f"HALTED: {reason}")
+        self._say(f"HALTED: {reason} (what to do: docs/runner/halts.md)")
+        self._alerts.ring(HALTED, reason)
 
     def ordered(self, what: str, *, leaving: bool = False) -> None:
         """A person spoke: for the review, which else would look for a guard."""

@@ -2,6 +2,7 @@
 
     delta-arb live replay|paper|sandbox|real        trade, in this mode
     delta-arb live status|stop|flatten|resume       talk to the running one
+    delta-arb live alert --test                     ring once
     delta-arb live example                          print a configuration
 
 Earlier versions named the mode by an option (--replay, --sandbox ...); `translated` turns theirs into today's.
@@ -31,6 +32,7 @@ MODES = {
     "paper": "The venues' public quotes, simulated fills.",
     "sandbox": "Real orders on local venues, with play money and no keys.",
     "real": "Real orders with real money: keys, limits, a passed check.",
+    "alert": "Send a test to every address of the alerts.",
     "example": "Print a configuration with every name explained.",
 }
 NAMED = {"--replay": "replay", "--paper": "paper", "--sandbox": "sandbox", "--live": "real", "--example": "example"}
@@ -77,6 +79,7 @@ class LiveOptions(InputOptions):
     paper: bool = option(False, "the one on paper (the default)", WHICH)
     sandbox: bool = option(False, "the one on the local venues", WHICH)
     live: bool = option(False, "the one with real money", WHICH)
+    test: bool = option(False, "send one message, and say whether it was delivered", RUN)
     command: str = option("", "status, stop, flatten or resume", hidden=True)
 
 
@@ -89,6 +92,7 @@ TAKES = {
     "paper": ON_VENUES,
     "sandbox": (*ON_VENUES, *ON_LOCAL),
     "real": ON_VENUES,
+    "alert": ("config", "test"),
     "example": ("params",),
 } | dict.fromkeys(TALK, ("paper", "sandbox", "live", "config", *EVERY, *ON_LOCAL))
 

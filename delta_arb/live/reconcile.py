@@ -20,7 +20,7 @@ from delta_arb.live.executor import Executor
 from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import Facts
 from delta_arb.live.journal import Journal
-from delta_arb.live.recovery import unbooked_of
+from delta_arb.live.recovery import MEASURED, unbooked_of
 from delta_arb.live.resources import Resources
 from delta_arb.live.runner import Runner
 from delta_arb.live.venues.base import OUTSIDE, Account, Execution, Report, Venue, VenueError, filled_by, within
@@ -119,6 +119,8 @@ class Reconciler:
                 "resume` to take the account as it is"
             )
         await self._answer(found, measured=measured)
+        if measured:
+            self._journal.note(MEASURED, "")
 
     async def accept(self) -> None:
         """Take the accounts as they are: what is there now and no fill explains is not ours to touch."""

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
+from delta_arb.live.alerts import Alerts
 from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.runner import Recorder
 from delta_arb.live.venues.base import OnOutcome, OnQuote, Venue
 from delta_arb.strategy.state import State
+from delta_arb.venue_terms import VenueTerms
 
 
 class Resources(NamedTuple):
@@ -24,6 +26,12 @@ class Resources(NamedTuple):
     say: Callable[[str], None]
     kill_file: Callable[[], str]
     paper: bool
+    alerts: Alerts
+
+    @property
+    def terms(self) -> tuple[VenueTerms, VenueTerms]:
+        """Both venues' own terms as the machine uses them."""
+        return self.config.of_accounts(*(venue.terms for venue in self.venues))
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None:
         """Both venues or none."""

@@ -328,6 +328,11 @@ class Runner:
     def halted(self) -> bool:
         return self.state.phase == HALTED
 
+    def alone_usdt(self) -> float:
+        """What the legs differ by, at the spot's bid; 0.0 where neither venue would take it as an order."""
+        excess = abs(math.fsum(leg.position for leg in self.state.legs))
+        return sizing.floor_to(excess, self.rule.step) * self._books[SPOT].bid if self._books else 0.0
+
     def mark_usdt(self) -> float:
         """Unrealized profit of the open pair at the exit side of both books, entry fees included; 0.0 when flat.
 

@@ -32,7 +32,6 @@ from delta_arb.live.venues.base import Account, Report
 from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
 from delta_arb.strategy.rule import check_deadline, on_terms
 from delta_arb.strategy.state import FLAT, HALTED, OPEN, Rule
-from delta_arb.venue_terms import VenueTerms
 
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 
@@ -49,11 +48,14 @@ class Session:
         self.runner: Runner | None = None
         self.reconciler: Reconciler | None = None
         self.funding: FundingWatch | None = None
-        self.risk = Risk(resources.config, resources.journal, resources.say, leaving=leave)
+        self.risk = Risk(resources, leaving=leave)
         self.parameters: ParameterFile | None = None
         self.terms: TermsWatch | None = None
         self._changed = ""  # what of a venue's terms
-        self._stop, self._moved = asyncio.Event(), asyncio.Event()  # the second one is set after each step of the machine
+        self._stop, self._moved = (
+            asyncio.Event(),
+            asyncio.Event(),
+        )  # the second one is set after each step of the machine
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.loop = EventLoop(self.clock, self._after, self._unwritten, self._booked, self._break)
         self._paper_account: PaperAccount | None = None
@@ -137,7 +139,7 @@ class Session:
         is_open = resumed.state.phase != FLAT
         if resumed.state.phase == FLAT and not found.reports:
             recovery.require_open(resources.venues)
-        resumed = resumed._replace(rule=resumed.rule and on_terms(resumed.rule, *self._terms))
+        resumed = resumed._replace(rule=resumed.rule and on_terms(resumed.rule, *resources.terms))
         rule = self._first_rule(resumed, found)
         since_ns = resumed.state.opened_ns if is_open else self.clock()
         self.funding = FundingWatch(
@@ -176,15 +178,9 @@ class Session:
             measured = recovery.terms_changed(resources.journal)
             await self.reconciler.begin(measured=measured)
             self.risk.leaving |= measured and self.runner.state.phase != FLAT
-            if measured:
-                resources.journal.note(recovery.MEASURED, "")
             aside += [self.reconciler.accounts, self.reconciler.refetch]
         self._open_up(resumed)
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
-
-    @property
-    def _terms(self) -> tuple[VenueTerms, VenueTerms]:
-        return self.resources.config.of_accounts(*(venue.terms for venue in self.resources.venues))
 
     def _first_rule(self, resumed: Resumed, found: recovery.UnbookedFills) -> Rule:
         """Read the parameters; ParamsError where there are none to start with."""
@@ -344,6 +340,7 @@ class Session:
             return
         self.risk.try_journal()
         self.runner.hold = self.risk.allowed(self.facts())
+        self.resources.alerts.alone(self.runner.alone_usdt(), self.line())
 
     def halt(self, reason: str) -> None:
         """No entries until a person resumes; what is open is managed to its end."""

@@ -22,6 +22,7 @@ import uvloop
 from delta_arb import __version__
 from delta_arb.errors import DeltaArbError, RunError
 from delta_arb.live import control
+from delta_arb.live.alerts import REFUSED, SUMMARY, VENUE, Alerts, until_daily_s
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.config import Config, Keys
 from delta_arb.live.console import Console
@@ -50,7 +51,8 @@ SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # end in an orderly way
 
 
 class LiveJob(NamedTuple):
-    """One run of the command. `ccxt`: options of the local venues' clients; `leave`: close what is open, then end."""
+    """One run of the command. `ccxt`: options of the local venues' clients; `leave`: close what is open, then end;
+    `alerts`: addresses, which are secrets."""
 
     config: Config
     kind: str
@@ -60,6 +62,7 @@ class LiveJob(NamedTuple):
     ccxt: Mapping[str, Mapping[str, Any]]
     say: Console
     leave: bool = False
+    alerts: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -86,6 +89,7 @@ class Supervisor:
         self.job = job
         self.session: Session | None = None
         self.trades: list[Trade] = []
+        self.alerts = Alerts(job.alerts, job.config.alerts, job.config.name, job.say, self._note_alert)
         self._stopped = ""
 
     def stop(self, why: str) -> None:
@@ -98,11 +102,29 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
+        aside = [asyncio.create_task(self.alerts.run()), asyncio.create_task(self._summaries())]
         try:
             return await self._sessions()
+        except DeltaArbError as error:
+            self.alerts.ring(REFUSED, str(error))
+            raise
         finally:
+            for task in aside:
+                task.cancel()
+            await self.alerts.drain()
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
+
+    def _note_alert(self, text: str) -> None:
+        if self.session:
+            self.session.risk.kept(self.session.resources.journal.note, "alert", text)
+
+    async def _summaries(self) -> None:
+        """The day before, once a day."""
+        while True:
+            await asyncio.sleep(until_daily_s(self.job.config.alerts.daily_utc))
+            if self.session and self.session.runner:
+                self.alerts.ring(SUMMARY, control.summary(self.session))
 
     async def _sessions(self) -> str:
         attempt = 0
@@ -120,6 +142,10 @@ class Supervisor:
                     raise
                 pause_s = AGAIN_S[min(attempt, len(AGAIN_S) - 1)]
                 self.job.say(f"{_spoken(error)}; beginning again from the journal in {pause_s:g} s")
+                if self._open:
+                    self.alerts.ring(
+                        VENUE, f"a pair is open, and the session failed: {str(error) or type(error).__name__}"
+                    )
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await self._asked_to_stop()
@@ -160,7 +186,7 @@ class Supervisor:
             resources = Resources(
                 job.config, MODES[job.kind], journal, factory.venues(job.config, job.keys, job.ccxt), exports, record,
                 job.say,
-                lambda: str(kill_file) if kill_file.exists() else "", job.kind == PAPER,
+                lambda: str(kill_file) if kill_file.exists() else "", job.kind == PAPER, self.alerts,
             )  # fmt: skip
             self.session = Session(resources, leave=job.leave)
             if self._stopped:
@@ -265,6 +291,13 @@ def account_lock(job: LiveJob) -> Iterator[None]:
         except OSError:
             raise RunError(f"another runner trades {job.config.name} with these keys; stop it first ({path})") from None
         yield
+
+
+async def refused_start(job: LiveJob, why: str) -> None:
+    """Ring that nothing trades."""
+    alerts = Alerts(job.alerts, job.config.alerts, job.config.name, job.say)
+    alerts.ring(REFUSED, why)
+    await alerts.drain()
 
 
 def unsettled(path: Path) -> str:

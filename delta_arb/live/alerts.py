@@ -1,0 +1,142 @@
+"""Alerts: what a person must know at once, sent by apprise to whatever rings his phone.
+
+The trading puts a line into a queue and goes on; a thread delivers it. What cannot be delivered is shown on the console,
+and never stops anything. The same kind rings again only after a while; until then it is counted. The addresses are
+secrets, so they are in no message and in no journal.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from delta_arb.errors import ParamsError
+from delta_arb.live.config import AlertSettings
+
+HALT, NAKED, VENUE, LOSS, PARAMETERS, REFUSED, SUMMARY, TEST = (
+    "halted", "naked leg", "venue does not answer", "loss of the day", "parameters", "refused start", "summary", "test",
+)  # fmt: skip
+OF_GUARDS = {"loss of the day": LOSS, "parameters": PARAMETERS}  # those that ring whenever they act
+WHILE_OPEN = {"blind": VENUE, "terms": VENUE, "disk": VENUE}  # and those that ring while a pair is open
+LATEST_S = 15.0  # for all addresses to take one message
+WAITING = 100  # messages that wait; more are counted, not kept
+
+
+class Alert(NamedTuple):
+    """One message: what kind it is, and what happened."""
+
+    kind: str
+    text: str
+
+
+def client(addresses: Sequence[str]) -> Any:
+    """An apprise object of these addresses.
+
+    Raises:
+        ParamsError: apprise is not installed, or one of the addresses is none; the address is not shown.
+    """
+    try:
+        import apprise
+    except ImportError:
+        raise ParamsError("alerts need apprise: pip install 'delta_arb[alerts]'") from None
+    made = apprise.Apprise()
+    for number, address in enumerate(addresses, 1):
+        if not made.add(address):
+            raise ParamsError(f"address {number} of the alerts is none that apprise knows (it is secret, so not shown)")
+    return made
+
+
+class Alerts:
+    """The queue, and who delivers it. Without addresses everything is accepted and nothing sent.
+
+    Args:
+        name: of the pair, which heads each message.
+        say: hears of what could not be delivered.
+        sent: is given each alert that was, for the journal.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        settings: AlertSettings,
+        name: str,
+        say: Callable[[str], None],
+        sent: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        self._client = client(addresses) if addresses else None
+        self._settings, self._name, self._say, self._sent = settings, name, say, sent
+        self._queue: asyncio.Queue[Alert] = asyncio.Queue(WAITING)
+        self._rang_s: dict[str, float] = {}
+        self._held_back: dict[str, int] = {}
+        self._alone_s = 0.0  # since when the legs differ; 0 while they do not
+
+    def ring(self, kind: str, text: str) -> None:
+        """Something happened; returns at once, whatever becomes of it."""
+        now_s = time.monotonic()
+        if self._client is None or now_s - self._rang_s.get(kind, -self._settings.repeat_s) < self._settings.repeat_s:
+            self._held_back[kind] = self._held_back.get(kind, 0) + 1
+            return
+        again = self._held_back.pop(kind, 0)
+        try:
+            self._queue.put_nowait(Alert(kind, f"{text} (and {again} more of these)" if again else text))
+            self._rang_s[kind] = now_s
+        except asyncio.QueueFull:
+            self._held_back[kind] = again + 1
+
+    def alone(self, usdt: float, line: str) -> None:
+        """How much of one leg stands without the other now; rings when that lasts."""
+        if usdt == 0.0:
+            self._alone_s = 0.0
+            return
+        now_s = time.monotonic()
+        self._alone_s = self._alone_s or now_s
+        if now_s - self._alone_s >= self._settings.naked_s:
+            self.ring(NAKED, f"{usdt:.2f} USDT of one leg without the other for {now_s - self._alone_s:.0f} s: {line}")
+
+    def guard(self, name: str, reason: str, *, is_open: bool) -> None:
+        """A guard began to act."""
+        if kind := OF_GUARDS.get(name) or (WHILE_OPEN.get(name) if is_open else None):
+            self.ring(kind, reason)
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        while True:
+            await self._deliver(await self._queue.get())
+
+    async def drain(self) -> None:
+        """Deliver what waits, before the end."""
+        while not self._queue.empty():
+            await self._deliver(self._queue.get_nowait())
+
+    async def _deliver(self, alert: Alert) -> bool:
+        """Whether every address took it."""
+        title = f"delta_arb {self._name}: {alert.kind}"
+        try:
+            async with asyncio.timeout(LATEST_S):
+                took = await asyncio.to_thread(self._client.notify, title=title, body=alert.text)
+        except Exception as error:  # noqa: BLE001 - whatever a service's client raises: the trading goes on
+            took, why = False, type(error).__name__  # its text may hold the address
+        else:
+            why = "a service refused it, or none was reached"
+        if took:
+            self._sent(f"{alert.kind}: {alert.text}")
+        else:
+            self._say(f"alert NOT delivered ({why}): {alert.kind}: {alert.text}")
+        return took
+
+    async def test(self) -> bool:
+        """Send one message to every address."""
+        if self._client is None:
+            raise ParamsError(
+                "no addresses for alerts: set DELTA_ARB_ALERTS, or write [alerts] urls = [...] into the keys_file"
+            )
+        return await self._deliver(Alert(TEST, "if you read this, alerts arrive"))
+
+
+def until_daily_s(at: str, now: datetime | None = None) -> float:
+    """Seconds until the next `at` (HH:MM, UTC)."""
+    now = now or datetime.now(UTC)
+    hour, minute = map(int, at.split(":"))
+    due = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return ((due if due > now else due + timedelta(days=1)) - now).total_seconds()
