@@ -68,18 +68,23 @@ class VenueTerms(Section):
         """The fee as a fraction of notional."""
         return from_bps(self.taker_fee_bps)
 
-    def to_base(self, contracts: float) -> float:
+    def to_base(self, contracts: float | Decimal) -> float:
         """Base units of a number of contracts (signed)."""
-        return contracts * self.contract_size
+        return in_base(contracts, self.contract_size)
 
-    def to_contracts(self, base: float) -> int:
-        """Whole contracts of a base quantity (signed); refuses a quantity that is off the grid."""
-        contracts = round(base / self.contract_size) if math.isfinite(base) else 0
-        if not abs(base / self.contract_size - contracts) < 1e-3:  # true for NaN and infinity too
-            raise ParamsError(
-                f"{base} base units are not whole contracts of {self.contract_size}; size the order on the common step"
-            )
-        return contracts
+    def to_contracts(self, base: float) -> Decimal:
+        """Contracts of a base quantity (signed), whole or on the venue's finer step; ParamsError for one off the grid."""
+        step = self.qty_step or self.contract_size
+        steps = round(base / step) if math.isfinite(base) else 0
+        if not abs(base / step - steps) < 1e-3:  # true for NaN and infinity too
+            grid = f"contracts of {self.contract_size}" if step == self.contract_size else f"steps of {step}"
+            raise ParamsError(f"{base} base units are not whole {grid}; size the order on the common step")
+        return steps * Decimal(repr(float(step))) / Decimal(repr(float(self.contract_size)))
+
+
+def in_base(contracts: float | Decimal, contract_size: float) -> float:
+    """Base units of so many contracts, without the noise of a product of floats."""
+    return float(Decimal(str(contracts)) * Decimal(repr(float(contract_size))))
 
 
 def in_bps(fraction: float) -> float:

@@ -29,7 +29,7 @@ from delta_arb.live.venues.websocket import Pace
 from delta_arb.market import NS, PERP, SPOT, Book, Order, tradable
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.mexc_rest import SETTINGS
-from delta_arb.sandbox.values import GTC, LIMIT, RECEIVED, FundingPaid, Settings, Upcoming
+from delta_arb.sandbox.values import GTC, LIMIT, RECEIVED, FundingPaid, Listing, Settings, Upcoming
 from delta_arb.sandbox.venues import Venues
 
 # Quick to act and patient with a busy machine: whatever stands for "too long" is left at seconds.
@@ -264,6 +264,18 @@ async def test_the_instrument_is_what_the_venue_lists_with_the_accounts_own_fee(
     assert [leg.terms.price_tick for leg in it.legs.values()] == [0.0001, 0.0001]
     assert (perp.maintenance_rate, perp.max_leverage) == (0.01, 50)
     assert all(leg.private_alive for leg in it.legs.values())
+
+
+@live(legs=(PERP,), perp=Listing("SYN", Decimal("0.0001"), Decimal(1), Decimal(2), contract_size=Decimal(10)))
+async def test_a_contract_that_trades_in_parts_is_traded_on_its_own_grid(it):
+    """Contracts of 10 coins in steps of 0.1; at least 0.2 of one."""
+    terms = it.legs[PERP].terms
+    assert (terms.contract_size, terms.qty_step, terms.min_qty) == (10, 2, 2)
+    outcome = await it.outcome(PERP, sell(24))
+    assert (outcome.final, outcome.filled) == (True, -24)
+    assert [(order.side * order.qty, order.filled) for order in it.placed(PERP)] == [(-24, 24)]
+    assert (await it.legs[PERP].account()).position == -24
+    assert "whole steps of 2" in (await it.outcome(PERP, sell(23), "run-2")).refused
 
 
 @live(legs=())

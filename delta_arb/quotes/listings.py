@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.venue_terms import VenueTerms
+from delta_arb.venue_terms import VenueTerms, in_base
 
 GATE, MEXC = "gate", "mexc"
 
@@ -83,12 +83,14 @@ def _rows(path: Path, within: str) -> Iterable[Mapping[str, Any]]:
 
 def _gate(row: Mapping[str, Any], taker_fee_bps: float) -> tuple[str, VenueTerms]:
     size = float(row["quanto_multiplier"]) or 1.0  # the venue writes 0 for a contract of one coin
+    least = float(row["order_size_min"])
+    step = least if row.get("enable_decimal") and 0 < least < 1 else 1.0  # contracts that trade in parts
     return row.get("name") or row["contract"], VenueTerms(
         venue=GATE,
         taker_fee_bps=taker_fee_bps,
         contract_size=size,
-        qty_step=size,
-        min_qty=max(1.0, float(row["order_size_min"])) * size,
+        qty_step=in_base(step, size),
+        min_qty=in_base(max(step, least), size),
         price_tick=float(row["order_price_round"]),
         max_leverage=float(row["leverage_max"]),
         maintenance_rate=float(row["maintenance_rate"]),

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -25,10 +26,10 @@ from delta_arb.live.venues.base import (
 from delta_arb.live.venues.ccxt_client import GateClient, reading
 from delta_arb.live.venues.ccxt_venue import CcxtVenue
 from delta_arb.live.venues.key_permissions import gate_rights, told
-from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus
+from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, plain_text
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import NS, Order, utc
-from delta_arb.venue_terms import VenueTerms, in_bps
+from delta_arb.venue_terms import VenueTerms, in_base, in_bps
 
 MS = 1_000_000
 PAGE = 1000  # funding rows at most
@@ -72,11 +73,13 @@ class GateVenue(CcxtVenue):
 
     def _rules(self, market: dict, fee_bps: float) -> VenueTerms:
         size = float(market["contractSize"])
-        least = max(1.0, float(market["limits"]["amount"]["min"] or 1.0))
-        listed = market["info"]
-        self._decimal = bool(listed.get("enable_decimal"))  # then sizes are text, of whole contracts all the same
+        least, listed = float(market["limits"]["amount"]["min"] or 1.0), market["info"]
+        self._decimal = listed.get("enable_decimal") in (True, "true")  # then sizes are text, in steps of the smallest
+        step = least if self._decimal and 0 < least < 1 else 1.0
+        least = max(step, least)
         return VenueTerms(
-            venue=self.name, taker_fee_bps=fee_bps, contract_size=size, qty_step=size, min_qty=least * size,
+            venue=self.name, taker_fee_bps=fee_bps, contract_size=size, qty_step=in_base(step, size),
+            min_qty=in_base(least, size),
             price_tick=float(market["precision"]["price"]), max_leverage=float(listed["leverage_max"]),
             maintenance_rate=float(listed["maintenance_rate"]),
         )  # fmt: skip
@@ -201,12 +204,16 @@ class GateVenue(CcxtVenue):
 
     def _template(self, side: str, reduce_only: bool) -> dict:
         ioc = {"timeInForce": "IOC", "clientOrderId": "some", "reduceOnly": reduce_only}
-        least, tick = self.terms.to_contracts(self.terms.qty_step), self.terms.price_tick
+        least, tick = float(self.terms.to_contracts(self.terms.qty_step)), self.terms.price_tick
         return self._clients.orders.create_order_request(self.symbol, "limit", side, least, tick, ioc)
 
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
         contracts = self.terms.to_contracts(order.qty)
-        return {"size": str(contracts) if self._decimal else contracts, "price": price, "text": f"t-{order_id}"}
+        return {
+            "size": plain_text(contracts) if self._decimal else int(contracts),
+            "price": price,
+            "text": f"t-{order_id}",
+        }
 
     def _sign(self, request: dict) -> dict:
         return self._clients.orders.sign("{settle}/orders", ["private", "futures"], "POST", request)
@@ -216,14 +223,14 @@ class GateVenue(CcxtVenue):
 
     def _said(self, row: dict) -> OrderStatus:
         """An order, pushed or by REST; an unknown status is never final."""
-        filled = self.terms.to_base(float(row["size"]) - float(row["left"]))
+        filled = self.terms.to_base(Decimal(str(row["size"])) - Decimal(str(row["left"])))
         ended = row["status"] == "finished"
         at_s = row.get("finish_time") or row.get("update_time") or row["create_time"]
         price = float(row["fill_price"] or 0.0)
         return OrderStatus(ours(row["text"]), str(row["id"]), int(float(at_s) * 1000) * MS, filled, price, ended)
 
     def _fill(self, row: dict) -> BookedFill:
-        qty, price = self.terms.to_base(float(row["size"])), float(row["price"])
+        qty, price = self.terms.to_base(row["size"]), float(row["price"])
         at_ms = row.get("create_time_ms") or float(row["create_time"]) * 1000
         number = str(row.get("trade_id") or row["id"])
         points = float(
@@ -276,7 +283,7 @@ class GateVenue(CcxtVenue):
         rows = await self._positions()
         with reading("gate: the account"):
             held = [row for row in rows if float(row["size"])]
-            size = self.terms.to_base(sum(float(row["size"]) for row in held))
+            size = self.terms.to_base(sum(Decimal(str(row["size"])) for row in held))
             near = min((float(row["liq_price"]) for row in held), default=0.0)
             ranks = [int(row["adl_ranking"]) for row in held if int(row["adl_ranking"]) != NO_RANK]
             free, total = float(wallet["available"]), float(wallet["total"])
