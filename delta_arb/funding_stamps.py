@@ -13,6 +13,7 @@ indicative rate that venues announce for the next stamp would know more; funding
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from statistics import median_low
 from typing import NamedTuple
@@ -82,31 +83,53 @@ def met_hole(holes, opened_ns: int, closed_ns: int) -> int:
 def gaps(stamps: Sequence[int]) -> list[tuple[int, int]]:
     """Where the table says nothing: a pair opened before the end of such a stretch and closed after its start is refused.
 
-    First what lies before and behind the table, then its holes: a step longer than the interval that holds before it and
-    longer than the one that holds behind it, each the median of up to `LOCAL` steps, so that two holes side by side do
-    not hide each other and an interval that changes is none.
+    First what lies before and behind the table, then its holes: steps longer than both neighbours, and steps longer than
+    the interval that holds on either side (the median of up to `LOCAL` steps), as two holes side by side do not show
+    among neighbours. An interval that changes is no hole.
     """
+    return list(_gaps(tuple(stamps)))
+
+
+@lru_cache(maxsize=8)  # every trade of a replay asks for the same table's
+def _gaps(stamps: tuple[int, ...]) -> list[tuple[int, int]]:
     if len(stamps) < 2:
         return [(-NEVER, NEVER)]
     steps = [later - earlier for earlier, later in pairwise(stamps)]
     found = [(-NEVER, stamps[0] - steps[0]), (stamps[-1] + steps[-1] - 1, NEVER)]
     for k, step in enumerate(steps):
         before, behind = steps[max(k - LOCAL, 0) : k], steps[k + 1 : k + 1 + LOCAL]
+        neighbours = [*before[-1:], *behind[:1]]
         levels = [median_low(side) for side in (before, behind) if side]
-        if not before or not behind:  # at an end of the table the step next to it may be all there is of an interval
-            levels += before[-1:] or behind[:1]
-        if levels and step > 1.05 * max(levels):
+        if neighbours and (_longer(step, neighbours) or (len(levels) == 2 and _longer(step, levels))):
             found.append((stamps[k], stamps[k + 1]))
     return found
+
+
+def _longer(step: int, than: Sequence[int]) -> bool:
+    return step > 1.05 * max(than)
+
+
+def missing(stamps: Sequence[int], hole: tuple[int, int]) -> list[int]:
+    """When the stamps were due that a hole of a table lacks, by the shorter interval of its two sides."""
+    after, before = bisect_left(stamps, hole[0]), bisect_left(stamps, hole[1])
+    sides = (stamps[max(after - LOCAL, 0) : after + 1], stamps[before : before + 1 + LOCAL])
+    interval = min(median_low([b - a for a, b in pairwise(side)]) for side in sides if len(side) > 1)
+    return [hole[0] + k * interval for k in range(1, round((hole[1] - hole[0]) / interval))]
 
 
 def _told(stamps: Sequence[int], after_ns: int, before_ns: int, opened_ns: int, closed_ns: int) -> str:
     if len(stamps) < 2:
         return f"a funding table of {len(stamps)} stamps has no interval; give the whole history, or --funding none"
     if after_ns > -NEVER and before_ns < NEVER:
+        due = [
+            ns
+            for hole in gaps(stamps)[2:]
+            if met_hole([hole], opened_ns, closed_ns) == 0
+            for ns in missing(stamps, hole)
+        ]
         return (
-            f"a funding stamp is missing between {utc(after_ns)} and {utc(before_ns)} while a position "
-            "was held; fetch it, the last rate is never used again"
+            f"a funding stamp is missing between {utc(after_ns)} and {utc(before_ns)} while a position was held "
+            f"(due at {', '.join(map(utc, due))}); fetch it, the last rate is never used again"
         )
     return (
         f"the funding table covers {utc(stamps[0])} to {utc(stamps[-1])}, the position was held "
