@@ -38,16 +38,22 @@ def seconds(value: float | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of formatted cells under a title; the first column names the row. `note` is said below."""
+    """Rows of formatted cells under a title; the first column names the row. `note` is said below.
+
+    `last`: of a long listing, how many rows its text form shows, the last ones; on a page all can be sorted and filtered.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    last: int = 0
 
     @classmethod
-    def of(cls, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -> "Table":
-        return cls(title, tuple(columns), tuple(tuple(row) for row in rows), note)
+    def of(
+        cls, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "", last: int = 0
+    ) -> "Table":
+        return cls(title, tuple(columns), tuple(tuple(row) for row in rows), note, last)
 
     def to_frame(self):
         """The cells as a pandas table of texts."""
@@ -56,8 +62,9 @@ class Table:
         return pd.DataFrame(self.rows, columns=list(self.columns))
 
     def __repr__(self) -> str:
-        widths = [max(len(row[k]) for row in (self.columns, *self.rows)) for k in range(len(self.columns))]
-        lines = [_line(row, widths, self._texts) for row in (self.columns, *self.rows)]
+        shown = (self.columns, *self.rows[-self.last :])
+        widths = [max(len(row[k]) for row in shown) for k in range(len(self.columns))]
+        lines = [_line(row, widths, self._texts) for row in shown]
         return "\n".join([self.title, *lines, *([self.note] if self.note else [])])
 
     @property
@@ -77,7 +84,8 @@ class Table:
             else ""
         )
         caption = f'<p style="margin:6px 0 2px"><b>{html.escape(self.title)}</b></p>'
-        return f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+        listing = f' class="listing" data-name="{html.escape(self.title)}"' if self.last else ""
+        return f"{caption}<table{listing}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
 
 def _line(row: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> str:

@@ -23,7 +23,7 @@ from delta_arb.quotes.candles import Stated
 from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import figures
-from delta_arb.report.pages import mark_pills
+from delta_arb.report.banner import mark_pills
 from delta_arb.stats.basis import basis_of
 
 MINUTE = 60 * NS

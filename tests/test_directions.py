@@ -23,7 +23,7 @@ from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.walk_forward import Fit, LookBack
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import choice_tables, money_tables, pages, tearsheet, trade_tables, what_if
+from delta_arb.report import banner, choice_tables, money_tables, tearsheet, trade_tables, what_if
 from delta_arb.strategy import sizing
 from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.venue_terms import VenueTerms
@@ -309,10 +309,10 @@ def test_the_record_and_the_index_have_the_levels_of_both(sheet, swings):
     found = tearsheet.metrics(sheet, swings[0])
     both_ways = (sheet.thresholds.entry_bps, *sheet.thresholds.reverse)
     assert (found["entry_bps"], found["reverse_entry_bps"], found["reverse_exit_bps"]) == both_ways
-    shown = dict(pages.figures({"status": "ok", "metrics": found}))
+    shown = dict(banner.figures({"status": "ok", "metrics": found}))
     assert shown["Entry bps"] == f"{both_ways[0]:.1f} / {both_ways[1]:.1f}"
     only = found | {"entry_bps": None, "exit_bps": None}
-    assert dict(pages.figures({"status": "ok", "metrics": only}))["Entry bps"] == f"{pages.DASH} / {both_ways[1]:.1f}"
+    assert dict(banner.figures({"status": "ok", "metrics": only}))["Entry bps"] == f"{banner.DASH} / {both_ways[1]:.1f}"
 
 
 def test_the_trades_of_both_directions_are_told_apart(sheet):

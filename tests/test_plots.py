@@ -24,6 +24,7 @@ def figures(regime: str) -> dict[str, Picture | Chart]:
     dearer, later = sensitivity.extra_costs(s.sheet), sensitivity.latencies(s.sheet)
     found = {name: getattr(plots, name)(s.basis, s.inputs) for name in ("legs", "edges", "distribution", "episodes")}
     found["heat"] = plots.heat(s.choice, s.inputs)
+    found["entries"] = plots.entries(s.sheet, s.inputs)
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}
     for name in ("memory", "signature", "profile"):
         found[name] = getattr(plots, name)(mean_reversion(s.basis), s.inputs)
@@ -67,6 +68,19 @@ def test_every_trade_is_a_point_of_the_chart_one_without_its_spot_leg_too():
         np.frombuffer(base64.b64decode(trace["y"]["bdata"]), "f4") for trace in plots.trades(s.sheet, s.inputs).data
     ]
     assert sorted(np.concatenate(shown)) == pytest.approx(sorted(t.net_usdt for t in s.sheet.trades), rel=1e-6)
+
+
+def test_every_opening_and_closing_stands_on_the_basis_with_the_thresholds():
+    s = study("sample")
+    chart = plots.entries(s.sheet, s.inputs)
+    whole = [t for t in s.sheet.trades if np.isfinite(t.spot_in) and np.isfinite(t.perp_in)]
+    marks = {trace["name"]: trace for trace in chart.data if trace.get("mode") == "markers"}
+    assert marks["opened"]["y"] == [round(1e4 * (t.perp_in / t.spot_in - 1), 2) for t in whole]
+    assert len(marks["closed"]["x"]) == sum(np.isfinite(t.spot_out) for t in whole)
+    levels = {shape["y0"] for shape in chart.layout["shapes"]}
+    assert levels == {s.sheet.thresholds.entry_bps, s.sheet.thresholds.exit_bps}
+    hidden = [trace["name"] for trace in chart.data if trace.get("visible") is False]
+    assert hidden == ["spot mid", "perpetual mid"]  # until the button shows them
 
 
 def said(figure: Picture) -> str:
@@ -113,7 +127,7 @@ def test_where_no_set_traded_there_is_no_landscape():
         choice_tables.peak(choice)
     )
     assert "smallest order" not in sensitivity.untraded(choice)
-    dear = dataclasses.replace(choice.market, perp=dataclasses.replace(choice.market.perp, qty_step=1e6, min_qty=1e6))
+    dear = dataclasses.replace(choice.market, perp=choice.market.perp.replace(qty_step=1e6, min_qty=1e6))
     assert "a clip of 50 USDT is below" in sensitivity.untraded(dataclasses.replace(choice, market=dear))
 
 
@@ -135,7 +149,7 @@ def test_real_quotes_carry_no_mark(tmp_path):
     files = {leg: str(tmp_path / f"{leg}.csv") for leg in ("spot", "perp")}
     real = Inputs(**files, funding="none", pair="LUNC_USDT", contract_size=1.0)
     assert look.marked("Equity", real) == "Equity: LUNC_USDT-mexc-gate"
-    assert repr(look.empty("Equity", "no trade", real)) == "Picture(Equity: LUNC_USDT-mexc-gate)"
+    assert repr(look.empty("Equity", "no trade", real)) == "Picture(Equity: LUNC_USDT-mexc-gate; nothing to show)"
 
 
 def test_extremes_keep_the_one_peak_among_a_million_events():

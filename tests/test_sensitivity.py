@@ -8,6 +8,7 @@ from studies import study
 
 from delta_arb import params
 from delta_arb.report import choice_tables, sensitivity
+from delta_arb.report.what_if import Case, Ladder, replayed
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
@@ -42,6 +43,29 @@ def test_the_ladder_of_latencies_holds_the_assumed_one():
     ladder = sensitivity.latencies(s.sheet)
     at = ladder.levels.index(ladder.base)
     assert ladder.outcomes["judged"][at].net_usdt_day == pytest.approx(s.sheet.judged.net_usdt_day)
+
+
+def test_what_is_shown_as_nothing_is_not_said_to_earn():
+    base = replayed(Case(study("sample").tape, study("sample").market, None))
+    at = [dataclasses.replace(base, trades=5, net_usdt_day=net) for net in (2.0, 0.004)]
+    ladder = Ladder("t", "bps", (0.0, 10.0), 0.0, {"judged": tuple(at)})
+    assert "still earns" not in repr(sensitivity.worse_findings(ladder, ladder, "judged"))
+
+
+def test_why_the_proposal_is_not_the_best_cell_is_one_sentence_with_both_numbers():
+    choice = study("sample").choice
+    peak = choice.sweep.results[choice.sweep.sets.index(choice.proposal.peak)].net_usdt_day
+    said = [s for s in choice_tables.peak(choice).sentences if s.startswith("Proposed is not the best")]
+    if choice.proposal.thresholds == choice.proposal.peak:
+        assert not said
+    else:
+        assert f"{peak:.2f} USDT" in said[0] and f"against {choice.fitted.net_usdt_day:.2f}" in said[0]
+
+
+def test_the_tries_that_are_paid_for_stand_beside_the_gates():
+    verdict = study("sample").verdict
+    paid = verdict.judgement.deflated
+    assert f"N = {paid.trials:g} independent tries" in choice_tables.gated(verdict).note
 
 
 @pytest.mark.parametrize("regime", WORLDS)

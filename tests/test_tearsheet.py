@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from studies import CONSTRAINTS, study
 
@@ -63,8 +64,35 @@ def test_every_column_of_the_money_sums_to_its_net(regime):
 
 def test_days_of_marked_equity_sum_to_the_whole():
     sheet = study("sample").sheet
-    net = sum(float(row[-1]) for row in trade_tables.days(sheet).rows)
-    assert net == pytest.approx(sheet.result.net_usdt, abs=1e-3)
+    *days, whole = trade_tables.days(sheet).rows
+    net = sum(float(row[-1]) for row in days)
+    assert net == pytest.approx(sheet.result.net_usdt, abs=1e-3) and float(whole[-1]) == pytest.approx(net, abs=1e-3)
+
+
+def test_hours_of_opening_sum_to_all_trades():
+    sheet = study("sample").sheet
+    *hours, whole = trade_tables.hours(sheet).rows
+    assert sum(int(row[1]) for row in hours) == int(whole[1]) == len(sheet.trades)
+    assert sum(float(row[3]) for row in hours) == pytest.approx(sheet.result.net_usdt, abs=2e-3)
+
+
+def test_parts_add_up_or_the_note_says_why_not():
+    sheet = study("sample").sheet
+    table = trade_tables.money(sheet)
+    parts = [float(cell(table, "net", name)) for name in ("earlier quotes", "fit, in sample", "judged, unseen")]
+    assert float(cell(table, "net", "parts, sum")) == pytest.approx(sum(parts), abs=2e-4)
+    assert trade_tables._adds_up(1.0, 1.004) == "The parts sum to the whole."
+    assert "cut in two" in trade_tables._adds_up(1.0, 1.2)
+
+
+def test_every_trade_is_listed_and_written_beside_the_run(tmp_path):
+    sheet = study("sample").sheet
+    table = trade_tables.trades(sheet, str(tmp_path))
+    assert len(table.rows) == len(sheet.trades) and len(repr(table).splitlines()) == 2 + trade_tables.ROWS + 1
+    assert 'class="listing"' in table._repr_html_()
+    written = pd.read_csv(tmp_path / "trades.csv")
+    assert written["net_usdt"].sum() == pytest.approx(sheet.result.net_usdt)
+    assert len(pd.read_parquet(tmp_path / "trades.parquet")) == len(sheet.trades)
 
 
 def test_changes_by_period_sum_to_the_whole():
@@ -86,7 +114,7 @@ def test_what_slipped_is_the_fill_against_the_price_decided_on():
 def test_every_table_holds_for_any_world(regime):
     s = study(regime)
     faces = [getattr(tearsheet, name) for name in ("tiles", "parts")]
-    faces += [getattr(trade_tables, name) for name in ("money", "trades", "endings", "days")]
+    faces += [getattr(trade_tables, name) for name in ("money", "trades", "endings", "days", "hours")]
     for face in faces:
         shown = face(s.sheet)
         assert "nan" not in repr(shown) and shown._repr_html_()

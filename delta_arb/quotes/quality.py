@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from delta_arb.formats.read import Recognised
-from delta_arb.market import LEGS, NS, utc
+from delta_arb.market import NS, utc
 from delta_arb.quotes.checks import BAD, Checked, Limits, Quotes
 from delta_arb.tables import Table
 
@@ -37,6 +37,15 @@ TREATMENTS = {
     "first_ns": "first stamp of the file",
     "last_ns": "last stamp of the file",
 }
+_NAMES = {
+    "used": "rows used", "out_of_order": "out of order", "duplicate": "duplicates", "one_sided": "one-sided books",
+    "non_finite": "not a number", "nonpositive": "price or size not above zero", "crossed": "crossed books",
+    "locked": "locked books", "absurd": "absurd prices", "leading": "bad before the first good row",
+    "outside": "outside the common time", "unchanged": "unchanged books", "longest_gap_s": "longest gap, s",
+    "longest_gap_ns": "longest gap, from", "late": "late rows", "worst_lag_s": "worst lag, s",
+    "stale_share": "time too old to decide on", "bad_share": "bad rows", "rows_per_s": "rows a second",
+    "first_ns": "first row", "last_ns": "last row",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,10 @@ class Quality:
 
     def table(self) -> Table:
         rows = [*layout_rows(self.taken_for), *summary(TREATMENTS, self.spot, self.perp)]
-        return Table.of(repr(self), ("", *LEGS, "treatment"), rows)
+        title = f"The recording: {self.events:,} events, {utc(self.start_ns)[:19]} to {utc(self.end_ns)[:19]} UTC"
+        return Table.of(
+            title, ("", "spot", "perpetual", "treatment"), [(_NAMES.get(row[0], row[0]), *row[1:]) for row in rows]
+        )
 
     def __repr__(self) -> str:
         bad = ", ".join(f"{leg.bad_share:.2%} of {leg.rows:,}" for leg in (self.spot, self.perp))

@@ -82,10 +82,17 @@ def walked(verdict: Verdict) -> Table:
 
 
 def gated(verdict: Verdict) -> Table:
-    """The gates of the export with their numbers, or why none was reached."""
+    """The gates of the export with their numbers, or why none was reached; and the tries that are paid for."""
     if verdict.judgement is None:
         return Table.of("Gates of the export", ("", "nothing to show"), [("reason", verdict.reason)])
-    return verdict.judgement.table()
+    table, paid = verdict.judgement.table(), verdict.judgement.deflated
+    if paid is None:
+        return table
+    tries = (
+        f"The deflated Sharpe ratio pays for N = {paid.trials:g} independent tries: {len(verdict.choice.sweep.sets)} sets were "
+        f"swept, their near-copies fall into {paid.clusters} clusters."
+    )
+    return replace(table, note=f"{table.note} {tries}")
 
 
 def spoken(verdict: Verdict) -> Findings:
@@ -134,7 +141,7 @@ def _lasting(verdict: Verdict) -> str:
 
 
 def peak(choice: Choice) -> Findings:
-    """Whether the best set stands on a plateau or on a needle."""
+    """Whether the best set stands on a plateau or on a needle, and why it is not what is proposed."""
     grid = cells(choice)
     if grid is None or choice.proposal is None or untraded(choice):
         return Findings.of(f"Nothing to compare: {untraded(choice) or choice.reason}.")
@@ -145,6 +152,23 @@ def peak(choice: Choice) -> Findings:
         f"The grid's best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the "
         f"highest single cell of the whole sweep earns {number(top)}.",
         "Best is the set whose neighbourhood earns most, not the highest cell: one cell is a noisy witness.",
+        _not_the_best(choice, own),
+    )
+
+
+def _not_the_best(choice: Choice, own: float) -> str:
+    """Why the proposal is not the grid's best, in one sentence with the numbers; nothing where it is."""
+    proposal, fitted = choice.proposal, choice.fitted
+    if proposal.thresholds == proposal.peak or fitted is None:
+        return ""
+    kept = (
+        "no more than its noise (two standard errors), so theory's levels stay"
+        if proposal.weight == 0.0
+        else f"above its noise in part, so the levels move {share(proposal.weight)} of the way to it"
+    )
+    return (
+        f"Proposed is not the best of the grid: that one earns {number(own)} USDT a day in sample against "
+        f"{number(fitted.net_usdt_day)}, but it is the best of {len(choice.sweep.sets)} tries, and its gain is {kept}."
     )
 
 

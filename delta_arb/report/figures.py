@@ -155,16 +155,11 @@ def picture(title: str, inputs, height: float, **grid) -> Iterator[tuple["Figure
         yield figure, axes
         if inputs.mark:
             for ax in axes:
-                place = {"transform": ax.transAxes, "ha": "center", "va": "center", "zorder": 0.5}
+                place = {"transform": ax.transAxes, "ha": "right", "va": "bottom", "zorder": 0.1}  # behind all data
                 ax.text(
-                    0.5,
-                    0.5,
-                    "synthetic" if inputs.synthetic else "candles",
-                    fontsize=26,
-                    color="#5b6673",
-                    alpha=0.13,
+                    0.995, 0.02, "synthetic" if inputs.synthetic else "candles", fontsize=15, color="#5b6673", alpha=0.35,
                     **place,
-                )
+                )  # fmt: skip
 
 
 def dates(ax) -> None:
@@ -186,7 +181,7 @@ def empty(title: str, reason: str, inputs) -> Picture:
         ax.text(
             0.5, 0.5, textwrap.fill(f"Nothing to show: {reason}", 105), transform=ax.transAxes, ha="center", va="center"
         )
-    return Picture(marked(title, inputs), figure)
+    return Picture(f"{marked(title, inputs)}; nothing to show", figure)
 
 
 def extremes(ts_ns: np.ndarray, values: np.ndarray, stretches: int = POINTS) -> tuple[np.ndarray, np.ndarray]:

@@ -7,23 +7,20 @@ from pathlib import Path
 from delta_arb import __version__
 from delta_arb.errors import ParamsError
 from delta_arb.params import Params, load, write_atomic
-from delta_arb.report.pages import (
+from delta_arb.report.banner import (
     DASH,
     FIGURES,
-    asset,
-    document,
-    exports,
     figures,
-    history,
     mark_pills,
     number,
     page_label,
-    read_json,
+    plain,
     result,
     tiles,
     time_element,
     verdict,
 )
+from delta_arb.report.pages import document, exports, history, read_json
 
 EXPORTS_SHOWN = 40
 COLUMNS = (
@@ -31,6 +28,8 @@ COLUMNS = (
     ("Report", ""),
     ("Pair", ""),
     ("Result", "result"),
+    ("Entry bps", "num"),
+    ("Exit bps", "num"),
     *((label, "num") for label, _, _ in FIGURES),
     ("Seconds", "num"),
 )
@@ -48,11 +47,12 @@ def write_index(reports: Path) -> Path:
         '<header class="bar"><b>delta_arb</b><span>research runs</span>'
         f'<span class="right">{kept} kept · version {__version__}</span></header>'
         f'<main class="index"><h2>In force</h2><div class="cards">{cards}</div><h2>Runs</h2>'
-        '<p class="quiet">Net, trades, hit rate and drawdown are those of the judged window.</p>'
-        f'<div class="wide"><table class="runs" title="click a heading to sort"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></main><script>{asset('index.js')}</script>"
+        '<p class="quiet">Net, trades and bps are out of sample: of the walk-forward, or of the judged part where there is '
+        "none. Above cash: a year on all capital, less what cash pays. Click a heading to sort.</p>"
+        '<p class="tools"><input type="search" id="filter" placeholder="filter runs" aria-label="filter runs"></p>'
+        f'<div class="wide"><table class="runs"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></main>'
     )
-    return write_atomic(reports / "index.html", document("delta_arb runs", body, "."))
+    return write_atomic(reports / "index.html", document("delta_arb runs", body, "index.js"))
 
 
 def _row(reports: Path, record: dict) -> str:
@@ -60,7 +60,7 @@ def _row(reports: Path, record: dict) -> str:
         time_element(record["folder"].name),
         _links(reports, record["folder"]),
         html.escape(record["pair"]) + mark_pills(record),
-        f"{result(record)} {html.escape(str(record.get('reason') or ''))}",
+        f'{result(record)} <span title="{html.escape(str(record.get("reason") or ""))}">{html.escape(plain(record))}</span>',
         *(value for _, value in figures(record)),
         number(record.get("seconds"), ".1f"),
     ]

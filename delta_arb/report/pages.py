@@ -1,12 +1,12 @@
-"""Report pages: executed notebooks as HTML; everything works from disk, without network. `overview` indexes them.
+"""Report pages: executed notebooks as HTML, each one file that works from disk, moved or mailed. `index` lists them.
 
     reports/index.html                     all runs of all pairs, newest first
-    reports/assets/                        plotly.min.js and style.css, shared by every page
-    reports/<pair>/<stamp>/                a run: run.json, metrics.json, notebooks, pages
+    reports/<pair>/<stamp>/                a run: run.json, metrics.json, bottom_line.json, notebooks, pages
     reports/<pair>/failed/<stamp>/         the same of a run that failed
 
-Figures stay interactive: a notebook's plotly output is drawn by the one shared script. Formulas are drawn by
-matplotlib's mathtext into the page, because the usual MathJax would be fetched from elsewhere.
+A page carries its style, its script and, where it has charts, plotly's cartesian bundle, compressed: two thirds of a
+megabyte. Formulas are drawn by matplotlib's mathtext into the page, because the usual MathJax would be fetched from
+elsewhere. A section with nothing in it is left out and named at the end.
 """
 
 import base64
@@ -15,21 +15,20 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from delta_arb.params import write_atomic
+from delta_arb.report.banner import banner, page_label
 
 STAMP = re.compile(r"\d{8}T\d{6}Z")
 EXPORT = re.compile(r"\d{8}T\d{6}\.\d{6}Z\.json")
-DASH = "—"
 TEMPLATE = "page.html.j2"
 PLOTLY = "application/vnd.plotly.v1+json"
 NOT_SHOWN = ("application/vnd.jupyter.widget-view+json", "application/javascript")  # both need a kernel or jQuery
+BUNDLE = "plotly-cartesian-4.1.1.min.js.gz"  # of the npm package plotly.js-cartesian-dist-min, MIT licence
 CODE_LABELS = {"parameters": "default parameters", "injected-parameters": "parameters of this run"}
 NUMBER = re.compile(r"[-+−]?\.?\d")
-PAGE_LABELS = {"01": "Spread", "02": "Optimization", "03": "Backtest"}
 
 
 # --- what is on disk -------------------------------------------------------------------------------------------------
@@ -48,10 +47,10 @@ def exports(pair: Path) -> list[Path]:
 
 
 def history(reports: Path) -> list[dict]:
-    """The records of all runs below `reports`, newest first, each with its metrics and its folder."""
+    """The records of all runs below `reports`, newest first, each with what lies in its folder."""
     pairs = [path for path in reports.iterdir() if path.is_dir()] if reports.is_dir() else []
     folders = [folder for pair in pairs for place in (pair, pair / "failed") for folder in run_folders(place)]
-    records = [{"metrics": read_json(f / "metrics.json"), **read_json(f / "run.json"), "folder": f} for f in folders]
+    records = [run_record(folder, read_json(folder / "run.json")) for folder in folders]
     return sorted((r for r in records if "run_id" in r), key=lambda r: (r["folder"].name, r["pair"]), reverse=True)
 
 
@@ -69,30 +68,96 @@ def asset(name: str) -> str:
     return (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8")
 
 
-def write_assets(reports: Path) -> None:
-    """The shared script and style sheet, rewritten when this version's differ."""
-    from plotly.offline import get_plotlyjs
-
-    for name, text in (("plotly.min.js", get_plotlyjs()), ("style.css", asset("style.css"))):
-        path = reports / "assets" / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_atomic(path, text)
-
-
 # --- one notebook ----------------------------------------------------------------------------------------------------
 
 
 def write_page(notebook: Path, record: dict, reports: Path) -> Path:
-    """The page of an executed notebook, beside it; `record` is the run's, with its metrics."""
+    """The page of an executed notebook, beside it; `record` is the run's, as `banner` reads it."""
     import nbformat
 
     folder = notebook.parent
-    body = _body(nbformat.read(notebook, as_version=4))
+    nb, left_out = without_empty(nbformat.read(notebook, as_version=4))
+    sections = [(slug(title), title) for title in _titles(nb)]
+    body = _body(nb)
     up = os.path.relpath(reports, folder)
     pages = sorted({path.stem for path in folder.glob("*.ipynb")})
+    content = (
+        banner(record, pages, notebook.stem, up)
+        + f'<div class="page">{_contents(sections)}<main id="content">{body}{_named(left_out)}</main></div>'
+    )
     title = f"{page_label(notebook.stem)} · {record['pair']}"
-    content = _banner(record, pages, notebook.stem, up) + f"<main>{body}</main>"
-    return write_atomic(notebook.with_suffix(".html"), document(title, content, up))
+    return write_atomic(notebook.with_suffix(".html"), document(title, content, charts='class="chart"' in body))
+
+
+def run_record(folder: Path, record: dict) -> dict:
+    """A run's record with what lies in its folder, as pages and the index read it; empty where it did not get so far."""
+    files = {"metrics": "metrics.json", "line": "bottom_line.json", "candidate": "candidate.json"}
+    return {name: read_json(folder / file) for name, file in files.items()} | record | {"folder": folder}
+
+
+# --- sections --------------------------------------------------------------------------------------------------------
+
+NOTHING = re.compile(r"nothing to (show|compare)|\A.*\n.*\n.*not asked:.*\Z", re.IGNORECASE)
+
+
+def _titles(nb) -> list[str]:
+    return [title for cell in nb.cells if cell.cell_type == "markdown" for title in _headings(cell.source)]
+
+
+def _headings(source: str) -> list[str]:
+    return re.findall(r"^## (.+)$", source, re.MULTILINE)
+
+
+def slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def without_empty(nb) -> tuple[object, list[str]]:
+    """The notebook without the sections in which every output says that there is nothing, and their titles."""
+    kept, left_out = [], []
+    for section in _sections(nb.cells):
+        titles = _headings(section[0].source) if section[0].cell_type == "markdown" else []
+        if titles and _is_empty(section):
+            left_out.append(titles[0])
+        else:
+            kept += section
+    nb.cells = kept
+    return nb, left_out
+
+
+def _sections(cells: list) -> list[list]:
+    """Cells up to the first heading, then those of each."""
+    found: list[list] = [[]]
+    for cell in cells:
+        if cell.cell_type == "markdown" and _headings(cell.source) and found[-1]:
+            found.append([])
+        found[-1].append(cell)
+    return [section for section in found if section]
+
+
+def _is_empty(section: list) -> bool:
+    """Whether there is an output that says so, and beside it only words; a table of many rows has something to say."""
+    outputs = [o for cell in section if cell.cell_type == "code" for o in cell.get("outputs", [])]
+    if any(o.output_type != "execute_result" for o in outputs):
+        return False
+    texts = [o.data.get("text/plain", "") for o in outputs]
+    nothing = [bool(NOTHING.search(text)) and text.count("\n") < 4 for text in texts]
+    words = [text.startswith("- ") for text in texts]
+    return any(nothing) and all(a or b for a, b in zip(nothing, words, strict=True))
+
+
+def _contents(sections: list[tuple[str, str]]) -> str:
+    """The table of contents: a column beside the page, or folded above it where there is no room."""
+    links = "".join(f'<li><a href="#{anchor}">{html.escape(title)}</a></li>' for anchor, title in sections)
+    return f'<details class="contents" open><summary>Contents</summary><nav aria-label="contents"><ol>{links}</ol></nav></details>'
+
+
+def _named(left_out: list[str]) -> str:
+    titles = "; ".join(html.escape(title) for title in left_out)
+    return f'<p class="quiet">Left out, because there is nothing in it: {titles}</p>' if left_out else ""
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
 
 
 def _body(nb) -> str:
@@ -127,7 +192,7 @@ def _offline(nb):
     nb.metadata.pop("widgets", None)
     for cell in nb.cells:
         if cell.cell_type == "markdown":
-            cell.source = _with_formulas(cell.source)
+            cell.source = _anchored(_with_formulas(cell.source))
         for output in cell.get("outputs", []):
             if "data" in output:
                 _offline_output(output.data)
@@ -144,15 +209,26 @@ def _offline_output(data: dict) -> None:
         data["text/html"] = _with_formulas(data.pop("text/latex"))
 
 
-def _figure(figure: dict) -> str:
-    """A plotly figure as a <div> and its call; the library is loaded once, in the page's head."""
-    from plotly.io import to_html
+def _anchored(source: str) -> str:
+    return re.sub(r"^## (.+)$", lambda found: f'<h2 id="{slug(found[1])}">{found[1]}</h2>', source, flags=re.MULTILINE)
 
+
+def _figure(figure: dict) -> str:
+    """A plotly figure as its data, which the page's script draws."""
     # By default plotly puts a button on every figure that uploads it to a cloud.
     private = {"showSendToCloud": False, "plotlyServerURL": "", "displaylogo": False}
-    config = {"responsive": True, **figure.get("config", {}), **private}
-    drawn = {"data": figure.get("data", []), "layout": figure.get("layout", {})}
-    return to_html(drawn, config=config, include_plotlyjs=False, full_html=False, validate=False)
+    layout = figure.get("layout", {})
+    drawn = {
+        "data": figure.get("data", []),
+        "layout": layout,
+        "config": {"responsive": True, **figure.get("config", {}), **private},
+    }
+    title = re.sub(r"<[^>]+>", " ", str((layout.get("title") or {}).get("text", "chart")))
+    spec = json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c")
+    return (
+        f'<div class="chart" role="img" aria-label="{html.escape(" ".join(title.split()))}" '
+        f'style="min-height:{layout.get("height", 400)}px"><script type="application/json">{spec}</script></div>'
+    )
 
 
 # Code spans and fences come first in the alternation, so that a dollar inside them stays one. A closing dollar is not
@@ -200,98 +276,21 @@ def _formula(tex: str) -> str:
     return f'<img class="tex" alt="{html.escape(plain)}" style="{style}" src="data:image/svg+xml;base64,{data}">'
 
 
-# --- what every page shows --------------------------------------------------------------------------------------------
+# --- the frame of every page -----------------------------------------------------------------------------------------
 
 
-FIGURES = (
-    ("Entry bps", "entry_bps", ".1f"),
-    ("Exit bps", "exit_bps", ".1f"),
-    ("Net USDT/day", "net_usdt_day", "+.2f"),
-    ("Trades/day", "trades_day", ".1f"),
-    ("Hit rate", "hit_rate", ".0%"),
-    ("Drawdown", "drawdown", ".2%"),
-)
-
-
-def figures(record: dict) -> Iterator[tuple[str, str]]:
-    """Label and text of the headline figures of a chosen set; of a failed run, or where none was chosen, dashes.
-
-    Levels of the reverse direction stand behind a stroke.
-    """
-    metrics = record["metrics"] if record.get("status") == "ok" else {}
-    levels = [metrics.get(f"{way}entry_bps") for way in ("", "reverse_")]
-    for label, name, form in FIGURES:
-        texts = [number(metrics.get(name), form)]
-        if name in ("entry_bps", "exit_bps") and levels[1] is not None:
-            texts.append(number(metrics.get(f"reverse_{name}"), form))
-        yield label, " / ".join(texts) if levels != [None, None] else DASH
-
-
-def number(value: object, form: str) -> str:
-    """A figure as text, an em dash where there is none; true minus sign, so that columns align."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        return DASH
-    return format(value, form).replace("-", "−")
-
-
-def _banner(record: dict, pages: list[str], here: str, up: str) -> str:
-    """Header of a notebook's page: where we are, what came out, the ways to the other pages."""
-    ways = "".join(
-        f'<a href="{page}.html"{" class=here" if page == here else ""}>{page[:2]} {page_label(page)}</a>'
-        for page in pages
-    )
-    return (
-        f'<header class="bar"><b>delta_arb</b><span>{html.escape(record["pair"])}{mark_pills(record)}</span>'
-        f'<span>{time_element(record["stamp"])} UTC</span><nav>{ways}<a href="{up}/index.html">All runs</a></nav></header>'
-        f'<section class="outcome {record["status"]} {"yes" if record.get("trade") else "no"}">'
-        f"<p>{result(record)} {html.escape(str(record.get('reason') or ''))}</p>"
-        f"<dl>{tiles(figures(record))}</dl></section>"
-    )
-
-
-def tiles(figures: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in figures)
-
-
-def page_label(stem: str) -> str:
-    return PAGE_LABELS.get(stem[:2], stem.split("_", 1)[-1].replace("_", " "))
-
-
-def time_element(stamp: str) -> str:
-    return f"<time>{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}</time>"
-
-
-def result(record: dict) -> str:
-    """The verdict of a run that ended well, else its status."""
-    if record.get("status") == "ok":
-        return verdict(record.get("trade"))
-    return f'<span class="pill failed">{html.escape(str(record.get("status")))}</span>'
-
-
-def verdict(trade: object) -> str:
-    return '<span class="pill yes">trade</span>' if trade else '<span class="pill no">do not trade</span>'
-
-
-HINTS = {
-    "synthetic": "made by a program; says nothing about any market",
-    "candles": "bid and ask were not recorded: last prices and stated half-spreads",
-}
-
-
-def mark_pills(record: dict) -> str:
-    """What must be said of the quotes behind a run, wherever its pair is named."""
-    return "".join(
-        f' <span class="pill synthetic" title="{hint}">{mark}</span>'
-        for mark, hint in HINTS.items()
-        if record.get(mark)
-    )
-
-
-def document(title: str, body: str, up: str) -> str:
-    script = "" if up == "." else f'<script src="{up}/assets/plotly.min.js"></script>'
+def document(title: str, body: str, script: str = "page.js", charts: bool = False) -> str:
+    """One file with everything in it; the library of charts only where there is one."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{html.escape(title)}</title><link rel="icon" href="data:,">'
-        f'<link rel="stylesheet" href="{up}/assets/style.css">{script}</head><body>{body}</body></html>\n'
+        f'<title>{html.escape(title)}</title><link rel="icon" href="data:,"><style>{asset("style.css")}</style></head>'
+        f"<body>{body}{_library() if charts else ''}<script>{asset(script)}</script></body></html>\n"
     )
+
+
+@cache
+def _library() -> str:
+    """plotly, compressed; the page's script unpacks it."""
+    packed = (Path(__file__).parent / "assets" / BUNDLE).read_bytes()
+    return f'<script id="plotly" type="text/plain">{base64.b64encode(packed).decode()}</script>'

@@ -17,9 +17,10 @@ from delta_arb.report.plots_backtest import (
 )
 from delta_arb.report.plots_choice import costs, heat, surface
 from delta_arb.report.plots_spread import distribution, edges, episodes, legs, memory, profile, signature
+from delta_arb.report.plots_trades import entries
 
 __all__ = [
-    "Chart", "Picture", "attribution", "capacity", "costs", "distribution", "edges", "episodes", "equity", "heat",
+    "Chart", "Picture", "attribution", "capacity", "costs", "distribution", "edges", "entries", "episodes", "equity", "heat",
     "holds", "legs", "memory", "montecarlo", "profile", "sensitivity", "signature", "surface", "tornado", "trades",
     "walk",
 ]  # fmt: skip

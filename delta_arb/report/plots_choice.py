@@ -61,28 +61,30 @@ def heat(choice, inputs) -> Picture:
     with figures.picture(title, inputs, 4.6) as (figure, (ax,)):
         _cells(figure, ax, grid.exits, grid.entries, grid.net)
         ax.set_title(
-            f"longest hold {seconds(grid.max_hold_s)}; hatched: gain below the fees, not tried",
+            f"longest hold {seconds(grid.max_hold_s)}; hatched: gain below the fees, not tried{_elsewhere(choice, grid)}",
             fontsize=9,
             fontweight="normal",
         )
         if choice.proposal is not None:
             peak, best = choice.proposal.peak, choice.best
+            here = best.max_hold_s == grid.max_hold_s
             column, row = grid.exits.tolist().index(peak.exit_bps), grid.entries.tolist().index(peak.entry_bps)
             corner = column - NEAR - 0.5, row - NEAR - 0.5
             ax.add_patch(Rectangle(corner, 2 * NEAR + 1, 2 * NEAR + 1, fill=False, ec=figures.BASIS, lw=1.6, ls="--"))
             ax.plot(
                 column, row, marker="o", ms=9, mfc="white", mec=figures.BASIS, mew=1.8, ls="", label="best of the grid"
             )
-            ax.plot(
-                *place(grid, best).values(),
-                marker="D",
-                ms=8,
-                mfc=figures.PERP,
-                mec="white",
-                mew=1.2,
-                ls="",
-                label="proposed: plug-in and grid",
-            )
+            if here:  # a mark belongs to the map of its own hold
+                ax.plot(
+                    *place(grid, best).values(),
+                    marker="D",
+                    ms=8,
+                    mfc=figures.PERP,
+                    mec="white",
+                    mew=1.2,
+                    ls="",
+                    label="proposed: plug-in and grid",
+                )
             ax.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
         ax.set_xlim(-0.5, len(grid.exits) - 0.5)
         ax.set_ylim(-0.5, len(grid.entries) - 0.5)
@@ -123,6 +125,14 @@ def net_map(frame, inputs) -> Picture:
     return Picture(figures.marked(title, inputs), figure)
 
 
+def _elsewhere(choice, grid) -> str:
+    """Where the proposal is, when its hold is not that of the map."""
+    best = choice.best if choice.proposal else None
+    if best is None or best.max_hold_s == grid.max_hold_s:
+        return ""
+    return f"; the proposal holds {seconds(best.max_hold_s)} and stands on the map with sliders"
+
+
 def place(grid, at) -> dict[str, float]:
     """Where thresholds lie between the cells, in numbers of cells from the first."""
     levels = {"x": (at.exit_bps, grid.exits), "y": (at.entry_bps, grid.entries)}
@@ -147,7 +157,7 @@ def surface(found: "Surface", choice, inputs) -> Chart | Picture:
     fee = found.fee_factors.index(1.0)
     data = [trace for at in maps for trace in (_map(found, at, start, fee), _break_even(found, at, start, fee))]
     sliders = [
-        _slider(NAMES[0], start[0], [_hold_step(found, maps, hold) for hold in range(len(found.holds_s))]),
+        _slider(NAMES[0], start[0], [_hold_step(found, choice, maps, hold) for hold in range(len(found.holds_s))]),
         _slider(NAMES[1], start[1], [_latency_step(found, maps, late) for late in range(len(found.latencies))]),
         _slider(NAMES[2], fee, [_fee_step(found, maps, level) for level in range(len(found.fee_factors))]),
     ]
@@ -166,7 +176,7 @@ def surface(found: "Surface", choice, inputs) -> Chart | Picture:
         "yaxis": _axis("entry threshold, bps", found.entries),
         "sliders": [{**slider, "pad": {"t": 55 + SLIDER * row, "b": 0}} for row, slider in enumerate(sliders)],
     }
-    return Chart(figures.marked(title, inputs), [*data, *_marks(found, choice)], layout)
+    return Chart(figures.marked(title, inputs), [*data, *_marks(found, choice, start[0])], layout)
 
 
 def _bound(found: "Surface") -> float:
@@ -248,13 +258,16 @@ def _slider(name: str, active: int, steps: list[dict]) -> dict:
     return {"active": active, "steps": steps, "currentvalue": {"prefix": f"{name}: ", "xanchor": "left"}, "len": 0.92}
 
 
-def _step(label: str, maps: list[tuple[int, int]], **changes: list) -> dict:
-    """One value per map and per line, in turn."""
-    return {"method": "restyle", "label": label, "args": [changes, list(range(2 * len(maps)))]}
+def _step(label: str, maps: list[tuple[int, int]], more: int = 0, **changes: list) -> dict:
+    """One value per map and per line, in turn, and of so many traces behind them (the line of the legend apart)."""
+    rows = 2 * len(maps)
+    return {"method": "restyle", "label": label, "args": [changes, [*range(rows), *range(rows + 1, rows + 1 + more)]]}
 
 
-def _hold_step(found: "Surface", maps: list[tuple[int, int]], hold: int) -> dict:
-    return _step(found.spoken(hold, 0, 0)[0], maps, visible=[at[0] == hold for at in maps for _ in (0, 1)])
+def _hold_step(found: "Surface", choice, maps: list[tuple[int, int]], hold: int) -> dict:
+    marks = [_hold_of(found, mark[1]) == hold for mark in _marked(choice)]
+    shown = [at[0] == hold for at in maps for _ in (0, 1)] + marks
+    return _step(found.spoken(hold, 0, 0)[0], maps, len(marks), visible=shown)
 
 
 def _latency_step(found: "Surface", maps: list[tuple[int, int]], late: int) -> dict:
@@ -271,27 +284,36 @@ def _fee_step(found: "Surface", maps: list[tuple[int, int]], fee: int) -> dict:
     return _step(found.spoken(0, 0, fee)[2], maps, z=z, x=x, y=y)
 
 
-def _marks(found: "Surface", choice) -> list[dict]:
-    """The proposal and its two witnesses, where there are any; the break-even line in the legend."""
-    proposal = choice.proposal
+def _marks(found: "Surface", choice, hold: int) -> list[dict]:
+    """The break-even line in the legend, and the proposal with its two witnesses, each on the maps of its own hold."""
     said = {"x": [None], "y": [None], "line": LINE, "name": "break-even"}
     marks = [{"type": "scatter", "mode": "lines", **said}]
+    return marks + [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "visible": _hold_of(found, at) == hold,
+            **{axis: [cell] for axis, cell in place(found, at).items()},
+            "marker": {"symbol": symbol, "size": 16, "color": color, "line": {"width": 3, "color": color}},
+            "hovertemplate": f"{name}: entry {at.entry_bps:g} bps, exit {at.exit_bps:g} bps<extra></extra>",
+        }
+        for name, at, symbol, color in _marked(choice)
+    ]
+
+
+def _marked(choice) -> list[tuple]:
+    """Name, thresholds, symbol and colour of every mark there is."""
+    proposal = choice.proposal
     if proposal is None:
-        return marks
-    for name, at, symbol, color in (
+        return []
+    marks = (
         ("best of the grid", proposal.peak, "circle-open", figures.BASIS),
         ("plug-in", proposal.plug_in, "x", figures.NOTE),
         ("proposed", proposal.thresholds, "diamond-open", figures.PERP),
-    ):
-        if at is not None:
-            marks.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": name,
-                    **{axis: [cell] for axis, cell in place(found, at).items()},
-                    "marker": {"symbol": symbol, "size": 16, "color": color, "line": {"width": 3, "color": color}},
-                    "hovertemplate": f"{name}: entry {at.entry_bps:g} bps, exit {at.exit_bps:g} bps<extra></extra>",
-                }
-            )
-    return marks
+    )
+    return [mark for mark in marks if mark[1] is not None]
+
+
+def _hold_of(found: "Surface", at) -> int:
+    return int(np.argmin([abs(hold_s - at.max_hold_s) for hold_s in found.holds_s]))

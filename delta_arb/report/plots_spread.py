@@ -75,17 +75,18 @@ def distribution(basis, inputs) -> Picture:
         both = np.concatenate((basis.entry_bps[basis.fresh], basis.exit_bps[basis.fresh]))
         bins = np.linspace(*np.quantile(both, (0.001, 0.999)), 60)
         held = np.minimum(np.diff(basis.ts_ns, append=basis.ts_ns[-1]) / NS, basis.max_quote_age_s)[basis.fresh]
-        for name, column, color in (
-            ("entry_edge: what opening pays", basis.entry_bps, figures.SPOT),
-            ("exit_cost: what closing costs", basis.exit_bps, figures.PERP),
+        for name, column, color, line in (
+            ("entry_edge: what opening pays", basis.entry_bps, figures.SPOT, "-"),
+            ("exit_cost: what closing costs", basis.exit_bps, figures.PERP, "--"),
         ):
             ax.hist(
                 column[basis.fresh],
                 bins,
                 weights=100 * held / held.sum(),
-                histtype="stepfilled",
+                histtype="step",
                 color=color,
-                alpha=0.35,
+                lw=1.8,
+                ls=line,
                 label=name,
             )
         top = ax.get_ylim()[1]
@@ -245,8 +246,7 @@ def episodes(basis, inputs) -> Picture:
         ax.hist(
             lasted,
             np.geomspace(min(lasted.min(), latency) * 0.8, max(lasted.max(), latency) * 1.2, 50),
-            color=figures.SPOT,
-            alpha=0.7,
+            color="#4d9cc9",
         )
         ax.axvline(latency, color=figures.LOSS, lw=1.4)
         ax.annotate(

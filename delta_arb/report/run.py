@@ -35,6 +35,7 @@ from delta_arb.report.job import NOTEBOOKS, Job
 from delta_arb.report.notebooks import Stopped, execute, interruptible, undisturbed, workplace
 from delta_arb.venue_terms import VenueTerms
 
+METRICS = ("trade", "entry_bps", "exit_bps", "net_usdt_day", "trades_day", "hit_rate", "drawdown")  # a whole report has
 EXPORTS_PER_RUN = 4  # kept of each run kept: small files, and the memory of how thresholds moved
 KILLED = "the process of this run ended without a word (killed, or the power failed)"
 
@@ -142,7 +143,7 @@ def _execute(job: Job, folder: Path, record: dict) -> params.Params:
 def _check_figures(path: Path, candidate: params.Params) -> None:
     """The figures that go with what is published: all that pages show of it, and of this very choice."""
     found = pages.read_json(path)
-    missing = [name for name in ("trade", *(name for _, name, _ in pages.FIGURES)) if name not in found]
+    missing = [name for name in METRICS if name not in found]
     if missing:
         raise RunError(
             f"{NOTEBOOKS[-1]} wrote no whole {path.name}: it lacks {', '.join(missing)}; let its last cells run"
@@ -217,9 +218,9 @@ def _failed(job: Job, folder: Path, record: dict, reason: str) -> dict:
 
 
 def _write_pages(job: Job, folder: Path, record: dict) -> None:
-    pages.write_assets(job.reports)
+    shown = pages.run_record(folder, record)
     for notebook in sorted(folder.glob("*.ipynb")):
-        pages.write_page(notebook, record | {"metrics": pages.read_json(folder / "metrics.json")}, job.reports)
+        pages.write_page(notebook, shown, job.reports)
 
 
 def _finish(job: Job, folder: Path, record: dict) -> None:
@@ -232,7 +233,6 @@ def _finish(job: Job, folder: Path, record: dict) -> None:
         old.unlink()
     with open(job.reports / ".index.lock", "w", encoding="utf-8") as file:  # two pairs may end at the same moment
         fcntl.flock(file, fcntl.LOCK_EX)
-        pages.write_assets(job.reports)
         index.write_index(job.reports)
 
 

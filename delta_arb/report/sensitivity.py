@@ -228,7 +228,7 @@ def worse_findings(costs: Ladder, later: Ladder) -> Findings:
 
 def _until(ladder: Ladder, part: str, does: str, unit: str) -> str:
     nets = [o.net_usdt_day for o in ladder.outcomes[part]]
-    losing = [level for level, net in zip(ladder.levels, nets, strict=True) if net <= 0]
+    losing = [level for level, net in zip(ladder.levels, nets, strict=True) if round(net, 2) <= 0]  # as it is shown
     if not losing:
         return f"The {part} part still earns when {does} {ladder.levels[-1]:g} {unit} ({number(nets[-1])} USDT a day)."
     if losing[0] <= ladder.base:

@@ -1,6 +1,9 @@
 """What was traded, in tables: where the money came from, the trades, why they ended, and the days."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
 
 import numpy as np
 
@@ -12,28 +15,43 @@ from delta_arb.strategy.ledger import Trade, attribution, net_bps
 from delta_arb.strategy.state import REVERSE
 from delta_arb.tables import NOTHING, Table, number, seconds, share
 
-ROWS = 12  # trades shown in the table
+ROWS = 12  # trades shown in the text form of the table
+MONTHLY = 62  # days, above which months are shown
 
 
 def money(sheet: TearSheet) -> Table:
     """Where the money came from, per part and for the whole; the parts of a column sum to its net."""
     columns = {**{SAYS[name]: part.result.trades for name, part in sheet.parts.items()}, "whole": sheet.trades}
     split = {name: attribution(trades) for name, trades in columns.items()}
-    rows = [(part, *(number(split[name][part], 4) for name in columns)) for part in next(iter(split.values()))]
-    shares = [
-        ("fees, share of gross", [_of_gross(t, "fees_usdt") for t in columns.values()]),
-        ("funding, share of gross", [_of_gross(t, "funding_usdt") for t in columns.values()]),
+    summed = {part: sum(split[name][part] for name in columns if name != "whole") for part in split["whole"]}
+    rows = [
+        (part, *(number(split[name][part], 4) for name in columns if name != "whole"), *(number(x, 4) for x in sums))
+        for part, sums in ((part, (summed[part], split["whole"][part])) for part in summed)
     ]
-    rows += [(name, *values) for name, values in shares]
-    replays = {**{SAYS[name]: part for name, part in sheet.parts.items()}, "whole": sheet}
-    slip = (slippage_bps(each.tape, each.result) for each in replays.values())
-    rows.append(("slippage inside the prices, bps per fill", *(number(s, 2) for s in slip)))
+    for name in ("fees_usdt", "funding_usdt"):
+        shares = [_of_gross(trades, name) for trades in columns.values()]
+        rows.append((f"{name.removesuffix('_usdt')}, share of gross", *shares[:-1], NOTHING, shares[-1]))
+    slip = [number(slippage_bps(s.tape, s.result), 2) for s in (*sheet.parts.values(), sheet)]
+    rows.append(("slippage inside the prices, bps per fill", *slip[:-1], NOTHING, slip[-1]))
     note = (
         "USDT. Net = spot + perp - fees + funding + residual, to the cent. Gross is net before fees and funding. "
         "Slippage is the fill price against the price decided on, positive when it cost; it is part of "
         "spot and perp, not added."
     )
-    return Table.of("Where the money came from", ("", *columns), rows, note)
+    heads = ("", *(name for name in columns if name != "whole"), "parts, sum", "whole")
+    return Table.of(
+        "Where the money came from", heads, rows, f"{_adds_up(summed['net'], split['whole']['net'])} {note}"
+    )
+
+
+def _adds_up(parts: float, whole: float) -> str:
+    """Whether the parts sum to the whole; they need not, and why."""
+    if abs(parts - whole) < 0.005:
+        return "The parts sum to the whole."
+    return (
+        f"The parts sum to {number(parts, 4)}, the whole is {number(whole, 4)}: each part starts flat and is closed at its "
+        "end, so a pair that is open over a boundary is cut in two, or another one is entered."
+    )
 
 
 def _of_gross(trades: tuple[Trade, ...], name: str) -> str:
@@ -42,8 +60,10 @@ def _of_gross(trades: tuple[Trade, ...], name: str) -> str:
     return share({"fees_usdt": fees, "funding_usdt": paid}[name] / gross) if gross > 0 else NOTHING
 
 
-def trades(sheet: TearSheet) -> Table:
-    """The latest trades, newest last."""
+def trades(sheet: TearSheet, run_folder: str = "") -> Table:
+    """Every trade, newest last; their fields as they are, in trades.csv and trades.parquet of the run's folder if any."""
+    if run_folder:
+        save_trades(sheet, run_folder)
     columns = (
         "opened, UTC",
         "part",
@@ -57,7 +77,7 @@ def trades(sheet: TearSheet) -> Table:
         "net",
         "net, bps",
     )
-    shown = sheet.trades[-ROWS:]
+    shown = sheet.trades
     rows = [
         (
             utc(t.opened_ns)[:19], sheet.part_of(t), seconds(t.held_s), t.reason, number(t.notional_usdt), *_edges(t),
@@ -70,11 +90,11 @@ def trades(sheet: TearSheet) -> Table:
         rows = [(*row[:2], NAMES[t.side], *row[2:]) for row, t in zip(rows, shown, strict=True)]
     rows = rows or [("no trade", *[NOTHING] * (len(columns) - 1))]
     note = (
-        f"The last {len(shown)} of {len(sheet.trades)} trades of the whole replay."
+        f"{len(shown)} trades of the whole replay; the text form of this table shows the last {ROWS}."
         if sheet.trades
         else f"Nothing to show: {sheet.empty_because}."
     )
-    return Table.of("Trades", columns, rows, note)
+    return Table.of("Trades", columns, rows, note, last=ROWS)
 
 
 def _edges(t: Trade) -> tuple[str, str]:
@@ -115,15 +135,41 @@ def endings(sheet: TearSheet) -> Table:
 
 
 def days(sheet: TearSheet) -> Table:
-    """Change of the marked equity per UTC day, by part of the money."""
-    table = sheet.curve.daily()
+    """Change of the marked equity per UTC day (of more than two months per month), by part of the money; with its sum."""
+    table, kind = sheet.curve.daily(), "day"
+    if len(table) > MONTHLY:
+        table, kind = table.resample("MS").sum(), "month"
+    form = {"day": "%Y-%m-%d", "month": "%Y-%m"}[kind]
     rows = [
-        (f"{day:%Y-%m-%d}", *(number(float(v), 4) for v in values))
-        for day, values in zip(table.index, table.to_numpy(), strict=True)
+        (f"{at:{form}}", *(number(float(v), 4) for v in values))
+        for at, values in zip(table.index, table.to_numpy(), strict=True)
     ]
-    return Table.of(
-        "Marked equity by day, USDT",
-        ("day, UTC", *table.columns),
-        rows[-ROWS:],
-        "Marked at the exit side of both legs at the end of each day.",
-    )
+    rows.append(("sum", *(number(float(v), 4) for v in table.sum())))
+    note = f"Marked at the exit side of both legs at the end of each {kind}."
+    return Table.of(f"Marked equity by {kind}, USDT", (f"{kind}, UTC", *table.columns), rows, note)
+
+
+def hours(sheet: TearSheet) -> Table:
+    """Trades and money by the UTC hour in which they were opened; they sum to the whole."""
+    of_hour: dict[int, list[Trade]] = {}
+    for t in sheet.trades:
+        of_hour.setdefault(int(utc(t.opened_ns)[11:13]), []).append(t)
+    rows = [(f"{hour:02d} h", *_sums(opened)) for hour, opened in sorted(of_hour.items())]
+    rows = [*rows, ("sum", *_sums(sheet.trades))] if rows else [("no trade", *[NOTHING] * 4)]
+    return Table.of("By hour of opening, UTC", ("opened", "trades", "target hit rate", "net USDT", "net, bps"), rows)
+
+
+def _sums(of: Sequence[Trade]) -> tuple[str, ...]:
+    hits = sum(t.reason == "target" for t in of) / len(of)
+    return f"{len(of)}", share(hits), number(sum(t.net_usdt for t in of), 4), number(net_bps(of), 1)
+
+
+def save_trades(sheet: TearSheet, run_folder: str) -> None:
+    """Every trade, with its fields as they are, as trades.csv and trades.parquet in the run's folder."""
+    import pandas as pd
+
+    table = pd.DataFrame([asdict(t) for t in sheet.trades], columns=[field.name for field in fields(Trade)])
+    for name in ("opened_ns", "closed_ns"):
+        table[name.replace("_ns", "_utc")] = pd.to_datetime(table[name], utc=True)
+    table.to_csv(Path(run_folder) / "trades.csv", index=False)
+    table.to_parquet(Path(run_folder) / "trades.parquet")

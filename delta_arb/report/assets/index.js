@@ -12,3 +12,7 @@ document.querySelectorAll('table.runs th').forEach((th, k) => th.onclick = () =>
   const body = th.closest('table').tBodies[0];
   [...body.rows].sort(order).forEach(row => body.append(row));
 });
+const filter = document.getElementById('filter');
+filter.oninput = () => document.querySelectorAll('table.runs tbody tr').forEach(row => {
+  row.hidden = !row.textContent.toLowerCase().includes(filter.value.toLowerCase());
+});

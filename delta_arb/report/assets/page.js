@@ -1,0 +1,68 @@
+// Charts: plotly lies in the page, compressed; each chart's data beside it.
+const failed = text => document.querySelectorAll('.chart').forEach(e => { e.textContent = text; });
+async function plotly() {
+  const packed = Uint8Array.from(atob(document.getElementById('plotly').textContent), c => c.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+  const script = document.createElement('script');
+  script.textContent = await new Response(stream).text();
+  document.head.append(script);
+}
+async function draw() {
+  const charts = [...document.querySelectorAll('.chart')];
+  if (!charts.length) return;
+  if (!window.DecompressionStream) return failed('This browser is too old to draw the chart (it lacks DecompressionStream).');
+  await plotly();
+  for (const chart of charts) {
+    const { data, layout, config } = JSON.parse(chart.querySelector('script').textContent);
+    chart.replaceChildren();
+    if (innerWidth < 700) Object.assign(layout, { margin: { ...layout.margin, l: 45, r: 10 }, legend: { orientation: 'h', y: -0.25 } });
+    await Plotly.newPlot(chart, data, layout, config);
+  }
+  document.documentElement.dataset.drawn = charts.length;
+}
+draw().catch(error => { failed(`This chart could not be drawn: ${error}`); console.error(error); });
+
+// The contents are open where there is room beside the page.
+const contents = document.querySelector('.contents');
+if (contents && innerWidth < 700) contents.open = false;
+
+// Tables: a click on a heading sorts; long ones have a filter and a download.
+const value = text => { const n = parseFloat(text.replace(/,/g, '').replace('−', '-')); return isNaN(n) ? null : n; };
+const order = (a, b) => {
+  const x = value(a), y = value(b);
+  return x !== null && y !== null && !/^\d{4}-/.test(a) ? x - y : a < b ? -1 : a > b ? 1 : 0;
+};
+document.querySelectorAll('main table').forEach(table => {
+  const heads = [...(table.tHead?.rows[0]?.cells ?? [])], body = table.tBodies[0];
+  if (!body) return;
+  heads.forEach((head, k) => {
+    const sort = () => {
+      const down = head.getAttribute('aria-sort') === 'ascending';
+      heads.forEach(other => other.removeAttribute('aria-sort'));
+      head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+      const text = row => row.cells[k].textContent.trim();
+      [...body.rows].sort((a, b) => (down ? -1 : 1) * order(text(a), text(b))).forEach(row => body.append(row));
+    };
+    head.tabIndex = 0; head.title = 'sort';
+    head.onclick = sort; head.onkeydown = e => { if (e.key === 'Enter') sort(); };
+  });
+  if (!table.classList.contains('listing')) return;
+  const tools = document.createElement('p'), filter = document.createElement('input'), link = document.createElement('a');
+  filter.type = 'search'; filter.placeholder = 'filter rows'; filter.ariaLabel = 'filter rows';
+  filter.oninput = () => [...body.rows].forEach(row => { row.hidden = !row.textContent.toLowerCase().includes(filter.value.toLowerCase()); });
+  link.textContent = 'CSV'; link.href = '#'; link.download = `${table.dataset.name || 'table'}.csv`;
+  link.onclick = () => {
+    const rows = [...table.rows].filter(row => !row.hidden).map(row => [...row.cells].map(c => `"${c.textContent.trim().replace(/"/g, '""')}"`).join(','));
+    link.href = URL.createObjectURL(new Blob([rows.join('\n') + '\n'], { type: 'text/csv' }));
+  };
+  tools.className = 'tools'; tools.append(filter, ' ', link); table.before(tools);
+});
+
+// Keys: n and p to the next and the previous section, 1 to 3 to the pages.
+document.addEventListener('keydown', e => {
+  if (e.target.matches('input, textarea') || e.ctrlKey || e.metaKey || e.altKey) return;
+  const heads = [...document.querySelectorAll('main h2[id]')], at = heads.findIndex(h => h.getBoundingClientRect().top > 60);
+  const to = { n: heads[at < 0 ? heads.length - 1 : at], p: heads[Math.max(0, (at < 0 ? heads.length : at) - 2)] }[e.key];
+  if (to) to.scrollIntoView();
+  if (/^[1-9]$/.test(e.key)) document.querySelectorAll('.bar nav a')[e.key - 1]?.click();
+});

@@ -1,0 +1,200 @@
+"""What every page shows first: the verdict, what it rests on, the demands with their numbers, and what kills it."""
+
+import html
+from collections.abc import Iterable, Iterator
+
+DASH = "—"
+PAGE_LABELS = {"01": "Spread", "02": "Optimization", "03": "Backtest"}
+HINTS = {
+    "synthetic": "made by a program; says nothing about any market",
+    "candles": "bid and ask were not recorded: last prices and stated half-spreads",
+}
+YEAR_DAYS = 30  # fewer days behind it make a figure a year an extrapolation, and it says so
+WARNINGS = ("look-back",)  # demands that warn and do not refuse
+FIGURES = (
+    ("Net USDT/day", "net_usdt_day", "+.2f"),
+    ("Trades", "trades", "d"),
+    ("Net bps/trade", "net_bps", "+.1f"),
+    ("Above cash %/year", "above_cash_percent", "+,.1f"),
+)
+
+
+def banner(record: dict, pages: list[str], here: str, up: str) -> str:
+    """Header of a page: where we are, what came out, the ways to the other pages.
+
+    `record` is the run's, with `metrics`, `line` (the bottom line) and `candidate` as they lie in its folder; empty
+    where a run did not get so far.
+    """
+    ways = "".join(
+        f'<a href="{page}.html"{" class=here" if page == here else ""}>{page[:2]} {page_label(page)}</a>'
+        for page in pages
+    )
+    return (
+        '<a class="skip" href="#content">to the content</a>'
+        f'<header class="bar"><b>delta_arb</b><span>{html.escape(record["pair"])}{mark_pills(record)}</span>'
+        f"<span>{time_element(record['stamp'])} UTC</span>"
+        f'<nav aria-label="pages">{ways}<a href="{up}/index.html">All runs</a></nav></header>'
+        f'<section class="outcome {record["status"]} {"yes" if record.get("trade") else "no"}" aria-label="outcome">'
+        f'<p class="verdict">{result(record)} {html.escape(plain(record))}</p>{_outcome(record)}</section>'
+    )
+
+
+def plain(record: dict) -> str:
+    """The verdict in one plain sentence; of a run that failed, its error."""
+    candidate = record.get("candidate") or {}
+    gates, rule = candidate.get("gates") or [], candidate.get("rule") or {}
+    missed = [g for g in gates if not g["passed"] and g["name"] not in WARNINGS]
+    demands = len([g for g in gates if g["name"] not in WARNINGS])
+    if record.get("status") != "ok" or not candidate:
+        return str(record.get("reason") or "")
+    if not record.get("trade"):
+        return f"{len(missed)} of {demands} demands are missed." if missed else _sentence(record.get("reason"))
+    held = f"Enter at {number(rule.get('entry_bps'), '.1f')} bps or more, leave at {number(rule.get('exit_bps'), '.1f')} bps or less"
+    hours = f", hold at most {number(rule.get('max_hold_s', 0) / 3600, ',.4g')} h"
+    return f"{held}{hours}." + (f" All {demands} demands are met." if demands and not missed else "")
+
+
+def _sentence(reason: object) -> str:
+    text = str(reason or "")
+    return text[:1].upper() + text[1:]
+
+
+def _outcome(record: dict) -> str:
+    line = record.get("line")
+    if record.get("status") != "ok" or not line:
+        return ""
+    parts = [f"<dl>{tiles(_tiles(line, record))}</dl>", _refusal(line), _demands(record), _in_full(record)]
+    return "".join(parts)
+
+
+def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
+    """The first ten seconds, each with what to hold beside it."""
+    low, high = line["low_usdt_day"], line["high_usdt_day"]
+    interval = "no interval" if low is None else f"95 %: {number(low, '+.2f')} to {number(high, '+.2f')}"
+    bps = f"{number(line['net_bps'], '+.1f')} bps a trade"
+    yield "Net out of sample, USDT/day", f"{number(line['net_usdt_day'], '+.2f')} {_small(interval, bps)}"
+    yield "Rests on", f"{line['trades']} trades {_small(line['rests_on'], span(line['days']))}"
+    if line["percent"] is None:
+        yield "A year above cash", f"{DASH} {_small('less than a day says nothing of a year')}"
+    else:
+        form = "+,.0f" if abs(line["above_cash_percent"]) >= 100 else "+.1f"
+        year = f"{number(line['percent'], '+,.1f')} % on {number(line['capital_usdt'], ',.0f')} USDT, cash {line['cash_percent']:.3g} %"
+        thin = f"extrapolated from {span(line['days'])}" if line["days"] < YEAR_DAYS else line["cash_source"]
+        yield "A year above cash", f"{number(line['above_cash_percent'], form)} % {_small(year, thin)}"
+    if line["without_best_day_usdt_day"] is not None:
+        yield "Without its best day", f"{number(line['without_best_day_usdt_day'], '+.2f')} {_small('USDT/day')}"
+    if line["break_even_days"] is not None:
+        held = f"held {span(line['held_days'])} on average"
+        yield "Costs earned back in", f"{span(line['break_even_days'])} {_small(held)}"
+    worst = max(line["stresses"], key=lambda stress: stress["usdt"])
+    years = "never earned back" if worst["years"] is None else f"{worst['years']:.2g} years of earnings"
+    yield "Worst stress", f"{number(worst['usdt'], ',.2f')} USDT {_small(worst['name'], years)}"
+    confidence = ((record.get("candidate") or {}).get("evidence") or {}).get("confidence")
+    if confidence is not None:
+        yield "Next fold gains", f"{confidence:.0%} {_small('estimated probability')}"
+
+
+def _small(*lines: str) -> str:
+    return f"<small>{'<br>'.join(map(html.escape, lines))}</small>"
+
+
+def _demands(record: dict) -> str:
+    """Every demand with pass or fail and its number; a warning is told apart from a refusal."""
+    gates = (record.get("candidate") or {}).get("gates") or []
+    if not gates:
+        return ""
+    rows = "".join(_demand(g) for g in sorted(gates, key=lambda g: (g["passed"], g["name"] in WARNINGS)))
+    return f'<ul class="demands" aria-label="demands">{rows}</ul>'
+
+
+def _demand(gate: dict) -> str:
+    kind = "pass" if gate["passed"] else "warning" if gate["name"] in WARNINGS else "fail"
+    sign = {"pass": "✓", "warning": "!", "fail": "✗"}[kind]
+    bound = f"{'≥' if gate['at_least'] else '≤'} {gate['bound']:g}"
+    return (
+        f'<li class="{kind}"><b aria-label="{kind}">{sign}</b> {html.escape(gate["name"])} '
+        f"<span>{number(gate['value'], '.3g')}</span> <i>{bound}{' (warns only)' if kind == 'warning' else ''}</i></li>"
+    )
+
+
+def _refusal(line: dict) -> str:
+    """A refusal is one screen: what was looked for, what was missing, what would have to change."""
+    found = line.get("refusal")
+    if not found:
+        return ""
+    titles = (("Looked for", "looked_for"), ("Missing", "missing"), ("Would have to change", "change"))
+    return '<div class="refusal">' + "".join(_column(title, found[name]) for title, name in titles) + "</div>"
+
+
+def _column(title: str, sentences: Iterable[str]) -> str:
+    return f"<div><h2>{title}</h2><ul>{''.join(f'<li>{html.escape(s)}</li>' for s in sentences)}</ul></div>"
+
+
+def _in_full(record: dict) -> str:
+    reason = str(record.get("reason") or "")
+    if not reason or _sentence(reason) == plain(record):
+        return ""
+    return f'<details class="reason"><summary>the reason in full</summary>{html.escape(reason)}</details>'
+
+
+def figures(record: dict) -> Iterator[tuple[str, str]]:
+    """Label and text of a run's levels and of its figures out of sample; dashes where there are none."""
+    ok = record.get("status") == "ok"
+    metrics, line = (record.get(name) or {} if ok else {} for name in ("metrics", "line"))
+    ways = ("", "reverse_")
+    for label in ("Entry bps", "Exit bps"):
+        levels = [metrics.get(f"{way}{label.lower().replace(' ', '_')}") for way in ways]
+        texts = [number(level, ".1f") for level in (levels if levels[1] is not None else levels[:1])]
+        yield label, " / ".join(texts) if levels != [None, None] else DASH
+    for label, name, form in FIGURES:
+        yield label, number(line.get(name), form)
+
+
+def number(value: object, form: str) -> str:
+    """A figure as text, an em dash where there is none; true minus sign, so that columns align, and never minus zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return DASH
+    text = format(value, form)
+    return text.replace("-", "−") if text.strip("-+0.,") else text.replace("-", "").replace("+", "")
+
+
+def span(days: float | None) -> str:
+    """A duration in the unit a reader expects."""
+    if days is None:
+        return DASH
+    for limit, size, unit in ((2 / 24, 1440, "min"), (2, 24, "h")):
+        if days < limit:
+            return f"{days * size:.3g} {unit}"
+    return f"{days:.3g} days"
+
+
+def tiles(shown: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in shown)
+
+
+def page_label(stem: str) -> str:
+    return PAGE_LABELS.get(stem[:2], stem.split("_", 1)[-1].replace("_", " "))
+
+
+def time_element(stamp: str) -> str:
+    return f"<time>{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}</time>"
+
+
+def result(record: dict) -> str:
+    """The verdict of a run that ended well, else its status."""
+    if record.get("status") == "ok":
+        return verdict(record.get("trade"))
+    return f'<span class="pill failed">{html.escape(str(record.get("status")))}</span>'
+
+
+def verdict(trade: object) -> str:
+    return '<span class="pill yes">trade</span>' if trade else '<span class="pill no">do not trade</span>'
+
+
+def mark_pills(record: dict) -> str:
+    """What must be said of the quotes behind a run, wherever its pair is named."""
+    return "".join(
+        f' <span class="pill synthetic" title="{hint}">{mark}</span>'
+        for mark, hint in HINTS.items()
+        if record.get(mark)
+    )

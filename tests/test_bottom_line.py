@@ -1,0 +1,134 @@
+"""The first ten seconds of a report: figures by hand, against cash, accidents, and a refusal's three questions."""
+
+import json
+
+import numpy as np
+import pytest
+from strategies import perp, seconds, spot
+from studies import study
+
+from delta_arb.errors import ParamsError
+from delta_arb.latency import Latency
+from delta_arb.market import NS
+from delta_arb.optimize import carry_walk_forward
+from delta_arb.optimize.study import Market
+from delta_arb.params import RuleParams
+from delta_arb.quotes.tape import Tape
+from delta_arb.report import bottom_line
+from delta_arb.venue_terms import VenueTerms
+
+DAY_NS = 86_400 * NS
+SETTINGS = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=100.0)
+MARKET = Market(
+    VenueTerms(venue="a", taker_fee_bps=5.0, latency_s=0.1), VenueTerms(venue="b", taker_fee_bps=5.0, latency_s=0.1),
+    Latency(0.1, 0.1), (), SETTINGS,
+)  # fmt: skip
+
+
+def found(regime: str, **more) -> bottom_line.BottomLine:
+    s = study(regime)
+    carried = carry_walk_forward.asked(s.tape, s.market, "reversion")
+    return bottom_line.bottom_line(s.sheet.candidate, s.verdict, carried, s.tape, **more)
+
+
+def test_it_rests_on_the_walk_forward_and_says_its_figures():
+    line, walk = found("sample"), study("sample").verdict.judgement.walk
+    assert line.rests_on == f"the walk-forward, {len(walk.folds)} folds" and line.trades == len(walk.result.trades)
+    assert line.net_usdt_day == pytest.approx(walk.result.net_usdt / walk.result.days)
+    assert (line.low_usdt_day, line.high_usdt_day) == (walk.net_usdt_day.low, walk.net_usdt_day.high)
+    assert line.percent == pytest.approx(100 * 365 * line.net_usdt_day / 100.0)  # a clip of 50 and as much margin
+    assert line.above_cash_percent == pytest.approx(line.percent - 4.0)
+    assert line.refusal is None and line.without_best_day_usdt_day < line.net_usdt_day
+
+
+def test_it_is_written_as_plain_values_into_the_folder_of_a_run_and_only_there(tmp_path):
+    line = found("sample")
+    assert bottom_line.save(line, "") is line and not list(tmp_path.iterdir())
+    bottom_line.save(line, str(tmp_path))
+    written = json.loads((tmp_path / bottom_line.FILE).read_text())
+    assert written["above_cash_percent"] == line.above_cash_percent and written["stresses"][0]["usdt"] > 0
+
+
+def test_costs_are_earned_back_at_the_pace_at_which_a_position_earns():
+    """A trade nets 30 bps after costs of 20, held a day: 50 bps a day before costs pay 20 in 0.4 days."""
+    assert bottom_line._break_even_days(30.0, 1.0, 20.0) == pytest.approx(0.4)
+    assert (
+        bottom_line._break_even_days(-25.0, 1.0, 20.0) is None
+        and bottom_line._break_even_days(None, None, 20.0) is None
+    )
+
+
+# --- against cash ----------------------------------------------------------------------------------------------------
+
+
+def test_cash_is_a_number_or_the_mean_of_a_series_over_the_quotes(tmp_path):
+    assert bottom_line.cash_percent("4", 0, DAY_NS) == (4.0, "stated")
+    file = tmp_path / "cash.csv"
+    file.write_text("date,percent\n1970-01-01,5\n1970-01-04,1\n")
+    assert bottom_line.cash_percent(str(file), 0, 4 * DAY_NS)[0] == pytest.approx((3 * 5 + 1 * 1) / 4)
+    assert bottom_line.cash_percent(str(file), 4 * DAY_NS, 9 * DAY_NS)[0] == 1.0
+
+
+@pytest.mark.parametrize("text", ["date,percent\n1970-01-03,5\n", "day,percent\n1970-01-01,5\n"])
+def test_a_series_that_begins_too_late_or_is_none_is_refused(tmp_path, text):
+    file = tmp_path / "cash.csv"
+    file.write_text(text)
+    with pytest.raises(ParamsError, match=r"hurdle cash\.csv"):
+        bottom_line.cash_percent(str(file), DAY_NS, 4 * DAY_NS)
+    with pytest.raises(ParamsError, match="hurdle nowhere"):
+        bottom_line.cash_percent("nowhere", 0, DAY_NS)
+
+
+# --- what could go wrong ---------------------------------------------------------------------------------------------
+
+
+def falling() -> Tape:
+    """Spot falls from 100 to 90 within a minute; the perpetual's ask stays at 101."""
+    rows = [spot(0, 99.9, 100.1), perp(0, 100.9, 101.0), spot(60, 89.91, 90.1), perp(60, 100.9, 101.0)]
+    return Tape.of([*rows, spot(120, 89.91, 90.1), perp(120, 100.9, 101.0)])
+
+
+def test_the_worst_minute_is_the_largest_fall_of_the_bid():
+    fall, lag_s = bottom_line.worst_fall(falling(), 60.0)
+    assert (fall, lag_s) == (pytest.approx(1 - 89.91 / 99.9), 60.0)
+
+
+def test_the_basis_against_us_is_the_largest_rise_of_what_leaving_costs():
+    against, lag_s = bottom_line.worst_basis(falling(), 86_400.0)
+    assert lag_s == 60.0  # half of the record
+    assert against == pytest.approx((101 - 89.91) / 89.91 - (101 - 99.9) / 99.9)
+
+
+def test_accidents_cost_a_full_position_and_are_told_in_years_of_earnings():
+    of = {s.name.split()[0]: s for s in bottom_line.stresses(falling(), MARKET, 0.1)}
+    assert of["half"].usdt == pytest.approx(0.5 * 100.0 * (1 - 89.91 / 99.9))
+    assert of["USDT"].usdt == pytest.approx(0.05 * 200.0)  # a clip of 100 and its margin
+    assert of["USDT"].years == pytest.approx(10.0 / 36.5)
+    assert all(s.years is None for s in bottom_line.stresses(falling(), MARKET, -0.1))
+    assert seconds(1) == NS and np.isfinite(of["spreads"].usdt)
+
+
+# --- a refusal -------------------------------------------------------------------------------------------------------
+
+
+def test_without_an_edge_the_fee_and_the_swing_are_named_that_would_do():
+    """Entering at -6 and leaving at -8.5 gains 2.5 bps: the four fees of 20 would have to be an eighth."""
+    refused = found("no_edge").refusal
+    assert (
+        refused.looked_for[0].endswith("0 sets of thresholds replayed") and "no edge after costs" in refused.missing[0]
+    )
+    assert refused.change == (
+        "the four fees would have to be below 2.5 bps instead of 20", "or the basis would have to swing 8.0 times as wide",
+    )  # fmt: skip
+
+
+def test_a_loss_larger_than_the_fees_says_that_no_fee_is_low_enough():
+    refused = found("random_walk").refusal
+    assert "does not revert" in refused.missing[0] and any("no fee is low enough" in s for s in refused.change)
+    assert any(s.startswith("latency: with orders that arrive at once") for s in refused.change)
+
+
+@pytest.mark.parametrize("regime", ["sample", "random_walk", "no_edge"])
+def test_its_tables_hold_for_any_world(regime):
+    line = found(regime)
+    assert "nan" not in repr(line) and line._repr_html_()

@@ -1,0 +1,145 @@
+"""What a page shows first, what it leaves out, and that it is whole wherever it is moved."""
+
+import json
+import re
+
+import nbformat
+import pytest
+
+from delta_arb.report import banner, pages
+
+LINE = {
+    "rests_on": "the walk-forward, 13 folds", "trades": 25, "folds": 13, "days": 2.17, "capital_usdt": 100.0,
+    "net_usdt_day": 1.91, "low_usdt_day": 1.07, "high_usdt_day": 2.78, "net_bps": 37.3, "percent": 697.2,
+    "without_best_day_usdt_day": 0.7, "cash_percent": 4.0, "cash_source": "stated", "above_cash_percent": 693.2,
+    "break_even_days": 0.02, "held_days": 0.05, "refusal": None,
+    "stresses": [{"name": "USDT -5 %", "usdt": 5.0, "years": 0.0072}, {"name": "frozen", "usdt": 0.7, "years": 0.001}],
+}  # fmt: skip
+GATES = [
+    {"name": "pairs out of sample", "value": 25.0, "bound": 15.0, "at_least": True, "passed": True},
+    {"name": "look-back", "value": 93.2, "bound": 150.0, "at_least": True, "passed": False},
+]
+MISSED = {"name": "drawdown", "value": 0.031, "bound": 0.02, "at_least": False, "passed": False}
+RULE = {"entry_bps": 21.92, "exit_bps": -34.6, "max_hold_s": 21_600.0}
+
+
+def record(trade=True, gates=GATES, line=LINE, **more) -> dict:
+    return {
+        "pair": "SYN_USDT-mexc-gate", "stamp": "20260105T000000Z", "status": "ok", "trade": trade, "reason": "why",
+        "metrics": {}, "line": line, "candidate": {"gates": gates, "rule": RULE, "evidence": {"confidence": 0.86}},
+    } | more  # fmt: skip
+
+
+def shown(of: dict) -> str:
+    return banner.banner(of, ["02_optimization"], "02_optimization", "../..")
+
+
+def test_the_banner_says_the_walk_forward_figure_its_interval_and_what_it_rests_on():
+    text = shown(record())
+    for part in ("+1.91", "95 %: +1.07 to +2.78", "+37.3 bps a trade", "25 trades", "the walk-forward, 13 folds"):
+        assert part in text
+    for part in ("+693 %", "cash 4 %", "extrapolated from 2.17 days", "5.00 USDT", "0.0072 years of earnings", "86%"):
+        assert part in text
+
+
+def test_a_warning_does_not_read_like_a_refusal():
+    text = shown(record())
+    assert "All 1 demands are met." in text and '<li class="warning">' in text and '<li class="fail">' not in text
+    assert "(warns only)" in text
+
+
+def test_a_missed_demand_stands_first_with_its_number_and_its_bound():
+    text = shown(record(trade=False, gates=[*GATES, MISSED]))
+    assert "1 of 2 demands are missed." in text
+    assert text.index("drawdown") < text.index("look-back") < text.index("pairs out of sample")
+    assert "0.031</span> <i>≤ 0.02" in text
+
+
+def test_a_refusal_says_what_was_looked_for_what_was_missing_and_what_would_have_to_change():
+    refusal = {"looked_for": ["an edge"], "missing": ["a <swing>"], "change": ["fees below 2 bps"]}
+    text = shown(record(trade=False, gates=[], line=LINE | {"refusal": refusal}))
+    for part in ("Looked for", "an edge", "Missing", "a &lt;swing&gt;", "Would have to change", "fees below 2 bps"):
+        assert part in text
+    assert "Why" in text  # the reason, as a sentence
+
+
+def test_less_than_a_day_is_no_year():
+    short = LINE | {"days": 0.02, "percent": None, "above_cash_percent": None}
+    assert "less than a day says nothing of a year" in shown(record(line=short)) and "extrapolated" not in shown(
+        record(line=short)
+    )
+
+
+def test_a_failed_run_shows_its_error_and_no_figures():
+    text = shown(record(status="failed", reason="ValueError: too late", trade=None))
+    assert "ValueError: too late" in text and "+1.91" not in text
+    assert dict(banner.figures(record(status="failed")))["Net USDT/day"] == banner.DASH
+
+
+def test_figures_are_rounded_never_minus_zero_and_absent_ones_are_dashes():
+    shown_ = [banner.number(value, "+.2f") for value in (1.234, -0.5, -0.001, None, True, float("nan"), "7")]
+    assert shown_ == ["+1.23", "−0.50", "0.00", *"————"]
+
+
+@pytest.mark.parametrize(("days", "text"), [(0.02, "28.8 min"), (0.5, "12 h"), (2.17, "2.17 days"), (None, "—")])
+def test_a_span_is_in_the_unit_a_reader_expects(days, text):
+    assert banner.span(days) == text
+
+
+# --- sections --------------------------------------------------------------------------------------------------------
+
+
+def notebook(**sections: str | dict):
+    """One section per name, whose only output is this text, or this chart."""
+    nb = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    )
+    nb.cells.append(nbformat.v4.new_markdown_cell("# The question"))
+    for name, shown_ in sections.items():
+        nb.cells.append(nbformat.v4.new_markdown_cell(f"## {name.replace('_', ' ')}?\n\nProse."))
+        data = {"text/plain": "Chart()", pages.PLOTLY: shown_} if isinstance(shown_, dict) else {"text/plain": shown_}
+        output = nbformat.v4.new_output("execute_result", data, execution_count=1)
+        nb.cells.append(nbformat.v4.new_code_cell("x", outputs=[output]))
+    return nb
+
+
+CHART = {
+    "data": [{"type": "bar", "x": [1], "y": [2], "name": "</script>"}],
+    "layout": {"title": {"text": "<b>Net</b>"}},
+}
+EMPTY = "Champion and challenger\n        nothing to compare\nreason  no parameters are in force"
+
+
+def page(tmp_path, **sections) -> str:
+    folder = tmp_path / "pair" / "20260105T000000Z"
+    folder.mkdir(parents=True)
+    nbformat.write(notebook(**sections), folder / "02_optimization.ipynb")
+    return pages.write_page(folder / "02_optimization.ipynb", record(), tmp_path).read_text()
+
+
+def test_a_section_with_nothing_in_it_is_left_out_and_named_at_the_end(tmp_path):
+    text = page(tmp_path, The_sweep="Net\n1.0", The_champion=EMPTY)
+    assert 'id="the-sweep"' in text and 'href="#the-sweep"' in text
+    assert 'id="the-champion"' not in text and 'href="#the-champion"' not in text
+    assert "Left out, because there is nothing in it: The champion?" in text
+
+
+def test_a_table_that_says_more_than_not_asked_stays():
+    asked = "Would holding pay?\nquestion  answer\nbreak-even  9.5 days\nwalked forward  not asked: the profile is reversion"
+    assert pages.without_empty(notebook(a=asked))[1] == []
+    alone = "Direct, reverse, and both\ndirection  answer\nreverse    not asked: no coins are held"
+    assert pages.without_empty(notebook(a=alone))[1] == ["a?"]
+
+
+def test_a_page_is_whole_without_the_folder_it_was_written_in(tmp_path):
+    text = page(tmp_path, The_chart=CHART)
+    sources = re.findall(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)=["']([^"']*)""", text)
+    assert all(source.startswith("data:") for source in sources)
+    assert 'id="plotly"' in text and "</script>" not in re.search(r'application/json">(.*?)</script>', text)[1]
+    spec = json.loads(re.search(r'application/json">(.*?)</script>', text)[1])
+    assert spec["data"][0]["name"] == "</script>" and spec["config"]["plotlyServerURL"] == ""
+    assert len(text) < 3_000_000
+
+
+def test_a_page_without_a_chart_carries_no_library(tmp_path):
+    assert 'id="plotly"' not in page(tmp_path, The_sweep="Net\n1.0")
