@@ -189,6 +189,11 @@ async def test_tenths_of_a_contract(stage):
     order = await stage.ex.create_order(SYMBOL, "market", "sell", 2.3)
     assert (order["filled"], order["remaining"], order["info"]["left"]) == (2.3, 0, "0")
     assert [position["contracts"] for position in await stage.ex.fetch_positions()] == [2.3]
+    stage.quote(bid_qty=27)
+    async with aiohttp.ClientSession() as session:  # who does not ask for decimal sizes gets whole ones
+        url = f"{stage.server.url}{FUTURES}/order_book?contract={PAIR}"
+        assert (await (await session.get(url)).json())["bids"] == [{"s": 2, "p": "0.8"}]
+        assert (await (await session.get(url, headers=SIZES)).json())["bids"] == [{"s": "2.7", "p": "0.8"}]
 
 
 @on_gate

@@ -55,11 +55,15 @@ def seconds(ns: int) -> float:
 
 
 def contracts(qty: Decimal, listing: Listing, decimal: bool) -> int | float | str:
-    """Base units as contracts; a fraction only where the contract's terms changed under a position."""
+    """Base units as contracts. Who does not ask for decimal sizes gets whole contracts, cut off at the point.
+
+    A position under which the contract's terms changed is shown with its fraction all the same.
+    """
     size = qty / listing.contract_size
     if decimal:
         return text(size)
-    return int(size) if size == int(size) else float(size)
+    in_parts = listing.qty_step % listing.contract_size != 0
+    return int(size) if in_parts or size == int(size) else float(size)
 
 
 def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decimal: bool) -> Row:
