@@ -180,6 +180,8 @@ class Evidence(Section):
     walk_brier: Share | None = None
     walk_brier_base: Share | None = None
     deflated_sharpe: Share | None = None
+    deflated_sharpe_of_all: Share | None = None
+    trials_effective: Annotated[int, Field(ge=0)] | None = None
     overfitting_probability: Share | None = None
     reality_check_p: Share | None = None
     confidence: Share | None = None

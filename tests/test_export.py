@@ -11,6 +11,7 @@ from studies import study
 from delta_arb import params
 from delta_arb.backtest import performance
 from delta_arb.errors import ParamsError
+from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
 from delta_arb.market import NS
 from delta_arb.optimize import export, gates, search
@@ -142,7 +143,7 @@ def test_a_champion_beyond_the_limits_of_this_run_does_not_stay(tape, tmp_path, 
 
 
 def test_a_champion_on_the_other_signal_does_not_stay(tape, tmp_path):
-    process = params.FilterParams(half_life_s=600.0, mean_bps=20.0, sd_bps=40.0, noise_sd_bps=1.0, step_s=20.0)
+    process = FilterParams(half_life_s=600.0, mean_bps=20.0, sd_bps=40.0, noise_sd_bps=1.0, step_s=20.0)
     path = file_of(tmp_path, tape, SMALL, 8.0, rule=params.RuleParams(
         **SMALL._replace(filter=process).values(), clip_usdt=50.0))  # fmt: skip
     found = settle(verdict(tape, LARGE), Inputs(), tape, path)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from delta_arb.errors import SeriesError
 from delta_arb.stats import multiple_testing
@@ -186,3 +187,23 @@ def test_superior_finds_the_one_that_is():
     found = multiple_testing.superior(trials, rng(), repetitions=500)
     assert found.best == 11
     assert found.p < 0.01
+
+
+# --- many looks -------------------------------------------------------------------------------------------------------
+
+
+def test_the_pairs_of_a_universe_share_the_level():
+    assert multiple_testing.level_of_each(0.95) == pytest.approx(0.95)
+    assert multiple_testing.level_of_each(0.95, looks=20) == pytest.approx(0.9975)
+    with pytest.raises(SeriesError, match="no levels of looks"):
+        multiple_testing.level_of_each(0.95, looks=0.5)
+
+
+def test_a_null_looked_at_hourly_for_a_day_passes_in_at_most_a_fortieth_of_the_days():
+    """Means of the last 60 h of noise, asked at each of 25 hours: one level for all looks keeps 2.5 % for the day."""
+    level = multiple_testing.level_of_each(0.95, windows=24 / 60)
+    noise = np.random.default_rng(5).normal(size=(20_000, 84))
+    sums = np.cumsum(np.pad(noise, ((0, 0), (1, 0))), axis=1)
+    means = (sums[:, 60:] - sums[:, :-60]) / np.sqrt(60)
+    passed = [(means.max(axis=1) > ndtri(0.5 + at / 2)).mean() for at in (level, 0.95)]
+    assert passed[0] <= 0.025 < passed[1] and level < multiple_testing.level_of_each(0.95, looks=24)

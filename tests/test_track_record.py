@@ -204,3 +204,24 @@ def test_a_horizon_beyond_the_record_is_refused(horizon):
 def test_a_score_without_matching_probabilities_is_refused(said, seen):
     with pytest.raises(SeriesError, match="one probability"):
         sharpe.brier(said, seen)
+
+
+# --- rare large losses ------------------------------------------------------------------------------------------------
+
+
+def test_a_null_of_small_wins_and_rare_large_losses_passes_in_at_most_a_fortieth():
+    """Wins of 1 in 15 of 16, losses of 15: a mean of 0. Its own interval passes far more of them."""
+    draws = rng(3).random((4000, 208)) < 1 / 16
+    nets = np.where(draws, -15.0, 1.0)
+    assert np.mean([sharpe.stressed_mean(record, 15.0) > 0 for record in nets]) <= 0.025
+    assert np.mean([sharpe.stressed_mean(record, 0.0) > 0 for record in nets]) <= 0.025  # the losses seen are as large
+
+
+def test_how_many_pairs_without_a_loss_it_takes_against_a_stress_loss():
+    """Without a loss in n the rate may be 1 - 0.025^(1/n) (Clopper & Pearson): 0.218 of 15 and 0.116 of 30."""
+    few, more = np.ones(15), np.ones(30)
+    assert sharpe.stressed_mean(few, 3.0) == pytest.approx(0.7820 - 0.2180 * 3, abs=2e-4)
+    assert sharpe.stressed_mean(few, 5.0) < 0 < sharpe.stressed_mean(more, 5.0)
+    assert sharpe.stressed_mean(few, 0.0) == 1.0  # nothing to lose
+    with pytest.raises(SeriesError, match="no trade"):
+        sharpe.stressed_mean([], 1.0)

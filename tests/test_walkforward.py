@@ -61,10 +61,10 @@ def market(max_hold_s: float = 10.0, rearm_bps: float = 0.0) -> Market:
 A, B = Thresholds(100.0, 0.0, 10.0), Thresholds(50.0, 40.0, 10.0)
 
 
-def by_fold(*chosen: Thresholds | None):
-    """A choice that was written down beforehand, one set for each fold."""
+def by_fold(*chosen: Thresholds | None, nets=None):
+    """A choice that was written down beforehand, one set for each fold; with `nets` of a look-back it says how likely."""
     sets = iter(chosen)
-    return lambda look_back: Fit(next(sets), "by hand")
+    return lambda look_back: Fit(next(sets), "by hand", nets)
 
 
 def walk(tape: Tape, choose, here: Market | None = None, **changes) -> walkforward.WalkForward:
@@ -359,7 +359,9 @@ def test_trials_are_the_periods_of_every_set():
 # --- gates ------------------------------------------------------------------------------------------------------------
 
 GOOD = {
-    "deflated": Deflated(0.97, Sharpe(0.2, 96), 0.05, 6, 6),
+    "deflated": Deflated(0.97, Sharpe(0.2, 96), 0.05, 6, 6, 80, 0.93),
+    "net_usdt_day": Interval(1.0, 0.5, 1.5),
+    "stress_usdt": 0.0,
     "overfitting": Overfitting(0.1, -0.8, 0.0, 12_870, 80),
     "frame": replace(WIDE, half_life_s=300.0),
 }
@@ -411,10 +413,11 @@ def test_a_flat_top_is_no_overfitting(good):
 
 
 def test_an_interval_that_touches_zero_is_not_above_it(good):
-    doubtful = replace(good, net_usdt_day=Interval(1.0, 0.0, 2.0))
-    found = gate_of(gates.gates(doubtful, Constraints(), **GOOD), "net a day, lower bound")
+    found = gate_of(
+        gates.gates(good, Constraints(), **GOOD | {"net_usdt_day": Interval(1.0, 0.0, 2.0)}), "net a day, lower bound"
+    )
     assert not found.passed and "not surely above zero" in found.words
-    none = gates.gates(replace(good, net_usdt_day=None, hit_rate=None), Constraints(), **GOOD)
+    none = gates.gates(replace(good, hit_rate=None), Constraints(), **GOOD | {"net_usdt_day": None})
     assert {"net a day, lower bound", "hit rate's lower bound"} <= {g.name for g in none if not g.passed}
 
 
@@ -431,9 +434,12 @@ def judged(tape: Tape, choose, sets=(A, LOSER), here: Market | None = None, **ch
     return gates.judge(tape, here or market(), demands, tried, frame, rng=rng(), choose=choose)
 
 
+SAID = rng().uniform(1.0, 2.0, 20)  # of a look-back, so that each fold has a probability that is scored
+
+
 def test_a_choice_is_judged_by_all_gates_at_once():
     moves = {s: edge for k in range(16) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
-    found = judged(edges(moves, 162), by_fold(*[A] * 13))
+    found = judged(edges(moves, 162), by_fold(*[A] * 13, nets=SAID))
     assert {g.name for g in found.gates if not g.passed} == {"pairs out of sample"}  # 13 of the 15 asked for
     assert found.reason == "pairs out of sample 13 is below 15" and not found.passed
     assert found.overfitting.trials == 2 and found.superior.p < 0.05
@@ -450,12 +456,19 @@ def test_confidence_follows_what_was_earned_and_not_the_number_of_rows_mistake_1
         market(), spot=VenueTerms(venue="a", taker_fee_bps=100.0), perp=VenueTerms(venue="b", taker_fee_bps=100.0)
     )
     said = {
-        (name, per_s): judged(edges(moves, 162, per_s), by_fold(*[A] * 13), here=here).confidence
+        (name, per_s): judged(edges(moves, 162, per_s), by_fold(*[A] * 13, nets=SAID), here=here).confidence
         for name, here in (("cheap", market()), ("dear", dear))
         for per_s in (2, 20)
     }
     assert said["cheap", 2] == said["cheap", 20] > 0.6
     assert said["dear", 2] == said["dear", 20] == pytest.approx(1 / 17)
+
+
+def test_a_confidence_that_was_never_scored_is_not_known():
+    moves = {s: edge for k in range(16) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
+    found = judged(edges(moves, 162), by_fold(*[A] * 13))
+    assert found.walk.brier is None and found.confidence is None
+    assert "confidence is not known" in found.reason
 
 
 def test_a_short_look_back_is_a_warning_and_no_refusal():

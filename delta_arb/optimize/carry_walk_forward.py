@@ -15,18 +15,17 @@ from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.market import DAY_NS, DAY_S, NS, entry_edge, exit_cost, to_bps, utc
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
-from delta_arb.optimize.gates import GateResult, above_zero, gate
+from delta_arb.optimize.gates import LEVEL, WORST, GateResult, above_zero, gate
 from delta_arb.optimize.study import CARRY, MIN_FOLDS, SEED, Constraints, Frame, Market, Thresholds, demands
 from delta_arb.optimize.walk_forward import Fit, Fold, LookBack, WalkForward, chosen_by, walk_forward
 from delta_arb.quotes.tape import Tape
+from delta_arb.stats.multiple_testing import level_of_each
 from delta_arb.stats.sharpe import Interval, mean_interval, sharpe
 from delta_arb.strategy.ledger import Trade, attribution, net_bps
 from delta_arb.tables import NOTHING, Table, number
 from delta_arb.wallets import BOUNDLESS
 
-LEVEL = 0.95
 MIN_DAYS = 20.0  # independent days held; a month of one hold has them, five entries of an hour each do not
-WORST = 0.999  # of the cost of leaving, what an exit at a bad moment is taken to meet
 MIN_LOOK_BACK_S = 30 * DAY_S
 HELD_THROUGHOUT = Thresholds(-999.0, -1000.0, 366 * DAY_S)  # enters at once, leaves when the quotes end
 
@@ -191,7 +190,7 @@ def walk(
     constraints = demands(CARRY)
     found = walk_forward(tape, market, constraints, frame, rng=np.random.default_rng(SEED), choose=choose_carry)
     now = chosen_by(choose_carry, _last(tape, market, constraints, frame))
-    return _judged(tape, market, found, now, mean_level=1.0 - (1.0 - LEVEL) / upstream, rng=rng)
+    return _judged(tape, market, found, now, mean_level=level_of_each(LEVEL, upstream), rng=rng)
 
 
 def _last(tape: Tape, market: Market, constraints: Constraints, frame: Frame) -> LookBack:

@@ -103,6 +103,8 @@ def evidence(verdict: Verdict) -> Evidence:
     if found:
         values["confidence"] = found.confidence
         values["deflated_sharpe"] = found.deflated and found.deflated.probability
+        values["deflated_sharpe_of_all"] = found.deflated and found.deflated.of_all
+        values["trials_effective"] = found.deflated and found.deflated.clusters
         values["overfitting_probability"] = found.overfitting and found.overfitting.probability
         values["reality_check_p"] = found.superior and found.superior.p
     if verdict.champion and verdict.contest:

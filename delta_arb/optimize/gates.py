@@ -11,8 +11,9 @@ import numpy as np
 
 from delta_arb.backtest.performance import period_nets
 from delta_arb.errors import ParamsError, SeriesError
-from delta_arb.market import DAY_S, NS
-from delta_arb.optimize.study import PERIOD_S, Constraints, Frame, Market, Thresholds
+from delta_arb.market import DAY_S, NS, from_bps
+from delta_arb.optimize.search import offers
+from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Frame, Market, Thresholds
 from delta_arb.optimize.walk_forward import (
     Choose,
     LookBack,
@@ -24,7 +25,7 @@ from delta_arb.optimize.walk_forward import (
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import multiple_testing, sharpe
 from delta_arb.stats.multiple_testing import Deflated, Overfitting, Superior
-from delta_arb.stats.sharpe import Interval
+from delta_arb.stats.sharpe import Interval, stressed_mean
 from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.tables import Table, number
 
@@ -33,6 +34,8 @@ MIN_DEFLATED = 0.95
 MAX_OVERFITTING = 0.5
 MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
 MIN_HALF_LIVES = 150.0
+LEVEL = 0.95  # of the interval of the net a day
+WORST = 0.999  # of the cost of leaving, what an exit at a bad moment is taken to meet
 LOOK_BACK = "look-back"  # a warning: the refusal names it, it does not refuse
 
 
@@ -73,6 +76,8 @@ def gates(
     *,
     deflated: Deflated | None,
     overfitting: Overfitting | None,
+    net_usdt_day: Interval | None,
+    stress_usdt: float,
     min_pairs: int = MIN_PAIRS,
 ) -> tuple[GateResult, ...]:
     """Every demand on an export: trades, hit rate, drawdown, profit out of sample, deflation, overfitting, look-back.
@@ -88,8 +93,9 @@ def gates(
             "hit rate's lower bound", walk.hit_rate and walk.hit_rate.low, constraints.target_hit_rate, note="no pair"
         ),
         gate("drawdown of marked equity", seen.drawdown, constraints.max_drawdown, least=False),
-        above_zero("net a day, lower bound", walk.net_usdt_day, "USDT a day", "no pair"),
-        gate("deflated Sharpe ratio", deflated and deflated.probability, MIN_DEFLATED),
+        above_zero("net a day, lower bound", net_usdt_day, "USDT a day", "no pair"),
+        _stressed([t.net_usdt for t in walk.result.trades], stress_usdt),
+        _deflated(deflated),
         _overfitting(overfitting),
         _long_enough(frame.half_life_s and frame.look_back_s / frame.half_life_s),
         gate("halts", float(seen.halted), 0.0, least=False),
@@ -103,6 +109,20 @@ def above_zero(name: str, net: Interval | None, unit: str, note: str) -> GateRes
     passed = net.low > 0
     words = f"net {net} {unit} out of sample is {'' if passed else 'not '}surely above zero"
     return GateResult(name, net.low, 0.0, True, passed, words)
+
+
+def _stressed(nets_usdt: Sequence[float], stress_usdt: float) -> GateResult:
+    """That the pairs seen outweigh losses as large and as frequent as they allow."""
+    value = stressed_mean(nets_usdt, stress_usdt) if nets_usdt else None
+    return gate("net a pair under stress losses", value, 0.0, "USDT", note="no pair")
+
+
+def _deflated(found: Deflated | None) -> GateResult:
+    plain = gate("deflated Sharpe ratio", found and found.probability, MIN_DEFLATED)
+    if found is None:
+        return plain
+    paid = f"{found.clusters} effective of {found.tried} tried; {found.of_all:.3g} if all were independent"
+    return replace(plain, words=f"{plain.words} ({paid})")
 
 
 def _long_enough(half_lives: float | None) -> GateResult:
@@ -221,8 +241,33 @@ def judge(
     confidence = ask(
         lambda: sharpe.probability_of_gain(recent, round(frame.step_s / frame.period_s), rng, earned=earned)
     )
-    found = gates(walk, constraints, frame, deflated=deflated, overfitting=overfitting)
+    if walk.brier is None:
+        confidence = None
+        refusals.append("confidence is not known: no probability was scored in the walk")
+    windows = constraints.repeated_h * 3600.0 / ((tape.end_ns - tape.start_ns) / NS)
+    level = multiple_testing.level_of_each(LEVEL, tried.upstream, windows)
+    found = gates(
+        walk, constraints, frame, deflated=deflated, overfitting=overfitting, net_usdt_day=_at_level(walk, level),
+        stress_usdt=stress_usdt(tape, market, chosen),
+    )  # fmt: skip
     return Judgement(walk, deflated, overfitting, superior, confidence, found, tuple(refusals))
+
+
+def _at_level(walk: WalkForward, level: float) -> Interval | None:
+    """The walk's net a day with the interval that pays for all looks."""
+    if walk.net_usdt_day is None or level == LEVEL:
+        return walk.net_usdt_day
+    return sharpe.mean_interval(walk.nets, np.random.default_rng(SEED), level=level).scaled(DAY_S / walk.period_s)
+
+
+def stress_usdt(tape: Tape, market: Market, chosen: Thresholds) -> float:
+    """What a pair of one clip loses that is entered at its level and left where leaving is dearest, fees included."""
+    losses_bps = [0.0]
+    for side in (DIRECT, REVERSE):
+        if at := chosen.levels(side):
+            dearest = float(np.quantile(offers(tape, market.settings, None, side).exit_bps, WORST))
+            losses_bps.append(dearest - at.entry_bps + market.fees_bps)
+    return from_bps(max(losses_bps)) * market.settings.clip_usdt
 
 
 def _blocks(walk: WalkForward, periods: int) -> int:

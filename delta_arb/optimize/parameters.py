@@ -19,7 +19,9 @@ RULE = (
     "leg_deadline_s", "rearm_bps", "max_hold_s",
 )  # fmt: skip
 BY_HAND = ("entry_bps", "exit_bps")
-DEMANDS = ("target_hit_rate", "min_trades_day", "max_drawdown", "max_entry_bps", "max_hold_s", "look_back_h")
+DEMANDS = (
+    "target_hit_rate", "min_trades_day", "max_drawdown", "max_entry_bps", "max_hold_s", "look_back_h", "repeated_h",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class Constraints:
     """What a threshold set must reach to be exported, on the fit and on the judged part alike.
 
     hit rate: share of trades that ended at the exit threshold, missed where its whole 95 % interval lies below; drawdown:
-    on the capital of the replay (see `capital_of`).
+    on the capital of the replay (see `capital_of`); `repeated_h`: hours over which runs like this follow each other, each
+    of which might export, so that their luck is paid for.
     """
 
     target_hit_rate: float = 0.7
@@ -40,6 +41,7 @@ class Constraints:
     max_hold_s: float = 6 * 3600.0
     look_back_h: float = 24.0
     fit_share: float = 2 / 3
+    repeated_h: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("target_hit_rate", "max_drawdown", "fit_share"):
@@ -48,6 +50,8 @@ class Constraints:
         for name in ("max_entry_bps", "max_hold_s", "look_back_h"):
             if not getattr(self, name) > 0:
                 raise ParamsError(f"{name} must be positive, was {getattr(self, name)}")
+        if not 0 <= self.repeated_h < math.inf:
+            raise ParamsError(f"repeated_h must be positive, or 0 for a single run, was {self.repeated_h}")
         if not self.min_trades_day >= 0:
             raise ParamsError(f"min_trades_day must be positive, or 0 for no such demand, was {self.min_trades_day}")
         if self.fit_share > 0.9:

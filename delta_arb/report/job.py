@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 BY_HAND = ("entry_bps", "exit_bps")  # thresholds of one's own
+REPEATED_H = 24.0
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
 NEEDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
@@ -145,8 +146,9 @@ def values(options: PipelineOptions, declarations: Mapping[str, Mapping[str, str
     unknown = [name for name in texts if name not in known]
     if unknown:
         raise ParamsError(f"-p {unknown[0]}: no notebook has this parameter; known are {', '.join(known) or 'none'}")
+    repeated = {"repeated_h": REPEATED_H} if options.every else {}  # each run may export, so a day of them is paid for
     return {
-        notebook: {name: value for name, value in own.items() if name in names}
+        notebook: {name: value for name, value in (own | repeated).items() if name in names}
         | {name: parsed(name, text, names[name]) for name, text in texts.items() if name in names}
         for notebook, names in declarations.items()
     }

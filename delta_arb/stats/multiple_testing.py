@@ -5,6 +5,7 @@ of one alone is in `track_record`.
 
     expected_best_sharpe, deflated    Bailey & Lopez de Prado 2014, J. Portfolio Management 40(5)
     clusters          which of many trials are near-copies of each other
+    level_of_each     what looking at many pairs, and again and again, costs: Slepian 1961, Pickands 1969
     overfitting       CSCV: Bailey, Borwein, Lopez de Prado & Zhu 2017, J. Computational Finance 20(4)
     superior          White 2000, Hansen 2005: is the best better than doing nothing?
 
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
 
 from delta_arb.errors import SeriesError
 from delta_arb.stats.sharpe import (
@@ -83,6 +85,7 @@ class Deflated:
     skill, and what it was made of.
 
     `trials` is the number of clusters times `upstream`; `hurdle` the Sharpe ratio to beat; both ratios are per period.
+    `of_all` is the probability if each of the `tried` that ever moved had been a trial of its own, which no grid is.
     """
 
     probability: float
@@ -90,6 +93,8 @@ class Deflated:
     hurdle: float
     trials: float
     clusters: int
+    tried: int
+    of_all: float
 
 
 def deflated(trials, chosen: int, *, upstream: float = 1.0) -> Deflated:
@@ -106,8 +111,30 @@ def deflated(trials, chosen: int, *, upstream: float = 1.0) -> Deflated:
     of_clusters = [sharpe(trials[:, labels == k].mean(axis=1)).value for k in range(labels.max() + 1)]
     number = len(of_clusters) * upstream
     variance = max(float(np.var(of_clusters, ddof=1)) if len(of_clusters) > 1 else 0.0, 1.0 / (estimate.n - 1.0))
-    hurdle = expected_best_sharpe(number, variance)
-    return Deflated(probabilistic_sharpe(estimate, hurdle), estimate, hurdle, number, len(of_clusters))
+    hurdle, tried = expected_best_sharpe(number, variance), int((labels >= 0).sum())
+    of_all = probabilistic_sharpe(estimate, expected_best_sharpe(tried * upstream, variance))
+    return Deflated(probabilistic_sharpe(estimate, hurdle), estimate, hurdle, number, len(of_clusters), tried, of_all)
+
+
+def level_of_each(level: float, looks: float = 1.0, windows: float = 0.0) -> float:
+    """The level of one look, so that all of them together keep `level` (two-sided).
+
+    Args:
+        looks: independent ones, such as the pairs of a universe, share what may be spent (Bonferroni).
+        windows: the same record looked at again and again while it rolls on for so many of its own lengths. Neighbouring
+            looks share nearly all of their data, so they cost less than as many: the greatest of such a sequence exceeds
+            z with probability Phi(-z) + windows z phi(z) (Slepian 1961; Pickands 1969, Trans. AMS 145).
+    """
+    if not (0 < level < 1 and looks >= 1 and windows >= 0):
+        raise SeriesError(f"level={level}, looks={looks} and windows={windows} are no levels of looks")
+    tail = (1 - level) / 2 / looks
+    if windows == 0:
+        return 1 - 2 * tail
+
+    def excess(z: float) -> float:
+        return float(ndtr(-z)) + windows * z * math.exp(-z * z / 2) / math.sqrt(2 * math.pi) - tail
+
+    return 1 - 2 * float(ndtr(-brentq(excess, float(-ndtri(tail)), 40.0)))
 
 
 @dataclass(frozen=True, slots=True)

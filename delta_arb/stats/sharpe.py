@@ -5,6 +5,7 @@ annualised; kurtosis is plain, 3 for a normal.
 
     sharpe, probabilistic_sharpe    Bailey & Lopez de Prado 2012, J. Risk 15(2)
     block_length      Politis & White 2004, corrected with Patton 2009; mean_interval: Politis & Romano 1994
+    stressed_mean     rare large losses, by Clopper & Pearson 1934
     wilson, probability_of_gain, brier    rates, and probabilities that are scored
 
 Periods follow each other, so their order matters: everything here that resamples draws blocks, and `sharpe` counts only
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
 from delta_arb.errors import SeriesError
 
@@ -151,6 +152,29 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
     centre = (hits + z2 / 2) / (n + z2)
     half = math.sqrt(z2) / (n + z2) * math.sqrt(hits * (n - hits) / n + z2 / 4)
     return Interval(hits / n, max(centre - half, 0.0), min(centre + half, 1.0), level)
+
+
+def stressed_mean(nets, stress: float, level: float = 0.975) -> float:
+    """Mean of a record of trades if large losses are as frequent as it allows, one of the size of `stress` among them.
+
+    A large loss is one of half the worst at least, `stress` (positive) included. So few were seen that their rate is the
+    upper bound of Clopper & Pearson (1934), one-sided at `level`: of a record without any, 3.7 / n. Fifteen small wins and
+    one loss of all of them pass for an edge until the loss comes; a mean that is not above zero here does not know.
+
+    Raises:
+        SeriesError: no trade.
+    """
+    nets = np.asarray(nets, float)
+    if not len(nets):
+        raise SeriesError("no trade says nothing about losses; record longer")
+    worst = max(stress, -float(nets.min()))
+    if worst <= 0:
+        return float(nets.mean())
+    large = nets <= -worst / 2
+    k, n = int(large.sum()), len(nets)
+    rate = 1.0 if k == n else float(betaincinv(k + 1, n - k, level))
+    severity = (worst - float(nets[large].sum())) / (k + 1)
+    return (1 - rate) * (float(nets[~large].mean()) if k < n else 0.0) - rate * severity
 
 
 def mean_interval(
