@@ -300,6 +300,21 @@ def test_an_order_book_is_rebuilt_from_its_updates(tmp_path):
     ]
 
 
+def test_updates_that_go_back_in_time_make_no_book(tmp_path):
+    header = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
+    rows = [("mexc", "X", START_MS * 1000 + k, START_MS * 1000 + k, "false", "bid", 99, 3) for k in (5, 4)]
+    with pytest.raises(DataError, match=r"row 1: updates of a book go back in time"):
+        read(write(tmp_path / "book.csv", rows, header), "quotes", FormatOptions(), SPOT)
+
+
+def test_of_rates_told_ahead_the_last_one_counts_and_is_marked_as_no_settlement(tmp_path):
+    header = "exchange,symbol,timestamp,local_timestamp,funding_timestamp,funding_rate"
+    t, due = START_MS * 1000, (START_MS + 8 * 3_600_000) * 1000
+    rows = [("gate", "X", t + k, t + k, due, rate) for k, rate in ((3, 3e-4), (2, 2e-4), (1, 1e-4))]  # newest first
+    found, recognised = as_funding(write(tmp_path / "a.csv", rows, header))
+    assert found == [(due // 1000, 3e-4)] and "indicative rates" in str(recognised)
+
+
 def test_receiver_stamps_that_are_the_venues_are_refused(tmp_path):
     rows = [(t, t, *rest) for t, *rest in QUOTES]
     path = write(tmp_path / "quotes.csv", rows, "timestamp,venue_timestamp,bid,bid_qty,ask,ask_qty")

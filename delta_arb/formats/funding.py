@@ -33,6 +33,9 @@ def settlements(
             an interval that rows and column give differently.
     """
     of = {name: column.filter(pc.is_valid(of[TIME])) for name, column in of.items()}
+    if "told" in of:  # of several rates for one settlement the last one told counts, however the rows stand
+        order = pa.array(np.argsort(to_ns(of["told"], f"{path}: told", options.time)[0], kind="stable"))
+        of = {name: column.take(order) for name, column in of.items()}
     rate, told = _rates(of, path, options)
     ns, unit, zone = _times(of, layout, path, options)
     columns = {TIME: _to_second(ns), "funding_rate": rate}
@@ -42,7 +45,7 @@ def settlements(
     columns, order = in_order(columns, None, 3)
     told += order
     if layout.indicative or _is_indicative(columns[TIME]):
-        columns, words = _last_told(columns, path, options) if layout.indicative else (columns, [])
+        columns, words = _last_told(columns) if layout.indicative else (columns, [])
         return columns, unit, zone, [*told, *words, INDICATIVE]
     hours = float(options.interval or 0) or _stated_hours(of)
     if hours and not (options.interval and hours == 1):
@@ -153,7 +156,7 @@ def _is_indicative(ns: np.ndarray) -> bool:
     return len(ns) > 2 and float(np.median(np.diff(np.sort(ns)))) < _SHORTEST_H * HOUR_NS
 
 
-def _last_told(columns: dict, path: str, options) -> tuple[dict[str, np.ndarray], list[str]]:
+def _last_told(columns: dict) -> tuple[dict[str, np.ndarray], list[str]]:
     """Of rates told for a settlement, the last one."""
     ns = columns[TIME]
     last = np.append(np.flatnonzero(np.diff(ns)), len(ns) - 1)

@@ -198,6 +198,12 @@ def _book(of, layout: Layout, path: str, options: FormatOptions, context: LegCon
         unit, zone = "ns", "UTC"
     else:
         ns, unit, zone = _times(of, path, options, VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME)
+        back = np.flatnonzero(np.diff(ns) < 0)
+        if len(back):
+            raise DataError(
+                f"{path}, row {back[0] + 1}: updates of a book go back in time, and applied in that order they make another book; "
+                "sort them as they came (their order within one stamp counts)"
+            )
         of = of | _arrow(_floats(of, ("price", "quantity"), path))
         rows = books.sizes(ns, of) if layout.book == "sizes" else books.changes(ns, of)
     stamps, columns = books.best_quotes(rows, path)
