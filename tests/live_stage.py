@@ -235,7 +235,7 @@ class Stage:
 
     @property
     def at_rest(self) -> bool:
-        return not self.session.runner.working and not self.session._executor.pending
+        return not self.session.runner.working and not self.session.executor.pending
 
     def rows(self, query: str, *values) -> list[tuple]:
         with closing(sqlite3.connect(self.journal_path)) as db:

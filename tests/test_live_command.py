@@ -268,7 +268,7 @@ def test_live_wants_keys_limits_and_a_passed_check_then_trades_and_never_prints_
     paper = ["--config", str(file), "--reports", str(reports)]
     with running(*paper, log=log) as process:
         until(lambda: "started flat" in log.read_text()[len(lines) :], why=log.read_text)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGHUP)  # a terminal that is closed
         assert process.wait(30) == 0, log.read_text()
     assert "[paper, live quotes]" in log.read_text()
     printed = "".join([checked.stdout, checked.stderr, wrong.stdout, wrong.stderr, log.read_text()]).encode()

@@ -27,7 +27,7 @@ def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
             assert it.position() == (60.0, -60.0)
             it.agree()
             await it.closed()
-            await it.until(lambda: it.session.reconciler.seen.spot.ts_ns > it.session._executor.last_end_ns)
+            await it.until(lambda: it.session.reconciler.seen.spot.ts_ns > it.session.executor.last_end_ns)
             said = control.status(it.session)
             assert await it.stop() == "stopped"
             it.agree()
@@ -415,8 +415,8 @@ def test_what_the_journal_could_not_take_is_booked_once_however_often_it_is_seen
                 else:  # the venue filled 10 more of an order that was over
                     leg, order = PERP, it.placed(PERP)[0]
                     it.venues.perp.place("SYN_USDT", -1, qty=Decimal(10), price=Decimal("0.79"), tif="ioc")
-                    known = it.session._executor._sent[order.client_id.removeprefix("t-")].reported
-                    it.session._executor.outcome(leg, known._replace(filled=known.filled - 10.0))
+                    known = it.session.executor._sent[order.client_id.removeprefix("t-")].reported
+                    it.session.executor.outcome(leg, known._replace(filled=known.filled - 10.0))
                 await it.until(lambda: any("no order leaves without its row" in s for s in it.said))
                 await asyncio.sleep(1.2)
             await it.until(lambda: it.session.risk.halted or what == "filled late")

@@ -10,10 +10,12 @@ from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
+from aiohttp import web
 from live_stage import CALM, ENTER, LEAVE, quick_config, stage
 from test_live import export, rule_params
-from test_live_venues import BOTH, buy, live, until
+from test_live_venues import BOTH, QUICK, buy, live, until
 
 from delta_arb import params
 from delta_arb.errors import ParamsError, RunError
@@ -25,6 +27,8 @@ from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.supervisor import LIVE, LiveJob
 from delta_arb.live.terms_watch import TermsChangedError
 from delta_arb.live.venues.ccxt_client import asked_pause_s
+from delta_arb.live.venues.gate import decoded
+from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import PERP, SPOT
 from delta_arb.params import Bounds
 from delta_arb.quotes.inputs import Inputs
@@ -71,6 +75,43 @@ def test_a_notice_to_all_clients_or_an_unknown_message_ends_nothing(tmp_path):
     everywhere(play("upgrade_notice", ""), *(play("unknown_message", code) for code in ("channel", "shape", "text")))
 
 
+def test_a_frame_that_cannot_be_decoded_redials_in_the_first_life_of_a_socket_too():
+    async def play():
+        async def serve(request):
+            wire = web.WebSocketResponse()
+            await wire.prepare(request)
+            lives.append(request)
+            await wire.receive()
+            await wire.send_str("{torn" if len(lives) == 1 else '{"event": "subscribe", "channel": "c"}')
+            await wire.receive()
+            return wire
+
+        def heard(message) -> bool:
+            return decoded(message)["event"] == "subscribe"
+
+        lives, app = [], web.Application()
+        app.router.add_get("/", serve)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/"
+
+        async def where() -> str:
+            return url
+
+        async with aiohttp.ClientSession() as session:
+            stream = Stream("test", session, QUICK, url=where, hello=lambda: ["hi"], heard=heard, ping=lambda: "ping")
+            running = asyncio.create_task(stream.run())
+            await stream.first()
+            assert stream.alive and len(lives) == 2
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        await runner.cleanup()
+
+    asyncio.run(play())
+
+
 # --- 2 Refusals that were none ----------------------------------------------------------------------------------------
 
 
@@ -109,7 +150,7 @@ def test_an_own_fill_of_an_order_thought_refused_is_booked_in_the_same_session(t
         async with stage(tmp_path) as it:
             session = await it.start()
             refused = {}
-            report = session._executor.outcome
+            report = session.executor.outcome
             venue = session.resources.venues[PERP]
 
             def lie(leg, outcome):  # an answer that was wrong, once
@@ -289,7 +330,10 @@ def test_a_market_that_becomes_inactive_is_left(tmp_path):
 # --- 6 Venues that do not answer --------------------------------------------------------------------------------------
 
 
-def test_a_venue_that_fails_one_look_is_not_entered(tmp_path):
+def test_a_venue_that_fails_one_look_is_not_entered(tmp_path, monkeypatch):
+    monkeypatch.setattr("delta_arb.live.funding_watch.EVERY_S", 0.2)
+    monkeypatch.setattr("delta_arb.live.funding_watch.AGAIN_S", 0.2)
+
     async def play(venue: str, at: str):
         async with stage(tmp_path / venue / at) as it:
             await it.start()
@@ -298,7 +342,8 @@ def test_a_venue_that_fails_one_look_is_not_entered(tmp_path):
             assert not it.placed(SPOT) and not it.placed(PERP)
             await it.stop()
 
-    everywhere(*(play(venue, at) for venue in ("mexc", "gate") for at in ("time", "account")))
+    looks = [(venue, at) for venue in ("mexc", "gate") for at in ("time", "account")]
+    everywhere(*(play(*look) for look in [*looks, ("gate", "funding")]))
 
 
 # --- 7 The journal's file ---------------------------------------------------------------------------------------------

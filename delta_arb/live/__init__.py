@@ -21,7 +21,7 @@ What keeps it safe
     guards       one number each: no entries, leave, halt; and what they allow now
     reconcile    both accounts against the journal; `accounts` are the differences, and the transfer to make
     terms_watch  both markets' contract size, steps and state against what they were opened with
-    alerts       what rings a person, by apprise
+    alerts       what rings a person, by apprise; `health` is what monitoring asks
     preflight    --check; its rows are in `checks`
 Around it
     config       one TOML file, and keys from elsewhere; `example` prints one

@@ -94,6 +94,11 @@ class Alerts:
         if now_s - self._alone_s >= self._settings.naked_s:
             self.ring(NAKED, f"{usdt:.2f} USDT of one leg without the other for {now_s - self._alone_s:.0f} s: {line}")
 
+    @property
+    def alone_s(self) -> float:
+        """For how long one leg has stood without the other; 0.0 while none does."""
+        return time.monotonic() - self._alone_s if self._alone_s else 0.0
+
     def guard(self, name: str, reason: str, *, is_open: bool) -> None:
         """A guard began to act."""
         if kind := OF_GUARDS.get(name) or (WHILE_OPEN.get(name) if is_open else None):

@@ -139,6 +139,12 @@ class AlertSettings(_Section):
     daily_utc: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:05"  # the summary of the day before
 
 
+class HealthSettings(_Section):
+    """/healthz and /metrics on 127.0.0.1 (health.py); port 0 is none."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
 class PaperMoney(_Section):
     """What both wallets hold when paper trading begins, and transfers between them (`wallets`); 0.0: nobody says."""
 
@@ -182,6 +188,7 @@ class Config(_Section):
     orders: OrderTimeouts = OrderTimeouts()
     paper: PaperMoney = PaperMoney()
     alerts: AlertSettings = AlertSettings()
+    health: HealthSettings = HealthSettings()
     pace: dict[str, float] = {}  # of streams and comparisons, by the names of websocket.Pace
     inventory_coins: NotNegative = 0.0  # coins that reverse pairs are sold out of, beside a core short of the same size
     inventory_hedged: bool = True

@@ -79,6 +79,9 @@ naked_s = 5.0                # legs unequal for so long
 repeat_s = 600.0             # between two of the same kind
 daily_utc = "00:05"          # the summary of the day before
 
+[health]
+port = 0                     # of 127.0.0.1, for /healthz and /metrics (Prometheus); 0 is none
+
 [orders]                     # patience with an order that its venue says nothing of, s from its send
 overdue_s = 0.5              # then its venue is asked by its id
 ioc_s = 2.0                  # then one that still works is cancelled

@@ -71,6 +71,8 @@ class Executor:
         self._tasks: asyncio.TaskGroup | None = None
         self._closed = False
         self._refused = [0, 0]  # in a row, of each leg
+        self.refusals = [0, 0]  # in all
+        self.round_trips_s: tuple[deque[float], deque[float]] = (deque(maxlen=1000), deque(maxlen=1000))
         self.sent_ns: deque[int] = deque(maxlen=10_000)  # when orders left, for the guard on their number
         self.last_end_ns = 0
 
@@ -163,6 +165,8 @@ class Executor:
         if sent.overdue:
             sent.overdue.cancel()
         self.last_end_ns = self._clock()
+        self.round_trips_s[sent.leg].append(asyncio.get_running_loop().time() - sent.sent_s)
+        self.refusals[sent.leg] += bool(outcome.refused)
         self._ended.append(sent.order_id)
         if len(self._ended) > REMEMBERED:
             del self._sent[self._ended.popleft()]

@@ -59,13 +59,11 @@ class Session:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.loop = EventLoop(self.clock, self._after, self._unwritten, self._booked, self._break)
         self._paper_account: PaperAccount | None = None
-        self._executor = Executor(
-            resources.venues, self.loop.report, self.clock, resources.say, resources.config.orders
-        )
+        self.executor = Executor(resources.venues, self.loop.report, self.clock, resources.say, resources.config.orders)
 
     def busy(self) -> bool:
         """Whether an order is out or a fill not booked yet, so that accounts cannot be compared."""
-        return self.runner.working or bool(self._executor.pending or self.loop.waiting)
+        return self.runner.working or bool(self.executor.pending or self.loop.waiting)
 
     def _booked(self, report: Report) -> None:
         if report.for_good:
@@ -105,7 +103,7 @@ class Session:
             RunError: the venues hold what the journal does not know.
             ParamsError: there are no parameters to start with.
         """
-        await self.resources.open(self.loop.quote, self._executor.outcome)
+        await self.resources.open(self.loop.quote, self.executor.outcome)
         try:
             async with asyncio.TaskGroup() as tasks:
                 aside = [
@@ -113,17 +111,17 @@ class Session:
                     for venue in self.resources.venues
                 ]
                 aside.append(tasks.create_task(asyncio.wait_for(asyncio.shield(self._broken), None), name="defects"))
-                self._executor.start(tasks)
+                self.executor.start(tasks)
                 aside += await self._begin(tasks)
                 await self._stop.wait()
                 outcome = await self._finish()
                 self.loop.close()
-                for task in (*aside, *self._executor.tasks):
+                for task in (*aside, *self.executor.tasks):
                     task.cancel()
         except* DeltaArbError as group:
             raise _first(group) from None
         finally:
-            self._executor.close()
+            self.executor.close()
             self.loop.close()
             await self.resources.close()
         return outcome
@@ -173,7 +171,7 @@ class Session:
         aside = [self._guarding, self._reloading, self.funding.run, self.terms.run]
         if not resources.paper:
             self.reconciler = Reconciler(
-                resources, self.runner, self._executor, self.funding, wallets, self.loop, self.busy, self.halt
+                resources, self.runner, self.executor, self.funding, wallets, self.loop, self.busy, self.halt
             )
             measured = recovery.terms_changed(resources.journal)
             await self.reconciler.begin(measured=measured)
@@ -217,7 +215,7 @@ class Session:
 
     def _broker(self, rule: Rule) -> Executor | LivePaper:
         if not self.resources.paper:
-            return self._executor
+            return self.executor
         self.loop.paper = LivePaper(paper_venue(self.resources.config.latency(), rule), self.loop.report, self.clock)
         for leg in (SPOT, PERP):
             self.loop.paper.quote(leg, self.clock(), self.loop.books[leg])

@@ -13,7 +13,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import uvloop
 
 from delta_arb import __version__
 from delta_arb.errors import DeltaArbError, RunError
-from delta_arb.live import control
+from delta_arb.live import control, health
 from delta_arb.live.alerts import REFUSED, SUMMARY, VENUE, Alerts, until_daily_s
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.config import Config, Keys
@@ -102,9 +102,10 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
-        aside = [asyncio.create_task(self.alerts.run()), asyncio.create_task(self._summaries())]
+        aside = [asyncio.create_task(each) for each in (self.alerts.run(), self._summaries(), health.watchdog())]
         try:
-            return await self._sessions()
+            async with self._health():
+                return await self._sessions()
         except DeltaArbError as error:
             self.alerts.ring(REFUSED, str(error))
             raise
@@ -114,6 +115,15 @@ class Supervisor:
             await self.alerts.drain()
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
+
+    @contextlib.asynccontextmanager
+    async def _health(self) -> AsyncIterator[None]:
+        """/healthz and /metrics, where a port is named."""
+        if port := self.job.config.health.port:
+            async with await health.serve(port, lambda: self.session):
+                yield
+        else:
+            yield
 
     def _note_alert(self, text: str) -> None:
         if self.session:

@@ -163,6 +163,7 @@ class Venue(Protocol):
     tick: float  # one step of the price
     clock_offset_ns: int  # the venue's clock minus ours
     clock_ns: int  # when that was measured, on our clock
+    weight_left: int  # of requests that may be made now
     allowance: int  # orders that may be sent now: more are refused by us before they leave
     trouble: str  # why nothing new should be begun there: it did not answer, or wants a pause; ""
     private_alive: bool  # whether the stream of our own orders is up

@@ -227,6 +227,11 @@ class CcxtClients:
         """How long the venue wants nothing from us yet; 0.0 when it takes requests."""
         return max(0.0, self._until_s - time.monotonic())
 
+    @property
+    def weight_left(self) -> int:
+        """Of requests past ccxt's rate limiter, now."""
+        return self._budget.left
+
     def _throttled(self, status: int, headers: Mapping[str, str]) -> None:
         """The venue asked for a pause: what is sent meanwhile gets the address banned."""
         told = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")

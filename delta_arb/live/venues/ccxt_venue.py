@@ -128,6 +128,10 @@ class CcxtVenue(CcxtOrders):
         return 0 if self._clients.paused_s else self._budget.left
 
     @property
+    def weight_left(self) -> int:
+        return self._clients.weight_left
+
+    @property
     def trouble(self) -> str:
         if paused_s := self._clients.paused_s:
             return f"{self.name} wants a pause of {paused_s:.0f} s more"

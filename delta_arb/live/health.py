@@ -1,0 +1,171 @@
+"""`/healthz` and `/metrics` of a running one, on this machine only and off unless the configuration names a port.
+
+    /healthz   200 while quotes, accounts, terms and the journal are fresh, else 503; one line of JSON says why
+    /metrics   for Prometheus: what is open, what stands alone, ages, round trips, refusals, weights
+
+Everything is read when it is asked for; the trading knows nothing of it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from statistics import quantiles
+from typing import Any
+
+from delta_arb.errors import ParamsError, RunError
+from delta_arb.live.reconcile import midnight_ns
+from delta_arb.live.session import Session
+from delta_arb.market import LEGS, NS, to_bps
+from delta_arb.strategy.decide import opening_pays
+from delta_arb.strategy.state import DIRECT, PHASES, QUOTE, REVERSE, Event
+
+HOST = "127.0.0.1"
+REQUEST_S = 5.0
+WATCHDOG_S = 1.0
+STALE = frozenset(("blind", "disk", "terms"))  # guards that say that something is not fresh
+TEXT, JSON = "text/plain; version=0.0.4; charset=utf-8", "application/json"
+
+
+def healthy(session: Session | None) -> tuple[bool, str]:
+    """Whether all that is traded by is fresh, and why not."""
+    if session is None or session.runner is None or session.runner.books is None:
+        return False, "starting"
+    old = [f"the {leg} book is {age_s:.1f} s old" for leg, age_s in ages_s(session) if age_s > limit_s(session)]
+    stale = [f"{breach.guard}: {breach.reason}" for breach in session.risk.breaches if breach.guard in STALE]
+    return not (old or stale), "; ".join((*old, *stale)) or session.line()
+
+
+def ages_s(session: Session) -> Iterator[tuple[str, float]]:
+    """Of both books, seconds since they were last confirmed."""
+    now_ns = session.clock()
+    for leg, book in zip(LEGS, session.runner.books, strict=True):
+        yield leg, (now_ns - book.fresh_ns) / NS
+
+
+def limit_s(session: Session) -> float:
+    return session.runner.rule.max_quote_age_ns / NS
+
+
+class Collector:
+    """What Prometheus reads, made from the session at that moment."""
+
+    def __init__(self, session: Callable[[], Session | None]) -> None:
+        self._session = session
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        session = self._session()
+        up = session is not None and session.runner is not None and session.runner.books is not None
+        yield GaugeMetricFamily(
+            "delta_arb_healthy", "1 while all that is traded by is fresh", float(healthy(session)[0])
+        )
+        if not up:
+            return
+        for name, text, value in plain(session):
+            yield GaugeMetricFamily(f"delta_arb_{name}", text, value)
+        for name, text, label, values in labelled(session):
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            family = kind(f"delta_arb_{name}", text, labels=[label])
+            for which, value in values:
+                family.add_metric([which], value)
+            yield family
+
+
+def plain(session: Session) -> Iterator[tuple[str, str, float]]:
+    """(name, meaning, value) of what there is one of."""
+    runner, day_ns = session.runner, midnight_ns(session.clock())
+    yield "naked_usdt", "what the legs differ by", runner.alone_usdt()
+    yield "naked_seconds", "since when they do", session.resources.alerts.alone_s
+    yield "net_day_usdt", "closed pairs of this UTC day", session.resources.journal.net_since(day_ns)
+    yield "open_usdt", "the open pair at its exit side", runner.mark_usdt()
+    yield "halted", "1 until a person resumes", float(bool(session.risk.halted))
+
+
+def labelled(session: Session) -> Iterator[tuple[str, str, str, list[tuple[str, float]]]]:
+    """(name, meaning, label, values) of what there are several of."""
+    runner, executor = session.runner, session.executor
+    event = Event(QUOTE, session.clock(), *runner.books, 0, 0.0, 0.0, 0.0, 0.0)
+    sides = (("direct", DIRECT), ("reverse", REVERSE))
+    yield (
+        "edge_bps",
+        "what opening pays now",
+        "direction",
+        [(n, to_bps(opening_pays(side, event))) for n, side in sides],
+    )
+    yield "position", "base units", "leg", [(leg, runner.state.legs[n].position) for n, leg in enumerate(LEGS)]
+    yield "quote_age_seconds", "since the book was confirmed", "leg", list(ages_s(session))
+    yield "state", "1 for the phase of the pair", "phase", [(p, float(p == PHASES[runner.state.phase])) for p in PHASES]
+    yield "guard", "1 while it acts", "guard", [(breach.guard, 1.0) for breach in session.risk.breaches]
+    for share, name in ((49, "p50"), (98, "p99")):
+        trips = [(leg, quantiles(executor.round_trips_s[n], n=100)[share]) for n, leg in enumerate(LEGS) if
+                 len(executor.round_trips_s[n]) > 1]  # fmt: skip
+        yield f"order_round_trip_{name}_seconds", "from an order's send to its end, of the last thousand", "leg", trips
+    yield (
+        "refusals_total",
+        "orders that a venue refused",
+        "leg",
+        [(leg, executor.refusals[n]) for n, leg in enumerate(LEGS)],
+    )
+    yield "weight_left", "of requests that may be made now", "venue", [
+        (venue.name, float(venue.weight_left)) for venue in session.resources.venues
+    ]  # fmt: skip
+
+
+def metrics(session: Callable[[], Session | None]) -> Callable[[], bytes]:
+    """What answers /metrics; ParamsError where the library is missing."""
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest
+    except ImportError:
+        raise ParamsError("[health] needs prometheus-client: pip install 'delta_arb[alerts]'") from None
+    registry = CollectorRegistry()
+    registry.register(Collector(session))
+    return lambda: generate_latest(registry)
+
+
+async def serve(port: int, session: Callable[[], Session | None]) -> asyncio.Server:
+    """Answer on a port of this machine until it is closed; RunError where another program has it."""
+    scraped = metrics(session)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(REQUEST_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(_answer(head.split(b" ", 2)[1].decode("latin-1")))
+                await writer.drain()
+        writer.close()
+
+    def _answer(path: str) -> bytes:
+        if path == "/metrics":
+            return _http(200, TEXT, scraped())
+        if path == "/healthz":
+            fine, why = healthy(session())
+            return _http(200 if fine else 503, JSON, json.dumps({"healthy": fine, "why": why}).encode())
+        return _http(404, JSON, b'{"error": "there are /healthz and /metrics"}')
+
+    try:
+        return await asyncio.start_server(answer, HOST, port)
+    except OSError as error:
+        raise RunError(f"[health] port {port} of {HOST} cannot be had ({error.strerror}); name another") from None
+
+
+async def watchdog() -> None:
+    """Tell systemd, where it started us, that the loop turns; for ever (sd_notify: READY, then WATCHDOG)."""
+    notify("READY=1")
+    while True:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(WATCHDOG_S)
+
+
+def notify(word: str) -> None:
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
+            wire.sendto(word.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
+
+
+def _http(status: int, kind: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status} -\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
