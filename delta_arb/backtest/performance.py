@@ -8,7 +8,7 @@ Returns are on a fixed capital: what both wallets were given, or else a full pos
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -142,7 +142,7 @@ class Performance:
         return round((self.hit_rate or 0.0) * self.ended)
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def table(self) -> Table:
         return compare({"value": self}, "Performance")

@@ -53,7 +53,7 @@ def walk(verdict, inputs) -> Picture:
 def _shade(ax, sheet, legend: bool = False) -> None:
     from delta_arb.report.tearsheet import SAYS
 
-    for name, part in sheet.parts.items():
+    for name, part in sheet.parts.items() if len(sheet.parts) > 1 else ():
         begin, end = figures.when(part.tape.start_ns), figures.when(part.tape.end_ns)
         ax.axvspan(begin, end, color=figures.PARTS[name], lw=0, zorder=0, label=SAYS[name] if legend else None)
 

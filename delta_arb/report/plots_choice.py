@@ -18,6 +18,8 @@ from delta_arb.tables import seconds
 if TYPE_CHECKING:
     from delta_arb.report.sensitivity import Surface
 
+TICKS = 16  # thresholds named on an axis
+
 
 def costs(stack, inputs) -> Picture:
     """The costs of a round trip on top of each other, and how far the basis swings beneath them."""
@@ -106,8 +108,9 @@ def _cells(figure, ax, exits: np.ndarray, entries: np.ndarray, net: np.ndarray) 
     ax.grid(visible=False)
     bar = figure.colorbar(image, ax=ax, label="net, USDT a day", pad=0.015)
     bar.ax.set_ylim(min(0.0, float(np.nanmin(net))), max(0.0, float(np.nanmax(net))) or bound)
-    ax.set_xticks(np.arange(len(exits)), [f"{x:g}" for x in exits])
-    ax.set_yticks(np.arange(len(entries)), [f"{e:g}" for e in entries])
+    for set_ticks, levels in ((ax.set_xticks, exits), (ax.set_yticks, entries)):
+        shown = np.arange(len(levels))[:: -(-len(levels) // TICKS)]
+        set_ticks(shown, [f"{round(float(level), 1):g}" for level in levels[shown]])
     ax.set_xlabel("exit threshold, bps: leave when exit_cost is at or below")
     ax.set_ylabel("entry threshold, bps")
 
