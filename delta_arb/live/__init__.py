@@ -26,6 +26,7 @@ What keeps it safe
 Around it
     config       one TOML file, and keys from elsewhere; `example` prints one
     supervisor   sessions one after the other, each begun from the journal
+    watch        a process of its own, for when the runner is silent
     control      status, stop, flatten, resume through a socket
     cli          from the command line to one run; `local_venues` starts those of --sandbox
     clock, console  our wall clock; every line headed by its mode

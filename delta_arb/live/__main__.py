@@ -20,6 +20,7 @@ JOBS = {  # module and function; else cli.trade
     "replay": ("replay", "replayed"),
     "example": ("cli", "print_example"),
     "alert": ("cli", "ring_once"),
+    "watch": ("cli", "watch_runner"),
 }
 KINDS = {"sandbox": {"sandbox": True}, "real": {"live": True}}
 ABOUT = "Trade one pair with the parameters that the pipeline exported."

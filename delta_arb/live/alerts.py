@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from delta_arb.errors import ParamsError
 from delta_arb.live.config import AlertSettings
 
-HALT, NAKED, VENUE, LOSS, PARAMETERS, REFUSED, SUMMARY, TEST = (
-    "halted", "naked leg", "venue does not answer", "loss of the day", "parameters", "refused start", "summary", "test",
+HALT, NAKED, GONE, VENUE, LOSS = (
+    "halted", "naked leg", "runner does not answer", "venue does not answer", "loss of the day",
 )  # fmt: skip
+PARAMETERS, REFUSED, SUMMARY, TEST = "parameters", "refused start", "summary", "test"
 OF_GUARDS = {"loss of the day": LOSS, "parameters": PARAMETERS}  # those that ring whenever they act
 WHILE_OPEN = {"blind": VENUE, "terms": VENUE, "disk": VENUE}  # and those that ring while a pair is open
 LATEST_S = 15.0  # for all addresses to take one message

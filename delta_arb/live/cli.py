@@ -39,6 +39,22 @@ def ring_once(options: LiveOptions) -> int:
     return 0
 
 
+def watch_runner(options: LiveOptions) -> int:
+    """Look after a runner with real orders, for ever."""
+    from delta_arb.live.watch import Watcher
+
+    kind = kind_of(options)
+    folder = supervisor.journal_path(options.reports, configured(options), kind).parent
+    if kind == PAPER:
+        raise ParamsError("paper holds nothing on a venue; name the runner to watch with --live or --sandbox")
+    if kind == SANDBOX and local_venues.running(folder) is None:
+        raise RunError("no local venues are up, there is nothing to watch")
+    job = job_of(options, leave=True)
+    with heard(job.say):
+        Watcher(job).run()
+    return 0
+
+
 def trade(options: LiveOptions) -> int:
     """A run on paper, on the local venues or with real money; or only the look whether all is ready for it."""
     if options.funding and not options.tape:

@@ -145,6 +145,14 @@ class HealthSettings(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
+class WatchSettings(_Section):
+    """The watcher (watch.py): when a runner counts as silent, and whether it then flattens unequal legs."""
+
+    silent_s: Annotated[float, Field(ge=5)] = 30.0  # longer than a restart takes
+    every_s: Positive = 5.0
+    flatten: bool = False
+
+
 class PaperMoney(_Section):
     """What both wallets hold when paper trading begins, and transfers between them (`wallets`); 0.0: nobody says."""
 
@@ -189,6 +197,7 @@ class Config(_Section):
     paper: PaperMoney = PaperMoney()
     alerts: AlertSettings = AlertSettings()
     health: HealthSettings = HealthSettings()
+    watch: WatchSettings = WatchSettings()
     pace: dict[str, float] = {}  # of streams and comparisons, by the names of websocket.Pace
     inventory_coins: NotNegative = 0.0  # coins that reverse pairs are sold out of, beside a core short of the same size
     inventory_hedged: bool = True

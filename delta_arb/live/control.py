@@ -142,11 +142,11 @@ def summary(session: Session) -> str:
     return "\n".join([*lines, *now["held"]])
 
 
-def ask(path: Path, command: str) -> dict[str, Any] | None:
+def ask(path: Path, command: str, seconds: float = ANSWER_S) -> dict[str, Any] | None:
     """The running one's answer; None when none is up."""
     try:
         with socket.socket(socket.AF_UNIX) as wire:
-            wire.settimeout(ANSWER_S)
+            wire.settimeout(seconds)
             wire.connect(str(path))
             wire.sendall(command.encode() + b"\n")
             with wire.makefile() as lines:

@@ -82,6 +82,11 @@ daily_utc = "00:05"          # the summary of the day before
 [health]
 port = 0                     # of 127.0.0.1, for /healthz and /metrics (Prometheus); 0 is none
 
+[watch]                      # of `delta-arb live watch`
+silent_s = 30.0              # without an answer of the runner for so long, a person is rung
+every_s = 5.0
+flatten = false              # true: and what stands alone is closed, the runner ended before
+
 [orders]                     # patience with an order that its venue says nothing of, s from its send
 overdue_s = 0.5              # then its venue is asked by its id
 ioc_s = 2.0                  # then one that still works is cancelled

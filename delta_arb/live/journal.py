@@ -74,7 +74,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.run_id = run_id
-        self._lock = open(path.with_suffix(".lock"), "w", opener=private)  # noqa: SIM115 - held for the journal's life
+        self._lock = open(path.with_suffix(".lock"), "a+", opener=private)  # noqa: SIM115 - held for the journal's life
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -82,6 +82,8 @@ class Journal:
             raise RunError(
                 f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder"
             ) from None
+        self._lock.truncate(0)
+        print(os.getpid(), file=self._lock, flush=True)  # for a watcher, which ends a frozen one
         os.close(private(path, os.O_RDWR | os.O_CREAT))  # SQLite gives its log the same mode
         self._db = sqlite3.connect(path, isolation_level=None)
         self._disk = Disk(path, later)

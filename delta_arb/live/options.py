@@ -2,6 +2,7 @@
 
     delta-arb live replay|paper|sandbox|real        trade, in this mode
     delta-arb live status|stop|flatten|resume       talk to the running one
+    delta-arb live watch                            look after the running one
     delta-arb live alert --test                     ring once
     delta-arb live example                          print a configuration
 
@@ -32,6 +33,7 @@ MODES = {
     "paper": "The venues' public quotes, simulated fills.",
     "sandbox": "Real orders on local venues, with play money and no keys.",
     "real": "Real orders with real money: keys, limits, a passed check.",
+    "watch": "Beside a runner: ring, and flatten if so configured, when it is silent.",
     "alert": "Send a test to every address of the alerts.",
     "example": "Print a configuration with every name explained.",
 }
@@ -93,6 +95,7 @@ TAKES = {
     "sandbox": (*ON_VENUES, *ON_LOCAL),
     "real": ON_VENUES,
     "alert": ("config", "test"),
+    "watch": ("sandbox", "live", "config", *EVERY, *ON_LOCAL),
     "example": ("params",),
 } | dict.fromkeys(TALK, ("paper", "sandbox", "live", "config", *EVERY, *ON_LOCAL))
 
