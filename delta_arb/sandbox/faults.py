@@ -33,7 +33,7 @@
 | socket | silence | the socket stays open and sends nothing at all, not even pong |
 | | close | at `from_s`: every socket is closed with `status` (default 1001; 1006 = aborted without a word) |
 | | upgrade_notice | at `from_s`: Gate's notice on `futures.system` to every socket (`times` of them, `seconds` apart) |
-| | unknown_message | the same with an unknown `code` "channel", an unknown "shape" of known ones, or a "text" that is none |
+| | unknown_message | the same of a message that no client knows: `code` "channel", "shape" (of a known one) or "text" |
 | | listen_key_death | at `from_s`: listen keys die, as after the 60 minutes (MEXC) |
 | clock | drift | the venue's clock is off by `seconds`, for as long as the fault is active |
 | market | delist | no new orders, resting ones are cancelled, for as long as the fault is active |
@@ -48,7 +48,7 @@
 `terms` names fields of `values.Listing`, in base units; steps and minimum of a contract follow its size. `retry_after_s`
 adds the header Retry-After to `error`, `error_after` and `rate_limit`.
 
-Requests: `markets time book candles trades tickers account balance.* order.create order.amend order.cancel order.fetch
+Requests: `markets time book candles trades tickers account order.create order.amend order.cancel order.fetch
 orders.open countdown trades.mine positions leverage funding fee rights listen_key`; a subscription over a websocket is `ws.subscribe`.
 Streams: `stream.ticker stream.book stream.trades stream.orders stream.fills stream.positions stream.balance`.
 """
