@@ -73,7 +73,11 @@ class WalletParams(Section):
 
 
 class Params(Section):
-    """One export. Build it with `sealed`, which adds the digest of everything else."""
+    """One export: pair and venues, trade or not and why, the rule, what was assumed, the evidence and how long it is valid.
+
+    Read one with `load`, build one with `sealed`, which adds the digest of everything else; `docs/parameter_file.md` has
+    the table of its parts. Fields are checked when it is built (ParamsError).
+    """
 
     schema_version: Literal[4] = SCHEMA
     pair: Name

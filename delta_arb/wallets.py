@@ -62,7 +62,16 @@ NO_REBALANCING = Rebalancing(math.inf, 0.0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Funds:
-    """What both wallets hold at the beginning: USDT of each, and the hedged inventory of coins, declared in base units."""
+    """What both wallets hold at the beginning.
+
+    Args:
+        spot_usdt, perp_usdt: USDT of each; inf is no limit.
+        inventory: coins held on spot beside a short of the same size, which reverse pairs are sold out of.
+        rebalancing: when USDT are sent from one to the other; never if not given.
+
+    Raises:
+        ParamsError: a negative amount, a transfer that takes no time or does not exceed its fee, or one without limits.
+    """
 
     spot_usdt: float
     perp_usdt: float

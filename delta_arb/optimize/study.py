@@ -27,11 +27,22 @@ from delta_arb.wallets import BOUNDLESS, Funds
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What a threshold set must reach to be exported, on the fit and on the judged part alike.
+    """What thresholds must reach to be exported, on the fit and on the judged part alike.
 
-    hit rate: share of trades that ended at the exit threshold, missed where its whole 95 % interval lies below; drawdown:
-    on the capital of the replay (see `capital_of`); `repeated_h`: hours over which runs like this follow each other, each
-    of which might export, so that their luck is paid for.
+    Args:
+        target_hit_rate: least share of trades that ended at the exit threshold; missed where its whole 95 % interval
+            lies below.
+        min_trades_day: least trades a day; 0 for no such demand.
+        max_drawdown: largest fall from the peak, share of the capital of the replay (see `capital_of`).
+        max_entry_bps: entries above this are not tried, bps.
+        max_hold_s: longest hold, s.
+        look_back_h: hours looked back; the last part of them judges.
+        fit_share: share of the look-back that is fitted on, at most 0.9.
+        repeated_h: hours over which runs like this follow each other, each of which might export, so that their luck
+            is paid for.
+
+    Raises:
+        ParamsError: a value out of its bounds.
     """
 
     target_hit_rate: float = 0.7
