@@ -178,3 +178,15 @@ def test_a_frozen_leg_is_named():
     perp[400:700] = perp[400]
     with pytest.raises(SeriesError, match=f"perp stood still for 300 s from ts_ns={400 * S}"):
         reversion.require_moving_legs(seconds(1000), 60, spot=spot, perp=perp)
+
+
+def test_fixed_lags_and_a_stated_bandwidth_are_those_of_statsmodels():
+    from statsmodels.tsa.stattools import adfuller
+    from statsmodels.tsa.stattools import kpss as kpss_of
+
+    x = np.random.default_rng(4).normal(size=400).cumsum() * 0.1 + np.random.default_rng(5).normal(size=400)
+    mine, theirs = reversion.adf(x, 6, fixed=True), adfuller(x, maxlag=6, autolag=None, result_object=True)
+    assert (mine.lags, mine.statistic) == (6, pytest.approx(theirs.statistic))
+    stated, chosen = reversion.kpss(x, 25), reversion.kpss(x)
+    assert stated.lags == 25 != chosen.lags
+    assert stated.statistic == pytest.approx(kpss_of(x, regression="c", nlags=25, result_object=True).statistic)

@@ -73,3 +73,29 @@ def test_the_surprises_of_the_filter_are_asked_the_same_way():
 def test_what_cannot_be_answered_is_an_error(x, says):
     with pytest.raises(SeriesError, match=says):
         reversion.clustering(x)
+
+
+# --- change of variance -----------------------------------------------------------------------------------------------
+
+
+def test_a_variance_that_doubles_is_found_where_it_does():
+    rng = np.random.default_rng(1)
+    found = reversion.variance_change(np.concatenate([rng.normal(size=600), 2.0 * rng.normal(size=400)]))
+    assert found.present(0.001) and abs(found.at - 600) < 30
+    assert (found.before, found.after) == (pytest.approx(1.0, abs=0.1), pytest.approx(2.0, abs=0.15))
+
+
+def test_one_variance_is_rejected_as_often_as_the_level_says_fat_tails_and_clustering_too():
+    rng = np.random.default_rng(2)
+    plain = np.mean([reversion.variance_change(rng.normal(size=1000)).present() for _ in range(300)])
+    fat = np.mean([reversion.variance_change(rng.standard_t(5, size=1000)).present() for _ in range(300)])
+    assert plain <= 0.08 and fat <= 0.08  # 5 % and two standard errors
+
+
+def test_the_statistic_by_hand():
+    """Squares 1 and 9 fifteen times each in turn, then 9 and 25: means 5 and 17, C_k - k/n C_n = -6 * 30 at the half."""
+    x = np.array([1.0, 3.0] * 15 + [3.0, 5.0] * 15)
+    found = reversion.variance_change(x)
+    assert found.at in (30, 31) and found.before == pytest.approx(np.sqrt(np.mean(x[: found.at] ** 2)))
+    with pytest.raises(SeriesError, match="one size"):
+        reversion.variance_change(np.tile([1.0, -1.0], 30))

@@ -25,6 +25,7 @@ from delta_arb.stats.reversion import (  # fmt: skip
     Signature,
     Stationarity,
     UnitRootTest,
+    VarianceChange,
     autocorrelation,
     clustering_of,
     grid,
@@ -33,6 +34,7 @@ from delta_arb.stats.reversion import (  # fmt: skip
     require_moving_legs,
     signature,
     stationarity,
+    variance_change,
 )
 from delta_arb.tables import Table, number, seconds, share
 
@@ -75,6 +77,7 @@ class MeanReversion:
     differences: Finding
     shifts: Finding
     clustering: Finding
+    variance: Finding
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -104,6 +107,7 @@ class MeanReversion:
             _row("shifts of the level", self.shifts, _shifted),
             _row("autocorrelation of differences, lag 1", self.differences, _noisy),
             _row("clustering of volatility", self.clustering, _clustered),
+            _row("change of variance", self.variance, _changed),
         ]
 
     def _checked(self, half_life_s: float) -> tuple[str, str]:
@@ -155,7 +159,8 @@ def _row(name: str, answer: Finding, say: Callable[..., tuple[str, str]]) -> tup
 
 def _tested(test: UnitRootTest, rejected: str, kept: str) -> tuple[str, str]:
     p = _p(test.p) if test.bound == "=" else f"p {test.bound} {test.p:.3f}"
-    return p, f"rejected: {rejected}" if test.rejects() else f"not rejected: {kept}"
+    verdict = f"rejected: {rejected}" if test.rejects() else f"not rejected: {kept}"
+    return p, f"{verdict} ({test.lags} lags)"
 
 
 def _p(value: float) -> str:
@@ -175,6 +180,12 @@ def _clustered(found: Clustering) -> tuple[str, str]:
     return _p(found.arch_p), (
         "calm and wild hours take turns, ARCH-LM" if found.present() else "none beyond chance, ARCH-LM"
     )
+
+
+def _changed(found: VarianceChange) -> tuple[str, str]:
+    if not found.present():
+        return _p(found.p), "one size of surprises explains the recording"
+    return _p(found.p), f"surprises went from {found.before:.2g} to {found.after:.2g} standard deviations"
 
 
 def mean_reversion(basis: Basis) -> MeanReversion:
@@ -197,10 +208,15 @@ def mean_reversion(basis: Basis) -> MeanReversion:
         levels=acf,
         differences=answered(lambda: autocorrelation(np.diff(_even(basis, step_s)), 1)),
         shifts=answered(lambda: level_shifts(*column, basis.known, _shift_step_s(basis, span_s))),
-        clustering=Finding(None, speed_.reason)
-        if speed_.value is None
-        else answered(lambda: clustering_of(_surprises(basis, speed_.value))),
+        clustering=_of_surprises(basis, speed_, clustering_of),
+        variance=_of_surprises(basis, speed_, variance_change),
     )
+
+
+def _of_surprises(basis: Basis, speed_: Finding, test: Callable[[np.ndarray], object]) -> Finding:
+    if speed_.value is None:
+        return Finding(None, speed_.reason)
+    return answered(lambda: test(_surprises(basis, speed_.value)))
 
 
 def fit_step_s(basis: Basis) -> float:
