@@ -14,6 +14,7 @@ import pyarrow.feather
 import pytest
 
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.formats.proofs import on_grid
 from delta_arb.formats.read import LegContext, read, read_frame
 from delta_arb.formats.recognise import FormatOptions
 from delta_arb.quotes.columns import CANDLES
@@ -223,6 +224,23 @@ def test_contracts_and_coins_are_told_apart_by_their_grid(tmp_path, scale, quant
         tmp_path / "bars.csv", [(*rest, v * scale) for *rest, v in BARS], "timestamp_ms,open,high,low,close,volume"
     )
     assert as_bars(path, context=PERP)[1].quantity == quantity
+
+
+@pytest.mark.parametrize(
+    ("contract", "sizes", "is_in"),
+    [
+        (10.0, np.arange(1, 40) * 10.0, "coins"),
+        (10.0, np.arange(1, 40) * 1.0, "contracts"),
+        (10.0, np.arange(1, 40) * 0.1, ""),  # tenths of a contract, or coins of another step
+        (1e-4, np.arange(1, 40) * 1.0, "contracts"),
+        (1e-4, np.arange(1, 40) * 0.0123, "coins"),
+        (1e-4, np.arange(1, 40) * 0.1, ""),  # tenths of a contract lie on the grid of coins too
+        (1.0, np.arange(1, 40) * 1.0, ""),
+        (10.0, np.full(40, 10.0), ""),  # one size proves no grid
+    ],
+)
+def test_the_grid_of_sizes_tells_coins_from_contracts_or_nothing(contract, sizes, is_in):
+    assert on_grid(sizes, contract) == is_in
 
 
 def test_a_turnover_beside_the_volume_proves_its_unit_or_refuses_a_wrong_contract_size(tmp_path):

@@ -196,7 +196,7 @@ def test_sizes_that_are_coins_already_are_not_multiplied_by_a_contract(tmp_path)
     table = pq.read_table(perp.path)
     volume = 250.0 * np.arange(1, len(table) + 1)
     pq.write_table(table.set_column(5, "volume", pa.array(volume)), perp.path)
-    with pytest.raises(DataError, match="its sizes are coins already: whole multiples of the contract of 10"):
+    with pytest.raises(DataError, match="its sizes are coins already: all are whole multiples of the contract of 10"):
         candles.read(spot, LegFile(perp.path, "updates", contract_size=10.0), STATED)
     assert len(
         candles.read(

@@ -101,8 +101,8 @@ def coins_a_unit(volume: np.ndarray, quote_volume: np.ndarray, close: np.ndarray
 def on_grid(sizes: np.ndarray, contract_size: float) -> str:
     """Whether sizes of a perpetual are coins or contracts, by the grid they lie on; "" where the grid does not tell.
 
-    Contracts are whole numbers, coins whole multiples of the contract size. Of two grids that both hold, sizes lie on
-    the coarser one by chance as good as never.
+    Contracts are whole numbers (of some venues tenths or hundredths), coins whole multiples of the contract size. Of two
+    grids that both hold, sizes lie on the coarser one by chance as good as never.
     """
     sizes = np.unique(sizes[np.isfinite(sizes) & (sizes > 0)])
     if contract_size == 1 or len(sizes) < _SIZES:
@@ -110,7 +110,9 @@ def on_grid(sizes: np.ndarray, contract_size: float) -> str:
     whole, multiples = _whole(sizes), _whole(sizes / contract_size)
     if contract_size > 1:
         return COINS if multiples else CONTRACTS if whole else ""
-    return CONTRACTS if whole else COINS if multiples else ""
+    if whole:
+        return CONTRACTS
+    return COINS if multiples and not _whole(sizes * 100) else ""
 
 
 def _whole(values: np.ndarray) -> bool:

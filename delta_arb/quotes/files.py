@@ -158,11 +158,11 @@ def rows_of(leg: LegFile) -> Rows:
 
 
 def refuse_coins(leg: LegFile, sizes: np.ndarray, recognised: Recognised | None) -> None:
-    """Refuse sizes that were declared as contracts and lie on the grid of coins (see `formats.proofs`)."""
-    if recognised is None and on_grid(sizes, leg.contract_size) == layouts.COINS:
+    """Refuse sizes that were declared as contracts of several coins and lie on the grid of coins (see `formats.proofs`)."""
+    if recognised is None and leg.contract_size > 1 and on_grid(sizes, leg.contract_size) == layouts.COINS:
         raise DataError(
-            f"{leg.name}: its sizes are coins already: whole multiples of the contract of {leg.contract_size:g} and no whole "
-            f"numbers of them; give --contract-size 1 with --perp-step {leg.contract_size:g}, or --{leg.context.leg}-format "
+            f"{leg.name}: its sizes are coins already: all are whole multiples of the contract of {leg.contract_size:g}; "
+            f"give --contract-size 1 with --perp-step {leg.contract_size:g}, or --{leg.context.leg}-format "
             "quantity=coins (quantity=contracts where they are contracts after all)"
         )
 
