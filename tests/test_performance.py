@@ -85,6 +85,14 @@ def test_drawdown_includes_the_loss_of_an_open_position_mistake_22(round_trip):
     assert p.win_rate == 1.0
 
 
+def test_the_drawdown_in_usdt_and_with_the_fees_of_leaving(round_trip):
+    """21.505 down at second 2, where leaving ten coins at 98 and 101 would cost 0.1 and 0.05 % on top."""
+    curve = equity(*round_trip)
+    assert performance.largest_fall(curve.net) == pytest.approx(21.505)
+    assert curve.leaving[2] == pytest.approx(0.98 + 0.505) and curve.leaving[-1] == 0.0
+    assert performance.largest_fall(curve.net_if_left) == pytest.approx(21.505 + 1.485)
+
+
 def test_an_open_position_at_the_end_is_closed_at_its_exit_side_and_counted():
     tape, result = done([spot(0, 99.5, 100), perp(0, 101, 101.5), spot(1, 98, 98.5), perp(1, 100.5, 101)])
     p = measure(tape, result)

@@ -180,6 +180,7 @@ def test_a_frozen_leg_is_named():
         reversion.require_moving_legs(seconds(1000), 60, spot=spot, perp=perp)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # statsmodels says where its table ends
 def test_fixed_lags_and_a_stated_bandwidth_are_those_of_statsmodels():
     from statsmodels.tsa.stattools import adfuller
     from statsmodels.tsa.stattools import kpss as kpss_of

@@ -26,7 +26,10 @@ from delta_arb.tables import Table, number, seconds, share
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Equity:
-    """Marked profit in USDT at every event of a tape, and its parts; arrays of shape (n,), starting at 0."""
+    """Marked profit in USDT at every event of a tape, and its parts; arrays of shape (n,), starting at 0.
+
+    Marks are at the exit side; `leaving`, the taker fees that closing there would still cost, is in none of the parts.
+    """
 
     ts_ns: np.ndarray
     spot: np.ndarray
@@ -34,6 +37,12 @@ class Equity:
     fees: np.ndarray
     funding: np.ndarray
     residual: np.ndarray
+    leaving: np.ndarray | float = 0.0
+
+    @property
+    def net_if_left(self) -> np.ndarray:
+        """The net if all that is held were closed at each event, with the fees of that."""
+        return self.net - self.leaving
 
     @property
     def net(self) -> np.ndarray:
@@ -68,7 +77,9 @@ def _curve(tape: Tape, result: Backtest) -> Equity:
     spot_qty, spot_cash, perp_qty, perp_cash, fees, paid, residual = (np.repeat(column, events) for column in sums.T)
     spot_exit = np.where(spot_qty >= 0, tape.spot_bid, tape.spot_ask)
     perp_exit = np.where(perp_qty >= 0, tape.perp_bid, tape.perp_ask)
-    return Equity(tape.ts_ns, spot_cash + spot_qty * spot_exit, perp_cash + perp_qty * perp_exit, fees, paid, residual)
+    leaving = result.rule.spot.fee * np.abs(spot_qty) * spot_exit + result.rule.perp.fee * np.abs(perp_qty) * perp_exit
+    spot, perp = spot_cash + spot_qty * spot_exit, perp_cash + perp_qty * perp_exit
+    return Equity(tape.ts_ns, spot, perp, fees, paid, residual, leaving)
 
 
 def _steps(result: Backtest) -> list[tuple[int, tuple[float, ...]]]:
@@ -208,6 +219,11 @@ def drawdown(ts_ns: np.ndarray, equity_usdt: np.ndarray) -> tuple[float, float]:
     left = np.flatnonzero(np.diff(at_peak) > 1)  # peaks after which the next event lies below
     back = ts_ns[np.minimum(at_peak[left + 1], len(peak) - 1)]
     return fall, float(np.max(back - ts_ns[at_peak[left]], initial=0)) / NS
+
+
+def largest_fall(net_usdt: np.ndarray) -> float:
+    """Largest fall of a curve from its running peak, in its own unit; the curve begins at 0."""
+    return float(np.max(np.maximum.accumulate(np.maximum(net_usdt, 0.0)) - net_usdt, initial=0.0))
 
 
 def underwater(equity_usdt: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from delta_arb.backtest.performance import FACES, Equity, Performance, by_period, compare, equity, measure
+from delta_arb.backtest.performance import FACES, Equity, Performance, by_period, compare, equity, largest_fall, measure
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import utc
@@ -178,8 +178,9 @@ def tiles(sheet: TearSheet) -> Tiles:
         ),
         (
             "largest drawdown",
-            FACES["largest drawdown"](j),
-            f"longest {FACES['longest drawdown'](j)}; {fit} {FACES['largest drawdown'](f)}",
+            f"{FACES['largest drawdown'](j)}, {number(largest_fall(sheet.last.curve.net))} USDT",
+            f"{number(largest_fall(sheet.last.curve.net_if_left))} with the fees of leaving; longest "
+            f"{FACES['longest drawdown'](j)}; {fit} {FACES['largest drawdown'](f)}",
         ),
         ("profit factor", FACES["profit factor"](j), f"{fit} {FACES['profit factor'](f)}"),
         (

@@ -47,6 +47,7 @@ def main() -> None:
     rows = [
         *half_lives(rng, 600.0, round(1000 * share), share),
         *half_lives(rng, 60.0, round(1000 * share), share),
+        *coverage_by_truth(rng, round(200 * share) + 1),
         *clean(rng, round(20 * share) + 1),
         *refusals(rng, round(300 * share), share),
         *clustering(rng, round(300 * share)),
@@ -102,6 +103,23 @@ def half_lives(rng, truth_s: float, runs: int, share: float) -> list[dict[str, o
         row(f"{name}: within 10 %", np.mean(np.abs(ratio - 1) < 0.10), low=tenth, runs=runs),
         row(f"{name}: two lags, RMSE of log", np.sqrt(np.mean(quick**2)), runs=quick.size),
     ]
+
+
+def coverage_by_truth(rng, runs: int) -> list[dict[str, object]]:
+    """A day at steps of 30 s: how often there is an answer, and how often its interval covers the truth where there is."""
+    ts_ns, rows = np.arange(2880) * 30 * S, []
+    for minutes in (1, 4, 15, 30, 60, 120, 240, 480):
+        truth_s = 60.0 * minutes
+        tries = runs if minutes <= 60 else 4 * runs  # few of the slow ones are answered
+        made = (spread(rng, truth_s, 2880, 30.0, noise_sd=0.5) for _ in range(tries))
+        found = [h for y in made if (h := answered(lambda y=y: reversion.half_life(y, ts_ns))) is not None]
+        covered = np.mean([h.low_s <= truth_s <= h.high_s for h in found]) if found else math.nan
+        median = np.median([h.half_life_s for h in found]) / truth_s if found else math.nan
+        name = f"half-life {minutes} min, a day"
+        rows.append(row(f"{name}: answered", len(found) / tries, runs=tries))
+        rows.append(row(f"{name}: 95 % interval covers, where answered", covered, low=0.9, runs=len(found)))
+        rows.append(row(f"{name}: median / truth, where answered", median, runs=len(found)))
+    return rows
 
 
 def clean(rng, runs: int) -> list[dict[str, object]]:
