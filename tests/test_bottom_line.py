@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 from strategies import perp, seconds, spot
-from studies import study
+from studies import CONSTRAINTS, study
 
 from delta_arb.errors import ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS
-from delta_arb.optimize import carry_walk_forward
-from delta_arb.optimize.study import Market
+from delta_arb.optimize import carry_walk_forward, gates
+from delta_arb.optimize.by_hand import by_hand
+from delta_arb.optimize.parameters import cash_percent
+from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import RuleParams
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import bottom_line
@@ -25,10 +27,10 @@ MARKET = Market(
 )  # fmt: skip
 
 
-def found(regime: str, **more) -> bottom_line.BottomLine:
+def found(regime: str) -> bottom_line.BottomLine:
     s = study(regime)
     carried = carry_walk_forward.asked(s.tape, s.market, "reversion")
-    return bottom_line.bottom_line(s.sheet.candidate, s.verdict, carried, s.tape, **more)
+    return bottom_line.bottom_line(s.sheet.candidate, s.verdict, carried, s.tape)
 
 
 def test_it_rests_on_the_walk_forward_and_says_its_figures():
@@ -62,11 +64,11 @@ def test_costs_are_earned_back_at_the_pace_at_which_a_position_earns():
 
 
 def test_cash_is_a_number_or_the_mean_of_a_series_over_the_quotes(tmp_path):
-    assert bottom_line.cash_percent("4", 0, DAY_NS) == (4.0, "stated")
+    assert cash_percent("4", 0, DAY_NS) == 4.0
     file = tmp_path / "cash.csv"
     file.write_text("date,percent\n1970-01-01,5\n1970-01-04,1\n")
-    assert bottom_line.cash_percent(str(file), 0, 4 * DAY_NS)[0] == pytest.approx((3 * 5 + 1 * 1) / 4)
-    assert bottom_line.cash_percent(str(file), 4 * DAY_NS, 9 * DAY_NS)[0] == 1.0
+    assert cash_percent(str(file), 0, 4 * DAY_NS) == pytest.approx((3 * 5 + 1 * 1) / 4)
+    assert cash_percent(str(file), 4 * DAY_NS, 9 * DAY_NS) == 1.0
 
 
 @pytest.mark.parametrize("text", ["date,percent\n1970-01-03,5\n", "day,percent\n1970-01-01,5\n"])
@@ -74,9 +76,27 @@ def test_a_series_that_begins_too_late_or_is_none_is_refused(tmp_path, text):
     file = tmp_path / "cash.csv"
     file.write_text(text)
     with pytest.raises(ParamsError, match=r"hurdle cash\.csv"):
-        bottom_line.cash_percent(str(file), DAY_NS, 4 * DAY_NS)
+        cash_percent(str(file), DAY_NS, 4 * DAY_NS)
     with pytest.raises(ParamsError, match="hurdle nowhere"):
-        bottom_line.cash_percent("nowhere", 0, DAY_NS)
+        cash_percent("nowhere", 0, DAY_NS)
+
+
+def test_a_year_below_cash_is_not_exported():
+    """1 USDT a month on 400 USDT are 3 % a year."""
+    missed = gates.above_cash(12 / 365, 400.0, 4.0)
+    assert not missed.passed and missed.words == "net a year on all capital 3 % is below 4 %"
+    assert gates.above_cash(12 / 365, 400.0, 2.0).passed and not gates.above_cash(None, 400.0, 4.0).passed
+
+
+def test_thresholds_chosen_by_hand_rest_on_their_own_replay_and_not_on_the_walk_of_the_search():
+    s = study("sample")
+    rule = s.market.settings.replace(entry_bps=40.0, exit_bps=0.0)
+    chosen = by_hand(rule, (s.inputs, s.tape, s.market, CONSTRAINTS), valid_for_s=60.0, notebook="n", run_id="r")
+    carried = carry_walk_forward.asked(s.tape, s.market, "reversion")
+    line = bottom_line.bottom_line(chosen, s.verdict, carried, s.tape)
+    replayed = s.market.replay(s.choice.window.judge, Thresholds(40.0, 0.0, rule.max_hold_s))
+    assert "chosen by hand" in line.rests_on and line.low_usdt_day is None
+    assert (line.trades, line.net_usdt_day) == (len(replayed.trades), pytest.approx(replayed.net_usdt / replayed.days))
 
 
 # --- what could go wrong ---------------------------------------------------------------------------------------------

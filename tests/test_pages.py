@@ -11,7 +11,7 @@ from delta_arb.report import banner, pages
 LINE = {
     "rests_on": "the walk-forward, 13 folds", "trades": 25, "folds": 13, "days": 2.17, "capital_usdt": 100.0,
     "net_usdt_day": 1.91, "low_usdt_day": 1.07, "high_usdt_day": 2.78, "net_bps": 37.3, "percent": 697.2,
-    "without_best_day_usdt_day": 0.7, "cash_percent": 4.0, "cash_source": "stated", "above_cash_percent": 693.2,
+    "without_best_day_usdt_day": 0.7, "cash_percent": 4.0, "above_cash_percent": 693.2,
     "break_even_days": 0.02, "held_days": 0.05, "refusal": None,
     "stresses": [{"name": "USDT -5 %", "usdt": 5.0, "years": 0.0072}, {"name": "frozen", "usdt": 0.7, "years": 0.001}],
 }  # fmt: skip

@@ -13,10 +13,20 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError, SeriesError
-from delta_arb.market import DAY_NS, DAY_S, NS, entry_edge, exit_cost, to_bps, utc
+from delta_arb.market import DAY_NS, DAY_S, NS, entry_edge, exit_cost, from_bps, to_bps, utc
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
-from delta_arb.optimize.gates import LEVEL, WORST, GateResult, above_zero, gate
-from delta_arb.optimize.study import CARRY, MIN_FOLDS, SEED, Constraints, Frame, Market, Thresholds, demands
+from delta_arb.optimize.gates import LEVEL, WORST, GateResult, above_cash, above_zero, gate
+from delta_arb.optimize.study import (
+    CARRY,
+    CASH_PERCENT,
+    MIN_FOLDS,
+    SEED,
+    Constraints,
+    Frame,
+    Market,
+    Thresholds,
+    demands,
+)
 from delta_arb.optimize.walk_forward import Fit, Fold, LookBack, WalkForward, chosen_by, walk_forward
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.multiple_testing import level_of_each
@@ -58,6 +68,7 @@ class CarryWalk:
     held_days: int
     independent_days: float | None
     worst_bps: float
+    cash_percent: float = CASH_PERCENT
 
     @property
     def trades(self) -> tuple[Trade, ...]:
@@ -121,6 +132,7 @@ class CarryWalk:
             above_zero("net a day, lower bound", net, "bps a day", nothing),
             gate("net a day without the best day", self.rest_bps_day, 0.0, "bps", note=nothing),
             gate("net after one more exit at its worst", net and self.wrong_bps, 0.0, "bps", note=nothing),
+            above_cash(net and net.value * from_bps(self.position_usdt), self.result.capital_usdt, self.cash_percent),
             halted,
         )
 
@@ -162,11 +174,12 @@ def walk(
     step_s: float = 30 * DAY_S,
     rng: np.random.Generator,
     upstream: float = 1.0,
+    cash_percent: float = CASH_PERCENT,
 ) -> CarryWalk:
     """Choose before every fold from what was known then, hold, go on; a pair keeps its rule and its fold.
 
     `upstream`: how many pairs and markets were looked at before this one was picked (this one included); the interval
-    holds for all of them at once (Bonferroni).
+    holds for all of them at once (Bonferroni). `cash_percent`: what the same capital earns a year without trading.
 
     Raises:
         ParamsError: no funding, or a look-back shorter than a month.
@@ -190,7 +203,8 @@ def walk(
     constraints = demands(CARRY)
     found = walk_forward(tape, market, constraints, frame, rng=np.random.default_rng(SEED), choose=choose_carry)
     now = chosen_by(choose_carry, _last(tape, market, constraints, frame))
-    return _judged(tape, market, found, now, mean_level=level_of_each(LEVEL, upstream), rng=rng)
+    judged = _judged(tape, market, found, now, mean_level=level_of_each(LEVEL, upstream), rng=rng)
+    return replace(judged, cash_percent=cash_percent)
 
 
 def _last(tape: Tape, market: Market, constraints: Constraints, frame: Frame) -> LookBack:
@@ -225,7 +239,7 @@ class Asked:
         return self.table._repr_html_()
 
 
-def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0) -> Asked:
+def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0, cash_percent: float = CASH_PERCENT) -> Asked:
     """How long a hold must last on this history; with the profile carry, walked forward too, or why it cannot be."""
     title = "Would holding for days pay?"
     paid = [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns]
@@ -237,7 +251,7 @@ def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0) -> As
         rows = [("break-even", even), ("walked forward", f"not asked: the profile is {profile}")]
         return Asked(profile, Table.of(title, ("question", "answer"), rows), even)
     try:
-        walked = walk(tape, market, rng=np.random.default_rng(SEED), upstream=upstream)
+        walked = walk(tape, market, rng=np.random.default_rng(SEED), upstream=upstream, cash_percent=cash_percent)
     except (DataError, ParamsError) as error:
         reason = f"carry cannot be judged: {error}"
         return Asked(

@@ -36,6 +36,7 @@ MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no ala
 MIN_HALF_LIVES = 150.0
 LEVEL = 0.95  # of the interval of the net a day
 WORST = 0.999  # of the cost of leaving, what an exit at a bad moment is taken to meet
+YEAR_DAYS = 365.0
 LOOK_BACK = "look-back"  # a warning: the refusal names it, it does not refuse
 
 
@@ -94,6 +95,7 @@ def gates(
         ),
         gate("drawdown of marked equity", seen.drawdown, constraints.max_drawdown, least=False),
         above_zero("net a day, lower bound", net_usdt_day, "USDT a day", "no pair"),
+        above_cash(net_usdt_day and net_usdt_day.value, seen.capital_usdt, constraints.cash_percent),
         _stressed([t.net_usdt for t in walk.result.trades], stress_usdt),
         _deflated(deflated),
         _overfitting(overfitting),
@@ -123,6 +125,12 @@ def _deflated(found: Deflated | None) -> GateResult:
         return plain
     paid = f"{found.clusters} effective of {found.tried} tried; {found.of_all:.3g} if all were independent"
     return replace(plain, words=f"{plain.words} ({paid})")
+
+
+def above_cash(net_usdt_day: float | None, capital_usdt: float, cash_percent: float) -> GateResult:
+    """A year on all capital must earn more than the same money without trading."""
+    percent = None if net_usdt_day is None else 100 * YEAR_DAYS * net_usdt_day / capital_usdt
+    return gate("net a year on all capital", percent, cash_percent, "%", note="no pair")
 
 
 def _long_enough(half_lives: float | None) -> GateResult:

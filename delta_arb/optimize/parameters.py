@@ -5,10 +5,14 @@ the same way before the first notebook starts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
 
 from delta_arb.errors import ParamsError
-from delta_arb.optimize.study import REVERSION, Constraints, Market, check_signal, demands, market
+from delta_arb.market import utc
+from delta_arb.optimize.study import CASH_PERCENT, REVERSION, Constraints, Market, check_signal, demands, market
 from delta_arb.params import RuleParams
 from delta_arb.quotes.inputs import Inputs, named
 from delta_arb.quotes.tape import Tape
@@ -33,6 +37,7 @@ class Parameters:
     constraints: Constraints
     signal: str
     by_hand: RuleParams | None = None
+    hurdle: str = f"{CASH_PERCENT:g}"
 
 
 def parameters(values: Mapping[str, object]) -> Parameters:
@@ -63,7 +68,7 @@ def parameters(values: Mapping[str, object]) -> Parameters:
             f"entry_bps={rule.entry_bps:g} less exit_bps={rule.exit_bps:g} gains {gain:g} bps and does not pay the four fees "
             f"of {inputs.fees_bps:g} bps; move them apart, or state lower fees"
         )
-    return Parameters(inputs, settings, asked, signal, rule)
+    return Parameters(inputs, settings, asked, signal, rule, str(values.get("hurdle", CASH_PERCENT)))
 
 
 def _by_hand(values: Mapping[str, object], settings: RuleParams) -> RuleParams | None:
@@ -88,4 +93,36 @@ def open_study(values: Mapping[str, object]) -> tuple[Inputs, Tape, Market, Cons
     """
     asked = parameters(values)
     tape = asked.inputs.tape()
-    return asked.inputs, tape, market(asked.inputs, tape, asked.settings, asked.signal), asked.constraints
+    cash = cash_percent(asked.hurdle, tape.start_ns, tape.end_ns)
+    return (
+        asked.inputs,
+        tape,
+        market(asked.inputs, tape, asked.settings, asked.signal),
+        replace(asked.constraints, cash_percent=cash),
+    )
+
+
+def cash_percent(hurdle: str, start_ns: int, end_ns: int) -> float:
+    """What cash paid between two times, % a year in the mean.
+
+    `hurdle`: a number of % a year, or a CSV file with the columns date and percent; each row holds until the next one.
+    """
+    try:
+        return float(hurdle)
+    except ValueError:
+        pass
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(hurdle, parse_dates=["date"]).sort_values("date")
+        since_ns, percent = table["date"].astype("datetime64[ns]").astype(np.int64).to_numpy(), table["percent"]
+    except (OSError, KeyError, ValueError) as error:
+        raise ParamsError(
+            f"hurdle {Path(hurdle).name}: give % a year, or a CSV file with the columns date and percent ({error})"
+        ) from None
+    if not len(since_ns) or since_ns[0] > start_ns:
+        raise ParamsError(
+            f"hurdle {Path(hurdle).name}: begins after the quotes, at {utc(start_ns)[:10]} nothing is known"
+        )
+    in_force = np.diff(np.clip(np.append(since_ns, end_ns), start_ns, end_ns))
+    return float(np.average(percent, weights=in_force))

@@ -24,6 +24,8 @@ from delta_arb.strategy.state import Rule
 from delta_arb.venue_terms import VenueTerms, common_step
 from delta_arb.wallets import BOUNDLESS, Funds
 
+CASH_PERCENT = 4.0  # a year, where nothing else is stated
+
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
@@ -40,6 +42,7 @@ class Constraints:
         fit_share: share of the look-back that is fitted on, at most 0.9.
         repeated_h: hours over which runs like this follow each other, each of which might export, so that their luck
             is paid for.
+        cash_percent: what the same capital earns without trading, % a year; the walk-forward must earn more.
 
     Raises:
         ParamsError: a value out of its bounds.
@@ -53,6 +56,7 @@ class Constraints:
     look_back_h: float = 24.0
     fit_share: float = 2 / 3
     repeated_h: float = 0.0
+    cash_percent: float = CASH_PERCENT
 
     def __post_init__(self) -> None:
         for name in ("target_hit_rate", "max_drawdown", "fit_share"):

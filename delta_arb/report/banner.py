@@ -79,7 +79,7 @@ def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
     else:
         form = "+,.0f" if abs(line["above_cash_percent"]) >= 100 else "+.1f"
         year = f"{number(line['percent'], '+,.1f')} % on {number(line['capital_usdt'], ',.0f')} USDT, cash {line['cash_percent']:.3g} %"
-        thin = f"extrapolated from {span(line['days'])}" if line["days"] < YEAR_DAYS else line["cash_source"]
+        thin = f"extrapolated from {span(line['days'])}" if line["days"] < YEAR_DAYS else f"from {span(line['days'])}"
         yield "A year above cash", f"{number(line['above_cash_percent'], form)} % {_small(year, thin)}"
     if line["without_best_day_usdt_day"] is not None:
         yield "Without its best day", f"{number(line['without_best_day_usdt_day'], '+.2f')} {_small('USDT/day')}"

@@ -12,20 +12,19 @@ import numpy as np
 
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
-from delta_arb.errors import ParamsError
-from delta_arb.market import DAY_S, NS, exit_cost, from_bps, utc
+from delta_arb.market import DAY_S, NS, exit_cost, from_bps
 from delta_arb.optimize.carry_walk_forward import Asked, crossing_bps
+from delta_arb.optimize.champion import examined
+from delta_arb.optimize.gates import YEAR_DAYS
 from delta_arb.optimize.search import levels, offers, spoken
 from delta_arb.optimize.study import CARRY, Market
 from delta_arb.optimize.verdict import Verdict
-from delta_arb.params import Params, write_atomic
+from delta_arb.params import BY_HAND, Params, write_atomic
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import net_bps, total
 from delta_arb.tables import Table, number, seconds
 
 FILE = "bottom_line.json"
-YEAR_DAYS = 365.0
-CASH_PERCENT = 4.0  # a year, where no series is given
 WIDER = 10.0
 USDT_FALL = 0.05
 AT_ONCE_S = 0.001
@@ -71,7 +70,6 @@ class BottomLine:
     net_bps: float | None
     without_best_day_usdt_day: float | None
     cash_percent: float
-    cash_source: str
     break_even_days: float | None
     held_days: float | None
     stresses: tuple[Stress, ...]
@@ -113,7 +111,7 @@ class BottomLine:
             ("net a trade", number(self.net_bps, 1, sign=True, unit="bps"), "of the spot notional"),
             ("without its best day", number(self.without_best_day_usdt_day, sign=True, unit="USDT/day"), ""),
             ("a year on all capital", _percent(self.percent), f"capital {number(self.capital_usdt)} USDT"),
-            ("cash pays a year", _percent(self.cash_percent), self.cash_source),
+            ("cash pays a year", _percent(self.cash_percent), "on the same capital, without trading"),
             ("above cash", _percent(self.above_cash_percent), "a year, on all capital"),
             ("breaks even after", seconds(even), f"at the pace at which a position earns; {held}"),
         ]
@@ -135,14 +133,8 @@ def _years(value: float | None) -> str:
     return f"{value:.2g}" if value >= 0.001 else "less than 0.001"
 
 
-def bottom_line(
-    candidate: Params, verdict: Verdict, carried: Asked, tape: Tape, hurdle: str = f"{CASH_PERCENT:g}"
-) -> BottomLine:
-    """The bottom line of a run; `hurdle` is what cash pays, % a year, or a file of dates and percentages.
-
-    Raises:
-        ParamsError: the hurdle is neither, or its dates do not cover the quotes.
-    """
+def bottom_line(candidate: Params, verdict: Verdict, carried: Asked, tape: Tape) -> BottomLine:
+    """The bottom line of a run."""
     market = verdict.choice.market
     seen = _unseen(candidate, verdict, carried)
     result, evidence = seen.result, candidate.evidence
@@ -150,7 +142,6 @@ def bottom_line(
     days = result.days if result else 0.0
     net = total(t.net_usdt for t in trades) / days if days else None
     walked = seen.folds > 0
-    cash, source = cash_percent(hurdle, tape.start_ns, tape.end_ns)
     held = total(t.held_s for t in trades) / len(trades) / DAY_S if trades else None
     return BottomLine(
         rests_on=seen.name,
@@ -163,8 +154,7 @@ def bottom_line(
         high_usdt_day=evidence.walk_net_high_usdt_day if walked else None,
         net_bps=net_bps(trades),
         without_best_day_usdt_day=_without_best_day(tape, result) if trades else None,
-        cash_percent=cash,
-        cash_source=source,
+        cash_percent=verdict.choice.constraints.cash_percent,
         break_even_days=_break_even_days(net_bps(trades), held, market.fees_bps + crossing_bps(tape)),
         held_days=held,
         stresses=stresses(tape, market, net),
@@ -190,6 +180,9 @@ class Unseen:
 
 
 def _unseen(candidate: Params, verdict: Verdict, carried: Asked) -> Unseen:
+    if candidate.chosen == BY_HAND:
+        judged = verdict.choice.market.replay(verdict.choice.window.judge, examined(candidate))
+        return Unseen("one replay of the last third: the thresholds were chosen by hand", 0, judged)
     walk = carried.walk if candidate.profile == CARRY else verdict.judgement and verdict.judgement.walk
     if walk is not None:
         return Unseen(f"the walk-forward, {len(walk.folds)} folds", len(walk.folds), walk.result)
@@ -213,35 +206,6 @@ def _break_even_days(net: float | None, held_days: float | None, costs_bps: floa
     if net is None or not held_days or net + costs_bps <= 0:
         return None
     return held_days * costs_bps / (net + costs_bps)
-
-
-# --- against cash ----------------------------------------------------------------------------------------------------
-
-
-def cash_percent(hurdle: str, start_ns: int, end_ns: int) -> tuple[float, str]:
-    """What cash paid between two times, % a year in the mean, and where that is from.
-
-    `hurdle`: a number of % a year, or a CSV file with the columns date and percent; each row holds until the next one.
-    """
-    try:
-        return float(hurdle), "stated"
-    except ValueError:
-        pass
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(hurdle, parse_dates=["date"]).sort_values("date")
-        since_ns, percent = table["date"].astype("datetime64[ns]").astype(np.int64).to_numpy(), table["percent"]
-    except (OSError, KeyError, ValueError) as error:
-        raise ParamsError(
-            f"hurdle {Path(hurdle).name}: give % a year, or a CSV file with the columns date and percent ({error})"
-        ) from None
-    if not len(since_ns) or since_ns[0] > start_ns:
-        raise ParamsError(
-            f"hurdle {Path(hurdle).name}: begins after the quotes, at {utc(start_ns)[:10]} nothing is known"
-        )
-    in_force = np.diff(np.clip(np.append(since_ns, end_ns), start_ns, end_ns))
-    return float(np.average(percent, weights=in_force)), f"mean of {Path(hurdle).name} over the quotes"
 
 
 # --- what could go wrong ---------------------------------------------------------------------------------------------

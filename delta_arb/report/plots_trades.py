@@ -76,7 +76,12 @@ def _trades(sheet) -> list[dict]:
     shown = [t for t in sheet.trades if np.isfinite(t.spot_in) and np.isfinite(t.perp_in)]
     kinds = (
         ("opened", "triangle-up", figures.SPOT, [(t.opened_ns, t.perp_in / t.spot_in, t) for t in shown]),
-        ("closed", "x", figures.LOSS, [(t.closed_ns, t.perp_out / t.spot_out, t) for t in shown if np.isfinite(t.spot_out)]),
+        (
+            "closed",
+            "x",
+            figures.LOSS,
+            [(t.closed_ns, t.perp_out / t.spot_out, t) for t in shown if np.isfinite(t.spot_out)],
+        ),
     )
     return [
         {
