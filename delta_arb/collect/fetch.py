@@ -12,7 +12,7 @@ from delta_arb.collect.download import Coverage, Legs, Request, download
 from delta_arb.collect.options import DownloadOptions
 from delta_arb.collect.venue_history import VenueHistory
 from delta_arb.live import config as configuration
-from delta_arb.live.venues.factory import end, local
+from delta_arb.live import local_venues
 from delta_arb.market import utc
 
 LOCAL_VENUES = "local_venues"
@@ -41,14 +41,16 @@ def fetch(options: DownloadOptions) -> int:
         found = download(legs, request, options.out, lambda name: (bar.set_description(name), bar.update())[1])
     _report(options, found)
     if options.sandbox:
-        end(options.out / LOCAL_VENUES)  # a download that was broken off finds them as they were
+        local_venues.end(options.out / LOCAL_VENUES)  # a download that was broken off finds them as they were
     return 0
 
 
 def _sources(options: DownloadOptions) -> Sources:
     if options.sandbox:
         words = ["--listings", str(options.listings), "--seed", str(options.seed), "--repeat"]
-        started, _ = local(options.out / LOCAL_VENUES, [*words, "--history-days", f"{options.history_days:g}"])
+        started, _ = local_venues.start(
+            options.out / LOCAL_VENUES, [*words, "--history-days", f"{options.history_days:g}"]
+        )
         return Sources("mexc", "gate", started.ccxt)
     if options.config:
         told = configuration.read(options.config)
