@@ -10,17 +10,24 @@ import numpy as np
 from delta_arb.backtest.performance import slippage_bps
 from delta_arb.market import to_bps, utc
 from delta_arb.optimize.champion import NAMES
-from delta_arb.report.tearsheet import SAYS, TearSheet
+from delta_arb.report.tearsheet import SAYS, WHOLE, TearSheet
 from delta_arb.strategy.ledger import Trade, attribution, net_bps
 from delta_arb.strategy.state import REVERSE
 from delta_arb.tables import NOTHING, Table, number, seconds, share
 
 ROWS = 12  # trades shown in the text form of the table
+MONEY_NOTE = (
+    "USDT. Net = spot + perp - fees + funding + residual, to the cent. Gross is net before fees and funding. "
+    "Slippage is the fill price against the price decided on, positive when it cost; it is part of "
+    "spot and perp, not added."
+)
 MONTHLY = 62  # days, above which months are shown
 
 
 def money(sheet: TearSheet) -> Table:
     """Where the money came from, per part and for the whole; the parts of a column sum to its net."""
+    if WHOLE in sheet.parts:
+        return _money_of_one(sheet)
     columns = {**{SAYS[name]: part.result.trades for name, part in sheet.parts.items()}, "whole": sheet.trades}
     split = {name: attribution(trades) for name, trades in columns.items()}
     summed = {part: sum(split[name][part] for name in columns if name != "whole") for part in split["whole"]}
@@ -33,15 +40,19 @@ def money(sheet: TearSheet) -> Table:
         rows.append((f"{name.removesuffix('_usdt')}, share of gross", *shares[:-1], NOTHING, shares[-1]))
     slip = [number(slippage_bps(s.tape, s.result), 2) for s in (*sheet.parts.values(), sheet)]
     rows.append(("slippage inside the prices, bps per fill", *slip[:-1], NOTHING, slip[-1]))
-    note = (
-        "USDT. Net = spot + perp - fees + funding + residual, to the cent. Gross is net before fees and funding. "
-        "Slippage is the fill price against the price decided on, positive when it cost; it is part of "
-        "spot and perp, not added."
-    )
     heads = ("", *(name for name in columns if name != "whole"), "parts, sum", "whole")
     return Table.of(
-        "Where the money came from", heads, rows, f"{_adds_up(summed['net'], split['whole']['net'])} {note}"
+        "Where the money came from", heads, rows, f"{_adds_up(summed['net'], split['whole']['net'])} {MONEY_NOTE}"
     )
+
+
+def _money_of_one(sheet: TearSheet) -> Table:
+    """The same of a replay that is one part."""
+    rows = [(part, number(usdt, 4)) for part, usdt in attribution(sheet.trades).items()]
+    for name in ("fees_usdt", "funding_usdt"):
+        rows.append((f"{name.removesuffix('_usdt')}, share of gross", _of_gross(sheet.trades, name)))
+    rows.append(("slippage inside the prices, bps per fill", number(slippage_bps(sheet.tape, sheet.result), 2)))
+    return Table.of("Where the money came from", ("", "whole"), rows, MONEY_NOTE)
 
 
 def _adds_up(parts: float, whole: float) -> str:
