@@ -665,7 +665,7 @@ def test_the_quality_summary_tells_every_count_with_its_treatment(tmp_path):
     assert (quality.spot.file, quality.spot.kind) == (str(tmp_path / "spot.parquet"), "snapshots")
     assert "40.00% of 5" in repr(quality) and len(repr(quality)) < 160
     shown = {row[0]: row[1:3] for row in quality.table().rows}
-    assert (shown["crossed"], shown["first_ns"][0]) == (("1", "0"), "2025-10-11 00:00:00.000")
+    assert (shown["crossed books"], shown["first row"][0]) == (("1", "0"), "2025-10-11 00:00:00.000")
     assert "crossed" in quality._repr_html_()
 
 
