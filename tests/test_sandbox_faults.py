@@ -540,7 +540,7 @@ def test_the_live_runner_loads_neither_the_venues_nor_their_server():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_refusals_are_all_worded_by_the_face():
+def test_every_refusal_has_the_venues_own_label():
     from delta_arb.sandbox.gate_rest import LABELS
 
     assert set(values.Refusal.__subclasses__()) >= set(LABELS)
