@@ -33,7 +33,7 @@ def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_lim
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
 
-    # It warns of parameters whose line it cannot read, like one with quotes in its comment; `job` read and checked them.
+    # It warns of parameters whose line has a second = (in a comment, too) as unknown; `job` read and checked them.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     with open(folder / f"{notebook.stem}.log", "w", encoding="utf-8") as log:
         executed = papermill.execute_notebook(
