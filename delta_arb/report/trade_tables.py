@@ -49,9 +49,10 @@ def money(sheet: TearSheet) -> Table:
 def _money_of_one(sheet: TearSheet) -> Table:
     """The same of a replay that is one part."""
     rows = [(part, number(usdt, 4)) for part, usdt in attribution(sheet.trades).items()]
-    for name in ("fees_usdt", "funding_usdt"):
-        rows.append((f"{name.removesuffix('_usdt')}, share of gross", _of_gross(sheet.trades, name)))
-    rows.append(("slippage inside the prices, bps per fill", number(slippage_bps(sheet.tape, sheet.result), 2)))
+    shares = ((name, _of_gross(sheet.trades, f"{name}_usdt")) for name in ("fees", "funding"))
+    rows += [(f"{name}, share of gross", of_gross) for name, of_gross in shares]
+    slip = number(slippage_bps(sheet.tape, sheet.result), 2)
+    rows.append(("slippage inside the prices, bps per fill", slip))
     return Table.of("Where the money came from", ("", "whole"), rows, MONEY_NOTE)
 
 
