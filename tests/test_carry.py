@@ -159,7 +159,7 @@ def test_books_that_show_less_than_the_smallest_order_are_the_reason_and_not_mis
 def test_no_funding_is_not_carried_and_says_why():
     tape = hours([100.0] * 24 * 80, [100.0] * 24 * 80)
     found = walked(tape, market(stamps([0.01] * 241), fee_bps=5.0))
-    assert not found.pays and not found.trades
+    assert not found.pays and not found.trades and found.confidence is None
     assert "Do not carry: nothing was held" in found.verdict and "no carry rule earned anything" in found.verdict
     assert "is paid after 800.0 days" in found.verdict  # 20 bps of fees and 4 of half-spreads at 0.03 bps a day
     with pytest.raises(ParamsError, match="carry lives on funding"):
@@ -302,6 +302,8 @@ def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     assert all(g.passed for g in candidate.gates) and candidate.data.judged_from is None
     evidence = candidate.evidence
     assert (evidence.walk_trades, evidence.trials) == (len(answer.walk.trades), len(answer.walk.folds) and 75)
+    assert evidence.walk_brier == answer.walk.brier.score and 0 < evidence.confidence < 1
+    assert evidence.horizon_s == 30 * 86_400.0
     # bps of a clip of 500 USDT
     assert evidence.walk_net_low_usdt_day == pytest.approx(answer.walk.net_bps_day.low * 0.05)
 

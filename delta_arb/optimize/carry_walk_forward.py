@@ -27,10 +27,19 @@ from delta_arb.optimize.study import (
     Thresholds,
     demands,
 )
-from delta_arb.optimize.walk_forward import Fit, Fold, LookBack, WalkForward, chosen_by, walk_forward
+from delta_arb.optimize.walk_forward import (
+    Fit,
+    Fold,
+    LookBack,
+    WalkForward,
+    chosen_by,
+    outcomes,
+    probability,
+    walk_forward,
+)
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.multiple_testing import level_of_each
-from delta_arb.stats.sharpe import Interval, mean_interval, sharpe
+from delta_arb.stats.sharpe import Brier, Interval, mean_interval, sharpe
 from delta_arb.strategy.ledger import Trade, attribution, net_bps
 from delta_arb.tables import NOTHING, Table, number
 from delta_arb.wallets import BOUNDLESS
@@ -53,7 +62,8 @@ class CarryWalk:
     bootstrap interval of the days held (`held_days`, of which so many are independent), None where nothing was.
     `worst_bps`: of a round trip that is left at a bad moment, with the margin a venue keeps of a short that it takes.
     `always_bps`: entered at the first moment, left at the last: what a holder without any rule got, if no venue took his
-    short; `now`: chosen for the time to come. A crash that throws the legs apart can pay a year of funding in one fill,
+    short; `now`: chosen for the time to come, `confidence` the probability that its first fold earns, said as before each
+    fold, which `brier` scores; not known where none was scored. A crash that throws the legs apart can pay a year of funding in one fill,
     and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
     """
 
@@ -65,6 +75,8 @@ class CarryWalk:
     always_bps: float | None
     position_usdt: float
     now: Fit
+    brier: Brier | None
+    confidence: float | None
     held_days: int
     independent_days: float | None
     worst_bps: float
@@ -289,6 +301,8 @@ def _judged(
         always_bps=net_bps(bare.replay(whole, HELD_THROUGHOUT).trades[:1]),
         position_usdt=position_usdt(market),
         now=now,
+        brier=found.brier,
+        confidence=_confidence(found, now, tape.end_ns),
         held_days=int(held.sum()),
         independent_days=_independent(daily[held]),
         worst_bps=_worst_bps(tape, market),
@@ -310,6 +324,13 @@ def _mean_of_held(daily: np.ndarray, held: np.ndarray, level: float, rng: np.ran
         return mean_interval(daily[held], rng, level=level).scaled(float(held.mean())) if held.any() else None
     except SeriesError:  # too few of them, or all alike
         return None
+
+
+def _confidence(found: WalkForward, now: Fit, known_ns: int) -> float | None:
+    """As before each fold of the walk, of the next one; None where no fold's was scored."""
+    days = round((found.folds[0].end_ns - found.folds[0].start_ns) / DAY_NS)
+    rng = np.random.default_rng(SEED)
+    return probability(now, days, outcomes(found.folds, known_ns), rng) if found.brier else None
 
 
 def _independent(days: np.ndarray) -> float | None:

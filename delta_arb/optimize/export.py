@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from delta_arb import __version__
 from delta_arb.evidence import Evidence, GateParams
-from delta_arb.market import from_bps
+from delta_arb.market import NS, from_bps
 from delta_arb.optimize.carry_walk_forward import Asked
 from delta_arb.optimize.champion import NAMES
 from delta_arb.optimize.search import standard_errors_bps
@@ -64,6 +64,9 @@ def carry_evidence(carry: Asked) -> Evidence:
     if walk is None:
         return Evidence()
     values = {"walk_folds": len(walk.folds), "walk_trades": len(walk.trades), "trials": walk.now.tried}
+    values |= {"confidence": walk.confidence, "horizon_s": (walk.folds[0].end_ns - walk.folds[0].start_ns) / NS}
+    if walk.brier:
+        values |= {"walk_brier": walk.brier.score, "walk_brier_base": walk.brier.base}
     if best:
         values |= {"best_entry_bps": best.entry_bps, "best_exit_bps": best.exit_bps, "best_max_hold_s": best.max_hold_s}
         values |= {"best_funding_horizon_s": best.funding_horizon_s}

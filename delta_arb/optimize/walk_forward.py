@@ -324,10 +324,8 @@ def walk_forward(
     for start_ns, fit in zip(starts, fits, strict=True):
         trades, carried = traded(result, start_ns, start_ns + step_ns)
         promised = None if fit.nets is None else float(fit.nets.sum()) / frame.look_back_s * DAY_S
-        probability = _probability(fit, round(frame.step_s / frame.period_s), outcomes(folds, start_ns), rng)
-        folds.append(
-            Fold(start_ns, start_ns + step_ns, fit.thresholds, fit.reason, promised, probability, trades, carried)
-        )
+        said = probability(fit, round(frame.step_s / frame.period_s), outcomes(folds, start_ns), rng)
+        folds.append(Fold(start_ns, start_ns + step_ns, fit.thresholds, fit.reason, promised, said, trades, carried))
     return _judged(tape, tuple(folds), result, frame.period_s, rng)
 
 
@@ -352,7 +350,8 @@ def outcomes(folds: Sequence[Fold], known_ns: int) -> list[bool]:
     return [f.net_usdt > 0 for f in ended]
 
 
-def _probability(fit: Fit, periods: int, earned: Sequence[bool], rng: np.random.Generator) -> float | None:
+def probability(fit: Fit, periods: int, earned: Sequence[bool], rng: np.random.Generator) -> float | None:
+    """That the next fold of so many periods earns, by what was chosen for it; None where the look-back has no answer."""
     if fit.thresholds is None or fit.nets is None:
         return None
     try:
