@@ -108,7 +108,7 @@ lock:  ## requirements.lock from pyproject.toml (needs uv); ARGS=--upgrade for n
 
 # reports/ holds results, and the journal of what was traded: that is for you to delete.
 clean:  ## remove .venv and all caches; reports/ stays
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build delta_arb.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist delta_arb.egg-info
 	find delta_arb tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
