@@ -4,12 +4,16 @@ A room's own module reads the rest of the command line, so `delta-arb live statu
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from delta_arb import __version__
 from delta_arb.command import application, run
 from delta_arb.errors import ParamsError
+
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS = {
     "pipeline": ("delta_arb.pipeline", "run the notebooks: from quotes to a report and parameters"),
@@ -19,7 +23,6 @@ COMMANDS = {
     "sandbox": ("delta_arb.sandbox.__main__", "both venues on this machine, playing quotes"),
     "synthetic": ("delta_arb.synthetic", "write synthetic quotes"),
 }
-REST = {"allow_extra_args": True, "ignore_unknown_options": True}
 EPILOG = """\b
 examples:
   delta-arb pipeline                       the bundled sample, from quotes to parameters
@@ -28,6 +31,14 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMMANDS:
+        return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    return run(_overview(), argv, "delta-arb")
+
+
+def _overview() -> "typer.Typer":
+    """What is there, for --help; also what answers a name that is not."""
     import typer
 
     app = application(help="Research and trading of a spot / perpetual basis.", epilog=EPILOG)
@@ -42,18 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if context.invoked_subcommand is None:
             raise ParamsError(f"name a command: {', '.join(COMMANDS)}; see delta-arb --help")
 
-    for name, (module, about) in COMMANDS.items():
-        app.command(name, help=about, context_settings=REST, add_help_option=False)(_passed_on(module))
-    return run(app, sys.argv[1:] if argv is None else argv, "delta-arb")
-
-
-def _passed_on(module: str) -> Callable[..., int]:
-    import typer
-
-    def command(context: typer.Context) -> int:
-        return import_module(module).main(context.args)
-
-    return command
+    for name, (_, about) in COMMANDS.items():
+        app.command(name, help=about)(lambda: None)  # read above
+    return app
 
 
 if __name__ == "__main__":

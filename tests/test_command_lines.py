@@ -414,7 +414,7 @@ def test_help_loads_nothing_heavy(name):
 import sys
 from delta_arb.__main__ import main
 assert main(["{name}", "--help"]) == 0
-print([name for name in ("numpy", "pyarrow", "pandas", "numba", "ccxt", "asyncio", "rich") if name in sys.modules])
+print([name for name in ("numpy", "pyarrow", "pandas", "numba", "ccxt", "asyncio", "rich", "pydantic") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
