@@ -104,6 +104,7 @@ class Runner:
         growing: bool = False,
     ) -> None:
         self.state = resumed.state
+        self._draft: State | None = None  # a copy of it that nothing has changed, where one is left
         self.newest = rule
         self.pinned = resumed.rule or rule  # of the open pair: it keeps what it was opened with
         self.hold = FREE
@@ -136,12 +137,18 @@ class Runner:
     def rule(self) -> Rule:
         """The rule in force: the newest while flat, that of the entry while a pair is open; under the guards' hold."""
         rule = self._of_pair
-        for leg in self.stuck if self.state.phase in (EXITING, HEDGING) else ():
-            rule = rule._replace(**{LEGS[leg]: (rule.spot, rule.perp)[leg]._replace(min_qty=math.inf)})
+        if self.stuck and self.state.phase in (EXITING, HEDGING):
+            rule = self._without_stuck(rule)
         may_enter, flatten = self.newest.may_enter and self.hold.may_enter, self.hold.flatten
         if rule.may_enter == may_enter and rule.flatten == flatten:
             return rule
         return rule._replace(may_enter=may_enter, flatten=flatten)
+
+    def _without_stuck(self, rule: Rule) -> Rule:
+        """The rule in which nothing can be ordered of a leg that its venue will not close."""
+        for leg in self.stuck:
+            rule = rule._replace(**{LEGS[leg]: (rule.spot, rule.perp)[leg]._replace(min_qty=math.inf)})
+        return rule
 
     @property
     def _of_pair(self) -> Rule:
@@ -226,15 +233,16 @@ class Runner:
         """Decide, journal, act. Nothing of ours has changed when the journal cannot be written."""
         self.events += 1
         self.now_ns = event.ts_ns
-        before, rule, pinned = self.state, self.rule, self._of_pair
+        before, rule = self.state, self.rule
         fill = self._fill_of(report, rule) if report and report.filled != 0.0 else None
         if self._wallets:
             event = event._replace(wallet=self._wallets.at(event, fill))
-        state = before.copy()  # adopted once the journal has it
+        state, self._draft = self._draft or before.copy(), None  # adopted once the journal has it
         orders = decide(state, event, rule)
         if self._wallets and state.refusing:
             self._wallets.lacked(event)
         if orders is NO_ORDERS and report is None and state == before:
+            self._draft = state
             self._record(event, rule)
             return
         placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
@@ -251,7 +259,7 @@ class Runner:
         if fill and self._wallets:
             self._wallets.booked(fill)
         self._record(event, rule)
-        self.state, self.pinned, self._fills = state, pinned, [] if closed else fills
+        self.state, self.pinned, self._fills = state, self._of_pair, [] if closed else fills
         if report and report.order_id == self._working[report.leg]:
             self._working[report.leg] = ""
         if trade:
@@ -295,7 +303,7 @@ class Runner:
         self._journal.forced(self.now_ns, state, why)
         if self._recorder:
             self._recorder.begin(state)
-        self.state = state
+        self.state, self._draft = state, None
         if state.phase == FLAT:
             self._fills = []
 
