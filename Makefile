@@ -43,7 +43,7 @@ $(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow lab notebooks docs bench bench-live history bench-statistics lint lock setup clean outdated
+.PHONY: help demo test test-slow test-browser lab notebooks docs bench bench-live history bench-statistics lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ test: $(READY)  ## module tests, and every notebook compared with its committed 
 
 test-slow: $(READY)  ## the long tests and those that assert a speed
 	$(RUN) -m pytest -m "slow or benchmark" $(ARGS)
+
+test-browser: $(READY)  ## the report's pages in a real browser, at desk and phone width (needs chromium or google-chrome)
+	$(RUN) -m pytest tests/test_browser.py -rs $(ARGS)
 
 lab: $(READY)  ## JupyterLab, opened in notebooks/
 	$(RUN) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
