@@ -63,6 +63,11 @@ def test_a_refusal_says_what_was_looked_for_what_was_missing_and_what_would_have
     assert "Why" in text  # the reason, as a sentence
 
 
+def test_where_nothing_traded_no_figure_is_shown():
+    text = shown(record(trade=False, gates=[], line=LINE | {"trades": 0, "net_usdt_day": None}))
+    assert "Net out of sample" not in text and "Why" in text
+
+
 def test_less_than_a_day_is_no_year():
     short = LINE | {"days": 0.02, "percent": None, "above_cash_percent": None}
     assert "less than a day says nothing of a year" in shown(record(line=short)) and "extrapolated" not in shown(

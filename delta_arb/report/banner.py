@@ -63,7 +63,8 @@ def _outcome(record: dict) -> str:
     line = record.get("line")
     if record.get("status") != "ok" or not line:
         return ""
-    parts = [f"<dl>{tiles(_tiles(line, record))}</dl>", _refusal(line), _demands(record), _in_full(record)]
+    shown = f"<dl>{tiles(_tiles(line, record))}</dl>" if line["trades"] else ""
+    parts = [shown, _refusal(line), _demands(record), _in_full(record)]
     return "".join(parts)
 
 

@@ -108,7 +108,6 @@ def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
         yield "Reverse exit bps", number(rule.reverse_exit_bps, ".1f")
     yield "Clip USDT", number(rule.clip_usdt, ",.0f")
     yield "Longest hold, min", number(rule.max_hold_s / 60, ",.0f")
-    yield "Judged net USDT/day", number(evidence.judged_net_usdt_day, "+.2f")
     yield "Walk-forward net USDT/day", number(evidence.walk_net_usdt_day, "+.2f") + interval
     yield "Confidence", number(evidence.confidence, ".0%")
 

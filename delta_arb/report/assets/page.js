@@ -15,7 +15,7 @@ async function draw() {
   for (const chart of charts) {
     const { data, layout, config } = JSON.parse(chart.querySelector('script').textContent);
     chart.replaceChildren();
-    if (innerWidth < 700) Object.assign(layout, { margin: { ...layout.margin, l: 45, r: 10 }, legend: { orientation: 'h', y: -0.25 } });
+    if (innerWidth < 700) Object.assign(layout, { margin: { ...layout.margin, l: 45, r: 10 }, legend: { orientation: 'h', y: layout.updatemenus ? -0.45 : -0.25 } });
     await Plotly.newPlot(chart, data, layout, config);
   }
   document.documentElement.dataset.drawn = charts.length;
