@@ -362,7 +362,9 @@ def test_the_words_to_a_running_one_go_through_its_socket(tmp_path):
                 said = await ask("status")
                 assert (said["phase"], said["spot"], said["perp"]) == ("open", 60.0, -60.0)
                 assert "none of status" in (await ask("withdraw"))["error"]
-                await ask("flatten")
+                await asyncio.to_thread(control.ask, path, "flatten", by="anna: the venue\nis down")
+                noted = it.rows("SELECT text FROM notes WHERE kind = 'ordered'")
+                assert noted == [("a flatten (asked by anna: the venue is down)",)]
                 await it.until(lambda: it.phase == FLAT and it.at_rest)
                 it.show(ENTER)
                 await asyncio.sleep(0.2)

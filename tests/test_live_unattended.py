@@ -314,6 +314,22 @@ def test_an_inactive_market_with_a_pair_open_still_starts_closes_and_flattens(tm
     everywhere(play("mexc"), play("gate"))
 
 
+def test_a_market_being_delisted_is_closed_or_where_it_takes_nothing_hedged_again(tmp_path):
+    """Gate takes what reduces a position; a spot market takes no order any more, so its coins keep their hedge."""
+
+    async def play(venue: str, ends: tuple[float, float]):
+        async with stage(tmp_path / venue, config=quick_config(terms_every_s=0.2)) as it:
+            await it.start()
+            await it.opened()
+            it.fault(venue, "market", "delist")
+            await it.until(lambda: it.phase in (FLAT, HALTED) and it.at_rest and it.position() == ends)
+            assert (it.phase == FLAT) == (ends == (0.0, 0.0))
+            await it.stop()
+            it.agree()
+
+    everywhere(play("gate", (0.0, 0.0)), play("mexc", (60.0, -60.0)))
+
+
 def test_a_market_that_becomes_inactive_is_left(tmp_path):
     async def play():
         async with stage(tmp_path, config=quick_config(terms_every_s=0.2)) as it:

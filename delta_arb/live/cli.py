@@ -2,6 +2,7 @@
 from journal and venues."""
 
 import asyncio
+import getpass
 import json
 import math
 from pathlib import Path
@@ -216,10 +217,16 @@ LABELS = {
 }  # fmt: skip
 
 
+def asked_by(options: LiveOptions) -> str:
+    """Who asks and why, for the journal."""
+    who = getpass.getuser()
+    return f"{who}: {options.why}" if options.why else who
+
+
 def talk(options: LiveOptions) -> int:
     """One word to the running one, or without it to journal and venues."""
     journal = supervisor.journal_path(options.reports, configured(options), kind_of(options))
-    said = control.ask(control.socket_path(journal), options.command)
+    said = control.ask(control.socket_path(journal), options.command, by=asked_by(options))
     if said is None:
         return _alone(options, journal)
     if "error" in said:
@@ -242,7 +249,7 @@ def _alone(options: LiveOptions, path: Path) -> int:
         return code
     with Journal(path, utc_now().strftime("%y%m%d%H%M%S%f")) as journal:
         if options.command == "resume":
-            control.lift(journal)
+            control.lift(journal, asked_by(options))
         said = control.last_words(journal)
     _tell(said | _held_by_venues(options), options)
     return 0

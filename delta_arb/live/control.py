@@ -27,6 +27,7 @@ from delta_arb.strategy.state import FLAT, HALTED, PHASES, State
 
 LONGEST = 100  # bytes of a socket's path that every system takes
 ANSWER_S = 30.0
+SOMEBODY = "a person"  # who did not say who he is
 
 
 def socket_path(journal: Path) -> Path:
@@ -63,14 +64,17 @@ async def serve(path: Path, session: Callable[[], Session | None]) -> asyncio.Se
     return server
 
 
-async def _obey(command: str, session: Session | None) -> dict[str, Any]:
+async def _obey(asked: str, session: Session | None) -> dict[str, Any]:
+    """One line: a command, and who asks and why, for the journal."""
+    command, _, by = asked.partition(" ")
+    by = by or SOMEBODY
     if command not in TALK:
         return {"error": f"{command!r} is none of {', '.join(TALK)}"}
     if session is None or session.runner is None:
         return {"error": "the runner is connecting; ask again"}
     orders: dict[str, Callable[[], Awaitable[str]]] = {
-        "status": _nothing, "stop": _later(lambda: session.stop("a person asked for it")), "flatten": _later(session.flatten),
-        "resume": session.resume,
+        "status": _nothing, "stop": _later(lambda: session.stop(f"asked by {by}")),
+        "flatten": _later(lambda: session.flatten(by)), "resume": lambda: session.resume(by),
     }  # fmt: skip
     try:
         refused = await orders[command]()
@@ -142,13 +146,13 @@ def summary(session: Session) -> str:
     return "\n".join([*lines, *now["held"]])
 
 
-def ask(path: Path, command: str, seconds: float = ANSWER_S) -> dict[str, Any] | None:
-    """The running one's answer; None when none is up."""
+def ask(path: Path, command: str, seconds: float = ANSWER_S, by: str = "") -> dict[str, Any] | None:
+    """The running one's answer; None when none is up. `by` says who asks and why."""
     try:
         with socket.socket(socket.AF_UNIX) as wire:
             wire.settimeout(seconds)
             wire.connect(str(path))
-            wire.sendall(command.encode() + b"\n")
+            wire.sendall(" ".join(f"{command} {by}".split()).encode() + b"\n")
             with wire.makefile() as lines:
                 return json.loads(lines.readline())
     except (FileNotFoundError, ConnectionRefusedError):
@@ -181,7 +185,7 @@ def last_words(journal: Journal) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def lift(journal: Journal) -> None:
+def lift(journal: Journal, by: str) -> None:
     """`resume` without a runner: lifts halts, and lets the next start take the account as it is.
 
     Raises:
@@ -192,5 +196,5 @@ def lift(journal: Journal) -> None:
         if state.legs[SPOT].position != 0.0 or state.legs[PERP].position != 0.0:
             raise RunError("the machine halted with legs held; start it, or `flatten` first")
         journal.forced(0, State(pair=state.pair), "resume")
-    journal.note("resume", "")
+    journal.note("resume", f"lifted by {by}")
     journal.note("accepted", "")

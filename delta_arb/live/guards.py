@@ -244,9 +244,9 @@ class Risk:
         self.leaving |= leaving
         self.kept(self._journal.note, ORDERED, what)
 
-    def lift(self) -> None:
+    def lift(self, by: str) -> None:
         """A person says that all is well; JournalError where that cannot be noted."""
-        self._journal.note("resume", self.halted)
+        self._journal.note("resume", f"{self.halted} (lifted by {by})")
         self.halted, self.leaving = "", False
 
     def kept(self, write: Callable[..., None], *what) -> bool:

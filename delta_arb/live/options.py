@@ -82,6 +82,7 @@ class LiveOptions(InputOptions):
     sandbox: bool = option(False, "the one on the local venues", WHICH)
     live: bool = option(False, "the one with real money", WHICH)
     test: bool = option(False, "send one message, and say whether it was delivered", RUN)
+    why: str = option("", "a reason, for the journal", WHICH, metavar="TEXT")
     command: str = option("", "status, stop, flatten or resume", hidden=True)
 
 
@@ -97,7 +98,7 @@ TAKES = {
     "alert": ("config", "test"),
     "watch": ("sandbox", "live", "config", *EVERY, *ON_LOCAL),
     "example": ("params",),
-} | dict.fromkeys(TALK, ("paper", "sandbox", "live", "config", *EVERY, *ON_LOCAL))
+} | dict.fromkeys(TALK, ("paper", "sandbox", "live", "why", "config", *EVERY, *ON_LOCAL))
 
 
 def of_settings(said: dict[str, Any], configured: bool = False) -> dict[str, dict[str, Any]]:

@@ -358,17 +358,17 @@ class Session:
             self.runner.funded()
         self.risk.kept(self.resources.journal.funding, [payment])
 
-    def flatten(self) -> None:
+    def flatten(self, by: str = "a person") -> None:
         """Leave the open pair now, also from a halt of the machine, and stay out until `resume`."""
-        self.risk.ordered("a flatten", leaving=True)
+        self.risk.ordered(f"a flatten (asked by {by})", leaving=True)
         if self.runner.state.phase == HALTED:
             self.runner.stuck.clear()  # what the venue refused may be mended by now
             self.runner.force(recovery.to_flatten(self.runner.state, self.clock()), "flatten")
             self.loop.arm()
-        self.halt("flattened by a person; `resume` to trade again")  # also after a restart
+        self.halt(f"flattened by {by}; `resume` to trade again")  # also after a restart
         self._hold()
 
-    async def resume(self) -> str:
+    async def resume(self, by: str = "a person") -> str:
         """A person says that all is well: the account is taken as it is, halts are lifted. Returns why not, or ""."""
         runner = self.runner
         if runner.state.phase == HALTED:
@@ -379,7 +379,7 @@ class Session:
             self.loop.arm()
         if self.reconciler:
             await self.reconciler.accept()
-        self.risk.lift()
+        self.risk.lift(by)
         runner.failures = 0
         self._hold()
         return ""
