@@ -6,6 +6,7 @@ secrets, so they are in no message and in no journal.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -111,9 +112,11 @@ class Alerts:
             await self._deliver(await self._queue.get())
 
     async def drain(self) -> None:
-        """Deliver what waits, before the end."""
-        while not self._queue.empty():
-            await self._deliver(self._queue.get_nowait())
+        """Deliver what waits, before the end, as far as that goes within a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * LATEST_S):
+                while not self._queue.empty():
+                    await self._deliver(self._queue.get_nowait())
 
     async def _deliver(self, alert: Alert) -> bool:
         """Whether every address took it."""

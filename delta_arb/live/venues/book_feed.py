@@ -56,6 +56,7 @@ class BookFeed:
         self._leg, self._name, self._pace = leg, name, pace
         self._on_quote, self._fetch, self._offset_ns, self._doubt = on_quote, fetch, offset_ns, doubt
         self._compared_s = time.monotonic()
+        self._failed = ""  # why the last comparison did; said once
         self._pushed = False  # whether the stream told what is in the slot
 
     def push(self, ours: bool, quote: tuple[float, float, float, float], venue_ns: int) -> bool:
@@ -101,8 +102,11 @@ class BookFeed:
                     self.trusted, self.frozen = False, self.frozen + 1
                     self._show(self.slot)
                     stream.redial("a side of the book stands still and differs from REST")
+                self._failed = ""
             except VenueError as error:
-                log.warning("%s: the book could not be compared: %s", self._name, error)
+                if str(error) != self._failed:
+                    log.warning("%s: the book could not be compared: %s", self._name, error)
+                self._failed = str(error)
             self._compared_s = time.monotonic()
 
     def _due(self) -> bool:

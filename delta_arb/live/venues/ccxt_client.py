@@ -243,7 +243,7 @@ class CcxtClients:
     async def ask(self, call: Callable[..., Any], *args: Any, what: str) -> Any:
         """A query; ccxt's errors become ours here."""
         if self.paused_s:
-            raise VenueError(f"{self._name}: {what} not asked, the venue wants a pause of {self.paused_s:.0f} s more")
+            raise VenueError(f"{self._name}: {what} not asked, the venue wants a pause")
         try:
             answer = await call(*args)
             self._pause_s = PAUSE_S
