@@ -40,6 +40,7 @@ def test_it_rests_on_the_walk_forward_and_says_its_figures():
     assert (line.low_usdt_day, line.high_usdt_day) == (walk.net_usdt_day.low, walk.net_usdt_day.high)
     assert line.percent == pytest.approx(100 * 365 * line.net_usdt_day / 100.0)  # a clip of 50 and as much margin
     assert line.above_cash_percent == pytest.approx(line.percent - 4.0)
+    assert len(line.course) == bottom_line.COURSE and line.course[-1] == pytest.approx(walk.result.net_usdt, abs=1e-3)
     assert line.refusal is None and line.without_best_day_usdt_day < line.net_usdt_day
 
 

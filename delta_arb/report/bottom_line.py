@@ -28,6 +28,7 @@ FILE = "bottom_line.json"
 WIDER = 10.0
 USDT_FALL = 0.05
 AT_ONCE_S = 0.001
+COURSE = 60  # points of the equity kept for the index
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class BottomLine:
     """Out of sample: USDT a day with its 95 % interval (None: too little for one), bps a trade, and what it rests on.
 
     Percentages are a year, on all capital: both wallets with buffer and idle money, or a full position and its margin.
+    `course`: marked net at the ends of equal periods, USDT.
     `break_even_days`: how long a position must be held, at the pace at which it earns, to pay for its round trip.
     """
 
@@ -74,6 +76,7 @@ class BottomLine:
     held_days: float | None
     stresses: tuple[Stress, ...]
     refusal: Refusal | None
+    course: tuple[float, ...]
 
     @property
     def percent(self) -> float | None:
@@ -159,6 +162,7 @@ def bottom_line(candidate: Params, verdict: Verdict, carried: Asked, tape: Tape)
         held_days=held,
         stresses=stresses(tape, market, net),
         refusal=None if candidate.trade else refusal(candidate, verdict, carried),
+        course=_course(tape, result) if trades else (),
     )
 
 
@@ -199,6 +203,14 @@ def _without_best_day(tape: Tape, result: Backtest) -> float | None:
     traded = tape.between(result.start_ns, tape.end_ns + 1)
     nets = period_nets(traded, result, result.start_ns, result.end_ns, DAY_S)
     return float(nets.sum() - nets.max()) / (result.days - 1.0)
+
+
+def _course(tape: Tape, result: Backtest) -> tuple[float, ...]:
+    """Marked net out of sample at the ends of equal periods, USDT."""
+    traded = tape.between(result.start_ns, tape.end_ns + 1)
+    period_s = (result.end_ns - result.start_ns) / NS / COURSE
+    nets = period_nets(traded, result, result.start_ns, result.end_ns, period_s)
+    return tuple(np.round(np.cumsum(nets), 4).tolist())
 
 
 def _break_even_days(net: float | None, held_days: float | None, costs_bps: float) -> float | None:

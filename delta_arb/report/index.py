@@ -1,6 +1,7 @@
 """The index of all runs of all pairs: what is in force, how it came about, and the way to every page."""
 
 import html
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from delta_arb.report.pages import document, exports, history, read_json
 
 EXPORTS_SHOWN = 40
 COLUMNS = (
+    ("", "pick"),
     ("Run (UTC)", ""),
     ("Report", ""),
     ("Pair", ""),
@@ -48,8 +50,9 @@ def write_index(reports: Path) -> Path:
         f'<span class="right">{kept} kept · version {__version__}</span></header>'
         f'<main class="index"><h2>In force</h2><div class="cards">{cards}</div><h2>Runs</h2>'
         '<p class="quiet">Net, trades and bps are out of sample: of the walk-forward, or of the judged part where there is '
-        "none. Above cash: a year on all capital, less what cash pays. Click a heading to sort.</p>"
+        "none. Above cash: a year on all capital, less what cash pays. Click a heading to sort, tick two runs to compare them.</p>"
         '<p class="tools"><input type="search" id="filter" placeholder="filter runs" aria-label="filter runs"></p>'
+        '<section id="compare" aria-live="polite"></section>'
         f'<div class="wide"><table class="runs"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></main>'
     )
     return write_atomic(reports / "index.html", document("delta_arb runs", body, "index.js"))
@@ -57,6 +60,7 @@ def write_index(reports: Path) -> Path:
 
 def _row(reports: Path, record: dict) -> str:
     cells = [
+        _pick(record),
         time_element(record["folder"].name),
         _links(reports, record["folder"]),
         html.escape(record["pair"]) + mark_pills(record),
@@ -66,6 +70,13 @@ def _row(reports: Path, record: dict) -> str:
     ]
     sides = "".join(f'<td class="{kind}">{cell}</td>' for cell, (_, kind) in zip(cells, COLUMNS, strict=True))
     return f'<tr class="{html.escape(record.get("status", ""))}">{sides}</tr>'
+
+
+def _pick(record: dict) -> str:
+    """A box to compare this run with another, with what it was asked for and its equity out of sample."""
+    course = json.dumps((record.get("line") or {}).get("course") or [])
+    options = html.escape(json.dumps(record.get("options") or []))
+    return f'<input type="checkbox" aria-label="compare" data-course="{course}" data-options="{options}">'
 
 
 def _links(reports: Path, folder: Path) -> str:

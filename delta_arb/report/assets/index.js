@@ -16,3 +16,28 @@ const filter = document.getElementById('filter');
 filter.oninput = () => document.querySelectorAll('table.runs tbody tr').forEach(row => {
   row.hidden = !row.textContent.toLowerCase().includes(filter.value.toLowerCase());
 });
+
+// Two ticked runs beside each other: every column, the options, and the equity out of sample.
+const runs = document.querySelector('table.runs'), compare = document.getElementById('compare');
+const line = (course, width, low, high) => course.map((v, k) =>
+  `${(width * k / Math.max(course.length - 1, 1)).toFixed(1)},${(76 - 72 * (v - low) / (high - low || 1)).toFixed(1)}`).join(' ');
+function beside() {
+  const picked = [...runs.querySelectorAll('input:checked')].slice(-2);
+  compare.replaceChildren();
+  if (picked.length < 2) return;
+  const rows = picked.map(box => box.closest('tr')), table = document.createElement('table');
+  const add = (name, texts) => {
+    const row = table.insertRow();
+    [name, ...texts].forEach(text => { row.insertCell().textContent = text; });
+    if (texts[0] !== texts[1]) row.className = 'differs';
+  };
+  [...runs.tHead.rows[0].cells].slice(1).forEach((head, k) => add(head.textContent, rows.map(row => row.cells[k + 1].textContent.trim())));
+  add('options', picked.map(box => JSON.parse(box.dataset.options).join(' ') || 'none'));
+  const courses = picked.map(box => JSON.parse(box.dataset.course)), all = [0, ...courses.flat()];
+  const low = Math.min(...all), high = Math.max(...all), svg = courses.map((course, k) =>
+    `<polyline class="run${k}" points="${line(course, 640, low, high)}"/>`).join('');
+  compare.append(table);
+  compare.insertAdjacentHTML('beforeend', `<p class="quiet">Equity out of sample, each from its beginning to its end: ${low.toFixed(2)} to
+    ${high.toFixed(2)} USDT; solid the first, dashed the second.</p><svg viewBox="0 0 640 80" role="img" aria-label="equity of both runs">${svg}</svg>`);
+}
+runs.addEventListener('change', beside);
