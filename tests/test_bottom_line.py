@@ -8,6 +8,7 @@ from strategies import perp, seconds, spot
 from studies import CONSTRAINTS, study
 
 from delta_arb.errors import ParamsError
+from delta_arb.evidence import GateParams
 from delta_arb.latency import Latency
 from delta_arb.market import NS
 from delta_arb.optimize import carry_walk_forward, gates
@@ -147,6 +148,15 @@ def test_a_loss_larger_than_the_fees_says_that_no_fee_is_low_enough():
     refused = found("random_walk").refusal
     assert "does not revert" in refused.missing[0] and any("no fee is low enough" in s for s in refused.change)
     assert any(s.startswith("latency: with orders that arrive at once") for s in refused.change)
+
+
+def test_a_warning_is_not_among_what_was_missing():
+    s = study("sample")
+    gate = {"bound": 1.0, "at_least": True, "passed": False}
+    gates_ = (GateParams(name="look-back", value=0.5, **gate), GateParams(name="pairs", value=0.5, **gate))
+    refused = s.sheet.candidate.model_copy(update={"trade": False, "gates": gates_})
+    carried = carry_walk_forward.asked(s.tape, s.market, "reversion")
+    assert bottom_line.refusal(refused, s.verdict, carried).missing == ("pairs 0.500, wanted at least 1",)
 
 
 @pytest.mark.parametrize("regime", ["sample", "random_walk", "no_edge"])

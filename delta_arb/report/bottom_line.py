@@ -15,7 +15,7 @@ from delta_arb.backtest.replay import Backtest
 from delta_arb.market import DAY_S, NS, exit_cost, from_bps
 from delta_arb.optimize.carry_walk_forward import Asked, crossing_bps
 from delta_arb.optimize.champion import examined
-from delta_arb.optimize.gates import YEAR_DAYS
+from delta_arb.optimize.gates import LOOK_BACK, YEAR_DAYS
 from delta_arb.optimize.search import levels, offers, spoken
 from delta_arb.optimize.study import CARRY, Market
 from delta_arb.optimize.verdict import Verdict
@@ -265,7 +265,7 @@ def worst_basis(tape: Tape, lag_s: float) -> tuple[float, float]:
 def refusal(candidate: Params, verdict: Verdict, carried: Asked) -> Refusal:
     """What was looked for, what was missing, and what would have to change for a trade."""
     missing = tuple(f"{g.name} {number(g.value, 3)}, wanted {'at least' if g.at_least else 'at most'} {g.bound:g}"
-                    for g in candidate.gates if not g.passed)  # fmt: skip
+                    for g in candidate.gates if not g.passed and g.name != LOOK_BACK)  # fmt: skip
     if candidate.profile == CARRY:
         looked = "a hold of days for which the funding expected pays, chosen before each month and judged on it"
         if carried.walk is None:

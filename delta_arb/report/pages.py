@@ -226,7 +226,7 @@ def _figure(figure: dict) -> str:
     title = re.sub(r"<[^>]+>", " ", str((layout.get("title") or {}).get("text", "chart")))
     spec = json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c")
     return (
-        f'<div class="chart" role="img" aria-label="{html.escape(" ".join(title.split()))}" '
+        f'<div class="chart" role="figure" aria-label="{html.escape(" ".join(title.split()))}" '
         f'style="min-height:{layout.get("height", 400)}px"><script type="application/json">{spec}</script></div>'
     )
 
