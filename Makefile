@@ -54,7 +54,7 @@ demo: $(READY)  ## the sample from quotes to trades: notebooks, parameters, repo
 	@echo "The report: reports/index.html"
 
 test: $(READY)  ## module tests, and every notebook compared with its committed output
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
 
 test-slow: $(READY)  ## the long tests and those that assert a speed
 	$(RUN) -m pytest -m "slow or benchmark" $(ARGS)
