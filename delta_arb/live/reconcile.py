@@ -32,6 +32,7 @@ AGAIN_S = 0.5  # between two looks at a difference
 LOOK_BACK_NS = 600 * NS  # for the fills behind a difference
 REFETCH_S = 0.25
 ANSWER_S = 5.0
+APART_S = 0.5  # two looks after two fills: each weighs 10 of MEXC's 25 a second
 LATE_S = 3.0  # an answer about an account is missed
 ORDERS_EVERY_S = 10.0  # between two looks at orders that are not ours
 
@@ -173,6 +174,7 @@ class Reconciler:
                     await self.filled.wait()
             except TimeoutError:
                 pass
+            await asyncio.sleep(min(APART_S, self._config.accounts_every_s) - (self._clock() - self._answered_ns) / NS)
             self.filled.clear()
             try:
                 found = await self._discrepancies()
