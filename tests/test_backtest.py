@@ -21,7 +21,7 @@ from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
 import delta_arb
 from delta_arb import market
-from delta_arb.backtest import event_loop, fast_forward
+from delta_arb.backtest import event_loop, fast_forward, numba_cache
 from delta_arb.backtest.event_loop import Sent
 from delta_arb.backtest.numba_cache import reached
 from delta_arb.backtest.performance import distance
@@ -836,6 +836,16 @@ def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
         == 1 + len({f.__module__ for f in (event_loop.drive, *reached(event_loop.drive))})
     )
     assert {decide.decide, market.fill, fast_forward.next_row} <= set(reached(event_loop.drive))
+
+
+def test_machine_code_is_kept_where_it_was_asked_for_and_never_beside_a_read_only_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert numba_cache.cache_folder() == tmp_path
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert numba_cache.cache_folder() == Path(numba_cache.__file__).parent / "__pycache__"
+    monkeypatch.setattr(numba_cache.os, "access", lambda *_: False)
+    assert numba_cache.cache_folder() == tmp_path / "user" / "delta_arb"
 
 
 def test_sent_orders_are_plain_values():

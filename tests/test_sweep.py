@@ -211,6 +211,12 @@ def test_a_look_back_counts_the_pairs_entered_before_its_end_and_closed_on_it(fa
         assert repr(swept.performance(k)) == repr(measure(thin, kept))
 
 
+def test_a_pair_of_more_fills_than_there_is_room_for_is_swept_again_with_more(lunc, monkeypatch):
+    of = [busy(lunc, share=s, max_hold_s=60.0, **LUNC_RULES) for s in (0.01, 0.05)]
+    monkeypatch.setattr(sweep_module, "FILLS", 1)
+    assert_swept_as_run(lunc, of, Latency(0.1, 0.15))
+
+
 def test_threads_share_the_sets_and_change_no_figure(lunc):
     of = [busy(lunc, share=s, max_hold_s=h, **LUNC_RULES) for s in np.linspace(0.001, 0.3, 200) for h in (5.0, 60.0)]
     one, three = (sweep(lunc, of, Latency(0.1, 0.15), threads=threads).figures for threads in (1, 3))

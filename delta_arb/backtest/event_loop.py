@@ -20,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.backtest.fast_forward import NEAR, awaited, book_at, first_at, next_row, shift_at
+from delta_arb.backtest.sweep_figures import add_fill, add_pair
 from delta_arb.latency import Delays
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
-from delta_arb.strategy.decide import decide, pair_lives
+from delta_arb.strategy.decide import booked, decide, pair_lives
 from delta_arb.strategy.ledger import Closing, closing, left_open
 from delta_arb.strategy.margin import liquidated_at
 from delta_arb.strategy.signal import UNKNOWN, step
@@ -30,9 +31,9 @@ from delta_arb.strategy.sizing import fee_usdt, received
 from delta_arb.strategy.state import FLAT, HALTED, OUTSIDE, QUOTE, REPORT, TIMER, Event, Rule, State
 from delta_arb.wallets import (
     BOTTOMLESS,
+    BOUNDLESS,
     NO_TRANSFER,
     Purse,
-    Rebalancing,
     Transfer,
     moved,
     sent_transfer,
@@ -89,13 +90,6 @@ class Sent(NamedTuple):
     limit: float
 
 
-class Money(NamedTuple):
-    """The wallets at the beginning, and when a transfer between them is sent."""
-
-    purse: Purse
-    policy: Rebalancing
-
-
 class Stamps(NamedTuple):
     """The funding stamps as columns."""
 
@@ -105,16 +99,17 @@ class Stamps(NamedTuple):
 
 
 @dataclass(slots=True)
-class Venue:
-    """The order under way to one venue: when its outcome is known, and the tape row whose book it meets (-1: none).
+class OrderUnderWay:
+    """The order under way to one venue: when its outcome is known (`NEVER`: there is none), and what that is.
 
-    `taken_*` is what fills of ours took of the book that was confirmed at `taken_ns`.
+    `filled` is what it changes of the position, `whole` whether all of it was filled. `taken_*` is what fills of ours took of
+    the book that was confirmed at `taken_ns`.
     """
 
     due_ns: int = NEVER
-    row: int = -1
-    qty: float = 0.0
-    limit: float = 0.0
+    filled: float = 0.0
+    price: float = 0.0
+    whole: bool = False
     taken_ns: int = UNTOUCHED.fresh_ns
     taken_bid_qty: float = 0.0
     taken_ask_qty: float = 0.0
@@ -129,24 +124,35 @@ def _blank() -> SimpleNamespace:
 
 @dataclass(slots=True)
 class Machine:
-    """Where a machine stands: its state, the event that it sees, the orders under way, and the first row not yet seen."""
+    """Where a replay stands: the machine's state, the event that it sees, the orders under way, the first row not yet seen.
+
+    `purse` has the fields of `wallets.Purse`, `transfer_*` is the transfer on its way, `stamp` the next funding stamp,
+    `newest` and `pinned` are the rules of the schedule for entries and for the open pair, which was entered at `entered_ns`.
+    So many `quiet` events have been since the phase changed; `patience` are seen before the next jump, as short ones taught.
+    """
 
     state: State = field(default_factory=State)
     event: Event = field(default_factory=_blank)
-    venues: tuple[Venue, Venue] = field(default_factory=lambda: (Venue(), Venue()))
+    venues: tuple[OrderUnderWay, OrderUnderWay] = field(default_factory=lambda: (OrderUnderWay(), OrderUnderWay()))
+    purse: tuple[float, float, float, float] = field(default_factory=lambda: [*BOUNDLESS.purse])
+    transfer_arrives_ns: int = NEVER
+    transfer_to: int = SPOT
+    transfer_usdt: float = 0.0
+    transfer_fee_usdt: float = 0.0
     row: int = 0
     now_ns: int = 0
+    entered_ns: int = 0
+    stamp: int = 0
+    newest: int = 0
+    pinned: int = 0
+    quiet: int = 0
+    patience: int = 0
+    open_at_end: bool = False
 
 
-class Driven(NamedTuple):
-    """What a drive came to: the purse at the end, whether the machine is halted, whether a pair was still open.
+class Logs(NamedTuple):
+    """What happened: orders, fills, closings, when an entry was refused, and the transfers."""
 
-    And what happened: orders, fills, closings, when an entry was refused, and the transfers.
-    """
-
-    purse: Purse
-    halted: bool
-    open_at_end: bool
     sent: list[Sent]
     fills: list[Fill]
     closings: list[Closing]
@@ -154,35 +160,57 @@ class Driven(NamedTuple):
     transfers: list[Transfer]
 
 
+def new_logs():
+    """Empty lists, of which the compiler sees what will be in them."""
+    return Logs(
+        [Sent(0, 0, 0, 0, 0.0, 0.0) for _ in range(0)], [Fill(0, 0, 0, 0.0, 0.0, 0.0) for _ in range(0)],
+        [Closing(0, 0, 0, 0.0, 0.0) for _ in range(0)], [0 for _ in range(0)], [NO_TRANSFER for _ in range(0)],
+    )  # fmt: skip
+
+
+def whole_tape(tape, looks, roads, schedule, policy, stamps, machine):
+    """Everything that happened on a tape, whether the machine has halted, whether a pair was still open, and the purse."""
+    logs = new_logs()
+    drive(tape, looks, roads, schedule, policy, stamps, machine, logs, None)
+    return logs, machine.state.phase == HALTED, machine.open_at_end, _purse(machine)
+
+
 PATIENCE = 16  # quiet rows; seeing so many costs as much as looking for the next one that matters
 
 
-def drive(tape, looks, roads, schedule, money, stamps, machine):
-    """Feed every row that matters, report and timer to `decide`, to the end of the tape; what is open then is closed."""
+def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
+    """Feed every row that matters, report and timer to `decide`, to the end of the tape; what is open then is closed.
+
+    Where rows are left out, so are reports that decide nothing: of two orders that both fill whole the later report settles
+    both. What happens is put into `logs`; or, where an `account` is given instead, each pair into that when it has ended.
+    """
     state, event, venues = machine.state, machine.event, machine.venues
-    n, i, now_ns = len(tape.ts_ns), machine.row, machine.now_ns
-    end_ns = tape.ts_ns[n - 1]
-    last = first_at(tape.ts_ns, 0, end_ns)  # the last instant is always seen
-    sent, fills, closings = [], [], []
-    refusals, transfers = [], []
-    purse, moving, leverage = money.purse, NO_TRANSFER, schedule.rules[0].perp.leverage
-    stamp, newest, pinned = first_at(stamps.ts_ns, 0, now_ns + 1), 0, 0
-    quiet, patience = 0, 0  # events since the phase changed; as many are seen before the next jump as short ones taught
+    n, i, now_ns, purse, leverage = (
+        len(tape.ts_ns),
+        machine.row,
+        machine.now_ns,
+        _purse(machine),
+        schedule.rules[0].perp.leverage,
+    )
+    end_ns, last = tape.ts_ns[n - 1], n - 1
+    while last > 0 and tape.ts_ns[last - 1] == end_ns:
+        last -= 1  # the last instant is always seen
     jumping = looks.near.size > 0
     _show(event, tape, looks, schedule.way[0], max(i - 1, 0))
     while True:
-        while newest + 1 < len(schedule.from_ns) and schedule.from_ns[newest + 1] <= now_ns:
-            newest += 1
-        of = newest if state.phase == FLAT else pinned
+        while machine.newest + 1 < len(schedule.from_ns) and schedule.from_ns[machine.newest + 1] <= now_ns:
+            machine.newest += 1
+        newest = machine.newest
+        of = newest if state.phase == FLAT else machine.pinned
         rule, way = schedule.rules[2 * of + schedule.rules[2 * newest + 1].may_enter], schedule.way[of]
         due_ns = min(venues[SPOT].due_ns, venues[PERP].due_ns)
         next_ns = schedule.from_ns[newest + 1] if newest + 1 < len(schedule.from_ns) else NEVER
-        if jumping and quiet >= patience and i < last:
-            wait = awaited(state, min(due_ns, moving.arrives_ns, next_ns), rule)
+        if jumping and machine.quiet >= machine.patience and i < last:
+            wait = awaited(state, min(due_ns, machine.transfer_arrives_ns, next_ns), rule)
             if tape.ts_ns[i] < wait.until_ns:
                 row = min(next_row(tape, looks, way, wait, i), last)
                 if due_ns == NEVER:
-                    quiet, patience = 0, 0 if row - i >= NEAR else PATIENCE
+                    machine.quiet, machine.patience = 0, 0 if row - i >= NEAR else PATIENCE
                 if row > i:  # as if the rows before it had been seen
                     _show(event, tape, looks, way, row - 1)
                     i, now_ns = row, tape.ts_ns[row - 1]
@@ -194,16 +222,18 @@ def drive(tape, looks, roads, schedule, money, stamps, machine):
         if now_ns >= next_ns:  # the newer rule is in force from here on
             now_ns = next_ns
             continue
-        while stamp < len(stamps.ts_ns) and stamps.ts_ns[stamp] <= now_ns:  # paid on what is held strictly before
-            purse = with_funding(purse, stamps.rate[stamp], stamps.mark[stamp])
-            stamp += 1
-        if moving.arrives_ns <= now_ns:
-            purse = moved(purse, moving.to_leg, moving.usdt - moving.fee_usdt)
-            moving = NO_TRANSFER
+        while (
+            machine.stamp < len(stamps.ts_ns) and stamps.ts_ns[machine.stamp] <= now_ns
+        ):  # on what is held strictly before
+            purse = with_funding(purse, stamps.rate[machine.stamp], stamps.mark[machine.stamp])
+            machine.stamp += 1
+        if machine.transfer_arrives_ns <= now_ns:
+            purse = moved(purse, machine.transfer_to, machine.transfer_usdt - machine.transfer_fee_usdt)
+            machine.transfer_arrives_ns, machine.transfer_usdt = NEVER, 0.0
         kind, leg, filled, price = TIMER, PERP, 0.0, 0.0
         if due_ns == now_ns:
             kind, leg = REPORT, SPOT if venues[SPOT].due_ns == due_ns else PERP
-            filled, price = _outcome(tape, leg, venues[leg], (rule.spot, rule.perp)[leg])
+            filled, price, venues[leg].due_ns = venues[leg].filled, venues[leg].price, NEVER
         elif row_ns == now_ns:
             while i + 1 < n and tape.ts_ns[i + 1] == now_ns:
                 i += 1  # the rows of one instant are one event: the books between them never stood
@@ -212,38 +242,67 @@ def drive(tape, looks, roads, schedule, money, stamps, machine):
             kind, price = QUOTE, liquidated_at(state, event.perp, rule.perp)
             if price > 0.0:  # the venue takes the short away; the row is told with that
                 kind, filled = OUTSIDE, -state.legs[PERP].position
-        if filled != 0.0:
-            made = Fill(state.pair, now_ns, leg, filled, price, fee_usdt(filled, price, (rule.spot, rule.perp)[leg]))
-            fills.append(made)
-            purse = with_fill(purse, made)
-        _tell(event, kind, now_ns, leg, filled, price)
-        wallet = wallet_of(purse, event.perp, leverage)
-        event.wallet.spot_usdt, event.wallet.spot_coin, event.wallet.perp_usdt = wallet
-        phase, lived, refused = state.phase, pair_lives(state), state.refused
-        orders = decide(state, event, rule)
-        if phase == FLAT:
-            pinned = newest
-        quiet = quiet + 1 if state.phase == phase else 0
-        for k in range(2):  # a cancel needs no act here: an IOC order ends by itself, and its report is on its way
-            if orders[k].qty != 0.0:
-                sent.append(Sent(state.pair, now_ns, k, state.phase, orders[k].qty, orders[k].limit))
-                _send(tape, i, now_ns, k, roads[k], orders[k], rule.max_quote_age_ns, venues[k])
-        if lived and not pair_lives(state):
-            closings.append(closing(state, event.spot, event.perp, now_ns, state.reason))
-        if state.refused > refused:
-            refusals.append(now_ns)
-        if state.refusing and moving.usdt == 0.0:
-            moving = sent_transfer(wallet, now_ns, money.policy)
-            if moving.usdt > 0.0:
-                transfers.append(moving)
-                purse = moved(purse, PERP if moving.to_leg == SPOT else SPOT, -moving.usdt)
-    rest, halted = left_open(state, event.spot, event.perp, end_ns, rule), state.phase == HALTED
-    for made in rest:
-        fills.append(made)
+        while True:
+            machine.row = i
+            _tell(event, kind, now_ns, leg, filled, price)
+            purse = _with_fill(purse, machine, rule, logs, account)
+            wallet = wallet_of(purse, event.perp, leverage)
+            event.wallet.spot_usdt, event.wallet.spot_coin, event.wallet.perp_usdt = wallet
+            phase, lived, refused = state.phase, pair_lives(state), state.refused
+            orders = decide(state, event, rule)
+            if phase == FLAT:
+                machine.pinned, machine.entered_ns = newest, now_ns
+            machine.quiet = machine.quiet + 1 if state.phase == phase else 0
+            for k in range(2):  # a cancel needs no act here: an IOC order ends by itself, and its report is on its way
+                if orders[k].qty != 0.0:
+                    _send(tape, i, now_ns, k, roads[k], orders[k], rule, venues[k])
+                    if logs is not None:
+                        logs.sent.append(Sent(state.pair, now_ns, k, state.phase, orders[k].qty, orders[k].limit))
+            if lived and not pair_lives(state):
+                _ended(closing(state, event.spot, event.perp, now_ns, state.reason), machine, logs, account)
+            if logs is not None and state.refused > refused:
+                logs.refusals.append(now_ns)
+            if state.refusing and machine.transfer_usdt == 0.0:
+                sent = sent_transfer(wallet, now_ns, policy)
+                if sent.usdt > 0.0:
+                    if logs is not None:
+                        logs.transfers.append(sent)
+                    purse = moved(purse, PERP if sent.to_leg == SPOT else SPOT, -sent.usdt)
+                    machine.transfer_arrives_ns, machine.transfer_to = sent.arrives_ns, sent.to_leg
+                    machine.transfer_usdt, machine.transfer_fee_usdt = sent.usdt, sent.fee_usdt
+            first = SPOT if venues[SPOT].due_ns <= venues[PERP].due_ns else PERP
+            due_ns = venues[1 - first].due_ns
+            if not jumping or due_ns > end_ns or not (venues[SPOT].whole and venues[PERP].whole):
+                break
+            if machine.stamp < len(stamps.ts_ns) and stamps.ts_ns[machine.stamp] <= due_ns:
+                break
+            if min(next_ns, machine.transfer_arrives_ns) <= due_ns:
+                break
+            # both orders fill whole: the first report changes its leg and decides nothing, the second is the next event
+            machine.row = first_at(tape.ts_ns, i, venues[first].due_ns)
+            _tell(event, REPORT, venues[first].due_ns, first, venues[first].filled, venues[first].price)
+            purse = _with_fill(purse, machine, rule, logs, account)
+            booked(state, event)
+            kind, leg, now_ns = REPORT, 1 - first, due_ns
+            filled, price = venues[leg].filled, venues[leg].price
+            venues[SPOT].due_ns, venues[PERP].due_ns = NEVER, NEVER
+            row = first_at(tape.ts_ns, i, now_ns)
+            if row > i:
+                _show(event, tape, looks, way, row - 1)
+                i = row
+    machine.open_at_end = state.legs[SPOT].position != 0.0 or state.legs[PERP].position != 0.0
+    for made in left_open(state, event.spot, event.perp, end_ns, rule):
+        _keep(made, n - 1, logs, account)
         purse = with_fill(purse, made)
-    if len(rest) > 0:
-        closings.append(closing(state, event.spot, event.perp, end_ns, HALT if halted else END))
-    return Driven(purse, halted, len(rest) > 0, sent, fills, closings, refusals, transfers)
+    if machine.open_at_end:
+        reason = HALT if state.phase == HALTED else END
+        _ended(closing(state, event.spot, event.perp, end_ns, reason), machine, logs, account)
+    for k in range(4):
+        machine.purse[k] = purse[k]
+
+
+def _purse(machine):
+    return Purse(machine.purse[0], machine.purse[1], machine.purse[2], machine.purse[3])
 
 
 def _show(event, tape, looks, way, i):
@@ -270,35 +329,57 @@ def _tell(event, kind, ts_ns, leg, filled, price):
     )
 
 
-def _send(tape, i, now_ns, leg, road, order, max_quote_age_ns, venue):
-    """Find where on the tape the order's fate is decided; `i` is the first row not yet seen by the machine."""
+def _with_fill(purse, machine, rule, logs, account):
+    """The purse after the fill that the event may bring, which is kept."""
+    event = machine.event
+    if event.filled == 0.0:
+        return purse
+    fee_rule = (rule.spot, rule.perp)[event.leg]
+    fee = fee_usdt(event.filled, event.price, fee_rule)
+    made = Fill(machine.state.pair, event.ts_ns, event.leg, event.filled, event.price, fee)
+    _keep(made, machine.row, logs, account)
+    return with_fill(purse, made)
+
+
+def _keep(made, row, logs, account):
+    if logs is not None:
+        logs.fills.append(made)
+    if account is not None:
+        add_fill(account, made, row)
+
+
+def _ended(closing, machine, logs, account):
+    if logs is not None:
+        logs.closings.append(closing)
+    if account is not None:
+        add_pair(account, closing, machine.entered_ns, machine.row)
+
+
+def _send(tape, i, now_ns, leg, road, order, rule, venue):
+    """Find what becomes of an order; `i` is the first row not yet seen by the machine. A size shown once fills once."""
     row = max(first_at(road.delays.ts_ns, 0, now_ns + 1) - 1, 0)
-    arrival_ns = now_ns + road.delays.latency_ns[row]
+    venue.due_ns, row = _arrives(tape, i, leg, now_ns + road.delays.latency_ns[row], road.polled, rule.max_quote_age_ns)
+    venue.filled, venue.price, venue.whole = 0.0, 0.0, False
+    if row >= 0:
+        book, of = book_at(tape, leg, row), (rule.spot, rule.perp)[leg]
+        taken = Taken(venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty)
+        filled, price = fill(order.qty, order.limit, left_of(book, taken), of.step)
+        venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty = with_taken(book, taken, filled)
+        venue.filled, venue.price, venue.whole = received(filled, of), price, filled == order.qty
+
+
+def _arrives(tape, i, leg, arrival_ns, polled, max_quote_age_ns):
+    """When an order's outcome is known, and the row whose book it meets (-1: none)."""
     n = len(tape.ts_ns)
-    venue.qty, venue.limit = order.qty, order.limit
-    if road.polled:
-        while i < n and tape.ts_ns[i] <= arrival_ns + max_quote_age_ns:
-            if tape.ts_ns[i] >= arrival_ns and tape.leg[i] == leg:
-                venue.due_ns, venue.row = tape.ts_ns[i], i
-                return
+    if not polled:
+        while i < n and tape.ts_ns[i] <= arrival_ns:
             i += 1
-        venue.due_ns, venue.row = arrival_ns + max_quote_age_ns, -1
-        return
-    while i < n and tape.ts_ns[i] <= arrival_ns:
+        return arrival_ns, i - 1
+    while i < n and tape.ts_ns[i] <= arrival_ns + max_quote_age_ns:
+        if tape.ts_ns[i] >= arrival_ns and tape.leg[i] == leg:
+            return tape.ts_ns[i], i
         i += 1
-    venue.due_ns, venue.row = arrival_ns, i - 1
-
-
-def _outcome(tape, leg, venue, of):
-    """What the order under way changes of the position, and its price; a size shown once fills once."""
-    venue.due_ns = NEVER
-    if venue.row < 0:
-        return 0.0, 0.0
-    book = book_at(tape, leg, venue.row)
-    taken = Taken(venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty)
-    filled, price = fill(venue.qty, venue.limit, left_of(book, taken), of.step)
-    venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty = with_taken(book, taken, filled)
-    return received(filled, of), price
+    return arrival_ns + max_quote_age_ns, -1
 
 
 def filter_shifts(tape, process):

@@ -121,34 +121,52 @@ def _open(state: State, next_ns: int, rule: Rule, mid: float) -> Wait:
 
 def next_row(tape, looks, way, wait, i):
     """The first row, from `i` on, that a waiting machine must see: it may show a level, or is not before the time."""
-    ts_ns, n = tape.ts_ns, len(tape.ts_ns)
-    if wait.level == np.inf and wait.other_level == np.inf and wait.mid == np.inf:
-        return first_at(ts_ns, i, wait.until_ns)
-    near, far = looks.near[way], looks.far[way]
-    for block in range(i // FAR, far.shape[1]):
-        if ts_ns[max(i, block * FAR)] >= wait.until_ns:
-            break
-        if not _may_show(far, wait, block):
+    row = len(tape.ts_ns)
+    if wait.level != np.inf:
+        row = _seek(tape, looks, way, wait.signal, wait.level, wait.until_ns, i, row)
+    if wait.other_level != np.inf:
+        row = _seek(tape, looks, way, wait.other, wait.other_level, wait.until_ns, i, row)
+    if wait.mid != np.inf:
+        row = _seek(tape, looks, way, MID, wait.mid, wait.until_ns, i, row)
+    if row == len(tape.ts_ns) or tape.ts_ns[row] > wait.until_ns:
+        return first_at(tape.ts_ns, i, wait.until_ns)
+    while row > i and tape.ts_ns[row - 1] == tape.ts_ns[row]:
+        row -= 1  # the first one of its instant
+    return row
+
+
+def _seek(tape, looks, way, signal, level, until_ns, i, past):
+    """The first row, from `i` on, at which a signal is at its level; `past` where it is behind that, or behind a time."""
+    ts_ns, far, near = tape.ts_ns, looks.far[way, signal], looks.near[way, signal]
+    spot = tape.spot_bid if signal >= REVERSE_HIGH else tape.spot_ask
+    perp = tape.perp_ask if signal >= REVERSE_HIGH else tape.perp_bid
+    sign = 1.0 if signal in (DIRECT_HIGH, REVERSE_LOW) else -1.0
+    still = looks.shift.shape[1] == 1 and signal != MID
+    cut = sign * (level - 1e-9) - looks.shift[way, 0]
+    while i < past:
+        block, part = i // FAR, i // NEAR
+        if i % FAR == 0:
+            while block < len(far) and not far[block] >= level:
+                block += 1
+            if block >= len(far) or ts_ns[max(i, block * FAR)] >= until_ns:
+                return past
+            i, part = max(i, block * FAR), max(part, block * NEAR)
+        stop = min((block + 1) * NEAR, len(near))
+        while part < stop and not near[part] >= level:
+            part += 1
+        i = max(i, part * NEAR)
+        if part == stop:
             continue
-        for part in range(max(i, block * FAR) // NEAR, min((block + 1) * (FAR // NEAR), near.shape[1])):
-            if not _may_show(near, wait, part):
-                continue
-            for at in range(max(i, part * NEAR), min((part + 1) * NEAR, n)):
-                if (
-                    strength(tape, looks, way, wait.signal, at) >= wait.level
-                    or (wait.other_level != np.inf and strength(tape, looks, way, wait.other, at) >= wait.other_level)
-                    or (wait.mid != np.inf and strength(tape, looks, way, MID, at) >= wait.mid)
-                ):
-                    return first_at(ts_ns, i, min(wait.until_ns, ts_ns[at]))
-    return first_at(ts_ns, i, wait.until_ns)
-
-
-def _may_show(extremes, wait, block):
-    return (
-        extremes[wait.signal, block] >= wait.level
-        or extremes[wait.other, block] >= wait.other_level
-        or extremes[MID, block] >= wait.mid
-    )
+        stop = min((part + 1) * NEAR, past)
+        while i < stop:
+            if still:  # without a division, and with a little to spare
+                while i < stop and sign * (perp[i] - spot[i] - cut * spot[i]) < 0.0:
+                    i += 1
+            if i < stop and strength(tape, looks, way, signal, i) >= level:
+                return i
+            i += 1
+        i = min(i, stop)
+    return past
 
 
 def first_at(ts_ns, i, until_ns):

@@ -139,7 +139,7 @@ def _unnamed(value):
     names = _fields(value)
     if names is not None:
         return tuple(_unnamed(getattr(value, name)) for name in names)
-    return [_unnamed(part) for part in value] if isinstance(value, tuple) else value
+    return [_unnamed(part) for part in value] if isinstance(value, (tuple, list)) else value
 
 
 @functools.cache
@@ -151,7 +151,7 @@ def _dtype(kind) -> np.dtype:
 def _shaped(hint) -> tuple:
     """The dtype of a field; of a tuple of equals, with its length."""
     if get_args(hint):
-        return _dtype(get_args(hint)[0]), (len(get_args(hint)),)
+        return (*_shaped(get_args(hint)[0]), (len(get_args(hint)),))
     return (hint if hint in (int, float, bool) else _dtype(hint),)
 
 

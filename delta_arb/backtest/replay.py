@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from delta_arb.backtest.event_loop import Columns, Machine, Money, Road, Schedule, Sent, Stamps, drive, filter_shifts
+from delta_arb.backtest.event_loop import Columns, Machine, Road, Schedule, Sent, Stamps, filter_shifts, whole_tape
 from delta_arb.backtest.fast_forward import FAR, NEAR, SIGNALS, Looks, extremes
 from delta_arb.backtest.numba_cache import compiled, read_only, records
 from delta_arb.funding_stamps import NOTHING_EXPECTED, Expected, expected
@@ -163,11 +163,11 @@ def _plain(columns):
     return type(columns)(*(column.tolist() for column in columns))
 
 
-def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment], funds: Funds):
-    """Columns, roads of both legs, wallets and funding stamps as the kernel reads them."""
+def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment]):
+    """Columns, roads of both legs and funding stamps as the kernel reads them."""
     delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
     roads = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
-    return read_only((_columns(tape), roads, Money(funds.purse, funds.rebalancing), _stamps(payments)))
+    return read_only((_columns(tape), roads, _stamps(payments)))
 
 
 def run(
@@ -196,37 +196,38 @@ def run(
     rules = [rule, *(each for _, each in later)]
     for each in rules:
         check_deadline(each, latency)
-    columns, roads, money, stamps = kernel_inputs(tape, latency, payments, funds)
+    columns, roads, stamps = kernel_inputs(tape, latency, payments)
     of_rule = [(each.filter, expected(payments, each.funding_horizon_s)) for each in rules]
     ways = list(dict.fromkeys(of_rule))
     if seen is None:
         seen = _looks(tape, ways, plain=plain, jumping=not plain)
     twice = [each._replace(may_enter=enters) for each in rules for enters in (False, each.may_enter)]
-    numbers = np.array([ways.index(way) for way in of_rule])
-    schedule = Schedule(np.array([tape.start_ns, *(from_ns for from_ns, _ in later)], np.int64), twice, numbers)
+    from_ns = np.array([tape.start_ns, *(at_ns for at_ns, _ in later)], np.int64)
+    schedule = Schedule(from_ns, twice, np.array([ways.index(way) for way in of_rule]))
+    machine, policy = Machine(purse=[*funds.purse]), funds.rebalancing
     if plain:
-        columns, stamps = _plain(columns), _plain(stamps)
         roads = tuple(road._replace(delays=_plain(road.delays)) for road in roads)
-        schedule = Schedule(schedule.from_ns.tolist(), twice, numbers.tolist())
-        done = drive(columns, seen, roads, schedule, money, stamps, Machine())
+        schedule = Schedule(from_ns.tolist(), twice, schedule.way.tolist())
+        done = whole_tape(_plain(columns), seen, roads, schedule, policy, _plain(stamps), machine)
     else:
         schedule = read_only(schedule)._replace(rules=records(twice))
-        done = compiled(drive)(columns, seen, roads, schedule, money, stamps, records([Machine()])[0])
-    trades = settle_all(done.fills, done.closings, payments)
+        done = compiled(whole_tape)(columns, seen, roads, schedule, policy, stamps, records([machine])[0])
+    logs, halted, open_at_end, purse = done
+    trades = settle_all(logs.fills, logs.closings, payments)
     return Backtest(
         trades=trades,
-        sent=tuple(done.sent),
-        fills=tuple(done.fills),
-        closings=tuple(done.closings),
+        sent=tuple(logs.sent),
+        fills=tuple(logs.fills),
+        closings=tuple(logs.closings),
         payments=tuple(payments),
-        missed=len(done.closings) - len(trades),
-        halted=done.halted,
-        open_at_end=done.open_at_end,
+        missed=len(logs.closings) - len(trades),
+        halted=halted,
+        open_at_end=open_at_end,
         start_ns=tape.start_ns,
         end_ns=tape.end_ns,
         rule=rule,
         funds=funds,
-        purse=done.purse,
-        refusals=tuple(done.refusals),
-        transfers=tuple(done.transfers),
+        purse=purse,
+        refusals=tuple(logs.refusals),
+        transfers=tuple(logs.transfers),
     )

@@ -21,22 +21,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest import replay
-from delta_arb.backtest.event_loop import Columns, Machine, Money, Road, Schedule, Stamps, drive
+from delta_arb.backtest import fast_forward, replay, sweep_figures
+from delta_arb.backtest.event_loop import Columns, Machine, Road, Schedule, Stamps, drive
 from delta_arb.backtest.fast_forward import Looks
 from delta_arb.backtest.numba_cache import compiled, read_only, records, uncounted
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import capital_of, kernel_inputs, looks, run
-from delta_arb.backtest.sweep_figures import FIGURES, NO_DEAL, NO_STEP, Marks, add_deal, mark, prices, ranked, tell
+from delta_arb.backtest.sweep_figures import (
+    FIGURES,
+    ROOM,
+    Curve,
+    Marks,
+    SetAccount,
+    add_pair,
+    close_account,
+    prices,
+    ranked,
+)
 from delta_arb.errors import DataError
-from delta_arb.funding_stamps import expected, gaps, met_hole
+from delta_arb.funding_stamps import expected, gaps
 from delta_arb.latency import Latency
-from delta_arb.market import DAY_NS, END, NEVER, FundingPayment, to_bps
+from delta_arb.market import DAY_NS, NEVER, FundingPayment, to_bps
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import check_deadline
-from delta_arb.strategy.state import Rule
-from delta_arb.wallets import BOUNDLESS, Funds
+from delta_arb.strategy.state import HALTED, Rule
+from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
+FILLS = 1024  # of one pair, for which there is room at first
 WORTH = 200  # replays that are worth a thread
 PAYMENT = np.dtype([("ts_ns", np.int64), ("rate", float), ("mark", float), ("exact", bool)])
 
@@ -52,69 +63,43 @@ class Levels(NamedTuple):
 
 
 class Ground(NamedTuple):
-    """What the sets of one kernel call share: the inputs of `event_loop.drive` besides rule and machine, and the funding table.
-
-    Equity is marked at the events of `watched`, returns are on `capital` (USDT). With an `until_ns` below `NEVER` pairs
-    entered from then on, or cut off by the end of the tape, do not count. `holes` are what the funding table does not
-    cover, shape (holes, 2).
-    """
+    """What the sets of one kernel call share: the inputs of `event_loop.drive` besides schedule and machine."""
 
     tape: Columns
     looks: Looks
     roads: tuple[Road, Road]
-    money: Money
+    policy: Rebalancing
     stamps: Stamps
-    payments: np.ndarray
-    holes: np.ndarray
-    watched: Marks
-    until_ns: int
-    capital: float
 
 
 # --- The kernel -------------------------------------------------------------------------------------------------------
 
 
-def _sweep(ground, schedule, machines, levels, sets, figures):
+def _sweep(ground, schedule, machines, curves, account, levels, sets, figures):
     """Fill the `figures` of some sets; the number of one that meets a hole of the funding table, or -1.
 
-    `schedule` is of one rule, which gets the levels of each set in turn; `machines` are two, of which the second is used.
+    `schedule` is of one rule, which gets the levels of each set in turn; of `machines` and `curves` the second is used, from
+    where the first one stands; `account` is without figures and curve.
     """
-    ground = uncounted(ground)
+    ground, account = uncounted(ground), uncounted(account)
     for k in sets:
         for j in range(2):
             rule = schedule.rules[j]
             rule.entry, rule.exit, rule.max_hold_ns = levels.entry[k], levels.exit[k], levels.max_hold_ns[k]
             rule.reverse_entry, rule.reverse_exit = levels.reverse_entry[k], levels.reverse_exit[k]
-        machines[1] = machines[0]
-        if _replayed(ground, schedule, machines[1], figures[k]):
+        machines[1], curves[1] = machines[0], curves[0]
+        machine, curve = machines[1], curves[1]
+        of = SetAccount(figures[k], curve, *account)
+        drive(ground.tape, ground.looks, ground.roads, schedule, ground.policy, ground.stamps, machine, None, of)
+        if curve.hole or curve.most_fills > 0:
+            curves[0].most_fills = curve.most_fills
             return k
+        close_account(of, machine.state.phase == HALTED, machine.open_at_end)
     return -1
 
 
-def _replayed(ground, schedule, machine, figures):
-    """Fill the figures of one rule; whether it met a hole of the funding table."""
-    done = drive(ground.tape, ground.looks, ground.roads, schedule, ground.money, ground.stamps, machine)
-    whole = ground.until_ns == NEVER
-    figures.halted, figures.open_at_end = done.halted, whole and done.open_at_end
-    deals, steps, newest, at = [NO_DEAL for _ in range(0)], [NO_STEP for _ in range(0)], 0, 0
-    for order in done.sent:
-        if order.ts_ns < ground.until_ns:
-            newest = order.pair
-    for c in done.closings:
-        first = at
-        while at < len(done.fills) and done.fills[at].pair <= c.pair:
-            at += 1
-        if c.pair <= newest and (whole or c.reason != END):
-            add_deal(ground.payments, deals, steps, done.fills[first:at], c)
-        if at > first and met_hole(ground.holes, done.fills[first].ts_ns, done.fills[at - 1].ts_ns) >= 0:
-            return True
-    tell(figures, deals)
-    mark(figures, deals, steps, ground.watched, ground.capital)
-    return False
-
-
 # Apart from the loop over the sets, which all else is part of.
-CALLED = (drive, _replayed, mark, add_deal, tell, ranked)
+CALLED = (drive, fast_forward._seek, add_pair, close_account, ranked, sweep_figures._watch, sweep_figures._passed)
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
@@ -215,7 +200,7 @@ def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads) 
     figures = np.zeros(len(rules), FIGURES)
     ways = {(rule.filter, rule.funding_horizon_s) for rule in rules}
     seen = {way: looks(tape, way[0], expected(payments, way[1])) for way in ways}
-    columns, roads, purse, stamps = kernel_inputs(tape, latency, payments, funds)
+    columns, roads, stamps = kernel_inputs(tape, latency, payments)
     kernel = _kernel()
     for members in _groups(rules):
         rule = rules[members[0]]
@@ -225,13 +210,23 @@ def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads) 
         )
         part = np.zeros(len(members), FIGURES)
         here = seen[rule.filter, rule.funding_horizon_s]
-        capital = float(capital_of(rule, funds))
-        ground = read_only(Ground(columns, here, roads, purse, stamps, table, holes, watched, until_ns, capital))
+        ground = read_only(Ground(columns, here, roads, funds.rebalancing, stamps))
+        account = read_only((watched, table, holes)), until_ns, float(capital_of(rule, funds))
 
-        def fill(some, ground=ground, rule=rule, levels=levels, part=part):
+        def fill(some, ground=ground, rule=rule, levels=levels, account=account, part=part):
             twice = records([rule._replace(may_enter=False), rule])
             schedule = read_only(Schedule(np.array([tape.start_ns]), (), np.array([0])))._replace(rules=twice)
-            return kernel(ground, schedule, records([Machine(), Machine()]), levels, some, part)
+            (marks, table, holes), *rest = account
+            fills, bad = FILLS, -1
+            while fills > 0:  # again with more room, where a pair had more fills
+                part[some] = np.zeros(1, FIGURES)
+                machines, curves = records([Machine(purse=[*funds.purse])] * 2), records([Curve()] * 2)
+                room = np.zeros(fills, ROOM), np.zeros(len(tape))
+                bad = kernel(
+                    ground, schedule, machines, curves, (*room, marks, table, holes, *rest), levels, some, part
+                )
+                fills = int(curves["most_fills"][0])
+            return bad
 
         for bad in _by_threads(fill, np.arange(len(members)), threads):
             if bad >= 0:

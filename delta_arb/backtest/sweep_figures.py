@@ -1,17 +1,20 @@
-"""Ended pairs in money, the figures that many of them come to, and the drawdown of their marked equity; compiled.
+"""Ended pairs in money, the figures that they come to, and the drawdown of their marked equity; compiled.
 
 Money is what `ledger.money` says of the fills, figures are added up in the order of `performance.measure`, and the steps
 of equity are those of `performance.equity`, so that all are the same to the bit. Between two steps a hedged pair moves
-with the distance of both exits only; its least and greatest value per block of 64 events and per 64 blocks say whether a
-block may hold a new peak or a deeper fall. Only such blocks are looked at.
+with the distance of both exits only; its least and greatest value per block of 64 events and per 64 blocks say what a
+stretch may hold: neither a new peak nor a deeper fall, one of both, whose rows are then those of its extreme block, or
+both; only then it is halved, down to blocks of which every row is looked at.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from delta_arb.backtest.fast_forward import FAR, NEAR, first_at
-from delta_arb.market import END, NS, SPOT, TARGET, TIMEOUT, UNWOUND
+from delta_arb.funding_stamps import met_hole
+from delta_arb.market import END, NEVER, NS, SPOT, TARGET, TIMEOUT, UNWOUND
 from delta_arb.strategy.ledger import funding, money, stamp_after
 
 FIGURES = np.dtype(
@@ -23,115 +26,94 @@ FIGURES = np.dtype(
 )
 
 
-class Deal(NamedTuple):
-    """An ended pair in money (see `ledger.money`), the numbers of its steps; `hold_s` is -1 where nothing was filled."""
-
-    net_usdt: float
-    spot_usdt: float
-    perp_usdt: float
-    fees_usdt: float
-    funding_usdt: float
-    residual_usdt: float
-    notional_usdt: float
-    hold_s: float
-    reason: int
-    first: int
-    past: int
+# Fills of the open pair, each with the first row of the tape that it was made before.
+ROOM = np.dtype(
+    [("pair", int), ("ts_ns", int), ("leg", int), ("qty", float), ("price", float), ("fee_usdt", float), ("row", int)]
+)
 
 
-class Step(NamedTuple):
-    """What a fill, a funding stamp or the end of a pair changes of what is held and paid (see `performance.Equity`)."""
+class SetAccount(NamedTuple):
+    """Where the pairs of a set go, one after the other; `fills` and `holds` are room that is used again and again.
 
-    ts_ns: int
-    spot_qty: float
-    spot_cash: float
-    perp_qty: float
-    perp_cash: float
-    fees: float
-    funding: float
-    residual: float
+    Equity is marked at the events of `marks`, returns are on `capital` (USDT). With an `until_ns` below `NEVER` pairs
+    entered from then on, or cut off by the end of the tape, do not count. `payments` is the funding table, `holes` what it
+    does not cover, shape (holes, 2).
+    """
+
+    figures: np.ndarray
+    curve: np.ndarray
+    fills: np.ndarray
+    holds: np.ndarray
+    marks: "Marks"
+    payments: np.ndarray
+    holes: np.ndarray
+    until_ns: int
+    capital: float
 
 
-NO_DEAL = Deal(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0, 0, 0)
-NO_STEP = Step(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+def add_fill(account, made, row):
+    """Keep a fill of the open pair, made before a row of the tape; of more than there is room for, only their number."""
+    k = account.curve.fills
+    if k < len(account.fills):
+        f = account.fills[k]
+        (f.pair, f.ts_ns, f.leg, f.qty, f.price, f.fee_usdt), f.row = made, row
+    account.curve.fills += 1
 
 
-def add_deal(payments, deals, steps, fills, closing):
-    """Append an ended pair, whose fills are in the order of time, and its steps."""
-    first, n = len(steps), len(fills)
-    if n == 0:
-        deals.append(Deal(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, closing.reason, first, first))
+def add_pair(account, closing, entered_ns, row):
+    """Add an ended pair to the figures, one by one as `performance.measure` does, and forget its fills."""
+    f, curve, fills, n = account.figures, account.curve, account.fills, account.curve.fills
+    curve.fills = 0
+    if n > len(fills):
+        curve.most_fills = max(curve.most_fills, n)
         return
-    m = money(fills, 0, n, payments, closing.spot_mark, closing.perp_mark)
-    _add_steps(steps, fills, payments, closing)
-    deals.append(
-        Deal(
-            m.net_usdt, m.spot_usdt, m.perp_usdt, m.fees_usdt, m.funding_usdt, m.residual_usdt, m.notional_usdt,
-            (fills[n - 1].ts_ns - fills[0].ts_ns) / NS, closing.reason, first, len(steps),
-        )
-    )  # fmt: skip
+    if n > 0 and met_hole(account.holes, fills[0].ts_ns, fills[n - 1].ts_ns) >= 0:
+        curve.hole = True
+    if account.until_ns < NEVER and (entered_ns >= account.until_ns or closing.reason == END):
+        return
+    if n == 0:
+        f.missed += 1
+        return
+    m = money(fills, 0, n, account.payments, closing.spot_mark, closing.perp_mark)
+    hold_s = (fills[n - 1].ts_ns - fills[0].ts_ns) / NS
+    f.net_usdt += m.net_usdt
+    f.spot_usdt += m.spot_usdt
+    f.perp_usdt += m.perp_usdt
+    f.fees_usdt += m.fees_usdt
+    f.funding_usdt += m.funding_usdt
+    f.residual_usdt += m.residual_usdt
+    f.notional_usdt += m.notional_usdt
+    f.gains_usdt += max(0.0, m.net_usdt)
+    f.losses_usdt -= min(0.0, m.net_usdt)
+    f.longest_hold_s = hold_s if f.trades == 0 else max(f.longest_hold_s, hold_s)
+    f.trades += 1
+    if closing.reason == END:
+        f.censored += 1
+    else:
+        account.holds[f.trades - f.censored - 1] = hold_s
+        f.wins += m.net_usdt > 0.0
+        f.targets += closing.reason == TARGET
+        f.timeouts += closing.reason == TIMEOUT
+        f.unwound += closing.reason == UNWOUND
+    _mark(account, n, closing, row)
 
 
-def _add_steps(steps, fills, payments, closing):
-    """Of fills, funding stamps and the closing, in the order of time; at equal times as named."""
-    n, at, spot_left, perp_left = len(fills), stamp_after(payments, fills[0].ts_ns), 0.0, 0.0
-    for j in range(n + 1):
-        before_ns = fills[j].ts_ns if j < n else fills[n - 1].ts_ns + 1
-        while at < len(payments) and payments[at].ts_ns < before_ns:
-            usdt, _ = funding(fills, 0, n, payments[at : at + 1])
-            if usdt != 0.0:
-                steps.append(Step(payments[at].ts_ns, 0.0, 0.0, 0.0, 0.0, 0.0, usdt, 0.0))
-            at += 1
-        if j < n:
-            f, cash = fills[j], -fills[j].qty * fills[j].price
-            if f.leg == SPOT:
-                spot_left += f.qty
-                steps.append(Step(f.ts_ns, f.qty, cash, 0.0, 0.0, f.fee_usdt, 0.0, 0.0))
-            else:
-                perp_left += f.qty
-                steps.append(Step(f.ts_ns, 0.0, 0.0, f.qty, cash, f.fee_usdt, 0.0, 0.0))
-    residual = spot_left * closing.spot_mark + perp_left * closing.perp_mark
-    steps.append(Step(closing.ts_ns, -spot_left, 0.0, -perp_left, 0.0, 0.0, 0.0, residual))
-
-
-def tell(f, deals):
-    """Money and counts of all deals, added up one by one as `performance.measure` does."""
-    holds, longest = np.empty(len(deals)), np.nan
-    net = spot = perp = fees = funded = residual = notional = gains = losses = 0.0
-    trades = wins = targets = timeouts = unwound = missed = censored = ended = 0
-    for d in deals:
-        if d.hold_s < 0.0:
-            missed += 1
-            continue
-        net += d.net_usdt
-        spot += d.spot_usdt
-        perp += d.perp_usdt
-        fees += d.fees_usdt
-        funded += d.funding_usdt
-        residual += d.residual_usdt
-        notional += d.notional_usdt
-        gains += max(0.0, d.net_usdt)
-        losses += min(0.0, d.net_usdt)
-        trades += 1
-        longest = d.hold_s if trades == 1 else max(longest, d.hold_s)
-        if d.reason == END:
-            censored += 1
-            continue
-        wins += d.net_usdt > 0.0
-        targets += d.reason == TARGET
-        timeouts += d.reason == TIMEOUT
-        unwound += d.reason == UNWOUND
-        holds[ended] = d.hold_s
-        ended += 1
-    f.net_usdt, f.spot_usdt, f.perp_usdt, f.fees_usdt, f.funding_usdt = net, spot, perp, fees, funded
-    f.residual_usdt, f.notional_usdt, f.gains_usdt, f.losses_usdt = residual, notional, gains, -losses
-    f.trades, f.wins, f.targets, f.timeouts, f.unwound, f.missed = trades, wins, targets, timeouts, unwound, missed
-    f.censored = censored
-    f.longest_hold_s, f.median_hold_s = longest, np.nan
-    if ended > 0:
-        f.median_hold_s = ranked(holds, ended, ended // 2)
-        if ended % 2 == 0:
-            f.median_hold_s = (ranked(holds, ended, ended // 2 - 1) + f.median_hold_s) / 2
+def close_account(account, halted, open_at_end):
+    """Fill in what is known once all pairs are there."""
+    f, holds, curve, marks = account.figures, account.holds, account.curve, account.marks
+    n, past = f.trades - f.censored, len(marks.ts_ns)
+    f.halted, f.open_at_end = halted, open_at_end and account.until_ns == NEVER
+    f.median_hold_s = np.nan
+    if f.trades == 0:
+        f.longest_hold_s = np.nan
+    if n > 0:
+        f.median_hold_s = ranked(holds, n, n // 2)
+        if n % 2 == 0:
+            f.median_hold_s = (ranked(holds, n, n // 2 - 1) + f.median_hold_s) / 2
+    _watch(marks, past, curve, account.capital)
+    if past - curve.peak_row > 1:
+        curve.longest_ns = max(curve.longest_ns, marks.ts_ns[past - 1] - marks.ts_ns[curve.peak_row])
+    f.drawdown, f.drawdown_s = curve.fall, curve.longest_ns / NS
 
 
 def ranked(values, n, rank):
@@ -160,7 +142,7 @@ def ranked(values, n, rank):
 
 
 class Marks(NamedTuple):
-    """The events at which equity is marked; `near` and `far` as in `jump.Looks`, of the prices of `extremes`."""
+    """The events at which equity is marked; `near` and `far` are of `prices`, or empty."""
 
     ts_ns: np.ndarray
     spot_bid: np.ndarray
@@ -171,153 +153,181 @@ class Marks(NamedTuple):
     far: np.ndarray
 
 
-class Under(NamedTuple):
-    """A running drawdown: highest equity so far, the last event at it; deepest fall and longest time below a peak."""
+@dataclass(slots=True)
+class Curve:
+    """What is held and paid at an event `row`, in the order of `performance.Equity`, and the drawdown until then.
 
-    peak: float
-    at: int
-    at_ns: int
-    fall: float
-    longest_ns: int
-
-
-class Held(NamedTuple):
-    """Sums since the beginning, in the order of `performance.Equity`."""
-
-    spot_qty: float
-    spot_cash: float
-    perp_qty: float
-    perp_cash: float
-    fees: float
-    funding: float
-    residual: float
-
-
-def mark(figures, deals, steps, marks, capital):
-    """Drawdown of the marked equity of some deals, in their order: the steps of `performance.equity`, and what is between."""
-    held, under, at = Held(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), Under(-np.inf, -1, 0, 0.0, 0), 0
-    past = len(marks.ts_ns)
-    for d in deals:
-        for j in range(d.first, d.past):
-            s = steps[j]
-            change = first_at(marks.ts_ns, at, s.ts_ns)
-            if change > at:
-                under = _watched(marks, at, change, held, capital, under)
-            at = change
-            held = Held(
-                held.spot_qty + s.spot_qty, held.spot_cash + s.spot_cash, held.perp_qty + s.perp_qty,
-                held.perp_cash + s.perp_cash, held.fees + s.fees, held.funding + s.funding, held.residual + s.residual,
-            )  # fmt: skip
-    if past > at:
-        under = _watched(marks, at, past, held, capital, under)
-    if past - under.at > 1:
-        under = _back(marks.ts_ns[past - 1], under)
-    figures.drawdown, figures.drawdown_s = under.fall, under.longest_ns / NS
-
-
-def _watched(marks, at, past, held, capital, under):
-    """The drawdown after the events `at` to `past`, of which there are some, and between which nothing was traded."""
-    ts_ns = marks.ts_ns
-    if held.spot_qty == 0.0 and held.perp_qty == 0.0:  # nothing moves: the first event stands for all
-        worth = _worth(held, 0.0, 0.0, capital)
-        under = _seen(at, ts_ns[at], worth, under)
-        if worth >= under.peak:
-            under = Under(under.peak, past - 1, ts_ns[past - 1], under.fall, under.longest_ns)
-        return under
-    spot = marks.spot_bid if held.spot_qty >= 0.0 else marks.spot_ask
-    perp = marks.perp_bid if held.perp_qty >= 0.0 else marks.perp_ask
-    known = held.spot_qty * held.perp_qty < 0.0 and marks.near.size > 0
-    ahead = known and past - at > 8 * NEAR
-    while at < past:
-        if ahead and at % NEAR == 0:
-            ahead, deepest = False, _deepest(marks, at, past, held, capital, under)
-            for k in range(deepest, deepest + NEAR if deepest >= 0 else deepest):
-                under = _seen(k, ts_ns[k], _worth(held, spot[k], perp[k], capital), under)
-        if known and at % NEAR == 0:
-            at = _dull_until(marks, at, past, held, capital, under)
-        stop = min((at // NEAR + 1) * NEAR, past)
-        for k in range(at, stop):
-            under = _seen(k, ts_ns[k], _worth(held, spot[k], perp[k], capital), under)
-        at = stop
-    return under
-
-
-def _worth(held, spot, perp, capital):
-    spot_usdt, perp_usdt = held.spot_cash + held.spot_qty * spot, held.perp_cash + held.perp_qty * perp
-    return capital + (spot_usdt + perp_usdt - held.fees + held.funding + held.residual)
-
-
-def _seen(at, at_ns, worth, under):
-    if worth >= under.peak:
-        if under.at >= 0 and at - under.at > 1:
-            under = _back(at_ns, under)
-        return Under(worth, at, at_ns, under.fall, under.longest_ns)
-    fall = max(under.fall, (under.peak - worth) / under.peak)
-    return Under(under.peak, under.at, under.at_ns, fall, under.longest_ns)
-
-
-def _back(at_ns, under):
-    return Under(under.peak, under.at, under.at_ns, under.fall, max(under.longest_ns, at_ns - under.at_ns))
-
-
-def _dull_until(marks, at, past, held, capital, under):
-    """The beginning of the first block, from that at `at` on, that may hold a new peak or a deeper fall."""
-    near, far, side = marks.near, marks.far, 0 if held.spot_qty > 0.0 else 4
-    while at + NEAR <= past:
-        stop = min((at // FAR + 1) * FAR, past)
-        least, most = _bounds(far[side + 2, at // FAR], far[side + 3, at // FAR], held, capital, under)
-        if at % FAR == 0 and at + FAR <= past and least < far[side, at // FAR] and far[side + 1, at // FAR] < most:
-            at += FAR
-            continue
-        while at + NEAR <= stop and least < near[side, at // NEAR] and near[side + 1, at // NEAR] < most:
-            at += NEAR
-        if at < stop:
-            break
-    return at
-
-
-def _deepest(marks, at, past, held, capital, under):
-    """Of the blocks before the first one that may hold a new peak, the beginning of that which falls deepest, or -1.
-
-    Below one and the same peak the order of the falls does not matter; with the deepest known first, the others are dull.
+    `peak` is the highest equity so far and `peak_row` the last event at it; the deepest fall, and the longest time below.
+    And so many fills of the open pair, or of one for which there was no room; whether a pair met a hole of the funding table.
     """
-    side, deepest, depth = 0 if held.spot_qty > 0.0 else 4, -1, -np.inf
-    while at + NEAR <= past:
-        block, stop = at // FAR, min((at // FAR + 1) * FAR, past)
-        least, most = _bounds(marks.far[side + 2, block], marks.far[side + 3, block], held, capital, under)
-        peakless, falls = _reach(marks.far, side, block, least, most)
-        if at % FAR == 0 and at + FAR <= past and peakless and falls <= depth:
-            at += FAR
-            continue
-        while at + NEAR <= stop:
-            peakless, falls = _reach(marks.near, side, at // NEAR, least, most)
-            if not peakless:
-                return deepest
-            if falls > depth:
-                deepest, depth = at, falls
-            at += NEAR
-    return deepest
+
+    spot_qty: float = 0.0
+    spot_cash: float = 0.0
+    perp_qty: float = 0.0
+    perp_cash: float = 0.0
+    fees: float = 0.0
+    funding: float = 0.0
+    residual: float = 0.0
+    row: int = 0
+    peak: float = -np.inf
+    peak_row: int = -1
+    fall: float = 0.0
+    longest_ns: int = 0
+    fills: int = 0
+    most_fills: int = 0
+    hole: bool = False
 
 
-def _reach(bounds, side, block, least, most):
-    """Whether a block holds no new peak, and how deep it falls."""
-    narrow, wide = bounds[side, block], bounds[side + 1, block]
-    return (least < narrow, wide) if side == 0 else (wide < most, -narrow)
+def _mark(account, n, closing, row):
+    """Carry the curve through an ended pair: its fills, funding stamps and closing in the order of time, at equal times so."""
+    fills, payments, curve = account.fills, account.payments, account.curve
+    at, spot_left, perp_left = stamp_after(payments, fills[0].ts_ns), 0.0, 0.0
+    for j in range(n + 1):
+        before_ns = fills[j].ts_ns if j < n else fills[n - 1].ts_ns + 1
+        while at < len(payments) and payments[at].ts_ns < before_ns:
+            usdt, _ = funding(fills, 0, n, payments[at : at + 1])
+            if usdt != 0.0:
+                _reach(account, payments[at].ts_ns, 0)
+                curve.funding += usdt
+            at += 1
+        if j < n:
+            f = fills[j]
+            _reach(account, f.ts_ns, f.row)
+            curve.fees += f.fee_usdt
+            if f.leg == SPOT:
+                spot_left += f.qty
+                curve.spot_qty += f.qty
+                curve.spot_cash += -f.qty * f.price
+            else:
+                perp_left += f.qty
+                curve.perp_qty += f.qty
+                curve.perp_cash += -f.qty * f.price
+    _reach(account, closing.ts_ns, row)
+    curve.spot_qty += -spot_left
+    curve.perp_qty += -perp_left
+    curve.residual += spot_left * closing.spot_mark + perp_left * closing.perp_mark
 
 
-def _bounds(cheap, dear, held, capital, under):
-    """Between which distances of both exits a hedged pair is neither at a new peak nor deeper below one than before.
+def _reach(account, ts_ns, row):
+    """Carry the curve to the first event that is not before a time; `row` is that of the tape, often the same."""
+    curve, stamps = account.curve, account.marks.ts_ns
+    if not (curve.row < row < len(stamps) and stamps[row - 1] < ts_ns <= stamps[row]):
+        row = first_at(stamps, curve.row, ts_ns)
+    _watch(account.marks, row, curve, account.capital)
 
-    It is worth what it was, less its spot quantity times the distance, and what its legs differ by at the perpetual's
-    price, which is from `cheap` to `dear`.
+
+def _watch(marks, past, curve, capital):
+    """Carry a curve through the events before `past`, between which nothing is traded."""
+    if curve.row >= past:
+        return
+    if curve.spot_qty == 0.0 and curve.perp_qty == 0.0:  # nothing moves: the first event stands for all
+        _look(marks, curve.row + 1, curve, capital)
+        if curve.peak_row == curve.row - 1:
+            curve.peak_row = past - 1
+        curve.row = past
+        return
+    if curve.spot_qty * curve.perp_qty < 0.0 and marks.near.size > 0:
+        _look(marks, min((curve.row + NEAR - 1) // NEAR * NEAR, past), curve, capital)
+        size = past // NEAR
+        while curve.row // NEAR < past // NEAR:
+            size = min(size, past // NEAR - curve.row // NEAR)
+            if _passed(marks, curve.row // NEAR + size, curve, capital):
+                size *= 2
+            elif size > 1:
+                size //= 2
+            else:
+                _look(marks, curve.row + NEAR, curve, capital)
+    _look(marks, past, curve, capital)
+
+
+def _look(marks, past, curve, capital):
+    """Carry a curve through the events before `past`, one by one."""
+    spot, perp = _exits(marks, curve)
+    peak, peak_row, fall = curve.peak, curve.peak_row, curve.fall
+    for k in range(curve.row, past):
+        worth = _worth(curve, spot[k], perp[k], capital)
+        if worth >= peak:
+            if peak_row >= 0 and k - peak_row > 1:
+                curve.longest_ns = max(curve.longest_ns, marks.ts_ns[k] - marks.ts_ns[peak_row])
+            peak, peak_row = worth, k
+        else:
+            fall = max(fall, (peak - worth) / peak)
+    curve.peak, curve.peak_row, curve.fall, curve.row = peak, peak_row, fall, max(curve.row, past)
+
+
+def _exits(marks, curve):
+    """The prices at which both legs could be left."""
+    return (
+        marks.spot_bid if curve.spot_qty >= 0.0 else marks.spot_ask,
+        marks.perp_bid if curve.perp_qty >= 0.0 else marks.perp_ask,
+    )
+
+
+def _worth(curve, spot, perp, capital):
+    spot_usdt, perp_usdt = curve.spot_cash + curve.spot_qty * spot, curve.perp_cash + curve.perp_qty * perp
+    return capital + (spot_usdt + perp_usdt - curve.fees + curve.funding + curve.residual)
+
+
+def _passed(marks, stop, curve, capital):
+    """Carry the curve of a hedged pair from the block that it stands at towards the block `stop`, at one go; False: it cannot.
+
+    The pair is worth what it was, less its spot quantity times the distance of both exits, and what its legs differ by at
+    the perpetual's price. So blocks of the least and greatest distance say how high and how deep it may go.
     """
-    base = capital + (held.spot_cash + held.perp_cash - held.fees + held.funding + held.residual)
-    odd = held.spot_qty + held.perp_qty
-    slack = capital + abs(held.spot_cash) + abs(held.perp_cash) + abs(held.spot_qty) * abs(dear)
-    at_peak = (base - under.peak + max(odd * cheap, odd * dear) + 1e-12 * slack) / held.spot_qty
-    floor = under.peak - under.fall * under.peak
-    at_floor = (base - floor + min(odd * cheap, odd * dear) - 1e-12 * slack) / held.spot_qty
-    return (at_peak, at_floor) if held.spot_qty > 0.0 else (at_floor, at_peak)
+    side, block, past = 0 if curve.spot_qty > 0.0 else 4, curve.row // NEAR, stop * NEAR
+    qty, odd, least, most = abs(curve.spot_qty), curve.spot_qty + curve.perp_qty, 0.0, 0.0
+    if odd != 0.0:
+        cheap, dear = _extent(marks, side + 2, block, stop)
+        least, most = min(odd * cheap, odd * dear), max(odd * cheap, odd * dear)
+    base = capital + (curve.spot_cash + curve.perp_cash - curve.fees + curve.funding + curve.residual)
+    price = marks.far[side + 3, block // NEAR]
+    slack = 1e-11 * (capital + abs(curve.spot_cash) + abs(curve.perp_cash) + qty * abs(price))
+    low, high = _extent(marks, side, block, stop)
+    near = base - qty * low if side == 0 else base + qty * high  # at the best distance, with equal legs
+    deep = base - qty * high if side == 0 else base + qty * low
+    rises = near + most + slack >= curve.peak
+    falls = deep + least - slack <= max(curve.peak, near + most + slack) * (1.0 - curve.fall)
+    if curve.peak_row < 0 or (rises and falls):
+        return False
+    if not rises and not falls:
+        curve.row = past
+        return True
+    waited = rises and marks.ts_ns[past - 1] - marks.ts_ns[curve.peak_row] > curve.longest_ns
+    enough = curve.peak - most - slack if waited else near + least - most - 2.0 * slack
+    spot, perp = _exits(marks, curve)
+    top, top_row, bottom = -np.inf, -1, np.inf
+    for k in range(block, stop):
+        narrow, wide = marks.near[side, k], marks.near[side + 1, k]
+        if rises and (base - qty * narrow if side == 0 else base + qty * wide) < enough:
+            continue
+        if falls and (base - qty * wide if side == 0 else base + qty * narrow) > deep + most - least + 2.0 * slack:
+            continue
+        if waited:  # the first block that may be at the peak again says for how long it was below
+            curve.row = k * NEAR
+            _look(marks, curve.row + NEAR, curve, capital)
+            return True
+        for at in range(k * NEAR, (k + 1) * NEAR):
+            worth = _worth(curve, spot[at], perp[at], capital)
+            bottom = min(bottom, worth)
+            if worth >= top:
+                top, top_row = worth, at
+    if rises and top >= curve.peak:
+        curve.peak, curve.peak_row = top, top_row
+    if falls:
+        curve.fall = max(curve.fall, (curve.peak - bottom) / curve.peak)
+    curve.row = past
+    return True
+
+
+def _extent(marks, row, block, stop):
+    """Least and greatest of a pair of bounds over some blocks."""
+    low, high = np.inf, -np.inf
+    while block < stop:
+        far = block % NEAR == 0 and block + NEAR <= stop
+        low = min(low, marks.far[row, block // NEAR] if far else marks.near[row, block])
+        high = max(high, marks.far[row + 1, block // NEAR] if far else marks.near[row + 1, block])
+        block += NEAR if far else 1
+    return low, high
 
 
 def prices(tape):

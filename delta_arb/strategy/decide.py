@@ -54,7 +54,7 @@ from delta_arb.strategy.state import (
 def decide(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
     """Change the state as the event demands, and return the orders that it calls for."""
     told = event.kind == REPORT or event.kind == OUTSIDE
-    if told and not _booked(state, event):
+    if told and not booked(state, event):
         return NO_ORDERS
     if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
         return _waiting(state, event, rule)
@@ -70,7 +70,7 @@ def decide(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
 # --- Reports ---------------------------------------------------------------------------------------------------------
 
 
-def _booked(state: State, event: Event) -> bool:
+def booked(state: State, event: Event) -> bool:
     """Put a report into its leg: the fill is in the position, the order works only for what remains; False: it says nothing.
 
     What a fill that nobody waited for unbalances is only ever reduced, never completed: a pair would else be opened by a
