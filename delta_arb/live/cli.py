@@ -5,6 +5,7 @@ import asyncio
 import getpass
 import json
 import math
+import os
 from pathlib import Path
 
 from delta_arb.errors import ParamsError, RunError
@@ -219,7 +220,10 @@ LABELS = {
 
 def asked_by(options: LiveOptions) -> str:
     """Who asks and why, for the journal."""
-    who = getpass.getuser()
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        who = f"user {os.getuid()}"
     return f"{who}: {options.why}" if options.why else who
 
 

@@ -286,14 +286,15 @@ def account_lock(job: LiveJob) -> Iterator[None]:
         yield
         return
     secret = "\n".join((job.config.name, *(keys.key.get_secret_value() for keys in job.keys)))
-    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "delta_arb"
-    path = folder / f"{hashlib.sha256(secret.encode()).hexdigest()[:16]}.lock"
+    name = f"{hashlib.sha256(secret.encode()).hexdigest()[:16]}.lock"
     try:
+        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "delta_arb"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / name
         lock = open(path, "w", opener=private)  # noqa: SIM115 - held while it trades
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the second: nobody knows this user's home
         raise RunError(
-            f"{path}: the lock of this account cannot be made ({error}); set XDG_STATE_HOME to a folder of yours"
+            f"the lock of this account cannot be made ({error}); set XDG_STATE_HOME to a folder of yours"
         ) from error
     with lock:
         try:
