@@ -1,4 +1,4 @@
-"""What a download is told. Read by `--help` too."""
+"""What a download and a recording are told. Read by `--help` too."""
 
 import re
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from delta_arb.command import option
 from delta_arb.errors import ParamsError
-from delta_arb.market import utc
+from delta_arb.market import DAY_S, utc
 
+KEEP = "how much is kept"
 WHAT, WHERE, LOCAL = "what", "from where, to where", "rehearsal on this machine"
 
 
@@ -62,4 +63,48 @@ class DownloadOptions:
             raise ParamsError("say from when on: --since 2026-01-31")
         if self.until is not None and self.until <= self.since:
             raise ParamsError(f"--until {utc(self.until * 10**6)} is not after --since {utc(self.since * 10**6)}")
+        return self
+
+
+def seconds(text: object) -> float:
+    """Of 60s, 5m, 24h or 7d; ParamsError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)", str(text))
+    if not found or not float(found[1]):
+        raise ParamsError(f"need a time like 60s, 5m, 24h or 7d, was {text}")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": DAY_S}[found[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """Of one recording."""
+
+    pair: list[str] = option((), "one pair, like LUNC_USDT; may be repeated", WHAT, parser=pair_name)
+    all: bool = option(False, "every pair that both venues list", WHAT)
+    no_trades: bool = option(False, "leave trades out: then no resting order can be tested on it", WHAT)
+    for_s: float | None = option(
+        None, "stop by itself after so long, like 60s or 24h", WHAT, "--for", parser=seconds, metavar="TIME"
+    )
+    sample_s: float = option(60.0, "seconds between two looks at funding, mark, rules and clock", WHAT, metavar="N")
+    spot: str = option("mexc", "spot venue", WHERE, metavar="VENUE")
+    perp: str = option("gate", "venue of the perpetual", WHERE, metavar="VENUE")
+    config: Path | None = option(None, "the runner's configuration, for its venues and pair", WHERE, metavar="FILE")
+    out: Path = option(Path("data"), "folder to write to", WHERE, metavar="FOLDER")
+    json: bool = option(False, "print the result as one line of JSON, last", WHERE)
+    keep_days: float = option(0.0, "delete older recordings; 0: never", KEEP, metavar="DAYS")
+    keep_gb: float = option(0.0, "delete the oldest above so much for each venue; 0: never", KEEP, metavar="GB")
+    status_s: float = option(10.0, "seconds between two status lines", KEEP, metavar="N")
+    sandbox: bool = option(False, "the local venues with the sample (synthetic), started if need be", LOCAL)
+    speed: float = option(1.0, "how fast they play it", LOCAL, metavar="N")
+
+    def checked(self) -> "RecordOptions":
+        """The same, if it can be asked for; ParamsError where it says no pairs, or a number that is none."""
+        if self.pair and self.all:
+            raise ParamsError("--pair or --all, not both")
+        if not (self.pair or self.all or self.sandbox or self.config):
+            raise ParamsError("say which pairs: --pair LUNC_USDT (may be repeated), or --all")
+        for name in ("sample_s", "status_s", "speed"):
+            if not getattr(self, name) > 0:
+                raise ParamsError(f"--{name.replace('_', '-')} must be above 0, was {getattr(self, name):g}")
+        if self.keep_days < 0 or self.keep_gb < 0:
+            raise ParamsError("--keep-days and --keep-gb are 0 or more")
         return self

@@ -27,6 +27,7 @@ from delta_arb.live.venues.ccxt_client import GateClient, reading
 from delta_arb.live.venues.ccxt_venue import CcxtVenue
 from delta_arb.live.venues.key_permissions import gate_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, plain_text
+from delta_arb.live.venues.public_messages import gate_quote
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import NS, Order, utc
 from delta_arb.venue_terms import VenueTerms, in_base, in_bps
@@ -157,12 +158,11 @@ class GateVenue(CcxtVenue):
             return False
         size = self.terms.contract_size
         try:
-            r = frame["result"]
-            symbol, at_ns = r["s"], int(r["t"]) * MS
-            quote = float(r["b"] or 0.0), float(r["B"]) * size, float(r["a"] or 0.0), float(r["A"]) * size
+            q = gate_quote(frame)
+            quote = float(q.bid or 0.0), float(q.bid_qty) * size, float(q.ask or 0.0), float(q.ask_qty) * size
         except SHAPES:
             return self._unknown(f"a quote of another shape than documented: {sorted(frame)}")
-        return self.quotes.push(symbol == self.id, quote, at_ns)
+        return self.quotes.push(q.symbol == self.id, quote, q.venue_ns)
 
     def _heard_own(self, message: str | bytes) -> bool:
         frame = decoded(message)

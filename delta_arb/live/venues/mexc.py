@@ -31,6 +31,7 @@ from delta_arb.live.venues.ccxt_client import MexcClient, code_of, plain, readin
 from delta_arb.live.venues.ccxt_venue import CcxtVenue
 from delta_arb.live.venues.key_permissions import mexc_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, booked, on_grid, plain_text
+from delta_arb.live.venues.public_messages import mexc_quote
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import Order
 from delta_arb.venue_terms import VenueTerms, in_bps
@@ -183,13 +184,13 @@ class MexcVenue(CcxtVenue):
         push = decoded(message)
         if push.WhichOneof("body") != "publicAggreBookTicker":
             return self._unknown(f"a push of {push.channel!r}")
-        t = push.publicAggreBookTicker  # zeros are not on the wire
         try:
-            quote = tuple(float(value or 0.0) for value in (t.bidPrice, t.bidQuantity, t.askPrice, t.askQuantity))
+            q = mexc_quote(push)
+            quote = tuple(float(value or 0.0) for value in (q.bid, q.bid_qty, q.ask, q.ask_qty))
         except SHAPES:
             return self._unknown("a quote of another shape than documented")
-        at_ns = push.sendTime * MS or clock.now_ns() + self._clients.offset_ns
-        return self.quotes.push(push.symbol == self.id, quote, at_ns)
+        at_ns = q.venue_ns or clock.now_ns() + self._clients.offset_ns
+        return self.quotes.push(q.symbol == self.id, quote, at_ns)
 
     def _heard_own(self, message: str | bytes) -> bool:
         if isinstance(message, str):

@@ -1,0 +1,213 @@
+"""`delta-arb record` at work: both venues recorded until a signal or the time is up, files compacted meanwhile."""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from pathlib import Path
+
+from delta_arb.collect import retention
+from delta_arb.collect.compact import compact_days, compact_stream
+from delta_arb.collect.history_store import PERP, SPOT
+from delta_arb.collect.options import RecordOptions
+from delta_arb.collect.public_feeds import FEEDS, PublicFeed
+from delta_arb.collect.recorder import VenueRecorder, looked_after
+from delta_arb.errors import DataError, ParamsError, RunError
+from delta_arb.live import clock, local_venues
+from delta_arb.live import config as configuration
+from delta_arb.live.venues.websocket import Pace
+from delta_arb.quotes.recorded import STREAMS
+from delta_arb.quotes.stream_file import LAYOUTS, STREAM
+
+log = logging.getLogger(__name__)
+LOCAL_VENUES = "local_venues"
+FLUSH_S = 0.25
+COMPACT_S = 20.0
+
+
+def run(options: RecordOptions) -> int:
+    """The exit code: 0 once it was told to stop, or the time is up."""
+    options = options.checked()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s")
+    spot, perp, ccxt, pairs, pace = _asked(options)
+    with contextlib.ExitStack() as held:
+        for name, market in ((spot, SPOT), (perp, PERP)):
+            held.enter_context(_alone(options.out / name / market))
+        return asyncio.run(_record(options, (_feed(spot, SPOT), _feed(perp, PERP)), ccxt, pairs, pace))
+
+
+def _asked(options: RecordOptions) -> tuple[str, str, dict, Sequence[str], Pace]:
+    """Names of both venues, what ccxt's constructors are handed, the pairs (none: all in common), the pace."""
+    if options.sandbox:
+        started, _ = local_venues.start(options.out / LOCAL_VENUES, ["--repeat", "--speed", f"{options.speed:g}"])
+        return "mexc", "gate", started.ccxt, options.pair or ["SYN_USDT"], Pace()
+    if options.config:
+        told = configuration.read(options.config)
+        ccxt = {leg.venue: leg.ccxt for leg in (told.spot, told.perp)}
+        pairs = options.pair or ([] if options.all else [told.pair])
+        return told.spot.venue, told.perp.venue, ccxt, pairs, Pace(**told.pace)
+    return options.spot, options.perp, {}, options.pair, Pace()
+
+
+def _feed(venue: str, market: str) -> PublicFeed:
+    if (venue, market) not in FEEDS:
+        known = ", ".join(f"{name} {kind}" for name, kind in FEEDS)
+        raise ParamsError(f"no recorder for {venue} {market}; there is {known}")
+    return FEEDS[venue, market]()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One recorder a folder: two would compact each other's growing files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".recording.lock", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another recorder writes to {folder}; stop it, or give another --out") from None
+        yield
+
+
+async def _record(options: RecordOptions, feeds: Sequence[PublicFeed], ccxt: dict, pairs: Sequence[str], pace: Pace):
+    """Open both venues, record, and leave finished files behind, however it ends."""
+    clock.take_over()
+    both = [
+        VenueRecorder(feed, ccxt.get(feed.venue, {}), options.out, pace, trades=not options.no_trades) for feed in feeds
+    ]
+    try:
+        listed = await asyncio.gather(*(recorder.listed() for recorder in both))
+        chosen = list(pairs) or sorted(listed[0].keys() & listed[1].keys())
+        for recorder in both:
+            recorder.prepare(chosen)
+        session = RecordSession(options, both)
+        await session.run()
+    finally:
+        for recorder in both:
+            recorder.close_files()
+            await recorder.clients.close()
+    session.tidy()
+    session.report()
+    if options.sandbox:
+        local_venues.end(options.out / LOCAL_VENUES)
+    return 0
+
+
+class RecordSession:
+    """The tasks of a recording: sockets, flushes, samples, compaction, the status line."""
+
+    def __init__(self, options: RecordOptions, recorders: Sequence[VenueRecorder]) -> None:
+        self._options, self._recorders = options, recorders
+        self._kept = retention.Retention(options.keep_days, options.keep_gb * 1e9)
+        self._began_s = self._told_s = time.monotonic()
+        self._told_rows, self._blocked_s, self._damaged = 0, 0.0, set()
+
+    async def run(self) -> None:
+        """Until a signal, or the time is up; an error of any task ends all."""
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        tasks = [asyncio.create_task(work) for work in self._work()]
+        waiting = asyncio.create_task(stop.wait())
+        try:
+            left_s = self._options.for_s or None
+            done, _ = await asyncio.wait({waiting, *tasks}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {waiting}:
+                task.result()
+        finally:
+            for task in (waiting, *tasks):
+                task.cancel()
+            await asyncio.gather(waiting, *tasks, return_exceptions=True)
+
+    def _work(self) -> Iterator[Coroutine]:
+        yield from (socket.stream.run() for recorder in self._recorders for socket in recorder.sockets)
+        yield self._flush()
+        yield looked_after(self._recorders, self._options.sample_s)
+        yield self._compact()
+        yield self._tell()
+
+    async def _flush(self) -> None:
+        while True:
+            before_s = time.monotonic()
+            await asyncio.sleep(FLUSH_S)
+            self._blocked_s = max(self._blocked_s, time.monotonic() - before_s - FLUSH_S)
+            for recorder in self._recorders:
+                recorder.flush()
+
+    async def _compact(self) -> None:
+        while True:
+            await asyncio.to_thread(self.tidy)
+            await asyncio.sleep(COMPACT_S)
+
+    def tidy(self) -> None:
+        """Compact what is finished, then make room; a damaged file is told once, and stays."""
+        for recorder in self._recorders:
+            for name in LAYOUTS:
+                for stream in sorted((recorder.folder / STREAMS / name).glob(f"*{STREAM}")):
+                    if stream not in [writer.growing for writer in recorder.writers.values()]:
+                        self._tried(recorder, stream, lambda s=stream, r=recorder: compact_stream(s, r.folder))
+                for folder in sorted(recorder.folder.glob(f"*/{name}")):
+                    self._tried(recorder, folder, lambda f=folder: compact_days(f, clock.now_ns()))
+            for gone in retention.make_room(recorder.folder, self._kept, clock.now_ns()):
+                recorder.events.say("deleted", file=str(gone.relative_to(recorder.folder)))
+
+    def _tried(self, recorder: VenueRecorder, path: Path, work) -> None:
+        try:
+            work()
+        except DataError as error:
+            if path not in self._damaged:
+                self._damaged.add(path)
+                log.warning("%s", error)
+                recorder.events.say("damaged", why=str(error))
+
+    # Status
+
+    @property
+    def rows(self) -> int:
+        return sum(writer.rows for recorder in self._recorders for writer in recorder.writers.values())
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.status_s)
+            print(self.status(), file=sys.stderr, flush=True)
+
+    def status(self) -> str:
+        """Rates, lag, troubles and disk since the last one, in a line."""
+        now_s, rows = time.monotonic(), self.rows
+        rate = (rows - self._told_rows) / max(now_s - self._told_s, 1e-9)
+        late = sorted(ns for recorder in self._recorders for ns in recorder.late_ns)
+        for recorder in self._recorders:
+            recorder.late_ns.clear()
+        self._told_s, self._told_rows = now_s, rows
+        sockets = [socket.stream for recorder in self._recorders for socket in recorder.sockets]
+        blocked_ms, self._blocked_s = 1000 * self._blocked_s, 0.0
+        lag = f"{late[len(late) // 2] / 1e6:.0f} ms, worst {late[-1] / 1e6:.0f}" if late else "no quotes"
+        free = shutil.disk_usage(self._options.out).free / 1e9
+        events = ", ".join(
+            f"{n} {kind}" for kind, n in sorted(self._counts().items()) if kind not in ("start", "clock")
+        )
+        return (
+            f"{rate:.0f} rows/s, {rows} rows, lag {lag}, {sum(s.alive for s in sockets)}/{len(sockets)} sockets, "
+            f"loop late {blocked_ms:.0f} ms, disk {free:.1f} GB free" + (f"; {events}" if events else "")
+        )
+
+    def _counts(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for recorder in self._recorders:
+            for kind, count in recorder.events.counts.items():
+                found[kind] = found.get(kind, 0) + count
+        return found
+
+    def report(self) -> None:
+        """What was recorded, at the end."""
+        on_disk = sum(retention.size(recorder.folder) for recorder in self._recorders)
+        seconds = time.monotonic() - self._began_s
+        print(f"{self.rows} rows in {seconds:.0f} s; recordings in {self._options.out} take {on_disk / 1e6:.1f} MB")
+        if self._options.json:
+            line = {"status": "ok", "rows": self.rows, "seconds": round(seconds, 1), "bytes": on_disk}
+            print(json.dumps(line | {"events": self._counts(), "folder": str(self._options.out)}))

@@ -1,0 +1,259 @@
+"""One venue recorded: its sockets, what they tell, and what is asked beside; every trouble is an event row.
+
+data/gate/perp/LUNC_USDT/quotes|trades|funding_now/    see `quotes.recorded`
+data/gate/perp/streams/                                what is growing
+data/gate/perp/events/2026-01-31.jsonl                 gaps, redials, numbers that go back, the clock, changed rules
+data/gate/perp/rules.json                              the venue's list of instruments, as it came
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from delta_arb.collect.history_store import PERP
+from delta_arb.collect.public_feeds import PublicFeed, Push, groups
+from delta_arb.collect.recording_writer import RecordingWriter
+from delta_arb.errors import ParamsError
+from delta_arb.live import clock
+from delta_arb.live.venues.base import VenueError
+from delta_arb.live.venues.ccxt_client import CcxtClients, reading
+from delta_arb.live.venues.public_messages import PublicQuote
+from delta_arb.live.venues.websocket import Pace, Stream
+from delta_arb.market import NS
+from delta_arb.params import write_atomic
+from delta_arb.quotes.recorded import MARK
+from delta_arb.quotes.stream_file import FUNDING_NOW, QUOTES, TRADES, Layout
+
+log = logging.getLogger(__name__)
+SILENT_S = 60.0  # a socket without any quote for so long is dialled again
+ABOUT = {
+    "recv_ns": "our clock, ns UTC", "venue_ns": "the venue's stamp, ns UTC; 0 where it gave none",
+    "id": "the venue's number; 0 where it gives none", "sizes": "the venue's unit: coins on spot, contracts of a perpetual",
+    "side": "+1 where the buyer came", "numbers": "whole, times 10^-digits of the file's header; 0 for an empty side",
+}  # fmt: skip
+
+
+class EventRows:
+    """What happened to a recording, a JSON line each, by day; on disk at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.counts = folder, {}
+
+    def say(self, kind: str, **more: Any) -> None:
+        now_ns = clock.now_ns()
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._folder.mkdir(parents=True, exist_ok=True)
+        day = datetime.fromtimestamp(now_ns // NS, UTC)
+        with (self._folder / f"{day:%Y-%m-%d}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"ts_ns": now_ns, "event": kind} | more) + "\n")
+
+
+class _Socket:
+    """One socket with its pairs: hands on what it hears, and knows since when it heard nothing."""
+
+    def __init__(self, of: "VenueRecorder", number: int, pairs: Sequence[str]) -> None:
+        self._of, self.number, self._pairs = of, number, pairs
+        self.last_ns, self._gap_from_ns = clock.now_ns(), 0
+        ids = [of.ids[pair] for pair in pairs]
+        self.stream = Stream(
+            f"{of.feed.venue} recording {number}",
+            of.clients.session,
+            of.pace,
+            url=self._url,
+            hello=lambda: of.feed.hello(ids, of.with_trades),
+            heard=self._heard,
+            ping=of.feed.ping,
+            again=self._again,
+        )
+
+    async def _url(self) -> str:
+        return self._of.feed.url(self._of.clients)
+
+    def _again(self) -> None:
+        self._gap_from_ns = self._gap_from_ns or self.last_ns
+        self._of.events.say("redial", socket=self.number, pairs=list(self._pairs), last_ns=self.last_ns)
+        self._of.forget(self._pairs)
+
+    def _heard(self, message: str | bytes) -> bool:
+        now_ns = clock.now_ns()
+        proof, pushes = self._of.feed.read(message)
+        if pushes:
+            if self._gap_from_ns:
+                self._of.events.say("gap", socket=self.number, start_ns=self._gap_from_ns, end_ns=now_ns)
+                self._gap_from_ns = 0
+            self.last_ns = now_ns
+            for push in pushes:
+                self._of.add(push, now_ns)
+        return proof
+
+    def check(self) -> None:
+        """A socket that answers pings and tells nothing is not believed."""
+        if (quiet_s := (clock.now_ns() - self.last_ns) / NS) > SILENT_S and self.stream.alive:
+            self._gap_from_ns = self._gap_from_ns or self.last_ns
+            self.last_ns = clock.now_ns()
+            self.stream.redial(f"no quote for {quiet_s:.0f} s")
+
+
+class VenueRecorder:
+    """All pairs at one venue.
+
+    Args:
+        config: ccxt's constructor configuration.
+        out: folder of the recording.
+    """
+
+    def __init__(self, feed: PublicFeed, config: Mapping[str, Any], out: Path, pace: Pace, *, trades: bool) -> None:
+        self.feed, self.pace, self.with_trades = feed, pace, trades
+        self.folder = out / feed.venue / feed.market
+        self.events = EventRows(self.folder / "events")
+        self.clients = CcxtClients(feed.venue, feed.client, config, feed.defaults, pace)
+        self.ids: dict[str, str] = {}
+        self.writers: dict[str, RecordingWriter] = {}
+        self.sockets: list[_Socket] = []
+        self.late_ns: list[int] = []  # of the quotes since the last status line
+        self._markets: dict[str, Any] = {}
+        self._pairs: tuple[str, ...] = ()
+        self._place: dict[str, int] = {}
+        self._numbers: dict[int, int] = {}
+        self._rules = ""
+
+    async def listed(self) -> dict[str, Any]:
+        """The venue's active USDT markets by our name, as ccxt understands them; its list is kept as it came."""
+        await self.clients.measure()
+        markets = await self.clients.ask(self.clients.orders.load_markets, what="its markets")
+        wanted = "swap" if self.feed.market == PERP else "spot"
+        self._markets = {
+            f"{m['base']}_USDT": m
+            for m in markets.values()
+            if m[wanted] and m["quote"] == "USDT" and m.get("settle") in (None, "USDT") and m["active"] is not False
+        }
+        return self._markets
+
+    def prepare(self, pairs: Sequence[str]) -> None:
+        """Make ready to record these.
+
+        Raises:
+            ParamsError: the venue does not list one of them.
+        """
+        if unknown := [pair for pair in pairs if pair not in self._markets]:
+            raise ParamsError(
+                f"{self.feed.venue} has no open {self.feed.market} market {unknown[0]}; it lists {len(self._markets)}"
+            )
+        self._pairs = tuple(pairs)
+        self.ids = {pair: self._markets[pair]["id"] for pair in pairs}
+        self._place = {self.ids[pair]: k for k, pair in enumerate(pairs)}
+        self._keep_rules([market["info"] for _, market in sorted(self._markets.items())])
+        price, size = ([_digits(self._markets[p]["precision"][k]) for p in pairs] for k in ("price", "amount"))
+        grids = {QUOTES: [(p, s, p, s) for p, s in zip(price, size, strict=True)]}
+        if self.with_trades:
+            grids[TRADES] = list(zip(price, size, strict=True))
+        if self.feed.market == PERP:
+            grids[FUNDING_NOW] = [(8, 8, p + 2, p + 2) for p in price]
+        for layout, digits in grids.items():
+            self.writers[layout.name] = RecordingWriter(self.folder, layout, pairs, digits)
+            self._mark(layout)
+        a_socket = self.feed.streams_a_socket // (1 + self.with_trades)
+        self.sockets = [_Socket(self, k, part) for k, part in enumerate(groups(self._pairs, a_socket))]
+        self.events.say("start", pairs=list(pairs), offset_ns=self.clients.offset_ns)
+
+    def _mark(self, layout: Layout) -> None:
+        for pair in self._pairs:
+            folder = self.folder / pair / layout.name
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / MARK, json.dumps({"columns": layout.columns, "about": ABOUT}, indent=1))
+
+    def add(self, push: Push, now_ns: int) -> None:
+        """A quote or a trade, as it was received."""
+        at = self._place.get(push.symbol)
+        if at is None:
+            self.events.say("foreign", symbol=push.symbol)
+        elif isinstance(push, PublicQuote):
+            self.late_ns.append(now_ns + self.clients.offset_ns - push.venue_ns)
+            self._in_order(at, push)
+            self.writers[QUOTES.name].add(at, (now_ns, push.venue_ns, push.number), push[3:])
+        elif self.with_trades:
+            self.writers[TRADES.name].add(at, (now_ns, push.venue_ns, push.number, push.side), push[4:])
+
+    def _in_order(self, at: int, push: PublicQuote) -> None:
+        if push.number < (before := self._numbers.get(at, 0)):
+            self.events.say("sequence", pair=self._pairs[at], before=before, now=push.number)
+        self._numbers[at] = push.number
+
+    def forget(self, pairs: Sequence[str]) -> None:
+        """The venue's numbers of these may begin anew."""
+        for pair in pairs:
+            self._numbers.pop(self._pairs.index(pair), None)
+
+    def flush(self) -> None:
+        for writer in self.writers.values():
+            writer.turn(clock.now_ns())
+            writer.flush()
+
+    def close_files(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+
+    async def sample(self) -> None:
+        """Clock, funding as announced, mark and index, and the rules, once."""
+        try:
+            await self.clients.measure()
+            self.events.say("clock", offset_ns=self.clients.offset_ns)
+            if self.feed.market == PERP:
+                await self._sample_contracts()
+        except VenueError as error:
+            log.warning("%s", error)
+            self.events.say("unanswered", why=str(error))
+
+    async def _sample_contracts(self) -> None:
+        call = self.clients.queries.publicFuturesGetSettleContracts
+        rows = await self.clients.ask(call, {"settle": "usdt"}, what="its contracts")
+        now_ns = clock.now_ns()
+        with reading(f"{self.feed.venue}: its contracts"):
+            for row in rows:
+                if (at := self._place.get(row["name"])) is not None:
+                    times = int(row["funding_next_apply"]) * NS, int(row["funding_interval"])
+                    names = ("funding_rate", "funding_rate_indicative", "mark_price", "index_price")
+                    numbers = tuple(str(row[name]) for name in names)
+                    self.writers[FUNDING_NOW.name].add(at, (now_ns, *times), numbers)
+        self._keep_rules(rows)
+
+    def _keep_rules(self, rows: list[dict[str, Any]]) -> None:
+        """Saved where a rule of a recorded pair has changed; prices and rates in the same rows are no rules."""
+        of_ours = [row for row in rows if (row.get("name") or row.get("symbol")) in self._place]
+        rules = json.dumps([{name: row.get(name) for name in RULES if name in row} for row in of_ours], sort_keys=True)
+        if rules == self._rules:
+            return
+        if self._rules:
+            self.events.say("rules", before=json.loads(self._rules), now=json.loads(rules))
+        self._rules = rules
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.folder / "rules.json", json.dumps(rows))
+
+
+RULES = (
+    "name", "quanto_multiplier", "order_size_min", "order_size_max", "order_price_round", "enable_decimal", "leverage_max",
+    "maintenance_rate", "funding_interval", "in_delisting", "status",
+    "symbol", "baseAssetPrecision", "quoteAssetPrecision", "baseSizePrecision", "quoteAmountPrecision",
+    "isSpotTradingAllowed",
+)  # fmt: skip
+
+
+def _digits(step: float | None) -> int:
+    """Decimals of a grid, as ccxt tells its step; 0 where it tells none (a finer number begins a new file)."""
+    exponent = Decimal(repr(step or 1.0)).normalize().as_tuple().exponent
+    return max(0, -int(exponent))
+
+
+async def looked_after(recorders: Sequence[VenueRecorder], every_s: float) -> None:
+    """Sample what is asked beside, and doubt silent sockets, for ever."""
+    while True:
+        await asyncio.gather(*(recorder.sample() for recorder in recorders))
+        for recorder in recorders:
+            for socket in recorder.sockets:
+                socket.check()
+        await asyncio.sleep(every_s)

@@ -1,0 +1,86 @@
+"""Rows of one dataset of a venue's pairs, on their way to disk: gathered, scaled, and written a few times a second."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from delta_arb.market import NS
+from delta_arb.quotes.recorded import STREAMS
+from delta_arb.quotes.stream_file import STREAM, FinerGridError, Layout, StreamFile, decimals, scaled
+
+HOUR_NS = 3600 * NS
+
+
+class RecordingWriter:
+    """A file for each hour and each start; a new one too where a venue's numbers become finer.
+
+    Args:
+        market: folder of the venue's market.
+        pairs: names; a row names its pair by the place here.
+        digits: decimals of the scaled columns of each pair, as the venue lists them.
+    """
+
+    def __init__(self, market: Path, layout: Layout, pairs: Sequence[str], digits: Sequence[Sequence[int]]) -> None:
+        self.layout, self.rows, self.bytes = layout, 0, 0
+        self.growing: Path | None = None  # the file that is written, or about to be
+        self._folder, self._pairs = market / STREAMS / layout.name, tuple(pairs)
+        self._digits = [list(each) for each in digits]
+        self._file: StreamFile | None = None
+        self._hour = 0
+        self._waiting: list[tuple[int, tuple[int, ...], tuple[str, ...]]] = []
+
+    def add(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> None:
+        """A row: its whole columns (our stamp first), and its decimals as the venue wrote them."""
+        if whole[0] // HOUR_NS != self._hour:
+            self.close()
+            self._hour = whole[0] // HOUR_NS
+        self._waiting.append((pair, whole, numbers))
+
+    def turn(self, now_ns: int) -> None:
+        """Finish a file whose hour is over, though nothing comes any more."""
+        if self._file and now_ns // HOUR_NS != self._hour:
+            self.close()
+
+    def flush(self) -> None:
+        """Whatever was added is in the system's hands afterwards."""
+        if not self._waiting:
+            return
+        rows = self._scaled()
+        if self._file is None:
+            self.growing = self._path()
+            self._file = StreamFile(self.growing, self.layout, self._header())
+        before = self._file.bytes
+        self._file.write(list(zip(*rows, strict=True)))
+        self.rows, self.bytes = self.rows + len(rows), self.bytes + self._file.bytes - before
+        self._waiting = []
+
+    def close(self) -> None:
+        """Finish the file; the next row begins another."""
+        self.flush()
+        self._end()
+
+    def _end(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = self.growing = None
+
+    def _scaled(self) -> list[tuple[int, ...]]:
+        try:
+            return [self._row(*each) for each in self._waiting]
+        except FinerGridError:
+            for pair, _, numbers in self._waiting:
+                have = self._digits[pair]
+                self._digits[pair] = [max(h, decimals(text)) for h, text in zip(have, numbers, strict=True)]
+            self._end()
+            return [self._row(*each) for each in self._waiting]
+
+    def _row(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> tuple[int, ...]:
+        return (pair, *whole, *map(scaled, numbers, self._digits[pair]))
+
+    def _path(self) -> Path:
+        seconds, rest_ns = divmod(self._waiting[0][1][0], NS)
+        at = datetime.fromtimestamp(seconds, UTC)
+        return self._folder / f"{at:%Y-%m-%dT%H-%M-%S}.{rest_ns:09d}{STREAM}"
+
+    def _header(self) -> dict:
+        return {"dataset": self.layout.name, "pairs": self._pairs, "digits": self._digits}

@@ -1,0 +1,203 @@
+"""A recording as it grows: an Arrow stream of scaled integers, and beside it a line for every batch that was written.
+
+    data/gate/perp/streams/quotes/2026-01-31T08-15-02.123456789.arrows      and the same with .log
+
+A killed Arrow stream ends as cleanly as a finished one, a second stream behind the first is not read, and flipped bytes are
+read as other numbers. So each start and each hour begins a new file; its log names the end of every batch with its rows
+and the SHA-256 of its bytes, and a last line with the digest of the whole says that it is complete. What lies behind the
+last line is at most one flush old and is left out.
+
+Prices and sizes are integers times 10^-digits, exactly as the venue wrote them; the digits of each pair and column are
+in the schema's metadata. One stream holds all pairs of a dataset, since a flush of two hundred files is no flush.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+
+from delta_arb.errors import DataError
+
+HEADER = b"delta_arb.recording"
+STREAM, LOG = ".arrows", ".log"
+PAIR = "pair"  # the column with the pair's place in the header
+
+
+class FinerGridError(DataError):
+    """A number with more decimals than the file was begun with: a new file is begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of one dataset: int64 `whole` (ns, ids, signs), and `scaled` ones, which are decimals."""
+
+    name: str
+    whole: tuple[str, ...]
+    scaled: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.whole, *self.scaled)
+
+
+QUOTES = Layout("quotes", ("recv_ns", "venue_ns", "id"), ("bid", "bid_qty", "ask", "ask_qty"))
+TRADES = Layout("trades", ("recv_ns", "venue_ns", "id", "side"), ("price", "qty"))  # side: +1 where the buyer came
+FUNDING_NOW = Layout("funding_now", ("recv_ns", "next_ns", "interval_s"), ("rate", "indicative", "mark", "index"))
+LAYOUTS = {layout.name: layout for layout in (QUOTES, TRADES, FUNDING_NOW)}
+
+
+def scaled(text: str, digits: int) -> int:
+    """A decimal as the venue wrote it, times 10^digits; "" is 0.
+
+    Raises:
+        FinerGridError: it has more decimals.
+        DataError: no number.
+    """
+    whole, _, part = text.partition(".")
+    if not (whole + part).removeprefix("-").isdecimal():
+        return _of_decimal(text, digits) if text else 0
+    if len(part) > digits and len(part := part.rstrip("0")) > digits:
+        raise FinerGridError(f"{text} has more than {digits} decimals")
+    return int(whole + part.ljust(digits, "0"))
+
+
+def _of_decimal(text: str, digits: int) -> int:
+    """The same of other spellings, like 1e-05."""
+    try:
+        value = Decimal(text).scaleb(digits)
+    except InvalidOperation:
+        raise DataError(f"{text!r} is no number") from None
+    if not value.is_finite():
+        raise DataError(f"{text!r} is no number")
+    if value != int(value):
+        raise FinerGridError(f"{text} has more than {digits} decimals")
+    return int(value)
+
+
+def decimals(text: str) -> int:
+    """How many decimals a number has that are not zeros at its end."""
+    exponent = Decimal(text or "0").normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+class StreamFile:
+    """One growing file; not safe to share between threads.
+
+    Args:
+        path: a file that does not exist yet.
+        header: what it holds: `dataset`, `pairs` (names), `digits` (by pair, of the scaled columns in their order).
+    """
+
+    def __init__(self, path: Path, layout: Layout, header: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.rows, self.bytes = path, 0, 0
+        self._file, self._log = path.open("xb", buffering=0), log_of(path).open("x", encoding="utf-8")
+        self._whole, self._sink = hashlib.sha256(), io.BytesIO()
+        self._schema = pa.schema(
+            [(name, pa.int64()) for name in (PAIR, *layout.columns)], metadata={HEADER: json.dumps(header)}
+        )
+        self._writer = pa.ipc.new_stream(
+            self._sink, self._schema, options=pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+        )
+
+    def write(self, columns: Sequence[Sequence[int]]) -> None:
+        """A batch, a sequence for each column; handed to the system with its line, so that a kill takes nothing of it."""
+        arrays = [pa.array(column, pa.int64()) for column in columns]
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._out(len(columns[0]))
+
+    def close(self) -> None:
+        """Finish the file with its end record."""
+        self._writer.close()
+        self._out(0)
+        self._say({"complete": True, "rows": self.rows, "sha256": self._whole.hexdigest()})
+        self._file.close()
+        self._log.close()
+
+    def _out(self, rows: int) -> None:
+        chunk = self._sink.getvalue()
+        self._sink.seek(0)
+        self._sink.truncate()
+        self._file.write(chunk)
+        self._whole.update(chunk)
+        self.bytes, self.rows = self.bytes + len(chunk), self.rows + rows
+        self._say({"end": self.bytes, "rows": rows, "sha256": hashlib.sha256(chunk).hexdigest()})
+
+    def _say(self, line: Mapping[str, object]) -> None:
+        self._log.write(json.dumps(line) + "\n")
+        self._log.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRead:
+    """What a growing or finished file holds: int64 columns, its header, and whether it was closed."""
+
+    table: pa.Table
+    header: Mapping[str, Any]
+    complete: bool
+
+    def of(self, pair: str) -> pa.Table:
+        """The rows of one pair, without the column that names it."""
+        if pair not in self.header["pairs"]:
+            return self.table.slice(0, 0).drop_columns([PAIR])
+        at = self.header["pairs"].index(pair)
+        return self.table.filter(pa.compute.equal(self.table[PAIR], at)).drop_columns([PAIR])
+
+
+def log_of(path: Path) -> Path:
+    return path.with_suffix(LOG)
+
+
+def read_stream(path: Path) -> StreamRead | None:
+    """All batches that are proven to be as they were written; None where nothing was, before the first flush.
+
+    Raises:
+        DataError: bytes of a proven batch have changed, or the log does not read.
+    """
+    lines = _lines(path)
+    whole = path.read_bytes()
+    begin = 0
+    for line in lines:
+        if "end" in line:
+            begin = _proven(path, whole, begin, line)
+        elif hashlib.sha256(whole).hexdigest() != line["sha256"]:
+            raise DataError(f"{path} is not as it was when it was closed; restore it from a copy")
+    if not begin:
+        return None
+    with pa.ipc.open_stream(io.BytesIO(whole[:begin])) as reader:
+        table = pa.Table.from_batches(list(reader), reader.schema)
+    if table.num_rows != sum(line["rows"] for line in lines if "end" in line):
+        raise DataError(f"{path} has {table.num_rows} rows, its log says otherwise; restore it from a copy")
+    return StreamRead(table, header_of(table.schema, path), any("complete" in line for line in lines))
+
+
+def _proven(path: Path, whole: bytes, begin: int, line: Mapping[str, Any]) -> int:
+    """The end of the batch that a line of the log is about."""
+    if hashlib.sha256(whole[begin : line["end"]]).hexdigest() != line["sha256"]:
+        raise DataError(f"{path}: bytes {begin} to {line['end']} are not as they were written; restore it from a copy")
+    return line["end"]
+
+
+def header_of(schema: pa.Schema, path: Path) -> Mapping[str, Any]:
+    """What a recorded file says of itself; DataError where it says nothing."""
+    try:
+        return json.loads((schema.metadata or {})[HEADER])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path} was not recorded by this program; move it elsewhere") from error
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The log's lines; a last one that was cut off is left out."""
+    log = log_of(path)
+    try:
+        text = log.read_bytes()
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{log} does not read ({error}); restore it from a copy") from error

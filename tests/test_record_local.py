@@ -1,0 +1,178 @@
+"""The recorder against the local venues: killed with -9 again and again, it loses at most a second and never a file."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from delta_arb.market import NS
+from delta_arb.quotes.recorded import RecordedRange, columns, is_recorded, parts
+from delta_arb.quotes.stream_file import LAYOUTS, QUOTES
+from delta_arb.sandbox.venues import Venues
+
+LEGS = ("mexc/spot", "gate/perp")
+TICK_S = 0.02
+
+
+class Quoting:
+    """Local venues in a thread of their own, that change both books every 20 ms and print a trade now and then."""
+
+    def __init__(self):
+        self.said: list[tuple[int, int]] = []  # when a quote was put on, ns, and its size, which names it
+        self.stop, self.ready = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    async def _serve(self):
+        async with Venues.quiet() as venues:
+            self.config = venues.config()
+            self.ready.set()
+            k = 0
+            while not self.stop.is_set():
+                k += 1
+                size = 10 * (1 + k % 50_000)
+                venues.quote("0.8000", size, f"0.80{10 + k % 7}", size)
+                self.said.append((time.time_ns(), size))
+                await asyncio.sleep(TICK_S)
+
+    def __enter__(self):
+        self.thread.start()
+        assert self.ready.wait(20)
+        return self
+
+    def __exit__(self, *exc):
+        self.stop.set()
+        self.thread.join()
+
+
+def configured(tmp_path, venues):
+    lines = ['pair = "SYN_USDT"']
+    for leg, name in (("spot", "mexc"), ("perp", "gate")):
+        lines += [f"[{leg}]", f'venue = "{name}"', "taker_fee_bps = 5.0", "latency_s = 0.1"]
+        lines += ["contract_size = 10.0"] if leg == "perp" else []
+        lines += [f"[{leg}.ccxt]", *_toml(venues.config[name])]
+    (tmp_path / "venues.toml").write_text("\n".join(lines))
+    return tmp_path / "venues.toml"
+
+
+def _toml(config):
+    keyless = {name: value for name, value in config.items() if name not in ("apiKey", "secret")}
+    return [f"{name} = {_inline(value)}" for name, value in keyless.items()]
+
+
+def _inline(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_inline(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+@contextmanager
+def recording(tmp_path, config, *more):
+    command = [
+        sys.executable,
+        "-m",
+        "delta_arb.record",
+        "--config",
+        str(config),
+        "--out",
+        str(tmp_path / "data"),
+        *more,
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def received(tmp_path, leg):
+    """When each quote was received and its size, of whatever is on disk."""
+    folder = tmp_path / "data" / leg / "SYN_USDT" / "quotes"
+    if not is_recorded(folder):
+        return []
+    found = [columns(part, QUOTES) for part in parts(RecordedRange(folder))]
+    factor = 10 if leg == "gate/perp" else 1
+    return [
+        (at, round(size) * factor)
+        for part in found
+        for at, size in zip(part["timestamp"].tolist(), part["bid_quantity"].tolist(), strict=True)
+    ]
+
+
+def wait_for_rows(tmp_path, process, since_ns, timeout_s=40.0):
+    limit = time.monotonic() + timeout_s
+    while time.monotonic() < limit:
+        assert process.poll() is None, process.stderr.read()
+        if all((rows := received(tmp_path, leg)) and rows[-1][0] > since_ns + NS for leg in LEGS):
+            return
+        time.sleep(0.2)
+    raise AssertionError("nothing was recorded")
+
+
+def files(tmp_path):
+    streams = [p for leg in LEGS for name in LAYOUTS for p in (tmp_path / "data" / leg).glob(f"*/{name}/*T*.*")]
+    return {p.stem for p in streams if p.suffix in (".arrows", ".parquet")}
+
+
+def killed(tmp_path, kills):
+    """Kills, and after each what is on disk compared with what was quoted until a second before."""
+    with Quoting() as venues:
+        config, known = configured(tmp_path, venues), set()
+        for _ in range(kills):
+            began_ns = time.time_ns()
+            with recording(tmp_path, config) as process:
+                wait_for_rows(tmp_path, process, began_ns)
+                killed_ns = time.time_ns()
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+            assert files(tmp_path) >= known, "a file is gone"
+            known = files(tmp_path)
+            said = dict(map(reversed, venues.said))
+            for leg in LEGS:
+                rows = [row for row in received(tmp_path, leg) if row[0] > began_ns]
+                assert rows == sorted(rows), "rows out of order"
+                assert killed_ns - rows[-1][0] < NS, f"{leg}: {(killed_ns - rows[-1][0]) / 1e9:.2f} s are lost"
+                first_ns = said[rows[0][1]]
+                wanted = [size for at, size in venues.said if first_ns <= at <= killed_ns - NS]
+                heard = {size for _, size in rows}
+                # MEXC gathers 10 ms into one push, so two quotes of a late loop may come as one
+                assert sum(size not in heard for size in wanted) <= 0.1 * len(wanted)
+        with recording(tmp_path, config, "--for", "2s", "--json") as process:  # compacts what the killed ones left
+            out, error = process.communicate(timeout=60)
+            assert process.returncode == 0, error
+        assert json.loads(out.splitlines()[-1])["status"] == "ok"
+        assert not [p for leg in LEGS for p in (tmp_path / "data" / leg / "streams").rglob("*.*")]
+        assert files(tmp_path) >= known
+        for leg in LEGS:
+            rows = received(tmp_path, leg)
+            assert len(rows) == len(set(rows)) and rows == sorted(rows)
+
+
+def test_two_kills_lose_at_most_a_second_and_no_file(tmp_path):
+    killed(tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_fifty_kills_lose_at_most_a_second_and_no_file(tmp_path):
+    killed(tmp_path, 50)
+
+
+def test_a_second_recorder_of_a_folder_is_refused_and_a_pair_that_is_not_listed_too(tmp_path):
+    with Quoting() as venues:
+        config = configured(tmp_path, venues)
+        began_ns = time.time_ns()
+        with recording(tmp_path, config) as first:
+            wait_for_rows(tmp_path, first, began_ns)
+            with recording(tmp_path, config) as second:
+                _, error = second.communicate(timeout=40)
+                assert second.returncode == 2 and "another recorder writes to" in error
+        with recording(tmp_path, config, "--pair", "NONE_USDT") as third:
+            _, error = third.communicate(timeout=40)
+            assert third.returncode == 2 and "mexc has no open spot market NONE_USDT" in error
