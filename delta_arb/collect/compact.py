@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from delta_arb.errors import DataError
 from delta_arb.quotes.recorded import DIGEST, SOURCES, digest, read_parquet, span
-from delta_arb.quotes.stream_file import HEADER, LAYOUTS, Layout, log_of, read_stream
+from delta_arb.quotes.stream_file import HEADER, LAYOUTS, RecordedLayout, log_of, read_stream
 
 DAY = len("2026-01-31")
 
@@ -68,7 +68,7 @@ def _day(folder: Path, day: str) -> Path:
     return target
 
 
-def rescaled(table: pa.Table, layout: Layout, digits: Sequence[int], wanted: Sequence[int]) -> pa.Table:
+def rescaled(table: pa.Table, layout: RecordedLayout, digits: Sequence[int], wanted: Sequence[int]) -> pa.Table:
     """The same numbers with as many decimals as are wanted, which are no fewer; exact."""
     table = table.replace_schema_metadata(None)
     for name, have, want in zip(layout.scaled, digits, wanted, strict=True):

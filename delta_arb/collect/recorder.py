@@ -27,7 +27,7 @@ from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import NS
 from delta_arb.params import write_atomic
 from delta_arb.quotes.recorded import MARK
-from delta_arb.quotes.stream_file import FUNDING_NOW, QUOTES, TRADES, Layout
+from delta_arb.quotes.stream_file import FUNDING_NOW, QUOTES, TRADES, RecordedLayout
 
 log = logging.getLogger(__name__)
 SILENT_S = 60.0  # a socket without any quote for so long is dialled again
@@ -161,7 +161,7 @@ class VenueRecorder:
         self.sockets = [_Socket(self, k, part) for k, part in enumerate(groups(self._pairs, a_socket))]
         self.events.say("start", pairs=list(pairs), offset_ns=self.clients.offset_ns)
 
-    def _mark(self, layout: Layout) -> None:
+    def _mark(self, layout: RecordedLayout) -> None:
         for pair in self._pairs:
             folder = self.folder / pair / layout.name
             folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from delta_arb.market import NS
 from delta_arb.quotes.recorded import STREAMS
-from delta_arb.quotes.stream_file import STREAM, FinerGridError, Layout, StreamFile, decimals, scaled
+from delta_arb.quotes.stream_file import STREAM, FinerGridError, RecordedLayout, StreamFile, decimals, scaled
 
 HOUR_NS = 3600 * NS
 
@@ -20,7 +20,9 @@ class RecordingWriter:
         digits: decimals of the scaled columns of each pair, as the venue lists them.
     """
 
-    def __init__(self, market: Path, layout: Layout, pairs: Sequence[str], digits: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, market: Path, layout: RecordedLayout, pairs: Sequence[str], digits: Sequence[Sequence[int]]
+    ) -> None:
         self.layout, self.rows, self.bytes = layout, 0, 0
         self.growing: Path | None = None  # the file that is written, or about to be
         self._folder, self._pairs = market / STREAMS / layout.name, tuple(pairs)

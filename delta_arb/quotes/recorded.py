@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from delta_arb.errors import DataError
 from delta_arb.market import NS, utc
-from delta_arb.quotes.stream_file import LAYOUTS, STREAM, Layout, header_of, read_stream
+from delta_arb.quotes.stream_file import LAYOUTS, STREAM, RecordedLayout, header_of, read_stream
 
 STREAMS = "streams"
 DIGEST = "sha256"  # in a header: of the rest of it and of all numbers, since a footer has no checksum
@@ -52,7 +52,7 @@ class RecordedRange:
         return f"{self.folder}#{_text(self.start_ns)}{BETWEEN}{_text(self.end_ns)}"
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> RecordedLayout:
         return LAYOUTS[self.folder.name]
 
     @property
@@ -180,7 +180,7 @@ def _pieces(table: pa.Table, name: str) -> list[np.ndarray]:
     return [np.from_dlpack(chunk) for chunk in table[name].chunks if len(chunk)]
 
 
-def columns(part: RecordedPart, layout: Layout) -> dict[str, np.ndarray]:
+def columns(part: RecordedPart, layout: RecordedLayout) -> dict[str, np.ndarray]:
     """A part of quotes as our own layout has it: int64 ns, float64; a side that was empty is NaN."""
     found = {}
     for name in part.table.column_names:

@@ -35,7 +35,7 @@ class FinerGridError(DataError):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RecordedLayout:
     """The columns of one dataset: int64 `whole` (ns, ids, signs), and `scaled` ones, which are decimals."""
 
     name: str
@@ -47,9 +47,13 @@ class Layout:
         return (*self.whole, *self.scaled)
 
 
-QUOTES = Layout("quotes", ("recv_ns", "venue_ns", "id"), ("bid", "bid_qty", "ask", "ask_qty"))
-TRADES = Layout("trades", ("recv_ns", "venue_ns", "id", "side"), ("price", "qty"))  # side: +1 where the buyer came
-FUNDING_NOW = Layout("funding_now", ("recv_ns", "next_ns", "interval_s"), ("rate", "indicative", "mark", "index"))
+QUOTES = RecordedLayout("quotes", ("recv_ns", "venue_ns", "id"), ("bid", "bid_qty", "ask", "ask_qty"))
+TRADES = RecordedLayout(
+    "trades", ("recv_ns", "venue_ns", "id", "side"), ("price", "qty")
+)  # side: +1 where the buyer came
+FUNDING_NOW = RecordedLayout(
+    "funding_now", ("recv_ns", "next_ns", "interval_s"), ("rate", "indicative", "mark", "index")
+)
 LAYOUTS = {layout.name: layout for layout in (QUOTES, TRADES, FUNDING_NOW)}
 
 
@@ -95,7 +99,7 @@ class StreamFile:
         header: what it holds: `dataset`, `pairs` (names), `digits` (by pair, of the scaled columns in their order).
     """
 
-    def __init__(self, path: Path, layout: Layout, header: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, layout: RecordedLayout, header: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.rows, self.bytes = path, 0, 0
         self._file, self._log = path.open("xb", buffering=0), log_of(path).open("x", encoding="utf-8")
