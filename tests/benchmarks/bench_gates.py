@@ -4,8 +4,8 @@
 
 Every world is a tape of quotes of both legs, a row every ten seconds, on which choice, walk-forward and gates say trade
 or not, or a year of hourly quotes with funding for carry. Nulls have no rule that earns: a random walk, one whose
-volatility takes turns, one that jumps, a leg that follows the other late, level shifts, an Ornstein-Uhlenbeck basis that
-its costs exceed, an edge that died before the last third, rare large losses in a reverting basis. Edges are
+volatility takes turns, one that jumps, level shifts, an Ornstein-Uhlenbeck basis that its costs exceed, an edge that died
+before the last third; funding without a mean, and funding that fades. Edges are steady funding and
 Ornstein-Uhlenbeck bases of half-lives from 5 to 20 min over 60 h and 168 h, modest and strong. The upper bound beside a
 share of false exports is one-sided at 95 % (Clopper & Pearson). `missed` counts which gate refused, of all refusals.
 """
@@ -143,17 +143,6 @@ def shifting(rng, hours: float) -> np.ndarray:
 def dead(rng, hours: float) -> np.ndarray:
     n = round(hours * HOUR / ROW_S)
     return ou(rng, hours, 12.0) * np.where(np.arange(n) < 0.6 * n, 1.0, 0.15)
-
-
-def rare_losses(rng, hours: float) -> np.ndarray:
-    """Small swings that pay their fees, and now and then a shift that takes all of it and does not come back for a day."""
-    n = round(hours * HOUR / ROW_S)
-    away = np.zeros(n)
-    for at in np.flatnonzero(rng.random(n) < (hours / 6.0) / n):
-        away[at : at + 6 * HOUR // ROW_S] += 60.0 * 0.5 ** (
-            np.arange(min(6 * HOUR // ROW_S, n - at)) / (8 * HOUR / ROW_S)
-        )
-    return ou(rng, hours, 6.0) + away
 
 
 NULLS = {
