@@ -33,7 +33,7 @@ def entries(sheet, inputs) -> Chart | Picture:
         "hovermode": "closest",
         "shapes": _thresholds(sheet.thresholds),
         "updatemenus": [{**BUTTONS, "buttons": buttons}],
-        "xaxis": {"type": "date", "title": {"text": "time, UTC"}},
+        "xaxis": {"type": "date", "title": {"text": f"time, UTC; lines: the best of each {seconds(lines[0]['dx'] / 1e3)}"}},
         "yaxis": {"title": {"text": "bps of the spot price; dashed: the thresholds"}},
         "yaxis2": {
             "title": {"text": "mid, USDT"}, "overlaying": "y", "side": "right", "showgrid": False, "visible": False
@@ -48,8 +48,8 @@ def _offered(seen) -> list[dict]:
     return [
         _line(name, seen.ts_ns, column * fresh, color, highest)
         for name, column, color, highest in (
-            ("entry_edge", seen.entry_bps, figures.SPOT, True),
-            ("exit_cost", seen.exit_bps, figures.PERP, False),
+            ("entry_edge, highest", seen.entry_bps, figures.SPOT, True),
+            ("exit_cost, lowest", seen.exit_bps, figures.PERP, False),
         )
     ]
 

@@ -55,6 +55,17 @@ document.querySelectorAll('main table').forEach(table => {
     const rows = [...table.rows].filter(row => !row.hidden).map(row => [...row.cells].map(c => `"${c.textContent.trim().replace(/"/g, '""')}"`).join(','));
     link.href = URL.createObjectURL(new Blob([rows.join('\n') + '\n'], { type: 'text/csv' }));
   };
+  // A click on a row that begins with a time shows that hour on the first chart over time.
+  [...body.rows].filter(row => /^\d{4}-/.test(row.cells[0].textContent)).forEach(row => {
+    row.classList.add('timed'); row.title = 'show on the basis';
+    row.onclick = () => {
+      const chart = [...document.querySelectorAll('.chart')].find(c => c.layout?.xaxis?.type === 'date');
+      const at = Date.parse(row.cells[0].textContent.trim().replace(' ', 'T') + 'Z'), half = 18e5;
+      if (!chart) return;
+      Plotly.relayout(chart, { 'xaxis.range': [at - half, at + half].map(t => new Date(t).toISOString().slice(0, -1)) });
+      chart.scrollIntoView({ block: 'center' });
+    };
+  });
   tools.className = 'tools'; tools.append(filter, ' ', link); table.before(tools);
 });
 
