@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
+import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -13,11 +14,12 @@ import pytest
 from live_stage import CALM, ENTER, stage
 
 from delta_arb.errors import ParamsError
-from delta_arb.live import control
+from delta_arb.live import control, supervisor
 from delta_arb.live.__main__ import main
 from delta_arb.live.alerts import Alerts, until_daily_s
 from delta_arb.live.config import AlertSettings, alert_addresses, sample
-from delta_arb.strategy.state import FLAT
+from delta_arb.live.session import Session
+from delta_arb.strategy.state import FLAT, OPEN
 
 QUICK = AlertSettings(naked_s=0.2, repeat_s=600.0)
 
@@ -75,6 +77,60 @@ def test_a_halt_and_a_leg_alone_ring_within_seconds_and_only_once(tmp_path):
         assert len(took) == len(by_kind) == len(sent)
         assert by_kind["halted"] == "a reason" and "without the other" in by_kind["naked leg"]
         assert all(message["title"].startswith("delta_arb SYN_USDT-mexc-gate") for message in took)
+
+    asyncio.run(play())
+
+
+def test_what_rings_between_two_sessions_is_journaled_by_the_next_and_a_stop_then_is_orderly(tmp_path, monkeypatch):
+    """The pause is when a pair stands unwatched: the message that says so must not be the last one."""
+    whole = Session.facts
+
+    def defective(session):
+        if session.runner.state.phase == OPEN and len(failed) < wanted[0]:
+            failed.append(session)
+            raise ZeroDivisionError("a defect")
+        return whole(session)
+
+    failed, wanted = [], [1]
+    monkeypatch.setattr(Session, "facts", defective)
+    monkeypatch.setattr(supervisor, "AGAIN_S", (0.5,))
+
+    class Heard(list):
+        __call__ = list.append
+
+        def status(self, text):
+            """For people."""
+
+    async def play():
+        with sink() as (address, took):
+            async with stage(tmp_path) as it:
+                parameters = tmp_path / it.config.name / "params" / "latest.json"
+                job = supervisor.LiveJob(
+                    it.config,
+                    supervisor.SANDBOX,
+                    tmp_path,
+                    parameters,
+                    None,
+                    it.venues.config(),
+                    Heard(),
+                    False,
+                    (address,),
+                )
+                running = supervisor.Supervisor(job)
+                task = asyncio.create_task(running.run())
+                it.show(ENTER)
+                await it.until(lambda: any("venue does not answer" in message["title"] for message in took))
+                it.show(CALM)
+                await it.until(lambda: any("resumed pair" in line for line in job.say))
+                running.session.halt("a reason")
+                await it.until(lambda: any("halted" in message["title"] for message in took))
+                wanted[0] = 2
+                await it.until(lambda: sum("beginning again" in line for line in job.say) == 2)
+                running.stop("test")
+                assert await asyncio.wait_for(task, 10) == "open"
+            with closing(sqlite3.connect(job.journal)) as db:
+                noted = [text for (text,) in db.execute("SELECT text FROM notes WHERE kind = 'alert'")]
+        assert [text.split(":")[0] for text in noted] == ["venue does not answer", "halted"]
 
     asyncio.run(play())
 

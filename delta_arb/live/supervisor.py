@@ -88,14 +88,16 @@ class Supervisor:
     def __init__(self, job: LiveJob) -> None:
         self.job = job
         self.session: Session | None = None
+        self._trading: Session | None = None  # the same while its journal is open: not between two sessions
+        self._rung: list[str] = []  # alerts that no journal has yet
         self.trades: list[Trade] = []
         self.alerts = Alerts(job.alerts, job.config.alerts, job.config.name, job.say, self._note_alert)
         self._stopped = ""
 
     def stop(self, why: str) -> None:
         self._stopped = why
-        if self.session:
-            self.session.stop(why)
+        if self._trading:
+            self._trading.stop(why)
 
     async def run(self) -> str:
         """The last session's: "stopped", "open", "halted" or "unfinished"; raises what no restart can mend."""
@@ -126,8 +128,13 @@ class Supervisor:
             yield
 
     def _note_alert(self, text: str) -> None:
-        if self.session:
-            self.session.risk.kept(self.session.resources.journal.note, "alert", text)
+        self._rung.append(text)
+        self._note_rung()
+
+    def _note_rung(self) -> None:
+        """Journal what rang; what rings between two sessions waits for the next one's journal."""
+        while self._trading and self._rung:
+            self._trading.risk.kept(self._trading.resources.journal.note, "alert", self._rung.pop(0))
 
     async def _summaries(self) -> None:
         """The day before, once a day."""
@@ -198,10 +205,14 @@ class Supervisor:
                 job.say,
                 lambda: str(kill_file) if kill_file.exists() else "", job.kind == PAPER, self.alerts,
             )  # fmt: skip
-            self.session = Session(resources, leave=job.leave)
-            if self._stopped:
-                self.session.stop(self._stopped)
-            return await self._watched(journal)
+            self.session = self._trading = Session(resources, leave=job.leave)
+            try:
+                self._note_rung()
+                if self._stopped:
+                    self.session.stop(self._stopped)
+                return await self._watched(journal)
+            finally:
+                self._trading = None
 
     async def _watched(self, journal: Journal) -> str:
         """One session with its socket and its status line."""
