@@ -5,11 +5,11 @@ import logging
 
 import pytest
 from drill import seeds
-from drill.cases import CASES, EXIT, VENUES, Plan, every_run, one_run_each
+from drill.cases import CASES, DIRECT, ENTRY, VENUES, Case, Plan, every_run, one_run_each
 from drill.measures import NakedTime, Outcome, Shown, percentile
 from drill.rounds import little_patience, played
 from drill.scene import QUICK
-from drill.table import bars, summed
+from drill.table import CLIP_USDT, bars, summed
 
 from delta_arb.live.executor import Executor
 from delta_arb.market import PERP, SPOT
@@ -69,9 +69,10 @@ def test_a_runner_that_sends_an_order_in_doubt_again_is_found_out(monkeypatch):
         outcome(self, leg, type(told).nothing(told.order_id, refused="hasty") if told.doubt else told)
 
     monkeypatch.setattr(Executor, "outcome", hasty)
-    case = next(case for case in CASES if case.name == "order taken, answered 503")
-    (found,) = short_drill([Plan(case, PERP, EXIT, 1)])
-    assert found.failures or found.naked_s > 0.1
+    pushes = tuple({"at": f"stream.{name}", "do": "silence"} for name in ("orders", "fills"))
+    case = Case("taken, 503, no push", "doubtful answers", ({"at": "order.create", "do": "error_after"}, *pushes))
+    (found,) = short_drill([Plan(case, PERP, ENTRY, DIRECT)])
+    assert found.failures or found.naked_usdt > CLIP_USDT or found.naked_s > 0.1
 
 
 def test_a_failing_seed_shrinks_to_the_fault_that_fails():
