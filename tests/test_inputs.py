@@ -176,7 +176,7 @@ def test_a_file_in_base_units_keeps_its_unit_and_takes_the_grid_of_the_list(rule
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"contract_size": 1e3}, "--contract-size 1000 is not the 10000 of .*; leave it away, or give 1"),
+        ({"contract_size": 1e3}, "--contract-size 1000 is not the 10000 of .*; leave the option out, or give 1"),
         ({"perp_step": 5.0}, "--perp-rules say the step themselves; leave --perp-step away"),
         ({"spot_min_usdt": 2.0}, "--spot-rules say the smallest order themselves; leave --spot-min-usdt away"),
         ({"leverage": 21.0}, "leverage is at least 1 and here at most 20, was 21"),

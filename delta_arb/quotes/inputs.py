@@ -96,7 +96,7 @@ class Inputs(InputOptions):
         object.__setattr__(self, "contract_size", self.contract_size or size)
         if self.contract_size not in (1.0, size):
             raise ParamsError(
-                f"--contract-size {self.contract_size:g} is not the {size:g} of {self.perp_rules}; leave it away, or give 1 "
+                f"--contract-size {self.contract_size:g} is not the {size:g} of {self.perp_rules}; leave the option out, or give 1 "
                 "where the recorded sizes are in base units"
             )
 

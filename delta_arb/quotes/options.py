@@ -35,12 +35,12 @@ class InputOptions:
 
     spot: str = _quotes(
         "",
-        "quotes or candles of the spot leg: a file or folder as you have it; left away: the bundled synthetic sample",
+        "quotes or candles of the spot leg: a file or folder of any usual layout  [default: the bundled synthetic sample]",
     )
     perp: str = _quotes(
         "", "the same of the perpetual, quantities in contracts unless the file proves that they are coins"
     )
-    funding: str = _quotes("", "funding history: settled rates, a file as you have it; or none")
+    funding: str = _quotes("", "funding history: settled rates, a file of any usual layout; or none")
     pair: str = _quotes("", "name of the pair, like LUNC_USDT")
     spot_venue: str = _quotes("mexc", "venue of the spot leg")
     perp_venue: str = _quotes("gate", "venue of the perpetual")
