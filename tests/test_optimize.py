@@ -291,7 +291,10 @@ def small() -> tuple[Tape, Constraints, search.Choice]:
     return tape, demands, search.choose(tape, by_hand(5.0), demands)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Constraints)])
+OF_THE_GATES = {"repeated_h", "cash_percent"}  # these constrain what the walk-forward must earn
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Constraints) if f.name not in OF_THE_GATES])
 def test_every_constraint_constrains_mistake_9(small, name):
     """Each alone at a value that cannot be met, or as hard as it can be: what was traded is refused or another."""
     tape, demands, usual = small

@@ -424,12 +424,14 @@ def test_an_interval_that_touches_zero_is_not_above_it(good):
 LOSER = Thresholds(-20.0, -100.0, 1.0)  # enters at any edge, leaves a second later
 
 
-def judged(tape: Tape, choose, sets=(A, LOSER), here: Market | None = None, **changes) -> gates.Judgement:
+def judged(
+    tape: Tape, choose, sets=(A, LOSER), here: Market | None = None, repeated_h=0.0, **changes
+) -> gates.Judgement:
     frame = Frame(
         **{"look_back_s": 20.0, "embargo_s": 10.0, "step_s": 10.0, "period_s": 1.0, "half_life_s": 0.1} | changes
     )
     between = A._replace(entry_bps=90.0)  # as a proposal between plug-in and grid, which is none of the sets
-    demands = Constraints(max_hold_s=10.0, max_drawdown=0.05)
+    demands = Constraints(max_hold_s=10.0, max_drawdown=0.05, repeated_h=repeated_h)
     tried = gates.Tried(sets, between)
     return gates.judge(tape, here or market(), demands, tried, frame, rng=rng(), choose=choose)
 
@@ -462,6 +464,15 @@ def test_confidence_follows_what_was_earned_and_not_the_number_of_rows_mistake_1
     }
     assert said["cheap", 2] == said["cheap", 20] > 0.6
     assert said["dear", 2] == said["dear", 20] == pytest.approx(1 / 17)
+
+
+def test_runs_that_follow_each_other_pay_for_their_number():
+    """162 s of quotes, asked again over 0.045 h: one window more, at 2.5 % for all of its looks."""
+    moves = {s: edge for k in range(16) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
+    once, again = (judged(edges(moves, 162), by_fold(*[A] * 13), repeated_h=h) for h in (0.0, 162 / 3600))
+    name = "net a day, lower bound"
+    assert gate_of(again.gates, name).value < gate_of(once.gates, name).value == once.walk.net_usdt_day.low
+    assert "(99" in gate_of(again.gates, name).words  # an interval of 99 % and more
 
 
 def test_a_confidence_that_was_never_scored_is_not_known():
