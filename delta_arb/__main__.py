@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "pipeline": ("delta_arb.pipeline", "run the notebooks: from quotes to a report and parameters"),
     "live": ("delta_arb.live.__main__", "trade with them: replay, paper, local venues, real money"),
+    "monitor": ("delta_arb.monitor.__main__", "a page that shows the runners while they trade"),
     "review": ("delta_arb.review.__main__", "was live what the backtest says?"),
     "download": ("delta_arb.download", "months of candles and funding of two venues"),
     "record": ("delta_arb.record", "quotes, trades and funding of many pairs, as they come"),

@@ -354,7 +354,7 @@ def test_the_words_to_a_running_one_go_through_its_socket(tmp_path):
     async def play():
         async with stage(tmp_path) as it:
             path = control.socket_path(it.journal_path)
-            async with await control.serve(path, lambda: it.session):
+            async with await control.serve(path, control.obeying(lambda: it.session)):
                 ask = lambda word: asyncio.to_thread(control.ask, path, word)  # noqa: E731
                 assert "connecting" in (await ask("status"))["error"]
                 await it.start()

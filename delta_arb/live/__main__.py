@@ -13,6 +13,7 @@ from importlib import import_module
 from delta_arb import places
 from delta_arb.command import application, command, refused, run
 from delta_arb.errors import ParamsError
+from delta_arb.live.monitoring import beside
 from delta_arb.live.options import MODES, TAKES, TALK, LiveOptions, of_settings, translated
 from delta_arb.quotes.settings import settings
 
@@ -32,6 +33,7 @@ examples:
   delta-arb live paper --config lunc.toml          on paper, on the venues' public quotes
   delta-arb live paper --config lunc.toml --check  whether everything is ready to trade
   delta-arb live real --config lunc.toml           real money
+  delta-arb live sandbox --speed 60 --monitor      the same, with a page to look at
   delta-arb live status --sandbox                  what the running one does; name its mode as at its start"""
 
 
@@ -68,7 +70,9 @@ def _job(module: str, name: str) -> Callable[[LiveOptions], int]:
 
     def job(options: LiveOptions) -> int:
         function = getattr(import_module(f"delta_arb.live.{module}"), name)
-        return function(replace(options, reports=places.reports(options.reports)))
+        options = replace(options, reports=places.reports(options.reports))
+        with beside(0 if options.check else options.monitor, options.reports):
+            return function(options)
 
     return job
 

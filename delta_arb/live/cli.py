@@ -6,6 +6,7 @@ import getpass
 import json
 import math
 import os
+import time
 from pathlib import Path
 
 from delta_arb.errors import ParamsError, RunError
@@ -207,6 +208,7 @@ def end_local(job: LiveJob) -> None:
         local_venues.end(job.folder)
 
 
+WATCH_S = 1.0
 TAKEN = {
     "stop": "stopping; it ends once the legs are at rest",
     "flatten": "leaving what is open, and staying out until `resume`",
@@ -228,7 +230,14 @@ def asked_by(options: LiveOptions) -> str:
 
 
 def talk(options: LiveOptions) -> int:
-    """One word to the running one, or without it to journal and venues."""
+    """One word to the running one, or without it to journal and venues; `status --watch` again and again."""
+    while options.watch:
+        _talk(options)
+        time.sleep(WATCH_S)
+    return _talk(options)
+
+
+def _talk(options: LiveOptions) -> int:
     journal = supervisor.journal_path(options.reports, configured(options), kind_of(options))
     said = control.ask(control.socket_path(journal), options.command, by=asked_by(options))
     if said is None:

@@ -1,7 +1,8 @@
 """`python -m delta_arb.live status|stop|flatten|resume`: a word to the running one, through a socket.
 
-One line in, one line of JSON out. The socket belongs to its owner alone. Nothing here withdraws: `status` names the
-transfer that a person should make.
+One line in, a word and then who asks and why, which the journal keeps; one line of JSON out. Two words more are for the
+monitor: `snapshot` and `kill`. The socket belongs to its owner alone. Nothing here withdraws: `status` names the transfer
+that a person should make.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.options import TALK
 from delta_arb.live.reconcile import midnight_ns
 from delta_arb.live.session import Session
+from delta_arb.live.snapshot import of_session
 from delta_arb.live.venues.base import Account
 from delta_arb.market import DAY_NS, PERP, SPOT, utc
 from delta_arb.strategy.state import FLAT, HALTED, PHASES, State
@@ -28,6 +30,8 @@ from delta_arb.strategy.state import FLAT, HALTED, PHASES, State
 LONGEST = 100  # bytes of a socket's path that every system takes
 ANSWER_S = 30.0
 SOMEBODY = "a person"  # who did not say who he is
+WORDS = (*TALK, "snapshot", "kill")  # the last two are the monitor's
+Obey = Callable[[str, str], Awaitable[dict[str, Any]]]  # of a word, and of who asks and why
 
 
 def socket_path(journal: Path) -> Path:
@@ -47,15 +51,14 @@ def clear(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-async def serve(path: Path, session: Callable[[], Session | None]) -> asyncio.Server:
+async def serve(path: Path, obey: Obey) -> asyncio.Server:
     """Answer until the server is closed. A socket that a killed runner left behind must be gone (`clear`)."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(ANSWER_S):
-                command = (await reader.readline()).decode("utf-8", "replace").strip()
-                said = await _obey(command, session())
-                writer.write(json.dumps(said).encode() + b"\n")
+                line = (await reader.readline()).decode("utf-8", "replace").strip()
+                writer.write(json.dumps(await _answered(line, obey)).encode() + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -64,35 +67,49 @@ async def serve(path: Path, session: Callable[[], Session | None]) -> asyncio.Se
     return server
 
 
-async def _obey(asked: str, session: Session | None) -> dict[str, Any]:
-    """One line: a command, and who asks and why, for the journal."""
-    command, _, by = asked.partition(" ")
-    by = by or SOMEBODY
-    if command not in TALK:
-        return {"error": f"{command!r} is none of {', '.join(TALK)}"}
-    if session is None or session.runner is None:
-        return {"error": "the runner is connecting; ask again"}
-    orders: dict[str, Callable[[], Awaitable[str]]] = {
-        "status": _nothing, "stop": _later(lambda: session.stop(f"asked by {by}")),
-        "flatten": _later(lambda: session.flatten(by)), "resume": lambda: session.resume(by),
-    }  # fmt: skip
-    try:
-        refused = await orders[command]()
-    except DeltaArbError as error:  # a venue that does not answer, a journal that cannot be written
-        refused = str(error)
-    return {"error": refused} if refused else status(session)
+async def _answered(line: str, obey: Obey) -> dict[str, Any]:
+    """One line: a word, and who asks and why, for the journal."""
+    word, _, by = line.partition(" ")
+    if word not in WORDS:
+        return {"error": f"{word!r} is none of {', '.join(TALK)}"}
+    return await obey(word, by or SOMEBODY)
 
 
-async def _nothing() -> str:
+def obeying(session: Callable[[], Session | None]) -> Obey:
+    """What a session on venues answers."""
+
+    async def obey(word: str, by: str) -> dict[str, Any]:
+        found = session()
+        if found is None or found.runner is None:
+            return {"error": "the runner is connecting; ask again"}
+        try:
+            refused = await _done(word, by, found)
+        except (DeltaArbError, OSError) as error:  # a venue that does not answer, a file that cannot be written
+            refused = str(error)
+        if refused:
+            return {"error": refused}
+        return of_session(found) if word == "snapshot" else status(found)
+
+    return obey
+
+
+async def _done(word: str, by: str, session: Session) -> str:
+    """Do what is asked; why not, or ""."""
+    if word == "stop":
+        session.stop(f"asked by {by}")
+    elif word == "flatten":
+        session.flatten(by)
+    elif word == "kill":
+        kill(session, by)
+    elif word == "resume":
+        return await session.resume(by)
     return ""
 
 
-def _later(act: Callable[[], None]) -> Callable[[], Awaitable[str]]:
-    async def done() -> str:
-        act()
-        return ""
-
-    return done
+def kill(session: Session, by: str) -> None:
+    """Leave the open pair, and enter nothing, also after restarts, while the kill file is there."""
+    session.risk.ordered(f"a kill (asked by {by})")
+    (session.resources.journal.path.parent / session.resources.config.kill_file).write_text(f"{by}\n", "utf-8")
 
 
 def status(session: Session) -> dict[str, Any]:

@@ -59,6 +59,11 @@ class FundingWatch:
         """Whether the stamps reach as far back as an expectation looks."""
         return len(self._payments) > RECENT
 
+    @property
+    def next_ns(self) -> int | None:
+        """The next stamp; None while the venue has not told it."""
+        return self._upcoming.next_ns if self._upcoming else None
+
     def missing(self) -> str:
         """Why nothing can be expected now; "" while everything that an expectation looks at is known."""
         if not self.fed:

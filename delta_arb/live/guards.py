@@ -202,6 +202,34 @@ GUARDS: Sequence[tuple[str, Callable[[Facts, Config], Found]]] = (
 )  # fmt: skip
 
 
+class Distance(NamedTuple):
+    """How far a guard is from acting: the fact, its limit, and whether it acts above or below that."""
+
+    guard: str
+    value: float
+    limit: float
+    unit: str
+    above: bool = True
+
+
+def distances(f: Facts, c: Config) -> tuple[Distance, ...]:
+    """Of the guards that compare numbers; those that answer yes or no are in `check` alone."""
+    g = c.guards
+    return (
+        Distance("position", f.held_usdt, c.limits.max_position_usdt * (1.0 + g.position_headroom), "USDT"),
+        Distance("unequal legs", f.naked_usdt, c.limits.max_clip_usdt, "USDT"),
+        Distance("orders", f.orders_minute, g.max_orders_minute, "a minute"),
+        Distance("loss of the day", -f.net_day_usdt, c.limits.max_loss_day_usdt, "USDT"),
+        Distance("failures", f.failures, g.max_failures, "in a row"),
+        Distance("liquidation", 100.0 * f.liquidation_distance, 100.0 * g.min_liquidation_distance, "% away", False),
+        Distance("funding", to_bps(-f.funding_rate), g.max_funding_against_bps, "bps against a short"),
+        Distance("margin, futures", f.margin_free_usdt, g.min_margin_usdt, "USDT free", False),
+        Distance("margin, spot", f.spot_free_usdt, g.min_spot_usdt, "USDT free", False),
+        Distance("clock", max(map(abs, f.clock_offset_ms)), g.max_clock_offset_ms, "ms"),
+        Distance("disk", f.disk_free_mb, g.min_disk_mb, "MB free", False),
+    )
+
+
 class Risk:
     """What one session may do now. `closed` until it has taken up what was open; `leaving` closes the open pair."""
 
@@ -209,6 +237,7 @@ class Risk:
         self._config, self._journal = resources.config, resources.journal
         self._say, self._alerts = resources.say, resources.alerts
         self.breaches: tuple[Breach, ...] = ()
+        self.facts = Facts()  # at the last look
         self.closed, self.leaving = True, leaving
         self.journal_error = ""
         last = self._journal.last_note("halt", "resume")
@@ -216,7 +245,7 @@ class Risk:
 
     def allowed(self, facts: Facts) -> Hold:
         """What the guards allow on these facts; a person hears what is new."""
-        before, self.breaches = self.breaches, check(facts, self._config)
+        before, self.breaches, self.facts = self.breaches, check(facts, self._config), facts
         for held in self.breaches:
             if held.level == HALT and not self.halted:
                 self.halt(held.reason)

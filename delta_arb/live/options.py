@@ -17,6 +17,7 @@ from typing import Any
 
 from delta_arb.command import expanded, option, speed
 from delta_arb.errors import ParamsError
+from delta_arb.live.monitoring import PORT
 from delta_arb.quotes.options import InputOptions
 
 SPEED = 60.0  # recorded seconds a second
@@ -81,24 +82,31 @@ class LiveOptions(InputOptions):
     paper: bool = option(False, "the one on paper (the default)", WHICH)
     sandbox: bool = option(False, "the one on the local venues", WHICH)
     live: bool = option(False, "the one with real money", WHICH)
+    monitor: int = option(
+        0, f"show it in the browser, on this port of this machine; alone {PORT}", RUN, whole=True, min=0, max=65535,
+        metavar="[PORT]", show_default=False,
+    )  # fmt: skip
+    watch: bool = option(False, "say it again every second, until Ctrl-C", RUN, whole=True)
     test: bool = option(False, "send one message, and say whether it was delivered", RUN)
     why: str = option("", "a reason, for the journal", WHICH, metavar="TEXT")
     command: str = option("", "status, stop, flatten or resume", hidden=True)
 
 
 EVERY = ("params", "reports", "json")
-ON_VENUES = ("config", "check", *EVERY)
+ON_VENUES = ("config", "check", "monitor", *EVERY)
 ON_LOCAL = ("tape", "speed", "repeat", "faults", "round_trip_ms", "pair", "contract_size", "inventory_coins", "funding")
+WHICH_ONE = ("paper", "sandbox", "live", "why", "config", *EVERY, *ON_LOCAL)
 INPUTS = tuple(field.name for field in fields(InputOptions))
 TAKES = {
-    "replay": ("files", *EVERY, "speed", "as_of", "max_clip_usdt", *INPUTS),
+    "replay": ("files", "monitor", *EVERY, "speed", "as_of", "max_clip_usdt", *INPUTS),
     "paper": ON_VENUES,
     "sandbox": (*ON_VENUES, *ON_LOCAL),
     "real": ON_VENUES,
     "alert": ("config", "test"),
     "watch": ("sandbox", "live", "config", *EVERY, *ON_LOCAL),
     "example": ("params",),
-} | dict.fromkeys(TALK, ("paper", "sandbox", "live", "why", "config", *EVERY, *ON_LOCAL))
+} | dict.fromkeys(TALK, WHICH_ONE)
+TAKES["status"] = (*WHICH_ONE, "watch")
 
 
 def of_settings(said: dict[str, Any], configured: bool = False) -> dict[str, dict[str, Any]]:
@@ -117,7 +125,7 @@ def of_settings(said: dict[str, Any], configured: bool = False) -> dict[str, dic
 
 def translated(argv: Sequence[str]) -> list[str]:
     """A command line of today out of one that names its mode by an option, or leaves it away: paper."""
-    words = expanded(argv, LiveOptions, also=NAMED)
+    words = with_port(expanded(argv, LiveOptions, also=NAMED))
     if words and not words[0].startswith("-") and words[0] not in TALK:
         return words
     if talk := _talk_at(words):
@@ -130,6 +138,14 @@ def translated(argv: Sequence[str]) -> list[str]:
     if not named and words in (["--help"], ["-h"]):
         return words
     return [NAMED[named[0]] if named else "paper", *(word for word in words if word not in NAMED)]
+
+
+def with_port(words: Sequence[str]) -> list[str]:
+    """`--monitor` without a number means the usual port."""
+    return [
+        f"{word}={PORT}" if word == "--monitor" and not after.isdecimal() else word
+        for word, after in zip(words, (*words[1:], ""), strict=True)
+    ]
 
 
 def _talk_at(words: Sequence[str]) -> int:

@@ -11,12 +11,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from typing import Any
 
 from delta_arb import __version__
 from delta_arb.errors import ParamsError
+from delta_arb.live import control, snapshot
 from delta_arb.live.console import Console
 from delta_arb.live.event_log import EventLog, events_path
-from delta_arb.live.journal import Journal
+from delta_arb.live.journal import ORDERED, Journal
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.parameters import ParameterFile, utc_now
@@ -194,6 +196,9 @@ async def _drive(
     """Feed, reload of parameters and status line, side by side; a signal ends the feed in an orderly way."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    path = control.socket_path(journal.path)
+    control.clear(path)
+    server = await control.serve(path, _obeying(runner, exports, journal, stop))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     try:
@@ -206,8 +211,26 @@ async def _drive(
             feed.add_done_callback(lambda _: [task.cancel() for task in aside])
         return feed.result()
     finally:
+        server.close()
+        control.clear(path)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+def _obeying(runner: Runner, exports: ParameterFile, journal: Journal, stop: asyncio.Event) -> control.Obey:
+    """What a replay answers: how it is, and an early end; there is nothing else that a tape could obey."""
+
+    async def obey(word: str, by: str) -> dict[str, Any]:
+        if word not in ("status", "snapshot", "stop"):
+            return {"error": f"a replay takes stop, not {word}"}
+        if word == "stop":
+            journal.note(ORDERED, f"a stop (asked by {by})")
+            stop.set()
+        parameters = snapshot.of_parameters(exports.params, exports.refused)
+        said = {"mode": REPLAY, "line": _status_line(runner), "halted": "", "parameters": parameters}
+        return snapshot.of_runner(runner, runner.now_ns) | said
+
+    return obey
 
 
 async def _reload(exports: ParameterFile, runner: Runner, journal: Journal, say: Callable) -> None:

@@ -161,6 +161,11 @@ class Runner:
         return self._books
 
     @property
+    def shift(self) -> float:
+        """What the signal adds to the raw edge and cost of the last quote (see `Event`)."""
+        return self._shift
+
+    @property
     def working(self) -> bool:
         """Whether an order of ours is out, so that positions cannot be compared."""
         return self.state.legs[SPOT].working != 0.0 or self.state.legs[PERP].working != 0.0
@@ -348,7 +353,18 @@ class Runner:
         """
         if not self._fills or self._books is None:
             self._marked = 0.0
-        elif tradable(self._books[SPOT]) and tradable(self._books[PERP]):
-            fills, _ = close_out(self.state, *self._books, self._fills[-1].ts_ns, self.rule)
-            self._marked = math.fsum(-f.qty * f.price - f.fee_usdt for f in (*self._fills, *fills))
+        elif fills := self._as_if_left():
+            self._marked = math.fsum(-f.qty * f.price - f.fee_usdt for f in fills)
         return self._marked
+
+    def mark_parts(self) -> dict[str, float]:
+        """`mark_usdt` by what it comes from: spot, perp, fees; {} when flat, or while nobody could leave."""
+        fills = self._as_if_left()
+        legs = {name: math.fsum(-f.qty * f.price for f in fills if f.leg == leg) for leg, name in enumerate(LEGS)}
+        return legs | {"fees": -math.fsum(f.fee_usdt for f in fills)} if fills else {}
+
+    def _as_if_left(self) -> list[Fill]:
+        """The open pair's fills and those of leaving it now at the exit side; none when flat or where a book forbids it."""
+        if not self._fills or self._books is None or not all(map(tradable, self._books)):
+            return []
+        return [*self._fills, *close_out(self.state, *self._books, self._fills[-1].ts_ns, self.rule)[0]]

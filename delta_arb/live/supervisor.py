@@ -21,7 +21,7 @@ import uvloop
 
 from delta_arb import __version__
 from delta_arb.errors import DeltaArbError, RunError
-from delta_arb.live import control, health
+from delta_arb.live import control, health, snapshot
 from delta_arb.live.alerts import REFUSED, SUMMARY, VENUE, Alerts, until_daily_s
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.config import Config, Keys
@@ -46,6 +46,7 @@ MODES = {
 AGAIN_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # pauses before a session is begun again
 LIVED_S = 600.0  # a session of this length starts the pauses anew
 STATUS_S = 1.0
+OPEN_S = 10.0  # between two lines while a pair is open
 LATER_S = 0.005
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # end in an orderly way
 
@@ -218,7 +219,7 @@ class Supervisor:
         """One session with its socket and its status line."""
         path = control.socket_path(journal.path)
         control.clear(path)
-        server = await control.serve(path, lambda: self.session)
+        server = await control.serve(path, control.obeying(lambda: self.session))
         status = asyncio.create_task(self._status(), name="status line")
         outcome = "failed"
         try:
@@ -236,9 +237,13 @@ class Supervisor:
                 self.job.say(str(error))
 
     async def _status(self) -> None:
+        said_s = time.monotonic()
         while True:
             await asyncio.sleep(STATUS_S)
             self.job.say.status(self.session.line())
+            if time.monotonic() - said_s >= OPEN_S and (line := snapshot.open_line(self.session)):
+                said_s = time.monotonic()
+                self.job.say(line)
 
 
 def _next(act: Callable[[], None]) -> None:

@@ -1,0 +1,92 @@
+"""`delta-arb monitor`: the runners of a reports folder on a page of this machine, for as long as it runs.
+
+It reads journals and asks runners; it trades nothing, and only with a token does it hand on what a person orders.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from delta_arb import places
+from delta_arb.command import application, command, expanded, option, run
+from delta_arb.live.monitoring import PORT
+from delta_arb.quotes.settings import config_option
+
+EXAMPLES = (
+    "delta-arb monitor                              every runner of reports/, read-only",
+    "delta-arb monitor --port 8700 --token-file monitor.token",
+)
+NICE = 5  # whoever trades on this machine goes first
+
+
+def _reports(said: dict[str, Any]) -> dict[str, Any]:
+    return {"reports": said["reports"]} if "reports" in said else {}
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorOptions:
+    """Where it looks, and where it is seen."""
+
+    reports: Path | None = option(None, "where the runners journal  [default: reports/ of the project]", metavar="DIR")
+    port: int = option(PORT, "of 127.0.0.1; 0: any that is free", min=0, max=65535)
+    token_file: Path | None = option(
+        None, "a file of mode 600 with the token for orders  [default: DELTA_ARB_MONITOR_TOKEN; none: read-only]",
+        metavar="FILE",
+    )  # fmt: skip
+    config: Path | None = config_option(_reports)
+    beside: bool = option(False, "end when standard input does", hidden=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    app = application()
+
+    @command(app, MonitorOptions, *EXAMPLES)
+    def monitor(options: MonitorOptions) -> int:
+        """The runners of a reports folder on a page of this machine: state, edge, money, guards, orders as they come."""
+        return _monitor(options)
+
+    return run(app, expanded(sys.argv[1:] if argv is None else argv, MonitorOptions), "delta-arb monitor")
+
+
+def _monitor(options: MonitorOptions) -> int:
+    from delta_arb.monitor.orders import token
+
+    os.nice(NICE)
+    return asyncio.run(_serve(options, token(options.token_file)))
+
+
+async def _serve(options: MonitorOptions, token: str) -> int:
+    from delta_arb.monitor.runners import Runners
+    from delta_arb.monitor.server import HOST, MonitorServer, started
+
+    reports = places.reports(options.reports)
+    server, port = await started(MonitorServer(Runners(reports), token), options.port)
+    orders = "orders with the token" if token else "read-only"
+    print(f"monitor of {reports}: http://{HOST}:{port} ({orders})", flush=True)
+    try:
+        await _until_ended(options.beside)
+    finally:
+        await server.cleanup()
+    return 0
+
+
+async def _until_ended(beside: bool) -> None:
+    """Until a signal, or the end of whoever started it."""
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, over.set)
+    if beside:
+        loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 1) or over.set())
+    await over.wait()
+    with contextlib.suppress(OSError):
+        loop.remove_reader(sys.stdin.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The page over HTTP: for a browser on this machine, and for no other page that this browser has open.
+
+    GET  /             the page; with style and script from the same place and nothing from elsewhere
+    GET  /events       server-sent events: `points` of the charts, and `state` twice a second
+    POST /orders       stop, flatten, resume, kill (`orders`)
+
+A request whose Host is not ours is refused, so a name that was made to point here (DNS rebinding) reads nothing; one
+whose Origin is another page likewise.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from delta_arb.errors import RunError
+from delta_arb.monitor import orders
+from delta_arb.monitor.runners import Runners
+
+HOST = "127.0.0.1"
+EVERY_S = 0.5
+ASSETS = Path(__file__).parent / "assets"
+FILES = {"/": "monitor.html", "/monitor.css": "monitor.css", "/monitor.js": "monitor.js", "/chart.js": "chart.js"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin", "Cache-Control": "no-store",
+}  # fmt: skip
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class MonitorServer:
+    """Looks at the runners while it serves; each browser gets what was seen last."""
+
+    def __init__(self, runners: Runners, token: str) -> None:
+        self.runners = runners
+        self._token = token
+        self._said: list[dict[str, Any]] = []
+        self._looked = asyncio.Condition()
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[guarded], client_max_size=1 << 14)
+        for path in FILES:
+            app.router.add_get(path, self.file)
+        app.router.add_get("/events", self.events)
+        app.router.add_post("/orders", self.order)
+        app.cleanup_ctx.append(self._looking)
+        app.on_response_prepare.append(_with_headers)
+        return app
+
+    async def _looking(self, app: web.Application) -> AsyncIterator[None]:
+        self._said = await asyncio.to_thread(self.runners.look)  # the first browser is told no emptiness
+        task = asyncio.create_task(self._look(), name="look at the runners")
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        self.runners.close()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            said = await asyncio.to_thread(self.runners.look)
+            async with self._looked:
+                self._said = said
+                self._looked.notify_all()
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(ASSETS / FILES[request.path])
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Until the browser goes."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        sent: dict[str, tuple[str, int]] = {}
+        with contextlib.suppress(ConnectionError):
+            await response.write(b"retry: 1000\n\n")
+            while True:
+                for event, value in self._news(sent):
+                    await response.write(f"event: {event}\ndata: {json.dumps(value)}\n\n".encode())
+                async with self._looked:
+                    await self._looked.wait()
+        return response
+
+    def _news(self, sent: dict[str, tuple[str, int]]) -> list[tuple[str, Any]]:
+        """What one browser does not have: new points of each run's chart, all of a new run's, and how all stand."""
+        news: list[tuple[str, Any]] = []
+        for one in self._said:
+            runner = self.runners.named(one["id"])
+            run_id, had = sent.get(one["id"], ("", 0))
+            fresh = runner is None or run_id != runner.run_id
+            if runner and (points := runner.newer(0 if fresh else had)):
+                news.append(("points", {"id": one["id"], "fresh": fresh, "points": points}))
+                sent[one["id"]] = (runner.run_id, runner.added)
+        return [
+            *news,
+            ("state", {"runners": self._said, "orders": bool(self._token), "reports": self.runners.reports.name}),
+        ]
+
+    async def order(self, request: web.Request) -> web.StreamResponse:
+        """One order of a person; 403 without the token, 409 with the reason where it is refused."""
+        if not request.headers.get("Origin"):
+            return web.json_response({"error": "an order comes from the page itself"}, status=403)
+        if not orders.bearer(request.headers.get("Authorization", ""), self._token):
+            why = "wrong token" if self._token else "this monitor was started without a token: it only shows"
+            return web.json_response({"error": why}, status=403)
+        try:
+            said = await request.json()
+            runner = self.runners.named(str(said.get("runner"))) if isinstance(said, dict) else None
+            if runner is None:
+                raise RunError("no such runner")
+            done = await asyncio.to_thread(orders.give, runner, orders.order_of(said, runner))
+        except (RunError, ValueError, OSError) as error:
+            return web.json_response({"error": str(error)}, status=409)
+        return web.json_response({"done": done})
+
+
+async def _with_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
+@web.middleware
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Only what a page of ours asks of this address."""
+    port = request.transport.get_extra_info("sockname")[1] if request.transport else 0
+    ours = {f"{HOST}:{port}", f"localhost:{port}"}
+    if request.headers.get("Host", "") not in ours:
+        return web.json_response({"error": f"this is {HOST}:{port}; another Host is not answered"}, status=421)
+    origin = request.headers.get("Origin")
+    if origin is not None and origin not in {f"http://{host}" for host in ours}:
+        return web.json_response({"error": "another page's requests are not answered"}, status=403)
+    return await handler(request)
+
+
+async def started(server: MonitorServer, port: int) -> tuple[web.AppRunner, int]:
+    """Serving on a port of this machine (0: any that is free); the port that it got.
+
+    Raises:
+        RunError: another program has it.
+    """
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise RunError(f"port {port} of {HOST} cannot be had ({error.strerror}); name another with --port") from None
+    return runner, runner.addresses[0][1]
