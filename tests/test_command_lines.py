@@ -395,7 +395,7 @@ def test_everything_stands_under_one_name(capsys):
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        ([], "name a command: pipeline, live, review, "),
+        ([], "name a command: pipeline, live, monitor, review, "),
         (["pipelin"], "No such command 'pipelin'. Did you mean 'pipeline'?; see delta-arb --help"),
         (["pipeline", "--nonsense"], "No such option: --nonsense; see delta-arb pipeline --help"),
         (["sandbox", "--host", "0.0.0.0"], "0.0.0.0"),

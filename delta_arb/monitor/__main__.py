@@ -3,10 +3,7 @@
 It reads journals and asks runners; it trades nothing, and only with a token does it hand on what a person orders.
 """
 
-import asyncio
-import contextlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,37 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _monitor(options: MonitorOptions) -> int:
+    import asyncio
+
     from delta_arb.monitor.orders import token
+    from delta_arb.monitor.server import serve
 
     os.nice(NICE)
-    return asyncio.run(_serve(options, token(options.token_file)))
-
-
-async def _serve(options: MonitorOptions, token: str) -> int:
-    from delta_arb.monitor.runners import Runners
-    from delta_arb.monitor.server import HOST, MonitorServer, started
-
-    reports = places.reports(options.reports)
-    server, port = await started(MonitorServer(Runners(reports), token), options.port)
-    orders = "orders with the token" if token else "read-only"
-    print(f"monitor of {reports}: http://{HOST}:{port} ({orders})", flush=True)
-    try:
-        await _until_ended(options.beside)
-    finally:
-        await server.cleanup()
+    asyncio.run(serve(places.reports(options.reports), options.port, token(options.token_file), options.beside))
     return 0
-
-
-async def _until_ended(beside: bool) -> None:
-    """Until a signal, or the end of whoever started it."""
-    over, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, over.set)
-    if beside:
-        loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 1) or over.set())
-    await over.wait()
-    with contextlib.suppress(OSError):
-        loop.remove_reader(sys.stdin.fileno())
 
 
 if __name__ == "__main__":

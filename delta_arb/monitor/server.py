@@ -11,6 +11,9 @@ whose Origin is another page likewise.
 import asyncio
 import contextlib
 import json
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -154,3 +157,19 @@ async def started(server: MonitorServer, port: int) -> tuple[web.AppRunner, int]
         await runner.cleanup()
         raise RunError(f"port {port} of {HOST} cannot be had ({error.strerror}); name another with --port") from None
     return runner, runner.addresses[0][1]
+
+
+async def serve(reports: Path, port: int, token: str, beside: bool) -> None:
+    """Until a signal comes; `beside` another process: until standard input ends, which that one holds."""
+    site, port = await started(MonitorServer(Runners(reports), token), port)
+    orders_by = "orders with the token" if token else "read-only"
+    print(f"monitor of {reports}: http://{HOST}:{port} ({orders_by})", flush=True)
+    over, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, over.set)
+    if beside:
+        loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 1) or over.set())
+    try:
+        await over.wait()
+    finally:
+        await site.cleanup()
