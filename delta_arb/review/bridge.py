@@ -106,7 +106,7 @@ def bridge(run: Recorded) -> Bridge:
         *between(measured, on_assumed_fees, faults.filled),
         *between(on_assumed_fees, pairs, lambda *_: (FEES, "fees charged")),
     ]
-    left_ns = 0 if run.start_ns == run.told[0].event.ts_ns else run.start_ns
+    left_ns = 0 if run.start_ns == run.events[0].event.ts_ns else run.start_ns
     return Bridge(
         tested, pairs, tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause)))), left_ns
     )
@@ -143,7 +143,7 @@ def _marked(run: Recorded) -> tuple[Trade, ...]:
     state = run.decisions[-1].state if run.decisions else run.start
     if state.phase == FLAT or any(t.pair == state.pair for t in run.trades):
         return ()
-    event, rule, _ = run.told[-1]
+    event, rule, _ = run.events[-1]
     last, closings = close_out(state, event.spot, event.perp, event.ts_ns, rule)
     fills = [f for _, f in run.fills if f.pair == state.pair]
     if not fills or not closings:
@@ -153,7 +153,7 @@ def _marked(run: Recorded) -> tuple[Trade, ...]:
 
 def assumed_fee(run: Recorded, fill: Fill) -> float:
     """What the research assumed that this fill costs."""
-    rule = replays.assumed(run.told[0].rule, run.fees)
+    rule = replays.assumed(run.events[0].rule, run.fees)
     return fee_usdt(fill.qty, fill.price, rule.spot if fill.leg == SPOT else rule.perp)
 
 
@@ -212,14 +212,14 @@ class _Faults:
         end = self._run.ends.get(order.order_id)
         side = f"{LEGS[order.leg]} order"
         if end is None:
-            return f"{side}: nobody said how it ended"
+            return f"{side}: how it ended is not known"
         if end.refused:
             return f"{side}: {end.refused}"
         if order.order_id in self._late:
             return f"{side}: filled after its end"
-        silent_ns = end.told_ns - (end.venue_ns or order.ts_ns)
+        silent_ns = end.reported_ns - (end.venue_ns or order.ts_ns)
         if self._run.mode not in (PAPER, REPLAY) and silent_ns > OVERDUE_NS:
-            return f"{side}: its end was told {silent_ns / NS:.2f} s late"
+            return f"{side}: its end was reported {silent_ns / NS:.2f} s late"
         return ""
 
     def late(self, was: Pair | None, now: Pair | None, before: str) -> tuple[str, str]:
@@ -250,8 +250,8 @@ class _Faults:
         if ours and ours.filled == 0.0:
             return BOUND, f"{LEGS[order.leg]} order: nothing at its limit"
         if ours and ours.filled == order.filled and order.around[0] <= ours.price <= order.around[1]:
-            return LATENCY, f"{LEGS[order.leg]} order: at a price between two books that were told"
-        return UNEXPLAINED, f"{LEGS[order.leg]} order: no book that was told gives this fill"
+            return LATENCY, f"{LEGS[order.leg]} order: at a price between two books that were received"
+        return UNEXPLAINED, f"{LEGS[order.leg]} order: no received book explains this fill"
 
 
 def _alone(was: Pair | None) -> str:

@@ -54,7 +54,7 @@ class Charged(NamedTuple):
 
 def slippage(run: Recorded) -> tuple[Slipped, ...]:
     """Every filled order of the run, oldest first."""
-    known, venue = roads(run), MeasuredVenue(run, run.told[0].rule)
+    known, venue = roads(run), MeasuredVenue(run, run.events[0].rule)
     decided = {d.event.ts_ns: d.event for d in run.decisions}
     found = []
     for order in run.orders:
@@ -114,8 +114,8 @@ def fees(run: Recorded) -> tuple[Charged, ...]:
 
 def funding(run: Recorded) -> tuple[HeldStamp, ...]:
     """The stamps that met a position, of one running position of the whole run."""
-    first = run.told[0].state
-    within = (p for p in run.payments if run.told[0].event.ts_ns <= p.ts_ns <= run.end_ns)
+    first = run.events[0].state
+    within = (p for p in run.payments if run.events[0].event.ts_ns <= p.ts_ns <= run.end_ns)
     moves = ((f.ts_ns, f.qty) for _, f in run.fills if f.leg == PERP)
     found = held_stamps(moves, within, first.legs[PERP].position if first else 0.0)
     return tuple(s for s in found if s.position != 0.0)

@@ -49,13 +49,13 @@ def retrace(run: Recorded) -> Retraced:
     orders = [order for a in again for order in a.orders]
     differences = [*_decisions_differ(run, again), *_orders_differ(run, orders)]
     first = min(differences)[1] if differences else ""
-    return Retraced(len(run.told), len(again), len(orders), len(tail), first)
+    return Retraced(len(run.events), len(again), len(orders), len(tail), first)
 
 
 def _decided(run: Recorded) -> Iterator[Again]:
     """Every event again; what changed nothing and called for nothing has no row in the journal."""
-    state = run.told[0].state
-    for event, rule, begins in run.told:
+    state = run.events[0].state
+    for event, rule, begins in run.events:
         before = begins or state
         state = before.copy()
         orders = decide(state, event, rule)
@@ -65,10 +65,10 @@ def _decided(run: Recorded) -> Iterator[Again]:
 
 def _tail(run: Recorded, again: list[Again]) -> Iterator[Again]:
     """What the journal goes on with after the last event that was written down, under the last rule."""
-    state = again[-1].decision.state if again else run.told[0].state
-    rule: Rule = run.told[-1].rule
+    state = again[-1].decision.state if again else run.events[0].state
+    rule: Rule = run.events[-1].rule
     for event, _ in run.decisions[len(again) :]:
-        if event.ts_ns < run.told[-1].event.ts_ns:
+        if event.ts_ns < run.events[-1].event.ts_ns:
             return  # a difference, not a tail
         state = state.copy()
         orders = decide(state, event, rule)
@@ -84,11 +84,11 @@ def _decisions_differ(run: Recorded, again: list[Again]) -> Iterator[tuple[int, 
     for number, (was, now) in enumerate(zip_longest(run.decisions, (a.decision for a in again)), 1):
         if was != now:
             at_ns = min(d.event.ts_ns for d in (was, now) if d)
-            yield at_ns, f"decision {number}, {utc(at_ns)} UTC: the run {_told(was)}; again: {_told(now)}"
+            yield at_ns, f"decision {number}, {utc(at_ns)} UTC: the run {_in_words(was)}; again: {_in_words(now)}"
             return
 
 
-def _told(decision: Decision | None) -> str:
+def _in_words(decision: Decision | None) -> str:
     if decision is None:
         return "decided nothing here"
     event, state = decision

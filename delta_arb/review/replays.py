@@ -29,7 +29,7 @@ SOON_NS = 200 * MS  # venues tell a book every 10 to 100 ms, not every change
 class Met(NamedTuple):
     """An order and what became of it: filled (signed) and price; `book` is what it met, where that is known.
 
-    `around` holds the lowest and highest touch that was told near its arrival: venues do not tell every book.
+    `around` holds the lowest and highest touch that was received near its arrival: venues do not send every book.
     """
 
     ts_ns: int
@@ -71,7 +71,7 @@ def forces(run: Recorded) -> tuple[Force, ...]:
     """What the run was decided under, at each change; fees as they were assumed."""
     found: list[Force] = []
     known: tuple[Rule, Wallet] | None = None
-    for event, rule, _ in run.told:
+    for event, rule, _ in run.events:
         if known is None or rule != known[0] or event.wallet != known[1]:
             known = (rule, event.wallet)
             found.append(Force(event.ts_ns, assumed(rule, run.fees), event.wallet))
@@ -200,7 +200,7 @@ def roads(run: Recorded) -> dict[str, Road]:
     for order in run.orders:
         end = run.ends.get(order.order_id)
         if end:
-            back_ns = end.told_ns - order.ts_ns
+            back_ns = end.reported_ns - order.ts_ns
             there_ns = min(max(end.venue_ns - order.ts_ns, 0), back_ns) if end.venue_ns else back_ns
             found[order.order_id] = Road(there_ns, back_ns)
     return found
@@ -213,7 +213,7 @@ class Shown:
         self.stamps: list[int] = []
         self.books: list[Book] = []
         by_receipt = run.mode == PAPER
-        for event, _, _ in run.told:
+        for event, _, _ in run.events:
             book = (event.spot, event.perp)[leg]
             if not self.books or book != self.books[-1]:
                 stamp = event.ts_ns if by_receipt else book.fresh_ns

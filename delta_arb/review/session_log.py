@@ -59,7 +59,7 @@ class End(NamedTuple):
     event: Event
 
     @property
-    def told_ns(self) -> int:
+    def reported_ns(self) -> int:
         """When the machine was told, on our clock."""
         return self.event.ts_ns
 
@@ -75,7 +75,7 @@ class Recorded:
     params: Params
     latency: Latency
     kinds: tuple[str, str]
-    told: tuple[LoggedEvent, ...]
+    events: tuple[LoggedEvent, ...]
     decisions: tuple[Decision, ...]
     orders: tuple[SentOrder, ...]
     ends: dict[str, End]
@@ -107,24 +107,24 @@ class Recorded:
     @property
     def start_ns(self) -> int:
         """When the machine was first flat: a pair that an earlier run left open is that run's."""
-        if self.told[0].state is None or self.told[0].state.phase == FLAT:
-            return self.told[0].event.ts_ns
+        if self.events[0].state is None or self.events[0].state.phase == FLAT:
+            return self.events[0].event.ts_ns
         flat = (d.event.ts_ns for d in self.decisions if d.state.phase == FLAT)
         return next(flat, self.end_ns + 1)
 
     @property
     def start(self) -> State:
         """The flat state that the machine had at `start_ns`."""
-        first = self.told[0].state or State()
+        first = self.events[0].state or State()
         return first if first.phase == FLAT else next((d.state for d in self.decisions if d.state.phase == FLAT), first)
 
     @property
     def end_ns(self) -> int:
-        return self.told[-1].event.ts_ns
+        return self.events[-1].event.ts_ns
 
     @property
     def hours(self) -> float:
-        return (self.end_ns - self.told[0].event.ts_ns) / NS / 3600
+        return (self.end_ns - self.events[0].event.ts_ns) / NS / 3600
 
     def tape(self) -> Tape:
         """The quotes that the run saw, from `start_ns` on, as a backtest reads them.
@@ -132,8 +132,8 @@ class Recorded:
         Raises:
             DataError: there are none.
         """
-        quotes = (QUOTE, OUTSIDE)  # on paper a liquidation is told with the quote that brings it
-        events = [t.event for t in self.told if t.event.kind in quotes and t.event.ts_ns >= self.start_ns]
+        quotes = (QUOTE, OUTSIDE)  # on paper a liquidation arrives with the quote that brings it
+        events = [t.event for t in self.events if t.event.kind in quotes and t.event.ts_ns >= self.start_ns]
         return tape_of(events, self.kinds)
 
 
@@ -210,7 +210,7 @@ def read(journal: Path, run_id: str) -> Recorded:
             params=params,
             latency=_latency(options, params),
             kinds=kinds,
-            told=events,
+            events=events,
             decisions=decisions,
             orders=tuple(_orders(db, run_id)),
             ends=ends,

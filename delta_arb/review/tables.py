@@ -16,9 +16,9 @@ WORDS = {
     "guard": "guards or wallets forbade entries, or ordered exits",
     "latency": "orders met other books than assumed",
     "price bound": "the price had gone beyond an order's limit",
-    "size taken": "less was there than the book showed",
+    "size taken": "less could be filled than the book showed",
     "fault": "refused, lost, late: the venue or the way there",
-    "unexplained": "no book that was told gives these fills",
+    "unexplained": "no received book explains these fills",
     "fees": "charged, against those assumed",
 }
 
@@ -31,7 +31,7 @@ def everything(review: Review) -> tuple:
 
 def heading(review: Review) -> Heading:
     run = review.run
-    first, last = run.told[0].event.ts_ns, run.end_ns
+    first, last = run.events[0].event.ts_ns, run.end_ns
     lines = (
         f"{run.mode}, {run.outcome}: {utc(first)[:19]} to {utc(last)[:19]} UTC ({seconds((last - first) / 1e9)}), "
         f"{review.retraced.events:,} events",
@@ -179,7 +179,7 @@ def findings(review: Review) -> Findings:
     largest = max(CAUSES, key=lambda cause: abs(b.usdt(cause)))
     same = abs(b.net_usdt - b.backtest_net_usdt) < 0.005
     return Findings.of(
-        f"All {r.decisions:,} decisions and {r.orders:,} orders are what `decide` gives again."
+        f"All {r.decisions:,} decisions and {r.orders:,} orders come out the same when `decide` sees the events again."
         if r.identical
         else f"THE DECISIONS DIFFER: {r.difference}. Do not trade on until it is understood.",
         f"The run earned {_usdt(b.net_usdt)} USDT, the backtest of the same quotes {_usdt(b.backtest_net_usdt)}"
