@@ -234,7 +234,7 @@ def test_a_failed_run_keeps_the_last_good_parameters_and_says_why(good, notebook
     ("said", "reason"),
     [
         ("leaves=true", "01_spread_analysis: cell 6 of 7 ended the notebook before its last one; every cell must run"),
-        ("whole=false", "03_backtest_report wrote no whole metrics.json: it lacks trades_day, drawdown"),
+        ("whole=false", "03_backtest_report wrote an incomplete metrics.json: it lacks trades_day, drawdown"),
     ],
 )
 def test_a_notebook_that_ends_well_without_its_end_publishes_nothing(notebooks, tmp_path, said, reason):
@@ -277,7 +277,7 @@ def test_a_run_that_was_killed_is_filed_as_failed_and_the_oldest_make_room(noteb
     left = {path.name for path in (tmp_path / PAIR).iterdir()}
     assert left == {Path(result["run"]).name, "failed", "live", "notes2020", "params", ".lock"}
     assert [path.name for path in (tmp_path / PAIR / "failed").iterdir()] == [killed.name]
-    assert "ended without a word" in (tmp_path / "index.html").read_text()
+    assert "ended without a result" in (tmp_path / "index.html").read_text()
 
 
 # --- the parameters in force, and those before ------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def test_a_damaged_file_in_force_is_left_aside_in_one_line_and_replaced(good, no
     assert code == 0 and params.load(latest).evidence.champion_sha256 is None
     (line,) = [line for line in err.splitlines() if "left aside" in line]
     damaged = f"reports/{PAIR}/params/latest.json: damaged, not JSON"
-    assert line.startswith(f"the parameters in force are left aside: {damaged}")
+    assert line.startswith(f"the parameters in force are ignored: {damaged}")
 
 
 @pytest.mark.parametrize(
@@ -574,7 +574,7 @@ def test_a_loop_outlives_a_run_that_is_killed(notebooks, tmp_path):
         time.sleep(0.05)
     process.terminate()
     assert process.wait(15) == 0 and gone([kernel])
-    assert "ended without a word" in (tmp_path / "index.html").read_text()
+    assert "ended without a result" in (tmp_path / "index.html").read_text()
 
 
 def test_a_loop_whose_inputs_are_refused_ends_at_once(notebooks, tmp_path):

@@ -116,7 +116,7 @@ class BottomLine:
             ("a year on all capital", _percent(self.percent), f"capital {number(self.capital_usdt)} USDT"),
             ("cash pays a year", _percent(self.cash_percent), "on the same capital, without trading"),
             ("above cash", _percent(self.above_cash_percent), "a year, on all capital"),
-            ("breaks even after", seconds(even), f"at the pace at which a position earns; {held}"),
+            ("breaks even after", seconds(even), f"at the rate that an open position earned; {held}"),
         ]
         return Table.of("Out of sample, and against cash", ("", "value", "remarks"), rows)
 
@@ -270,7 +270,7 @@ def refusal(candidate: Params, verdict: Verdict, carried: Asked) -> Refusal:
         looked = "a hold of days for which the funding expected pays, chosen before each month and judged on it"
         if carried.walk is None:
             return Refusal((looked,), (carried.reason,), ("a longer history, with its funding",))
-        missing += () if carried.thresholds else (f"a rule for the time to come: {carried.walk.now.reason}",)
+        missing += () if carried.thresholds else (f"a rule for the coming days: {carried.walk.now.reason}",)
         return Refusal((looked,), missing or (carried.reason,), (f"{carried.walk.even}",))
     choice = verdict.choice
     looked_for = [f"an edge on {choice.window.note}: {len(choice.sweep.sets)} sets of thresholds replayed"]

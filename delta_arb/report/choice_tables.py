@@ -89,7 +89,7 @@ def gated(verdict: Verdict) -> Table:
     if paid is None:
         return table
     tries = (
-        f"The deflated Sharpe ratio pays for N = {paid.trials:g} independent tries: {len(verdict.choice.sweep.sets)} sets were "
+        f"The deflated Sharpe ratio corrects for N = {paid.trials:g} independent tries: {len(verdict.choice.sweep.sets)} sets were "
         f"swept, their near-copies fall into {paid.clusters} clusters."
     )
     return replace(table, note=f"{table.note} {tries}")
@@ -151,7 +151,7 @@ def peak(choice: Choice) -> Findings:
     return Findings.of(
         f"The grid's best set earns {number(own)} USDT a day in sample, its neighbourhood {number(around)}; the "
         f"highest single cell of the whole sweep earns {number(top)}.",
-        "Best is the set whose neighbourhood earns most, not the highest cell: one cell is a noisy witness.",
+        "Best is the set whose neighbourhood earns most, not the highest cell: a single cell is mostly noise.",
         _not_the_best(choice, own),
     )
 
@@ -225,7 +225,13 @@ def shown(candidate: Params) -> Table:
         *_reverse(candidate),
         ("longest hold", seconds(rule.max_hold_s), "then leave at the market, unless the same books would pass entry"),
         *(
-            [("funding counted on", seconds(rule.funding_horizon_s), "expected over so long, part of both edges")]
+            [
+                (
+                    "funding counted on",
+                    seconds(rule.funding_horizon_s),
+                    "horizon of the expected funding, part of both edges",
+                )
+            ]
             if rule.funding_horizon_s
             else []
         ),
@@ -241,12 +247,12 @@ def shown(candidate: Params) -> Table:
         (
             "sets tried",
             NOTHING if e.trials is None else f"{e.trials}",
-            "the more are tried, the more the best one flatters",
+            "the more are tried, the more of the best one is luck",
         ),
         ("net, fit part", number(e.fit_net_usdt_day, unit="USDT/day"), "in sample"),
         ("net, judged part", number(e.judged_net_usdt_day, unit="USDT/day"), "not seen by the fit"),
         ("net, walk-forward", number(e.walk_net_usdt_day, unit="USDT/day"), _walk_range(e)),
-        ("deflated Sharpe ratio", number(e.deflated_sharpe, 3), "probability of an edge, all tries paid for"),
+        ("deflated Sharpe ratio", number(e.deflated_sharpe, 3), "probability of an edge, corrected for all tries"),
         ("probability of overfitting", share(e.overfitting_probability), "choices that end below the median elsewhere"),
         ("confidence", share(e.confidence), f"probability of a gain in the next {horizon}"),
         (

@@ -137,7 +137,10 @@ def funding_table(found: Reconciliation) -> Table:
     rows.append(("sum", "", "", "", number(found.funding_usdt, MONEY_DIGITS)))
     said = _said(found.funding_agrees, found.funding_usdt, found.booked_funding_usdt)
     return Table.of(
-        title, columns, rows, f"{said} {found.flat} more stamps met no position. (mid): no mark was recorded."
+        title,
+        columns,
+        rows,
+        f"{said} {found.flat} more stamps fell into times without a position. (mid): no mark was recorded.",
     )
 
 
@@ -227,7 +230,7 @@ def _inventory(tape: Tape, result: Backtest) -> list[tuple[str, str, str]]:
         (
             "reverse pairs, USDT",
             number(net, sign=True),
-            f"{len(pairs)} of them; of it funding {number(kept, sign=True)}, which the short was paid less or more",
+            f"{len(pairs)} of them; of it funding {number(kept, sign=True)}, the change in what the short is paid",
         ),
     ]
 

@@ -34,7 +34,7 @@ class PipelineOptions(InputOptions):
     )
     every: float | None = option(
         None,
-        "repeat at this interval, like 5m; a run that is late makes the next one wait",
+        "repeat at this interval, like 5m; a run that takes longer skips the next one",
         RUN,
         parser=duration,
         metavar="TIME",

@@ -43,7 +43,7 @@ def walk(verdict, inputs) -> Picture:
         ax.set_xlim(figures.when(ends[0]), figures.when(max(int(ends[-1]), int(found.equity.ts_ns[-1]))))
         ax.set_ylabel("net, USDT")
         ax.set_title(
-            "stripes: folds; yellow: nothing passed on the look-back, not traded", fontsize=9, fontweight="normal"
+            "stripes: folds; yellow: no set passed on the look-back, not traded", fontsize=9, fontweight="normal"
         )
         ax.legend(loc="upper left")
         figures.dates(ax)
@@ -265,7 +265,7 @@ def tornado(found, inputs) -> Chart | Picture:
         "height": 130 + 28 * len(names),
         "barmode": "overlay",
         "shapes": [_upright(base, figures.BASIS, "solid")],
-        "xaxis": {"title": {"text": "net, USDT a day, whole recording; the line: nothing moved"}},
+        "xaxis": {"title": {"text": "net, USDT a day, whole recording; the line: as assumed"}},
         "yaxis": {"autorange": "reversed", "title": {"text": "assumed"}, "showgrid": False},
     }
     return Chart(figures.marked(title, inputs), data, layout)
@@ -291,7 +291,7 @@ def montecarlo(found, inputs) -> Chart | Picture:
         "shapes": lines,
         "xaxis": {
             "domain": [0, 0.47],
-            "title": {"text": f"net after {found.days:.3g} days, USDT; the line: as it was"},
+            "title": {"text": f"net after {found.days:.3g} days, USDT; the line: the recorded order"},
         },
         "xaxis2": {"domain": [0.53, 1], "anchor": "y2", "title": {"text": f"largest drawdown, USDT; {cut}"}},
         "yaxis": {"title": {"text": "share of the paths, %"}},

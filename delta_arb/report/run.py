@@ -37,7 +37,7 @@ from delta_arb.venue_terms import VenueTerms
 
 METRICS = ("trade", "entry_bps", "exit_bps", "net_usdt_day", "trades_day", "hit_rate", "drawdown")  # a whole report has
 EXPORTS_PER_RUN = 4  # kept of each run kept: small files, and the memory of how thresholds moved
-KILLED = "the process of this run ended without a word (killed, or the power failed)"
+KILLED = "the process of this run ended without a result (killed, or a power cut)"
 
 
 def run(job: Job) -> dict:
@@ -146,7 +146,7 @@ def _check_figures(path: Path, candidate: params.Params) -> None:
     missing = [name for name in METRICS if name not in found]
     if missing:
         raise RunError(
-            f"{NOTEBOOKS[-1]} wrote no whole {path.name}: it lacks {', '.join(missing)}; let its last cells run"
+            f"{NOTEBOOKS[-1]} wrote an incomplete {path.name}: it lacks {', '.join(missing)}; let its last cells run"
         )
     if found["trade"] != candidate.trade:
         raise RunError(f"{path.name} says trade {found['trade']}, the candidate {candidate.trade}; judge the candidate")
@@ -165,7 +165,7 @@ def champion(job: Job) -> str:
     try:
         return os.path.abspath(path) if in_force(path, job.inputs).trade else ""
     except ParamsError as error:
-        say(f"the parameters in force are left aside: {_without_paths(spoken(error), job)}")
+        say(f"the parameters in force are ignored: {_without_paths(spoken(error), job)}")
         return ""
 
 

@@ -321,7 +321,10 @@ def surface_table(found: Surface, choice: Choice) -> Table:
         for late in range(len(found.latencies))
     ]
     return Table.of(
-        title, heads, rows, "In sample, so the highest flatters. The slower leg's latency; fees of a round trip."
+        title,
+        heads,
+        rows,
+        "In sample, so the highest looks better than the future will. The slower leg's latency; fees of a round trip.",
     )
 
 

@@ -243,8 +243,8 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         "The thresholds were chosen by hand: no part is out of sample, unless whoever chose them had not seen it."
         if sheet.by_hand
         else "",
-        "CARRY: its levels were chosen on the last months, so all parts of this report are in sample. Unseen was the walk "
-        f"of notebook 02, and that is {number(sheet.candidate.evidence.walk_trades, 0)} pairs."
+        "CARRY: its levels were chosen on the last months, so all parts of this report are in sample. Only the walk-forward of "
+        f"notebook 02 is not: {number(sheet.candidate.evidence.walk_trades, 0)} pairs."
         if sheet.candidate.profile == CARRY
         else "",
         "The maintenance rate is not known (--perp-rules): no rally liquidated the short of a long hold here."

@@ -360,7 +360,7 @@ def _table(
         change = NOTHING if farthest is None else share((farthest - base) / abs(base), 1) if base else NOTHING
         rows.append((bar.name, bar.face, *(number(v, digits) for v in values), change))
     heads = ("", "assumed", *(f"{100 * step:+.0f} %" for step in found.steps), "largest change")
-    unmoved = f"Whole recording; nothing moved: {number(base, digits)} {unit} a day."
+    unmoved = f"Whole recording, as assumed: {number(base, digits)} {unit} a day."
     unsettled = (f"{bar.name[0].upper()}{bar.name[1:]}: {bar.unsettled}." for bar in found.bars if bar.unsettled)
     return Table.of(title, heads, rows, " ".join(filter(None, [unmoved, note, *unsettled])))
 

@@ -31,7 +31,9 @@ def _of_pair(said: dict[str, Any]) -> dict[str, Any]:
 
     name = {}
     if "pair" in said:
-        name["pair"] = pair_name(plain_pair(said["pair"]), said.get("spot_venue", "mexc"), said.get("perp_venue", "gate"))
+        name["pair"] = pair_name(
+            plain_pair(said["pair"]), said.get("spot_venue", "mexc"), said.get("perp_venue", "gate")
+        )
     return name | {key: said[key] for key in ("reports",) if key in said}
 
 
