@@ -289,7 +289,7 @@ def test_the_parameters_in_force_are_what_a_new_choice_is_held_against(good, not
     before = params.load(latest)
     assert before.evidence.champion_sha256 is None
     code, result, err = run_once(notebooks, reports, "--spot-fee-bps", "6")
-    assert code == 0 and "left aside" not in err
+    assert code == 0 and "are ignored" not in err
     assert params.load(latest).evidence.champion_sha256 == before.sha256
     given = json.loads((Path(result["run"]) / "02_optimization.ipynb").read_text())["metadata"]["papermill"]
     assert given["parameters"]["champion"] == f"reports/{PAIR}/params/latest.json"
@@ -301,7 +301,7 @@ def test_a_damaged_file_in_force_is_left_aside_in_one_line_and_replaced(good, no
     latest.write_text(latest.read_text()[:-100])
     code, _, err = run_once(notebooks, reports, "--spot-fee-bps", "6")
     assert code == 0 and params.load(latest).evidence.champion_sha256 is None
-    (line,) = [line for line in err.splitlines() if "left aside" in line]
+    (line,) = [line for line in err.splitlines() if "are ignored" in line]
     damaged = f"reports/{PAIR}/params/latest.json: damaged, not JSON"
     assert line.startswith(f"the parameters in force are ignored: {damaged}")
 
