@@ -7,9 +7,11 @@ that runs, since the same dataclasses describe runs that nobody typed.
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field, field, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from delta_arb.errors import DeltaArbError, ParamsError
@@ -173,3 +175,21 @@ def speed(text: object) -> float:
     if not value > 0:
         raise ParamsError(f"a speed is a number above 0, or max; was {text}")
     return value
+
+
+def duration(text: str) -> float:
+    """Seconds of 30s, 5m, 24h or 7d; ParamsError for anything else, or outside 1 s to 366 days."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)", text)
+    seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]] if found else 0.0
+    if not 1 <= seconds <= 366 * 86_400:
+        raise ParamsError(f"need a time from 1s to 366d, like 30s, 5m, 24h or 7d, was {text!r}")
+    return seconds
+
+
+def moment(text: object) -> int:
+    """ms UTC of a date or a time such as 2026-01-31 or 2026-01-31T08:00; ParamsError for anything else."""
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise ParamsError(f"a time is like 2026-01-31 or 2026-01-31T08:00 (UTC), was {text}") from None
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

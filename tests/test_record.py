@@ -13,7 +13,7 @@ from delta_arb.collect.recording_writer import RecordingWriter
 from delta_arb.collect.retention import Retention, make_room, size
 from delta_arb.errors import DataError
 from delta_arb.market import NS
-from delta_arb.quotes.recorded import MARK, RecordedRange, columns, content_digest, is_recorded, parts, span
+from delta_arb.quotes.recorded import MARK, DatasetRange, columns, content_digest, is_recorded, parts, span
 from delta_arb.quotes.stream_file import QUOTES, STREAM, TRADES, FinerGridError, decimals, log_of, read_stream, scaled
 
 DAY = 1_769_731_200 * NS  # 2026-01-30 00:00 UTC
@@ -61,7 +61,7 @@ def recorded(market, n=600, start=DAY, step=NS // 4):
 
 
 def rows_of(market, pair="AAA_USDT", told=""):
-    wanted = RecordedRange.of(f"{market / pair / 'quotes'}{told}")
+    wanted = DatasetRange.of(f"{market / pair / 'quotes'}{told}")
     found = [columns(part, QUOTES) for part in parts(wanted)]
     return [row for part in found for row in zip(*(part[name].tolist() for name in sorted(part)), strict=True)]
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from delta_arb.market import NS
-from delta_arb.quotes.recorded import RecordedRange, columns, is_recorded, parts
+from delta_arb.quotes.recorded import DatasetRange, columns, is_recorded, parts
 from delta_arb.quotes.stream_file import LAYOUTS, QUOTES
 from delta_arb.sandbox.venues import Venues
 
@@ -97,7 +97,7 @@ def received(tmp_path, leg):
     folder = tmp_path / "data" / leg / "SYN_USDT" / "quotes"
     if not is_recorded(folder):
         return []
-    found = [columns(part, QUOTES) for part in parts(RecordedRange(folder))]
+    found = [columns(part, QUOTES) for part in parts(DatasetRange(folder))]
     factor = 10 if leg == "gate/perp" else 1
     return [
         (at, round(size) * factor)

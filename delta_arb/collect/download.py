@@ -138,12 +138,18 @@ def _pair(
         rows = _dataset(dataset, start_ms, end_ms, bars, data, done)
         found.append(Coverage(str(dataset), len(rows), tuple(history.gaps(rows, start_ms, end_ms, bar_ms))))
     if request.funding and leg.market == PERP:
-        dataset = Dataset(leg.venue, leg.market, pair.pair, "funding", FUNDING_COLUMNS)
-        rates = lambda a_ms, b_ms: history.funding(lambda x, y: leg.funding(pair, x, y), a_ms, b_ms)  # noqa: E731
-        rows = _dataset(dataset, start_ms, end_ms, rates, data, done)
-        missing = history.missing_settlements(rows, start_ms, end_ms)
-        found.append(Coverage(str(dataset), len(rows), tuple(missing)))
+        found.append(keep_funding(leg, pair, start_ms, end_ms, data, done))
     return found
+
+
+def keep_funding(
+    leg: VenueHistory, pair: Listed, start_ms: int, end_ms: int, data: Path, done: Progress = lambda _: None
+) -> Coverage:
+    """The settled funding of a pair in [start_ms, end_ms), of which what is missing is fetched; errors as `download`."""
+    dataset = Dataset(leg.venue, leg.market, pair.pair, "funding", FUNDING_COLUMNS)
+    rates = lambda a_ms, b_ms: history.funding(lambda x, y: leg.funding(pair, x, y), a_ms, b_ms)  # noqa: E731
+    rows = _dataset(dataset, start_ms, end_ms, rates, data, done)
+    return Coverage(str(dataset), len(rows), tuple(history.missing_settlements(rows, start_ms, end_ms)))
 
 
 def _dataset(

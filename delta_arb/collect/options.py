@@ -2,24 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from delta_arb.command import option
+from delta_arb.command import duration, moment, option
 from delta_arb.errors import ParamsError
-from delta_arb.market import DAY_S, utc
+from delta_arb.market import utc
 
 KEEP = "how much is kept"
 WHAT, WHERE, LOCAL = "what", "from where, to where", "rehearsal on this machine"
-
-
-def moment(text: object) -> int:
-    """ms UTC of a date or a time such as 2026-01-31 or 2026-01-31T08:00; ParamsError for anything else."""
-    try:
-        at = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise ParamsError(f"a time is like 2026-01-31 or 2026-01-31T08:00 (UTC), was {text}") from None
-    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def pair_name(text: object) -> str:
@@ -66,14 +56,6 @@ class DownloadOptions:
         return self
 
 
-def seconds(text: object) -> float:
-    """Of 60s, 5m, 24h or 7d; ParamsError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)", str(text))
-    if not found or not float(found[1]):
-        raise ParamsError(f"need a time like 60s, 5m, 24h or 7d, was {text}")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": DAY_S}[found[2]]
-
-
 @dataclass(frozen=True, slots=True)
 class RecordOptions:
     """Of one recording."""
@@ -82,7 +64,7 @@ class RecordOptions:
     all: bool = option(False, "every pair that both venues list", WHAT)
     no_trades: bool = option(False, "leave trades out: then no resting order can be tested on it", WHAT)
     for_s: float | None = option(
-        None, "stop by itself after so long, like 60s or 24h", WHAT, "--for", parser=seconds, metavar="TIME"
+        None, "stop by itself after so long, like 60s or 24h", WHAT, "--for", parser=duration, metavar="TIME"
     )
     sample_s: float = option(60.0, "seconds between two looks at funding, mark, rules and clock", WHAT, metavar="N")
     spot: str = option("mexc", "spot venue", WHERE, metavar="VENUE")

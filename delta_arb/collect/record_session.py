@@ -9,15 +9,17 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from delta_arb.collect import retention
 from delta_arb.collect.compact import compact_days, compact_stream
+from delta_arb.collect.download import keep_funding
 from delta_arb.collect.history_store import PERP, SPOT
 from delta_arb.collect.options import RecordOptions
 from delta_arb.collect.public_feeds import FEEDS, PublicFeed
 from delta_arb.collect.recorder import VenueRecorder, looked_after
+from delta_arb.collect.venue_history import VenueHistory
 from delta_arb.errors import DataError, ParamsError, RunError
 from delta_arb.live import clock, local_venues
 from delta_arb.live import config as configuration
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 LOCAL_VENUES = "local_venues"
 FLUSH_S = 0.25
 COMPACT_S = 20.0
+FUNDING_S = 3600.0
+LISTED_MS = 600_000  # after a settlement, its rate is in the venue's history
+BEFORE_MS = 86_400_000  # rates from before the start, since the first quotes are settled by the interval they are in
 
 
 def run(options: RecordOptions) -> int:
@@ -84,14 +89,16 @@ async def _record(options: RecordOptions, feeds: Sequence[PublicFeed], ccxt: dic
         listed = await asyncio.gather(*(recorder.listed() for recorder in both))
         chosen = list(pairs) or sorted(listed[0].keys() & listed[1].keys())
         for recorder in both:
+            recorder.synthetic = options.sandbox
             recorder.prepare(chosen)
-        session = RecordSession(options, both)
+        session = RecordSession(options, both, chosen, ccxt)
         await session.run()
     finally:
         for recorder in both:
             recorder.close_files()
             await recorder.clients.close()
     session.tidy()
+    session.settle()
     session.report()
     if options.sandbox:
         local_venues.end(options.out / LOCAL_VENUES)
@@ -101,8 +108,11 @@ async def _record(options: RecordOptions, feeds: Sequence[PublicFeed], ccxt: dic
 class RecordSession:
     """The tasks of a recording: sockets, flushes, samples, compaction, the status line."""
 
-    def __init__(self, options: RecordOptions, recorders: Sequence[VenueRecorder]) -> None:
-        self._options, self._recorders = options, recorders
+    def __init__(
+        self, options: RecordOptions, recorders: Sequence[VenueRecorder], pairs: Sequence[str], ccxt: Mapping
+    ) -> None:
+        self._options, self._recorders, self._pairs, self._ccxt = options, recorders, pairs, ccxt
+        self._began_ms = clock.now_ns() // 1_000_000
         self._kept = retention.Retention(options.keep_days, options.keep_gb * 1e9)
         self._began_s = self._told_s = time.monotonic()
         self._told_rows, self._blocked_s, self._damaged = 0, 0.0, set()
@@ -129,6 +139,7 @@ class RecordSession:
         yield self._flush()
         yield looked_after(self._recorders, self._options.sample_s)
         yield self._compact()
+        yield self._settle()
         yield self._tell()
 
     async def _flush(self) -> None:
@@ -155,6 +166,28 @@ class RecordSession:
                     self._tried(recorder, folder, lambda f=folder: compact_days(f, clock.now_ns()))
             for gone in retention.make_room(recorder.folder, self._kept, clock.now_ns()):
                 recorder.events.say("deleted", file=str(gone.relative_to(recorder.folder)))
+
+    async def _settle(self) -> None:
+        while True:
+            await asyncio.sleep(FUNDING_S)
+            await asyncio.to_thread(self.settle)
+
+    def settle(self) -> None:
+        """Complete the settled funding of the recorded time, as `download` keeps it; what fails is asked again later."""
+        for recorder in self._recorders:
+            if recorder.feed.market == PERP:
+                try:
+                    self._settled(recorder)
+                except (RunError, DataError) as error:
+                    log.warning("%s", error)
+                    recorder.events.say("unanswered", why=str(error))
+
+    def _settled(self, recorder: VenueRecorder) -> None:
+        leg = VenueHistory(recorder.feed.venue, PERP, self._ccxt.get(recorder.feed.venue, {}))
+        listed, end_ms = leg.listed(), leg.now_ms() - LISTED_MS
+        for pair in self._pairs:
+            if pair in listed:
+                keep_funding(leg, listed[pair], self._began_ms - BEFORE_MS, end_ms, self._options.out)
 
     def _tried(self, recorder: VenueRecorder, path: Path, work) -> None:
         try:

@@ -109,6 +109,7 @@ class VenueRecorder:
 
     def __init__(self, feed: PublicFeed, config: Mapping[str, Any], out: Path, pace: Pace, *, trades: bool) -> None:
         self.feed, self.pace, self.with_trades = feed, pace, trades
+        self.synthetic = False  # set for the local venues
         self.folder = out / feed.venue / feed.market
         self.events = EventRows(self.folder / "events")
         self.clients = CcxtClients(feed.venue, feed.client, config, feed.defaults, pace)
@@ -165,7 +166,8 @@ class VenueRecorder:
         for pair in self._pairs:
             folder = self.folder / pair / layout.name
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / MARK, json.dumps({"columns": layout.columns, "about": ABOUT}, indent=1))
+            about = {"columns": layout.columns, "about": ABOUT, "synthetic": self.synthetic}
+            write_atomic(folder / MARK, json.dumps(about, indent=1))
 
     def add(self, push: Push, now_ns: int) -> None:
         """A quote or a trade, as it was received."""

@@ -25,6 +25,7 @@ from delta_arb.formats.raw_table import SUFFIXES, form, split
 from delta_arb.formats.read import ANY_LEG, LegContext, Reading, Recognised, kind_of, read, read_frame
 from delta_arb.formats.recognise import NO_OPTIONS, FormatOptions
 from delta_arb.market import SNAPSHOTS, UPDATES
+from delta_arb.quotes import recorded
 from delta_arb.quotes.columns import (
     CANDLES,
     COLUMNS,
@@ -181,6 +182,8 @@ def whole_columns(leg: LegFile, wanted: Sequence[str]) -> LegColumns:
     if not isinstance(leg.path, str | Path):
         reading = read_frame(leg.path, _kind(wanted), _options(leg), _context(leg))
         return LegColumns(_needed(reading, wanted, leg), ((Path(leg.name), len(reading)),), reading.recognised)
+    if recorded.is_recorded(leg.path):
+        return _recorded(leg)
     columns: dict[str, list[np.ndarray]] = {}
     parts: list[tuple[Path, int]] = []
     taken_for: list[Recognised | None] = []
@@ -200,9 +203,32 @@ def whole_columns(leg: LegFile, wanted: Sequence[str]) -> LegColumns:
         taken_for.append(recognised)
     if not sum(n for _, n in parts):
         raise DataError(f"{leg.path} has no rows; give a recording that contains quotes")
-    return LegColumns(
+    whole = LegColumns(
         {name: _joined(columns.pop(name)) for name in list(columns)}, tuple(parts), _one(taken_for, parts)
     )
+    return _ranged(leg, whole) if recorded.is_ranged(leg.path) else whole
+
+
+def _recorded(leg: LegFile) -> LegColumns:
+    """Quotes as `record` wrote them, of the range that is asked for."""
+    wanted = recorded.DatasetRange.of(leg.path)
+    read = list(recorded.parts(wanted))
+    found = [recorded.columns(part, wanted.layout) for part in read]
+    if not sum(part.table.num_rows for part in read):
+        raise DataError(f"{leg.path} has no rows; give a range in which quotes were recorded")
+    columns = {name: _joined([part[name] for part in found]) for name in found[0]}
+    return LegColumns(columns, tuple((part.path, part.table.num_rows) for part in read), None)
+
+
+def _ranged(leg: LegFile, whole: LegColumns) -> LegColumns:
+    """Of downloaded months, the rows within the range; its first file is told as where they are."""
+    wanted = recorded.DatasetRange.of(leg.path)
+    stamps = whole.columns[STAMP]
+    inside = (stamps >= wanted.start_ns) & (stamps < wanted.end_ns)
+    if not inside.any():
+        raise DataError(f"{leg.path} has no rows; give a range that was downloaded")
+    columns = {name: column[inside] for name, column in whole.columns.items()}
+    return LegColumns(columns, ((wanted.folder, int(inside.sum())),), whole.recognised)
 
 
 def _one(taken_for: Sequence[Recognised | None], parts: Sequence[tuple[Path, int]]) -> Recognised | None:
@@ -278,6 +304,8 @@ def is_candles(leg: LegFile) -> bool:
     """Whether a recording holds candles, by its first file; DataError where it cannot be read."""
     if not isinstance(leg.path, str | Path):
         return {*CANDLES[1:]} <= {str(name).lower() for name in leg.path.columns}
+    if recorded.is_recorded(leg.path):
+        return False
     file = files_of(leg.path)[0]
     names = names_in(file) if file.suffix in FORMATS else []
     if leg.options == NO_OPTIONS and set(COLUMNS) <= set(names):
@@ -301,6 +329,8 @@ def files_of(path: str | Path) -> list[Path]:
     if _is_one_table(file):
         return [file]
     files = sorted(each for each in file.iterdir() if form(each) in SUFFIXES and each.is_file())
+    if recorded.is_ranged(path):
+        files = recorded.within(recorded.DatasetRange.of(path), files)
     if not files:
         raise DataError(
             f"the folder {path} holds no {' or '.join(FORMATS)} file; give the folder of one leg's recording"
@@ -319,7 +349,10 @@ def _is_one_table(folder: Path) -> bool:
 
 
 def sha256(path: str | Path) -> str:
-    """Hex digest of a recording's bytes: the file, or the folder's files in the order of their names."""
+    """Hex digest of a recording's bytes: the file, or the folder's files in the order of their names; of what `record` wrote,
+    that of the rows of the range, which grows and is compacted without changing them."""
+    if recorded.is_recorded(path):
+        return recorded.content_digest(path)
     digest = hashlib.sha256()
     for file in _on_disk(path):
         with file.open("rb") as stream:

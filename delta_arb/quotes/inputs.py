@@ -23,8 +23,9 @@ from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid
 from delta_arb.quotes import listings
 from delta_arb.quotes import tape as tapes
-from delta_arb.quotes.files import is_candles
+from delta_arb.quotes.files import files_of, is_candles
 from delta_arb.quotes.options import BAR_SHARE, FILES, LATENCIES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
+from delta_arb.quotes.recorded import is_ranged, is_recorded, is_synthetic
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 
@@ -342,8 +343,11 @@ def _marked_synthetic(path: Path) -> bool:
     """Whether a Parquet file, or the first one of a folder, carries the generator's mark in its metadata."""
     import pyarrow.parquet
 
+    ranged = files_of(str(path)) if is_ranged(path) and not is_recorded(path) else []
     path = split(path)[0]
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
+    if is_recorded(path):
+        return is_synthetic(path)
+    files = ranged or sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
     return bool(files) and b"synthetic" in (pyarrow.parquet.read_schema(files[0]).metadata or {})
 
 

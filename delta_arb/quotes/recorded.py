@@ -7,7 +7,7 @@ range are not opened, and a row that is in two of them, because a compaction was
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from delta_arb.errors import DataError
-from delta_arb.market import NS, utc
+from delta_arb.market import NS
 from delta_arb.quotes.stream_file import LAYOUTS, STREAM, RecordedLayout, header_of, read_stream
 
 STREAMS = "streams"
@@ -31,7 +31,7 @@ NAMES = {"recv_ns": "timestamp", "venue_ns": "venue_timestamp", "bid": "bid_pric
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedRange:
+class DatasetRange:
     """A dataset's folder, and [start, end) in ns of our clock."""
 
     folder: Path
@@ -39,7 +39,7 @@ class RecordedRange:
     end_ns: int = 2**63 - 1
 
     @classmethod
-    def of(cls, path: str | Path) -> "RecordedRange":
+    def of(cls, path: str | Path) -> "DatasetRange":
         """From FOLDER, or FOLDER#SINCE..UNTIL; DataError for another range."""
         folder, _, told = str(path).partition("#")
         since, between, until = told.partition(BETWEEN)
@@ -49,7 +49,8 @@ class RecordedRange:
         return cls(Path(folder), _ns(since, path) if since else least, _ns(until, path) if until else most)
 
     def __str__(self) -> str:
-        return f"{self.folder}#{_text(self.start_ns)}{BETWEEN}{_text(self.end_ns)}"
+        since = _text(self.start_ns) if self.start_ns else ""
+        return f"{self.folder}#{since}{BETWEEN}{_text(self.end_ns)}"
 
     @property
     def layout(self) -> RecordedLayout:
@@ -76,12 +77,23 @@ def _text(ns: int) -> str:
     return datetime.fromtimestamp(ns // NS, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def is_ranged(path: str | Path) -> bool:
+    """Whether a path is a folder of which only a range is meant."""
+    folder, _, told = str(path).partition("#")
+    return BETWEEN in told and Path(folder).is_dir()
+
+
 def is_recorded(path: str | Path) -> bool:
     """Whether this is a folder that `record` wrote, finished or growing."""
     folder = Path(str(path).partition("#")[0])
     if folder.name not in LAYOUTS or not folder.is_dir():
         return False
     return (folder / MARK).exists()
+
+
+def is_synthetic(folder: Path) -> bool:
+    """Whether the local venues were recorded."""
+    return bool(json.loads((folder / MARK).read_text("utf-8")).get("synthetic"))
 
 
 MARK = "recorded.json"  # in each dataset's folder: the columns and their meaning
@@ -97,7 +109,11 @@ class RecordedPart:
 
 
 def span(stem: str) -> tuple[int, int]:
-    """[start, end) in ns that a file of this name can hold: its day, or the rest of the hour it was begun in."""
+    """[start, end) in ns that a file of this name can hold: its month, its day, or the hour it was begun in."""
+    if len(stem) == len("2026-01"):
+        month = datetime.fromisoformat(f"{stem}-01").replace(tzinfo=UTC)
+        after = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+        return round(month.timestamp()) * NS, round(after.timestamp()) * NS
     if len(stem) == len("2026-01-31"):
         day = datetime.fromisoformat(stem).replace(tzinfo=UTC)
         return round(day.timestamp()) * NS, round((day + timedelta(days=1)).timestamp()) * NS
@@ -105,24 +121,24 @@ def span(stem: str) -> tuple[int, int]:
     return round(hour.timestamp()) * NS, round((hour + timedelta(hours=1)).timestamp()) * NS
 
 
-def parts(wanted: RecordedRange) -> Iterator[RecordedPart]:
+def parts(wanted: DatasetRange) -> Iterator[RecordedPart]:
     """The rows within a range, file by file, in order of receipt.
 
     Raises:
         DataError: a file within the range is damaged.
     """
     seen: set[str] = set()
-    for path in _within(wanted, wanted.folder.glob("*.parquet")):
+    for path in within(wanted, wanted.folder.glob("*.parquet")):
         table, header = read_parquet(path)
         if path.stem not in seen:
             seen |= {path.stem, *header[SOURCES]}
             yield _cut(wanted, path, table, tuple(header["digits"]))
-    for path in _within(wanted, wanted.streams.glob(f"*{STREAM}")):
+    for path in within(wanted, wanted.streams.glob(f"*{STREAM}")):
         if path.stem not in seen and (found := _stream(wanted, path)):
             yield found
 
 
-def _stream(wanted: RecordedRange, path: Path) -> RecordedPart | None:
+def _stream(wanted: DatasetRange, path: Path) -> RecordedPart | None:
     try:
         read = read_stream(path)
     except FileNotFoundError:  # compacted meanwhile
@@ -137,13 +153,13 @@ def _stream(wanted: RecordedRange, path: Path) -> RecordedPart | None:
     return _cut(wanted, path, read.of(wanted.pair), tuple(digits))
 
 
-def _within(wanted: RecordedRange, paths: Iterator[Path]) -> list[Path]:
+def within(wanted: DatasetRange, paths: Iterable[Path]) -> list[Path]:
     """Those whose names say that they can hold rows of the range; a day before the streams of its hours."""
     spans = {path: span(path.stem) for path in paths}
     return sorted((p for p, (a, b) in spans.items() if a < wanted.end_ns and b > wanted.start_ns), key=lambda p: p.stem)
 
 
-def _cut(wanted: RecordedRange, path: Path, table: pa.Table, digits: tuple[int, ...]) -> RecordedPart:
+def _cut(wanted: DatasetRange, path: Path, table: pa.Table, digits: tuple[int, ...]) -> RecordedPart:
     at = table["recv_ns"]
     inside = pa.compute.and_(
         pa.compute.greater_equal(at, wanted.start_ns), pa.compute.less(at, min(wanted.end_ns, 2**63 - 1))
@@ -201,22 +217,9 @@ def _decimal(values: np.ndarray, digits: int) -> np.ndarray:
 
 def content_digest(path: str | Path) -> str:
     """SHA-256 of the rows of a range, whichever files they are in: compaction does not change it."""
-    wanted = RecordedRange.of(path)
+    wanted = DatasetRange.of(path)
     found = hashlib.sha256()
     for part in parts(wanted):
         rows = columns(part, wanted.layout)
         found.update(np.stack([rows[name].view(np.int64) for name in sorted(rows)], axis=1).tobytes())
     return found.hexdigest()
-
-
-def newest_ns(path: str | Path) -> int:
-    """When the last row of a range was received.
-
-    Raises:
-        DataError: nothing is recorded there.
-    """
-    wanted = RecordedRange.of(path)
-    last = [int(part.table["recv_ns"][-1].as_py()) for part in parts(wanted) if part.table.num_rows]
-    if not last:
-        raise DataError(f"{wanted.folder} holds nothing from {utc(wanted.start_ns)} on; record first")
-    return max(last)

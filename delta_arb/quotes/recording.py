@@ -11,14 +11,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from delta_arb.command import moment
 from delta_arb.errors import ParamsError
 from delta_arb.market import FundingPayment
+from delta_arb.quotes import data_folder
 from delta_arb.quotes.inputs import NONE, Inputs
 from delta_arb.quotes.tape import Tape
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+MS = 1_000_000
 PAIR = "COIN_USDT"  # of quotes whose pair nobody named
 IN_MEMORY = "table in memory"
 OF_MARKET = re.compile(r".*_fee_bps|.*_latency|spot_fee_in|leverage|(spot|perp)_usdt|transfer_.*|inventory_coins")
@@ -61,7 +64,9 @@ class RecordedTape(Tape):
         return f"<p><b>{self!r}</b></p>{quality}"
 
 
-def read_quotes(spot, perp, *, funding=None, contract_size: float = 0.0, pair: str = PAIR, **options) -> RecordedTape:
+def read_quotes(
+    spot=None, perp=None, *, funding=None, contract_size: float = 0.0, pair: str = PAIR, data=None, **options
+) -> RecordedTape:
     """The quotes of both legs as one tape, read, checked row by row and aligned on one clock.
 
     Args:
@@ -72,6 +77,8 @@ def read_quotes(spot, perp, *, funding=None, contract_size: float = 0.0, pair: s
             "none" to leave funding out of every figure.
         contract_size: coins of one contract of the perpetual; 1 where its sizes are coins.
         pair: its name, like LUNC_USDT or LUNC/USDT.
+        data: instead of `spot` and `perp` the folder that `download` and `record` wrote; with it since and until, UTC, like
+            "2026-01-31" or "2026-01-31T08:00".
         options: any field of `Inputs` that says something about the quotes or about what the venues list, such as
             spot_kind="snapshots", spot_venue, perp_feed_latency (s), spot_half_spread_bps, perp_rules.
 
@@ -82,6 +89,12 @@ def read_quotes(spot, perp, *, funding=None, contract_size: float = 0.0, pair: s
         ParamsError: an option out of bounds, unknown, or missing.
         DataError: quotes that cannot be used; it names file, row and remedy.
     """
+    if data is not None:
+        if spot is not None or perp is not None:
+            raise ParamsError("data finds the quotes of both legs itself; leave spot and perp away")
+        return _from_folder(
+            Path(data), {"pair": pair, "funding": funding or "", "contract_size": contract_size} | options
+        )
     given = {"spot": spot, "perp": perp, "funding": funding}
     _check(given, options)
     tables = {leg: value for leg, value in given.items() if not isinstance(value, str | Path)}
@@ -89,6 +102,13 @@ def read_quotes(spot, perp, *, funding=None, contract_size: float = 0.0, pair: s
     made = {"contract_size": float(contract_size), "pair": pair, **paths, **options}
     inputs = TableInputs(**made, tables=tables) if tables else Inputs(**made)
     return recording(inputs)
+
+
+def _from_folder(data: Path, given: dict) -> RecordedTape:
+    bounds = [moment(text) * MS if (text := given.pop(name, None)) else 0 for name in ("since", "until")]
+    venues = (given.get(f"{leg}_venue", getattr(Inputs(), f"{leg}_venue")) for leg in ("spot", "perp"))
+    found = data_folder.found(data_folder.DataRequest(data, given["pair"], *venues, *bounds), given)
+    return read_quotes(**given | found)
 
 
 def recording(inputs: Inputs) -> RecordedTape:

@@ -5,13 +5,14 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from delta_arb import places
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S
+from delta_arb.quotes import data_folder
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import FILES, LATENCIES, NONE, RULES, as_dict, given
 from delta_arb.quotes.tape import Tape
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 BY_HAND = ("entry_bps", "exit_bps")  # thresholds of one's own
 REPEATED_H = 24.0
+MS = 1_000_000
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
 NEEDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
@@ -55,6 +57,7 @@ def job_of(options: PipelineOptions) -> Job:
     if options.keep < 1:
         raise ParamsError(f"--keep must be at least 1, was {options.keep}")
     every_s = options.every
+    options = located(options)
     inputs = Inputs.from_options(options)
     notebooks = options.notebooks or places.notebooks()
     declarations = {name: declared(notebooks / f"{name}.ipynb") for name in NOTEBOOKS}
@@ -77,6 +80,21 @@ def job_of(options: PipelineOptions) -> Job:
         keep=options.keep,
         publish=options.publish or not by_hand,
         time_limit_s=options.time_limit or (max(60.0, 2 * every_s) if every_s else 1800.0),
+    )
+
+
+def located(options: PipelineOptions) -> PipelineOptions:
+    """With --data: the quotes or candles, funding and rules that are in the folder, as if they had been typed."""
+    if options.data is None:
+        if options.since is not None or options.until is not None:
+            raise ParamsError("--since and --until choose from a folder; give --data FOLDER with them")
+        return options
+    if options.spot or options.perp:
+        raise ParamsError("--data finds the quotes of both legs itself; leave --spot and --perp away")
+    legs = options.pair, options.spot_venue, options.perp_venue
+    bounds = ((ms or 0) * MS for ms in (options.since, options.until))
+    return replace(
+        options, **data_folder.found(data_folder.DataRequest(options.data, *legs, *bounds), as_dict(options))
     )
 
 

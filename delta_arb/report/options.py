@@ -1,25 +1,13 @@
 """What a run of the notebooks can be told: its quotes and costs, where it writes, how often. Read by `--help` too."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from delta_arb.command import option
-from delta_arb.errors import ParamsError
-from delta_arb.market import DAY_S
+from delta_arb.command import duration, moment, option
 from delta_arb.quotes.options import InputOptions
 from delta_arb.quotes.settings import config_option
 
-RUN = "the run"
-
-
-def duration(text: str) -> float:
-    """Seconds of 30s, 5m, 24h or 7d."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)", text)
-    seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": DAY_S}[found[2]] if found else 0.0
-    if not 1 <= seconds <= 366 * DAY_S:
-        raise ParamsError(f"need a time from 1s to 366d, like 30s, 5m, 24h or 7d, was {text!r}")
-    return seconds
+RUN, DATA = "the run", "quotes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +15,13 @@ class PipelineOptions(InputOptions):
     """What a run is told: its quotes and costs, where it writes, how often."""
 
     config: Path | None = config_option(lambda said: {k: v for k, v in said.items() if k != "config"})
+    data: Path | None = option(
+        None, "what download and record wrote: quotes or candles, funding and rules of --pair", DATA, metavar="FOLDER"
+    )
+    since: int | None = option(
+        None, "of --data, from when on, UTC, like 2026-01-31", DATA, parser=moment, metavar="TIME"
+    )
+    until: int | None = option(None, "of --data, up to when  [default: now]", DATA, parser=moment, metavar="TIME")
     p: list[str] = option((), "any other parameter of a notebook", RUN, "-p", metavar="NAME=VALUE")
     reports: Path | None = option(None, "where results go  [default: reports/ of the project]", RUN, metavar="DIR")
     keep: int = option(
