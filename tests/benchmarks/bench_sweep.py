@@ -1,10 +1,11 @@
-"""Ten thousand parameter sets over a million quotes: the sweep against the same kernel that shares and skips nothing.
+"""Thousands of rules over a million quotes: the sweep beside the loop that anybody would write, in one process, in turn.
 
-`rare`: thresholds that trade about twenty times per million events, up to 2 % apart, so none is the copy of another;
-`grid`: as many from 5 to 15 bps, with exits from -15 to 0; `busy`: thresholds that trade constantly. Each is measured
-against sets that look at every row on their own, in one run, on one core, the ratio as the median of some. Then end to
-end: a day of ten quotes a second in two files, read, joined, and of 10,000 sets the best on the five hours behind each of
-18 folds, by all processors; no statistics. First calls are measured in a copy of the package without caches.
+Five jobs on the quotes of `plain_loop`: `wide` 100 x 100 levels, `near` 10,000 entries within 2 %, `dense` a thousand trades
+a set, `busy` sets that always trade, `churn` calm and busy sets in one call. Each is timed by the processor time of one
+thread a set, best of some rounds, beside `plain_loop.plain` with equal trades and money; the sweep marks equity at every
+event besides. Then end to end: a day of ten quotes a second in two files, read, joined, and of 10,000 sets the best on the
+five hours behind each of 18 folds, as the walk-forward sweeps them. First calls are measured in a copy of the package
+without caches.
 """
 
 import shutil
@@ -17,17 +18,16 @@ from pathlib import Path
 
 import numpy as np
 from bench_backtest import LATENCY, SECOND, rule, tape
+from plain_loop import FEE, plain, quotes
 from table import report
 
 import delta_arb
-from delta_arb.backtest import sweep as sweeping
 from delta_arb.backtest.performance import thinned
-from delta_arb.backtest.replay import looks
 from delta_arb.backtest.sweep import FIGURES, sweep
+from delta_arb.latency import Latency
 from delta_arb.quotes.tape import LegFile, Tape, read
-from delta_arb.strategy.signal import OFF
 
-EVENTS, SETS, EVERY_ROW, REPEATS = 1_000_000, 10_000, 20, 3
+EVENTS, SETS, LOOPS, REPEATS = 1_000_000, 10_000, 16, 3
 DAY, FOLDS = 864_000, 18
 HOUR = 3600 * SECOND
 
@@ -43,24 +43,10 @@ print(time.perf_counter() - began, time.process_time() - cpu)
 """
 
 
-def sets(entry: float, exit_: float, count: int) -> list:
-    return [rule(float(e), exit_) for e in np.linspace(entry, entry * 1.02, count)]
-
-
 def seconds(job) -> float:
     began = time.perf_counter()
     job()
     return time.perf_counter() - began
-
-
-def every_row(job) -> float:
-    """The same job without extremes, so that each set looks at each row."""
-    kept = sweeping.looks
-    sweeping.looks = lambda *given: kept(*given, jumping=False)
-    try:
-        return seconds(job)
-    finally:
-        sweeping.looks = kept
 
 
 def first_calls() -> tuple[list[float], list[float]]:
@@ -76,42 +62,74 @@ def first_calls() -> tuple[list[float], list[float]]:
     return cold, cached
 
 
-def wide(count: int) -> list:
-    """A square grid of levels."""
-    side = round(count**0.5)
-    return [
-        rule(float(e), float(x)) for e in np.linspace(0.0005, 0.0015, side) for x in np.linspace(-0.0015, 0.0, side)
-    ]
+# --- Beside the plain loop --------------------------------------------------------------------------------------------
+
+QUICK = Latency(1e-9, 1e-9)  # an order meets the book that it was decided on, as the plain loop has it
+NEVER_LEFT_NS = 2**60
 
 
-def ratios() -> list[dict]:
+def plain_tape(columns: tuple) -> Tape:
+    """The quotes of the plain loop as a tape: books without end, both legs confirmed on every row."""
+    ts_ns, spot_bid, spot_ask, perp_bid, perp_ask = columns
+    endless, fresh = np.full(len(ts_ns), 1e9), np.zeros(len(ts_ns), np.int64)
+    return Tape(
+        ts_ns=ts_ns, leg=(np.arange(len(ts_ns)) % 2).astype(np.uint8), spot_bid=spot_bid, spot_ask=spot_ask,
+        spot_bid_qty=endless, spot_ask_qty=endless, perp_bid=perp_bid, perp_ask=perp_ask, perp_bid_qty=endless,
+        perp_ask_qty=endless, spot_age_ns=fresh, perp_age_ns=fresh,
+    )  # fmt: skip
+
+
+def plain_rule(entry_bps: float, exit_bps: float):
+    """One USDT a trade, 5 bps a fill, held until the exit."""
+    of = rule(entry_bps / 1e4, exit_bps / 1e4)
+    leg = of.spot._replace(fee=FEE, min_notional_usdt=0.0)
+    return of._replace(clip_usdt=1.0, rearm=0.0, max_hold_ns=NEVER_LEFT_NS, spot=leg, perp=leg)
+
+
+def grid(entries, exits) -> list[tuple[float, float]]:
+    return [(float(entry), float(exit_)) for entry in entries for exit_ in exits]
+
+
+JOBS = {
+    "wide": grid(np.linspace(8, 40, 100), np.linspace(-20, 8, 100)),
+    "near": grid(np.linspace(24, 24 * 1.02, SETS), (-6.0,)),
+    "dense": grid(np.linspace(0, 30, 12), np.linspace(-15, 15, 12)),
+    "busy": [(-10.0, 10.0), (-10.0, 15.0), (-5.0, 15.0), (-8.0, 12.0)],
+    "churn": grid(np.linspace(-10, 10, 4), np.linspace(-5, 15, 4)),
+}
+
+
+def processor_s(job) -> tuple[float, object]:
+    began = time.process_time()
+    made = job()
+    return time.process_time() - began, made
+
+
+def against_plain() -> list[dict]:
+    columns = quotes(EVENTS)
+    of = plain_tape(columns)
+    plain(*columns, 10.0, 0.0, NEVER_LEFT_NS)
+    sweep(of, [plain_rule(10.0, 0.0)], QUICK)  # both compiled
     rows = []
-    for events in (EVENTS, 10 * EVENTS):
-        quotes = tape(events)
-        held = sum(a.nbytes for a in (*looks(quotes, OFF)[1:], *sweeping._marks(quotes, True)[-2:]))
-        share = events // EVENTS  # fewer sets of a longer tape
-        jobs = (
-            ("rare", sets(0.001, -0.001, SETS // share)), ("grid", wide(SETS // share)),
-            ("busy", sets(-0.0005, 0.0005, EVERY_ROW // share)),
+    for name, levels in JOBS.items():
+        many, few = [plain_rule(*each) for each in levels], levels[:: max(1, len(levels) // LOOPS)]
+        ours_s, loop_s = np.inf, np.inf
+        for _ in range(REPEATS):
+            took_s, swept = processor_s(lambda many=many: sweep(of, many, QUICK, threads=1))
+            ours_s = min(ours_s, took_s / len(many))
+            took_s, found = processor_s(lambda few=few: [plain(*columns, *each, NEVER_LEFT_NS) for each in few])
+            loop_s = min(loop_s, took_s / len(few))
+        for figures, (trades, _, money, _, _) in zip(
+            swept.figures[:: max(1, len(levels) // LOOPS)], found, strict=True
+        ):
+            assert figures["trades"] == trades and abs(figures["net_usdt"] - money) < 1e-9
+        trades = float(swept.figures["trades"].mean())
+        rows.append(
+            {
+                "job": name, "sets": len(many), "trades_per_set": trades, "us_per_set": 1e6 * ours_s,
+                "us_per_trade": 1e6 * ours_s / trades, "plain_us": 1e6 * loop_s, "ratio": loop_s / ours_s,
+            }
         )  # fmt: skip
-        for name, many in jobs:
-            few = many[:: max(len(many) * share // EVERY_ROW, 1)]
-            timed = []
-            for _ in range(REPEATS):
-                jump_s = seconds(lambda of=many, on=quotes: sweep(on, of, LATENCY, threads=1)) / len(many)
-                apart_s = every_row(lambda of=few, on=quotes: sweep(on, of, LATENCY, threads=1)) / len(few)
-                timed.append((jump_s, apart_s))
-            jump_s, plain_s = (statistics.median(column) for column in zip(*timed, strict=True))
-            rows.append(
-                {
-                    "levels": name, "events": events, "sets": len(many),
-                    "trades_per_set": float(sweep(quotes, few, LATENCY).figures["trades"].mean()),
-                    "us_per_set": jump_s * 1e6, "every_row_us": plain_s * 1e6,
-                    "ratio": statistics.median(plain / jump for jump, plain in timed),
-                    "set_events_per_s": events / jump_s, "bytes_per_event": held / events,
-                    "bytes_per_set": FIGURES.itemsize + 5 * 8,
-                }
-            )  # fmt: skip
     return rows
 
 
@@ -148,7 +166,7 @@ def chosen(quotes: Tape, of: list) -> list[int]:
 
 
 def end_to_end() -> dict:
-    of = sets(0.001, -0.001, SETS)
+    of = [rule(float(entry), -0.001) for entry in np.linspace(0.001, 0.00102, SETS)]
     with tempfile.TemporaryDirectory() as folder:
         files = write_legs(tape(DAY), Path(folder))
         quotes = read(*files)
@@ -163,9 +181,10 @@ def end_to_end() -> dict:
 def main() -> None:
     cold, cached = first_calls()
     first = {"first_call_s": cold[0], "first_call_cpu_s": cold[1], "first_cached_s": cached[0]}
-    goal = "first call 10 s; rare at least 120 times every row, busy never slower; below 5 bytes an event, 200 a set"
-    method = f"one run, one core, medians of {REPEATS}; settled and marked in both"
-    report("sweep", ratios(), ("numpy", "numba"), method=method, goal=goal, **first)
+    goal = "wide and near 120 times the plain loop, dense as fast, busy and churn 0.3 us a trade; 200 bytes a set"
+    method = f"ratio to plain_loop.plain in this run; processor time of one thread, best of {REPEATS}"
+    size = {"bytes_per_set": FIGURES.itemsize + 5 * 8}
+    report("sweep", against_plain(), ("numpy", "numba"), method=method, goal=goal, **first, **size)
     report("sweep_walk", [end_to_end()], ("numpy", "numba", "pyarrow"), goal="0.5 s from Parquet to what is chosen")
 
 
