@@ -442,8 +442,7 @@ SAID = rng().uniform(1.0, 2.0, 20)  # of a look-back, so that each fold has a pr
 def test_a_choice_is_judged_by_all_gates_at_once():
     moves = {s: edge for k in range(16) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
     found = judged(edges(moves, 162), by_fold(*[A] * 13, nets=SAID))
-    assert {g.name for g in found.gates if not g.passed} == {"pairs out of sample"}  # 13 of the 15 asked for
-    assert found.reason == "pairs out of sample 13 is below 15" and not found.passed
+    assert found.passed and found.reason == ""  # 13 pairs of the 9 asked for
     assert found.overfitting.trials == 2 and found.superior.p < 0.05
     assert found.confidence > 0.6  # a gain every ten periods, and ten ahead; but only two such windows were seen
     assert not found.refusals
@@ -479,7 +478,7 @@ def test_a_confidence_that_was_never_scored_is_not_known():
     moves = {s: edge for k in range(16) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
     found = judged(edges(moves, 162), by_fold(*[A] * 13))
     assert found.walk.brier is None and found.confidence is None
-    assert "confidence is not known" in found.reason
+    assert any("confidence is not known" in refusal for refusal in found.refusals)
 
 
 def test_a_short_look_back_is_a_warning_and_no_refusal():

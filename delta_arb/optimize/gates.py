@@ -29,7 +29,7 @@ from delta_arb.stats.sharpe import Interval, stressed_mean
 from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.tables import Table, number
 
-MIN_PAIRS = 15  # with one miss among them, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7
+MIN_PAIRS = 9  # all at the target, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7; losses take more
 MIN_DEFLATED = 0.95
 MAX_OVERFITTING = 0.5
 MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
