@@ -59,8 +59,8 @@ test: $(READY)  ## module tests, and every notebook compared with its committed 
 test-slow: $(READY)  ## the long tests and those that assert a speed
 	$(RUN) -m pytest -m "slow or benchmark" $(ARGS)
 
-test-browser: $(READY)  ## the report's pages in a real browser, at desk and phone width (needs chromium or google-chrome)
-	$(RUN) -m pytest tests/test_browser.py -rs $(ARGS)
+test-browser: $(READY)  ## the report's pages and the monitor in a real browser, at desk and phone width (needs chromium or google-chrome)
+	$(RUN) -m pytest tests/test_browser.py tests/test_monitor_browser.py -rs $(ARGS)
 
 lab: $(READY)  ## JupyterLab, opened in notebooks/
 	$(RUN) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)

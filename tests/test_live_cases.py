@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import time
 from decimal import Decimal
 
@@ -362,6 +363,11 @@ def test_the_words_to_a_running_one_go_through_its_socket(tmp_path):
                 said = await ask("status")
                 assert (said["phase"], said["spot"], said["perp"]) == ("open", 60.0, -60.0)
                 assert "none of status" in (await ask("withdraw"))["error"]
+                seen = await ask("snapshot")
+                assert json.loads(json.dumps(seen, allow_nan=False)) == seen  # a browser reads no NaN
+                assert seen["open_usdt"] == pytest.approx(sum(seen["open_parts"].values()), abs=1e-12)
+                assert seen["levels"]["exit_bps"] == pytest.approx(-12.0) and len(seen["guards"]) == 11
+                assert [book["leg"] for book in seen["books"]] == ["spot", "perp"]
                 await asyncio.to_thread(control.ask, path, "flatten", by="anna: the venue\nis down")
                 noted = it.rows("SELECT text FROM notes WHERE kind = 'ordered'")
                 assert noted == [("a flatten (asked by anna: the venue is down)",)]
@@ -373,6 +379,11 @@ def test_the_words_to_a_running_one_go_through_its_socket(tmp_path):
                 await it.until(lambda: it.session.runner.state.armed)
                 assert (await ask("resume"))["halted"] == ""
                 await it.opened()
+                await asyncio.to_thread(control.ask, path, "kill", by="ben: a drill")
+                assert (tmp_path / "kill").read_text() == "ben: a drill\n"
+                assert it.rows("SELECT text FROM notes WHERE kind = 'ordered'")[-1] == (
+                    "a kill (asked by ben: a drill)",
+                )
                 assert (await ask("stop"))["stopping"]
                 async with asyncio.timeout(10):
                     assert await it.task == "open"

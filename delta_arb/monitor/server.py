@@ -48,6 +48,7 @@ class MonitorServer:
         self._token = token
         self._said: list[dict[str, Any]] = []
         self._looked = asyncio.Condition()
+        self._over = False
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[guarded], client_max_size=1 << 14)
@@ -55,6 +56,7 @@ class MonitorServer:
             app.router.add_get(path, self.file)
         app.router.add_get("/events", self.events)
         app.router.add_post("/orders", self.order)
+        app.on_shutdown.append(self._end)
         app.cleanup_ctx.append(self._looking)
         app.on_response_prepare.append(_with_headers)
         return app
@@ -67,6 +69,12 @@ class MonitorServer:
         with contextlib.suppress(asyncio.CancelledError):
             await task
         self.runners.close()
+
+    async def _end(self, app: web.Application) -> None:
+        """Let the browsers go, that nobody waits for them."""
+        async with self._looked:
+            self._over = True
+            self._looked.notify_all()
 
     async def _look(self) -> None:
         while True:
@@ -86,7 +94,7 @@ class MonitorServer:
         sent: dict[str, tuple[str, int]] = {}
         with contextlib.suppress(ConnectionError):
             await response.write(b"retry: 1000\n\n")
-            while True:
+            while not self._over:
                 for event, value in self._news(sent):
                     await response.write(f"event: {event}\ndata: {json.dumps(value)}\n\n".encode())
                 async with self._looked:

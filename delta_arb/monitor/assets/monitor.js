@@ -25,6 +25,7 @@ function make(name, text, className) {
 
 const known = value => value !== null && value !== undefined;
 const number = (value, digits = 2) => known(value) ? value.toFixed(digits).replace("-", "\u2212") : "\u2013";
+const rounded = value => known(value) ? plain(+value.toFixed(Math.abs(value) >= 100 ? 0 : 2)) : "\u2013";
 const signed = (value, digits = 2) => known(value) ? (value > 0 ? "+" : "") + number(value, digits) : "\u2013";
 const plain = value => known(value) ? String(+value.toPrecision(10)).replace("-", "\u2212") : "\u2013";
 const clock = ns => known(ns) ? new Date(ns / 1e6).toISOString().slice(11, 23) : "\u2013";
@@ -87,22 +88,23 @@ function show(one, orders) {
   const up = part("up");
   up.textContent = now ? (now.stopping ? "stopping" : "up") : one.run?.outcome ? `ended: ${one.run.outcome}` : "no runner answers";
   up.className = `up ${now ? "good" : one.run?.outcome ? "" : "bad"}`;
-  at.classList.toggle("down", !now);
+  for (const section of at.querySelectorAll(".live")) section.hidden = !now;
   alarm(part("alarm"), one);
   tiles(part("tiles"), one);
   at.querySelector("figcaption").textContent = caption(now);
   draw(at.querySelector("svg"), charts.get(one.id) ?? [], one.orders ?? []);
   books(part("books"), now);
   attribution(part("money"), one);
-  guards(part("guards"), part("held"), now);
+  guards(part("guards"), now);
   parameters(part("parameters"), one);
   recent(at, one);
-  part("buttons").hidden = !orders;
+  part("buttons").hidden = !orders || (!now && Boolean(one.run?.outcome));
 }
 
 function alarm(at, one) {
   const now = one.now, said = [...one.errors];
   if (now?.halted) said.push(`HALTED: ${now.halted}`);
+  said.push(...(now?.held ?? []).filter(held => !now.halted || !held.endsWith(now.halted)));
   if (now?.naked_usdt > 0 && !now.working.some(Boolean)) said.push(`The legs differ by ${number(now.naked_usdt)} USDT.`);
   if (!now && one.run && !one.run.outcome) said.push("No runner answers, and its run has no end in the journal.");
   if (!now && one.last && (one.last.spot || one.last.perp) && one.run?.outcome !== "finished")
@@ -123,6 +125,7 @@ function tiles(at, one) {
     ["Naked delta", now ? `${number(now.naked_usdt)} USDT` : "\u2013", now?.working.some(Boolean) ? "an order works" : "legs at rest"],
     ["Open pair", money(open), now?.opened_ns ? `pair ${now.number}, held ${span((now.now_ns - now.opened_ns) / 1e9)} of ${span(now.max_hold_s)}` : "none"],
     ["Day (UTC), closed pairs", money(day), `${one.money_day?.pairs ?? 0} pairs; USDT`],
+    ["Wallets", now?.wallets ? `${number(now.wallets.spot_usdt)} / ${number(now.wallets.perp_usdt)}` : "\u2013", now?.wallets ? `USDT, spot / futures; ${number(now.wallets.margin_free_usdt)} free there` : "not known"],
     ["Next funding", known(untilStamp) ? span(untilStamp) : "\u2013", known(funding?.rate_bps) ? `${signed(funding.rate_bps)} bps to a short` : "not told"],
   ];
   at.replaceChildren(...list.map(([name, value, small]) => {
@@ -145,7 +148,9 @@ function entering(now, levels) {
 
 function leaving(now, levels) {
   if (!now) return "no runner is up";
-  return known(levels.exit_bps) ? `leaves at ${number(levels.exit_bps)}` : "no exit level";
+  if (!known(levels.exit_bps)) return known(levels.reverse_exit_bps) ? `reverse leaves at ${number(levels.reverse_exit_bps)}` : "no exit level";
+  const away = now.cost_bps - levels.exit_bps;
+  return `leaves at ${number(levels.exit_bps)}, ${away > 0 ? `${number(away)} away` : "reached"}`;
 }
 
 function caption(now) {
@@ -169,14 +174,13 @@ function attribution(table, one) {
   fill(table, ["", "open pair", "day", "run"], rows);
 }
 
-function guards(table, list, now) {
+function guards(table, now) {
   const rows = (now?.guards ?? []).map(guard => {
-    const left = known(guard.value) ? (guard.above ? guard.limit - guard.value : guard.value - guard.limit) : null;
-    const near = known(left) && left < 0.2 * Math.abs(guard.limit);
-    return [guard.guard, known(guard.value) ? plain(+guard.value.toFixed(3)) : "\u2013", plain(guard.limit), { text: known(left) ? plain(+left.toFixed(3)) : "\u2013", className: near ? "bad" : "" }, left_(guard.unit)];
+    const room = known(guard.value) ? (guard.above ? guard.limit - guard.value : guard.value - guard.limit) : null;
+    const near = known(room) && room < 0.2 * Math.abs(guard.limit);
+    return [guard.guard, rounded(guard.value), rounded(guard.limit), { text: rounded(room), className: near ? "bad" : "" }, left(guard.unit)];
   });
   fill(table, ["", "is", "limit", "left", ""], rows);
-  list.replaceChildren(...(now?.held ?? []).map(held => make("li", held)));
 }
 
 const left_ = left;
