@@ -90,7 +90,7 @@ class OrderTimeouts(NamedTuple):
     """
 
     overdue_s: float = 0.5
-    ioc_s: float = 2.0
+    ioc_s: float = 1.0
     unknown_s: float = 4.0
     answer_s: float = 5.0
     retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue; then doubled each time

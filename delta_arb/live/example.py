@@ -89,7 +89,7 @@ flatten = false              # true: and what stands alone is closed, the runner
 
 [orders]                     # patience with an order that its venue says nothing of, s from its send
 overdue_s = 0.5              # then its venue is asked by its id
-ioc_s = 2.0                  # then one that still works is cancelled
+ioc_s = 1.0                  # then one that still works is cancelled
 unknown_s = 4.0              # then one that its venue does not know has never been there
 answer_s = 5.0               # a venue's answer about an order
 retry_s = 0.2                # before a refused exit is sent again, then twice as long each time

@@ -74,6 +74,8 @@ class Session:
             return
         what = f"filled {report.filled:+g} at {report.price:g}, {report.order_id}"
         self.resources.say(f"{LEGS[report.leg]}: {what}; {self.line()}")
+        if self.terms:
+            self.terms.due.set()
         if self.reconciler:
             self.reconciler.filled.set()
 

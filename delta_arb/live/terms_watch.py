@@ -2,11 +2,12 @@
 
 An order is sized by what the venue listed when it was opened. A contract that has become ten times as large would be
 ten times the exposure, and nothing else would tell: the account is converted by the same number. So what is listed now
-is compared every few seconds, nothing is entered on an older look, and a change ends the session: the next one opens
-the venues anew, measures what is open by the new terms, and closes it.
+is compared every few seconds and after each fill, nothing is entered on an older look, and a change ends the session:
+the next one opens the venues anew, measures what is open by the new terms, and closes it.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from delta_arb.live.venues.base import ListedTerms, Venue, VenueError, within
@@ -14,6 +15,7 @@ from delta_arb.market import NS
 from delta_arb.venue_terms import VenueTerms
 
 EVERY_S = 20.0
+APART_S = 1.0
 AGAIN_S = 2.0  # after a venue did not answer
 ANSWER_S = 5.0
 OLD_S = 60.0  # nothing is entered on terms older than that
@@ -38,6 +40,7 @@ class TermsWatch:
         self._seen_ns = [clock(), clock()]  # they were listed when they were opened
         self._closed = [venue.closed for venue in venues]
         self._failed = ["", ""]
+        self.due = asyncio.Event()  # set after a fill: what it came to depends on the terms
 
     @property
     def stale(self) -> str:
@@ -51,11 +54,15 @@ class TermsWatch:
         return next(filter(None, self._closed), "")
 
     async def run(self) -> None:
-        """Compare for ever."""
+        """Compare for ever: on time, and after fills, though not more than once a second."""
         while True:
-            await asyncio.sleep(AGAIN_S if any(self._failed) else self._every_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S if any(self._failed) else self._every_s):
+                    await self.due.wait()
+            self.due.clear()
             for venue in self._venues:
                 await self._look(venue)
+            await asyncio.sleep(min(APART_S, self._every_s))
 
     async def _look(self, venue: Venue) -> None:
         leg = venue.leg
