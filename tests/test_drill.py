@@ -113,5 +113,5 @@ def test_a_line_of_the_table_counts_what_the_runs_came_to():
         "b", "a", "k", "gate", "exit", 1, True, True, ended="naked", naked_s=3.0, alarms=["halted"], twice=1
     )
     assert other.failures == ["ended naked", "1 ids used twice"]
-    assert summed([one, other]) == ["2", "1", "1", "3.00", "3.00", "48", "1", "2", "0"]
+    assert summed([one, other]) == ["2", "1", "1", "5.0", "3.00", "3.00", "48", "1", "2", "0"]
     assert bars([one, other])["answered_safe"] == 1 and bars([one, other])["naked_over_2_s"] == 1

@@ -1,6 +1,6 @@
 """What a run was, by the venues' own books and the runner's journal and events: nothing here asks the runner.
 
-A leg counts as naked while the legs differ by a contract (10 coins) or more: what neither venue would take is a residual.
+A leg counts as naked while the legs differ by a contract, as the venue lists it then, or more: less is a residual.
 """
 
 import sqlite3
@@ -15,7 +15,6 @@ from delta_arb.market import LEGS, NS, PERP, SPOT
 from delta_arb.sandbox.values import Trade
 from delta_arb.strategy.state import FLAT
 
-CONTRACT = 10
 PRICE = 0.8  # USDT, of a naked coin
 SLACK_S = 0.5  # that a quote may take through the runner
 FEE = 5e-5  # USDT, what rounding may make of the fees of an order
@@ -29,9 +28,9 @@ class NakedTime:
     worst_coins: float = 0.0
     since_s: float | None = None
 
-    def update(self, net_coins: float) -> None:
+    def update(self, net_coins: float, contract: float = 10.0) -> None:
         now_s = time.monotonic()
-        if abs(net_coins) < CONTRACT:
+        if abs(net_coins) < contract:
             self.end(now_s)
             return
         self.worst_coins = max(self.worst_coins, abs(net_coins))

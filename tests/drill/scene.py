@@ -29,7 +29,7 @@ from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.venues import Venues
 from delta_arb.sandbox.websocket import Network
 from drill.cases import DIRECT, ENTRY, REVERSE, VENUES, Plan
-from drill.measures import CONTRACT, PRICE, NakedTime, Outcome, Shown, false_books, journal_differs, listen
+from drill.measures import PRICE, NakedTime, Outcome, Shown, false_books, journal_differs, listen
 
 INVENTORY = 100
 DIRECT_RULE = {"entry_bps": 15.0, "exit_bps": -12.0, "rearm_bps": 0.0}
@@ -103,7 +103,12 @@ class Quotes(Player):
         listen(venues, self.measure)
 
     def measure(self) -> None:
-        self.naked.update(float(sum(self.held)))
+        self.naked.update(float(sum(self.held)), self.contract)
+
+    @property
+    def contract(self) -> float:
+        """Coins of one, as the venue lists it now."""
+        return float(self.venues.perp.listing("SYN_USDT").qty_step)
 
     def _turn(self, now) -> None:
         self.measure()
@@ -294,7 +299,7 @@ class Scene:
 
     @property
     def even(self) -> bool:
-        return self.player.steady and abs(self.net) < CONTRACT
+        return self.player.steady and abs(self.net) < self.player.contract
 
     # What a fault does
 
@@ -438,7 +443,7 @@ async def _phase(it: Scene) -> bool:
 def _look(it: Scene, outcome: Outcome) -> None:
     """While the fault still lasts."""
     player = it.player
-    outcome.ended = "naked" if abs(it.net) >= CONTRACT else "hedged" if player.held[SPOT] else "flat"
+    outcome.ended = "naked" if abs(it.net) >= player.contract else "hedged" if player.held[SPOT] else "flat"
     outcome.halted = it.halted
     outcome.alarms = [kind for _, kind in it.alarms]
     since_s = player.naked.since_s or it.begun_s

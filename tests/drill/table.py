@@ -14,7 +14,7 @@ from drill.measures import Outcome, percentile
 
 FOLDER = Path(__file__).resolve().parents[2] / "reports" / "drill"
 HEAD = (
-    "runs", "flat or hedged", "rung instead", "worst naked s", "p99 naked s", "worst naked USDT", "ids twice",
+    "runs", "flat or hedged", "rung instead", "after s", "worst naked s", "p99 naked s", "worst naked USDT", "ids twice",
     "journal = venues", "false books",
 )  # fmt: skip
 MOST_NAKED_S, CLIP_USDT = 2.0, 48.0 + 1e-6
@@ -24,10 +24,12 @@ def summed(outcomes: Sequence[Outcome]) -> list[str]:
     """The cells of one line."""
     played = [o for o in outcomes if o.ended != "not played"]
     naked = [o.naked_s for o in played]
+    rung = [o.alarm_s for o in played if not o.safe and o.alarm_s is not None]
     return [
         str(len(played)),
         str(sum(o.safe for o in played)),
         str(sum(not o.safe and bool(o.alarms) for o in played)),
+        f"{max(rung, default=0.0):.1f}" if rung else "",
         f"{max(naked, default=0.0):.2f}",
         f"{percentile(naked, 0.99):.2f}",
         f"{max((o.naked_usdt for o in played), default=0.0):.0f}",
