@@ -110,7 +110,19 @@ def test_percentiles_of_one_to_a_hundred(share, value):
 def test_a_line_of_the_table_counts_what_the_runs_came_to():
     one = Outcome("a", "a", "k", "mexc", "exit", 1, True, True, ended="flat", naked_s=0.5, naked_usdt=48.0)
     other = Outcome(
-        "b", "a", "k", "gate", "exit", 1, True, True, ended="naked", naked_s=3.0, alarms=["halted"], twice=1
+        "b",
+        "a",
+        "k",
+        "gate",
+        "exit",
+        1,
+        True,
+        True,
+        ended="naked",
+        naked_s=3.0,
+        alarms=["halted"],
+        alarm_s=4.96,
+        twice=1,
     )
     assert other.failures == ["ended naked", "1 ids used twice"]
     assert summed([one, other]) == ["2", "1", "1", "5.0", "3.00", "3.00", "48", "1", "2", "0"]

@@ -25,6 +25,7 @@ from delta_arb.live import supervisor
 from delta_arb.live.config import Config
 from delta_arb.live.config import sample as sample_config
 from delta_arb.market import SPOT
+from delta_arb.rule_params import RuleParams
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.venues import Venues
 from delta_arb.sandbox.websocket import Network
@@ -57,7 +58,8 @@ QUICK = Pace(
     20.0, 5.0, 6.0, 20.0, {"terms_every_s": 0.5, "guards": FREE},
     {"leg_deadline_s": 4.0, "max_quote_age_s": RULE["max_quote_age_s"]},
 )  # fmt: skip
-REAL = Pace(60.0, 25.0, 40.0, 60.0, {"guards": FREE | {"max_orders_minute": 60}}, {}, "5-150")
+DEFAULT = {name: RuleParams.model_fields[name].default for name in ("leg_deadline_s", "max_quote_age_s")}
+REAL = Pace(60.0, 25.0, 40.0, 60.0, {"guards": FREE | {"max_orders_minute": 60}}, DEFAULT, "5-150")
 
 
 class Sink:
@@ -282,8 +284,12 @@ class Scene:
         return bool(true())
 
     async def start(self) -> bool:
-        await self.runner.start()
-        return await self.until(lambda: self.begun or self.runner.ended, self.pace.start_s) and self.begun
+        """Whether a runner has begun; on a busy machine a local venue may not answer in time, so it is tried again."""
+        for _ in range(3):
+            await self.runner.start()
+            if await self.until(lambda: self.begun or self.runner.ended, self.pace.start_s) and self.begun:
+                return True
+        return False
 
     @property
     def begun(self) -> bool:
@@ -466,7 +472,6 @@ async def _mend(it: Scene) -> None:
         for pair in engine.listings:
             engine.delist(pair, on=False)
             engine.inactive.discard(pair)
-            engine.change_terms(pair, {})
     it.player.crossed = False
     await asyncio.sleep(0.2)
 
