@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from live_stage import PATIENCE, QUICK
 from test_live import export, rule_params
 
 from delta_arb import params
+from delta_arb.errors import ParamsError
+from delta_arb.live import cli, control, local_venues
 from delta_arb.live import config as configuration
-from delta_arb.live import control, local_venues
+from delta_arb.live.options import LiveOptions
 from delta_arb.live.venues import factory
 from delta_arb.quotes.inputs import Inputs
 
@@ -275,3 +278,25 @@ def test_live_wants_keys_limits_and_a_passed_check_then_trades_and_never_prints_
     kept = b"".join(path.read_bytes() for path in (reports / Inputs().name / "live").rglob("*") if path.is_file())
     for secret in [*keys.values(), "not-this-secret"]:
         assert secret.encode() not in printed and secret.encode() not in kept
+
+
+def test_a_command_that_names_no_mode_is_refused_while_a_runner_of_another_mode_is_up(tmp_path, monkeypatch):
+    """Without --live it would go to the runner on paper, and the one with real money would trade on."""
+    asked = []
+
+    def answers(path, command, **rest):
+        asked.append((path.name, command))
+        return {"line": "up"} if path.stem == "live" else None
+
+    monkeypatch.setattr(control, "ask", answers)
+    monkeypatch.setattr(control, "socket_path", lambda journal: journal)
+    config = tmp_path / "pair.toml"
+    config.write_text('pair = "SYN_USDT"\n[spot]\nvenue = "mexc"\n[perp]\nvenue = "gate"\ncontract_size = 10.0\n')
+    options = LiveOptions(command="flatten", config=config, reports=tmp_path)
+    with pytest.raises(
+        ParamsError, match="is up in the mode LIVE, real money; say which one is meant: --live, or --paper"
+    ):
+        cli.talk(options)
+    assert [command for _, command in asked] == ["status"]
+    assert cli.talk(replace(options, live=True)) == 0
+    assert asked[-1][1] == "flatten"

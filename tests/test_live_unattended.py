@@ -163,7 +163,7 @@ def test_an_own_fill_of_an_order_thought_refused_is_booked_in_the_same_session(t
             it.show(ENTER)
             await it.until(lambda: refused)
             it.show(CALM)
-            await it.until(lambda: any("which was not told" in s for s in it.said))
+            await it.until(lambda: any("which was not reported" in s for s in it.said))
             await it.settled()
             it.assert_hedged()
             await it.stop()

@@ -2,7 +2,7 @@
 
 A path may name a table inside a file: `research.duckdb#quotes_spot`, `research.h5#/SYN/spot/quotes`. A folder with a
 Delta log or with partitions (`venue=mexc/`) is one table. Text is read as text: what it means is `stamps`' and
-`proofs`' to say. HDF5 and DuckDB need packages of their own (`pip install delta-arb[databases]`).
+`proofs`' to say. HDF5 and DuckDB need packages of their own (PyTables and DuckDB).
 """
 
 from collections.abc import Callable, Iterable

@@ -68,5 +68,5 @@ def _package(name: str, path):
         return importlib.import_module(name)
     except ImportError as error:
         raise DataError(
-            f"{path}: reading it needs the package {name}; pip install 'delta-arb[databases]', or export to Parquet"
+            f"{path}: reading it needs the package {name}; pip install {name}, or export to Parquet"
         ) from error

@@ -34,7 +34,7 @@ examples:
   delta-arb live paper --config lunc.toml --check  whether everything is ready to trade
   delta-arb live real --config lunc.toml           real money
   delta-arb live sandbox --speed 60 --monitor      the same, with a page to look at
-  delta-arb live status --sandbox                  what the running one does; name its mode as at its start"""
+  delta-arb live status --sandbox                  what the runner does; name its mode as at its start"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -41,7 +41,7 @@ def client(addresses: Sequence[str]) -> Any:
     try:
         import apprise
     except ImportError:
-        raise ParamsError("alerts need apprise: pip install 'delta_arb[alerts]'") from None
+        raise ParamsError("alerts need apprise: pip install apprise") from None
     made = apprise.Apprise()
     for number, address in enumerate(addresses, 1):
         if not made.add(address):

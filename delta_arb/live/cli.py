@@ -1,4 +1,4 @@
-"""From the command line to one run (`LiveJob`), and `status`, `stop`, `flatten`, `resume` to the running one or, without it,
+"""From the command line to one run (`LiveJob`), and `status`, `stop`, `flatten`, `resume` to a running runner or, without it,
 from journal and venues."""
 
 import asyncio
@@ -61,7 +61,7 @@ def watch_runner(options: LiveOptions) -> int:
 def trade(options: LiveOptions) -> int:
     """A run on paper, on the local venues or with real money; or only the look whether all is ready for it."""
     if options.funding and not options.tape:
-        raise ParamsError("--funding goes with --tape: the sample brings its own; leave it away")
+        raise ParamsError("--funding goes with --tape: the sample brings its own; leave the option out")
     job = job_of(options)
     with heard(job.say):
         return _checked(options, job) if options.check else _run(options, job)
@@ -230,7 +230,7 @@ def asked_by(options: LiveOptions) -> str:
 
 
 def talk(options: LiveOptions) -> int:
-    """One word to the running one, or without it to journal and venues; `status --watch` again and again."""
+    """One word to a running runner, or without it to journal and venues; `status --watch` again and again."""
     while options.watch:
         _talk(options)
         time.sleep(WATCH_S)
@@ -238,6 +238,7 @@ def talk(options: LiveOptions) -> int:
 
 
 def _talk(options: LiveOptions) -> int:
+    _refuse_to_guess(options)
     journal = supervisor.journal_path(options.reports, configured(options), kind_of(options))
     said = control.ask(control.socket_path(journal), options.command, by=asked_by(options))
     if said is None:
@@ -246,6 +247,23 @@ def _talk(options: LiveOptions) -> int:
         raise RunError(said["error"])
     _tell(said, options)
     return 0
+
+
+def _refuse_to_guess(options: LiveOptions) -> None:
+    """A command that names no mode means the runner on paper; not while one of another mode trades this pair.
+
+    Raises:
+        ParamsError: it is not clear which runner is meant.
+    """
+    if options.paper or options.sandbox or options.live:
+        return
+    config = configured(options)
+    for kind in (LIVE, SANDBOX):
+        path = control.socket_path(supervisor.journal_path(options.reports, config, kind))
+        if control.ask(path, "status") is not None:
+            raise ParamsError(
+                f"a runner of {config.name} is up in the mode {supervisor.MODES[kind]}; say which one is meant: --{kind}, or --paper"
+            )
 
 
 def _alone(options: LiveOptions, path: Path) -> int:

@@ -58,7 +58,7 @@ cover_fees = true            # refuse thresholds that are no further apart than 
 [guards]
 position_headroom = 0.25         # leave: prices lifted the position over its limit by this share
 max_orders_minute = 60           # no entries
-max_failures = 5                 # halt: entries in a row that came to nothing
+max_failures = 5                 # halt: entries in a row that were refused or unwound
 min_liquidation_distance = 0.1   # leave: the liquidation price is nearer than this share of the mark
 worst_adl_rank = 1               # leave: this far up in the queue of auto-deleveraging (1 is the first)
 max_funding_against_bps = 10.0   # no entries: the next funding costs a short more

@@ -98,7 +98,7 @@ def _loss(f: Facts, c: Config) -> Found:
 
 def _failures(f: Facts, c: Config) -> Found:
     if f.failures >= c.guards.max_failures:
-        return HALT, f"{f.failures} entries in a row came to nothing; find out why before `resume`"
+        return HALT, f"{f.failures} entries in a row were refused or unwound; find out why before `resume`"
     return None
 
 

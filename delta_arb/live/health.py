@@ -120,7 +120,7 @@ def metrics(session: Callable[[], Session | None]) -> Callable[[], bytes]:
     try:
         from prometheus_client import CollectorRegistry, generate_latest
     except ImportError:
-        raise ParamsError("[health] needs prometheus-client: pip install 'delta_arb[alerts]'") from None
+        raise ParamsError("[health] needs prometheus-client: pip install prometheus-client") from None
     registry = CollectorRegistry()
     registry.register(Collector(session))
     return lambda: generate_latest(registry)

@@ -1,8 +1,8 @@
 """What the runner is told, mode by mode, and the spelling of earlier versions. Read by `--help` too.
 
     delta-arb live replay|paper|sandbox|real        trade, in this mode
-    delta-arb live status|stop|flatten|resume       talk to the running one
-    delta-arb live watch                            look after the running one
+    delta-arb live status|stop|flatten|resume       talk to a running runner
+    delta-arb live watch                            look after a running runner
     delta-arb live alert --test                     ring once
     delta-arb live example                          print a configuration
 
@@ -24,8 +24,8 @@ SPEED = 60.0  # recorded seconds a second
 MAX_CLIP_USDT = 1000.0  # as params.Bounds
 RUN, RECORDED, LOCAL, WHICH = "the run", "recorded quotes", "the local venues", "which runner"
 TALK = {
-    "status": "What the running one does and holds.",
-    "stop": "An orderly end of the running one.",
+    "status": "What a running runner does and holds; without one, what its journal says.",
+    "stop": "End a running runner in an orderly way.",
     "flatten": "Leave the open pair, and stay out until `resume`.",
     "resume": "Trade again after a halt.",
 }
@@ -34,7 +34,7 @@ MODES = {
     "paper": "The venues' public quotes, simulated fills.",
     "sandbox": "Real orders on local venues, with play money and no keys.",
     "real": "Real orders with real money: keys, limits, a passed check.",
-    "watch": "Beside a runner: ring, and flatten if so configured, when it is silent.",
+    "watch": "Watch a runner from outside: alert when it is silent and, if configured, flatten.",
     "alert": "Send a test to every address of the alerts.",
     "example": "Print a configuration with every name explained.",
 }
@@ -66,7 +66,7 @@ class LiveOptions(InputOptions):
     json: bool = option(False, "end with one line of JSON on standard output", RUN)
     speed: float = option(SPEED, "recorded seconds a second", RECORDED, parser=speed, metavar="1|60|max")
     tape: tuple[str, str] | None = option(None, "what they play  [default: the sample]", LOCAL, metavar="SPOT PERP")
-    repeat: bool = option(False, "they begin their tape again at its end", LOCAL)
+    repeat: bool = option(False, "begin the tape again when it ends", LOCAL)
     faults: Path | None = option(None, "what they do wrong (delta-arb sandbox --explain)", LOCAL, metavar="FILE")
     round_trip_ms: str = option(
         "", "network delay to them, fixed or drawn  [default: none]", LOCAL, metavar="N|LOW-HIGH"

@@ -215,7 +215,7 @@ class Reconciler:
             deals = await self._executions(leg, now_ns)
             if own := unbooked_of(self._journal, leg, deals, now_ns):
                 for report in own:
-                    self._say(f"{LEGS[leg]}: order {report.order_id} filled {report.filled:+g}, which was not told")
+                    self._say(f"{LEGS[leg]}: order {report.order_id} filled {report.filled:+g}, which was not reported")
                     self._loop.report(report)
                 continue
             self._halt(f"{difference}; settle it, then `resume`")

@@ -249,7 +249,9 @@ class Session:
             return "halted"
         if state.phase == FLAT and not self.runner.working:
             return "stopped"
-        self.resources.say(f"left open: {self.line()}; start again to resume it, or `python -m delta_arb.live flatten`")
+        self.resources.say(
+            f"left open: {self.line()}; start the same command again to take it up, or run `flatten` with the same mode and --config"
+        )
         return "open" if state.phase == OPEN and not self.runner.working else "unfinished"
 
     async def _until(self, true: Callable[[], bool]) -> None:

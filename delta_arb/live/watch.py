@@ -1,6 +1,6 @@
 """`delta-arb live watch`: a small process beside a runner, for the hour in which nobody hears from it.
 
-It asks the running one how it is, every few seconds. When that has not answered for a while it looks at both accounts, rings
+It asks a running runner how it is, every few seconds. When that has not answered for a while it looks at both accounts, rings
 a person where something is open, and, if the configuration says so and the legs differ, flattens as `flatten` does: from
 the journal, so reduce-only on futures, on spot what is the pair's and never inventory, under order ids of its own.
 

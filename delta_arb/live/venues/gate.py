@@ -367,7 +367,7 @@ class GateVenue(CcxtVenue):
         if any(edge[-1] - edge[0] > longest_ns for edge in edges) or (not stamps and end_ns - start_ns > longest_ns):
             known = f"{utc(stamps[0])} to {utc(stamps[-1])}" if stamps else "none"
             raise VenueError(
-                f"gate: funding from {utc(start_ns)} to {utc(end_ns)} was asked for, and told is {known}; ask for less"
+                f"gate: funding from {utc(start_ns)} to {utc(end_ns)} was asked for, and Gate returned {known}; ask for less"
             )
 
 

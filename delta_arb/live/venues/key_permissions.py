@@ -41,7 +41,7 @@ def gate_rights(detail: Any, keys: Any, api_key: str) -> Rights:
         addresses = _listed(key.get("ip_whitelist"))
     writes = _writes(key.get("perms"))
     if writes is None:
-        return Rights(None, "its permissions are not told as documented", addresses, made_ns=_stamp(key))
+        return Rights(None, "its permissions are not in the documented form", addresses, made_ns=_stamp(key))
     trade = "futures" in writes and key.get("state") == NORMAL
     may = f"may change {', '.join(writes) or 'nothing'}"
     moves = any(name == "wallet" or "withdraw" in name for name in writes)
@@ -102,7 +102,7 @@ def _mexc_withdrawal(account: Any, withdrawals: Any) -> tuple[bool | None, str]:
         return None, _why(withdrawals, "")
     if isinstance(withdrawals, Sequence):
         return True, "the key reaches the account's withdrawals"
-    return None, "the list of withdrawals is not told as documented"
+    return None, "the list of withdrawals is not in the documented form"
 
 
 def _why(answer: Any, otherwise: str) -> str:
