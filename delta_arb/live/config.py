@@ -134,7 +134,7 @@ class GuardNumbers(_Section):
 class AlertSettings(_Section):
     """When a person is rung (alerts.py); the addresses are in DELTA_ARB_ALERTS or the keys_file."""
 
-    naked_s: Positive = 5.0  # legs unequal for so long
+    naked_s: Positive = 3.5  # legs unequal for so long; with the look each second it rings within 5 s
     repeat_s: Positive = 600.0  # between two alerts of the same kind
     daily_utc: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:05"  # the summary of the day before
 

@@ -75,7 +75,7 @@ transfer_fee_usdt = 0.0
 transfer_least_usdt = 0.0
 
 [alerts]                     # where to: DELTA_ARB_ALERTS, addresses of apprise, or [alerts] urls = [...] in the keys_file
-naked_s = 5.0                # legs unequal for so long
+naked_s = 3.5                # legs unequal for so long
 repeat_s = 600.0             # between two of the same kind
 daily_utc = "00:05"          # the summary of the day before
 
