@@ -144,7 +144,7 @@ def with_port(words: Sequence[str]) -> list[str]:
     """`--monitor` without a number means the usual port."""
     return [
         f"{word}={PORT}" if word == "--monitor" and not after.isdecimal() else word
-        for word, after in zip(words, (*words[1:], ""), strict=True)
+        for word, after in zip(words, (*words, "")[1:], strict=True)
     ]
 
 
