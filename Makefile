@@ -43,7 +43,7 @@ $(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow test-browser lab notebooks docs drill bench bench-live history bench-statistics lint lock setup clean outdated
+.PHONY: help demo test test-slow test-browser lab notebooks docs drill bench bench-live bench-maker history bench-statistics lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -88,6 +88,9 @@ bench-compare: $(READY)  ## the sweep beside what a user would pick instead, in 
 
 history: $(READY)  ## what it did on crash days and what carry was worth, from the recorded candles beside the project
 	$(RUN) tests/benchmarks/history.py $(ARGS)
+
+bench-maker: $(READY)  ## what a resting spot leg earned on recorded books and trades beside the project
+	$(RUN) tests/benchmarks/bench_maker.py $(ARGS)
 
 bench-live: $(READY)  ## decision, start, and from a quote to both orders beside the least that any program needs: 4 minutes
 	@mkdir -p reports/bench
