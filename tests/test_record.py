@@ -130,6 +130,16 @@ def test_numbers_that_become_finer_begin_a_file_and_a_day_of_both_is_exact(tmp_p
     assert [(row[2], row[1]) for row in rows_of(tmp_path)] == [(0.1, 6.0), (0.100015, 6.5)]
 
 
+@pytest.mark.parametrize("bad", ["nan", "1e-20", "12345678901234567890", "x"])
+def test_a_row_with_what_is_no_number_is_left_out_and_told_and_the_others_are_kept(tmp_path, bad):
+    into = writer(tmp_path)
+    for k, bid in enumerate(("0.1000", bad, "0.100001", bad, "0.1002")):
+        into.add(0, (DAY + k, DAY, k), (bid, "5", "0.1003", "6"))
+    into.close()
+    assert [row[2] for row in rows_of(tmp_path)] == [0.1, 0.100001, 0.1002]
+    assert len(into.refused) == 2 and all(text.startswith("AAA_USDT: ") for text in into.refused)
+
+
 def test_an_empty_side_is_no_price(tmp_path):
     into = writer(tmp_path)
     into.add(0, (DAY, DAY, 1), ("", "0", "0.1001", "6"))

@@ -195,6 +195,8 @@ class VenueRecorder:
         for writer in self.writers.values():
             writer.turn(clock.now_ns())
             writer.flush()
+            while writer.refused:
+                self.events.say("refused", why=writer.refused.pop())
 
     def close_files(self) -> None:
         for writer in self.writers.values():

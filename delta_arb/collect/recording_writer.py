@@ -1,12 +1,14 @@
 """Rows of one dataset of a venue's pairs, on their way to disk: gathered, scaled, and written a few times a second."""
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from delta_arb.errors import DataError
 from delta_arb.market import NS
 from delta_arb.quotes.recorded import STREAMS
-from delta_arb.quotes.stream_file import STREAM, FinerGridError, RecordedLayout, StreamFile, decimals, scaled
+from delta_arb.quotes.stream_file import STREAM, RecordedLayout, StreamFile, decimals, scaled
 
 HOUR_NS = 3600 * NS
 
@@ -23,7 +25,8 @@ class RecordingWriter:
     def __init__(
         self, market: Path, layout: RecordedLayout, pairs: Sequence[str], digits: Sequence[Sequence[int]]
     ) -> None:
-        self.layout, self.rows, self.bytes = layout, 0, 0
+        self.layout, self.rows = layout, 0
+        self.refused: list[str] = []  # rows that no number could be made of, told by whoever reads this
         self.growing: Path | None = None  # the file that is written, or about to be
         self._folder, self._pairs = market / STREAMS / layout.name, tuple(pairs)
         self._digits = [list(each) for each in digits]
@@ -48,12 +51,12 @@ class RecordingWriter:
         if not self._waiting:
             return
         rows = self._scaled()
-        if self._file is None:
+        if self._file is None and rows:
             self.growing = self._path()
             self._file = StreamFile(self.growing, self.layout, self._header())
-        before = self._file.bytes
-        self._file.write(list(zip(*rows, strict=True)))
-        self.rows, self.bytes = self.rows + len(rows), self.bytes + self._file.bytes - before
+        if rows:
+            self._file.write(list(zip(*rows, strict=True)))
+        self.rows += len(rows)
         self._waiting = []
 
     def close(self) -> None:
@@ -67,14 +70,29 @@ class RecordingWriter:
         self._file = self.growing = None
 
     def _scaled(self) -> list[tuple[int, ...]]:
+        """The waiting rows as integers; one that no number can be made of is left out and told."""
         try:
             return [self._row(*each) for each in self._waiting]
-        except FinerGridError:
-            for pair, _, numbers in self._waiting:
+        except DataError:
+            self._widen()
+            return [row for each in self._waiting if (row := self._row_or_none(*each))]
+
+    def _widen(self) -> None:
+        """As many decimals as the waiting rows have; where that are more, a new file is begun."""
+        before = [list(each) for each in self._digits]
+        for pair, _, numbers in self._waiting:
+            with contextlib.suppress(DataError):  # told by `_row_or_none`
                 have = self._digits[pair]
                 self._digits[pair] = [max(h, decimals(text)) for h, text in zip(have, numbers, strict=True)]
+        if self._digits != before:
             self._end()
-            return [self._row(*each) for each in self._waiting]
+
+    def _row_or_none(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> tuple[int, ...] | None:
+        try:
+            return self._row(pair, whole, numbers)
+        except DataError as error:
+            self.refused.append(f"{self._pairs[pair]}: {error}")
+            return None
 
     def _row(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> tuple[int, ...]:
         return (pair, *whole, *map(scaled, numbers, self._digits[pair]))

@@ -27,6 +27,7 @@ from delta_arb.errors import DataError
 
 HEADER = b"delta_arb.recording"
 STREAM, LOG = ".arrows", ".log"
+MOST_DECIMALS = 12
 PAIR = "pair"  # the column with the pair's place in the header
 
 
@@ -69,7 +70,13 @@ def scaled(text: str, digits: int) -> int:
         return _of_decimal(text, digits) if text else 0
     if len(part) > digits and len(part := part.rstrip("0")) > digits:
         raise FinerGridError(f"{text} has more than {digits} decimals")
-    return int(whole + part.ljust(digits, "0"))
+    return _in_bounds(int(whole + part.ljust(digits, "0")), text)
+
+
+def _in_bounds(value: int, text: str) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise DataError(f"{text} is too large to be kept with its decimals")
+    return value
 
 
 def _of_decimal(text: str, digits: int) -> int:
@@ -82,13 +89,22 @@ def _of_decimal(text: str, digits: int) -> int:
         raise DataError(f"{text!r} is no number")
     if value != int(value):
         raise FinerGridError(f"{text} has more than {digits} decimals")
-    return int(value)
+    return _in_bounds(int(value), text)
 
 
 def decimals(text: str) -> int:
-    """How many decimals a number has that are not zeros at its end."""
-    exponent = Decimal(text or "0").normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
+    """How many decimals a number has that are not zeros at its end.
+
+    Raises:
+        DataError: no number, or more than `MOST_DECIMALS`.
+    """
+    try:
+        exponent = Decimal(text or "0").normalize().as_tuple().exponent
+    except InvalidOperation:
+        raise DataError(f"{text!r} is no number") from None
+    if not isinstance(exponent, int) or exponent < -MOST_DECIMALS:
+        raise DataError(f"{text!r} is no number of at most {MOST_DECIMALS} decimals")
+    return max(0, -exponent)
 
 
 class StreamFile:
