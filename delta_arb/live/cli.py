@@ -2,6 +2,7 @@
 from journal and venues."""
 
 import asyncio
+import contextlib
 import getpass
 import json
 import math
@@ -231,10 +232,27 @@ def asked_by(options: LiveOptions) -> str:
 
 def talk(options: LiveOptions) -> int:
     """One word to a running runner, or without it to journal and venues; `status --watch` again and again."""
-    while options.watch:
-        _talk(options)
-        time.sleep(WATCH_S)
-    return _talk(options)
+    return _watch(options) if options.watch else _talk(options)
+
+
+def _watch(options: LiveOptions) -> int:
+    """A line every second of what the running one says, over its restarts, until Ctrl-C. The journal's lock is left alone."""
+    path = control.socket_path(supervisor.journal_path(options.reports, configured(options), kind_of(options)))
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            print(f"{utc_now():%H:%M:%S} {_said(path)}", flush=True)
+            time.sleep(WATCH_S)
+    return 0
+
+
+def _said(path: Path) -> str:
+    try:
+        said = control.ask(path, "status")
+    except RunError as error:
+        return str(error)
+    if said is None:
+        return "no runner is up"
+    return said.get("error") or "; ".join([said["line"], *said["held"]])
 
 
 def _talk(options: LiveOptions) -> int:
