@@ -148,8 +148,19 @@ def test_a_run_that_a_restarted_runner_begins_starts_a_chart_of_its_own(replayed
     after = runners.look()[0]
     runners.close()
     assert before["run"]["run_id"] != after["run"]["run_id"] == shown.run_id
-    assert after["money_day"]["pairs"] == 2 * before["money_day"]["pairs"]  # of the day, in both runs
-    assert after["money_run"]["pairs"] == before["money_run"]["pairs"]
+    assert after["money_day"] == after["money_run"] == before["money_run"]  # the tape's day again, not twice its money
+    assert after["money_run"]["pairs"] == 25
+
+
+def test_the_day_is_that_of_all_runs_on_a_venue_and_of_no_other_day(replayed):
+    path = replayed / "SYN_USDT-mexc-gate" / "live" / "journal.sqlite"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE runs SET mode = 'sandbox, local venues'")
+        db.execute("UPDATE trades SET closed_ns = closed_ns - 86400000000000 WHERE rowid = 1")  # the day before
+        db.execute("UPDATE trades SET closed_ns = closed_ns + 86400000000000 WHERE rowid = 2")  # the day after
+        db.execute("UPDATE trades SET run_id = 'earlier' WHERE rowid = 3")
+    seen = journal_view.read(path)
+    assert seen["money_day"]["pairs"] == 23 and seen["money_run"]["pairs"] == 24
 
 
 def test_a_file_that_is_no_journal_is_said_and_the_others_are_shown(replayed):

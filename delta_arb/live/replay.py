@@ -23,6 +23,7 @@ from delta_arb.live.options import LiveOptions
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.runner import Runner
+from delta_arb.live.snapshot import REPLAY
 from delta_arb.market import DAY_S, NS, PERP, SPOT, Book, utc
 from delta_arb.params import Bounds
 from delta_arb.quotes.inputs import Inputs
@@ -129,7 +130,6 @@ async def _until(when: float, loop: asyncio.AbstractEventLoop, stop: asyncio.Eve
         pass
 
 
-REPLAY = "paper, replay"
 POLL_S = 1.0
 
 

@@ -18,6 +18,7 @@ from delta_arb.params import Params
 from delta_arb.strategy.decide import opening_pays
 from delta_arb.strategy.state import DIRECT, FLAT, PHASES, QUOTE, REVERSE, Event, Rule
 
+REPLAY = "paper, replay"  # the mode of recorded quotes; those of venues are `supervisor.MODES`
 WAYS = {DIRECT: "direct", REVERSE: "reverse"}
 
 

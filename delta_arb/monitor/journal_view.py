@@ -15,8 +15,8 @@ from delta_arb.errors import DataError, RunError
 from delta_arb.live.event_log import named, state_of
 from delta_arb.live.journal import FORCED, trade_of
 from delta_arb.live.reconcile import midnight_ns
-from delta_arb.live.snapshot import finite, levels
-from delta_arb.market import LEGS, NS, to_bps
+from delta_arb.live.snapshot import REPLAY, finite, levels
+from delta_arb.market import DAY_NS, LEGS, NS, to_bps
 from delta_arb.strategy.decide import opening_pays
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade, attribution
 from delta_arb.strategy.state import DIRECT, PHASES, REVERSE, Event, Rule
@@ -30,6 +30,7 @@ SELECT orders.ts_ns, orders.order_id, pair, orders.leg, phase, qty, price_limit,
     refused, (SELECT SUM(fee_usdt) FROM fills WHERE fills.order_id = orders.order_id)
 FROM orders LEFT JOIN outcomes ON outcomes.order_id = orders.order_id
 WHERE orders.run_id = ? ORDER BY orders.rowid DESC LIMIT {SHOWN}"""
+Whose = tuple[str, str]  # a condition on the runs whose pairs count, and its value
 
 
 def read(journal: Path) -> dict[str, Any]:
@@ -53,12 +54,15 @@ def _run(db: sqlite3.Connection) -> dict[str, Any]:
         return {"run": None}
     run = dict(zip(names, row, strict=True))
     run["kill_file"] = _kill_file(json.loads(run.pop("options")))
+    whose = (
+        ("run_id = ?", run["run_id"]) if run["mode"] == REPLAY else ("run_id != ?", "")
+    )  # replays share their days
     last = _last(db)
     now_ns = last["ts_ns"] if last else round(datetime.fromisoformat(run["started"]).timestamp() * NS)
     return {
-        "run": run, "last": last, "orders": _orders(db, run["run_id"]), "pairs": _pairs(db),
+        "run": run, "last": last, "orders": _orders(db, run["run_id"]), "pairs": _pairs(db, whose),
         "money_run": money(_trades(db, "run_id = ?", run["run_id"])),
-        "money_day": money(_trades(db, "closed_ns >= ?", midnight_ns(now_ns))),
+        "money_day": money(_of_day(db, whose, now_ns)),
         "notes": _notes(db), "parameters": _parameters(db), "history": _history(db, run["run_id"]),
     }  # fmt: skip
 
@@ -86,9 +90,14 @@ def _orders(db: sqlite3.Connection, run_id: str) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in db.execute(ORDERS, (run_id,))]
 
 
-def _trades(db: sqlite3.Connection, where: str, value: object) -> list[Trade]:
-    rows = db.execute(f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE {where} ORDER BY rowid", (value,))
-    return [trade_of(row) for row in rows]
+def _trades(db: sqlite3.Connection, where: str, *values: object) -> list[Trade]:
+    return [trade_of(row) for row in db.execute(f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE {where}", values)]
+
+
+def _of_day(db: sqlite3.Connection, whose: Whose, now_ns: int) -> list[Trade]:
+    """The pairs that closed in this UTC day."""
+    since_ns = midnight_ns(now_ns)
+    return _trades(db, f"{whose[0]} AND closed_ns >= ? AND closed_ns < ?", whose[1], since_ns, since_ns + DAY_NS)
 
 
 def money(trades: Sequence[Trade]) -> dict[str, float]:
@@ -96,10 +105,9 @@ def money(trades: Sequence[Trade]) -> dict[str, float]:
     return {"pairs": len(trades)} | {part: finite(usdt) for part, usdt in attribution(trades).items()}
 
 
-def _pairs(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    """The pairs that closed last, of any run; the newest first."""
-    rows = db.execute(f"SELECT {', '.join(TRADE_FIELDS)} FROM trades ORDER BY rowid DESC LIMIT {PAIRS}").fetchall()
-    trades = [trade_of(row) for row in rows]
+def _pairs(db: sqlite3.Connection, whose: Whose) -> list[dict[str, Any]]:
+    """The pairs that closed last; the newest first."""
+    trades = _trades(db, f"{whose[0]} ORDER BY rowid DESC LIMIT {PAIRS}", whose[1])
     facts = ("pair", "side", "opened_ns", "closed_ns", "reason", "notional_usdt")
     return [{name: getattr(trade, name) for name in facts} | money([trade]) for trade in trades]
 

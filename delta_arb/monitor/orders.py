@@ -59,7 +59,7 @@ def _private(file: Path) -> str:
 
 def bearer(header: str, wanted: str) -> bool:
     """Whether this Authorization header holds the token; without one nobody's does."""
-    return bool(wanted) and hmac.compare_digest(header.encode(), f"Bearer {wanted}".encode())
+    return bool(wanted) and hmac.compare_digest(header.encode("utf-8", "surrogateescape"), f"Bearer {wanted}".encode())
 
 
 def order_of(said: Any, runner: ShownRunner) -> PersonOrder:

@@ -32,7 +32,7 @@ export function draw(svg, points, orders) {
   for (const order of orders) {
     const time = order.ts_ns / 1e9;
     if (time < from || time > to) continue;
-    const near = shown.findLast(point => point[0] <= time) ?? shown[0];
+    const near = shown.findLast(point => point[0] <= time + 1e-6) ?? shown[0];
     const mark = element("circle", { class: "sent", cx: x(time), cy: y(near[order.reduce_only || order.qty < 0 && order.leg === "spot" ? 2 : 1] ?? low), r: 3.5 });
     mark.append(element("title", {}, `${order.leg} ${order.qty}`));
     svg.append(mark);

@@ -89,6 +89,7 @@ function show(one, orders) {
   up.textContent = now ? (now.stopping ? "stopping" : "up") : one.run?.outcome ? `ended: ${one.run.outcome}` : "no runner answers";
   up.className = `up ${now ? "good" : one.run?.outcome ? "" : "bad"}`;
   for (const section of at.querySelectorAll(".live")) section.hidden = !now;
+  part("guards").parentElement.hidden = !now?.guards;
   alarm(part("alarm"), one);
   tiles(part("tiles"), one);
   at.querySelector("figcaption").textContent = caption(now);
@@ -98,6 +99,7 @@ function show(one, orders) {
   guards(part("guards"), now);
   parameters(part("parameters"), one);
   recent(at, one);
+  for (const button of part("buttons").children) button.hidden = one.kind === "journal" && button.textContent !== "stop";
   part("buttons").hidden = !orders || (!now && Boolean(one.run?.outcome));
 }
 
