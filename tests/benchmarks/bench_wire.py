@@ -2,7 +2,6 @@
 
     python tests/benchmarks/bench_wire.py            a minute and a half
     python tests/benchmarks/bench_wire.py --quick    a third of it
-    python tests/benchmarks/bench_wire.py --monitor  with and without the monitor beside the runner, in turn: 5 minutes
 
 Three processes: the local venues, the runner as it trades (journal, guards, accounts and all, under uvloop), and `raw`,
 which has its own websocket reader, request bytes built in advance, two kept connections, and signs at the send. The
@@ -33,14 +32,12 @@ from table import report
 ENTER, LEAVE = ("0.8018", "0.8020"), ("0.7988", "0.7990")  # pays 20 bps to open; costs -12.5 bps to close
 ORDER = {"mexc": b"POST /api/v3/order?", "gate": b"POST /api/v4/futures/usdt/orders "}
 REST_S, JITTER_S = 0.16, 0.03  # between two ticks of one client: reports, journal and accounts are through by then
-MONITOR = 18642  # its port, where it is measured
 GATE_PATH = "/api/v4/futures/usdt/orders"
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--quick", action="store_true", help="a third of the ticks")
-    options.add_argument("--monitor", action="store_true", help="with and without the monitor, in turn")
     options.add_argument("--role", choices=("venues", "runner", "raw"), help=argparse.SUPPRESS)
     options.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     options = options.parse_args()
@@ -48,9 +45,6 @@ def main() -> None:
         import uvloop
 
         uvloop.run(globals()[options.role](*options.rest))
-        return
-    if options.monitor:
-        beside_the_monitor(rounds=4, ticks=60)
         return
     rounds, ticks = 3, 100 if options.quick else 300
     with tempfile.TemporaryDirectory() as folder:
@@ -71,34 +65,6 @@ def main() -> None:
     reached = {True: "reached", False: "NOT REACHED"}
     print(f"runner / raw at p50: {ratio:.2f}, goal 3.5 {reached[ratio <= 3.5]}")
     print(f"leg skew p99: {skew:.3f} ms, goal 0.3 ms {reached[skew <= 0.3]} (raw: {rows[0]['skew_p99_ms']:.3f} ms)")
-
-
-def beside_the_monitor(rounds: int, ticks: int) -> None:
-    """The runner alone and with the monitor beside it, in turn; fresh processes each time."""
-    from delta_arb.live.monitoring import beside
-
-    found = {name: {"runner": [], "missed": {"runner": 0}} for name in ("alone", "monitor beside")}
-    for number in range(2 * rounds):
-        name = tuple(found)[number % 2]
-        with tempfile.TemporaryDirectory() as folder, beside(MONITOR if number % 2 else 0, Path(folder)):
-            measured = _measured(Path(folder), 1, ticks)
-        found[name]["runner"] += measured["runner"]
-        found[name]["missed"]["runner"] += measured["missed"]["runner"]
-    rows = [
-        _row("runner", of) | {"client": name, "p50_of_rounds_ms": _p50s(of["runner"])} for name, of in found.items()
-    ]
-    report(
-        "live_wire_monitor",
-        rows,
-        ("ccxt", "aiohttp", "uvloop"),
-        rounds=rounds,
-        ticks=ticks,
-        what="median of the rounds",
-    )
-
-
-def _p50s(rounds: list) -> str:
-    return " ".join(f"{np.percentile(np.array(ticks).max(axis=1) / 1e6, 50):.3f}" for ticks in rounds)
 
 
 def _measured(folder: Path, rounds: int, ticks: int) -> dict:
