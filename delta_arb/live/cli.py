@@ -232,6 +232,7 @@ def asked_by(options: LiveOptions) -> str:
 
 def talk(options: LiveOptions) -> int:
     """One word to a running runner, or without it to journal and venues; `status --watch` again and again."""
+    _refuse_to_guess(options)
     return _watch(options) if options.watch else _talk(options)
 
 
@@ -256,7 +257,6 @@ def _said(path: Path) -> str:
 
 
 def _talk(options: LiveOptions) -> int:
-    _refuse_to_guess(options)
     journal = supervisor.journal_path(options.reports, configured(options), kind_of(options))
     said = control.ask(control.socket_path(journal), options.command, by=asked_by(options))
     if said is None:
