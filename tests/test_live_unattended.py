@@ -11,6 +11,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import aiohttp
+import ccxt.pro
 import pytest
 from aiohttp import web
 from live_stage import CALM, ENTER, LEAVE, quick_config, stage
@@ -26,8 +27,9 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.supervisor import LIVE, LiveJob
 from delta_arb.live.terms_watch import TermsChangedError
-from delta_arb.live.venues.ccxt_client import asked_pause_s
-from delta_arb.live.venues.gate import decoded
+from delta_arb.live.venues.ccxt_client import REFUSED, asked_pause_s
+from delta_arb.live.venues.gate import GateVenue, decoded
+from delta_arb.live.venues.mexc import MexcVenue
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import PERP, SPOT
 from delta_arb.params import Bounds
@@ -170,6 +172,15 @@ def test_an_own_fill_of_an_order_thought_refused_is_booked_in_the_same_session(t
             it.agree()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("venue", [MexcVenue, GateVenue])
+def test_a_code_that_lasts_is_known_for_a_refusal(venue):
+    """Else it would be a doubt first: seconds with one leg, and then as if the order had been lost."""
+    known = getattr(ccxt.pro, venue.name)().exceptions
+    known = known.get("exact", known)
+    proven = {code for code in venue.lasting if issubclass(known.get(code, ccxt.BaseError), REFUSED)}
+    assert venue.lasting - proven <= venue.certain
 
 
 def test_a_header_retry_after_is_read_in_seconds_and_as_a_date():

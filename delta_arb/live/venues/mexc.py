@@ -56,7 +56,7 @@ class MexcVenue(CcxtVenue):
     _listen_key = ""
     client = MexcClient
     defaults: Mapping[str, Any] = {"has": {"fetchCurrencies": False}, "options": {"defaultType": "spot"}}
-    certain = frozenset(("30000", "60005", "140002"))
+    certain = frozenset(("30000", "60005", "140002", "730100"))
     doubtful = frozenset(("603",))  # repeated request: an order of this id exists
     lasting = frozenset(
         ("10001", "10007", "10101", "30000", "30002", "30004", "30005", "30014", "30016", "30018", "30019", "30020",
