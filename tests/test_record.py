@@ -130,6 +130,14 @@ def test_numbers_that_become_finer_begin_a_file_and_a_day_of_both_is_exact(tmp_p
     assert [(row[2], row[1]) for row in rows_of(tmp_path)] == [(0.1, 6.0), (0.100015, 6.5)]
 
 
+def test_a_file_of_too_many_rows_is_ended_and_nothing_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr("delta_arb.collect.recording_writer.MOST_ROWS", 100)
+    recorded(tmp_path, 250).close()
+    streams = sorted((tmp_path / "streams" / "quotes").glob(f"*{STREAM}"))
+    assert [read_stream(path).table.num_rows for path in streams] == [100, 100, 50]
+    assert len(rows_of(tmp_path)) == 125
+
+
 @pytest.mark.parametrize("bad", ["nan", "1e-20", "12345678901234567890", "x"])
 def test_a_row_with_what_is_no_number_is_left_out_and_told_and_the_others_are_kept(tmp_path, bad):
     into = writer(tmp_path)

@@ -9,16 +9,19 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from decimal import Decimal
 
 import pytest
 
 from delta_arb.market import NS
 from delta_arb.quotes.recorded import DatasetRange, columns, is_recorded, parts
-from delta_arb.quotes.stream_file import LAYOUTS, QUOTES
+from delta_arb.quotes.stream_file import FUNDING_NOW, LAYOUTS, QUOTES, TRADES
+from delta_arb.sandbox.values import BUY, SELL, Upcoming
 from delta_arb.sandbox.venues import Venues
 
 LEGS = ("mexc/spot", "gate/perp")
 TICK_S = 0.02
+DUE_NS = 1_900_000_000 * NS
 
 
 class Quoting:
@@ -26,12 +29,14 @@ class Quoting:
 
     def __init__(self):
         self.said: list[tuple[int, int]] = []  # when a quote was put on, ns, and its size, which names it
+        self.wanted = []  # what else is to be done to the venues, in their own thread
         self.stop, self.ready = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     async def _serve(self):
         async with Venues.quiet() as venues:
             self.config = venues.config()
+            venues.perp.upcoming_funding["SYN_USDT"] = Upcoming(Decimal("0.00012"), DUE_NS, 14_400)
             self.ready.set()
             k = 0
             while not self.stop.is_set():
@@ -39,6 +44,8 @@ class Quoting:
                 size = 10 * (1 + k % 50_000)
                 venues.quote("0.8000", size, f"0.80{10 + k % 7}", size)
                 self.said.append((time.time_ns(), size))
+                while self.wanted:
+                    self.wanted.pop(0)(venues)
                 await asyncio.sleep(TICK_S)
 
     def __enter__(self):
@@ -162,6 +169,59 @@ def test_two_kills_lose_at_most_a_second_and_no_file(tmp_path):
 @pytest.mark.slow
 def test_fifty_kills_lose_at_most_a_second_and_no_file(tmp_path):
     killed(tmp_path, 50)
+
+
+def rows_of(tmp_path, leg, layout):
+    found = parts(DatasetRange(tmp_path / "data" / leg / "SYN_USDT" / layout.name))
+    rows = [row | {"digits": part.digits} for part in found for row in part.table.to_pylist()]
+    return [
+        {name: Decimal(row[name]).scaleb(-row["digits"][layout.scaled.index(name)]) for name in layout.scaled}
+        | {name: row[name] for name in layout.whole}
+        for row in rows
+    ]
+
+
+def events(tmp_path, leg):
+    lines = [line for path in (tmp_path / "data" / leg / "events").glob("*.jsonl") for line in path.open()]
+    return [json.loads(line) for line in lines]
+
+
+def trade(venues):
+    for engine, side, qty in ((venues.spot, BUY, 7), (venues.perp, SELL, 30)):
+        engine.print_trade("SYN_USDT", side, Decimal("0.8011"), Decimal(qty))
+
+
+def cut(venues):
+    for api in (venues.mexc, venues.gate):
+        for socket in list(api.hub.sockets):
+            socket.close()
+
+
+def test_trades_gaps_and_what_is_asked_beside_are_recorded(tmp_path):
+    with Quoting() as venues:
+        config, began_ns = configured(tmp_path, venues), time.time_ns()
+        with recording(tmp_path, config, "--for", "8s", "--sample-s", "1") as process:
+            wait_for_rows(tmp_path, process, began_ns)
+            venues.wanted.append(trade)
+            time.sleep(0.5)  # MEXC gathers its pushes for 10 ms
+            venues.wanted.append(cut)
+            _, error = process.communicate(timeout=60)
+            assert process.returncode == 0, error
+    (bought,), (sold,) = (rows_of(tmp_path, leg, TRADES) for leg in LEGS)
+    price = Decimal("0.8011")
+    assert (bought["side"], bought["price"], bought["qty"]) == (1, price, 7)  # coins
+    assert (sold["side"], sold["price"], sold["qty"]) == (-1, price, 3)  # contracts of ten coins
+    assert abs(bought["recv_ns"] - bought["venue_ns"]) < NS and sold["id"] > 0
+    for leg in LEGS:
+        kinds = [event["event"] for event in events(tmp_path, leg)]
+        assert kinds.count("start") == kinds.count("redial") == kinds.count("gap") == 1 and "clock" in kinds
+        (gap,) = (event for event in events(tmp_path, leg) if event["event"] == "gap")
+        stamps = [at for at, _ in received(tmp_path, leg)] + [row["recv_ns"] for row in rows_of(tmp_path, leg, TRADES)]
+        assert gap["start_ns"] in stamps and gap["end_ns"] in stamps
+        assert not [at for at in stamps if gap["start_ns"] < at < gap["end_ns"]]
+    told = rows_of(tmp_path, "gate/perp", FUNDING_NOW)
+    assert told and all(Decimal("0.80") <= row["mark"] <= Decimal("0.8010") for row in told)
+    assert {(row["rate"], row["interval_s"], row["next_ns"]) for row in told} == {(Decimal("0.00012"), 14_400, DUE_NS)}
 
 
 def test_a_second_recorder_of_a_folder_is_refused_and_a_pair_that_is_not_listed_too(tmp_path):

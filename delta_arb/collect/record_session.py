@@ -44,7 +44,10 @@ def run(options: RecordOptions) -> int:
     with contextlib.ExitStack() as held:
         for name, market in ((spot, SPOT), (perp, PERP)):
             held.enter_context(_alone(options.out / name / market))
-        return asyncio.run(_record(options, (_feed(spot, SPOT), _feed(perp, PERP)), ccxt, pairs, pace))
+        try:
+            return asyncio.run(_record(options, (_feed(spot, SPOT), _feed(perp, PERP)), ccxt, pairs, pace))
+        except OSError as error:
+            raise RunError(f"the recording ended: {error}; make room, or give another --out") from error
 
 
 def _asked(options: RecordOptions) -> tuple[str, str, dict, Sequence[str], Pace]:

@@ -11,6 +11,7 @@ from delta_arb.quotes.recorded import STREAMS
 from delta_arb.quotes.stream_file import STREAM, RecordedLayout, StreamFile, decimals, scaled
 
 HOUR_NS = 3600 * NS
+MOST_ROWS = 1_000_000  # of a file, since compaction holds one in memory: 64 MB
 
 
 class RecordingWriter:
@@ -58,6 +59,8 @@ class RecordingWriter:
             self._file.write(list(zip(*rows, strict=True)))
         self.rows += len(rows)
         self._waiting = []
+        if self._file and self._file.rows >= MOST_ROWS:
+            self._end()
 
     def close(self) -> None:
         """Finish the file; the next row begins another."""
