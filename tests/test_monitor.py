@@ -131,7 +131,10 @@ def test_a_running_replay_is_shown_by_its_own_monitor_and_stopped_by_name_with_t
     finally:
         process.kill()
         process.wait()
-    with closing(sqlite3.connect(reports / "SYN_USDT-mexc-gate" / "live" / "journal.sqlite")) as db:
+    path = reports / "SYN_USDT-mexc-gate" / "live" / "journal.sqlite"
+    left = journal_view.read(path)["last"]
+    assert (left["phase"], left["spot"], left["perp"]) == ("flat", 0.0, 0.0)  # whatever was open ended with the quotes
+    with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT text FROM notes WHERE kind = 'ordered'").fetchall() == [
             ("a stop (asked by anna: a drill)",)
         ]
@@ -243,6 +246,18 @@ def test_nothing_is_ordered_without_the_token_a_name_a_reason_and_the_words(repl
             assert "no runner is up" in (await answered(http, url, WHOLE, TOKEN))[1]
 
     asyncio.run(play())
+
+
+def test_a_kill_reaches_a_runner_that_does_not_answer_by_its_file(replayed):
+    folder = replayed / "SYN_USDT-mexc-gate" / "live"
+    with closing(sqlite3.connect(folder / "journal.sqlite")) as db, db:
+        db.execute("UPDATE runs SET options = ?", (json.dumps({"config": json.dumps({"kill_file": "kill"})}),))
+    runners = Runners(replayed)
+    runners.look()
+    said = orders.give(runners.named(NAME), orders.PersonOrder("kill", "anna", "it is frozen"))
+    runners.close()
+    assert "no runner is up; kill now lies in its folder" in said
+    assert (folder / "kill").read_text() == "anna: it is frozen\n"
 
 
 def test_a_token_comes_from_a_private_file_or_the_environment_and_cannot_be_guessed(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from delta_arb.live.snapshot import REPLAY, finite, levels
 from delta_arb.market import DAY_NS, LEGS, NS, to_bps
 from delta_arb.strategy.decide import opening_pays
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade, attribution
-from delta_arb.strategy.state import DIRECT, PHASES, REVERSE, Event, Rule
+from delta_arb.strategy.state import DIRECT, FLAT, PHASES, REVERSE, Event, Rule
 
 SHOWN = 30  # orders, and notes
 PAIRS = 12
@@ -54,10 +54,10 @@ def _run(db: sqlite3.Connection) -> dict[str, Any]:
         return {"run": None}
     run = dict(zip(names, row, strict=True))
     run["kill_file"] = _kill_file(json.loads(run.pop("options")))
-    whose = (
-        ("run_id = ?", run["run_id"]) if run["mode"] == REPLAY else ("run_id != ?", "")
-    )  # replays share their days
+    whose = ("run_id = ?", run["run_id"]) if run["mode"] == REPLAY else ("run_id != ?", "")  # replays share their days
     last = _last(db)
+    if last and run["mode"] == REPLAY and run["outcome"]:  # what was open is closed with the quotes, by no decision
+        last |= {"phase": PHASES[FLAT], **dict.fromkeys(LEGS, 0.0)}
     now_ns = last["ts_ns"] if last else round(datetime.fromisoformat(run["started"]).timestamp() * NS)
     return {
         "run": run, "last": last, "orders": _orders(db, run["run_id"]), "pairs": _pairs(db, whose),

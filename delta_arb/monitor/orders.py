@@ -16,6 +16,7 @@ from delta_arb.monitor.runners import ShownRunner
 
 ORDERS = ("stop", "flatten", "resume", "kill")
 SHORTEST = 16  # letters of a token
+KILL_ANSWER_S = 3.0  # a frozen runner finds the file when it wakes
 LONGEST = 200  # letters of a name or a reason
 
 
@@ -84,23 +85,27 @@ def give(runner: ShownRunner, order: PersonOrder) -> str:
     Raises:
         RunError: it refuses, does not answer, or none is up.
     """
-    try:
-        answer = control.ask(runner.socket, order.word, by=order.signed)
-    except RunError:
-        if order.word != "kill":
-            raise
-        answer = None
+    if order.word == "kill":
+        return _killed(runner, order)
+    answer = control.ask(runner.socket, order.word, by=order.signed)
     if answer is None:
-        return _without_runner(runner, order)
+        raise RunError(f"no runner is up for {runner.id}; from the terminal, `delta-arb live {order.word}` needs none")
+    return _taken(order, answer)
+
+
+def _taken(order: PersonOrder, answer: dict[str, Any]) -> str:
     if "error" in answer:
         raise RunError(answer["error"])
     return f"{order.word} is taken: {answer['line']}"
 
 
-def _without_runner(runner: ShownRunner, order: PersonOrder) -> str:
-    if order.word != "kill":
-        raise RunError(f"no runner is up for {runner.id}; from the terminal, `delta-arb live {order.word}` needs none")
-    if (path := runner.kill_file) is None:
+def _killed(runner: ShownRunner, order: PersonOrder) -> str:
+    """By the runner, which notes it; by the file alone where it is frozen, connecting or down."""
+    if (file := runner.kill_file) is None:
         raise RunError("a replay knows no kill file")
-    path.write_text(f"{order.signed}\n", "utf-8")
-    return f"no runner answers; {path.name} lies in its folder, and a runner leaves and stays out while it does"
+    try:
+        answer = control.ask(runner.socket, order.word, KILL_ANSWER_S, by=order.signed)
+        return _taken(order, answer or {"error": "no runner is up"})
+    except RunError as error:
+        file.write_text(f"{order.signed}\n", "utf-8")
+        return f"{error}; {file.name} now lies in its folder: a runner leaves and stays out while it does"

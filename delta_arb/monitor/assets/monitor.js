@@ -123,9 +123,9 @@ function tiles(at, one) {
   const list = [
     ["Edge to open", known(now?.edge_bps) ? `${signed(now.edge_bps)} bps` : "\u2013", entering(now, levels)],
     ["Cost to close", known(now?.cost_bps) ? `${signed(now.cost_bps)} bps` : "\u2013", leaving(now, levels)],
-    ["Position", position ? `${plain(position.spot)} / ${plain(position.perp)}` : "\u2013", "spot / perp, base units"],
-    ["Naked delta", now ? `${number(now.naked_usdt)} USDT` : "\u2013", now?.working.some(Boolean) ? "an order works" : "legs at rest"],
-    ["Open pair", money(open), now?.opened_ns ? `pair ${now.number}, held ${span((now.now_ns - now.opened_ns) / 1e9)} of ${span(now.max_hold_s)}` : "none"],
+    ["Position", position ? `${plain(position.spot)} / ${plain(position.perp)}` : "\u2013", `spot / perp, base units${now ? "" : "; the journal's"}`],
+    ["Naked delta", now ? `${number(now.naked_usdt)} USDT` : "\u2013", !now ? "not known" : now.working.some(Boolean) ? "an order works" : "legs at rest"],
+    ["Open pair", money(open), now?.opened_ns ? `pair ${now.number}, held ${span((now.now_ns - now.opened_ns) / 1e9)} of ${span(now.max_hold_s)}` : now ? "none" : "not known"],
     ["Day (UTC), closed pairs", money(day), `${one.money_day?.pairs ?? 0} pairs; USDT`],
     ["Wallets", now?.wallets ? `${number(now.wallets.spot_usdt)} / ${number(now.wallets.perp_usdt)}` : "\u2013", now?.wallets ? `USDT, spot / futures; ${number(now.wallets.margin_free_usdt)} free there` : "not known"],
     ["Next funding", known(untilStamp) ? span(untilStamp) : "\u2013", known(funding?.rate_bps) ? `${signed(funding.rate_bps)} bps to a short` : "not told"],
@@ -141,7 +141,7 @@ function tiles(at, one) {
 }
 
 function entering(now, levels) {
-  if (!now) return "no runner is up";
+  if (!now) return "not known";
   if (!known(levels.entry_bps)) return known(levels.reverse_entry_bps) ? `reverse enters at ${number(levels.reverse_entry_bps)}` : "no entry level";
   const away = levels.entry_bps - now.edge_bps;
   const held = now.may_enter ? "" : "; entries are held back";
@@ -149,7 +149,7 @@ function entering(now, levels) {
 }
 
 function leaving(now, levels) {
-  if (!now) return "no runner is up";
+  if (!now) return "not known";
   if (!known(levels.exit_bps)) return known(levels.reverse_exit_bps) ? `reverse leaves at ${number(levels.reverse_exit_bps)}` : "no exit level";
   const away = now.cost_bps - levels.exit_bps;
   return `leaves at ${number(levels.exit_bps)}, ${away > 0 ? `${number(away)} away` : "reached"}`;
