@@ -19,6 +19,7 @@ EXAMPLES = (
     "delta-arb pipeline                            the bundled sample, which is synthetic",
     "delta-arb pipeline --spot mexc.parquet --perp gate.parquet --funding funding.parquet \\",
     "                   --pair LUNC_USDT --contract-size 10000",
+    "delta-arb pipeline --data data --pair LUNC_USDT --since 2026-01-15      what was downloaded or recorded",
     "delta-arb pipeline --every 5m                 again and again; late runs are skipped",
     "delta-arb pipeline -p clip_usdt=100           any parameter that a notebook declares",
 )

@@ -12,6 +12,7 @@ from delta_arb.collect.history_store import CANDLE_COLUMNS, FUNDING_COLUMNS, Sto
 from delta_arb.collect.recording_writer import RecordingWriter
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import NS
+from delta_arb.quotes.files import files_of
 from delta_arb.quotes.recorded import MARK, content_digest
 from delta_arb.quotes.stream_file import QUOTES, STREAM
 from delta_arb.report.job import job_of
@@ -169,6 +170,14 @@ def test_recorded_quotes_of_one_leg_are_no_pair(data):
         ParamsError, match=r"no quotes and no candles .*\(spot: quotes, perp: nothing\); record or download"
     ):
         da.read_quotes(data=data, pair=PAIR, funding="none")
+
+
+def test_a_range_of_a_folder_without_dates_is_refused(tmp_path):
+    write(tmp_path / "mine.parquet", CANDLE_COLUMNS, Stored(0, 1, ()))
+    with pytest.raises(DataError, match=r"mine.parquet: its name is no month, day or hour"):
+        files_of(f"{tmp_path}#2026-01-01..")
+    with pytest.raises(DataError, match=r"a time is like 2026-01-31 .* was soon"):
+        files_of(f"{tmp_path}#soon..")
 
 
 def test_missing_funding_is_a_question(both):

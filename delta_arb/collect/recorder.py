@@ -121,6 +121,7 @@ class VenueRecorder:
         self._pairs: tuple[str, ...] = ()
         self._place: dict[str, int] = {}
         self._numbers: dict[int, int] = {}
+        self._strangers: set[str] = set()
         self._rules = ""
 
     async def listed(self) -> dict[str, Any]:
@@ -173,13 +174,20 @@ class VenueRecorder:
         """A quote or a trade, as it was received."""
         at = self._place.get(push.symbol)
         if at is None:
-            self.events.say("foreign", symbol=push.symbol)
+            self._foreign(push.symbol)
         elif isinstance(push, PublicQuote):
-            self.late_ns.append(now_ns + self.clients.offset_ns - push.venue_ns)
+            if push.venue_ns:
+                self.late_ns.append(now_ns + self.clients.offset_ns - push.venue_ns)
             self._in_order(at, push)
             self.writers[QUOTES.name].add(at, (now_ns, push.venue_ns, push.number), push[3:])
         elif self.with_trades:
             self.writers[TRADES.name].add(at, (now_ns, push.venue_ns, push.number, push.side), push[4:])
+
+    def _foreign(self, symbol: str) -> None:
+        """Of a market that nobody asked for; told once."""
+        if symbol not in self._strangers:
+            self._strangers.add(symbol)
+            self.events.say("foreign", symbol=symbol)
 
     def _in_order(self, at: int, push: PublicQuote) -> None:
         if push.number < (before := self._numbers.get(at, 0)):
@@ -206,7 +214,7 @@ class VenueRecorder:
         """Clock, funding as announced, mark and index, and the rules, once."""
         try:
             await self.clients.measure()
-            self.events.say("clock", offset_ns=self.clients.offset_ns)
+            self.events.say("clock", offset_ns=self.clients.offset_ns, stepped_ns=clock.stepped_ns())
             if self.feed.market == PERP:
                 await self._sample_contracts()
         except VenueError as error:

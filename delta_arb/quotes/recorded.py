@@ -155,8 +155,17 @@ def _stream(wanted: DatasetRange, path: Path) -> RecordedPart | None:
 
 def within(wanted: DatasetRange, paths: Iterable[Path]) -> list[Path]:
     """Those whose names say that they can hold rows of the range; a day before the streams of its hours."""
-    spans = {path: span(path.stem) for path in paths}
+    spans = {path: _span(path) for path in paths}
     return sorted((p for p, (a, b) in spans.items() if a < wanted.end_ns and b > wanted.start_ns), key=lambda p: p.stem)
+
+
+def _span(path: Path) -> tuple[int, int]:
+    try:
+        return span(path.stem)
+    except ValueError:
+        raise DataError(
+            f"{path}: its name is no month, day or hour, so a range of its folder cannot be chosen; leave the range away"
+        ) from None
 
 
 def _cut(wanted: DatasetRange, path: Path, table: pa.Table, digits: tuple[int, ...]) -> RecordedPart:
