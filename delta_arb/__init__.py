@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Constraints": "optimize.study:Constraints", "DeltaArbError": "errors:DeltaArbError", "Funds": "wallets:Funds",
     "Market": "optimize.study:Market", "Params": "params:Params", "Rebalancing": "wallets:Rebalancing",
-    "Rule": "rule_params:RuleParams", "Tape": "quotes.tape:Tape", "VenueTerms": "venue_terms:VenueTerms",
+    "Rule": "rule_params:Rule", "Tape": "quotes.tape:Tape", "VenueTerms": "venue_terms:VenueTerms",
     "choose": "api:choose", "judge": "api:judge", "load_params": "api:load_params", "mean_reversion": "api:mean_reversion",
     "read_quotes": "quotes.recording:read_quotes", "save_params": "api:save_params", "sweep": "api:sweep",
 }  # fmt: skip

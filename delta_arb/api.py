@@ -19,7 +19,7 @@ from delta_arb.market import DAY_S
 from delta_arb.optimize import search, verdict
 from delta_arb.optimize.directions import asked
 from delta_arb.optimize.study import Constraints, Market
-from delta_arb.params import Params, RuleParams
+from delta_arb.params import Params, Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import results
 from delta_arb.report.results import BacktestResult, ChoiceResult, Reversion, SweepFrame, VerdictResult
@@ -42,7 +42,7 @@ def mean_reversion(tape: Tape, market: Market | None = None, *, max_quote_age_s:
     return Reversion(tape, basis, statistics.mean_reversion(basis))
 
 
-def backtest(tape: Tape, rule: RuleParams, market: Market | None = None) -> BacktestResult:
+def backtest(tape: Tape, rule: Rule, market: Market | None = None) -> BacktestResult:
     """Replay thresholds of your own over a tape: the machine that the live runner drives, filled by the fill rule.
 
     Args:
@@ -64,7 +64,7 @@ def backtest(tape: Tape, rule: RuleParams, market: Market | None = None) -> Back
 
 
 def sweep(
-    tape: Tape, market: Market | None, entries: Sequence[float], exits: Sequence[float], rule: RuleParams | None = None
+    tape: Tape, market: Market | None, entries: Sequence[float], exits: Sequence[float], rule: Rule | None = None
 ) -> SweepFrame:
     """Replay every pair of an entry and an exit below it.
 
@@ -84,7 +84,7 @@ def sweep(
 
 
 def choose(
-    tape: Tape, market: Market | None = None, rule: RuleParams | None = None, demands: Constraints | None = None
+    tape: Tape, market: Market | None = None, rule: Rule | None = None, demands: Constraints | None = None
 ) -> ChoiceResult:
     """Pick thresholds on the first two thirds of a look-back, look at them on the last third.
 
@@ -136,12 +136,12 @@ def load_params(path: str | Path) -> Params:
     return params.load(Path(path))
 
 
-def _market(market: Market | None, tape: Tape, rule: RuleParams | None = None) -> Market:
+def _market(market: Market | None, tape: Tape, rule: Rule | None = None) -> Market:
     if not isinstance(tape, Tape):
         raise ParamsError(f"the quotes are what da.read_quotes gives, was {type(tape).__name__}")
     return (market or Market()).on(tape, rule)
 
 
-def _without_thresholds(rule: RuleParams | None) -> RuleParams | None:
+def _without_thresholds(rule: Rule | None) -> Rule | None:
     none = dict.fromkeys(("entry_bps", "exit_bps", "reverse_entry_bps", "reverse_exit_bps"))
     return rule and rule.replace(**none)

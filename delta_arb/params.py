@@ -30,7 +30,7 @@ from delta_arb.evidence import (
     Section,
     spoken,
 )
-from delta_arb.rule_params import RuleParams
+from delta_arb.rule_params import Rule
 from delta_arb.venue_terms import VenueTerms
 
 SCHEMA = 4
@@ -85,7 +85,7 @@ class Params(Section):
     chosen: Literal["by search", "by hand"] = "by search"  # who chose the thresholds
     trade: bool
     reason: Annotated[str, Field(min_length=1)]
-    rule: RuleParams
+    rule: Rule
     spot: VenueTerms
     perp: VenueTerms
     wallets: WalletParams = WalletParams()
@@ -287,7 +287,7 @@ class Bounds:
     max_position_usdt: float = 1000.0
     cover_fees: bool = True
 
-    def check(self, rule: RuleParams) -> None:
+    def check(self, rule: Rule) -> None:
         """Refuse a rule beyond the configuration, naming each excess."""
         asked = {
             "clip_usdt": (rule.clip_usdt, self.max_clip_usdt),

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from delta_arb.evidence import Bps, FilterParams, Positive, Section
 
 
-class RuleParams(Section):
+class Rule(Section):
     """What is traded and how: thresholds, size, patience, and the conduct of orders.
 
     Args:

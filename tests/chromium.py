@@ -70,7 +70,9 @@ class Page:
         """All of the page as a PNG."""
         said = await self.send("Page.captureScreenshot", captureBeyondViewport=True)
         await asyncio.to_thread(file.write_bytes, base64.b64decode(said["data"]))
-#DEL(base64.b64decode(said["data"]))
+
+
+# DEL(base64.b64decode(said["data"]))
 
 
 @asynccontextmanager

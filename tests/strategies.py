@@ -17,7 +17,7 @@ from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment
 from delta_arb.quotes import candles
 from delta_arb.quotes.tape import Tape, align
 from delta_arb.strategy.signal import OFF, Filter
-from delta_arb.strategy.state import LegRule, Rule
+from delta_arb.strategy.state import LegRule, MachineRule
 from delta_arb.wallets import Funds
 
 SECOND = 1_000_000_000
@@ -74,9 +74,9 @@ def rule(
     reverse_exit=-math.inf,
     max_position_usdt=0.0,
     funding_horizon_s=0.0,
-) -> Rule:
+) -> MachineRule:
     """A rule without fees and grids: enter at an edge of 1 %, leave at a cost of zero, one clip of 1000 USDT."""
-    return Rule(
+    return MachineRule(
         may_enter, flatten, float(entry), float(exit), float(rearm), seconds(max_hold_s), float(clip_usdt),
         float(participation), float(step), seconds(max_quote_age_s), float(price_bound), float(leg_tolerance),
         seconds(leg_deadline_s), spot or leg_rule(), perp or leg_rule(), filter, float(reverse_entry), float(reverse_exit),
@@ -261,7 +261,7 @@ class Case:
     quotes: list
     kinds: tuple[str, str]
     latency: Latency
-    rule: Rule
+    rule: MachineRule
     inventory: float = 0.0
 
     @property

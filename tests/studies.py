@@ -16,7 +16,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables, tearsheet
 from delta_arb.stats.basis import Basis, basis_of
 
-SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
+SETTINGS = params.Rule(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
 CONSTRAINTS = Constraints(max_hold_s=21_600.0, look_back_h=24.0)
 FOLDERS: list[TemporaryDirectory] = []  # of the quotes, which are read again for their digests; removed at the end
 

@@ -15,13 +15,13 @@ from delta_arb.optimize import carry_walk_forward, gates
 from delta_arb.optimize.by_hand import by_hand
 from delta_arb.optimize.parameters import cash_percent
 from delta_arb.optimize.study import Market, Thresholds
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import bottom_line
 from delta_arb.venue_terms import VenueTerms
 
 DAY_NS = 86_400 * NS
-SETTINGS = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=100.0)
+SETTINGS = Rule(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=100.0)
 MARKET = Market(
     VenueTerms(venue="a", taker_fee_bps=5.0, latency_s=0.1), VenueTerms(venue="b", taker_fee_bps=5.0, latency_s=0.1),
     Latency(0.1, 0.1), (), SETTINGS,

@@ -19,7 +19,7 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import tearsheet
 from delta_arb.report.job import job_of
 from delta_arb.report.options import PipelineOptions
-from delta_arb.rule_params import RuleParams
+from delta_arb.rule_params import Rule
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 OWN = ("-p", "entry_bps=30", "-p", "exit_bps=-20")
@@ -43,12 +43,12 @@ def study():
     inputs, asked = Inputs(), Constraints(look_back_h=12.0)
     tape = inputs.tape()
     tape = tape.between(tape.start_ns, tape.start_ns + 12 * 3600 * 10**9)
-    return inputs, tape, market(inputs, tape, RuleParams()), asked
+    return inputs, tape, market(inputs, tape, Rule()), asked
 
 
 @pytest.fixture(scope="module")
 def chosen(study):
-    return by_hand.by_hand(RuleParams(entry_bps=30.0, exit_bps=-20.0), study, **MADE)
+    return by_hand.by_hand(Rule(entry_bps=30.0, exit_bps=-20.0), study, **MADE)
 
 
 @pytest.mark.parametrize("notebook", ["02_optimization", "03_backtest_report"])
@@ -115,4 +115,4 @@ def test_there_is_nothing_to_publish_by_hand_without_thresholds():
 def test_without_thresholds_the_candidate_of_the_search_stays(chosen, study):
     searched = chosen.model_copy(update={"chosen": "by search"})
     assert by_hand.instead(searched, None, study) is searched
-    assert by_hand.instead(searched, RuleParams(entry_bps=40.0, exit_bps=-10.0), study).chosen == "by hand"
+    assert by_hand.instead(searched, Rule(entry_bps=40.0, exit_bps=-10.0), study).chosen == "by hand"

@@ -17,7 +17,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT
 from delta_arb.optimize.study import market
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes import candles
 from delta_arb.quotes.candles import Stated
 from delta_arb.quotes.files import LegFile
@@ -299,14 +299,14 @@ def test_the_index_and_the_pages_of_runs_say_candles():
 
 def test_the_deadline_of_a_missing_leg_is_longer_than_a_bar(tmp_path):
     tape = tape_of(tmp_path, FLAT, FLAT)
-    settings_ = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=150.0)
+    settings_ = Rule(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=150.0)
     assert market(inputs_of(tmp_path), tape, settings_).settings.leg_deadline_s == 90.0
 
 
 def test_a_clip_below_one_contract_is_refused_at_the_door(tmp_path):
     """The lowest ask is 100.1, so a contract of half a unit costs 50.05 USDT."""
     tape = tape_of(tmp_path, FLAT, FLAT)
-    settings_ = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=50.0)
+    settings_ = Rule(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=50.0)
     with pytest.raises(ParamsError, match=r"clip_usdt=50 never buys one step of 0.5 .* 50.05 USDT .* raise clip_usdt"):
         market(inputs_of(tmp_path, contract_size=0.5), tape, settings_)
     assert market(inputs_of(tmp_path, contract_size=0.4), tape, settings_).settings.clip_usdt == 50.0

@@ -28,7 +28,7 @@ from delta_arb.optimize.champion import examined
 from delta_arb.optimize.study import Market, Thresholds, demands
 from delta_arb.optimize.study import market as market_of
 from delta_arb.optimize.verdict import judge
-from delta_arb.params import Bounds, RuleParams
+from delta_arb.params import Bounds, Rule
 from delta_arb.quotes import funding_file
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import choice_tables
@@ -40,7 +40,7 @@ from delta_arb.wallets import Funds
 HOUR = 3600 * NS
 DAY = 24 * HOUR
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-SETTINGS = RuleParams(
+SETTINGS = Rule(
     entry_bps=None,
     exit_bps=None,
     clip_usdt=100.0,
@@ -279,7 +279,7 @@ def exported(tmp_path_factory):
         perp_half_spread_bps=0.5, spot_fee_bps=2.0, perp_fee_bps=2.0,
     )  # fmt: skip
     tape = inputs.tape()
-    here = market_of(inputs, tape, RuleParams(entry_bps=None, exit_bps=None, clip_usdt=500.0, max_hold_s=21_600.0))
+    here = market_of(inputs, tape, Rule(entry_bps=None, exit_bps=None, clip_usdt=500.0, max_hold_s=21_600.0))
     answer = carry_walk_forward.asked(tape, here, "carry")
     verdict = judge(tape, search.choose(tape, here, demands("carry", look_back_h=9600.0)))
     candidate = export.candidate(

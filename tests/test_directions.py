@@ -30,13 +30,13 @@ from delta_arb.venue_terms import VenueTerms
 from delta_arb.wallets import BOUNDLESS, Funds
 
 HOUR = 3600
-SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
+SETTINGS = params.Rule(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
 COINS = replace(BOUNDLESS, inventory=10.0)
 
 
 def market(fee_bps: float = 0.5, payments=(), funds: Funds = COINS, **changes) -> Market:
     """The same taker fee on both legs, a tenth of a second on the way, ten coins of about 100 USDT held."""
-    rule = params.RuleParams(**{**SETTINGS.model_dump(), "rearm_bps": 0.0, **changes})
+    rule = params.Rule(**{**SETTINGS.model_dump(), "rearm_bps": 0.0, **changes})
     venues = (VenueTerms(venue=name, taker_fee_bps=fee_bps) for name in ("mexc", "gate"))
     return Market(*venues, Latency(0.1, 0.1), tuple(payments), rule, funds=funds)
 

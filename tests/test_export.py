@@ -49,7 +49,7 @@ def tape() -> Tape:
 
 def verdict(tape: Tape, best: Thresholds, judgement=PASSED, ask=lambda thresholds: PASSED, **demands) -> Verdict:
     """A verdict that says trade `best`, on the hand-made waves and without fees."""
-    settings = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=1000.0)
+    settings = params.Rule(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=1000.0)
     market = Market(
         *(VenueTerms(venue=venue, taker_fee_bps=0.0) for venue in ("mexc", "gate")), Latency(0.1, 0.1), (), settings
     )
@@ -66,7 +66,7 @@ def file_of(folder, tape: Tape, held: Thresholds, fitted_for_h: float, age=timed
     inputs = inputs or Inputs()
     legs = inputs.terms()
     created = datetime.now(UTC) - age
-    rule = params.RuleParams(**held.values(), clip_usdt=50.0)
+    rule = params.Rule(**held.values(), clip_usdt=50.0)
     values = {
         "pair": inputs.pair, "trade": True, "reason": "chosen before", "rule": rule, "spot": legs[0], "perp": legs[1],
         "data": inputs.data_params(tape, tape.start_ns + round(fitted_for_h * 3600 * NS)),
@@ -144,7 +144,7 @@ def test_a_champion_beyond_the_limits_of_this_run_does_not_stay(tape, tmp_path, 
 
 def test_a_champion_on_the_other_signal_does_not_stay(tape, tmp_path):
     process = FilterParams(half_life_s=600.0, mean_bps=20.0, sd_bps=40.0, noise_sd_bps=1.0, step_s=20.0)
-    path = file_of(tmp_path, tape, SMALL, 8.0, rule=params.RuleParams(
+    path = file_of(tmp_path, tape, SMALL, 8.0, rule=params.Rule(
         **SMALL._replace(filter=process).values(), clip_usdt=50.0))  # fmt: skip
     found = settle(verdict(tape, LARGE), Inputs(), tape, path)
     assert found.contest.replace and "on the filtered basis, this run on the raw one" in found.contest.words
@@ -185,7 +185,7 @@ def test_do_not_trade_wins_over_the_champion(tape, tmp_path):
 def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):
     here = verdict(tape, SMALL)
     assert settle(here, Inputs(), tape, "") is here
-    nothing = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0)
+    nothing = params.Rule(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0)
     path = file_of(tmp_path, tape, SMALL, 8.0, trade=False, rule=nothing)
     assert settle(here, Inputs(), tape, path) is here
     assert "no parameters of this market are in force" in repr(contested(here))

@@ -45,14 +45,12 @@ FILTERED = {
 }
 
 
-def rule_params(entry_bps: float, exit_bps: float, **changes) -> params.RuleParams:
-    return params.RuleParams(
-        entry_bps=entry_bps, exit_bps=exit_bps, **{"max_hold_s": 21_600.0, "clip_usdt": 50.0, **changes}
-    )
+def rule_params(entry_bps: float, exit_bps: float, **changes) -> params.Rule:
+    return params.Rule(entry_bps=entry_bps, exit_bps=exit_bps, **{"max_hold_s": 21_600.0, "clip_usdt": 50.0, **changes})
 
 
 def export(
-    inputs: Inputs, rule: params.RuleParams, *, trade: bool = True, created: datetime = NOW, **changes
+    inputs: Inputs, rule: params.Rule, *, trade: bool = True, created: datetime = NOW, **changes
 ) -> params.Params:
     spot, perp = inputs.terms()
     data = params.DataParams(

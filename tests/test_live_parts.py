@@ -27,7 +27,7 @@ from delta_arb.live.journal import Journal, JournalError
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Account, Execution, OrderOutcome, Placed, VenueError
 from delta_arb.market import PERP, SPOT, Order
-from delta_arb.params import Bounds, RuleParams
+from delta_arb.params import Bounds, Rule
 from delta_arb.strategy.state import QUOTE, REPORT, Event, State
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import Wallet
@@ -282,7 +282,7 @@ def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_le
 
 
 def test_by_the_defaults_two_orders_that_were_cut_off_leave_another_try_before_the_deadline():
-    assert 2 * OrderTimeouts().unknown_s < RuleParams.model_fields["leg_deadline_s"].default
+    assert 2 * OrderTimeouts().unknown_s < Rule.model_fields["leg_deadline_s"].default
     hasty = config.sample().model_copy(update={"orders": OrderTimeouts(unknown_s=2.4)})
     with pytest.raises(ParamsError, match=r"unknown_s=2\.4 is too short: .*order_s=2 s and the 0\.5 s"):
         factory.venues(hasty, None)

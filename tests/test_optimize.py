@@ -28,7 +28,7 @@ from delta_arb.stats.ou import Process
 from delta_arb.venue_terms import VenueTerms
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
-SETTINGS = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
+SETTINGS = params.Rule(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def made(folder: Path, world: synthetic.World, seed: int) -> tuple[Inputs, Tape]
 
 def by_hand(fee_bps: float) -> Market:
     """The same taker fee on both legs, four of which are a round trip; no grids, a tenth of a second on the way."""
-    settings = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0, rearm_bps=0.0)
+    settings = params.Rule(entry_bps=None, exit_bps=None, max_hold_s=3600.0, clip_usdt=50.0, rearm_bps=0.0)
     venues = (VenueTerms(venue=name, taker_fee_bps=fee_bps) for name in ("mexc", "gate"))
     return Market(*venues, Latency(0.1, 0.1), (), settings)
 

@@ -22,7 +22,7 @@ from delta_arb.latency import Latency
 from delta_arb.params import (
     Bounds,
     Params,
-    RuleParams,
+    Rule,
     WalletParams,
     check_assumed,
     check_in_force,
@@ -34,7 +34,7 @@ from delta_arb.params import (
 from delta_arb.strategy import rule as rules
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.signal import OFF
-from delta_arb.strategy.state import LegRule, Rule
+from delta_arb.strategy.state import LegRule, MachineRule
 from delta_arb.venue_terms import VenueTerms, perpetual
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)
@@ -55,7 +55,7 @@ def values(**changes) -> dict:
     """What an export is made of: 20 bps in, 1 bp out, fees of 15 bps a round trip, valid for an hour from noon."""
     rule = {"entry_bps": 20.0, "exit_bps": 1.0, "max_hold_s": 3600.0, "clip_usdt": 100.0} | changes.pop("rule", {})
     return {
-        "pair": "LUNC_USDT", "trade": True, "reason": "passes every gate", "rule": RuleParams(**rule), "spot": SPOT,
+        "pair": "LUNC_USDT", "trade": True, "reason": "passes every gate", "rule": Rule(**rule), "spot": SPOT,
         "perp": PERP, "data": DATA, "evidence": Evidence(), "created": NOON, "valid_until": NOON + timedelta(hours=1),
         "code_version": "0.1.0", "notebook": "02_optimization.ipynb", "run_id": "20261105T120000Z",
     } | changes  # fmt: skip
@@ -204,7 +204,7 @@ def exports(draw):
             spot = spot.model_copy(update={"taker_fee_bps": 0.0})
             perp = perp.model_copy(update={"taker_fee_bps": 0.0})
     process = draw(st.none() | filters)
-    rule = RuleParams(
+    rule = Rule(
         entry_bps=entry_bps,
         exit_bps=exit_bps,
         signal="filtered" if process else "raw",
@@ -493,7 +493,7 @@ def test_an_export_beyond_the_runners_own_bounds_is_refused(export, bounds, says
 
 
 def test_several_clips_are_bounded_by_the_largest_position():
-    file = RuleParams(entry_bps=20.0, exit_bps=-1.0, max_hold_s=60.0, clip_usdt=100.0, max_position_usdt=400.0)
+    file = Rule(entry_bps=20.0, exit_bps=-1.0, max_hold_s=60.0, clip_usdt=100.0, max_position_usdt=400.0)
     Bounds(max_position_usdt=400.0).check(file)
     with pytest.raises(ParamsError, match="max_position_usdt=400 is above the configured 399"):
         Bounds(max_clip_usdt=100.0, max_position_usdt=399.0).check(file)
@@ -521,11 +521,11 @@ def test_an_export_chosen_for_other_costs_is_refused(export):
 
 
 def test_one_table_says_where_every_input_of_the_machine_comes_from():
-    assert list(rules.RULE_SOURCES) == list(Rule._fields)
+    assert list(rules.RULE_SOURCES) == list(MachineRule._fields)
 
 
 def test_the_rule_is_the_file_in_fractions_and_nanoseconds():
-    file = RuleParams(
+    file = Rule(
         entry_bps=20.0, exit_bps=-1.0, rearm_bps=4.0, max_hold_s=90.5, clip_usdt=100.0, participation=0.5,
         max_quote_age_s=0.75, price_bound_bps=30.0, leg_tolerance=0.02, leg_deadline_s=7.0,
     )  # fmt: skip
@@ -544,7 +544,7 @@ def test_the_rule_is_the_file_in_fractions_and_nanoseconds():
 
 def test_a_filter_is_handed_on_in_fractions_and_seconds():
     process = FilterParams(half_life_s=10.0, mean_bps=2.0, sd_bps=3.0, noise_sd_bps=4.0, step_s=0.5)
-    file = RuleParams(
+    file = Rule(
         entry_bps=20.0, exit_bps=1.0, max_hold_s=60.0, clip_usdt=100.0, signal="filtered", filter=process
     )  # fmt: skip
     rule = make_rule(file, SPOT, PERP)
@@ -554,7 +554,7 @@ def test_a_filter_is_handed_on_in_fractions_and_seconds():
 
 
 def test_without_thresholds_the_machine_neither_enters_nor_has_a_target():
-    file = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=60.0, clip_usdt=100.0)
+    file = Rule(entry_bps=None, exit_bps=None, max_hold_s=60.0, clip_usdt=100.0)
     rule = make_rule(file, SPOT, PERP)
     assert (rule.may_enter, rule.entry, rule.exit) == (False, math.inf, -math.inf)
 
@@ -565,7 +565,7 @@ def test_entering_can_be_forbidden_although_there_are_thresholds(export):
 
 
 def test_the_reverse_pair_is_traded_by_its_own_levels_alone():
-    file = RuleParams(
+    file = Rule(
         entry_bps=None, exit_bps=None, reverse_entry_bps=30.0, reverse_exit_bps=-5.0, max_hold_s=60.0, clip_usdt=100.0
     )
     rule = make_rule(file, SPOT, PERP)

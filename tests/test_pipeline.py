@@ -58,7 +58,7 @@ tape, (spot_leg, perp_leg), now = inputs.tape(), inputs.terms(), datetime.now(UT
 held = params.load(champion) if champion else None
 candidate = params.sealed(
     pair=inputs.pair, trade=True, reason=f'best of {trials}', chosen='by hand' if entry_bps else 'by search', spot=spot_leg, perp=perp_leg,
-    rule=params.RuleParams(entry_bps=40.0, exit_bps=-10.0, max_hold_s=3600.0, clip_usdt=100.0),
+    rule=params.Rule(entry_bps=40.0, exit_bps=-10.0, max_hold_s=3600.0, clip_usdt=100.0),
     data=inputs.data_params(tape, None), created=now,
     evidence=params.Evidence(judged_net_usdt_day=1.5, champion_sha256=held and held.sha256),
     valid_until=now + timedelta(seconds=valid_for_s), code_version='0', notebook='02', run_id=run_id,

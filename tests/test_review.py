@@ -43,8 +43,8 @@ INPUTS = Inputs(contract_size=0.0)
 MODE = "by hand"
 
 
-def rule_params(**changes) -> params.RuleParams:
-    return params.RuleParams(
+def rule_params(**changes) -> params.Rule:
+    return params.Rule(
         **{"entry_bps": 50.0, "exit_bps": 0.0, "max_hold_s": 600.0, "clip_usdt": 50.0, "leg_deadline_s": 5.0} | changes
     )
 
@@ -342,7 +342,7 @@ def _export(reports) -> None:
     inputs = Inputs()
     now = datetime.now(UTC)
     spot_, perp_ = inputs.terms()
-    rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
+    rule = params.Rule(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
     exported = params.sealed(
         pair=inputs.pair, trade=True, reason="a test", rule=rule, spot=spot_, perp=perp_, data=inputs.data_params(inputs.tape(), None),
         evidence=params.Evidence(), created=now, valid_until=now + timedelta(hours=1), code_version="test", notebook="test", run_id="test",

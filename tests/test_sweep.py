@@ -237,7 +237,7 @@ def test_a_hole_of_the_funding_table_ends_the_sweep_as_it_ends_the_replay():
 
 
 def test_compiled_code_is_handed_every_field_of_a_rule():
-    """A field that is new in `Rule` too: none may fall back to its default on the way."""
+    """A field that is new in `MachineRule` too: none may fall back to its default on the way."""
 
     def plain(value):
         return tuple(map(plain, value)) if isinstance(value, tuple) else value

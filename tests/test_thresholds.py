@@ -20,7 +20,7 @@ from delta_arb.optimize import search
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import optimal_thresholds, ou, timeout
 from delta_arb.strategy.signal import Filter
-from delta_arb.strategy.state import LegRule, Rule
+from delta_arb.strategy.state import LegRule, MachineRule
 
 # cost / sd: level / sd, theta * mean cycle, profit / (theta sd); computed with arbitragelab 1.0
 TABLE = {
@@ -208,7 +208,7 @@ def test_the_machine_earns_what_the_equation_says(hold_s, rearm):
     tape = Tape(ts_ns, np.full(n, PERP, np.uint8), *sides, none, none)
     leg = LegRule(step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0002)
     enter, leave = 0.0011, -0.0004
-    rule = Rule(
+    rule = MachineRule(
         may_enter=True, flatten=False, entry=enter, exit=leave, rearm=rearm, max_hold_ns=round(hold_s * S),
         clip_usdt=50.0, participation=1.0, step=0.0, max_quote_age_ns=S, price_bound=0.005, leg_tolerance=0.01,
         leg_deadline_ns=15 * S, spot=leg, perp=leg,

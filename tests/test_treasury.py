@@ -70,7 +70,7 @@ FALL = [
 
 @pytest.mark.parametrize(("funds", "trades"), [(BOUNDLESS, 2), (Funds(1005.0, 1500.0), 1), (Funds(2000.0, 2000.0), 2)])
 def test_the_next_rule_meets_the_wallets_that_the_last_pair_left(funds, trades):
-    settings = params.RuleParams(
+    settings = params.Rule(
         entry_bps=None,
         exit_bps=None,
         max_hold_s=60.0,

@@ -46,7 +46,7 @@ def edges(path: dict[float, float], until_s: float, per_s: int = 2) -> Tape:
 
 def market(max_hold_s: float = 10.0, rearm_bps: float = 0.0) -> Market:
     """No fees and no grids, a tenth of a second on the way, one clip of 1000 USDT."""
-    settings = params.RuleParams(
+    settings = params.Rule(
         entry_bps=None, exit_bps=None, max_hold_s=max_hold_s, clip_usdt=1000.0, rearm_bps=rearm_bps, leg_deadline_s=3.0
     )
     return Market(
@@ -171,7 +171,7 @@ def test_the_same_thresholds_in_all_folds_give_the_trades_of_one_replay(seed, re
     """Over half of these pairs do not end at the target, and most folds hand a pair over; re-arming at 150 bps, one
     direction may have to wait through pairs of the other one."""
     tape, hold = random_tape(seed), (0.5, 1.5, 3.0)[seed % 3]
-    settings = params.RuleParams(
+    settings = params.Rule(
         entry_bps=None, exit_bps=None, max_hold_s=hold, clip_usdt=1000.0, rearm_bps=rearm_bps, leg_deadline_s=2.0
     )
     venues = (
@@ -244,7 +244,7 @@ def test_quotes_that_do_not_answer_leave_the_fold_untraded_with_the_reason():
 def sample() -> tuple[Tape, Market]:
     inputs = Inputs()
     tape = inputs.tape()
-    settings = params.RuleParams(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
+    settings = params.Rule(entry_bps=None, exit_bps=None, max_hold_s=21_600.0, clip_usdt=50.0)
     return tape, study.market(inputs, tape, settings)
 
 

@@ -19,7 +19,7 @@ from delta_arb.errors import SeriesError
 from delta_arb.latency import Delay, Latency
 from delta_arb.market import PERP, SPOT, TARGET, Fill, FundingPayment
 from delta_arb.optimize.study import Market, Thresholds
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import money_tables, plots, robustness, what_if
 from delta_arb.report.figures import Chart
@@ -29,7 +29,7 @@ from delta_arb.strategy.rule import make_rule
 from delta_arb.venue_terms import VenueTerms
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
-RULES = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=250.0, max_quote_age_s=1.0)
+RULES = Rule(entry_bps=None, exit_bps=None, max_hold_s=600.0, clip_usdt=250.0, max_quote_age_s=1.0)
 LEVELS = Thresholds(90.0, 10.0, 600.0)
 HOUR, DAY = 3600.0, 86_400.0
 REPORT = Path(__file__).resolve().parents[1] / "notebooks" / "03_backtest_report.ipynb"

@@ -28,7 +28,7 @@ from delta_arb.strategy.ledger import Closing, closing, left_open
 from delta_arb.strategy.margin import liquidated_at
 from delta_arb.strategy.signal import UNKNOWN, step
 from delta_arb.strategy.sizing import fee_usdt, received
-from delta_arb.strategy.state import FLAT, HALTED, OUTSIDE, QUOTE, REPORT, TIMER, Event, Rule, State
+from delta_arb.strategy.state import FLAT, HALTED, OUTSIDE, QUOTE, REPORT, TIMER, Event, MachineRule, State
 from delta_arb.wallets import (
     BOTTOMLESS,
     BOUNDLESS,
@@ -75,7 +75,7 @@ class Schedule(NamedTuple):
     """
 
     from_ns: Sequence[int]
-    rules: Sequence[Rule]
+    rules: Sequence[MachineRule]
     way: Sequence[int]
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from delta_arb.market import PERP, SPOT, Book, entry_edge, exit_cost
 from delta_arb.strategy.decide import entry_level, exit_level
 from delta_arb.strategy.margin import liquidation_price
-from delta_arb.strategy.state import DIRECT, FLAT, HALTED, OPEN, Rule, State
+from delta_arb.strategy.state import DIRECT, FLAT, HALTED, OPEN, MachineRule, State
 
 NEAR = 64  # rows of a block
 FAR = 64 * NEAR
@@ -72,7 +72,7 @@ def shift_at(looks, way, i):
 # --- What each phase waits for ----------------------------------------------------------------------------------------
 
 
-def awaited(state: State, next_ns: int, rule: Rule) -> Wait:
+def awaited(state: State, next_ns: int, rule: MachineRule) -> Wait:
     """`next_ns` is when the first report of the orders under way comes, money from the other wallet, or a newer rule."""
     if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
         return _until(min(next_ns, state.wake_ns), np.inf)
@@ -92,7 +92,7 @@ def _until(until_ns: int, mid: float) -> Wait:
     return Wait(DIRECT_HIGH, np.inf, DIRECT_HIGH, np.inf, mid, until_ns)
 
 
-def _flat(state: State, next_ns: int, rule: Rule) -> Wait:
+def _flat(state: State, next_ns: int, rule: MachineRule) -> Wait:
     opens = rule.may_enter and not rule.flatten
     direct, reverse = rule.entry if opens else np.inf, rule.reverse_entry if opens else np.inf
     return Wait(
@@ -102,7 +102,7 @@ def _flat(state: State, next_ns: int, rule: Rule) -> Wait:
     )  # fmt: skip
 
 
-def _open(state: State, next_ns: int, rule: Rule, mid: float) -> Wait:
+def _open(state: State, next_ns: int, rule: MachineRule, mid: float) -> Wait:
     if rule.flatten or state.wake_ns != state.opened_ns + rule.max_hold_ns:
         return _until(0, mid)  # the longest hold is over, or a person wants out: every row may be the one
     leaves = -exit_level(state.side, rule)  # leaving one direction is opening the other

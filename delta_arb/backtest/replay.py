@@ -21,7 +21,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Dust, Trade, dust, settle_all, total
 from delta_arb.strategy.rule import check_deadline
 from delta_arb.strategy.signal import Filter
-from delta_arb.strategy.state import Rule
+from delta_arb.strategy.state import MachineRule
 from delta_arb.wallets import BOUNDLESS, Funds, Purse, Transfer, days_blocked
 
 
@@ -42,7 +42,7 @@ class Backtest:
     open_at_end: bool
     start_ns: int
     end_ns: int
-    rule: Rule
+    rule: MachineRule
     funds: Funds = BOUNDLESS
     purse: Purse = BOUNDLESS.purse
     refusals: tuple[int, ...] = ()
@@ -105,7 +105,7 @@ class Backtest:
         return f"Backtest({len(self.trades)} trades, net {self.net_usdt:.4f} USDT, {self.days:.2f} days{tail})"
 
 
-def capital_of(rule: Rule, funds: Funds) -> float:
+def capital_of(rule: MachineRule, funds: Funds) -> float:
     """The capital of `Backtest.capital_usdt`."""
     given = funds.spot_usdt + funds.perp_usdt
     full = max(rule.clip_usdt, rule.max_position_usdt) * (1.0 + 1.0 / rule.perp.leverage)
@@ -172,11 +172,11 @@ def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPaymen
 
 def run(
     tape: Tape,
-    rule: Rule,
+    rule: MachineRule,
     latency: Latency,
     payments: Sequence[FundingPayment] = (),
     *,
-    later: Sequence[tuple[int, Rule]] = (),
+    later: Sequence[tuple[int, MachineRule]] = (),
     funds: Funds = BOUNDLESS,
     plain: bool = False,
     seen: Looks | None = None,

@@ -44,7 +44,7 @@ from delta_arb.latency import Latency
 from delta_arb.market import DAY_NS, NEVER, FundingPayment, to_bps
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import check_deadline
-from delta_arb.strategy.state import HALTED, Rule
+from delta_arb.strategy.state import HALTED, MachineRule
 from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
 
 FILLS = 1024  # of one pair, for which there is room at first
@@ -109,7 +109,7 @@ CALLED = (drive, fast_forward._seek, add_pair, close_account, ranked, sweep_figu
 class Swept:
     """One row of `FIGURES` per rule, in the order given. `days` and `funds` are those of every set."""
 
-    rules: Sequence[Rule]
+    rules: Sequence[MachineRule]
     figures: np.ndarray
     days: float
     funds: Funds = BOUNDLESS
@@ -159,7 +159,7 @@ class Swept:
 
 def sweep(
     tape: Tape,
-    rules: Sequence[Rule],
+    rules: Sequence[MachineRule],
     latency: Latency,
     payments: Sequence[FundingPayment] = (),
     *,
@@ -247,9 +247,9 @@ def _by_threads(fill, sets: np.ndarray, threads: int | None) -> list[int]:
 _LEVELS = tuple((name, np.int64 if name == "max_hold_ns" else float) for name in Levels._fields)
 
 
-def _groups(rules: Sequence[Rule]) -> list[list[int]]:
+def _groups(rules: Sequence[MachineRule]) -> list[list[int]]:
     """The numbers of the rules that differ only in their levels, those with a reverse direction apart."""
-    rest = itemgetter(*(k for k, name in enumerate(Rule._fields) if name not in Levels._fields))
+    rest = itemgetter(*(k for k, name in enumerate(MachineRule._fields) if name not in Levels._fields))
     found = defaultdict(list)
     for k, rule in enumerate(rules):
         found[rest(rule), rule.reverse_entry == math.inf].append(k)

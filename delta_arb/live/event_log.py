@@ -22,7 +22,7 @@ from delta_arb.errors import DataError
 from delta_arb.live.durability import private
 from delta_arb.market import Book, Order
 from delta_arb.strategy.decide import decide
-from delta_arb.strategy.state import QUOTE, Event, Rule, State
+from delta_arb.strategy.state import QUOTE, Event, MachineRule, State
 from delta_arb.wallets import BOTTOMLESS, Wallet
 
 SCHEMA = 1
@@ -86,7 +86,7 @@ class EventLog:
             self._file = open(path, "ab", buffering=0, opener=private)  # noqa: SIM115 - held until the next one, or the end of the run
         except OSError as error:
             self._end(error)
-        self._rule: Rule | None = None
+        self._rule: MachineRule | None = None
         self._books: list[Book | None] = [None, None]
         self._wallet = BOTTOMLESS
         self._size = 0
@@ -104,7 +104,7 @@ class EventLog:
         if self._file:
             self._file.close()
 
-    def event(self, event: Event, rule: Rule, before: State) -> None:
+    def event(self, event: Event, rule: MachineRule, before: State) -> None:
         """One event, as `decide` gets it; `before` is the state that it met."""
         if self._size >= SEGMENT and not self._lost:
             self._turn(before)
@@ -163,7 +163,7 @@ class LoggedEvent(NamedTuple):
     """One event, the rule it was decided under, and the state it met where no event led to it."""
 
     event: Event
-    rule: Rule
+    rule: MachineRule
     state: State | None
 
 
@@ -182,7 +182,7 @@ def logged(path: Path) -> Iterator[LoggedEvent]:
 
 
 def _logged(path: Path) -> Iterator[LoggedEvent]:
-    rule: Rule | None = None
+    rule: MachineRule | None = None
     state: State | None = None
     books: list[Book | None] = [None, None]
     wallet = BOTTOMLESS
@@ -195,7 +195,7 @@ def _logged(path: Path) -> Iterator[LoggedEvent]:
                 )
             state = state_of(value["state"])
         elif tag == RULE:
-            rule = named(Rule, value)
+            rule = named(MachineRule, value)
         elif tag == BOOK:
             books[value[1]] = Book(*value[2:])
         elif tag == WALLET:

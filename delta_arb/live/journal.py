@@ -25,7 +25,7 @@ from delta_arb.live.venues.base import Placed, Report
 from delta_arb.market import LEGS, NS, REASONS, Fill, FundingPayment, Order
 from delta_arb.params import Params
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
-from delta_arb.strategy.state import PHASES, Event, Rule, State
+from delta_arb.strategy.state import PHASES, Event, MachineRule, State
 
 FORCED = -1  # in place of an event's kind
 BUSY_MS = 50  # how long a writer that does not belong here may hold up the loop; 1 s later it is tried again
@@ -147,7 +147,7 @@ class Journal:
         report: Report | None = None,
         fill: Fill | None = None,
         trade: Trade | None = None,
-        opened: Rule | None = None,
+        opened: MachineRule | None = None,
     ) -> None:
         """One event's consequences in one transaction: how an order ended, its fill, the new state and orders, a trade.
 
@@ -245,7 +245,7 @@ class Journal:
         row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", json.dumps(state.values()))
         self._db.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
-    def recovered(self, ts_ns: int, state: State, lost: Sequence[Report], rule: Rule) -> None:
+    def recovered(self, ts_ns: int, state: State, lost: Sequence[Report], rule: MachineRule) -> None:
         """Orders whose rows a power cut took, as the venues know them, and the state in which they are out."""
         with self._whole() as execute:
             for r in lost:  # what was asked for is lost as well: as much as it filled, at that price
@@ -324,15 +324,15 @@ class Journal:
                 "both accounts hold"
             ) from error
 
-    def rule_of(self, pair: int) -> Rule | None:
+    def rule_of(self, pair: int) -> MachineRule | None:
         """The rule that this pair was opened under."""
         row = self._db.execute("SELECT rule FROM rules WHERE pair = ? ORDER BY rowid DESC LIMIT 1", (pair,)).fetchone()
-        return named(Rule, json.loads(row[0])) if row else None
+        return named(MachineRule, json.loads(row[0])) if row else None
 
-    def last_rule(self) -> Rule | None:
+    def last_rule(self) -> MachineRule | None:
         """The rule that a pair was opened under last."""
         row = self._db.execute("SELECT rule FROM rules ORDER BY rowid DESC LIMIT 1").fetchone()
-        return named(Rule, json.loads(row[0])) if row else None
+        return named(MachineRule, json.loads(row[0])) if row else None
 
     def unsettled_fills(self) -> tuple[Fill, ...]:
         """The fills that no trade has settled: those of the pair that is open, whatever the clock said since."""

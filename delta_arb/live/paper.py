@@ -38,7 +38,7 @@ from delta_arb.market import (
 from delta_arb.params import WalletParams
 from delta_arb.strategy.margin import liquidated_at
 from delta_arb.strategy.sizing import needs_usdt, received
-from delta_arb.strategy.state import Event, LegRule, Rule, State
+from delta_arb.strategy.state import Event, LegRule, MachineRule, State
 from delta_arb.wallets import (
     NO_REBALANCING,
     NO_TRANSFER,
@@ -129,7 +129,7 @@ class PaperVenue:
         return Report(working.due_ns, leg, working.order_id, received(filled, self._legs[leg]), price)
 
 
-def paper_venue(latency: Latency, rule: Rule) -> PaperVenue:
+def paper_venue(latency: Latency, rule: MachineRule) -> PaperVenue:
     """Both venues for live quotes, of which every update is told."""
     return PaperVenue(latency, (UPDATES, UPDATES), (rule.spot, rule.perp), rule.max_quote_age_ns)
 
@@ -224,7 +224,7 @@ class PaperAccount(PaperWallets):
     def __init__(
         self,
         config: Config,
-        rule: Rule,
+        rule: MachineRule,
         assumed: WalletParams,
         journal: Journal,
         payments: Sequence[FundingPayment],
@@ -272,7 +272,7 @@ class PaperAccount(PaperWallets):
         return spot, Account(free.perp_usdt, purse.perp_usdt, 0.0, purse.perp_qty, 0.0, 0, now_ns)
 
 
-def begun(config: Config, rule: Rule, assumed: WalletParams, journal: Journal) -> tuple[Funds, str]:
+def begun(config: Config, rule: MachineRule, assumed: WalletParams, journal: Journal) -> tuple[Funds, str]:
     """What both wallets held at the beginning, and who says so: the configuration, an earlier start, the parameters, or
     what a position needs."""
     inventory = config.hedged_coins

@@ -8,7 +8,7 @@ from typing import Protocol
 from delta_arb.errors import ParamsError
 from delta_arb.params import Bounds, Params, WalletParams, check_assumed, check_in_force, check_inventory, load
 from delta_arb.strategy.rule import make_rule
-from delta_arb.strategy.state import Rule
+from delta_arb.strategy.state import MachineRule
 from delta_arb.venue_terms import VenueTerms
 
 
@@ -90,7 +90,7 @@ class ParameterFile:
         """What the parameters assume of the wallets; nothing before any."""
         return self.params.wallets if self.params else WalletParams()
 
-    def first(self, before: Rule | None) -> Rule:
+    def first(self, before: MachineRule | None) -> MachineRule:
         """Read for the first time; `before` is the rule of what is open. ParamsError where there is neither."""
         self.poll()
         rule = self.newest(before)
@@ -98,11 +98,11 @@ class ParameterFile:
             raise ParamsError(self.refused)
         return rule
 
-    def newest(self, before: Rule | None) -> Rule | None:
+    def newest(self, before: MachineRule | None) -> MachineRule | None:
         """The rule of the next entry: that of the file, or the one of `before` without entries."""
         return self.rule() or (before and before._replace(may_enter=False))
 
-    def rule(self) -> Rule | None:
+    def rule(self) -> MachineRule | None:
         """The machine's rule: entries only on parameters that are accepted and say trade; None before any."""
         if self.params is None:
             return None

@@ -16,7 +16,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.runner import Resumed
 from delta_arb.live.venues.base import Execution, OrderOutcome, Placed, Report, Venue, filled_by, within
 from delta_arb.market import GUARD, LEGS, NEVER, NS, PERP, SPOT, UNWOUND, Order
-from delta_arb.strategy.state import DIRECT, ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, REVERSE, Rule, State
+from delta_arb.strategy.state import DIRECT, ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, REVERSE, MachineRule, State
 
 BEFORE_NS = 120 * NS  # the last row: by so much its clock may have been ahead of the venues'
 WINDOW_NS = 86_400 * NS  # of one question about fills
@@ -71,7 +71,7 @@ async def found_at(venues: Sequence[Venue], journal: Journal, now_ns: int, say: 
     return UnbookedFills(tuple(reports), tuple(r for r in reports if not journal.knows(r.order_id)))
 
 
-def book(journal: Journal, now_ns: int, found: UnbookedFills, resumed: Resumed, rule: Rule) -> None:
+def book(journal: Journal, now_ns: int, found: UnbookedFills, resumed: Resumed, rule: MachineRule) -> None:
     """Write again the rows that the journal had lost, before their reports are given to the machine."""
     if found.lost:
         journal.recovered(now_ns, resumed.state, found.lost, rule)

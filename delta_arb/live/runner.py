@@ -31,7 +31,7 @@ from delta_arb.strategy.state import (
     REPORT,
     TIMER,
     Event,
-    Rule,
+    MachineRule,
     State,
 )
 from delta_arb.wallets import Wallet
@@ -52,7 +52,7 @@ class Resumed(NamedTuple):
     """Where an earlier run stopped: the machine's state, the open pair's rule and fills, orders in the air."""
 
     state: State
-    rule: Rule | None
+    rule: MachineRule | None
     fills: tuple[Fill, ...] = ()
     working: tuple[Placed, ...] = ()
 
@@ -76,7 +76,7 @@ class Wallets(Protocol):
 class Recorder(Protocol):
     """Keeps what the machine was given (event_log); `flush_soon` hands it to the system once the orders are out."""
 
-    def event(self, event: Event, rule: Rule, before: State) -> None: ...
+    def event(self, event: Event, rule: MachineRule, before: State) -> None: ...
 
     def begin(self, state: State) -> None: ...
 
@@ -93,7 +93,7 @@ class Runner:
 
     def __init__(
         self,
-        rule: Rule,
+        rule: MachineRule,
         journal: Journal,
         broker: Broker,
         payments: Sequence[FundingPayment] = (),
@@ -134,7 +134,7 @@ class Runner:
         return max(self.state.wake_ns, self.now_ns)
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> MachineRule:
         """The rule in force: the newest while flat, that of the entry while a pair is open; under the guards' hold."""
         rule = self._of_pair
         if self.stuck and self.state.phase in (EXITING, HEDGING):
@@ -144,14 +144,14 @@ class Runner:
             return rule
         return rule._replace(may_enter=may_enter, flatten=flatten)
 
-    def _without_stuck(self, rule: Rule) -> Rule:
+    def _without_stuck(self, rule: MachineRule) -> MachineRule:
         """The rule in which nothing can be ordered of a leg that its venue will not close."""
         for leg in self.stuck:
             rule = rule._replace(**{LEGS[leg]: (rule.spot, rule.perp)[leg]._replace(min_qty=math.inf)})
         return rule
 
     @property
-    def _of_pair(self) -> Rule:
+    def _of_pair(self) -> MachineRule:
         """The rule of the pair that is open, or of the next one."""
         return self.newest if self.state.phase == FLAT else self.pinned
 
@@ -274,7 +274,7 @@ class Runner:
             self.failures = self.failures + 1 if state.reason == UNWOUND or not trade else 0
         self._act(orders, placed, event.ts_ns)
 
-    def _record(self, event: Event, rule: Rule) -> None:
+    def _record(self, event: Event, rule: MachineRule) -> None:
         """What the machine was told, once it is certain that it was."""
         if self._recorder:
             self._recorder.event(event, rule, self.state)
@@ -296,7 +296,7 @@ class Runner:
         self._sent += 1
         return f"{self._journal.run_id}-{LEGS[leg][0]}{self._sent}"
 
-    def _fill_of(self, report: Report, rule: Rule) -> Fill:
+    def _fill_of(self, report: Report, rule: MachineRule) -> Fill:
         """The report's fill, with the fee that the venue took (on paper the rule's)."""
         fee_usdt = report.fee_usdt
         if fee_usdt is None:

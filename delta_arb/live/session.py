@@ -31,7 +31,7 @@ from delta_arb.live.terms_watch import TermsChangedError, TermsWatch
 from delta_arb.live.venues.base import Account, Report
 from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
 from delta_arb.strategy.rule import check_deadline, on_terms
-from delta_arb.strategy.state import FLAT, HALTED, OPEN, Rule
+from delta_arb.strategy.state import FLAT, HALTED, OPEN, MachineRule
 
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 
@@ -182,7 +182,7 @@ class Session:
         self._open_up(resumed)
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
 
-    def _first_rule(self, resumed: Resumed, found: recovery.UnbookedFills) -> Rule:
+    def _first_rule(self, resumed: Resumed, found: recovery.UnbookedFills) -> MachineRule:
         """Read the parameters; ParamsError where there are none to start with."""
         resources = self.resources
         self.parameters = resources.parameters(resources.venues)
@@ -215,7 +215,7 @@ class Session:
         seen, base = (self.reconciler.seen, self.reconciler.base) if self.reconciler else (None, None)
         return (seen.spot, seen.perp, base) if seen and base else None
 
-    def _broker(self, rule: Rule) -> Executor | LivePaper:
+    def _broker(self, rule: MachineRule) -> Executor | LivePaper:
         if not self.resources.paper:
             return self.executor
         self.loop.paper = LivePaper(paper_venue(self.resources.config.latency(), rule), self.loop.report, self.clock)

@@ -16,7 +16,7 @@ from delta_arb.live.session import Session
 from delta_arb.market import LEGS, NS, PERP, SPOT, to_bps
 from delta_arb.params import Params
 from delta_arb.strategy.decide import opening_pays
-from delta_arb.strategy.state import DIRECT, FLAT, PHASES, QUOTE, REVERSE, Event, Rule
+from delta_arb.strategy.state import DIRECT, FLAT, PHASES, QUOTE, REVERSE, Event, MachineRule
 
 REPLAY = "paper, replay"  # the mode of recorded quotes; those of venues are `supervisor.MODES`
 WAYS = {DIRECT: "direct", REVERSE: "reverse"}
@@ -90,7 +90,7 @@ def of_books(runner: Runner, now_ns: int) -> dict[str, Any]:
     }
 
 
-def levels(rule: Rule) -> dict[str, float | None]:
+def levels(rule: MachineRule) -> dict[str, float | None]:
     """Where the rule in force enters and leaves, bps; null where a direction is off."""
     named = {"entry_bps": rule.entry, "exit_bps": rule.exit, "reverse_entry_bps": rule.reverse_entry,
              "reverse_exit_bps": rule.reverse_exit}  # fmt: skip

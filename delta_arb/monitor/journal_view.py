@@ -19,7 +19,7 @@ from delta_arb.live.snapshot import REPLAY, finite, levels
 from delta_arb.market import DAY_NS, LEGS, NS, to_bps
 from delta_arb.strategy.decide import opening_pays
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade, attribution
-from delta_arb.strategy.state import DIRECT, FLAT, PHASES, REVERSE, Event, Rule
+from delta_arb.strategy.state import DIRECT, FLAT, PHASES, REVERSE, Event, MachineRule
 
 SHOWN = 30  # orders, and notes
 PAIRS = 12
@@ -129,12 +129,12 @@ def _history(db: sqlite3.Connection, run_id: str) -> list[list[float | None]]:
         "SELECT pair, event FROM decisions WHERE run_id = ? AND kind != ? ORDER BY rowid DESC LIMIT ?",
         (run_id, FORCED, HISTORY),
     ).fetchall()
-    rules = {pair: named(Rule, json.loads(rule)) for pair, rule in
+    rules = {pair: named(MachineRule, json.loads(rule)) for pair, rule in
              db.execute("SELECT pair, rule FROM rules WHERE run_id = ? ORDER BY rowid", (run_id,))}  # fmt: skip
     return [_point(named(Event, json.loads(event)), rules.get(pair)) for pair, event in reversed(rows)]
 
 
-def _point(event: Event, rule: Rule | None) -> list[float | None]:
+def _point(event: Event, rule: MachineRule | None) -> list[float | None]:
     """[seconds since 1970, edge, cost, entry, exit], bps; the levels of the pair that the decision belongs to."""
     values = (opening_pays(DIRECT, event), -opening_pays(REVERSE, event))
     return [event.ts_ns / NS, *(finite(to_bps(value)) for value in values), *on_chart(levels(rule) if rule else None)]

@@ -20,19 +20,19 @@ from delta_arb.optimize.verdict import judge
 from delta_arb.params import BY_HAND, Params, sealed
 from delta_arb.quotes.inputs import Inputs, wallet_params
 from delta_arb.quotes.tape import Tape
-from delta_arb.rule_params import RuleParams
+from delta_arb.rule_params import Rule
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.sizing import needs_usdt
 
 Study = tuple[Inputs, Tape, Market, Constraints]
 
 
-def levels_by_hand(values: Mapping[str, object]) -> RuleParams | None:
+def levels_by_hand(values: Mapping[str, object]) -> Rule | None:
     """The rule of the thresholds that a notebook's `entry_bps` and `exit_bps` state; None where both are empty."""
     return parameters(values).by_hand
 
 
-def instead(candidate: Params, rule: RuleParams | None, study: Study) -> Params:
+def instead(candidate: Params, rule: Rule | None, study: Study) -> Params:
     """The candidate of a search, or that of a rule chosen by hand in its place, for the same run and time."""
     if rule is None:
         return candidate
@@ -40,7 +40,7 @@ def instead(candidate: Params, rule: RuleParams | None, study: Study) -> Params:
     return by_hand(rule, study, valid_for_s=valid_for_s, notebook=candidate.notebook, run_id=candidate.run_id)
 
 
-def load_or_judge(run_folder: str, rule: RuleParams | None, study: Study) -> Params:
+def load_or_judge(run_folder: str, rule: Rule | None, study: Study) -> Params:
     """The candidate that notebook 02 left in the run's folder; opened without one, the rule chosen by hand, or else a
     choice made anew."""
     if run_folder:
@@ -53,7 +53,7 @@ def load_or_judge(run_folder: str, rule: RuleParams | None, study: Study) -> Par
     return export.candidate(verdict, inputs, tape, **made)
 
 
-def by_hand(rule: RuleParams, study: Study, *, valid_for_s: float, notebook: str, run_id: str) -> Params:
+def by_hand(rule: Rule, study: Study, *, valid_for_s: float, notebook: str, run_id: str) -> Params:
     """The parameters of a rule that a person chose, with the replays of both parts of the look-back as their evidence.
 
     Raises:

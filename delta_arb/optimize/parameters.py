@@ -13,7 +13,7 @@ import numpy as np
 from delta_arb.errors import ParamsError
 from delta_arb.market import utc
 from delta_arb.optimize.study import CASH_PERCENT, REVERSION, Constraints, Market, check_signal, demands, market
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.inputs import Inputs, named
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import check_deadline, make_rule
@@ -33,10 +33,10 @@ class Parameters:
     """What is asked of a study: its quotes and costs, the conduct of orders, the demands, the signal, thresholds by hand."""
 
     inputs: Inputs
-    settings: RuleParams
+    settings: Rule
     constraints: Constraints
     signal: str
-    by_hand: RuleParams | None = None
+    by_hand: Rule | None = None
     hurdle: str = f"{CASH_PERCENT:g}"
 
 
@@ -48,7 +48,7 @@ def parameters(values: Mapping[str, object]) -> Parameters:
     """
     rule = named(values, RULE)
     rule["max_position_usdt"] = rule["max_position_usdt"] or None
-    settings = RuleParams(entry_bps=None, exit_bps=None, **rule)
+    settings = Rule(entry_bps=None, exit_bps=None, **rule)
     profile, signal = named(values, ("profile", "signal")).values()
     check_signal(signal)
     inputs, asked = Inputs.named(values), demands(profile, **named(values, DEMANDS))
@@ -71,7 +71,7 @@ def parameters(values: Mapping[str, object]) -> Parameters:
     return Parameters(inputs, settings, asked, signal, rule, str(values.get("hurdle", CASH_PERCENT)))
 
 
-def _by_hand(values: Mapping[str, object], settings: RuleParams) -> RuleParams | None:
+def _by_hand(values: Mapping[str, object], settings: Rule) -> Rule | None:
     """The rule of the thresholds stated; None where neither is. Empty text is none, so that 0 may be one."""
     given = {name: str(values.get(name, "")).strip() for name in BY_HAND}
     if not any(given.values()):

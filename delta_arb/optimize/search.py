@@ -19,7 +19,7 @@ from delta_arb.errors import DataError, SeriesError
 from delta_arb.evidence import FilterParams
 from delta_arb.market import NS, entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
 from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresholds, Window, window
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.mean_reversion import mids, require_moving, speed, tested
 from delta_arb.stats.optimal_thresholds import round_trip_cost
@@ -54,7 +54,7 @@ class Offers:
         return float(np.median(self.exit_bps - self.entry_bps))
 
 
-def offers(tape: Tape, settings: RuleParams, process: FilterParams | None, side: int = DIRECT) -> Offers:
+def offers(tape: Tape, settings: Rule, process: FilterParams | None, side: int = DIRECT) -> Offers:
     """What opening a direction pays and leaving it costs at the usable events, shifted by the filter where there is one."""
     fresh_ns = settings.max_quote_age_s * NS
     usable = (

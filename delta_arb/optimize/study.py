@@ -13,14 +13,14 @@ from delta_arb.latency import Latency
 from delta_arb.latency import latency as latencies
 from delta_arb.market import LEGS, NS, FundingPayment, round_trip_fees, to_bps
 from delta_arb.optimize.threshold_sets import Thresholds, rule_levels
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.candles import DEADLINE_BARS
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.reversion import HalfLife
 from delta_arb.stats.sharpe import wilson
 from delta_arb.strategy.rule import make_rule
-from delta_arb.strategy.state import Rule
+from delta_arb.strategy.state import MachineRule
 from delta_arb.venue_terms import VenueTerms, common_step
 from delta_arb.wallets import BOUNDLESS, Funds
 
@@ -95,7 +95,7 @@ SEED = 7  # of the bootstraps: the same quotes give the same choice, the same in
 PERIOD_S = 900.0  # of the marks behind intervals of net profit
 MIN_FOLDS = 3  # of a walk-forward
 HALF_LIVES = 5.0  # of embargo, where that is shorter than the longest hold
-NO_THRESHOLDS = RuleParams()
+NO_THRESHOLDS = Rule()
 REVERSION, CARRY = PROFILES = ("reversion", "carry")
 
 
@@ -132,7 +132,7 @@ class Market:
     perp: VenueTerms = None
     latency: Latency = None
     payments: tuple[FundingPayment, ...] | None = None
-    settings: RuleParams = NO_THRESHOLDS
+    settings: Rule = NO_THRESHOLDS
     signal: str = "raw"
     funds: Funds = BOUNDLESS
     fee_bps: InitVar[float | tuple | None] = None
@@ -151,7 +151,7 @@ class Market:
         constant = Latency(self.spot.latency_s, self.perp.latency_s)
         object.__setattr__(self, "latency", self.latency or late or constant)
 
-    def on(self, tape: Tape, settings: RuleParams | None = None) -> "Market":
+    def on(self, tape: Tape, settings: Rule | None = None) -> "Market":
         """This market for some quotes and a conduct: what it does not say comes with the quotes.
 
         Raises:
@@ -193,11 +193,11 @@ class Market:
         whole = run(known, first, self.latency, self.payments, later=later, funds=self.funds)
         return replace(whole, start_ns=start_ns, end_ns=end_ns)
 
-    def rule(self, thresholds: Thresholds | None) -> Rule:
+    def rule(self, thresholds: Thresholds | None) -> MachineRule:
         """A set as the machine takes it; without thresholds it forbids entries."""
         return make_rule(self.rule_params(thresholds), self.spot, self.perp)
 
-    def rules(self, sets: Sequence[Thresholds]) -> list[Rule]:
+    def rules(self, sets: Sequence[Thresholds]) -> list[MachineRule]:
         """The rule of every set. The bounds of a parameter are checked on the least and greatest of it."""
         extremes = {pick(sets, key=itemgetter(k)) for pick in (min, max) for k in range(3)} if sets else set()
         extremes |= {min(sets, key=lambda s: s.entry_bps - s.exit_bps)} if sets else set()
@@ -212,7 +212,7 @@ class Market:
             for s in sets
         ]
 
-    def rule_params(self, thresholds: Thresholds | None) -> RuleParams:
+    def rule_params(self, thresholds: Thresholds | None) -> Rule:
         values = {} if thresholds is None else thresholds.values()
         return self.settings.replace(**values)
 
@@ -289,7 +289,7 @@ def _completed(mine: VenueTerms, listed: VenueTerms) -> VenueTerms:
     return listed.replace(**{name: getattr(mine, name) for name in said})
 
 
-def market(inputs: Inputs, tape: Tape, settings: RuleParams, signal: str = "raw") -> Market:
+def market(inputs: Inputs, tape: Tape, settings: Rule, signal: str = "raw") -> Market:
     """The market of a study from its inputs; `signal` raw or filtered is what its sets will decide on.
 
     On candles the deadline of an order is lengthened above one bar (see `candles`).

@@ -41,7 +41,7 @@ class Thresholds(NamedTuple):
         return levels and self._replace(**levels._asdict(), side=side, reverse=None)
 
     def values(self) -> dict:
-        """The fields of `RuleParams` that a set decides."""
+        """The fields of `Rule` that a set decides."""
         (enter, leave), (reverse_enter, reverse_leave) = (
             self.levels(side) or (None, None) for side in (DIRECT, REVERSE)
         )
@@ -61,7 +61,7 @@ def both(direct: Thresholds | None, reverse: Thresholds | None) -> Thresholds | 
 
 
 def rule_levels(s: Thresholds) -> dict[str, float]:
-    """The levels of a set as `Rule` has them."""
+    """The levels of a set as `MachineRule` has them."""
     (enter, leave), (reverse_enter, reverse_leave) = (s.levels(side) or OFF for side in (DIRECT, REVERSE))
     return {
         "entry": from_bps(enter), "exit": from_bps(leave),

@@ -21,7 +21,7 @@ from delta_arb.optimize.export import candidate
 from delta_arb.optimize.search import Choice
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.optimize.verdict import Verdict
-from delta_arb.params import Params, RuleParams
+from delta_arb.params import Params, Rule
 from delta_arb.quotes.recording import PAIR, RecordedTape
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables, plots_backtest, plots_choice, plots_spread, trade_tables
@@ -68,7 +68,7 @@ class BacktestResult:
     machine's own record: orders, fills, closed pairs, funding, wallets.
     """
 
-    def __init__(self, tape: Tape, market: Market, rule: RuleParams) -> None:
+    def __init__(self, tape: Tape, market: Market, rule: Rule) -> None:
         self.tape, self.market, self.rule = tape, market, rule
         compiled = make_rule(rule, market.spot, market.perp)
         self.replay: Backtest = run(tape, compiled, market.latency, market.payments, funds=market.funds)
@@ -229,7 +229,7 @@ class ChoiceResult:
         return self.choice.reason
 
     @property
-    def rule(self) -> RuleParams | None:
+    def rule(self) -> Rule | None:
         """The rule picked, for `da.backtest`; None where there is no edge."""
         return self.choice.best and self.choice.market.rule_params(self.choice.best)
 
@@ -303,7 +303,7 @@ class VerdictResult:
         return f"<p><b>{self!r}</b></p>{Faces(tables)._repr_html_()}"
 
 
-def thresholds_of(entries: Sequence[float], exits: Sequence[float], rule: RuleParams) -> list[Thresholds]:
+def thresholds_of(entries: Sequence[float], exits: Sequence[float], rule: Rule) -> list[Thresholds]:
     """Every pair of an entry and an exit below it, under one longest hold; bps."""
     for name, levels in (("entries", entries), ("exits", exits)):
         if not np.size(levels) or not np.isfinite(np.asarray(levels, float)).all():

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from delta_arb.market import LEGS, utc
 from delta_arb.review.session_log import Decision, Recorded, SentOrder
 from delta_arb.strategy.decide import decide
-from delta_arb.strategy.state import PHASES, REPORT, Rule, State
+from delta_arb.strategy.state import PHASES, REPORT, MachineRule, State
 
 KINDS = ("report", "quote", "timer", "fill from outside")
 
@@ -66,7 +66,7 @@ def _decided(run: Recorded) -> Iterator[Again]:
 def _tail(run: Recorded, again: list[Again]) -> Iterator[Again]:
     """What the journal goes on with after the last event that was written down, under the last rule."""
     state = again[-1].decision.state if again else run.events[0].state
-    rule: Rule = run.events[-1].rule
+    rule: MachineRule = run.events[-1].rule
     for event, _ in run.decisions[len(again) :]:
         if event.ts_ns < run.events[-1].event.ts_ns:
             return  # a difference, not a tail

@@ -66,7 +66,7 @@ def rehearse(reports: Path, hours: float = HOURS) -> Path:
     inputs = Inputs()
     tape = inputs.tape()
     tape = tape.between(tape.start_ns, tape.start_ns + round(hours * 3600 * NS))
-    settings = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
+    settings = params.Rule(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
     rule = rules.make_rule(settings, *inputs.terms())
     path = Path(reports) / inputs.name / "live" / "rehearsal.sqlite"
     payments = inputs.payments(tape)
@@ -92,7 +92,7 @@ def rehearse(reports: Path, hours: float = HOURS) -> Path:
     return path
 
 
-def _params(inputs: Inputs, tape, settings: params.RuleParams) -> params.Params:
+def _params(inputs: Inputs, tape, settings: params.Rule) -> params.Params:
     """What such a session would have read: thresholds by hand, no evidence."""
     spot, perp = inputs.terms()
     created = datetime(2026, 1, 5, tzinfo=UTC)

@@ -19,7 +19,7 @@ from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Order, fill
 from delta_arb.quotes.tape import Tape
 from delta_arb.review.session_log import PAPER, Recorded, SentOrder
 from delta_arb.strategy.ledger import Trade, close_pair
-from delta_arb.strategy.state import Event, Rule, State
+from delta_arb.strategy.state import Event, MachineRule, State
 from delta_arb.wallets import BOTTOMLESS, Wallet
 
 MS = 1_000_000  # the venues' stamps are whole milliseconds, and the clocks agree to about one
@@ -63,14 +63,14 @@ class Force(NamedTuple):
     """A rule and a wallet, and from when on they were in force."""
 
     ts_ns: int
-    rule: Rule
+    rule: MachineRule
     wallet: Wallet
 
 
 def forces(run: Recorded) -> tuple[Force, ...]:
     """What the run was decided under, at each change; fees as they were assumed."""
     found: list[Force] = []
-    known: tuple[Rule, Wallet] | None = None
+    known: tuple[MachineRule, Wallet] | None = None
     for event, rule, _ in run.events:
         if known is None or rule != known[0] or event.wallet != known[1]:
             known = (rule, event.wallet)
@@ -78,17 +78,17 @@ def forces(run: Recorded) -> tuple[Force, ...]:
     return tuple(found)
 
 
-def assumed(rule: Rule, fees: tuple[float, float]) -> Rule:
+def assumed(rule: MachineRule, fees: tuple[float, float]) -> MachineRule:
     return rule._replace(spot=rule.spot._replace(fee=fees[SPOT]), perp=rule.perp._replace(fee=fees[PERP]))
 
 
-def base_rule(known: Sequence[Force]) -> Rule:
+def base_rule(known: Sequence[Force]) -> MachineRule:
     """The first rule under which entries were allowed; without any, the first."""
     free = (f.rule for f in known if f.rule.may_enter and not f.rule.flatten)
     return next(free, known[0].rule)
 
 
-def unguarded(known: Sequence[Force], base: Rule) -> tuple[Force, ...]:
+def unguarded(known: Sequence[Force], base: MachineRule) -> tuple[Force, ...]:
     """The same without guards: entries as the parameters allow them, no exits by order, no empty wallet."""
     return tuple(
         Force(
@@ -169,7 +169,7 @@ def _pairs(pages: _Pages, trades: Sequence[Trade], met: dict[str, tuple]) -> tup
     return tuple(Pair(orders[0].ts_ns, tuple(orders), by_pair.get(pair)) for pair, orders in of_pair.items())
 
 
-def paper(run: Recorded, rule: Rule) -> PaperVenue:
+def paper(run: Recorded, rule: MachineRule) -> PaperVenue:
     """Venues as they were assumed."""
     return PaperVenue(run.latency, run.kinds, (rule.spot, rule.perp), rule.max_quote_age_ns)
 
@@ -236,7 +236,7 @@ class Shown:
 class MeasuredVenue(PaperVenue):
     """Fills each order by the book that it did meet: the run's own orders at their own times, others at the usual ones."""
 
-    def __init__(self, run: Recorded, rule: Rule) -> None:
+    def __init__(self, run: Recorded, rule: MachineRule) -> None:
         super().__init__(run.latency, run.kinds, (rule.spot, rule.perp), rule.max_quote_age_ns)
         self._polled = (True, True)  # the book met is known when the order is sent
         self._run = run

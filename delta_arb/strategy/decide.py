@@ -46,12 +46,12 @@ from delta_arb.strategy.state import (
     REPORT,
     REVERSE,
     Event,
-    Rule,
+    MachineRule,
     State,
 )
 
 
-def decide(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
+def decide(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """Change the state as the event demands, and return the orders that it calls for."""
     told = event.kind == REPORT or event.kind == OUTSIDE
     if told and not booked(state, event):
@@ -91,7 +91,7 @@ def booked(state: State, event: Event) -> bool:
     return True
 
 
-def _waiting(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
+def _waiting(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """Orders are out: nothing is decided but, past the deadline, that what still works must end."""
     if event.ts_ns < state.wake_ns:
         return NO_ORDERS
@@ -115,20 +115,20 @@ def opening_pays(side: int, event: Event) -> float:
     return -(exit_cost(event.spot.bid, event.perp.ask) + event.shift)
 
 
-def entry_level(side: int, rule: Rule) -> float:
+def entry_level(side: int, rule: MachineRule) -> float:
     return rule.entry if side == DIRECT else rule.reverse_entry
 
 
-def exit_level(side: int, rule: Rule) -> float:
+def exit_level(side: int, rule: MachineRule) -> float:
     return rule.exit if side == DIRECT else rule.reverse_exit
 
 
-def _ready(event: Event, rule: Rule) -> bool:
+def _ready(event: Event, rule: MachineRule) -> bool:
     """Whether both books can be decided on."""
     return usable(event.spot, event.ts_ns, rule) and usable(event.perp, event.ts_ns, rule)
 
 
-def _flat(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
+def _flat(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """Enter where it pays; a direction left without profit is armed again once its edge has been below entry - rearm."""
     if not _ready(event, rule):
         return NO_ORDERS
@@ -145,7 +145,7 @@ def _flat(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
     return NO_ORDERS
 
 
-def _enter(side: int, state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
+def _enter(side: int, state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """A clip of a new pair, or one more of the open pair."""
     opens = state.phase == FLAT
     held, spot_price = abs(state.legs[SPOT].position), exit_price(-side, event.spot)
@@ -167,7 +167,7 @@ def _enter(side: int, state: State, event: Event, rule: Rule) -> tuple[Order, Or
     return _sent(state, side * qty, -side * qty, event, rule)
 
 
-def _sent(state: State, spot_qty: float, perp_qty: float, event: Event, rule: Rule) -> tuple[Order, Order]:
+def _sent(state: State, spot_qty: float, perp_qty: float, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """Orders of signed quantities, which work from now on.
 
     Every purchase of the perpetual is reduce-only: of the pair's own short, or of the core one behind inventory.
@@ -182,7 +182,7 @@ def _sent(state: State, spot_qty: float, perp_qty: float, event: Event, rule: Ru
 # --- Open and leaving ------------------------------------------------------------------------------------------------
 
 
-def _open(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
+def _open(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     reason = _exit_reason(state, event, rule)
     if reason == NO_REASON:
         return _staying(state, event, rule)
@@ -197,7 +197,7 @@ def _open(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
     return _sent(state, spot_qty, perp_qty, event, rule)
 
 
-def _staying(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
+def _staying(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """Another clip while the edge holds at entry level, on books newer than the clip before; else the pair is kept."""
     if _adds(state, event, rule):
         orders = _enter(state.side, state, event, rule)
@@ -209,7 +209,7 @@ def _staying(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
     return NO_ORDERS
 
 
-def _adds(state: State, event: Event, rule: Rule) -> bool:
+def _adds(state: State, event: Event, rule: MachineRule) -> bool:
     """Whether the open pair wants another clip; what it can be is for `_enter`."""
     if rule.max_position_usdt <= rule.clip_usdt or not rule.may_enter or rule.flatten:
         return False
@@ -217,7 +217,7 @@ def _adds(state: State, event: Event, rule: Rule) -> bool:
     return newer and _ready(event, rule) and opening_pays(state.side, event) >= entry_level(state.side, rule)
 
 
-def _exit_reason(state: State, event: Event, rule: Rule) -> int:
+def _exit_reason(state: State, event: Event, rule: MachineRule) -> int:
     """Why an open pair should be left now, or NO_REASON.
 
     A time-out on stale books waits for fresh ones until the leg deadline, then acts within the price bound; it is
@@ -239,7 +239,7 @@ def _exit_reason(state: State, event: Event, rule: Rule) -> int:
     return TIMEOUT if late else NO_REASON
 
 
-def _exit_wake(state: State, event: Event, rule: Rule) -> int:
+def _exit_wake(state: State, event: Event, rule: MachineRule) -> int:
     """The next moment at which an open pair must be looked at although no quote comes."""
     due_ns = state.opened_ns + rule.max_hold_ns
     if event.ts_ns < due_ns:
@@ -250,7 +250,7 @@ def _exit_wake(state: State, event: Event, rule: Rule) -> int:
 # --- All orders are back ---------------------------------------------------------------------------------------------
 
 
-def _settled(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
+def _settled(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """No order works any more: hedge what differs, else the pair is closed (only dust is left) or open."""
     if unbalanced(state, event, rule):
         return _hedge(state, event, rule)
@@ -291,7 +291,7 @@ def _close(state: State) -> None:
         leg.position, leg.working, leg.decided, leg.average = 0.0, 0.0, 0.0, 0.0
 
 
-def _hedge(state: State, event: Event, rule: Rule) -> tuple[Order, Order]:
+def _hedge(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """Mend what differs; past the leg deadline only by unwinding, past twice the deadline the machine halts.
 
     After an order that filled nothing the next one waits: as long as the legs have been unequal, at least a hundredth

@@ -32,7 +32,7 @@ from delta_arb.market import (
     to_bps,
 )
 from delta_arb.strategy.sizing import fee_usdt, orderable
-from delta_arb.strategy.state import DIRECT, HALTED, REVERSE, Rule, State
+from delta_arb.strategy.state import DIRECT, HALTED, REVERSE, MachineRule, State
 
 PARTS = ("spot", "perp", "fees", "funding", "residual")
 NOISE = 1e-9  # of the largest fill: what is left of equal quantities in floating point is no dust
@@ -220,7 +220,7 @@ class Closing(NamedTuple):
 
 
 def close_out(
-    state: State, spot: Book, perp: Book, ts_ns: int, rule: Rule
+    state: State, spot: Book, perp: Book, ts_ns: int, rule: MachineRule
 ) -> tuple[tuple[Fill, ...], tuple[Closing, ...]]:
     """The fills that close what is still open when the quotes end, at the exit side of the last books."""
     fills = left_open(state, spot, perp, ts_ns, rule)
@@ -290,7 +290,7 @@ class Dust(NamedTuple):
     sellable_ns: int | None
 
 
-def dust(fills: Sequence[Fill], closings: Sequence[Closing], rule: Rule) -> tuple[Dust, Dust]:
+def dust(fills: Sequence[Fill], closings: Sequence[Closing], rule: MachineRule) -> tuple[Dust, Dust]:
     """The dust of both legs; `sellable_ns` is the end of the first pair after which the sum so far could be ordered."""
     left, largest = defaultdict(float), defaultdict(float)
     for f in fills:

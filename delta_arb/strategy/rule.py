@@ -8,9 +8,9 @@ from delta_arb.errors import ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
 from delta_arb.market import BASE, NS, from_bps
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.strategy.signal import OFF, Filter
-from delta_arb.strategy.state import LegRule, Rule
+from delta_arb.strategy.state import LegRule, MachineRule
 from delta_arb.venue_terms import VenueTerms, common_step
 
 # Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
@@ -40,9 +40,9 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def make_rule(rule: RuleParams, spot: VenueTerms, perp: VenueTerms, *, may_enter: bool = True) -> Rule:
+def make_rule(rule: Rule, spot: VenueTerms, perp: VenueTerms, *, may_enter: bool = True) -> MachineRule:
     """The machine's inputs from the file's: bps to fractions, seconds to ns. No thresholds means no entry, no target."""
-    return Rule(
+    return MachineRule(
         may_enter=may_enter and bool(rule.levels),
         flatten=False,
         entry=_level(rule.entry_bps, math.inf),
@@ -66,7 +66,7 @@ def make_rule(rule: RuleParams, spot: VenueTerms, perp: VenueTerms, *, may_enter
     )
 
 
-def on_terms(rule: Rule, spot: VenueTerms, perp: VenueTerms) -> Rule:
+def on_terms(rule: MachineRule, spot: VenueTerms, perp: VenueTerms) -> MachineRule:
     """The same thresholds on the venues' present order rules: an open pair is closed on the grid that there is."""
     return rule._replace(step=common_step(spot, perp), spot=_leg_rule(spot), perp=_leg_rule(perp))
 
@@ -83,7 +83,7 @@ def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
     return Filter(theta, from_bps(f.mean_bps), from_bps(f.sd_bps), from_bps(f.noise_sd_bps), float(f.step_s), old_ns)
 
 
-def check_deadline(rule: Rule, latency: Latency) -> None:
+def check_deadline(rule: MachineRule, latency: Latency) -> None:
     slowest_ns = round(latency.longest_s * NS) + rule.max_quote_age_ns
     if rule.leg_deadline_ns <= slowest_ns:
         raise ParamsError(

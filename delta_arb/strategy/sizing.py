@@ -4,10 +4,10 @@ and what mends legs that differ."""
 import math
 
 from delta_arb.market import PERP, SPOT, Book, Order, ceil_to, exit_price, floor_to, tradable
-from delta_arb.strategy.state import DIRECT, NO_ORDER, Event, LegRule, Rule, State
+from delta_arb.strategy.state import DIRECT, NO_ORDER, Event, LegRule, MachineRule, State
 
 
-def usable(book: Book, ts_ns: int, rule: Rule) -> bool:
+def usable(book: Book, ts_ns: int, rule: MachineRule) -> bool:
     """Fresh and tradable."""
     return ts_ns - book.fresh_ns <= rule.max_quote_age_ns and tradable(book)
 
@@ -48,7 +48,7 @@ def fee_usdt(qty: float, price: float, leg: LegRule) -> float:
     return leg.fee * abs(qty) * price
 
 
-def entry_qty(side: int, usdt: float, event: Event, rule: Rule) -> float:
+def entry_qty(side: int, usdt: float, event: Event, rule: MachineRule) -> float:
     """A clip of so many USDT on both venues' grids, at most what both best levels show times the participation.
 
     0.0 when a venue would not take it.
@@ -62,7 +62,7 @@ def entry_qty(side: int, usdt: float, event: Event, rule: Rule) -> float:
     return qty
 
 
-def affordable(side: int, qty: float, event: Event, rule: Rule) -> bool:
+def affordable(side: int, qty: float, event: Event, rule: MachineRule) -> bool:
     """Whether both wallets can pay for an entry: the spot order within its price bound, margin and fee of the perpetual's.
 
     A reverse pair needs the coins that it sells; the perpetual that it buys unwinds a short and only costs its fee.
@@ -76,7 +76,7 @@ def affordable(side: int, qty: float, event: Event, rule: Rule) -> bool:
     return qty <= event.wallet.spot_coin and perp_usdt <= event.wallet.perp_usdt
 
 
-def needs_usdt(rule: Rule) -> tuple[float, float]:
+def needs_usdt(rule: MachineRule) -> tuple[float, float]:
     """What a full position takes of the spot wallet and of the perpetual's, USDT, as `affordable` counts its clips.
 
     0.0 where nothing is entered. A reverse position takes coins, and of the perpetual's wallet its fee.
@@ -90,7 +90,7 @@ def needs_usdt(rule: Rule) -> tuple[float, float]:
     return 0.0, bound_usdt * rule.perp.fee if rule.reverse_entry < math.inf else 0.0
 
 
-def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float, float]:
+def exit_qty(state: State, event: Event, rule: MachineRule, force: bool) -> tuple[float, float]:
     """Signed quantities that close the pair, or the slice of it that both best levels show, at most one clip.
 
     With less shown than one tradable slice, a target exit waits; a forced one sends a clip whatever is shown.
@@ -115,11 +115,11 @@ def exit_qty(state: State, event: Event, rule: Rule, force: bool) -> tuple[float
     return -side * min(part, spot_all), side * min(part, perp_all)
 
 
-def _both_take(qty: float, spot_price: float, perp_price: float, rule: Rule) -> bool:
+def _both_take(qty: float, spot_price: float, perp_price: float, rule: MachineRule) -> bool:
     return orderable(qty, spot_price, rule.spot) > 0.0 and orderable(qty, perp_price, rule.perp) > 0.0
 
 
-def _clip_qty(state: State, rule: Rule) -> float:
+def _clip_qty(state: State, rule: MachineRule) -> float:
     """What one clip bought of a pair of several, at their mean price; no limit where a pair is one clip."""
     if rule.max_position_usdt <= rule.clip_usdt or state.legs[SPOT].average == 0.0:
         return math.inf
@@ -141,7 +141,7 @@ def limited(qty: float, book: Book, leg: LegRule, price_bound: float, reduce_onl
 # with the larger position) it unwinds, on the shorter one it completes.
 
 
-def unbalanced(state: State, event: Event, rule: Rule) -> bool:
+def unbalanced(state: State, event: Event, rule: MachineRule) -> bool:
     """Whether the legs differ by more than the tolerance, and by enough that a venue would take an order for it.
 
     An exit leaves nothing behind that can still be ordered, so there the tolerance is zero.
@@ -154,7 +154,7 @@ def unbalanced(state: State, event: Event, rule: Rule) -> bool:
     )
 
 
-def mending(state: State, event: Event, rule: Rule, late: bool) -> tuple[float, float]:
+def mending(state: State, event: Event, rule: MachineRule, late: bool) -> tuple[float, float]:
     """Signed quantities (spot, perp) that mend the difference of the legs now; both zero while there is to wait.
 
     Both remedies need a fresh book of the leg they trade. When it is `late` only unwinding is tried, on the last book
@@ -180,13 +180,13 @@ def _longer(state: State) -> int:
     return SPOT if abs(state.legs[SPOT].position) > abs(state.legs[PERP].position) else PERP
 
 
-def _mended_by(leg: int, state: State, event: Event, rule: Rule) -> float:
+def _mended_by(leg: int, state: State, event: Event, rule: MachineRule) -> float:
     """What a leg's venue would take to unwind the difference (the longer one) or to complete it (the shorter one)."""
     excess = _excess(state)
     return orderable(abs(excess), exit_price(excess, (event.spot, event.perp)[leg]), (rule.spot, rule.perp)[leg])
 
 
-def _completing_is_cheaper(longer: int, state: State, event: Event, rule: Rule) -> bool:
+def _completing_is_cheaper(longer: int, state: State, event: Event, rule: MachineRule) -> bool:
     """Extra cost of the missing leg against the price it was decided on, below spread and both fees of the filled one."""
     books, average, decided = (event.spot, event.perp), state.legs[longer].average, state.legs[1 - longer].decided
     long_book, short_book, fee = books[longer], books[1 - longer], (rule.spot, rule.perp)[longer].fee

@@ -39,7 +39,7 @@ class LegRule(NamedTuple):
     maintenance: float = 0.0
 
 
-class Rule(NamedTuple):
+class MachineRule(NamedTuple):
     """Every input of `decide` besides quotes and reports (params.py says where each one comes from).
 
     A direction is off with an entry of inf and an exit of -inf. Clips are added up to `max_position_usdt`; with less

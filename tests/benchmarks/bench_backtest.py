@@ -21,7 +21,7 @@ import delta_arb
 from delta_arb.backtest.replay import run
 from delta_arb.latency import Latency
 from delta_arb.quotes.tape import Tape
-from delta_arb.strategy.state import LegRule, Rule
+from delta_arb.strategy.state import LegRule, MachineRule
 
 SECOND = 1_000_000_000
 EVENTS, PLAIN_EVENTS, REPEATS = 1_000_000, 100_000, 3
@@ -64,17 +64,17 @@ def tape(events: int) -> Tape:
     return Tape(ts_ns=ts_ns, leg=leg, **columns, spot_age_ns=ages[0], perp_age_ns=ages[1])
 
 
-def rule(entry: float, exit: float) -> Rule:  # noqa: A002, the word of the trade
+def rule(entry: float, exit: float) -> MachineRule:  # noqa: A002, the word of the trade
     """One clip of 100 USDT, an hour at most."""
     leg = LegRule(step=0.0, min_qty=0.0, min_notional_usdt=1.0, fee=0.0005)
-    return Rule(
+    return MachineRule(
         may_enter=True, flatten=False, entry=entry, exit=exit, rearm=0.0005, max_hold_ns=3600 * SECOND, clip_usdt=100.0,
         participation=1.0, step=0.0, max_quote_age_ns=5 * SECOND, price_bound=0.005, leg_tolerance=0.01,
         leg_deadline_ns=15 * SECOND, spot=leg, perp=leg,
     )  # fmt: skip
 
 
-def best_seconds(of: Tape, with_rule: Rule, *, plain: bool) -> tuple[float, int]:
+def best_seconds(of: Tape, with_rule: MachineRule, *, plain: bool) -> tuple[float, int]:
     """Shortest of some runs, and the trades."""
     taken = []
     for _ in range(REPEATS):

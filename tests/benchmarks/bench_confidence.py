@@ -33,7 +33,7 @@ from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT
 from delta_arb.optimize.study import HALF_LIVES, Constraints, Frame, Market
 from delta_arb.optimize.walk_forward import Fold, walk_forward
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import sharpe
 from delta_arb.venue_terms import VenueTerms
@@ -87,7 +87,7 @@ def folds(seed: list[int]) -> list[Fold]:
     rng = np.random.default_rng(seed)
     first = Regime(0.0, 4 * FEE_BPS / rng.uniform(0.5, 3.0), 180.0 * 20.0 ** rng.random())
     tape = quotes(basis_bps(rng, first, shifting=bool(seed[-1])))
-    settings = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=DEMANDS.max_hold_s, clip_usdt=1000.0)
+    settings = Rule(entry_bps=None, exit_bps=None, max_hold_s=DEMANDS.max_hold_s, clip_usdt=1000.0)
     market = Market(
         VenueTerms(venue="spot", taker_fee_bps=FEE_BPS),
         VenueTerms(venue="perp", taker_fee_bps=FEE_BPS),

@@ -33,7 +33,7 @@ from delta_arb.market import NS, PERP, SPOT, FundingPayment, from_bps
 from delta_arb.optimize import carry_walk_forward, search
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.optimize.verdict import judge
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.venue_terms import VenueTerms
 
@@ -166,7 +166,7 @@ def quotes(basis_bps: np.ndarray, row_s: float = ROW_S) -> Tape:
 
 
 def market_of(payments=(), **changes) -> Market:
-    rule = RuleParams(**{"entry_bps": None, "exit_bps": None, "max_hold_s": 6 * 3600.0, "clip_usdt": 1000.0, **changes})
+    rule = Rule(**{"entry_bps": None, "exit_bps": None, "max_hold_s": 6 * 3600.0, "clip_usdt": 1000.0, **changes})
     venues = (VenueTerms(venue=name, taker_fee_bps=FEE_BPS) for name in ("spot", "perp"))
     return Market(*venues, Latency(1.0, 1.0), tuple(payments), rule)
 

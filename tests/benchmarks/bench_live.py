@@ -33,7 +33,7 @@ def main() -> None:
         files = {leg: str(quotes / f"{leg}.parquet") for leg in ("spot", "perp", "funding")}
         inputs = Inputs(**files, pair="SYN_USDT", contract_size=10.0)
         tape = inputs.tape()
-        settings = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
+        settings = params.Rule(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
         rule = rules.make_rule(settings, *inputs.terms())
         with Journal(Path(folder) / "journal.sqlite", "bench") as journal:
             venue = PaperVenue(
@@ -69,7 +69,9 @@ HEAVY = ("pandas", "matplotlib", "statsmodels", "numba")
 
 def start() -> dict:
     """From the start of the process to its first decision, on local venues that are up already; and what it imports."""
-    code = "import sys, delta_arb.live.cli, delta_arb.live.session; print(*(m for m in sys.argv[1:] if m in sys.modules))"
+    code = (
+        "import sys, delta_arb.live.cli, delta_arb.live.session; print(*(m for m in sys.argv[1:] if m in sys.modules))"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", code, *HEAVY], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -101,7 +103,7 @@ def publish(reports: Path) -> None:
     """Parameters of the sample, valid for an hour."""
     inputs, now = Inputs(), datetime.now(UTC)
     spot, perp = inputs.terms()
-    rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
+    rule = params.Rule(entry_bps=15.0, exit_bps=-12.0, max_hold_s=21_600.0, clip_usdt=50.0)
     exported = params.sealed(
         pair=inputs.pair, trade=True, reason="a benchmark", rule=rule, spot=spot, perp=perp,
         data=inputs.data_params(inputs.tape(), None),

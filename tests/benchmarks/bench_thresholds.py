@@ -43,7 +43,7 @@ from delta_arb.market import NS, PERP, SPOT
 from delta_arb.optimize.search import Proposal, Sweep, grid, grid_weight, offers, plug_in, reversion_of
 from delta_arb.optimize.study import PERIOD_S, Constraints, Market, Thresholds
 from delta_arb.optimize.walk_forward import coarse
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import timeout
 from delta_arb.stats.optimal_thresholds import OVERSHOOT
@@ -131,7 +131,7 @@ def quotes(spot: np.ndarray, basis: np.ndarray, start_s: int) -> Tape:
 
 
 def traded(case: Case) -> Market:
-    settings = RuleParams(entry_bps=None, exit_bps=None, max_hold_s=DEMANDS.max_hold_s, clip_usdt=CLIP_USDT)
+    settings = Rule(entry_bps=None, exit_bps=None, max_hold_s=DEMANDS.max_hold_s, clip_usdt=CLIP_USDT)
     spot, perp = VenueTerms(venue="spot", taker_fee_bps=FEE_BPS), VenueTerms(venue="perp", taker_fee_bps=FEE_BPS)
     # An order meets the last row at or before its arrival: exactly a second later that is the next one.
     return Market(spot, perp, Latency(1.0, 1.0), (), settings, "filtered" if case.noise_bps else "raw")

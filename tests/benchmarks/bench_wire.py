@@ -256,7 +256,7 @@ async def runner(folder: str, line: str) -> None:
     )
     spot, perp = config.terms()
     now = datetime.now(UTC)
-    rule = params.RuleParams(entry_bps=15.0, exit_bps=-12.0, max_hold_s=600.0, clip_usdt=50.0, rearm_bps=0.0)
+    rule = params.Rule(entry_bps=15.0, exit_bps=-12.0, max_hold_s=600.0, clip_usdt=50.0, rearm_bps=0.0)
     data = params.DataParams(
         synthetic=True, start=now, end=now, judged_from=None, events=1, spot_sha256="0" * 64, perp_sha256="0" * 64, funding_sha256=None,
         spot_kind="updates", perp_kind="updates",

@@ -27,7 +27,7 @@ from delta_arb.optimize import carry_walk_forward, study
 from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.study import Constraints, Thresholds
 from delta_arb.optimize.walk_forward import LookBack, propose
-from delta_arb.params import RuleParams
+from delta_arb.params import Rule
 from delta_arb.quotes.funding_file import payments
 from delta_arb.quotes.inputs import NONE, Inputs
 from delta_arb.quotes.tape import Tape
@@ -86,7 +86,7 @@ def crashes(data: Path) -> list[tuple[str, Inputs]]:
 
 def crash_row(day: str, inputs: Inputs) -> tuple[str, ...]:
     tape = inputs.tape()
-    settings = RuleParams(entry_bps=None, exit_bps=None, clip_usdt=CLIP_USDT, max_hold_s=86_400.0)
+    settings = Rule(entry_bps=None, exit_bps=None, clip_usdt=CLIP_USDT, max_hold_s=86_400.0)
     market = study.market(inputs, tape, settings)
     start_ns = round(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * NS
     known = tape.between(max(tape.start_ns, start_ns - 7 * DAY_NS), start_ns)
@@ -157,7 +157,7 @@ def carried(data: Path) -> list[tuple[str, Inputs]]:
 
 def carry_row(when: str, inputs: Inputs) -> tuple[str, ...]:
     tape = inputs.tape()
-    settings = RuleParams(entry_bps=None, exit_bps=None, clip_usdt=CLIP_USDT, max_hold_s=365 * 86_400.0)
+    settings = Rule(entry_bps=None, exit_bps=None, clip_usdt=CLIP_USDT, max_hold_s=365 * 86_400.0)
     found = carry_walk_forward.walk(tape, study.market(inputs, tape, settings), rng=np.random.default_rng(7))
     days, held = found.net_bps_day, found.trades
     return (
@@ -236,7 +236,10 @@ def markdown(table: Table) -> str:
 def refuse_without(data: Path) -> None:
     """Without a single file of candles there would be three empty tables."""
     if not any(data.glob("*_candles_*.parquet")):
-        print(f"error: {data} holds no recorded candles (*_candles_*.parquet); name their folder with --data", file=sys.stderr)
+        print(
+            f"error: {data} holds no recorded candles (*_candles_*.parquet); name their folder with --data",
+            file=sys.stderr,
+        )
         raise SystemExit(2)
 
 

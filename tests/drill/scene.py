@@ -25,7 +25,7 @@ from delta_arb.live import supervisor
 from delta_arb.live.config import Config
 from delta_arb.live.config import sample as sample_config
 from delta_arb.market import SPOT
-from delta_arb.rule_params import RuleParams
+from delta_arb.rule_params import Rule
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.venues import Venues
 from delta_arb.sandbox.websocket import Network
@@ -58,7 +58,7 @@ QUICK = Pace(
     20.0, 5.0, 6.0, 20.0, {"terms_every_s": 0.5, "guards": FREE},
     {"leg_deadline_s": 4.0, "max_quote_age_s": RULE["max_quote_age_s"]},
 )  # fmt: skip
-DEFAULT = {name: RuleParams.model_fields[name].default for name in ("leg_deadline_s", "max_quote_age_s")}
+DEFAULT = {name: Rule.model_fields[name].default for name in ("leg_deadline_s", "max_quote_age_s")}
 REAL = Pace(60.0, 25.0, 40.0, 60.0, {"guards": FREE | {"max_orders_minute": 60}}, DEFAULT, "5-150")
 
 
