@@ -124,7 +124,7 @@ clean:  ## remove .venv and all caches; reports/ stays
 # The stamp goes before anything changes and comes back last, so an interrupted set-up is taken up again by the next call.
 $(STAMP): requirements.lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 15))' 2>/dev/null || { \
-	  echo "delta_arb needs Python 3.11 to 3.14, but PYTHON=$(PYTHON) says: $$("$(PYTHON)" --version 2>&1 | tail -n 1)" >&2; \
+	  echo "delta_arb needs Python 3.11 to 3.14, but PYTHON=$(PYTHON) says: $$("$(PYTHON)" --version 2>&1 | head -n 1)" >&2; \
 	  echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
 	  echo "(uv can fetch one: uv python install 3.12 && make $(MAKECMDGOALS) PYTHON=\"\$$(uv python find 3.12)\")" >&2; \
 	  exit 1; }
