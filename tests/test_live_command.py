@@ -250,7 +250,7 @@ def test_live_wants_keys_limits_and_a_passed_check_then_trades_and_never_prints_
     file.write_text(text.replace("LIMITS", ""))
     options = ["--config", str(file), "--live", "--reports", str(reports)]
     said = command(*options, env=os.environ | keys)
-    assert said.returncode == 2 and "--live needs explicit limits: write limits.max_clip_usdt" in said.stderr
+    assert said.returncode == 2 and "real money needs explicit limits: write limits.max_clip_usdt" in said.stderr
     file.write_text(
         text.replace("LIMITS", "limits = {max_clip_usdt = 60, max_position_usdt = 70, max_loss_day_usdt = 5}")
     )

@@ -241,7 +241,7 @@ class Config(_Section):
         wanted = ("max_clip_usdt", "max_position_usdt", "max_loss_day_usdt")
         missing = [f"limits.{name}" for name in wanted if name not in self.limits.model_fields_set]
         if missing:
-            raise ParamsError(f"--live needs explicit limits: write {', '.join(missing)} into the configuration")
+            raise ParamsError(f"real money needs explicit limits: write {', '.join(missing)} into the configuration")
 
 
 class Keys(_Section):

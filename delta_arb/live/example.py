@@ -41,7 +41,7 @@ accounts_every_s = 5.0       # between two comparisons of both accounts with the
 terms_every_s = 20.0         # between two looks at both markets' contract size, steps, minima, and whether they are open
 """
 TAIL = """
-[limits]                     # beyond them a parameter file is refused; the first three must stand here for --live
+[limits]                     # beyond them a parameter file is refused; the first three must stand here for real money
 # max_clip_usdt = {clip:g}
 # max_position_usdt = {position:g}
 # max_loss_day_usdt = 20.0     # of a UTC day; then the pair is left, and entries halt
