@@ -83,6 +83,8 @@ def test_a_start_without_parameters_is_refused_before_a_venue_is_asked(tmp_path,
         ("--sandbox --paper", "--sandbox and --paper are two modes; name one"),
         ("status --sandbox --live", "--sandbox and --live are two modes; name one"),
         ("", "name the configuration with --config FILE"),
+        ("status", "which runner? `status --sandbox` is for the one on the local venues, `status --config FILE`"),
+        ("stop", "which runner? `stop --sandbox`"),
     ],
 )
 def test_an_option_of_another_mode_is_refused_and_not_ignored(options, reason, capsys):

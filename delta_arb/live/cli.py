@@ -128,6 +128,11 @@ def configured(options: LiveOptions) -> Config:
         return config
     if options.sandbox:
         return configuration.sample(options.pair or "SYN_USDT", options.contract_size or 10.0, options.inventory_coins)
+    if options.command:
+        raise ParamsError(
+            f"which runner? `{options.command} --sandbox` is for the one on the local venues, `{options.command} --config FILE` for "
+            "the one on paper, and with --live for the one with real money"
+        )
     raise ParamsError(
         "name the configuration with --config FILE; or trade on the local venues (`sandbox`) or recorded quotes (`replay`)"
     )
