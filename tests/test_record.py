@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delta_arb import record
 from delta_arb.collect.compact import compact_days, compact_stream
 from delta_arb.collect.recording_writer import RecordingWriter
 from delta_arb.collect.retention import Retention, make_room, size
@@ -221,3 +222,20 @@ def test_trades_are_recorded_beside(tmp_path):
     assert read.of("BBB_USDT").to_pylist() == [
         {"recv_ns": DAY, "venue_ns": DAY - 5, "id": 77, "side": -1, "price": 1001, "qty": 12}
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say which pairs: --pair LUNC_USDT"),
+        (["--pair", "LUNC_USDT", "--all"], "--pair or --all, not both"),
+        (["--pair", "LUNC"], "a pair is like LUNC_USDT"),
+        (["--pair", "LUNC_USDT", "--for", "soon"], "need a time from 1s"),
+        (["--pair", "LUNC_USDT", "--spot", "kraken"], "no recorder for kraken spot; there is mexc spot, gate perp"),
+        (["--pair", "LUNC_USDT", "--keep-days", "-1"], "--keep-days and --keep-gb are 0 or more"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_before_anything_is_written(tmp_path, capsys, words, said):
+    assert record.main([*words, "--out", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

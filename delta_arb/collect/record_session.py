@@ -41,11 +41,12 @@ def run(options: RecordOptions) -> int:
     options = options.checked()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s")
     spot, perp, ccxt, pairs, pace = _asked(options)
+    feeds = _feed(spot, SPOT), _feed(perp, PERP)
     with contextlib.ExitStack() as held:
         for name, market in ((spot, SPOT), (perp, PERP)):
             held.enter_context(_alone(options.out / name / market))
         try:
-            return asyncio.run(_record(options, (_feed(spot, SPOT), _feed(perp, PERP)), ccxt, pairs, pace))
+            return asyncio.run(_record(options, feeds, ccxt, pairs, pace))
         except OSError as error:
             raise RunError(f"the recording ended: {error}; make room, or give another --out") from error
 
