@@ -134,7 +134,8 @@ def run(app: "typer.Typer", argv: Sequence[str], program: str, status: str = "re
         return get_command(app).main(list(argv), program, standalone_mode=False) or 0
     except typer.TyperException as error:
         reason = error.format_message().replace("Value error, ", "").rstrip(".")
-        return refused(f"{reason}; see {program} --help", "--json" in argv, status)
+        at = getattr(error, "ctx", None)  # the subcommand that refused, where one was reached
+        return refused(f"{reason}; see {at.command_path if at else program} --help", "--json" in argv, status)
     except DeltaArbError as error:
         return refused(error, "--json" in argv, status)
 

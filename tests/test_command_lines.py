@@ -400,6 +400,8 @@ def test_everything_stands_under_one_name(capsys):
         (["pipeline", "--nonsense"], "No such option: --nonsense; see delta-arb pipeline --help"),
         (["sandbox", "--host", "0.0.0.0"], "0.0.0.0"),
         (["synthetic"], "Missing option '--out'; see delta-arb synthetic --help"),
+        (["live", "sandbox", "--speed", "0"], "was 0; see delta-arb live sandbox --help"),
+        (["live", "--sandbox", "--nonsense"], "see delta-arb live sandbox --help"),
     ],
 )
 def test_refusals_are_one_line(capsys, argv, reason):
