@@ -208,6 +208,16 @@ def test_sizes_that_are_coins_already_are_not_multiplied_by_a_contract(tmp_path)
     assert len(candles.read(spot, LegFile(perp.path, "updates", contract_size=3.0), STATED))  # whole, not of three
 
 
+def test_milli_coins_that_are_said_to_be_contracts_below_one_coin_are_taken_as_said(tmp_path):
+    prices = walk(200, scale=1e-4)
+    spot, perp = quotes_file(tmp_path / "spot.parquet", prices), quotes_file(tmp_path / "perp.parquet", prices * 1.001)
+    table = pq.read_table(perp.path)
+    sizes = pa.array(np.arange(1, len(table) + 1) * 0.017)  # whole multiples of 0.001, no tenths of a contract
+    pq.write_table(table.set_column(2, "bid_quantity", sizes), perp.path)
+    both = tape.read(spot, LegFile(perp.path, "updates", contract_size=0.001))
+    assert both.perp_bid_qty.max() == pytest.approx(len(table) * 0.017 * 0.001)
+
+
 def test_two_columns_of_one_clock_are_refused(tmp_path):
     prices = walk(200, scale=1e-4)
     spot, perp = quotes_file(tmp_path / "spot.parquet", prices), quotes_file(tmp_path / "perp.parquet", prices * 1.001)
