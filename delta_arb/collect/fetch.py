@@ -61,7 +61,7 @@ def _sources(options: DownloadOptions) -> Sources:
 def _progress(options: DownloadOptions):
     from tqdm import tqdm
 
-    return tqdm(unit=" months", disable=options.json, file=sys.stderr)
+    return tqdm(unit=" months", disable=options.json or not sys.stderr.isatty(), file=sys.stderr)
 
 
 def _report(options: DownloadOptions, found: list[Coverage]) -> None:
