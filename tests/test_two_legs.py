@@ -206,16 +206,24 @@ def test_sizes_that_are_coins_already_are_not_multiplied_by_a_contract(tmp_path)
         )
     )
     assert len(candles.read(spot, LegFile(perp.path, "updates", contract_size=3.0), STATED))  # whole, not of three
+    pq.write_table(table.set_column(5, "volume", pa.array(volume / 1000 + 0.017)), perp.path)
+    told = candles.read(spot, LegFile(perp.path, "updates", contract_size=0.001), STATED).quality.notes
+    assert any("if they are coins already, give --contract-size 1" in note for note in told)
 
 
-def test_milli_coins_that_are_said_to_be_contracts_below_one_coin_are_taken_as_said(tmp_path):
+def test_sizes_on_the_grid_of_coins_are_taken_as_contracts_below_one_coin_and_every_page_says_so(tmp_path):
     prices = walk(200, scale=1e-4)
     spot, perp = quotes_file(tmp_path / "spot.parquet", prices), quotes_file(tmp_path / "perp.parquet", prices * 1.001)
     table = pq.read_table(perp.path)
-    sizes = pa.array(np.arange(1, len(table) + 1) * 0.017)  # whole multiples of 0.001, no tenths of a contract
-    pq.write_table(table.set_column(2, "bid_quantity", sizes), perp.path)
-    both = tape.read(spot, LegFile(perp.path, "updates", contract_size=0.001))
-    assert both.perp_bid_qty.max() == pytest.approx(len(table) * 0.017 * 0.001)
+    contracts = LegFile(perp.path, "updates", contract_size=0.001)
+    assert tape.read(spot, contracts).quality.notes == ()  # five whole contracts in every row
+    sizes = np.arange(1, len(table) + 1) * 0.017
+    pq.write_table(table.set_column(2, "bid_quantity", pa.array(sizes)), perp.path)
+    both = tape.read(spot, contracts)
+    assert both.perp_bid_qty.max() == pytest.approx(sizes[-1] * 0.001)
+    assert "if they are coins already, give --contract-size 1 with --perp-step 0.001" in both.quality.notes[0]
+    said = FormatOptions.of("quantity=contracts")
+    assert tape.read(spot, LegFile(perp.path, "updates", contract_size=0.001, options=said)).quality.notes == ()
 
 
 def test_two_columns_of_one_clock_are_refused(tmp_path):

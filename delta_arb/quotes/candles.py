@@ -32,7 +32,7 @@ from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.options import BAR_SHARE
 from delta_arb.quotes.quality import TakenFor, layout_rows, summary, summary_frame
 from delta_arb.quotes.tape import Tape, align, overlap_end
-from delta_arb.quotes.two_legs import compared, refuse_one_file
+from delta_arb.quotes.two_legs import compared, doubtful_unit, refuse_one_file
 from delta_arb.tables import Table
 
 __all__ = ["BAD", "Bars", "CandleQuality", "LegCandles", "Stated", "aggregated", "quotes", "read"]
@@ -126,6 +126,7 @@ def read(spot: LegFile, perp: LegFile, stated: Stated, *, max_bad_share: float =
         spot_bars, perp_bars = (aggregated(bars, stated.bar_s) for bars in (spot_bars, perp_bars))
     _check_same_grid(spot, spot_bars, perp, perp_bars)
     spot_bars, perp_bars, far_off, notes = compared(spot, spot_bars, perp, perp_bars, max_bad_share)
+    notes = (*notes, *doubtful_unit(perp, perp_bars.volume, perp_as))
     spot_found, perp_found = replace(spot_found, far_off=far_off[0]), replace(perp_found, far_off=far_off[1])
     spot_quotes = quotes(spot_bars, stated.half_spread("spot"), stated.share)
     perp_quotes = quotes(perp_bars, stated.half_spread("perp"), stated.share)

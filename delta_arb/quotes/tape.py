@@ -18,7 +18,7 @@ from delta_arb.market import NS, PERP, SPOT, UPDATES, utc
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
 from delta_arb.quotes.quality import Quality, leg_quality
-from delta_arb.quotes.two_legs import compare_quotes, refuse_one_file
+from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, refuse_one_file
 
 __all__ = ["PERP", "SPOT", "LegFile", "Limits", "Quality", "Quotes", "Tape", "align", "read", "sha256"]
 
@@ -199,6 +199,7 @@ def read(
             end_ns=tape.end_ns,
             events=len(tape),
             taken_for=(spot_as, perp_as),
+            notes=doubtful_unit(perp, perp_found.quotes.bid_qty, perp_as),
         ),
     )
 

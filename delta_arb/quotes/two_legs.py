@@ -6,6 +6,7 @@
                                     that is wrong, bars labelled with their close, and open and close swapped all look so
     a bar far off on one leg        dropped: its price is beyond `MAX_OFF` from the other leg's, it has moved and not the other
     volumes a thousand times apart  told: one of them may be money, or contracts
+    coins said to be contracts      told, where a contract is less than one coin
     opens that repeat closes        told: a fill at the next open is then a fill at the close that called for it
 
 On 71 pairs of recorded files (crash days among them) the correlation at lag 0 is at least 0.80 and at others at most
@@ -19,6 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from delta_arb.errors import DataError
+from delta_arb.formats import layouts
+from delta_arb.formats.proofs import on_grid
+from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, utc
 from delta_arb.quotes.bars import Bars
 from delta_arb.quotes.checks import Quotes
@@ -203,6 +207,20 @@ def _mids_at(quotes: Quotes, at_ns: np.ndarray) -> np.ndarray:
 
 
 # --- both ------------------------------------------------------------------------------------------------------------
+
+
+def doubtful_unit(perp: LegFile, coins: np.ndarray, recognised: Recognised | None) -> tuple[str, ...]:
+    """A note where sizes were said to be contracts below one coin and lie on the grid of coins; `coins` as they were taken.
+
+    Of a contract above one coin such sizes are refused (`files.refuse_coins`); below, tenths of contracts are common.
+    """
+    size = perp.contract_size
+    if recognised is not None or size >= 1 or on_grid(coins / size, size) != layouts.COINS:
+        return ()
+    return (
+        f"perpetual: sizes are taken as contracts of {size:g} coins, as --contract-size says, but they are no whole contracts, and all "
+        f"are whole multiples of {size:g}: if they are coins already, give --contract-size 1 with --perp-step {size:g}",
+    )
 
 
 def _refuse_ratio(spot: LegFile, perp: LegFile, log_ratio: np.ndarray) -> None:
