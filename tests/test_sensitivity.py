@@ -49,7 +49,7 @@ def test_what_is_shown_as_nothing_is_not_said_to_earn():
     base = replayed(Case(study("sample").tape, study("sample").market, None))
     at = [dataclasses.replace(base, trades=5, net_usdt_day=net) for net in (2.0, 0.004)]
     ladder = Ladder("t", "bps", (0.0, 10.0), 0.0, {"judged": tuple(at)})
-    assert "still earns" not in repr(sensitivity.worse_findings(ladder, ladder, "judged"))
+    assert "still earns" not in repr(sensitivity.worse_findings(ladder, ladder))
 
 
 def test_why_the_proposal_is_not_the_best_cell_is_one_sentence_with_both_numbers():
