@@ -43,7 +43,7 @@ $(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow test-browser lab notebooks docs drill bench bench-live bench-maker history bench-statistics lint lock setup clean outdated
+.PHONY: help demo test test-slow test-browser lab notebooks docs drill bench bench-live bench-compare bench-maker history bench-statistics lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'

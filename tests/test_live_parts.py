@@ -343,6 +343,18 @@ def test_events_come_back_as_they_were_told_and_a_torn_block_is_left_out(tmp_pat
     assert [t.event for t in logged(path)] == event_log and path.read_bytes()[: len(whole)] == whole
 
 
+def test_what_a_quiet_pair_showed_is_on_disk_after_ten_seconds_though_no_order_came(tmp_path, monkeypatch):
+    """A block takes many minutes to fill there, and a run that was killed would seem to have ended long before."""
+    path, clock = tmp_path / "events.bin", iter([0.0, 4.0, 10.0, 10.0])
+    monkeypatch.setattr(event_log.time, "monotonic", lambda: next(clock))
+    quiet = [Event(QUOTE, ts, book(100, 101), book(102, 103), 0, 0.0, 0.0, 0.0) for ts in (1, 2)]
+    recorder = EventLog(path, "run", State())
+    recorder.event(quiet[0], rule(), State())
+    assert path.stat().st_size == 0
+    recorder.event(quiet[1], rule(), State())
+    assert [t.event for t in logged(path)] == quiet
+
+
 def test_a_long_run_has_several_files_that_are_read_as_one_and_each_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(event_log, "SEGMENT", 1)  # a file for each block
     path, calm = tmp_path / "run.bin", Wallet(5.0, 0.0, 6.0)

@@ -11,6 +11,7 @@ All files of a run are read as one. Old ones may be moved away: what is left sti
 import errno
 import json
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from io import FileIO
@@ -27,6 +28,7 @@ from delta_arb.wallets import BOTTOMLESS, Wallet
 
 SCHEMA = 1
 BLOCK = 1 << 16  # bytes collected before they are written, unless `flush` comes first
+LONGEST_S = 10.0  # and no longer than this: of a quiet pair a killed run keeps what it saw, too
 SEGMENT = 1 << 25  # bytes of a file, about
 HEAD, RULE, BOOK, QUOTED, TOLD, WALLET = range(1, 7)
 _BOOK = struct.Struct("<BBddddq")
@@ -77,6 +79,7 @@ class EventLog:
         self._number = 1
         self._buffer = bytearray()
         self._run_id = run_id
+        self._flushed_s = time.monotonic()
         self._open(self.path, state)
 
     def _open(self, path: Path, state: State) -> None:
@@ -123,7 +126,7 @@ class EventLog:
         else:
             e = event
             self._buffer += _TOLD.pack(TOLD, e.kind, e.ts_ns, e.leg, e.filled, e.price, e.remaining, e.shift)
-        if len(self._buffer) >= BLOCK:
+        if len(self._buffer) >= BLOCK or time.monotonic() - self._flushed_s >= LONGEST_S:
             self.flush_soon()
 
     def _turn(self, state: State) -> None:
@@ -139,6 +142,7 @@ class EventLog:
 
     def flush(self) -> None:
         """Hand everything so far to the system."""
+        self._flushed_s = time.monotonic()
         block = zlib.compress(self._buffer, 1) if self._buffer and not self._lost else b""
         self._buffer.clear()
         if block:
