@@ -19,6 +19,7 @@ from typed import typed
 from delta_arb import params, pipeline
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.report import index as overview
+from delta_arb.report import notebooks as notebooks_module
 from delta_arb.report import pages, run
 from delta_arb.report.banner import DASH
 from delta_arb.report.job import NOTEBOOKS, declared, job_of, values
@@ -673,3 +674,26 @@ def test_a_run_of_the_sample_takes_at_most_40_seconds(tmp_path):
     code, result, err = run_once(ROOT / "notebooks", tmp_path)
     assert code == 0 and result["status"] == "ok", err
     assert time.monotonic() - began < 40
+
+
+def test_a_kernel_that_died_before_it_answered_is_started_again_and_no_other_failure_is():
+    """Its ports are bound a moment after they were found free; a program beside it may take one."""
+    said = []
+
+    def dying(times, words):
+        def start():
+            said.append(words)
+            if len(said) <= times:
+                raise RuntimeError(words)
+            return "ran"
+
+        said.clear()
+        return start
+
+    early = "Kernel died before replying to kernel_info"
+    assert notebooks_module._started(dying(2, early)) == "ran" and len(said) == 3
+    with pytest.raises(RuntimeError, match="Kernel died before"):
+        notebooks_module._started(dying(3, early))
+    with pytest.raises(RuntimeError, match="in a cell"):
+        notebooks_module._started(dying(1, "in a cell"))
+    assert len(said) == 1

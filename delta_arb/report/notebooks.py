@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from delta_arb.errors import RunError
+
+STARTS = 3  # of a kernel that dies before it answers
+DIED_EARLY = "Kernel died before replying"  # jupyter_client's words
 
 
 class Stopped(KeyboardInterrupt):
@@ -36,18 +39,36 @@ def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_lim
     # It warns of parameters whose line has a second = (in a comment, too) as unknown; `job` read and checked them.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     with open(folder / f"{notebook.stem}.log", "w", encoding="utf-8") as log:
-        executed = papermill.execute_notebook(
-            notebook,
-            folder / notebook.name,
-            dict(values),
-            kernel_name="python3",
-            cwd=notebook.parent,
-            progress_bar={"desc": notebook.stem, "unit": "cell", "leave": False} if sys.stderr.isatty() else False,
-            start_timeout=60,
-            execution_timeout=math.ceil(time_limit_s),
-            kernel_manager_class=_kernel_manager(log),
-        )
+
+        def run() -> Any:
+            return papermill.execute_notebook(
+                notebook,
+                folder / notebook.name,
+                dict(values),
+                kernel_name="python3",
+                cwd=notebook.parent,
+                progress_bar={"desc": notebook.stem, "unit": "cell", "leave": False} if sys.stderr.isatty() else False,
+                start_timeout=60,
+                execution_timeout=math.ceil(time_limit_s),
+                kernel_manager_class=_kernel_manager(log),
+            )
+
+        executed = _started(run)
     _check_ended(executed.cells)
+
+
+def _started(run: Callable[[], Any]) -> Any:
+    """Run, and run again where the kernel died before it answered: no cell had run then.
+
+    Its ports are chosen free and bound a moment later; another program of the machine may take one in between.
+    """
+    for _ in range(STARTS - 1):
+        try:
+            return run()
+        except RuntimeError as error:
+            if DIED_EARLY not in str(error):
+                raise
+    return run()
 
 
 def _check_ended(cells: Sequence) -> None:
