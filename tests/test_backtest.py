@@ -629,10 +629,12 @@ def test_nothing_fills_before_it_has_arrived_and_the_clock_never_goes_back(case)
 
 @given(cases)
 def test_no_moment_leaves_more_than_one_clip_unhedged(case):
-    """But for what no venue takes as an order, where a clip was added to the one before."""
+    """But for what no venue takes as an order: where a clip was added to the one before, or where a buyer's fee is taken in
+    coins, who orders up to the next step so that enough arrives (0.5 wanted on a grid of 0.5: 1.0 ordered, 0.9995 received)."""
     rule, result = case.rule, run(case.tape, case.rule, case.latency, funds=case.funds)
     several = rule.max_position_usdt > rule.clip_usdt
     grain = several * max(rule.spot.step, rule.perp.step, rule.spot.min_qty, rule.perp.min_qty)
+    grain = max(grain, rule.spot.fee_in_base * rule.spot.step)
     cheapest = min(case.tape.spot_bid.min(), case.tape.perp_bid.min())
     if several:
         grain += max(rule.spot.min_notional_usdt, rule.perp.min_notional_usdt) / cheapest
