@@ -199,6 +199,18 @@ def test_every_flipped_byte_of_a_compacted_file_is_detected_or_changes_no_number
             assert rows_of(tmp_path) == whole  # only the name of the writer, and the like
 
 
+def test_a_stream_without_its_log_is_empty_gone_or_refused(tmp_path):
+    """Killed between making the two files; compacted while somebody read; a log that a person deleted."""
+    path = tmp_path / f"2026-01-31T08-00-00.000000001{STREAM}"
+    with pytest.raises(FileNotFoundError):
+        read_stream(path)
+    path.touch()
+    assert read_stream(path) is None
+    path.write_bytes(b"rows")
+    with pytest.raises(DataError, match="does not read"):
+        read_stream(path)
+
+
 def test_the_oldest_files_make_room(tmp_path):
     for day in range(4):
         recorded(tmp_path, 40, DAY + 24 * HOUR * day).close()

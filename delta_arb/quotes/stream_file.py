@@ -220,10 +220,17 @@ def header_of(schema: pa.Schema, path: Path) -> Mapping[str, Any]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The log's lines; a last one that was cut off is left out."""
+    """The log's lines; a last one that was cut off is left out. None where the recorder was killed between making the two files.
+
+    Raises:
+        FileNotFoundError: the stream is not there any more: it was compacted meanwhile.
+    """
     log = log_of(path)
     try:
+        if not log.exists() and path.stat().st_size == 0:
+            return []
         text = log.read_bytes()
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith(b"\n")]
     except (OSError, ValueError) as error:
+        path.stat()  # a stream that was compacted meanwhile takes its log along
         raise DataError(f"{log} does not read ({error}); restore it from a copy") from error
