@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from delta_arb.backtest.maker_replay import Costs, MakerReplay, Print, Row
-from delta_arb.backtest.queue_fills import ASSUMPTIONS
 from delta_arb.market import NEVER, PERP, SPOT
 from delta_arb.strategy import quoting, resting
+from delta_arb.strategy.queue_fills import ASSUMPTIONS
 from delta_arb.strategy.quoting import BUY, Quoting, Sight
 from delta_arb.strategy.resting import PLACE, WITHDRAW, Command, HedgeRule
 

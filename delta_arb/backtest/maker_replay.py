@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
-from delta_arb.backtest.queue_fills import Queued, crosses, joined, on_print, on_row
 from delta_arb.market import PERP, SPOT
+from delta_arb.strategy.queue_fills import Queued, crosses, joined, on_print, on_row
 from delta_arb.strategy.resting import HEDGE, PLACE, TAKE, WITHDRAW, Command, HedgeRule, RestingPair, follow
 
 TRADE, ROW, ARRIVAL, REPORT, HEARD, TIMER = range(6)

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout, installed or not
 
 from delta_arb.backtest.maker_replay import Costs, MakerReplay, Print, Row
-from delta_arb.backtest.queue_fills import ASSUMPTIONS
 from delta_arb.market import NEVER, NS, PERP, SPOT
 from delta_arb.strategy import resting
+from delta_arb.strategy.queue_fills import ASSUMPTIONS
 from delta_arb.strategy.quoting import BUY, SELL, Quoting, Sight
 from delta_arb.strategy.resting import HedgeRule
 
