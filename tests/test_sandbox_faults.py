@@ -385,7 +385,7 @@ def test_the_script_of_the_manual_can_be_played():
 
 
 def test_every_action_of_the_table_is_known_and_the_other_way_round():
-    known = script.REQUEST | script.PUSH | script.QUOTE_PUSH | script.ORDER | set().union(*script.WHERE.values())
+    known = set().union(script.REQUEST, script.PUSH, script.QUOTE_PUSH, *script.ORDER.values(), *script.WHERE.values())
     rows = [line.split("|") for line in script.__doc__.splitlines() if line.startswith("|")]
     assert {name for row in rows for name in row[2].strip().split(" / ")} - {"do", "---"} == known
 
@@ -525,7 +525,9 @@ def test_the_help_speaks_to_a_newcomer(capsys):
 def test_the_help_of_a_script_names_every_hook_and_action(capsys):
     assert main(["--explain"]) == 0
     text = capsys.readouterr().out
-    actions = script.REQUEST | script.PUSH | script.QUOTE_PUSH | script.ORDER | set().union(*script.WHERE.values())
+    actions = set().union(
+        script.REQUEST, script.PUSH, script.QUOTE_PUSH, *script.ORDER.values(), *script.WHERE.values()
+    )
     assert all(word in text for word in (*actions, *script.STREAMS, *script.REQUESTS))
 
 

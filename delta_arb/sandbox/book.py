@@ -1,4 +1,4 @@
-"""What one venue shows: the levels of its books, marks, public trades, its clock; and who listens.
+"""What one venue shows: its listings, the levels of its books, marks, public trades, its clock; and who listens.
 
 Books are set by quotes, thinned by our own orders, never moved by them. Listeners hear after the state is true, in the
 order in which things happened (see `engine` for the kinds of event).
@@ -6,13 +6,15 @@ order in which things happened (see `engine` for the kinds of event).
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 
 from delta_arb.market import NS
 from delta_arb.sandbox.faults import Fault, Faults
+from delta_arb.sandbox.rules import floor_to
 from delta_arb.sandbox.values import BUY, SELL, ZERO, BookChange, Listing, Order, Print, Quote, UnknownPair
 
 Levels = Iterable[tuple[Decimal, Decimal]]  # (price, qty)
@@ -97,6 +99,10 @@ class MarketData:
         self.clock = clock or Clock()
         self.faults = faults if faults is not None else Faults(venue, self.clock.seconds)
         self.listings = {listing.pair: listing for listing in listings}
+        self._listed = dict(self.listings)
+        self.delisting: set[str] = set()
+        self.inactive: set[str] = set()
+        self.terms_changed_ns = self.clock.started_ns
         self.books = {pair: Book(pair) for pair in self.listings}
         self.marks: dict[str, Decimal] = {}
         self.prints: dict[str, deque[Print]] = {pair: deque(maxlen=PRINTS) for pair in self.listings}
@@ -104,12 +110,27 @@ class MarketData:
         self._listeners: dict[type, list[Callable]] = {}
         self._events: deque[object] = deque()
         self._emitting = False
+        self.behind: tuple[Decimal, ...] = ()  # sizes of the levels behind a quote, as multiples of its own
         self._shown: dict[str, Quote] = {}  # the last quote published, for a frozen side
 
     def listing(self, pair: str) -> Listing:
         if pair not in self.listings:
             raise UnknownPair(f"no instrument {pair}")
         return self.listings[pair]
+
+    def is_trading(self, pair: str) -> bool:
+        """Whether the venue lists the pair as trading."""
+        return pair not in self.delisting | self.inactive
+
+    def change_terms(self, pair: str, new: Mapping[str, Decimal]) -> None:
+        """Other terms of a pair from now on; without any, those of the start again.
+
+        Steps and minimum of a contract follow its size. Positions and resting orders keep their base units.
+        """
+        old = self._listed[pair]
+        scale = new.get("contract_size", old.contract_size) / old.contract_size
+        self.listings[pair] = replace(old, **{"qty_step": old.qty_step * scale, "min_qty": old.min_qty * scale} | new)
+        self.terms_changed_ns = self.clock.now_ns()
 
     def listen(self, kind: type, callback: Callable[[object], None]) -> None:
         """Call back with each event of this type (see the top of this module)."""
@@ -133,8 +154,16 @@ class MarketData:
             self._emitting = False
 
     def quote(self, pair: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal) -> None:
-        """The best level of the tape as the whole book; sizes of zero withdraw a side, the mark stays."""
-        self.set_book(pair, [(bid, bid_qty)], [(ask, ask_qty)], mark=(bid + ask) / 2)
+        """The tape's best level, with what stands behind it; sizes of zero withdraw a side, the mark stays."""
+        bids, asks = self._side(pair, BUY, bid, bid_qty), self._side(pair, SELL, ask, ask_qty)
+        self.set_book(pair, bids, asks, mark=(bid + ask) / 2)
+
+    def _side(self, pair: str, side: int, price: Decimal, qty: Decimal) -> list[tuple[Decimal, Decimal]]:
+        """A level and those behind it, each a price step further."""
+        listing = self.listings[pair]
+        behind = (floor_to(qty * share, listing.qty_step) for share in self.behind)
+        levels = ((price - side * n * listing.price_step, size) for n, size in enumerate(behind, 1))
+        return [(price, qty), *(level for level in levels if level[0] > 0)]
 
     def set_book(
         self,
@@ -179,6 +208,9 @@ class MarketData:
     def _quoted(self, pair: str) -> None:
         """Trade on the new quote."""
 
+    def _traded(self, pair: str, side: int, price: Decimal, qty: Decimal) -> None:
+        """Trade on what others traded."""
+
     def _show(self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, now_ns: int) -> None:
         """Give the change its id and publish it."""
         first = book.id + 1 if first_id is None else first_id
@@ -201,8 +233,9 @@ class MarketData:
         return self.faults.take(stream, ("freeze",), pair) if self.faults.any(stream) else None
 
     def print_trade(self, pair: str, side: int, price: Decimal, qty: Decimal) -> None:
-        """A public trade of others."""
+        """A public trade of others; `side` is the taker's. It fills what of ours it reaches, and leaves the book alone."""
         self._print(pair, side, price, qty, self.clock.now_ns())
+        self._traded(pair, side, price, qty)
         self._flush()
 
     def _print(self, pair: str, side: int, price: Decimal, qty: Decimal, now_ns: int) -> None:

@@ -12,18 +12,19 @@ positions), and only then calls the listeners, in the order in which things happ
     engine.listen(PositionChange | FundingPaid, callback)
 
 An order that arrives takes the levels shown, best first, and what it took is gone until the next quote of that pair.
-A resting order fills when a later quote reaches it: at its own price, at most the size shown on the other side.
+A resting order fills at its own price: by a trade of others that reaches it in the queue (`queue`), and by a quote that
+reaches it, at most the size shown on the other side.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 
 from delta_arb.sandbox.accounts import SpotAccount
 from delta_arb.sandbox.book import Clock, MarketData
-from delta_arb.sandbox.faults import Faults
+from delta_arb.sandbox.faults import Fault, Faults
+from delta_arb.sandbox.queue import Queue
 from delta_arb.sandbox.rules import check, floor_to, reaches
 from delta_arb.sandbox.values import (
     BY_DELISTING,
@@ -81,14 +82,11 @@ class Engine(MarketData):
     ) -> None:
         super().__init__(venue, listings, faults, clock)
         self.settings = settings or Settings()
-        self.delisting: set[str] = set()
-        self.inactive: set[str] = set()
         self.orders: dict[int, Order] = {}
         self.trades: list[Trade] = []
         self.account = self._open_account({coin: dec(amount) for coin, amount in deposits.items()})
         self.later = later
-        self.terms_changed_ns = self.clock.started_ns
-        self._listed = dict(self.listings)
+        self._queue = Queue(self.settings.queue)
         self._open: dict[str, dict[int, Order]] = {pair: {} for pair in self.listings}
         self._client_ids: dict[str, int] = {}
         self._order_ids = count(self.clock.now_ms() * 1000)
@@ -122,14 +120,14 @@ class Engine(MarketData):
         check(order, listing, self.marks.get(pair), self._client_ids)
         if reduce_only:
             self._check_reduces(order)
-        post_only_takes = tif == POST_ONLY and self._takes(order)
+        post_only_takes = tif == POST_ONLY and (self._takes(order) or self._fault("order.create", "would_take", order))
         if post_only_takes and self.settings.post_only_refused:
             raise WouldTakeLiquidity(f"order price {text(price)} would be filled at once")
         self.account.reserve(order, listing, self._worst_price(order), order.created_ns)
         self._accept(order)
         if post_only_takes:
             self._finish(order, BY_POST_ONLY)
-        elif late := self.faults.take("order.create", ("late_fill",), f"order {order.id} {client_id}".strip()):
+        elif late := self._fault("order.create", "late_fill", order):
             order.held = True
             self._later(late.seconds, lambda: self._release(order))
         else:
@@ -156,18 +154,34 @@ class Engine(MarketData):
         """Cancel one open order; returns its last state (a copy), fills included.
 
         Raises:
-            UnknownOrder, OrderFinished.
+            UnknownOrder, OrderFinished: also where it filled whole while the cancel was under way.
         """
+        order = self._working(order_id, client_id)
+        resting = order.kind == LIMIT and not order.held
+        if resting and (fault := self._fault("order.cancel", "late_fill", order)):
+            self._hit(order, self._share(order, fault))
+            self._flush()
+            order = self._working(order.id)
+        after = self._fault("order.cancel", "fill_after", order) if resting else None
+        if after:
+            qty = self._share(order, after)
+            self._later(after.seconds, lambda: self._fill_after(order, qty))
+        self._finish(order, BY_USER)
+        self._flush()
+        return copy(order)
+
+    def _working(self, order_id: int | None, client_id: str = "") -> Order:
         order = self._find(order_id, client_id)
         if order.state != OPEN:
             raise OrderFinished(f"order {order.id} is {order.state}")
-        resting = order.kind == LIMIT and not order.held
-        if resting and (fault := self.faults.take("order.cancel", ("late_fill",), f"order {order.id}")):
-            self._hit(order, floor_to(order.left * dec(fault.fraction), self.listings[order.pair].qty_step))
-        if order.state == OPEN:
-            self._finish(order, BY_USER)
-        self._flush()
-        return copy(order)
+        return order
+
+    def _fault(self, hook: str, action: str, order: Order) -> Fault | None:
+        return self.faults.take(hook, (action,), f"order {order.id} {order.client_id}".strip())
+
+    def _share(self, order: Order, fault: Fault) -> Decimal:
+        """The fraction of a fault, of what is left of an order."""
+        return floor_to(order.left * dec(fault.fraction), self.listings[order.pair].qty_step)
 
     def amend(self, order_id: int, qty: Decimal, price: Decimal) -> Order:
         """Give a resting order another quantity (fills included) or price; it may fill at once. Returns a copy.
@@ -175,9 +189,7 @@ class Engine(MarketData):
         Raises:
             UnknownOrder, OrderFinished; or what a new order of the same kind would be refused for.
         """
-        order = self._find(order_id, "")
-        if order.state != OPEN:
-            raise OrderFinished(f"order {order.id} is {order.state}")
+        order = self._working(order_id)
         listing, old = self.listings[order.pair], (order.qty, order.price)
         order.qty, order.price = qty, price
         try:
@@ -191,6 +203,8 @@ class Engine(MarketData):
             order.qty, order.price = old
             self._reserve_anew(order)
             raise
+        if price != old[1] or qty > old[0]:
+            self._queue.leave(order)  # behind what is there now
         order.updated_ns, order.updates = self.clock.now_ns(), order.updates + 1
         self._emit(order)
         self._match_incoming(order)
@@ -247,9 +261,8 @@ class Engine(MarketData):
 
     def _match_incoming(self, order: Order) -> None:
         """Take what is shown; the rest rests (GTC, post-only) or is cancelled."""
-        limit_qty = order.qty
-        if fault := self.faults.take("order.create", ("partial_fill",), f"order {order.id} {order.client_id}".strip()):
-            limit_qty = floor_to(order.qty * dec(fault.fraction), self.listings[order.pair].qty_step)
+        fault = self._fault("order.create", "partial_fill", order)
+        limit_qty = order.filled + self._share(order, fault) if fault else order.qty
         for price, shown in self._reachable(order):
             qty = min(shown, limit_qty - order.filled, self._allowed(order), self.account.can_pay(order, price))
             qty = self._grid_qty(order, qty)
@@ -261,19 +274,33 @@ class Engine(MarketData):
             self._finish(order, BY_REDUCE_ONLY)
         elif order.state == OPEN and order.tif == IOC:
             self._finish(order, BY_IOC)
+        elif order.state == OPEN:
+            self._queue.join(order, self.books[order.pair])
+
+    def _resting(self, pair: str) -> list[Order]:
+        """Best price and oldest first."""
+        orders = (order for order in self._open[pair].values() if not order.held)
+        return sorted(orders, key=lambda o: (-o.side * o.price, o.id))
 
     def _match_resting(self, pair: str) -> None:
-        """Fill resting orders that the new quote reached, best price and oldest first."""
-        if not self._open[pair]:
-            return
-        for order in sorted(self._open[pair].values(), key=lambda o: (-o.side * o.price, o.id)):
-            while order.state == OPEN and not order.held:
-                price, shown = self.books[pair].best(-order.side)
-                qty = floor_to(min(shown, order.left, self._allowed(order)), self.listings[pair].qty_step)
-                if not shown or not reaches(order, price) or qty <= 0:
+        """Fill resting orders that the new quote reached."""
+        book, step = self.books[pair], self.listings[pair].qty_step
+        for order in self._resting(pair) if self._open[pair] else ():
+            while order.state == OPEN:
+                qty = min(self._queue.on_row(order, book, step), floor_to(self._allowed(order), step))
+                if qty <= 0:
                     break
-                self._consume(order, price, qty)
+                self._consume(order, book.best(-order.side)[0], qty)
                 self._fill(order, order.price, qty, maker=True)
+
+    def _traded(self, pair: str, side: int, price: Decimal, qty: Decimal) -> None:
+        """Fill resting orders that a trade of others reaches in their queue."""
+        step = self.listings[pair].qty_step
+        for order in self._resting(pair) if self._open[pair] else ():
+            filled = min(self._queue.on_print(order, side, price, qty, step), floor_to(self._allowed(order), step))
+            if filled > 0:
+                qty -= filled
+                self._fill(order, order.price, filled, maker=True, public=False)
 
     def _consume(self, order: Order, price: Decimal, qty: Decimal) -> None:
         """Take `qty` from the level that fills `order`, and show what is left of it."""
@@ -294,8 +321,19 @@ class Engine(MarketData):
         if qty > 0:
             self._fill(order, order.price, min(qty, self._allowed(order)), maker=True)
 
-    def _fill(self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL) -> None:
-        """Book one fill everywhere: order, account, trades, prints."""
+    def _fill_after(self, order: Order, qty: Decimal) -> None:
+        """An order that was said to be cancelled turns out to have filled."""
+        if qty <= 0:
+            return
+        self.account.reserve(order, self.listings[order.pair], order.price, self.clock.now_ns())
+        self._fill(order, order.price, qty, maker=True)
+        self.account.release(order, self.listings[order.pair], self.clock.now_ns())
+        self._flush()
+
+    def _fill(
+        self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL, *, public: bool = True
+    ) -> None:
+        """Book one fill everywhere: order, account, trades, and prints, unless it is part of a public trade."""
         now_ns = self.clock.now_ns()
         settled = self.account.fill(order, self.listings[order.pair], price, qty, maker, now_ns)
         order.filled, order.filled_quote = order.filled + qty, order.filled_quote + price * qty
@@ -310,7 +348,8 @@ class Engine(MarketData):
         self.trades.append(trade)
         self._emit(trade)
         self._emit(order)
-        self._print(order.pair, -order.side if maker else order.side, price, qty, now_ns)
+        if public:
+            self._print(order.pair, -order.side if maker else order.side, price, qty, now_ns)
 
     def _finish(self, order: Order, why: str) -> None:
         order.updates += 1
@@ -321,6 +360,7 @@ class Engine(MarketData):
         order.state, order.finish = state, why
         order.updated_ns = order.finished_ns = self.clock.now_ns()
         self._open[order.pair].pop(order.id, None)
+        self._queue.leave(order)
         self.account.release(order, self.listings[order.pair], order.finished_ns)
 
     def _release(self, order: Order) -> None:
@@ -342,20 +382,6 @@ class Engine(MarketData):
             return
         self.delisting.add(pair)
         self.cancel_all(pair, finish=BY_DELISTING)
-
-    def is_trading(self, pair: str) -> bool:
-        """Whether the venue lists the pair as trading."""
-        return pair not in self.delisting | self.inactive
-
-    def change_terms(self, pair: str, new: Mapping[str, Decimal]) -> None:
-        """Other terms of a pair from now on; without any, those of the start again.
-
-        Steps and minimum of a contract follow its size. Positions and resting orders keep their base units.
-        """
-        old = self._listed[pair]
-        scale = new.get("contract_size", old.contract_size) / old.contract_size
-        self.listings[pair] = replace(old, **{"qty_step": old.qty_step * scale, "min_qty": old.min_qty * scale} | new)
-        self.terms_changed_ns = self.clock.now_ns()
 
     def _quoted(self, pair: str) -> None:
         self._match_resting(pair)

@@ -21,7 +21,9 @@
 | | redirect | `status` (default 307) to another host name, which logs at `elsewhere` whether keys came along |
 | order.create | partial_fill | at most `fraction` of the order fills against the book that it meets |
 | | late_fill | accepted, matched only `seconds` later |
+| | would_take | a post-only order is taken for one that would be filled at once, whatever the book shows |
 | order.cancel | late_fill | the order first fills by `fraction` of what is left at its own price, then is cancelled |
+| | fill_after | cancelled, and `seconds` later it turns out that `fraction` of what was left had filled |
 | a stream | drop | the push is lost (a gap in the sequence) |
 | | duplicate | pushed twice |
 | | swap | pushed after the next one of its kind |
@@ -68,7 +70,7 @@ from delta_arb.errors import ParamsError
 REQUEST = {"delay", "hang", "cut", "cut_after", "error", "error_after", "refuse", "rate_limit", "redirect"}
 PUSH = {"drop", "duplicate", "swap", "delay", "silence"}
 QUOTE_PUSH = {"freeze", "foreign", "restamp"}
-ORDER = {"partial_fill", "late_fill"}
+ORDER = {"order.create": {"partial_fill", "late_fill", "would_take"}, "order.cancel": {"late_fill", "fill_after"}}
 STATES = {
     "drift",
     "delist",
@@ -170,8 +172,9 @@ class Fault:
         names = [name for name in REQUESTS if fnmatchcase(name, self.at)]
         if names:
             allowed |= REQUEST
-        if any(fnmatchcase(name, self.at) for name in ("order.create", "order.cancel")):
-            allowed |= ORDER
+        for name, actions in ORDER.items():
+            if fnmatchcase(name, self.at):
+                allowed |= actions
         return allowed
 
     @property

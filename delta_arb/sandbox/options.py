@@ -46,6 +46,11 @@ class SandboxOptions:
     funding: str = option("", "funding history  [default: none]", QUOTES, metavar="FILE")
     speed: float = option(1.0, "recorded seconds a second", QUOTES, parser=speed, metavar="N|max")
     repeat: bool = option(False, "begin again when the tape ends", QUOTES)
+    behind: str = option(
+        "", "sizes of the levels behind the best, as multiples of it, each a price step further  [default: none]", QUOTES,
+        metavar="N,N,...",
+    )  # fmt: skip
+    queue: Literal["back", "front", "through"] = option("back", "where a resting order stands at its price", QUOTES)
     listings: int = option(
         0,
         "made pairs beside it that have a past: bars and funding (synthetic)",
@@ -65,6 +70,11 @@ class SandboxOptions:
     spot_fee_in: Literal["quote", "received", "MX"] = option("quote", "currency of the spot fee", ACCOUNT)
     perp_fee_bps: Decimal = _amount(5, "taker fee, bps")
     perp_fee_in: Literal["quote", "points"] = option("quote", "currency of the futures fee", ACCOUNT)
+    post_only: Literal["venue", "refuse", "cancel"] = option(
+        "venue",
+        "what becomes of a post-only order that would take: by itself Gate refuses it, MEXC cancels it",
+        ACCOUNT,
+    )
     leverage: Decimal = _amount(10, "on futures")
     isolated: bool = option(False, "isolated margin instead of cross", ACCOUNT)
     dual: bool = option(False, "say that the account is in dual position mode", ACCOUNT)

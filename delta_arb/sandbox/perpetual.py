@@ -47,8 +47,10 @@ class PerpetualEngine(Engine):
         whole = order.reduce_only and qty == abs(self.account.position(order.pair).size)
         return qty if whole else super()._grid_qty(order, qty)
 
-    def _fill(self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL) -> None:
-        super()._fill(order, price, qty, maker, why)
+    def _fill(
+        self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL, *, public: bool = True
+    ) -> None:
+        super()._fill(order, price, qty, maker, why, public=public)
         if not self.account.position(order.pair).size:
             self._cancel_what_cannot_reduce(order.pair)
 

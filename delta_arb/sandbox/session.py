@@ -17,7 +17,7 @@ from delta_arb.quotes.options import NONE
 from delta_arb.sandbox.faults import read_script
 from delta_arb.sandbox.http import check_loopback
 from delta_arb.sandbox.mexc_rest import SETTINGS
-from delta_arb.sandbox.options import SandboxOptions
+from delta_arb.sandbox.options import SandboxOptions, decimal
 from delta_arb.sandbox.seeded_history import SeededHistory
 from delta_arb.sandbox.values import Settings
 from delta_arb.sandbox.venues import Setup, Venues, setup_of
@@ -36,13 +36,16 @@ def _setup(options: SandboxOptions, inputs: Inputs, tape: Any) -> Setup:
     base, _, quote = inputs.pair.partition("_")
     if quote != "USDT":
         raise ParamsError(f"a pair is like LUNC_USDT here, was {inputs.pair!r}; both venues settle in USDT")
-    bps = Decimal(10_000)
+    bps, resting = Decimal(10_000), {"queue": options.queue}
+    if options.post_only != "venue":
+        resting["post_only_refused"] = options.post_only == "refuse"
     perp_settings = Settings(
         taker_fee=options.perp_fee_bps / bps,
         fee_in=options.perp_fee_in,
         leverage=options.leverage,
         cross_margin=not options.isolated,
         dual_positions=options.dual,
+        **resting,
     )
     return setup_of(
         tape,
@@ -52,10 +55,11 @@ def _setup(options: SandboxOptions, inputs: Inputs, tape: Any) -> Setup:
         spot_coins=options.spot_coins,
         perp_usdt=options.perp_usdt,
         spot_settings=replace(
-            SETTINGS, taker_fee=options.spot_fee_bps / bps, maker_fee=Decimal(0), fee_in=options.spot_fee_in
+            SETTINGS, taker_fee=options.spot_fee_bps / bps, maker_fee=Decimal(0), fee_in=options.spot_fee_in, **resting
         ),
         perp_settings=perp_settings,
         past=_past(options),
+        behind=tuple(map(decimal, filter(None, options.behind.split(",")))),
     )
 
 

@@ -4,20 +4,23 @@ async with Venues.quiet() as venues:                        # no tape: tests quo
     venues.quote("0.8000", 50, "0.8002", 50)
     exchange = ccxt.pro.gate(venues.config()["gate"])
 
-A feed puts each row of a tape into its own leg's engine and into no other, as the quote in force from then on; prices and
-sizes come out as on the tape. Funding is paid by what is held just before the stamp, so at equal times it comes before
-the quotes. The venues' clocks show real time: tape time is mapped onto it, `speed` recorded seconds to a second.
+A feed puts each row of a tape into its own leg's engine and into no other, as the quote in force from then on, and each
+recorded trade before the rows of its stamp; prices and sizes come out as on the tape. Funding is paid by what is held just
+before the stamp, so at equal times it comes before the quotes. The venues' clocks show real time: tape time is mapped onto
+it, `speed` recorded seconds to a second.
 """
 
 import asyncio
 import contextlib
+import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache, partial
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import NS, SPOT, FundingPayment
@@ -41,7 +44,18 @@ BACKLOG = 2_000  # pushes waiting for the slowest client, at which a feed at ful
 CACHED = 1 << 14  # decimals remembered
 SLACK_S = 0.001  # earlier than this is on time: asyncio's own grain
 
+TRADE, ROW = range(2)
 Row = tuple[int, int, float, float, float, float]
+
+
+class TapeTrade(NamedTuple):
+    """A recorded trade of one leg's venue; `side` +1 where its taker bought, base units."""
+
+    ts_ns: int
+    leg: int
+    side: int
+    price: float
+    qty: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,7 @@ class Setup:
     spot_settings: Settings = field(default_factory=lambda: replace(mexc_rest.SETTINGS, maker_fee=Decimal(0)))
     perp_settings: Settings = field(default_factory=Settings)
     past: SeededHistory | None = None  # made pairs beside the one that is quoted, and their past
+    behind: tuple[Decimal, ...] = ()  # what stands behind the tape's best level, see `book.MarketData`
 
     @property
     def others(self) -> tuple[Made, ...]:
@@ -111,6 +126,7 @@ class Feed:
 
     Args:
         payments: the funding stamps of the perpetual; those before the tape are history from the start.
+        trades: what others traded, in order of time; without them a resting order fills by quotes alone.
         speed: recorded seconds per second; `math.inf` plays as fast as the slowest client reads.
         backlog: how many pushes wait for the slowest client.
         repeat: begin again at the end, for ever.
@@ -123,6 +139,7 @@ class Feed:
         perp: PerpetualEngine,
         *,
         payments: Sequence[FundingPayment] = (),
+        trades: Sequence[TapeTrade] = (),
         speed: float = 1.0,
         backlog: Callable[[], int] = lambda: 0,
         repeat: bool = False,
@@ -135,6 +152,7 @@ class Feed:
         # Prices and sizes of a tape repeat; exact decimals are made once for each.
         self._price = lru_cache(CACHED)(dec)
         self._sizes = [lru_cache(CACHED)(partial(_size, listing=listing)) for listing in self._grids]
+        self._trades = [trade for trade in trades if tape.start_ns <= trade.ts_ns <= tape.end_ns]
         self._payments = list(payments)
         self._due: list[FundingPayment] = []
 
@@ -161,7 +179,7 @@ class Feed:
     async def _play(self) -> None:
         loop = asyncio.get_running_loop()
         began, first_ns = loop.time(), self.tape.start_ns
-        for ts_ns, leg, bid, bid_qty, ask, ask_qty in rows(self.tape):
+        for ts_ns, kind, event in self._events():
             if math.isinf(self.speed):
                 if self.rows % BATCH == 0:
                     await self._breathe()
@@ -171,8 +189,16 @@ class Feed:
                     await asyncio.sleep(max(0.0, early))
             while self._due and self._due[0].ts_ns <= ts_ns:
                 self._fund(self._due.pop(0))
-            self._quote(leg, bid, bid_qty, ask, ask_qty)
-            self.rows += 1
+            if kind == TRADE:
+                self._trade(event)
+            else:
+                self._quote(*event[1:])
+                self.rows += 1
+
+    def _events(self) -> Iterator[tuple[int, int, TapeTrade | Row]]:
+        """Trades and rows in order of time; at one stamp trades first, as in the replay."""
+        trades = ((trade.ts_ns, TRADE, trade) for trade in self._trades)
+        return heapq.merge(trades, ((row[0], ROW, row) for row in rows(self.tape)), key=itemgetter(0, 1))
 
     async def _breathe(self) -> None:
         """Let the sockets write; wait for the slowest client."""
@@ -181,8 +207,15 @@ class Feed:
             await asyncio.sleep(0.001)
 
     def _quote(self, leg: int, bid: float, bid_qty: float, ask: float, ask_qty: float) -> None:
-        engine, price, size = self._spot if leg == SPOT else self._perp, self._price, self._sizes[leg]
+        engine, price, size = self._engine(leg), self._price, self._sizes[leg]
         engine.quote(self._pairs[leg], price(bid), size(bid_qty), price(ask), size(ask_qty))
+
+    def _trade(self, trade: TapeTrade) -> None:
+        _, leg, side, price, qty = trade
+        self._engine(leg).print_trade(self._pairs[leg], side, self._price(price), self._sizes[leg](qty))
+
+    def _engine(self, leg: int) -> Engine:
+        return self._spot if leg == SPOT else self._perp
 
     def _fund(self, payment: FundingPayment) -> None:
         self._perp.fund(self._pairs[1], dec(payment.rate), dec(payment.mark))
@@ -257,6 +290,7 @@ class Venues:
             faults=scripts[1],
             clock=clocks[1],
         )
+        self.spot.behind = self.perp.behind = setup.behind
         self.mexc = mexc_rest.Mexc(
             self.spot, limiter=mexc_rest.documented_limiter() if limited else None, aggregated=aggregated
         )
@@ -293,11 +327,17 @@ class Venues:
         return cls(default_setup(**changes), faults, network=network)
 
     def play(
-        self, tape: Tape, payments: Sequence[FundingPayment] = (), *, speed: float = 1.0, repeat: bool = False
+        self,
+        tape: Tape,
+        payments: Sequence[FundingPayment] = (),
+        *,
+        trades: Sequence[TapeTrade] = (),
+        speed: float = 1.0,
+        repeat: bool = False,
     ) -> "Venues":
         """Show the tape's first books now; it plays from the start of the `async with` block on."""
         self.feed = Feed(
-            tape, self.spot, self.perp, payments=payments, speed=speed, repeat=repeat,
+            tape, self.spot, self.perp, payments=payments, trades=trades, speed=speed, repeat=repeat,
             backlog=lambda: max(self.mexc.hub.waiting, self.gate.hub.waiting),
         )  # fmt: skip
         self.feed.start()
@@ -324,6 +364,11 @@ class Venues:
         for name, engine in (("spot", self.spot), ("perp", self.perp)):
             if leg in ("both", name):
                 engine.quote(self.setup.spot.pair, *values)
+
+    def trade(self, side: int, price: str, qty: float, leg: str = "spot") -> None:
+        """A trade of others by hand; `side` is its taker's."""
+        engine = self.spot if leg == "spot" else self.perp
+        engine.print_trade(self.setup.spot.pair, side, dec(price), dec(qty))
 
     @property
     def urls(self) -> dict[str, str]:
