@@ -34,12 +34,16 @@ class Book(NamedTuple):
 
 
 class Order(NamedTuple):
-    """One IOC limit order; `qty` is signed, 0 means no order. `cancel` asks for the end of the working one."""
+    """One limit order; `qty` is signed, 0 means no order. `cancel` asks for the end of the working one.
+
+    It is IOC, or `post_only`: it rests at its limit until it is filled or cancelled, and is refused where it would take.
+    """
 
     qty: float
     limit: float
     reduce_only: bool
     cancel: bool
+    post_only: bool = False
 
 
 class Fill(NamedTuple):

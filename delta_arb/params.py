@@ -33,9 +33,10 @@ from delta_arb.evidence import (
 from delta_arb.rule_params import Rule
 from delta_arb.venue_terms import VenueTerms
 
-SCHEMA = 4
+SCHEMA = 5
 LARGEST = 1_000_000  # bytes of a parameter file; an export has some thousands
 BY_HAND = "by hand"
+FEES = ("no", "two", "four")  # of the takers, at so many ends of a pair
 
 
 class WalletParams(Section):
@@ -79,7 +80,7 @@ class Params(Section):
     the table of its parts. Fields are checked when it is built (ParamsError).
     """
 
-    schema_version: Literal[4] = SCHEMA
+    schema_version: Literal[5] = SCHEMA
     pair: Name
     profile: Literal["reversion", "carry"] = "reversion"
     chosen: Literal["by search", "by hand"] = "by search"  # who chose the thresholds
@@ -118,11 +119,16 @@ class Params(Section):
             raise ValueError(
                 "reverse pairs are sold out of coins that are held: wallets.inventory_coins must be above 0"
             )
-        fees = 2 * (self.spot.taker_fee_bps + self.perp.taker_fee_bps)
+        leg = self.rule.maker_leg
+        if leg and getattr(self, leg).maker_fee_bps is None:
+            raise ValueError(
+                f"rule.{leg}_role is maker and {leg}.maker_fee_bps is null: state the account's fee for makers"
+            )
+        fees = self.rule.takers() * (self.spot.taker_fee_bps + self.perp.taker_fee_bps)
         for way, (enter, leave) in self.rule.levels.items():
             if enter - leave <= fees:
                 raise ValueError(
-                    f"{way}entry_bps - {way}exit_bps = {enter - leave:g} does not pay the four fees of {fees:g} bps"
+                    f"{way}entry_bps - {way}exit_bps = {enter - leave:g} does not pay the {FEES[self.rule.takers()]} fees of {fees:g} bps"
                 )
         return self
 
@@ -296,6 +302,7 @@ class Bounds:
             "max_quote_age_s": (rule.max_quote_age_s, self.max_quote_age_s),
             "price_bound_bps": (rule.price_bound_bps, self.max_price_bound_bps),
             "leg_deadline_s": (rule.leg_deadline_s, self.max_leg_deadline_s),
+            **({"longest_rest_s": (rule.resting.longest_rest_s, self.max_hold_s)} if rule.resting else {}),
             "leg_tolerance": (rule.leg_tolerance, self.max_leg_tolerance),
             "participation": (rule.participation, self.max_participation),
             "max_position_usdt": (

@@ -7,12 +7,44 @@ from pydantic import Field, model_validator
 from delta_arb.evidence import Bps, FilterParams, Positive, Section
 
 
+class RestingLeg(Section):
+    """How the leg with the role `maker` rests: post-only orders, of which each fill is hedged on the other leg.
+
+    Args:
+        ends: of a pair that rest, the other one takes.
+        distance_bps: how much more than the level the quote of an end that rests asks for, bps.
+        adverse_bps: expected adverse selection, how far the mid goes against us after a fill, bps.
+        tolerance_bps: how far the quote may stand from where it is wanted, bps.
+        least_life_s: a quote that is too far stays for so long, s; one that is too near goes at once.
+        quotes_per_minute: the budget of quotes; the next one follows the last by a minute over it.
+        longest_rest_s: an entry is tried for so long, and an exit so long after the longest hold, s.
+        past_rest: what an entry does then: `take` what is left where the levels pay as a taker, or `give_up`. An exit takes.
+    """
+
+    ends: Literal["both", "entry", "exit"] = "both"
+    distance_bps: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    adverse_bps: Annotated[float, Field(ge=0, le=100)]
+    tolerance_bps: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    least_life_s: Annotated[float, Field(ge=0, le=3600)] = 1.0
+    quotes_per_minute: Annotated[float, Field(gt=0, le=6000)] = 30.0
+    longest_rest_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 3600.0
+    past_rest: Literal["take", "give_up"] = "give_up"
+
+    @property
+    def entry(self) -> bool:
+        return self.ends != "exit"
+
+    @property
+    def exit(self) -> bool:
+        return self.ends != "entry"
+
+
 class Rule(Section):
     """What is traded and how: thresholds, size, patience, and the conduct of orders.
 
     Args:
         entry_bps, exit_bps: open when entry_edge is at or above the one, close when exit_cost is at or below the other,
-            bps; a direction without levels is off.
+            bps; a direction without levels is off. The level of an end that rests is net of the fees of both its fills.
         reverse_entry_bps, reverse_exit_bps: the same of the reverse pair, which is sold out of an inventory.
         signal, filter: decide on the raw quotes, or on those that a filter of a fitted process corrects.
         rearm_bps: after a time-out the edge must first fall this far below entry.
@@ -24,6 +56,7 @@ class Rule(Section):
         price_bound_bps: how much worse than the touch an order may fill, bps.
         leg_tolerance: difference of the legs that is not hedged, share of the pair.
         leg_deadline_s: time for an order before it is cancelled, s.
+        spot_role, perp_role: `taker`, or of one leg `maker`: it rests, as `resting` says, and the other one hedges its fills.
 
     Raises:
         ParamsError: a value out of bounds, an exit that is not below its entry, or one without the other.
@@ -45,6 +78,9 @@ class Rule(Section):
     price_bound_bps: Annotated[float, Field(ge=0, le=500)] = 50.0
     leg_tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.01
     leg_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 15.0  # long only for candles, above a bar
+    spot_role: Literal["taker", "maker"] = "taker"
+    perp_role: Literal["taker", "maker"] = "taker"
+    resting: RestingLeg | None = None
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -60,6 +96,18 @@ class Rule(Section):
             raise ValueError(f"max_position_usdt={self.max_position_usdt} is below one clip of {self.clip_usdt}")
         if (self.signal == "filtered") != (self.filter is not None):
             raise ValueError("signal is filtered exactly when filter is given")
+        if self.spot_role == self.perp_role == "maker":
+            raise ValueError(
+                "one leg rests at most: a fill of it is hedged on the other one, so make spot_role or perp_role taker"
+            )
+        if (self.maker_leg is None) != (self.resting is None):
+            raise ValueError("resting is given exactly when spot_role or perp_role is maker")
+        if self.resting and "reverse_" in self.levels:
+            raise ValueError(
+                "a leg rests for direct pairs only: null reverse_entry_bps and reverse_exit_bps, or let both take"
+            )
+        if self.resting and self.max_position_usdt not in (None, self.clip_usdt):
+            raise ValueError("a leg rests for one clip at a time: null max_position_usdt, or let both legs take")
         return self
 
     def __repr__(self) -> str:
@@ -70,6 +118,15 @@ class Rule(Section):
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}" for name, value in said.items()
         )
         return f"Rule({', '.join(words)})"
+
+    @property
+    def maker_leg(self) -> Literal["spot", "perp"] | None:
+        """The leg that rests."""
+        return "spot" if self.spot_role == "maker" else "perp" if self.perp_role == "maker" else None
+
+    def takers(self) -> int:
+        """At how many of its two ends both legs take, so that entry less exit has to pay their fees."""
+        return 2 - (self.resting.entry + self.resting.exit if self.resting else 0)
 
     @property
     def levels(self) -> dict[str, tuple[float, float]]:

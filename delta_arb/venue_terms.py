@@ -23,7 +23,6 @@ class VenueTerms(Section):
 
     Args:
         venue: its name, like mexc.
-        role: of our orders; the fee is that of this role.
         taker_fee_bps: of notional per fill; negative is a rebate. The account's own: lists state defaults.
         latency_s: from a quote at the venue to our order arriving there, seconds.
         contract_size: base units of one contract (Gate.io: quanto_multiplier); 1 on a spot venue.
@@ -33,6 +32,7 @@ class VenueTerms(Section):
         price_tick: smallest step of a price, USDT; 0 means that none is known.
         fee_currency: what a buyer's fee is taken in, `quote` (USDT) or `base` (the coin bought).
         max_leverage: the largest that the venue allows.
+        maker_fee_bps: as `taker_fee_bps`, of an order that rested; null where it is not known, and then none rests.
         maintenance_rate: share of a position's value below which its margin may not fall; 0 means that none is known.
 
     Raises:
@@ -40,7 +40,6 @@ class VenueTerms(Section):
     """
 
     venue: Name
-    role: Literal["taker"] = "taker"
     taker_fee_bps: Annotated[float, Field(ge=-100, le=500)] = 5.0
     latency_s: Annotated[float, Field(gt=0, le=60)] = 0.1
     contract_size: Positive = 1.0
@@ -52,6 +51,7 @@ class VenueTerms(Section):
     fee_currency: Literal["quote", "base"] = QUOTE
     max_leverage: Annotated[float, Field(ge=1, le=200)] = 200.0
     maintenance_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    maker_fee_bps: Annotated[float, Field(ge=-100, le=500)] | None = None
 
     @model_validator(mode="after")
     def _allowed(self):

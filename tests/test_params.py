@@ -31,6 +31,7 @@ from delta_arb.params import (
     save,
     sealed,
 )
+from delta_arb.rule_params import RestingLeg
 from delta_arb.strategy import rule as rules
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.signal import OFF
@@ -274,10 +275,10 @@ def test_a_file_that_is_no_object_is_refused(saved, content):
         load(saved)
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 3, 5, "4", None, [4]])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 4, "4", None, [4]])
 def test_a_file_of_another_schema_is_refused(saved, version):
     rewrite(saved, lambda content: content.update(schema_version=version))
-    with pytest.raises(ParamsError, match=r"schema version .* is not 4; run the pipeline of this version"):
+    with pytest.raises(ParamsError, match=r"schema version .* is not 5; run the pipeline of this version"):
         load(saved)
 
 
@@ -332,6 +333,47 @@ def test_a_file_without_its_digest_is_refused(saved):
         load(saved)
 
 
+RESTS = {"spot_role": "maker", "resting": RestingLeg(adverse_bps=1.0)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (RESTS | {"perp_role": "maker"}, "one leg rests at most"),
+        ({"spot_role": "maker"}, "resting is given exactly when"),
+        ({"resting": RestingLeg(adverse_bps=1.0)}, "resting is given exactly when"),
+        (RESTS | {"reverse_entry_bps": 20.0, "reverse_exit_bps": 0.0}, "direct pairs only"),
+        (RESTS | {"clip_usdt": 50.0, "max_position_usdt": 100.0}, "one clip at a time"),
+    ],
+)
+def test_a_leg_that_rests_is_refused_where_the_machine_could_not_hedge_it(asked, says):
+    with pytest.raises(ParamsError, match=says):
+        Rule(**asked)
+
+
+@pytest.mark.parametrize(("ends", "least_bps"), [("both", 0.0), ("entry", 20.0), ("exit", 20.0)])
+def test_levels_must_pay_the_fees_of_the_ends_that_take(ends, least_bps):
+    """Two taker fees of 10 bps at an end that takes; the level of one that rests is net of fees already."""
+    spot, perp = (terms.replace(taker_fee_bps=10.0, maker_fee_bps=0.0) for terms in (SPOT, PERP))
+    legs = {"spot": spot, "perp": perp}
+
+    def of(apart_bps):
+        resting = RestingLeg(adverse_bps=1.0, ends=ends)
+        rule = {"entry_bps": 5.0, "exit_bps": 5.0 - apart_bps, "spot_role": "maker", "resting": resting}
+        return sealed(**values(rule=rule, **legs))
+
+    of(least_bps + 0.1)
+    if least_bps:
+        with pytest.raises(ParamsError, match="does not pay the two fees of 20 bps"):
+            of(least_bps)
+
+
+def test_a_leg_rests_only_where_the_accounts_fee_for_makers_is_stated():
+    rule = {"perp_role": "maker", "resting": RestingLeg(adverse_bps=1.0)}
+    with pytest.raises(ParamsError, match=r"perp\.maker_fee_bps is null"):
+        sealed(**values(rule=rule))
+
+
 WRONG = {
     "a number as text": (("rule", "entry_bps"), "20", "rule.entry_bps"),
     "a flag as a number": (("trade",), 1, "trade"),
@@ -350,7 +392,8 @@ WRONG = {
         "data.spot_layout.time",
     ),
     "a layout without a zone": (("data", "perp_layout"), LAID | {"zone": ""}, "data.perp_layout.zone"),
-    "an unknown role": (("spot", "role"), "maker", "spot.role"),
+    "an unknown role": (("rule", "spot_role"), "arbiter", "rule.spot_role"),
+    "a maker that does not say how it rests": (("rule", "spot_role"), "maker", "resting is given exactly when"),
     "an unknown profile": (("profile",), "maker", "profile"),
     "a pair that is no folder name": (("pair",), "../../LUNC/USDT", "pair"),
     "an empty reason": (("reason",), "", "reason"),

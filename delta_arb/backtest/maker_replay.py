@@ -13,7 +13,7 @@ from itertools import count
 from typing import NamedTuple
 
 from delta_arb.market import PERP, SPOT
-from delta_arb.strategy.queue_fills import Queued, crosses, joined, on_print, on_row
+from delta_arb.strategy.queue_fills import ASSUMPTIONS, Queued, crosses, joined, on_print, on_row
 from delta_arb.strategy.resting import HEDGE, PLACE, TAKE, WITHDRAW, Command, HedgeRule, RestingPair, follow
 
 TRADE, ROW, ARRIVAL, REPORT, HEARD, TIMER = range(6)
@@ -98,7 +98,7 @@ class MakerReplay:
 
     Args:
         prints, rows: of both venues, each in order of time.
-        assumption: of `queue_fills`.
+        assumption: one of `queue_fills.ASSUMPTIONS`.
         decide: the commands of a machine that is asked after each row and at the times it returned last; it is handed the
             pair, the rows in force and the time, and returns commands with the next time it wants to be asked (ns).
     """
@@ -112,7 +112,7 @@ class MakerReplay:
         assumption: str,
         decide: Callable[[RestingPair, Sequence[Row], int], tuple[list[Command], int]],
     ) -> None:
-        self._costs, self._hedge, self._assumption, self._decide = costs, hedge, assumption, decide
+        self._costs, self._hedge, self._assumption, self._decide = costs, hedge, ASSUMPTIONS.index(assumption), decide
         self.pair, self.result = RestingPair(), Resting()
         self._order: Queued | None = None
         self._books: dict[int, Row] = {}

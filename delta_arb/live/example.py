@@ -8,9 +8,9 @@ from delta_arb.venue_terms import VenueTerms
 
 VENUE_NAMES = {
     "venue": "",
-    "role": "of our orders; both legs take",
     "taker_fee_bps": "assumed in the research; the check compares it with the account's own",
     "latency_s": "assumed from a quote to our order at the venue",
+    "maker_fee_bps": "of an order that rested, assumed in the research",
     "contract_size": "base units in one contract; 1 on spot",
     "qty_step": "smallest step of an order, base units",
     "min_qty": "smallest order, base units",
@@ -129,6 +129,7 @@ def _section(name: str, venue: VenueTerms) -> str:
     for field, meaning in VENUE_NAMES.items():
         value = getattr(venue, field)
         setting = f'{field} = "{value}"' if isinstance(value, str) else f"{field} = {value!r}"
+        setting = f"# {field} = 0.0" if value is None else setting
         lines.append(f"{setting:28} # {meaning}" if meaning else setting)
     return "\n".join(
         [*lines, "ccxt = {}                    # goes to the client's constructor as it stands; never keys\n"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from delta_arb.errors import ParamsError
-from delta_arb.params import Bounds, Params, WalletParams, check_assumed, check_in_force, check_inventory, load
+from delta_arb.params import FEES, Bounds, Params, WalletParams, check_assumed, check_in_force, check_inventory, load
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import MachineRule
 from delta_arb.venue_terms import VenueTerms
@@ -34,12 +34,13 @@ def check_fees(params: Params, spot: VenueTerms, perp: VenueTerms) -> None:
 
     A file is consistent with the fees that it states itself; a carry rule is paid by funding.
     """
-    cost_bps = 2.0 * (spot.taker_fee_bps + perp.taker_fee_bps)
+    cost_bps = params.rule.takers() * (spot.taker_fee_bps + perp.taker_fee_bps)
     for way, (enter, leave) in params.rule.levels.items():
         if enter - leave <= cost_bps and not params.rule.funding_horizon_s:
             raise ParamsError(
-                f"{way}entry_bps={enter:g} less {way}exit_bps={leave:g} does not exceed the {cost_bps:g} bps that the four fees of "
-                "a pair cost; choose thresholds further apart, or write cover_fees = false into the limits"
+                f"{way}entry_bps={enter:g} less {way}exit_bps={leave:g} does not exceed the {cost_bps:g} bps that the "
+                f"{FEES[params.rule.takers()]} taker fees of a pair cost; choose thresholds further apart, or write "
+                "cover_fees = false into the limits"
             )
 
 
@@ -73,6 +74,10 @@ class ParameterFile:
                 self._seen = (stat.st_mtime_ns, stat.st_ino)
                 self.params = None
                 self.params = load(self._path)
+            if self.params.rule.resting:
+                raise ParamsError(
+                    "a leg of these parameters rests, and the runner does not rest orders yet; choose takers"
+                )
             check_in_force(self.params, self._name, self._now(), self._bounds)
             if self._bounds.cover_fees:
                 check_fees(self.params, *(self._terms or (self.params.spot, self.params.perp)))

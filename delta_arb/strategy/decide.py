@@ -97,8 +97,8 @@ def _waiting(state: State, event: Event, rule: MachineRule) -> tuple[Order, Orde
         return NO_ORDERS
     state.wake_ns = event.ts_ns + rule.leg_deadline_ns
     return (
-        Order(0.0, 0.0, False, state.legs[SPOT].working != 0.0),
-        Order(0.0, 0.0, False, state.legs[PERP].working != 0.0),
+        Order(0.0, 0.0, False, state.legs[SPOT].working != 0.0, False),
+        Order(0.0, 0.0, False, state.legs[PERP].working != 0.0, False),
     )
 
 

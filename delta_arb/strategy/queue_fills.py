@@ -6,18 +6,19 @@
 
 Under all three a print beyond our price fills us at our price, at most its size, and so does a quote of the other side that
 reaches us. Only prints whose aggressor takes our side count. A size that got smaller is not taken for the queue: its row often
-comes before the prints that explain it, and would be counted twice.
+comes before the prints that explain it, and would be counted twice. Plain Python over scalars: the backtest compiles it, local
+venues and paper run it as it is.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-FRONT, BACK, THROUGH = ASSUMPTIONS = ("front", "back", "through")
+FRONT, BACK, THROUGH = range(3)
+ASSUMPTIONS = ("front", "back", "through")  # by these numbers
 UNKNOWN = -1.0  # how much is ahead at a price that was never shown as the best
 SAME = 1e-9  # share by which two prices of one tick differ at most, in floating point
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(NamedTuple):
     """A resting order: +1 buys, -1 sells; `ahead` is what trades at our price before us, base units."""
 
     side: int
@@ -51,12 +52,12 @@ def _better(side: int, price: float, than: float) -> float:
 def on_row(order: Queued, best: float, best_qty: float, other: float, other_qty: float) -> tuple[Queued, float]:
     """A row of the book it rests in: what it fills (a quote of the other side at or beyond our price), and the order then."""
     if order.ahead == UNKNOWN:
-        order = replace(order, ahead=_ahead(order.side, order.price, best, best_qty))
+        order = Queued(order.side, order.price, order.left, _ahead(order.side, order.price, best, best_qty))
     reached = _better(order.side, order.price, other) >= 0.0
     return _filled(order, other_qty if reached else 0.0)
 
 
-def on_print(order: Queued, aggressor: int, price: float, qty: float, assumption: str) -> tuple[Queued, float]:
+def on_print(order: Queued, aggressor: int, price: float, qty: float, assumption: int) -> tuple[Queued, float]:
     """A print: what it fills of the order, and the order then."""
     if aggressor == order.side:
         return order, 0.0
@@ -65,11 +66,12 @@ def on_print(order: Queued, aggressor: int, price: float, qty: float, assumption
         return _filled(order, qty)
     if beyond < 0.0:
         return order, 0.0
-    after = order if order.ahead == UNKNOWN else replace(order, ahead=max(0.0, order.ahead - qty))
+    ahead = order.ahead if order.ahead == UNKNOWN else max(0.0, order.ahead - qty)
+    after = Queued(order.side, order.price, order.left, ahead)
     return _filled(after, _at_our_price(order, qty, assumption))
 
 
-def _at_our_price(order: Queued, qty: float, assumption: str) -> float:
+def _at_our_price(order: Queued, qty: float, assumption: int) -> float:
     if assumption == FRONT:
         return qty
     if assumption == THROUGH or order.ahead == UNKNOWN:
@@ -79,4 +81,4 @@ def _at_our_price(order: Queued, qty: float, assumption: str) -> float:
 
 def _filled(order: Queued, qty: float) -> tuple[Queued, float]:
     fill = min(order.left, qty)
-    return replace(order, left=order.left - fill), fill
+    return Queued(order.side, order.price, order.left - fill, order.ahead), fill

@@ -7,10 +7,10 @@ from types import MappingProxyType
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
-from delta_arb.market import BASE, NS, from_bps
+from delta_arb.market import BASE, LEGS, NS, from_bps
 from delta_arb.params import Rule
 from delta_arb.strategy.signal import OFF, Filter
-from delta_arb.strategy.state import LegRule, MachineRule
+from delta_arb.strategy.state import BOTH_TAKE, NO_LEG, LegRule, MachineRule, QuoteRule
 from delta_arb.venue_terms import VenueTerms, common_step
 
 # Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
@@ -36,6 +36,7 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
         "reverse_exit": "file: rule.reverse_exit_bps, off where null",
         "max_position_usdt": "file: rule.max_position_usdt, one clip where null; at most the runner's max_position_usdt",
         "funding_horizon_s": "file: rule.funding_horizon_s, at most the runner's max_hold_s",
+        "quoting": "file: rule.spot_role, rule.perp_role and rule.resting",
     }
 )
 
@@ -63,7 +64,26 @@ def make_rule(rule: Rule, spot: VenueTerms, perp: VenueTerms, *, may_enter: bool
         reverse_exit=_level(rule.reverse_exit_bps, -math.inf),
         max_position_usdt=float(rule.max_position_usdt or rule.clip_usdt),
         funding_horizon_s=float(rule.funding_horizon_s),
+        quoting=_quoting(rule, spot, perp),
     )
+
+
+def _quoting(rule: Rule, spot: VenueTerms, perp: VenueTerms) -> QuoteRule:
+    resting, leg = rule.resting, rule.maker_leg
+    if resting is None or leg is None:
+        return BOTH_TAKE
+    terms = spot if leg == "spot" else perp
+    if terms.maker_fee_bps is None:
+        raise ParamsError(
+            f"{leg} rests and the fee of {terms.venue} for makers is not known: state maker_fee_bps of that leg"
+        )
+    if terms.price_tick <= 0.0:
+        raise ParamsError(f"{leg} rests and the price tick of {terms.venue} is not known: state price_tick of that leg")
+    return QuoteRule(
+        LEGS.index(leg), resting.entry, resting.exit, from_bps(resting.distance_bps), from_bps(resting.adverse_bps),
+        from_bps(resting.tolerance_bps), round(resting.least_life_s * NS), round(60 * NS / resting.quotes_per_minute),
+        round(resting.longest_rest_s * NS), resting.past_rest == "take",
+    )  # fmt: skip
 
 
 def on_terms(rule: MachineRule, spot: VenueTerms, perp: VenueTerms) -> MachineRule:
@@ -84,6 +104,8 @@ def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
 
 
 def check_deadline(rule: MachineRule, latency: Latency) -> None:
+    if rule.quoting.leg != NO_LEG:
+        raise ParamsError("a leg of this rule rests, which no replay does yet; make both legs takers")
     slowest_ns = round(latency.longest_s * NS) + rule.max_quote_age_ns
     if rule.leg_deadline_ns <= slowest_ns:
         raise ParamsError(
@@ -96,5 +118,5 @@ def _leg_rule(terms: VenueTerms) -> LegRule:
     """What the machine needs of a venue's terms."""
     return LegRule(
         terms.qty_step, terms.min_qty, terms.min_notional_usdt, terms.taker_fee, terms.leverage, terms.price_tick,
-        terms.fee_currency == BASE, terms.maintenance_rate,
+        terms.fee_currency == BASE, terms.maintenance_rate, from_bps(terms.maker_fee_bps or 0.0),
     )  # fmt: skip

@@ -129,9 +129,9 @@ def _clip_qty(state: State, rule: MachineRule) -> float:
 def limited(qty: float, book: Book, leg: LegRule, price_bound: float, reduce_only: bool) -> Order:
     """An IOC order at the touch, allowed to be worse by the price bound; the limit is on the tick within it."""
     if qty > 0.0:
-        return Order(ordered(qty, leg), floor_to(book.ask * (1.0 + price_bound), leg.tick), reduce_only, False)
+        return Order(ordered(qty, leg), floor_to(book.ask * (1.0 + price_bound), leg.tick), reduce_only, False, False)
     if qty < 0.0:
-        return Order(qty, ceil_to(book.bid * (1.0 - price_bound), leg.tick), reduce_only, False)
+        return Order(qty, ceil_to(book.bid * (1.0 - price_bound), leg.tick), reduce_only, False, False)
     return NO_ORDER
 
 

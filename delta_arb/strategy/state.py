@@ -37,6 +37,26 @@ class LegRule(NamedTuple):
     tick: float = 0.0
     fee_in_base: bool = False
     maintenance: float = 0.0
+    maker_fee: float = 0.0
+
+
+class QuoteRule(NamedTuple):
+    """How one leg rests (`rule_params.RestingLeg`): fractions, ns; `leg` is the one that does, `NO_LEG` where both take."""
+
+    leg: int
+    entry: bool
+    exit: bool
+    distance: float
+    adverse: float
+    tolerance: float
+    least_life_ns: int
+    spacing_ns: int
+    longest_rest_ns: int
+    takes: bool
+
+
+NO_LEG = -1
+BOTH_TAKE = QuoteRule(NO_LEG, False, False, 0.0, 0.0, 0.0, 0, 0, 0, False)
 
 
 class MachineRule(NamedTuple):
@@ -66,6 +86,7 @@ class MachineRule(NamedTuple):
     reverse_exit: float = -math.inf
     max_position_usdt: float = 0.0
     funding_horizon_s: float = 0.0
+    quoting: QuoteRule = BOTH_TAKE
 
 
 class Event(NamedTuple):
@@ -104,7 +125,10 @@ class State:
     `armed` and `reverse_armed` say whether a direction may be entered, `wake_ns` is the timer that is asked for.
     `legs` are by the number of the leg (`SPOT`, `PERP`). `clip_ns` is when the newest clip was sent, `retry_ns` before when
     no hedge is tried again. `refused` counts opportunities that a wallet could not pay for, `refusing` says that one still
-    lasts. In compiled code a record of the same fields stands for it (`numba_cache.record`).
+    lasts. While an end of the pair `rests`, since `rest_ns`: the price of the `quote` that is out (0.0: none), when it was
+    accepted (`NEVER`: not yet), whether it is `withdrawn`, before when the next one may not go out, and since when a fill
+    waits for its hedge (`naked_ns`, 0: none does). In compiled code a record of the same fields stands for it
+    (`numba_cache.record`).
     """
 
     phase: int = FLAT
@@ -123,6 +147,13 @@ class State:
     refusing: bool = False
     clip_ns: int = 0
     retry_ns: int = 0
+    rests: bool = False
+    quote: float = 0.0
+    quote_ns: int = NEVER
+    withdrawn: bool = False
+    rest_ns: int = 0
+    next_quote_ns: int = 0
+    naked_ns: int = 0
 
     def copy(self) -> "State":
         """Another one that shares nothing with it."""
@@ -130,7 +161,8 @@ class State:
             self.phase, self.pair, self.side, self.reason, self.exiting, self.armed, self.reverse_armed, self.pair_qty,
             self.opened_ns, self.hedging_ns, self.wake_ns,
             tuple(Leg(leg.position, leg.working, leg.decided, leg.average) for leg in self.legs),
-            self.refused, self.refusing, self.clip_ns, self.retry_ns,
+            self.refused, self.refusing, self.clip_ns, self.retry_ns, self.rests, self.quote, self.quote_ns, self.withdrawn,
+            self.rest_ns, self.next_quote_ns, self.naked_ns,
         )  # fmt: skip
 
     def values(self) -> tuple:
@@ -139,14 +171,17 @@ class State:
         return (
             self.phase, self.pair, self.side, self.reason, self.exiting, self.armed, self.reverse_armed, self.pair_qty,
             self.opened_ns, self.hedging_ns, self.wake_ns, *legs, self.refused, self.refusing, self.clip_ns, self.retry_ns,
+            self.rests, self.quote, self.quote_ns, self.withdrawn, self.rest_ns, self.next_quote_ns, self.naked_ns,
         )  # fmt: skip
 
     @classmethod
     def of(cls, values: Sequence) -> "State":
         """The state that `values` were taken of. Raises TypeError where they are those of another version."""
-        *head, spot, perp, refused, refusing, clip_ns, retry_ns = values
-        return cls(*head, (Leg(*spot), Leg(*perp)), refused, refusing, clip_ns, retry_ns)
+        head, spot, perp, rest = values[:11], values[11], values[12], values[13:]
+        if len(rest) != 11:
+            raise TypeError(f"{len(values)} values, a state of this version has 24")
+        return cls(*head, (Leg(*spot), Leg(*perp)), *rest)
 
 
-NO_ORDER = Order(0.0, 0.0, False, False)
+NO_ORDER = Order(0.0, 0.0, False, False, False)
 NO_ORDERS = (NO_ORDER, NO_ORDER)
