@@ -3,13 +3,12 @@
 The rules are those of the replay (`strategy.queue_fills`); here quantities become exact decimals again, on the grid.
 """
 
-from dataclasses import replace
 from decimal import Decimal
 
 from delta_arb.sandbox.book import Book
 from delta_arb.sandbox.rules import round_to
 from delta_arb.sandbox.values import Order
-from delta_arb.strategy.queue_fills import BACK, UNKNOWN, Queued, joined, on_print, on_row
+from delta_arb.strategy.queue_fills import ASSUMPTIONS, UNKNOWN, Queued, joined, on_print, on_row
 
 
 class Queue:
@@ -19,8 +18,8 @@ class Queue:
         assumption: about what was there before us: front, back or through.
     """
 
-    def __init__(self, assumption: str = BACK) -> None:
-        self._assumption = assumption
+    def __init__(self, assumption: str = "back") -> None:
+        self._assumption = ASSUMPTIONS.index(assumption)
         self._places: dict[int, Queued] = {}
 
     def join(self, order: Order, book: Book) -> None:
@@ -30,7 +29,7 @@ class Queue:
         place = joined(order.side, float(order.price), float(order.left), *map(float, book.best(order.side)))
         shown = dict(book.levels(order.side)).get(order.price)
         if place.ahead == UNKNOWN and shown:
-            place = replace(place, ahead=float(shown))
+            place = place._replace(ahead=float(shown))
         self._places[order.id] = place
 
     def leave(self, order: Order) -> None:
@@ -49,7 +48,7 @@ class Queue:
         return _exact(filled, step)
 
     def _place(self, order: Order) -> Queued:
-        return replace(self._places[order.id], left=float(order.left))
+        return self._places[order.id]._replace(left=float(order.left))
 
 
 def _exact(qty: float, step: Decimal) -> Decimal:

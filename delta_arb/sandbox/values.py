@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from delta_arb.strategy.queue_fills import BACK
 
 ZERO, ONE = Decimal(0), Decimal(1)
 BUY, SELL = 1, -1
@@ -76,7 +75,7 @@ class Settings:
     cross_margin: bool = True
     leverage: Decimal = Decimal(10)
     post_only_refused: bool = True  # a post-only order that would take: refused, or accepted and cancelled at once
-    queue: str = BACK  # what a resting order finds before it at its price: front, back or through
+    queue: str = "back"  # what a resting order finds before it at its price: front, back or through
 
 
 @dataclass(slots=True)
