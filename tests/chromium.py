@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -19,6 +20,9 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
 )  # fmt: skip
 START_S = 30.0
+AXE = Path(__file__).with_name("axe-4.14.1.min.js.gz")  # of the npm package axe-core, MPL 2.0
+GRAVE = """axe.run().then(found => found.violations.filter(v => ['serious', 'critical'].includes(v.impact))
+  .map(v => [v.id, ...v.nodes.map(node => node.target.join(' '))]))"""
 
 
 class Page:
@@ -66,13 +70,15 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=pixels, height=height, deviceScaleFactor=1, mobile=False
         )
 
+    async def faults(self) -> list[list[str]]:
+        """Serious and critical faults of accessibility: the rule, and where it is broken."""
+        await self.value(gzip.decompress(AXE.read_bytes()).decode() + ";0")
+        return await self.value(GRAVE)
+
     async def picture(self, file: Path) -> None:
         """All of the page as a PNG."""
         said = await self.send("Page.captureScreenshot", captureBeyondViewport=True)
         await asyncio.to_thread(file.write_bytes, base64.b64decode(said["data"]))
-
-
-# DEL(base64.b64decode(said["data"]))
 
 
 @asynccontextmanager

@@ -5,13 +5,15 @@ import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from studies import study
 
+from delta_arb.market import utc
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.report import choice_tables, plots, sensitivity
+from delta_arb.report import choice_tables, plots, plots_trades, sensitivity
 from delta_arb.report import figures as look
 from delta_arb.report.figures import Chart, Picture
 from delta_arb.stats.mean_reversion import interval, mean_reversion
@@ -24,7 +26,7 @@ def figures(regime: str) -> dict[str, Picture | Chart]:
     dearer, later = sensitivity.extra_costs(s.sheet), sensitivity.latencies(s.sheet)
     found = {name: getattr(plots, name)(s.basis, s.inputs) for name in ("legs", "edges", "distribution", "episodes")}
     found["heat"] = plots.heat(s.choice, s.inputs)
-    found["entries"] = plots.entries(s.sheet, s.inputs)
+    found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("entries", "minutes")}
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}
     for name in ("memory", "signature", "profile"):
         found[name] = getattr(plots, name)(mean_reversion(s.basis), s.inputs)
@@ -81,6 +83,35 @@ def test_every_opening_and_closing_stands_on_the_basis_with_the_thresholds():
     assert levels == {s.sheet.thresholds.entry_bps, s.sheet.thresholds.exit_bps}
     hidden = [trace["name"] for trace in chart.data if trace.get("visible") is False]
     assert hidden == ["spot mid", "perpetual mid"]  # until the button shows them
+
+
+def test_the_minute_of_every_trade_holds_both_books_as_they_were_known_and_its_fills():
+    s = study("sample")
+    chart = plots.minutes(s.sheet, s.inputs, "a run's")
+    buttons = chart.layout["updatemenus"][0]["buttons"]
+    assert [b["label"] for b in buttons] == [utc(t.opened_ns)[:19] for t in reversed(s.sheet.trades)]
+    trade, lines = s.sheet.trades[-1], chart.data
+    at_s, bids = (np.frombuffer(base64.b64decode(lines[0][axis]["bdata"]), "f4") for axis in "xy")
+    assert (at_s[0], at_s[-1]) == (-30, 30)
+    for second in (-30.0, -1.0, 0.0, 1.5):  # exactly what the tape knew
+        row = np.searchsorted(s.tape.ts_ns, trade.opened_ns + round(second * 1e9), "right") - 1
+        assert bids[np.searchsorted(at_s, second, "right") - 1] == np.float32(s.tape.spot_bid[row])
+    spot_in = [y for x, y in zip(lines[2]["x"], lines[2]["y"], strict=True) if x >= 0]
+    assert spot_in[0] == pytest.approx(trade.spot_in)
+
+
+def test_a_book_that_is_withdrawn_is_a_gap_and_far_from_the_trade_one_book_a_step_is_kept():
+    n = 40
+    at_ns = np.arange(n) * 50_000_000 - 10_000_000_000  # every 50 ms from 10 s before
+    size = np.where(np.arange(n) == n - 1, 0.0, 1.0)
+    columns = {
+        name: (100.0 + np.arange(n) if name.endswith(("bid", "ask")) else size)
+        for name in ("bid", "ask", "bid_qty", "ask_qty")
+    }
+    tape = SimpleNamespace(ts_ns=at_ns, bar_s=0.0, **{f"spot_{name}": values for name, values in columns.items()})
+    at_s, bid, _ = plots_trades.books(tape, "spot", 0)
+    assert at_s[:3].tolist() == pytest.approx([-9.8, -9.55, -9.3]) and bid[:2].tolist() == [104.0, 109.0]
+    assert at_s[-1] == 30.0 and np.isnan(bid[-1])
 
 
 def said(figure: Picture) -> str:

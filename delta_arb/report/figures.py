@@ -108,12 +108,7 @@ class Chart:
     @property
     def spec(self) -> dict:
         """What plotly draws: data, layout with our template, configuration."""
-        what, _, whose = self.title.partition(": ")
-        layout = {
-            "template": TEMPLATE,
-            "title": {"text": f'<b>{what}</b><br><span style="font-size:13px">{whose}</span>'},
-            **self.layout,
-        }
+        layout = {"template": TEMPLATE, "title": {"text": headline(self.title)}, **self.layout}
         return {"data": self.data, "layout": layout, "config": CONFIG}
 
     @property
@@ -128,6 +123,12 @@ class Chart:
 
     def __repr__(self) -> str:
         return f"Chart({self.title}; interactive in JupyterLab and in the report page)"
+
+
+def headline(title: str) -> str:
+    """A chart's title, what is after the colon below it."""
+    what, _, whose = title.partition(": ")
+    return f'<b>{what}</b><br><span style="font-size:13px">{whose}</span>'
 
 
 def marked(title: str, inputs) -> str:

@@ -28,6 +28,7 @@ PLOTLY = "application/vnd.plotly.v1+json"
 NOT_SHOWN = ("application/vnd.jupyter.widget-view+json", "application/javascript")  # both need a kernel or jQuery
 BUNDLE = "plotly-cartesian-4.1.1.min.js.gz"  # of the npm package plotly.js-cartesian-dist-min, MIT licence
 CODE_LABELS = {"parameters": "default parameters", "injected-parameters": "parameters of this run"}
+MOST_BYTES = 300_000  # of a file that a page carries
 NUMBER = re.compile(r"[-+−]?\.?\d")
 
 
@@ -78,7 +79,7 @@ def write_page(notebook: Path, record: dict, reports: Path) -> Path:
     folder = notebook.parent
     nb, left_out = without_empty(nbformat.read(notebook, as_version=4))
     sections = [(slug(title), title) for title in _titles(nb)]
-    body = _body(nb)
+    body = _with_downloads(_body(nb), folder)
     up = os.path.relpath(reports, folder)
     pages = sorted({path.stem for path in folder.glob("*.ipynb")})
     content = (
@@ -155,6 +156,18 @@ def _contents(sections: list[tuple[str, str]]) -> str:
 def _named(left_out: list[str]) -> str:
     titles = "; ".join(html.escape(title) for title in left_out)
     return f'<p class="quiet">Left out, because there is nothing in it: {titles}</p>' if left_out else ""
+
+
+def _with_downloads(body: str, folder: Path) -> str:
+    """The files with all fields of all trades, in the page itself, above the table that shows them."""
+    files = [path for path in sorted(folder.glob("trades.*")) if path.stat().st_size <= MOST_BYTES]
+    links = " ".join(
+        f'<a download="{path.name}" href="data:application/octet-stream;base64,'
+        f'{base64.b64encode(path.read_bytes()).decode()}">{path.name}</a>'
+        for path in files
+    )
+    table = '<table class="listing" data-name="Trades"'
+    return body.replace(table, f'<p class="tools">every field: {links}</p>{table}', 1) if files else body
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------

@@ -17,10 +17,10 @@ from delta_arb.report.plots_backtest import (
 )
 from delta_arb.report.plots_choice import costs, heat, surface
 from delta_arb.report.plots_spread import distribution, edges, episodes, legs, memory, profile, signature
-from delta_arb.report.plots_trades import entries
+from delta_arb.report.plots_trades import entries, minutes
 
 __all__ = [
     "Chart", "Picture", "attribution", "capacity", "costs", "distribution", "edges", "entries", "episodes", "equity", "heat",
-    "holds", "legs", "memory", "montecarlo", "profile", "sensitivity", "signature", "surface", "tornado", "trades",
+    "holds", "legs", "memory", "minutes", "montecarlo", "profile", "sensitivity", "signature", "surface", "tornado", "trades",
     "walk",
 ]  # fmt: skip

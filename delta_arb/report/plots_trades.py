@@ -1,8 +1,8 @@
-"""Where a trader looks first: every entry and exit on the basis, with the thresholds; see `plots`."""
+"""Where a trader looks first: every entry and exit on the basis, with the thresholds, and each one's minute; see `plots`."""
 
 import numpy as np
 
-from delta_arb.market import to_bps
+from delta_arb.market import LEGS, NS, to_bps, utc
 from delta_arb.report import figures
 from delta_arb.report.figures import Chart, Picture
 from delta_arb.stats.basis import basis_of
@@ -12,6 +12,9 @@ from delta_arb.tables import number, seconds
 
 STRETCHES = 500
 COLORS = {DIRECT: (figures.SPOT, figures.PERP), REVERSE: (figures.PERP, figures.SPOT)}  # of entry and exit
+MINUTES, FEW = 200, 4  # trades whose minutes a run's page holds, 3 KB each, and a notebook by itself: the newest
+HALF_S = 30.0  # of a minute, before and after; of candles five bars if that is more
+STEP_S, NEAR_S = 0.25, 2.0  # one book per step, and every change this near to the trade
 BUTTONS = {"type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": -0.16, "yanchor": "top"}
 
 
@@ -110,3 +113,75 @@ def _thresholds(thresholds) -> list[dict]:
         for side, at in levels.items()
         for level, color in zip(at, COLORS[side], strict=True)
     ]  # fmt: skip
+
+
+def minutes(sheet, inputs, run_folder: str = "") -> Chart | Picture:
+    """Both books a minute around the opening and the closing of one trade, with its fills; a list picks the trade.
+
+    Of a run (`run_folder`) the newest `MINUTES` trades, else a `FEW`.
+    """
+    title = "Both books around a trade"
+    if sheet.empty_because:
+        return figures.empty(title, sheet.empty_because, inputs)
+    shown = sheet.trades[: -(MINUTES if run_folder else FEW) - 1 : -1]
+    lines = {t: _minute(sheet, t) for t in shown}
+    heads = {t: f"{figures.marked(title, inputs)}: {utc(t.opened_ns)[:19]}, {_hover(t)}" for t in shown}
+    buttons = [
+        {"method": "update", "label": utc(t.opened_ns)[:19], "args": [
+            {axis: [line[axis] for line in lines[t]] for axis in "xy"}, {"title.text": figures.headline(heads[t])}
+        ]}
+        for t in shown
+    ]  # fmt: skip
+    layout = {
+        "height": 460,
+        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": -0.16, "yanchor": "top"},
+        "title": {"text": figures.headline(heads[shown[0]])},
+        "updatemenus": [{**BUTTONS, "type": "dropdown", "direction": "up", "showactive": True, "buttons": buttons}],
+        "xaxis": {"domain": [0, 0.46], "title": {"text": "seconds from the opening"}},
+        "xaxis2": {"domain": [0.54, 1], "anchor": "y2", "title": {"text": "seconds from the closing"}},
+        "yaxis": {"title": {"text": "USDT"}, "tickformat": "~g"},
+        "yaxis2": {"anchor": "x2", "tickformat": "~g"},
+    }
+    return Chart(figures.marked(title, inputs), lines[shown[0]], layout)
+
+
+def _minute(sheet, trade) -> list[dict]:
+    """Bid and ask of both legs and the trade's fills, first around its opening, then around its closing."""
+    lines = []
+    for at_ns, axis in ((trade.opened_ns, ""), (trade.closed_ns, "2")):
+        place = {"type": "scatter", "xaxis": f"x{axis}", "yaxis": f"y{axis}", "showlegend": not axis}
+        for leg, (name, color) in enumerate(zip(LEGS, (figures.SPOT, figures.PERP), strict=True)):
+            at_s, *touch = books(sheet.tape, name, at_ns)
+            lines += [
+                {**place, "mode": "lines", "name": f"{name} {side}", "x": figures.packed(at_s), "y": figures.packed(prices),
+                 "legendgroup": f"{name} {side}", "line": {"shape": "hv", "color": color, "width": 1.4, "dash": dash}}
+                for side, prices, dash in zip(("bid", "ask"), touch, ("solid", "dot"), strict=True)
+            ]  # fmt: skip
+            fills = [f for f in sheet.result.fills if f.pair == trade.pair and f.leg == leg]
+            near = [f for f in fills if abs(f.ts_ns - at_ns) <= _half_ns(sheet.tape)]
+            lines.append(
+                {**place, "mode": "markers", "name": f"{name} fill", "legendgroup": f"{name} fill",
+                 "x": [(f.ts_ns - at_ns) / NS for f in near], "y": [f.price for f in near],
+                 "marker": {"symbol": "diamond", "size": 10, "color": color, "line": {"width": 1, "color": "white"}}}
+            )  # fmt: skip
+    return lines
+
+
+def _half_ns(tape) -> int:
+    return round(max(HALF_S, 5 * tape.bar_s) * NS)
+
+
+def books(tape, leg: str, at_ns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Seconds from `at_ns`, best bid and best ask of one leg, USDT, as they were known; NaN while the book was withdrawn."""
+    half_ns = _half_ns(tape)
+    start = max(0, np.searchsorted(tape.ts_ns, at_ns - half_ns, "right") - 1)  # the book that stood then
+    rows = slice(start, np.searchsorted(tape.ts_ns, at_ns + half_ns, "right"))
+    bid, ask, bid_qty, ask_qty = (getattr(tape, f"{leg}_{name}")[rows] for name in ("bid", "ask", "bid_qty", "ask_qty"))
+    there = np.where(bid_qty + ask_qty > 0, 1.0, np.nan)
+    at_s = np.maximum(tape.ts_ns[rows] - at_ns, -half_ns) / NS
+    prices = np.stack((bid * there, ask * there))
+    changed = np.append(True, (np.nan_to_num(np.diff(prices)) != 0).any(axis=0) | (np.diff(np.isnan(there)) != 0))
+    rows = np.flatnonzero(changed)
+    last_of_step = np.append(np.diff(np.floor(at_s[rows] / STEP_S)) != 0, True)
+    rows = rows[last_of_step | (np.abs(at_s[rows]) <= NEAR_S)]
+    return np.append(at_s[rows], half_ns / NS), *(np.append(side[rows], side[-1]) for side in prices)

@@ -22,6 +22,9 @@ async function draw() {
 }
 draw().catch(error => { failed(`This chart could not be drawn: ${error}`); console.error(error); });
 
+// What scrolls sideways can be reached by the keyboard.
+document.querySelectorAll('.formula').forEach(e => { if (e.scrollWidth > e.clientWidth) e.tabIndex = 0; });
+
 // The contents are open where there is room beside the page.
 const contents = document.querySelector('.contents');
 if (contents && innerWidth < 700) contents.open = false;
@@ -50,24 +53,32 @@ document.querySelectorAll('main table').forEach(table => {
   const tools = document.createElement('p'), filter = document.createElement('input'), link = document.createElement('a');
   filter.type = 'search'; filter.placeholder = 'filter rows'; filter.ariaLabel = 'filter rows';
   filter.oninput = () => [...body.rows].forEach(row => { row.hidden = !row.textContent.toLowerCase().includes(filter.value.toLowerCase()); });
-  link.textContent = 'CSV'; link.href = '#'; link.download = `${table.dataset.name || 'table'}.csv`;
+  link.textContent = 'rows shown as CSV'; link.href = '#'; link.download = `${table.dataset.name || 'table'}.csv`;
   link.onclick = () => {
     const rows = [...table.rows].filter(row => !row.hidden).map(row => [...row.cells].map(c => `"${c.textContent.trim().replace(/"/g, '""')}"`).join(','));
     link.href = URL.createObjectURL(new Blob([rows.join('\n') + '\n'], { type: 'text/csv' }));
   };
-  // A click on a row that begins with a time shows that hour on the first chart over time.
+  // A click on a row that begins with a time shows that trade's minute with both books, and marks its hour on the basis.
   [...body.rows].filter(row => /^\d{4}-/.test(row.cells[0].textContent)).forEach(row => {
-    row.classList.add('timed'); row.title = 'show on the basis';
-    row.onclick = () => {
-      const chart = [...document.querySelectorAll('.chart')].find(c => c.layout?.xaxis?.type === 'date');
-      const at = Date.parse(row.cells[0].textContent.trim().replace(' ', 'T') + 'Z'), half = 18e5;
-      if (!chart) return;
-      Plotly.relayout(chart, { 'xaxis.range': [at - half, at + half].map(t => new Date(t).toISOString().slice(0, -1)) });
-      chart.scrollIntoView({ block: 'center' });
-    };
+    row.classList.add('timed'); row.title = 'show its minute with both books'; row.tabIndex = 0;
+    row.onclick = () => showTrade(row.cells[0].textContent.trim());
+    row.onkeydown = e => { if (e.key === 'Enter') row.onclick(); };
   });
   tools.className = 'tools'; tools.append(filter, ' ', link); table.before(tools);
 });
+
+function showTrade(opened) {
+  const drawn = [...document.querySelectorAll('.chart')].filter(c => c.layout);
+  const basis = drawn.find(c => c.layout.xaxis?.type === 'date'), at = Date.parse(opened.replace(' ', 'T') + 'Z'), half = 18e5;
+  if (basis) Plotly.relayout(basis, { 'xaxis.range': [at - half, at + half].map(t => new Date(t).toISOString().slice(0, -1)) });
+  for (const chart of drawn) {
+    const menu = chart.layout.updatemenus?.find(m => m.type === 'dropdown'), k = menu?.buttons.findIndex(b => b.label === opened) ?? -1;
+    if (k < 0) continue;
+    Plotly.update(chart, menu.buttons[k].args[0], { ...menu.buttons[k].args[1], 'updatemenus[0].active': k });
+    return chart.scrollIntoView({ block: 'center' });
+  }
+  basis?.scrollIntoView({ block: 'center' });
+}
 
 // Keys: n and p to the next and the previous section, 1 to 3 to the pages.
 document.addEventListener('keydown', e => {
