@@ -271,6 +271,8 @@ def test_the_same_numbers_give_the_same_levels_at_any_scale():
         ({"max_hold_s": math.nan}, "too short"),
         ({"max_hold_s": 300.0, "target_rate": 0.9}, "no levels that reach the exit level in 90% of all cases earn"),
         ({"max_hold_s": 300.0, "cost": 0.005}, "not worth trading"),
+        ({"max_hold_s": 21_600.0, "cost": 0.045}, "where the spread never comes"),  # 45 sd: levels 23 sd away
+        ({"max_hold_s": 21_600.0, "cost": 0.1}, "where the spread never comes"),
         ({"max_hold_s": 36_000.0, "theta": 4e-5}, "more than a day"),
         ({"theta": 4e-5, "max_hold_s": 5e6}, "more than longest_cycle_s=86400"),
         ({"max_hold_s": 3600.0, "step_s": 900.0}, "too coarse"),

@@ -32,6 +32,7 @@ from delta_arb.stats.optimal_thresholds import LONGEST_CYCLE_S, OptimalThreshold
 LONG = 5.0  # mean cycles; the time to the exit is all but exponential, with at most half a cycle as its mean
 FINE, COARSE = 0.025, 0.08  # grid of the spread, standard deviations
 LEAST_MOVE = 0.1  # sd of the spread after the longest hold, in standard deviations: below it the grid is too coarse
+FARTHEST = 8.0  # standard deviations: reached once in e^32 / theta, and the grid of the cycles holds no more
 # The grid goes REACH standard deviations above the highest entry, and at least up to TOP.
 REACH, TOP = 2.5, 4.5
 
@@ -97,6 +98,11 @@ def optimal(
     free = optimal_thresholds.optimal(theta, mean, sd, cost, step_s, longest_cycle_s=math.inf)
     if max_hold_s >= LONG * free.cycle_s and target_rate <= 1 - math.exp(-2 * LONG):
         return _untimed(optimal_thresholds.optimal(theta, mean, sd, cost, step_s))
+    if free.level > FARTHEST * sd:
+        raise SeriesError(
+            f"not worth trading: a cost of {cost:.3g} asks for levels {free.level / sd:.3g} standard deviations (of {sd:.3g}) from "
+            "the mean, where the spread never comes; it needs lower costs or a wider spread"
+        )
     rule = Scaled(theta * max_hold_s, rearm / sd, cost / sd)
     _refuse_short(rule, max_hold_s)
     a, m = _best_levels(rule, free.level / sd, target_rate)

@@ -64,8 +64,8 @@ def main() -> None:
     for k in range(worlds):
         for kind, of in chosen.items():
             if (kind, k) not in done:
-                found = of(np.random.default_rng([options.seed, k, *map(ord, kind)]))
-                done[kind, k] = {"kind": kind, "k": k, **found}
+                rng = np.random.default_rng([options.seed, k, *map(ord, kind)])
+                done[kind, k] = {"kind": kind, "k": k, **whatever_comes(of, rng)}
                 if options.keep:
                     with options.keep.open("a") as file:
                         file.write(json.dumps(done[kind, k]) + "\n")
@@ -78,6 +78,14 @@ def main() -> None:
         minutes=round((time.perf_counter() - began) / 60, 1),
         method="choice, walk-forward and gates on simulated worlds; bounds: one-sided, 95 %",
     )
+
+
+def whatever_comes(of, rng) -> dict[str, object]:
+    """A world that ends the program is a finding: it is counted as not exported, and named."""
+    try:
+        return of(rng)
+    except Exception as error:
+        return told(None, [f"CRASH: {type(error).__name__}: {error}"[:80]], 0.0, 0.0)
 
 
 def kept(path: Path | None) -> dict[tuple[str, int], dict]:

@@ -182,7 +182,8 @@ def losing_rarely(rng, hours: float, share: float = 0.65, wins: float = 15.0, ca
     sides, so nobody enters and who is in leaves there when his time is over.
 
     While the basis x is above its mean, that comes at the rate `share` * theta * x / loss: with a share of 1 it takes
-    what the basis gives back on average, with 0.65 what is left of that after costs (no rule of a grid of 84 earned over 180 days).
+    what the basis gives back on average, with 0.65 about what is left of that after costs. The best of 84 rules earned
+    0.2 USDT a day over 180 days of other seeds, where the modest edge earns 13.
     """
     base, loss = ou(rng, hours, 8.0), wins * WIN_BPS
     n, calm = base.bps.size, round(calm_h * HOUR / base.row_s)
