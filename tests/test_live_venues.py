@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from delta_arb.errors import ParamsError
-from delta_arb.live.venues.base import Execution, OrderOutcome, OutcomeUnknown, VenueError
+from delta_arb.live.venues.base import Execution, Fees, OrderOutcome, OutcomeUnknown, VenueError
 from delta_arb.live.venues.ccxt_client import Budget, code_of, refusal
 from delta_arb.live.venues.gate import GateVenue
 from delta_arb.live.venues.mexc import MexcVenue
@@ -240,7 +240,7 @@ def test_the_end_of_an_order_is_told_once_and_whole_whatever_order_pushes_come_i
         told.append(outcome)
         orders.forget(outcome.order_id)
 
-    orders = OrderTracker(0.0005, end)
+    orders = OrderTracker((0.0005, 0.0), end)
     orders.add("run-1", Order(float(total + asked), 1.0, False, False))
     said = [OrderStatus("run-1", "v1", 0, float(sum(qtys[:n])), 1.0, False) for n in range(len(qtys))]
     said.append(OrderStatus("run-1", "v1", 0, float(total), 1.0, True))
@@ -316,7 +316,7 @@ async def test_without_keys_there_are_quotes_and_nothing_else(it):
         config = {k: v for k, v in it.venues.config()[NAMES[leg]].items() if k not in ("apiKey", "secret", "uid")}
         with pytest.raises(VenueError, match="taker_fee"):
             await it.open(CLASSES[leg](leg, "SYN", config, pace=QUICK))
-        client = await it.open(CLASSES[leg](leg, "SYN", config, pace=QUICK, taker_fee_bps=10.0))
+        client = await it.open(CLASSES[leg](leg, "SYN", config, pace=QUICK, fees=Fees(10.0)))
         assert client.terms.taker_fee == 0.001 and not client.private_alive
         assert it.newest(leg).bid == 0.8
         client.prepare("run-1", buy(50))()
@@ -406,7 +406,7 @@ def by_gate(genuine, client, order_id, order, price):
 @live(legs=())
 async def test_a_ccxt_that_builds_orders_differently_is_refused(it):
     client = it.client(PERP)
-    client._template = lambda side, reduce_only: {"contract": "SYN_USDT", "amount": 1, "price": "1", "text": "t-1"}
+    client._template = lambda *way: {"contract": "SYN_USDT", "amount": 1, "price": "1", "text": "t-1"}
     with pytest.raises(VenueError, match="builds orders of contract, amount, price, text"):
         await client.open(lambda *_: None, lambda *_: None)
 

@@ -45,7 +45,7 @@ class OrderOutcome(NamedTuple):
     where it never left. `doubt` says why nobody knows what became of it: it may work, have filled, or never have
     arrived, so ask `outcome` until that is final. `fee_exact` is false where the venue has not booked the fee yet, or
     took it in neither USDT nor the coin traded: `fee_usdt` is then what the account's rate comes to. `for_good`: sent
-    again, it would be refused again.
+    again, it would be refused again. `working`: what of a resting order still works (signed, base units): 0.0 for others.
     """
 
     order_id: str
@@ -58,6 +58,7 @@ class OrderOutcome(NamedTuple):
     doubt: str = ""
     fee_exact: bool = True
     for_good: bool = False
+    working: float = 0.0
 
     @staticmethod
     def nothing(order_id: str, *, refused: str = "", doubt: str = "", for_good: bool = False) -> "OrderOutcome":
@@ -87,6 +88,13 @@ def filled_by(order_id: str, deals: Sequence[Execution]) -> OrderOutcome:
     price = math.fsum(d.qty * d.price for d in deals) / qty
     fee_usdt, exact = math.fsum(d.fee_usdt for d in deals), all(d.fee_exact for d in deals)
     return OrderOutcome(order_id, deals[-1].ts_ns, qty, price, fee_usdt, True, fee_exact=exact)
+
+
+class Fees(NamedTuple):
+    """The account's own fees by the role of an order, bps; `maker_bps` is None where it is not known."""
+
+    taker_bps: float
+    maker_bps: float | None = None
 
 
 class ListedTerms(NamedTuple):
@@ -176,10 +184,12 @@ class Venue(Protocol):
         """Wait until a task of this venue ends by an error, and raise it; run this beside whatever uses the venue."""
 
     def prepare(self, order_id: str, order: Order) -> Callable[[], None]:
-        """Build and sign an IOC order; calling the result puts it on the wire now. Neither raises while it is open.
+        """Build and sign an order; calling the result puts it on the wire now. Neither raises while it is open.
 
         `on_outcome` is called after that: once when the order is final (refusals included), or at first with a `doubt`
-        or with what little is known, and once more if a stream tells the end later.
+        or with what little is known, and once more if a stream tells the end later. Of one that rests also when it is
+        accepted and with each fill: what is filled in all, and what still works. One that would have taken is `refused`
+        as `WOULD_TAKE`, whether the venue refuses it or accepts and cancels it.
         """
 
     async def outcome(self, order_id: str) -> OrderOutcome | None:
@@ -194,6 +204,18 @@ class Venue(Protocol):
         Raises:
             OutcomeUnknown: nobody said whether it is cancelled.
         """
+
+    async def amend(self, order_id: str, qty: float, price: float) -> None:
+        """Give a resting order another quantity (fills included, signed) or price; `outcome` tells what it is then.
+
+        Raises:
+            VenueError: the venue refuses, or has no such request.
+            OutcomeUnknown: nobody said whether it is amended.
+        """
+
+    async def cancel_after(self, seconds: float) -> bool:
+        """Have the venue itself cancel all that rests on this market in so many seconds, unless it is asked again before;
+        False where it cannot."""
 
     async def test(self, order: Order) -> str:
         """What the venue's test order says: "" or its refusal. A venue without one checks only what we can."""
@@ -236,14 +258,17 @@ async def within(call: Awaitable[T], what: str, seconds: float = 10.0) -> T:
         raise VenueError(f"{what}: no answer within {seconds:g} s") from None
 
 
+WOULD_TAKE = "post-only, and it would have taken"  # of a resting order, by whatever words or deeds the venue refuses it
 OUTSIDE = "outside"  # in place of an order id: a liquidation, auto-deleveraging, a person's hand
 
 
 class Report(NamedTuple):
-    """The end of an order: what was filled of it (signed base units), at what mean price, and when that is known.
+    """What became of an order: what was filled of it (signed base units), at what mean price, and when that is known.
 
     `fee_usdt` is what the venue took, None on paper (the rule's fee applies). `refused` is why it never worked.
-    A second report of the same order is a late fill: what came in after the order was held to be over.
+    A second report of the same order is a late fill: what came in after the order was held to be over; but of one that
+    rests each says what was filled since the last one, and `remaining` what still works (signed): 0.0 at its end, where
+    `whole` is what it filled in all, and at what mean price.
     """
 
     ts_ns: int
@@ -255,6 +280,8 @@ class Report(NamedTuple):
     refused: str = ""
     venue_ns: int = 0
     for_good: bool = False  # refused, and refused again however often it is sent
+    remaining: float = 0.0
+    whole: tuple[float, float] | None = None
 
 
 class Placed(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Any
 from ccxt.base import errors as ccxt
 
 from delta_arb.errors import ParamsError
-from delta_arb.live.venues.base import OnOutcome, OrderOutcome, VenueError
-from delta_arb.live.venues.ccxt_client import SIGNED, Budget, CcxtClients, plain, refusal
+from delta_arb.live.venues.base import WOULD_TAKE, OnOutcome, OrderOutcome, VenueError
+from delta_arb.live.venues.ccxt_client import SIGNED, Budget, CcxtClients, body_code, plain, refusal
 from delta_arb.live.venues.order_connection import OrderConnection
 from delta_arb.live.venues.order_tracker import OURS, OrderStatus, OrderTracker, TrackedOrder, on_tick, plain_text
 from delta_arb.live.venues.websocket import Pace, Stream
@@ -33,6 +33,7 @@ class CcxtOrders(ABC):
     certain: frozenset[str]  # codes, see ccxt_client.refusal
     doubtful: frozenset[str]
     lasting: frozenset[str]  # codes of refusals that will not change by themselves: trading disabled, no funds
+    taking: frozenset[str]  # codes of a post-only order that would have taken
 
     _clients: CcxtClients
     _budget: Budget
@@ -43,7 +44,8 @@ class CcxtOrders(ABC):
     _pace: Pace
     _closing: bool
     _mute: int  # orders in a row whose end the private stream did not tell
-    _templates: dict[tuple[str, bool], dict]
+    _templates: dict[tuple[str, bool, bool], dict]
+    _asked: set[str]  # resting orders of which a stream told less than all
 
     @abstractmethod
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task: ...
@@ -52,8 +54,8 @@ class CcxtOrders(ABC):
     async def outcome(self, order_id: str) -> OrderOutcome | None: ...
 
     @abstractmethod
-    def _template(self, side: str, reduce_only: bool) -> dict:
-        """The parameters of some order on a side, as ccxt builds them."""
+    def _template(self, side: str, reduce_only: bool, how: dict) -> dict:
+        """The parameters of some order on a side, as ccxt builds them; `how` says what time is in force."""
 
     @abstractmethod
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
@@ -64,8 +66,8 @@ class CcxtOrders(ABC):
         """A new order's url, method, headers and body, as ccxt signs its parameters."""
 
     @abstractmethod
-    def _answer(self, answer: dict) -> OrderStatus | None:
-        """What the venue's answer to a new order tells of its end."""
+    def _answer(self, order_id: str, answer: dict) -> OrderStatus | None:
+        """What the venue's answer to a new order tells of it."""
 
     def prepare(self, order_id: str, order: Order) -> Callable[[], None]:
         """See `base.Venue.prepare`."""
@@ -100,12 +102,13 @@ class CcxtOrders(ABC):
 
     def _request(self, order_id: str, order: Order, price: Decimal) -> dict:
         """ccxt's parameters of a new order; ParamsError off the grid."""
-        template = self._templates[SIDES[order.qty > 0], order.reduce_only]
+        template = self._templates[SIDES[order.qty > 0], order.reduce_only, order.post_only]
         return template | self._particulars(order_id, order, plain_text(price))
 
-    def _checked_template(self, side: str, reduce_only: bool) -> dict:
+    def _checked_template(self, side: str, reduce_only: bool, post_only: bool) -> dict:
         """ccxt takes longest to find out what is the same for all orders, so that is done once."""
-        template, step = self._template(side, reduce_only), self.terms.qty_step
+        how = {"clientOrderId": "some"} | ({"postOnly": True} if post_only else {"timeInForce": "IOC"})
+        template, step = self._template(side, reduce_only, how), self.terms.qty_step
         own = self._particulars("some", Order(step if side == "buy" else -step, 0.0, reduce_only, False), "1")
         if {n: type(value) for n, value in template.items() if n in own} != {n: type(own[n]) for n in own}:
             known = ", ".join(template)
@@ -132,9 +135,11 @@ class CcxtOrders(ABC):
     async def _place(self, order_id: str, sent: TrackedOrder, answer: Coroutine[Any, Any, Any]) -> None:
         """Await the answer, then the end, and report what is known."""
         try:
-            said = self._answer(await answer)
+            said = self._answer(order_id, await answer)
         except ccxt.BaseError as error:
-            if code := refusal(error, self.certain, self.doubtful):
+            if sent.order.post_only and body_code(error) in self.taking:
+                self._report(OrderOutcome.nothing(order_id, refused=WOULD_TAKE))
+            elif code := refusal(error, self.certain, self.doubtful):
                 self._report(OrderOutcome.nothing(order_id, refused=code, for_good=code in self.lasting))
             elif not sent.ended.is_set():  # a push may have told the end of an order that has no answer
                 self._report(OrderOutcome.nothing(order_id, doubt=plain(error)))
@@ -145,7 +150,8 @@ class CcxtOrders(ABC):
             return
         if said:
             self._orders.hear(said)
-        await self._settle(order_id, sent)
+        if not sent.order.post_only:
+            await self._settle(order_id, sent)
 
     async def _settle(self, order_id: str, sent: TrackedOrder) -> None:
         """Wait for the private stream to tell the end; then ask."""
@@ -172,9 +178,29 @@ class CcxtOrders(ABC):
             self._mute = 0
             self._private.redial("orders ended and this stream did not tell")
 
+    def _behind(self, order_id: str) -> None:
+        """A stream tells that a resting order filled, and not yet by what: REST does, if it still does not."""
+        if order_id not in self._asked and not self._closing:
+            self._asked.add(order_id)
+            self._spawn(self._catch_up(order_id), f"{order_id} caught up")
+
+    async def _catch_up(self, order_id: str) -> None:
+        await asyncio.sleep(self._pace.push_s)
+        self._asked.discard(order_id)
+        try:
+            if order_id in self._orders and (outcome := await self.outcome(order_id)):
+                self._report(outcome)
+        except VenueError as error:  # it is looked up every few seconds in any case
+            log.warning("%s", error)
+
     def _report(self, outcome: OrderOutcome) -> None:
-        """Tell the runner; after its end an order is forgotten here, unless a refusal may prove to have been none."""
-        if outcome.refused:
+        """Tell the runner; after its end an order is forgotten here, unless it may prove to be none: of one that was refused,
+        or rested, a fill may come late."""
+        sent = self._orders.of(outcome.order_id)
+        rested = sent is not None and sent.order.post_only
+        if rested and outcome.final and not (outcome.filled or outcome.refused or sent.withdrawn):
+            outcome = outcome._replace(refused=WOULD_TAKE)  # accepted, and cancelled by the venue
+        if outcome.refused or (rested and outcome.final):
             self._orders.doubt(outcome.order_id)
         elif outcome.final:
             self._orders.forget(outcome.order_id)

@@ -10,7 +10,7 @@ from typing import Any
 from ccxt.base import errors as ccxt
 
 from delta_arb.live import clock
-from delta_arb.live.venues.base import ListedTerms, OnOutcome, OnQuote, OrderOutcome, OutcomeUnknown, VenueError
+from delta_arb.live.venues.base import Fees, ListedTerms, OnOutcome, OnQuote, OrderOutcome, OutcomeUnknown, VenueError
 from delta_arb.live.venues.book_feed import BookFeed
 from delta_arb.live.venues.ccxt_client import Budget, CcxtClients, code_of, plain, reading, refusal
 from delta_arb.live.venues.ccxt_orders import CcxtOrders
@@ -21,7 +21,7 @@ from delta_arb.live.venues.order_tracker import (
     OrderTracker,
 )
 from delta_arb.live.venues.websocket import Pace, Stream
-from delta_arb.market import Book
+from delta_arb.market import Book, from_bps
 from delta_arb.venue_terms import VenueTerms
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class CcxtVenue(CcxtOrders):
         base: the coin, like "SYN".
         config: ccxt's constructor configuration. The keys are only there; without one there are quotes and no orders.
         orders_per_s: what `send` allows at most.
-        taker_fee_bps: of an account without keys; with keys it is read from the venue.
+        fees: of an account without keys; with keys they are read from the venue.
     """
 
     name: str
@@ -58,13 +58,14 @@ class CcxtVenue(CcxtOrders):
         *,
         pace: Pace | None = None,
         orders_per_s: float = 10.0,
-        taker_fee_bps: float | None = None,
+        fees: Fees | None = None,
     ) -> None:
         self.leg, self.base = leg, base
         self.quotes: BookFeed
         self._config, self._pace = config, pace or Pace()
         self._budget = Budget(orders_per_s)
-        self._fee_bps = taker_fee_bps
+        self._fees = fees
+        self._asked: set[str] = set()
         self._ignored: set[str] = set()
         self._mute = 0  # orders in a row whose end the private stream did not tell
         self._doubtful = asyncio.Event()  # that the clocks differ by what was measured
@@ -85,7 +86,7 @@ class CcxtVenue(CcxtOrders):
         """ccxt's name of the market."""
 
     @abstractmethod
-    def _rules(self, market: dict, fee_bps: float) -> VenueTerms: ...
+    def _rules(self, market: dict, fees: Fees) -> VenueTerms: ...
 
     @abstractmethod
     def _closed(self, market: dict) -> str:
@@ -96,7 +97,7 @@ class CcxtVenue(CcxtOrders):
         """ccxt's market as the venue lists it now."""
 
     @abstractmethod
-    async def _own_fee_bps(self) -> float: ...
+    async def _own_fees(self) -> Fees: ...
 
     @abstractmethod
     def _public_stream(self) -> Stream: ...
@@ -154,12 +155,15 @@ class CcxtVenue(CcxtOrders):
             await self._clients.measure()
             market = await self._clients.load(self.symbol)
             self.id = market["id"]
-            fee_bps = await self._own_fee_bps() if self._clients.keyed else self._fee_bps
-            if fee_bps is None:
-                raise VenueError(f"{self.name}: without keys the account's fee is unknown; give taker_fee_bps")
-            self.terms, self.closed = self._rules(market, fee_bps), self._closed(market)
-            self._templates = {way: self._checked_template(*way) for way in itertools.product(SIDES, (False, True))}
-            self._orders = OrderTracker(self.terms.taker_fee, self._report)
+            fees = await self._own_fees() if self._clients.keyed else self._fees
+            if fees is None:
+                raise VenueError(f"{self.name}: without keys the account's fees are unknown; give taker_fee_bps")
+            self._fees = fees
+            self.terms, self.closed = self._rules(market, fees), self._closed(market)
+            ways = itertools.product(SIDES, (False, True), (False, True))
+            self._templates = {way: self._checked_template(*way) for way in ways}
+            rates = self.terms.taker_fee, from_bps(self.terms.maker_fee_bps or 0.0)
+            self._orders = OrderTracker(rates, self._report, self._behind)
             self.quotes = BookFeed(
                 self.leg,
                 self.name,
@@ -260,20 +264,32 @@ class CcxtVenue(CcxtOrders):
 
     async def cancel(self, order_id: str) -> None:
         """See `base.Venue.cancel`."""
+        if sent := self._orders.of(order_id):
+            sent.withdrawn = True
         try:
             await self._cancel(order_id)
         except ccxt.BaseError as error:
-            if code_of(error) in self.gone:
-                return
-            if code := refusal(error, self.certain, self.doubtful):
-                raise VenueError(f"{self.name}: {order_id} is not cancelled: {plain(error)}", code) from None
-            raise OutcomeUnknown(f"{self.name}: nobody knows whether {order_id} is cancelled: {plain(error)}") from None
+            if code_of(error) not in self.gone:
+                raise self._untold(error, f"{order_id} is cancelled") from None
+
+    def _untold(self, error: ccxt.BaseError, what: str) -> VenueError:
+        if code := refusal(error, self.certain, self.doubtful):
+            return VenueError(f"{self.name}: refused that {what}: {plain(error)}", code)
+        return OutcomeUnknown(f"{self.name}: nobody knows whether {what}: {plain(error)}")
+
+    async def amend(self, order_id: str, qty: float, price: float) -> None:
+        """See `base.Venue.amend`."""
+        raise VenueError(f"{self.name} amends no order; cancel it and place another")
+
+    async def cancel_after(self, seconds: float) -> bool:
+        """See `base.Venue.cancel_after`."""
+        return False
 
     async def listed(self) -> ListedTerms:
         """See `base.Venue.listed`."""
         with reading(f"{self.name}: its market"):
             market = await self._row()
-            return ListedTerms(self._rules(market, self.terms.taker_fee_bps), self._closed(market))
+            return ListedTerms(self._rules(market, self._fees), self._closed(market))
 
     async def book(self) -> Book:
         """The best levels by REST; a side without any has price and size 0."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from delta_arb.errors import ParamsError
 from delta_arb.live.config import CLOCK_S, Config, Keys
-from delta_arb.live.venues.base import Venue
+from delta_arb.live.venues.base import Fees, Venue
 from delta_arb.market import PERP, SPOT
 
 
@@ -42,6 +42,6 @@ def venues(
                 f"there is {', '.join(kinds[leg])}"
             )
         options = {**venue.ccxt, **(ccxt or {}).get(venue.venue, {}), **(keys[leg].ccxt() if keys else {})}
-        fee_bps = None if options.get("apiKey") else venue.taker_fee_bps
-        made.append(kind(leg, base, options, pace=pace, taker_fee_bps=fee_bps))
+        fees = None if options.get("apiKey") else Fees(venue.taker_fee_bps, venue.maker_fee_bps)
+        made.append(kind(leg, base, options, pace=pace, fees=fees))
     return tuple(made)

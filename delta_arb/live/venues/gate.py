@@ -7,40 +7,41 @@ end: "finished" with what was filled; its fees come with the fills.
 import hashlib
 import hmac
 import json
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
+
+from ccxt.base import errors as ccxt
 
 from delta_arb.live import clock
 from delta_arb.live.venues.base import (
     SHAPES,
     Account,
     Execution,
-    Funding,
+    Fees,
     Rights,
     Setup,
     SubscriptionRefused,
     VenueError,
 )
 from delta_arb.live.venues.ccxt_client import GateClient, reading
-from delta_arb.live.venues.ccxt_venue import CcxtVenue
+from delta_arb.live.venues.gate_funding import GateFunding
 from delta_arb.live.venues.key_permissions import gate_rights, told
-from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, plain_text
+from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, on_tick, plain_text
 from delta_arb.live.venues.public_messages import gate_quote
 from delta_arb.live.venues.websocket import Stream
-from delta_arb.market import NS, Order, utc
+from delta_arb.market import NS, Order
 from delta_arb.venue_terms import VenueTerms, in_base, in_bps
 
 MS = 1_000_000
-PAGE = 1000  # funding rows at most
 FILLS_PAGE = 100
-LISTED_NS = 600 * NS  # after a stamp, its rate is in the history
 QUOTES, ORDERS, TRADES, PONG = "futures.book_ticker", "futures.orders", "futures.usertrades", "futures.pong"
+LEAST_COUNTDOWN_S = 5
 NO_RANK = 6  # Gate's ADL rank of an account without a position
 
 
-class GateVenue(CcxtVenue):
+class GateVenue(GateFunding):
     """The perpetual leg; see `ccxt_venue.CcxtVenue`."""
 
     name = "gate"
@@ -58,6 +59,7 @@ class GateVenue(CcxtVenue):
         ("RISK_LIMIT_EXCEEDED", "CONTRACT_IN_DELISTING", "CONTRACT_NO_COUNTER", "ORDER_FOK", "POSITION_IN_LIQUIDATION",
          "POSITION_IN_CLOSE")
     )  # fmt: skip
+    taking = frozenset(("ORDER_POC_IMMEDIATE",))
     doubtful = frozenset(("REPEATED_CREATION", "ORDER_NOT_FOUND"))  # the first says that an order of this id exists
     lasting = frozenset(
         ("CONTRACT_IN_DELISTING", "CONTRACT_NOT_FOUND", "INSUFFICIENT_AVAILABLE", "BALANCE_NOT_ENOUGH",
@@ -72,15 +74,15 @@ class GateVenue(CcxtVenue):
     def symbol(self) -> str:
         return f"{self.base}/USDT:USDT"
 
-    def _rules(self, market: dict, fee_bps: float) -> VenueTerms:
+    def _rules(self, market: dict, fees: Fees) -> VenueTerms:
         size = float(market["contractSize"])
         least, listed = float(market["limits"]["amount"]["min"] or 1.0), market["info"]
         self._decimal = listed.get("enable_decimal") in (True, "true")  # then sizes are text, in steps of the smallest
         step = least if self._decimal and 0 < least < 1 else 1.0
         least = max(step, least)
         return VenueTerms(
-            venue=self.name, taker_fee_bps=fee_bps, contract_size=size, qty_step=in_base(step, size),
-            min_qty=in_base(least, size),
+            venue=self.name, taker_fee_bps=fees.taker_bps, maker_fee_bps=fees.maker_bps, contract_size=size,
+            qty_step=in_base(step, size), min_qty=in_base(least, size),
             price_tick=float(market["precision"]["price"]), max_leverage=float(listed["leverage_max"]),
             maintenance_rate=float(listed["maintenance_rate"]),
         )  # fmt: skip
@@ -94,18 +96,15 @@ class GateVenue(CcxtVenue):
 
     async def _row(self) -> dict:
         call = self._clients.queries.publicFuturesGetSettleContractsContract
-        row = await self._query(call, self._asked(), what="the contract")
+        row = await self._query(call, self._of_market(), what="the contract")
         return self._clients.queries.parse_contract_market(row, "usdt")
 
-    async def _own_fee_bps(self) -> float:
-        """The account's own; the contract's `taker_fee_rate` is a default that nobody pays."""
+    async def _own_fees(self) -> Fees:
+        """The account's own; the contract's `taker_fee_rate` and `maker_fee_rate` are defaults that nobody pays."""
         answer = await self._now(self._clients.orders.privateWalletGetFee, what="its fee")
         with reading("gate: its fee"):
             self._user = str(answer["user_id"])
-            return in_bps(float(answer["futures_taker_fee"]))
-
-    def _asked(self, **more: Any) -> dict[str, Any]:
-        return {"settle": "usdt", "contract": self.id} | more
+            return Fees(*(in_bps(float(answer[f"futures_{role}_fee"])) for role in ("taker", "maker")))
 
     # Streams
 
@@ -202,10 +201,11 @@ class GateVenue(CcxtVenue):
 
     # Orders
 
-    def _template(self, side: str, reduce_only: bool) -> dict:
-        ioc = {"timeInForce": "IOC", "clientOrderId": "some", "reduceOnly": reduce_only}
+    def _template(self, side: str, reduce_only: bool, how: dict) -> dict:
         least, tick = float(self.terms.to_contracts(self.terms.qty_step)), self.terms.price_tick
-        return self._clients.orders.create_order_request(self.symbol, "limit", side, least, tick, ioc)
+        return self._clients.orders.create_order_request(
+            self.symbol, "limit", side, least, tick, how | {"reduceOnly": reduce_only}
+        )
 
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
         contracts = self.terms.to_contracts(order.qty)
@@ -218,7 +218,7 @@ class GateVenue(CcxtVenue):
     def _sign(self, request: dict) -> dict:
         return self._clients.orders.sign("{settle}/orders", ["private", "futures"], "POST", request)
 
-    def _answer(self, answer: dict) -> OrderStatus | None:
+    def _answer(self, order_id: str, answer: dict) -> OrderStatus | None:
         return self._said(answer)
 
     def _said(self, row: dict) -> OrderStatus:
@@ -259,7 +259,7 @@ class GateVenue(CcxtVenue):
         return self._said(row)
 
     async def _fills_of(self, said: OrderStatus) -> list[BookedFill]:
-        asked = self._asked(order=said.venue_id, limit=FILLS_PAGE)
+        asked = self._of_market(order=said.venue_id, limit=FILLS_PAGE)
         call = self._clients.orders.privateFuturesGetSettleMyTrades
         return [self._fill(row) for row in await self._now(call, asked, what=f"fills of {said.order_id}")]
 
@@ -267,10 +267,29 @@ class GateVenue(CcxtVenue):
         name = f"t-{order_id}" if OURS.fullmatch(order_id) else order_id
         await self._clients.orders.privateFuturesDeleteSettleOrdersOrderId({"settle": "usdt", "order_id": name})
 
+    async def amend(self, order_id: str, qty: float, price: float) -> None:
+        """See `base.Venue.amend`."""
+        contracts = self.terms.to_contracts(qty)
+        size = plain_text(contracts) if self._decimal else int(contracts)
+        tick = plain_text(on_tick(price, self.terms.price_tick, qty > 0))
+        asked = {"settle": "usdt", "order_id": f"t-{order_id}", "size": size, "price": tick}
+        try:
+            await self._clients.orders.privateFuturesPutSettleOrdersOrderId(asked)
+        except ccxt.BaseError as error:
+            raise self._untold(error, f"{order_id} is amended") from None
+        if sent := self._orders.of(order_id):
+            sent.order = sent.order._replace(qty=qty, limit=price)
+
+    async def cancel_after(self, seconds: float) -> bool:
+        """See `base.Venue.cancel_after`; Gate counts from 5 s."""
+        asked = self._of_market(timeout=max(LEAST_COUNTDOWN_S, math.ceil(seconds)))
+        await self._now(self._clients.orders.privateFuturesPostSettleCountdownCancelAll, asked, what="its countdown")
+        return True
+
     async def working(self) -> tuple[str, ...]:
         """Ids of all orders open on this contract; Gate's own where the order has no id of ours."""
         call = self._clients.orders.privateFuturesGetSettleOrders
-        rows = await self._now(call, self._asked(status="open"), what="open orders")
+        rows = await self._now(call, self._of_market(status="open"), what="open orders")
         with reading("gate: open orders"):
             return tuple(ours(row["text"]) or str(row["id"]) for row in rows)
 
@@ -322,53 +341,13 @@ class GateVenue(CcxtVenue):
         call = self._clients.queries.privateFuturesGetSettleMyTradesTimerange
         bounds = {"from": start_ns // NS, "to": end_ns // NS, "limit": FILLS_PAGE}
         for page in range(1000):
-            rows = await self._query(call, self._asked(**bounds, offset=page * FILLS_PAGE), what="fills")
+            rows = await self._query(call, self._of_market(**bounds, offset=page * FILLS_PAGE), what="fills")
             with reading("gate: fills"):
                 found |= {deal.deal_id: deal for deal in (self._fill(row).deal for row in rows)}
             if len(rows) < FILLS_PAGE:
                 break
         inside = (deal for deal in found.values() if start_ns <= deal.ts_ns < end_ns)
         return tuple(sorted(inside, key=lambda deal: (deal.ts_ns, int(deal.deal_id))))
-
-    # Funding
-
-    async def funding(self) -> Funding:
-        call = self._clients.queries.publicFuturesGetSettleContractsContract
-        row = await self._query(call, self._asked(), what="the contract")
-        with reading("gate: the contract"):
-            next_ns, interval_s = int(row["funding_next_apply"]) * NS, int(row["funding_interval"])
-            return Funding(float(row["funding_rate"]), next_ns, interval_s, float(row["mark_price"]))
-
-    async def funding_history(self, start_ns: int, end_ns: int) -> tuple[tuple[int, float], ...]:
-        """See `base.Venue.funding_history`; walked backwards from the end, for Gate was seen to ignore the start."""
-        found: dict[int, float] = {}
-        call, until_s = self._clients.queries.publicFuturesGetSettleFundingRate, (end_ns - 1) // NS
-        while True:
-            asked = self._asked(**{"from": start_ns // NS, "to": until_s, "limit": PAGE})
-            rows = await self._query(call, asked, what="funding history")
-            with reading("gate: funding history"):
-                fresh = {int(row["t"]) * NS: float(row["r"]) for row in rows if int(row["t"]) * NS not in found}
-            found |= fresh
-            if not fresh or min(found) <= start_ns:
-                break
-            until_s = min(fresh) // NS
-        known = sorted((ts_ns, rate) for ts_ns, rate in found.items() if start_ns <= ts_ns < end_ns)
-        await self._check_covered([ts_ns for ts_ns, _ in known], start_ns, end_ns)
-        return tuple(known)
-
-    async def _check_covered(self, stamps: Sequence[int], start_ns: int, end_ns: int) -> None:
-        """Both ends of a range must be nearer to a stamp than the longest interval: else history is missing.
-
-        The newest stamp is given some time to be listed.
-        """
-        longest_ns = max((b - a for a, b in pairwise(stamps)), default=0) or (await self.funding()).interval_s * NS
-        end_ns = min(end_ns, clock.now_ns() - LISTED_NS)
-        edges = [start_ns, *stamps[:1]], [*stamps[-1:], end_ns]
-        if any(edge[-1] - edge[0] > longest_ns for edge in edges) or (not stamps and end_ns - start_ns > longest_ns):
-            known = f"{utc(stamps[0])} to {utc(stamps[-1])}" if stamps else "none"
-            raise VenueError(
-                f"gate: funding from {utc(start_ns)} to {utc(end_ns)} was asked for, and Gate returned {known}; ask for less"
-            )
 
 
 def ours(text: str) -> str:

@@ -20,6 +20,7 @@ from delta_arb.live.venues.base import (
     SHAPES,
     Account,
     Execution,
+    Fees,
     Funding,
     Rights,
     Setup,
@@ -57,6 +58,7 @@ class MexcVenue(CcxtVenue):
     client = MexcClient
     defaults: Mapping[str, Any] = {"has": {"fetchCurrencies": False}, "options": {"defaultType": "spot"}}
     certain = frozenset(("30000", "60005", "140002", "730100"))
+    taking = frozenset(("30041",))
     doubtful = frozenset(("603",))  # repeated request: an order of this id exists
     lasting = frozenset(
         ("10001", "10007", "10101", "30000", "30002", "30004", "30005", "30014", "30016", "30018", "30019", "30020",
@@ -70,12 +72,12 @@ class MexcVenue(CcxtVenue):
     def symbol(self) -> str:
         return f"{self.base}/USDT"
 
-    def _rules(self, market: dict, fee_bps: float) -> VenueTerms:
+    def _rules(self, market: dict, fees: Fees) -> VenueTerms:
         least, cost = market["limits"]["amount"]["min"], market["limits"]["cost"]["min"]
         step = float(market["precision"]["amount"])
         least, tick = max(float(least or 0.0), step), float(market["precision"]["price"])
         return VenueTerms(
-            venue=self.name, taker_fee_bps=fee_bps, qty_step=step, min_qty=least,
+            venue=self.name, taker_fee_bps=fees.taker_bps, maker_fee_bps=fees.maker_bps, qty_step=step, min_qty=least,
             min_notional_usdt=float(cost or 0.0), price_tick=tick,
         )  # fmt: skip
 
@@ -90,12 +92,12 @@ class MexcVenue(CcxtVenue):
             raise VenueError(f"mexc: {self.symbol} is not listed any more")
         return row
 
-    async def _own_fee_bps(self) -> float:
+    async def _own_fees(self) -> Fees:
         answer = await self._now(
             self._clients.orders.spotPrivateGetTradeFee, {"symbol": self.id}, what="its fee", weight=20
         )
         with reading("mexc: its fee"):
-            return in_bps(float(answer["data"]["takerCommission"]))
+            return Fees(*(in_bps(float(answer["data"][f"{role}Commission"])) for role in ("taker", "maker")))
 
     # Streams
 
@@ -237,11 +239,11 @@ class MexcVenue(CcxtVenue):
 
     # Orders
 
-    def _template(self, side: str, reduce_only: bool) -> dict:
-        client, ioc = self._clients.orders, {"timeInForce": "IOC", "clientOrderId": "some"}
+    def _template(self, side: str, reduce_only: bool, how: dict) -> dict:
+        client = self._clients.orders
         market = client.market(self.symbol)
         least, tick = self.terms.qty_step, self.terms.price_tick
-        return client.create_spot_order_request(market, "limit", side, least, tick, None, ioc)
+        return client.create_spot_order_request(market, "limit", side, least, tick, None, how)
 
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
         amount = on_grid(abs(order.qty), self.terms.qty_step)
@@ -250,8 +252,11 @@ class MexcVenue(CcxtVenue):
     def _sign(self, request: dict) -> dict:
         return self._clients.orders.sign("order", ["spot", "private"], "POST", request)
 
-    def _answer(self, answer: dict) -> OrderStatus | None:
-        return None
+    def _answer(self, order_id: str, answer: dict) -> OrderStatus | None:
+        """That it is accepted is all; of an order that rests this is news."""
+        if "orderId" not in answer:
+            return None
+        return OrderStatus(order_id, str(answer["orderId"]), int(answer["transactTime"]) * MS, 0.0, 0.0, False)
 
     async def test(self, order: Order) -> str:
         """Signature, fields, size and price as MEXC would judge them; nothing is placed."""

@@ -2,7 +2,7 @@
 
 A venue says what happened to an order in up to four places: the answer to the request, the pushes of orders and of
 fills, and REST. They come late, twice and out of order. An order is final when the venue calls it ended, or filled it
-whole, and its fills add up to that.
+whole, and its fills add up to that. Of one that rests the sum of its fills is told whenever it grew.
 """
 
 import asyncio
@@ -43,9 +43,12 @@ class BookedFill(NamedTuple):
 
 @dataclass(slots=True)
 class TrackedOrder:
-    """An order of ours whose end is not known yet."""
+    """An order of ours whose end is not known yet; `told` is what of a resting one was, gross, None before it is accepted."""
 
     order: Order
+    rate: float
+    told: float | None = None
+    withdrawn: bool = False  # we asked for its end
     said: OrderStatus | None = None
     fills: dict[str, BookedFill] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,12 +116,18 @@ class OrderTracker:
     """The orders whose end is not known yet.
 
     Args:
-        rate: the account's taker fee, for fills that the venue has not booked yet.
-        told: gets the outcome of an order that pushes or answers have told whole.
+        rates: the account's fees for takers and makers, for fills that the venue has not booked yet.
+        told: gets the outcome of an order that pushes or answers have told whole, or that rests.
+        behind: hears of an order that rests and filled more than its fills add up to.
     """
 
-    def __init__(self, rate: float, told: Callable[[OrderOutcome], None]) -> None:
-        self._rate, self._told = rate, told
+    def __init__(
+        self,
+        rates: tuple[float, float],
+        told: Callable[[OrderOutcome], None],
+        behind: Callable[[str], None] = lambda order_id: None,
+    ) -> None:
+        self._rates, self._told, self._behind = rates, told, behind
         self._sent: dict[str, TrackedOrder] = {}
         self._refused: deque[str] = deque()
         self._ids: dict[str, str] = {}  # the venue's number of an order: our id
@@ -127,8 +136,11 @@ class OrderTracker:
         return order_id in self._sent
 
     def add(self, order_id: str, order: Order) -> TrackedOrder:
-        self._sent[order_id] = TrackedOrder(order)
+        self._sent[order_id] = TrackedOrder(order, self._rates[order.post_only])
         return self._sent[order_id]
+
+    def of(self, order_id: str) -> TrackedOrder | None:
+        return self._sent.get(order_id)
 
     def forget(self, order_id: str) -> None:
         """Its end is known; what comes later about it is no news."""
@@ -139,7 +151,7 @@ class OrderTracker:
                 self._ids.pop(sent.said.venue_id, None)
 
     def doubt(self, order_id: str) -> None:
-        """It was refused: remembered for a while, since what fills of it all the same must be booked."""
+        """It was refused, or rested: remembered for a while, since what fills of it all the same must be booked."""
         if order_id in self._sent and order_id not in self._refused:
             self._refused.append(order_id)
             if len(self._refused) > REMEMBERED:
@@ -154,30 +166,49 @@ class OrderTracker:
         known = sent.said
         if known is None or said.final or (not known.final and abs(said.filled) >= abs(known.filled)):
             sent.said = said
-        self._end(sent)
+        self._tell(said.order_id, sent)
 
     def book(self, fill: BookedFill, venue_id: str) -> None:
         """A fill, from a push; the venue's number names the order where our id is not given."""
-        sent = self._sent.get(fill.deal.order_id or self._ids.get(venue_id, ""))
+        order_id = fill.deal.order_id or self._ids.get(venue_id, "")
+        sent = self._sent.get(order_id)
         if sent is not None:
             sent.fills[fill.deal.deal_id] = fill
-            self._end(sent)
+            self._tell(order_id, sent)
 
     def looked_up(self, said: OrderStatus, fills: Iterable[BookedFill]) -> OrderOutcome:
         """The outcome by REST; an order that is whole is over, whatever its status is called."""
         sent = self._sent.get(said.order_id)
-        if sent and _whole(said, sent.order):
+        if sent is None:
+            return outcome_of(said, fills, self._rates[0])
+        if _whole(said.filled, sent.order):
             said = said._replace(final=True)
-        return outcome_of(said, fills, self._rate)
+        if said.final or not sent.order.post_only:
+            return outcome_of(said, fills, sent.rate)
+        return _so_far(sent, said, list(fills))
 
-    def _end(self, sent: TrackedOrder) -> None:
-        """Report an order that has ended and whose fills are all here."""
-        said = sent.said
-        if said is None or not (said.final or _whole(said, sent.order)):
-            return
-        if abs(math.fsum(f.gross for f in sent.fills.values())) >= abs(said.filled) * (1 - NOISE):
-            self._told(outcome_of(said._replace(final=True), sent.fills.values(), self._rate))
+    def _tell(self, order_id: str, sent: TrackedOrder) -> None:
+        """Report an order that has ended and whose fills are all here; and how far one has come that rests."""
+        rests, fills = sent.order.post_only, list(sent.fills.values())
+        said = sent.said or OrderStatus(order_id, "", 0, 0.0, 0.0, False)
+        gross = math.fsum(f.gross for f in fills)
+        over = said.final or _whole(said.filled, sent.order) or (rests and _whole(gross, sent.order))
+        behind = abs(gross) < abs(said.filled) * (1 - NOISE)
+        if over and not behind:
+            self._told(outcome_of(said._replace(final=True), fills, sent.rate))
+        elif rests and not over and (sent.told is None or abs(gross) > abs(sent.told)):
+            sent.told = gross
+            self._told(_so_far(sent, said, fills))
+        if rests and behind:
+            self._behind(order_id)
 
 
-def _whole(said: OrderStatus, order: Order) -> bool:
-    return abs(said.filled) >= abs(order.qty) * (1 - NOISE)
+def _so_far(sent: TrackedOrder, said: OrderStatus, fills: list[BookedFill]) -> OrderOutcome:
+    """Of an order that rests: what the fills come to, whatever else the venue says of them."""
+    gross = math.fsum(f.gross for f in fills)
+    so_far = outcome_of(said._replace(filled=gross, final=False), fills, sent.rate)
+    return so_far._replace(working=sent.order.qty - gross)
+
+
+def _whole(filled: float, order: Order) -> bool:
+    return abs(filled) >= abs(order.qty) * (1 - NOISE)
