@@ -51,6 +51,7 @@ help:  ## this list
 demo: $(READY)  ## the sample from quotes to trades: notebooks, parameters, report, then the runner in replay
 	$(RUN) -m delta_arb.pipeline
 	$(RUN) -m delta_arb.live --replay --speed max
+	$(RUN) -m delta_arb.index
 	@echo "The report: reports/index.html"
 
 test: $(READY)  ## module tests, and every notebook compared with its committed output

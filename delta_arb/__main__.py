@@ -20,6 +20,7 @@ COMMANDS = {
     "live": ("delta_arb.live.__main__", "trade with them: replay, paper, local venues, real money"),
     "monitor": ("delta_arb.monitor.__main__", "a page that shows the runners while they trade"),
     "review": ("delta_arb.review.__main__", "was live what the backtest says?"),
+    "index": ("delta_arb.index", "list all runs, live sessions and reviews on one page"),
     "download": ("delta_arb.download", "months of candles and funding of two venues"),
     "record": ("delta_arb.record", "quotes, trades and funding of many pairs, as they come"),
     "sandbox": ("delta_arb.sandbox.__main__", "both venues on this machine, playing quotes"),

@@ -5,13 +5,15 @@ The pages are those of the committed notebooks, moved away from where they were 
 """
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from chromium import BROWSER, BROWSERS, opened
 
-from delta_arb.report import pages
+from delta_arb.live.journal import Journal
+from delta_arb.report import index, pages
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
@@ -25,6 +27,20 @@ CLICK = """(async () => {
   const chart = [...document.querySelectorAll('.chart')].find(c => c.layout.updatemenus?.some(m => m.type === 'dropdown'));
   while (!chart.layout.title.text.includes(opened)) await new Promise(done => setTimeout(done, 20));
   return { opened, title: chart.layout.title.text, lines: chart._fullData.map(line => [line.name, line.x.length, line.y.length]) };
+})()"""
+FILTERED = """(() => {
+  const kind = document.getElementById('kind');
+  kind.value = 'live session';
+  kind.onchange();
+  const shown = [...document.querySelectorAll('table.runs tbody tr')].filter(row => !row.hidden).length;
+  kind.value = '';
+  kind.onchange();
+  return shown;
+})()"""
+COMPARED = """(() => {
+  [...document.querySelectorAll('table.runs input')].slice(0, 2).forEach(box => box.click());
+  const what = [...document.querySelectorAll('#compare tr')].find(row => row.cells[0].textContent === 'What');
+  return [...what.cells].slice(1).map(cell => cell.textContent);
 })()"""
 
 pytestmark = pytest.mark.skipif(
@@ -48,6 +64,20 @@ def moved(tmp_path_factory) -> Path:
     return alone
 
 
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory) -> Path:
+    """The index of two runs of the notebooks and of one session."""
+    reports = tmp_path_factory.mktemp("indexed")
+    for stamp in ("20260105T000000Z", "20260106T000000Z"):
+        folder = reports / "SYN_USDT-mexc-gate" / stamp
+        folder.mkdir(parents=True)
+        record = {"run_id": stamp, "pair": "SYN_USDT-mexc-gate", "stamp": stamp, "status": "ok", "trade": False}
+        (folder / "run.json").write_text(json.dumps(record))
+    with Journal(reports / "SYN_USDT-mexc-gate" / "live" / "journal.sqlite", "one") as journal:
+        journal.begin_run("paper, replay", "0", {})
+    return index.refresh(reports)
+
+
 @pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_moved_page_draws_every_chart_without_an_error_and_without_sideways_scroll(moved, tmp_path, name, width):
@@ -56,6 +86,22 @@ def test_a_moved_page_draws_every_chart_without_an_error_and_without_sideways_sc
             await page.until(DRAWN, 60.0)
             assert await page.value(SHOWN) == await page.value("document.querySelectorAll('.chart').length") > 0
             assert await page.value("[...document.images].filter(image => !image.naturalWidth).length") == 0
+            assert await page.value("document.documentElement.scrollWidth") <= width
+            assert await page.faults() == []
+            assert page.wrong == []
+
+    asyncio.run(look())
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_index_filters_and_compares(indexed, tmp_path, width):
+    async def look():
+        async with opened(f"file://{indexed}", tmp_path, width) as page:
+            await page.until(
+                "document.readyState === 'complete' && document.querySelectorAll('table.runs tbody tr').length === 3"
+            )
+            assert await page.value(FILTERED) == 1
+            assert await page.value(COMPARED) == ["live session", "research"]
             assert await page.value("document.documentElement.scrollWidth") <= width
             assert await page.faults() == []
             assert page.wrong == []

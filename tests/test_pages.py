@@ -50,7 +50,7 @@ def test_a_warning_does_not_read_like_a_refusal():
 
 def test_a_missed_demand_stands_first_with_its_number_and_its_bound():
     text = shown(record(trade=False, gates=[*GATES, MISSED]))
-    assert "1 of 2 demands are missed." in text
+    assert "1 of 2 demands is missed." in text
     assert text.index("drawdown") < text.index("look-back") < text.index("pairs out of sample")
     assert "0.031</span> <i>≤ 0.02" in text
 

@@ -26,6 +26,7 @@ from delta_arb.live.runner import CLOSED, FREE, Hold, Runner
 from delta_arb.market import SPOT, FundingPayment
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
+from delta_arb.report import index_rows
 from delta_arb.review import __main__ as command
 from delta_arb.review import rehearsal, session_review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
@@ -261,6 +262,30 @@ def test_a_decision_that_differs_is_named_and_the_command_fails(tmp_path, capsys
     assert command.main(["--reports", str(tmp_path), "--json"]) == 1
     out = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert out["status"] == "differs" and out["difference"].startswith(said)
+    assert "decisions differ" in (tmp_path / "index.html").read_text()
+
+
+def test_a_review_is_a_page_that_the_index_lists_with_its_session(tmp_path, capsys):
+    record(tmp_path, WIDE + CLOSE + LATER)
+    assert command.main(["--reports", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("SYN_USDT-mexc-gate")
+    (page,) = tmp_path.glob("*/live/reviews/*.html")
+    text = page.read_text()
+    assert "Pair by pair" in text and text.count("data:image/png;base64,") == 2
+    (session,), (reviewed_,) = index_rows.sessions(tmp_path), index_rows.reviews(tmp_path)
+    href = f'href="{page.relative_to(tmp_path).as_posix()}"'
+    assert href in session.links and href in reviewed_.links
+    assert session.figures[2:] == ("+0.42", "—", "1", f"{1e4 * NET / 50:+.1f}", "—")
+    assert "decisions identical" in reviewed_.found and reviewed_.figures[2] == "+0.42"
+    assert f'data-course="[{round(NET, 4)}]"' in (tmp_path / "index.html").read_text()
+
+
+def test_a_journal_that_cannot_be_read_is_a_row_and_hides_no_other(tmp_path):
+    record(tmp_path, WIDE + CLOSE + LATER)
+    bad = find(tmp_path)[0].with_name("paper.sqlite")
+    bad.write_text("not a journal")
+    found = {row.status: row for row in index_rows.sessions(tmp_path)}
+    assert set(found) == {"ok", "failed"} and "paper.sqlite cannot be read" in found["failed"].found
 
 
 def test_what_a_kill_cut_off_the_event_file_is_decided_again_from_the_journal(tmp_path):

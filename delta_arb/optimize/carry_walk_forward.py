@@ -123,7 +123,7 @@ class CarryWalk:
     @property
     def says(self) -> str:
         """What was earned, with its parts."""
-        parts = ", ".join(f"{part} {self.part_bps_day(part):+.2f}" for part in ("funding", "basis", "fees"))
+        parts = ", ".join(f"{part} {self.part_bps_day(part):+z.2f}" for part in ("funding", "basis", "fees"))
         pairs = f"{len(self.trades)} pair{'s' * (len(self.trades) != 1)} held on {self.held_days} days"
         return (
             f"{pairs} earned {self.net_bps_day} bps a day of a full position on history not seen ({parts}), "

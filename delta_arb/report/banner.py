@@ -48,7 +48,11 @@ def plain(record: dict) -> str:
     if record.get("status") != "ok" or not candidate:
         return str(record.get("reason") or "")
     if not record.get("trade"):
-        return f"{len(missed)} of {demands} demands are missed." if missed else _sentence(record.get("reason"))
+        return (
+            f"{len(missed)} of {demands} demands {'is' if len(missed) == 1 else 'are'} missed."
+            if missed
+            else _sentence(record.get("reason"))
+        )
     held = f"Enter at {number(rule.get('entry_bps'), '.1f')} bps or more, leave at {number(rule.get('exit_bps'), '.1f')} bps or less"
     hours = f", hold at most {number(rule.get('max_hold_s', 0) / 3600, ',.4g')} h"
     return f"{held}{hours}." + (f" All {demands} demands are met." if demands and not missed else "")

@@ -1,5 +1,6 @@
-"""The index of all runs of all pairs: what is in force, how it came about, and the way to every page."""
+"""The index of all runs, sessions and reviews of all pairs: what is in force, and the way to every page."""
 
+import fcntl
 import html
 import json
 from collections.abc import Iterator, Sequence
@@ -8,83 +9,58 @@ from pathlib import Path
 from delta_arb import __version__
 from delta_arb.errors import ParamsError
 from delta_arb.params import Params, load, write_atomic
-from delta_arb.report.banner import (
-    DASH,
-    FIGURES,
-    figures,
-    mark_pills,
-    number,
-    page_label,
-    plain,
-    result,
-    tiles,
-    time_element,
-    verdict,
-)
+from delta_arb.report.banner import mark_pills, number, tiles, time_element, verdict
+from delta_arb.report.index_rows import FIGURE_NAMES, RESEARCH, REVIEW, SESSION, IndexRow, research, reviews, sessions
 from delta_arb.report.pages import document, exports, history, read_json
 
 EXPORTS_SHOWN = 40
 COLUMNS = (
-    ("", "pick"),
-    ("Run (UTC)", ""),
-    ("Report", ""),
-    ("Pair", ""),
-    ("Result", "result"),
-    ("Entry bps", "num"),
-    ("Exit bps", "num"),
-    *((label, "num") for label, _, _ in FIGURES),
-    ("Seconds", "num"),
-)
+    ("", "pick"), ("When (UTC)", ""), ("What", ""), ("Page", ""), ("Pair", ""), ("Result", "result"),
+    *((name, "num") for name in FIGURE_NAMES), ("Seconds", "num"),
+)  # fmt: skip
+
+
+def refresh(reports: Path) -> Path:
+    """Write the index anew; two pairs may end at the same moment."""
+    with open(reports / ".index.lock", "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return write_index(reports)
 
 
 def write_index(reports: Path) -> Path:
-    """The index of all runs of all pairs."""
+    """The index of everything below `reports`, newest first."""
     records = history(reports)
     pairs = sorted({record["pair"] for record in records})
     cards = "".join(_card(reports, pair, [r for r in records if r["pair"] == pair]) for pair in pairs)
-    rows = "".join(_row(reports, record) for record in records)
+    listed = [*(research(reports, record) for record in records), *sessions(reports), *reviews(reports)]
+    rows = "".join(map(_row, sorted(listed, key=lambda row: row.stamp, reverse=True)))
     heads = "".join(f'<th class="{kind}">{label.replace("/", "/<wbr>")}</th>' for label, kind in COLUMNS)
-    kept = "1 run" if len(records) == 1 else f"{len(records)} runs"
+    kinds = "".join(f"<option>{kind}</option>" for kind in (RESEARCH, SESSION, REVIEW))
     body = (
-        '<header class="bar"><b>delta_arb</b><span>research runs</span>'
-        f'<span class="right">{kept} kept · version {__version__}</span></header>'
-        f'<main class="index"><h2>In force</h2><div class="cards">{cards}</div><h2>Runs</h2>'
-        '<p class="quiet">Net, trades and bps are out of sample: of the walk-forward, or of the judged part where there is '
-        "none. Above cash: a year on all capital, less what cash pays. Click a heading to sort, tick two runs to compare them.</p>"
-        '<p class="tools"><input type="search" id="filter" placeholder="filter runs" aria-label="filter runs"></p>'
+        '<header class="bar"><b>delta_arb</b><span>runs, sessions, reviews</span>'
+        f'<span class="right">{len(listed)} listed · version {__version__}</span></header>'
+        f'<main class="index"><h1 class="skip">delta_arb</h1><h2>In force</h2><div class="cards">{cards}</div><h2>Everything</h2>'
+        '<p class="quiet">Of research, figures are out of sample: of the walk-forward, or of the judged part where there is '
+        "none; above cash: a year on all capital, less what cash pays. Of a live session they are of its closed pairs. "
+        "Click a heading to sort, tick two rows to compare them.</p>"
+        '<p class="tools"><input type="search" id="filter" placeholder="filter rows" aria-label="filter rows"> '
+        f'<select id="kind" aria-label="what"><option value="">everything</option>{kinds}</select></p>'
         '<section id="compare" aria-live="polite"></section>'
-        f'<div class="wide"><table class="runs"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></main>'
+        f'<div class="wide" tabindex="0"><table class="runs"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></main>'
     )
-    return write_atomic(reports / "index.html", document("delta_arb runs", body, "index.js"))
+    return write_atomic(reports / "index.html", document("delta_arb: all runs", body, "index.js"))
 
 
-def _row(reports: Path, record: dict) -> str:
-    cells = [
-        _pick(record),
-        time_element(record["folder"].name),
-        _links(reports, record["folder"]),
-        html.escape(record["pair"]) + mark_pills(record),
-        f'{result(record)} <span title="{html.escape(str(record.get("reason") or ""))}">{html.escape(plain(record))}</span>',
-        *(value for _, value in figures(record)),
-        number(record.get("seconds"), ".1f"),
-    ]
+def _row(row: IndexRow) -> str:
+    """A row with a box to compare it with another, which holds its options and its money over time."""
+    options = html.escape(json.dumps(row.options))
+    pick = (
+        f'<input type="checkbox" aria-label="compare" data-course="{json.dumps(row.course)}" data-options="{options}">'
+    )
+    seconds = number(row.seconds, ".1f")
+    cells = [pick, time_element(row.stamp), row.kind, row.links, row.pair, row.found, *row.figures, seconds]
     sides = "".join(f'<td class="{kind}">{cell}</td>' for cell, (_, kind) in zip(cells, COLUMNS, strict=True))
-    return f'<tr class="{html.escape(record.get("status", ""))}">{sides}</tr>'
-
-
-def _pick(record: dict) -> str:
-    """A box to compare this run with another, with what it was asked for and its equity out of sample."""
-    course = json.dumps((record.get("line") or {}).get("course") or [])
-    options = html.escape(json.dumps(record.get("options") or []))
-    return f'<input type="checkbox" aria-label="compare" data-course="{course}" data-options="{options}">'
-
-
-def _links(reports: Path, folder: Path) -> str:
-    where = folder.relative_to(reports).as_posix()
-    pages = [path.stem for path in sorted(folder.glob("*.html"))]
-    return (
-        " ".join(f'<a href="{where}/{page}.html" title="{page_label(page)}">{page[:2]}</a>' for page in pages) or DASH
-    )
+    return f'<tr class="{html.escape(row.status)}" data-kind="{row.kind}">{sides}</tr>'
 
 
 def _card(reports: Path, pair: str, records: list[dict]) -> str:

@@ -231,9 +231,7 @@ def _finish(job: Job, folder: Path, record: dict) -> None:
             shutil.rmtree(old)
     for old in pages.exports(job.folder)[: -EXPORTS_PER_RUN * job.keep]:
         old.unlink()
-    with open(job.reports / ".index.lock", "w", encoding="utf-8") as file:  # two pairs may end at the same moment
-        fcntl.flock(file, fcntl.LOCK_EX)
-        index.write_index(job.reports)
+    index.refresh(job.reports)
 
 
 # --- around a run ----------------------------------------------------------------------------------------------------

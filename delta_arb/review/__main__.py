@@ -4,7 +4,8 @@
     the bridge            a backtest of the quotes that the run saw, and from it to the run, each difference with its cause
     fills                 prices paid against the quotes decided on and met; fees and funding against those assumed
 
-It reads the journal and the events of a run of any mode, also of one that is still running, and writes nothing.
+It reads the journal and the events of a run of any mode, also of one that is still running, and writes a page beside them,
+which the index lists.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 
 from delta_arb import places
 from delta_arb.command import application, command, expanded, option, run
+from delta_arb.errors import RunError
 from delta_arb.quotes.settings import config_option
 
 EXAMPLES = (
@@ -64,12 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _review(options: ReviewOptions) -> int:
-    from delta_arb.review import tables
+    from delta_arb.review import page, tables
     from delta_arb.review.session_log import find, read
     from delta_arb.review.session_review import review
 
-    found = review(read(*find(places.reports(options.reports), options.pair, options.run)))
+    reports = places.reports(options.reports)
+    found = review(read(*find(reports, options.pair, options.run)))
     print("\n\n".join(map(repr, tables.everything(found))), file=sys.stderr if options.json else sys.stdout)
+    try:
+        print(f"page    {page.write(found, reports)}", file=sys.stderr)
+    except OSError as error:
+        raise RunError(f"the review above is whole, but its page cannot be written: {error}") from error
     if options.json:
         print(json.dumps(found.to_json()))
     return 0 if found.retraced.identical else 1

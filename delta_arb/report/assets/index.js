@@ -12,12 +12,12 @@ document.querySelectorAll('table.runs th').forEach((th, k) => th.onclick = () =>
   const body = th.closest('table').tBodies[0];
   [...body.rows].sort(order).forEach(row => body.append(row));
 });
-const filter = document.getElementById('filter');
-filter.oninput = () => document.querySelectorAll('table.runs tbody tr').forEach(row => {
-  row.hidden = !row.textContent.toLowerCase().includes(filter.value.toLowerCase());
+const filter = document.getElementById('filter'), kind = document.getElementById('kind');
+filter.oninput = kind.onchange = () => document.querySelectorAll('table.runs tbody tr').forEach(row => {
+  row.hidden = !row.textContent.toLowerCase().includes(filter.value.toLowerCase()) || Boolean(kind.value) && row.dataset.kind !== kind.value;
 });
 
-// Two ticked runs beside each other: every column, the options, and the equity out of sample.
+// Two ticked rows beside each other: every column, the options, and the money over time.
 const runs = document.querySelector('table.runs'), compare = document.getElementById('compare');
 const line = (course, width, low, high) => course.map((v, k) =>
   `${(width * k / Math.max(course.length - 1, 1)).toFixed(1)},${(76 - 72 * (v - low) / (high - low || 1)).toFixed(1)}`).join(' ');
@@ -37,7 +37,7 @@ function beside() {
   const low = Math.min(...all), high = Math.max(...all), svg = courses.map((course, k) =>
     `<polyline class="run${k}" points="${line(course, 640, low, high)}"/>`).join('');
   compare.append(table);
-  compare.insertAdjacentHTML('beforeend', `<p class="quiet">Equity out of sample, each from its beginning to its end: ${low.toFixed(2)} to
-    ${high.toFixed(2)} USDT; solid the first, dashed the second.</p><svg viewBox="0 0 640 80" role="img" aria-label="equity of both runs">${svg}</svg>`);
+  compare.insertAdjacentHTML('beforeend', `<p class="quiet">Money over time, each from its beginning to its end (research: equity out of sample; a session: its closed pairs): ${low.toFixed(2)} to
+    ${high.toFixed(2)} USDT; solid the first, dashed the second.</p><svg viewBox="0 0 640 80" role="img" aria-label="money of both over time">${svg}</svg>`);
 }
 runs.addEventListener('change', beside);
