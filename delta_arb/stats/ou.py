@@ -33,31 +33,24 @@ def _filter(y, step, phi, drive, start_var, noise_var, innovations, variances):
     `step[i]` is the row of `phi` and `drive` for the step that leads to row i (row 0 has none). Fills `innovations`
     and `variances` (of `y` as it is, mean zero) when they have the length of `y`. Plain Python that numba compiles.
     """
-    level, unit, var = 0.0, 0.0, start_var
+    level, unit, kept = 0.0, 0.0, 0.0
     log_det, product = 0.0, 1.0
     yy, y1, ones = 0.0, 0.0, 0.0
     keep = innovations.size == y.size
-    steady, last = False, -1
-    total, gain, kept = 0.0, 0.0, 0.0
-    for i in range(y.size):
+    var, last, i = start_var, -1, 0
+    while i < y.size:
+        steady = False
         if i > 0:
             k = step[i]
             level *= phi[k]
             unit *= phi[k]
-            if not (steady and k == last):
-                before = var
-                var = phi[k] * phi[k] * kept + drive[k]
-                # The same step again and nothing moved any more: the gain stays, and the division is saved.
-                steady = k == last and abs(var - before) <= 1e-14 * before
-                last = k
-                if not steady:
-                    total = var + noise_var
-                    gain = var / total
-                    kept = var * noise_var / total
-        else:
-            total = var + noise_var
-            gain = var / total
-            kept = var * noise_var / total
+            before = var
+            var = phi[k] * phi[k] * kept + drive[k]
+            steady = not keep and k == last and abs(var - before) <= 1e-14 * before
+            last = k
+        total = var + noise_var
+        gain = var / total
+        kept = var * noise_var / total
         off_y = y[i] - level
         off_1 = 1.0 - unit
         product *= total
@@ -72,6 +65,23 @@ def _filter(y, step, phi, drive, start_var, noise_var, innovations, variances):
         if keep:
             innovations[i] = off_y
             variances[i] = total
+        i += 1
+        if steady:  # the gain stays as long as the steps do: no division, and what the next row is expected to be at once
+            past, new, first = phi[last] * (1.0 - gain), phi[last] * gain, i
+            level, unit = phi[last] * level, phi[last] * unit
+            sum_yy, sum_y1, sum_ones = 0.0, 0.0, 0.0
+            while i + 1 < y.size and step[i] == last and step[i + 1] == last:  # two rows at a time
+                off_y, off_1 = y[i] - level, 1.0 - unit
+                next_y, next_1 = y[i + 1] - (past * level + new * y[i]), 1.0 - (past * unit + new)
+                level = past * past * level + (past * new * y[i] + new * y[i + 1])
+                unit = past * past * unit + (past * new + new)
+                sum_yy += off_y * off_y + next_y * next_y
+                sum_y1 += off_y * off_1 + next_y * next_1
+                sum_ones += off_1 * off_1 + next_1 * next_1
+                off_y, off_1, i = next_y, next_1, i + 2
+            yy, y1, ones = yy + sum_yy / total, y1 + sum_y1 / total, ones + sum_ones / total
+            log_det += (i - first) * math.log(total)
+            level, unit = y[i - 1] - (1.0 - gain) * off_y, 1.0 - (1.0 - gain) * off_1
     return log_det + math.log(product), yy, y1, ones
 
 

@@ -206,11 +206,24 @@ def adf(x, maxlag: int = 12, *, fixed: bool = False) -> UnitRootTest:
     x = unbroken(x)
     if np.ptp(np.diff(x)) == 0:
         raise SeriesError("the series is a straight line, nothing is left to test; check the recording")
-    result = _translated(
-        "ADF", adfuller, x, maxlag=min(maxlag, x.size // 2 - 2), autolag=None if fixed else "BIC", result_object=True
-    )
-    lags = min(maxlag, x.size // 2 - 2) if fixed else int(result.lags)
+    most = min(maxlag, x.size // 2 - 2)
+    lags = most if fixed else _lags_by_bic(x, most)
+    result = _translated("ADF", adfuller, x, maxlag=lags, autolag=None, result_object=True)
     return UnitRootTest("ADF", "unit root", float(result.statistic), float(result.pvalue), "=", lags, x.size)
+
+
+def _lags_by_bic(x: np.ndarray, most: int) -> int:
+    """How many lagged differences have the smallest BIC of the test's regression, all on the rows that `most` leaves.
+
+    One factorization says the squares that are left with each number of columns; statsmodels' own search regresses anew.
+    """
+    steps = np.lib.stride_tricks.sliding_window_view(np.diff(x), most + 1)
+    design = np.column_stack((np.ones(len(steps)), x[most:-1], steps[:, ::-1][:, 1:], steps[:, -1]))
+    left = np.linalg.qr(design, mode="r")[:, -1] ** 2
+    columns = np.arange(2, most + 3)
+    with np.errstate(divide="ignore"):
+        bic = len(steps) * np.log(np.cumsum(left[::-1])[::-1][columns]) + columns * np.log(len(steps))
+    return int(np.argmin(bic))
 
 
 def kpss(x, bandwidth: int | None = None) -> UnitRootTest:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.linalg import eigh_tridiagonal
+from scipy.linalg.lapack import dptsv
 from scipy.optimize import minimize_scalar
 from scipy.special import erfcx
 
@@ -35,6 +36,8 @@ LEAST_MOVE = 0.1  # sd of the spread after the longest hold, in standard deviati
 FARTHEST = 8.0  # standard deviations: reached once in e^32 / theta, and the grid of the cycles holds no more
 # The grid goes REACH standard deviations above the highest entry, and at least up to TOP.
 REACH, TOP = 2.5, 4.5
+BETWEEN = 161  # entries looked at around the best grid point
+DEAD = 40.0  # a mode that has decayed by e to that power is below the last digit
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,43 +218,54 @@ def _best_entry(found: Cycles, target_rate: float) -> tuple[float, float]:
     if not met.any():
         return -math.inf, math.nan
     k = int(np.argmax(np.where(met, rate, -math.inf)))
-    near = slice(max(k - 3, 0), k + 4)
-    enter = np.linspace(found.enter[max(k - 1, 0)], found.enter[min(k + 1, rate.size - 1)], 161)
-    rates_there = CubicSpline(found.enter[near], rate[near])(enter)
-    met = CubicSpline(found.enter[near], found.target[near])(enter) >= target_rate
+    near = slice(max(k - 3, 0), min(k + 4, rate.size))
+    first, last = max(k - 1, 0), min(k + 1, rate.size - 1)
+    between = _between(near.stop - near.start, first - near.start, last - near.start)
+    rates_there = between @ rate[near]
+    met = between @ found.target[near] >= target_rate
     if not met.any():
         return float(rate[k]), float(found.enter[k])
     best = int(np.argmax(np.where(met, rates_there, -math.inf)))
-    return float(rates_there[best]), float(enter[best])
+    return float(rates_there[best]), float(np.linspace(found.enter[first], found.enter[last], BETWEEN)[best])
+
+
+@cache
+def _between(points: int, first: int, last: int) -> np.ndarray:
+    """What a cubic spline through even points makes of their values, evenly from one of them to another, as weights."""
+    return CubicSpline(np.arange(points), np.eye(points))(np.linspace(first, last, BETWEEN))
 
 
 def _cycles(rule: Scaled, leave: float, step: float, highest: float) -> Cycles:
     """All cycles of one exit level that enter up to `highest`.
 
     The grid's jump rates hold detailed balance with the normal density, so the generator is symmetric after scaling;
-    the error is of second order in `step`.
+    the error is of second order in `step`. Modes that have died out when the hold is over are not asked for; the time
+    that they took is in the generator's inverse.
     """
     n = math.ceil((max(highest + REACH, TOP) - leave) / step)
     x = leave + step * np.arange(1, n + 1)
     up, down = (np.exp(-((x + s * step / 2) ** 2 - x**2) / 2) / step**2 for s in (1, -1))
     up[-1] = 0.0  # the top reflects
-    decay, modes = eigh_tridiagonal(up + down, -np.sqrt(up[:-1] * down[1:]))
-    decay = np.maximum(decay, 1e-300)
+    diagonal, beside = up + down, -np.sqrt(up[:-1] * down[1:])
+    decay, modes = eigh_tridiagonal(
+        diagonal, beside, select="v", select_range=(-1.0, DEAD / rule.hold), lapack_driver="stemr"
+    )
+    stays = np.exp(-np.maximum(decay, 1e-300) * rule.hold)
+    scale = np.exp(-(x**2) / 4)
+    _, _, held, _ = dptsv(diagonal, beside, scale - modes @ (stays * (scale @ modes)))
     entries = x <= highest + step / 2
     a, y = x[entries, None], x[None, :]
-    weight = np.exp((a**2 - y**2) / 4)
-    left = np.maximum((modes[entries] * np.exp(-decay * rule.hold)) @ modes.T * weight, 0.0)
-    held = (((modes[entries] * (-np.expm1(-decay * rule.hold) / decay)) @ modes.T) * weight).sum(axis=1)
+    left = np.maximum((modes[entries] * (stays / scale[entries, None])) @ modes.T * scale, 0.0)
     target = 1.0 - left.sum(axis=1)
     passage = _passage()
-    armed = a - rule.rearm
+    below, above, armed = passage(y), passage(-y), a - rule.rearm
     # Below the rearming level: up to a. Above it, and above a where the time-out waits: down to that level, then up.
-    wait = np.where(y < armed, -passage(y), passage(-armed) - passage(armed) - passage(-y)) + passage(a)
+    wait = np.where(y < armed, -below, passage(-armed) - passage(armed) - above) + passage(a)
     here = a[:, 0]
     profit = target * (here - leave) + (left * np.maximum(a - y, 0.0)).sum(axis=1) - rule.cost
     wait_s = (left * wait).sum(axis=1)
-    hold = held + (left * np.maximum(passage(-a) - passage(-y), 0.0)).sum(axis=1)
-    cycle = held + target * (passage(here) - passage(leave)) + wait_s
+    hold = held[entries] / scale[entries] + (left * np.maximum(passage(-a) - above, 0.0)).sum(axis=1)
+    cycle = held[entries] / scale[entries] + target * (passage(here) - passage(leave)) + wait_s
     return Cycles(here, profit, cycle, hold, target, left)
 
 
