@@ -70,9 +70,9 @@ def equity(tape: Tape, result: Backtest) -> Equity:
 
 
 def _curve(tape: Tape, result: Backtest) -> Equity:
-    steps = _steps(result)
-    sums = np.cumsum(np.array([(0.0,) * 7] + [values for _, values in steps]), axis=0)
-    changes = np.searchsorted(tape.ts_ns, [ts for ts, _ in steps], side="left")  # the first event that shows each step
+    stamps, steps = _steps(result)
+    sums = np.cumsum(np.vstack((np.zeros(7), steps)), axis=0)
+    changes = np.searchsorted(tape.ts_ns, stamps, side="left")  # the first event that shows each step
     events = np.diff(changes, prepend=0, append=len(tape))  # how long each sum stays in force
     spot_qty, spot_cash, perp_qty, perp_cash, fees, paid, residual = (np.repeat(column, events) for column in sums.T)
     spot_exit = np.where(spot_qty >= 0, tape.spot_bid, tape.spot_ask)
@@ -82,29 +82,49 @@ def _curve(tape: Tape, result: Backtest) -> Equity:
     return Equity(tape.ts_ns, spot, perp, fees, paid, residual, leaving)
 
 
-def _steps(result: Backtest) -> list[tuple[int, tuple[float, ...]]]:
-    """Changes of (spot qty, spot cash, perp qty, perp cash, fees, funding, residual) in time order."""
-    steps = []
-    by_pair = defaultdict(list)
-    for f in result.fills:
-        by_pair[f.pair].append(f)
-        cash = -f.qty * f.price
-        legs = (f.qty, cash, 0.0, 0.0) if f.leg == SPOT else (0.0, 0.0, f.qty, cash)
-        steps.append((f.ts_ns, (*legs, f.fee_usdt, 0.0, 0.0)))
+def _steps(result: Backtest) -> tuple[np.ndarray, np.ndarray]:
+    """When (spot qty, spot cash, perp qty, perp cash, fees, funding, residual) change, and by how much, in time order."""
+    pair, ts_ns, leg, qty, price, fee = _table(result.fills, 6)
+    spot, cash = leg == SPOT, -qty * price
+    fills = np.zeros((len(pair), 7))
+    fills[spot, 0], fills[spot, 1], fills[~spot, 2], fills[~spot, 3] = qty[spot], cash[spot], qty[~spot], cash[~spot]
+    fills[:, 4] = fee
+    ended, end_ns, _, *marks = _table(result.closings, 5)
+    numbers, of = np.unique(np.concatenate((ended, pair)), return_inverse=True)
+    left = np.zeros((len(numbers), 2))
+    np.add.at(left, (of[len(ended) :], leg), qty)
+    left = left[of[: len(ended)]]
+    ends = np.zeros((len(ended), 7))
+    ends[:, 0], ends[:, 2], ends[:, 6] = -left[:, 0], -left[:, 1], left[:, 0] * marks[0] + left[:, 1] * marks[1]
+    paid_ns, paid = _paid(result)
+    stamps = np.concatenate((ts_ns, paid_ns, end_ns))
+    order = np.argsort(stamps, kind="stable")
+    return stamps[order], np.concatenate((fills, paid, ends))[order]
+
+
+def _table(rows: Sequence[tuple], columns: int) -> tuple[np.ndarray, ...]:
+    """Named tuples as one array per field; whole numbers stay whole."""
+    if not rows:
+        return tuple(np.zeros(0, np.int64) for _ in range(columns))
+    return tuple(np.array(column) for column in zip(*rows, strict=True))
+
+
+def _paid(result: Backtest) -> tuple[np.ndarray, np.ndarray]:
+    """Stamps at which pairs were paid funding, as steps."""
+    by_pair, found = defaultdict(list), []
+    for f in result.fills if result.payments else ():
+        if f.leg == PERP:
+            by_pair[f.pair].append(f)
     stamps = [payment.ts_ns for payment in result.payments]
-    for fills in by_pair.values():
-        perp = [f for f in fills if f.leg == PERP]
-        held = slice(*(bisect_right(stamps, f.ts_ns) for f in (perp[0], perp[-1]))) if perp else slice(0)
-        for payment in result.payments[held]:
+    for perp in by_pair.values():
+        for payment in result.payments[slice(*(bisect_right(stamps, f.ts_ns) for f in (perp[0], perp[-1])))]:
             usdt, _ = funding(perp, 0, len(perp), [payment])
             if usdt:
-                steps.append((payment.ts_ns, (0.0, 0.0, 0.0, 0.0, 0.0, usdt, 0.0)))
-    for c in result.closings:
-        spot_left = total(f.qty for f in by_pair[c.pair] if f.leg == SPOT)
-        perp_left = total(f.qty for f in by_pair[c.pair] if f.leg == PERP)
-        residual = spot_left * c.spot_mark + perp_left * c.perp_mark
-        steps.append((c.ts_ns, (-spot_left, 0.0, -perp_left, 0.0, 0.0, 0.0, residual)))
-    return sorted(steps, key=lambda step: step[0])
+                found.append((payment.ts_ns, usdt))
+    ts_ns, usdt = _table(found, 2)
+    steps = np.zeros((len(found), 7))
+    steps[:, 5] = usdt
+    return ts_ns, steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ identical lists of orders and fills.
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -136,6 +137,21 @@ def looks(
 
 
 def _looks(tape: Tape, ways: Sequence[tuple[Filter, Expected]], *, plain: bool, jumping: bool) -> Looks:
+    known = _SEEN.setdefault(tape, {})
+    key = (*ways, plain, jumping)
+    if key not in known:
+        if len(known) == MOST_SEEN:
+            known.clear()
+        known[key] = _look(tape, ways, plain=plain, jumping=jumping)
+    return known[key]
+
+
+# What was seen of a tape, as long as it lives: a choice and its walk replay hundreds of sets on one.
+MOST_SEEN = 8
+_SEEN: WeakKeyDictionary[Tape, dict[tuple, Looks]] = WeakKeyDictionary()
+
+
+def _look(tape: Tape, ways: Sequence[tuple[Filter, Expected]], *, plain: bool, jumping: bool) -> Looks:
     columns = _plain(_columns(tape)) if plain else read_only(_columns(tape))
     made = (lambda kernel: kernel) if plain else compiled
     shift = np.zeros((len(ways), 1))

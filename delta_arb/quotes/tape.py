@@ -23,7 +23,7 @@ from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, refuse_one_
 __all__ = ["PERP", "SPOT", "LegFile", "Limits", "Quality", "Quotes", "Tape", "align", "read", "sha256"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Tape:
     """Both legs' books at every event, one read-only array of shape (n,) per column, in time order.
 

@@ -66,7 +66,9 @@ def _filter(y, step, phi, drive, start_var, noise_var, innovations, variances):
             innovations[i] = off_y
             variances[i] = total
         i += 1
-        if steady:  # the gain stays as long as the steps do: no division, and what the next row is expected to be at once
+        if (
+            steady
+        ):  # the gain stays as long as the steps do: no division, and what the next row is expected to be at once
             past, new, first = phi[last] * (1.0 - gain), phi[last] * gain, i
             level, unit = phi[last] * level, phi[last] * unit
             sum_yy, sum_y1, sum_ones = 0.0, 0.0, 0.0
