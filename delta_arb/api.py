@@ -16,10 +16,12 @@ from pathlib import Path
 from delta_arb import params
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S
+from delta_arb.object_store import is_url
 from delta_arb.optimize import search, verdict
 from delta_arb.optimize.directions import asked
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.params import Params, Rule
+from delta_arb.publishing import newest, pointer, publish_at
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import results
 from delta_arb.report.results import BacktestResult, ChoiceResult, Reversion, SweepFrame, VerdictResult
@@ -116,24 +118,31 @@ def judge(tape: Tape, choice: ChoiceResult, *, upstream: float = 1.0) -> Verdict
     return VerdictResult(tape, asked(tape, direct, upstream).verdict)
 
 
-def save_params(found: VerdictResult | Params, path: str | Path, *, valid_for_s: float = DAY_S) -> Path:
+def save_params(found: VerdictResult | Params, path: str | Path, *, valid_for_s: float = DAY_S) -> Path | str:
     """Write a verdict as the parameter file that a runner reads, atomically; "do not trade" is written like any other.
 
     Args:
         found: what `judge` gave, or a parameter file that was loaded.
-        path: the file.
+        path: the file; or a URL such as s3://bucket/params, where the pair's pointer is set unless a later export is there.
         valid_for_s: how long a runner may trade it, from now, s.
+
+    Returns:
+        The file, or the pointer's URL, for `load_params`.
     """
-    return params.save(found if isinstance(found, Params) else found.params(valid_for_s), Path(path))
+    chosen = found if isinstance(found, Params) else found.params(valid_for_s)
+    if not is_url(path):
+        return params.save(chosen, Path(path))
+    publish_at(chosen, str(path))
+    return pointer(str(path), chosen.name)
 
 
 def load_params(path: str | Path) -> Params:
-    """Read and verify a parameter file.
+    """Read and verify a parameter file, or the one that a pointer behind a URL names.
 
     Raises:
         ParamsError: damaged, edited, of another schema, or out of bounds; it says which, and what to do.
     """
-    return params.load(Path(path))
+    return newest(path)
 
 
 def _market(market: Market | None, tape: Tape, rule: Rule | None = None) -> Market:

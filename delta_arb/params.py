@@ -180,7 +180,12 @@ def sealed(**values) -> Params:
 
 def save(params: Params, path: Path) -> Path:
     """Write atomically: a reader sees the old file or the new one, whole, also after a power cut."""
-    return write_atomic(path, json.dumps(params.model_dump(mode="json"), indent=2, allow_nan=False) + "\n")
+    return write_atomic(path, serialised(params))
+
+
+def serialised(params: Params) -> str:
+    """The text of a parameter file."""
+    return json.dumps(params.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
 
 
 def write_atomic(path: Path, text: str) -> Path:
@@ -210,11 +215,18 @@ def load(path: Path) -> Params:
     """Read and verify one file; raises ParamsError saying what is wrong with it and what to do."""
     path = Path(path)
     try:
-        raw = json.loads(_content(path))
+        content = _content(path)
     except FileNotFoundError:
         raise ParamsError(f"{path}: there is no parameter file; run the pipeline for this pair first") from None
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read ({error.strerror}); point it at the exported file") from error
+    return parse(content, path)
+
+
+def parse(content: bytes, path: str | Path) -> Params:
+    """Verify the bytes of a parameter file; `path` is what messages call it. Errors as `load`."""
+    try:
+        raw = json.loads(content)
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, numbers or nesting beyond any export
         raise ParamsError(
             f"{path}: damaged, not JSON ({error}); run the pipeline again to export a whole one"

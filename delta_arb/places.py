@@ -46,3 +46,8 @@ def placed(path: str) -> str:
     its notebooks, where Jupyter starts them."""
     in_notebooks = not os.path.isabs(path) and Path.cwd() == notebooks()
     return str(root() / path) if path and in_notebooks else path
+
+
+def copies() -> Path:
+    """Where copies of what lies behind URLs are kept; may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "delta_arb" / "copies"

@@ -128,7 +128,7 @@ def test_the_pipeline_finds_quotes_funding_and_rules(both):
         FUNDING_COLUMNS,
         Stored(stamps[0], stamps[-1] + 1, tuple((ms, 1e-4) for ms in stamps)),
     )
-    job = job_of(PipelineOptions(data=data, pair=PAIR, since=(BEGIN_S + 60) * 1000, until=(BEGIN_S + 120) * 1000))
+    job = job_of(PipelineOptions(data=str(data), pair=PAIR, since=(BEGIN_S + 60) * 1000, until=(BEGIN_S + 120) * 1000))
     tape = job.inputs.tape()
     assert (tape.start_ns, tape.end_ns) == ((BEGIN_S + 60) * NS + NS // 2, (BEGIN_S + 119) * NS)
     assert len(job.inputs.payments(tape)) == 8
@@ -182,16 +182,16 @@ def test_a_range_of_a_folder_without_dates_is_refused(tmp_path):
 
 def test_missing_funding_is_a_question(both):
     data, _ = both
-    with pytest.raises(ParamsError, match=r"holds no settled funding; fetch it .* --funding none"):
+    with pytest.raises(ParamsError, match=r"holds no settled funding of LUNC_USDT; fetch it .* --funding none"):
         da.read_quotes(data=data, pair=PAIR)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"since": 1}, "give --data FOLDER with them"),
-        ({"data": Path("data"), "spot": "a", "perp": "b"}, "leave --spot and --perp away"),
-        ({"data": Path("data")}, "name the pair"),
+        ({"since": 1}, "give --data FOLDER or URL with them"),
+        ({"data": "data", "spot": "a", "perp": "b"}, "leave --spot and --perp away"),
+        ({"data": "data"}, "name the pair"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, said):

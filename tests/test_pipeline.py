@@ -322,7 +322,7 @@ def test_stale_parameters_count_and_those_of_other_costs_do_not(good, notebooks,
     held |= {name: held[name] - timedelta(days=9) for name in ("created", "valid_until")}
     params.save(params.sealed(**{name: held[name] for name in held if name != "sha256"}), latest)
     job = job_of(typed(PipelineOptions, *arguments(notebooks, reports, *more)))
-    assert run.champion(job) == (str(latest) if counts else "")
+    assert run.champion(job, job.folder) == (str(latest) if counts else "")
     assert said in capsys.readouterr().err
 
 
@@ -333,9 +333,9 @@ def test_without_parameters_that_trade_there_is_no_champion(good, notebooks, tmp
     held = dict(params.load(latest)) | {"trade": False, "reason": "no edge"}
     held["rule"] = held["rule"].model_copy(update={"entry_bps": None, "exit_bps": None})
     params.save(params.sealed(**{name: held[name] for name in held if name != "sha256"}), latest)
-    assert run.champion(job) == ""
+    assert run.champion(job, job.folder) == ""
     latest.unlink()
-    assert run.champion(job) == "" and capsys.readouterr().err == ""
+    assert run.champion(job, job.folder) == "" and capsys.readouterr().err == ""
 
 
 def test_the_oldest_parameter_files_make_room_and_nothing_else_does(good, notebooks, tmp_path):

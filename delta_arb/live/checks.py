@@ -70,6 +70,7 @@ async def judged(job: LiveJob, seen: VenueReadings) -> list[CheckRow]:
     exports = ParameterFile(
         job.params, config, config.limits.bounds(), utc_now, config.of_accounts(*(v.terms for v in seen.venues))
     )
+    await exports.reached()
     exports.poll()
     rows = [_parameters(exports), *_books(seen), *_markets(config, seen), *_clocks(config, seen)]
     clip_usdt = exports.params.rule.clip_usdt if exports.params else config.limits.max_clip_usdt

@@ -19,14 +19,16 @@ from delta_arb.live.console import Console, heard
 from delta_arb.live.example import example
 from delta_arb.live.journal import Journal
 from delta_arb.live.options import LiveOptions
-from delta_arb.live.parameters import absent, utc_now
+from delta_arb.live.parameters import absent, place, utc_now
 from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, LiveJob
-from delta_arb.params import load, plain_pair
+from delta_arb.object_store import is_url
+from delta_arb.params import plain_pair
+from delta_arb.publishing import newest
 
 
 def print_example(options: LiveOptions) -> int:
     """A configuration to begin with."""
-    print(example(load(options.params) if options.params else None), end="")
+    print(example(newest(options.params) if options.params else None), end="")
     return 0
 
 
@@ -88,7 +90,7 @@ def _run(options: LiveOptions, job: LiveJob) -> int:
             asyncio.run(supervisor.refused_start(job, str(error)))
             raise
     try:
-        if not job.params.exists() and not supervisor.unsettled(job.journal):
+        if not is_url(job.params) and not job.params.exists() and not supervisor.unsettled(job.journal):
             raise ParamsError(absent(job.params))  # before any venue is asked
         check_speed(options, job)
         code = supervisor.run(job, options.json)
@@ -107,7 +109,7 @@ def check_speed(options: LiveOptions, job: LiveJob) -> None:
     """
     if not options.sandbox or options.speed == 1.0 or supervisor.unsettled(job.journal):
         return
-    if load(job.params).rule.funding_horizon_s:
+    if newest(job.params).rule.funding_horizon_s:
         raise ParamsError(
             f"{job.params} counts on funding, which at --speed {options.speed:g} comes {options.speed:g} times as often; "
             "give --speed 1, or `replay`, which has the tape's own time"
@@ -153,7 +155,7 @@ def job_of(options: LiveOptions, *, leave: bool = False) -> LiveJob:
     """Everything that a run needs, the local venues started where they are wanted."""
     config, kind = configured(options), kind_of(options)
     say = Console(supervisor.MODES[kind], options.json)
-    params = options.params or options.reports / config.name / "params" / "latest.json"
+    params = place(options.params, options.reports, config.name)
     keys = None
     if kind == LIVE:
         config.require_explicit()

@@ -58,7 +58,12 @@ class LiveOptions(InputOptions):
         (), "quotes of both legs, SPOT PERP  [default: the bundled sample]", argument=True, metavar="SPOT PERP"
     )
     config: Path | None = option(None, "pair, venues, limits and guards; see `example`", RUN, metavar="FILE")
-    params: Path | None = option(None, "a parameter file instead of the newest export of the pair", RUN, metavar="FILE")
+    params: str = option(
+        "",
+        "a parameter file, or where --params-url publishes, instead of the newest export here",
+        RUN,
+        metavar="FILE|URL",
+    )
     reports: Path | None = option(
         None, "where the pipeline published  [default: reports/ of the project]", RUN, metavar="DIR"
     )

@@ -1,12 +1,15 @@
 """The newest exported parameters of a pair, read again when the file changes, and refused where they do not fit."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from delta_arb.errors import ParamsError
+from delta_arb.object_store import is_url
 from delta_arb.params import FEES, Bounds, Params, WalletParams, check_assumed, check_in_force, check_inventory, load
+from delta_arb.publishing import PublishedParameters, pointer
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import MachineRule
 from delta_arb.venue_terms import VenueTerms
@@ -22,6 +25,32 @@ class TradedPair(Protocol):
     def hedged_coins(self) -> float: ...
 
     def terms(self) -> tuple[VenueTerms, VenueTerms]: ...
+
+
+def place(given: str | Path | None, reports: Path, name: str) -> Path | str:
+    """Where a pair's parameters are: the file that was given, the pointer behind a URL that was given, or the newest export."""
+    if is_url(given):
+        return pointer(str(given), name)
+    return Path(given) if given else reports / name / "params" / "latest.json"
+
+
+class _File:
+    """A parameter file on this disk, and how one knows that it is another one."""
+
+    trouble = ""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def stamp(self) -> tuple[int, int]:
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            raise ParamsError(absent(self._path)) from None
+        return stat.st_mtime_ns, stat.st_ino
+
+    def load(self) -> Params:
+        return load(self._path)
 
 
 def absent(path: Path) -> str:
@@ -52,28 +81,32 @@ class ParameterFile:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         pair: TradedPair,
         bounds: Bounds,
         now: Callable[[], datetime],
         terms: tuple[VenueTerms, VenueTerms] | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._path, self._bounds, self._now = Path(path), bounds, now
+        self._say, self._told = say, ""
+        self._source = PublishedParameters(str(path)) if is_url(path) else _File(Path(path))
+        self._bounds, self._now = bounds, now
         self._name, self._venues, self._coins = pair.name, pair.terms(), pair.hedged_coins
         self._terms = terms
-        self._seen: tuple[int, int] | None = None
+        self._seen: object = None
         self.params: Params | None = None
         self.refused = "not read yet"
 
+    async def reached(self) -> None:
+        """Have the first answer of a URL, which the loop does not wait for."""
+        if isinstance(self._source, PublishedParameters):
+            await asyncio.to_thread(self.poll)
+
     def poll(self) -> bool:
-        """Look at the file and at the clock; True when the answer changed."""
+        """Look at the source and at the clock; True when the answer changed."""
         before = (self.params, self.refused)
         try:
-            stat = self._path.stat()
-            if (stat.st_mtime_ns, stat.st_ino) != self._seen or self.params is None:
-                self._seen = (stat.st_mtime_ns, stat.st_ino)
-                self.params = None
-                self.params = load(self._path)
+            self._newest()
             if self.params.rule.resting:
                 raise ParamsError(
                     "a leg of these parameters rests, and the runner does not rest orders yet; choose takers"
@@ -84,11 +117,28 @@ class ParameterFile:
             check_assumed(self.params, *self._venues)
             check_inventory(self.params, self._coins)
             self.refused = ""
-        except FileNotFoundError:
-            self.params, self.refused = None, absent(self._path)
         except ParamsError as error:
             self.refused = str(error)
+        self._tell()
         return before != (self.params, self.refused)
+
+    def _tell(self) -> None:
+        """Say when newer parameters are not heard of any more, and when they are again."""
+        if self.params and self._source.trouble != self._told:
+            self._told = self._source.trouble
+            until = f"the parameters in force stay until {self.params.valid_until:%Y-%m-%d %H:%M} UTC"
+            self._say(f"{self._told}; {until}" if self._told else "newer parameters are heard of again")
+
+    def _newest(self) -> None:
+        """Read again what has changed; nothing is in force where nothing can be read."""
+        try:
+            stamp = self._source.stamp()
+            if stamp != self._seen or self.params is None:
+                self._seen, self.params = stamp, None
+                self.params = self._source.load()
+        except ParamsError:
+            self.params = None
+            raise
 
     @property
     def wallets(self) -> WalletParams:

@@ -21,7 +21,7 @@ from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import ORDERED, Journal
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.paper import PaperVenue, PaperWallets
-from delta_arb.live.parameters import ParameterFile, utc_now
+from delta_arb.live.parameters import ParameterFile, place, utc_now
 from delta_arb.live.runner import Runner
 from delta_arb.live.snapshot import REPLAY
 from delta_arb.market import DAY_S, NS, PERP, SPOT, Book, utc
@@ -153,7 +153,7 @@ def replayed(options: LiveOptions) -> int:
 async def _replay(options: LiveOptions) -> int:
     inputs = Inputs.from_options(options)
     say = Console(REPLAY, options.json, stamped=False)
-    path = options.params or options.reports / inputs.name / "params" / "latest.json"
+    path = place(options.params, options.reports, inputs.name)
     now = (lambda: options.as_of) if options.as_of else utc_now
     exports = ParameterFile(path, inputs, _replay_bounds(options.max_clip_usdt, inputs), now)
     exports.poll()

@@ -140,7 +140,7 @@ class Session:
         if resumed.state.phase == FLAT and not found.reports:
             recovery.require_open(resources.venues)
         resumed = resumed._replace(rule=resumed.rule and on_terms(resumed.rule, *resources.terms))
-        rule = self._first_rule(resumed, found)
+        rule = await self._first_rule(resumed, found)
         since_ns = resumed.state.opened_ns if is_open else self.clock()
         self.funding = FundingWatch(
             resources.venues[PERP], self.payments, since_ns, self.clock, resources.say, self._note_funding,
@@ -182,10 +182,11 @@ class Session:
         self._open_up(resumed)
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
 
-    def _first_rule(self, resumed: Resumed, found: recovery.UnbookedFills) -> MachineRule:
+    async def _first_rule(self, resumed: Resumed, found: recovery.UnbookedFills) -> MachineRule:
         """Read the parameters; ParamsError where there are none to start with."""
         resources = self.resources
         self.parameters = resources.parameters(resources.venues)
+        await self.parameters.reached()
         # Of a pair whose entry a power cut took the rule is lost too: without parameters the one before it must do.
         is_open = resumed.state.phase != FLAT or bool(found.reports)
         rule = self.parameters.first(resumed.rule or (resources.journal.last_rule() if is_open else None))

@@ -58,7 +58,7 @@ class LiveJob(NamedTuple):
     config: Config
     kind: str
     reports: Path
-    params: Path
+    params: Path | str
     keys: tuple[Keys, Keys] | None
     ccxt: Mapping[str, Mapping[str, Any]]
     say: Console
@@ -199,6 +199,7 @@ class Supervisor:
                     job.config.limits.bounds(),
                     utc_now,
                     job.config.of_accounts(*(v.terms for v in venues)),
+                    job.say,
                 )
 
             resources = Resources(

@@ -1,5 +1,7 @@
 """Both legs of a pair in the folder that `download` and `record` write, with funding and order rules from beside them.
 
+The folder may be behind a URL (`folder_copy`).
+
     data/<venue>/<market>/<pair>/<dataset>/     data/<venue>/<market>/rules.json
 
 Quotes where both legs were recorded in the range, else candles, for which both half-spreads must be stated. The answer
@@ -13,14 +15,17 @@ from pathlib import Path
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import NS
+from delta_arb.object_store import StoredObject, is_url
 from delta_arb.params import plain_pair
 from delta_arb.quotes.files import files_of
+from delta_arb.quotes.folder_copy import FolderCopy
 from delta_arb.quotes.listings import READERS
 from delta_arb.quotes.options import SPOT_MIN_USDT
-from delta_arb.quotes.recorded import DatasetRange, is_recorded, parts
+from delta_arb.quotes.recorded import MARK, DatasetRange, is_recorded, parts, within
 
 SETTLED_NS = 5 * NS  # what was received by then is on disk
 MARKETS = {"spot": "spot", "perp": "perp"}
+RULES_FILE = "rules.json"
 BARS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -28,15 +33,60 @@ BARS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 class DataRequest:
     """A pair at two venues and a range [since, until) in ns, below a folder; 0 is the beginning, and until now."""
 
-    folder: Path
+    folder: Path | str
     pair: str
     spot_venue: str = "mexc"
     perp_venue: str = "gate"
     since_ns: int = 0
     until_ns: int = 0
 
-    def market(self, leg: str) -> Path:
-        return self.folder / (self.spot_venue if leg == "spot" else self.perp_venue) / MARKETS[leg]
+    def market(self, leg: str) -> str:
+        return f"{self.spot_venue if leg == 'spot' else self.perp_venue}/{MARKETS[leg]}"
+
+    def dataset(self, leg: str, name: str) -> str:
+        return f"{self.market(leg)}/{plain_pair(self.pair)}/{name}"
+
+
+class _Source:
+    """Where the datasets of a request are on this disk; what is behind a URL is fetched when it is asked for."""
+
+    def __init__(self, request: DataRequest) -> None:
+        self.request, self._copy = request, FolderCopy(str(request.folder)) if is_url(request.folder) else None
+        self.folder = self._copy.local if self._copy else Path(request.folder)
+        self._listed: dict[str, list[StoredObject]] = {}
+        if self._copy:
+            for leg in MARKETS:
+                self._listed |= self._copy.folders(request.dataset(leg, "")[:-1])
+
+    def dataset(self, leg: str, name: str, *, whole: bool = False) -> DatasetRange:
+        """A dataset's folder with the range; with all its files in the range, or all of them."""
+        wanted = self.request.dataset(leg, name)
+        found = DatasetRange(self.folder / wanted, self.request.since_ns, self.request.until_ns)
+        if self._copy:
+            chosen = (lambda paths: paths) if whole else (lambda paths: _needed(found, paths))
+            self._copy.bring(wanted, self._listed.get(wanted, ()), chosen)
+        return found
+
+    def bars(self, leg: str) -> list[DatasetRange]:
+        """The datasets of candles."""
+        pair = self.request.dataset(leg, "")
+        here = (
+            self._listed
+            if self._copy
+            else (str(f.relative_to(self.folder)) for f in self.folder.glob(f"{pair}candles_*"))
+        )
+        names = [name.removeprefix(pair) for name in here if name.startswith(f"{pair}candles_")]
+        return [self.dataset(leg, name) for name in sorted(names)]
+
+    def rules(self, leg: str) -> Path:
+        """The venue's list of instruments; may not be there."""
+        name = f"{self.request.market(leg)}/{RULES_FILE}"
+        return self._copy.file(name) if self._copy else self.folder / name
+
+
+def _needed(wanted: DatasetRange, paths: list[Path]) -> list[Path]:
+    """Of a dataset's files those that a range reads, with what says that they were recorded."""
+    return [path for path in paths if path.name == MARK] + within(wanted, [p for p in paths if p.suffix == ".parquet"])
 
 
 def found(request: DataRequest, given: Mapping[str, object]) -> dict[str, object]:
@@ -52,47 +102,43 @@ def found(request: DataRequest, given: Mapping[str, object]) -> dict[str, object
         raise ParamsError("name the pair, like --pair LUNC_USDT")
     settled_ns = time.time_ns() - SETTLED_NS
     request = replace(request, until_ns=min(request.until_ns or settled_ns, settled_ns) // NS * NS)
-    quotes = {leg: _recorded(request, leg) for leg in MARKETS}
-    chosen = quotes if all(quotes.values()) else _candles(request, quotes, given)
+    source = _Source(request)
+    quotes = {leg: _recorded(source, leg) for leg in MARKETS}
+    chosen = quotes if all(quotes.values()) else _candles(source, quotes, given)
     made = {"pair": request.pair, **{leg: str(path) for leg, path in chosen.items()}}
     if not given.get("funding"):
-        made["funding"] = str(_funding(request))
-    return made | _rules(request, given)
+        made["funding"] = str(_funding(source))
+    return made | _rules(source, given)
 
 
-def _within(request: DataRequest, folder: Path) -> DatasetRange:
-    return DatasetRange(folder, request.since_ns, request.until_ns)
-
-
-def _recorded(request: DataRequest, leg: str) -> DatasetRange | None:
+def _recorded(source: _Source, leg: str) -> DatasetRange | None:
     """The recorded quotes of a leg, where there are any in the range."""
-    folder = request.market(leg) / plain_pair(request.pair) / "quotes"
-    wanted = _within(request, folder)
-    return wanted if is_recorded(folder) and any(part.table.num_rows for part in parts(wanted)) else None
+    wanted = source.dataset(leg, "quotes")
+    return wanted if is_recorded(wanted.folder) and any(part.table.num_rows for part in parts(wanted)) else None
 
 
-def _candles(request: DataRequest, quotes: Mapping, given: Mapping) -> dict[str, DatasetRange]:
-    bars = {leg: _bars(request, leg) for leg in MARKETS}
+def _candles(source: _Source, quotes: Mapping, given: Mapping) -> dict[str, DatasetRange]:
+    folder, pair = source.request.folder, source.request.pair
+    bars = {leg: _bars(source, leg) for leg in MARKETS}
     common = sorted(bars["spot"].keys() & bars["perp"].keys(), key=_length_s)
     if not common:
         have = ", ".join(f"{leg}: {_told(quotes[leg], bars[leg])}" for leg in MARKETS)
         raise ParamsError(
-            f"{request.folder} holds no quotes and no candles of one length of both legs of {request.pair} in that time ({have}); "
+            f"{folder} holds no quotes and no candles of one length of both legs of {pair} in that time ({have}); "
             "record or download them first"
         )
     if not (given.get("spot_half_spread_bps") and given.get("perp_half_spread_bps")):
         raise ParamsError(
-            f"{request.folder} holds candles of {request.pair} ({common[0]}) and no quotes of both legs in that time; candles do "
+            f"{folder} holds candles of {pair} ({common[0]}) and no quotes of both legs in that time; candles do "
             "not say where bid and ask were: how far were they from the last trade? --spot-half-spread-bps and "
             "--perp-half-spread-bps"
         )
     return {leg: bars[leg][common[0]] for leg in MARKETS}
 
 
-def _bars(request: DataRequest, leg: str) -> dict[str, DatasetRange]:
+def _bars(source: _Source, leg: str) -> dict[str, DatasetRange]:
     """Downloaded candles of a leg by their length, where there are months within the range."""
-    folders = sorted((request.market(leg) / plain_pair(request.pair)).glob("candles_*"))
-    ranges = {folder.name.partition("_")[2]: _within(request, folder) for folder in folders}
+    ranges = {each.folder.name.partition("_")[2]: each for each in source.bars(leg)}
     return {bar: each for bar, each in ranges.items() if any(each.folder.glob("*.parquet")) and files_of(str(each))}
 
 
@@ -104,22 +150,22 @@ def _told(quotes: DatasetRange | None, bars: Mapping) -> str:
     return " and ".join(["quotes"] * bool(quotes) + [f"candles of {bar}" for bar in bars]) or "nothing"
 
 
-def _funding(request: DataRequest) -> Path:
-    folder = request.market("perp") / plain_pair(request.pair) / "funding"
+def _funding(source: _Source) -> Path:
+    folder = source.dataset("perp", "funding", whole=True).folder
     if not any(folder.glob("*.parquet")):
         raise ParamsError(
-            f"{folder.parent} holds no settled funding; fetch it (delta-arb download --funding), or say that it is left out: "
-            "--funding none"
+            f"{source.request.folder} holds no settled funding of {source.request.pair}; fetch it (delta-arb download "
+            "--funding), or say that it is left out: --funding none"
         )
     return folder
 
 
-def _rules(request: DataRequest, given: Mapping) -> dict[str, object]:
+def _rules(source: _Source, given: Mapping) -> dict[str, object]:
     """The venues' lists of instruments, where nothing else was said of what is in them."""
     said = {
         "spot": given.get("spot_rules") or given.get("spot_min_usdt", SPOT_MIN_USDT) != SPOT_MIN_USDT,
         "perp": given.get("perp_rules") or given.get("perp_step"),
     }
-    venues = {"spot": request.spot_venue, "perp": request.perp_venue}
-    files = {leg: request.market(leg) / "rules.json" for leg in MARKETS if not said[leg] and venues[leg] in READERS}
+    venues = {"spot": source.request.spot_venue, "perp": source.request.perp_venue}
+    files = {leg: source.rules(leg) for leg in MARKETS if not said[leg] and venues[leg] in READERS}
     return {f"{leg}_rules": str(path) for leg, path in files.items() if path.exists()}

@@ -77,7 +77,7 @@ def read_quotes(
             "none" to leave funding out of every figure.
         contract_size: coins of one contract of the perpetual; 1 where its sizes are coins.
         pair: its name, like LUNC_USDT or LUNC/USDT.
-        data: instead of `spot` and `perp` the folder that `download` and `record` wrote; with it since and until, UTC, like
+        data: instead of `spot` and `perp` the folder or URL that `download` and `record` wrote; with it since and until, UTC, like
             "2026-01-31" or "2026-01-31T08:00".
         options: any field of `Inputs` that says something about the quotes or about what the venues list, such as
             spot_kind="snapshots", spot_venue, perp_feed_latency (s), spot_half_spread_bps, perp_rules.
@@ -93,7 +93,7 @@ def read_quotes(
         if spot is not None or perp is not None:
             raise ParamsError("data finds the quotes of both legs itself; leave spot and perp away")
         return _from_folder(
-            Path(data), {"pair": pair, "funding": funding or "", "contract_size": contract_size} | options
+            str(data), {"pair": pair, "funding": funding or "", "contract_size": contract_size} | options
         )
     given = {"spot": spot, "perp": perp, "funding": funding}
     _check(given, options)
@@ -104,7 +104,7 @@ def read_quotes(
     return recording(inputs)
 
 
-def _from_folder(data: Path, given: dict) -> RecordedTape:
+def _from_folder(data: str, given: dict) -> RecordedTape:
     bounds = [moment(text) * MS if (text := given.pop(name, None)) else 0 for name in ("since", "until")]
     venues = (given.get(f"{leg}_venue", getattr(Inputs(), f"{leg}_venue")) for leg in ("spot", "perp"))
     found = data_folder.found(data_folder.DataRequest(data, given["pair"], *venues, *bounds), given)

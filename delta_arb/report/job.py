@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from delta_arb import places
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S
+from delta_arb.object_store import ObjectStore
 from delta_arb.quotes import data_folder
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import FILES, LATENCIES, NONE, RULES, as_dict, given
@@ -46,6 +47,7 @@ class Job:
     keep: int
     time_limit_s: float
     publish: bool = True
+    params_url: str = ""
 
     @property
     def folder(self) -> Path:
@@ -58,6 +60,8 @@ def job_of(options: PipelineOptions) -> Job:
         raise ParamsError(f"--keep must be at least 1, was {options.keep}")
     every_s = options.every
     options = located(options)
+    if options.params_url:
+        ObjectStore(options.params_url)  # an address that is none is refused before anything runs
     inputs = Inputs.from_options(options)
     notebooks = options.notebooks or places.notebooks()
     declarations = {name: declared(notebooks / f"{name}.ipynb") for name in NOTEBOOKS}
@@ -79,15 +83,16 @@ def job_of(options: PipelineOptions) -> Job:
         reports=places.reports(options.reports),
         keep=options.keep,
         publish=options.publish or not by_hand,
+        params_url=options.params_url,
         time_limit_s=options.time_limit or (max(60.0, 2 * every_s) if every_s else 1800.0),
     )
 
 
 def located(options: PipelineOptions) -> PipelineOptions:
     """With --data: the quotes or candles, funding and rules that are in the folder, as if they had been typed."""
-    if options.data is None:
+    if not options.data:
         if options.since is not None or options.until is not None:
-            raise ParamsError("--since and --until choose from a folder; give --data FOLDER with them")
+            raise ParamsError("--since and --until choose from a folder; give --data FOLDER or URL with them")
         return options
     if options.spot or options.perp:
         raise ParamsError("--data finds the quotes of both legs itself; leave --spot and --perp away")

@@ -15,8 +15,11 @@ class PipelineOptions(InputOptions):
     """What a run is told: its quotes and costs, where it writes, how often."""
 
     config: Path | None = config_option(lambda said: {k: v for k, v in said.items() if k != "config"})
-    data: Path | None = option(
-        None, "what download and record wrote: quotes or candles, funding and rules of --pair", DATA, metavar="FOLDER"
+    data: str = option(
+        "",
+        "what download and record wrote, a folder or a URL like s3://bucket/data: quotes or candles, funding and rules of --pair",
+        DATA,
+        metavar="FOLDER|URL",
     )
     since: int | None = option(
         None, "of --data, from when on, UTC, like 2026-01-31", DATA, parser=moment, metavar="TIME"
@@ -47,6 +50,12 @@ class PipelineOptions(InputOptions):
         RUN,
         parser=duration,
         metavar="TIME",
+    )
+    params_url: str = option(
+        "",
+        "publish the parameters there too, like s3://bucket/params, for runners on other machines",
+        RUN,
+        metavar="URL",
     )
     publish: bool = option(False, "export thresholds of your own (-p entry_bps=... -p exit_bps=...) to the runner", RUN)
     json: bool = option(False, "the result as one JSON object in the last line of the output", RUN)

@@ -28,6 +28,7 @@ from pathlib import Path
 from delta_arb import __version__, params
 from delta_arb.errors import DeltaArbError, ParamsError, RunError
 from delta_arb.places import root
+from delta_arb.publishing import newest, pointer, publish_at
 from delta_arb.quotes import tape
 from delta_arb.quotes.options import FILES, NONE, RULES
 from delta_arb.report import index, pages
@@ -74,6 +75,9 @@ def run(job: Job) -> dict:
 
 
 def _published(job: Job, candidate: params.Params) -> str:
+    """Behind the URL first, since that can fail: a run that fails publishes nothing."""
+    if job.params_url and not publish_at(candidate, job.params_url):
+        say(f"{job.params_url} has parameters of {candidate.name} that were created later; those stay in force there")
     return params.publish(candidate, job.reports).relative_to(job.reports).as_posix()
 
 
@@ -123,7 +127,7 @@ def _write_record(folder: Path, record: dict) -> None:
 
 def _execute(job: Job, folder: Path, record: dict) -> params.Params:
     """All notebooks in turn; the parameters they propose, compared with what was asked."""
-    own = {"run_folder": os.path.abspath(folder), "run_id": record["run_id"], "champion": champion(job)}
+    own = {"run_folder": os.path.abspath(folder), "run_id": record["run_id"], "champion": champion(job, folder)}
     for name in NOTEBOOKS:
         values = {key: own.get(key, value) for key, value in job.values[name].items()}
         clock = time.monotonic()
@@ -152,12 +156,12 @@ def _check_figures(path: Path, candidate: params.Params) -> None:
         raise RunError(f"{path.name} says trade {found['trade']}, the candidate {candidate.trade}; judge the candidate")
 
 
-def champion(job: Job) -> str:
+def champion(job: Job, folder: Path) -> str:
     """Path of the parameters in force, for a new choice to be held against; empty where none of this market trade.
 
     A file that cannot be used is said in one line and left aside: the choice is then made as if there were none.
     """
-    path = job.folder / "params" / "latest.json"
+    path = _in_force_elsewhere(job, folder) if job.params_url else job.folder / "params" / "latest.json"
     if not path.exists():
         return ""
     from delta_arb.optimize.champion import in_force  # loads the research modules, which a first run does without
@@ -167,6 +171,16 @@ def champion(job: Job) -> str:
     except ParamsError as error:
         say(f"the parameters in force are ignored: {_without_paths(spoken(error), job)}")
         return ""
+
+
+def _in_force_elsewhere(job: Job, folder: Path) -> Path:
+    """What is in force behind the URL, kept with the run; not there where nothing is. A RunError where it does not answer."""
+    path = folder / "champion.json"
+    try:
+        params.save(newest(pointer(job.params_url, job.inputs.name)), path)
+    except ParamsError as error:
+        say(f"nothing is in force behind the URL: {spoken(error)}")
+    return path
 
 
 def accepted(job: Job, path: Path, run_id: str) -> params.Params:
