@@ -161,6 +161,8 @@ def test_candles_are_asked_for_their_half_spreads_and_then_read_by_month(data):
     assert tape.bar_s == 3600.0
     assert tape.start_ns == (DAY_S + 2 * 86_400 + 3600) * NS  # known at its end
     assert tape.end_ns - (DAY_S + 3 * 86_400) * NS in (0, 1)
+    of_a_minute = 5e6 / 60 * 0.01  # what was downloaded is in coins already, of both legs, whatever a contract is
+    assert tape.spot_ask_qty.max() == tape.perp_ask_qty.max() == pytest.approx(of_a_minute)
     assert "CANDLES" in repr(tape) and "SYNTHETIC" not in repr(tape)
 
 

@@ -26,6 +26,7 @@ from delta_arb.quotes.recorded import MARK, DatasetRange, is_recorded, parts, wi
 SETTLED_NS = 5 * NS  # what was received by then is on disk
 MARKETS = {"spot": "spot", "perp": "perp"}
 RULES_FILE = "rules.json"
+COINS = "quantity=coins"
 BARS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -106,6 +107,8 @@ def found(request: DataRequest, given: Mapping[str, object]) -> dict[str, object
     quotes = {leg: _recorded(source, leg) for leg in MARKETS}
     chosen = quotes if all(quotes.values()) else _candles(source, quotes, given)
     made = {"pair": request.pair, **{leg: str(path) for leg, path in chosen.items()}}
+    if chosen is not quotes and not given.get("perp_format"):
+        made["perp_format"] = COINS  # download has multiplied by the contract size
     if not given.get("funding"):
         made["funding"] = str(_funding(source))
     return made | _rules(source, given)
