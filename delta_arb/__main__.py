@@ -23,6 +23,7 @@ COMMANDS = {
     "index": ("delta_arb.index", "list all runs, live sessions and reviews on one page"),
     "download": ("delta_arb.download", "months of candles and funding of two venues"),
     "record": ("delta_arb.record", "quotes, trades and funding of many pairs, as they come"),
+    "universe": ("delta_arb.universe.__main__", "which of many pairs are worth it?"),
     "sandbox": ("delta_arb.sandbox.__main__", "both venues on this machine, playing quotes"),
     "synthetic": ("delta_arb.synthetic", "write synthetic quotes"),
 }

@@ -38,7 +38,7 @@ def write_index(reports: Path) -> Path:
     kinds = "".join(f"<option>{kind}</option>" for kind in (RESEARCH, SESSION, REVIEW))
     body = (
         '<header class="bar"><b>delta_arb</b><span>runs, sessions, reviews</span>'
-        f'<span class="right">{len(listed)} listed · version {__version__}</span></header>'
+        f'<span class="right">{_universe(reports)}{len(listed)} listed · version {__version__}</span></header>'
         f'<main class="index"><h1 class="skip">delta_arb</h1><h2>In force</h2><div class="cards">{cards}</div><h2>Everything</h2>'
         '<p class="quiet">Of research, figures are out of sample: of the walk-forward, or of the judged part where there is '
         "none; above cash: a year on all capital, less what cash pays. Of a live session they are of its closed pairs. "
@@ -49,6 +49,11 @@ def write_index(reports: Path) -> Path:
         f'<div class="wide" tabindex="0"><table class="runs"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></main>'
     )
     return write_atomic(reports / "index.html", document("delta_arb: all runs", body, "index.js"))
+
+
+def _universe(reports: Path) -> str:
+    """The way to the page that ranks many pairs, where there is one."""
+    return '<a href="universe/index.html">universe</a> · ' if (reports / "universe" / "index.html").exists() else ""
 
 
 def _row(row: IndexRow) -> str:

@@ -8,6 +8,7 @@ of one alone is in `track_record`.
     level_of_each     what looking at many pairs, and again and again, costs: Slepian 1961, Pickands 1969
     overfitting       CSCV: Bailey, Borwein, Lopez de Prado & Zhu 2017, J. Computational Finance 20(4)
     superior          White 2000, Hansen 2005: is the best better than doing nothing?
+    stepdown          which of many earn: Romano & Wolf 2005, Econometrica 73(4), and 2016, Stat. & Prob. Letters 113
 
 Own code rather than the package arch (8.0), whose SPA compares the trials' raw means, so that the most volatile one
 decides, where Hansen divides each by its error.
@@ -19,7 +20,7 @@ from itertools import combinations
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from delta_arb.errors import SeriesError
 from delta_arb.stats.sharpe import (
@@ -238,6 +239,53 @@ def superior(
         for name, centre in centres.items()
     }
     return Superior(**ps, best=int(moving[np.argmax(mean / error)]), statistic=statistic)
+
+
+def critical_z(tests: float, level: float = 0.95) -> float:
+    """What the best of so many independent tests without skill stays below with probability `level` (one-sided, Bonferroni)."""
+    if not (0 < level < 1 and tests >= 1):
+        raise SeriesError(f"tests={tests}, level={level}: at least one test, and a level between 0 and 1")
+    return float(-ndtri((1 - level) / tests))
+
+
+def stepdown(
+    nets, rng: np.random.Generator, *, others: int = 0, block: float | None = None, repetitions: int = REPETITIONS
+) -> np.ndarray:
+    """Adjusted p of "it earns nothing" for every column, so that all who are called earners are so with 1 - p at once.
+
+    Days are resampled jointly (stationary bootstrap), so columns that move together cost less than as many. What was
+    examined and has no days counts too: `others` are drawn as independent ones, the worst case, from Student's t of as
+    many days (Sidak's bound where there is no other column).
+
+    Args:
+        nets: shape (days, columns); NaN where a column has no record. Each must cover at least half of the days.
+
+    Source: the algorithm of Romano & Wolf 2016 with studentised means; arch's StepM is of losses against one benchmark.
+    """
+    nets = np.asarray(nets, float)
+    there = np.isfinite(nets)
+    filled = _matrix(np.where(there, nets, 0.0))
+    n = len(filled)
+    if (there.mean(axis=0) < 0.5).any() or (filled.std(axis=0) == 0).any():
+        raise SeriesError("a column that never moved, or has less than half of the days, is one of the others")
+    block = max(block_length(column) for column in filled.T) if block is None else block
+    drawn = np.stack(
+        [np.bincount(row, minlength=n) for rows in resamples(n, n, block, repetitions, rng) for row in rows]
+    )
+    means = drawn @ filled / np.maximum(drawn @ there.astype(float), 1.0)
+    mean = filled.sum(axis=0) / there.sum(axis=0)
+    error = means.std(axis=0)
+    away, statistic = (means - mean) / error, mean / error
+    uniform = rng.random(len(away))
+    best = np.full(len(away), -np.inf)
+    if others:
+        best = stdtrit(max(n / block - 1.0, 1.0), uniform ** (1.0 / others))
+    order, p = np.argsort(statistic), np.ones(len(statistic))
+    for k in order:  # from the worst to the best: the most of all that are no better
+        best = np.maximum(best, away[:, k])
+        p[k] = _share_reached(best, float(statistic[k]))
+    p[order[::-1]] = np.maximum.accumulate(p[order[::-1]])
+    return p
 
 
 def _share_reached(drawn: np.ndarray, statistic: float) -> float:

@@ -1,0 +1,40 @@
+"""Which of many pairs deserve a trader's time: `delta-arb universe`. It publishes nothing.
+
+Exit code: 0 done ("none of them" is a result), 2 refused, or jobs that failed: what is finished stays, call again.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from delta_arb.command import application, command, run
+from delta_arb.universe.options import SHOWN, UniverseOptions
+
+EXAMPLES = (
+    "delta-arb universe --data data --spot-half-spread-bps 1 --perp-half-spread-bps 1      what was downloaded",
+    "delta-arb universe --data data --quick      screen and first look of a recording",
+    "delta-arb universe --sandbox --listings 200      made pairs of the local venues (synthetic)",
+    "delta-arb universe --cluster tcp://10.0.0.1:8786      on a Dask cluster that sees the same folders",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    app = application()
+
+    @command(app, UniverseOptions, *EXAMPLES, only=SHOWN)
+    def universe(options: UniverseOptions) -> int:
+        """Rank all pairs of a download or recording by what they would earn after costs, and say which a pipeline would export.
+
+        What is finished is kept: a call that was broken off, or made again, does only what is missing.
+        """
+        from delta_arb.universe.engines import single_threaded
+
+        single_threaded()
+        from delta_arb.universe.session import session  # loads the research modules, which --help does without
+
+        return session(options)
+
+    return run(app, sys.argv[1:] if argv is None else argv, "delta-arb universe")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

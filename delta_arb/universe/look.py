@@ -1,0 +1,386 @@
+"""What one pair is worth: the two jobs of a universe, on the first part of its data and, once ranked, on all of it.
+
+    first     on [start, cut): is it one coin, what the basis does, what may be earned; screened, then chosen and walked
+    second    on all: the verdict that a run of the pipeline gives, with every pair listed paid for, and the days
+              out of sample, which the universe tests jointly
+
+A pair that cannot be read is an answer too: `refused` says why, and it counts among those listed. Results are what JSON
+can say, rounded to nine digits, so that no engine shows in them.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from delta_arb.backtest.performance import measure
+from delta_arb.errors import DataError, ParamsError, SeriesError
+from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
+from delta_arb.optimize import carry_walk_forward, search
+from delta_arb.optimize.carry_search import break_even
+from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, crossing_bps, position_usdt
+from delta_arb.optimize.study import CARRY, CASH_PERCENT, Constraints, Market, market
+from delta_arb.optimize.verdict import judge
+from delta_arb.params import Rule
+from delta_arb.quotes import data_folder
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.options import InputOptions, as_dict
+from delta_arb.quotes.tape import Tape
+from delta_arb.quotes.two_legs import correlated
+from delta_arb.stats.basis import above_costs, basis_of
+from delta_arb.stats.sharpe import mean_interval
+from delta_arb.universe import screen
+
+DIGITS = 9
+SEED = 7
+LEAST_ALIKE = 0.3  # correlation of one-bar returns below which one coin is not proven (as in `quotes.two_legs`)
+MOST_APART_BPS = 500.0  # of the median of the basis; recorded pairs have at most 20
+LEAST_RETURNS = 50
+BARS = (1, 3, 12)  # times the bars there are: 5, 15 and 60 minutes
+FACTORS_OF_TICK = 0.5
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What all pairs are asked: venues, range, costs and wallets, conduct, demands; everything that JSON can say.
+
+    Args:
+        inputs: options of `InputOptions` that differ from their defaults.
+        rule, demands: fields of `Rule` and `Constraints`.
+        pairs: how many are listed, all of which are paid for.
+        maker_fee_bps: of the spot leg, where it rests; for the break-even alone.
+        screened: False asks the full search of every pair (to compare).
+    """
+
+    since_ns: int = 0
+    until_ns: int = 0
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    rule: Mapping[str, float] = field(default_factory=dict)
+    demands: Mapping[str, float] = field(default_factory=dict)
+    maker_fee_bps: float = 0.0
+    pairs: int = 1
+    first_share: float = 2 / 3
+    screened: bool = True
+
+    @property
+    def options(self) -> InputOptions:
+        return InputOptions(**self.inputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A pair that was read: inputs, all its quotes, the market they are traded in, demands, and what was guessed."""
+
+    inputs: Inputs
+    tape: Tape
+    market: Market
+    constraints: Constraints
+    guessed: tuple[str, ...]
+
+    def before(self, end_ns: int) -> "Opened":
+        """The same as it was known at a time."""
+        payments = tuple(p for p in self.market.payments if p.ts_ns < end_ns)
+        return replace(
+            self, tape=self.tape.between(self.tape.start_ns, end_ns), market=replace(self.market, payments=payments)
+        )
+
+
+def inputs_of(study: Study, pair: str, data: Path) -> Inputs:
+    """The pair's quotes, funding and rules in the folder; errors as `data_folder.found`."""
+    options = replace(study.options, pair=pair)
+    legs = options.spot_venue, options.perp_venue
+    request = data_folder.DataRequest(data, pair, *legs, study.since_ns, study.until_ns)
+    given = as_dict(options)
+    found = data_folder.found(request, given)
+    if "candles" not in str(found["spot"]):
+        found |= {
+            "spot_half_spread_bps": 0.0,
+            "perp_half_spread_bps": 0.0,
+            "bar_s": 0.0,
+            "bar_share": InputOptions().bar_share,
+        }
+    return Inputs.from_options(replace(options, **found))
+
+
+def opened(study: Study, pair: str, data: Path, bar_s: float = 0.0) -> Opened:
+    """Both legs read and checked; of candles no half-spread is below half a tick."""
+    inputs = inputs_of(study, pair, data)
+    inputs = replace(inputs, bar_s=bar_s) if bar_s else inputs
+    tape, guessed = inputs.tape(), []
+    if inputs.candles:
+        wider = _not_below_a_tick(inputs, tape)
+        if wider != inputs:
+            inputs, tape = wider, wider.tape()
+        guessed.append(f"half-spreads {inputs.spot_half_spread_bps:.2g} and {inputs.perp_half_spread_bps:.2g} bps")
+        guessed.append(f"size shown {inputs.bar_share:.2%} of a mean minute's volume")
+    made = market(inputs, tape, Rule(**study.rule))
+    guessed += [] if inputs.perp_rules else [f"contract size {inputs.contract_size:g}"]
+    guessed += [] if inputs.spot_rules else ["spot grid not known"]
+    guessed += ["marks at funding stamps are mids"] if any(not p.exact for p in made.payments) else []
+    return Opened(inputs, tape, made, Constraints(**study.demands), tuple(guessed))
+
+
+def _not_below_a_tick(inputs: Inputs, tape: Tape) -> Inputs:
+    prices = float(np.median(tape.spot_bid)), float(np.median(tape.perp_bid))
+    ticks = [terms.price_tick for terms in inputs.terms()]
+    least = [float(to_bps(tick / price)) * FACTORS_OF_TICK for tick, price in zip(ticks, prices, strict=True)]
+    stated = inputs.spot_half_spread_bps, inputs.perp_half_spread_bps
+    spot, perp = (max(each) for each in zip(stated, least, strict=True))
+    return replace(inputs, spot_half_spread_bps=spot, perp_half_spread_bps=perp)
+
+
+# --- the first look ---------------------------------------------------------------------------------------------------
+
+
+def first(told: Mapping[str, Any]) -> Answer:
+    """Job: what the first part of a pair's data says; `told` has pair, data and the fields of `Study`."""
+    study, pair, data = _told(told)
+    try:
+        whole = opened(study, pair, data)
+        cut_ns = cut_of(study, whole.tape)
+        known = whole.before(cut_ns)
+        answer = {"pair": pair, "cut_ns": cut_ns, "synthetic": whole.inputs.synthetic, "guessed": list(whole.guessed)}
+        answer |= _described(known) | _paid(known, study) | _quality(whole)
+        return _rounded(answer | {"reversion": _reversion_first(known, study), "carry": _carry_first(known, study)})
+    except (DataError, ParamsError) as error:
+        return {"pair": pair, "refused": without(data, error)}
+
+
+def without(data: Path, error: Exception) -> str:
+    """What an error says, without where the folder is and up to when it was read: an answer depends on neither."""
+    return re.sub(r"#\S*\.\.\S*", "", str(error).replace(f"{data}/", "").replace(f"{data} ", "the folder "))
+
+
+def _told(told: Mapping[str, Any]) -> tuple[Study, str, Path]:
+    names = {name: told[name] for name in Study.__dataclass_fields__}
+    return Study(**names), told["pair"], Path(told["data"])
+
+
+def cut_of(study: Study, tape: Tape) -> int:
+    """Where the untouched part begins: at a midnight, so that days are whole."""
+    at_ns = tape.start_ns + round((tape.end_ns - tape.start_ns) * study.first_share)
+    day_ns = round(at_ns / DAY_NS) * DAY_NS
+    return day_ns if tape.start_ns < day_ns < tape.end_ns else at_ns
+
+
+def _described(of: Opened) -> Answer:
+    """Basis, half-life, episodes, depth, and whether both legs are one coin."""
+    basis = basis_of(of.tape, of.market.fees_bps, of.market.settings.max_quote_age_s)
+    known = basis.basis_bps[basis.known]
+    if not len(known):
+        raise DataError("no moment has fresh books on both legs; is one leg frozen?")
+    low, middle, high = np.quantile(known, (0.05, 0.5, 0.95))
+    fit = of.tape.between(of.tape.end_ns - round(screen.look_back_s(of.tape, of.constraints) * NS), of.tape.end_ns + 1)
+    reverts, why_not = search.reversion_of(fit)
+    above = above_costs(basis).get("closing at its median")
+    days = (of.tape.end_ns - of.tape.start_ns) / NS / DAY_S
+    seen = of.tape.looks()
+    shown = np.minimum(seen.spot_ask_qty, seen.perp_bid_qty) * seen.spot_ask
+    return {
+        "start_ns": of.tape.start_ns, "end_ns": of.tape.end_ns, "rows": len(of.tape), "bar_s": of.tape.bar_s,
+        "basis_bps": middle, "basis_low_bps": low, "basis_high_bps": high,
+        "half_life_s": reverts.half_life_s if reverts else None, "half_life_why": why_not,
+        "episodes_day": (above.count if above else 0) / days,
+        "depth_usdt": float(np.median(shown)) * of.market.settings.participation,
+        **_same_coin(basis.spot_mid, basis.perp_mid, basis.known),
+    }  # fmt: skip
+
+
+def _same_coin(spot_mid: np.ndarray, perp_mid: np.ndarray, known: np.ndarray) -> Answer:
+    """Prices at one level that move together at one time: what two coins of one ticker do not do."""
+    prices = [np.log(np.where(known, mid, np.nan)) for mid in (spot_mid, perp_mid)]
+    returns = [np.diff(price) for price in prices]
+    moved = np.isfinite(returns[0]) & np.isfinite(returns[1])
+    apart = float(to_bps(abs(np.nanmedian(prices[1] - prices[0]))))
+    if moved.sum() < LEAST_RETURNS or any(np.ptp(r[moved]) == 0 for r in returns):
+        return {"alike": None, "one_coin": False, "coin_why": f"{moved.sum()} returns of both legs prove nothing"}
+    alike = float(correlated(*returns, 1)[1][1])
+    proven = alike >= LEAST_ALIKE and apart <= MOST_APART_BPS
+    why = f"returns correlate {alike:.2f}, prices {apart:.1f} bps apart"
+    return {"alike": alike, "one_coin": bool(proven), "coin_why": why}
+
+
+def _quality(of: Opened) -> Answer:
+    q = of.tape.quality
+    bad = max(q.spot.bad_share, q.perp.bad_share) if q else 0.0
+    return {"bad_share": float(bad), "notes": list(of.inputs.notes(of.tape))}
+
+
+def _paid(of: Opened, study: Study) -> Answer:
+    """Funding a day with its interval, and the days after which it has paid a round trip: taker, and spot resting."""
+    paid = [p for p in of.market.payments if of.tape.start_ns <= p.ts_ns <= of.tape.end_ns]
+    spreads = crossing_bps(of.tape)
+    none = dict.fromkeys(("funding_bps_day", "funding_low", "funding_high", "break_even_days", "resting_days"))
+    try:
+        even = break_even(paid, of.market.fees_bps + spreads)
+    except DataError:
+        return none
+    # resting: two fills at the maker fee, and the spot book's half-spreads are not crossed
+    seen = of.tape.looks()
+    own = float(to_bps(np.median((seen.spot_ask - seen.spot_bid) / seen.spot_bid)))
+    saved = 2 * (of.market.spot.taker_fee_bps - study.maker_fee_bps) + own
+    resting = even._replace(costs_bps=even.costs_bps - saved)
+    low, high = _interval_of_days(paid)
+    return {
+        "funding_bps_day": even.funding_bps_day, "funding_low": low, "funding_high": high,
+        "break_even_days": even.days, "resting_days": resting.days and max(resting.days, 0.0),
+    }  # fmt: skip
+
+
+def _interval_of_days(paid) -> tuple[float | None, float | None]:
+    """The 95 % interval of funding a day, bps, from whole days."""
+    days = np.array([p.ts_ns // DAY_NS for p in paid])
+    sums = np.bincount(days - days[0], weights=[to_bps(p.rate) for p in paid])[1:-1]
+    try:
+        found = mean_interval(sums, np.random.default_rng(SEED))
+    except SeriesError:
+        return None, None
+    return found.low, found.high
+
+
+def _reversion_first(of: Opened, study: Study) -> Answer:
+    """Screened, chosen, and walked where the choice passes: net a day, or why not."""
+    why = screen.cannot_revert(of.tape, of.market, of.constraints) if study.screened else ""
+    if why:
+        return {"screened": True, "net_usdt_day": None, "halted": False, "reason": why}
+    choice = search.choose(of.tape, of.market, of.constraints)
+    if not choice.trade and study.screened:  # the walk could only refuse it once more
+        judged = choice.judged
+        net = judged.net_usdt_day if judged and judged.trades and not judged.halted else None
+        return {
+            "screened": False,
+            "net_usdt_day": net,
+            "halted": bool(judged and judged.halted),
+            "reason": choice.reason,
+        }
+    verdict = judge(of.tape, choice, upstream=study.pairs)
+    walk = verdict.judgement and verdict.judgement.walk
+    halted = bool(walk and walk.performance.halted)
+    net = walk.net_usdt_day.value if walk and walk.net_usdt_day and not halted else None
+    return {"screened": False, "net_usdt_day": net, "halted": halted, "reason": verdict.reason}
+
+
+def _carry_first(of: Opened, study: Study) -> Answer:
+    """Screened, and what holding throughout earned a day; whether that is taken is judged on all data."""
+    if not of.market.payments:
+        return {
+            "screened": True,
+            "net_usdt_day": None,
+            "halted": False,
+            "reason": "no funding is known, so none is carried",
+        }
+    why = screen.cannot_carry(of.tape, of.market) if study.screened else ""
+    if why:
+        return {"screened": True, "net_usdt_day": None, "halted": False, "reason": why}
+    held = of.market.replay(of.tape, HELD_THROUGHOUT)
+    found = measure(of.tape, held)
+    halted, net = bool(found.halted), found.net_usdt_day if found.trades else None
+    reason = "the machine halted while holding throughout" if halted else "held throughout, not judged yet"
+    return {"screened": False, "net_usdt_day": None if halted else net, "halted": halted, "reason": reason}
+
+
+# --- the second look --------------------------------------------------------------------------------------------------
+
+
+def second(told: Mapping[str, Any]) -> Answer:
+    """Job: the pipeline's verdict on all of a pair's data, for each way in `told["ways"]`, with its days out of sample."""
+    study, pair, data = _told(told)
+    whole = opened(study, pair, data)
+    cut_ns = cut_of(study, whole.tape)
+    ways = {"reversion": _reversion_second, "carry": _carry_second}
+    return _rounded({"pair": pair} | {way: ways[way](whole, study, cut_ns, data) for way in told["ways"]})
+
+
+def _reversion_second(of: Opened, study: Study, cut_ns: int, data: Path) -> Answer:
+    choice = search.choose(of.tape, of.market, of.constraints)
+    if not choice.trade:
+        return _no(choice.reason)
+    verdict = judge(of.tape, choice, upstream=study.pairs)
+    walk = verdict.judgement and verdict.judgement.walk
+    if walk is None or walk.net_usdt_day is None:
+        return _no(verdict.reason)
+    at_ns = walk.result.start_ns + (np.arange(len(walk.nets)) * walk.period_s * NS).astype(np.int64)
+    days = _days(at_ns, walk.nets)
+    halted = bool(walk.performance.halted)
+    return _of(verdict.trade and not halted, verdict.reason, days, cut_ns, walk.net_usdt_day, halted)
+
+
+def _carry_second(of: Opened, study: Study, cut_ns: int, data: Path) -> Answer:
+    asked = carry_walk_forward.asked(of.tape, of.market, CARRY, study.pairs, CASH_PERCENT)
+    walk = asked.walk
+    if walk is None or walk.net_bps_day is None:
+        return _no(asked.reason)
+    start_ns = walk.folds[0].start_ns
+    usdt = from_bps(walk.position_usdt)
+    days = _days(start_ns + np.arange(len(walk.daily)) * DAY_NS, walk.daily * usdt)
+    halted = bool(walk.result.halted)
+    found = _of(asked.trade and not halted, asked.reason, days, cut_ns, walk.net_bps_day.scaled(usdt), halted)
+    if walk.net_bps_day.value > 0 and of.tape.bar_s:
+        found["bars"] = {f"{of.tape.bar_s:g}": walk.net_bps_day.value} | _other_bars(of, study, data)
+        if len({math.copysign(1, net) for net in found["bars"].values()}) > 1 or len(found["bars"]) < len(BARS):
+            found |= {
+                "trade": False,
+                "reason": f"the sign depends on the length of the bars: {spoken_bars(found['bars'])}",
+            }
+    return found
+
+
+def _other_bars(of: Opened, study: Study, data: Path) -> dict[str, float]:
+    """Carry's net a day on longer bars of the same candles, bps; a length that has no answer is left out."""
+    found = {}
+    for times in BARS[1:]:
+        bar_s = of.tape.bar_s * times
+        again = opened(study, of.inputs.pair, data, bar_s)
+        walk = carry_walk_forward.asked(again.tape, again.market, CARRY, study.pairs, CASH_PERCENT).walk
+        if walk and walk.net_bps_day:
+            found[f"{bar_s:g}"] = walk.net_bps_day.value
+    return found
+
+
+def spoken_bars(nets: Mapping[str, float]) -> str:
+    said = ", ".join(f"{net:+.2f} bps a day at {float(bar_s) / 60:g} min" for bar_s, net in nets.items())
+    return said + ("" if len(nets) == len(BARS) else f"; {len(BARS)} lengths must answer, {len(nets)} do")
+
+
+def _no(reason: str) -> Answer:
+    return {"trade": False, "reason": reason, "days": None, "halted": False}
+
+
+def _of(trade: bool, reason: str, days: tuple[int, np.ndarray], cut_ns: int, net, halted: bool) -> Answer:
+    """What was earned out of sample, and on the part that nobody had looked at before the ranking."""
+    first_day, nets = days
+    unseen = nets[max(math.ceil(cut_ns / DAY_NS) - first_day, 0) :]
+    return {
+        "trade": bool(trade), "reason": reason, "days": [first_day, nets.tolist()], "halted": halted,
+        "net_usdt_day": net.value, "low_usdt_day": net.low, "high_usdt_day": net.high,
+        "unseen_usdt_day": float(unseen.mean()) if len(unseen) else None,
+    }  # fmt: skip
+
+
+def _days(at_ns: np.ndarray, nets: np.ndarray) -> tuple[int, np.ndarray]:
+    """First day, as days since 1970, and the net of each day."""
+    day = at_ns // DAY_NS
+    return int(day[0]), np.bincount(day - day[0], weights=nets)
+
+
+def _rounded(value: Any) -> Any:
+    """The same with numbers of nine digits: what differs beyond them is the order of a sum."""
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{float(value):.{DIGITS}g}")
+    return value
+
+
+def parameters_of(study: Study) -> dict[str, Any]:
+    return asdict(study)
+
+
+__all__ = ["Opened", "Study", "first", "inputs_of", "opened", "parameters_of", "position_usdt", "second"]

@@ -1,0 +1,137 @@
+"""A universe at work: pairs of a folder -> first looks -> ranks -> second looks -> verdicts -> a page."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.places import reports
+from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.options import InputOptions
+from delta_arb.universe import pairs
+from delta_arb.universe.engines import engine, single_threaded
+from delta_arb.universe.jobs import Engine, KeptJob, Result, digest_of
+from delta_arb.universe.jobs import run as run_jobs
+from delta_arb.universe.options import QUOTES, UniverseOptions
+
+JOBS, FOLDER = "jobs", "universe"
+MS = 1_000_000
+BASE_BYTES, ROW_BYTES = (
+    600_000_000,
+    1_000,
+)  # of a worker: libraries and compiled code; of a row of both files (measured)
+FIRST, SECOND = (f"delta_arb.universe.look:{name}" for name in ("first", "second"))
+Progress = Callable[[str], None]
+
+
+def study_of(options: UniverseOptions, listed: int) -> dict[str, Any]:
+    """What every pair is asked, as JSON can say it (the fields of `look.Study`)."""
+    given = {name: getattr(options, name) for name in QUOTES}
+    changed = {f.name: given[f.name] for f in fields(InputOptions) if f.name in given and given[f.name] != f.default}
+    hold_s = options.max_hold_h * 3600.0
+    return {
+        "since_ns": (options.since or 0) * MS,
+        "until_ns": (options.until or 0) * MS,
+        "inputs": changed,
+        "rule": {"clip_usdt": options.clip_usdt, "participation": options.participation, "max_hold_s": hold_s},
+        "demands": {"look_back_h": options.look_back_h, "max_hold_s": hold_s, "min_trades_day": options.min_trades_day},
+        "maker_fee_bps": options.spot_maker_fee_bps,
+        "pairs": listed,
+        "first_share": 2 / 3,
+        "screened": True,
+    }
+
+
+def rank(options: UniverseOptions, kept_in: Path, progress: Callable[[int], Progress] = lambda _: lambda __: None):
+    """The universe of a folder.
+
+    Args:
+        kept_in: folder of the result files.
+        progress: of a number of jobs, what is called after each.
+
+    Raises:
+        ParamsError: no pairs, an open question of all of them, or more memory than there is.
+        RunError: jobs that cannot be done; what is finished stays.
+    """
+    single_threaded()
+    options = options.checked()
+    listed = pairs.listed(options.data, options.spot_venue, options.perp_venue)
+    study = study_of(options, len(listed))
+    rows = pairs.list_rows(options.data, options.spot_venue, options.perp_venue)
+    against = {pair: pairs.vetoes(pair, rows) for pair in listed}
+    open_ = {pair: pairs.unknown_of(pair, rows) for pair in listed}
+    work = engine(options.workers, options.cluster)
+    looks = [_job(FIRST, pair, study, options.data) for pair in listed]
+    firsts = run_jobs(looks, kept_in, work, progress(len(looks)))
+    return _judged(options, looks, firsts, (against, open_), work, kept_in, progress)
+
+
+def _judged(options, looks, firsts, lists, work: Engine, kept_in: Path, progress):
+    """The second looks of all that the first did not exclude, and the verdicts."""
+    from delta_arb.universe.ranking import candidates, ranked
+
+    ways = {f["pair"]: candidates(f, lists[0][f["pair"]]) for f in firsts}
+    again = [
+        replace(job, function=SECOND, parameters={**job.parameters, "ways": ways[job.name]})
+        for job in looks
+        if ways[job.name] and not options.quick
+    ]
+    seconds = run_jobs(again, kept_in, work, progress(len(again)))
+    return ranked(firsts, {s["pair"]: s for s in seconds}, *lists, digest_of([*firsts, *seconds]))
+
+
+def _job(function: str, pair: str, study: Mapping[str, Any], data: Path) -> KeptJob:
+    """The first look of a pair, with the digest of all that it reads; of a pair without quotes, of that answer."""
+    from delta_arb.universe.look import Study, inputs_of, without
+
+    try:
+        inputs = inputs_of(Study(**study), pair, data)
+    except (DataError, ParamsError) as error:
+        if "half-spread-bps" in str(error):  # one question of every pair
+            raise
+        return KeptJob(pair, function, {**study, "pair": pair}, without(data, error), {"data": str(data)})
+    legs = ("spot", "perp") if inputs.funding == "none" else ("spot", "perp", "funding")
+    digests = [inputs.digest(leg) for leg in legs]
+    terms = [repr(each) for each in inputs.terms()]
+    memory = BASE_BYTES + ROW_BYTES * _rows(inputs)
+    return KeptJob(pair, function, {**study, "pair": pair}, " ".join([*digests, *terms]), {"data": str(data)}, memory)
+
+
+def _rows(inputs: Inputs) -> int:
+    """Rows of both legs' files, from their footers."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for leg in ("spot", "perp") for path in _files(getattr(inputs, leg)))
+
+
+def _files(leg: object) -> Iterable[Path]:
+    folder = Path(str(leg).partition("#")[0])
+    return sorted(folder.glob("*.parquet"))
+
+
+def where(options: UniverseOptions) -> Path:
+    """The folder of the page and the result files."""
+    return reports(options.reports) / FOLDER
+
+
+@contextmanager
+def bars(silent: bool):
+    """Progress bars on standard error, one for each round of jobs."""
+    import sys
+
+    from tqdm import tqdm
+
+    opened = []
+
+    def bar(total: int) -> Progress:
+        opened.append(tqdm(total=total, unit=" pairs", disable=silent or not sys.stderr.isatty(), file=sys.stderr))
+        return lambda name, on=opened[-1]: (on.set_description(name), on.update())[1]
+
+    yield bar
+    for each in opened:
+        each.close()
+
+
+__all__ = ["Result", "bars", "rank", "where"]

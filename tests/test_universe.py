@@ -1,0 +1,333 @@
+"""A universe: jobs that are kept, engines that agree, a screen that loses nothing, many pairs judged as many."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from delta_arb.errors import ParamsError, RunError, SeriesError
+from delta_arb.market import NS, PERP, SPOT, FundingPayment
+from delta_arb.optimize.search import grid, offers
+from delta_arb.optimize.study import Constraints, Market
+from delta_arb.params import Rule
+from delta_arb.quotes.tape import Tape
+from delta_arb.stats.multiple_testing import critical_z, stepdown
+from delta_arb.universe import engines, jobs, pairs, screen
+from delta_arb.universe.__main__ import main
+from delta_arb.universe.jobs import KeptJob, digest_of
+from delta_arb.universe.ranking import candidates, ranked
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+# --- jobs and engines ------------------------------------------------------------------------------------------------
+
+
+def job(tmp_path, x, function="square", **more):
+    (tmp_path / "calls").mkdir(exist_ok=True)
+    return KeptJob(
+        f"job {x}", f"universe_jobs:{function}", {"x": x, **more}, "data", {"calls": str(tmp_path / "calls")}
+    )
+
+
+def calls(tmp_path):
+    return len([each for each in (tmp_path / "calls").iterdir() if each.name != "died"])
+
+
+def test_a_finished_job_is_never_done_again_and_a_changed_file_is(tmp_path):
+    asked, kept, told = [job(tmp_path, x) for x in (2, 3)], tmp_path / "kept", []
+    assert jobs.run(asked, kept, engines.Serial()) == [{"square": 4}, {"square": 9}]
+    assert jobs.run(asked, kept, engines.Serial(), told.append) == [{"square": 4}, {"square": 9}]
+    assert calls(tmp_path) == 2 and told == ["job 2", "job 3"]
+    file = kept / f"{asked[0].digest}.json"
+    file.write_text(file.read_text().replace('{\\"square\\": 4}', '{\\"square\\": 5}'))
+    assert jobs.run(asked, kept, engines.Serial()) == [{"square": 4}, {"square": 9}]
+    assert calls(tmp_path) == 3
+
+
+def test_code_parameters_and_data_name_a_result_and_folders_do_not(tmp_path, monkeypatch):
+    one = job(tmp_path, 2)
+    assert replace(one, where={"calls": "elsewhere"}).digest == replace(one, name="other").digest == one.digest
+    others = {job(tmp_path, 3).digest, replace(one, data="other").digest, job(tmp_path, 2, "trim").digest}
+    monkeypatch.setattr(jobs, "code", lambda: "other sources")
+    assert len({one.digest, *others}) == 4
+
+
+def test_a_worker_of_other_sources_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"a worker runs delta_arb of other sources .* update it"):
+        jobs.perform(job(tmp_path, 2), "0" * 64)
+    assert calls(tmp_path) == 0
+
+
+def test_a_killed_worker_costs_a_retry_and_who_dies_alone_is_named(tmp_path):
+    asked = [job(tmp_path, 1, "die_once"), *(job(tmp_path, x) for x in (2, 3)), job(tmp_path, 4, "die_always")]
+    with pytest.raises(RunError, match=r"1 of 4 jobs failed, the others are kept: job 4: its worker died twice"):
+        jobs.run(asked, tmp_path / "kept", engines.Pool(2))
+    done = calls(tmp_path)
+    assert [jobs.kept(tmp_path / "kept", each) for each in asked] == [*({"square": x * x} for x in (1, 2, 3)), None]
+    jobs.run(asked[:3], tmp_path / "kept", engines.Serial())
+    assert calls(tmp_path) == done  # all three are there
+
+
+def test_more_memory_than_the_machine_has_is_refused_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "machine_memory", lambda: 8 * 10**9)
+    asked = [replace(job(tmp_path, 2), memory=3 * 10**9)]
+    with pytest.raises(ParamsError, match=r"4 workers of 3.0 GB each do not fit into 8.0 GB; give --workers 2"):
+        jobs.run(asked, tmp_path / "kept", engines.Pool(4))
+    with pytest.raises(ParamsError, match=r"give --workers 1, or a shorter range"):
+        engines.Serial().check(9 * 10**9)
+    assert calls(tmp_path) == 0
+
+
+@pytest.mark.slow
+def test_dask_gives_the_same_digest_survives_a_killed_worker_and_frees_no_memory_at_once(tmp_path):
+    pytest.importorskip("distributed")
+    asked = [job(tmp_path, 1, "die_once"), *(job(tmp_path, x) for x in range(2, 8)), job(tmp_path, 9, "trim")]
+    found = jobs.run(asked, tmp_path / "dask", engines.DaskCluster("local", 2))
+    assert found[-1] == {"trim": "not set"}
+    assert digest_of(found[:-1]) == digest_of(jobs.run(asked[:-1], tmp_path / "serial", engines.Serial()))
+    with pytest.raises(RunError, match=r"1 of 1 jobs failed.*job 4: its workers died"):
+        jobs.run([job(tmp_path, 4, "die_always")], tmp_path / "dask", engines.DaskCluster("local", 1))
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """A Dask scheduler of its own process; `add(path)` starts a worker that imports delta_arb from there."""
+    pytest.importorskip("distributed")
+    file, started = tmp_path / "scheduler.json", []
+
+    def start(*words, path=ROOT):
+        env = os.environ | {"PYTHONPATH": f"{path}{os.pathsep}{ROOT / 'tests'}"}
+        command = [sys.executable, "-P", "-m", *words, "--scheduler-file", str(file)]
+        started.append(subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    words = ("--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0")
+    process = start("distributed.cli.dask_scheduler", *words)
+    while not file.exists():
+        time.sleep(0.05)
+    address = json.loads(file.read_text())["address"]
+    worker = ("distributed.cli.dask_worker", "--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
+    yield address, process, lambda path=ROOT: start(*worker, path=path)
+    for each in started:
+        each.kill()
+        each.wait()
+
+
+@pytest.mark.slow
+def test_a_cluster_with_a_worker_of_other_sources_is_refused(tmp_path, scheduler):
+    address, _, add = scheduler
+    shutil.copytree(ROOT / "delta_arb", tmp_path / "other" / "delta_arb", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "other" / "delta_arb" / "errors.py").open("a") as file:
+        file.write("# a line more\n")
+    add(tmp_path / "other")
+    wait_for_workers(address, 1)
+    with pytest.raises(RunError, match=r"the worker tcp://127.0.0.1:\d+ runs other sources of delta_arb"):
+        jobs.run([job(tmp_path, 2)], tmp_path / "kept", engines.DaskCluster(address, 0))
+    assert calls(tmp_path) == 0
+
+
+@pytest.mark.slow
+def test_a_dead_scheduler_costs_only_the_running_jobs(tmp_path, scheduler):
+    address, process, add = scheduler
+    add()
+    wait_for_workers(address, 1)
+    asked = [job(tmp_path, x, "slow_square", seconds=0.5) for x in range(8)]
+
+    def killed(_):
+        if process.poll() is None and calls(tmp_path) >= 2:
+            process.send_signal(signal.SIGKILL)
+
+    with pytest.raises(RunError, match=r"the scheduler is gone; \d of 8 jobs are done and kept, call again"):
+        jobs.run(asked, tmp_path / "kept", engines.DaskCluster(address, 0), killed)
+    kept = [each.parameters["x"] for each in asked if jobs.kept(tmp_path / "kept", each)]
+    assert len(kept) >= 2
+    assert jobs.run(asked, tmp_path / "kept", engines.Serial())[7] == {"square": 49}
+    assert all(len(list((tmp_path / "calls").glob(f"{x}-*"))) == 1 for x in kept)
+
+
+def wait_for_workers(address, n):
+    from distributed import Client
+
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(n, timeout=60)
+
+
+# --- screen ----------------------------------------------------------------------------------------------------------
+
+
+def quotes(spot_bids, perp_bids, step_s=60):
+    """A quote of both legs at every step, a cent wide, sizes without end."""
+    rows = []
+    for k, (spot, perp) in enumerate(zip(spot_bids, perp_bids, strict=True)):
+        at = k * step_s * NS
+        rows += [(at, SPOT, spot, spot + 0.01, 1e6, 1e6), (at, PERP, perp, perp + 0.01, 1e6, 1e6)]
+    return Tape.of(rows)
+
+
+def test_the_best_hold_of_all_is_what_one_adds_up_by_hand():
+    tape = quotes([100.0, 100.0, 100.0], [100.5, 100.5, 100.1])
+    at = Market(fee_bps=10, latency_s=0.1, payments=(FundingPayment(90 * NS, 0.001, 100.0, True),))
+    # bought at 100.01, sold short at 100.5; sold at 100, bought back at 100.11; a tenth of 1 % of 100 is paid between
+    net = (100.5 - 100.01) + (100.0 - 100.11) + 0.1 - 0.001 * (100.5 + 100.01 + 100.0 + 100.11)
+    assert screen.best_hold_bps(tape, at) == pytest.approx(net / 100.01 * 1e4)
+    assert screen.cannot_carry(tape, at) == ""
+    dear = Market(fee_bps=20, latency_s=0.1, payments=at.payments)
+    assert "the best of all is" in screen.cannot_carry(tape, dear)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_look_back_has_a_grid_where_the_screen_excludes(seed):
+    rng = np.random.default_rng(seed)
+    n, demands = 2000, Constraints(look_back_h=6.0)
+    basis = np.cumsum(rng.normal(0, 0.01, n)) + rng.normal(0, 0.1, n) * (rng.random(n) < 0.02)
+    price = 100 + np.cumsum(rng.normal(0, 0.05, n))
+    tape = quotes(price, price + basis)
+    length_ns = round(screen.look_back_s(tape, demands) * NS)
+    starts = rng.integers(tape.start_ns, tape.end_ns - length_ns, 40)
+    for fee_bps in (2.0, 5.0, 10.0, 20.0):
+        at = Market(fee_bps=fee_bps, latency_s=0.1, payments=())
+        parts = [tape.between(int(start), int(start) + length_ns) for start in starts]
+        found = any(grid(offers(part, Rule(), None), at, demands) for part in parts)
+        assert not (found and screen.cannot_revert(tape, at, demands))
+
+
+# --- vetoes ----------------------------------------------------------------------------------------------------------
+
+
+def test_lists_veto_and_what_they_do_not_say_is_named(tmp_path):
+    for market, rules in {
+        "mexc/spot": {"symbols": [
+            {"baseAsset": "A", "quoteAsset": "USDT", "status": "1", "isSpotTradingAllowed": False},
+            {"baseAsset": "B", "quoteAsset": "USDT", "status": "1", "isSpotTradingAllowed": True, "st": True},
+            {"baseAsset": "C", "quoteAsset": "USDT", "status": "3", "isSpotTradingAllowed": True},
+        ]},
+        "gate/perp": [{"name": f"{c}_USDT", "status": "trading", "in_delisting": c == "B"} for c in "ABC"],
+    }.items():  # fmt: skip
+        (tmp_path / market).mkdir(parents=True)
+        (tmp_path / market / "rules.json").write_text(json.dumps(rules))
+    (tmp_path / "mexc/spot/currencies.json").write_text('{"A": {"deposit": true, "withdraw": false}}')
+    (tmp_path / "mexc/spot/A_USDT").mkdir()
+    rows = pairs.list_rows(tmp_path, "mexc", "gate")
+    assert pairs.listed(tmp_path, "mexc", "gate") == ["A_USDT"]
+    assert pairs.vetoes("A_USDT", rows) == [
+        "spot is closed to API orders",
+        "withdraws of A are closed at the spot venue",
+    ]
+    assert pairs.vetoes("B_USDT", rows) == [
+        "spot carries the venue's warning of a delisting (ST)",
+        "the perpetual is being delisted",
+    ]
+    assert pairs.vetoes("C_USDT", rows) == ["spot does not trade (status 3)"]
+    assert pairs.unknown_of("A_USDT", rows) == []
+    assert pairs.unknown_of("C_USDT", rows) == ["deposits and withdrawals are not known and taken to be open"]
+    with pytest.raises(ParamsError, match=r"holds no pair of okx spot and gate perpetuals; download or record"):
+        pairs.listed(tmp_path / "gate", "okx", "gate")
+
+
+# --- many pairs ------------------------------------------------------------------------------------------------------
+
+
+def test_the_bound_of_so_many_tests_is_that_of_the_normal_tables():
+    assert [round(critical_z(n), 2) for n in (1, 50, 200, 400)] == [1.64, 3.09, 3.48, 3.66]
+
+
+def test_copies_cost_nothing_and_others_cost_as_independent_tests():
+    rng = np.random.default_rng(3)
+    days = rng.normal(0.35, 1.0, 200)[:, None]  # t near 5
+    alone = stepdown(days, np.random.default_rng(1), block=1.0, repetitions=20_000)
+    copies = stepdown(np.repeat(days, 5, axis=1), np.random.default_rng(1), block=1.0, repetitions=20_000)
+    assert copies == pytest.approx(np.repeat(alone, 5))
+    weak = days - days.mean() + 3.2 * days.std() / np.sqrt(200)  # z of 3.2: enough for 50 tests, not for 200
+    few, many = (
+        stepdown(weak, np.random.default_rng(1), others=n, block=1.0, repetitions=20_000)[0] for n in (49, 199)
+    )
+    assert few < 0.055 and 0.1 < many < 0.2  # Sidak: 1 - (1 - 0.0008)^n of Student's t of 199 days: 0.04 and 0.15
+
+
+def test_a_stepdown_lets_the_best_go_before_it_asks_the_next():
+    rng = np.random.default_rng(5)
+    nets = rng.normal(0, 1.0, (300, 4))
+    nets -= nets.mean(axis=0)
+    nets += np.array([6.0, 2.3, -1.0, 0.0]) / np.sqrt(300)
+    p = stepdown(nets, np.random.default_rng(1), block=1.0, repetitions=5000)
+    assert p[0] < 0.001 and p[0] < p[1] < p[3] <= p[2]
+    # 2.3 against the best of three that are left: 1 - Phi(2.3)^3
+    assert p[1] == pytest.approx(0.032, abs=0.01)
+    with pytest.raises(SeriesError, match="is one of the others"):
+        stepdown(np.column_stack([nets[:, 0], np.full(300, np.nan)]), np.random.default_rng(1))
+
+
+def first(pair, net=1.0, *, halted=False, screened=False, one_coin=True):
+    way = {"screened": screened, "net_usdt_day": net, "halted": halted, "reason": "because"}
+    nothing = way | {"screened": True, "net_usdt_day": None, "halted": False}
+    return {"pair": pair, "one_coin": one_coin, "coin_why": "?", "guessed": [], "reversion": way, "carry": nothing}
+
+
+def second(nets, unseen=1.0, trade=True, halted=False):
+    answer = {
+        "trade": trade,
+        "reason": "earned",
+        "days": [20_000, list(nets)],
+        "halted": halted,
+        "unseen_usdt_day": unseen,
+    }
+    return {"reversion": answer | dict.fromkeys(("net_usdt_day", "low_usdt_day", "high_usdt_day"), 1.0)}
+
+
+def test_ranks_are_of_the_first_part_and_every_condition_can_refuse():
+    rng = np.random.default_rng(2)
+    good = 1.0 + rng.normal(0, 0.5, 60)
+    weak = 0.15 + rng.normal(0, 0.5, 60)
+    firsts = [
+        first("GOOD", 1.0), first("HALTED", 9.0, halted=True), first("LATE", 3.0), first("WEAK", 2.0),
+        first("SHUT", 8.0), first("TWIN", 7.0, one_coin=False), first("NO", None, screened=True), {"pair": "BAD", "refused": "?"},
+    ]  # fmt: skip
+    answers = {"GOOD": second(good), "HALTED": second(good), "LATE": second(good, -0.1), "WEAK": second(weak)}
+    found = ranked(firsts, answers, {"SHUT": ["deposits are closed"]}, {}, "digest")
+    by_name = {each.pair: each for each in found.pairs}
+    assert [each.pair for each in found.pairs] == ["GOOD", "LATE", "WEAK", "BAD", "HALTED", "NO", "SHUT", "TWIN"]
+    assert [each.pair for each in found.trades] == ["GOOD"] and found.tests == 16
+    assert (
+        by_name["HALTED"].rank_usdt_day is None and by_name["HALTED"].ways["reversion"].reason == "the machine halted"
+    )
+    assert "the last third, not looked at before, earned -0.10" in by_name["LATE"].reason
+    assert "not surely above zero among all pairs listed" in by_name["WEAK"].reason
+    assert by_name["SHUT"].reason == "deposits are closed" and "not proven" in by_name["TWIN"].reason
+    assert candidates(firsts[4], ["shut"]) == candidates(firsts[5], []) == candidates(firsts[7], []) == []
+    assert candidates(firsts[0], []) == ["reversion"]
+
+
+def test_pairs_that_nobody_walked_count_too():
+    rng = np.random.default_rng(4)
+    days = rng.normal(0, 1.0, 100)
+    days += 3.3 * days.std() / 10 - days.mean()
+    few, many = (
+        ranked([first("A"), *(first(f"N{k}", None, screened=True) for k in range(n))], {"A": second(days)}, {}, {}, "")
+        for n in (4, 199)
+    )
+    assert few.trades and not many.trades
+    assert many.tests == 400 and round(many.z, 2) == 3.66
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_help_is_quick_and_refusals_are_one_line(tmp_path, capsys):
+    assert main(["--help"]) == 0
+    assert "--cluster" in capsys.readouterr().out
+    assert main(["--data", str(tmp_path), "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ") and said.err.count("\n") == 1
+    assert json.loads(said.out)["status"] == "refused"
+    code = "import sys; from delta_arb.universe.__main__ import main; main(['--help']); print(sorted({'numpy', 'ccxt'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
