@@ -299,6 +299,7 @@ class Bounds:
     max_quote_age_s: float = 5.0
     max_price_bound_bps: float = 100.0
     max_leg_deadline_s: float = 60.0
+    min_leg_deadline_s: float = 0.0  # of the runner: two orders that were lost must fit into it
     min_entry_bps: float = -50.0
     max_leg_tolerance: float = 0.1
     max_participation: float = 1.0
@@ -333,6 +334,11 @@ class Bounds:
             for way, (enter, _) in rule.levels.items()
             if enter < self.min_entry_bps
         ]
+        if rule.leg_deadline_s < self.min_leg_deadline_s:
+            beyond.append(
+                f"leg_deadline_s={rule.leg_deadline_s:g} is below {self.min_leg_deadline_s:g}, twice the configured "
+                "orders.unknown_s"
+            )
         if beyond:
             raise ParamsError(
                 f"parameters out of the runner's bounds: {'; '.join(beyond)}; lower them in the research, or raise the bound"

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live_stage import quick_config
 from strategies import book, rule
+from test_live import rule_params
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.live import accounts, config, event_log, guards
@@ -188,7 +189,7 @@ def test_after_the_transfer_none_is_left_to_make(spot, perp):
 class Scripted:
     """A venue that answers each look-up by the next line of a script, and knows nothing else."""
 
-    name, allowance, clock_offset_ns = "scripted", 10, 0
+    name, allowance, clock_offset_ns, paused_s = "scripted", 10, 0, 0.0
 
     def __init__(self, *answers, fills=()) -> None:
         self.answers, self.sent, self.cancelled, self.asked = list(answers), [], [], 0
@@ -283,14 +284,59 @@ def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_le
 
 def test_by_the_defaults_two_orders_that_were_cut_off_leave_another_try_before_the_deadline():
     assert 2 * OrderTimeouts().unknown_s < Rule.model_fields["leg_deadline_s"].default
-    hasty = config.sample().model_copy(update={"orders": OrderTimeouts(unknown_s=2.4)})
-    with pytest.raises(ParamsError, match=r"unknown_s=2\.4 is too short: .*order_s=2 s and the 0\.5 s"):
+    hasty = config.sample().model_copy(update={"orders": OrderTimeouts(unknown_s=1.0)})
+    with pytest.raises(ParamsError, match=r"unknown_s=1 is too short: .*order_s=0\.7 s and the half of it"):
         factory.venues(hasty, None)
+
+
+def test_a_deadline_that_two_lost_orders_do_not_fit_into_is_refused_at_the_door():
+    of = config.sample()
+    with pytest.raises(ParamsError, match=r"leg_deadline_s=2\.4 is below 2\.5, twice the configured orders\.unknown_s"):
+        of.bounds().check(rule_params(15.0, -5.0, leg_deadline_s=2.4))
+    of.bounds().check(rule_params(15.0, -5.0, leg_deadline_s=2.5))
+    patient = of.model_copy(update={"orders": OrderTimeouts(unknown_s=8.0)})
+    with pytest.raises(ParamsError, match="leg_deadline_s=15 is below 16"):
+        patient.bounds().check(rule_params(15.0, -5.0))
 
 
 def test_an_ioc_that_still_works_is_cancelled_by_its_id_and_asked_about_again():
     reports, venue, _ = executed(WORKS, WORKS, WORKS, ended(2.0))
     assert reports[0].filled == 2.0 and set(venue.cancelled) == {"run-s1"}
+
+
+def refused_in_a_row(paused_s: float, *codes: str) -> list[tuple[bool, float]]:
+    """Whether each of the refusals gave its leg up, and after how long the machine was told of it."""
+    reports, venue = [], Scripted(None)
+    venue.paused_s = paused_s
+
+    async def play():
+        loop = asyncio.get_running_loop()
+        executor = Executor((venue, venue), lambda r: reports.append((r.give_up, loop.time())), lambda: 7, str, FAST)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            executor.start(tasks)
+            for number, code in enumerate(codes):
+                executor.place([Placed(f"run-s{number}", SPOT, Order(10.0, 1.1, False, False))], 0)
+                sent_s = loop.time()
+                executor.outcome(SPOT, OrderOutcome.nothing(f"run-s{number}", refused=code))
+                while len(reports) <= number:  # noqa: ASYNC110 - a test looks from outside
+                    await asyncio.sleep(0.001)
+                reports[-1] = (reports[-1][0], reports[-1][1] - sent_s)
+            executor.close()
+
+    asyncio.run(play())
+    return reports
+
+
+def test_a_third_refusal_in_a_row_gives_the_leg_up_and_the_count_begins_anew():
+    told = refused_in_a_row(0.0, "30010", "30010", "30010", "30010")
+    assert [give_up for give_up, _ in told] == [False, False, True, False]
+    assert told[0][1] < FAST.retry_s <= told[1][1]  # the second is told after a pause
+
+
+def test_a_short_pause_that_a_venue_wants_is_waited_for_and_a_long_one_gives_the_leg_up():
+    assert [give_up for give_up, _ in refused_in_a_row(0.05, "429")] == [False]
+    assert refused_in_a_row(0.05, "429")[0][1] >= 0.05
+    assert [give_up for give_up, _ in refused_in_a_row(FAST.pause_s + 0.1, "429")] == [True]
 
 
 def test_more_filled_after_the_end_is_a_report_of_the_rest_and_less_is_none():

@@ -237,6 +237,32 @@ def test_a_contract_that_became_ten_times_as_large_is_measured_anew_and_closed(t
     asyncio.run(play())
 
 
+def test_a_stop_beside_a_contract_that_became_ten_times_as_large_books_what_was_really_filled(tmp_path):
+    """The pair is closed by the old size before the terms were looked at: ten contracts of 10 coins were 1,000."""
+
+    async def play():
+        slow = quick_config(terms_every_s=30.0, on_stop="flatten")
+        async with stage(tmp_path, config=slow) as it:
+            await it.start()
+            it.session.terms.due.set = lambda: None  # nobody looks after a fill
+            it.fault("gate", "market", "terms", terms="contract_size=100")
+            it.show(ENTER)
+            await it.until(lambda: it.phase == OPEN)
+            assert it.position()[PERP] < it.session.runner.state.legs[PERP].position
+            it.session.stop("a person")
+            await it.until(it.task.done)
+            with pytest.raises(TermsChangedError, match="contract_size from 10 to 100"):
+                it.task.result()
+            await it.start()
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            await it.stop()
+            assert it.position() == (0.0, 0.0)
+            it.agree()
+            it.agree_on_money()
+
+    asyncio.run(play())
+
+
 def test_nothing_is_entered_on_terms_that_cannot_be_read_or_have_changed(tmp_path):
     async def unread():
         async with stage(tmp_path / "unread", config=quick_config(terms_every_s=0.2)) as it:

@@ -68,7 +68,7 @@ async def judged(job: LiveJob, seen: VenueReadings) -> list[CheckRow]:
     """The checks of what was seen; orders are tested, never placed."""
     config = job.config
     exports = ParameterFile(
-        job.params, config, config.limits.bounds(), utc_now, config.of_accounts(*(v.terms for v in seen.venues))
+        job.params, config, config.bounds(), utc_now, config.of_accounts(*(v.terms for v in seen.venues))
     )
     await exports.reached()
     exports.poll()

@@ -32,7 +32,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -47,7 +47,6 @@ from delta_arb.venue_terms import NotNegative, VenueTerms
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
 
 Positive = Annotated[float, Field(gt=0)]
-CLOCK_S = 0.5  # by which our measured time may be ahead of a venue's
 SECRET_NAMES = frozenset(("apiKey", "secret", "password", "privateKey", "token", "twofa"))  # of ccxt's credentials
 
 
@@ -84,16 +83,18 @@ class OrderTimeouts(NamedTuple):
     """How long an order may be silent, in seconds from its send.
 
     `unknown_s` bounds how long one leg may wait for an order that was cut off. A venue accepts an order for as long as
-    its window (`ccxt_client`: the timeout of an order, 2 s, is its recvWindow and X-Gate-Exptime) and what our clock, as
-    measured, is ahead of the venue's (half a round trip: at most CLOCK_S); the rest is for the venue to show what it
-    accepted. Before that a delayed order may still be accepted, so the start refuses less (`venues.factory`).
+    its window (`ccxt_client`: the timeout of an order, `Pace.order_s`, is its recvWindow and X-Gate-Exptime) and what our
+    clock, as measured, is ahead of the venue's: half a round trip, and the clock is asked with the same timeout. The rest
+    is for the venue to show what it accepted. Before that a delayed order may still be accepted, so the start refuses less
+    (`venues.factory`).
     """
 
     overdue_s: float = 0.5
     ioc_s: float = 1.0
-    unknown_s: float = 4.0
+    unknown_s: float = 1.25
     answer_s: float = 5.0
-    retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue; then doubled each time
+    retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue
+    pause_s: float = 1.0  # that a leg waits at most for a venue that wants a pause; then it is left alone
 
 
 class RiskLimits(_Section):
@@ -113,7 +114,7 @@ class RiskLimits(_Section):
     cover_fees: bool = True
 
     def bounds(self) -> Bounds:
-        return Bounds(**{field.name: getattr(self, field.name) for field in fields(Bounds)})
+        return Bounds(**self.model_dump(exclude={"max_loss_day_usdt"}))
 
 
 class GuardNumbers(_Section):
@@ -224,6 +225,10 @@ class Config(_Section):
     def hedged_coins(self) -> float:
         """What reverse pairs are sold out of: without its short an inventory has nothing that they could unwind."""
         return self.inventory_coins if self.inventory_hedged else 0.0
+
+    def bounds(self) -> Bounds:
+        """What a parameter file may ask for; the deadline of a leg leaves room for two orders that were lost."""
+        return replace(self.limits.bounds(), min_leg_deadline_s=2.0 * self.orders.unknown_s)
 
     def latency(self) -> Latency:
         return Latency(self.spot.latency_s, self.perp.latency_s)

@@ -90,9 +90,10 @@ flatten = false              # true: and what stands alone is closed, the runner
 [orders]                     # patience with an order that its venue says nothing of, s from its send
 overdue_s = 0.5              # then its venue is asked by its id
 ioc_s = 1.0                  # then one that still works is cancelled
-unknown_s = 4.0              # then one that its venue does not know has never been there
+unknown_s = 1.25             # then one that its venue does not know has never been there
 answer_s = 5.0               # a venue's answer about an order
-retry_s = 0.2                # before a refused exit is sent again, then twice as long each time
+retry_s = 0.2                # before an order that was refused twice is sent again; a third refusal gives its leg up
+pause_s = 1.0                # that a leg waits for a venue that wants a pause; for a longer one it is given up at once
 
 [pace]                       # of streams and comparisons, s
 first_s = 10.0               # from subscribing to the first message
@@ -106,7 +107,7 @@ backoff_max_s = 30.0
 clock_s = 10.0               # between two looks at the venue's clock
 renew_s = 1600.0             # of MEXC's listen key, which dies after 3600 s
 push_s = 0.3                 # for the private stream to tell an order's end, before it is looked up
-order_s = 2.0                # an order without an answer for so long is in doubt
+order_s = 0.7                # an order without an answer for so long is in doubt
 weight_per_s = 25.0          # of requests a second, as MEXC weighs them; orders have a limit of their own
 """
 

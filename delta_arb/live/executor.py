@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from delta_arb.live.config import OrderTimeouts
-from delta_arb.live.venues.base import OrderOutcome, Placed, Report, Venue, VenueError, filled_by
+from delta_arb.live.venues.base import NEVER_REACHED, OrderOutcome, Placed, Report, Venue, VenueError, filled_by
 from delta_arb.market import LEGS, NS
 
 REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
 DUST = 1e-9  # share of a quantity that is rounding, not a fill
+REFUSALS = 3  # in a row: the leg is not tried again
 SLOWEST_S = 2.0  # between two questions about the same order
 NEAR_NS = 120 * NS  # of an order's send: where its fills are looked for
 AROUND_NS = 3600 * NS  # the same for an order of an earlier run, whatever the clocks said then
@@ -176,12 +177,18 @@ class Executor:
             self._tell(*told)
             return
         self._say(f"{LEGS[sent.leg]}: order {sent.order_id} refused: {outcome.refused}")
-        before, self._refused[sent.leg] = self._refused[sent.leg], self._refused[sent.leg] + 1
-        if before == 0 or outcome.for_good:
+        self._refused[sent.leg] += 1
+        paused_s = self._venues[sent.leg].paused_s
+        if outcome.for_good or self._refused[sent.leg] >= REFUSALS or paused_s > self._patience.pause_s:
+            self._refused[sent.leg] = 0
+            self._tell(*told, True)
+            return
+        # A machine that mends its legs would order again at once, and be refused as often.
+        wait_s = max(paused_s, self._patience.retry_s if self._refused[sent.leg] > 1 else 0.0)
+        if wait_s:
+            asyncio.get_running_loop().call_later(wait_s, self._tell, *told)
+        else:
             self._tell(*told)
-        else:  # a machine that mends its legs would order again at once, as often as it may
-            pause_s = min(self._patience.retry_s * 2.0 ** min(before - 1, 10), SLOWEST_S)
-            asyncio.get_running_loop().call_later(pause_s, self._tell, *told)
 
     def _late(self, sent: OrderInFlight, outcome: OrderOutcome) -> None:
         """More was filled than was reported: the difference, at the price and fee that it adds."""
@@ -195,10 +202,11 @@ class Executor:
         self._say(f"{LEGS[sent.leg]}: order {sent.order_id} was over and filled {more:g} more at {price:g}")
         self._tell(sent, more, price, outcome.fee_usdt - known.fee_usdt, outcome)
 
-    def _tell(self, sent: OrderInFlight, filled: float, price: float, fee_usdt: float, outcome: OrderOutcome) -> None:
-        o = outcome
-        now_ns = self._clock()
-        self._report(Report(now_ns, sent.leg, o.order_id, filled, price, fee_usdt, o.refused, o.ts_ns, o.for_good))
+    def _tell(
+        self, sent: OrderInFlight, filled: float, price: float, fee_usdt: float, o: OrderOutcome, give_up: bool = False
+    ) -> None:
+        ended = Report(self._clock(), sent.leg, o.order_id, filled, price, fee_usdt, o.refused, o.ts_ns, o.for_good)
+        self._report(ended._replace(give_up=give_up))
 
     # Asked
 
@@ -254,7 +262,7 @@ class Executor:
         ours = [d for d in deals if d.order_id == order_id]
         if not ours:
             self._say(f"{LEGS[sent.leg]}: order {order_id} never reached {venue.name}; nothing filled")
-            return OrderOutcome(order_id, 0, 0.0, 0.0, 0.0, True, "unknown to the venue")
+            return OrderOutcome(order_id, 0, 0.0, 0.0, 0.0, True, NEVER_REACHED)
         found = filled_by(order_id, ours)
         self._say(
             f"{LEGS[sent.leg]}: {venue.name} has forgotten order {order_id}; "

@@ -43,7 +43,12 @@ def taken_up(journal: Journal, now_ns: int, found: UnbookedFills = NOTHING) -> t
     state = journal.last_state() or State()
     working = journal.working()
     placed = [p for p, _ in working]
-    untold = found.reports if state.phase == HEDGING else found.lost  # elsewhere late fills come as they always do
+    several = (
+        state.phase == FLAT and len(found.reports) > 1
+    )  # they may cancel out: none is mended before the last is told
+    untold = (
+        found.reports if several or state.phase == HEDGING else found.lost
+    )  # else late fills come as they always do
     if untold and (meant := awaiting(state, untold)) is not state:
         state = meant
         newest = {r.leg: r for r in untold}.values()

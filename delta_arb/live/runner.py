@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from delta_arb.funding_stamps import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
 from delta_arb.live.journal import Journal
-from delta_arb.live.venues.base import Broker, Placed, Report
+from delta_arb.live.venues.base import NEVER_REACHED, Broker, Placed, Report
 from delta_arb.market import HALT, LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
 from delta_arb.strategy import sizing
 from delta_arb.strategy.decide import decide, pair_lives
@@ -201,8 +201,8 @@ class Runner:
         change from outside by a plain report.
         """
         spot, perp = self._books
-        if report.for_good:
-            self._refused_for_good(report)
+        if report.give_up or report.refused == NEVER_REACHED:
+            self._give_up(report)
         legs = self.state.legs
         ended = report.order_id == self._working[report.leg]
         remaining = 0.0 if ended else legs[report.leg].working  # a late fill leaves what works alone
@@ -219,13 +219,14 @@ class Runner:
         )
         self._handle(event, report)
 
-    def _refused_for_good(self, report: Report) -> None:
-        """What a venue will not take is not sent again: an entry is unwound at once; what a leg cannot close is hedged
-        again on the other, and then the machine halts."""
-        state, why = self.state, f"{LEGS[report.leg]} refused for good: {report.refused}"
-        if state.phase == ENTERING or (state.phase == HEDGING and not state.exiting):
+    def _give_up(self, report: Report) -> None:
+        """What a venue will not take is not sent again: an entry is unwound at once, also where an order never arrived;
+        what a leg cannot close is hedged again on the other, and then the machine halts, hedged or not."""
+        state, why = self.state, f"{LEGS[report.leg]} given up: {report.refused}"
+        mends = state.phase in (ENTERING, EXITING, HEDGING)
+        if mends and state.phase != EXITING and not (state.exiting or self.stuck):
             self.force(replace(state, exiting=True, reason=UNWOUND), why)
-        elif state.phase in (EXITING, HEDGING):
+        elif mends and report.give_up:
             self.stuck.add(report.leg)
             self.force(replace(state, exiting=False, reason=HALT), why)
 

@@ -52,10 +52,7 @@ class Session:
         self.parameters: ParameterFile | None = None
         self.terms: TermsWatch | None = None
         self._changed = ""  # what of a venue's terms
-        self._stop, self._moved = (
-            asyncio.Event(),
-            asyncio.Event(),
-        )  # the second one is set after each step of the machine
+        self._stop, self._moved = asyncio.Event(), asyncio.Event()  # the second: after each step of the machine
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.loop = EventLoop(self.clock, self._after, self._unwritten, self._booked, self._break)
         self._paper_account: PaperAccount | None = None
@@ -245,6 +242,10 @@ class Session:
                 await self._until(lambda: self._at_rest)
         except TimeoutError:
             self.resources.say(f"not at rest after {STOP_S:g} s")
+        if self.terms:
+            await self.terms.last_look(self.executor.last_end_ns, self.resources.say)
+        if self._changed and not self.busy():
+            raise TermsChangedError(self._changed)
         state = self.runner.state
         if state.phase == HALTED:
             return "halted"

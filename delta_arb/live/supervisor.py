@@ -32,6 +32,7 @@ from delta_arb.live.journal import Journal, JournalError
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.resources import Resources
 from delta_arb.live.session import Session
+from delta_arb.live.terms_watch import TermsChangedError
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Venue, VenueError
 from delta_arb.strategy.ledger import PARTS, Trade, attribution
@@ -156,9 +157,10 @@ class Supervisor:
                     error, VenueError | JournalError | ClockSetError
                 )
                 tried = attempt >= len(AGAIN_S) and not self._open  # while a pair is open: for ever
-                if settled or tried or self._stopped:
+                changed = attempt == 0 and isinstance(error, TermsChangedError)  # a leg may be ten times as large
+                if settled or tried or (self._stopped and not changed):
                     raise
-                pause_s = AGAIN_S[min(attempt, len(AGAIN_S) - 1)]
+                pause_s = 0.0 if changed else AGAIN_S[min(attempt, len(AGAIN_S) - 1)]
                 self.job.say(f"{_spoken(error)}; beginning again from the journal in {pause_s:g} s")
                 if self._open:
                     self.alerts.ring(
@@ -196,7 +198,7 @@ class Supervisor:
                 return ParameterFile(
                     job.params,
                     job.config,
-                    job.config.limits.bounds(),
+                    job.config.bounds(),
                     utc_now,
                     job.config.of_accounts(*(v.terms for v in venues)),
                     job.say,

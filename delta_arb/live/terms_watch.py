@@ -38,6 +38,7 @@ class TermsWatch:
     ) -> None:
         self._venues, self._clock, self._changed, self._every_s = venues, clock, changed, min(EVERY_S, every_s)
         self._seen_ns = [clock(), clock()]  # they were listed when they were opened
+        self._asked_ns = clock()
         self._closed = [venue.closed for venue in venues]
         self._failed = ["", ""]
         self.due = asyncio.Event()  # set after a fill: what it came to depends on the terms
@@ -59,12 +60,24 @@ class TermsWatch:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_S if any(self._failed) else self._every_s):
                     await self.due.wait()
-            self.due.clear()
-            for venue in self._venues:
-                await self._look(venue)
+            await self._look()
             await asyncio.sleep(min(APART_S, self._every_s))
 
-    async def _look(self, venue: Venue) -> None:
+    async def last_look(self, ended_ns: int, say: Callable[[str], None]) -> None:
+        """Before the end, where an order ended after the look before: what it came to depends on the terms."""
+        if ended_ns < self._asked_ns:
+            return
+        await self._look()
+        if why := next(filter(None, self._failed), ""):
+            say(f"{why}, so what the last fills came to is not certain")
+
+    async def _look(self) -> None:
+        self.due.clear()
+        self._asked_ns = self._clock()
+        for venue in self._venues:
+            await self._compare(venue)
+
+    async def _compare(self, venue: Venue) -> None:
         leg = venue.leg
         try:
             listed = await within(venue.listed(), f"{venue.name}'s terms", ANSWER_S)

@@ -173,6 +173,7 @@ class Venue(Protocol):
     clock_ns: int  # when that was measured, on our clock
     weight_left: int  # of requests that may be made now
     allowance: int  # orders that may be sent now: more are refused by us before they leave
+    paused_s: float  # for how long the venue wants nothing from us yet
     trouble: str  # why nothing new should be begun there: it did not answer, or wants a pause; ""
     private_alive: bool  # whether the stream of our own orders is up
 
@@ -259,6 +260,7 @@ async def within(call: Awaitable[T], what: str, seconds: float = 10.0) -> T:
 
 
 WOULD_TAKE = "post-only, and it would have taken"  # of a resting order, by whatever words or deeds the venue refuses it
+NEVER_REACHED = "unknown to the venue"  # in place of a refusal: an order that never arrived
 OUTSIDE = "outside"  # in place of an order id: a liquidation, auto-deleveraging, a person's hand
 
 
@@ -282,6 +284,9 @@ class Report(NamedTuple):
     for_good: bool = False  # refused, and refused again however often it is sent
     remaining: float = 0.0
     whole: tuple[float, float] | None = None
+    give_up: bool = (
+        False  # refused, and this leg is not to be tried again for now: also what was refused again and again
+    )
 
 
 class Placed(NamedTuple):

@@ -129,6 +129,10 @@ class CcxtVenue(CcxtOrders):
         return 0 if self._clients.paused_s else self._budget.left
 
     @property
+    def paused_s(self) -> float:
+        return self._clients.paused_s
+
+    @property
     def weight_left(self) -> int:
         return self._clients.weight_left
 
@@ -303,6 +307,12 @@ class CcxtVenue(CcxtOrders):
 
     async def _query(self, call: Callable[..., Awaitable[Any]], *args: Any, what: str) -> Any:
         return await self._clients.ask(call, *args, what=what)
+
+    async def _page(self, name: str, asked: dict[str, Any], weight: int = 1) -> list[dict]:
+        """Fills of the account, past the rate limiter where there is room: a leg may wait for them."""
+        if self._clients.weight_left >= weight:
+            return await self._now(getattr(self._clients.orders, name), asked, what="fills", weight=weight)
+        return await self._query(getattr(self._clients.queries, name), asked, what="fills")
 
     async def _now(self, call: Callable[..., Awaitable[Any]], *args: Any, what: str, weight: int = 1) -> Any:
         return await self._clients.ask_now(call, *args, what=what, weight=weight)

@@ -338,10 +338,10 @@ class GateVenue(GateFunding):
     async def deals(self, start_ns: int, end_ns: int) -> tuple[Execution, ...]:
         """See `base.Venue.deals`; page by page."""
         found: dict[str, Execution] = {}
-        call = self._clients.queries.privateFuturesGetSettleMyTradesTimerange
         bounds = {"from": start_ns // NS, "to": end_ns // NS, "limit": FILLS_PAGE}
         for page in range(1000):
-            rows = await self._query(call, self._of_market(**bounds, offset=page * FILLS_PAGE), what="fills")
+            asked = self._of_market(**bounds, offset=page * FILLS_PAGE)
+            rows = await self._page("privateFuturesGetSettleMyTradesTimerange", asked)
             with reading("gate: fills"):
                 found |= {deal.deal_id: deal for deal in (self._fill(row).deal for row in rows)}
             if len(rows) < FILLS_PAGE:

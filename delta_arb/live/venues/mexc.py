@@ -344,7 +344,7 @@ class MexcVenue(CcxtVenue):
         until_ms = (end_ns - 1) // MS
         while True:
             asked = {"symbol": self.id, "startTime": start_ns // MS, "endTime": until_ms, "limit": PAGE}
-            rows = await self._query(self._clients.queries.spotPrivateGetMyTrades, asked, what="fills")
+            rows = await self._page("spotPrivateGetMyTrades", asked, weight=10)
             with reading("mexc: fills"):
                 fresh = {row["id"]: self._fill(row).deal for row in rows if row["id"] not in found}
             found |= fresh
