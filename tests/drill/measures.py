@@ -5,6 +5,7 @@ A leg counts as naked while the legs differ by a contract, as the venue lists it
 
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,14 +23,15 @@ FEE = 5e-5  # USDT, what rounding may make of the fees of an order
 
 @dataclass
 class NakedTime:
-    """How long and how large the legs differed; `update` at each trade and each tick."""
+    """How long and how large the legs differed, by a clock in seconds; `update` at each trade and each tick."""
 
+    clock: Callable[[], float] = lambda: time.monotonic()
     spells_s: list[float] = field(default_factory=list)
     worst_coins: float = 0.0
     since_s: float | None = None
 
     def update(self, net_coins: float, contract: float = 10.0) -> None:
-        now_s = time.monotonic()
+        now_s = self.clock()
         if abs(net_coins) < contract:
             self.end(now_s)
             return
@@ -38,7 +40,7 @@ class NakedTime:
 
     def end(self, now_s: float | None = None) -> None:
         if self.since_s is not None:
-            self.spells_s.append((now_s or time.monotonic()) - self.since_s)
+            self.spells_s.append((now_s or self.clock()) - self.since_s)
             self.since_s = None
 
     @property
