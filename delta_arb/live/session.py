@@ -105,10 +105,8 @@ class Session:
         await self.resources.open(self.loop.quote, self.executor.outcome)
         try:
             async with asyncio.TaskGroup() as tasks:
-                aside = [
-                    tasks.create_task(venue.failed(), name=f"{venue.name} supervision")
-                    for venue in self.resources.venues
-                ]
+                failures = ((venue.failed(), f"{venue.name} supervision") for venue in self.resources.venues)
+                aside = [tasks.create_task(failed, name=name) for failed, name in failures]
                 aside.append(tasks.create_task(asyncio.wait_for(asyncio.shield(self._broken), None), name="defects"))
                 self.executor.start(tasks)
                 aside += await self._begin(tasks)
