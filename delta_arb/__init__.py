@@ -16,13 +16,14 @@ _PUBLIC = {
     "Constraints": "optimize.study:Constraints", "DeltaArbError": "errors:DeltaArbError", "Funds": "wallets:Funds",
     "Market": "optimize.study:Market", "Params": "params:Params", "Rebalancing": "wallets:Rebalancing",
     "Rule": "rule_params:Rule", "Tape": "quotes.tape:Tape", "VenueTerms": "venue_terms:VenueTerms",
-    "choose": "api:choose", "judge": "api:judge", "load_params": "api:load_params", "mean_reversion": "api:mean_reversion",
+    "choose": "api:choose", "explore": "api:explore", "judge": "api:judge", "load_params": "api:load_params",
+    "mean_reversion": "api:mean_reversion",
     "read_quotes": "quotes.recording:read_quotes", "save_params": "api:save_params", "sweep": "api:sweep",
 }  # fmt: skip
 
 __all__ = [
     "Constraints", "DeltaArbError", "Funds", "Market", "Params", "Rebalancing", "Rule", "Tape", "VenueTerms", "backtest",
-    "choose", "judge", "load_params", "mean_reversion", "read_quotes", "save_params", "sweep",
+    "choose", "explore", "judge", "load_params", "mean_reversion", "read_quotes", "save_params", "sweep",
 ]  # fmt: skip
 
 

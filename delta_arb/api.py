@@ -24,6 +24,7 @@ from delta_arb.params import Params, Rule
 from delta_arb.publishing import newest, pointer, publish_at
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import results
+from delta_arb.report.explorer import Explorer
 from delta_arb.report.results import BacktestResult, ChoiceResult, Reversion, SweepFrame, VerdictResult
 from delta_arb.stats import mean_reversion as statistics
 from delta_arb.stats.basis import basis_of
@@ -63,6 +64,23 @@ def backtest(tape: Tape, rule: Rule, market: Market | None = None) -> BacktestRe
         raise ParamsError("a backtest needs thresholds: da.Rule(entry_bps=..., exit_bps=...)")
     bound = _market(market, tape, rule)
     return BacktestResult(tape, bound, bound.settings)
+
+
+def explore(tape: Tape, rule: Rule, market: Market | None = None) -> Explorer:
+    """Sliders for thresholds, longest hold, fees and latency, and the replay of what they say; shown in JupyterLab.
+
+    Args:
+        tape, rule, market: see `backtest`; the sliders begin there.
+
+    Returns:
+        The sliders; its `rule`, `market` and `result` are those on show, for the next cell.
+
+    Raises:
+        ParamsError: see `backtest`; or a rule of reverse pairs alone.
+    """
+    if not rule.levels.get(""):
+        raise ParamsError("the sliders begin at thresholds: da.Rule(entry_bps=..., exit_bps=...)")
+    return Explorer(tape, _market(market, tape, rule))
 
 
 def sweep(

@@ -260,3 +260,40 @@ def test_how_the_basis_comes_back_is_told_with_its_interval(sample):
     assert low < 600 < high and low < found.half_life_s < high
     assert found.plot().png().startswith(b"\x89PNG")
     assert "half-life" in found._repr_html_()
+
+
+# --- sliders ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_sliders_begin_at_what_was_given_and_replay_what_they_say(result):
+    given = da.Market(fee_bps=10, latency_s=0.1)
+    found = da.explore(result.tape, da.Rule(entry_bps=50, exit_bps=10, clip_usdt=100), given)
+    assert found.result.replay.trades == result.replay.trades and repr(found.market) == repr(result.market)
+    assert "sliders where a kernel runs" in repr(found)
+    found.sliders["spot_fee_bps"].value = found.sliders["perp_fee_bps"].value = 0.0
+    found.sliders["latency_s"].value = 0.2
+    same = da.backtest(result.tape, found.rule, da.Market(fee_bps=0, latency_s=0.2))
+    assert found.result.replay.net_usdt == same.replay.net_usdt > result.replay.net_usdt
+    found.sliders["max_hold_h"].value = 0.5
+    assert found.rule.max_hold_s == 1800 and found.result.rule == found.rule
+
+
+def test_sliders_that_cross_say_so_instead_of_a_figure(result):
+    found = da.explore(result.tape, da.Rule(entry_bps=50, exit_bps=10, clip_usdt=100))
+    found.sliders["exit_bps"].value = 60.0
+    assert found.result is None and "exit_bps must be below entry_bps" in found.message
+    found.sliders["exit_bps"].value = 10.0
+    assert found.result is not None and found.message == ""
+
+
+def test_a_cell_of_sliders_shows_them_and_a_text_that_is_the_same_every_time(result):
+    bundles = [
+        da.explore(result.tape, da.Rule(entry_bps=50, exit_bps=10, clip_usdt=100))._repr_mimebundle_() for _ in range(2)
+    ]
+    assert bundles[0]["text/plain"] == bundles[1]["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in bundles[0]
+
+
+def test_sliders_need_a_place_to_begin(result):
+    with pytest.raises(ParamsError, match="begin at thresholds"):
+        da.explore(result.tape, da.Rule())
