@@ -68,7 +68,7 @@ class Explorer:
         from ipywidgets import HTML, Image, VBox
 
         self._table, self._picture = HTML(), Image(format="png", width=960)
-        return VBox([*self.sliders.values(), self._table, self._picture])
+        return VBox([*self.sliders.values(), self._picture, self._table])
 
     def _replay(self) -> None:
         try:
