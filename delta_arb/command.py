@@ -121,17 +121,24 @@ def _command_class() -> type:
     return Titled
 
 
-def run(app: "typer.Typer", argv: Sequence[str], program: str, status: str = "refused") -> int:
+def run(
+    app: "typer.Typer",
+    argv: Sequence[str],
+    program: str,
+    status: str = "refused",
+    defaults: Callable[[], dict[str, Any]] = dict,
+) -> int:
     """The exit code of this command line; whatever is refused is said in one line, and as JSON where that was asked for.
 
     Args:
         status: what a refusal is called in the JSON.
+        defaults: of options that were not typed, where they are not those of the fields; may refuse.
     """
     import typer
     from typer.main import get_command
 
     try:
-        return get_command(app).main(list(argv), program, standalone_mode=False) or 0
+        return get_command(app).main(list(argv), program, standalone_mode=False, default_map=defaults()) or 0
     except typer.TyperException as error:
         reason = error.format_message().replace("Value error, ", "").rstrip(".")
         at = getattr(error, "ctx", None)  # the subcommand that refused, where one was reached

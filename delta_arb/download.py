@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from delta_arb.collect.options import DownloadOptions
+from delta_arb.collect.options import DownloadOptions, of_settings
 from delta_arb.command import application, command, run
+from delta_arb.quotes.settings import settings
 
 EXAMPLES = (
     "delta-arb download --pair LUNC_USDT --since 2026-01-01 --candles 1h --funding",
@@ -27,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return fetch(options)
 
-    return run(app, sys.argv[1:] if argv is None else argv, "delta-arb download")
+    argv = list(sys.argv[1:] if argv is None else argv)
+    return run(app, argv, "delta-arb download", defaults=lambda: of_settings(settings(), argv))
 
 
 if __name__ == "__main__":

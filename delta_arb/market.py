@@ -8,6 +8,7 @@ columns (the notebooks) or is compiled (the backtest), and gives the same bits i
 """
 
 import math
+import re
 from typing import NamedTuple
 
 SPOT, PERP = 0, 1
@@ -185,3 +186,13 @@ def utc(ts_ns: int) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(ts_ns / NS, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def plain_pair(pair: str) -> str:
+    """The pair's name as folders and files have it: FOO/USDT and FOO/USDT:USDT are FOO_USDT."""
+    return re.sub(r"^([^/:]+)/(\w+)(:\2)?$", r"\1_\2", pair)
+
+
+def pair_name(pair: str, spot_venue: str, perp_venue: str) -> str:
+    """Folder name of a pair, like LUNC_USDT-mexc-gate."""
+    return f"{pair}-{spot_venue}-{perp_venue}"

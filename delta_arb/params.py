@@ -9,7 +9,6 @@ unknown or missing fields, values out of bounds, another pair, or is past its va
 import hashlib
 import json
 import os
-import re
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from delta_arb.evidence import (
     Section,
     spoken,
 )
+from delta_arb.market import pair_name
 from delta_arb.rule_params import Rule
 from delta_arb.venue_terms import VenueTerms
 
@@ -149,16 +149,6 @@ class Params(Section):
         return f"Params({self.name}, {verdict})"
 
     __str__ = __repr__
-
-
-def plain_pair(pair: str) -> str:
-    """The pair's name as folders and files have it: FOO/USDT and FOO/USDT:USDT are FOO_USDT."""
-    return re.sub(r"^([^/:]+)/(\w+)(:\2)?$", r"\1_\2", pair)
-
-
-def pair_name(pair: str, spot_venue: str, perp_venue: str) -> str:
-    """Folder name of a pair, like LUNC_USDT-mexc-gate."""
-    return f"{pair}-{spot_venue}-{perp_venue}"
 
 
 def _canonical(values: dict) -> bytes:

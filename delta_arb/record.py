@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from delta_arb.collect.options import RecordOptions
+from delta_arb.collect.options import RecordOptions, of_settings
 from delta_arb.command import application, command, run
+from delta_arb.quotes.settings import settings
 
 EXAMPLES = (
     "delta-arb record --pair LUNC_USDT --pair DOGE_USDT",
@@ -27,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return record_until_told(options)
 
-    return run(app, sys.argv[1:] if argv is None else argv, "delta-arb record")
+    argv = list(sys.argv[1:] if argv is None else argv)
+    return run(app, argv, "delta-arb record", defaults=lambda: of_settings(settings(), argv))
 
 
 if __name__ == "__main__":

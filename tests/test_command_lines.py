@@ -17,7 +17,8 @@ import pytest
 from typed import typed
 
 from delta_arb import __main__ as everything
-from delta_arb import pipeline
+from delta_arb import download, pipeline
+from delta_arb.collect.options import of_settings as of_download
 from delta_arb.command import expanded
 from delta_arb.live.options import MAX_CLIP_USDT, TAKES, LiveOptions, of_settings, translated
 from delta_arb.params import Bounds
@@ -421,3 +422,22 @@ print([name for name in ("numpy", "pyarrow", "pandas", "numba", "ccxt", "asyncio
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "examples:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ([], "is not after"),  # the pair is known: the next thing that is wrong is told
+        (["--all"], "is not after"),
+        (["--all", "--pair", "DOGE_USDT"], "say which pairs"),
+        (["--pair", "DOGE"], "a pair is like LUNC_USDT"),
+    ],
+)
+def test_download_takes_the_pair_from_the_file_unless_all_are_asked_for(tmp_path, monkeypatch, capsys, typed, said):
+    (tmp_path / "delta_arb.toml").write_text('pair = "LUNC/USDT"\nspot_venue = "binance"\nfunding = "mine.csv"\n')
+    monkeypatch.chdir(tmp_path)
+    assert download.main(["--since", "2026-01-02", "--until", "2026-01-01", *typed]) == 2
+    assert said in capsys.readouterr().err
+    assert of_download({"pair": "LUNC_USDT", "spot_venue": "binance"}, []) == {
+        "pair": ["LUNC_USDT"], "spot": "binance",
+    }  # fmt: skip

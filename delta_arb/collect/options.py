@@ -1,30 +1,42 @@
 """What a download and a recording are told. Read by `--help` too."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from delta_arb.command import duration, moment, option
 from delta_arb.errors import ParamsError
-from delta_arb.market import utc
+from delta_arb.market import plain_pair, utc
 
 KEEP = "how much is kept"
 WHAT, WHERE, LOCAL = "what", "from where, to where", "rehearsal on this machine"
 
 
-def pair_name(text: object) -> str:
+def a_pair(text: object) -> str:
     """LUNC_USDT, from LUNC_USDT, LUNC/USDT or LUNC/USDT:USDT."""
-    name = str(text).split(":")[0].replace("/", "_").upper()
+    name = plain_pair(str(text).upper())
     if not re.fullmatch(r"[A-Z0-9.-]{1,30}_USDT", name):
         raise ParamsError(f"a pair is like LUNC_USDT or LUNC/USDT, was {text}")
     return name
+
+
+def of_settings(said: Mapping[str, Any], argv: Sequence[str]) -> dict[str, Any]:
+    """What delta_arb.toml says of the pair and its venues, where nothing else was typed of them."""
+    typed = {word.partition("=")[0] for word in argv}
+    wanted = {"pair": [said["pair"]]} if "pair" in said and not typed & {"--all", "--sandbox", "--config"} else {}
+    if typed & {"--spot", "--perp", "--sandbox"}:
+        return wanted
+    venues = {leg: said[f"{leg}_venue"] for leg in ("spot", "perp") if f"{leg}_venue" in said}
+    return wanted | venues | {name: said[name] for name in ("config",) if name in said}
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadOptions:
     """Of one download."""
 
-    pair: list[str] = option((), "one pair, like LUNC_USDT; may be repeated", WHAT, parser=pair_name)
+    pair: list[str] = option((), "one pair, like LUNC_USDT; may be repeated", WHAT, parser=a_pair)
     all: bool = option(False, "every pair that both venues list", WHAT)
     since: int | None = option(None, "from when on, UTC, like 2026-01-31", WHAT, parser=moment, metavar="TIME")
     until: int | None = option(None, "up to when  [default: now]", WHAT, parser=moment, metavar="TIME")
@@ -60,7 +72,7 @@ class DownloadOptions:
 class RecordOptions:
     """Of one recording."""
 
-    pair: list[str] = option((), "one pair, like LUNC_USDT; may be repeated", WHAT, parser=pair_name)
+    pair: list[str] = option((), "one pair, like LUNC_USDT; may be repeated", WHAT, parser=a_pair)
     all: bool = option(False, "every pair that both venues list", WHAT)
     no_trades: bool = option(False, "leave trades out: then no resting order can be tested on it", WHAT)
     for_s: float | None = option(

@@ -21,8 +21,8 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.parameters import absent, place, utc_now
 from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, LiveJob
+from delta_arb.market import plain_pair
 from delta_arb.object_store import is_url
-from delta_arb.params import plain_pair
 from delta_arb.publishing import newest
 
 

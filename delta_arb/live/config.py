@@ -41,8 +41,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import Name
 from delta_arb.latency import Latency
-from delta_arb.market import NS
-from delta_arb.params import Bounds, pair_name, plain_pair, spoken
+from delta_arb.market import NS, pair_name, plain_pair
+from delta_arb.params import Bounds, spoken
 from delta_arb.venue_terms import NotNegative, VenueTerms
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delta_arb.errors import ParamsError
-from delta_arb.market import NS
+from delta_arb.market import NS, plain_pair
 from delta_arb.object_store import StoredObject, is_url
-from delta_arb.params import plain_pair
 from delta_arb.quotes.files import files_of
 from delta_arb.quotes.folder_copy import FolderCopy
 from delta_arb.quotes.listings import READERS

@@ -16,8 +16,8 @@ from delta_arb.formats.raw_table import split
 from delta_arb.formats.read import LegContext, Recognised
 from delta_arb.formats.recognise import FormatOptions
 from delta_arb.latency import Latency, latency
-from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment
-from delta_arb.params import WalletParams, pair_name, plain_pair
+from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment, pair_name, plain_pair
+from delta_arb.params import WalletParams
 from delta_arb.places import placed, sample
 from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid

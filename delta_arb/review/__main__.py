@@ -29,7 +29,7 @@ EXAMPLES = (
 
 def _of_pair(said: dict[str, Any]) -> dict[str, Any]:
     """The folder that the pipeline and the runner give the pair of these settings."""
-    from delta_arb.params import pair_name, plain_pair
+    from delta_arb.market import pair_name, plain_pair
 
     name = {}
     if "pair" in said:
