@@ -5,13 +5,15 @@ A difference that nobody ordered is never bought back. Pure functions; the sessi
 """
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from delta_arb.live.venues.base import Account
-from delta_arb.market import LEGS, PERP, SPOT
+from delta_arb.live.venues.base import Account, Venue
+from delta_arb.market import LEGS, PERP, SPOT, utc
 from delta_arb.venue_terms import VenueTerms
 
 SLACK = 1e-6  # share of a position that is rounding
+FEES = "fees"  # kind of note
 
 
 class Baseline(NamedTuple):
@@ -29,6 +31,13 @@ class Baseline(NamedTuple):
     @property
     def text(self) -> str:
         return json.dumps(self)
+
+
+def fees_text(venues: Sequence[Venue], now_ns: int) -> str:
+    """The account's own fees of either role at both venues, and when they were read."""
+    names = ("taker_fee_bps", "maker_fee_bps")
+    fees = {venue.name: {name: getattr(venue.terms, name) for name in names} for venue in venues}
+    return json.dumps(fees | {"read": f"{utc(now_ns)} UTC"})
 
 
 def baseline(spot: Account, perp: Account, held: tuple[float, float], cash: tuple[float, float]) -> Baseline:

@@ -167,14 +167,11 @@ def _markets(config: Config, seen: VenueReadings) -> list[CheckRow]:
     """The venues' own rules and fees against those that the research assumed."""
     rows = []
     for venue, assumed in zip(seen.venues, (config.spot, config.perp), strict=True):
-        fee_bps = venue.terms.taker_fee_bps
         size = venue.terms.contract_size
+        rows.append(_fee(f"{venue.name} fee", venue.terms.taker_fee_bps, assumed.taker_fee_bps))
+        if assumed.maker_fee_bps is not None:
+            rows.append(_fee(f"{venue.name} maker fee", venue.terms.maker_fee_bps, assumed.maker_fee_bps))
         rows += [
-            CheckRow(
-                f"{venue.name} fee", fee_bps <= assumed.taker_fee_bps + FEE_SLACK_BPS, f"{fee_bps:g} bps, assumed "
-f"{assumed.taker_fee_bps:g}",
-                "repeat the research with the account's own fee, and write it into the configuration",
-            ),
             CheckRow(
                 f"{venue.name} contract", math.isclose(size, assumed.contract_size, rel_tol=1e-9),
                 f"{size:g} base units, assumed "
@@ -182,6 +179,14 @@ f"{assumed.contract_size:g}", "correct contract_size in research and configurati
             ),
         ]  # fmt: skip
     return rows
+
+
+def _fee(check: str, bps: float | None, assumed_bps: float) -> CheckRow:
+    known = bps is not None
+    return CheckRow(
+        check, known and bps <= assumed_bps + FEE_SLACK_BPS, f"{bps:g} bps, assumed {assumed_bps:g}" if known else "not told",
+        "repeat the research with the account's own fee, and write it into the configuration",
+    )  # fmt: skip
 
 
 def _clocks(config: Config, seen: VenueReadings) -> list[CheckRow]:

@@ -93,6 +93,7 @@ class OrderTimeouts(NamedTuple):
     ioc_s: float = 1.0
     unknown_s: float = 1.25
     answer_s: float = 5.0
+    resting_s: float = 2.0  # between two looks by REST at an order that rests
     retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue
     pause_s: float = 1.0  # that a leg waits at most for a venue that wants a pause; then it is left alone
 
@@ -151,6 +152,7 @@ class WatchSettings(_Section):
 
     silent_s: Annotated[float, Field(ge=5)] = 30.0  # longer than a restart takes
     every_s: Positive = 5.0
+    resting_s: Annotated[float, Field(ge=2)] = 3.0  # after which what rests is cancelled
     flatten: bool = False
 
 

@@ -42,14 +42,15 @@ CREATE TABLE IF NOT EXISTS decisions (
     run_id TEXT, ts_ns INTEGER, kind INTEGER, pair INTEGER, phase TEXT, reason TEXT, event TEXT, state TEXT);
 CREATE TABLE IF NOT EXISTS orders (
     run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, phase TEXT, qty REAL, price_limit REAL,
-    reduce_only INTEGER,
+    reduce_only INTEGER, post_only INTEGER,
     PRIMARY KEY (run_id, order_id));
 CREATE TABLE IF NOT EXISTS fills (
     run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL,
     settled INTEGER DEFAULT 0);
 CREATE INDEX IF NOT EXISTS unsettled ON fills (settled) WHERE settled = 0;
 CREATE TABLE IF NOT EXISTS outcomes (
-    run_id TEXT, order_id TEXT, ts_ns INTEGER, leg TEXT, filled REAL, price REAL, refused TEXT, venue_ns INTEGER);
+    run_id TEXT, order_id TEXT, ts_ns INTEGER, leg TEXT, filled REAL, price REAL, refused TEXT, venue_ns INTEGER,
+    remaining REAL);
 CREATE INDEX IF NOT EXISTS ended ON outcomes (order_id);
 CREATE TABLE IF NOT EXISTS rules (run_id TEXT, pair INTEGER, rule TEXT);
 CREATE TABLE IF NOT EXISTS funding (run_id TEXT, ts_ns INTEGER, rate REAL, mark REAL, exact INTEGER);
@@ -156,10 +157,18 @@ class Journal:
         with self._whole() as execute:
             if report:
                 r = report
-                execute(
-                    "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (self.run_id, r.order_id, r.ts_ns, LEGS[r.leg], r.filled, r.price, r.refused, r.venue_ns),
+                row = (
+                    self.run_id,
+                    r.order_id,
+                    r.ts_ns,
+                    LEGS[r.leg],
+                    r.filled,
+                    r.price,
+                    r.refused,
+                    r.venue_ns,
+                    r.remaining,
                 )
+                execute(f"INSERT INTO outcomes VALUES ({_marks(row)})", row)
             if fill:
                 f = fill
                 execute(
@@ -168,28 +177,14 @@ class Journal:
                 )
             if opened:
                 execute("INSERT INTO rules VALUES (?, ?, ?)", (self.run_id, state.pair, _rule_text(opened)))
-            execute(
-                "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    self.run_id,
-                    event.ts_ns,
-                    event.kind,
-                    state.pair,
-                    PHASES[state.phase],
-                    REASONS[state.reason],
-                    json.dumps(event),
-                    json.dumps(state.values()),
-                ),
-            )
+            told, after = json.dumps(event), json.dumps(state.values())
+            how = state.pair, PHASES[state.phase], REASONS[state.reason]
+            row = (self.run_id, event.ts_ns, event.kind, *how, told, after)
+            execute(f"INSERT INTO decisions VALUES ({_marks(row)})", row)
             for order_id, leg, order in orders:
-                execute(
-                    "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        self.run_id, order_id, state.pair, event.ts_ns, LEGS[leg], PHASES[state.phase], order.qty,
-                        order.limit,
-                        order.reduce_only,
-                    ),
-                )  # fmt: skip
+                how = order.qty, order.limit, order.reduce_only, order.post_only
+                row = (self.run_id, order_id, state.pair, event.ts_ns, LEGS[leg], PHASES[state.phase], *how)
+                execute(f"INSERT INTO orders VALUES ({_marks(row)})", row)
             if trade:
                 self._trade(trade)
         if fill:
@@ -233,7 +228,7 @@ class Journal:
 
     def _trade(self, trade: Trade) -> None:
         values = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))
-        self._db.execute(f"INSERT INTO trades VALUES ({', '.join('?' * len(values))})", values)
+        self._db.execute(f"INSERT INTO trades VALUES ({_marks(values)})", values)
         self._db.execute("UPDATE fills SET settled = 1 WHERE settled = 0")
 
     def forced(self, ts_ns: int, state: State, why: str) -> None:
@@ -250,8 +245,8 @@ class Journal:
         with self._whole() as execute:
             for r in lost:  # what was asked for is lost as well: as much as it filled, at that price
                 run_id = r.order_id.rpartition("-")[0]  # the one that sent it
-                row = (run_id, r.order_id, state.pair, ts_ns, LEGS[r.leg], RECOVERED, r.filled, r.price, 0)
-                execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                row = (run_id, r.order_id, state.pair, ts_ns, LEGS[r.leg], RECOVERED, r.filled, r.price, 0, 0)
+                execute(f"INSERT INTO orders VALUES ({_marks(row)})", row)
             if self.rule_of(state.pair) is None:
                 execute("INSERT INTO rules VALUES (?, ?, ?)", (self.run_id, state.pair, _rule_text(rule)))
             self._forced(ts_ns, state, RECOVERED)
@@ -344,12 +339,12 @@ class Journal:
     def working(self) -> tuple[tuple[Placed, int], ...]:
         """Orders without an end, with the time they were decided, oldest first: each may or may not have been sent."""
         rows = self._db.execute(
-            "SELECT order_id, leg, qty, price_limit, reduce_only, ts_ns FROM orders WHERE NOT EXISTS "
-            "(SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id) ORDER BY rowid"
+            "SELECT order_id, leg, qty, price_limit, reduce_only, post_only, ts_ns FROM orders WHERE NOT EXISTS "
+            "(SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id AND remaining = 0) ORDER BY rowid"
         ).fetchall()
         return tuple(
-            (Placed(i, LEGS.index(leg), Order(qty, limit, bool(reduce), False)), ts)
-            for i, leg, qty, limit, reduce, ts in rows
+            (Placed(i, LEGS.index(leg), Order(qty, limit, bool(reduce), False, bool(post))), ts)
+            for i, leg, qty, limit, reduce, post, ts in rows
         )
 
     def knows(self, order_id: str) -> bool:
@@ -380,6 +375,10 @@ class Journal:
             f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE run_id = ? ORDER BY rowid", (self.run_id,)
         )
         return [trade_of(row) for row in rows]
+
+
+def _marks(row: tuple) -> str:
+    return ", ".join("?" * len(row))
 
 
 def trade_of(row: tuple) -> Trade:

@@ -16,7 +16,7 @@ from delta_arb.latency import Latency
 from delta_arb.live.accounts import Baseline
 from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
-from delta_arb.live.venues.base import OUTSIDE, Account, Placed, Report
+from delta_arb.live.venues.base import OUTSIDE, Account, OrderOutcome, Placed, Report
 from delta_arb.market import (
     LEGS,
     NEVER,
@@ -193,7 +193,7 @@ class LivePaper:
     def cancel(self, leg: int, now_ns: int) -> None:
         """Nothing to do: see PaperVenue."""
 
-    def adopt(self, placed: Placed, sent_ns: int) -> None:
+    def adopt(self, placed: Placed, sent_ns: int, booked: OrderOutcome | None = None) -> None:
         """Paper forgets: what was under way is gone."""
         self._report(Report(self._clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted"))
 

@@ -215,6 +215,8 @@ class Reconciler:
             deals = await self._executions(leg, now_ns)
             if own := unbooked_of(self._journal, leg, deals, now_ns):
                 for report in own:
+                    if report.order_id in self._executor.resting:
+                        continue  # it is looked up every few seconds, and told with what still works of it
                     self._say(f"{LEGS[leg]}: order {report.order_id} filled {report.filled:+g}, which was not reported")
                     self._loop.report(report)
                 continue
@@ -278,7 +280,7 @@ class Reconciler:
                 blind = blind or f"{venue.name} tells nothing of our orders; its private stream is down"
         now_ns = self._clock()
         excess = state.legs[SPOT].position + state.legs[PERP].position
-        naked = excess if state.phase in (FLAT, OPEN) and not self._busy() else 0.0
+        naked = excess if (state.phase in (FLAT, OPEN) or state.rests) and not self._busy() else 0.0
         return Facts(
             naked_usdt=self._unequal_usdt(naked),
             orders_minute=sum(1 for sent_ns in self._executor.sent_ns if sent_ns > now_ns - 60 * NS),

@@ -133,6 +133,12 @@ def _more(journal: Journal, leg: int, end: OrderOutcome, now_ns: int) -> Report 
     return Report(now_ns, leg, end.order_id, more, price, end.fee_usdt - fee_usdt, "", end.ts_ns)
 
 
+def so_far(journal: Journal, placed: Placed) -> OrderOutcome | None:
+    """What is booked of an order that rested when its run ended; None where nothing is."""
+    qty, value, fee_usdt = journal.booked(placed.order_id)
+    return OrderOutcome(placed.order_id, 0, qty, value / qty, fee_usdt, False) if qty else None
+
+
 def require_open(venues: Sequence[Venue]) -> None:
     """Where nothing is open: refuse to start on a market that takes no new orders."""
     if closed := next((venue.closed for venue in venues if venue.closed), ""):

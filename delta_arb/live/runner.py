@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from delta_arb.funding_stamps import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expected, expected
 from delta_arb.live.journal import Journal
 from delta_arb.live.venues.base import NEVER_REACHED, Broker, Placed, Report
-from delta_arb.market import HALT, LEGS, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
+from delta_arb.market import HALT, LEGS, NEVER, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
 from delta_arb.strategy import sizing
 from delta_arb.strategy.decide import decide, pair_lives
 from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing
@@ -167,8 +167,18 @@ class Runner:
 
     @property
     def working(self) -> bool:
-        """Whether an order of ours is out, so that positions cannot be compared."""
+        """Whether an order of ours is out."""
         return self.state.legs[SPOT].working != 0.0 or self.state.legs[PERP].working != 0.0
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether one is out that may fill at any moment because we want it to, so that positions cannot be compared: any
+        but a quote that rests, of which the fills are told."""
+        state = self.state
+        rests = state.quote != 0.0 and state.quote_ns != NEVER and not state.withdrawn
+        return any(
+            leg.working != 0.0 and not (rests and k == self.pinned.quoting.leg) for k, leg in enumerate(state.legs)
+        )
 
     def quote(self, ts_ns: int, spot: Book, perp: Book, outside: Report | None = None) -> None:
         """A new book on either leg; on paper with the liquidation that it brings."""
@@ -195,17 +205,19 @@ class Runner:
         self._promised = (0.0, NOTHING_EXPECTED)
 
     def report(self, report: Report, kind: int = REPORT) -> None:
-        """An order of ours has ended, or an ended one filled more, or a position changed from outside.
+        """An order of ours has ended, one that rests was accepted or filled, an ended one filled more, or a position changed
+        from outside.
 
         With the kind `OUTSIDE` the machine halts by itself; a live session, which holds it and can resume, tells of a
         change from outside by a plain report.
         """
         spot, perp = self._books
-        if report.give_up or report.refused == NEVER_REACHED:
+        quotes = self.state.rests and report.leg == self.pinned.quoting.leg
+        if report.give_up or (report.refused == NEVER_REACHED and not quotes):
             self._give_up(report)
         legs = self.state.legs
-        ended = report.order_id == self._working[report.leg]
-        remaining = 0.0 if ended else legs[report.leg].working  # a late fill leaves what works alone
+        works = report.order_id == self._working[report.leg]
+        remaining = report.remaining if works else legs[report.leg].working  # a late fill leaves what works alone
         event = Event(
             kind,
             max(report.ts_ns, self.now_ns),
@@ -266,11 +278,11 @@ class Runner:
             self._wallets.booked(fill)
         self._record(event, rule)
         self.state, self.pinned, self._fills = state, self._of_pair, [] if closed else fills
-        if report and report.order_id == self._working[report.leg]:
+        if report and report.order_id == self._working[report.leg] and report.remaining == 0.0:
             self._working[report.leg] = ""
         if trade:
             self.trades.append(trade)
-        if closed:
+        if closed and not (before.rests and not trade):  # to have rested in vain is no failure
             self.missed += not trade
             self.failures = self.failures + 1 if state.reason == UNWOUND or not trade else 0
         self._act(orders, placed, event.ts_ns)

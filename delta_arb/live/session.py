@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from delta_arb.errors import DeltaArbError
 from delta_arb.live import clock, recovery
-from delta_arb.live.accounts import Baseline
+from delta_arb.live.accounts import FEES, Baseline, fees_text
 from delta_arb.live.event_loop import EventLoop
 from delta_arb.live.executor import Executor
 from delta_arb.live.funding_watch import FundingWatch
@@ -59,14 +59,13 @@ class Session:
         self.executor = Executor(resources.venues, self.loop.report, self.clock, resources.say, resources.config.orders)
 
     def busy(self) -> bool:
-        """Whether an order is out or a fill not booked yet, so that accounts cannot be compared."""
-        return self.runner.working or bool(self.executor.pending or self.loop.waiting)
+        """Whether an order is out or a fill not booked yet, so that accounts cannot be compared; one that rests may be out."""
+        return self.runner.unsettled or bool(self.executor.pending or self.loop.waiting)
 
     def _booked(self, report: Report) -> None:
         if report.for_good:
-            self.halt(
-                f"{LEGS[report.leg]}: {report.refused} will be refused again; settle it with the venue, then `resume`"
-            )
+            why = f"{report.refused} will be refused again; settle it with the venue, then `resume`"
+            self.halt(f"{LEGS[report.leg]}: {why}")
         if report.filled == 0.0:
             return
         what = f"filled {report.filled:+g} at {report.price:g}, {report.order_id}"
@@ -118,6 +117,7 @@ class Session:
         except* DeltaArbError as group:
             raise _first(group) from None
         finally:
+            await self.executor.leave_nothing()
             self.executor.close()
             self.loop.close()
             await self.resources.close()
@@ -127,9 +127,8 @@ class Session:
         """Take up what is open, look at the accounts; entries wait until all of that is done."""
         resources = self.resources
         await self.loop.first((resources.venues[SPOT].name, resources.venues[PERP].name))
-        found = recovery.NOTHING
-        if not resources.paper:
-            found = await recovery.found_at(resources.venues, resources.journal, self.clock(), resources.say)
+        looked_for = (resources.venues, resources.journal, self.clock(), resources.say)
+        found = recovery.NOTHING if resources.paper else await recovery.found_at(*looked_for)
         resumed, sent = recovery.taken_up(resources.journal, self.clock(), found)
         is_open = resumed.state.phase != FLAT
         if resumed.state.phase == FLAT and not found.reports:
@@ -162,7 +161,7 @@ class Session:
             self.loop.report(report)
         for placed in resumed.working:
             if placed.order_id in sent:  # of a recovered one the end was reported
-                broker.adopt(placed, sent[placed.order_id])
+                broker.adopt(placed, sent[placed.order_id], recovery.so_far(resources.journal, placed))
         await self._until(lambda: not self.runner.working or self.stopping)
         self.terms = TermsWatch(resources.venues, self.clock, self._terms_changed, resources.config.terms_every_s)
         aside = [self._guarding, self._reloading, self.funding.run, self.terms.run]
@@ -173,7 +172,7 @@ class Session:
             measured = recovery.terms_changed(resources.journal)
             await self.reconciler.begin(measured=measured)
             self.risk.leaving |= measured and self.runner.state.phase != FLAT
-            aside += [self.reconciler.accounts, self.reconciler.refetch]
+            aside += [self.reconciler.accounts, self.reconciler.refetch, *self.executor.watches]
         self._open_up(resumed)
         return [tasks.create_task(one(), name=one.__name__) for one in aside]
 
@@ -199,6 +198,7 @@ class Session:
         self.risk.closed = self.stopping
         self.risk.leaving |= resources.config.on_restart == "flatten" and resumed.state.phase != FLAT
         self._hold()
+        self.risk.kept(resources.journal.note, FEES, fees_text(resources.venues, self.clock()))
         now, parameters = self.runner.state, str(self.parameters.params)
         resources.say(recovery.greeting(resumed.state, now, self.risk.leaving, self.line(), parameters))
         if self._once:
@@ -235,6 +235,7 @@ class Session:
     async def _finish(self) -> str:
         self.risk.leaving |= self.resources.config.on_stop == "flatten"
         self._hold()
+        self.executor.stop_resting()
         try:
             async with asyncio.timeout(STOP_S):
                 await self._until(lambda: self._at_rest)
@@ -265,7 +266,7 @@ class Session:
         if self.runner is None:
             return True
         phase = self.runner.state.phase
-        if self.busy():
+        if self.runner.working or self.busy():
             return False
         return phase in (FLAT, HALTED) or (phase == OPEN and not self.risk.leaving)
 

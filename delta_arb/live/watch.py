@@ -4,6 +4,9 @@ It asks a running runner how it is, every few seconds. When that has not answere
 a person where something is open, and, if the configuration says so and the legs differ, flattens as `flatten` does: from
 the journal, so reduce-only on futures, on spot what is the pair's and never inventory, under order ids of its own.
 
+Orders that rest do not wait for that: after a few seconds without an answer they are cancelled by their ids, which the journal
+has from before they were sent. That harms no runner that is alive after all: it is told of the end as of any.
+
 It never trades beside a living runner: a frozen one may wake, so it is ended by its process id first, and whoever trades
 holds the journal's lock. Where there is no journal (on another machine) it only rings.
 """
@@ -15,6 +18,7 @@ import os
 import signal
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -24,9 +28,14 @@ from delta_arb.live import control, preflight, supervisor
 from delta_arb.live.accounts import Baseline
 from delta_arb.live.alerts import GONE, NAKED, Alerts
 from delta_arb.live.supervisor import LiveJob
+from delta_arb.live.venues import factory
+from delta_arb.live.venues.base import VenueError, within
+from delta_arb.market import LEGS
 
 ANSWER_S = 3.0
 GONE_S = 10.0  # for a runner that was ended to be gone
+CLOSER_S = 1.0  # between two looks while an order rests
+CANCEL_S = 8.0
 
 
 class Exposure(NamedTuple):
@@ -53,20 +62,25 @@ class Watcher:
         self._settings = job.config.watch
         self._alerts = Alerts(job.alerts, job.config.alerts, job.config.name, job.say)
         self._heard_s = time.monotonic()
+        self._withdrawn: set[str] = set()
 
     def run(self) -> None:
         """For ever."""
         self.job.say(f"watching {self.job.config.name}, journal {self.job.journal}")
         while True:
             self.look()
-            time.sleep(self._settings.every_s)
+            closer = resting(self.job.journal).keys() - self._withdrawn
+            time.sleep(min(CLOSER_S, self._settings.every_s) if closer else self._settings.every_s)
 
     def look(self) -> str:
         """One look: "answers", "silent" (not for long enough), "flat", "open", "alone" or "flattened"."""
         if self._answers():
             self._heard_s = time.monotonic()
+            self._withdrawn.clear()
             return "answers"
         silent_s = time.monotonic() - self._heard_s
+        if silent_s >= self._settings.resting_s:
+            self._withdraw(silent_s)
         if silent_s < self._settings.silent_s:
             return "silent"
         exposure = self._exposure()
@@ -87,6 +101,19 @@ class Watcher:
         self._heard_s = time.monotonic()
         self._ring(GONE, "the watcher has flattened; find out what became of the runner before it is started again")
         return "flattened"
+
+    def _withdraw(self, silent_s: float) -> None:
+        """Cancel what rests and was not cancelled yet."""
+        left = {order_id: leg for order_id, leg in resting(self.job.journal).items() if order_id not in self._withdrawn}
+        if not left:
+            return
+        try:
+            asyncio.run(cancelled(self.job, left))
+            self._withdrawn |= left.keys()
+            said = "cancelled"
+        except VenueError as error:
+            said = f"not cancelled yet ({error})"
+        self._ring(GONE, f"the runner has not answered for {silent_s:.0f} s; what rested is {said}: {', '.join(left)}")
 
     def _answers(self) -> bool:
         """Whether a runner is up and turns."""
@@ -117,6 +144,34 @@ def before(journal: Path) -> Baseline | None:
         note = db.execute(query).fetchone()
         return Baseline.of(note[1]) if note and note[0] == "baseline" else None
     return None
+
+
+def resting(journal: Path) -> dict[str, int]:
+    """The orders that may rest by the journal, each with its leg; read beside whoever has it."""
+    query = (
+        "SELECT order_id, leg FROM orders WHERE post_only AND NOT EXISTS "
+        "(SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id AND remaining = 0)"
+    )
+    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as db:
+        return {order_id: LEGS.index(leg) for order_id, leg in db.execute(query)}
+    return {}
+
+
+async def cancelled(job: LiveJob, orders: Mapping[str, int]) -> None:
+    """Cancel these orders, each at the venue of its leg.
+
+    Raises:
+        VenueError: a venue does not answer, or one of them may still rest.
+    """
+    venues = factory.venues(job.config, job.keys, job.ccxt)
+    for leg in set(orders.values()):
+        venue = venues[leg]
+        await within(venue.open(lambda *quote: None, lambda *told: None), f"{venue.name} opened", CANCEL_S)
+        try:
+            for order_id in (order_id for order_id, of in orders.items() if of == leg):
+                await within(venue.cancel(order_id), f"the cancel of {order_id}", CANCEL_S)
+        finally:
+            await venue.close()
 
 
 def end_runner(journal: Path) -> None:

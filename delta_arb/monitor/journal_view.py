@@ -26,9 +26,11 @@ PAIRS = 12
 HISTORY = 600  # decisions that the chart begins with
 TOLD = ("halt", "resume", "alert", "ordered", "disk", "terms", "difference")  # notes that a person asks about
 ORDERS = f"""
-SELECT orders.ts_ns, orders.order_id, pair, orders.leg, phase, qty, price_limit, reduce_only, outcomes.ts_ns, filled, price,
+SELECT orders.ts_ns, orders.order_id, pair, orders.leg, phase, qty, price_limit, reduce_only, outcomes.ts_ns,
+    IIF(post_only, (SELECT SUM(fills.qty) FROM fills WHERE fills.order_id = orders.order_id), filled),
+    IIF(post_only, price_limit, outcomes.price),
     refused, (SELECT SUM(fee_usdt) FROM fills WHERE fills.order_id = orders.order_id)
-FROM orders LEFT JOIN outcomes ON outcomes.order_id = orders.order_id
+FROM orders LEFT JOIN outcomes ON outcomes.order_id = orders.order_id AND outcomes.remaining = 0
 WHERE orders.run_id = ? ORDER BY orders.rowid DESC LIMIT {SHOWN}"""
 Whose = tuple[str, str]  # a condition on the runs whose pairs count, and its value
 

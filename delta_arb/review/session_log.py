@@ -5,7 +5,9 @@ module only reads them; whether they agree is `retrace`'s question, what the run
 """
 
 import json
+import math
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -283,14 +285,22 @@ def _orders(db: sqlite3.Connection, run_id: str) -> Iterator[SentOrder]:
 
 
 def _ends(db: sqlite3.Connection, run_id: str, reports: list[Event]) -> tuple[dict[str, End], tuple[End, ...]]:
-    """The first end of each order, and what came after it; the journal wrote each together with its event."""
+    """The first end of each order, and what came after it; the journal wrote each together with its event.
+
+    Of an order that rested the end counts what was filled before; all of it was at the order's own price.
+    """
     first: dict[str, End] = {}
-    late = []
-    rows = db.execute(
-        "SELECT order_id, filled, price, refused, venue_ns FROM outcomes WHERE run_id = ? ORDER BY rowid", (run_id,)
-    )
-    for row, event in zip(rows, reports, strict=True):
+    late, parts = [], defaultdict(list)
+    names = "order_id, filled, price, refused, venue_ns, remaining"
+    rows = db.execute(f"SELECT {names} FROM outcomes WHERE run_id = ? ORDER BY rowid", (run_id,))
+    for (*row, remaining), event in zip(rows, reports, strict=True):
         end = End(*row, event)
+        if remaining:
+            parts[end.order_id].append(end)
+            continue
+        if before := [part for part in parts.pop(end.order_id, ()) if part.filled]:
+            filled = math.fsum(part.filled for part in (*before, end))
+            end = end._replace(filled=filled, price=before[0].price)
         if end.order_id in first:
             late.append(end)
         else:

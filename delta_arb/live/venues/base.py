@@ -269,8 +269,7 @@ class Report(NamedTuple):
 
     `fee_usdt` is what the venue took, None on paper (the rule's fee applies). `refused` is why it never worked.
     A second report of the same order is a late fill: what came in after the order was held to be over; but of one that
-    rests each says what was filled since the last one, and `remaining` what still works (signed): 0.0 at its end, where
-    `whole` is what it filled in all, and at what mean price.
+    rests each says what was filled since the last one, and `remaining` what still works (signed): 0.0 at its end.
     """
 
     ts_ns: int
@@ -283,7 +282,6 @@ class Report(NamedTuple):
     venue_ns: int = 0
     for_good: bool = False  # refused, and refused again however often it is sent
     remaining: float = 0.0
-    whole: tuple[float, float] | None = None
     give_up: bool = (
         False  # refused, and this leg is not to be tried again for now: also what was refused again and again
     )
