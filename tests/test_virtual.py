@@ -1,14 +1,28 @@
 """Sessions on virtual time against model venues: seeds, a kill at each await, and a state machine of the pair."""
 
+from contextlib import ExitStack, suppress
+
 import pytest
 from drill import virtual
 from drill.cases import DIRECT, REVERSE
-from drill.model import Fault
-from drill.virtual import Kill, World, play, shortest, troubles, world
+from drill.model import KINDS, Fault
+from drill.virtual import CONTRACT, Kill, World, play, shortest, troubles, world
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from delta_arb.errors import RunError
 from delta_arb.live.executor import Executor
+from delta_arb.live.venues.base import VenueError
 from delta_arb.market import PERP, SPOT
-from delta_arb.strategy.state import FLAT, HALTED, OPEN
+from delta_arb.strategy.state import ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN
 
 SEEDS, MORE = 24, 1000
 
@@ -123,3 +137,90 @@ def test_a_runner_killed_at_some_of_its_awaits_leaves_nothing_naked():
 @pytest.mark.parametrize("cycle_of", CYCLES)
 def test_a_runner_killed_at_every_await_between_intent_and_settled_leaves_nothing_naked(cycle_of, side):
     assert killed_at(cycle_of, side, 1) == []
+
+
+# --- A state machine of the pair ---------------------------------------------------------------------------------------
+
+
+class Pair(RuleBasedStateMachine):
+    """Entries, fills, parts, refusals, doubts, late fills, silences, kills and a person, in whatever order."""
+
+    @initialize(side=st.sampled_from((DIRECT, REVERSE)))
+    def begin(self, side):
+        self._stack = ExitStack()
+        self.it = self._stack.enter_context(world(0, side))
+        self.faults: list[Fault] = []
+        self.it.start()
+        self.it.advance(1.0)
+
+    @rule(act=st.sampled_from(("enter", "leave", "calm")), seconds=st.sampled_from((0.05, 0.15, 0.4, 1.5)))
+    def quotes(self, act, seconds):
+        self.it.act = act
+        self.it.advance(seconds)
+
+    @rule(kind=st.sampled_from(KINDS), leg=st.sampled_from((SPOT, PERP)), x=st.sampled_from((0.1, 0.5, 0.9)))
+    def next_order(self, kind, leg, x):
+        market = self.it.markets[leg]
+        self.faults.append(Fault(kind, leg, market.sent, x))
+        market.faults.append(self.faults[-1])
+
+    @rule(leg=st.sampled_from((SPOT, PERP)), seconds=st.sampled_from((0.3, 2.0, 6.0)))
+    def silent(self, leg, seconds):
+        self.it.markets[leg].silent_until_s = self.it.loop.now_s + seconds
+
+    @rule(away_s=st.sampled_from((0.05, 1.0)))
+    def killed_and_started_again(self, away_s):
+        self.it.kill()
+        self.it.advance(away_s)
+        self.it.start()
+        self.it.advance(0.1)
+
+    @precondition(lambda self: self.it.session and self.it.session.runner and self.it.phase >= 0)
+    @rule()
+    def a_person_flattens(self):
+        self.it.session.flatten("a person")
+
+    @precondition(lambda self: self.it.session and self.it.session.runner and self.it.at_rest)
+    @rule()
+    def a_person_resumes(self):
+        async def resumed() -> None:
+            with suppress(VenueError, RunError):
+                await self.it.session.resume("a person")
+
+        self.it.loop.run_until_complete(resumed())
+
+    @invariant()
+    def hedged_or_being_hedged(self):
+        it = self.it
+        mends = it.phase in (-1, ENTERING, EXITING, HEDGING) or it.session.busy() or it.rung
+        assert abs(it.net) < CONTRACT or mends or it.naked.since_s > it.loop.now_s - 5.0
+        assert it.naked.worst_coins <= 60.0  # a clip
+
+    @invariant()
+    def no_id_twice_and_nothing_booked_that_was_not_filled(self):
+        assert self.it.twice() == []
+        filled = {p.order_id: p.filled for market in self.it.markets for p in market.orders.values()}
+        for order_id, qty in self.it.booked().items():
+            assert abs(qty[0]) <= abs(filled[order_id]) + 1e-9
+
+    def teardown(self):
+        it = self.it
+        for market in it.markets:
+            market.faults.clear()
+            market.silent_until_s = 0.0
+        it.act = "calm"
+        it.until(lambda: it.at_rest and (abs(it.net) < CONTRACT or it.rung), 90.0)
+        wrong = it.settled_by_a_person(self.faults)
+        ended = it.stop()
+        wrong += it.wrong()
+        self._stack.close()
+        assert (wrong, ended in ("stopped", "halted", "open")) == ([], True)
+
+
+Pair.TestCase.settings = settings(max_examples=12, stateful_step_count=15, deadline=None)
+TestPair = Pair.TestCase
+
+
+@pytest.mark.slow
+def test_the_pair_for_longer():
+    run_state_machine_as_test(Pair, settings=settings(max_examples=300, stateful_step_count=30, deadline=None))

@@ -197,15 +197,38 @@ class World:
 
     # What must be
 
+    @property
+    def rung(self) -> bool:
+        """Whether the machine halted, which a person is told."""
+        return self.phase == HALTED and bool(self.session.risk.halted)
+
+    def settled_by_a_person(self, faults: Sequence[Fault]) -> list[str]:
+        """Only where both venues refused for good may a leg stand alone: a person is rung, and flattens."""
+        if abs(self.net) < CONTRACT:
+            return []
+        final = {fault.leg for fault in faults if fault.kind == "refused for good"}
+        if not self.rung or final != {SPOT, PERP}:
+            return [f"naked without a final refusal of both venues: {self.held}"]
+        self.session.flatten("a person: both venues take orders again")
+        self.until(lambda: self.phase == FLAT and self.at_rest, 60.0)
+        return []
+
     def twice(self) -> list[str]:
         """Ids that reached a venue more than once."""
         return [i for market in self.markets for i in set(market.arrived) if market.arrived.count(i) > 1]
 
-    def differs(self) -> list[str]:
-        """Where journal and venues tell of different fills."""
+    def booked(self) -> dict[str, tuple[float, float]]:
+        """Quantity and fee of each order in the journal."""
+        if not self.journal.exists():
+            return {}
         with closing(sqlite3.connect(self.journal)) as db:
             query = "SELECT order_id, SUM(qty), SUM(fee_usdt) FROM fills GROUP BY order_id"
-            booked = {order_id: (qty, fee) for order_id, qty, fee in db.execute(query)}
+            return {order_id: (qty, fee) for order_id, qty, fee in db.execute(query)}
+
+    def differs(self) -> list[str]:
+        """Where journal and venues tell of different fills."""
+        booked = self.booked()
+        with closing(sqlite3.connect(self.journal)) as db:
             ordered = {order_id for (order_id,) in db.execute("SELECT order_id FROM orders")}
         found = []
         for market in self.markets:
@@ -288,10 +311,11 @@ def play(seed: int, of: Sequence[Trouble]) -> Played:
         it.act = "calm"
         if not it.task:
             it.start()
-        it.until(lambda: it.at_rest and abs(it.net) < CONTRACT, 60.0)
+        it.until(lambda: it.at_rest and (abs(it.net) < CONTRACT or it.rung), 60.0)
+        wrong = it.settled_by_a_person([t for t in of if isinstance(t, Fault)])
         it.naked.end()
         ended = it.stop()
-        wrong = it.wrong() + ([] if ended in ("stopped", "halted", "open") else [f"ended {ended}"])
+        wrong += it.wrong() + ([] if ended in ("stopped", "halted", "open") else [f"ended {ended}"])
         return Played(
             wrong, it.naked.worst_s, it.naked.worst_coins * PRICE, sum(len(m.deals) for m in it.markets), it.said
         )
