@@ -72,6 +72,8 @@ class DataParams(Section):
 
     `*_layout`: what files of other layouts than ours were taken for; null of our own. `notes`: what is odd about the files.
 
+    `funding_changes`: when, within these quotes, funding began to follow other rules; the evidence is of the time after.
+
     `kind` candles: bid and ask were not recorded but stated, as the half-spreads here (see `candles`); null for quotes.
     """
 
@@ -93,6 +95,7 @@ class DataParams(Section):
     spot_layout: LayoutParams | None = None
     perp_layout: LayoutParams | None = None
     funding_layout: LayoutParams | None = None
+    funding_changes: tuple[datetime, ...] = ()
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import Name, Positive, Section
-from delta_arb.market import QUOTE, from_bps, to_bps
+from delta_arb.market import LEGS, QUOTE, from_bps, to_bps
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -105,3 +105,17 @@ def common_step(spot: VenueTerms, perp: VenueTerms) -> float:
         return 0.0
     scale = Decimal(10) ** max(0, *(-int(step.normalize().as_tuple().exponent) for step in steps))
     return float(Decimal(math.lcm(*(int(step * scale) for step in steps))) / scale)
+
+
+def each_leg(name: str, value) -> tuple:
+    """One value of both legs, or one for each."""
+    legs = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(legs) != 2:
+        raise ParamsError(f"{name} is one value of both legs, or one for spot and one for the perpetual, was {value!r}")
+    return legs
+
+
+def completed(mine: VenueTerms, listed: VenueTerms) -> VenueTerms:
+    """What the quotes' own list says of a venue, less what was said of it."""
+    said = mine.model_fields_set - ({"venue"} if mine.venue in LEGS else set())
+    return listed.replace(**{name: getattr(mine, name) for name in said})

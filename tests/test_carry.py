@@ -25,7 +25,7 @@ from delta_arb.market import NS, FundingPayment
 from delta_arb.optimize import carry_walk_forward, export, search
 from delta_arb.optimize.carry_search import break_even, expected_bps_day, spoken_rule
 from delta_arb.optimize.champion import examined
-from delta_arb.optimize.study import Market, Thresholds, demands
+from delta_arb.optimize.study import Constraints, Market, Thresholds, demands
 from delta_arb.optimize.study import market as market_of
 from delta_arb.optimize.verdict import judge
 from delta_arb.params import Bounds, Rule
@@ -166,6 +166,64 @@ def test_no_funding_is_not_carried_and_says_why():
         walked(tape, market(()))
     with pytest.raises(DataError, match="3 are needed"):
         walked(hours([100.0] * 24 * 50, [100.0] * 24 * 50), market(stamps([1.0] * 241)))
+
+
+def test_no_evidence_is_pooled_over_a_change_of_the_funding_rules():
+    """3 bps a day for 50 days, 1.5 bps from then on; costs are four fees of 2 bps and four half-spreads of 1 bp."""
+    tape = hours([100.0] * 24 * 81, [100.0] * 24 * 81)
+    here = market(stamps([1.0] * 151 + [0.5] * 93), fee_bps=2.0)
+    pooled, found = (walked(tape, replace(here, funding_changes=at)) for at in ((), (START + 50 * DAY,)))
+    assert [(f.start_ns - START) // DAY for f in pooled.folds] == [30, 40, 50, 60, 70]
+    assert [(f.start_ns - START) // DAY for f in found.folds] == [50, 60, 70]
+    assert pooled.even.funding_bps_day == pytest.approx((50 * 3 + 31 * 1.5) / 81, rel=0.01)
+    assert found.even.funding_bps_day == pytest.approx(1.5) and found.even.days == pytest.approx(12 / 1.5)
+    assert pooled.daily.sum() == pytest.approx(20 * 3 + 31 * 1.5 - 12, abs=1.5)
+    assert found.daily.sum() == pytest.approx(31 * 1.5 - 12, abs=1.5)  # it pays for its own entry
+    assert (pooled.held_days, found.held_days) == (51, 31)
+    assert pooled.confidence and found.confidence  # the last look-back, 30 days, begins behind the change
+
+
+def test_a_confidence_whose_look_back_reaches_over_the_change_is_not_known():
+    tape, here = hours([100.0] * 24 * 95, [100.0] * 24 * 95), market(stamps([1.0] * 286), fee_bps=2.0)
+    changed = replace(here, funding_changes=(START + 50 * DAY,))
+    of = {"rng": np.random.default_rng(7), "look_back_s": 50 * 86_400.0, "step_s": 10 * 86_400.0}
+    assert carry_walk_forward.walk(tape, here, **of).confidence
+    assert carry_walk_forward.walk(tape, changed, **of).confidence is None  # 45 days since, 50 looked back on
+
+
+def test_too_few_days_since_a_change_are_refused_with_its_date_and_the_way_out():
+    tape, here = hours([100.0] * 24 * 80, [100.0] * 24 * 80), market(stamps([1.0] * 241), fee_bps=2.0)
+    with pytest.raises(DataError) as refused:
+        walked(tape, replace(here, funding_changes=(START + 60 * DAY,)))
+    assert str(refused.value) == (  # the quotes begin on 2023-11-15
+        "since the rules of funding changed on 2024-01-14 there are 2 folds of 10 days; 3 are needed, and no evidence is "
+        "pooled over the change: wait, or say --funding-changes none if this contract's did not change"
+    )
+
+
+def test_reversion_is_fitted_judged_and_paid_by_the_rules_in_force():
+    """Rates of 1 bp every 8 h until the second day, of -2 bps from then on."""
+    tape = hours([100.0] * 96, [100.0] * 96)
+    here = replace(market(stamps([1.0] * 6 + [-2.0] * 6)), funding_changes=(START + 2 * DAY,))
+    assert here.in_force(tape).start_ns == START + 2 * DAY  # rather than two days earlier
+    assert replace(here, payments=()).in_force(tape) is tape  # no funding, no rules of it
+    assert here.in_force(tape.between(START, START + DAY)).start_ns == tape.start_ns  # what is not known yet
+    # stamps of 48, 56, 64 and 72 h: three intervals, all of the new rules
+    assert here.funding_bps_s(START + 73 * HOUR) == pytest.approx(-2 / (8 * 3600))
+    # before the change: six stamps, five intervals at the old rate
+    assert here.funding_bps_s(START + 47 * HOUR) == pytest.approx(1 / (8 * 3600))
+
+
+def test_runs_that_follow_each_other_and_pairs_looked_at_are_paid_for_by_carry():
+    """50 days walked, asked again over 50 days: one window more; 2.5 % for all looks at once, so 99 % and more for each."""
+    tape, here = hours([100.0] * 24 * 80, [100.0] * 24 * 80), market(stamps([1.0, 1.5] * 121), fee_bps=2.0)
+    once, again = (
+        carry_walk_forward.walk(tape, here, rng=np.random.default_rng(7), constraints=Constraints(repeated_h=h), **WALK)
+        for h in (0.0, 50 * 24.0)
+    )
+    assert once.net_bps_day.level == 0.95 and again.net_bps_day.low < once.net_bps_day.low
+    # Slepian, Pickands: Phi(-z) + z phi(z) = 0.025 at z = 2.7955, and 1 - 2 Phi(-2.7955) = 0.9948
+    assert again.net_bps_day.level == pytest.approx(0.9948, abs=1e-4)
 
 
 @settings(max_examples=8, deadline=None)

@@ -16,7 +16,7 @@ from typed import typed
 
 from delta_arb import pipeline
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import SNAPSHOTS, UPDATES
+from delta_arb.market import NS, SNAPSHOTS, UPDATES
 from delta_arb.params import check_assumed
 from delta_arb.quotes import funding_file
 from delta_arb.quotes import inputs as module
@@ -265,13 +265,14 @@ def test_every_option_reaches_its_field():
         "--perp-usdt=400.0", "--transfer-delay-h=2.0", "--transfer-fee-usdt=1.0", "--transfer-least-usdt=50.0",
             "--inventory-coins=600.0", "--spot-format=time=ms", "--spot-columns=bid_price=b",
         "--perp-format=clock=venue", "--perp-columns=ask_price=a", "--funding-format=rate=bps", "--funding-columns=timestamp=t",
+        "--funding-changes=2026-05-27",
     ]  # fmt: skip
     options = typed(InputOptions, *said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
         "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
         0.01, 0.02, 1.0, 2.0, "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
         "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0, 600.0,
-        "time=ms", "bid_price=b", "clock=venue", "ask_price=a", "rate=bps", "timestamp=t",
+        "time=ms", "bid_price=b", "clock=venue", "ask_price=a", "rate=bps", "timestamp=t", "2026-05-27",
     )  # fmt: skip
     assert given(options) == said
 
@@ -440,3 +441,17 @@ def test_a_relative_path_means_the_same_in_the_notebooks_folder(monkeypatch, tmp
     monkeypatch.chdir(tmp_path / "elsewhere")
     found = Inputs(**FILES | {"spot": "quotes/spot.csv"})
     assert (found.spot, found.funding) == ("quotes/spot.csv", FILES["funding"])
+
+
+def test_when_funding_began_to_follow_other_rules_is_an_input_or_what_the_venue_announced():
+    """1779840000 is 2026-05-27 00:00 UTC (20600 days of 86,400 s), 1785571200 is 2026-08-01 08:00."""
+    of = {"spot": "a", "perp": "b", "funding": "c", "pair": "X_USDT", "contract_size": 1.0}
+    announced = 20_600 * 86_400 * NS
+    assert Inputs(**of).rules_changed_ns == (announced,)
+    assert Inputs(**of, perp_venue="bybit").rules_changed_ns == ()
+    assert Inputs(**of, funding_changes="none").rules_changed_ns == ()
+    assert Inputs(**of | {"funding": "none"}).rules_changed_ns == ()
+    both = Inputs(**of, perp_venue="bybit", funding_changes="2026-08-01T08:00, 2026-05-27")
+    assert both.rules_changed_ns == (announced, 1_785_571_200 * NS)
+    with pytest.raises(ParamsError, match="a time is like 2026-01-31"):
+        Inputs(**of, funding_changes="last May")

@@ -13,7 +13,7 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError, SeriesError
-from delta_arb.market import DAY_NS, DAY_S, NS, entry_edge, exit_cost, from_bps, to_bps, utc
+from delta_arb.market import DAY_NS, DAY_S, NEVER, NS, FundingPayment, entry_edge, exit_cost, from_bps, to_bps, utc
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
 from delta_arb.optimize.gates import LEVEL, WORST, GateResult, above_cash, above_zero, gate
 from delta_arb.optimize.study import (
@@ -45,6 +45,7 @@ from delta_arb.tables import NOTHING, Table, number
 from delta_arb.wallets import BOUNDLESS
 
 MIN_DAYS = 20.0  # independent days held; a month of one hold has them, five entries of an hour each do not
+NO_MORE = Constraints()  # a single run, cash at its usual rate
 MIN_LOOK_BACK_S = 30 * DAY_S
 HELD_THROUGHOUT = Thresholds(-999.0, -1000.0, 366 * DAY_S)  # enters at once, leaves when the quotes end
 
@@ -186,12 +187,13 @@ def walk(
     step_s: float = 30 * DAY_S,
     rng: np.random.Generator,
     upstream: float = 1.0,
-    cash_percent: float = CASH_PERCENT,
+    constraints: Constraints = NO_MORE,
 ) -> CarryWalk:
     """Choose before every fold from what was known then, hold, go on; a pair keeps its rule and its fold.
 
     `upstream`: how many pairs and markets were looked at before this one was picked (this one included); the interval
-    holds for all of them at once (Bonferroni). `cash_percent`: what the same capital earns a year without trading.
+    holds for all of them at once (Bonferroni), and for all runs that follow each other over `constraints.repeated_h`. Of the
+    constraints only that and `cash_percent` are used. Where the rules of funding changed, folds begin there.
 
     Raises:
         ParamsError: no funding, or a look-back shorter than a month.
@@ -204,19 +206,33 @@ def walk(
             f"look_back_s={look_back_s:g} is shorter than 30 days, which hold no carry; look back further"
         )
     tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)  # what funding covers
+    since_ns = market.in_force(tape).start_ns
+    if since_ns > tape.start_ns:  # choices may know what was before, no fold is judged on it
+        tape = tape.between(since_ns - round(look_back_s * NS), tape.end_ns + 1)
     days = (tape.end_ns - tape.start_ns) / NS / DAY_S
     folds = int((days * DAY_S - look_back_s) // step_s) if days * DAY_S > look_back_s else 0
     if folds < MIN_FOLDS:
-        raise DataError(
-            f"{days:.0f} days hold {folds} folds of {step_s / DAY_S:g} days behind a look-back of "
-            f"{look_back_s / DAY_S:g}; {MIN_FOLDS} are needed, give a longer history or shorter ones"
-        )
+        raise DataError(_too_short(days, folds, look_back_s, step_s, market.rules_since_ns(tape.end_ns)))
     frame = Frame(look_back_s, step_s, 0.0, period_s=DAY_S, half_life_s=0.0)
-    constraints = demands(CARRY)
+    windows = constraints.repeated_h * 3600.0 / (days * DAY_S - look_back_s)
+    mean_level = level_of_each(LEVEL, upstream, windows)
+    cash_percent, constraints = constraints.cash_percent, demands(CARRY)
     found = walk_forward(tape, market, constraints, frame, rng=np.random.default_rng(SEED), choose=choose_carry)
     now = chosen_by(choose_carry, _last(tape, market, constraints, frame))
-    judged = _judged(tape, market, found, now, mean_level=level_of_each(LEVEL, upstream), rng=rng)
-    return replace(judged, cash_percent=cash_percent)
+    return replace(_judged(tape, market, found, now, mean_level=mean_level, rng=rng), cash_percent=cash_percent)
+
+
+def _too_short(days: float, folds: int, look_back_s: float, step_s: float, changed_ns: int) -> str:
+    needed = f"{MIN_FOLDS} are needed"
+    if changed_ns > -NEVER:
+        return (
+            f"since the rules of funding changed on {utc(changed_ns)[:10]} there are {folds} folds of {step_s / DAY_S:g} days; {needed}, "
+            "and no evidence is pooled over the change: wait, or say --funding-changes none if this contract's did not change"
+        )
+    return (
+        f"{days:.0f} days hold {folds} folds of {step_s / DAY_S:g} days behind a look-back of {look_back_s / DAY_S:g}; {needed}, "
+        "give a longer history or shorter ones"
+    )
 
 
 def _last(tape: Tape, market: Market, constraints: Constraints, frame: Frame) -> LookBack:
@@ -251,11 +267,11 @@ class Asked:
         return self.table._repr_html_()
 
 
-def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0, cash_percent: float = CASH_PERCENT) -> Asked:
+def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0, constraints: Constraints = NO_MORE) -> Asked:
     """How long a hold must last on this history; with the profile carry, walked forward too, or why it cannot be."""
     title = "Would holding for days pay?"
-    paid = [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns]
     try:
+        paid = _paid(tape, market)
         even = f"{break_even(paid, market.fees_bps + crossing_bps(tape))}"
     except DataError as error:
         even = f"not known: {error}"
@@ -263,7 +279,7 @@ def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0, cash_
         rows = [("break-even", even), ("walked forward", f"not asked: the profile is {profile}")]
         return Asked(profile, Table.of(title, ("question", "answer"), rows), even)
     try:
-        walked = walk(tape, market, rng=np.random.default_rng(SEED), upstream=upstream, cash_percent=cash_percent)
+        walked = walk(tape, market, rng=np.random.default_rng(SEED), upstream=upstream, constraints=constraints)
     except (DataError, ParamsError) as error:
         reason = f"carry cannot be judged: {error}"
         return Asked(
@@ -290,19 +306,18 @@ def _judged(
     whole, result = tape.between(start_ns, tape.end_ns + 1), replace(found.result, end_ns=end_ns)
     daily = to_bps(period_nets(whole, result, start_ns, end_ns, DAY_S) / position_usdt(market))
     held = _held(result, start_ns, len(daily))
-    paid = [p for p in market.payments if tape.start_ns <= p.ts_ns <= tape.end_ns]
     bare = replace(market, funds=BOUNDLESS, perp=market.perp.replace(maintenance_rate=0.0))
     return CarryWalk(
         folds=found.folds,
         result=result,
         daily=daily,
         net_bps_day=_mean_of_held(daily, held, mean_level, rng),
-        even=break_even(paid, market.fees_bps + crossing_bps(tape)),
+        even=break_even(_paid(tape, market), market.fees_bps + crossing_bps(tape)),
         always_bps=net_bps(bare.replay(whole, HELD_THROUGHOUT).trades[:1]),
         position_usdt=position_usdt(market),
         now=now,
         brier=found.brier,
-        confidence=_confidence(found, now, tape.end_ns),
+        confidence=_confidence(found, now, tape, market),
         held_days=int(held.sum()),
         independent_days=_independent(daily[held]),
         worst_bps=_worst_bps(tape, market),
@@ -326,11 +341,21 @@ def _mean_of_held(daily: np.ndarray, held: np.ndarray, level: float, rng: np.ran
         return None
 
 
-def _confidence(found: WalkForward, now: Fit, known_ns: int) -> float | None:
-    """As before each fold of the walk, of the next one; None where no fold's was scored."""
+def _paid(tape: Tape, market: Market) -> list[FundingPayment]:
+    """The stamps of a tape under the rules in force at its end."""
+    since_ns = market.in_force(tape).start_ns
+    return [p for p in market.payments if since_ns <= p.ts_ns <= tape.end_ns]
+
+
+def _confidence(found: WalkForward, now: Fit, tape: Tape, market: Market) -> float | None:
+    """As before each fold of the walk, of the next one; None where no fold's was scored, or where the last look-back
+    reaches over a change of the funding's rules."""
+    look_back_s = (found.folds[0].start_ns - tape.start_ns) / NS
+    if not found.brier or market.rules_since_ns(tape.end_ns) > tape.end_ns - look_back_s * NS:
+        return None
     days = round((found.folds[0].end_ns - found.folds[0].start_ns) / DAY_NS)
     rng = np.random.default_rng(SEED)
-    return probability(now, days, outcomes(found.folds, known_ns), rng) if found.brier else None
+    return probability(now, days, outcomes(found.folds, tape.end_ns), rng)
 
 
 def _independent(days: np.ndarray) -> float | None:

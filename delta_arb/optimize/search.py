@@ -267,7 +267,7 @@ class Choice:
 def choose(tape: Tape, market: Market, constraints: Constraints, side: int = DIRECT) -> Choice:
     """Thresholds of one direction: fit on the first part of the window, judge on the later part. What does not revert is
     not traded."""
-    parts = window(tape, constraints)
+    parts = window(market.in_force(tape), constraints)
     reverts, no_reversion = reversion_of(parts.fit)
     process = market.process(reverts)
     offered = offers(parts.fit, market.settings, process, side)

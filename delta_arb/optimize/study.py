@@ -11,7 +11,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
 from delta_arb.latency import latency as latencies
-from delta_arb.market import LEGS, NS, FundingPayment, round_trip_fees, to_bps
+from delta_arb.market import LEGS, NEVER, NS, FundingPayment, round_trip_fees, to_bps
 from delta_arb.optimize.threshold_sets import Thresholds, rule_levels
 from delta_arb.params import Rule
 from delta_arb.quotes.candles import DEADLINE_BARS
@@ -21,7 +21,7 @@ from delta_arb.stats.reversion import HalfLife
 from delta_arb.stats.sharpe import wilson
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import MachineRule
-from delta_arb.venue_terms import VenueTerms, common_step
+from delta_arb.venue_terms import VenueTerms, common_step, completed, each_leg
 from delta_arb.wallets import BOUNDLESS, Funds
 
 CASH_PERCENT = 4.0  # a year, where nothing else is stated
@@ -120,6 +120,7 @@ class Market:
         settings: the rule without thresholds that a search begins with.
         signal: what a search decides on, raw or filtered quotes.
         funds: what both wallets hold at the beginning; without limit if not given.
+        funding_changes: ns from which the payments follow other rules; those of the quotes, where they are read from files.
         fee_bps: taker fee, bps of notional per fill, of both legs or one for each; 5 if nobody says.
         latency_s: from a quote to our order at the venue, s, a median and a 99th percentile like "0.1~0.4", or a file;
             of both legs or one for each; 0.1 if nobody says.
@@ -135,6 +136,7 @@ class Market:
     settings: Rule = NO_THRESHOLDS
     signal: str = "raw"
     funds: Funds = BOUNDLESS
+    funding_changes: tuple[int, ...] = ()
     fee_bps: InitVar[float | tuple | None] = None
     latency_s: InitVar[float | str | tuple | None] = None
 
@@ -157,13 +159,13 @@ class Market:
         Raises:
             ParamsError: a clip below the smallest order, or an inventory below a clip.
         """
-        legs, latency, payments = (self.spot, self.perp), self.latency, self.payments
+        legs, latency, payments, changed = (self.spot, self.perp), self.latency, self.payments, self.funding_changes
         if inputs := getattr(tape, "inputs", None):
-            legs = tuple(_completed(mine, listed) for mine, listed in zip(legs, inputs.terms(), strict=True))
+            legs = tuple(completed(mine, listed) for mine, listed in zip(legs, inputs.terms(), strict=True))
             constant = latency == Latency(self.spot.latency_s, self.perp.latency_s)
-            latency = None if constant else latency
+            latency, changed = None if constant else latency, changed or inputs.rules_changed_ns
         payments = getattr(tape, "payments", ()) if payments is None else payments
-        market = Market(*legs, latency, payments, settings or self.settings, self.signal, self.funds)
+        market = Market(*legs, latency, payments, settings or self.settings, self.signal, self.funds, changed)
         return _checked(market, tape)
 
     def __repr__(self) -> str:
@@ -237,10 +239,20 @@ class Market:
 
     def funding_bps_s(self, before_ns: int) -> float:
         """What funding has paid a short per second so far, bps of notional; 0.0 without stamps in the past."""
-        past = [p for p in self.payments if p.ts_ns < before_ns]
+        since_ns = self.rules_since_ns(before_ns)
+        past = [p for p in self.payments if since_ns <= p.ts_ns < before_ns]
         if len(past) < 2:
             return 0.0
         return to_bps(sum(p.rate for p in past[1:])) / ((past[-1].ts_ns - past[0].ts_ns) / NS)
+
+    def rules_since_ns(self, until_ns: int) -> int:
+        """Since when funding has followed the rules in force at a time; -NEVER where no change is known."""
+        return max((at_ns for at_ns in self.funding_changes if at_ns <= until_ns), default=-NEVER)
+
+    def in_force(self, tape: Tape) -> Tape:
+        """The part of a tape under the funding rules in force at its end, which alone is evidence for what comes."""
+        since_ns = self.rules_since_ns(tape.end_ns)
+        return tape.between(since_ns, tape.end_ns + 1) if self.payments and since_ns > tape.start_ns else tape
 
     def with_latency(self, spot_s: float, perp_s: float) -> "Market":
         return self._at(Latency(spot_s, perp_s))
@@ -268,25 +280,11 @@ def check_signal(signal: str) -> None:
         raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
 
 
-def each_leg(name: str, value) -> tuple:
-    """One value of both legs, or one for each."""
-    legs = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(legs) != 2:
-        raise ParamsError(f"{name} is one value of both legs, or one for spot and one for the perpetual, was {value!r}")
-    return legs
-
-
 def _said(fees: tuple, late: Latency | None) -> tuple[dict, ...]:
     """The fields of each leg's terms that were said."""
     seconds = (None, None) if late is None else (late.spot_s, late.perp_s)
     legs = ({"taker_fee_bps": fee, "latency_s": s} for fee, s in zip(fees, seconds, strict=True))
     return tuple({name: value for name, value in leg.items() if value is not None} for leg in legs)
-
-
-def _completed(mine: VenueTerms, listed: VenueTerms) -> VenueTerms:
-    """What the quotes' own list says of a venue, less what was said of it."""
-    said = mine.model_fields_set - ({"venue"} if mine.venue in LEGS else set())
-    return listed.replace(**{name: getattr(mine, name) for name in said})
 
 
 def market(inputs: Inputs, tape: Tape, settings: Rule, signal: str = "raw") -> Market:
@@ -298,7 +296,8 @@ def market(inputs: Inputs, tape: Tape, settings: Rule, signal: str = "raw") -> M
         ParamsError: another signal, a clip below the smallest order, or an inventory below a clip.
     """
     terms, paid = inputs.terms(), inputs.payments(tape)
-    return _checked(Market(*terms, inputs.latency(), paid, settings, signal, inputs.funds), tape)
+    changed = inputs.rules_changed_ns
+    return _checked(Market(*terms, inputs.latency(), paid, settings, signal, inputs.funds, changed), tape)
 
 
 def _checked(market: Market, tape: Tape) -> Market:

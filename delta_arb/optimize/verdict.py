@@ -90,6 +90,7 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
     """
     if choice.best is None or choice.half_life is None:
         return Verdict(choice, None, None, False, choice.reason)
+    tape = choice.market.in_force(tape)
     cut = frame(tape, choice)
     sets = [choice.best, *(s for s in (*coarse(choice.sweep.sets), *sets) if s != choice.best)]
     choose = choose or Once(choice.side)

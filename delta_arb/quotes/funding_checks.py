@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from delta_arb.command import moment
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import gaps
 from delta_arb.market import NEVER, NS, utc
@@ -19,6 +20,8 @@ _TWICE = 1 / 50  # of the usual step: no settlements are that near to each other
 _OFF_NS = 90 * NS  # a stamp up to a minute late is still its hour's
 _FEW = 10  # rates that say nothing yet about all of them
 _BY_CHANCE = 1e-4
+# From when on a venue computes its funding by another formula, as it announced, UTC.
+ANNOUNCED = {"gate": ("2026-05-27",)}
 # Where an interval of eight hours does not begin at midnight UTC.
 _SHIFTED_H = {"kucoin": 4, "bitmex": 4}
 
@@ -90,6 +93,17 @@ def _repeated_h(stamps: np.ndarray, rates: np.ndarray) -> float:
         if len(np.unique(changes % hours)) == 1 and (step_h / hours) ** (len(changes) - 1) < _BY_CHANCE:
             return hours
     return 0.0
+
+
+def changes(text: str, venue: str) -> tuple[int, ...]:
+    """Times (ns) from which funding follows other rules, rising: those of a list; if it is empty, what the venue announced.
+
+    Raises:
+        ParamsError: a word that is no time.
+    """
+    announced = next((days for begin, days in ANNOUNCED.items() if venue.lower().startswith(begin)), ())
+    days = text.split(",") if text else announced
+    return () if text == "none" else tuple(sorted(moment(day.strip()) * (NS // 1000) for day in days))
 
 
 def notes_on(name: str, stamps: np.ndarray, venue: str) -> tuple[str, ...]:

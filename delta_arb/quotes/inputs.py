@@ -16,7 +16,7 @@ from delta_arb.formats.raw_table import split
 from delta_arb.formats.read import LegContext, Recognised
 from delta_arb.formats.recognise import FormatOptions
 from delta_arb.latency import Latency, latency
-from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment, pair_name, plain_pair
+from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment, pair_name, plain_pair, utc
 from delta_arb.params import WalletParams
 from delta_arb.places import placed, sample
 from delta_arb.quotes import candles as bars
@@ -24,6 +24,7 @@ from delta_arb.quotes import funding_file as paid
 from delta_arb.quotes import listings
 from delta_arb.quotes import tape as tapes
 from delta_arb.quotes.files import files_of, is_candles
+from delta_arb.quotes.funding_checks import changes
 from delta_arb.quotes.options import BAR_SHARE, FILES, LATENCIES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
 from delta_arb.quotes.recorded import is_ranged, is_recorded, is_synthetic
 from delta_arb.venue_terms import VenueTerms, perpetual
@@ -83,7 +84,7 @@ class Inputs(InputOptions):
         self.terms()
         for leg in ("spot", "perp", "funding"):
             self.format_options(leg)
-        _ = self.stated, self.funds
+        _ = self.stated, self.funds, self.rules_changed_ns
 
     def _check_rules(self) -> None:
         """A list of instruments is the whole truth about order rules: what else was said of them must not differ."""
@@ -135,6 +136,14 @@ class Inputs(InputOptions):
                 "bar_s and bar_share are for candles; give both half-spreads with them, or leave them away"
             )
         return None
+
+    @property
+    def rules_changed_ns(self) -> tuple[int, ...]:
+        """When the perpetual's funding began to follow other rules; () where funding is left out."""
+        return () if self.funding == NONE else changes(self.funding_changes, self.perp_venue)
+
+    def _changed_within(self, tape: tapes.Tape) -> list[int]:
+        return [at_ns for at_ns in self.rules_changed_ns if tape.start_ns < at_ns <= tape.end_ns]
 
     @property
     def mark(self) -> str:
@@ -267,13 +276,18 @@ class Inputs(InputOptions):
             spot_layout=layout_params(tape.quality.taken_for[0]) if tape.quality else None,
             perp_layout=layout_params(tape.quality.taken_for[1]) if tape.quality else None,
             funding_layout=layout_params(self.funding_as()),
+            funding_changes=tuple(map(_utc, self._changed_within(tape))),
             notes=self.notes(tape),
         )
 
     def notes(self, tape: tapes.Tape) -> tuple[str, ...]:
         """What every page must say of the files beside their layout."""
         rates = self.funding_rates()
-        return (*(tape.quality.notes if tape.quality else ()), *(rates.notes if rates else ()))
+        changed = tuple(
+            f"the rules of {self.perp_venue}'s funding changed at {utc(at_ns)[:16]} UTC: evidence is not pooled over it"
+            for at_ns in self._changed_within(tape)
+        )
+        return (*(tape.quality.notes if tape.quality else ()), *(rates.notes if rates else ()), *changed)
 
     def funding_rates(self) -> paid.Rates | None:
         """The checked funding history; None where it is left out."""

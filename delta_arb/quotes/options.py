@@ -109,6 +109,11 @@ class InputOptions:
         "(first, after), indicative, venue, symbol",
     )
     funding_columns: str = _layouts("", "the same of the funding history, like timestamp=t,funding_rate=r")
+    funding_changes: str = _quotes(
+        "",
+        "days or times (UTC) from which the perpetual's funding follows other rules, like 2026-05-27,2026-08-01T08:00; no "
+        "evidence is pooled over them; or none  [default: what its venue announced, as far as known]",
+    )
 
 
 def written(options: InputOptions) -> list[str]:
