@@ -21,7 +21,7 @@ from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
 import delta_arb
 from delta_arb import market
-from delta_arb.backtest import event_loop, fast_forward, numba_cache
+from delta_arb.backtest import event_loop, fast_forward, numba_cache, sweep_figures
 from delta_arb.backtest.event_loop import Sent
 from delta_arb.backtest.numba_cache import reached
 from delta_arb.backtest.performance import distance
@@ -840,6 +840,13 @@ def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
         == 1 + len({f.__module__ for f in (event_loop.drive, *reached(event_loop.drive))})
     )
     assert {decide.decide, market.fill, fast_forward.next_row} <= set(reached(event_loop.drive))
+
+
+def test_another_number_in_a_file_without_compiled_code_of_the_kernel_moves_the_cache(monkeypatch):
+    """The blocks of `prices` are counted with numbers of `fast_forward`, none of whose functions it calls."""
+    before = numba_cache._sources([sweep_figures.prices])
+    monkeypatch.setattr(sweep_figures, "NEAR", 2 * sweep_figures.NEAR)
+    assert numba_cache._sources([sweep_figures.prices]) != before
 
 
 def test_machine_code_is_kept_where_it_was_asked_for_and_never_beside_a_read_only_package(tmp_path, monkeypatch):

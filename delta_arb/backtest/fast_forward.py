@@ -11,7 +11,7 @@
 
 `awaited` is written phase by phase from `strategy.decide`; in every other state each row is looked at. A row too many
 may be named, never one too few: it is then decided on by `decide` itself. To find the rows fast, the extremes of the
-signals are kept for every block of 64 rows and for every 64 blocks; they are made by the very formulas that the rows
+signals are kept for every block of 32 rows and for every 32 blocks; they are made by the very formulas that the rows
 are tested with, so a block that cannot reach a level holds no row that does, to the last bit.
 """
 
@@ -24,8 +24,9 @@ from delta_arb.strategy.decide import entry_level, exit_level
 from delta_arb.strategy.margin import liquidation_price
 from delta_arb.strategy.state import DIRECT, FLAT, HALTED, OPEN, MachineRule, State
 
-NEAR = 64  # rows of a block
-FAR = 64 * NEAR
+NEAR = 32  # rows of a block
+FAN = 32  # blocks of a far one
+FAR = FAN * NEAR
 # What opening pays (see `strategy.opening_pays`), and the same negated, and the perpetual's mid: each signal is awaited at
 # or above a level.
 DIRECT_HIGH, DIRECT_LOW, REVERSE_HIGH, REVERSE_LOW, MID = range(5)
@@ -150,8 +151,8 @@ def _seek(tape, looks, way, signal, level, until_ns, i, past):
                 block += 1
             if block >= len(far) or ts_ns[max(i, block * FAR)] >= until_ns:
                 return past
-            i, part = max(i, block * FAR), max(part, block * NEAR)
-        stop = min((block + 1) * NEAR, len(near))
+            i, part = max(i, block * FAR), max(part, block * FAN)
+        stop = min((block + 1) * FAN, len(near))
         while part < stop and not near[part] >= level:
             part += 1
         i = max(i, part * NEAR)
@@ -198,7 +199,7 @@ def strength(tape, looks, way, signal, i):
 
 
 def extremes(tape, looks):
-    """Fill in the largest value of each signal in every block of 64 rows, and in every 64 blocks."""
+    """Fill in the largest value of each signal in every block of 32 rows, and in every 32 blocks."""
     n = len(tape.ts_ns)
     for way in range(len(looks.shift)):
         near, far = looks.near[way], looks.far[way]
@@ -214,4 +215,4 @@ def extremes(tape, looks):
                 mid = max(mid, strength(tape, looks, way, MID, i))
             for signal, value in enumerate((direct_high, direct_low, reverse_high, reverse_low, mid)):
                 near[signal, block] = value
-                far[signal, block // NEAR] = max(far[signal, block // NEAR], value)
+                far[signal, block // FAN] = max(far[signal, block // FAN], value)

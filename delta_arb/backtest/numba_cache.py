@@ -14,20 +14,19 @@ import numpy as np
 
 
 @functools.cache
-def compiled(kernel, called=()):
-    """A kernel as machine code; what it reaches of this package becomes part of its callers, but for those `called`.
+def compiled(kernel):
+    """A kernel as machine code; what it reaches of this package becomes part of its callers.
 
     numba's own cache looks only at the file of the function itself and would serve an old machine after an edit of
-    decide.py; so the cache folder carries the hash of every source that is compiled in.
+    decide.py; so the cache folder carries the hash of every source that is compiled in, and of the constants named there.
     """
     import numba
 
     functions = [f for f in reached(kernel) if f is not uncounted]
     _teach_uncounted()
     for function in functions:
-        _register(function, function not in called)
-    sources = sorted({Path(f.__code__.co_filename) for f in (kernel, *functions)})
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+        _register(function)
+    digest = hashlib.sha256(_sources([kernel, *functions])).hexdigest()[:12]
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder() / f"kernel-{digest}")
     try:
@@ -36,6 +35,17 @@ def compiled(kernel, called=()):
         numba.config.CACHE_DIR = before
     made.compile = _lightly(made.compile)
     return made
+
+
+def _sources(functions) -> bytes:
+    """The files of functions, this one, which says how they are compiled, and the numbers that they name, of any file."""
+    files = sorted({Path(f.__code__.co_filename) for f in functions} | {Path(__file__)})
+    named = {(name, f.__globals__.get(name)) for f in functions for name in f.__code__.co_names if _is_number(f, name)}
+    return b"".join(file.read_bytes() for file in files) + repr(sorted(named)).encode()
+
+
+def _is_number(function, name: str) -> bool:
+    return isinstance(function.__globals__.get(name), (int, float))
 
 
 def cache_folder() -> Path:
@@ -78,11 +88,11 @@ def reached(kernel) -> list:
 
 
 @functools.cache
-def _register(function, inlined: bool) -> None:
+def _register(function) -> None:
     """Tell numba, once a process, that a function may be called from compiled code, and only from there."""
     from numba.extending import register_jitable
 
-    register_jitable(forceinline=inlined, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    register_jitable(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def uncounted(arrays):

@@ -3,8 +3,8 @@
 One compiled loop over the sets drives the machine of `event_loop`, settles with the identity of `ledger` and marks equity
 by the formulas of `performance`; so every figure is that of `run` and `measure` of the same rule, to the bit. Three
 things make it fast: rows on which nothing can be decided are skipped (`fast_forward`), trades never become Python
-objects, and equity is marked only in those blocks of 64 events that may hold a new peak or a deeper fall. A set costs the
-memory of its row in `FIGURES` and five levels, the tape one and a half bytes an event.
+objects, and equity is marked only in those blocks of 32 events that may hold a new peak or a deeper fall. A set costs the
+memory of its row in `FIGURES` and five levels, the tape three and a half bytes an event.
 """
 
 import math
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest import fast_forward, replay, sweep_figures
+from delta_arb.backtest import replay
 from delta_arb.backtest.event_loop import Columns, Machine, Road, Schedule, Stamps, drive
 from delta_arb.backtest.fast_forward import Looks
 from delta_arb.backtest.numba_cache import compiled, read_only, records, uncounted
@@ -36,7 +36,6 @@ from delta_arb.backtest.sweep_figures import (
     add_pair,
     close_account,
     prices,
-    ranked,
 )
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected, gaps
@@ -96,10 +95,6 @@ def _sweep(ground, schedule, machines, curves, account, levels, sets, figures):
             return k
         close_account(of, machine.state.phase == HALTED, machine.open_at_end)
     return -1
-
-
-# Apart from the loop over the sets, which all else is part of.
-CALLED = (drive, fast_forward._seek, add_pair, close_account, ranked, sweep_figures._watch, sweep_figures._passed)
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
@@ -272,7 +267,7 @@ def _marks(tape: Tape, known: bool) -> Marks:
 @cache
 def _kernel():
     """`_sweep` as machine code; says so when it has to be compiled first, but not in a notebook, whose output it would be."""
-    kernel = compiled(_sweep, CALLED)
+    kernel = compiled(_sweep)
     if "ipykernel" not in sys.modules and not any(Path(kernel.stats.cache_path).glob("sweep._sweep-*.nbi")):
         print("delta_arb: compiling the sweep, some seconds, once on this machine", file=sys.stderr)
     return kernel

@@ -2,7 +2,7 @@
 
 Money is what `ledger.money` says of the fills, figures are added up in the order of `performance.measure`, and the steps
 of equity are those of `performance.equity`, so that all are the same to the bit. Between two steps a hedged pair moves
-with the distance of both exits only; its least and greatest value per block of 64 events and per 64 blocks say what a
+with the distance of both exits only; its least and greatest value per block of 32 events and per 32 blocks say what a
 stretch may hold: neither a new peak nor a deeper fall, one of both, whose rows are then those of its extreme block, or
 both; only then it is halved, down to blocks of which every row is looked at.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest.fast_forward import FAR, NEAR, first_at
+from delta_arb.backtest.fast_forward import FAN, FAR, NEAR, first_at
 from delta_arb.funding_stamps import met_hole
 from delta_arb.market import END, NEVER, NS, SPOT, TARGET, TIMEOUT, UNWOUND
 from delta_arb.strategy.ledger import funding, money, stamp_after
@@ -280,7 +280,7 @@ def _passed(marks, stop, curve, capital):
         cheap, dear = _extent(marks, side + 2, block, stop)
         least, most = min(odd * cheap, odd * dear), max(odd * cheap, odd * dear)
     base = capital + (curve.spot_cash + curve.perp_cash - curve.fees + curve.funding + curve.residual)
-    price = marks.far[side + 3, block // NEAR]
+    price = marks.far[side + 3, block // FAN]
     slack = 1e-11 * (capital + abs(curve.spot_cash) + abs(curve.perp_cash) + qty * abs(price))
     low, high = _extent(marks, side, block, stop)
     near = base - qty * low if side == 0 else base + qty * high  # at the best distance, with equal legs
@@ -294,23 +294,31 @@ def _passed(marks, stop, curve, capital):
         return True
     waited = rises and marks.ts_ns[past - 1] - marks.ts_ns[curve.peak_row] > curve.longest_ns
     enough = curve.peak - most - slack if waited else near + least - most - 2.0 * slack
+    level = enough if rises else -(deep + most - least + 2.0 * slack)
+    # worth at the best distance of a block where it rises, else its worst negated, against that level
+    if side == 0:
+        of, sign = (side, -qty) if rises else (side + 1, qty)
+    else:
+        of, sign = (side + 1, qty) if rises else (side, -qty)
+    start = base if rises else -base
     spot, perp = _exits(marks, curve)
-    top, top_row, bottom = -np.inf, -1, np.inf
-    for k in range(block, stop):
-        narrow, wide = marks.near[side, k], marks.near[side + 1, k]
-        if rises and (base - qty * narrow if side == 0 else base + qty * wide) < enough:
+    top, top_row, bottom, k = -np.inf, -1, np.inf, block
+    near_bound, far_bound = marks.near[of], marks.far[of]
+    while k < stop:
+        if k % FAN == 0 and k + FAN <= stop and start + sign * far_bound[k // FAN] < level:
+            k += FAN
             continue
-        if falls and (base - qty * wide if side == 0 else base + qty * narrow) > deep + most - least + 2.0 * slack:
-            continue
-        if waited:  # the first block that may be at the peak again says for how long it was below
-            curve.row = k * NEAR
-            _look(marks, curve.row + NEAR, curve, capital)
-            return True
-        for at in range(k * NEAR, (k + 1) * NEAR):
-            worth = _worth(curve, spot[at], perp[at], capital)
-            bottom = min(bottom, worth)
-            if worth >= top:
-                top, top_row = worth, at
+        if start + sign * near_bound[k] >= level:
+            if waited:  # the first block that may be at the peak again says for how long it was below
+                curve.row = k * NEAR
+                _look(marks, curve.row + NEAR, curve, capital)
+                return True
+            for at in range(k * NEAR, (k + 1) * NEAR):
+                worth = _worth(curve, spot[at], perp[at], capital)
+                bottom = min(bottom, worth)
+                if worth >= top:
+                    top, top_row = worth, at
+        k += 1
     if rises and top >= curve.peak:
         curve.peak, curve.peak_row = top, top_row
     if falls:
@@ -323,10 +331,10 @@ def _extent(marks, row, block, stop):
     """Least and greatest of a pair of bounds over some blocks."""
     low, high = np.inf, -np.inf
     while block < stop:
-        far = block % NEAR == 0 and block + NEAR <= stop
-        low = min(low, marks.far[row, block // NEAR] if far else marks.near[row, block])
-        high = max(high, marks.far[row + 1, block // NEAR] if far else marks.near[row + 1, block])
-        block += NEAR if far else 1
+        far = block % FAN == 0 and block + FAN <= stop
+        low = min(low, marks.far[row, block // FAN] if far else marks.near[row, block])
+        high = max(high, marks.far[row + 1, block // FAN] if far else marks.near[row + 1, block])
+        block += FAN if far else 1
     return low, high
 
 
@@ -347,6 +355,6 @@ def prices(tape):
             low4, high4 = min(low4, reverse), max(high4, reverse)
             low6, high6 = min(low6, tape.perp_bid[i]), max(high6, tape.perp_bid[i])
         for row, value in enumerate((low0, high0, low2, high2, low4, high4, low6, high6)):
-            near[row, block], so_far = value, far[row, block // NEAR]
-            far[row, block // NEAR] = min(so_far, value) if row % 2 == 0 else max(so_far, value)
+            near[row, block], so_far = value, far[row, block // FAN]
+            far[row, block // FAN] = min(so_far, value) if row % 2 == 0 else max(so_far, value)
     return near, far
