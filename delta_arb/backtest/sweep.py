@@ -33,7 +33,6 @@ from delta_arb.backtest.sweep_figures import (
     Curve,
     Marks,
     SetAccount,
-    add_pair,
     close_account,
     prices,
 )
