@@ -40,6 +40,7 @@ def test_the_page_draws_its_chart_without_an_error_and_without_sideways_scroll(r
                 await page.value("document.querySelectorAll('.orders tr').length") == 31
             )  # head, and the newest thirty
             assert await page.value("document.querySelector('.buttons').hidden")  # no token, no button
+            assert await page.faults() == []
             assert page.wrong == []
 
     asyncio.run(play())
