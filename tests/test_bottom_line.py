@@ -1,6 +1,7 @@
 """The first ten seconds of a report: figures by hand, against cash, accidents, and a refusal's three questions."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from delta_arb.latency import Latency
 from delta_arb.market import NS
 from delta_arb.optimize import carry_walk_forward, gates
 from delta_arb.optimize.by_hand import by_hand
+from delta_arb.optimize.carry_search import BreakEven
 from delta_arb.optimize.parameters import cash_percent
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import Rule
@@ -157,6 +159,19 @@ def test_a_warning_is_not_among_what_was_missing():
     refused = s.sheet.candidate.model_copy(update={"trade": False, "gates": gates_})
     carried = carry_walk_forward.asked(s.tape, s.market, "reversion")
     assert bottom_line.refusal(refused, s.verdict, carried).missing == ("pairs 0.500, wanted at least 1",)
+
+
+def test_a_year_of_bitcoins_funding_on_twice_the_capital_is_below_cash():
+    """0.88 bps a day of 250 USDT on 500: 0.88 * 365 / 2 = 160.6 bps a year, of 4 % two fifths."""
+    walk = SimpleNamespace(
+        even=BreakEven(22.0, 0.88, 0.26),
+        position_usdt=250.0,
+        cash_percent=4.0,
+        result=SimpleNamespace(capital_usdt=500.0),
+    )
+    paid, gross = bottom_line._carry_would_have_to_change(walk)
+    assert paid.endswith("a round trip of 22.0 bps is paid after 25.0 days")
+    assert "1.6 % a year on all capital, where cash pays 4 %: it would have to pay more than 2.5 times as much" in gross
 
 
 @pytest.mark.parametrize("regime", ["sample", "random_walk", "no_edge"])

@@ -115,11 +115,11 @@ class CarryWalk:
         """One sentence: carry, or do not, and why not."""
         if self.net_bps_day is None:
             reasons = sorted({fold.reason for fold in self.folds})
-            return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {self.even}."
+            return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {_sentence(self.even)}"
         if self.pays:
             return f"Carry pays: {self.says}."
         missed = "; ".join(g.words for g in self.gates if not g.passed)
-        return f"Do not carry: {self.says}, but {missed}. {self.even}."
+        return f"Do not carry: {self.says}, but {missed}. {_sentence(self.even)}"
 
     @property
     def says(self) -> str:
@@ -167,6 +167,11 @@ class CarryWalk:
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
+
+
+def _sentence(even: BreakEven) -> str:
+    text = f"{even}."
+    return text[0].upper() + text[1:]
 
 
 def _fold_row(fold: Fold, position_usdt: float) -> tuple[str, ...]:

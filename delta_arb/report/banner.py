@@ -78,7 +78,7 @@ def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
     interval = "no interval" if low is None else f"95 %: {number(low, '+.2f')} to {number(high, '+.2f')}"
     bps = f"{number(line['net_bps'], '+.1f')} bps a trade"
     yield "Net out of sample, USDT/day", f"{number(line['net_usdt_day'], '+.2f')} {_small(interval, bps)}"
-    yield "Rests on", f"{line['trades']} trades {_small(line['rests_on'], span(line['days']))}"
+    yield "Rests on", f"{counted(line['trades'], 'trade')} {_small(line['rests_on'], span(line['days']))}"
     if line["percent"] is None:
         yield "A year above cash", f"{DASH} {_small('less than a day says nothing of a year')}"
     else:
@@ -161,6 +161,10 @@ def number(value: object, form: str) -> str:
         return DASH
     text = format(value, form)
     return text.replace("-", "−") if text.strip("-+0.,") else text.replace("-", "").replace("+", "")
+
+
+def counted(count: int, of: str) -> str:
+    return f"{count} {of}{'s' * (count != 1)}"
 
 
 def span(days: float | None) -> str:

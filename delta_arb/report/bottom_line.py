@@ -13,7 +13,7 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.market import DAY_S, NS, exit_cost, from_bps
-from delta_arb.optimize.carry_walk_forward import Asked, crossing_bps
+from delta_arb.optimize.carry_walk_forward import Asked, CarryWalk, crossing_bps
 from delta_arb.optimize.champion import examined
 from delta_arb.optimize.gates import LOOK_BACK, YEAR_DAYS
 from delta_arb.optimize.search import levels, offers, spoken
@@ -264,19 +264,36 @@ def worst_basis(tape: Tape, lag_s: float) -> tuple[float, float]:
 
 def refusal(candidate: Params, verdict: Verdict, carried: Asked) -> Refusal:
     """What was looked for, what was missing, and what would have to change for a trade."""
-    missing = tuple(f"{g.name} {number(g.value, 3)}, wanted {'at least' if g.at_least else 'at most'} {g.bound:g}"
-                    for g in candidate.gates if not g.passed and g.name != LOOK_BACK)  # fmt: skip
+    judged = carried.walk if candidate.profile == CARRY else verdict.judgement
+    words = {g.name: g.words for g in judged.gates} if judged else {}
+    missing = tuple(
+        words.get(g.name)
+        or f"{g.name} {number(g.value, 3)}, wanted {'at least' if g.at_least else 'at most'} {g.bound:g}"
+        for g in candidate.gates
+        if not g.passed and g.name != LOOK_BACK
+    )
     if candidate.profile == CARRY:
         looked = "a hold of days for which the funding expected pays, chosen before each month and judged on it"
         if carried.walk is None:
             return Refusal((looked,), (carried.reason,), ("a longer history, with its funding",))
         missing += () if carried.thresholds else (f"a rule for the coming days: {carried.walk.now.reason}",)
-        return Refusal((looked,), missing or (carried.reason,), (f"{carried.walk.even}",))
+        return Refusal((looked,), missing or (carried.reason,), tuple(_carry_would_have_to_change(carried.walk)))
     choice = verdict.choice
     looked_for = [f"an edge on {choice.window.note}: {len(choice.sweep.sets)} sets of thresholds replayed"]
     if verdict.thresholds is not None:
         looked_for.append(f"the best examined: {spoken(verdict.thresholds)}")
     return Refusal(tuple(looked_for), missing or (candidate.reason,), tuple(_would_have_to_change(verdict)))
+
+
+def _carry_would_have_to_change(walk: CarryWalk):
+    """What funding paid, and what that is on all capital before any cost; more of it is all that helps."""
+    yield f"{walk.even}"
+    gross = 100 * YEAR_DAYS * from_bps(walk.even.funding_bps_day) * walk.position_usdt / walk.result.capital_usdt
+    cash = walk.cash_percent
+    yield (
+        f"before all costs that is {number(gross, 1)} % a year on all capital, where cash pays {cash:.3g} %"
+        + (f": it would have to pay more than {cash / gross:.1f} times as much" if 0 < gross < cash else "")
+    )
 
 
 def _would_have_to_change(verdict: Verdict):
