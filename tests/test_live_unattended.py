@@ -27,6 +27,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.supervisor import LIVE, LiveJob
 from delta_arb.live.terms_watch import TermsChangedError
+from delta_arb.live.venues.base import VenueError
 from delta_arb.live.venues.ccxt_client import REFUSED, asked_pause_s
 from delta_arb.live.venues.gate import GateVenue, decoded
 from delta_arb.live.venues.mexc import MexcVenue
@@ -347,6 +348,46 @@ def test_an_inactive_market_with_a_pair_open_still_starts_closes_and_flattens(tm
             await it.until(it.task.done)
             with pytest.raises(RunError, match="choose another market"):
                 it.task.result()
+
+    everywhere(play("mexc"), play("gate"))
+
+
+def test_a_market_missing_from_the_list_with_a_pair_open_still_starts_closes_and_flattens(tmp_path):
+    async def play(venue: str):
+        async with stage(tmp_path / venue, config=quick_config(terms_every_s=0.2)) as it:
+            it.fault(venue, "market", "unlist")
+            it.launch()
+            await it.until(it.task.done)
+            with pytest.raises(VenueError, match="is not listed"):
+                it.task.result()
+            engine(it, venue).faults.clear()
+            engine(it, venue).unlisted.clear()
+            await it.start()
+            await it.opened()
+            await it.crash()
+            it.fault(venue, "market", "unlist")
+            await it.start()
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            assert it.position() == (0.0, 0.0)
+            assert await it.stop() == "stopped"
+            it.agree_on_money()
+            it.launch()
+            await it.until(it.task.done)
+            with pytest.raises(RunError, match=r"does not list .* any more; choose another market"):
+                it.task.result()
+
+    everywhere(play("mexc"), play("gate"))
+
+
+def test_a_market_that_vanishes_from_the_list_is_left(tmp_path):
+    async def play(venue: str):
+        async with stage(tmp_path / venue, config=quick_config(terms_every_s=0.2)) as it:
+            await it.start()
+            await it.opened()
+            it.fault(venue, "market", "unlist")
+            await it.until(lambda: it.phase == FLAT and it.at_rest)
+            assert it.position() == (0.0, 0.0)
+            await it.stop()
 
     everywhere(play("mexc"), play("gate"))
 

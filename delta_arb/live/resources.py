@@ -34,7 +34,9 @@ class Resources(NamedTuple):
         return self.config.of_accounts(*(venue.terms for venue in self.venues))
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None:
-        """Both venues or none."""
+        """Both venues or none; a market that is not listed any more is opened as the journal remembers it."""
+        for venue in self.venues:
+            venue.remembered = (self.journal.last_note(_market(venue)) or ("", ""))[1]
         opened = await asyncio.gather(*(v.open(on_quote, on_outcome) for v in self.venues), return_exceptions=True)
         failed = [error for error in opened if isinstance(error, BaseException)]
         if failed:
@@ -42,7 +44,14 @@ class Resources(NamedTuple):
                 if error is None:
                     await venue.close()
             raise failed[0]
+        for venue in self.venues:
+            if venue.remembered:
+                self.journal.note(_market(venue), venue.remembered)
 
     async def close(self) -> None:
         for venue in self.venues:
             await venue.close()
+
+
+def _market(venue: Venue) -> str:
+    return f"market of {venue.name}"

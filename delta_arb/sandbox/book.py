@@ -102,6 +102,7 @@ class MarketData:
         self._listed = dict(self.listings)
         self.delisting: set[str] = set()
         self.inactive: set[str] = set()
+        self.unlisted: set[str] = set()
         self.terms_changed_ns = self.clock.started_ns
         self.books = {pair: Book(pair) for pair in self.listings}
         self.marks: dict[str, Decimal] = {}
@@ -117,6 +118,17 @@ class MarketData:
         if pair not in self.listings:
             raise UnknownPair(f"no instrument {pair}")
         return self.listings[pair]
+
+    def listed(self, pair: str) -> Listing:
+        """One that the venue's lists show."""
+        if pair in self.unlisted:
+            raise UnknownPair(f"no instrument {pair}")
+        return self.listing(pair)
+
+    @property
+    def shown(self) -> list[Listing]:
+        """What the venue's lists show."""
+        return [listing for pair, listing in self.listings.items() if pair not in self.unlisted]
 
     def is_trading(self, pair: str) -> bool:
         """Whether the venue lists the pair as trading."""

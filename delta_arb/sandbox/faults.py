@@ -40,6 +40,7 @@
 | clock | drift | the venue's clock is off by `seconds`, for as long as the fault is active |
 | market | delist | no new orders, resting ones are cancelled, for as long as the fault is active |
 | | inactive | flagged as not trading, though orders are taken all the same, for as long as the fault is active |
+| | unlist | missing from the venue's lists, though it goes on trading, for as long as the fault is active |
 | | terms | the contract's terms are others for as long as the fault is active: `terms = "contract_size=100, min_qty=200"` |
 | | funding_flip | funding payments come with the other sign |
 | key | may_withdraw | the account's key has every permission, for as long as the fault is active |
@@ -75,6 +76,7 @@ STATES = {
     "drift",
     "delist",
     "inactive",
+    "unlist",
     "terms",
     "funding_flip",
     "freeze",
@@ -89,6 +91,7 @@ TIMED = {
     "drift",
     "delist",
     "inactive",
+    "unlist",
     "terms",
     "liquidate",
     "adl",
@@ -99,7 +102,7 @@ TERMS = {"contract_size", "price_step", "qty_step", "min_qty", "max_qty", "min_n
 WHERE = {
     "socket": {"silence", "close", "listen_key_death", *NOTICES},
     "clock": {"drift"},
-    "market": {"delist", "inactive", "terms", "funding_flip"},
+    "market": {"delist", "inactive", "unlist", "terms", "funding_flip"},
     "key": {"may_withdraw", "unbound"},
     "position": {"liquidate", "adl"},
 }

@@ -171,10 +171,10 @@ class Gate:
 
     def _contracts(self, request: Request) -> list[rows.Row]:
         engine, decimal = self.engine, wants_decimal(request)
-        return [rows.contract_row(engine, x, self.candles.last(x.pair), decimal) for x in engine.listings.values()]
+        return [rows.contract_row(engine, x, self.candles.last(x.pair), decimal) for x in engine.shown]
 
     def _contract(self, request: Request) -> rows.Row:
-        listing = self.engine.listing(request.match["contract"])
+        listing = self.engine.listed(request.match["contract"])
         return rows.contract_row(self.engine, listing, self.candles.last(listing.pair), wants_decimal(request))
 
     def _tickers(self, request: Request) -> list[rows.Row]:

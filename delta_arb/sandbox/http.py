@@ -294,12 +294,17 @@ def begin(api: VenueApi, fault: Fault) -> None:
     for pair in engine.listings:
         if fault.do == "delist":
             engine.delist(pair)
-        elif fault.do == "inactive":
-            engine.inactive.add(pair)
+        elif fault.do in ("inactive", "unlist"):
+            _flagged(engine, fault).add(pair)
         elif fault.do == "terms":
             engine.change_terms(pair, fault.new_terms())
         elif fault.do in ("liquidate", "adl"):
             engine.take_positions(pair, fault.do, dec(fault.fraction))
+
+
+def _flagged(engine: Any, fault: Fault) -> set[str]:
+    """The pairs that are inactive, or missing from the lists."""
+    return engine.inactive if fault.do == "inactive" else engine.unlisted
 
 
 def end(api: VenueApi, fault: Fault) -> None:
@@ -309,8 +314,8 @@ def end(api: VenueApi, fault: Fault) -> None:
     for pair in api.engine.listings:
         if fault.do == "delist":
             api.engine.delist(pair, on=False)
-        elif fault.do == "inactive":
-            api.engine.inactive.discard(pair)
+        elif fault.do in ("inactive", "unlist"):
+            _flagged(api.engine, fault).discard(pair)
         elif fault.do == "terms":
             api.engine.change_terms(pair, {})
 

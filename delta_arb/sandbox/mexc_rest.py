@@ -164,12 +164,12 @@ class Mexc:
         wanted = (
             request.query.get("symbols")
             or request.query.get("symbol")
-            or ",".join(map(shapes.symbol_of, self.engine.listings))
+            or ",".join(shapes.symbol_of(listing.pair) for listing in self.engine.shown)
         )
-        pairs = [pair_named(self.engine, symbol) for symbol in wanted.split(",")]
+        named = [pair_named(self.engine, symbol) for symbol in wanted.split(",") if symbol]
         rows = [
-            shapes.market(self.engine.listings[pair], self.engine.settings, self.engine.is_trading(pair))
-            for pair in pairs
+            shapes.market(self.engine.listed(pair), self.engine.settings, self.engine.is_trading(pair))
+            for pair in named
         ]
         now_ms = self.engine.clock.now_ms()
         return {"timezone": "CST", "serverTime": now_ms, "rateLimits": [], "exchangeFilters": [], "symbols": rows}

@@ -172,6 +172,7 @@ def _terms() -> Iterator[Case]:
         yield Case(f"{text.partition('=')[0]} changes", "terms", (terms(text),))
     yield Case("min_notional changes", "terms", (terms("min_notional=100"),), legs=ONLY_MEXC)
     yield Case("market flagged as stopped", "terms", ({"at": "market", "do": "inactive"},))
+    yield Case("market missing from the list", "terms", ({"at": "market", "do": "unlist"},))
     yield Case("terms not answered", "terms", (request("markets", "error", status=503, times=0),))
     delisted = ({"at": "market", "do": "delist"},)
     yield Case("market delisted", "terms", delisted, final=True)

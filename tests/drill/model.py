@@ -204,6 +204,7 @@ class ModelVenue:
     closed = ""
     private_alive = True
     tick = 0.0001
+    remembered = ""
 
     def __init__(self, market: Market) -> None:
         self.market, self.leg = market, market.leg

@@ -472,6 +472,7 @@ async def _mend(it: Scene) -> None:
         for pair in engine.listings:
             engine.delist(pair, on=False)
             engine.inactive.discard(pair)
+            engine.unlisted.discard(pair)
     it.player.crossed = False
     await asyncio.sleep(0.2)
 

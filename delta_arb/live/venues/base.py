@@ -168,6 +168,7 @@ class Venue(Protocol):
     name: str
     terms: VenueTerms  # as the venue listed it when it was opened, with the account's own fee
     closed: str  # why the market took no new orders then; "" where it did
+    remembered: str  # the market as it was listed when it was opened; given before, it opens one that is not any more
     tick: float  # one step of the price
     clock_offset_ns: int  # the venue's clock minus ours
     clock_ns: int  # when that was measured, on our clock

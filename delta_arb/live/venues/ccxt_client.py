@@ -316,12 +316,16 @@ class CcxtClients:
                 await asyncio.sleep(min(DOUBT_S, self._pace.clock_s))
                 doubtful.clear()
 
-    async def load(self, symbol: str) -> dict:
-        """The market, as ccxt understands the venue's list; both clients know it then."""
+    async def load(self, symbol: str, known: dict | None = None) -> tuple[dict, bool]:
+        """The market, as ccxt understands the venue's list, or as it was `known` when it was listed; and whether it is
+        listed. Both clients know it then."""
         markets = await self.ask(self.orders.load_markets, what="its markets")
-        if symbol not in markets:
+        listed = symbol in markets
+        if not listed and known is None:
             raise VenueError(
                 f"{self._name}: {symbol} is not listed; {len(markets)} markets are, see the venue's own list"
             )
+        if not listed:
+            markets = self.orders.set_markets([*markets.values(), known], self.orders.currencies)
         self.queries.set_markets(self.orders.markets, self.orders.currencies)
-        return markets[symbol]
+        return markets[symbol], listed

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -69,6 +70,7 @@ class CcxtVenue(CcxtOrders):
         self._ignored: set[str] = set()
         self._mute = 0  # orders in a row whose end the private stream did not tell
         self._doubtful = asyncio.Event()  # that the clocks differ by what was measured
+        self.remembered = ""
         self._tasks: set[asyncio.Task] = set()
         self._private: Stream | None = None
         self._connection: OrderConnection | None = None
@@ -93,8 +95,8 @@ class CcxtVenue(CcxtOrders):
         """Why a market takes no new orders; "" where it does."""
 
     @abstractmethod
-    async def _row(self) -> dict:
-        """ccxt's market as the venue lists it now."""
+    async def _row(self) -> dict | None:
+        """ccxt's market as the venue lists it now; None where it does not any more."""
 
     @abstractmethod
     async def _own_fees(self) -> Fees: ...
@@ -113,6 +115,9 @@ class CcxtVenue(CcxtOrders):
 
     @abstractmethod
     async def _cancel(self, order_id: str) -> None: ...
+
+    def _gone(self) -> str:
+        return f"{self.name} does not list {self.symbol} any more"
 
     # Opening and closing
 
@@ -157,13 +162,21 @@ class CcxtVenue(CcxtOrders):
         self._clients = CcxtClients(self.name, self.client, self._config, self.defaults, self._pace)
         try:
             await self._clients.measure()
-            market = await self._clients.load(self.symbol)
-            self.id = market["id"]
-            fees = await self._own_fees() if self._clients.keyed else self._fees
+            known = json.loads(self.remembered) if self.remembered else None
+            market, listed = await self._clients.load(self.symbol, known and known["market"])
+            self.id, fees = market["id"], self._fees
+            if self._clients.keyed:
+                try:
+                    fees = await self._own_fees()
+                except VenueError:  # MEXC tells them by market
+                    if listed:
+                        raise
+                    fees = Fees(*known["fees"])
             if fees is None:
                 raise VenueError(f"{self.name}: without keys the account's fees are unknown; give taker_fee_bps")
             self._fees = fees
-            self.terms, self.closed = self._rules(market, fees), self._closed(market)
+            self.terms, self.closed = self._rules(market, fees), self._closed(market) if listed else self._gone()
+            self.remembered = json.dumps({"market": market, "fees": fees})
             ways = itertools.product(SIDES, (False, True), (False, True))
             self._templates = {way: self._checked_template(*way) for way in ways}
             rates = self.terms.taker_fee, from_bps(self.terms.maker_fee_bps or 0.0)
@@ -293,6 +306,8 @@ class CcxtVenue(CcxtOrders):
         """See `base.Venue.listed`."""
         with reading(f"{self.name}: its market"):
             market = await self._row()
+            if market is None:
+                return ListedTerms(self.terms, self._gone())
             return ListedTerms(self._rules(market, self._fees), self._closed(market))
 
     async def book(self) -> Book:

@@ -94,9 +94,14 @@ class GateVenue(GateFunding):
         status = listed.get("status", "trading")
         return "" if status == "trading" else f"gate: {self.symbol} is {status}, not trading"
 
-    async def _row(self) -> dict:
+    async def _row(self) -> dict | None:
         call = self._clients.queries.publicFuturesGetSettleContractsContract
-        row = await self._query(call, self._of_market(), what="the contract")
+        try:
+            row = await self._query(call, self._of_market(), what="the contract")
+        except VenueError as error:
+            if error.code == "CONTRACT_NOT_FOUND":
+                return None
+            raise
         return self._clients.queries.parse_contract_market(row, "usdt")
 
     async def _own_fees(self) -> Fees:

@@ -84,13 +84,15 @@ class MexcVenue(CcxtVenue):
     def _closed(self, market: dict) -> str:
         return "" if market["active"] else f"mexc: {self.symbol} is not open for trading"
 
-    async def _row(self) -> dict:
+    async def _row(self) -> dict | None:
         call = self._clients.queries.fetch_spot_markets
-        markets = await self._query(call, {"symbol": self.id}, what="the market")
-        row = next((market for market in markets if market["id"] == self.id), None)
-        if row is None:
-            raise VenueError(f"mexc: {self.symbol} is not listed any more")
-        return row
+        try:
+            markets = await self._query(call, {"symbol": self.id}, what="the market")
+        except VenueError as error:
+            if error.code == "-1121":
+                return None
+            raise
+        return next((market for market in markets if market["id"] == self.id), None)
 
     async def _own_fees(self) -> Fees:
         answer = await self._now(
