@@ -191,3 +191,13 @@ def test_fixed_lags_and_a_stated_bandwidth_are_those_of_statsmodels():
     stated, chosen = reversion.kpss(x, 25), reversion.kpss(x)
     assert stated.lags == 25 != chosen.lags
     assert stated.statistic == pytest.approx(kpss_of(x, regression="c", nlags=25, result_object=True).statistic)
+
+
+@pytest.mark.parametrize("noise", [0.0, 3.0])
+@pytest.mark.parametrize("n", [40, 960])
+def test_the_lags_of_the_adf_are_those_that_statsmodels_chooses_by_bic(n, noise):
+    from statsmodels.tsa.stattools import adfuller
+
+    x = ar1(n, 0.95, seed=n) + noise * np.random.default_rng(n).normal(size=n) + 100.0
+    mine, theirs = reversion.adf(x, 12), adfuller(x, maxlag=min(12, n // 2 - 2), autolag="BIC", result_object=True)
+    assert (mine.lags, mine.p) == (theirs.lags, pytest.approx(theirs.pvalue, rel=1e-9))

@@ -15,7 +15,7 @@ from test_backtest import lunc as lunc
 from delta_arb.backtest import event_loop, fast_forward
 from delta_arb.backtest import sweep as sweep_module
 from delta_arb.backtest.numba_cache import records
-from delta_arb.backtest.performance import measure, thinned
+from delta_arb.backtest.performance import measure, period_nets, thinned
 from delta_arb.backtest.replay import looks, run
 from delta_arb.backtest.sweep import FIGURES, sweep
 from delta_arb.errors import DataError
@@ -209,6 +209,19 @@ def test_a_look_back_counts_the_pairs_entered_before_its_end_and_closed_on_it(fa
         kept = whole.only(closed & {pair for pair, at_ns in whole.entered.items() if at_ns < until_ns})
         kept = dataclasses.replace(kept, open_at_end=False, start_ns=tape.start_ns, end_ns=until_ns)
         assert repr(swept.performance(k)) == repr(measure(thin, kept))
+
+
+@settings(max_examples=30)
+@given(families(), st.sampled_from((0.1, 1.0, 5.0)))
+def test_marked_nets_are_those_of_the_replays_also_over_periods_without_a_row(family, period_s):
+    tape, of, latency = family
+    assume(tape.end_ns > tape.start_ns)
+    thin = thinned(tape, tape.start_ns, tape.end_ns, period_s)
+    nets = np.diff(sweep(tape, of, latency, marked=thin, nets=True).nets, prepend=0.0)
+    for row, each in zip(nets, of, strict=True):
+        np.testing.assert_array_equal(
+            row, period_nets(tape, run(tape, each, latency), tape.start_ns, tape.end_ns, period_s)
+        )
 
 
 def test_a_pair_of_more_fills_than_there_is_room_for_is_swept_again_with_more(lunc, monkeypatch):

@@ -73,13 +73,13 @@ class Ground(NamedTuple):
 # --- The kernel -------------------------------------------------------------------------------------------------------
 
 
-def _sweep(ground, schedule, machines, curves, account, levels, sets, figures):
+def _sweep(ground, schedule, machines, curves, account, levels, sets, figures, nets):
     """Fill the `figures` of some sets; the number of one that meets a hole of the funding table, or -1.
 
     `schedule` is of one rule, which gets the levels of each set in turn; of `machines` and `curves` the second is used, from
-    where the first one stands; `account` is without figures and curve.
+    where the first one stands; `account` is without figures, curve and nets.
     """
-    ground, account = uncounted(ground), uncounted(account)
+    ground, account, nets = uncounted(ground), uncounted(account), uncounted(nets)
     for k in sets:
         for j in range(2):
             rule = schedule.rules[j]
@@ -87,7 +87,7 @@ def _sweep(ground, schedule, machines, curves, account, levels, sets, figures):
             rule.reverse_entry, rule.reverse_exit = levels.reverse_entry[k], levels.reverse_exit[k]
         machines[1], curves[1] = machines[0], curves[0]
         machine, curve = machines[1], curves[1]
-        of = SetAccount(figures[k], curve, *account)
+        of = SetAccount(figures[k], curve, nets[k if nets.size > 0 else 0], *account)
         drive(ground.tape, ground.looks, ground.roads, schedule, ground.policy, ground.stamps, machine, None, of)
         if curve.hole or curve.most_fills > 0:
             curves[0].most_fills = curve.most_fills
@@ -101,12 +101,16 @@ def _sweep(ground, schedule, machines, curves, account, levels, sets, figures):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Swept:
-    """One row of `FIGURES` per rule, in the order given. `days` and `funds` are those of every set."""
+    """One row of `FIGURES` per rule, in the order given. `days` and `funds` are those of every set.
+
+    `nets`, where asked for: the marked net at each of the events `marked`, USDT, shape (rules, events).
+    """
 
     rules: Sequence[MachineRule]
     figures: np.ndarray
     days: float
     funds: Funds = BOUNDLESS
+    nets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.figures)
@@ -162,6 +166,7 @@ def sweep(
     start_ns: int | None = None,
     until_ns: int = NEVER,
     threads: int | None = None,
+    nets: bool = False,
 ) -> Swept:
     """What `run` and `measure` say of every rule.
 
@@ -171,6 +176,7 @@ def sweep(
         start_ns: from when the days are counted; from the first event, if not given.
         until_ns: count only pairs entered before it and closed on the tape (a look-back); others are purged.
         threads: at most so many at once; as many as there are processors, if not given.
+        nets: whether the marked net at each event is kept.
 
     Raises:
         ParamsError, DataError: as `run`, of a rule that it would refuse; DataError for a tape without length.
@@ -178,8 +184,11 @@ def sweep(
     start_ns = tape.start_ns if start_ns is None else start_ns
     days = _days(start_ns, tape.end_ns if until_ns == NEVER else until_ns)
     shown = tape if marked is None else marked
-    watched = _marks(shown if shown.settled.all() else shown.take(shown.settled), known=marked is None)
-    return Swept(rules, _figures(tape, rules, latency, payments, funds, watched, until_ns, threads), days, funds)
+    settled = shown.settled
+    watched = _marks(shown if settled.all() else shown.take(settled), known=marked is None)
+    kept = np.zeros((len(rules), len(watched.ts_ns))) if nets else None
+    figures = _figures(tape, rules, latency, payments, funds, watched, until_ns, threads, kept)
+    return Swept(rules, figures, days, funds, kept if kept is None else kept[:, np.cumsum(settled) - settled])
 
 
 def _days(start_ns: int, end_ns: int) -> float:
@@ -188,8 +197,8 @@ def _days(start_ns: int, end_ns: int) -> float:
     return (end_ns - start_ns) / DAY_NS
 
 
-def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads) -> np.ndarray:
-    """Figures of every rule, shape (rules,)."""
+def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads, nets) -> np.ndarray:
+    """Figures of every rule, shape (rules,); fills `nets`, if there is room for them."""
     table, holes = np.array([tuple(p) for p in payments], PAYMENT), _holes(payments)
     figures = np.zeros(len(rules), FIGURES)
     ways = {(rule.filter, rule.funding_horizon_s) for rule in rules}
@@ -203,11 +212,12 @@ def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads) 
             Levels(*(np.array([getattr(rules[k], name) for k in members], kind) for name, kind in _LEVELS))
         )
         part = np.zeros(len(members), FIGURES)
+        marked = np.zeros((1, 0)) if nets is None else np.zeros((len(members), nets.shape[1]))
         here = seen[rule.filter, rule.funding_horizon_s]
         ground = read_only(Ground(columns, here, roads, funds.rebalancing, stamps))
         account = read_only((watched, table, holes)), until_ns, float(capital_of(rule, funds))
 
-        def fill(some, ground=ground, rule=rule, levels=levels, account=account, part=part):
+        def fill(some, ground=ground, rule=rule, levels=levels, account=account, part=part, marked=marked):
             twice = records([rule._replace(may_enter=False), rule])
             schedule = read_only(Schedule(np.array([tape.start_ns]), (), np.array([0])))._replace(rules=twice)
             (marks, table, holes), *rest = account
@@ -216,9 +226,8 @@ def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads) 
                 part[some] = np.zeros(1, FIGURES)
                 machines, curves = records([Machine(purse=[*funds.purse])] * 2), records([Curve()] * 2)
                 room = np.zeros(fills, ROOM), np.zeros(len(tape))
-                bad = kernel(
-                    ground, schedule, machines, curves, (*room, marks, table, holes, *rest), levels, some, part
-                )
+                of = (*room, marks, table, holes, *rest)
+                bad = kernel(ground, schedule, machines, curves, of, levels, some, part, marked)
                 fills = int(curves["most_fills"][0])
             return bad
 
@@ -226,6 +235,8 @@ def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads) 
             if bad >= 0:
                 run(tape, rules[members[bad]], latency, payments, funds=funds, seen=here)  # raises
         figures[members] = part
+        if nets is not None:
+            nets[members] = marked
     return figures
 
 

@@ -37,11 +37,12 @@ class SetAccount(NamedTuple):
 
     Equity is marked at the events of `marks`, returns are on `capital` (USDT). With an `until_ns` below `NEVER` pairs
     entered from then on, or cut off by the end of the tape, do not count. `payments` is the funding table, `holes` what it
-    does not cover, shape (holes, 2).
+    does not cover, shape (holes, 2). `nets` takes the marked net at the events of `marks`; empty where nobody asks.
     """
 
     figures: np.ndarray
     curve: np.ndarray
+    nets: np.ndarray
     fills: np.ndarray
     holds: np.ndarray
     marks: "Marks"
@@ -110,7 +111,7 @@ def close_account(account, halted, open_at_end):
         f.median_hold_s = ranked(holds, n, n // 2)
         if n % 2 == 0:
             f.median_hold_s = (ranked(holds, n, n // 2 - 1) + f.median_hold_s) / 2
-    _watch(marks, past, curve, account.capital)
+    _watch(account, past)
     if past - curve.peak_row > 1:
         curve.longest_ns = max(curve.longest_ns, marks.ts_ns[past - 1] - marks.ts_ns[curve.peak_row])
     f.drawdown, f.drawdown_s = curve.fall, curve.longest_ns / NS
@@ -213,13 +214,18 @@ def _reach(account, ts_ns, row):
     curve, stamps = account.curve, account.marks.ts_ns
     if not (curve.row < row < len(stamps) and stamps[row - 1] < ts_ns <= stamps[row]):
         row = first_at(stamps, curve.row, ts_ns)
-    _watch(account.marks, row, curve, account.capital)
+    _watch(account, row)
 
 
-def _watch(marks, past, curve, capital):
+def _watch(account, past):
     """Carry a curve through the events before `past`, between which nothing is traded."""
+    marks, curve, capital = account.marks, account.curve, account.capital
     if curve.row >= past:
         return
+    if account.nets.size > 0:
+        spot, perp = _exits(marks, curve)
+        for k in range(curve.row, past):
+            account.nets[k] = _worth(curve, spot[k], perp[k], 0.0)
     if curve.spot_qty == 0.0 and curve.perp_qty == 0.0:  # nothing moves: the first event stands for all
         _look(marks, curve.row + 1, curve, capital)
         if curve.peak_row == curve.row - 1:

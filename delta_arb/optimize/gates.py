@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from delta_arb.backtest.performance import period_nets
+from delta_arb.backtest.performance import thinned
+from delta_arb.backtest.sweep import sweep
 from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import DAY_S, NS, from_bps
 from delta_arb.optimize.search import offers
@@ -349,8 +350,9 @@ def keep_or_replace(
 
 def trials(tape: Tape, market: Market, sets: Sequence[Thresholds], period_s: float = PERIOD_S) -> np.ndarray:
     """Net of every period of the tape for every set, shape (periods, sets)."""
-    span = tape.start_ns, tape.end_ns, period_s
-    return np.column_stack([period_nets(tape, market.replay(tape, s), *span) for s in sets])
+    ends = thinned(tape, tape.start_ns, tape.end_ns, period_s)
+    swept = sweep(tape, market.rules(sets), market.latency, market.payments, funds=market.funds, marked=ends, nets=True)
+    return np.diff(swept.nets, prepend=0.0).T
 
 
 def neighbourhoods(sets: Sequence[Thresholds]) -> np.ndarray:

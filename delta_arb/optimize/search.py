@@ -309,7 +309,7 @@ def _proposal(fit, offered, market, constraints, reverts, process, peak) -> Prop
         return Proposal(None, str(error), peak, 1.0)
 
 
-def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
+def reversion_of(tape: Tape, *, interval: bool = True) -> tuple[HalfLife | None, str]:
     """Half-life of the basis of the mids, or None and why there is none (a frozen leg, a random walk, too little data).
 
     The unit root must be rejected on one-minute values too (of candles, on their closes): when prices jump, the
@@ -323,7 +323,7 @@ def reversion_of(tape: Tape) -> tuple[HalfLife | None, str]:
         if tests.adf.p > MAX_UNIT_ROOT_P:
             walks = f"a random walk is not rejected (ADF p {tests.adf.p:.2f})"
             return None, f"on values {seconds(tests.step_s)} apart {walks}; look back further, or leave it"
-        return speed(seen), ""
+        return speed(seen, interval=interval), ""
     except SeriesError as error:
         return None, str(error)
 

@@ -101,7 +101,7 @@ def propose(look_back: LookBack, side: int = DIRECT, every: int = 2) -> Fit:
 
     Nothing if it fails. Equity is marked once a period to rank the sets, at every event to let the proposal pass.
     """
-    reverts, no_reversion = reversion_of(look_back.fit)
+    reverts, no_reversion = reversion_of(look_back.fit, interval=False)
     if reverts is None:
         return Fit(None, f"the basis does not revert: {no_reversion}")
     here, demands = look_back.market, look_back.constraints

@@ -48,8 +48,9 @@ class HalfLife:
     """Half-life of mean reversion with its 95 % interval, seconds.
 
     `low_s` is 0.0 when the series is too coarse to bound it from below; `high_s` is always finite, but far beyond the span
-    where the answer may be a slow series that looked fast by luck. `method` says which model; `process` is the
-    fit it comes from; its `theta` is not corrected for bias, `half_life_s` and `theta` here are.
+    where the answer may be a slow series that looked fast by luck; both are NaN where the interval was not asked for.
+    `method` says which model; `process` is the fit it comes from; its `theta` is not corrected for bias, `half_life_s`
+    and `theta` here are.
     """
 
     half_life_s: float
@@ -98,7 +99,7 @@ class HalfLife:
         return self.to_frame().to_html(float_format=lambda x: f"{x:.5g}") + f"<p>{self}</p>"
 
 
-def half_life(values, ts_ns, valid=None) -> HalfLife:
+def half_life(values, ts_ns, valid=None, *, interval: bool = True) -> HalfLife:
     """Half-life of a quoted spread: Ornstein-Uhlenbeck under white noise, Kalman filter on the real time stamps.
 
     Measured on 1,000 days of seconds with as much noise as signal and a half-life of 10 min: median 0.994 of the
@@ -110,12 +111,13 @@ def half_life(values, ts_ns, valid=None) -> HalfLife:
         values: shape (n,), n >= 50, any unit; NaN only where `valid` is false.
         ts_ns: shape (n,), UTC ns, not falling; need not be even.
         valid: shape (n,), false for stale or crossed rows, which are left out.
+        interval: whether its ends are wanted, which take half of the time.
 
     Raises:
         SeriesError: fewer than 50 rows, constant, frozen for a tenth of the rows, all at one time, white noise, gone
             within half a step, or not to be told from a random walk.
     """
-    return _answer(values, ts_ns, valid, noisy=True, method="OU under noise")
+    return _answer(values, ts_ns, valid, noisy=True, method="OU under noise", interval=interval)
 
 
 def half_life_clean(values, ts_ns, valid=None) -> HalfLife:
@@ -206,10 +208,20 @@ def profile(values, ts_ns, found: HalfLife, valid=None, points: int = 41) -> Pro
     return Profile(at, np.array([2 * (values_at[half_life_s] - top) for half_life_s in at.tolist()]))
 
 
-def _answer(values, ts_ns, valid, noisy: bool, method: str) -> HalfLife:
+def _answer(values, ts_ns, valid, noisy: bool, method: str, interval: bool = True) -> HalfLife:
     likelihood = Likelihood(*usable(values, ts_ns, valid))
     theta, log_ratio, best = likelihood.maximum(noisy)
     _refuse_no_reversion(likelihood, theta, log_ratio, best)
+    span_s, corrected = likelihood.span_s, theta - 1 / likelihood.span_s
+    if theta * span_s < ALWAYS_ANSWERED:  # the slow ones that are seen are those that looked fast by luck
+        corrected = float(np.interp(corrected * span_s, *MEDIANS)) / span_s
+    ends = _interval(likelihood, theta, log_ratio, best) if interval else (math.nan, math.nan)
+    process = likelihood.process(theta, log_ratio)
+    return HalfLife(math.log(2) / corrected, *ends, method, likelihood.n, span_s, process)
+
+
+def _interval(likelihood: Likelihood, theta: float, log_ratio: float | None, best: float) -> tuple[float, float]:
+    """Where the likelihood ratio stays below its 95 % point; of slow series given that there was an answer."""
     ratio = log_ratio
 
     def excess(log_theta: float) -> float:
@@ -218,20 +230,16 @@ def _answer(values, ts_ns, valid, noisy: bool, method: str) -> HalfLife:
         return 2 * (best - value) - LR_95
 
     at, width, end = math.log(theta), math.sqrt(2 / (theta * likelihood.span_s)), math.log(likelihood.slowest)
-    corrected = theta - 1 / likelihood.span_s
-    if theta * likelihood.span_s < ALWAYS_ANSWERED:  # the slow ones that are seen are those that looked fast by luck
+    if theta * likelihood.span_s < ALWAYS_ANSWERED:
         plain, most = excess, 0.0
         excess = lambda log_theta: plain(log_theta) + 2 * _log_answered(log_theta, likelihood.span_s) - most  # noqa: E731
         near = minimize_scalar(excess, bounds=(at - 1.0, at), method="bounded", options={"xatol": 1e-3}).fun
         most = min(near, excess(end)) + LR_95
-        corrected = float(np.interp(corrected * likelihood.span_s, *MEDIANS)) / likelihood.span_s
     slow = None if excess(end) <= 0 else _crossing(excess, at, -2 * width, end)
     ratio = log_ratio
     fast = _crossing(excess, at, 2 * width, math.log(likelihood.fastest))
     low_s = 0.0 if fast is None else math.log(2) / math.exp(fast)
-    high_s = math.log(2) / (likelihood.slowest if slow is None else math.exp(slow))
-    process = likelihood.process(theta, log_ratio)
-    return HalfLife(math.log(2) / corrected, low_s, high_s, method, likelihood.n, likelihood.span_s, process)
+    return low_s, math.log(2) / (likelihood.slowest if slow is None else math.exp(slow))
 
 
 def _log_answered(log_theta: float, span_s: float) -> float:

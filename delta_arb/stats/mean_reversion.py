@@ -246,7 +246,7 @@ def _fit_grid(basis: Basis) -> Grid:
     return grid(basis.basis_bps, basis.ts_ns, fit_step_s(basis), basis.known, basis.known_s)
 
 
-def speed(basis: Basis) -> HalfLife:
+def speed(basis: Basis, *, interval: bool = True) -> HalfLife:
     """The half-life of the basis of the mids, fitted on an even grid; refused where a leg stood still.
 
     Not on the ticks: between two rows of the quiet leg its error stays the same, and the fit takes what is left of it
@@ -254,7 +254,7 @@ def speed(basis: Basis) -> HalfLife:
     """
     require_moving(basis)
     even = _fit_grid(basis)
-    return half_life(even.values, even.ts_ns, np.isfinite(even.values))
+    return half_life(even.values, even.ts_ns, np.isfinite(even.values), interval=interval)
 
 
 def require_moving(basis: Basis) -> None:

@@ -20,8 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.linalg import eigh_tridiagonal
-from scipy.linalg.lapack import dptsv
+from scipy.linalg.lapack import dptsv, dstemr
 from scipy.optimize import minimize_scalar
 from scipy.special import erfcx
 
@@ -150,8 +149,9 @@ def rates(
     at = max(math.ceil((a - m) / FINE), 8)
     found = _cycles(rule, m, (a - m) / at, a)
     k = at - 1
-    edges = m + (a - m) / at * (np.arange(found.left.shape[1]) + 1.5)
-    below = np.interp(a - rule.cost, edges, np.cumsum(found.left[k]), left=0.0)
+    left = np.maximum(found.end @ found.start[k], 0.0)
+    edges = m + (a - m) / at * (np.arange(len(left)) + 1.5)
+    below = np.interp(a - rule.cost, edges, np.cumsum(left), left=0.0)
     won = below + (found.target[k] if a - m > rule.cost else 0.0)
     profit, cycle, hold = (float(x[k]) for x in (found.profit, found.cycle, found.hold))
     return Timed(profit * sd, cycle / theta, hold / theta, float(found.target[k]), float(won))
@@ -166,14 +166,15 @@ class Scaled(NamedTuple):
 
 
 class Cycles(NamedTuple):
-    """Cycles that enter at each grid point; `left[i, j]`: probability to be at j when the hold of i is over."""
+    """Cycles that enter at each grid point; `start[i] @ end[j]`: probability to be at j when the hold of i is over."""
 
     enter: np.ndarray
     profit: np.ndarray
     cycle: np.ndarray
     hold: np.ndarray
     target: np.ndarray
-    left: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
 
 
 def _refuse_short(rule: Scaled, max_hold_s: float) -> None:
@@ -193,7 +194,8 @@ def _untimed(o: OptimalThresholds) -> TimedThresholds:
 def _best_levels(rule: Scaled, level: float, target_rate: float) -> tuple[float, float | None]:
     """Entry and exit of the greatest rate in standard deviations; an exit of None where nothing earns.
 
-    A coarse scan of the exit level, which a demand may push above the mean, then Brent around the best.
+    A coarse scan of the exit level, which a demand may push above the mean: every third, then up the slope of the best
+    of them, for the rate has one top. Then Brent around it.
     """
     highest = level + 1.0
 
@@ -201,8 +203,10 @@ def _best_levels(rule: Scaled, level: float, target_rate: float) -> tuple[float,
         return _best_entry(_cycles(rule, leave, step, highest), target_rate)
 
     exits = np.arange(-level - 1.5, level, 0.2)
-    scan = [best(m, COARSE)[0] for m in exits]
-    k = int(np.argmax(scan))
+    scan = {k: best(exits[k], COARSE)[0] for k in range(1, len(exits), 3)}
+    k = -1
+    while k != (k := max(scan, key=scan.__getitem__)):
+        scan |= {j: best(exits[j], COARSE)[0] for j in (k - 1, k + 1) if 0 <= j < len(exits) and j not in scan}
     if not scan[k] > 0:
         return math.nan, None
     around = exits[k] - 0.25, exits[k] + 0.25
@@ -247,26 +251,43 @@ def _cycles(rule: Scaled, leave: float, step: float, highest: float) -> Cycles:
     up, down = (np.exp(-((x + s * step / 2) ** 2 - x**2) / 2) / step**2 for s in (1, -1))
     up[-1] = 0.0  # the top reflects
     diagonal, beside = up + down, -np.sqrt(up[:-1] * down[1:])
-    decay, modes = eigh_tridiagonal(
-        diagonal, beside, select="v", select_range=(-1.0, DEAD / rule.hold), lapack_driver="stemr"
-    )
-    stays = np.exp(-np.maximum(decay, 1e-300) * rule.hold)
-    scale = np.exp(-(x**2) / 4)
-    _, _, held, _ = dptsv(diagonal, beside, scale - modes @ (stays * (scale @ modes)))
-    entries = x <= highest + step / 2
-    a, y = x[entries, None], x[None, :]
-    left = np.maximum((modes[entries] * (stays / scale[entries, None])) @ modes.T * scale, 0.0)
-    target = 1.0 - left.sum(axis=1)
-    passage = _passage()
-    below, above, armed = passage(y), passage(-y), a - rule.rearm
+    decay, modes = _modes(diagonal, beside, DEAD / rule.hold)
+    stays, scale = np.exp(-np.maximum(decay, 1e-300) * rule.hold), np.exp(-(x**2) / 4)
+    survives = modes @ (stays * (scale @ modes))
+    _, _, held, _ = dptsv(diagonal, beside, scale - survives)
+    count = int(np.searchsorted(x, highest + step / 2, "right"))
+    here, armed, begun = x[:count], x[:count] - rule.rearm, scale[:count]
+    start, end = modes[:count] * stays / begun[:, None], modes * scale[:, None]
+    risen = _passage()(np.concatenate((x, -x, armed, -armed, [leave])))
+    below, above, to_armed, over_armed, out = np.split(risen, np.cumsum((n, n, count, count)))
+    # Of the probability to be at y when the hold is over, and of that times y, G(y) and G(-y): sums over all lower points.
+    sums = np.zeros((4, n + 1, len(decay)))
+    np.cumsum(np.stack((np.ones(n), x, below, above))[:, :, None] * end, axis=1, out=sums[:, 1:])
+    to_here, to_level = sums[:, :count], sums[:, np.searchsorted(x, armed)]
+    timed_out, target = survives[:count] / begun, 1.0 - survives[:count] / begun
+    loss = (start * (here[:, None] * to_here[0] - to_here[1])).sum(axis=1)
+    beyond = sums[:, -1:] - to_here
+    waits_held = (start * (above[:count, None] * beyond[0] - beyond[3])).sum(axis=1)
     # Below the rearming level: up to a. Above it, and above a where the time-out waits: down to that level, then up.
-    wait = np.where(y < armed, -below, passage(-armed) - passage(armed) - above) + passage(a)
-    here = a[:, 0]
-    profit = target * (here - leave) + (left * np.maximum(a - y, 0.0)).sum(axis=1) - rule.cost
-    wait_s = (left * wait).sum(axis=1)
-    hold = held[entries] / scale[entries] + (left * np.maximum(passage(-a) - above, 0.0)).sum(axis=1)
-    cycle = held[entries] / scale[entries] + target * (passage(here) - passage(leave)) + wait_s
-    return Cycles(here, profit, cycle, hold, target, left)
+    over = sums[:, -1:] - to_level
+    wait_s = (start * ((over_armed - to_armed)[:, None] * over[0] - over[3] - to_level[2])).sum(axis=1)
+    held = held[:count] / begun
+    cycle = held + target * (below[:count] - out) + wait_s + timed_out * below[:count]
+    profit = target * (here - leave) + loss - rule.cost
+    return Cycles(here, profit, cycle, held + waits_held, target, start, end)
+
+
+def _modes(diagonal: np.ndarray, beside: np.ndarray, fastest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of a symmetric tridiagonal matrix up to `fastest`, and their vectors (LAPACK's MRRR, unwrapped)."""
+    n = len(diagonal)
+    found, decay, modes, failed = dstemr(
+        diagonal, np.append(beside, 0.0), 1, -1.0, fastest, 1, n, lwork=18 * n, liwork=10 * n
+    )
+    if failed:
+        raise SeriesError(
+            f"the levels under a time-out have no solution (LAPACK stemr: {failed}); give another longest hold"
+        )
+    return decay[:found], modes[:, :found]
 
 
 @cache
