@@ -5,10 +5,13 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 from studies import study
 
 from delta_arb.market import utc
@@ -16,14 +19,22 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import choice_tables, plots, plots_trades, sensitivity
 from delta_arb.report import figures as look
 from delta_arb.report.figures import Chart, Picture
+from delta_arb.stats.basis import above_costs
 from delta_arb.stats.mean_reversion import interval, mean_reversion
 
 WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
 
+@cache
+def ladders(regime: str):
+    sheet = study(regime).sheet
+    return sensitivity.extra_costs(sheet), sensitivity.latencies(sheet)
+
+
+@cache
 def figures(regime: str) -> dict[str, Picture | Chart]:
     s = study(regime)
-    dearer, later = sensitivity.extra_costs(s.sheet), sensitivity.latencies(s.sheet)
+    dearer, later = ladders(regime)
     found = {name: getattr(plots, name)(s.basis, s.inputs) for name in ("legs", "edges", "distribution", "episodes")}
     found["heat"] = plots.heat(s.choice, s.inputs)
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("entries", "minutes")}
@@ -112,6 +123,73 @@ def test_a_book_that_is_withdrawn_is_a_gap_and_far_from_the_trade_one_book_a_ste
     at_s, bid, _ = plots_trades.books(tape, "spot", 0)
     assert at_s[:3].tolist() == pytest.approx([-9.8, -9.55, -9.3]) and bid[:2].tolist() == [104.0, 109.0]
     assert at_s[-1] == 30.0 and np.isnan(bid[-1])
+
+
+def lines(figure: Picture, ax: int = 0) -> dict[str, np.ndarray]:
+    """What each line of a picture goes through, by its name in the legend."""
+    return {line.get_label(): np.asarray(line.get_ydata(), float) for line in figure.figure.axes[ax].get_lines()}
+
+
+def bars(figure: Picture, ax: int = 0) -> list:
+    return [patch for patch in figure.figure.axes[ax].patches if isinstance(patch, Rectangle)]
+
+
+def heights(figure: Picture, ax: int = 0) -> np.ndarray:
+    return np.array([bar.get_height() for bar in bars(figure, ax)])
+
+
+def unpacked(values) -> np.ndarray:
+    return (
+        np.frombuffer(base64.b64decode(values["bdata"]), f"<{values['dtype']}") if isinstance(values, dict) else values
+    )
+
+
+def test_the_pictures_of_the_spread_draw_what_was_recorded():
+    s, drawn = study("sample"), figures("sample")
+    seen, found = s.basis, mean_reversion(s.basis)
+    mids = lines(drawn["legs"])
+    for name, column in (("spot, mexc", seen.spot_mid), ("perpetual, gate", seen.perp_mid)):
+        known = column[seen.known]
+        assert (np.nanmin(mids[name]), np.nanmax(mids[name])) == (known.min(), known.max())
+    (basis,) = (values for values in lines(drawn["legs"], 1).values() if len(values) > 2)
+    known = seen.basis_bps[seen.known]
+    assert (np.nanmin(basis), np.nanmax(basis)) == (known.min(), known.max())
+    entry, exit_ = (unpacked(line["y"]) for line in drawn["edges"].data)
+    assert np.nanmax(entry) == pytest.approx(seen.entry_bps[seen.fresh].max(), abs=0.01)
+    assert np.nanmin(exit_) == pytest.approx(seen.exit_bps[seen.fresh].min() + 20, abs=0.01)
+    assert lines(drawn["memory"])["levels"].tolist() == found.levels.value.values.tolist()
+    assert lines(drawn["signature"])["measured"].tolist() == found.signature.value.measured.tolist()
+    assert lines(drawn["profile"])["likelihood, best half-life = 0"].tolist() == found.profile.value.ratio.tolist()
+    assert heights(drawn["episodes"]).sum() == above_costs(seen)["closing at its median"].count
+    steps = drawn["distribution"].figure.axes[0].patches[0].get_xy()[:, 1]
+    assert 99.0 < steps[1::2].sum() <= 100.01  # per cent of the time; a thousandth on either side is outside
+
+
+def test_the_pictures_of_the_choice_draw_what_was_replayed():
+    s, drawn = study("sample"), figures("sample")
+    (mesh,) = (c for c in drawn["heat"].figure.axes[0].collections if c.get_array() is not None)
+    net = sensitivity.cells(s.choice).net
+    assert np.array_equal(np.ma.filled(mesh.get_array(), np.nan).reshape(net.shape), net, equal_nan=True)
+    widths = [bar.get_width() for bar in bars(drawn["costs"])]
+    assert widths == pytest.approx([*s.stack.parts.values(), s.stack.swing_bps])
+
+
+def test_the_pictures_of_the_report_draw_what_was_traded():
+    s, drawn = study("sample"), figures("sample")
+    sheet = s.sheet
+    equity = lines(drawn["equity"])
+    assert equity["after a closed trade"][-1] == pytest.approx(sheet.result.net_usdt)
+    marked = equity["marked at the exit side"]
+    assert (np.nanmin(marked), np.nanmax(marked)) == (sheet.curve.net.min(), sheet.curve.net.max())
+    for ax, part in enumerate(sheet.parts.values()):
+        assert heights(drawn["attribution"], ax)[-1] == pytest.approx(part.performance.net_usdt_day)
+    counts = Counter(t.reason for t in sheet.trades)
+    assert heights(drawn["holds"]).sum() == len(sheet.trades)
+    assert sorted(bar.get_width() for bar in bars(drawn["holds"], 1)) == sorted(counts.values())
+    for ax, ladder in enumerate(ladders("sample")):
+        shown = lines(drawn["sensitivity"], ax)
+        for part, outcomes in ladder.outcomes.items():
+            assert shown[part].tolist() == [o.net_usdt_day for o in outcomes]
 
 
 def said(figure: Picture) -> str:

@@ -13,6 +13,7 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from strategies import perp, seconds, spot
 
@@ -28,7 +29,7 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import index_rows
 from delta_arb.review import __main__ as command
-from delta_arb.review import rehearsal, session_review
+from delta_arb.review import plots, rehearsal, session_review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
 from delta_arb.review.session_log import find, read
 from delta_arb.strategy.rule import make_rule
@@ -278,6 +279,17 @@ def test_a_review_is_a_page_that_the_index_lists_with_its_session(tmp_path, caps
     assert session.figures[2:] == ("+0.42", "—", "1", f"{1e4 * NET / 50:+.1f}", "—")
     assert "decisions identical" in reviewed_.found and reviewed_.figures[2] == "+0.42"
     assert f'data-course="[{round(NET, 4)}]"' in (tmp_path / "index.html").read_text()
+
+
+def test_the_figures_of_a_review_draw_its_bridge_and_its_fills(tmp_path):
+    record(tmp_path, WIDE + MOVED + CLOSE + LATER, latency_s=0.3)
+    found = reviewed(tmp_path)
+    b = found.bridge
+    (ax,) = plots.bridge(found).figure.axes
+    expected = [b.backtest_net_usdt, b.net_usdt, b.usdt(LATENCY)]
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx(expected)
+    drawn = np.concatenate([line.get_ydata() for line in plots.slippage(found).figure.axes[0].get_lines()[:2]])
+    assert sorted(drawn) == pytest.approx(sorted(s.decided_bps for s in found.slipped)) and len(drawn) == 4
 
 
 def test_a_journal_that_cannot_be_read_is_a_row_and_hides_no_other(tmp_path):

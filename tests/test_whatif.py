@@ -1,6 +1,7 @@
 """What the report asks beyond its headline: one assumption moved, regimes, blocks dealt anew, sizes, sums twice."""
 
 import dataclasses
+import base64
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -370,6 +371,23 @@ def test_tables_words_and_figures_hold_for_any_world(regime):
         assert "SYNTHETIC" in repr(figure)
         if isinstance(figure, Chart):
             assert figure.figure.layout.xaxis.title.text and len(json.dumps(figure.spec, allow_nan=False)) < 10_000
+
+
+def test_the_charts_of_what_could_have_been_draw_it():
+    s = study("sample")
+    moved, dealt = what_if.one_by_one(s.sheet), robustness.resampled(s.sheet)
+    sizes = what_if.capacity(s.sheet, (0.5, 1.0, 10.0))
+    less = plots.tornado(moved, s.inputs).data[0]
+    ends = [bar.outcomes[0] for bar in moved.bars]
+    assert less["base"] == moved.base.net_usdt_day
+    assert less["x"] == pytest.approx(
+        [0.0 if end is None else end.net_usdt_day - less["base"] for end in ends], abs=1e-6
+    )
+    for histogram in plots.montecarlo(dealt, s.inputs).data:
+        assert np.frombuffer(base64.b64decode(histogram["y"]["bdata"]), "<f4").sum() == pytest.approx(100.0, abs=1e-3)
+    net, day = (line["y"] for line in plots.capacity(sizes, s.inputs).data)
+    assert net == pytest.approx([o.net_usdt_day for o in sizes.outcomes["whole"]], abs=1e-6)
+    assert day == pytest.approx([100 * o.return_day for o in sizes.outcomes["whole"]], abs=1e-6)
 
 
 def test_the_report_shows_dealt_days_moved_assumptions_and_regimes_lesson_38():
