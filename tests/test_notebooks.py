@@ -16,6 +16,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.optimize.parameters import parameters as study_parameters
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import run
+from delta_arb.universe.run import options_of
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Lambda, ast.ListComp)
@@ -51,7 +52,7 @@ def parameters(notebook: dict) -> list[dict]:
 
 
 def test_the_notebooks_are_there_and_numbered():
-    assert [p.stem for p in NOTEBOOKS] == [*PIPELINE, "04_live_review"]
+    assert [p.stem for p in NOTEBOOKS] == ["00_universe", *PIPELINE, "04_live_review"]
     assert run.NOTEBOOKS == PIPELINE  # the review of live trading is no part of choosing parameters
 
 
@@ -96,12 +97,12 @@ def test_prose_stands_between_the_code(notebook):
 def test_one_cell_holds_the_parameters_as_literals_with_their_help(notebook):
     (cell,) = parameters(notebook)
     for line in source(cell).splitlines():
-        assert re.fullmatch(r'\w+: (str|float) = ("[^"]*"|-?[\d.]+)  # \S.*', line), line
+        assert re.fullmatch(r'\w+: (str|float|int) = ("[^"]*"|-?[\d.]+)  # \S.*', line), line
 
 
 def test_parameters_of_the_inputs_have_the_defaults_of_the_inputs(path, notebook):
     if path.stem not in PIPELINE:
-        pytest.skip("it reads what the runner recorded")
+        pytest.skip("it reads what the runner recorded, or many pairs")
     expected = {field.name: field.default for field in dataclasses.fields(Inputs)}
     found = declared(notebook)
     assert {name: found[name] for name in expected} == expected
@@ -131,14 +132,15 @@ def test_every_parameter_is_used(notebook):
     after = "\n".join(source(c) for c in code_cells(notebook)[code_cells(notebook).index(cell) + 1 :])
     used = {node.id for node in ast.walk(ast.parse(after)) if isinstance(node, ast.Name)}
     read = Read(declared(notebook))
-    for line, reader in {"Inputs.named(globals())": Inputs.named, "open_study(globals())": study_parameters}.items():
+    readers = {"Inputs.named": Inputs.named, "open_study": study_parameters, "open_universe": options_of}
+    for line, reader in ((f"{name}(globals())", reader) for name, reader in readers.items()):
         if line in after:
             reader(read)
     assert set(read) <= used | read.names
 
 
 def test_a_missing_and_a_wrong_parameter_are_refused_by_their_names():
-    values = declared(json.loads(NOTEBOOKS[1].read_text(encoding="utf-8")))
+    values = declared(json.loads(NOTEBOOKS[2].read_text(encoding="utf-8")))
     with pytest.raises(ParamsError, match="lacks clip_usdt; declare"):
         study_parameters({name: value for name, value in values.items() if name != "clip_usdt"})
     with pytest.raises(ParamsError, match="clip_usdt: should be greater than 0"):

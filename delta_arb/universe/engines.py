@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 from delta_arb.errors import ParamsError, RunError
-from delta_arb.universe.jobs import Engine, KeptJob, JobOutcome, code, perform
+from delta_arb.universe.jobs import Engine, JobOutcome, KeptJob, code, perform
 
 LOCAL = "local"
 TRIM = "MALLOC_TRIM_THRESHOLD_"  # as Dask sets it, every freed array goes back to the system: a quarter more time

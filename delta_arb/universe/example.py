@@ -1,12 +1,13 @@
 """A small made universe, to see what a ranking looks like: seven pairs of hourly candles, 240 days. SYNTHETIC.
 
-WIDE      a basis that swings by far more than its costs and comes back within hours
-STEADY    funding that pays 4.5 bps a day, every day
-SHUT      as WIDE, but deposits of the coin are closed: the cause of its basis
-QUIET     a basis that never moves by its costs
-WANDER    a random walk: what looks wide does not come back
-TWIN      two coins of one ticker
-LONELY    a perpetual that nobody downloaded
+What was put in, by coin:
+    STEADY    funding that pays 4.5 bps a day, every day
+    SHUT      funding that pays twice as much, and deposits of the coin are closed: the cause of it
+    SWING     a basis that comes back within hours and swings by hardly more than its costs
+    QUIET     a basis that never moves by its costs
+    WANDER    a random walk: what looks wide does not come back
+    TWIN      two coins of one ticker
+    LONELY    a perpetual that nobody downloaded
 """
 
 import json
@@ -27,9 +28,9 @@ HOUR_MS = 3_600_000
 COINS_A_BAR = 4_000_000.0  # so that the size shown is no limit
 # standard deviation of the basis in bps, its half-life in hours (inf: a walk, bps per root hour), funding in bps a stamp
 MADE = {
-    "WIDE": (30.0, 2.0, 0.1),
     "STEADY": (3.0, 2.0, 1.5),
-    "SHUT": (30.0, 2.0, 0.1),
+    "SHUT": (3.0, 2.0, 3.0),
+    "SWING": (9.0, 4.0, 0.1),
     "QUIET": (1.0, 2.0, 0.0),
     "WANDER": (4.0, math.inf, 0.1),
     "TWIN": (3.0, 2.0, 0.1),

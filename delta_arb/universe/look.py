@@ -11,7 +11,7 @@ can say, rounded to nine digits, so that no engine shows in them.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
 from delta_arb.optimize import carry_walk_forward, search
 from delta_arb.optimize.carry_search import break_even
-from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, crossing_bps, position_usdt
+from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, crossing_bps
 from delta_arb.optimize.study import CARRY, CASH_PERCENT, Constraints, Market, market
 from delta_arb.optimize.verdict import judge
 from delta_arb.params import Rule
@@ -41,7 +41,6 @@ LEAST_ALIKE = 0.3  # correlation of one-bar returns below which one coin is not 
 MOST_APART_BPS = 500.0  # of the median of the basis; recorded pairs have at most 20
 LEAST_RETURNS = 50
 BARS = (1, 3, 12)  # times the bars there are: 5, 15 and 60 minutes
-FACTORS_OF_TICK = 0.5
 Answer = dict[str, Any]
 
 
@@ -128,7 +127,7 @@ def opened(study: Study, pair: str, data: Path, bar_s: float = 0.0) -> Opened:
 def _not_below_a_tick(inputs: Inputs, tape: Tape) -> Inputs:
     prices = float(np.median(tape.spot_bid)), float(np.median(tape.perp_bid))
     ticks = [terms.price_tick for terms in inputs.terms()]
-    least = [float(to_bps(tick / price)) * FACTORS_OF_TICK for tick, price in zip(ticks, prices, strict=True)]
+    least = [float(to_bps(tick / price)) / 2 for tick, price in zip(ticks, prices, strict=True)]
     stated = inputs.spot_half_spread_bps, inputs.perp_half_spread_bps
     spot, perp = (max(each) for each in zip(stated, least, strict=True))
     return replace(inputs, spot_half_spread_bps=spot, perp_half_spread_bps=perp)
@@ -377,10 +376,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(f"{float(value):.{DIGITS}g}")
     return value
-
-
-def parameters_of(study: Study) -> dict[str, Any]:
-    return asdict(study)
-
-
-__all__ = ["Opened", "Study", "first", "inputs_of", "opened", "parameters_of", "position_usdt", "second"]

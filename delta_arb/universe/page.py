@@ -19,12 +19,14 @@ def write_page(universe: Universe, folder: Path, venues: tuple[str, str]) -> Pat
     cards = "".join(_card(each, k, folder, venues) for k, each in enumerate(universe.pairs, 1))
     mark = '<p><span class="pill synthetic">synthetic</span></p>' if universe.synthetic else ""
     sentences = "".join(f"<p>{html.escape(text)}</p>" for text in findings(universe).sentences)
+    asked = html.escape(". ".join(universe.asked))
     body = (
         f'<header class="bar"><b>delta_arb</b><span>universe of {len(universe.pairs)} pairs, {html.escape(" and ".join(venues))}</span>'
         '<nav><a href="../index.html">all runs</a></nav></header>'
         f'<main class="index"><h2>Which pairs deserve your time?</h2>{mark}{sentences}'
         '<p class="quiet">It publishes nothing. Figures are of the first two thirds of the data unless they say otherwise; '
         "net is USDT a day at the depth shown, after all costs.</p>"
+        f'<details><summary>what was asked</summary><p class="quiet">{asked}</p></details>'
         '<p class="tools"><input type="search" id="filter" placeholder="filter pairs" aria-label="filter pairs"></p>'
         f'<div class="cards">{cards}</div><p class="quiet">digest of all results {universe.digest[:16]}</p></main>'
     )

@@ -10,6 +10,7 @@ A pair earns the word `trade` for a way (reversion, carry) if all of these hold:
     no halt, one sign          no machine that halted; carry with the same sign at three lengths of bars
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,18 +69,33 @@ class RankedPair:
     @property
     def reason(self) -> str:
         if "refused" in self.figures:
-            return f"not read: {self.figures['refused']}"
-        return "; ".join(self.vetoes) or "; ".join(f"{way}: {verdict.reason}" for way, verdict in self.ways.items())
+            return str(self.figures["refused"])
+        ways = sorted(self.ways.items(), key=lambda way: -(way[1].first_usdt_day or -math.inf))  # what showed most
+        return "; ".join(self.vetoes) or "; ".join(f"{way}: {verdict.reason}" for way, verdict in ways)
 
 
 @dataclass(frozen=True, slots=True)
 class Universe:
-    """All pairs listed, the best first; what they were tested at, and one digest of all results."""
+    """All pairs listed, the best first; what they were tested at, one digest of all results, and what was asked, in words."""
 
     pairs: tuple[RankedPair, ...]
     tests: int
     digest: str
     synthetic: bool = False
+    asked: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"universe of {len(self.pairs)} pairs"
+
+    @property
+    def candles(self) -> bool:
+        return any(each.figures.get("bar_s") for each in self.pairs)
+
+    @property
+    def mark(self) -> str:
+        """What titles must say of these quotes, as `Inputs.mark`."""
+        return ", ".join(["SYNTHETIC quotes"] * self.synthetic + ["CANDLES, stated half-spreads"] * self.candles)
 
     @property
     def z(self) -> float:

@@ -4,25 +4,32 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from delta_arb.command import moment
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.places import reports
-from delta_arb.quotes.inputs import Inputs
+from delta_arb.places import placed, reports
+from delta_arb.quotes.inputs import Inputs, named
 from delta_arb.quotes.options import InputOptions
 from delta_arb.universe import pairs
 from delta_arb.universe.engines import engine, single_threaded
-from delta_arb.universe.jobs import Engine, KeptJob, Result, digest_of
+from delta_arb.universe.example import write_example
+from delta_arb.universe.jobs import Engine, KeptJob, digest_of
 from delta_arb.universe.jobs import run as run_jobs
+from delta_arb.universe.look import Study, inputs_of, without
 from delta_arb.universe.options import QUOTES, UniverseOptions
+from delta_arb.universe.ranking import Universe, candidates, ranked
 
 JOBS, FOLDER = "jobs", "universe"
 MS = 1_000_000
-BASE_BYTES, ROW_BYTES = (
-    600_000_000,
-    1_000,
-)  # of a worker: libraries and compiled code; of a row of both files (measured)
+BASE_BYTES = 600_000_000  # of a worker: libraries, compiled code, bootstraps
+ROW_BYTES = 500  # of a row of both files
 FIRST, SECOND = (f"delta_arb.universe.look:{name}" for name in ("first", "second"))
+NOTEBOOK = (
+    "data", "since", "until", "clip_usdt", "participation", "spot_maker_fee_bps", "look_back_h", "max_hold_h",
+    "min_trades_day", "cluster", "workers",
+)  # fmt: skip
 Progress = Callable[[str], None]
 
 
@@ -44,7 +51,25 @@ def study_of(options: UniverseOptions, listed: int) -> dict[str, Any]:
     }
 
 
-def rank(options: UniverseOptions, kept_in: Path, progress: Callable[[int], Progress] = lambda _: lambda __: None):
+def options_of(values: Mapping[str, Any]) -> UniverseOptions:
+    """The options that a namespace declares, like a notebook's; ParamsError naming what it lacks."""
+    given = named(values, (*QUOTES, *NOTEBOOK))
+    given |= {name: moment(text) if (text := given[name]) else None for name in ("since", "until")}
+    return UniverseOptions(**given | {"data": Path(placed(given["data"]))})
+
+
+def open_universe(values: Mapping[str, Any]) -> Universe:
+    """The universe of such options; without a folder the made one, which is synthetic. Errors as `rank`."""
+    options = options_of(values)
+    if values["data"]:
+        return rank(options, where(options) / JOBS)
+    with TemporaryDirectory() as made:
+        return rank(replace(options, data=write_example(Path(made, "data"))), Path(made, JOBS))
+
+
+def rank(
+    options: UniverseOptions, kept_in: Path, progress: Callable[[int], Progress] = lambda _: lambda __: None
+) -> Universe:
     """The universe of a folder.
 
     Args:
@@ -68,10 +93,8 @@ def rank(options: UniverseOptions, kept_in: Path, progress: Callable[[int], Prog
     return _judged(options, looks, firsts, (against, open_), work, kept_in, progress)
 
 
-def _judged(options, looks, firsts, lists, work: Engine, kept_in: Path, progress):
+def _judged(options, looks, firsts, lists, work: Engine, kept_in: Path, progress) -> Universe:
     """The second looks of all that the first did not exclude, and the verdicts."""
-    from delta_arb.universe.ranking import candidates, ranked
-
     ways = {f["pair"]: candidates(f, lists[0][f["pair"]]) for f in firsts}
     again = [
         replace(job, function=SECOND, parameters={**job.parameters, "ways": ways[job.name]})
@@ -79,13 +102,22 @@ def _judged(options, looks, firsts, lists, work: Engine, kept_in: Path, progress
         if ways[job.name] and not options.quick
     ]
     seconds = run_jobs(again, kept_in, work, progress(len(again)))
-    return ranked(firsts, {s["pair"]: s for s in seconds}, *lists, digest_of([*firsts, *seconds]))
+    found = ranked(firsts, {s["pair"]: s for s in seconds}, *lists, digest_of([*firsts, *seconds]))
+    return replace(found, asked=_spoken(options))
+
+
+def _spoken(options: UniverseOptions) -> tuple[str, ...]:
+    """What was asked, as pages say it."""
+    return (
+        f"spot at {options.spot_venue}, perpetuals at {options.perp_venue}; taker fees {options.spot_fee_bps:g} and "
+        f"{options.perp_fee_bps:g} bps a fill, latencies {options.spot_latency} and {options.perp_latency} s",
+        f"clip {options.clip_usdt:g} USDT, look-back {options.look_back_h:g} h, hold at most {options.max_hold_h:g} h, "
+        f"at least {options.min_trades_day:g} trades a day; a resting spot leg is assumed to pay {options.spot_maker_fee_bps:g} bps",
+    )
 
 
 def _job(function: str, pair: str, study: Mapping[str, Any], data: Path) -> KeptJob:
     """The first look of a pair, with the digest of all that it reads; of a pair without quotes, of that answer."""
-    from delta_arb.universe.look import Study, inputs_of, without
-
     try:
         inputs = inputs_of(Study(**study), pair, data)
     except (DataError, ParamsError) as error:
@@ -132,6 +164,3 @@ def bars(silent: bool):
     yield bar
     for each in opened:
         each.close()
-
-
-__all__ = ["Result", "bars", "rank", "where"]

@@ -86,8 +86,3 @@ def best_hold_bps(tape: Tape, market: Market) -> float:
     opened = seen.perp_bid * (1 - perp_fee) - seen.spot_ask * (1 + spot_fee) - until
     closed = seen.spot_bid * (1 - spot_fee) - seen.perp_ask * (1 + perp_fee) + until
     return float(to_bps(np.max((np.maximum.accumulate(opened) + closed) / seen.spot_ask.min())))
-
-
-def half_spread_bps(tick: float, price: float) -> float:
-    """The least half-spread that a venue's tick allows, bps."""
-    return float(to_bps(tick / price / 2)) if tick > 0 else 0.0

@@ -2,10 +2,21 @@
 
 from collections.abc import Sequence
 
-from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.market import utc
+from delta_arb.tables import NOTHING, Findings, Heading, Table, number, seconds, share
 from delta_arb.universe.ranking import WAYS, RankedPair, Universe, WayVerdict
 
 SHOWN = 40
+
+
+def heading(universe: Universe) -> Heading:
+    """What was asked of which quotes."""
+    spans = [(f["start_ns"], f["cut_ns"]) for each in universe.pairs if "cut_ns" in (f := each.figures)]
+    ranks = (
+        f"ranked by {utc(min(s for s, _ in spans))[:10]} to {utc(max(e for _, e in spans))[:10]} UTC" if spans else ""
+    )
+    lines = tuple(filter(None, (*universe.asked, ranks)))
+    return Heading(universe.name, universe.synthetic, lines, universe.candles)
 
 
 def ranking(universe: Universe, most: int = SHOWN) -> Table:
@@ -42,7 +53,7 @@ def _row(of: RankedPair) -> tuple[str, ...]:
 def word(of: RankedPair) -> str:
     """The verdict in a word or two."""
     if "refused" in of.figures:
-        return "not read"
+        return "refused"
     if of.vetoes:
         return "veto"
     ways = [way for way, verdict in of.ways.items() if verdict.trade]
@@ -108,7 +119,7 @@ def findings(universe: Universe) -> Findings:
         f"To trade: {', '.join(trades)}. Run the pipeline on {'them' if len(trades) > 1 else 'it'}; only that exports parameters."
         if trades
         else "No pair earns a place: nothing passes the gates, the joint test and the untouched third together.",
-        f"Of {len(pairs)} pairs the screen excluded {screened}, a veto {vetoed}; {unread} could not be read.",
+        f"Of {len(pairs)} pairs the screen excluded {screened}, a veto {vetoed}; {unread} were refused.",
         spoken_tests(universe),
         "All quotes are SYNTHETIC: this says that the program works, nothing about a market."
         if universe.synthetic
