@@ -23,7 +23,7 @@ from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
 from delta_arb.optimize import carry_walk_forward, search
 from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, crossing_bps
-from delta_arb.optimize.study import CARRY, CASH_PERCENT, Constraints, Market, market
+from delta_arb.optimize.study import CARRY, Constraints, Market, market
 from delta_arb.optimize.verdict import judge
 from delta_arb.params import Rule
 from delta_arb.quotes import data_folder
@@ -212,7 +212,8 @@ def _quality(of: Opened) -> Answer:
 
 def _paid(of: Opened, study: Study) -> Answer:
     """Funding a day with its interval, and the days after which it has paid a round trip: taker, and spot resting."""
-    paid = [p for p in of.market.payments if of.tape.start_ns <= p.ts_ns <= of.tape.end_ns]
+    since_ns = of.market.in_force(of.tape).start_ns  # of the funding rules that hold now
+    paid = [p for p in of.market.payments if since_ns <= p.ts_ns <= of.tape.end_ns]
     spreads = crossing_bps(of.tape)
     none = dict.fromkeys(("funding_bps_day", "funding_low", "funding_high", "break_even_days", "resting_days"))
     try:
@@ -310,7 +311,7 @@ def _reversion_second(of: Opened, study: Study, cut_ns: int, data: Path) -> Answ
 
 
 def _carry_second(of: Opened, study: Study, cut_ns: int, data: Path) -> Answer:
-    asked = carry_walk_forward.asked(of.tape, of.market, CARRY, study.pairs, CASH_PERCENT)
+    asked = carry_walk_forward.asked(of.tape, of.market, CARRY, study.pairs, of.constraints)
     walk = asked.walk
     if walk is None or walk.net_bps_day is None:
         return _no(asked.reason)
@@ -335,7 +336,7 @@ def _other_bars(of: Opened, study: Study, data: Path) -> dict[str, float]:
     for times in BARS[1:]:
         bar_s = of.tape.bar_s * times
         again = opened(study, of.inputs.pair, data, bar_s)
-        walk = carry_walk_forward.asked(again.tape, again.market, CARRY, study.pairs, CASH_PERCENT).walk
+        walk = carry_walk_forward.asked(again.tape, again.market, CARRY, study.pairs, of.constraints).walk
         if walk and walk.net_bps_day:
             found[f"{bar_s:g}"] = walk.net_bps_day.value
     return found
