@@ -20,6 +20,7 @@ from delta_arb import __main__ as everything
 from delta_arb import download, pipeline
 from delta_arb.collect.options import of_settings as of_download
 from delta_arb.command import expanded
+from delta_arb.live import cli
 from delta_arb.live.options import MAX_CLIP_USDT, TAKES, LiveOptions, of_settings, translated
 from delta_arb.params import Bounds
 from delta_arb.quotes.settings import settings
@@ -353,6 +354,16 @@ def test_the_runner_takes_its_pair_from_its_own_configuration_where_one_is_named
     (folder / "delta_arb.toml").write_text(WRITTEN.replace("config", "# config"))
     assert told("sandbox")["pair"] == told("status")["pair"] == "LUNC_USDT"
     assert "pair" not in told("sandbox", configured=True)
+    assert told("sandbox")["spot_fee_bps"] == 0 and "spot_fee_bps" not in told("status")
+    assert "spot_fee_bps" not in told("sandbox", configured=True)
+
+
+def test_local_venues_charge_the_fees_that_are_said():
+    options = LiveOptions(sandbox=True, spot_fee_bps=0.0, perp_fee_bps=2.0)
+    config = cli.configured(options)
+    assert (config.spot.taker_fee_bps, config.perp.taker_fee_bps) == (0.0, 2.0)
+    arguments = cli._venue_arguments(options, config)
+    assert arguments[2:6] == ["--spot-fee-bps", "0", "--perp-fee-bps", "2"]
 
 
 @pytest.mark.parametrize(

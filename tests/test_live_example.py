@@ -85,6 +85,8 @@ def test_a_start_without_parameters_is_refused_before_a_venue_is_asked(tmp_path,
         ("", "name the configuration with --config FILE"),
         ("status", "which runner? `status --sandbox` is for the one on the local venues, `status --config FILE`"),
         ("stop", "which runner? `stop --sandbox`"),
+        ("watch", "which runner? `watch --live --config FILE` is for the one with real money, `watch --sandbox`"),
+        ("watch --live", "which runner? `watch --live --config FILE`"),
     ],
 )
 def test_an_option_of_another_mode_is_refused_and_not_ignored(options, reason, capsys):
@@ -98,6 +100,8 @@ def test_what_contradicts_the_configuration_is_refused(tmp_path, capsys):
     file.write_text(example(None))
     assert main(["sandbox", "--config", str(file), "--pair", "X_USDT", "--reports", str(tmp_path)]) == 2
     assert f"{file} says pair LUNC_USDT, --pair X_USDT; leave the option away" in capsys.readouterr().err
+    assert main(["sandbox", "--config", str(file), "--spot-fee-bps", "1", "--reports", str(tmp_path)]) == 2
+    assert "says spot_fee_bps 5.0, --spot-fee-bps 1.0; leave the option away" in capsys.readouterr().err
     assert main(["status", "--config", str(file), "--pair", "LUNC/USDT", "--reports", str(tmp_path)]) == 2
     assert "no runner is up" in capsys.readouterr().err
 

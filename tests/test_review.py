@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -32,6 +33,7 @@ from delta_arb.review import __main__ as command
 from delta_arb.review import plots, rehearsal, session_review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
 from delta_arb.review.session_log import find, read
+from delta_arb.review.tables import findings
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.sizing import fee_usdt
 from delta_arb.strategy.state import OUTSIDE, State
@@ -200,6 +202,30 @@ def test_a_closed_guard_has_the_cause_guard(tmp_path):
     later = [perp(4, 100.8, 100.9), spot(4.5, 99.9, 100.0), spot(5, 99.9, 100.0)]
     record(tmp_path, WIDE + later + CLOSE + LATER, holds=[(0, CLOSED), (4.5, FREE)])
     assert caused(reviewed(tmp_path)) == {GUARD: -0.5 * 0.2 * 0.9995}  # sold at 100.8 instead of 101
+
+
+def test_a_start_that_takes_up_what_an_earlier_run_left_is_no_guard(tmp_path):
+    """Entries were closed until 4.5 s, as above, and the run had begun by then, or not."""
+    later = [perp(4, 100.8, 100.9), spot(4.5, 99.9, 100.0), spot(5, 99.9, 100.0)]
+    for begun_s, cause in ((4.4, PARAMETERS), (0.0, GUARD)):
+        folder = tmp_path / cause
+        record(folder, WIDE + later + CLOSE + LATER, holds=[(0, CLOSED), (4.5, FREE)])
+        at = datetime.fromtimestamp(seconds(begun_s) / 1e9, UTC).isoformat()
+        with closing(sqlite3.connect(find(folder)[0])) as db, db:
+            db.execute("INSERT INTO notes SELECT run_id, ?, 'begun', '' FROM runs", (at,))
+        assert caused(reviewed(folder)) == {cause: -0.5 * 0.2 * 0.9995}
+
+
+def test_the_same_is_said_only_of_sums_that_are_shown_alike(tmp_path):
+    """0.1044 against 0.1084 is not the same."""
+    record(tmp_path, WIDE + MOVED + CLOSE + LATER)
+    found = reviewed(tmp_path)
+    assert ": the same." in str(findings(found))
+    for off, same in ((0.004, False), (0.00006, False), (1e-9, True)):
+        (pair, *rest) = found.bridge.pairs
+        moved = pair._replace(trade=replace(pair.trade, net_usdt=pair.trade.net_usdt + off))
+        other = replace(found, bridge=replace(found.bridge, pairs=(moved, *rest)))
+        assert (": the same." in str(findings(other))) == same, off
 
 
 def test_a_stop_that_a_person_ordered_is_no_guard_and_no_wallet(tmp_path):

@@ -178,7 +178,7 @@ class Pair(RuleBasedStateMachine):
     @precondition(lambda self: self.it.session and self.it.session.runner and self.it.phase >= 0)
     @rule()
     def a_person_flattens(self):
-        self.it.session.flatten("a person")
+        self.it.flatten("a person")
 
     @precondition(lambda self: self.it.session and self.it.session.runner and self.it.at_rest)
     @rule()

@@ -50,9 +50,12 @@ def watch_runner(options: LiveOptions) -> int:
     from delta_arb.live.watch import Watcher
 
     kind = kind_of(options)
+    if kind == PAPER or (kind == LIVE and not options.config):
+        raise ParamsError(
+            "which runner? `watch --live --config FILE` is for the one with real money, `watch --sandbox` for the one on the "
+            "local venues; paper holds nothing on a venue"
+        )
     folder = supervisor.journal_path(options.reports, configured(options), kind).parent
-    if kind == PAPER:
-        raise ParamsError("paper holds nothing on a venue; name the runner to watch with --live or --sandbox")
     if kind == SANDBOX and local_venues.running(folder) is None:
         raise RunError("no local venues are up, there is nothing to watch")
     job = job_of(options, leave=True)
@@ -129,7 +132,10 @@ def configured(options: LiveOptions) -> Config:
         _check_same(options, config)
         return config
     if options.sandbox:
-        return configuration.sample(options.pair or "SYN_USDT", options.contract_size or 10.0, options.inventory_coins)
+        fees = options.spot_fee_bps, options.perp_fee_bps
+        return configuration.sample(
+            options.pair or "SYN_USDT", options.contract_size or 10.0, options.inventory_coins, fees
+        )
     if options.command:
         raise ParamsError(
             f"which runner? `{options.command} --sandbox` is for the one on the local venues, `{options.command} --config FILE` for "
@@ -142,10 +148,17 @@ def configured(options: LiveOptions) -> Config:
 
 def _check_same(options: LiveOptions, config: Config) -> None:
     """What was given beside a configuration may repeat what it says, and not contradict it."""
-    says = {"pair": config.pair, "contract_size": config.perp.contract_size, "inventory_coins": config.inventory_coins}
+    says = {
+        "pair": config.pair, "contract_size": config.perp.contract_size, "inventory_coins": config.inventory_coins,
+        "spot_fee_bps": config.spot.taker_fee_bps, "perp_fee_bps": config.perp.taker_fee_bps,
+    }  # fmt: skip
     for name, value in says.items():
         given = getattr(options, name)
-        if given and (plain_pair(given) if name == "pair" else given) != value:
+        if (
+            given
+            and given != getattr(LiveOptions(), name)
+            and (plain_pair(given) if name == "pair" else given) != value
+        ):
             raise ParamsError(
                 f"{options.config} says {name} {value}, --{name.replace('_', '-')} {given}; leave the option away"
             )

@@ -41,7 +41,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import Name
 from delta_arb.latency import Latency
-from delta_arb.market import NS, pair_name, plain_pair
+from delta_arb.market import NS, PERP, SPOT, pair_name, plain_pair
 from delta_arb.params import Bounds, spoken
 from delta_arb.venue_terms import NotNegative, VenueTerms
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
@@ -269,10 +269,16 @@ def read(path: Path) -> Config:
         raise ParamsError(f"{path}: {spoken(error)}; `python -m delta_arb.live --example` shows every name") from None
 
 
-def sample(pair: str = "SYN_USDT", contract_size: float = 10.0, inventory_coins: float = 0.0) -> Config:
-    """The configuration of the bundled sample on the local venues."""
-    perp = VenueConfig(venue="gate", contract_size=contract_size, qty_step=contract_size, min_qty=contract_size)
-    spot = VenueConfig(venue="mexc", min_notional_usdt=1.0)
+def sample(
+    pair: str = "SYN_USDT",
+    contract_size: float = 10.0,
+    inventory_coins: float = 0.0,
+    fees_bps: tuple[float, float] = (5.0, 5.0),
+) -> Config:
+    """The configuration of the bundled sample on the local venues; fees of both legs' takers."""
+    spot = VenueConfig(venue="mexc", taker_fee_bps=fees_bps[SPOT], min_notional_usdt=1.0)
+    step = {"contract_size": contract_size, "qty_step": contract_size, "min_qty": contract_size}
+    perp = VenueConfig(venue="gate", taker_fee_bps=fees_bps[PERP], **step)
     return Config(pair=pair, spot=spot, perp=perp, on_stop="flatten", inventory_coins=inventory_coins)
 
 

@@ -100,12 +100,13 @@ class LiveOptions(InputOptions):
 EVERY = ("params", "reports", "json")
 ON_VENUES = ("config", "check", "monitor", *EVERY)
 ON_LOCAL = ("tape", "speed", "repeat", "faults", "round_trip_ms", "pair", "contract_size", "inventory_coins", "funding")
+FEES = ("spot_fee_bps", "perp_fee_bps")
 WHICH_ONE = ("paper", "sandbox", "live", "why", "config", *EVERY, *ON_LOCAL)
 INPUTS = tuple(field.name for field in fields(InputOptions))
 TAKES = {
     "replay": ("files", "monitor", *EVERY, "speed", "as_of", "max_clip_usdt", *INPUTS),
     "paper": ON_VENUES,
-    "sandbox": (*ON_VENUES, *ON_LOCAL),
+    "sandbox": (*ON_VENUES, *ON_LOCAL, *FEES),
     "real": ON_VENUES,
     "alert": ("config", "test"),
     "watch": ("sandbox", "live", "config", *EVERY, *ON_LOCAL),
@@ -124,7 +125,8 @@ def of_settings(said: dict[str, Any], configured: bool = False) -> dict[str, dic
     local = on_venues | (of("funding") | {"tape": (said["spot"], said["perp"])} if said.get("spot") else {})
     if not configured and "config" not in said:
         local |= of("pair", "contract_size", "inventory_coins")
-    every = {"replay": of("reports", *INPUTS), "paper": on_venues, "real": on_venues, "sandbox": local}
+    fees = {} if configured or "config" in said else of(*FEES)
+    every = {"replay": of("reports", *INPUTS), "paper": on_venues, "real": on_venues, "sandbox": local | fees}
     return every | dict.fromkeys(TALK, local)
 
 

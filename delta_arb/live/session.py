@@ -21,7 +21,7 @@ from delta_arb.live.event_loop import EventLoop
 from delta_arb.live.executor import Executor
 from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import Facts, Risk
-from delta_arb.live.journal import JournalError
+from delta_arb.live.journal import BEGUN, JournalError
 from delta_arb.live.paper import LivePaper, PaperAccount, paper_venue
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.reconcile import Reconciler, VenueWallets, disk_free_mb, midnight_ns
@@ -195,12 +195,13 @@ class Session:
         gc.freeze()  # ccxt and its markets are here to stay: nobody looks through them again while a quote waits
         if why := resources.journal.unreserved:
             resources.say(f"no room is kept for the journal ({why}): on a full disk nothing could be closed; watch it")
+        resources.journal.note(BEGUN, "")
         self.risk.closed = self.stopping
         self.risk.leaving |= resources.config.on_restart == "flatten" and resumed.state.phase != FLAT
         self._hold()
         self.risk.kept(resources.journal.note, FEES, fees_text(resources.venues, self.clock()))
-        now, parameters = self.runner.state, str(self.parameters.params)
-        resources.say(recovery.greeting(resumed.state, now, self.risk.leaving, self.line(), parameters))
+        told = (self.risk.leaving, self.line(), str(self.parameters.params))
+        resources.say(recovery.greeting(resumed.state, self.runner.state, *told))
         if self._once:
             self.stop("asked to leave what is open, and to end")
 
@@ -250,9 +251,8 @@ class Session:
             return "halted"
         if state.phase == FLAT and not self.runner.working:
             return "stopped"
-        self.resources.say(
-            f"left open: {self.line()}; start the same command again to take it up, or run `flatten` with the same mode and --config"
-        )
+        remedy = "start the same command again to take it up, or run `flatten` with the same mode and --config"
+        self.resources.say(f"left open: {self.line()}; {remedy}")
         return "open" if state.phase == OPEN and not self.runner.working else "unfinished"
 
     async def _until(self, true: Callable[[], bool]) -> None:

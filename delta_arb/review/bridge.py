@@ -92,7 +92,7 @@ def bridge(run: Recorded) -> Bridge:
     seen = replay.looks(tape, base.filter, expected(run.payments, base.funding_horizon_s))
     result = replay.run(tape, base, run.latency, funds=_funds(known[0].wallet.spot_coin), seen=seen)
     tested = replays.of_backtest(result, run.payments)
-    plain = replays.unguarded(known, base)
+    plain = replays.unguarded(known, base, run.begun_ns)
     ruled = replays.step(run, tape, plain, replays.paper(run, base))
     guarded = ruled if plain == known else replays.step(run, tape, known, replays.paper(run, base))
     measured = guarded if run.mode == REPLAY else replays.step(run, tape, known, replays.MeasuredVenue(run, base))

@@ -88,15 +88,20 @@ def base_rule(known: Sequence[Force]) -> MachineRule:
     return next(free, known[0].rule)
 
 
-def unguarded(known: Sequence[Force], base: MachineRule) -> tuple[Force, ...]:
-    """The same without guards: entries as the parameters allow them, no exits by order, no empty wallet."""
-    return tuple(
+def unguarded(known: Sequence[Force], base: MachineRule, begun_ns: int = 0) -> tuple[Force, ...]:
+    """The same without guards: entries as the parameters allow them, no exits by order, no empty wallet.
+
+    Until `begun_ns` the run took up what it found, which no guard ordered.
+    """
+    taking_up = tuple(f for f in known if f.ts_ns < begun_ns)
+    guarded = (*(f._replace(ts_ns=begun_ns) for f in taking_up[-1:]), *known[len(taking_up) :])
+    return taking_up + tuple(
         Force(
             f.ts_ns,
             f.rule._replace(may_enter=base.may_enter, flatten=base.flatten),
             BOTTOMLESS._replace(spot_coin=f.wallet.spot_coin),
         )
-        for f in known
+        for f in guarded
     )
 
 

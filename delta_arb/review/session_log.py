@@ -20,7 +20,7 @@ import numpy as np
 from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
 from delta_arb.live.event_log import LoggedEvent, events_path, logged, named, state_of
-from delta_arb.live.journal import FORCED, ORDERED, RECOVERED, trade_of
+from delta_arb.live.journal import BEGUN, FORCED, ORDERED, RECOVERED, trade_of
 from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
@@ -86,6 +86,7 @@ class Recorded:
     trades: tuple[Trade, ...]
     payments: tuple[FundingPayment, ...]
     ordered: tuple[tuple[int, str], ...] = ()  # what a person wanted of it, and when (ns)
+    begun_ns: int = 0  # when it had taken up what it found, and the guards alone held entries back; 0: from the start
 
     @property
     def name(self) -> str:
@@ -220,7 +221,8 @@ def read(journal: Path, run_id: str) -> Recorded:
             fills=tuple(_fills(db, run_id)),
             trades=tuple(_trades(db, run_id)),
             payments=tuple(_payments(db, run_id)),
-            ordered=tuple(_ordered(db, run_id)),
+            ordered=tuple(_noted(db, run_id, ORDERED)),
+            begun_ns=next((at_ns for at_ns, _ in _noted(db, run_id, BEGUN)), 0),
         )
 
 
@@ -260,8 +262,8 @@ def _latency(options: dict, params: Params) -> Latency:
     return Latency(params.spot.latency_s, params.perp.latency_s)
 
 
-def _ordered(db: sqlite3.Connection, run_id: str) -> Iterator[tuple[int, str]]:
-    rows = db.execute("SELECT at, text FROM notes WHERE run_id = ? AND kind = ? ORDER BY rowid", (run_id, ORDERED))
+def _noted(db: sqlite3.Connection, run_id: str, kind: str) -> Iterator[tuple[int, str]]:
+    rows = db.execute("SELECT at, text FROM notes WHERE run_id = ? AND kind = ? ORDER BY rowid", (run_id, kind))
     for at, text in rows:
         yield round(datetime.fromisoformat(at).timestamp() * NS), text
 

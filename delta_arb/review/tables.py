@@ -11,6 +11,7 @@ from delta_arb.strategy.ledger import Trade
 from delta_arb.tables import NOTHING, Findings, Heading, Table, number, seconds
 
 SHOWN = 40  # rows of a long table
+SHOWN_USDT = 1e-4  # the last digit of a sum of money
 WORDS = {
     "parameters": "new parameters during the run, or a start out of an earlier one",
     "guard": "guards or wallets forbade entries, or ordered exits",
@@ -177,7 +178,7 @@ def findings(review: Review) -> Findings:
     """What a person must know."""
     b, r = review.bridge, review.retraced
     largest = max(CAUSES, key=lambda cause: abs(b.usdt(cause)))
-    same = abs(b.net_usdt - b.backtest_net_usdt) < 0.005
+    same = abs(b.net_usdt - b.backtest_net_usdt) < SHOWN_USDT / 2
     return Findings.of(
         f"All {r.decisions:,} decisions and {r.orders:,} orders come out the same when `decide` sees the events again."
         if r.identical

@@ -169,6 +169,12 @@ class World:
                 self.loop.run_until_complete(self.task)
         self.session = self.task = None
 
+    def flatten(self, by: str) -> None:
+        async def flatten() -> None:
+            self.session.flatten(by)
+
+        self.loop.run_until_complete(flatten())
+
     def stop(self, seconds: float = 120.0) -> str:
         """How it ended."""
         self.until(lambda: self.session is not None, 10.0)
@@ -209,7 +215,7 @@ class World:
         final = {fault.leg for fault in faults if fault.kind == "refused for good"}
         if not self.rung or final != {SPOT, PERP}:
             return [f"naked without a final refusal of both venues: {self.held}"]
-        self.session.flatten("a person: both venues take orders again")
+        self.flatten("a person: both venues take orders again")
         self.until(lambda: self.phase == FLAT and self.at_rest, 60.0)
         return []
 
