@@ -93,6 +93,7 @@ ioc_s = 1.0                  # then one that still works is cancelled
 unknown_s = 1.25             # then one that its venue does not know has never been there
 answer_s = 5.0               # a venue's answer about an order
 retry_s = 0.2                # before an order that was refused twice is sent again; a third refusal gives its leg up
+resting_s = 2.0              # between two looks by REST at an order that rests
 pause_s = 1.0                # that a leg waits for a venue that wants a pause; for a longer one it is given up at once
 
 [pace]                       # of streams and comparisons, s

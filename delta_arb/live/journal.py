@@ -30,10 +30,7 @@ from delta_arb.strategy.state import PHASES, Event, MachineRule, State
 FORCED = -1  # in place of an event's kind
 BUSY_MS = 50  # how long a writer that does not belong here may hold up the loop; 1 s later it is tried again
 RECOVERED = "recovered"  # in place of the phase of an order whose own row is lost
-ORDERED, BEGUN = (
-    "ordered",
-    "begun",
-)  # kinds of notes: what a person wanted of the run; that it had taken up what it found
+ORDERED, BEGUN = "ordered", "begun"  # kinds of notes: what a person wanted; that the run had taken up what there was
 AT_END = "end"  # in place of an order id: fills that close a pair because the quotes ended
 _TEXT_FIELDS = ("reason",)
 _TRADE_COLUMNS = ", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)
