@@ -1,9 +1,11 @@
-"""`make drill`: the named faults against real processes over a slow network, then seeded sessions in this process.
+"""`make drill`: the named faults against real processes over a slow network, lists of them in this process, and seeded
+sessions on virtual time.
 
-make drill                                 every fault, leg, phase and direction, and 1,000 seeds: about an hour
-make drill ARGS="--every 8 --seeds 50"     each eighth of the runs, and 50 seeds
+make drill                                 every fault, leg, phase and direction, 60 lists and 1,000 seeds: about an hour
+make drill ARGS="--every 8 --lists 20"     each eighth of the runs, and 20 lists
 make drill ARGS="--only delisted"          the faults whose name has this word
-make drill ARGS="--seed 17"                that one seed, and the shortest list of its faults that still fails
+make drill ARGS="--list 17"                that one list, and the shortest of its faults that still fails
+make drill ARGS="--seed 17"                the same of a seed
 """
 
 import argparse
@@ -15,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from drill import seeds, table
+from drill import seeds, table, virtual
 from drill.cases import Plan, every_run
 from drill.measures import Outcome
 from drill.rounds import little_patience, played
@@ -30,8 +32,9 @@ def options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--offset", type=int, default=0, metavar="N", help="and begin with this one")
     parser.add_argument("--only", default="", metavar="WORD", help="only the named runs with this word in their line")
     parser.add_argument("--minutes", type=float, default=1e9, metavar="N", help="begin no further named run after that")
-    parser.add_argument("--seeds", type=int, default=1000, metavar="N", help="seeded sessions")
-    parser.add_argument("--first-seed", type=int, default=0, metavar="N")
+    parser.add_argument("--lists", type=int, default=60, metavar="N", help="random lists of faults on the local venues")
+    parser.add_argument("--seeds", type=int, default=1000, metavar="N", help="sessions on virtual time")
+    parser.add_argument("--list", type=int, metavar="N", help="this list alone")
     parser.add_argument("--seed", type=int, metavar="N", help="this seed alone")
     parser.add_argument("--at-once", type=int, default=8, metavar="N", help="runs at a time")
     return parser.parse_args(argv)
@@ -61,10 +64,20 @@ def named(asked: argparse.Namespace) -> list[Outcome]:
     return outcomes
 
 
-def seeded(asked: argparse.Namespace) -> list[Outcome]:
-    chosen = range(asked.first_seed, asked.first_seed + asked.seeds)
+def listed(asked: argparse.Namespace) -> list[Outcome]:
     with little_patience():
-        return asyncio.run(played([seeds.plan(n) for n in chosen], QUICK, Inside, asked.at_once, heard=said))
+        return asyncio.run(
+            played([seeds.plan(n) for n in range(asked.lists)], QUICK, Inside, asked.at_once, heard=said)
+        )
+
+
+def seeded(asked: argparse.Namespace) -> list[Outcome]:
+    outcomes = []
+    for seed in range(asked.seeds):
+        outcomes.append(virtual.outcome(seed))
+        if outcomes[-1].failures:
+            said(outcomes[-1])
+    return outcomes
 
 
 def shrink(seed: int) -> Plan:
@@ -82,16 +95,21 @@ def shrink(seed: int) -> Plan:
 def main(argv: Sequence[str]) -> int:
     asked = options(argv)
     command = " ".join(["make drill", f'ARGS="{" ".join(argv)}"' if argv else ""]).strip()
+    if asked.list is not None:
+        print(f"shortest: {shrink(asked.list)}")
+        return 0
     if asked.seed is not None:
-        print(f"shortest: {shrink(asked.seed)}")
+        of = virtual.troubles(asked.seed)
+        short = virtual.shortest(of, lambda some: bool(virtual.play(asked.seed, some).wrong))
+        print("\n".join([*virtual.play(asked.seed, short).said, f"shortest: {', '.join(map(str, short))}"]))
         return 0
     outcomes = []
     for name, run, what in (
         ("named", named, {"round_trip_ms": REAL.round_trip_ms, "runner": "its own process, default patience"}),
-        ("seeded", seeded, {"seeds": f"{asked.first_seed} to {asked.first_seed + asked.seeds - 1}",
-                            "runner": "in this process, little patience"}),
+        ("lists", listed, {"lists": asked.lists, "runner": "in this process, little patience"}),
+        ("seeded", seeded, {"seeds": asked.seeds, "runner": "in this process, virtual time, model venues"}),
     ):  # fmt: skip
-        found = run(asked) if name == "named" or asked.seeds else []
+        found = run(asked)
         if not found:
             continue
         path = table.write(name, found, table.meta(command, **what))
@@ -99,7 +117,7 @@ def main(argv: Sequence[str]) -> int:
         outcomes += found
     for outcome in outcomes:
         if outcome.failures and outcome.kind == "random lists":
-            print(f'shrink it with: make drill ARGS="--seed {outcome.name.split()[1].rstrip(":")}"')
+            print(f'shrink it with: make drill ARGS="--list {outcome.name.split()[1].rstrip(":")}"')
     return int(any(outcome.failures for outcome in outcomes))
 
 

@@ -30,7 +30,7 @@ from delta_arb.live.venues.base import VenueError
 from delta_arb.market import LEGS, PERP, SPOT
 from delta_arb.strategy.state import FLAT, HALTED, OPEN
 from drill.cases import DIRECT, REVERSE
-from drill.measures import PRICE, NakedTime
+from drill.measures import PRICE, NakedTime, Outcome
 from drill.model import KINDS, OURS, Fault, Market, ModelVenue, VirtualLoop
 from drill.scene import DIRECT_RULE, INVENTORY, REVERSE_RULE
 
@@ -288,9 +288,11 @@ def troubles(seed: int) -> list[Trouble]:
 
 
 class Played(NamedTuple):
-    """What a session came to; `wrong` is empty where all is well."""
+    """What a session came to; `wrong` is empty where all is well. `rung`: a person had to settle it."""
 
     wrong: list[str]
+    ended: str
+    rung: bool
     naked_s: float
     naked_usdt: float
     trades: int
@@ -318,13 +320,33 @@ def play(seed: int, of: Sequence[Trouble]) -> Played:
         if not it.task:
             it.start()
         it.until(lambda: it.at_rest and (abs(it.net) < CONTRACT or it.rung), 60.0)
-        wrong = it.settled_by_a_person([t for t in of if isinstance(t, Fault)])
+        alone = abs(it.net) >= CONTRACT
+        state = "naked" if alone else "hedged" if it.held[SPOT] else "flat"
         it.naked.end()
+        wrong = it.settled_by_a_person([t for t in of if isinstance(t, Fault)])
         ended = it.stop()
         wrong += it.wrong() + ([] if ended in ("stopped", "halted", "open") else [f"ended {ended}"])
+        rung = alone and not wrong
         return Played(
-            wrong, it.naked.worst_s, it.naked.worst_coins * PRICE, sum(len(m.deals) for m in it.markets), it.said
+            wrong,
+            state,
+            rung,
+            it.naked.worst_s,
+            it.naked.worst_coins * PRICE,
+            sum(len(m.deals) for m in it.markets),
+            it.said,
         )
+
+
+def outcome(seed: int) -> Outcome:
+    """A seed as a row of the drill's table."""
+    of = troubles(seed)
+    played = play(seed, of)
+    name = f"seed {seed}: {' + '.join(map(str, of))}"
+    return Outcome(
+        name, name, "seeds on virtual time", "", "", 0, True, not played.rung, ended=played.ended, naked_s=played.naked_s,
+        naked_usdt=played.naked_usdt, differs=played.wrong, said=played.said[-40:], alarms=["halted"] * played.rung,
+    )  # fmt: skip
 
 
 def _begin(it: World, trouble: Silence | Kill) -> None:
