@@ -386,6 +386,8 @@ def test_each_gate_says_its_number_and_its_bound(good):
     assert gate_of(found, "hit rate's lower bound").value == pytest.approx(good.hit_rate.low)
     assert gate_of(found, "look-back").words == "look-back 288 half-lives is at least 150 half-lives"
     assert gates.table(found).note == "All demands are met."
+    paid = "(6 effective of 80 tried; with all as independent 0.93, which does not pass)"  # 0.95 is asked for
+    assert gate_of(found, "deflated Sharpe ratio").words.endswith(paid)
 
 
 @pytest.mark.parametrize(

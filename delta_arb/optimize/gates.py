@@ -124,7 +124,8 @@ def _deflated(found: Deflated | None) -> GateResult:
     plain = gate("deflated Sharpe ratio", found and found.probability, MIN_DEFLATED)
     if found is None:
         return plain
-    paid = f"{found.clusters} effective of {found.tried} tried; {found.of_all:.3g} if all were independent"
+    both = "passes" if found.of_all >= MIN_DEFLATED else "does not pass"
+    paid = f"{found.clusters} effective of {found.tried} tried; with all as independent {found.of_all:.3g}, which {both}"
     return replace(plain, words=f"{plain.words} ({paid})")
 
 
