@@ -28,6 +28,14 @@ CLICK = """(async () => {
   while (!chart.layout.title.text.includes(opened)) await new Promise(done => setTimeout(done, 20));
   return { opened, title: chart.layout.title.text, lines: chart._fullData.map(line => [line.name, line.x.length, line.y.length]) };
 })()"""
+SORTED = """(() => {
+  const table = document.querySelector('table.listing'), size = {s: 1, min: 60, h: 3600};
+  const head = [...table.tHead.rows[0].cells].find(cell => cell.textContent === 'held');
+  head.click();
+  const held = [...table.tBodies[0].rows].map(row => row.cells[head.cellIndex].textContent.split(' ')).map(([n, unit]) => n * size[unit]);
+  table.tHead.rows[0].cells[0].click();
+  return new Set(held).size > 9 && held.every((one, k) => !k || held[k - 1] <= one);
+})()"""
 FILTERED = """(() => {
   const kind = document.getElementById('kind');
   kind.value = 'live session';
@@ -113,6 +121,7 @@ def test_a_click_on_a_trade_shows_its_minute_with_both_books(moved, tmp_path):
     async def look():
         async with opened(f"file://{moved}/03_backtest_report.html", tmp_path, 1400) as page:
             await page.until(DRAWN, 60.0)
+            assert await page.value(SORTED)
             seen = await page.value(CLICK)
             assert seen["opened"] in seen["title"]
             assert [name for name, *_ in seen["lines"]] == 2 * [

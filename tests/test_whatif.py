@@ -1,7 +1,7 @@
 """What the report asks beyond its headline: one assumption moved, regimes, blocks dealt anew, sizes, sums twice."""
 
-import dataclasses
 import base64
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace

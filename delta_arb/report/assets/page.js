@@ -30,7 +30,11 @@ const contents = document.querySelector('.contents');
 if (contents && innerWidth < 700) contents.open = false;
 
 // Tables: a click on a heading sorts; long ones have a filter and a download.
-const value = text => { const n = parseFloat(text.replace(/,/g, '').replace('−', '-')); return isNaN(n) ? null : n; };
+const UNITS = { s: 1, min: 60, h: 3600, days: 86400 };
+const value = text => {
+  const n = parseFloat(text.replace(/,/g, '').replace('−', '-'));
+  return isNaN(n) ? null : n * (UNITS[text.split(' ')[1]] ?? 1);
+};
 const order = (a, b) => {
   const x = value(a), y = value(b);
   return x !== null && y !== null && !/^\d{4}-/.test(a) ? x - y : a < b ? -1 : a > b ? 1 : 0;
