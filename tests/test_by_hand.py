@@ -16,6 +16,7 @@ from delta_arb.optimize import by_hand
 from delta_arb.optimize.parameters import parameters
 from delta_arb.optimize.study import Constraints, market
 from delta_arb.quotes.inputs import Inputs
+from delta_arb.report import job as job_module
 from delta_arb.report import tearsheet
 from delta_arb.report.job import job_of
 from delta_arb.report.options import PipelineOptions
@@ -35,6 +36,15 @@ def declared(name: str) -> dict:
 
 def job(*more: str):
     return job_of(typed(PipelineOptions, *more))
+
+
+def test_a_file_of_what_cash_pays_is_found_from_where_it_was_typed_and_named_without_its_folder(tmp_path, monkeypatch):
+    """The notebooks run in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cash.csv").write_text("date,percent\n2025-01-01,5\n")
+    asked = job("-p", "hurdle=cash.csv")
+    assert {asked.values[name]["hurdle"] for name in job_module.NOTEBOOKS[1:]} == {str(tmp_path / "cash.csv")}
+    assert job("-p", f"hurdle={tmp_path}/cash.csv").options == asked.options == ("-p hurdle=cash.csv",)
 
 
 @pytest.fixture(scope="module")

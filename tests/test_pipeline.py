@@ -405,6 +405,11 @@ def test_refusals_are_one_line_and_write_nothing_lesson_40(notebooks, tmp_path, 
     ("said", "reason"),
     [
         ("clip_usdt=-5", "clip_usdt: should be greater than 0 (was -5.0)"),
+        (
+            "hurdle=nowhere.csv",
+            "hurdle nowhere.csv: give % a year, or a CSV file with the columns date and percent ([Errno 2] No such file "
+            "or directory: 'nowhere.csv')",
+        ),
         ("signal=smooth", "signal must be raw or filtered, was 'smooth'"),
         ("max_drawdown=2", "max_drawdown is a share, above 0 and at most 1, was 2.0"),
         ("upstream=0.5", "upstream counts what was looked at, this one included: at least 1, was 0.5"),

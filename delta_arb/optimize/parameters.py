@@ -14,6 +14,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.market import utc
 from delta_arb.optimize.study import CASH_PERCENT, REVERSION, Constraints, Market, check_signal, demands, market
 from delta_arb.params import Rule
+from delta_arb.places import placed
 from delta_arb.quotes.inputs import Inputs, named
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import check_deadline, make_rule
@@ -68,7 +69,9 @@ def parameters(values: Mapping[str, object]) -> Parameters:
             f"entry_bps={rule.entry_bps:g} less exit_bps={rule.exit_bps:g} gains {gain:g} bps and does not pay the four fees "
             f"of {inputs.fees_bps:g} bps; move them apart, or state lower fees"
         )
-    return Parameters(inputs, settings, asked, signal, rule, str(values.get("hurdle", CASH_PERCENT)))
+    hurdle = str(values.get("hurdle", CASH_PERCENT))
+    _paid(hurdle)  # what cannot be read is refused here, not behind the quotes
+    return Parameters(inputs, settings, asked, signal, rule, hurdle)
 
 
 def _by_hand(values: Mapping[str, object], settings: Rule) -> Rule | None:
@@ -107,22 +110,31 @@ def cash_percent(hurdle: str, start_ns: int, end_ns: int) -> float:
 
     `hurdle`: a number of % a year, or a CSV file with the columns date and percent; each row holds until the next one.
     """
-    try:
-        return float(hurdle)
-    except ValueError:
-        pass
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(hurdle, parse_dates=["date"]).sort_values("date")
-        since_ns, percent = table["date"].astype("datetime64[ns]").astype(np.int64).to_numpy(), table["percent"]
-    except (OSError, KeyError, ValueError) as error:
-        raise ParamsError(
-            f"hurdle {Path(hurdle).name}: give % a year, or a CSV file with the columns date and percent ({error})"
-        ) from None
-    if not len(since_ns) or since_ns[0] > start_ns:
+    since_ns, percent = _paid(hurdle)
+    if since_ns[0] > start_ns:
         raise ParamsError(
             f"hurdle {Path(hurdle).name}: begins after the quotes, at {utc(start_ns)[:10]} nothing is known"
         )
     in_force = np.diff(np.clip(np.append(since_ns, end_ns), start_ns, end_ns))
-    return float(np.average(percent, weights=in_force))
+    return float(percent[0] if len(percent) == 1 else np.average(percent, weights=in_force))
+
+
+def _paid(hurdle: str) -> tuple[np.ndarray, np.ndarray]:
+    """Since when (ns), in order of time, cash pays which % a year; a number since ever."""
+    wanted = f"hurdle {Path(hurdle).name}: give % a year, or a CSV file with the columns date and percent"
+    try:
+        since_ns, percent = np.zeros(1, np.int64), np.array([float(hurdle)])
+    except ValueError:
+        import pandas as pd
+
+        try:
+            table = pd.read_csv(placed(hurdle), parse_dates=["date"]).sort_values("date")
+            since_ns, percent = (
+                table["date"].astype("datetime64[ns]").astype(np.int64).to_numpy(),
+                table["percent"].to_numpy(float),
+            )
+        except (OSError, KeyError, ValueError) as error:
+            raise ParamsError(f"{wanted} ({error})") from None
+    if not len(percent) or not np.isfinite(percent).all():
+        raise ParamsError(f"{wanted}, finite numbers, at least one")
+    return since_ns, percent

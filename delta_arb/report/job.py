@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 BY_HAND = ("entry_bps", "exit_bps")  # thresholds of one's own
+HURDLE = "hurdle"  # % a year, or a file
 REPEATED_H = 24.0
 MS = 1_000_000
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
@@ -106,7 +107,8 @@ def located(options: PipelineOptions) -> PipelineOptions:
 def _shown(option: str) -> str:
     """An option as run.json shows it: files by their name, since reports are passed on."""
     name, _, value = option.partition("=")
-    return f"{name}={Path(value).name}" if name.removeprefix("--").replace("-", "_") in (*FILES, *RULES) else option
+    plain = name.removeprefix("--").removeprefix("-p ").replace("-", "_")
+    return f"{name}={Path(value).name}" if plain in (*FILES, *RULES, HURDLE) else option
 
 
 def check_quotes(job: Job, tape: Tape) -> None:
@@ -165,6 +167,8 @@ def values(options: PipelineOptions, declarations: Mapping[str, Mapping[str, str
             own[name] = os.path.abspath(own[name])
     own |= {"run_folder": "", "run_id": "", "champion": "", "valid_for_s": valid_for_s}
     texts = dict(_assignment(text, own) for text in options.p)
+    if Path(texts.get(HURDLE, "")).is_file():
+        texts[HURDLE] = os.path.abspath(texts[HURDLE])
     known = sorted({name for names in declarations.values() for name in names} - own.keys())
     unknown = [name for name in texts if name not in known]
     if unknown:

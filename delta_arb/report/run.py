@@ -32,7 +32,7 @@ from delta_arb.publishing import newest, pointer, publish_at
 from delta_arb.quotes import tape
 from delta_arb.quotes.options import FILES, NONE, RULES
 from delta_arb.report import index, pages
-from delta_arb.report.job import NOTEBOOKS, Job
+from delta_arb.report.job import HURDLE, NOTEBOOKS, Job
 from delta_arb.report.notebooks import Stopped, execute, interruptible, undisturbed, workplace
 from delta_arb.venue_terms import VenueTerms
 
@@ -287,7 +287,7 @@ def _scrub(folder: Path, job: Job) -> None:
 
 def _without_paths(text: str, job: Job) -> str:
     """Paths below the reports, the project and the home folder relative to these; given files by their name."""
-    named = (getattr(job.inputs, name) for name in (*FILES, *RULES))
+    named = (*(getattr(job.inputs, name) for name in (*FILES, *RULES)), job.values[NOTEBOOKS[1]].get(HURDLE, ""))
     given = [os.path.abspath(name) for name in named if name]
     shown = {path: os.path.basename(path) for path in given} | {
         os.path.abspath(job.reports): job.reports.name,
