@@ -5,11 +5,16 @@ checksum on every page and a digest of all numbers.
     LUNC_USDT/quotes/2026-01-31T*.parquet             ->  LUNC_USDT/quotes/2026-01-31.parquet
 
 A file is written beside, read back, and renamed; then only what it was made of is deleted. Whatever is killed in between
-is done again, and until then each row is read once (see `quotes.recorded`).
+is done again, and until then each row is read once (see `quotes.recorded`). The recorder has it done by a process of its
+own, at low priority: `python -m delta_arb.collect.compact` with the work as JSON on its standard input.
 """
 
+import fcntl
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +22,44 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from delta_arb.errors import DataError
-from delta_arb.quotes.recorded import DIGEST, SOURCES, digest, read_parquet, span
-from delta_arb.quotes.stream_file import HEADER, LAYOUTS, RecordedLayout, log_of, read_stream
+from delta_arb.quotes.recorded import DIGEST, SOURCES, STREAMS, digest, read_parquet, span
+from delta_arb.quotes.stream_file import HEADER, LAYOUTS, STREAM, RecordedLayout, log_of, read_stream
 
 DAY = len("2026-01-31")
+LOW_PRIORITY = 10
+
+
+def to_compact(market: Path, now_ns: int) -> list[Path]:
+    """What there is in a market's folder: streams, growing ones too, then datasets with a finished day."""
+    streams = (path for name in LAYOUTS for path in sorted((market / STREAMS / name).glob(f"*{STREAM}")))
+    folders = (folder for name in LAYOUTS for folder in sorted(market.glob(f"*/{name}")))
+    return [*streams, *(folder for folder in folders if _finished_days(folder, now_ns))]
+
+
+def compacted_aside(market: Path, work: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Have it done by another process; returns the damaged files and what is wrong with them, which stay."""
+    command = [sys.executable, "-m", "delta_arb.collect.compact", str(market)]
+    paths = json.dumps([str(path) for path in work])
+    done = subprocess.run(command, input=paths, stdout=subprocess.PIPE, text=True, start_new_session=True, check=False)
+    if done.returncode:
+        return [(market, f"{market}: compaction ended with {done.returncode}; what was not done is tried again")]
+    return [(Path(path), why) for path, why in json.loads(done.stdout)]
+
+
+def compact(market: Path, work: Sequence[Path], now_ns: int) -> list[tuple[Path, str]]:
+    """The same in this process. What is gone already was compacted by another one, which is waited for."""
+    with open(market / ".compacting.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        damaged = []
+        for path in work:
+            try:
+                if path.suffix == STREAM and path.exists():
+                    compact_stream(path, market)
+                elif path.is_dir():
+                    compact_days(path, now_ns)
+            except DataError as error:
+                damaged.append((path, str(error)))
+    return damaged
 
 
 def compact_stream(stream: Path, market: Path) -> int:
@@ -45,8 +84,11 @@ def compact_stream(stream: Path, market: Path) -> int:
 
 def compact_days(folder: Path, now_ns: int) -> list[Path]:
     """The finished days of one dataset of a pair, each as one file; returns those that were written."""
-    days = {path.stem[:DAY] for path in folder.glob("*T*.parquet") if span(path.stem[:DAY])[1] <= now_ns}
-    return [_day(folder, day) for day in sorted(days)]
+    return [_day(folder, day) for day in sorted(_finished_days(folder, now_ns))]
+
+
+def _finished_days(folder: Path, now_ns: int) -> set[str]:
+    return {path.stem[:DAY] for path in folder.glob("*T*.parquet") if span(path.stem[:DAY])[1] <= now_ns}
 
 
 def _day(folder: Path, day: str) -> Path:
@@ -99,3 +141,10 @@ def write_parquet(path: Path, table: pa.Table, header: dict) -> None:
     if not read_parquet(part)[0].equals(table):
         raise DataError(f"{part} does not read back as it was written; the disk is not to be trusted")
     part.replace(path)
+
+
+if __name__ == "__main__":
+    os.nice(LOW_PRIORITY)
+    work = [Path(path) for path in json.load(sys.stdin)]
+    found = compact(Path(sys.argv[1]), work, time.time_ns())
+    print(json.dumps([(str(path), why) for path, why in found]))

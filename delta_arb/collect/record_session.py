@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import json
 import logging
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from delta_arb.collect import retention
-from delta_arb.collect.compact import compact_days, compact_stream
+from delta_arb.collect.compact import compacted_aside, to_compact
 from delta_arb.collect.download import keep_funding
 from delta_arb.collect.history_store import PERP, SPOT
 from delta_arb.collect.options import RecordOptions
@@ -24,8 +25,6 @@ from delta_arb.errors import DataError, ParamsError, RunError
 from delta_arb.live import clock, local_venues
 from delta_arb.live import config as configuration
 from delta_arb.live.venues.websocket import Pace
-from delta_arb.quotes.recorded import STREAMS
-from delta_arb.quotes.stream_file import LAYOUTS, STREAM
 
 log = logging.getLogger(__name__)
 LOCAL_VENUES = "local_venues"
@@ -119,10 +118,13 @@ class RecordSession:
         self._began_ms = clock.now_ns() // 1_000_000
         self._kept = retention.Retention(options.keep_days, options.keep_gb * 1e9)
         self._began_s = self._told_s = time.monotonic()
-        self._told_rows, self._blocked_s, self._damaged = 0, 0.0, set()
+        self._told_rows, self._blocked_s = 0, 0.0
+        self._damaged: set[Path] = set()
 
     async def run(self) -> None:
         """Until a signal, or the time is up; an error of any task ends all."""
+        gc.collect()
+        gc.freeze()  # ccxt and its markets stay: looking through them again takes 30 ms of the loop
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
@@ -160,16 +162,22 @@ class RecordSession:
             await asyncio.sleep(COMPACT_S)
 
     def tidy(self) -> None:
-        """Compact what is finished, then make room; a damaged file is told once, and stays."""
+        """Compact what is finished, then make room; a damaged file is told once, and stays. Called from a thread."""
         for recorder in self._recorders:
-            for name in LAYOUTS:
-                for stream in sorted((recorder.folder / STREAMS / name).glob(f"*{STREAM}")):
-                    if stream not in [writer.growing for writer in recorder.writers.values()]:
-                        self._tried(recorder, stream, lambda s=stream, r=recorder: compact_stream(s, r.folder))
-                for folder in sorted(recorder.folder.glob(f"*/{name}")):
-                    self._tried(recorder, folder, lambda f=folder: compact_days(f, clock.now_ns()))
+            if self._compacted(recorder):
+                self._compacted(recorder)  # the days that streams have finished
             for gone in retention.make_room(recorder.folder, self._kept, clock.now_ns()):
                 recorder.events.say("deleted", file=str(gone.relative_to(recorder.folder)))
+
+    def _compacted(self, recorder: VenueRecorder) -> bool:
+        found = to_compact(recorder.folder, clock.now_ns())
+        growing = [writer.growing for writer in recorder.writers.values()]  # asked after the look: a new one is in it
+        work = [path for path in found if path not in growing and path not in self._damaged]
+        for path, why in compacted_aside(recorder.folder, work) if work else ():
+            self._damaged.add(path)
+            log.warning("%s", why)
+            recorder.events.say("damaged", why=why)
+        return bool(work)
 
     async def _settle(self) -> None:
         while True:
@@ -192,15 +200,6 @@ class RecordSession:
         for pair in self._pairs:
             if pair in listed:
                 keep_funding(leg, listed[pair], self._began_ms - BEFORE_MS, end_ms, self._options.out)
-
-    def _tried(self, recorder: VenueRecorder, path: Path, work) -> None:
-        try:
-            work()
-        except DataError as error:
-            if path not in self._damaged:
-                self._damaged.add(path)
-                log.warning("%s", error)
-                recorder.events.say("damaged", why=str(error))
 
     # Status
 

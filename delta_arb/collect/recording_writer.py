@@ -11,6 +11,7 @@ from delta_arb.quotes.recorded import STREAMS
 from delta_arb.quotes.stream_file import STREAM, RecordedLayout, StreamFile, decimals, scaled
 
 HOUR_NS = 3600 * NS
+MOST_WAITING = 2_000  # rows; to write more at once would hold up the loop for longer than 10 ms
 MOST_ROWS = 1_000_000  # of a file, since compaction holds one in memory: 64 MB
 
 
@@ -41,6 +42,8 @@ class RecordingWriter:
             self.close()
             self._hour = whole[0] // HOUR_NS
         self._waiting.append((pair, whole, numbers))
+        if len(self._waiting) >= MOST_WAITING:
+            self.flush()
 
     def turn(self, now_ns: int) -> None:
         """Finish a file whose hour is over, though nothing comes any more."""

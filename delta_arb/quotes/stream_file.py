@@ -18,6 +18,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ FUNDING_NOW = RecordedLayout(
 LAYOUTS = {layout.name: layout for layout in (QUOTES, TRADES, FUNDING_NOW)}
 
 
+@lru_cache(maxsize=1 << 16)  # prices and sizes come again and again: a third of the time
 def scaled(text: str, digits: int) -> int:
     """A decimal as the venue wrote it, times 10^digits; "" is 0.
 
