@@ -17,7 +17,8 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS
 from delta_arb.optimize import export, search, study
-from delta_arb.optimize.search import Offers, Sweep
+from delta_arb.optimize.offers import Offers
+from delta_arb.optimize.search import Sweep
 from delta_arb.optimize.study import Constraints, Market, Thresholds
 from delta_arb.optimize.verdict import judge
 from delta_arb.quotes import synthetic

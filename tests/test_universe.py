@@ -15,7 +15,8 @@ import pytest
 
 from delta_arb.errors import ParamsError, RunError, SeriesError
 from delta_arb.market import NS, PERP, SPOT, FundingPayment
-from delta_arb.optimize.search import grid, offers
+from delta_arb.optimize.offers import offers
+from delta_arb.optimize.search import grid
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape

@@ -20,7 +20,8 @@ from delta_arb.backtest.replay import Backtest, promised_at
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected
 from delta_arb.market import DAY_S, NS, FundingPayment, to_bps
-from delta_arb.optimize.search import Offers, offers, sweep
+from delta_arb.optimize.offers import Offers, offers
+from delta_arb.optimize.search import sweep
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.optimize.walk_forward import Fit, LookBack
 from delta_arb.quotes.tape import Tape

@@ -13,7 +13,7 @@ from delta_arb.backtest.performance import thinned
 from delta_arb.backtest.sweep import sweep
 from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import DAY_S, NS, from_bps
-from delta_arb.optimize.search import offers
+from delta_arb.optimize.offers import offers
 from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Frame, Market, Thresholds
 from delta_arb.optimize.walk_forward import (
     Choose,

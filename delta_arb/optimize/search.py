@@ -13,13 +13,12 @@ from itertools import product
 import numpy as np
 
 from delta_arb.backtest.performance import Performance, measure, period_nets
-from delta_arb.backtest.replay import shifts
 from delta_arb.backtest.sweep import sweep as sweep_rules
-from delta_arb.errors import DataError, SeriesError
+from delta_arb.errors import SeriesError
 from delta_arb.evidence import FilterParams
-from delta_arb.market import NS, entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
+from delta_arb.market import NS, to_bps
+from delta_arb.optimize.offers import Offers, offers
 from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresholds, Window, window
-from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.mean_reversion import mids, require_moving, speed, tested
 from delta_arb.stats.optimal_thresholds import round_trip_cost
@@ -39,39 +38,6 @@ ROUND_BPS = 0.5
 MAX_UNIT_ROOT_P = 0.05
 Z_95 = 1.96
 WAYS = {DIRECT: "", REVERSE: "reverse "}  # what heads the levels of a direction
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Offers:
-    """What a tape offered while both legs were fresh and tradable, as the signal sees it: bps, shape (n,)."""
-
-    entry_bps: np.ndarray
-    exit_bps: np.ndarray
-
-    @property
-    def width_bps(self) -> float:
-        """Median of exit_cost - entry_edge: the half-spreads that a round trip crosses."""
-        return float(np.median(self.exit_bps - self.entry_bps))
-
-
-def offers(tape: Tape, settings: Rule, process: FilterParams | None, side: int = DIRECT) -> Offers:
-    """What opening a direction pays and leaving it costs at the usable events, shifted by the filter where there is one."""
-    fresh_ns = settings.max_quote_age_s * NS
-    usable = (
-        tape.settled & (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
-    )
-    sizes = (tape.spot_ask_qty, tape.perp_bid_qty) if side == DIRECT else (tape.spot_bid_qty, tape.perp_ask_qty)
-    usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(*sizes) > 0)
-    if not usable.any():
-        raise DataError(
-            "no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01"
-        )
-    shift = shifts(tape, as_filter(process, settings.max_quote_age_s))[usable]
-    inner = tape.spot_ask[usable], tape.perp_bid[usable]  # where the direct pair is opened and the reverse one left
-    outer = tape.spot_bid[usable], tape.perp_ask[usable]
-    if side == DIRECT:
-        return Offers(to_bps(entry_edge(*inner) + shift), to_bps(exit_cost(*outer) + shift))
-    return Offers(to_bps(reverse_edge(*outer) - shift), to_bps(reverse_cost(*inner) - shift))
 
 
 def levels(offered: Offers) -> tuple[np.ndarray, np.ndarray]:

@@ -212,12 +212,22 @@ def whole_columns(leg: LegFile, wanted: Sequence[str]) -> LegColumns:
 def _recorded(leg: LegFile) -> LegColumns:
     """Quotes as `record` wrote them, of the range that is asked for."""
     wanted = recorded.DatasetRange.of(leg.path)
-    read = list(recorded.parts(wanted))
-    found = [recorded.columns(part, wanted.layout) for part in read]
-    if not sum(part.table.num_rows for part in read):
+    whole: dict[str, np.ndarray] = {}
+    parts: list[tuple[Path, int]] = []
+    for part in recorded.parts(wanted):
+        parts.append((part.path, part.table.num_rows))
+        for name, column in recorded.columns(part, wanted.layout).items():
+            _extend(whole.setdefault(name, np.empty(0, column.dtype)), column)
+    if not sum(n for _, n in parts):
         raise DataError(f"{leg.path} has no rows; give a range in which quotes were recorded")
-    columns = {name: _joined([part[name] for part in found]) for name in found[0]}
-    return LegColumns(columns, tuple((part.path, part.table.num_rows) for part in read), None)
+    return LegColumns(whole, tuple(parts), None)
+
+
+def _extend(whole: np.ndarray, piece: np.ndarray) -> None:
+    """Append in place, so that no more than one file is in memory twice."""
+    n = len(whole)
+    whole.resize(n + len(piece), refcheck=False)
+    whole[n:] = piece
 
 
 def _ranged(leg: LegFile, whole: LegColumns) -> LegColumns:

@@ -15,6 +15,7 @@ import numpy as np
 from delta_arb.errors import DataError
 from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, PERP, SPOT, UPDATES, utc
+from delta_arb.quotes.allocator import given_back
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
 from delta_arb.quotes.quality import Quality, leg_quality
@@ -181,27 +182,39 @@ def read(
             of another type, a missing stamp; too many bad rows; no overlap in time. Names file, row and remedy.
         ParamsError: a limit out of bounds.
     """
-    limits = Limits(max_bad_share, max_jump, gap_s, max_quote_age_s)
+    with given_back():
+        return _read(spot, perp, Limits(max_bad_share, max_jump, gap_s, max_quote_age_s))
+
+
+def _read(spot: LegFile, perp: LegFile, limits: Limits) -> Tape:
     refuse_one_file(spot, perp)
     (spot_found, spot_as), (perp_found, perp_as) = _checked(spot, limits), _checked(perp, limits)
-    end_ns = overlap_end(spot, spot_found.quotes, perp, perp_found.quotes)
-    compare_quotes(spot, spot_found.quotes, perp, perp_found.quotes)
-    tape = align(spot_found.quotes, perp_found.quotes, spot_kind=spot.kind, perp_kind=perp.kind, end_ns=end_ns)
-    perp_used = int(np.count_nonzero(tape.leg))
-    span = tape.start_ns, tape.end_ns, limits
-    return replace(
-        tape,
-        quality=Quality(
-            spot=leg_quality(spot.name, spot.kind, spot_found, len(tape) - perp_used, *span),
-            perp=leg_quality(perp.name, perp.kind, perp_found, perp_used, *span),
-            limits=limits,
-            start_ns=tape.start_ns,
-            end_ns=tape.end_ns,
-            events=len(tape),
-            taken_for=(spot_as, perp_as),
-            notes=doubtful_unit(perp, perp_found.quotes.bid_qty, perp_as),
-        ),
+    legs = spot_found.quotes, perp_found.quotes
+    end_ns = overlap_end(spot, legs[SPOT], perp, legs[PERP])
+    compare_quotes(spot, legs[SPOT], perp, legs[PERP])
+    start_ns = int(max(quotes.ts_ns[0] for quotes in legs))
+    spot_waits = (
+        legs[PERP].ts_ns[0] == start_ns
+    )  # at equal stamps spot comes first, and the tape begins with the perpetual
+    used = _used(legs[SPOT], start_ns + spot_waits, end_ns), _used(legs[PERP], start_ns, end_ns)
+    quality = Quality(
+        spot=leg_quality(spot.name, spot.kind, spot_found, used[SPOT], start_ns, end_ns, limits),
+        perp=leg_quality(perp.name, perp.kind, perp_found, used[PERP], start_ns, end_ns, limits),
+        limits=limits,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        events=sum(used),
+        taken_for=(spot_as, perp_as),
+        notes=doubtful_unit(perp, legs[PERP].bid_qty, perp_as),
     )
+    both = [_columns(quotes) for quotes in legs]
+    del (
+        legs,
+        spot_found,
+        perp_found,
+    )  # their columns go one by one as the tape's are made: together they do not fit twice
+    tape = _aligned(*both, start_ns, end_ns)
+    return Tape(**tape, spot_kind=spot.kind, perp_kind=perp.kind, quality=quality)
 
 
 def overlap_end(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quotes: Quotes) -> int:
@@ -234,25 +247,45 @@ def align(
         raise DataError(
             f"both legs have a book from {first_ns} ns on, the tape was to end at {end_ns} ns; end it later"
         )
-    spot, perp = _in_force(spot, first_ns, end_ns), _in_force(perp, first_ns, end_ns)
-    ts_ns, leg = _merged(spot.ts_ns, perp.ts_ns)
+    return Tape(**_aligned(_columns(spot), _columns(perp), first_ns, end_ns), spot_kind=spot_kind, perp_kind=perp_kind)
+
+
+def _used(quotes: Quotes, start_ns: int, end_ns: int) -> int:
+    """How many rows of a leg are events between two stamps, both included."""
+    first, last = np.searchsorted(quotes.ts_ns, start_ns, "left"), np.searchsorted(quotes.ts_ns, end_ns, "right")
+    return int(last - first)
+
+
+def _columns(quotes: Quotes) -> dict[str, np.ndarray]:
+    return {f.name: getattr(quotes, f.name) for f in fields(Quotes)}
+
+
+def _aligned(
+    spot: dict[str, np.ndarray], perp: dict[str, np.ndarray], first_ns: int, end_ns: int | None
+) -> dict[str, np.ndarray]:
+    """The tape's columns from `first_ns` on; those of the legs are taken out of their dicts as they are used up."""
+    for leg in (spot, perp):
+        _in_force(leg, first_ns, end_ns)
+    ts_ns, leg = _merged(spot.pop("ts_ns"), perp.pop("ts_ns"))
     begin = int((leg != leg[0]).argmax())  # before it, one leg has no book yet
-    row = np.cumsum(leg, dtype=np.int64)[begin:]  # rows of the perpetual so far
+    row = np.cumsum(leg, dtype=np.int32 if len(leg) < 2**31 else np.int64)[begin:]  # rows of the perpetual so far
     ts_ns, leg = ts_ns[begin:], leg[begin:]
     row -= 1
     perp_columns = _filled("perp", perp, row, ts_ns)
-    np.subtract(np.arange(begin - 1, begin - 1 + len(row)), row, out=row)  # of k + 1 events so far, the rest are spot's
-    spot_columns = _filled("spot", spot, row, ts_ns)
-    return Tape(ts_ns=ts_ns, leg=leg, **spot_columns, **perp_columns, spot_kind=spot_kind, perp_kind=perp_kind)
+    np.subtract(
+        np.arange(begin - 1, begin - 1 + len(row), dtype=row.dtype), row, out=row
+    )  # of k + 1 events so far, the rest are spot's
+    return {"ts_ns": ts_ns, "leg": leg, **_filled("spot", spot, row, ts_ns), **perp_columns}
 
 
-def _in_force(quotes: Quotes, first_ns: int, end_ns: int | None) -> Quotes:
-    """The rows from the one in force just before `first_ns` to `end_ns`, included."""
-    if (quotes.ts_ns[1:] < quotes.ts_ns[:-1]).any():
+def _in_force(leg: dict[str, np.ndarray], first_ns: int, end_ns: int | None) -> None:
+    """Keep the rows from the one in force just before `first_ns` to `end_ns`, included."""
+    ts_ns = leg["ts_ns"]
+    if (ts_ns[1:] < ts_ns[:-1]).any():
         raise DataError("the quotes of a leg go back in time; sort them by stamp")
-    start = max(int(np.searchsorted(quotes.ts_ns, first_ns, "left")) - 1, 0)
-    stop = len(quotes) if end_ns is None else int(np.searchsorted(quotes.ts_ns, end_ns, "right"))
-    return quotes.rows(start, stop)
+    start = max(int(np.searchsorted(ts_ns, first_ns, "left")) - 1, 0)
+    stop = len(ts_ns) if end_ns is None else int(np.searchsorted(ts_ns, end_ns, "right"))
+    leg.update({name: column[start:stop] for name, column in leg.items()})
 
 
 def _merged(spot_ns: np.ndarray, perp_ns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -262,10 +295,10 @@ def _merged(spot_ns: np.ndarray, perp_ns: np.ndarray) -> tuple[np.ndarray, np.nd
     return stamps[order], (order >= len(spot_ns)).view(np.uint8)
 
 
-def _filled(name: str, quotes: Quotes, row: np.ndarray, ts_ns: np.ndarray) -> dict[str, np.ndarray]:
+def _filled(name: str, leg: dict[str, np.ndarray], row: np.ndarray, ts_ns: np.ndarray) -> dict[str, np.ndarray]:
     """The tape's columns of one leg, whose row `row[k]` is in force at event k."""
-    columns = {f"{name}_{column}": getattr(quotes, column)[row] for column in ("bid", "ask", "bid_qty", "ask_qty")}
-    age_ns = quotes.fresh_ns[row]
+    columns = {f"{name}_{column}": leg.pop(column)[row] for column in ("bid", "ask", "bid_qty", "ask_qty")}
+    age_ns = leg.pop("fresh_ns")[row]
     return {**columns, f"{name}_age_ns": np.subtract(ts_ns, age_ns, out=age_ns)}
 
 

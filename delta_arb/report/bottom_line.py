@@ -16,7 +16,8 @@ from delta_arb.market import DAY_S, NS, exit_cost, from_bps
 from delta_arb.optimize.carry_walk_forward import Asked, CarryWalk, crossing_bps
 from delta_arb.optimize.champion import examined
 from delta_arb.optimize.gates import LOOK_BACK, YEAR_DAYS
-from delta_arb.optimize.search import levels, offers, spoken
+from delta_arb.optimize.offers import offers
+from delta_arb.optimize.search import levels, spoken
 from delta_arb.optimize.study import CARRY, Market
 from delta_arb.optimize.verdict import Verdict
 from delta_arb.params import BY_HAND, Params, write_atomic

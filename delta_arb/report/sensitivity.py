@@ -8,7 +8,8 @@ import numpy as np
 
 from delta_arb.backtest.performance import Performance, measure
 from delta_arb.market import NS
-from delta_arb.optimize.search import HOLD_SHARES, Choice, choose, levels, offers, sweep
+from delta_arb.optimize.offers import offers
+from delta_arb.optimize.search import HOLD_SHARES, Choice, choose, levels, sweep
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import TearSheet

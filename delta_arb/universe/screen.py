@@ -12,7 +12,8 @@ import numpy as np
 
 from delta_arb.errors import DataError
 from delta_arb.market import NS, to_bps
-from delta_arb.optimize.search import ENTRY_QUANTILES, EXIT_QUANTILES, ROUND_BPS, offers
+from delta_arb.optimize.offers import offers
+from delta_arb.optimize.search import ENTRY_QUANTILES, EXIT_QUANTILES, ROUND_BPS
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.quotes.tape import Tape
 

@@ -1,0 +1,61 @@
+"""What a tape offered to a direction at the events on which one can trade."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from delta_arb.backtest.replay import shifts
+from delta_arb.errors import DataError
+from delta_arb.market import NS, entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
+from delta_arb.params import Rule
+from delta_arb.quotes.tape import Tape
+from delta_arb.evidence import FilterParams
+from delta_arb.strategy.rule import as_filter
+from delta_arb.strategy.state import DIRECT
+
+AT_ONCE = 1 << 20  # events
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offers:
+    """What a tape offered while both legs were fresh and tradable, as the signal sees it: bps, shape (n,)."""
+
+    entry_bps: np.ndarray
+    exit_bps: np.ndarray
+
+    @property
+    def width_bps(self) -> float:
+        """Median of exit_cost - entry_edge: the half-spreads that a round trip crosses."""
+        return float(np.median(self.exit_bps - self.entry_bps))
+
+
+def offers(tape: Tape, settings: Rule, process: FilterParams | None, side: int = DIRECT) -> Offers:
+    """What opening a direction pays and leaving it costs at the usable events, shifted by the filter where there is one."""
+    fresh_ns = settings.max_quote_age_s * NS
+    usable = (
+        tape.settled & (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
+    )
+    sizes = (tape.spot_ask_qty, tape.perp_bid_qty) if side == DIRECT else (tape.spot_bid_qty, tape.perp_ask_qty)
+    usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(*sizes) > 0)
+    if not usable.any():
+        raise DataError(
+            "no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01"
+        )
+    shift = shifts(tape, as_filter(process, settings.max_quote_age_s)) if process else None
+    enter, leave = (np.empty(np.count_nonzero(usable)) for _ in range(2))
+    done = 0
+    for begin in range(0, len(tape), AT_ONCE):  # a month of quotes at once would take five times its own columns
+        part = slice(begin, begin + AT_ONCE)
+        here = usable[part]
+        to = slice(done, done := done + np.count_nonzero(here))
+        by = shift[part][here] if process else 0.0
+        inner = (
+            tape.spot_ask[part][here],
+            tape.perp_bid[part][here],
+        )  # where direct pairs are opened and reverse ones left
+        outer = tape.spot_bid[part][here], tape.perp_ask[part][here]
+        if side == DIRECT:
+            enter[to], leave[to] = to_bps(entry_edge(*inner) + by), to_bps(exit_cost(*outer) + by)
+        else:
+            enter[to], leave[to] = to_bps(reverse_edge(*outer) - by), to_bps(reverse_cost(*inner) - by)
+    return Offers(enter, leave)
