@@ -22,6 +22,7 @@ JOBS = {  # module and function; else cli.trade
     "example": ("cli", "print_example"),
     "alert": ("cli", "ring_once"),
     "watch": ("cli", "watch_runner"),
+    "kill": ("cli", "kill_all"),
 }
 KINDS = {"sandbox": {"sandbox": True}, "real": {"live": True}}
 ABOUT = "Trade one pair with the parameters that the pipeline exported."

@@ -18,6 +18,7 @@ from delta_arb.live.config import AlertSettings
 HALT, NAKED, GONE, VENUE, LOSS = (
     "halted", "naked leg", "runner does not answer", "venue does not answer", "loss of the day",
 )  # fmt: skip
+ACCOUNT = "limit of the account"
 PARAMETERS, REFUSED, SUMMARY, TEST = "parameters", "refused start", "summary", "test"
 OF_GUARDS = {"loss of the day": LOSS, "parameters": PARAMETERS}  # those that ring whenever they act
 WHILE_OPEN = {"blind": VENUE, "terms": VENUE, "disk": VENUE}  # and those that ring while a pair is open

@@ -154,6 +154,8 @@ class WatchSettings(_Section):
     every_s: Positive = 5.0
     resting_s: Annotated[float, Field(ge=2)] = 3.0  # after which what rests is cancelled
     flatten: bool = False
+    account_position_usdt: NotNegative = 0.0  # of all runners of this kind under the reports folder; 0 is no limit
+    account_loss_day_usdt: NotNegative = 0.0
 
 
 class PaperMoney(_Section):

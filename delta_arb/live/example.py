@@ -86,6 +86,8 @@ port = 0                     # of 127.0.0.1, for /healthz and /metrics (Promethe
 silent_s = 30.0              # without an answer of the runner for so long, a person is rung
 every_s = 5.0
 flatten = false              # true: and what stands alone is closed, the runner ended before
+account_position_usdt = 0.0  # of all runners of this kind under the reports folder; beyond it all are killed; 0 is no limit
+account_loss_day_usdt = 0.0  # the same of what they have lost in a UTC day
 
 [orders]                     # patience with an order that its venue says nothing of, s from its send
 overdue_s = 0.5              # then its venue is asked by its id

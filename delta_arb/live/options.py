@@ -35,6 +35,7 @@ MODES = {
     "sandbox": "Real orders on local venues, with play money and no keys.",
     "real": "Real orders with real money: keys, limits, a passed check.",
     "watch": "Watch a runner from outside: alert when it is silent and, if configured, flatten.",
+    "kill": "Leave what all runners of a kind hold; they enter nothing until the kill files are removed.",
     "alert": "Send a test to every address of the alerts.",
     "example": "Print a configuration with every name explained.",
 }
@@ -108,6 +109,7 @@ TAKES = {
     "paper": ON_VENUES,
     "sandbox": (*ON_VENUES, *ON_LOCAL, *FEES),
     "real": ON_VENUES,
+    "kill": ("paper", "sandbox", "live", "why", "reports"),
     "alert": ("config", "test"),
     "watch": ("sandbox", "live", "config", *EVERY, *ON_LOCAL),
     "example": ("params",),
@@ -126,7 +128,13 @@ def of_settings(said: dict[str, Any], configured: bool = False) -> dict[str, dic
     if not configured and "config" not in said:
         local |= of("pair", "contract_size", "inventory_coins")
     fees = {} if configured or "config" in said else of(*FEES)
-    every = {"replay": of("reports", *INPUTS), "paper": on_venues, "real": on_venues, "sandbox": local | fees}
+    every = {
+        "replay": of("reports", *INPUTS),
+        "paper": on_venues,
+        "real": on_venues,
+        "sandbox": local | fees,
+        "kill": of("reports"),
+    }
     return every | dict.fromkeys(TALK, local)
 
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from delta_arb.errors import RunError
-from delta_arb.live import control, preflight, supervisor
+from delta_arb.live import account_limits, control, preflight, supervisor
 from delta_arb.live.accounts import Baseline
-from delta_arb.live.alerts import GONE, NAKED, Alerts
+from delta_arb.live.alerts import ACCOUNT, GONE, NAKED, Alerts
 from delta_arb.live.supervisor import LiveJob
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import VenueError, within
@@ -74,6 +74,7 @@ class Watcher:
 
     def look(self) -> str:
         """One look: "answers", "silent" (not for long enough), "flat", "open", "alone" or "flattened"."""
+        self._keep_limits()
         if self._answers():
             self._heard_s = time.monotonic()
             self._withdrawn.clear()
@@ -114,6 +115,21 @@ class Watcher:
         except VenueError as error:
             said = f"not cancelled yet ({error})"
         self._ring(GONE, f"the runner has not answered for {silent_s:.0f} s; what rested is {said}: {', '.join(left)}")
+
+    def _keep_limits(self) -> None:
+        """Beyond a limit of the account all of its runners are killed, also again where a kill file was removed."""
+        if not (self._settings.account_position_usdt or self._settings.account_loss_day_usdt):
+            return
+        of = account_limits.journals(self.job.reports, self.job.kind)
+        try:
+            why = account_limits.beyond([account_limits.share(journal) for journal in of], self._settings)
+        except RunError as error:
+            self._ring(ACCOUNT, str(error))
+            return
+        if why and account_limits.kill(of, f"the watcher: {why}"):
+            self._ring(
+                ACCOUNT, f"{why}; all runners leave what is open, and enter nothing while the kill files are there"
+            )
 
     def _answers(self) -> bool:
         """Whether a runner is up and turns."""
