@@ -19,6 +19,10 @@ NEVER = 2**62
 DAY_S, DAY_NS = 86_400.0, 86_400 * NS
 QUOTE, BASE = "quote", "base"  # what a buyer's fee is taken in
 
+# What is assumed of the place of a resting order in the queue of its price (`strategy.queue_fills`), by number and by name.
+FRONT, BACK, THROUGH = range(3)
+ASSUMPTIONS = ("front", "back", "through")
+
 # Why a pair ended. The names are what tables and journals show.
 NO_REASON, TARGET, TIMEOUT, UNWOUND, GUARD, HALT, END = range(7)
 REASONS = ("", "target", "time-out", "unwound", "guard", "halted", "end of data")

@@ -20,12 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.backtest.fast_forward import NEAR, awaited, book_at, first_at, next_row, shift_at
+from delta_arb.backtest.resting_orders import arrives, heard, latency_ns, quote_due, quote_row, quoted
 from delta_arb.backtest.sweep_figures import add_fill, add_pair
-from delta_arb.latency import Delays
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
-from delta_arb.strategy.decide import booked, decide, pair_lives
+from delta_arb.strategy.decide import decide
 from delta_arb.strategy.ledger import Closing, closing, left_open
 from delta_arb.strategy.margin import liquidated_at
+from delta_arb.strategy.settling import booked, pair_lives
 from delta_arb.strategy.signal import UNKNOWN, step
 from delta_arb.strategy.sizing import fee_usdt, received
 from delta_arb.strategy.state import FLAT, HALTED, OUTSIDE, QUOTE, REPORT, TIMER, Event, MachineRule, State
@@ -60,13 +61,6 @@ class Columns(NamedTuple):
     perp_age_ns: Sequence[int]
 
 
-class Road(NamedTuple):
-    """The way of an order to one venue: its latencies over time, and whether that leg of the tape is polled."""
-
-    delays: Delays
-    polled: bool
-
-
 class Schedule(NamedTuple):
     """The rules of a replay in turn: rule k is in force from `from_ns[k]` on, the first one from the beginning.
 
@@ -88,6 +82,7 @@ class Sent(NamedTuple):
     phase: int
     qty: float
     limit: float
+    post_only: bool
 
 
 class Stamps(NamedTuple):
@@ -100,9 +95,11 @@ class Stamps(NamedTuple):
 
 @dataclass(slots=True)
 class OrderUnderWay:
-    """The order under way to one venue: when its outcome is known (`NEVER`: there is none), and what that is.
+    """The order under way to one venue: when a report of it is due (`NEVER`: none is known), and what that will say.
 
-    `filled` is what it changes of the position, `whole` whether all of it was filled. `taken_*` is what fills of ours took of
+    `filled` is what it changes of the position, `remaining` what works on, `whole` whether all of it was filled. Of one that
+    `rests`: what is left of it at its `limit`, what trades before it, the first print and row not yet looked through, when its
+    cancel arrives (`NEVER`: none is under way). `taken_*` is what fills of ours took of
     the book that was confirmed at `taken_ns`.
     """
 
@@ -110,6 +107,15 @@ class OrderUnderWay:
     filled: float = 0.0
     price: float = 0.0
     whole: bool = False
+    remaining: float = 0.0
+    rests: bool = False
+    side: int = 1
+    limit: float = 0.0
+    left: float = 0.0
+    ahead: float = 0.0
+    print: int = 0
+    row: int = 0
+    cancel_ns: int = NEVER
     taken_ns: int = UNTOUCHED.fresh_ns
     taken_bid_qty: float = 0.0
     taken_ask_qty: float = 0.0
@@ -163,7 +169,7 @@ class Logs(NamedTuple):
 def new_logs():
     """Empty lists, of which the compiler sees what will be in them."""
     return Logs(
-        [Sent(0, 0, 0, 0, 0.0, 0.0) for _ in range(0)], [Fill(0, 0, 0, 0.0, 0.0, 0.0) for _ in range(0)],
+        [Sent(0, 0, 0, 0, 0.0, 0.0, False) for _ in range(0)], [Fill(0, 0, 0, 0.0, 0.0, 0.0) for _ in range(0)],
         [Closing(0, 0, 0, 0.0, 0.0) for _ in range(0)], [0 for _ in range(0)], [NO_TRANSFER for _ in range(0)],
     )  # fmt: skip
 
@@ -195,7 +201,7 @@ def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
     end_ns, last = tape.ts_ns[n - 1], n - 1
     while last > 0 and tape.ts_ns[last - 1] == end_ns:
         last -= 1  # the last instant is always seen
-    jumping = looks.near.size > 0
+    jumping, legs, queues = looks.near.size > 0, roads.legs, roads.queues
     _show(event, tape, looks, schedule.way[0], max(i - 1, 0))
     while True:
         while machine.newest + 1 < len(schedule.from_ns) and schedule.from_ns[machine.newest + 1] <= now_ns:
@@ -205,15 +211,18 @@ def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
         rule, way = schedule.rules[2 * of + schedule.rules[2 * newest + 1].may_enter], schedule.way[of]
         due_ns = min(venues[SPOT].due_ns, venues[PERP].due_ns)
         next_ns = schedule.from_ns[newest + 1] if newest + 1 < len(schedule.from_ns) else NEVER
+        row = i
         if jumping and machine.quiet >= machine.patience and i < last:
             wait = awaited(state, min(due_ns, machine.transfer_arrives_ns, next_ns), rule)
             if tape.ts_ns[i] < wait.until_ns:
                 row = min(next_row(tape, looks, way, wait, i), last)
+                row = quote_row(queues, tape, looks, way, state, rule, i, row)
                 if due_ns == NEVER:
                     machine.quiet, machine.patience = 0, 0 if row - i >= NEAR else PATIENCE
-                if row > i:  # as if the rows before it had been seen
-                    _show(event, tape, looks, way, row - 1)
-                    i, now_ns = row, tape.ts_ns[row - 1]
+        due_ns, row = quote_due(queues, tape, machine, rule, due_ns, i, row)
+        if row > i:  # as if the rows before it had been seen
+            _show(event, tape, looks, way, row - 1)
+            i, now_ns = row, tape.ts_ns[row - 1]
         row_ns = tape.ts_ns[i] if i < n else NEVER
         wake_ns = max(state.wake_ns, now_ns)  # a timer that is already due rings now; the clock never goes back
         now_ns = min(row_ns, due_ns, wake_ns)
@@ -230,10 +239,11 @@ def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
         if machine.transfer_arrives_ns <= now_ns:
             purse = moved(purse, machine.transfer_to, machine.transfer_usdt - machine.transfer_fee_usdt)
             machine.transfer_arrives_ns, machine.transfer_usdt = NEVER, 0.0
-        kind, leg, filled, price = TIMER, PERP, 0.0, 0.0
+        kind, leg, filled, price, remaining, rested = TIMER, PERP, 0.0, 0.0, 0.0, False
         if due_ns == now_ns:
             kind, leg = REPORT, SPOT if venues[SPOT].due_ns == due_ns else PERP
-            filled, price, venues[leg].due_ns = venues[leg].filled, venues[leg].price, NEVER
+            filled, price = venues[leg].filled, venues[leg].price
+            remaining, rested = heard(queues, venues[leg])
         elif row_ns == now_ns:
             while i + 1 < n and tape.ts_ns[i + 1] == now_ns:
                 i += 1  # the rows of one instant are one event: the books between them never stood
@@ -244,8 +254,8 @@ def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
                 kind, filled = OUTSIDE, -state.legs[PERP].position
         while True:
             machine.row = i
-            _tell(event, kind, now_ns, leg, filled, price)
-            purse = _with_fill(purse, machine, rule, logs, account)
+            _tell(event, kind, now_ns, leg, filled, price, remaining)
+            purse = _with_fill(purse, machine, rule, rested, logs, account)
             wallet = wallet_of(purse, event.perp, leverage)
             event.wallet.spot_usdt, event.wallet.spot_coin, event.wallet.perp_usdt = wallet
             phase, lived, refused = state.phase, pair_lives(state), state.refused
@@ -253,11 +263,15 @@ def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
             if phase == FLAT:
                 machine.pinned, machine.entered_ns = newest, now_ns
             machine.quiet = machine.quiet + 1 if state.phase == phase else 0
-            for k in range(2):  # a cancel needs no act here: an IOC order ends by itself, and its report is on its way
-                if orders[k].qty != 0.0:
-                    _send(tape, i, now_ns, k, roads[k], orders[k], rule, venues[k])
-                    if logs is not None:
-                        logs.sent.append(Sent(state.pair, now_ns, k, state.phase, orders[k].qty, orders[k].limit))
+            for k in range(
+                2
+            ):  # an IOC order ends by itself, its report is on its way: only one that rests is cancelled
+                if not quoted(queues, tape, machine, now_ns, k, legs[k], orders[k], rule) and orders[k].qty != 0.0:
+                    _send(tape, i, now_ns, k, legs[k], orders[k], rule, venues[k])
+                if orders[k].qty != 0.0 and logs is not None:
+                    logs.sent.append(
+                        Sent(state.pair, now_ns, k, state.phase, orders[k].qty, orders[k].limit, orders[k].post_only)
+                    )
             if lived and not pair_lives(state):
                 _ended(closing(state, event.spot, event.perp, now_ns, state.reason), machine, logs, account)
             if logs is not None and state.refused > refused:
@@ -280,10 +294,10 @@ def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
                 break
             # both orders fill whole: the first report changes its leg and decides nothing, the second is the next event
             machine.row = first_at(tape.ts_ns, i, venues[first].due_ns)
-            _tell(event, REPORT, venues[first].due_ns, first, venues[first].filled, venues[first].price)
-            purse = _with_fill(purse, machine, rule, logs, account)
+            _tell(event, REPORT, venues[first].due_ns, first, venues[first].filled, venues[first].price, 0.0)
+            purse = _with_fill(purse, machine, rule, False, logs, account)
             booked(state, event)
-            kind, leg, now_ns = REPORT, 1 - first, due_ns
+            kind, leg, now_ns, remaining, rested = REPORT, 1 - first, due_ns, 0.0, False
             filled, price = venues[leg].filled, venues[leg].price
             venues[SPOT].due_ns, venues[PERP].due_ns = NEVER, NEVER
             row = first_at(tape.ts_ns, i, now_ns)
@@ -318,24 +332,24 @@ def _show(event, tape, looks, way, i):
     event.shift = shift_at(looks, way, i)
 
 
-def _tell(event, kind, ts_ns, leg, filled, price):
+def _tell(event, kind, ts_ns, leg, filled, price, remaining):
     event.kind, event.ts_ns, event.leg, event.filled, event.price, event.remaining = (
         kind,
         ts_ns,
         leg,
         filled,
         price,
-        0.0,
+        remaining,
     )
 
 
-def _with_fill(purse, machine, rule, logs, account):
-    """The purse after the fill that the event may bring, which is kept."""
+def _with_fill(purse, machine, rule, rested, logs, account):
+    """The purse after the fill that the event may bring, which is kept; an order that `rested` pays the makers' fee."""
     event = machine.event
     if event.filled == 0.0:
         return purse
     fee_rule = (rule.spot, rule.perp)[event.leg]
-    fee = fee_usdt(event.filled, event.price, fee_rule)
+    fee = fee_usdt(event.filled, event.price, fee_rule, rested)
     made = Fill(machine.state.pair, event.ts_ns, event.leg, event.filled, event.price, fee)
     _keep(made, machine.row, logs, account)
     return with_fill(purse, made)
@@ -357,29 +371,15 @@ def _ended(closing, machine, logs, account):
 
 def _send(tape, i, now_ns, leg, road, order, rule, venue):
     """Find what becomes of an order; `i` is the first row not yet seen by the machine. A size shown once fills once."""
-    row = max(first_at(road.delays.ts_ns, 0, now_ns + 1) - 1, 0)
-    venue.due_ns, row = _arrives(tape, i, leg, now_ns + road.delays.latency_ns[row], road.polled, rule.max_quote_age_ns)
-    venue.filled, venue.price, venue.whole = 0.0, 0.0, False
+    arrival_ns = now_ns + latency_ns(road, now_ns)
+    venue.due_ns, row = arrives(tape, i, leg, arrival_ns, road.polled, rule.max_quote_age_ns)
+    venue.filled, venue.price, venue.whole, venue.remaining = 0.0, 0.0, False, 0.0
     if row >= 0:
         book, of = book_at(tape, leg, row), (rule.spot, rule.perp)[leg]
         taken = Taken(venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty)
         filled, price = fill(order.qty, order.limit, left_of(book, taken), of.step)
         venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty = with_taken(book, taken, filled)
         venue.filled, venue.price, venue.whole = received(filled, of), price, filled == order.qty
-
-
-def _arrives(tape, i, leg, arrival_ns, polled, max_quote_age_ns):
-    """When an order's outcome is known, and the row whose book it meets (-1: none)."""
-    n = len(tape.ts_ns)
-    if not polled:
-        while i < n and tape.ts_ns[i] <= arrival_ns:
-            i += 1
-        return arrival_ns, i - 1
-    while i < n and tape.ts_ns[i] <= arrival_ns + max_quote_age_ns:
-        if tape.ts_ns[i] >= arrival_ns and tape.leg[i] == leg:
-            return tape.ts_ns[i], i
-        i += 1
-    return arrival_ns + max_quote_age_ns, -1
 
 
 def filter_shifts(tape, process):

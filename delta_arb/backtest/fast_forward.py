@@ -4,6 +4,7 @@
     money on its way       as otherwise, but not beyond its arrival
     flat                   of each direction, armed: nothing before what opening pays reaches the entry level;
                            disarmed: nothing before it is below the entry level less `rearm`
+    an end rests           nothing before a report or the time asked for, and while a quote is out before it is misplaced
     open, nothing out      nothing before what leaving costs is down to the exit level, or the longest hold is over;
                            with several clips, or before what opening pays reaches the entry level again
     halted                 nothing any more
@@ -19,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.market import PERP, SPOT, Book, entry_edge, exit_cost
-from delta_arb.strategy.decide import entry_level, exit_level
+from delta_arb.market import HALT, PERP, SPOT, Book, entry_edge, exit_cost
 from delta_arb.strategy.margin import liquidation_price
+from delta_arb.strategy.settling import entry_level, exit_level
 from delta_arb.strategy.state import DIRECT, FLAT, HALTED, OPEN, MachineRule, State
 
 NEAR = 32  # rows of a block
@@ -75,6 +76,8 @@ def shift_at(looks, way, i):
 
 def awaited(state: State, next_ns: int, rule: MachineRule) -> Wait:
     """`next_ns` is when the first report of the orders under way comes, money from the other wallet, or a newer rule."""
+    if state.rests:
+        return _resting(state, next_ns, rule)
     if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
         return _until(min(next_ns, state.wake_ns), np.inf)
     mid = np.inf
@@ -89,11 +92,26 @@ def awaited(state: State, next_ns: int, rule: MachineRule) -> Wait:
     return _until(0, mid)
 
 
+def _resting(state: State, next_ns: int, rule: MachineRule) -> Wait:
+    """While a quote is out it may also have to go: `resting_orders.next_misplaced` says on which row."""
+    mid = np.inf
+    if rule.perp.maintenance > 0.0 and state.legs[PERP].position < 0.0:
+        mid = float(liquidation_price(state.legs[PERP].average, rule.perp))
+    hedging = state.legs[1 - rule.quoting.leg].working != 0.0
+    if (state.naked_ns > 0 and not hedging) or state.refusing or rule.flatten or state.reason == HALT:
+        return _until(0, mid)
+    if state.quote == 0.0 and not hedging and state.next_quote_ns < state.wake_ns:
+        return _until(0, mid)  # the next quote waits for books that can be decided on
+    return _until(min(next_ns, state.wake_ns), mid)
+
+
 def _until(until_ns: int, mid: float) -> Wait:
     return Wait(DIRECT_HIGH, np.inf, DIRECT_HIGH, np.inf, mid, until_ns)
 
 
 def _flat(state: State, next_ns: int, rule: MachineRule) -> Wait:
+    if rule.quoting.entry and state.armed and rule.may_enter:
+        return _until(0, np.inf)
     opens = rule.may_enter and not rule.flatten
     direct, reverse = rule.entry if opens else np.inf, rule.reverse_entry if opens else np.inf
     return Wait(
@@ -104,7 +122,7 @@ def _flat(state: State, next_ns: int, rule: MachineRule) -> Wait:
 
 
 def _open(state: State, next_ns: int, rule: MachineRule, mid: float) -> Wait:
-    if rule.flatten or state.wake_ns != state.opened_ns + rule.max_hold_ns:
+    if rule.quoting.exit or rule.flatten or state.wake_ns != state.opened_ns + rule.max_hold_ns:
         return _until(0, mid)  # the longest hold is over, or a person wants out: every row may be the one
     leaves = -exit_level(state.side, rule)  # leaving one direction is opening the other
     adds = entry_level(state.side, rule) if rule.may_enter and rule.max_position_usdt > rule.clip_usdt else np.inf

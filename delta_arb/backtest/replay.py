@@ -12,17 +12,18 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from delta_arb.backtest.event_loop import Columns, Machine, Road, Schedule, Sent, Stamps, filter_shifts, whole_tape
+from delta_arb.backtest.event_loop import Columns, Machine, Schedule, Sent, Stamps, filter_shifts, whole_tape
 from delta_arb.backtest.fast_forward import FAR, NEAR, SIGNALS, Looks, extremes
 from delta_arb.backtest.numba_cache import compiled, read_only, records
+from delta_arb.backtest.resting_orders import Road, Roads
 from delta_arb.funding_stamps import NOTHING_EXPECTED, Expected, expected
 from delta_arb.latency import Latency
-from delta_arb.market import DAY_NS, PERP, SNAPSHOTS, SPOT, Fill, FundingPayment
+from delta_arb.market import ASSUMPTIONS, DAY_NS, PERP, SNAPSHOTS, SPOT, Fill, FundingPayment
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Dust, Trade, dust, settle_all, total
 from delta_arb.strategy.rule import check_deadline
 from delta_arb.strategy.signal import Filter
-from delta_arb.strategy.state import MachineRule
+from delta_arb.strategy.state import NO_LEG, MachineRule
 from delta_arb.wallets import BOUNDLESS, Funds, Purse, Transfer, days_blocked
 
 
@@ -30,7 +31,8 @@ from delta_arb.wallets import BOUNDLESS, Funds, Purse, Transfer, days_blocked
 class Backtest:
     """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg.
 
-    `purse` is what the wallets hold at the end, `refusals` when an opportunity came that they could not pay for.
+    `purse` is what the wallets hold at the end, `refusals` when an opportunity came that they could not pay for, `assumed` the
+    place of resting orders.
     """
 
     trades: tuple[Trade, ...]
@@ -48,6 +50,7 @@ class Backtest:
     purse: Purse = BOUNDLESS.purse
     refusals: tuple[int, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    assumed: str = "back"
 
     @property
     def capital_usdt(self) -> float:
@@ -179,11 +182,12 @@ def _plain(columns):
     return type(columns)(*(column.tolist() for column in columns))
 
 
-def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment]):
-    """Columns, roads of both legs and funding stamps as the kernel reads them."""
+def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment], rules: Sequence[MachineRule]):
+    """Columns, roads of both legs with the queues where one of the rules rests, and funding stamps, as the kernel reads them."""
     delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
-    roads = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
-    return read_only((_columns(tape), roads, _stamps(payments)))
+    queues = tape.queues if any(rule.quoting.leg != NO_LEG for rule in rules) else None
+    legs = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
+    return read_only((_columns(tape), Roads(legs, queues), _stamps(payments)))
 
 
 def run(
@@ -212,7 +216,7 @@ def run(
     rules = [rule, *(each for _, each in later)]
     for each in rules:
         check_deadline(each, latency)
-    columns, roads, stamps = kernel_inputs(tape, latency, payments)
+    columns, roads, stamps = kernel_inputs(tape, latency, payments, rules)
     of_rule = [(each.filter, expected(payments, each.funding_horizon_s)) for each in rules]
     ways = list(dict.fromkeys(of_rule))
     if seen is None:
@@ -222,7 +226,9 @@ def run(
     schedule = Schedule(from_ns, twice, np.array([ways.index(way) for way in of_rule]))
     machine, policy = Machine(purse=[*funds.purse]), funds.rebalancing
     if plain:
-        roads = tuple(road._replace(delays=_plain(road.delays)) for road in roads)
+        legs, queues = roads
+        queues = queues and queues._replace(spot=_plain(queues.spot), perp=_plain(queues.perp))
+        roads = Roads(tuple(road._replace(delays=_plain(road.delays)) for road in legs), queues)
         schedule = Schedule(from_ns.tolist(), twice, schedule.way.tolist())
         done = whole_tape(_plain(columns), seen, roads, schedule, policy, _plain(stamps), machine)
     else:
@@ -246,4 +252,5 @@ def run(
         purse=purse,
         refusals=tuple(logs.refusals),
         transfers=tuple(logs.transfers),
+        assumed=ASSUMPTIONS[tape.queues.place],
     )

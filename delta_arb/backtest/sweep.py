@@ -22,11 +22,12 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.backtest import replay
-from delta_arb.backtest.event_loop import Columns, Machine, Road, Schedule, Stamps, drive
+from delta_arb.backtest.event_loop import Columns, Machine, Schedule, Stamps, drive
 from delta_arb.backtest.fast_forward import Looks
 from delta_arb.backtest.numba_cache import compiled, read_only, records, uncounted
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import capital_of, kernel_inputs, looks, run
+from delta_arb.backtest.resting_orders import Roads
 from delta_arb.backtest.sweep_figures import (
     FIGURES,
     ROOM,
@@ -65,7 +66,7 @@ class Ground(NamedTuple):
 
     tape: Columns
     looks: Looks
-    roads: tuple[Road, Road]
+    roads: Roads
     policy: Rebalancing
     stamps: Stamps
 
@@ -203,7 +204,7 @@ def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads, 
     figures = np.zeros(len(rules), FIGURES)
     ways = {(rule.filter, rule.funding_horizon_s) for rule in rules}
     seen = {way: looks(tape, way[0], expected(payments, way[1])) for way in ways}
-    columns, roads, stamps = kernel_inputs(tape, latency, payments)
+    columns, roads, stamps = kernel_inputs(tape, latency, payments, rules)
     kernel = _kernel()
     for members in _groups(rules):
         rule = rules[members[0]]

@@ -19,7 +19,7 @@ from delta_arb.errors import ParamsError, RunError
 from delta_arb.live.reconcile import midnight_ns
 from delta_arb.live.session import Session
 from delta_arb.market import LEGS, NS, to_bps
-from delta_arb.strategy.decide import opening_pays
+from delta_arb.strategy.settling import opening_pays
 from delta_arb.strategy.state import DIRECT, PHASES, QUOTE, REVERSE, Event
 
 HOST = "127.0.0.1"

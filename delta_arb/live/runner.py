@@ -15,8 +15,9 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.venues.base import NEVER_REACHED, Broker, Placed, Report
 from delta_arb.market import HALT, LEGS, NEVER, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
 from delta_arb.strategy import sizing
-from delta_arb.strategy.decide import decide, pair_lives
+from delta_arb.strategy.decide import decide
 from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing
+from delta_arb.strategy.settling import pair_lives
 from delta_arb.strategy.signal import UNKNOWN, step
 from delta_arb.strategy.state import (
     ENTERING,

@@ -15,7 +15,7 @@ from delta_arb.live.runner import Runner
 from delta_arb.live.session import Session
 from delta_arb.market import LEGS, NS, PERP, SPOT, to_bps
 from delta_arb.params import Params
-from delta_arb.strategy.decide import opening_pays
+from delta_arb.strategy.settling import opening_pays
 from delta_arb.strategy.state import DIRECT, FLAT, PHASES, QUOTE, REVERSE, Event, MachineRule
 
 REPLAY = "paper, replay"  # the mode of recorded quotes; those of venues are `supervisor.MODES`

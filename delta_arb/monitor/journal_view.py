@@ -17,8 +17,8 @@ from delta_arb.live.journal import FORCED, trade_of
 from delta_arb.live.reconcile import midnight_ns
 from delta_arb.live.snapshot import REPLAY, finite, levels
 from delta_arb.market import DAY_NS, LEGS, NS, to_bps
-from delta_arb.strategy.decide import opening_pays
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade, attribution
+from delta_arb.strategy.settling import opening_pays
 from delta_arb.strategy.state import DIRECT, FLAT, PHASES, REVERSE, Event, MachineRule
 
 SHOWN = 30  # orders, and notes

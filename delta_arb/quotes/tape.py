@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from delta_arb.errors import DataError
+from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats.read import Recognised
-from delta_arb.market import NS, PERP, SPOT, UPDATES, utc
+from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, UPDATES, utc
 from delta_arb.quotes.allocator import given_back
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
+from delta_arb.quotes.prints import NO_QUEUES, Queues
 from delta_arb.quotes.quality import Quality, leg_quality
 from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, refuse_one_file
 
@@ -37,6 +38,7 @@ class Tape:
         spot_kind, perp_kind: 'updates' or 'snapshots'.
         quality: of the recordings the tape was read from (of candles a `CandleQuality`); None for one not read.
         bar_s: length of the bars behind a tape of candles, seconds; 0 for recorded quotes.
+        queues: the trades of others on both venues, by which resting orders fill, and the place assumed; of a part of a tape all.
 
     Raises:
         DataError: arrays of another dtype or length, stamps that go back, a leg that is neither.
@@ -59,6 +61,7 @@ class Tape:
     perp_kind: str = UPDATES
     quality: Quality | None = None
     bar_s: float = 0.0
+    queues: Queues = NO_QUEUES
 
     def __post_init__(self) -> None:
         for name in TAPE_COLUMNS:
@@ -130,6 +133,12 @@ class Tape:
         """The events with `start_ns <= ts_ns < end_ns`, views on the same arrays; `quality` stays that of the whole."""
         start, stop = np.searchsorted(self.ts_ns, (start_ns, end_ns), "left")
         return replace(self, **{name: getattr(self, name)[start:stop] for name in TAPE_COLUMNS})
+
+    def assuming(self, place: str) -> "Tape":
+        """The same with another assumption about the place of resting orders: front, back or through."""
+        if place not in ASSUMPTIONS:
+            raise ParamsError(f"a resting order is at the {', '.join(ASSUMPTIONS)} of its queue, not {place!r}")
+        return replace(self, queues=self.queues._replace(place=ASSUMPTIONS.index(place)))
 
     def to_frame(self):
         """The columns as a pandas table, indexed by UTC time."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-
 ZERO, ONE = Decimal(0), Decimal(1)
 BUY, SELL = 1, -1
 

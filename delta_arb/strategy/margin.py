@@ -25,11 +25,11 @@ def liquidation_price(average, leg: LegRule):
 def liquidated_at(state: State, perp: Book, leg: LegRule) -> float:
     """The price at which the venue closes the short on this book, 0.0 while its margin suffices.
 
-    While orders of ours are out nothing is checked: their reports come first.
+    While orders of ours are out nothing is checked, but for one that rests: their reports come first.
     """
     if leg.maintenance == 0.0 or state.legs[PERP].position >= 0.0:
         return 0.0
-    if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
+    if (state.legs[SPOT].working != 0.0) + (state.legs[PERP].working != 0.0) > (state.quote != 0.0):
         return 0.0
     price = liquidation_price(state.legs[PERP].average, leg)
     return price if 0.5 * (perp.bid + perp.ask) >= price else 0.0

@@ -1,72 +1,59 @@
-"""Where a resting order stands and when it must go: the pure rules of a leg with the role `maker`.
+"""Where a resting order stands, and when it must go.
 
-The quote of an entry is so far from the hedge's book that a fill, hedged there, earns the entry edge after all costs:
+The quote of an end that rests is so far from the hedge's book that a fill, hedged there at once, leaves the level after the
+fees of both fills, and the expected adverse selection (how far the mid goes against us right after a fill) besides:
 
-    buying:   price = hedge_bid / (1 + entry + fees + adverse), down to the tick, at most ask - tick
-    selling:  price = hedge_ask / (1 + exit - fees - adverse),  up to the tick,   at least bid + tick
+    entry, spot rests    buys   perp_bid / (1 + entry + costs),  down to the tick, at most ask - tick
+    exit,  spot rests    sells  perp_ask / (1 + exit - costs),   up to the tick,   at least bid + tick
+    entry, perp rests    sells  spot_ask * (1 + entry + costs),  up to the tick,   at least bid + tick
+    exit,  perp rests    buys   spot_bid * (1 + exit - costs),   down to the tick, at most ask - tick
 
-`adverse` is the expected adverse selection: how far the mid goes against us right after a fill. All are fractions.
+with costs = distance + fees + adverse, all fractions. An exit whose longest hold is over stands at the touch, whatever it leaves.
 """
 
-import math
-from typing import NamedTuple
-
-from delta_arb.market import ceil_to, floor_to
+from delta_arb.market import SPOT, ceil_to, floor_to
+from delta_arb.strategy.state import ENTERING, MachineRule, State
 
 BUY, SELL = 1, -1
-KEEP, CANCEL = 0, 1
+AT_THE_TOUCH = 1e6  # so much of the hedge's price is never on the wrong side of the own book
+KEEP, TOO_NEAR, TOO_FAR = range(3)
 
 
-class Quoting(NamedTuple):
-    """How a leg rests: edge wanted, fees of the resting fill and its hedge, expected adverse selection (fractions), how far
-    the quote may stand from where it is wanted, its least life, and the grid of prices."""
-
-    edge: float
-    fees: float
-    adverse: float
-    tolerance: float
-    least_life_ns: int
-    max_quote_age_ns: int
-    tick: float
+def quote_side(state: State, rule: MachineRule) -> int:
+    """Whether the leg that rests buys or sells at this end of a direct pair."""
+    return BUY if (rule.quoting.leg == SPOT) == (state.phase == ENTERING) else SELL
 
 
-class Sight(NamedTuple):
-    """What a quote is made from: best prices of the venue it rests at, and of the hedge's with the age of its book."""
-
-    bid: float
-    ask: float
-    hedge_bid: float
-    hedge_ask: float
-    hedge_age_ns: int
+def due(state: State, ts_ns: int, rule: MachineRule) -> bool:
+    """Whether the longest hold of the pair is over, so that its exit is no longer a matter of price."""
+    return state.phase != ENTERING and ts_ns >= state.opened_ns + rule.max_hold_ns
 
 
-def wanted_price(side: int, sight: Sight, quoting: Quoting) -> float:
-    """The price of the quote on the grid, never crossing the book it rests at; USDT per base unit."""
-    costs = quoting.fees + quoting.adverse
+def hedge_ratio(state: State, shift: float, ts_ns: int, rule: MachineRule) -> float:
+    """The price that is wanted over the price at which the hedge trades; `shift` is of the signal, as in `opening_pays`."""
+    q, legs = rule.quoting, (rule.spot, rule.perp)
+    if due(state, ts_ns, rule):
+        return AT_THE_TOUCH if quote_side(state, rule) == BUY else 0.0
+    costs = q.distance + legs[q.leg].maker_fee + legs[1 - q.leg].fee + q.adverse
+    level = 1.0 + (rule.entry + costs if state.phase == ENTERING else rule.exit - costs) - shift
+    return 1.0 / level if q.leg == SPOT else level
+
+
+def wanted_price(side: int, bid: float, ask: float, hedge: float, ratio: float, tick: float) -> float:
+    """The price of the quote on the grid, never crossing the book it rests at; `hedge` is where its fill would be hedged."""
     if side == BUY:
-        price = sight.hedge_bid / (1.0 + quoting.edge + costs)
-        return min(floor_to(price, quoting.tick), floor_to(sight.ask - quoting.tick, quoting.tick))
-    price = sight.hedge_ask / (1.0 + quoting.edge - costs)
-    return max(ceil_to(price, quoting.tick), ceil_to(sight.bid + quoting.tick, quoting.tick))
+        return min(floor_to(hedge * ratio, tick), floor_to(ask - tick, tick))
+    return max(ceil_to(hedge * ratio, tick), ceil_to(bid + tick, tick))
 
 
-def too_near(side: int, resting: float, wanted: float) -> float:
-    """By how much of itself a resting price is nearer to the market than wanted; negative where it is too far."""
-    return side * (resting - wanted) / resting
+def misplaced(side: int, quote: float, wanted: float, tolerance: float) -> int:
+    """Whether a quote is nearer to the market than wanted by more than the tolerance (a fraction), or farther."""
+    nearer = side * (quote - wanted) / quote
+    if nearer > tolerance:
+        return TOO_NEAR
+    return TOO_FAR if nearer < -tolerance else KEEP
 
 
-def action(side: int, resting: float, rests_since_ns: int, now_ns: int, sight: Sight, quoting: Quoting) -> int:
-    """KEEP or CANCEL: too near by more than the tolerance, or an old hedge book, at once; too far after the least life."""
-    if sight.hedge_age_ns > quoting.max_quote_age_ns:
-        return CANCEL
-    off = too_near(side, resting, wanted_price(side, sight, quoting))
-    if off > quoting.tolerance:
-        return CANCEL
-    old = now_ns - rests_since_ns >= quoting.least_life_ns
-    return CANCEL if off < -quoting.tolerance and old else KEEP
-
-
-def hedge_quantity(unhedged: float, step: float, least: float) -> float:
-    """What of an unhedged quantity can be hedged now, signed like it: down to the step, 0 below the least; base units."""
-    size = floor_to(abs(unhedged), step)
-    return math.copysign(size, unhedged) if size >= least * (1.0 - 1e-9) and size > 0.0 else 0.0
+def pays_as_taker(pays: float, rule: MachineRule) -> bool:
+    """Whether an entry leaves its level, net of fees, with both legs taken now."""
+    return pays >= rule.entry + rule.spot.fee + rule.perp.fee

@@ -10,7 +10,7 @@ from delta_arb.latency import Latency
 from delta_arb.market import BASE, LEGS, NS, from_bps
 from delta_arb.params import Rule
 from delta_arb.strategy.signal import OFF, Filter
-from delta_arb.strategy.state import BOTH_TAKE, NO_LEG, LegRule, MachineRule, QuoteRule
+from delta_arb.strategy.state import BOTH_TAKE, LegRule, MachineRule, QuoteRule
 from delta_arb.venue_terms import VenueTerms, common_step
 
 # Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
@@ -104,8 +104,6 @@ def as_filter(f: FilterParams | None, max_quote_age_s: float) -> Filter:
 
 
 def check_deadline(rule: MachineRule, latency: Latency) -> None:
-    if rule.quoting.leg != NO_LEG:
-        raise ParamsError("a leg of this rule rests, which no replay does yet; make both legs takers")
     slowest_ns = round(latency.longest_s * NS) + rule.max_quote_age_ns
     if rule.leg_deadline_ns <= slowest_ns:
         raise ParamsError(

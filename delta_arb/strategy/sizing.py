@@ -31,9 +31,13 @@ def shown_qty(selling: float, book: Book, leg: LegRule, participation: float) ->
     )
 
 
-def received(filled: float, leg: LegRule) -> float:
+def fee_of(leg: LegRule, rested: bool) -> float:
+    return leg.maker_fee if rested else leg.fee
+
+
+def received(filled: float, leg: LegRule, rested: bool = False) -> float:
     """What a fill changes of the position: a purchase whose fee is taken in coins is delivered without them."""
-    return filled * (1.0 - leg.fee) if leg.fee_in_base and filled > 0.0 else filled
+    return filled * (1.0 - fee_of(leg, rested)) if leg.fee_in_base and filled > 0.0 else filled
 
 
 def ordered(qty: float, leg: LegRule) -> float:
@@ -41,11 +45,12 @@ def ordered(qty: float, leg: LegRule) -> float:
     return ceil_to(qty / (1.0 - leg.fee), leg.step) if leg.fee_in_base and qty > 0.0 else qty
 
 
-def fee_usdt(qty: float, price: float, leg: LegRule) -> float:
+def fee_usdt(qty: float, price: float, leg: LegRule, rested: bool = False) -> float:
     """The fee of a fill that changed the position by `qty`; coins that the venue kept are worth what they cost."""
+    fee = fee_of(leg, rested)
     if leg.fee_in_base and qty > 0.0:
-        return leg.fee * (qty / (1.0 - leg.fee)) * price
-    return leg.fee * abs(qty) * price
+        return fee * (qty / (1.0 - fee)) * price
+    return fee * abs(qty) * price
 
 
 def entry_qty(side: int, usdt: float, event: Event, rule: MachineRule) -> float:

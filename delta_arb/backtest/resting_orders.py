@@ -1,0 +1,213 @@
+"""A resting order in a replay: when its placement and its cancel arrive, and what fills it between.
+
+At one stamp a venue's trades come first, then its rows, then what arrives there. A placement is judged by the book in force at
+its arrival. The order has no part in the trades of that stamp, and lives until its cancel has arrived, that stamp included. What
+fills it is in `strategy.queue_fills`, under one assumption about its place in the queue. Fills of one stamp are one report.
+"""
+
+from typing import NamedTuple
+
+from delta_arb.backtest.fast_forward import book_at, first_at, shift_at
+from delta_arb.latency import Delays
+from delta_arb.market import NEVER, PERP, SPOT, Order
+from delta_arb.quotes.prints import Prints, Queues
+from delta_arb.strategy.queue_fills import UNKNOWN, Queued, crosses, joined, on_print, on_row
+from delta_arb.strategy.quoting import BUY, KEEP, TOO_NEAR, hedge_ratio, misplaced, quote_side, wanted_price
+from delta_arb.strategy.state import NO_LEG, MachineRule, State
+
+CHUNK = 256  # rows that are looked through before the queue is: what is found there may come first
+DONE = 1e-12  # of a base unit: less than this is nothing left
+
+
+class Road(NamedTuple):
+    """The way of an order to one venue: its latencies over time, and whether that leg of the tape is polled."""
+
+    delays: Delays
+    polled: bool
+
+
+class Roads(NamedTuple):
+    """The ways to both venues, and what resting orders fill by there.
+
+    Where no rule rests there is None in its place, and the compiler leaves out all that is here.
+    """
+
+    legs: tuple[Road, Road]
+    queues: Queues | None
+
+
+def arrives(tape, i, leg, arrival_ns, polled, max_quote_age_ns):
+    """When an order's outcome is known, and the row whose book it meets (-1: none); `i` is the first row not yet seen."""
+    n = len(tape.ts_ns)
+    if not polled:
+        while i < n and tape.ts_ns[i] <= arrival_ns:
+            i += 1
+        return arrival_ns, i - 1
+    while i < n and tape.ts_ns[i] <= arrival_ns + max_quote_age_ns:
+        if tape.ts_ns[i] >= arrival_ns and tape.leg[i] == leg:
+            return tape.ts_ns[i], i
+        i += 1
+    return arrival_ns + max_quote_age_ns, -1
+
+
+def latency_ns(road: Road, now_ns: int) -> int:
+    return road.delays.latency_ns[max(first_at(road.delays.ts_ns, 0, now_ns + 1) - 1, 0)]
+
+
+def place(tape, machine, now_ns, leg, road: Road, prints: Prints, order: Order, rule: MachineRule):
+    """Put a post-only order under way to its venue; the report of its arrival is what is heard next."""
+    arrival_ns, venue = now_ns + latency_ns(road, now_ns), machine.venues[leg]
+    venue.due_ns, row = arrives(tape, machine.row, leg, arrival_ns, road.polled, rule.max_quote_age_ns)
+    venue.rests, venue.cancel_ns, venue.whole, venue.filled, venue.price = True, NEVER, False, 0.0, order.limit
+    venue.remaining, side = 0.0, 1 if order.qty > 0.0 else -1
+    if row < 0:
+        return
+    book = book_at(tape, leg, row)
+    if crosses(side, order.limit, book.bid, book.ask):
+        return
+    best, size = (book.bid, book.bid_qty) if side > 0 else (book.ask, book.ask_qty)
+    queued = joined(side, order.limit, abs(order.qty), best, size)
+    venue.side, venue.limit, venue.left, venue.ahead = side, order.limit, queued.left, queued.ahead
+    venue.remaining, venue.row = order.qty, row + 1
+    venue.print = first_at(prints.ts_ns, min(venue.print, len(prints.ts_ns)), venue.due_ns + 1)
+
+
+def withdraw(now_ns, road, venue):
+    """Put the cancel of a resting order under way; it arrives no earlier than the order."""
+    arrival_ns = now_ns + latency_ns(road, now_ns)
+    if venue.cancel_ns != NEVER:
+        return
+    venue.cancel_ns = arrival_ns if venue.due_ns == NEVER else max(arrival_ns, venue.due_ns)
+    if venue.due_ns == NEVER:
+        venue.due_ns, venue.filled, venue.remaining = venue.cancel_ns, 0.0, 0.0
+
+
+def heard(queues, venue):
+    """What a report says besides its fill: what works on, and whether the order rested.
+
+    The next one is that of its cancel, if that is under way, or of a fill to come.
+    """
+    venue.due_ns = NEVER
+    if queues is None:
+        return 0.0, False
+    remaining, rested = venue.remaining, venue.rests
+    venue.filled = 0.0
+    if remaining == 0.0:
+        venue.rests, venue.cancel_ns = False, NEVER
+    elif venue.cancel_ns != NEVER:
+        venue.due_ns, venue.remaining = venue.cancel_ns, 0.0
+    return remaining, rested
+
+
+def quoted(queues, tape, machine, now_ns, leg, road: Road, order: Order, rule: MachineRule):
+    """Send what concerns an order that rests; whether that was all."""
+    if queues is None:
+        return False
+    if order.cancel and machine.venues[leg].rests:
+        withdraw(now_ns, road, machine.venues[leg])
+    if order.post_only:
+        place(tape, machine, now_ns, leg, road, prints_of(queues, leg), order, rule)
+    return order.post_only
+
+
+def quote_row(queues, tape, looks, way, state: State, rule: MachineRule, i, row):
+    """The row to look at next: the one that was found, or an earlier one on which the quote may have to go."""
+    if queues is None:
+        return row
+    if state.quote == 0.0 or state.withdrawn or row <= i:
+        return row
+    return next_misplaced(tape, looks, way, state, rule, i, row)
+
+
+def quote_due(queues, tape, machine, rule: MachineRule, due_ns, i, row):
+    """When the next report is due and the row to look at next, once the queue has been followed to there."""
+    if queues is None:
+        return due_ns, row
+    leg, venues = rule.quoting.leg, machine.venues
+    if leg == NO_LEG or not venues[leg].rests:
+        return due_ns, row
+    until_ns = min(tape.ts_ns[min(row, len(tape.ts_ns) - 1)], due_ns, machine.state.wake_ns)
+    fill_until(tape, leg, prints_of(queues, leg), queues.place, venues[leg], until_ns)
+    due_ns = min(venues[SPOT].due_ns, venues[PERP].due_ns)
+    return due_ns, min(row, first_at(tape.ts_ns, i, due_ns)) if row > i else row
+
+
+def prints_of(queues: Queues, leg: int) -> Prints:
+    return queues.spot if leg == SPOT else queues.perp
+
+
+def fill_until(tape, leg, prints, place, venue, until_ns):
+    """Look for a fill of the order that rests, at or before a time; what was looked through is not looked at again."""
+    waits = venue.due_ns == NEVER or venue.due_ns == venue.cancel_ns
+    if not waits:
+        return
+    until_ns = min(until_ns, venue.cancel_ns)
+    n = len(tape.ts_ns)
+    order = Queued(venue.side, venue.limit, venue.left, venue.ahead)
+    k, row, filled, at_ns, past = venue.print, venue.row, 0.0, until_ns, len(prints.ts_ns)
+    while order.left > DONE:
+        print_ns = prints.ts_ns[k] if k < past else NEVER
+        row_ns = tape.ts_ns[row] if row < n else NEVER
+        if min(print_ns, row_ns) > at_ns:
+            break
+        more = 0.0
+        if print_ns <= row_ns:
+            order, more = on_print(order, prints.side[k], prints.price[k], prints.qty[k], place)
+            k += 1
+        else:
+            if tape.leg[row] == leg:
+                order, more = _shown(order, tape, leg, row)
+            row += 1
+        if more > 0.0:
+            filled, at_ns = filled + more, min(print_ns, row_ns)  # from here on only what has the same stamp
+    venue.print, venue.row, venue.left, venue.ahead = k, row, order.left, order.ahead
+    if filled > 0.0:
+        ended = order.left <= DONE or at_ns == venue.cancel_ns
+        venue.due_ns, venue.filled, venue.price = at_ns, order.side * filled, order.price
+        venue.remaining = 0.0 if ended else order.side * order.left
+
+
+def _shown(order, tape, leg, row):
+    """A row of the book it rests in."""
+    bid, ask = (tape.spot_bid[row], tape.spot_ask[row]) if leg == SPOT else (tape.perp_bid[row], tape.perp_ask[row])
+    if order.ahead != UNKNOWN and not crosses(order.side, order.price, bid, ask):
+        return order, 0.0
+    book = book_at(tape, leg, row)
+    if order.side > 0:
+        return on_row(order, book.bid, book.bid_qty, book.ask, book.ask_qty)
+    return on_row(order, book.ask, book.ask_qty, book.bid, book.bid_qty)
+
+
+def next_misplaced(tape, looks, way, state: State, rule: MachineRule, i, past):
+    """The first row, from `i` on and before `past`, at which the quote that is out may have to go; at most a chunk further."""
+    leg, side, tolerance = rule.quoting.leg, quote_side(state, rule), rule.quoting.tolerance
+    spot, perp = (tape.spot_bid, tape.spot_ask), (tape.perp_bid, tape.perp_ask)
+    bids, asks = spot if leg == SPOT else perp
+    hedge = (perp if leg == SPOT else spot)[0 if side == BUY else 1]
+    ages = tape.perp_age_ns if leg == SPOT else tape.spot_age_ns
+    bid_sizes, ask_sizes = (
+        (tape.perp_bid_qty, tape.perp_ask_qty) if leg == SPOT else (tape.spot_bid_qty, tape.spot_ask_qty)
+    )
+    others = perp if leg == SPOT else spot
+    tick = rule.spot.tick if leg == SPOT else rule.perp.tick
+    old_ns = state.quote_ns + rule.quoting.least_life_ns if state.quote_ns != NEVER else NEVER
+    still, stop = looks.shift.shape[1] == 1, min(past, i + CHUNK)
+    ratio = hedge_ratio(state, shift_at(looks, way, i), tape.ts_ns[i], rule)
+    row = i
+    while row < stop:
+        if not still:
+            ratio = hedge_ratio(state, shift_at(looks, way, row), tape.ts_ns[row], rule)
+        off = misplaced(side, state.quote, wanted_price(side, bids[row], asks[row], hedge[row], ratio, tick), tolerance)
+        if off == TOO_NEAR or (off != KEEP and tape.ts_ns[row] >= old_ns):
+            break
+        if (
+            ages[row] > rule.max_quote_age_ns
+            or bid_sizes[row] <= 0.0
+            or ask_sizes[row] <= 0.0
+            or others[0][row] >= others[1][row]
+        ):
+            break
+        row += 1
+    while row > i and tape.ts_ns[row - 1] == tape.ts_ns[row]:
+        row -= 1  # the first one of its instant
+    return row
