@@ -1,11 +1,16 @@
 """Trades of others at one venue, which are what a resting order fills by."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from delta_arb.errors import DataError
-from delta_arb.market import BACK
+from delta_arb.formats.layouts import TIME, TRADES
+from delta_arb.formats.read import read
+from delta_arb.market import BACK, NS
+from delta_arb.quotes.files import LegFile, coins_a_unit
 
 
 class Prints(NamedTuple):
@@ -31,6 +36,18 @@ def prints(ts_ns, side, price, qty) -> Prints:
     if not (np.isin(made.side, (1, -1)).all() and (made.price > 0).all() and (made.qty > 0).all()):
         raise DataError("a trade has no aggressor, price or size; drop such rows first")
     return made
+
+
+def read_prints(path: str | Path, leg: LegFile) -> Prints:
+    """The trades of one venue from a file of them, in base units; stamps as in the leg's recording.
+
+    Raises DataError where nothing tells sizes, sides or times; ParamsError for stamps of the venue where `leg` is on ours.
+    """
+    options = replace(leg.options, clock="venue") if leg.clock == "venue" and not leg.options.clock else leg.options
+    reading = read(path, TRADES, options, replace(leg.context, contract_size=leg.contract_size))
+    of, coins = reading.columns, coins_a_unit(leg, reading.recognised)
+    late_ns = round(leg.feed_latency_s * NS)
+    return prints(of[TIME] + late_ns, np.where(of["buyer"], 1, -1), of["price"], of["quantity"] * coins)
 
 
 class Queues(NamedTuple):

@@ -1,107 +1,104 @@
-"""What a resting spot leg, hedged on its fills, earns on recorded books and trades: before fees, under every assumption.
+"""What a leg that rests earns on recorded books and trades, under every assumption; and what a sweep of such rules costs.
 
     python tests/benchmarks/bench_maker.py [--data ../shared/data]
 
-The quote stands at the mean basis of the last minute (exponential, half-life 60 s), known at that moment: it buys at
-hedge_bid / (1 + mean), and once bought and hedged it sells at hedge_ask / (1 + mean). Latency 0.1 s each way, clip 0.05
-BTC, tolerance 1 bp, least life 1 s. A few minutes are no sample: the table says what a trip cost there, and no more.
+A spot leg rests at both ends; levels stand around the mean basis of the first minute, which was known before the first quote,
+by half a distance each. Distances of 0 to 8 bps, latency 0.1 s each way, makers pay nothing, the hedge takes at 2 bps. A few
+minutes are no sample: the table says what a trip earned there, and no more. Then 200 distances and budgets are swept beside
+200 levels of takers on the same tape, in turn, best of 5: nanoseconds of one thread an event and set, trades counted as events.
 """
 
 import argparse
-import math
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout, installed or not
 
-from delta_arb.backtest.maker_replay import Costs, MakerReplay, Print, Row
-from delta_arb.market import NEVER, NS, PERP, SPOT
-from delta_arb.strategy import resting
-from delta_arb.strategy.queue_fills import ASSUMPTIONS
-from delta_arb.strategy.quoting import BUY, SELL, Quoting, Sight
-from delta_arb.strategy.resting import HedgeRule
+from delta_arb.backtest.replay import Backtest, run
+from delta_arb.backtest.sweep import sweep
+from delta_arb.latency import Latency
+from delta_arb.market import ASSUMPTIONS, BACK, NS, SPOT, to_bps
+from delta_arb.quotes.prints import NO_PRINTS, Queues, read_prints
+from delta_arb.quotes.tape import LegFile, Tape, read
+from delta_arb.rule_params import RestingLeg, Rule
+from delta_arb.strategy.rule import make_rule
+from delta_arb.strategy.state import MachineRule
+from delta_arb.venue_terms import VenueTerms
 
 DAYS = ("2023-04-05", "2024-08-08")
-CLIP, HALF_LIFE_NS, AGE_NS = 0.05, 60 * NS, 2 * NS
-COSTS = Costs(NS // 10, NS // 10, NS // 10, 0.0, 0.0, 0.0, 0.02)
-QUOTING = Quoting(0.0, 0.0, 0.0, 1e-4, NS, AGE_NS, 0.01)
-AFTER_NS = NS  # of adverse selection
-HEDGE_FEE_BPS = 2.0
+DISTANCES = (0.0, 2.0, 4.0, 8.0)
+LATENCY = Latency(0.1, 0.1)
+SPOT_TERMS = VenueTerms(venue="binance", taker_fee_bps=5.0, maker_fee_bps=0.0, qty_step=1e-5, price_tick=0.01)
+PERP_TERMS = VenueTerms(venue="futures", taker_fee_bps=2.0, qty_step=1e-3, min_qty=1e-3, price_tick=0.1)
 
 
-def columns(path: Path, *names: str) -> list[list]:
-    table = pq.read_table(path)
-    return [table["timestamp"].cast("int64").to_pylist(), *(table[name].to_pylist() for name in names)]
+def recording(data: Path, day: str) -> Tape:
+    legs = [LegFile(data / f"binance_{name}_BTC_USDT_book_{day}.parquet", "updates") for name in ("spot", "futures")]
+    trades = read_prints(data / f"binance_spot_BTC_USDT_trades_{day}.parquet", legs[SPOT])
+    return replace(read(*legs), queues=Queues(trades, NO_PRINTS, BACK))
 
 
-def recording(data: Path, day: str) -> tuple[list[Print], list[Row]]:
-    sizes = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
-    rows = [
-        Row(ts, leg, *rest)
-        for leg, name in ((SPOT, "spot"), (PERP, "futures"))
-        for ts, *rest in zip(*columns(data / f"binance_{name}_BTC_USDT_book_{day}.parquet", *sizes), strict=True)
-    ]
-    trades = zip(
-        *columns(data / f"binance_spot_BTC_USDT_trades_{day}.parquet", "side", "quantity", "price"), strict=True
+def mean_bps(tape: Tape) -> float:
+    """The mean basis of the first minute, bps."""
+    first = tape.between(tape.start_ns, tape.start_ns + 60 * NS)
+    spot, perp = (first.spot_bid + first.spot_ask) / 2, (first.perp_bid + first.perp_ask) / 2
+    return float(np.mean(to_bps((perp - spot) / spot)))
+
+
+def rule(mean: float, distance: float, quotes_per_minute: float = 60.0, rests: bool = True) -> MachineRule:
+    """Net of fees the round trip asks for the distance: half of it on each side of the mean."""
+    role = (
+        {"spot_role": "maker", "resting": RestingLeg(adverse_bps=0.0, quotes_per_minute=quotes_per_minute)}
+        if rests
+        else {}
     )
-    return [Print(ts, BUY if side == "buy" else SELL, q, p) for ts, side, q, p in trades], sorted(rows)
+    fees = 0.0 if rests else 7.0
+    levels = {"entry_bps": mean + distance / 2 + 0.01 + fees, "exit_bps": mean - distance / 2 - fees}
+    return make_rule(
+        Rule(**levels, **role, clip_usdt=1500.0, max_hold_s=120.0, max_quote_age_s=2.0), SPOT_TERMS, PERP_TERMS
+    )
 
 
-class AtTheMean:
-    """Buys, and once bought and hedged sells, at the mean basis of the last minute."""
-
-    def __init__(self) -> None:
-        self.mean: float | None = None
-        self._at_ns = 0
-
-    def __call__(self, pair, books, now_ns):
-        spot, perp = books
-        self._learn(perp.bid / spot.bid - 1.0, now_ns)
-        side = pair.side if pair.price else BUY if pair.held < CLIP / 2 else SELL
-        left = CLIP - pair.held if side == BUY else pair.held
-        if pair.hedge_out or pair.take_out or abs(pair.naked) > 1e-9:
-            left = 0.0
-        sight = Sight(spot.bid, spot.ask, perp.bid, perp.ask, now_ns - perp.ts_ns)
-        commands = resting.quote(pair, side, round(left, 8), sight, QUOTING._replace(edge=self.mean), now_ns)
-        return commands, NEVER
-
-    def _learn(self, basis: float, now_ns: int) -> None:
-        if self.mean is None:
-            self.mean = basis
-        keep = math.exp(-math.log(2) * (now_ns - self._at_ns) / HALF_LIFE_NS) if self._at_ns else 0.0
-        self.mean, self._at_ns = basis + keep * (self.mean - basis), now_ns
+def resting_fills(done: Backtest) -> list:
+    """Fills of orders that rested: the newest order of the leg before them was post-only."""
+    newest, found = {}, []
+    for at in sorted([*done.sent, *done.fills], key=lambda x: (x.ts_ns, hasattr(x, "limit"))):
+        if hasattr(at, "limit"):
+            newest[at.leg] = at
+        elif at.leg in newest and newest[at.leg].post_only:
+            found.append(at)
+    return found
 
 
-def adverse_bps(fills, rows) -> float:
-    """Mean move of the spot mid against each fill after a second, bps; NaN without fills."""
-    spot = [row for row in rows if row.leg == SPOT]
-    stamps, mids = np.array([r.ts_ns for r in spot]), np.array([(r.bid + r.ask) / 2 for r in spot])
-
-    def mid(at_ns: int) -> float:
-        return mids[max(np.searchsorted(stamps, at_ns, "right") - 1, 0)]
-
-    moves = [np.sign(f.qty) * (mid(f.ts_ns) - mid(f.ts_ns + AFTER_NS)) / mid(f.ts_ns) * 1e4 for f in fills]
-    return float(np.mean(moves)) if moves else float("nan")
-
-
-def measured(prints, rows, assumption: str) -> dict:
-    run = MakerReplay(prints, rows, COSTS, HedgeRule(1e-3, 1e-3), assumption, AtTheMean())
-    result = run.run()
-    bought = sum(f.qty for f in result.fills if f.qty > 0)
-    gross = result.net_marked / (bought * rows[0].ask) * 1e4 if bought else float("nan")
+def measured(tape: Tape, mean: float, distance: float) -> dict:
+    done = run(tape, rule(mean, distance), LATENCY)
+    notional = sum(t.notional_usdt for t in done.trades)
     return {
-        "fills": len(result.fills),
-        "trips": round(bought / CLIP, 1),
-        "gross_bps_a_trip": round(gross, 2),
-        "net_bps_hedged_at_2_bps": round(gross - 2 * HEDGE_FEE_BPS, 2),
-        "adverse_1s_bps": round(adverse_bps(result.fills, rows), 2),
-        "cancels": len(result.cancelled_ns) + result.found_filled,
-        "cancels_that_came_late": result.found_filled,
+        "trips": len(done.trades),
+        "quotes": sum(order.post_only for order in done.sent),
+        "resting_fills": len(resting_fills(done)),
+        "net_bps_a_trip": round(to_bps(done.net_usdt / notional), 2) if notional else None,
     }
+
+
+def speed(tape: Tape, mean: float) -> tuple[float, float]:
+    """Nanoseconds an event and set: resting, and taking."""
+    events = len(tape) + len(tape.queues.spot.ts_ns)
+    makers = [rule(mean, d, q) for d in np.linspace(0, 10, 20) for q in (6, 12, 20, 30, 60, 90, 120, 180, 240, 300)]
+    takers = [rule(mean, d, rests=False) for d in np.linspace(-14, 10, 200)]
+    best = {}
+    for _ in range(5):
+        for name, rules, count in (("rests", makers, events), ("takes", takers, len(tape))):
+            began = time.thread_time()
+            sweep(tape, rules, LATENCY, threads=1)
+            spent = time.thread_time() - began
+            best[name] = min(best.get(name, np.inf), spent / len(rules) / count * 1e9)
+    return best["rests"], best["takes"]
 
 
 def main() -> None:
@@ -110,16 +107,19 @@ def main() -> None:
     data = parser.parse_args().data
     if not data.is_dir():
         sys.exit(f"error: no recordings in {data}; name their folder with --data")
-    rows = {}
+    pays = []
     for day in DAYS:
-        prints, books = recording(data, day)
-        for assumption in ASSUMPTIONS:
-            rows[f"BTC {day}, {assumption}"] = measured(prints, books, assumption)
-            print(f"BTC {day}, {assumption}: {rows[f'BTC {day}, {assumption}']}", flush=True)
-    pays = [name for name, row in rows.items() if row["net_bps_hedged_at_2_bps"] > 0]
-    print(
-        f"After two hedges of {HEDGE_FEE_BPS:g} bps each, the cheapest there are: {', '.join(pays) or 'none of these'} pays."
-    )
+        tape = recording(data, day)
+        mean = mean_bps(tape)
+        for distance in DISTANCES:
+            found = {a: measured(tape.assuming(a), mean, distance) for a in ASSUMPTIONS}
+            for assumption, row in found.items():
+                print(f"BTC {day}, mean {mean:.1f} bps, distance {distance:g} bps, {assumption}: {row}", flush=True)
+            if all((found[a]["net_bps_a_trip"] or -1.0) > 0 for a in ("back", "through")):
+                pays.append(f"{day} at {distance:g} bps")
+    print(f"Pays under back and through: {', '.join(pays) or 'none, an honest no'}.")
+    rests, takes = speed(tape, mean)
+    print(f"A sweep of 200 sets, ns an event and set: {rests:.1f} resting, {takes:.2f} taking, in one run.")
 
 
 if __name__ == "__main__":
