@@ -285,7 +285,7 @@ def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_le
 def test_by_the_defaults_two_orders_that_were_cut_off_leave_another_try_before_the_deadline():
     assert 2 * OrderTimeouts().unknown_s < Rule.model_fields["leg_deadline_s"].default
     hasty = config.sample().model_copy(update={"orders": OrderTimeouts(unknown_s=1.0)})
-    with pytest.raises(ParamsError, match=r"unknown_s=1 is too short: .*order_s=0\.7 s and the half of it"):
+    with pytest.raises(ParamsError, match=r"unknown_s=1 is too short: .*window_s=0\.7 s and the half of it"):
         factory.venues(hasty, None)
 
 

@@ -790,9 +790,9 @@ async def test_open_orders_are_told_and_cancelled_by_id(it, leg):
 async def test_an_order_that_comes_late_is_refused_by_the_venue(it):
     """Only so can a look-up that finds nothing be believed a few seconds later."""
     spot, perp = (client._sign(client._request("run-1", buy(50), Decimal("0.8"))) for client in it.legs.values())
-    assert f"recvWindow={round(QUICK.order_s * 1000)}&" in spot["url"]
+    assert f"recvWindow={round(QUICK.window_s * 1000)}&" in spot["url"]
     left_ms = int(perp["headers"]["X-Gate-Exptime"]) - time.time_ns() / 1e6
-    assert 0 < left_ms <= QUICK.order_s * 1000 + 100
+    assert 0 < left_ms <= QUICK.window_s * 1000 + 100
 
 
 # Account

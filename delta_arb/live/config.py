@@ -83,9 +83,9 @@ class OrderTimeouts(NamedTuple):
     """How long an order may be silent, in seconds from its send.
 
     `unknown_s` bounds how long one leg may wait for an order that was cut off. A venue accepts an order for as long as
-    its window (`ccxt_client`: the timeout of an order, `Pace.order_s`, is its recvWindow and X-Gate-Exptime) and what our
-    clock, as measured, is ahead of the venue's: half a round trip, and the clock is asked with the same timeout. The rest
-    is for the venue to show what it accepted. Before that a delayed order may still be accepted, so the start refuses less
+    its window (`Pace.window_s`, which `ccxt_client` sends as recvWindow and X-Gate-Exptime) and what our clock, as
+    measured, is ahead of the venue's: half a round trip, and a look that took longer than the window is not believed. The
+    rest is for the venue to show what it accepted. Before that a delayed order may still be accepted, so the start refuses less
     (`venues.factory`).
     """
 

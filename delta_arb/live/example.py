@@ -110,7 +110,8 @@ backoff_max_s = 30.0
 clock_s = 10.0               # between two looks at the venue's clock
 renew_s = 1600.0             # of MEXC's listen key, which dies after 3600 s
 push_s = 0.3                 # for the private stream to tell an order's end, before it is looked up
-order_s = 0.7                # an order without an answer for so long is in doubt
+order_s = 2.0                # an order, or what is asked about one, without an answer for so long is in doubt
+window_s = 0.7               # a venue may accept an order for so long
 weight_per_s = 25.0          # of requests a second, as MEXC weighs them; orders have a limit of their own
 """
 

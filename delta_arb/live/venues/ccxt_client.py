@@ -73,16 +73,29 @@ class _StatusInErrors:
 
 
 class MexcClient(_StatusInErrors, ccxtpro.mexc):
-    """Genuine ccxt."""
+    """Genuine ccxt; its orders have a window of their own, after which MEXC refuses them."""
+
+    window_ms: int
+
+    def sign(self, path: str, api: Any = "public", method: str = "GET", *rest: Any, **named: Any) -> dict:
+        usual = self.options["recvWindow"]
+        if method == "POST" and path == "order":
+            self.options["recvWindow"] = self.window_ms
+        try:
+            return super().sign(path, api, method, *rest, **named)
+        finally:
+            self.options["recvWindow"] = usual
 
 
 class GateClient(_StatusInErrors, ccxtpro.gate):
     """Genuine ccxt; its orders also say when they expire, so that one on a slow way cannot arrive any time later."""
 
+    window_ms: int
+
     def sign(self, path: str, api: Any = "public", method: str = "GET", *rest: Any, **named: Any) -> dict:
         request = super().sign(path, api, method, *rest, **named)
         if method == "POST" and path == "{settle}/orders":
-            request["headers"]["X-Gate-Exptime"] = str(self.nonce() + self.timeout)
+            request["headers"]["X-Gate-Exptime"] = str(self.nonce() + self.window_ms)
         return request
 
 
@@ -208,8 +221,8 @@ class CcxtClients:
             client.options["maxRetriesOnFailure"] = 0  # an order is never sent again by a machine that does not know
             client.ssl_context = certificates()
             client.throttled = self._throttled
+            client.window_ms = round(pace.window_s * 1000)
             client.logger.setLevel(logging.INFO)  # below that ccxt logs requests, and the keys in their headers
-        self.orders.options["recvWindow"] = quick["timeout"]  # MEXC refuses what arrives later
         self.keyed = bool(merged.get("apiKey"))
         self.offset_ns = 0
         self.measured_ns = 0
@@ -289,13 +302,22 @@ class CcxtClients:
         return parsed
 
     async def measure(self) -> None:
-        """The clock offset, from the quickest of a few looks (half of a round trip is the error of one)."""
+        """The clock offset, from the quickest of a few looks: half of a round trip is the error of one.
+
+        Raises:
+            VenueError: the venue did not answer, or so slowly that nobody knows until when it may accept an order.
+        """
         looks = []
         for _ in range(CLOCK_LOOKS):
             sent_ns = clock.now_ns()
             venue_ms = await self.ask(self.orders.fetch_time, what="its clock")
             heard_ns = clock.now_ns()
             looks.append((heard_ns - sent_ns, venue_ms * 1_000_000 - (sent_ns + heard_ns) // 2))
+        quickest_s = min(looks)[0] / 1e9
+        if quickest_s > self._pace.window_s:
+            raise VenueError(
+                f"{self._name}: its clock answered after {quickest_s:.1f} s at the quickest, too slow to trade by"
+            )
         self.offset_ns, self.measured_ns = min(looks)[1], clock.now_ns()
         for client in (self.queries, self.orders):
             client.options["timeDifference"] = round(-self.offset_ns / 1e6)

@@ -26,10 +26,10 @@ def venues(
         pace = Pace(**config.pace)
     except TypeError as error:
         raise ParamsError(f"pace: {error}; the names are {', '.join(field.name for field in fields(Pace))}") from None
-    if config.orders.unknown_s < 1.5 * pace.order_s:
+    if config.orders.unknown_s < 1.5 * pace.window_s:
         raise ParamsError(
             f"orders.unknown_s={config.orders.unknown_s:g} is too short: a venue may accept an order for "
-            f"pace.order_s={pace.order_s:g} s and the half of it that clocks may differ by"
+            f"pace.window_s={pace.window_s:g} s and the half of it that clocks may differ by"
         )
     kinds: tuple[dict[str, Callable], ...] = ({"mexc": MexcVenue}, {"gate": GateVenue})
     base = config.pair.partition("_")[0]
