@@ -151,6 +151,7 @@ class Evidence(Section):
     `best_*` is the best set that this run examined, of one direction, exported or not, so that a refusal can be looked
     at; `fit_*`, `judged_*` and `walk_*` are of the set exported where one is. `*_se_bps`: standard errors of the plug-in levels.
     `champion_sha256`: of the file in force that the new choice was held against, `replaced` whether it gave way;
+    `last_passed`: end of the quotes on which the thresholds last passed every gate, null where those are this run's.
     `gain_*`: challenger minus champion on quotes that neither was fitted on, null where it was not measured.
     """
 
@@ -191,6 +192,7 @@ class Evidence(Section):
     horizon_s: Positive | None = None
     champion_sha256: Digest | None = None
     replaced: bool | None = None
+    last_passed: datetime | None = None
     gain_usdt_day: float | None = None
     gain_low_usdt_day: float | None = None
     gain_high_usdt_day: float | None = None

@@ -173,13 +173,44 @@ def test_the_same_choice_again_is_confirmed_with_a_new_validity(tape, tmp_path):
     assert (after.evidence.replaced, after.evidence.gain_usdt_day) == (False, None)
 
 
-def test_do_not_trade_wins_over_the_champion(tape, tmp_path):
-    refused = dataclasses.replace(verdict(tape, SMALL), trade=False, reason="the basis does not revert")
-    found = settle(refused, Inputs(), tape, file_of(tmp_path, tape, SMALL, 8.0))
-    assert found is refused
-    candidate = exported(found, tape)
-    assert not candidate.trade and candidate.rule.entry_bps is None
-    assert (candidate.evidence.champion_sha256, candidate.evidence.replaced) == (None, None)
+def refused(tape, **demands) -> Verdict:
+    return dataclasses.replace(verdict(tape, LARGE, **demands), trade=False, reason="9 pairs were asked for", ask=None)
+
+
+def test_where_nothing_passes_the_champion_stays_while_nothing_speaks_against_it(tape, tmp_path):
+    """Evidence of some hours comes and goes; the file says that it is kept, since when it has not passed, and why."""
+    held = params.load(file_of(tmp_path, tape, SMALL, 8.0))
+    found = settle(refused(tape), Inputs(), tape, str(tmp_path / "latest.json"))
+    after = exported(found, tape)
+    assert found.kept and after.trade and after.rule.entry_bps == 50.0
+    assert after.reason.startswith(
+        "kept in force: entry 50 bps, exit 0 bps, hold at most 1 h; this run alone would export nothing (9 pairs were asked for)"
+    )
+    assert after.evidence.last_passed == held.data.end  # not this run
+    kept = file_of(tmp_path, tape, SMALL, 8.0, evidence=after.evidence.replace(last_passed=held.data.start))
+    twice = exported(settle(refused(tape), Inputs(), tape, kept), tape)
+    assert twice.evidence.last_passed == held.data.start  # keeping it does not make it younger
+
+
+@pytest.mark.parametrize(
+    ("demands", "champion", "words"),
+    [
+        (
+            {},
+            Thresholds(130.0, 0.0, 3600.0),
+            "net 0.00 USDT a day on the last 8.0 h is not above zero",
+        ),  # no wave is so high
+        ({"max_hold_s": 1800.0}, SMALL, "hold 3600 s is above the 1800 s allowed"),
+        ({"look_back_h": 23.0}, SMALL, "longer than one looks back"),
+    ],
+)
+def test_a_champion_is_withdrawn_for_what_speaks_against_it(tape, tmp_path, demands, champion, words):
+    day_before = datetime.fromtimestamp(tape.end_ns / NS, UTC) - timedelta(hours=24)
+    passed = day_before if "look_back_h" in demands else None
+    path = file_of(tmp_path, tape, champion, 8.0, evidence=params.Evidence(last_passed=passed))
+    found = settle(refused(tape, **demands), Inputs(), tape, path)
+    assert not found.trade and words in found.reason and "are withdrawn" in found.reason
+    assert exported(found, tape).rule.entry_bps is None
 
 
 def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):

@@ -139,6 +139,7 @@ recorded = st.builds(
     perp_layout=layouts,
     funding_layout=layouts,
     notes=st.lists(texts, max_size=2).map(tuple),
+    funding_changes=st.lists(times, max_size=2).map(tuple),
 )
 filters = st.builds(
     FilterParams,
@@ -164,6 +165,8 @@ def evidence(annotation: str):
         return st.none() | filters
     if "ReverseEvidence" in annotation:
         return st.none() | st.builds(ReverseEvidence, passed=st.booleans(), reason=texts, **REVERSE)
+    if "datetime" in annotation:
+        return st.none() | times
     if "Literal" in annotation:
         return st.sampled_from(("direct", "reverse"))
     if "bool" in annotation or "[str" in annotation:

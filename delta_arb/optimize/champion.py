@@ -1,10 +1,13 @@
 """The parameters in force against a new choice: kept, unless the new ones earn more by more than the noise.
 
 What passes the gates meets the champion: it replaces it for a gain above its noise, otherwise the champion is confirmed
-with this run's evidence and a new validity.
+with this run's evidence and a new validity. Where nothing passes, it stays as long as nothing speaks against it and it
+passed within the last look-back: the evidence of some hours comes and goes, and an edge that lasts would be taken up and
+dropped every day.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ import numpy as np
 from delta_arb import params
 from delta_arb.backtest.performance import measure
 from delta_arb.errors import ParamsError, SeriesError
-from delta_arb.market import NS
+from delta_arb.market import NS, utc
 from delta_arb.optimize import gates
 from delta_arb.optimize.gates import Contest, Judgement
 from delta_arb.optimize.search import WAYS, Choice, spoken
@@ -45,21 +48,38 @@ def in_force(path: Path, inputs: Inputs) -> Params:
     return held
 
 
-def settle(verdict: Verdict, inputs: Inputs, tape: Tape, champion: str) -> Verdict:
-    """The verdict after the contest with the parameter file in force; unchanged without one, or with "do not trade".
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """Thresholds in force; `fitted_until_ns`: nothing later was fitted on; `passed_ns`: when they last passed every gate."""
 
-    The champion must meet all demands and gates of this run, as if it had been chosen now; then it stays unless the
-    challenger earned more than it by more than the noise of the difference.
+    sha256: str
+    thresholds: Thresholds
+    fitted_until_ns: int
+    passed_ns: int
+
+
+def settle(verdict: Verdict, inputs: Inputs, tape: Tape, champion: str) -> Verdict:
+    """The verdict after the contest with the parameter file in force (see `against`); unchanged without one."""
+    held = in_force(Path(champion), inputs) if champion else None
+    if held is None or not held.trade or held.profile != REVERSION:  # what carries is judged by its own walk
+        return verdict
+    fitted_until, passed = held.data.judged_from or held.data.end, held.evidence.last_passed or held.data.end
+    return against(verdict, tape, InForce(held.sha256, examined(held), _ns(fitted_until), _ns(passed)))
+
+
+def against(verdict: Verdict, tape: Tape, held: InForce) -> Verdict:
+    """The verdict after the contest with the thresholds in force.
+
+    Where the new choice passes, they must meet all demands and gates of this run too, as if they had been chosen now; then
+    they stay unless the challenger earned more by more than the noise of the difference. Where it does not pass, no
+    evidence for them is asked for again: they are withdrawn for what speaks against them, see `_against`.
     """
-    if not (champion and verdict.trade):
-        return verdict
-    held = in_force(Path(champion), inputs)
-    if not held.trade or held.profile != REVERSION:  # what carries is judged by its own walk
-        return verdict
-    choice, mine = verdict.choice, examined(held)
+    choice, mine = verdict.choice, held.thresholds
     parts = (measure(part, choice.market.replay(part, mine)) for part in (choice.window.fit, choice.window.judge))
-    here = Champion(held.sha256, mine, *parts)
+    here = Champion(held.sha256, mine, *parts, passed_ns=held.passed_ns)
     same = mine == choice.best
+    if not verdict.trade:
+        return _kept_on(verdict, here, tape.end_ns)
     found = verdict.judgement if same else verdict.ask(mine)
     if misses := _misses(choice, here, found):
         words = f"those in force ({spoken(mine)}) do not pass any more: {'; '.join(misses)}"
@@ -67,15 +87,45 @@ def settle(verdict: Verdict, inputs: Inputs, tape: Tape, champion: str) -> Verdi
     elif same:
         contest = Contest(False, None, "the new choice is the same")
     else:
-        contest = _contest(tape, choice, mine, _fitted_until_ns(held))
+        contest = _contest(tape, choice, mine, held.fitted_until_ns)
+    here = replace(here, passed_ns=tape.end_ns)
     if contest.replace:
         return replace(verdict, champion=here, contest=contest, reason=f"{verdict.reason}; {contest.words}")
     reason = f"re-confirmed: {spoken(mine)}; {contest.words}{warned(found)}"
     return replace(verdict, judgement=found, champion=here, contest=contest, reason=reason)
 
 
-def _misses(choice: Choice, champion: Champion, found: Judgement) -> list[str]:
-    """Which of this run's demands and gates the champion does not meet."""
+def _kept_on(verdict: Verdict, here: Champion, now_ns: int) -> Verdict:
+    """What becomes of the thresholds in force where this run would export nothing."""
+    said = f"this run alone would export nothing ({verdict.reason})"
+    if why := _against(verdict.choice, here, now_ns):
+        words = f"those in force ({spoken(here.thresholds)}) are withdrawn: {'; '.join(why)}"
+        return replace(verdict, champion=here, contest=Contest(True, None, words), reason=f"{verdict.reason}; {words}")
+    words = f"it earned {here.judged.net_usdt_day:.2f} USDT a day on the last {here.judged.days * 24:.1f} h, last passed at "
+    contest = Contest(False, None, f"{words}{utc(here.passed_ns)[:16]} UTC, and nothing speaks against it")
+    found = verdict.ask and verdict.ask(here.thresholds)
+    reason = f"kept in force: {spoken(here.thresholds)}; {said}, but {contest.words}"
+    return replace(verdict, trade=True, judgement=found, champion=here, contest=contest, reason=reason)
+
+
+def _against(choice: Choice, champion: Champion, now_ns: int) -> list[str]:
+    """What speaks against thresholds that once passed: a limit of this run, a loss or a fall too deep on the judged part,
+    a halt, or that they passed no run for as long as one looks back."""
+    demands, seen = choice.constraints, champion.judged
+    why = _limits(choice, champion)
+    if seen.net_usdt <= 0:
+        why.append(f"net {seen.net_usdt_day:.2f} USDT a day on the last {seen.days * 24:.1f} h is not above zero")
+    if seen.drawdown > demands.max_drawdown:
+        why.append(f"drawdown {seen.drawdown:.2%} there is above {demands.max_drawdown:.2%}")
+    if seen.halted:
+        why.append("the machine halted")
+    if now_ns - champion.passed_ns > demands.look_back_h * 3600 * NS:
+        why.append(f"they passed no run since {utc(champion.passed_ns)[:16]} UTC, longer than one looks back")
+    return why
+
+
+def _limits(choice: Choice, champion: Champion) -> list[str]:
+    """Which limits of this run the champion breaks."""
     demands, mine = choice.constraints, champion.thresholds
     misses = []
     if mine.levels(REVERSE) and not choice.market.funds.inventory:
@@ -90,14 +140,19 @@ def _misses(choice: Choice, champion: Champion, found: Judgement) -> list[str]:
     ]
     if mine.max_hold_s > demands.max_hold_s:
         misses.append(f"hold {mine.max_hold_s:g} s is above the {demands.max_hold_s:g} s allowed")
+    return misses
+
+
+def _misses(choice: Choice, champion: Champion, found: Judgement) -> list[str]:
+    """Which of this run's limits, demands and gates the champion does not meet."""
+    demands, misses = choice.constraints, _limits(choice, champion)
     for name, result in (("fit", champion.fitted), ("judged", champion.judged)):
         misses += [f"{miss} on the {name} part" for miss in demands.failures(result)]
     return misses if misses or found.passed else [found.reason]
 
 
-def _fitted_until_ns(held: Params) -> int:
-    """From here on the champion's thresholds are not fitted; a confirmed file names a later time than it need."""
-    return round((held.data.judged_from or held.data.end).timestamp() * 1e6) * 1000
+def _ns(at: datetime) -> int:
+    return round(at.timestamp() * 1e6) * 1000
 
 
 def _contest(tape: Tape, choice: Choice, champion: Thresholds, fitted_until_ns: int) -> Contest:
@@ -131,6 +186,7 @@ def contested(verdict: Verdict) -> Table:
     rows = [
         (name, *(number(level, 1) for level in s[:2]), seconds(s.max_hold_s), f"{p.trades}", number(p.net_usdt_day))
         for name, s, p in both
+        if s is not None
     ]
     heads = ("", "entry, bps", "exit, bps", "longest hold", "judged trades", "judged net USDT/day")
     return Table.of(title, heads, rows, f"{'Replaced' if found.replace else 'Kept'}: {found.words}.")

@@ -112,6 +112,8 @@ def evidence(verdict: Verdict) -> Evidence:
         values["reality_check_p"] = found.superior and found.superior.p
     if verdict.champion and verdict.contest:
         values |= {"champion_sha256": verdict.champion.sha256, "replaced": verdict.contest.replace}
+    if verdict.trade and verdict.champion:
+        values["last_passed"] = datetime.fromtimestamp(verdict.champion.passed_ns // 1_000 / 1e6, UTC)
     if verdict.contest and (gain := verdict.contest.gain_usdt_day):
         values |= {"gain_usdt_day": gain.value, "gain_low_usdt_day": gain.low, "gain_high_usdt_day": gain.high}
     return Evidence(**values, reverse=verdict.reverse)

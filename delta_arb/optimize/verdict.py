@@ -29,12 +29,14 @@ FOLDS = 6  # at least, before the step is shortened
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Champion:
-    """The parameters in force on this run's quotes; `fitted` and `judged`: their replays on the parts of its window."""
+    """The parameters in force on this run's quotes; `fitted` and `judged`: their replays on the parts of its window;
+    `passed_ns`: when they last passed every gate."""
 
     sha256: str
     thresholds: Thresholds
     fitted: Performance
     judged: Performance
+    passed_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +108,7 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
         return Verdict(choice, None, cut.step_s, False, reason)
     if choice.trade and not found.passed:
         reason = f"{spoken(choice.best)} does not pass: {found.reason}"
-        return Verdict(choice, found, cut.step_s, False, reason, choose=choose)
+        return Verdict(choice, found, cut.step_s, False, reason, ask, choose=choose)
     but = warned(found) if choice.trade else ""
     return Verdict(choice, found, cut.step_s, choice.trade, choice.reason + but, ask, choose=choose)
 
