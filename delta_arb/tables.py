@@ -55,6 +55,11 @@ class Table:
     ) -> "Table":
         return cls(title, tuple(columns), tuple(tuple(row) for row in rows), note, last)
 
+    @classmethod
+    def nothing(cls, title: str, reason: str) -> "Table":
+        """A table that says why it is empty."""
+        return cls.of(title, ("", "nothing to show"), [("reason", reason)])
+
     def to_frame(self):
         """The cells as a pandas table of texts."""
         import pandas as pd
@@ -98,6 +103,18 @@ def _line(row: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> s
 def _cell(tag: str, text: str, words: bool) -> str:
     wrap = "" if len(text) > 40 else ";white-space:nowrap"
     return f'<{tag} style="text-align:{"left" if words else "right"}{wrap}">{html.escape(text)}</{tag}>'
+
+
+class Shown:
+    """What shows itself as its `table()`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.sensitivity import cells, untraded
 from delta_arb.stats.basis import Basis, distribution
-from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.tables import NOTHING, Findings, Shown, Table, number, seconds, share
 
 ENDS = 10  # folds shown at the beginning and at the end of a long walk
 
@@ -26,7 +26,7 @@ def in_and_out(choice: Choice) -> Table:
     """The best set on the part it was fitted on and on the part it has not seen."""
     title = "The proposal, in sample and out of sample"
     if choice.fitted is None or choice.judged is None:
-        return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
+        return Table.nothing(title, choice.reason)
     return compare({"fit, in sample": choice.fitted, "judged, unseen": choice.judged}, title)
 
 
@@ -40,7 +40,7 @@ def witnesses(choice: Choice) -> Table:
     title, heads = "Two witnesses and the proposal", ("", "entry, bps", "exit, bps", "trades/day", "net USDT/day")
     proposal, fitted = choice.proposal, choice.fitted
     if proposal is None or fitted is None:
-        return Table.of(title, ("", "nothing to show"), [("reason", choice.reason)])
+        return Table.nothing(title, choice.reason)
     grid = choice.sweep.results[choice.sweep.sets.index(proposal.peak)]
     rows = [
         _levels("theory, replayed", proposal.plug_in, *_replayed(choice)),
@@ -69,7 +69,7 @@ def _replayed(choice: Choice) -> tuple[float | None, float | None]:
 def walked(verdict: Verdict) -> Table:
     """The walk-forward, fold by fold (of many the first and the last ones), or why there is none."""
     if verdict.judgement is None:
-        return Table.of("Walk-forward", ("", "nothing to show"), [("reason", verdict.reason)])
+        return Table.nothing("Walk-forward", verdict.reason)
     walk = verdict.judgement.walk
     table, left_out = walk.table(), walk.folds[ENDS:-ENDS]
     if len(left_out) <= ENDS:
@@ -84,7 +84,7 @@ def walked(verdict: Verdict) -> Table:
 def gated(verdict: Verdict) -> Table:
     """The gates of the export with their numbers, or why none was reached; and the tries that are paid for."""
     if verdict.judgement is None:
-        return Table.of("Gates of the export", ("", "nothing to show"), [("reason", verdict.reason)])
+        return Table.nothing("Gates of the export", verdict.reason)
     table, paid = verdict.judgement.table(), verdict.judgement.deflated
     if paid is None:
         return table
@@ -272,7 +272,7 @@ def shown(candidate: Params) -> Table:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class CostStack:
+class CostStack(Shown):
     """Costs of a round trip in bps of notional, per leg for both fills; None where no book was ever fresh.
 
     `*_crossing_bps` is the venue's own quoted spread (median over time): half is lost on the way in and half out.
@@ -299,12 +299,6 @@ class CostStack:
     @property
     def total_bps(self) -> float | None:
         return None if None in self.parts.values() else sum(self.parts.values())
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
     def table(self) -> Table:
         """Opening, closing, and both."""

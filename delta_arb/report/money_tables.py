@@ -117,7 +117,7 @@ def funding_table(found: Reconciliation) -> Table:
             if found.flat
             else "no funding stamp lies within the quotes"
         )
-        return Table.of(title, ("", "nothing to show"), [("reason", why)])
+        return Table.nothing(title, why)
     columns = ("stamp, UTC", "rate, bps", "mark, USDT", "short before, base units", "paid, USDT")
     rows = [
         (

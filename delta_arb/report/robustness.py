@@ -139,7 +139,7 @@ def resampled_table(found: Paths | str) -> Table:
     """Quantiles of net and drawdown, and the share of paths that lose."""
     title = "Net and drawdown of blocks dealt anew"
     if isinstance(found, str):
-        return Table.of(title, ("", "nothing to show"), [("reason", found)])
+        return Table.nothing(title, found)
     columns = ("share of the paths", "net at most, USDT", "a day", "drawdown at most, USDT", "of capital")
     rows = [
         (share(q), number(net), number(net / found.days), number(fall), share(fall / found.capital_usdt, 2))
@@ -269,7 +269,7 @@ def regimes_table(found: tuple[Regime, ...] | str) -> Table:
     """One row per regime."""
     title = "Results by regime at opening, whole recording"
     if isinstance(found, str):
-        return Table.of(title, ("", "nothing to show"), [("reason", found)])
+        return Table.nothing(title, found)
     columns = ("", "regime", "of the time", "trades", "target hit rate", "net USDT", "net USDT/day of it", "net, bps")
     rows = []
     for regime in found:

@@ -14,7 +14,7 @@ from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import TearSheet
 from delta_arb.report.what_if import Case, Ladder, Outcome, replayed
-from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.tables import NOTHING, Findings, Shown, Table, number, seconds, share
 from delta_arb.venue_terms import common_step
 
 EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
@@ -73,7 +73,7 @@ def neighbourhood(choice: Choice) -> Table:
     """Net a day of the grid's best set and of the sets beside it, on the fit part."""
     title, grid = "Net USDT a day around the best of the grid, fit part", cells(choice)
     if grid is None or choice.proposal is None or untraded(choice):
-        return Table.of(title, ("", "nothing to show"), [("reason", untraded(choice) or choice.reason)])
+        return Table.nothing(title, untraded(choice) or choice.reason)
     row, column = (
         int(np.argmin(np.abs(axis - at)))
         for axis, at in ((grid.entries, choice.proposal.peak.entry_bps), (grid.exits, choice.proposal.peak.exit_bps))
@@ -93,7 +93,7 @@ def neighbourhood(choice: Choice) -> Table:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Signals:
+class Signals(Shown):
     """What a decision on raw quotes and one on the basis without its noise earn on unseen quotes, at each latency.
 
     `choices`: the proposal of each signal, made at the latency assumed; `results`: one per latency, on the judged part;
@@ -136,12 +136,6 @@ class Signals:
         return (
             f"{at}. {'; '.join((*levels, *missing))}. Judged on {span:.1f} h: with few trades a difference is chance."
         )
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def _signal_cells(results: Sequence[Performance] | None, k: int) -> tuple[str, str]:
@@ -314,7 +308,7 @@ def surface_table(found: Surface, choice: Choice) -> Table:
         f"Sets that earn, and the highest of them in USDT a day (longest hold {seconds(found.holds_s[hold])}, fit part)"
     )
     if not found.traded:
-        return Table.of(title, ("", "nothing to show"), [("reason", "no set made a trade on the fit part")])
+        return Table.nothing(title, "no set made a trade on the fit part")
     fees = range(len(found.fee_factors))
     heads = ("both orders arrive after", *(f"four fees {found.spoken(hold, 0, fee)[2]}" for fee in fees))
     rows = [

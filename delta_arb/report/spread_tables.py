@@ -86,31 +86,22 @@ def against_truth(inputs, found: MeanReversion) -> Table:
 
 def _truth_rows(truth: dict, found: MeanReversion) -> Sequence[tuple[str, str, str]]:
     world, h = truth["world"], found.half_life.value
-    process = h.process if h else None
     middle = world["mean_bps"] + world["drift_bps_per_day"] * world["hours"] / 48
-    sd = float(np.hypot(world["fast_sd_bps"], world["slow_sd_bps"]))
+    put = middle, float(np.hypot(world["fast_sd_bps"], world["slow_sd_bps"])), truth["observed_noise_bps"]
+    seen = (h.process.mean, h.process.sd, h.process.noise_sd) if h else (None,) * 3
+    names = "mean of the basis", "standard deviation", "noise of the observed basis"
+    half_life = f"{seconds(h.half_life_s)} ({interval(h)})" if h else "no answer"
     return (
-        (
-            "half-life",
-            seconds(world["fast_half_life_s"]),
-            f"{seconds(h.half_life_s)} ({interval(h)})" if h else "no answer",
-        ),
-        (
-            "mean of the basis",
-            number(middle, 1, unit="bps"),
-            number(process.mean, 1, unit="bps") if process else "no answer",
-        ),
-        (
-            "standard deviation",
-            number(sd, 1, unit="bps"),
-            number(process.sd, 1, unit="bps") if process else "no answer",
-        ),
-        (
-            "noise of the observed basis",
-            number(truth["observed_noise_bps"], 1, unit="bps"),
-            number(process.noise_sd, 1, unit="bps") if process else "no answer",
+        ("half-life", seconds(world["fast_half_life_s"]), half_life),
+        *(
+            (name, _bps(true), "no answer" if value is None else _bps(value))
+            for name, true, value in zip(names, put, seen, strict=True)
         ),
     )
+
+
+def _bps(value: float) -> str:
+    return number(value, 1, unit="bps")
 
 
 def _truth_note(truth: dict) -> str:

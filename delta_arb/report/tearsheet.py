@@ -31,7 +31,6 @@ SAYS = {
     FIRST: "first part", LAST: "last part", WHOLE: "whole",
 }  # fmt: skip
 MIN_PERIODS = 16  # of a part, for an interval of its net
-ROWS = 12  # trades shown in the table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,11 +215,6 @@ def parts(sheet: TearSheet) -> Table:
         {SAYS[name]: part.performance for name, part in sheet.parts.items()},
         "The parts of the recording, each replayed alone",
     )
-
-
-def tapes(sheet: TearSheet) -> dict[str, Tape]:
-    """The quotes of each part, by its name."""
-    return {name: part.tape for name, part in sheet.parts.items()}
 
 
 # --- caveats ---------------------------------------------------------------------------------------------------------

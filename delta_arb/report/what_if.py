@@ -26,7 +26,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import TearSheet
 from delta_arb.strategy.ledger import net_bps, total
 from delta_arb.strategy.state import DIRECT, REVERSE
-from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
+from delta_arb.tables import NOTHING, Findings, Shown, Table, number, seconds, share
 
 STEPS = (-0.20, -0.10, -0.05, 0.05, 0.10, 0.20)
 CLIPS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # times the clip
@@ -90,7 +90,7 @@ def replayed(case: Case) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Ladder:
+class Ladder(Shown):
     """One assumption at several levels, the thresholds held: what each level earned, per part of the recording.
 
     `base` is the level assumed; `limit` a level to hold beside it (of the clip: what both best levels show, median).
@@ -124,12 +124,6 @@ class Ladder:
             for k, level in enumerate(self.levels)
         ]
         return Table.of(self.title, columns, rows)
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def capacity(case: Case | TearSheet, factors: Sequence[float] = CLIPS) -> Ladder:
@@ -350,7 +344,7 @@ def _table(
     found: Tornado, title: str, of_outcome: Callable[[Outcome], float], unit: str, digits: int, note: str = ""
 ) -> Table:
     if found.empty_because:
-        return Table.of(title, ("", "nothing to show"), [("reason", found.empty_because)])
+        return Table.nothing(title, found.empty_because)
     base = of_outcome(found.base)
     rows = []
     for bar in found.bars:

@@ -77,9 +77,7 @@ def differences(review: Review) -> Table:
     rows = [(utc(d.decided_ns)[:19], d.cause, _net(d.before), _net(d.after), _usdt(d.usdt), d.what) for d in found]
     title = "The differences, pair by pair"
     if not rows:
-        return Table.of(
-            title, ("", "nothing to show"), [("reason", "every pair of the run is the backtest's, to the cent")]
-        )
+        return Table.nothing(title, "every pair of the run is the backtest's, to the cent")
     more = len(review.bridge.differences) - len(rows)
     columns = ("decided, UTC", "cause", "before, USDT", "after, USDT", "difference", "what")
     return Table.of(title, columns, rows, f"{more} smaller ones are not shown." if more else "")
@@ -95,9 +93,7 @@ def pairs(review: Review) -> Table:
         gap = (net[1] or 0.0) - (net[0] or 0.0)
         rows.append((utc(at_ns)[:19], trade.reason if trade else "missed", *(_usdt(n) for n in net), _usdt(gap)))
     if not rows:
-        return Table.of(
-            "Pair by pair", ("", "nothing to show"), [("reason", "neither the run nor the backtest entered")]
-        )
+        return Table.nothing("Pair by pair", "neither the run nor the backtest entered")
     return Table.of("Pair by pair", ("decided, UTC", "end", "backtest, USDT", "run, USDT", "difference"), rows)
 
 
@@ -108,7 +104,7 @@ def fills(review: Review) -> Table:
         groups.setdefault((s.leg, s.phase), []).append(s)
     rows = [_fill_row(f"{LEGS[leg]}, {phase}", of) for (leg, phase), of in sorted(groups.items())]
     if not rows:
-        return Table.of("Fills against quotes", ("", "nothing to show"), [("reason", "nothing was filled")])
+        return Table.nothing("Fills against quotes", "nothing was filled")
     rows.append(_fill_row("all", review.slipped))
     columns = (
         "leg, phase",
@@ -145,7 +141,7 @@ def fees(review: Review) -> Table:
         for c in review.charged
     ]  # fmt: skip
     if not rows:
-        return Table.of("Fees against those assumed", ("", "nothing to show"), [("reason", "nothing was filled")])
+        return Table.nothing("Fees against those assumed", "nothing was filled")
     columns = ("day, UTC", "venue", "fills", "notional, USDT", "charged, USDT", "assumed, USDT", "off, bps", "")
     return Table.of(
         "Fees against those assumed", columns, rows, f"Alarm: more than {ALARM_BPS} bps of the notional off."
@@ -157,9 +153,7 @@ def funding(review: Review) -> Table:
     booked = booked_funding_usdt(tuple(p.trade for p in review.bridge.pairs if p.trade))
     title = "Funding against its stamps"
     if not review.stamps:
-        return Table.of(
-            title, ("", "nothing to show"), [("reason", f"no stamp met a position; booked: {number(booked, 4)} USDT")]
-        )
+        return Table.nothing(title, f"no stamp met a position; booked: {number(booked, 4)} USDT")
     rows = [
         (
             utc(s.payment.ts_ns)[:19], number(to_bps(s.payment.rate), 3),
