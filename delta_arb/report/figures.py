@@ -69,6 +69,30 @@ TEMPLATE = {
 CONFIG = {"responsive": True, "displaylogo": False, "plotlyServerURL": ""}
 
 
+# --- parts of charts -------------------------------------------------------------------------------------------------
+
+
+def trace(kind: str, name: str, x, y, **more) -> dict:
+    """What is drawn of one series of a chart."""
+    return {"type": kind, "name": name, "x": x, "y": y, **more}
+
+
+def axis(title: str, **more) -> dict:
+    return {"title": {"text": title}, **more}
+
+
+def level(at: float, color: str, width: float = 1, **more) -> dict:
+    """A horizontal line across a chart."""
+    line = {"color": color, "width": width, **more}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line}
+
+
+def upright(at: float, color: str, dash: str, on: str = "") -> dict:
+    """A vertical line through a chart."""
+    line = {"color": color, "width": 1.4, "dash": dash}
+    return {"type": "line", "xref": f"x{on}", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": line}
+
+
 # --- the two kinds of figure -----------------------------------------------------------------------------------------
 
 

@@ -136,39 +136,22 @@ def _label(ax, x: float, y: float, value: float) -> None:
 
 def trades(sheet, inputs) -> Chart | Picture:
     """Every trade of the whole replay: how long held, what earned, why ended."""
-
     title = "Every trade of the whole replay"
     if sheet.empty_because:
         return figures.empty(title, sheet.empty_because, inputs)
-    data = []
-    for reason, color in figures.REASONS.items():
-        ended = [t for t in sheet.trades if t.reason == reason]
-        if ended:
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "name": reason,
-                    "x": figures.packed([t.held_s / 60 for t in ended]),
-                    "y": figures.packed([t.net_usdt for t in ended]),
-                    "text": [_hover(sheet, t) for t in ended],
-                    "hovertemplate": "%{text}<br>held %{x:.1f} min<extra>" + reason + "</extra>",
-                    "marker": {"size": 10, "color": color, "opacity": 0.8, "line": {"width": 1, "color": "white"}},
-                }
-            )
-    zero = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": 0,
-        "y1": 0,
-        "line": {"color": figures.BASIS, "width": 1},
-    }
-    axes = {
-        "xaxis": {"title": {"text": "held, minutes"}, "rangemode": "tozero"},
-        "yaxis": {"title": {"text": "net, USDT"}},
-    }
+    by_reason = {reason: [t for t in sheet.trades if t.reason == reason] for reason in figures.REASONS}
+    data = [
+        figures.trace(
+            "scatter", reason, figures.packed([t.held_s / 60 for t in ended]), figures.packed([t.net_usdt for t in ended]),
+            mode="markers", text=[_hover(sheet, t) for t in ended],
+            hovertemplate="%{text}<br>held %{x:.1f} min<extra>" + reason + "</extra>",
+            marker={"size": 10, "color": figures.REASONS[reason], "opacity": 0.8, "line": {"width": 1, "color": "white"}},
+        )
+        for reason, ended in by_reason.items()
+        if ended
+    ]  # fmt: skip
+    axes = {"xaxis": figures.axis("held, minutes", rangemode="tozero"), "yaxis": figures.axis("net, USDT")}
+    zero = figures.level(0, figures.BASIS)
     return Chart(figures.marked(title, inputs), data, {"height": 380, "shapes": [zero], **axes})
 
 
@@ -246,27 +229,23 @@ def tornado(found, inputs) -> Chart | Picture:
     names = [f"{bar.name}, {bar.face}" for bar in found.bars]
     data = []
     for step, color in ((found.steps[0], figures.SPOT), (found.steps[-1], figures.NOTE)):
-        ends = [bar.outcomes[found.steps.index(step)] for bar in found.bars]
-        data.append(
-            {
-                "type": "bar",
-                "orientation": "h",
-                "name": f"{100 * step:+.0f} %",
-                "y": names,
-                "base": base,
-                "x": [0.0 if end is None else round(end.net_usdt_day - base, 6) for end in ends],
-                "text": ["n/a" if end is None else f"{number(end.net_usdt_day, 3)} USDT/day" for end in ends],
-                "textposition": "none",
-                "hovertemplate": "%{y}: %{text}<extra>" + f"{100 * step:+.0f} %" + "</extra>",
-                "marker": {"color": color, "opacity": 0.85},
-            }
-        )
+        ends, name = [bar.outcomes[found.steps.index(step)] for bar in found.bars], f"{100 * step:+.0f} %"
+        moved = [0.0 if end is None else round(end.net_usdt_day - base, 6) for end in ends]
+        text = ["n/a" if end is None else f"{number(end.net_usdt_day, 3)} USDT/day" for end in ends]
+        hover = "%{y}: %{text}<extra>" + name + "</extra>"
+        more = {
+            "text": text,
+            "textposition": "none",
+            "hovertemplate": hover,
+            "marker": {"color": color, "opacity": 0.85},
+        }
+        data.append(figures.trace("bar", name, moved, names, orientation="h", base=base, **more))
     layout = {
         "height": 130 + 28 * len(names),
         "barmode": "overlay",
-        "shapes": [_upright(base, figures.BASIS, "solid")],
-        "xaxis": {"title": {"text": "net, USDT a day, whole recording; the line: as assumed"}},
-        "yaxis": {"autorange": "reversed", "title": {"text": "assumed"}, "showgrid": False},
+        "shapes": [figures.upright(base, figures.BASIS, "solid")],
+        "xaxis": figures.axis("net, USDT a day, whole recording; the line: as assumed"),
+        "yaxis": figures.axis("assumed", autorange="reversed", showgrid=False),
     }
     return Chart(figures.marked(title, inputs), data, layout)
 
@@ -281,20 +260,17 @@ def montecarlo(found, inputs) -> Chart | Picture:
         _histogram(found.net, figures.SPOT, f"net; loss: {share(found.loss_share, 1)} of the paths", ""),
         _histogram(found.fall, figures.LOSS, f"drawdown; 95 % of the paths stay below {number(worst)} USDT", "2"),
     ]
-    lines = [_upright(as_it_was, figures.BASIS, "solid"), _upright(worst, figures.BASIS, "dash", "2")]
+    lines = [figures.upright(as_it_was, figures.BASIS, "solid"), figures.upright(worst, figures.BASIS, "dash", "2")]
     if found.net.min() < 0 < found.net.max():
-        lines.append(_upright(0.0, figures.LOSS, "dash"))
+        lines.append(figures.upright(0.0, figures.LOSS, "dash"))
     cut = f"{len(found.blocks)} blocks of {seconds(found.blocks.block_s)}"
     layout = {
         "height": 360,
         "bargap": 0.03,
         "shapes": lines,
-        "xaxis": {
-            "domain": [0, 0.47],
-            "title": {"text": f"net after {found.days:.3g} days, USDT; the line: the recorded order"},
-        },
-        "xaxis2": {"domain": [0.53, 1], "anchor": "y2", "title": {"text": f"largest drawdown, USDT; {cut}"}},
-        "yaxis": {"title": {"text": "share of the paths, %"}},
+        "xaxis": figures.axis(f"net after {found.days:.3g} days, USDT; the line: the recorded order", domain=[0, 0.47]),
+        "xaxis2": figures.axis(f"largest drawdown, USDT; {cut}", domain=[0.53, 1], anchor="y2"),
+        "yaxis": figures.axis("share of the paths, %"),
         "yaxis2": {"anchor": "x2"},
     }
     return Chart(figures.marked(title, inputs), data, layout)
@@ -303,21 +279,14 @@ def montecarlo(found, inputs) -> Chart | Picture:
 def _histogram(values: np.ndarray, color: str, name: str, axis: str) -> dict:
     counts, edges = np.histogram(values, 40)
     middle = (edges[:-1] + edges[1:]) / 2
-    return {
-        "type": "bar",
-        "name": name,
-        "x": figures.packed(middle),
-        "y": figures.packed(100 * counts / len(values)),
+    hover = "about %{x:.2f} USDT: %{y:.1f} % of the paths<extra></extra>"
+    more = {
         "xaxis": f"x{axis}",
         "yaxis": f"y{axis}",
         "marker": {"color": color, "opacity": 0.75},
-        "hovertemplate": "about %{x:.2f} USDT: %{y:.1f} % of the paths<extra></extra>",
+        "hovertemplate": hover,
     }
-
-
-def _upright(at: float, color: str, dash: str, axis: str = "") -> dict:
-    line = {"color": color, "width": 1.4, "dash": dash}
-    return {"type": "line", "xref": f"x{axis}", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": line}
+    return figures.trace("bar", name, figures.packed(middle), figures.packed(100 * counts / len(values)), **more)
 
 
 def capacity(found, inputs) -> Chart | Picture:
@@ -328,43 +297,27 @@ def capacity(found, inputs) -> Chart | Picture:
         return figures.empty(title, "no trade at any size", inputs)
     sizes = [o.clip_usdt for o in traded]
     text = [f"filled {number(o.filled_usdt)} USDT a trade, {share(o.filled_share)} of the clip" for o in traded]
+    hover = "clip %{{x:g}} USDT: %{{y:.2f}} {}<br>%{{text}}<extra></extra>"
     data = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": name,
-            "x": sizes,
-            "y": [round(y, 6) for y in values],
-            "yaxis": axis,
-            "text": text,
-            "hovertemplate": "clip %{x:g} USDT: %{y:.2f} " + unit + "<br>%{text}<extra></extra>",
-            "marker": {"size": 8},
-            "line": {"color": color},
-        }
+        figures.trace(
+            "scatter", name, sizes, [round(y, 6) for y in values], yaxis=axis, mode="lines+markers", text=text,
+            hovertemplate=hover.format(unit), marker={"size": 8}, line={"color": color},
+        )
         for name, values, axis, unit, color in (
             ("net (left)", [o.net_usdt_day for o in traded], "y", "USDT/day", figures.GAIN),
             ("return on the capital (right)", [100 * o.return_day for o in traded], "y2", "%/day", figures.SPOT),
         )
-    ]
-    marks = [_upright(found.base, figures.SOFT, "dot")]
+    ]  # fmt: skip
+    marks = [figures.upright(found.base, figures.SOFT, "dot")]
     if found.limit:
-        marks.append(_upright(found.limit, figures.NOTE, "dash"))
+        marks.append(figures.upright(found.limit, figures.NOTE, "dash"))
+    name = "clip, USDT; dotted: asked for, dashed: what both best levels show (median)"
+    right = {"overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False}
     layout = {
         "height": 380,
         "shapes": marks,
-        "xaxis": {
-            "type": "log",
-            "tickvals": sizes,
-            "ticktext": [f"{s:g}" for s in sizes],
-            "title": {"text": "clip, USDT; dotted: asked for, dashed: what both best levels show (median)"},
-        },
-        "yaxis": {"title": {"text": "net, USDT a day"}, "rangemode": "tozero"},
-        "yaxis2": {
-            "title": {"text": "return a day, %"},
-            "overlaying": "y",
-            "side": "right",
-            "rangemode": "tozero",
-            "showgrid": False,
-        },
+        "xaxis": figures.axis(name, type="log", tickvals=sizes, ticktext=[f"{s:g}" for s in sizes]),
+        "yaxis": figures.axis("net, USDT a day", rangemode="tozero"),
+        "yaxis2": figures.axis("return a day, %", **right),
     }
     return Chart(figures.marked(title, inputs), data, layout)

@@ -192,14 +192,8 @@ def _bound(found: "Surface") -> float:
 
 def _axis(name: str, levels: np.ndarray) -> dict:
     """Cells of equal size, named by their levels; fixed, so that what is away stays out of sight."""
-    return {
-        "title": {"text": name},
-        "range": [-0.5, len(levels) - 0.5],
-        "fixedrange": True,
-        "showgrid": False,
-        "tickvals": list(range(len(levels))),
-        "ticktext": [f"{level:g}" for level in levels],
-    }
+    named = {"tickvals": list(range(len(levels))), "ticktext": [f"{level:g}" for level in levels]}
+    return figures.axis(name, range=[-0.5, len(levels) - 0.5], fixedrange=True, showgrid=False, **named)
 
 
 def _map(found: "Surface", at: tuple[int, int], start: tuple[int, int], fee: int) -> dict:
@@ -225,19 +219,8 @@ def _offset(in_sight: bool) -> int:
 
 
 def _break_even(found: "Surface", at: tuple[int, int], start: tuple[int, int], fee: int) -> dict:
-    x, y = _line(found.net_at(*at, fee))
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "break-even",
-        "visible": at[0] == start[0],
-        "opacity": int(at[1] == start[1]),
-        "line": LINE,
-        "x": x,
-        "y": y,
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
+    shown = {"visible": at[0] == start[0], "opacity": int(at[1] == start[1]), "hoverinfo": "skip", "showlegend": False}
+    return figures.trace("scatter", "break-even", *_line(found.net_at(*at, fee)), mode="lines", line=LINE, **shown)
 
 
 def _line(net: np.ndarray) -> tuple[dict, dict]:
@@ -289,20 +272,18 @@ def _fee_step(found: "Surface", maps: list[tuple[int, int]], fee: int) -> dict:
 
 def _marks(found: "Surface", choice, hold: int) -> list[dict]:
     """The break-even line in the legend, and the proposal with its two witnesses, each on the maps of its own hold."""
-    said = {"x": [None], "y": [None], "line": LINE, "name": "break-even"}
-    marks = [{"type": "scatter", "mode": "lines", **said}]
-    return marks + [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": name,
-            "visible": _hold_of(found, at) == hold,
-            **{axis: [cell] for axis, cell in place(found, at).items()},
-            "marker": {"symbol": symbol, "size": 16, "color": color, "line": {"width": 3, "color": color}},
-            "hovertemplate": f"{name}: entry {at.entry_bps:g} bps, exit {at.exit_bps:g} bps<extra></extra>",
-        }
-        for name, at, symbol, color in _marked(choice)
-    ]
+    return [
+        figures.trace("scatter", "break-even", [None], [None], mode="lines", line=LINE),
+        *(
+            figures.trace(
+                "scatter", name, *([cell] for cell in place(found, at).values()), mode="markers",
+                visible=_hold_of(found, at) == hold,
+                marker={"symbol": symbol, "size": 16, "color": color, "line": {"width": 3, "color": color}},
+                hovertemplate=f"{name}: entry {at.entry_bps:g} bps, exit {at.exit_bps:g} bps<extra></extra>",
+            )
+            for name, at, symbol, color in _marked(choice)
+        ),
+    ]  # fmt: skip
 
 
 def _marked(choice) -> list[tuple]:

@@ -58,8 +58,8 @@ def edges(basis, inputs) -> Chart | Picture:
     layout = {
         "height": 400,
         "hovermode": "x",
-        "xaxis": {"type": "date", "title": {"text": f"time, UTC; the best of each {seconds(step_ms / 1e3)}"}},
-        "yaxis": {"title": {"text": "bps of the spot price"}},
+        "xaxis": figures.axis(f"time, UTC; the best of each {seconds(step_ms / 1e3)}", type="date"),
+        "yaxis": figures.axis("bps of the spot price"),
     }
     return Chart(figures.marked(title, inputs), data, layout)
 

@@ -36,12 +36,10 @@ def entries(sheet, inputs) -> Chart | Picture:
         "hovermode": "closest",
         "shapes": _thresholds(sheet.thresholds),
         "updatemenus": [{**BUTTONS, "buttons": buttons}],
-        "xaxis": {"type": "date", "title": {"text": f"time, UTC; lines: the best of each {seconds(lines[0]['dx'] / 1e3)}"}},
-        "yaxis": {"title": {"text": "bps of the spot price; dashed: the thresholds"}},
-        "yaxis2": {
-            "title": {"text": "mid, USDT"}, "overlaying": "y", "side": "right", "showgrid": False, "visible": False
-        },
-    }  # fmt: skip
+        "xaxis": figures.axis(f"time, UTC; lines: the best of each {seconds(lines[0]['dx'] / 1e3)}", type="date"),
+        "yaxis": figures.axis("bps of the spot price; dashed: the thresholds"),
+        "yaxis2": figures.axis("mid, USDT", overlaying="y", side="right", showgrid=False, visible=False),
+    }
     return Chart(figures.marked(title, inputs), data, layout)
 
 
@@ -106,13 +104,10 @@ def _thresholds(thresholds) -> list[dict]:
     """Of the reverse pair the edge is minus exit_cost and the cost minus entry_edge."""
     levels = {side: at for side in (DIRECT, REVERSE) if (at := thresholds.levels(side))}
     return [
-        {
-            "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": side * level, "y1": side * level,
-            "line": {"color": color, "width": 1.6, "dash": "dash"},
-        }
+        figures.level(side * level, color, 1.6, dash="dash")
         for side, at in levels.items()
         for level, color in zip(at, COLORS[side], strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def minutes(sheet, inputs, run_folder: str = "") -> Chart | Picture:
@@ -137,9 +132,9 @@ def minutes(sheet, inputs, run_folder: str = "") -> Chart | Picture:
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": -0.16, "yanchor": "top"},
         "title": {"text": figures.headline(heads[shown[0]])},
         "updatemenus": [{**BUTTONS, "type": "dropdown", "direction": "up", "showactive": True, "buttons": buttons}],
-        "xaxis": {"domain": [0, 0.46], "title": {"text": "seconds from the opening"}},
-        "xaxis2": {"domain": [0.54, 1], "anchor": "y2", "title": {"text": "seconds from the closing"}},
-        "yaxis": {"title": {"text": "USDT"}, "tickformat": "~g"},
+        "xaxis": figures.axis("seconds from the opening", domain=[0, 0.46]),
+        "xaxis2": figures.axis("seconds from the closing", domain=[0.54, 1], anchor="y2"),
+        "yaxis": figures.axis("USDT", tickformat="~g"),
         "yaxis2": {"anchor": "x2", "tickformat": "~g"},
     }
     return Chart(figures.marked(title, inputs), lines[shown[0]], layout)
