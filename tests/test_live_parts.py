@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import re
 import sqlite3
 from contextlib import redirect_stdout
 from io import TextIOWrapper
@@ -302,6 +303,22 @@ def test_a_deadline_that_two_lost_orders_do_not_fit_into_is_refused_at_the_door(
 def test_an_ioc_that_still_works_is_cancelled_by_its_id_and_asked_about_again():
     reports, venue, _ = executed(WORKS, WORKS, WORKS, ended(2.0))
     assert reports[0].filled == 2.0 and set(venue.cancelled) == {"run-s1"}
+
+
+def test_a_log_has_every_line_with_its_day_and_turns_over(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("delta_arb.live.console.LOG_BYTES", 200)
+    say = Console("paper", False, file=tmp_path / "logs" / "run.log")
+    for number in range(20):
+        say(f"line {number}\nof two")
+    assert capsys.readouterr().out.count("line") == 20
+    files = sorted((tmp_path / "logs").iterdir())
+    assert len(files) == 6  # five older ones
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} of two", files[0].read_text().splitlines()[-1])
+    assert all(file.stat().st_size <= 200 for file in files)
+    with pytest.raises(ParamsError, match=r"--log .*: cannot be written"):
+        Console("paper", False, file=tmp_path)
+    say._file.stream.close()
+    say("the disk is gone, and the trading goes on")
 
 
 def refused_in_a_row(paused_s: float, *codes: str) -> list[tuple[bool, float]]:

@@ -11,6 +11,7 @@ from live_stage import CALM, ENTER, LEAVE, publish, stage
 
 from delta_arb.errors import RunError
 from delta_arb.live import control
+from delta_arb.live.venues.base import VenueError
 from delta_arb.market import PERP, SPOT, Order
 from delta_arb.sandbox.faults import Fault
 from delta_arb.strategy.state import FLAT, HALTED, OPEN
@@ -527,5 +528,33 @@ def test_a_defect_in_a_step_of_the_machine_ends_the_session_whoever_asked_for_it
             with pytest.raises(ExceptionGroup) as caught:
                 it.task.result()
             assert caught.group_contains(ZeroDivisionError)
+
+    asyncio.run(play())
+
+
+# --- No network -------------------------------------------------------------------------------------------------------
+
+
+def test_where_neither_venue_answers_it_is_the_network_that_is_named(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            await it.start()
+            it.fault("gate", "time", "cut", times=0)
+            await it.until(lambda: not it.session.resources.venues[PERP].reachable)
+            assert not it.session.resources.network  # the other one answers
+            it.fault("mexc", "time", "cut", times=0)
+            await it.until(
+                lambda: any("no entries (network): no network: neither mexc nor gate can be" in s for s in it.said)
+            )
+            for engine in it.engines():
+                engine.faults.clear()
+            await it.until(lambda: any("no longer: network" in s for s in it.said))
+            for venue in ("mexc", "gate"):
+                it.fault(venue, "*", "cut", times=0)
+            await it.crash()
+            it.launch()
+            await it.until(it.task.done)
+            with pytest.raises(VenueError, match="no network: neither mexc nor gate can be reached from this machine"):
+                it.task.result()
 
     asyncio.run(play())

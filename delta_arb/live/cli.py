@@ -177,7 +177,7 @@ def _check_same(options: LiveOptions, config: Config) -> None:
 def job_of(options: LiveOptions, *, leave: bool = False) -> LiveJob:
     """Everything that a run needs, the local venues started where they are wanted."""
     config, kind = configured(options), kind_of(options)
-    say = Console(supervisor.MODES[kind], options.json)
+    say = Console(supervisor.MODES[kind], options.json, file=options.log)
     params = place(options.params, options.reports, config.name)
     keys = None
     if kind == LIVE:

@@ -44,6 +44,7 @@ class Facts(NamedTuple):
     journal: str = ""
     outside: str = ""  # a difference that nobody ordered
     blind: str = ""  # a venue that does not answer: a clock, an account, funding, an order stream
+    network: str = ""  # neither venue can be reached
     terms: str = ""  # of a market, that are not known well enough
     closed: str = ""  # a market that takes no new orders
     foreign: str = ""  # an order on this market that is not ours
@@ -184,6 +185,10 @@ def _blind(f: Facts, c: Config) -> Found:
     return (NO_ENTRY, f.blind) if f.blind else None
 
 
+def _network(f: Facts, c: Config) -> Found:
+    return (NO_ENTRY, f.network) if f.network else None
+
+
 def _terms(f: Facts, c: Config) -> Found:
     if f.closed:
         return FLATTEN, f.closed
@@ -198,7 +203,7 @@ GUARDS: Sequence[tuple[str, Callable[[Facts, Config], Found]]] = (
     ("position", _position), ("unequal legs", _unequal), ("orders", _orders), ("loss of the day", _loss),
     ("failures", _failures), ("liquidation", _liquidation), ("auto-deleveraging", _adl), ("funding", _funding),
     ("margin", _margin), ("clock", _clock), ("parameters", _parameters), ("kill file", _kill), ("disk", _disk),
-    ("outside", _outside), ("blind", _blind), ("terms", _terms), ("foreign order", _foreign),
+    ("outside", _outside), ("network", _network), ("blind", _blind), ("terms", _terms), ("foreign order", _foreign),
 )  # fmt: skip
 
 

@@ -68,6 +68,9 @@ class LiveOptions(InputOptions):
     reports: Path | None = option(
         None, "where the pipeline published  [default: reports/ of the project]", RUN, metavar="DIR"
     )
+    log: Path | None = option(
+        None, "write every line there too; five older files of 10 MB are kept", RUN, metavar="FILE"
+    )
     check: bool = option(False, "only look whether everything is ready, and say what to do about what is not", RUN)
     json: bool = option(False, "end with one line of JSON on standard output", RUN)
     speed: float = option(SPEED, "recorded seconds a second", RECORDED, parser=speed, metavar="1|60|max")
@@ -99,7 +102,7 @@ class LiveOptions(InputOptions):
 
 
 EVERY = ("params", "reports", "json")
-ON_VENUES = ("config", "check", "monitor", *EVERY)
+ON_VENUES = ("config", "log", "check", "monitor", *EVERY)
 ON_LOCAL = ("tape", "speed", "repeat", "faults", "round_trip_ms", "pair", "contract_size", "inventory_coins", "funding")
 FEES = ("spot_fee_bps", "perp_fee_bps")
 WHICH_ONE = ("paper", "sandbox", "live", "why", "config", *EVERY, *ON_LOCAL)
@@ -111,7 +114,7 @@ TAKES = {
     "real": ON_VENUES,
     "kill": ("paper", "sandbox", "live", "why", "reports"),
     "alert": ("config", "test"),
-    "watch": ("sandbox", "live", "config", *EVERY, *ON_LOCAL),
+    "watch": ("sandbox", "live", "config", "log", *EVERY, *ON_LOCAL),
     "example": ("params",),
 } | dict.fromkeys(TALK, WHICH_ONE)
 TAKES["status"] = (*WHICH_ONE, "watch")

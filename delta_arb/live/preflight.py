@@ -12,7 +12,7 @@ from delta_arb.errors import RunError
 from delta_arb.live.checks import CheckRow, VenueReadings, judged, opened, passed
 from delta_arb.live.supervisor import PAPER, LiveJob
 from delta_arb.live.venues import factory
-from delta_arb.live.venues.base import Account, Venue, VenueError, within
+from delta_arb.live.venues.base import Account, Venue, VenueError, no_network, within
 from delta_arb.market import Book
 from delta_arb.strategy.state import FLAT
 
@@ -80,6 +80,8 @@ async def look(job: LiveJob) -> list[CheckRow]:
     )
     try:
         rows = [opened(venue, error) for venue, error in zip(venues, errors, strict=True)]
+        if all(getattr(error, "unreachable", False) for error in errors):
+            return [CheckRow("network", False, no_network(venues), "connect this machine, then check again")]
         if not passed(rows):
             return rows
         try:

@@ -9,7 +9,7 @@ from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.runner import Recorder
-from delta_arb.live.venues.base import OnOutcome, OnQuote, Venue
+from delta_arb.live.venues.base import OnOutcome, OnQuote, Venue, VenueError, no_network
 from delta_arb.strategy.state import State
 from delta_arb.venue_terms import VenueTerms
 
@@ -43,10 +43,22 @@ class Resources(NamedTuple):
             for venue, error in zip(self.venues, opened, strict=True):
                 if error is None:
                     await venue.close()
+            if len(failed) == 2 and all(getattr(error, "unreachable", False) for error in failed):
+                raise VenueError(no_network(self.venues), unreachable=True) from failed[0]
             raise failed[0]
         for venue in self.venues:
             if venue.remembered:
                 self.journal.note(_market(venue), venue.remembered)
+
+    @property
+    def trouble(self) -> str:
+        """Why a venue is known not to answer: one failed look within its usual time is enough; "" while both do."""
+        return next(filter(None, (venue.trouble for venue in self.venues)), "")
+
+    @property
+    def network(self) -> str:
+        """That neither venue can be reached; "" while one can."""
+        return "" if any(venue.reachable for venue in self.venues) else no_network(self.venues)
 
     async def close(self) -> None:
         for venue in self.venues:

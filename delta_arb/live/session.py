@@ -328,14 +328,11 @@ class Session:
             outside=self.risk.halted,
             clock_offset_ms=(*known.clock_offset_ms, clock.stepped_ns() / 1e6),
             open=state.phase != FLAT,
-            blind=known.blind or self._silent(),
+            network=self.resources.network,
+            blind=known.blind or self.resources.trouble or self.funding.unanswered,
             terms=self.terms.stale,
             closed=self.terms.closed,
         )
-
-    def _silent(self) -> str:
-        """Why a venue is known not to answer: one failed look within its usual time is enough."""
-        return next(filter(None, (*(venue.trouble for venue in self.resources.venues), self.funding.unanswered)), "")
 
     def _hold(self) -> None:
         """What the guards allow now, told to the runner."""

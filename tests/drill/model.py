@@ -201,6 +201,7 @@ class ModelVenue:
     allowance = 10
     paused_s = 0.0
     trouble = ""
+    reachable = True
     closed = ""
     private_alive = True
     tick = 0.0001

@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class VenueError(DeltaArbError):
-    """A venue refuses, cannot be reached, or is not set up as the runner needs it; `code` is the venue's own."""
+    """A venue refuses, cannot be reached (`unreachable`), or is not set up as the runner needs it; `code` is its own."""
 
-    def __init__(self, message: str, code: str = "") -> None:
+    def __init__(self, message: str, code: str = "", *, unreachable: bool = False) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.unreachable = code, unreachable
 
 
 class SubscriptionRefused(VenueError):
@@ -175,6 +175,7 @@ class Venue(Protocol):
     weight_left: int  # of requests that may be made now
     allowance: int  # orders that may be sent now: more are refused by us before they leave
     paused_s: float  # for how long the venue wants nothing from us yet
+    reachable: bool  # whether it answered at all when it was last looked at
     trouble: str  # why nothing new should be begun there: it did not answer, or wants a pause; ""
     private_alive: bool  # whether the stream of our own orders is up
 
@@ -249,6 +250,11 @@ class Venue(Protocol):
         Raises:
             VenueError: the venue does not tell the whole range.
         """
+
+
+def no_network(venues: Sequence["Venue"]) -> str:
+    """Where neither venue answers at all, it is not the venues."""
+    return f"no network: neither {' nor '.join(venue.name for venue in venues)} can be reached from this machine"
 
 
 async def within(call: Awaitable[T], what: str, seconds: float = 10.0) -> T:

@@ -226,7 +226,7 @@ class CcxtClients:
         self.keyed = bool(merged.get("apiKey"))
         self.offset_ns = 0
         self.measured_ns = 0
-        self.unanswered = ""  # why the last look at the clock failed
+        self.unanswered, self.reachable = "", True  # why the last look at the clock failed; whether anything came back
         self._pause_s, self._until_s = PAUSE_S, 0.0
         self._name, self._pace, self._budget = name, pace, Budget(pace.weight_per_s, 2.0 * pace.weight_per_s)
 
@@ -273,7 +273,8 @@ class CcxtClients:
         return await self.ask(call, *args, what=what)
 
     def translated(self, error: ccxt.BaseError, what: str) -> VenueError:
-        return VenueError(f"{self._name}: {what}: {plain(error)}", code_of(error))
+        silent = isinstance(error, ccxt.NetworkError) and not getattr(error, "status", 0)
+        return VenueError(f"{self._name}: {what}: {plain(error)}", code_of(error), unreachable=silent)
 
     def order_connection(self, path: str, api: list[str]) -> OrderConnection | None:
         """A connection kept for orders, to where ccxt asks for `path`; None where requests go through a proxy."""
@@ -330,9 +331,9 @@ class CcxtClients:
                     await doubtful.wait()
             try:
                 await self.measure()
-                self.unanswered = ""
+                self.unanswered, self.reachable = "", True
             except VenueError as error:
-                self.unanswered = str(error)
+                self.unanswered, self.reachable = str(error), not error.unreachable
                 log.warning("%s", error)
             if doubtful.is_set():
                 await asyncio.sleep(min(DOUBT_S, self._pace.clock_s))

@@ -138,6 +138,10 @@ class CcxtVenue(CcxtOrders):
         return self._clients.paused_s
 
     @property
+    def reachable(self) -> bool:
+        return self._clients.reachable
+
+    @property
     def weight_left(self) -> int:
         return self._clients.weight_left
 
