@@ -192,6 +192,18 @@ def test_where_nothing_passes_the_champion_stays_while_nothing_speaks_against_it
     assert twice.evidence.last_passed == held.data.start  # keeping it does not make it younger
 
 
+def test_a_champion_can_be_kept_by_a_run_that_proposed_nothing(tape, tmp_path):
+    nothing = refused(tape)
+    blank = dataclasses.replace(nothing.choice, proposal=None, fitted=None, judged=None, trade=False)
+    bare = dataclasses.replace(nothing, choice=blank, judgement=None)
+    found = settle(bare, Inputs(), tape, file_of(tmp_path, tape, SMALL, 8.0))
+    assert exported(found, tape).rule.entry_bps == 50.0 and found.judgement is None
+    said = repr(choice_tables.spoken(found))
+    assert "Verdict: trade. Kept in force" in said and "this run alone would export nothing" in said
+    assert [row[0] for row in contested(found).rows] == ["in force"]
+    assert "kept in force" in repr(choice_tables.gated(found))
+
+
 @pytest.mark.parametrize(
     ("demands", "champion", "words"),
     [
