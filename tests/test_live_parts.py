@@ -120,6 +120,7 @@ BAD = {
     "kill file": (Facts(kill_file="kill"), FLATTEN, "kill exists"),
     "disk": (Facts(disk_free_mb=49.0), NO_ENTRY, "49 MB are free"),
     "outside": (Facts(outside="the perp leg holds"), HALT, "the perp leg holds"),
+    "network": (Facts(network="no network"), NO_ENTRY, "no network"),
     "blind": (Facts(blind="no answer"), NO_ENTRY, "no answer"),
     "terms": (Facts(terms="gate's terms: no answer"), NO_ENTRY, "no answer"),
     "foreign order": (Facts(foreign="mexc works on order 7"), NO_ENTRY, "order 7"),
