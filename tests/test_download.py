@@ -1,6 +1,7 @@
 """Months of history: pages put together, nothing missing in silence, the same bytes after a kill."""
 
 import contextlib
+import json
 import random
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from delta_arb.collect import download, history
 from delta_arb.collect.download import Legs, Request
 from delta_arb.collect.history_store import PERP, SPOT, Stored, months, read, write
-from delta_arb.collect.venue_history import Listed
+from delta_arb.collect.venue_history import Listed, VenueHistory
 from delta_arb.errors import DataError, ParamsError
 
 MINUTE = 60_000
@@ -119,6 +120,9 @@ class Venue:
     def rules(self):
         return [{"symbol": "AAA"}]
 
+    def wallets(self):
+        return {"AAA": {"deposit": False, "withdraw": True}}
+
     def now_ms(self):
         return ms("2026-02-03T00:00:30")
 
@@ -165,6 +169,16 @@ def test_the_holes_that_are_reported_are_those_that_were_planted(tmp_path):
     holes = {covered.dataset: covered.missing for covered in found if covered.missing}
     assert holes == {f"{name} BBB_USDT candles_1m": Venue.bar_holes for name in ("one spot", "two perp")}
     assert sum(covered.rows for covered in found if "funding" in covered.dataset) == 3 * 12  # four days of three
+
+
+def test_what_a_venue_says_of_deposits_is_kept_beside_its_rules_and_what_it_does_not_say_is_left_out(tmp_path):
+    download.download(legs(), REQUEST, tmp_path)
+    assert json.loads((tmp_path / "one/spot/currencies.json").read_text()) == Venue.wallets(None)
+    venue = VenueHistory("gate", SPOT, {})
+    venue._client.currencies = {
+        "A": {"deposit": False, "withdraw": True}, "B": {"deposit": None, "withdraw": True}, "C": {"deposit": None},
+    }  # fmt: skip
+    assert venue.wallets() == {"A": {"deposit": False, "withdraw": True}, "B": {"withdraw": True}}
 
 
 def test_a_second_call_asks_for_nothing_and_a_longer_one_for_the_rest(tmp_path):

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from delta_arb.errors import ParamsError, RunError, SeriesError
@@ -21,10 +23,14 @@ from delta_arb.optimize.study import Constraints, Market
 from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.multiple_testing import critical_z, stepdown
-from delta_arb.universe import engines, jobs, pairs, screen
+from delta_arb.universe import engines, jobs, look, pairs, screen
 from delta_arb.universe.__main__ import main
+from delta_arb.universe.example import write_example
 from delta_arb.universe.jobs import KeptJob, digest_of
+from delta_arb.universe.look import Study
+from delta_arb.universe.options import UniverseOptions
 from delta_arb.universe.ranking import candidates, ranked
+from delta_arb.universe.run import rank
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -317,6 +323,88 @@ def test_pairs_that_nobody_walked_count_too():
     )
     assert few.trades and not many.trades
     assert many.tests == 400 and round(many.z, 2) == 3.66
+
+
+# --- one pair --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_example(tmp_path_factory.mktemp("universe"))
+
+
+HALF = {"spot_half_spread_bps": 1.0, "perp_half_spread_bps": 1.0}
+
+
+def told(data, pair, **more):
+    return asdict(Study(inputs=HALF, demands={"look_back_h": 480.0}, **more)) | {"pair": pair, "data": str(data)}
+
+
+def test_the_first_look_does_not_see_the_last_third(data, tmp_path):
+    shutil.copytree(data, tmp_path / "other")
+    path = tmp_path / "other/gate/perp/SWING_USDT/candles_1h/2025-08.parquet"
+    table = pq.read_table(path)
+    closes = pa.array(table["close"].to_numpy() * (1 + 0.0002 * (np.arange(table.num_rows) % 2)))
+    pq.write_table(table.set_column(table.column_names.index("close"), "close", closes), path)
+    before, after = (look.first(told(folder, "SWING_USDT")) for folder in (data, tmp_path / "other"))
+    assert before == after and before["cut_ns"] < 1_753_920_000 * NS  # 2025-07-31
+    assert look.opened(Study(inputs=HALF), "SWING_USDT", tmp_path / "other").tape.end_ns > before["cut_ns"]
+
+
+def test_what_is_refused_says_so_without_where_or_when(data):
+    said = look.first(told(data, "TWIN_USDT"))["refused"]
+    assert (
+        said.startswith("gate/perp/TWIN_USDT/candles_1h is ") and "not the same coin" in said and str(data) not in said
+    )
+
+
+def test_break_even_is_costs_over_funding_and_resting_saves_fees_and_the_spread_of_spot(data):
+    answer = look.first(told(data, "STEADY_USDT", maker_fee_bps=1.0))
+    day = answer["funding_bps_day"]
+    assert day == pytest.approx(4.5, abs=0.1) and answer["funding_low"] < day < answer["funding_high"]
+    assert answer["break_even_days"] * day == pytest.approx(20 + 4, rel=0.01)  # four fees, four half-spreads
+    assert answer["resting_days"] * day == pytest.approx(2 * 5 + 2 * 1 + 2, rel=0.01)
+
+
+def test_a_half_spread_is_never_below_half_a_tick(data, tmp_path):
+    shutil.copytree(data / "mexc", tmp_path / "mexc")
+    shutil.copytree(data / "gate", tmp_path / "gate")
+    rules = tmp_path / "gate/perp/rules.json"
+    rules.write_text(rules.read_text().replace('"0.000001"', '"0.002"'))
+    inputs = look.opened(Study(inputs=HALF), "STEADY_USDT", tmp_path).inputs
+    price = float(np.median(look.opened(Study(inputs=HALF), "STEADY_USDT", tmp_path).tape.perp_bid))
+    assert inputs.spot_half_spread_bps == 1.0
+    assert inputs.perp_half_spread_bps == pytest.approx(0.001 / price * 1e4, rel=0.01)
+
+
+def test_carry_must_have_one_sign_at_three_lengths_of_bars(data):
+    study = Study(inputs=HALF, demands={"look_back_h": 480.0})
+    steady = look.opened(study, "STEADY_USDT", data)
+    paid = tuple(p._replace(rate=0.1 * p.rate) for p in steady.market.payments)
+    dear = replace(steady, market=replace(steady.market, payments=paid).with_fees(20.0, 20.0))
+    asked = []
+
+    def again(bar_s):
+        asked.append(bar_s)
+        return dear if bar_s == 3 * 3600 else steady
+
+    found = look.second_of(steady, study, ["carry"], again)["carry"]
+    assert asked == [3 * 3600.0, 12 * 3600.0] and not found["trade"]
+    assert "the sign depends on the length of the bars: +4." in found["reason"]
+    assert look.second_of(steady, study, ["carry"], lambda _: steady)["carry"]["trade"]
+
+
+@pytest.mark.slow
+def test_serial_pool_and_dask_give_one_digest_and_a_second_call_does_nothing(data, tmp_path):
+    pytest.importorskip("distributed")
+    asked = UniverseOptions(data=data, look_back_h=480.0, **HALF)
+    ways = {"serial": {"workers": 1}, "pool": {"workers": 2}, "dask": {"workers": 2, "cluster": "local"}}
+    found = {name: rank(replace(asked, **way), tmp_path / name) for name, way in ways.items()}
+    assert len({each.digest for each in found.values()}) == 1
+    assert [each.pair for each in found["pool"].trades] == ["STEADY_USDT"]
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "pool").iterdir()}
+    assert rank(replace(asked, workers=1), tmp_path / "pool") == found["serial"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "pool").iterdir()} == files
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from delta_arb.collect.history_store import (
 )
 from delta_arb.collect.venue_history import Listed, VenueHistory
 from delta_arb.errors import ParamsError
+from delta_arb.quotes.data_folder import CURRENCIES_FILE, RULES_FILE
 
 
 class Legs(NamedTuple):
@@ -115,10 +116,11 @@ def _venue(
 
 
 def _keep_rules(leg: VenueHistory, data: Path) -> None:
-    """The venue's list of instruments, as `--spot-rules` and `--perp-rules` read it."""
+    """The venue's list of instruments, as `--spot-rules` and `--perp-rules` read it, and which coins can be moved."""
     folder = data / leg.venue / leg.market
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "rules.json").write_text(json.dumps(leg.rules()), encoding="utf-8")
+    (folder / RULES_FILE).write_text(json.dumps(leg.rules()), encoding="utf-8")
+    (folder / CURRENCIES_FILE).write_text(json.dumps(leg.wallets()), encoding="utf-8")
 
 
 def _pair(

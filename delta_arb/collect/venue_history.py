@@ -68,6 +68,18 @@ class VenueHistory:
         """The venue's own rows about its pairs, as they came."""
         return [market["info"] for _, market in sorted(self._markets.items())]
 
+    def wallets(self) -> dict[str, dict[str, bool]]:
+        """Of each coin whether deposits and withdrawals are open, where the venue tells it to everybody (`load_markets` asks)."""
+        coins = {
+            code: {way: coin.get(way) for way in ("deposit", "withdraw")}
+            for code, coin in self._client.currencies.items()
+        }
+        return {
+            code: known
+            for code, ways in sorted(coins.items())
+            if (known := {k: v for k, v in ways.items() if v is not None})
+        }
+
     def now_ms(self) -> int:
         """The venue's clock."""
         return int(self._call(self._client.fetch_time))

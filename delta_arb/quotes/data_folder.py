@@ -24,7 +24,7 @@ from delta_arb.quotes.recorded import MARK, DatasetRange, is_recorded, parts, wi
 
 SETTLED_NS = 5 * NS  # what was received by then is on disk
 MARKETS = {"spot": "spot", "perp": "perp"}
-RULES_FILE = "rules.json"
+RULES_FILE, CURRENCIES_FILE = "rules.json", "currencies.json"
 COINS = "quantity=coins"
 BARS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 

@@ -21,9 +21,9 @@ from scipy.signal import lfilter
 
 from delta_arb.collect.history_store import CANDLE_COLUMNS, FUNDING_COLUMNS, PERP, SPOT, Dataset, months
 from delta_arb.market import NS, from_bps
-from delta_arb.universe.pairs import CURRENCIES
+from delta_arb.quotes.data_folder import CURRENCIES_FILE, RULES_FILE
 
-START_MS, HOURS = 1_767_225_600_000, 240 * 24  # 2026-01-01
+START_MS, HOURS = 1_735_689_600_000, 240 * 24  # 2025-01-01
 HOUR_MS = 3_600_000
 COINS_A_BAR = 4_000_000.0  # so that the size shown is no limit
 # standard deviation of the basis in bps, its half-life in hours (inf: a walk, bps per root hour), funding in bps a stamp
@@ -101,8 +101,8 @@ def _lists(data: Path) -> None:
     ]  # fmt: skip
     coins = {coin: {"deposit": coin != "SHUT", "withdraw": True} for coin in MADE}
     for venue, market, name, rows in (
-        ("mexc", SPOT, "rules.json", spot),
-        ("gate", PERP, "rules.json", perp),
-        ("mexc", SPOT, CURRENCIES, coins),
+        ("mexc", SPOT, RULES_FILE, spot),
+        ("gate", PERP, RULES_FILE, perp),
+        ("mexc", SPOT, CURRENCIES_FILE, coins),
     ):
         (data / venue / market / name).write_text(json.dumps(rows), encoding="utf-8")

@@ -10,7 +10,7 @@ can say, rounded to nine digits, so that no engine shows in them.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
 from delta_arb.optimize import carry_walk_forward, search
 from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, crossing_bps
-from delta_arb.optimize.study import CARRY, Constraints, Market, market
+from delta_arb.optimize.study import CARRY, Constraints, Market, market, window
 from delta_arb.optimize.verdict import judge
 from delta_arb.params import Rule
 from delta_arb.quotes import data_folder
@@ -75,11 +75,11 @@ class Study:
 class Opened:
     """A pair that was read: inputs, all its quotes, the market they are traded in, demands, and what was guessed."""
 
-    inputs: Inputs
+    inputs: Inputs | None
     tape: Tape
     market: Market
     constraints: Constraints
-    guessed: tuple[str, ...]
+    guessed: tuple[str, ...] = ()
 
     def before(self, end_ns: int) -> "Opened":
         """The same as it was known at a time."""
@@ -141,13 +141,20 @@ def first(told: Mapping[str, Any]) -> Answer:
     study, pair, data = _told(told)
     try:
         whole = opened(study, pair, data)
-        cut_ns = cut_of(study, whole.tape)
-        known = whole.before(cut_ns)
-        answer = {"pair": pair, "cut_ns": cut_ns, "synthetic": whole.inputs.synthetic, "guessed": list(whole.guessed)}
-        answer |= _described(known) | _paid(known, study) | _quality(whole)
-        return _rounded(answer | {"reversion": _reversion_first(known, study), "carry": _carry_first(known, study)})
+        answer = {"pair": pair, "synthetic": whole.inputs.synthetic, "guessed": list(whole.guessed)}
+        return _rounded(answer | _quality(whole) | first_of(whole, study))
     except (DataError, ParamsError) as error:
         return {"pair": pair, "refused": without(data, error)}
+
+
+def first_of(whole: Opened, study: Study) -> Answer:
+    """The same of a pair that was read."""
+    cut_ns = cut_of(study, whole.tape)
+    known = whole.before(cut_ns)
+    answer = {"cut_ns": cut_ns} | _described(known) | _paid(known, study)
+    reverts = answer["half_life_s"] is not None
+    reversion = _reversion_first(known, study, "" if reverts else answer["half_life_why"])
+    return answer | {"reversion": reversion, "carry": _carry_first(known, study)}
 
 
 def without(data: Path, error: Exception) -> str:
@@ -174,8 +181,7 @@ def _described(of: Opened) -> Answer:
     if not len(known):
         raise DataError("no moment has fresh books on both legs; is one leg frozen?")
     low, middle, high = np.quantile(known, (0.05, 0.5, 0.95))
-    fit = of.tape.between(of.tape.end_ns - round(screen.look_back_s(of.tape, of.constraints) * NS), of.tape.end_ns + 1)
-    reverts, why_not = search.reversion_of(fit)
+    reverts, why_not = search.reversion_of(window(of.tape, of.constraints).fit)
     above = above_costs(basis).get("closing at its median")
     days = (of.tape.end_ns - of.tape.start_ns) / NS / DAY_S
     seen = of.tape.looks()
@@ -243,11 +249,14 @@ def _interval_of_days(paid) -> tuple[float | None, float | None]:
     return found.low, found.high
 
 
-def _reversion_first(of: Opened, study: Study) -> Answer:
-    """Screened, chosen, and walked where the choice passes: net a day, or why not."""
+def _reversion_first(of: Opened, study: Study, wanders: str) -> Answer:
+    """Screened, chosen, and walked where the choice passes: net a day, or why not; `wanders`: why there is no half-life."""
     why = screen.cannot_revert(of.tape, of.market, of.constraints) if study.screened else ""
     if why:
         return {"screened": True, "net_usdt_day": None, "halted": False, "reason": why}
+    if wanders and study.screened:  # what does not revert is not traded, whatever the grid says
+        reason = f"the basis does not revert: {wanders}"
+        return {"screened": False, "net_usdt_day": None, "halted": False, "reason": reason}
     choice = search.choose(of.tape, of.market, of.constraints)
     if not choice.trade and study.screened:  # the walk could only refuse it once more
         judged = choice.judged
@@ -291,12 +300,21 @@ def second(told: Mapping[str, Any]) -> Answer:
     """Job: the pipeline's verdict on all of a pair's data, for each way in `told["ways"]`, with its days out of sample."""
     study, pair, data = _told(told)
     whole = opened(study, pair, data)
+    again = (lambda bar_s: opened(study, pair, data, bar_s)) if whole.tape.bar_s else None
+    return _rounded({"pair": pair} | second_of(whole, study, told["ways"], again))
+
+
+Again = Callable[[float], Opened] | None  # the same pair on bars of another length, s; None of quotes
+
+
+def second_of(whole: Opened, study: Study, ways: Sequence[str], again: Again = None) -> Answer:
+    """The same of a pair that was read."""
     cut_ns = cut_of(study, whole.tape)
-    ways = {"reversion": _reversion_second, "carry": _carry_second}
-    return _rounded({"pair": pair} | {way: ways[way](whole, study, cut_ns, data) for way in told["ways"]})
+    asked = {"reversion": _reversion_second, "carry": _carry_second}
+    return {way: asked[way](whole, study, cut_ns, again) for way in ways}
 
 
-def _reversion_second(of: Opened, study: Study, cut_ns: int, data: Path) -> Answer:
+def _reversion_second(of: Opened, study: Study, cut_ns: int, again: Again) -> Answer:
     choice = search.choose(of.tape, of.market, of.constraints)
     if not choice.trade:
         return _no(choice.reason)
@@ -310,7 +328,7 @@ def _reversion_second(of: Opened, study: Study, cut_ns: int, data: Path) -> Answ
     return _of(verdict.trade and not halted, verdict.reason, days, cut_ns, walk.net_usdt_day, halted)
 
 
-def _carry_second(of: Opened, study: Study, cut_ns: int, data: Path) -> Answer:
+def _carry_second(of: Opened, study: Study, cut_ns: int, again: Again) -> Answer:
     asked = carry_walk_forward.asked(of.tape, of.market, CARRY, study.pairs, of.constraints)
     walk = asked.walk
     if walk is None or walk.net_bps_day is None:
@@ -320,23 +338,20 @@ def _carry_second(of: Opened, study: Study, cut_ns: int, data: Path) -> Answer:
     days = _days(start_ns + np.arange(len(walk.daily)) * DAY_NS, walk.daily * usdt)
     halted = bool(walk.result.halted)
     found = _of(asked.trade and not halted, asked.reason, days, cut_ns, walk.net_bps_day.scaled(usdt), halted)
-    if walk.net_bps_day.value > 0 and of.tape.bar_s:
-        found["bars"] = {f"{of.tape.bar_s:g}": walk.net_bps_day.value} | _other_bars(of, study, data)
-        if len({math.copysign(1, net) for net in found["bars"].values()}) > 1 or len(found["bars"]) < len(BARS):
-            found |= {
-                "trade": False,
-                "reason": f"the sign depends on the length of the bars: {spoken_bars(found['bars'])}",
-            }
+    if walk.net_bps_day.value > 0 and again:
+        nets = {f"{of.tape.bar_s:g}": walk.net_bps_day.value} | _on_longer_bars(of, study, again)
+        found["bars"] = nets
+        if len(nets) < len(BARS) or min(nets.values()) <= 0:
+            found |= {"trade": False, "reason": f"the sign depends on the length of the bars: {spoken_bars(nets)}"}
     return found
 
 
-def _other_bars(of: Opened, study: Study, data: Path) -> dict[str, float]:
+def _on_longer_bars(of: Opened, study: Study, again: Callable[[float], Opened]) -> dict[str, float]:
     """Carry's net a day on longer bars of the same candles, bps; a length that has no answer is left out."""
     found = {}
-    for times in BARS[1:]:
-        bar_s = of.tape.bar_s * times
-        again = opened(study, of.inputs.pair, data, bar_s)
-        walk = carry_walk_forward.asked(again.tape, again.market, CARRY, study.pairs, of.constraints).walk
+    for bar_s in (of.tape.bar_s * times for times in BARS[1:]):
+        longer = again(bar_s)
+        walk = carry_walk_forward.asked(longer.tape, longer.market, CARRY, study.pairs, of.constraints).walk
         if walk and walk.net_bps_day:
             found[f"{bar_s:g}"] = walk.net_bps_day.value
     return found

@@ -10,8 +10,9 @@ from delta_arb.quotes.settings import config_option
 
 WHAT, DEMANDS, WORK, LOCAL = "what", "the trader", "how it is computed", "rehearsal on this machine"
 QUOTES = (
-    "spot_venue", "perp_venue", "contract_size", "perp_step", "spot_fee_bps", "perp_fee_bps", "spot_fee_in", "spot_latency", "perp_latency",
-    "spot_half_spread_bps", "perp_half_spread_bps", "bar_share", "bar_s", "max_bad_share", "leverage", "spot_usdt", "perp_usdt",
+    "spot_venue", "perp_venue", "contract_size", "perp_step", "spot_fee_bps", "perp_fee_bps", "spot_fee_in",
+    "spot_latency", "perp_latency", "spot_half_spread_bps", "perp_half_spread_bps", "bar_share", "bar_s",
+    "max_bad_share", "funding_changes", "leverage", "spot_usdt", "perp_usdt",
 )  # fmt: skip
 
 

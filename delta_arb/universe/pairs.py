@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.quotes.data_folder import RULES_FILE, DataRequest
+from delta_arb.quotes.data_folder import CURRENCIES_FILE, RULES_FILE, DataRequest
 
-CURRENCIES = "currencies.json"
 TRADING = {"", "1", "trading", "enabled", "online", "live", "open", "normal"}
 OFF = {True, "true", "True"}
 
@@ -41,7 +40,7 @@ def list_rows(data: Path, spot_venue: str, perp_venue: str) -> dict[str, dict[st
         rows = _json(data / request.market(leg) / RULES_FILE, [])
         rows = rows if isinstance(rows, list) else next((v for v in rows.values() if isinstance(v, list)), [])
         found[leg] = {_name(row): row for row in rows if isinstance(row, dict)}
-        found[f"{leg} coins"] = _json(data / request.market(leg) / CURRENCIES, {})
+        found[f"{leg} coins"] = _json(data / request.market(leg) / CURRENCIES_FILE, {})
     return found
 
 
