@@ -1,21 +1,34 @@
 """The recording's files: exact numbers, nothing of a proven batch lost or changed in silence, each row once."""
 
 import contextlib
+import json
 import random
 from decimal import Decimal
 
 import pytest
+from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
 from hypothesis import given
 from hypothesis import strategies as st
 
 from delta_arb import record
 from delta_arb.collect.compact import compact_days, compact_stream
+from delta_arb.collect.public_feeds import GateFeed, MexcFeed
 from delta_arb.collect.recording_writer import RecordingWriter
 from delta_arb.collect.retention import Retention, make_room, size
 from delta_arb.errors import DataError
 from delta_arb.market import NS
 from delta_arb.quotes.recorded import MARK, DatasetRange, columns, content_digest, is_recorded, parts, span
-from delta_arb.quotes.stream_file import QUOTES, STREAM, TRADES, FinerGridError, decimals, log_of, read_stream, scaled
+from delta_arb.quotes.stream_file import (
+    LEVELS,
+    QUOTES,
+    STREAM,
+    TRADES,
+    FinerGridError,
+    decimals,
+    log_of,
+    read_stream,
+    scaled,
+)
 
 DAY = 1_769_731_200 * NS  # 2026-01-30 00:00 UTC
 HOUR = 3600 * NS
@@ -39,6 +52,27 @@ def test_a_finer_number_is_refused_and_zeros_behind_it_are_not_finer():
     assert scaled("0.12000", 2) == 12 and scaled("", 2) == 0
     with pytest.raises(FinerGridError):
         scaled("0.125", 2)
+
+
+def test_five_levels_of_both_venues_are_read_in_one_order():
+    sides = {"bids": [{"p": "97.1", "s": "2245"}, {"p": "97.0", "s": 3}], "asks": [{"p": "97.2", "s": "1"}]}
+    frame = {
+        "channel": "futures.order_book",
+        "event": "all",
+        "result": {"t": 1700, "id": 9, "contract": "AAA_USDT"} | sides,
+    }
+    push = PushDataV3ApiWrapper(symbol="AAAUSDT", sendTime=1700)
+    push.publicLimitDepths.version = "9"
+    for side, levels in sides.items():
+        for level in levels:
+            getattr(push.publicLimitDepths, side).add(price=level["p"], quantity=str(level["s"]))
+    wanted = ("97.1", "2245", "97.0", "3", *[""] * 6, "97.2", "1", *[""] * 8)
+    for feed, message, name in (
+        (GateFeed(), json.dumps(frame), "AAA_USDT"),
+        (MexcFeed(), push.SerializeToString(), "AAAUSDT"),
+    ):
+        assert feed.read(message) == (True, [(name, 1_700_000_000, 9, wanted)])
+    assert LEVELS.scaled[:4] == ("bid1", "bid1_qty", "bid2", "bid2_qty") and LEVELS.scaled[10] == "ask1"
 
 
 def writer(market, digits=(4, 0, 4, 0)):

@@ -15,12 +15,16 @@ import pytest
 
 from delta_arb.market import NS
 from delta_arb.quotes.recorded import DatasetRange, columns, is_recorded, parts
-from delta_arb.quotes.stream_file import FUNDING_NOW, LAYOUTS, QUOTES, TRADES
+from delta_arb.quotes.stream_file import FUNDING_NOW, LAYOUTS, LEVELS, QUOTES, TRADES
 from delta_arb.sandbox.values import BUY, SELL, Upcoming
 from delta_arb.sandbox.venues import Venues
 
 LEGS = ("mexc/spot", "gate/perp")
 TICK_S = 0.02
+CLOSED = {
+    "mexc/spot": {"status": "3", "isSpotTradingAllowed": False},
+    "gate/perp": {"in_delisting": True, "status": "delisting"},
+}
 DUE_NS = 1_900_000_000 * NS
 
 
@@ -191,6 +195,11 @@ def trade(venues):
         engine.print_trade("SYN_USDT", side, Decimal("0.8011"), Decimal(qty))
 
 
+def delist(venues):
+    for engine in (venues.spot, venues.perp):
+        engine.delisting.add("SYN_USDT")
+
+
 def cut(venues):
     for api in (venues.mexc, venues.gate):
         for socket in list(api.hub.sockets):
@@ -204,7 +213,7 @@ def test_trades_gaps_and_what_is_asked_beside_are_recorded(tmp_path):
             wait_for_rows(tmp_path, process, began_ns)
             venues.wanted.append(trade)
             time.sleep(0.5)  # MEXC gathers its pushes for 10 ms
-            venues.wanted.append(cut)
+            venues.wanted += [cut, delist]
             _, error = process.communicate(timeout=60)
             assert process.returncode == 0, error
     (bought,), (sold,) = (rows_of(tmp_path, leg, TRADES) for leg in LEGS)
@@ -216,9 +225,23 @@ def test_trades_gaps_and_what_is_asked_beside_are_recorded(tmp_path):
         kinds = [event["event"] for event in events(tmp_path, leg)]
         assert kinds.count("start") == kinds.count("redial") == kinds.count("gap") == 1 and "clock" in kinds
         (gap,) = (event for event in events(tmp_path, leg) if event["event"] == "gap")
-        stamps = [at for at, _ in received(tmp_path, leg)] + [row["recv_ns"] for row in rows_of(tmp_path, leg, TRADES)]
+        stamps = [row["recv_ns"] for layout in (QUOTES, TRADES, LEVELS) for row in rows_of(tmp_path, leg, layout)]
         assert gap["start_ns"] in stamps and gap["end_ns"] in stamps
-        assert not [at for at in stamps if gap["start_ns"] < at < gap["end_ns"]]
+        (resync,) = (event for event in events(tmp_path, leg) if event["event"] == "resync")
+        inside = [at for at in stamps if gap["start_ns"] < at < gap["end_ns"]]
+        assert len(inside) <= len(resync["pairs"]) <= 1  # the book by REST, if it answered before the next push
+        (changed,) = (event for event in events(tmp_path, leg) if event["event"] == "rules")
+        assert changed["pair"] == "SYN_USDT" and changed["now"] == CLOSED[leg] != changed["before"]
+        rules = json.loads((tmp_path / "data" / leg / "rules.json").read_text())
+        (mine,) = (row for row in rules if {row.get("name"), row.get("symbol")} & {"SYN_USDT", "SYNUSDT"})
+        assert CLOSED[leg].items() <= mine.items()
+        levels = rows_of(tmp_path, leg, LEVELS)
+        quoted = {(row["bid"], row["bid_qty"], row["ask"], row["ask_qty"]) for row in rows_of(tmp_path, leg, QUOTES)}
+        best = {(row["bid1"], row["bid1_qty"], row["ask1"], row["ask1_qty"]) for row in levels}
+        assert len(levels) > 20 and len(best - quoted) <= 0.1 * len(
+            best
+        )  # what MEXC gathered into one push of the best
+        assert {row["ask2"] for row in levels} == {0}
     told = rows_of(tmp_path, "gate/perp", FUNDING_NOW)
     assert told and all(Decimal("0.80") <= row["mark"] <= Decimal("0.8010") for row in told)
     assert {(row["rate"], row["interval_s"], row["next_ns"]) for row in told} == {(Decimal("0.00012"), 14_400, DUE_NS)}

@@ -75,6 +75,7 @@ class RecordOptions:
     pair: list[str] = option((), "one pair, like LUNC_USDT; may be repeated", WHAT, parser=a_pair)
     all: bool = option(False, "every pair that both venues list", WHAT)
     no_trades: bool = option(False, "leave trades out: then no resting order can be tested on it", WHAT)
+    no_levels: bool = option(False, "leave out the five best levels of each side", WHAT)
     for_s: float | None = option(
         None, "stop by itself after so long, like 60s or 24h", WHAT, "--for", parser=duration, metavar="TIME"
     )

@@ -18,7 +18,7 @@ from delta_arb.collect.compact import compacted_aside, to_compact
 from delta_arb.collect.download import keep_funding
 from delta_arb.collect.history_store import PERP, SPOT
 from delta_arb.collect.options import RecordOptions
-from delta_arb.collect.public_feeds import FEEDS, PublicFeed
+from delta_arb.collect.public_feeds import BESIDE, FEEDS, PublicFeed
 from delta_arb.collect.recorder import VenueRecorder, looked_after
 from delta_arb.collect.venue_history import VenueHistory
 from delta_arb.errors import DataError, ParamsError, RunError
@@ -85,9 +85,10 @@ def _alone(folder: Path) -> Iterator[None]:
 async def _record(options: RecordOptions, feeds: Sequence[PublicFeed], ccxt: dict, pairs: Sequence[str], pace: Pace):
     """Open both venues, record, and leave finished files behind, however it ends."""
     clock.take_over()
-    both = [
-        VenueRecorder(feed, ccxt.get(feed.venue, {}), options.out, pace, trades=not options.no_trades) for feed in feeds
+    beside = [
+        name for name, left_out in zip(BESIDE, (options.no_trades, options.no_levels), strict=True) if not left_out
     ]
+    both = [VenueRecorder(feed, ccxt.get(feed.venue, {}), options.out, pace, beside) for feed in feeds]
     try:
         listed = await asyncio.gather(*(recorder.listed() for recorder in both))
         chosen = list(pairs) or sorted(listed[0].keys() & listed[1].keys())

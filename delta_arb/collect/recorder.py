@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from delta_arb.collect.history_store import PERP
-from delta_arb.collect.public_feeds import PublicFeed, Push, groups
+from delta_arb.collect.public_feeds import BESIDE, PublicFeed, Push, groups
 from delta_arb.collect.recording_writer import RecordingWriter
 from delta_arb.errors import ParamsError
 from delta_arb.live import clock
 from delta_arb.live.venues.base import VenueError
 from delta_arb.live.venues.ccxt_client import CcxtClients, reading
-from delta_arb.live.venues.public_messages import PublicQuote
+from delta_arb.live.venues.public_messages import DEPTH, PublicLevels, PublicQuote
 from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import NS
 from delta_arb.params import write_atomic
 from delta_arb.quotes.recorded import MARK
-from delta_arb.quotes.stream_file import FUNDING_NOW, QUOTES, TRADES, RecordedLayout
+from delta_arb.quotes.stream_file import FUNDING_NOW, LEVELS, QUOTES, TRADES, RecordedLayout
 
 log = logging.getLogger(__name__)
 SILENT_S = 60.0  # a socket without any quote for so long is dialled again
@@ -65,7 +65,7 @@ class _Socket:
             of.clients.session,
             of.pace,
             url=self._url,
-            hello=lambda: of.feed.hello(ids, of.with_trades),
+            hello=lambda: of.feed.hello(ids, of.beside),
             heard=self._heard,
             ping=of.feed.ping,
             again=self._again,
@@ -78,6 +78,7 @@ class _Socket:
         self._gap_from_ns = self._gap_from_ns or self.last_ns
         self._of.events.say("redial", socket=self.number, pairs=list(self._pairs), last_ns=self.last_ns)
         self._of.forget(self._pairs)
+        self._resync = asyncio.create_task(self._of.resync(self.number, self._pairs))
 
     def _heard(self, message: str | bytes) -> bool:
         now_ns = clock.now_ns()
@@ -105,10 +106,13 @@ class VenueRecorder:
     Args:
         config: ccxt's constructor configuration.
         out: folder of the recording.
+        beside: what is recorded beside quotes.
     """
 
-    def __init__(self, feed: PublicFeed, config: Mapping[str, Any], out: Path, pace: Pace, *, trades: bool) -> None:
-        self.feed, self.pace, self.with_trades = feed, pace, trades
+    def __init__(
+        self, feed: PublicFeed, config: Mapping[str, Any], out: Path, pace: Pace, beside: Sequence[str] = BESIDE
+    ) -> None:
+        self.feed, self.pace, self.beside = feed, pace, beside
         self.synthetic = False  # set for the local venues
         self.folder = out / feed.venue / feed.market
         self.events = EventRows(self.folder / "events")
@@ -122,7 +126,7 @@ class VenueRecorder:
         self._place: dict[str, int] = {}
         self._numbers: dict[int, int] = {}
         self._strangers: set[str] = set()
-        self._rules = ""
+        self._rules: dict[str, dict[str, Any]] = {}
 
     async def listed(self) -> dict[str, Any]:
         """The venue's active USDT markets by our name, as ccxt understands them; its list is kept as it came."""
@@ -149,17 +153,23 @@ class VenueRecorder:
         self._pairs = tuple(pairs)
         self.ids = {pair: self._markets[pair]["id"] for pair in pairs}
         self._place = {self.ids[pair]: k for k, pair in enumerate(pairs)}
-        self._keep_rules([market["info"] for _, market in sorted(self._markets.items())])
+        rows = [market["info"] for _, market in sorted(self._markets.items())]
+        self._rules = self._rules_of(rows)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.folder / RULES_FILE, json.dumps(rows))
         price, size = ([_digits(self._markets[p]["precision"][k]) for p in pairs] for k in ("price", "amount"))
-        grids = {QUOTES: [(p, s, p, s) for p, s in zip(price, size, strict=True)]}
-        if self.with_trades:
-            grids[TRADES] = list(zip(price, size, strict=True))
+        sides = {QUOTES: 2, TRADES: 1, LEVELS: 2 * DEPTH}  # prices, each with its size, in a row
+        grids = {
+            layout: [each * n for each in zip(price, size, strict=True)]
+            for layout, n in sides.items()
+            if layout is QUOTES or layout.name in self.beside
+        }
         if self.feed.market == PERP:
             grids[FUNDING_NOW] = [(8, 8, p + 2, p + 2) for p in price]
         for layout, digits in grids.items():
             self.writers[layout.name] = RecordingWriter(self.folder, layout, pairs, digits)
             self._mark(layout)
-        a_socket = self.feed.streams_a_socket // (1 + self.with_trades)
+        a_socket = self.feed.streams_a_socket // (1 + len(self.beside))
         self.sockets = [_Socket(self, k, part) for k, part in enumerate(groups(self._pairs, a_socket))]
         self.events.say("start", pairs=list(pairs), offset_ns=self.clients.offset_ns)
 
@@ -180,7 +190,9 @@ class VenueRecorder:
                 self.late_ns.append(now_ns + self.clients.offset_ns - push.venue_ns)
             self._in_order(at, push)
             self.writers[QUOTES.name].add(at, (now_ns, push.venue_ns, push.number), push[3:])
-        elif self.with_trades:
+        elif isinstance(push, PublicLevels):
+            self.writers[LEVELS.name].add(at, (now_ns, push.venue_ns, push.number), push.levels)
+        else:
             self.writers[TRADES.name].add(at, (now_ns, push.venue_ns, push.number, push.side), push[4:])
 
     def _foreign(self, symbol: str) -> None:
@@ -199,6 +211,19 @@ class VenueRecorder:
         for pair in pairs:
             self._numbers.pop(self._pairs.index(pair), None)
 
+    async def resync(self, socket: int, pairs: Sequence[str]) -> None:
+        """The best quotes after a redial by REST, where nothing has come since: a quiet book would be unknown until it moves."""
+        try:
+            books = await self.feed.books(self.clients, [self.ids[pair] for pair in pairs])
+        except VenueError as error:
+            self.events.say("unanswered", why=str(error))
+            return
+        asked = {self.ids[pair] for pair in pairs}
+        fresh = [each for each in books if each.symbol in asked and self._place[each.symbol] not in self._numbers]
+        for push in fresh:
+            self.add(push, clock.now_ns())
+        self.events.say("resync", socket=socket, pairs=[self._pairs[self._place[each.symbol]] for each in fresh])
+
     def flush(self) -> None:
         for writer in self.writers.values():
             writer.turn(clock.now_ns())
@@ -215,15 +240,16 @@ class VenueRecorder:
         try:
             await self.clients.measure()
             self.events.say("clock", offset_ns=self.clients.offset_ns, stepped_ns=clock.stepped_ns())
+            rows = await self.feed.rules(self.clients, list(self._place))
             if self.feed.market == PERP:
-                await self._sample_contracts()
+                self._sample_funding(rows)
+            await self._compare_rules(rows)
         except VenueError as error:
             log.warning("%s", error)
             self.events.say("unanswered", why=str(error))
 
-    async def _sample_contracts(self) -> None:
-        call = self.clients.queries.publicFuturesGetSettleContracts
-        rows = await self.clients.ask(call, {"settle": "usdt"}, what="its contracts")
+    def _sample_funding(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Funding as announced, mark and index, which stand among a perpetual's rules."""
         now_ns = clock.now_ns()
         with reading(f"{self.feed.venue}: its contracts"):
             for row in rows:
@@ -232,21 +258,40 @@ class VenueRecorder:
                     names = ("funding_rate", "funding_rate_indicative", "mark_price", "index_price")
                     numbers = tuple(str(row[name]) for name in names)
                     self.writers[FUNDING_NOW.name].add(at, (now_ns, *times), numbers)
-        self._keep_rules(rows)
 
-    def _keep_rules(self, rows: list[dict[str, Any]]) -> None:
-        """Saved where a rule of a recorded pair has changed; prices and rates in the same rows are no rules."""
-        of_ours = [row for row in rows if (row.get("name") or row.get("symbol")) in self._place]
-        rules = json.dumps([{name: row.get(name) for name in RULES if name in row} for row in of_ours], sort_keys=True)
-        if rules == self._rules:
-            return
-        if self._rules:
-            self.events.say("rules", before=json.loads(self._rules), now=json.loads(rules))
-        self._rules = rules
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.folder / "rules.json", json.dumps(rows))
+    def _rules_of(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """What is a rule in the venue's rows, of the recorded pairs; prices and rates in the same rows are none."""
+        places = ((row, self._place.get(_id(row))) for row in rows)
+        return {
+            self._pairs[at]: {name: row[name] for name in RULES if name in row} for row, at in places if at is not None
+        }
+
+    async def _compare_rules(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """An event for each recorded pair of which a rule has changed, or that is listed no more; the file follows."""
+        before, self._rules = self._rules, self._rules_of(rows)
+        for pair in self._pairs:
+            was, now = before.get(pair, {}), self._rules.get(pair, {})
+            if was and not now:
+                self.events.say("delisted", pair=pair)
+            elif changed := [name for name in {**was, **now} if was.get(name) != now.get(name)]:
+                parts = ({name: each.get(name) for name in changed} for each in (was, now))
+                self.events.say("rules", pair=pair, **dict(zip(("before", "now"), parts, strict=True)))
+        if before != self._rules:
+            await asyncio.to_thread(_replace_rules, self.folder / RULES_FILE, rows)
 
 
+def _replace_rules(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The list on disk with these rows in place of the former ones."""
+    kept = {_id(row): row for row in json.loads(path.read_text("utf-8"))} | {_id(row): row for row in rows}
+    write_atomic(path, json.dumps(list(kept.values())))
+
+
+def _id(row: Mapping[str, Any]) -> str:
+    """The venue's name of a market in one of its rows."""
+    return row.get("name") or row.get("symbol") or ""
+
+
+RULES_FILE = "rules.json"
 RULES = (
     "name", "quanto_multiplier", "order_size_min", "order_size_max", "order_price_round", "enable_decimal", "leverage_max",
     "maintenance_rate", "funding_interval", "in_delisting", "status",

@@ -9,18 +9,23 @@ import ctypes
 from collections.abc import Iterator
 
 M_MMAP_THRESHOLD = -3  # of mallopt
-SMALL, LARGE = 1 << 20, 32 << 20  # bytes; the larger is what glibc raises it to by itself
+SMALL, LARGE = 1 << 17, 32 << 20  # bytes; the larger is what glibc raises it to by itself
 
 
 @contextlib.contextmanager
 def given_back() -> Iterator[None]:
-    """Blocks above a megabyte are handed back as soon as they are freed, within this block."""
-    import pyarrow as pa
-
+    """Large blocks are handed back as soon as they are freed, within this block."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)
     set_option(M_MMAP_THRESHOLD, SMALL)
     try:
         yield
     finally:
         set_option(M_MMAP_THRESHOLD, LARGE)
-        pa.default_memory_pool().release_unused()
+        release()
+
+
+def release() -> None:
+    """What Arrow keeps for itself goes back too."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()

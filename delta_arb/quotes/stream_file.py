@@ -54,10 +54,14 @@ QUOTES = RecordedLayout("quotes", ("recv_ns", "venue_ns", "id"), ("bid", "bid_qt
 TRADES = RecordedLayout(
     "trades", ("recv_ns", "venue_ns", "id", "side"), ("price", "qty")
 )  # side: +1 where the buyer came
+LEVELS = RecordedLayout(  # bid1, bid1_qty ... bid5_qty, ask1 ... ask5_qty
+    "levels", ("recv_ns", "venue_ns", "id"),
+    tuple(f"{side}{k}{unit}" for side in ("bid", "ask") for k in range(1, 6) for unit in ("", "_qty")),
+)  # fmt: skip
 FUNDING_NOW = RecordedLayout(
     "funding_now", ("recv_ns", "next_ns", "interval_s"), ("rate", "indicative", "mark", "index")
 )
-LAYOUTS = {layout.name: layout for layout in (QUOTES, TRADES, FUNDING_NOW)}
+LAYOUTS = {layout.name: layout for layout in (QUOTES, TRADES, LEVELS, FUNDING_NOW)}
 
 
 @lru_cache(maxsize=1 << 16)  # prices and sizes come again and again: a third of the time

@@ -15,7 +15,7 @@ import numpy as np
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats.read import Recognised
 from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, UPDATES, utc
-from delta_arb.quotes.allocator import given_back
+from delta_arb.quotes.allocator import given_back, release
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
 from delta_arb.quotes.prints import NO_QUEUES, Queues
@@ -198,6 +198,7 @@ def read(
 def _read(spot: LegFile, perp: LegFile, limits: Limits) -> Tape:
     refuse_one_file(spot, perp)
     (spot_found, spot_as), (perp_found, perp_as) = _checked(spot, limits), _checked(perp, limits)
+    release()
     legs = spot_found.quotes, perp_found.quotes
     end_ns = overlap_end(spot, legs[SPOT], perp, legs[PERP])
     compare_quotes(spot, legs[SPOT], perp, legs[PERP])

@@ -6,6 +6,7 @@ Every change is pushed at once: the frequency in a subscription to `order_book_u
 
 import json
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,8 @@ from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.gate_requests import check_time, signs
 from delta_arb.sandbox.http import Answer, VenueApi, answer_over_socket, dumps
 from delta_arb.sandbox.values import (
+    BUY,
+    SELL,
     ApiKey,
     BalanceChange,
     BookChange,
@@ -35,6 +38,7 @@ PUBLIC = {
     "futures.tickers": "stream.ticker",
     "futures.book_ticker": "stream.ticker",
     "futures.order_book_update": "stream.book",
+    "futures.order_book": "stream.book",
     "futures.trades": "stream.trades",
 }
 PRIVATE = {
@@ -43,6 +47,7 @@ PRIVATE = {
     "futures.positions": "stream.positions",
     "futures.balances": "stream.balance",
 }
+DEPTHS = (1, 5, 10, 20, 50, 100)  # of futures.order_book
 BAD_ARGUMENT, BAD_AUTH = 2, 4  # codes of subscription errors
 
 
@@ -100,6 +105,10 @@ class GateStream:
         names = self._names(channel, payload)
         if unknown := [name for name in names if name not in (*self._engine.listings, ALL)]:
             return BAD_ARGUMENT, f"unknown contract {unknown[0]}"
+        if channel == "futures.order_book":
+            if payload[1:2] not in [[str(most)] for most in DEPTHS]:
+                return BAD_ARGUMENT, f"the levels of a book are one of {DEPTHS}, was {payload[1:2]}"
+            channel = f"{channel}.{payload[1]}"
         for name in names:
             topic = f"{channel}|{name}|{socket.data['sizes']}"
             (self._api.hub.join if request["event"] == "subscribe" else self._api.hub.leave)(socket, topic)
@@ -124,7 +133,7 @@ class GateStream:
     @staticmethod
     def _names(channel: str, payload: list) -> list[str]:
         """The last part of the topics: contracts, or `!all`."""
-        if channel == "futures.order_book_update":
+        if channel in ("futures.order_book_update", "futures.order_book"):
             return payload[:1]
         if channel in PRIVATE:
             return payload[1:] or [ALL]
@@ -196,6 +205,25 @@ class GateStream:
                 }
                 row = {"t": change.ts_ns // 1_000_000, "s": change.pair, "U": change.first_id, "u": change.last_id}
                 self._push("futures.order_book_update", change.pair, sizes, row | sides)
+
+        self._levels(change)
+
+    def _levels(self, change: BookChange) -> None:
+        """The best levels as a whole, to whoever asked for so many."""
+        book, listing = self._engine.books[change.pair], self._engine.listings[change.pair]
+        for most, sizes in product(DEPTHS, "di"):
+            topic = f"futures.order_book.{most}|{change.pair}|{sizes}"
+            if self._api.hub.has(topic):
+                sides = {
+                    name: [
+                        {"p": text(p), "s": rows.contracts(q, listing, sizes == "d")}
+                        for p, q in book.levels(side, most)
+                    ]
+                    for name, side in (("asks", SELL), ("bids", BUY))
+                }
+                result = {"t": change.ts_ns // 1_000_000, "contract": change.pair, "id": book.id} | sides
+                frame = {**self._stamp(), "channel": "futures.order_book", "event": "all", "result": result}
+                self._api.hub.publish(topic, "stream.book", dumps(frame))
 
     def _print(self, trade: Print) -> None:
         def row(decimal: bool) -> rows.Row:

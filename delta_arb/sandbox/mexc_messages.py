@@ -7,6 +7,7 @@ differ from it, the recorded ones win: `timeInForce`, `stopPrice` and `icebergQt
 import hashlib
 from decimal import Decimal
 
+from delta_arb.sandbox.book import Book
 from delta_arb.sandbox.candles import Candle
 from delta_arb.sandbox.values import (
     BUY,
@@ -15,6 +16,7 @@ from delta_arb.sandbox.values import (
     IOC,
     MARKET,
     POST_ONLY,
+    SELL,
     ZERO,
     BalanceChange,
     BookChange,
@@ -251,6 +253,14 @@ def depth_push(change: BookChange, event: str) -> dict:
             "toVersion": str(change.last_id),
         }
     }
+
+
+def levels_push(book: Book, depth: int, event: str) -> dict:
+    sides = {
+        name: [{"price": text(price), "quantity": text(qty)} for price, qty in book.levels(side, depth)]
+        for name, side in (("asks", SELL), ("bids", BUY))
+    }
+    return {"publicLimitDepths": {**sides, "eventType": event, "version": str(book.id)}}
 
 
 def deals_push(prints: list[Print], event: str) -> dict:

@@ -20,6 +20,7 @@ from delta_arb.sandbox.mexc_messages import (
     deal_push,
     deals_push,
     depth_push,
+    levels_push,
     order_push,
     symbol_of,
     ticker_push,
@@ -27,6 +28,8 @@ from delta_arb.sandbox.mexc_messages import (
 from delta_arb.sandbox.values import ZERO, BalanceChange, BookChange, Order, Print, Quote, Trade, text
 
 PUBLIC = {"bookTicker": "aggre.bookTicker", "depth": "aggre.depth", "deals": "aggre.deals"}
+LEVELS = "public.limit.depth.v3.api.pb"
+DEPTHS = (5, 10, 20)
 PRIVATE = ("orders", "deals", "account")
 WINDOWS_MS = (10, 100)
 HOOKS = {"bookTicker": "stream.ticker", "depth": "stream.book", "deals": "stream.trades"}
@@ -35,7 +38,7 @@ PRIVATE_HOOKS = {"orders": "stream.orders", "deals": "stream.fills", "account": 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What a channel name asks for: `kind` bookTicker, depth, deals (public) or orders, deals, account (private)."""
+    """What a channel name asks for: `kind` bookTicker, depth, deals, levels (public) or orders, deals, account (private)."""
 
     channel: str
     kind: str
@@ -53,6 +56,8 @@ class Stream:
             case ["spot", name, ("10ms" | "100ms") as window, symbol]:
                 kinds = {f"public.{path}.v3.api.pb": kind for kind, path in PUBLIC.items()}
                 return cls(channel, kinds[name], False, symbol, int(window[:-2])) if name in kinds else None
+            case ["spot", name, symbol, depth] if name == LEVELS and depth in map(str, DEPTHS):
+                return cls(channel, "levels", False, symbol)
         return None
 
     @property
@@ -105,6 +110,11 @@ class Pushes:
 
     def _book(self, change: BookChange) -> None:
         self._public("depth", change, self._depth_body)
+        symbol = symbol_of(change.pair)
+        for depth in DEPTHS:
+            event = f"spot@{LEVELS}"
+            if self._api.hub.has(channel := f"{event}@{symbol}@{depth}"):
+                self._send(channel, symbol, HOOKS["depth"], levels_push(self._engine.books[change.pair], depth, event))
 
     def _print(self, deal: Print) -> None:
         self._public("deals", deal, lambda stream, deals: deals_push(deals, stream.event))

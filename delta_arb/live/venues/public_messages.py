@@ -33,6 +33,38 @@ class PublicTrade(NamedTuple):
     qty: str
 
 
+class PublicLevels(NamedTuple):
+    """The best five levels: price and size of each bid, then of each ask, best first, "" where there is none."""
+
+    symbol: str
+    venue_ns: int
+    number: int
+    levels: tuple[str, ...]
+
+
+DEPTH = 5
+NO_LEVEL = ("", "")
+
+
+def _levels(*sides: list[tuple[str, str]]) -> tuple[str, ...]:
+    whole = (level for side in sides for level in [*side, *[NO_LEVEL] * DEPTH][:DEPTH])
+    return tuple(part for level in whole for part in level)
+
+
+def gate_levels(frame: dict[str, Any]) -> PublicLevels:
+    """Of a push on futures.order_book; sizes in contracts."""
+    r = frame["result"]
+    sides = ([(str(level["p"]), str(level["s"])) for level in r[side]] for side in ("bids", "asks"))
+    return PublicLevels(r["contract"], int(r["t"]) * MS, int(r["id"]), _levels(*sides))
+
+
+def mexc_levels(push: Any) -> PublicLevels:
+    """Of a push with `publicLimitDepths`."""
+    book = push.publicLimitDepths
+    sides = ([(level.price, level.quantity) for level in side] for side in (book.bids, book.asks))
+    return PublicLevels(push.symbol, push.sendTime * MS, int(book.version or 0), _levels(*sides))
+
+
 def gate_quote(frame: dict[str, Any]) -> PublicQuote:
     """Of an update on futures.book_ticker; sizes in contracts, `number` is the book's."""
     r = frame["result"]
