@@ -217,6 +217,8 @@ def shown(candidate: Params) -> Table:
         else NOTHING
     )
     horizon = seconds(e.horizon_s) if e.horizon_s else "hours"
+    fees_bps = 2 * (candidate.spot.taker_fee_bps + candidate.perp.taker_fee_bps)
+    valid_s = (candidate.valid_until - candidate.created).total_seconds()
     rows = (
         ("trade", "yes" if candidate.trade else "no", candidate.reason),
         *([("chosen", candidate.chosen, "exported only with --publish")] if candidate.chosen == params.BY_HAND else []),
@@ -224,25 +226,11 @@ def shown(candidate: Params) -> Table:
         ("exit", number(rule.exit_bps, 1, unit="bps"), "leave when exit_cost is at or below"),
         *_reverse(candidate),
         ("longest hold", seconds(rule.max_hold_s), "then leave at the market, unless the same books would pass entry"),
-        *(
-            [
-                (
-                    "funding counted on",
-                    seconds(rule.funding_horizon_s),
-                    "horizon of the expected funding, part of both edges",
-                )
-            ]
-            if rule.funding_horizon_s
-            else []
-        ),
+        *_counted_on(rule.funding_horizon_s),
         ("clip", number(rule.clip_usdt, 0, unit="USDT"), "per leg, at most the size shown times the participation"),
         *_held(candidate),
         ("oldest quote", seconds(rule.max_quote_age_s), "both legs, to enter"),
-        (
-            "fees",
-            number(2 * (candidate.spot.taker_fee_bps + candidate.perp.taker_fee_bps), 1, unit="bps"),
-            "four taker fees",
-        ),
+        ("fees", number(fees_bps, 1, unit="bps"), "four taker fees"),
         ("half-life", interval, "evidence, on the fit part"),
         (
             "sets tried",
@@ -255,17 +243,16 @@ def shown(candidate: Params) -> Table:
         ("deflated Sharpe ratio", number(e.deflated_sharpe, 3), "probability of an edge, corrected for all tries"),
         ("probability of overfitting", share(e.overfitting_probability), "choices that end below the median elsewhere"),
         ("confidence", share(e.confidence), f"probability of a gain in the next {horizon}"),
-        (
-            "valid for",
-            seconds((candidate.valid_until - candidate.created).total_seconds()),
-            "the runner refuses it afterwards",
-        ),
+        ("valid for", seconds(valid_s), "the runner refuses it afterwards"),
     )
-    return Table.of(
-        f"Candidate parameters, {candidate.name}" + (f", {candidate.data.mark}" if candidate.data.mark else ""),
-        ("", "value", "meaning"),
-        rows,
-    )
+    marked = f", {candidate.data.mark}" if candidate.data.mark else ""
+    return Table.of(f"Candidate parameters, {candidate.name}{marked}", ("", "value", "meaning"), rows)
+
+
+def _counted_on(horizon_s: float) -> list[tuple[str, str, str]]:
+    """Of carry: how far ahead funding is counted on."""
+    meaning = "horizon of the expected funding, part of both edges"
+    return [("funding counted on", seconds(horizon_s), meaning)] if horizon_s else []
 
 
 # --- what a round trip costs -----------------------------------------------------------------------------------------

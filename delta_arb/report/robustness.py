@@ -276,18 +276,9 @@ def regimes_table(found: tuple[Regime, ...] | str) -> Table:
         if not regime.days and not regime.trades:
             continue
         hits = [t.reason == "target" for t in regime.trades if not t.censored]
-        rows.append(
-            (
-                regime.kind,
-                regime.name,
-                share(regime.time_share),
-                f"{len(regime.trades)}",
-                share(float(np.mean(hits)) if hits else None),
-                number(regime.net_usdt, 4),
-                number(regime.net_usdt / regime.days) if regime.days else NOTHING,
-                number(net_bps(regime.trades), 1),
-            )
-        )
+        rate, day = float(np.mean(hits)) if hits else None, regime.net_usdt / regime.days if regime.days else None
+        money = number(regime.net_usdt, 4), number(day), number(net_bps(regime.trades), 1)
+        rows.append((regime.kind, regime.name, share(regime.time_share), f"{len(regime.trades)}", share(rate), *money))
     note = (
         "From the hour before a trade opened; the lines are medians over the quotes before the judged part. "
         "Each kind adds up to all trades. Few trades in a row say little."

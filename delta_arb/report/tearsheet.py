@@ -7,6 +7,7 @@ seen. Each part is a replay of its own, starting flat. Headlines are those of th
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -148,45 +149,28 @@ def tiles(sheet: TearSheet) -> Tiles:
     """Headlines of the judged part, those of the fit beside them."""
     j, f, fit = sheet.judged, sheet.fitted, "first" if sheet.by_hand else "fit"
     hits = wilson(j.hits, j.ended) if j.ended else None
-    net = net_interval(sheet.last)
+    rate = f"95 %: {share(hits.low)} to {share(hits.high)}; {fit} {share(f.hit_rate)}" if hits else "no trades"
+    signed, bps = partial(number, sign=True), partial(number, digits=1, sign=True, unit="bps")
+    last, of = sheet.last.curve, f"{j.trades} in {seconds(j.days * 86_400)}; "
+    fall, long, factor = (
+        (FACES[name](j), FACES[name](f)) for name in ("largest drawdown", "longest drawdown", "profit factor")
+    )
+    left = f"{number(largest_fall(last.net_if_left))} with the fees of leaving; longest {long[0]}; "
+    held = f"longest {seconds(j.longest_hold_s)}; "
+    capital = f"on {number(j.capital_usdt, 0)} USDT; "
     rows = (
         (
             "net, USDT a day",
-            number(j.net_usdt_day, sign=True),
-            f"{_range(net)}{fit} {number(f.net_usdt_day, sign=True)}",
+            signed(j.net_usdt_day),
+            f"{_range(net_interval(sheet.last))}{fit} {signed(f.net_usdt_day)}",
         ),
-        (
-            "return a day",
-            share(j.return_day, 2),
-            f"on {number(j.capital_usdt, 0)} USDT; {fit} {share(f.return_day, 2)}",
-        ),
-        (
-            "net per trade",
-            number(j.mean_net_bps, 1, sign=True, unit="bps"),
-            f"{fit} {number(f.mean_net_bps, 1, sign=True, unit='bps')}",
-        ),
-        (
-            "trades a day",
-            number(j.trades_day, 1),
-            f"{j.trades} in {seconds(j.days * 86_400)}; {fit} {number(f.trades_day, 1)}",
-        ),
-        (
-            "target hit rate",
-            share(j.hit_rate),
-            f"95 %: {share(hits.low)} to {share(hits.high)}; {fit} {share(f.hit_rate)}" if hits else "no trades",
-        ),
-        (
-            "largest drawdown",
-            f"{FACES['largest drawdown'](j)}, {number(largest_fall(sheet.last.curve.net))} USDT",
-            f"{number(largest_fall(sheet.last.curve.net_if_left))} with the fees of leaving; longest "
-            f"{FACES['longest drawdown'](j)}; {fit} {FACES['largest drawdown'](f)}",
-        ),
-        ("profit factor", FACES["profit factor"](j), f"{fit} {FACES['profit factor'](f)}"),
-        (
-            "median hold",
-            seconds(j.median_hold_s),
-            f"longest {seconds(j.longest_hold_s)}; {fit} {seconds(f.median_hold_s)}",
-        ),
+        ("return a day", share(j.return_day, 2), f"{capital}{fit} {share(f.return_day, 2)}"),
+        ("net per trade", bps(j.mean_net_bps), f"{fit} {bps(f.mean_net_bps)}"),
+        ("trades a day", number(j.trades_day, 1), f"{of}{fit} {number(f.trades_day, 1)}"),
+        ("target hit rate", share(j.hit_rate), rate),
+        ("largest drawdown", f"{fall[0]}, {number(largest_fall(last.net))} USDT", f"{left}{fit} {fall[1]}"),
+        ("profit factor", factor[0], f"{fit} {factor[1]}"),
+        ("median hold", seconds(j.median_hold_s), f"{held}{fit} {seconds(f.median_hold_s)}"),
     )
     title = "The last part" if sheet.by_hand else "The judged part, which the fit has not seen"
     return Tiles(f"{title}; {sheet.status}", rows)

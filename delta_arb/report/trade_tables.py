@@ -118,22 +118,13 @@ def _edges(t: Trade) -> tuple[str, str]:
 
 def endings(sheet: TearSheet) -> Table:
     """Why pairs ended, and what each kind earned."""
-    counted = Counter(t.reason for t in sheet.trades)
     rows = []
-    for reason, count in counted.most_common():
+    for reason, count in Counter(t.reason for t in sheet.trades).most_common():
         ended = [t for t in sheet.trades if t.reason == reason]
         nets = [t.net_usdt for t in ended]
-        hold = float(np.median([t.held_s for t in ended]))
-        rows.append(
-            (
-                reason,
-                f"{count}",
-                share(count / len(sheet.trades)),
-                seconds(hold),
-                number(sum(nets), 4),
-                number(float(np.mean(nets)), 4),
-            )
-        )
+        hold, money = float(np.median([t.held_s for t in ended])), (sum(nets), float(np.mean(nets)))
+        cells = f"{count}", share(count / len(sheet.trades)), seconds(hold), *(number(usdt, 4) for usdt in money)
+        rows.append((reason, *cells))
     rows = rows or [("no trade", *[NOTHING] * 5)]
     note = f"{sheet.result.missed} entries filled on neither leg." + (
         " The machine halted." if sheet.result.halted else ""
