@@ -64,6 +64,20 @@ def test_a_runner_that_takes_a_doubt_for_a_refusal_is_found_out_and_the_seed_shr
     assert shortest(of, lambda some: doubt in some) == [doubt]
 
 
+def test_orders_that_never_left_and_filled_nothing_halt_nothing():
+    with world() as it:
+        it.start()
+        it.until(lambda: it.phase == FLAT, 5.0)
+        spot = it.markets[SPOT].client
+        spot.allowance, spot.paused_s = 0, 8.0  # the venue wants a pause
+        it.act = "enter"
+        it.advance(4.0)
+        assert it.session.runner.state.pair > 2 and it.phase != HALTED and not it.session.risk.halted
+        spot.allowance, spot.paused_s = 10, 0.0
+        assert it.until(lambda: it.phase == OPEN and it.at_rest, 5.0) and it.net == 0.0
+        assert it.stop() == "stopped" and it.wrong() == []
+
+
 # --- Killed at any await between the intent and the settled pair --------------------------------------------------------
 
 

@@ -239,7 +239,7 @@ class Runner:
         mends = state.phase in (ENTERING, EXITING, HEDGING)
         if mends and state.phase != EXITING and not (state.exiting or self.stuck):
             self.force(replace(state, exiting=True, reason=UNWOUND), why)
-        elif mends and report.give_up:
+        elif mends and report.give_up and any(leg.position for leg in state.legs):
             self.stuck.add(report.leg)
             self.force(replace(state, exiting=False, reason=HALT), why)
 
