@@ -28,7 +28,7 @@ class Player:
     def __init__(self, venues, core: Decimal) -> None:
         self.venues, self.core = venues, core
         self.act, self.adverse, self.side, self.since, self.traded = "calm", False, 1, 0, False
-        self.ticks = self.orders = 0
+        self.ticks = self.orders = self.every = 0
         self.victim: list | None = None
         self.arrived: list[list[str]] = [[], []]
         for leg, engine in enumerate((venues.spot, venues.perp)):
@@ -57,7 +57,8 @@ class Player:
         if self.victim and self.victim[1:] == [self.orders, moment]:
             os.kill(self.victim[0], signal.SIGKILL)
 
-    def begin(self, faults: list[dict], adverse: bool, side: int) -> None:
+    def begin(self, faults: list[dict], adverse: bool, side: int, every: int = 0) -> None:
+        """With `every` somebody trades against what rests at each so many ticks, and the play goes on for ever."""
         from delta_arb.sandbox.faults import script_of
 
         for engine in (self.venues.spot, self.venues.perp):
@@ -65,7 +66,7 @@ class Player:
             for fault in script_of(faults):
                 engine.faults.add(fault)
         self.act, self.adverse, self.side, self.since, self.traded = "enter", adverse, side, 0, False
-        self.victim, self.orders = None, 0
+        self.victim, self.orders, self.every = None, 0, every
 
     async def play(self) -> None:
         last, flip = None, 0
@@ -79,9 +80,14 @@ class Player:
             size = (500, 510)[flip]
             for leg, (bid, ask) in (("spot", ("0.8000", "0.8002")), ("perp", self._shown(now))):
                 self.venues.quote(bid, size, ask, size, leg)
+            if self.every and self.ticks % self.every == 0:
+                self.venues.trade(*((-1, "0.8000", 7) if self.act == "enter" else (1, "0.8006", 7)))
             await asyncio.sleep(0.02)
 
     def _turn(self, now: tuple[Decimal, Decimal]) -> None:
+        if self.every:
+            self.act = ("enter", "leave")[self.ticks // 150 % 2]
+            return
         if self.since < STEADY:
             return
         if self.act == "enter" and now[0] and now[0] == -now[1]:
@@ -92,6 +98,8 @@ class Player:
     def _shown(self, now: tuple[Decimal, Decimal]) -> tuple[str, str]:
         if self.act == "calm":
             return CALM
+        if self.every:
+            return PAYS if self.act == "enter" else COSTS
         if not any(now) and self.ticks % 25 < 5:  # what was left without profit wants calm quotes before it is entered
             return CALM
         opening = self.act == "enter" and not (self.adverse and now[0] != -now[1])
@@ -111,6 +119,7 @@ class Player:
         return {
             "act": self.act, "held": [float(qty) for qty in self.held], "arrived": self.arrived, "filled": filled,
             "usdt": float(money),
+            "resting": [o.client_id.removeprefix("t-") for e in engines for o in e.open_orders() if o.tif == "post_only"],
         }  # fmt: skip
 
 

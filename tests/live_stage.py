@@ -48,9 +48,9 @@ def quick_config(**changes) -> Config:
     return Config.model_validate(sample | changes)
 
 
-def publish(folder: Path, wallets: params.WalletParams | None = None, **rule) -> Path:
+def publish(folder: Path, wallets: params.WalletParams | None = None, config: Config | None = None, **rule) -> Path:
     """Parameters for the stage, valid for an hour."""
-    spot, perp = quick_config().terms()
+    spot, perp = (config or quick_config()).terms()
 
     class Pair:
         pair, spot_kind, perp_kind = "SYN_USDT", "updates", "updates"
@@ -301,7 +301,7 @@ class Stage:
 @asynccontextmanager
 async def stage(folder: Path, *, faults=(), config: Config | None = None, rule=None, **setup):
     """Venues with both books shown, and parameters published; sessions are started on it."""
-    publish(folder, **(rule or {}))
+    publish(folder, config=config, **(rule or {}))
     async with Venues.quiet(faults, **setup) as venues:
         it = Stage(folder, venues, config or quick_config())
         venues.quote("0.8000", 500, "0.8002", 500, "spot")

@@ -69,7 +69,11 @@ def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds
     """The live runner over a tape at full speed; returns it and what its journal holds."""
     with Journal(folder / "journal.sqlite", "run") as journal:
         venue = PaperVenue(
-            inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns
+            inputs.latency(),
+            (tape.spot_kind, tape.perp_kind),
+            (rule.spot, rule.perp),
+            rule.max_quote_age_ns,
+            tape.queues.place,
         )
         wallets = PaperWallets(funds, rule.perp.leverage, payments)
         runner = Runner(rule, journal, venue, payments, wallets=wallets)

@@ -9,12 +9,14 @@ import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from live_stage import PATIENCE, QUICK, publish
 
 import delta_arb
 from delta_arb.live import control
+from delta_arb.live.config import Config
 
 STAGE = Path(__file__).with_name("crash_stage.py")
 DIRECT, REVERSE = 1, -1
@@ -49,22 +51,31 @@ guards = {{max_orders_minute = 1000, max_failures = 1000, min_disk_mb = 1}}
 [spot]
 venue = "mexc"
 min_notional_usdt = 1.0
+RESTS_SPOT
 ccxt = MEXC
 [perp]
 venue = "gate"
 contract_size = 10.0
 qty_step = 10.0
 min_qty = 10.0
+RESTS_PERP
 ccxt = GATE
 """
+
+
+class Rests(NamedTuple):
+    """A rule of which a leg rests, and the configuration that it was chosen for."""
+
+    config: Config
+    rule: dict
 
 
 class Stage:
     """Venues that stay, runners that are killed and started again, one journal for all of it."""
 
-    def __init__(self, folder: Path, side: int) -> None:
+    def __init__(self, folder: Path, side: int, rests: Rests | None = None) -> None:
         self.folder, self.side = folder, side
-        publish(folder, **RULES[side])
+        publish(folder, config=rests and rests.config, **(rests.rule if rests else RULES[side]))
         coins = 100 if side == REVERSE else 0
         self.venues = _process("venues", json.dumps({"spot_coins": coins}))
         ccxt = json.loads(self.venues.stdout.readline())
@@ -76,9 +87,13 @@ class Stage:
         self.env = {f"DELTA_ARB_{name.upper()}_{part}": ccxt[name][key] for name in ccxt for key, part in keys.items()}
         self.env["XDG_STATE_HOME"] = str(folder)  # every stage is an account of its own
         text = CONFIG.replace("INVENTORY", f"inventory_coins = {coins}")
+        for leg, fee_bps in (("SPOT", 0.0), ("PERP", 2.0)):
+            more = f"maker_fee_bps = {fee_bps}\nprice_tick = 0.0001" if rests else ""
+            text = text.replace(f"RESTS_{leg}", more)
         for name in ccxt:
             text = text.replace(name.upper(), _toml({k: v for k, v in ccxt[name].items() if k not in keys}))
         file.write_text(text)
+        self.file = file
         self.argv = ["--config", str(file), "--live", "--reports", str(folder)]
         self.journal = folder / "SYN_USDT-mexc-gate" / "live" / "live.sqlite"
 
@@ -183,8 +198,8 @@ def _toml(value) -> str:
 
 
 @contextmanager
-def crash_stage(folder: Path, side: int):
-    stage = Stage(folder, side)
+def crash_stage(folder: Path, side: int, rests: Rests | None = None):
+    stage = Stage(folder, side, rests)
     try:
         yield stage
     finally:

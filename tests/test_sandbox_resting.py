@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from dataclasses import replace
 from decimal import Decimal as D
 from pathlib import Path
 
@@ -10,15 +11,15 @@ import ccxt
 import ccxt.pro
 import pytest
 
-from delta_arb.market import NS, PERP, SPOT
+from delta_arb.market import ASSUMPTIONS, BACK, NS
+from delta_arb.quotes.prints import Queues, prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import BUY, IOC, POST_ONLY, SELL, Listing, Print, Quote, Settings, Trade, dec
-from delta_arb.sandbox.venues import Feed, TapeTrade, Venues, setup_of
-from delta_arb.strategy.queue_fills import ASSUMPTIONS
+from delta_arb.sandbox.venues import Feed, Venues, setup_of
 
 PAIR = "SYN_USDT"
 TAPES = json.loads((Path(__file__).parent / "maker_tapes.json").read_text("utf-8"))
@@ -138,10 +139,11 @@ def test_a_deeper_level_that_is_shown_tells_what_is_ahead():
 def test_a_feed_plays_the_trades_before_the_rows_of_their_stamp():
     rows = [(0, 0, 1.0, 1.1, 50.0, 50.0), (0, 1, 1.0, 1.1, 500.0, 500.0), (2, 0, 0.9, 1.0, 40.0, 50.0)]
     tape = Tape.of([(row[0] * NS, *row[1:]) for row in rows] + [(3 * NS, 1, 1.0, 1.1, 500.0, 500.0)])
+    spot = prints([2 * NS, 9 * NS], [SELL, BUY], [0.9, 1.0], [7.0, 1.0])
+    tape = replace(tape, queues=Queues(spot, prints([1 * NS], [BUY], [1.1], [20.0]), BACK))
     setup = setup_of(tape, "SYN", D(10))
     engines = Engine("mexc", [setup.spot], {}), PerpetualEngine("gate", [setup.perp], {})
-    trades = [TapeTrade(1 * NS, PERP, BUY, 1.1, 20.0), TapeTrade(2 * NS, SPOT, SELL, 0.9, 7.0)]
-    feed = Feed(tape, *engines, trades=[*trades, TapeTrade(9 * NS, SPOT, BUY, 1.0, 1.0)], speed=math.inf)
+    feed = Feed(tape, *engines, speed=math.inf)
     seen = []
     for engine in engines:
         engine.listen(Print, lambda p, e=engine: seen.append((e.venue, float(p.price), float(p.qty), p.side)))

@@ -188,7 +188,7 @@ def last_words(journal: Journal) -> dict[str, Any]:
     line = f"no runner is up; the journal says {phase}"
     if state and state.phase != FLAT:
         line += (
-            f", pair {state.pair} opened {utc(state.opened_ns)} UTC, spot "
+            f", pair {state.pair} {f'opened {utc(state.opened_ns)} UTC' if state.opened_ns else 'not filled yet'}, spot "
             f"{state.legs[SPOT].position:+g}, perp {state.legs[PERP].position:+g}"
         )
     if orders:

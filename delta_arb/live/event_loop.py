@@ -66,6 +66,11 @@ class EventLoop:
             # behind the reader, which does not pause between messages
             asyncio.get_running_loop().call_soon(self.decide)
 
+    def trade(self, leg: int, side: int, price: float, qty: float) -> None:
+        """A trade of others on one leg: on paper it may fill what rests there."""
+        if self.paper and not self.over:
+            self.paper.trade(leg, side, price, qty)
+
     def decide(self) -> None:
         """Put the newest books to the machine."""
         self._due = False

@@ -111,8 +111,6 @@ class Executor(RestingOrders):
 
     def _barred(self, sent: OrderInFlight) -> str:
         """Why an order is not sent now."""
-        if sent.post_only and self._stopping:
-            return "not sent: nothing rests any more"
         if self._venues[sent.leg].allowance < 1:
             return f"not sent: {self._venues[sent.leg].name}'s allowance of orders is used up"
         return ""
@@ -227,7 +225,9 @@ class Executor(RestingOrders):
         more = outcome.filled - known.filled
         if more * sent.qty <= 0.0 or abs(more) <= DUST * abs(sent.qty):
             return 0.0, 0.0, 0.0
-        price = (outcome.filled * outcome.price - known.filled * known.price) / more
+        price = outcome.price
+        if price != known.price:
+            price = (outcome.filled * outcome.price - known.filled * known.price) / more
         return more, price, outcome.fee_usdt - known.fee_usdt
 
     def _tell(

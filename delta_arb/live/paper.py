@@ -1,4 +1,4 @@
-"""Two venues on paper: orders meet the books by the backtest's fill rule, after the same latency.
+"""Two venues on paper: orders meet the books by the backtest's fill rule, after the same latency; a post-only one then rests.
 
 The venue is told every quote before the runner is, and says when its next report is due; whoever drives it (a
 replay's clock, or a loop's) fetches the report then.
@@ -16,8 +16,10 @@ from delta_arb.latency import Latency
 from delta_arb.live.accounts import Baseline
 from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
+from delta_arb.live.paper_resting import PaperRest, rested
 from delta_arb.live.venues.base import OUTSIDE, Account, OrderOutcome, Placed, Report
 from delta_arb.market import (
+    BACK,
     LEGS,
     NEVER,
     NS,
@@ -56,20 +58,30 @@ from delta_arb.wallets import (
 
 
 class Working(NamedTuple):
-    """An IOC order under way; `met` is the snapshot row that it met, if any."""
+    """An order under way; `met` is the snapshot row that it met, if any. A cancel may follow it before it arrives."""
 
     order_id: str
     order: Order
     arrival_ns: int
     due_ns: int
     met: Book | None
+    cancel_ns: int = NEVER
 
 
 class PaperVenue:
-    """Both legs' venues; one working order per leg, like the machine that sends them."""
+    """Both legs' venues; one working order per leg, like the machine that sends them.
+
+    Args:
+        place: what is assumed of the place of an order that rests, a number of `market.ASSUMPTIONS`.
+    """
 
     def __init__(
-        self, latency: Latency, kinds: tuple[str, str], legs: tuple[LegRule, LegRule], max_quote_age_ns: int
+        self,
+        latency: Latency,
+        kinds: tuple[str, str],
+        legs: tuple[LegRule, LegRule],
+        max_quote_age_ns: int,
+        place: int = BACK,
     ) -> None:
         self._latency = latency
         self._polled = tuple(kind == SNAPSHOTS for kind in kinds)
@@ -77,6 +89,8 @@ class PaperVenue:
         self._patience_ns = max_quote_age_ns
         self._books: list[Book | None] = [None, None]
         self._working: list[Working | None] = [None, None]
+        self._rests: list[PaperRest | None] = [None, None]
+        self._place = place
         self._taken = [UNTOUCHED, UNTOUCHED]
 
     def place(self, orders: Sequence[Placed], now_ns: int) -> None:
@@ -85,12 +99,18 @@ class PaperVenue:
             self.send(leg, order_id, order, now_ns)
 
     def cancel(self, leg: int, now_ns: int) -> None:
-        """Nothing to do: an IOC order ends by itself, and its report is on its way."""
+        """The cancel of an order that rests, or will, is under way; an IOC order ends by itself."""
+        arrival_ns = now_ns + self._latency.ns(leg, now_ns)
+        rest, working = self._rests[leg], self._working[leg]
+        if rest:
+            rest.cancel_ns = min(rest.cancel_ns, arrival_ns)
+        elif working and working.order.post_only:
+            self._working[leg] = working._replace(cancel_ns=max(arrival_ns, working.due_ns))
 
     def send(self, leg: int, order_id: str, order: Order, now_ns: int) -> None:
         """Accept an order at `now_ns`; its fate is decided at its arrival."""
-        if self._working[leg]:
-            raise RuleError(f"{order_id}: the {LEGS[leg]} leg still has {self._working[leg].order_id} working")
+        if out := self._working[leg] or self._rests[leg]:
+            raise RuleError(f"{order_id}: the {LEGS[leg]} leg still has {out.order_id} working")
         arrival_ns = now_ns + self._latency.ns(leg, now_ns)
         # On polled snapshots nobody knows the book before the next row: the order waits for it, at most the quote age.
         due_ns = arrival_ns + self._patience_ns if self._polled[leg] else arrival_ns
@@ -102,6 +122,13 @@ class PaperVenue:
         working = self._working[leg]
         if working and self._polled[leg] and working.met is None and working.arrival_ns <= ts_ns <= working.due_ns:
             self._working[leg] = working._replace(due_ns=ts_ns, met=book)
+        if rest := self._rests[leg]:
+            rest.on_row(ts_ns, book)
+
+    def trade(self, leg: int, ts_ns: int, side: int, price: float, qty: float) -> None:
+        """A trade of others on a leg, told before the rows of its stamp; `side` is its taker's."""
+        if rest := self._rests[leg]:
+            rest.on_trade(ts_ns, side, price, qty)
 
     def liquidation(self, ts_ns: int, state: State, perp: Book) -> Report | None:
         """The end of a short whose margin no longer suffices on this book."""
@@ -110,23 +137,41 @@ class PaperVenue:
 
     @property
     def due_ns(self) -> int:
-        """When the next report is due; NEVER without a working order."""
-        return min((w.due_ns for w in self._working if w), default=NEVER)
+        """When the next report is due; NEVER without one."""
+        return min(self._due_ns(SPOT), self._due_ns(PERP))
+
+    def _due_ns(self, leg: int) -> int:
+        out = self._working[leg] or self._rests[leg]
+        return out.due_ns if out else NEVER
 
     def report(self) -> Report:
         """The next report (spot first at equal times)."""
-        leg = min((SPOT, PERP), key=lambda k: self._working[k].due_ns if self._working[k] else NEVER)
-        working = self._working[leg]
+        leg = min((SPOT, PERP), key=self._due_ns)
+        working, rest = self._working[leg], self._rests[leg]
+        if rest:
+            report = rest.report()
+            self._rests[leg] = rest if report.remaining else None
+            return report
         if working is None:
             raise RuleError("no order is working, there is nothing to report")
         self._working[leg] = None
         book = working.met if self._polled[leg] else self._books[leg]
+        if working.order.post_only:
+            return self._arrive(leg, working, book)
         if book is None:
             return Report(working.due_ns, leg, working.order_id, 0.0, 0.0)
         shown = left_of(book, self._taken[leg])
         filled, price = fill(working.order.qty, working.order.limit, shown, self._legs[leg].step)
         self._taken[leg] = with_taken(book, self._taken[leg], filled)
         return Report(working.due_ns, leg, working.order_id, received(filled, self._legs[leg]), price)
+
+    def _arrive(self, leg: int, working: Working, book: Book | None) -> Report:
+        at_ns, of = working.due_ns, self._legs[leg]
+        report, rest = rested(working.order_id, leg, working.order, at_ns, book, of, self._place)
+        if rest:
+            rest.cancel_ns = working.cancel_ns
+        self._rests[leg] = rest
+        return report
 
 
 def paper_venue(latency: Latency, rule: MachineRule) -> PaperVenue:
@@ -182,30 +227,47 @@ class LivePaper:
 
     def __init__(self, venue: PaperVenue, report: Callable[[Report], None], clock: Callable[[], int]) -> None:
         self._venue, self._report, self._clock = venue, report, clock
-        self.quote, self.liquidation = venue.quote, venue.liquidation
+        self.liquidation = venue.liquidation
+        self._timer: asyncio.TimerHandle | None = None
 
     def place(self, orders: Sequence[Placed], now_ns: int) -> None:
         """Accept the orders of one decision, and report each when its latency is over."""
         self._venue.place(orders, now_ns)
-        for _ in orders:
-            self._expect()
+        self._expect()
 
     def cancel(self, leg: int, now_ns: int) -> None:
-        """Nothing to do: see PaperVenue."""
+        """See `PaperVenue.cancel`."""
+        self._venue.cancel(leg, now_ns)
+        self._expect()
+
+    def quote(self, leg: int, ts_ns: int, book: Book) -> None:
+        """See `PaperVenue.quote`."""
+        self._venue.quote(leg, ts_ns, book)
+        self._expect()
+
+    def trade(self, leg: int, side: int, price: float, qty: float) -> None:
+        """See `PaperVenue.trade`."""
+        self._venue.trade(leg, self._clock(), side, price, qty)
+        self._expect()
 
     def adopt(self, placed: Placed, sent_ns: int, booked: OrderOutcome | None = None) -> None:
         """Paper forgets: what was under way is gone."""
         self._report(Report(self._clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted"))
 
     def _expect(self) -> None:
-        wait_s = (self._venue.due_ns - self._clock()) / NS
-        asyncio.get_running_loop().call_later(max(0.0, wait_s), self._due)
+        """Ring when the next report is due."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._venue.due_ns < NEVER:
+            wait_s = max(0.0, (self._venue.due_ns - self._clock()) / NS)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._due)
 
     def _due(self) -> None:
+        self._timer = None
         if self._venue.due_ns <= self._clock():
             self._report(self._venue.report())
-        elif self._venue.due_ns < NEVER:
-            self._expect()
+        self._expect()
 
 
 BEGAN, SENT = "paper wallets", "paper transfer"  # kinds of notes

@@ -107,10 +107,6 @@ class ParameterFile:
         before = (self.params, self.refused)
         try:
             self._newest()
-            if self.params.rule.resting:
-                raise ParamsError(
-                    "a leg of these parameters rests, and the runner does not rest orders yet; choose takers"
-                )
             check_in_force(self.params, self._name, self._now(), self._bounds)
             if self._bounds.cover_fees:
                 check_fees(self.params, *(self._terms or (self.params.spot, self.params.perp)))

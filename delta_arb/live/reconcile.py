@@ -178,6 +178,8 @@ class Reconciler:
             self.filled.clear()
             try:
                 found = await self._discrepancies()
+                if found and found != self._doubt:  # what rests may have filled, and its stream not have told it yet
+                    await self._executor.look_up_resting()
                 await self._look_for_foreign()
                 self._unanswered = ""
             except VenueError as error:

@@ -27,6 +27,7 @@ from delta_arb.live.snapshot import REPLAY
 from delta_arb.market import DAY_S, NS, PERP, SPOT, Book, utc
 from delta_arb.params import Bounds
 from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.prints import in_order
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, attribution
 from delta_arb.strategy.rule import check_deadline
@@ -85,6 +86,21 @@ def play(group: list[Row], runner: Runner, venue: PaperVenue) -> None:
     runner.quote(ts_ns, spot, perp, venue.liquidation(ts_ns, runner.state, perp))
 
 
+class TradesBefore:
+    """Shows the venue the trades up to an instant, each at its own; reports and timers come between them."""
+
+    def __init__(self, tape: Tape, runner: Runner, venue: PaperVenue) -> None:
+        self._runner, self._venue, self._left = runner, venue, in_order(tape.queues, tape.start_ns, tape.end_ns)
+        self._next = next(self._left, None)
+
+    def show(self, until_ns: int) -> None:
+        while self._next and self._next[0] <= until_ns:
+            ts_ns, leg, *trade = self._next
+            catch_up(self._runner, self._venue, ts_ns - 1, timers_at_until=True)
+            self._venue.trade(leg, ts_ns, *trade)
+            self._next = next(self._left, None)
+
+
 def show_first(tape: Tape, venue: PaperVenue) -> None:
     """The books that the tape begins with: its first event carries both, one of them from before it."""
     ts_ns, _, *books = next(rows(tape.between(tape.start_ns, tape.start_ns + 1)))
@@ -100,6 +116,7 @@ async def run(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event
     loop = asyncio.get_running_loop()
     began, first_ns = loop.time(), tape.start_ns
     show_first(tape, venue)
+    others = TradesBefore(tape, runner, venue)
     yielded, last_ns = began, first_ns
     for group in instants(tape):
         if math.isfinite(speed):
@@ -110,6 +127,7 @@ async def run(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event
         if stop.is_set():
             runner.finish(last_ns)
             return False
+        others.show(group[0][0])
         play(group, runner, venue)
         last_ns = group[0][0]
     catch_up(runner, venue, tape.end_ns, timers_at_until=True)
@@ -168,7 +186,11 @@ async def _replay(options: LiveOptions) -> int:
         journal.begin_run(REPLAY, __version__, {k: str(v) for k, v in asdict(options).items()})
         journal.parameters("accepted", exports.params)
         venue = PaperVenue(
-            inputs.latency(), (tape.spot_kind, tape.perp_kind), (rule.spot, rule.perp), rule.max_quote_age_ns
+            inputs.latency(),
+            (tape.spot_kind, tape.perp_kind),
+            (rule.spot, rule.perp),
+            rule.max_quote_age_ns,
+            tape.queues.place,
         )
         payments = inputs.payments(tape)
         journal.funding(payments)

@@ -9,7 +9,7 @@ from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.runner import Recorder
-from delta_arb.live.venues.base import OnOutcome, OnQuote, Venue, VenueError, no_network
+from delta_arb.live.venues.base import OnOutcome, OnQuote, OnTrade, Venue, VenueError, no_network
 from delta_arb.strategy.state import State
 from delta_arb.venue_terms import VenueTerms
 
@@ -32,6 +32,11 @@ class Resources(NamedTuple):
     def terms(self) -> tuple[VenueTerms, VenueTerms]:
         """Both venues' own terms as the machine uses them."""
         return self.config.of_accounts(*(venue.terms for venue in self.venues))
+
+    def tell_trades(self, on_trade: OnTrade) -> None:
+        """On paper orders rest in the queue of the venues' trades."""
+        for venue in self.venues if self.paper else ():
+            venue.on_trade = on_trade
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None:
         """Both venues or none; a market that is not listed any more is opened as the journal remembers it."""

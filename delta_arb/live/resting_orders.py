@@ -79,7 +79,6 @@ class RestingOrders(ABC):
     _closed: bool
 
     def __init__(self) -> None:
-        self._stopping = False  # nothing is to rest any more
         self._countdown = Countdown(self._venues, self._say)
         self._unquoted = [0, 0]  # quotes refused in a row, of each leg
 
@@ -103,14 +102,6 @@ class RestingOrders(ABC):
         before, self._unquoted[sent.leg] = self._unquoted[sent.leg], self._unquoted[sent.leg] + 1
         pause_s = min(self._patience.retry_s * 2.0 ** min(before - 1, 10), LONGEST_S) if before else 0.0
         self._tell_in(max(pause_s, self._venues[sent.leg].paused_s), sent, *more, outcome, outcome.for_good)
-
-    def stop_resting(self) -> None:
-        """From now on nothing rests: what does is withdrawn, and what would is refused."""
-        self._stopping = True
-        for sent in self._sent.values():
-            if sent.post_only and not sent.over:
-                sent.cancel = True
-                self._withdraw(sent)
 
     async def leave_nothing(self) -> None:
         """Cancel what may rest, at the end of a session that a failure ended; what became of it the next one asks."""
@@ -136,8 +127,11 @@ class RestingOrders(ABC):
         """Look up what rests, for a stream may lose a fill; for ever."""
         while True:
             await asyncio.sleep(self._patience.resting_s)
-            for sent in [s for s in self._sent.values() if s.rests]:
-                await self._compare(sent)
+            await self.look_up_resting()
+
+    async def look_up_resting(self) -> None:
+        for sent in [s for s in self._sent.values() if s.rests]:
+            await self._compare(sent)
 
     async def hold_resting(self) -> None:
         """As long as this runs the venues hold what rests; for ever."""

@@ -25,6 +25,7 @@ from delta_arb.strategy.state import (
     FLAT,
     HALTED,
     HEDGING,
+    NO_LEG,
     NO_ORDERS,
     OUTSIDE,
     PHASES,
@@ -39,14 +40,15 @@ from delta_arb.wallets import Wallet
 
 
 class Hold(NamedTuple):
-    """What the guards allow: entries at all, and whether the open pair is to be left."""
+    """What the guards allow: entries at all, whether the open pair is to be left, and whether orders may rest."""
 
     may_enter: bool = True
     flatten: bool = False
+    may_rest: bool = True
 
 
 FREE = Hold()
-CLOSED = Hold(may_enter=False)
+CLOSED = Hold(may_enter=False, may_rest=False)
 
 
 class Resumed(NamedTuple):
@@ -140,6 +142,8 @@ class Runner:
         rule = self._of_pair
         if self.stuck and self.state.phase in (EXITING, HEDGING):
             rule = self._without_stuck(rule)
+        if not self.hold.may_rest and rule.quoting.leg != NO_LEG:  # as if it had rested for as long as it may
+            rule = rule._replace(quoting=rule.quoting._replace(entry=False, longest_rest_ns=-NEVER))
         may_enter, flatten = self.newest.may_enter and self.hold.may_enter, self.hold.flatten
         if rule.may_enter == may_enter and rule.flatten == flatten:
             return rule

@@ -26,7 +26,7 @@ from delta_arb.live.paper import LivePaper, PaperAccount, paper_venue
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.reconcile import Reconciler, VenueWallets, disk_free_mb, midnight_ns
 from delta_arb.live.resources import Resources
-from delta_arb.live.runner import CLOSED, Hold, Resumed, Runner
+from delta_arb.live.runner import CLOSED, Resumed, Runner
 from delta_arb.live.terms_watch import TermsChangedError, TermsWatch
 from delta_arb.live.venues.base import Account, Report
 from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
@@ -101,6 +101,7 @@ class Session:
             RunError: the venues hold what the journal does not know.
             ParamsError: there are no parameters to start with.
         """
+        self.resources.tell_trades(self.loop.trade)
         await self.resources.open(self.loop.quote, self.executor.outcome)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -135,7 +136,7 @@ class Session:
             recovery.require_open(resources.venues)
         resumed = resumed._replace(rule=resumed.rule and on_terms(resumed.rule, *resources.terms))
         rule = await self._first_rule(resumed, found)
-        since_ns = resumed.state.opened_ns if is_open else self.clock()
+        since_ns = (is_open and resumed.state.opened_ns) or self.clock()  # an entry may rest, and nothing be open
         self.funding = FundingWatch(
             resources.venues[PERP], self.payments, since_ns, self.clock, resources.say, self._note_funding,
             resources.journal.funding_since(since_ns),
@@ -236,7 +237,6 @@ class Session:
     async def _finish(self) -> str:
         self.risk.leaving |= self.resources.config.on_stop == "flatten"
         self._hold()
-        self.executor.stop_resting()
         try:
             async with asyncio.timeout(STOP_S):
                 await self._until(lambda: self._at_rest)
@@ -339,12 +339,12 @@ class Session:
         if self.runner is None or self.runner.books is None:
             return
         self.risk.try_journal()
-        self.runner.hold = self.risk.allowed(self.facts())
+        self.runner.hold = self.risk.allowed(self.facts())._replace(may_rest=not self.risk.closed)
         self.resources.alerts.alone(self.runner.alone_usdt(), self.line())
 
     def halt(self, reason: str) -> None:
         """No entries until a person resumes; what is open is managed to its end."""
-        self.runner.hold = Hold(False, self.runner.hold.flatten)
+        self.runner.hold = self.runner.hold._replace(may_enter=False)
         self.risk.halt(reason)
 
     def _terms_changed(self, what: str) -> None:

@@ -1,6 +1,10 @@
 """Trades of others at one venue, which are what a resting order fills by."""
 
+import heapq
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import repeat
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +64,16 @@ class Queues(NamedTuple):
     def __bool__(self) -> bool:
         """Whether any trade was recorded."""
         return len(self.spot.ts_ns) + len(self.perp.ts_ns) > 0
+
+
+Trade = tuple[int, int, int, float, float]  # ts_ns, leg, side of the taker, price, quantity
+
+
+def in_order(queues: Queues, start_ns: int, end_ns: int) -> Iterator[Trade]:
+    """The trades of both legs with start_ns <= ts_ns <= end_ns, as they came."""
+    legs = (queues.spot, queues.perp)
+    rows = (zip(p.ts_ns.tolist(), repeat(leg), *(c.tolist() for c in p[1:])) for leg, p in enumerate(legs))
+    return (trade for trade in heapq.merge(*rows, key=itemgetter(0)) if start_ns <= trade[0] <= end_ns)
 
 
 NO_PRINTS = prints([], [], [], [])

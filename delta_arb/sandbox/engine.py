@@ -11,13 +11,13 @@ positions), and only then calls the listeners, in the order in which things happ
     engine.listen(BalanceChange, callback)  one coin after a change, with the reason
     engine.listen(PositionChange | FundingPaid, callback)
 
-An order that arrives takes the levels shown, best first, and what it took is gone until the next quote of that pair.
-A resting order fills at its own price: by a trade of others that reaches it in the queue (`queue`), and by a quote that
-reaches it, at most the size shown on the other side.
+An order that arrives takes the levels shown, best first, and what it took is gone until the next quote of that pair. A
+resting order fills at its own price by trades of others, in its queue (`queue`), and by quotes that reach it, at most their size.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 
@@ -159,14 +159,15 @@ class Engine(MarketData):
         order = self._working(order_id, client_id)
         resting = order.kind == LIMIT and not order.held
         if resting and (fault := self._fault("order.cancel", "late_fill", order)):
-            self._hit(order, self._share(order, fault))
+            if qty := min(self._share(order, fault), self._allowed(order)):
+                self._fill(order, order.price, qty, maker=True)
             self._flush()
             order = self._working(order.id)
         after = self._fault("order.cancel", "fill_after", order) if resting else None
-        if after:
-            qty = self._share(order, after)
-            self._later(after.seconds, lambda: self._fill_after(order, qty))
+        qty = self._share(order, after) if after else ZERO
         self._finish(order, BY_USER)
+        if qty:
+            self._fill_later(order, qty, after.seconds)
         self._flush()
         return copy(order)
 
@@ -316,19 +317,18 @@ class Engine(MarketData):
         """What of `qty` is on the grid."""
         return floor_to(qty, self.listings[order.pair].qty_step)
 
-    def _hit(self, order: Order, qty: Decimal) -> None:
-        """Somebody takes `qty` of a resting order at its own price."""
-        if qty > 0:
-            self._fill(order, order.price, min(qty, self._allowed(order)), maker=True)
+    def _fill_later(self, order: Order, qty: Decimal, seconds: float) -> None:
+        """An order that was said to be cancelled turns out to have filled; what pays for it stays locked until then."""
+        paid, listing = replace(order, qty=order.filled + qty), self.listings[order.pair]
+        self.account.reserve(paid, listing, order.price, self.clock.now_ns())
 
-    def _fill_after(self, order: Order, qty: Decimal) -> None:
-        """An order that was said to be cancelled turns out to have filled."""
-        if qty <= 0:
-            return
-        self.account.reserve(order, self.listings[order.pair], order.price, self.clock.now_ns())
-        self._fill(order, order.price, qty, maker=True)
-        self.account.release(order, self.listings[order.pair], self.clock.now_ns())
-        self._flush()
+        def fill() -> None:
+            order.frozen = paid.frozen
+            self._fill(order, order.price, qty, maker=True)
+            self.account.release(order, listing, self.clock.now_ns())
+            self._flush()
+
+        self._later(seconds, fill)
 
     def _fill(
         self, order: Order, price: Decimal, qty: Decimal, maker: bool, why: str = BY_FILL, *, public: bool = True

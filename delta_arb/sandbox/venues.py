@@ -20,10 +20,11 @@ from decimal import Decimal
 from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import NS, SPOT, FundingPayment
+from delta_arb.quotes.prints import Trade, in_order
 from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import gate_rest, mexc_rest
 from delta_arb.sandbox.book import Clock
@@ -46,16 +47,6 @@ SLACK_S = 0.001  # earlier than this is on time: asyncio's own grain
 
 TRADE, ROW = range(2)
 Row = tuple[int, int, float, float, float, float]
-
-
-class TapeTrade(NamedTuple):
-    """A recorded trade of one leg's venue; `side` +1 where its taker bought, base units."""
-
-    ts_ns: int
-    leg: int
-    side: int
-    price: float
-    qty: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +117,6 @@ class Feed:
 
     Args:
         payments: the funding stamps of the perpetual; those before the tape are history from the start.
-        trades: what others traded, in order of time; without them a resting order fills by quotes alone.
         speed: recorded seconds per second; `math.inf` plays as fast as the slowest client reads.
         backlog: how many pushes wait for the slowest client.
         repeat: begin again at the end, for ever.
@@ -139,7 +129,6 @@ class Feed:
         perp: PerpetualEngine,
         *,
         payments: Sequence[FundingPayment] = (),
-        trades: Sequence[TapeTrade] = (),
         speed: float = 1.0,
         backlog: Callable[[], int] = lambda: 0,
         repeat: bool = False,
@@ -152,7 +141,6 @@ class Feed:
         # Prices and sizes of a tape repeat; exact decimals are made once for each.
         self._price = lru_cache(CACHED)(dec)
         self._sizes = [lru_cache(CACHED)(partial(_size, listing=listing)) for listing in self._grids]
-        self._trades = [trade for trade in trades if tape.start_ns <= trade.ts_ns <= tape.end_ns]
         self._payments = list(payments)
         self._due: list[FundingPayment] = []
 
@@ -195,10 +183,11 @@ class Feed:
                 self._quote(*event[1:])
                 self.rows += 1
 
-    def _events(self) -> Iterator[tuple[int, int, TapeTrade | Row]]:
+    def _events(self) -> Iterator[tuple[int, int, Trade | Row]]:
         """Trades and rows in order of time; at one stamp trades first, as in the replay."""
-        trades = ((trade.ts_ns, TRADE, trade) for trade in self._trades)
-        return heapq.merge(trades, ((row[0], ROW, row) for row in rows(self.tape)), key=itemgetter(0, 1))
+        tape = self.tape
+        trades = ((trade[0], TRADE, trade) for trade in in_order(tape.queues, tape.start_ns, tape.end_ns))
+        return heapq.merge(trades, ((row[0], ROW, row) for row in rows(tape)), key=itemgetter(0, 1))
 
     async def _breathe(self) -> None:
         """Let the sockets write; wait for the slowest client."""
@@ -210,7 +199,7 @@ class Feed:
         engine, price, size = self._engine(leg), self._price, self._sizes[leg]
         engine.quote(self._pairs[leg], price(bid), size(bid_qty), price(ask), size(ask_qty))
 
-    def _trade(self, trade: TapeTrade) -> None:
+    def _trade(self, trade: Trade) -> None:
         _, leg, side, price, qty = trade
         self._engine(leg).print_trade(self._pairs[leg], side, self._price(price), self._sizes[leg](qty))
 
@@ -331,13 +320,12 @@ class Venues:
         tape: Tape,
         payments: Sequence[FundingPayment] = (),
         *,
-        trades: Sequence[TapeTrade] = (),
         speed: float = 1.0,
         repeat: bool = False,
     ) -> "Venues":
         """Show the tape's first books now; it plays from the start of the `async with` block on."""
         self.feed = Feed(
-            tape, self.spot, self.perp, payments=payments, trades=trades, speed=speed, repeat=repeat,
+            tape, self.spot, self.perp, payments=payments, speed=speed, repeat=repeat,
             backlog=lambda: max(self.mexc.hub.waiting, self.gate.hub.waiting),
         )  # fmt: skip
         self.feed.start()

@@ -42,8 +42,14 @@ def hedge_ratio(state: State, shift: float, ts_ns: int, rule: MachineRule) -> fl
 def wanted_price(side: int, bid: float, ask: float, hedge: float, ratio: float, tick: float) -> float:
     """The price of the quote on the grid, never crossing the book it rests at; `hedge` is where its fill would be hedged."""
     if side == BUY:
-        return min(floor_to(hedge * ratio, tick), floor_to(ask - tick, tick))
-    return max(ceil_to(hedge * ratio, tick), ceil_to(bid + tick, tick))
+        return _as_written(min(floor_to(hedge * ratio, tick), floor_to(ask - tick, tick)), tick)
+    return _as_written(max(ceil_to(hedge * ratio, tick), ceil_to(bid + tick, tick)), tick)
+
+
+def _as_written(price: float, tick: float) -> float:
+    """The price of so many ticks as a venue writes it: 0.7986, not the 0.7986000000000001 that 7986 times 0.0001 is."""
+    a_unit = round(1.0 / tick)
+    return round(price * a_unit) / a_unit if abs(a_unit * tick - 1.0) < 1e-9 else price
 
 
 def misplaced(side: int, quote: float, wanted: float, tolerance: float) -> int:

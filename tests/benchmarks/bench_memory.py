@@ -9,7 +9,6 @@ takes. A tape of n events takes 97 bytes an event (`tape_mb`): the rest is what 
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys

@@ -158,6 +158,7 @@ class Account(NamedTuple):
 
 
 OnQuote = Callable[[int, Book, int], None]  # leg, book (fresh_ns on our clock), the venue's own stamp in ns
+OnTrade = Callable[[int, int, float, float], None]  # leg, side of the taker, price, quantity: a trade of others
 OnOutcome = Callable[[int, OrderOutcome], None]  # leg, what a private stream says of an order of ours
 
 
@@ -178,6 +179,7 @@ class Venue(Protocol):
     reachable: bool  # whether it answered at all when it was last looked at
     trouble: str  # why nothing new should be begun there: it did not answer, or wants a pause; ""
     private_alive: bool  # whether the stream of our own orders is up
+    on_trade: OnTrade | None  # set before `open` by who wants trades of others told (paper)
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None: ...
 

@@ -140,7 +140,8 @@ class CcxtOrders(ABC):
             if sent.order.post_only and body_code(error) in self.taking:
                 self._report(OrderOutcome.nothing(order_id, refused=WOULD_TAKE))
             elif code := refusal(error, self.certain, self.doubtful):
-                self._report(OrderOutcome.nothing(order_id, refused=code, for_good=code in self.lasting))
+                lasts = code in self.lasting and not sent.order.post_only  # a quote is made again, less and less often
+                self._report(OrderOutcome.nothing(order_id, refused=code, for_good=lasts))
             elif not sent.ended.is_set():  # a push may have told the end of an order that has no answer
                 self._report(OrderOutcome.nothing(order_id, doubt=plain(error)))
             return
@@ -183,6 +184,11 @@ class CcxtOrders(ABC):
         if order_id not in self._asked and not self._closing:
             self._asked.add(order_id)
             self._spawn(self._catch_up(order_id), f"{order_id} caught up")
+
+    def _missed(self) -> None:
+        """The private stream was lost: what rests may have filled meanwhile."""
+        for order_id in self._orders.resting:
+            self._behind(order_id)
 
     async def _catch_up(self, order_id: str) -> None:
         await asyncio.sleep(self._pace.push_s)

@@ -5,13 +5,22 @@ import itertools
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from ccxt.base import errors as ccxt
 
 from delta_arb.live import clock
-from delta_arb.live.venues.base import Fees, ListedTerms, OnOutcome, OnQuote, OrderOutcome, OutcomeUnknown, VenueError
+from delta_arb.live.venues.base import (
+    Fees,
+    ListedTerms,
+    OnOutcome,
+    OnQuote,
+    OnTrade,
+    OrderOutcome,
+    OutcomeUnknown,
+    VenueError,
+)
 from delta_arb.live.venues.book_feed import BookFeed
 from delta_arb.live.venues.ccxt_client import Budget, CcxtClients, code_of, plain, reading, refusal
 from delta_arb.live.venues.ccxt_orders import CcxtOrders
@@ -21,6 +30,7 @@ from delta_arb.live.venues.order_tracker import (
     OrderStatus,
     OrderTracker,
 )
+from delta_arb.live.venues.public_messages import PublicTrade
 from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import Book, from_bps
 from delta_arb.venue_terms import VenueTerms
@@ -63,6 +73,7 @@ class CcxtVenue(CcxtOrders):
     ) -> None:
         self.leg, self.base = leg, base
         self.quotes: BookFeed
+        self.on_trade: OnTrade | None = None
         self._config, self._pace = config, pace or Pace()
         self._budget = Budget(orders_per_s)
         self._fees = fees
@@ -208,6 +219,13 @@ class CcxtVenue(CcxtOrders):
         if what not in self._ignored:
             self._ignored.add(what)
             log.warning("%s: %s is ignored", self.name, what)
+        return False
+
+    def _traded(self, trades: Sequence[PublicTrade]) -> bool:
+        """Tell trades of others; they prove nothing of the quotes' subscription."""
+        for trade in trades:
+            if self.on_trade and trade.symbol == self.id:
+                self.on_trade(self.leg, trade.side, float(trade.price), self.terms.to_base(trade.qty))
         return False
 
     async def _start_streams(self) -> None:

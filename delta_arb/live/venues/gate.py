@@ -29,14 +29,15 @@ from delta_arb.live.venues.ccxt_client import GateClient, reading
 from delta_arb.live.venues.gate_funding import GateFunding
 from delta_arb.live.venues.key_permissions import gate_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, on_tick, plain_text
-from delta_arb.live.venues.public_messages import gate_quote
+from delta_arb.live.venues.public_messages import gate_quote, gate_trades
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import NS, Order
 from delta_arb.venue_terms import VenueTerms, in_base, in_bps
 
 MS = 1_000_000
 FILLS_PAGE = 100
-QUOTES, ORDERS, TRADES, PONG = "futures.book_ticker", "futures.orders", "futures.usertrades", "futures.pong"
+QUOTES, PRINTS, PONG = "futures.book_ticker", "futures.trades", "futures.pong"
+ORDERS, TRADES = "futures.orders", "futures.usertrades"
 LEAST_COUNTDOWN_S = 5
 NO_RANK = 6  # Gate's ADL rank of an account without a position
 
@@ -119,7 +120,9 @@ class GateVenue(GateFunding):
             self._clients.session,
             self._pace,
             url=self._url,
-            hello=lambda: [json.dumps(self._subscription(QUOTES, [self.id]))],
+            hello=lambda: [
+                json.dumps(self._subscription(c, [self.id])) for c in (QUOTES, PRINTS)[: 2 if self.on_trade else 1]
+            ],
             heard=self._heard_quote,
             ping=self._ping,
             again=self._reseed,
@@ -134,6 +137,7 @@ class GateVenue(GateFunding):
             hello=lambda: [self._signed(TRADES), self._signed(ORDERS)],
             heard=self._heard_own,
             ping=self._ping,
+            again=self._missed,
         )
 
     async def _url(self) -> str:
@@ -158,8 +162,10 @@ class GateVenue(GateFunding):
 
     def _heard_quote(self, message: str | bytes) -> bool:
         frame = decoded(message)
-        if not self._of_channel(frame, (QUOTES,)):
+        if not self._of_channel(frame, (QUOTES, PRINTS)):
             return False
+        if frame["channel"] == PRINTS:
+            return self._traded(gate_trades(frame))
         size = self.terms.contract_size
         try:
             q = gate_quote(frame)

@@ -32,7 +32,7 @@ from delta_arb.live.venues.ccxt_client import MexcClient, code_of, plain, readin
 from delta_arb.live.venues.ccxt_venue import CcxtVenue
 from delta_arb.live.venues.key_permissions import mexc_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, booked, on_grid, plain_text
-from delta_arb.live.venues.public_messages import mexc_quote
+from delta_arb.live.venues.public_messages import mexc_quote, mexc_trades
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import Order
 from delta_arb.venue_terms import VenueTerms, in_bps
@@ -104,8 +104,9 @@ class MexcVenue(CcxtVenue):
     # Streams
 
     def _public_stream(self) -> Stream:
-        channel = f"spot@public.aggre.bookTicker.v3.api.pb@10ms@{self.id}"
-        return self._stream("quotes", self._public_url, [channel], self._heard_quote, self._reseed)
+        kinds = ("bookTicker", "deals")[: 2 if self.on_trade else 1]
+        channels = [f"spot@public.aggre.{kind}.v3.api.pb@10ms@{self.id}" for kind in kinds]
+        return self._stream("quotes", self._public_url, channels, self._heard_quote, self._reseed)
 
     def _private_stream(self) -> Stream:
         self._listen_key = ""
@@ -114,7 +115,7 @@ class MexcVenue(CcxtVenue):
             self._private_url,
             [f"spot@private.{kind}.v3.api.pb" for kind in ("orders", "deals")],
             self._heard_own,
-            lambda: None,
+            self._missed,
         )
         self._spawn(self._renew(), "listen key")
         return self._own
@@ -186,6 +187,8 @@ class MexcVenue(CcxtVenue):
             self._heard_text(message)
             return False
         push = decoded(message)
+        if push.WhichOneof("body") == "publicAggreDeals":
+            return self._traded(mexc_trades(push))
         if push.WhichOneof("body") != "publicAggreBookTicker":
             return self._unknown(f"a push of {push.channel!r}")
         try:

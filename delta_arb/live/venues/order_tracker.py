@@ -139,6 +139,11 @@ class OrderTracker:
         self._sent[order_id] = TrackedOrder(order, self._rates[order.post_only])
         return self._sent[order_id]
 
+    @property
+    def resting(self) -> list[str]:
+        """Ids of the orders that rest, or may."""
+        return [i for i, sent in self._sent.items() if sent.order.post_only and i not in self._refused]
+
     def of(self, order_id: str) -> TrackedOrder | None:
         return self._sent.get(order_id)
 

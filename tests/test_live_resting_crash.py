@@ -1,0 +1,91 @@
+"""kill -9 of the real process with an order resting: none is alive ten seconds later, and at most a clip is unhedged."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from test_live_crash import DIRECT, Rests, crash_stage
+from test_live_resting_session import RULE, config
+
+from delta_arb.live import config as configuration
+from delta_arb.live.config import WatchSettings
+from delta_arb.live.console import Console
+from delta_arb.live.supervisor import LIVE, LiveJob
+from delta_arb.live.watch import Watcher
+
+ALIVE_S = 10.0
+CLIP = 60.0
+SPOT = Rests(config(), RULE)
+PERP = Rests(config(), RULE | {"spot_role": "taker", "perp_role": "maker"})
+
+
+def watcher(it, **watch):
+    read = configuration.read(it.file)
+    changed = read.model_copy(update={"watch": WatchSettings(silent_s=60.0, **watch)})
+    keys = configuration.keys(read, it.folder, it.env)
+    params = it.journal.parent.parent / "params" / "latest.json"
+    return Watcher(LiveJob(changed, LIVE, it.folder, params, keys, {}, Console("test", True)))
+
+
+def at_rest(it):
+    """Orders that rest, once there are some; what the venues hold never differs by more than a clip."""
+    said = it.told()
+    assert abs(sum(said["held"])) <= CLIP, said["held"]
+    return said["resting"]
+
+
+def started(it):
+    """A runner that has taken up what the one before it left."""
+    query = "SELECT 1 FROM notes WHERE kind = 'fees'"
+    before = len(it.rows(query))
+    pid = it.start()
+    it.until(lambda: len(it.rows(query)) > before, seconds=60.0)
+    return pid
+
+
+def killed(it, pid, rng):
+    it.until(lambda: at_rest(it), seconds=60.0)
+    time.sleep(rng.random() * 0.4)
+    os.kill(pid, signal.SIGKILL)
+    it.until(lambda: it.has_ended(pid))
+    return at_rest(it), time.monotonic()
+
+
+def gone(it, orders, since_s, act=lambda: None):
+    while set(orders) & set(at_rest(it)):
+        assert time.monotonic() - since_s < ALIVE_S, it.log.read_text()[-4000:]
+        act()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(200, marks=pytest.mark.slow)])
+def test_no_order_outlives_a_killed_runner_by_ten_seconds(tmp_path, kills):
+    """By turns the watcher cancels it, and the next start. Half of the kills find an order that fills at that moment."""
+    rng = random.Random(7)
+    with crash_stage(tmp_path, DIRECT, SPOT) as it:
+        it.told(faults=[], adverse=False, side=DIRECT, every=9)
+        watching, with_order, pid = watcher(it, resting_s=2.0), 0, started(it)
+        for n in range(kills):
+            orders, since_s = killed(it, pid, rng)
+            with_order += bool(orders)
+            if n % 2 == 0:
+                gone(it, orders, since_s, watching.look)
+            pid = started(it)
+            gone(it, orders, since_s)
+        assert with_order > 0.8 * kills
+        os.kill(pid, signal.SIGTERM)
+        it.until(lambda: it.has_ended(pid))
+        said = it.told()
+        assert said["resting"] == [] and abs(sum(said["held"])) < 10.0
+        booked = dict(it.rows("SELECT order_id, SUM(qty) FROM fills GROUP BY order_id"))
+        assert booked == {order_id: pytest.approx(of[0]) for order_id, of in said["filled"].items() if of[0]}
+
+
+def test_gate_itself_cancels_what_rests_when_the_runner_is_killed_and_nobody_watches(tmp_path):
+    with crash_stage(tmp_path, DIRECT, PERP) as it:
+        it.told(faults=[], adverse=False, side=DIRECT)
+        orders, since_s = killed(it, started(it), random.Random(1))
+        assert orders
+        gone(it, orders, since_s)

@@ -1,0 +1,161 @@
+"""A leg that rests: the backtest, the runner on paper, and the runner on the local venues, fill by fill to the last digit."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from live_stage import stage
+from test_live import drive, rule_params
+from test_live_resting_session import RESTS, config
+
+from delta_arb.backtest import replay as backtest
+from delta_arb.latency import Latency
+from delta_arb.market import ASSUMPTIONS, LEGS, NS, PERP, SPOT
+from delta_arb.params import Rule
+from delta_arb.quotes.prints import prints
+from delta_arb.quotes.tape import Tape
+from delta_arb.rule_params import RestingLeg
+from delta_arb.sandbox.venues import Feed
+from delta_arb.strategy.rule import make_rule
+from delta_arb.strategy.state import FLAT
+from delta_arb.venue_terms import VenueTerms
+
+TICK = 0.0001
+SPOT_TERMS = VenueTerms(venue="mexc", taker_fee_bps=5.0, maker_fee_bps=0.0, qty_step=1.0, min_qty=1.0, price_tick=TICK)
+PERP_TERMS = VenueTerms(
+    venue="gate", taker_fee_bps=5.0, maker_fee_bps=2.0, contract_size=10.0, qty_step=10.0, min_qty=10.0, price_tick=TICK
+)
+
+
+def walk(seed, rows, step_s=0.1):
+    """Quotes of both legs around a walk of the price and a basis that comes back, and trades at and beyond the touch."""
+    rng = np.random.default_rng(seed)
+    price, basis, quotes, trades = 8000, 5.0, [], []
+    for k in range(rows):
+        price = int(np.clip(price + rng.integers(-1, 2), 7500, 8500))
+        basis += 0.1 * (3.0 - basis) + rng.normal(0.0, 3.0)
+        leg, at_ns = int(rng.integers(2)), round(k * step_s * NS)
+        bid = price if leg == SPOT else round(price * (1.0 + basis / 1e4))
+        bid_qty, ask_qty = rng.integers(1, 30, 2) * (1.0 if leg == SPOT else 10.0)
+        quotes.append((at_ns, leg, bid * TICK, (bid + 2) * TICK, bid_qty, ask_qty))
+        if rng.random() < 0.7:
+            side, beyond = int(rng.choice((-1, 1))), int(rng.integers(0, 3))
+            level = price + 2 + beyond if side > 0 else price - beyond
+            trades.append((at_ns + int(rng.integers(0, 2)) * NS // 50, side, level * TICK, float(rng.integers(1, 40))))
+    tape = Tape.of([(t, leg, round(b, 4), round(a, 4), x, y) for t, leg, b, a, x, y in quotes])
+    ts_ns, side, level, qty = zip(*sorted(trades, key=lambda t: t[0]))
+    return replace(tape, queues=tape.queues._replace(spot=prints(ts_ns, side, np.round(level, 4), qty)))
+
+
+def a_rule(**changes):
+    resting = RestingLeg(
+        adverse_bps=0.0, tolerance_bps=1.0, least_life_s=0.3, quotes_per_minute=600.0, longest_rest_s=60.0,
+        **changes.pop("resting", {}),
+    )  # fmt: skip
+    rule = Rule(
+        **{"entry_bps": 2.0, "exit_bps": 1.0, "max_hold_s": 120.0, "clip_usdt": 50.0, "leg_deadline_s": 6.0,
+           "spot_role": "maker", "resting": resting} | changes
+    )  # fmt: skip
+    return make_rule(rule, SPOT_TERMS, PERP_TERMS)
+
+
+class Given:
+    """What `drive` asks of its inputs."""
+
+    @staticmethod
+    def latency():
+        return Latency(0.03, 0.05)
+
+
+@pytest.mark.parametrize("queue", ASSUMPTIONS)
+def test_the_runner_on_paper_does_what_the_backtest_does(tmp_path, queue):
+    tape, rule = walk(3, 6_000).assuming(queue), a_rule()
+    expected = backtest.run(tape, rule, Given.latency(), ())
+    runner, trades, sent, fills = drive(Given, tape, rule, (), tmp_path)
+    assert repr(tuple(runner.trades)) == repr(expected.trades)
+    assert repr(tuple(trades)) == repr(expected.trades)
+    assert sent == [(s.pair, s.ts_ns, LEGS[s.leg], s.qty, s.limit) for s in expected.sent]
+    assert fills == [(f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt) for f in expected.fills]
+    assert sum(leg == "spot" for _, _, leg, *_ in fills) >= 50
+
+
+# --- Live on the local venues -----------------------------------------------------------------------------------------
+
+STEP_S = 0.4
+
+
+def scripted(seed, pairs):
+    """Pairs that are entered and left by resting, each end filled in two parts by trades beyond the quote."""
+    rng, now_ns, quotes, trades = np.random.default_rng(seed), NS, [], []
+
+    def show(spot, perp):
+        nonlocal now_ns
+        for leg, bid in ((SPOT, spot), (PERP, perp)):
+            quotes.append(
+                (now_ns, leg, round(bid * TICK, 4), round((bid + 2) * TICK, 4), 500.0, 500.0 + rng.integers(9))
+            )
+        now_ns += round(STEP_S * NS)
+
+    def trade(side, level, qty):
+        nonlocal now_ns
+        trades.append((now_ns, side, round(level * TICK, 4), qty))
+        now_ns += round(STEP_S * NS)
+
+    show(8000, 8001)
+    for _ in range(pairs):
+        spot = int(8000 + rng.integers(-20, 20))
+        first, last = 5.0 * rng.integers(2, 12), 5.0 * rng.integers(2, 12)
+        show(spot, spot + 18)
+        trade(-1, spot - 1, float(first))
+        trade(-1, spot - 1, 100.0)
+        show(spot, spot - 12)
+        trade(1, spot + 6, float(last))
+        trade(1, spot + 6, 100.0)
+    show(8000, 8001)
+    ts_ns, side, level, qty = zip(*trades)
+    tape = Tape.of(quotes)
+    return replace(tape, queues=tape.queues._replace(spot=prints(ts_ns, side, level, qty)))
+
+
+def ran_live(tape, folder):
+    """Fills and trades of the runner on local venues that play the tape at its own speed."""
+
+    async def play():
+        async with stage(folder, rule=LIVE_RULE, config=config()) as it:
+            await it.start()
+            it.quoting = False
+            feed = Feed(tape, it.venues.spot, it.venues.perp, speed=1.0)
+            feed.start()
+            await feed.run()
+            await it.until(lambda: it.phase == FLAT or not it.session.busy())
+            assert await it.stop() == "stopped"
+            it.agree()
+            it.agree_on_money()
+            return it.rows("SELECT leg, qty, price, fee_usdt FROM fills ORDER BY rowid"), it.session.runner.trades
+
+    return asyncio.run(play())
+
+
+LIVE_RULE = {
+    "entry_bps": 15.0, "exit_bps": -12.0, "spot_role": "maker", "leg_deadline_s": 12.0, "max_quote_age_s": 5.0,
+    "resting": RESTS.model_copy(update={"quotes_per_minute": 6000.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pairs", [2, pytest.param(15, marks=pytest.mark.slow)])
+def test_backtest_paper_and_live_on_local_venues_fill_alike(tmp_path, pairs):
+    """Quantities and prices to the last digit; the venue's fees are exact decimals, ours floating point."""
+    tape = scripted(5, pairs)
+    fills, trades = ran_live(tape, tmp_path / "live")
+    spot, perp = config().terms()
+    rule = make_rule(rule_params(**LIVE_RULE), spot, perp)
+    (tmp_path / "paper").mkdir()
+    runner, _, _, paper = drive(Given, tape, rule, (), tmp_path / "paper")
+    expected = backtest.run(tape, rule, Given.latency(), ())
+    assert [(leg, qty, price) for _, _, leg, qty, price, _ in paper] == [f[:3] for f in fills]
+    assert [(LEGS[f.leg], f.qty, f.price) for f in expected.fills] == [f[:3] for f in fills]
+    assert [f.fee_usdt for f in expected.fills] == pytest.approx([f[3] for f in fills], abs=1e-12)
+    assert [t.net_usdt for t in trades] == pytest.approx([t.net_usdt for t in expected.trades], abs=1e-12)
+    assert repr(tuple(runner.trades)) == repr(expected.trades)
+    assert len(trades) == pairs and sum(leg == "spot" for leg, *_ in fills) >= (50 if pairs > 2 else 6)
