@@ -10,16 +10,18 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 from test_live_command import reports, wave  # noqa: F401 - fixtures
 
 from delta_arb.errors import ParamsError
-from delta_arb.live import monitoring, options
+from delta_arb.live import monitoring, options, snapshot
 from delta_arb.live.__main__ import main as live
 from delta_arb.live.config import sample
 from delta_arb.live.guards import Facts, distances
+from delta_arb.market import NS, Book
 from delta_arb.monitor import journal_view, orders, server
 from delta_arb.monitor.runners import Runners
 
@@ -293,3 +295,11 @@ def test_a_journal_is_only_read(replayed):
     path.chmod(0o400)
     assert journal_view.read(path)["run"]["outcome"] == "finished"
     assert path.read_bytes() == before
+
+
+def test_a_book_that_is_not_trusted_has_no_age():
+    """A feed that lost count withdraws its stamp; as a time it would be 1970."""
+    books = Book(100.0, 100.1, 1.0, 1.0, 4 * NS), Book(101.0, 101.1, 1.0, 1.0, 0)
+    said = snapshot.of_books(SimpleNamespace(books=books, shift=0.0), 5 * NS)
+    assert [book["age_s"] for book in said["books"]] == [1.0, None]
+    assert [snapshot._age(book["age_s"]) for book in said["books"]] == ["1.0 s", "not trusted"]

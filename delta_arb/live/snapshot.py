@@ -49,7 +49,7 @@ def open_line(session: Session) -> str:
     if runner is None or runner.books is None or runner.state.phase == FLAT:
         return ""
     said = of_runner(runner, session.clock())
-    ages = ", ".join(f"{book['leg']} {book['age_s']:.1f} s" for book in said["books"])
+    ages = ", ".join(f"{book['leg']} {_age(book['age_s'])}" for book in said["books"])
     way = "" if said["way"] == "direct" else f"{said['way']}_"
     target = said["levels"][f"{way}exit_bps"]
     here = said["cost_bps"] if not way else -said["edge_bps"]
@@ -59,6 +59,10 @@ def open_line(session: Session) -> str:
         else f"leaving costs {here:+.2f} bps"
     )
     return f"pair {said['number']} {said['phase'].lower()}: {leave}; ages {ages}; open {said['open_usdt']:+.4f} USDT"
+
+
+def _age(seconds: float | None) -> str:
+    return "not trusted" if seconds is None else f"{seconds:.1f} s"
 
 
 def of_runner(runner: Runner, now_ns: int) -> dict[str, Any]:
@@ -79,9 +83,12 @@ def of_runner(runner: Runner, now_ns: int) -> dict[str, Any]:
 
 
 def of_books(runner: Runner, now_ns: int) -> dict[str, Any]:
-    """Both books, what opening a direct pair pays on them and what leaving it costs, as the rule's signal sees it."""
+    """Both books, what opening a direct pair pays on them and what leaving it costs, as the rule's signal sees it.
+
+    The age of a book that is not trusted, or that never came, is None.
+    """
     event = Event(QUOTE, now_ns, *runner.books, 0, 0.0, 0.0, 0.0, runner.shift)
-    books = [book._asdict() | {"leg": leg, "age_s": (now_ns - book.fresh_ns) / NS}
+    books = [book._asdict() | {"leg": leg, "age_s": (now_ns - book.fresh_ns) / NS if book.fresh_ns else None}
              for leg, book in zip(LEGS, runner.books, strict=True)]  # fmt: skip
     return {
         "books": books,

@@ -126,7 +126,7 @@ function tiles(at, one) {
     ["Position", position ? `${plain(position.spot)} / ${plain(position.perp)}` : "\u2013", `spot / perp, base units${now ? "" : "; the journal's"}`],
     ["Naked delta", now ? `${number(now.naked_usdt)} USDT` : "\u2013", !now ? "not known" : now.working.some(Boolean) ? "an order works" : "legs at rest"],
     ["Open pair", money(open), now?.opened_ns ? `pair ${now.number}, held ${span((now.now_ns - now.opened_ns) / 1e9)} of ${span(now.max_hold_s)}` : now ? "none" : "not known"],
-    ["Day (UTC), closed pairs", money(day), `${one.money_day?.pairs ?? 0} pairs; USDT`],
+    ["Day (UTC), closed pairs", money(day), `${one.money_day?.pairs ?? 0} pair${one.money_day?.pairs === 1 ? "" : "s"}; USDT`],
     ["Wallets", now?.wallets ? `${number(now.wallets.spot_usdt)} / ${number(now.wallets.perp_usdt)}` : "\u2013", now?.wallets ? `USDT, spot / futures; ${number(now.wallets.margin_free_usdt)} free there` : "not known"],
     ["Next funding", known(untilStamp) ? span(untilStamp) : "\u2013", known(funding?.rate_bps) ? `${signed(funding.rate_bps)} bps to a short` : "not told"],
   ];
@@ -163,7 +163,7 @@ function caption(now) {
 function books(table, now) {
   const rows = (now?.books ?? []).map((book, n) => [
     `${book.leg} ${now.venues?.[n] ?? ""}`, plain(book.bid), plain(book.ask), plain(book.bid_qty), plain(book.ask_qty),
-    { text: span(book.age_s), className: book.age_s > now.max_quote_age_s ? "bad" : "" },
+    { text: known(book.age_s) ? span(book.age_s) : "not trusted", className: !known(book.age_s) || book.age_s > now.max_quote_age_s ? "bad" : "" },
   ]);
   fill(table, ["", "bid", "ask", "bid size", "ask size", "age"], rows);
 }
