@@ -17,7 +17,7 @@ from delta_arb import params
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S
 from delta_arb.object_store import is_url
-from delta_arb.optimize import search, verdict
+from delta_arb.optimize import roles, search
 from delta_arb.optimize.directions import asked
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.params import Params, Rule
@@ -132,7 +132,7 @@ def judge(tape: Tape, choice: ChoiceResult, *, upstream: float = 1.0) -> Verdict
     Returns:
         Trade, or do not trade, with the reason. Source: `docs/statistics.md`.
     """
-    direct = verdict.judge(tape, choice.choice, upstream)
+    direct = roles.judged(tape, choice.choice, upstream)
     return VerdictResult(tape, asked(tape, direct, upstream).verdict)
 
 

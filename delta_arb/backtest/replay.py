@@ -32,7 +32,7 @@ class Backtest:
     """What the machine did on a tape: orders, fills, closed trades; `missed` entries filled on neither leg.
 
     `purse` is what the wallets hold at the end, `refusals` when an opportunity came that they could not pay for, `assumed` the
-    place of resting orders.
+    place of resting orders, "" where none may rest.
     """
 
     trades: tuple[Trade, ...]
@@ -50,7 +50,7 @@ class Backtest:
     purse: Purse = BOUNDLESS.purse
     refusals: tuple[int, ...] = ()
     transfers: tuple[Transfer, ...] = ()
-    assumed: str = "back"
+    assumed: str = ""
 
     @property
     def capital_usdt(self) -> float:
@@ -90,6 +90,20 @@ class Backtest:
         """When each pair was decided (ns), filled or not; by the numbers of the pairs."""
         return {order.pair: order.ts_ns for order in reversed(self.sent)}
 
+    @property
+    def rested(self) -> tuple[Fill, ...]:
+        """The fills of orders that rested: the newest order of their leg was post-only when they came."""
+        known = sorted([*self.sent, *self.fills], key=lambda one: (one.ts_ns, isinstance(one, Sent)))
+        newest, found = {}, []
+        for one in known:
+            if isinstance(one, Sent):
+                newest[one.leg] = one
+            elif (
+                one.leg in newest and newest[one.leg].post_only and not (self.open_at_end and one.ts_ns == self.end_ns)
+            ):
+                found.append(one)
+        return tuple(found)
+
     def only(self, pairs: Collection[int]) -> "Backtest":
         """The same, as if only these pairs had been."""
         kept = {
@@ -105,7 +119,8 @@ class Backtest:
         return pd.DataFrame([[getattr(t, name) for name in TRADE_FIELDS] for t in self.trades], columns=TRADE_FIELDS)
 
     def __repr__(self) -> str:
-        tail = ", halted" if self.halted else ", open at the end" if self.open_at_end else ""
+        queue = f", resting under {self.assumed}" if self.assumed else ""
+        tail = queue + (", halted" if self.halted else ", open at the end" if self.open_at_end else "")
         return f"Backtest({len(self.trades)} trades, net {self.net_usdt:.4f} USDT, {self.days:.2f} days{tail})"
 
 
@@ -182,6 +197,19 @@ def _plain(columns):
     return type(columns)(*(column.tolist() for column in columns))
 
 
+def assumed(tape: Tape, rules: Sequence[MachineRule]) -> str:
+    """What a result of these rules assumes of resting orders; "" where both legs take."""
+    if all(rule.quoting.leg == NO_LEG for rule in rules):
+        return ""
+    leg = next(rule.quoting.leg for rule in rules if rule.quoting.leg != NO_LEG)
+    known = len(tape.queues[leg].ts_ns) > 0
+    return (
+        ASSUMPTIONS[tape.queues.place]
+        if known
+        else "no trades recorded, so only quotes that reach ours fill"
+    )
+
+
 def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment], rules: Sequence[MachineRule]):
     """Columns, roads of both legs with the queues where one of the rules rests, and funding stamps, as the kernel reads them."""
     delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
@@ -252,5 +280,5 @@ def run(
         purse=purse,
         refusals=tuple(logs.refusals),
         transfers=tuple(logs.transfers),
-        assumed=ASSUMPTIONS[tape.queues.place],
+        assumed=assumed(tape, rules),
     )

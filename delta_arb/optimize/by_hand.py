@@ -11,12 +11,10 @@ from pathlib import Path
 from delta_arb import __version__, params
 from delta_arb.backtest.performance import measure
 from delta_arb.evidence import Evidence
-from delta_arb.optimize import export
+from delta_arb.optimize import export, roles
 from delta_arb.optimize.directions import asked
 from delta_arb.optimize.parameters import parameters
-from delta_arb.optimize.search import choose
 from delta_arb.optimize.study import Constraints, Market, Thresholds, window
-from delta_arb.optimize.verdict import judge
 from delta_arb.params import BY_HAND, Params, sealed
 from delta_arb.quotes.inputs import Inputs, wallet_params
 from delta_arb.quotes.tape import Tape
@@ -49,7 +47,7 @@ def load_or_judge(run_folder: str, rule: Rule | None, study: Study) -> Params:
     if rule is not None:
         return by_hand(rule, study, **made)
     inputs, tape, market, constraints = study
-    verdict = asked(tape, judge(tape, choose(tape, market, constraints))).verdict
+    verdict = asked(tape, roles.judged(tape, roles.chosen(tape, market, constraints))).verdict
     return export.candidate(verdict, inputs, tape, **made)
 
 

@@ -63,6 +63,9 @@ def settle(verdict: Verdict, inputs: Inputs, tape: Tape, champion: str) -> Verdi
     held = in_force(Path(champion), inputs) if champion else None
     if held is None or not held.trade or held.profile != REVERSION:  # what carries is judged by its own walk
         return verdict
+    if held.rule.maker_leg != verdict.choice.market.settings.maker_leg:
+        ways = {None: "both legs take", "spot": "spot rests", "perp": "the perpetual rests"}
+        return replace(verdict, reason=f"{verdict.reason}; those in force, where {ways[held.rule.maker_leg]}, are given up")
     fitted_until, passed = held.data.judged_from or held.data.end, held.evidence.last_passed or held.data.end
     return against(verdict, tape, InForce(held.sha256, examined(held), _ns(fitted_until), _ns(passed)))
 

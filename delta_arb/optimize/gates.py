@@ -125,7 +125,9 @@ def _deflated(found: Deflated | None) -> GateResult:
     if found is None:
         return plain
     both = "passes" if found.of_all >= MIN_DEFLATED else "does not pass"
-    paid = f"{found.clusters} effective of {found.tried} tried; with all as independent {found.of_all:.3g}, which {both}"
+    paid = (
+        f"{found.clusters} effective of {found.tried} tried; with all as independent {found.of_all:.3g}, which {both}"
+    )
     return replace(plain, words=f"{plain.words} ({paid})")
 
 

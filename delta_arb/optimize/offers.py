@@ -6,10 +6,10 @@ import numpy as np
 
 from delta_arb.backtest.replay import shifts
 from delta_arb.errors import DataError
+from delta_arb.evidence import FilterParams
 from delta_arb.market import NS, entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
 from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
-from delta_arb.evidence import FilterParams
 from delta_arb.strategy.rule import as_filter
 from delta_arb.strategy.state import DIRECT
 
@@ -49,13 +49,22 @@ def offers(tape: Tape, settings: Rule, process: FilterParams | None, side: int =
         here = usable[part]
         to = slice(done, done := done + np.count_nonzero(here))
         by = shift[part][here] if process else 0.0
-        inner = (
-            tape.spot_ask[part][here],
-            tape.perp_bid[part][here],
-        )  # where direct pairs are opened and reverse ones left
-        outer = tape.spot_bid[part][here], tape.perp_ask[part][here]
+        # where direct pairs are opened and reverse ones left, and the other way round
+        inner, outer = ([getattr(tape, name)[part][here] for name in names] for names in _sides(settings))
         if side == DIRECT:
             enter[to], leave[to] = to_bps(entry_edge(*inner) + by), to_bps(exit_cost(*outer) + by)
         else:
             enter[to], leave[to] = to_bps(reverse_edge(*outer) - by), to_bps(reverse_cost(*inner) - by)
     return Offers(enter, leave)
+
+
+def _sides(settings: Rule) -> tuple[tuple[str, str], tuple[str, str]]:
+    """The prices of (spot, perpetual) at which a pair is opened, and at which it is left; a leg that rests joins its own side."""
+    inner, outer = ("spot_ask", "perp_bid"), ("spot_bid", "perp_ask")
+    if settings.resting is None:
+        return inner, outer
+    spot, entry, leave = settings.maker_leg == "spot", settings.resting.entry, settings.resting.exit
+    return (
+        (("spot_bid", "perp_bid") if spot else ("spot_ask", "perp_ask")) if entry else inner,
+        (("spot_ask", "perp_ask") if spot else ("spot_bid", "perp_bid")) if leave else outer,
+    )

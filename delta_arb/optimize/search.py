@@ -54,7 +54,8 @@ def grid(
     offered: Offers, market: Market, constraints: Constraints, process: FilterParams | None = None, side: int = DIRECT
 ) -> list[Thresholds]:
     """All sets of a direction whose gain at the thresholds exceeds the four fees, entries capped at `max_entry_bps`."""
-    entries, exits = levels(offered)
+    (entries, exits), (asked_in, asked_out) = levels(offered), market.quoted_bps
+    entries, exits = entries - asked_in, exits + asked_out  # quotes stand where the quantiles are
     holds = [share * constraints.max_hold_s for share in HOLD_SHARES]
     return [
         Thresholds(float(entry), float(exit_), hold, process, side=side)
@@ -265,6 +266,8 @@ def choose(tape: Tape, market: Market, constraints: Constraints, side: int = DIR
 
 def _proposal(fit, offered, market, constraints, reverts, process, peak) -> Proposal:
     """The plug-in, corrected by the grid as far as its gain exceeds its noise."""
+    if market.settings.resting:
+        return Proposal(None, "theory knows no queue: the levels of a leg that rests come from the grid", peak, 1.0)
     if reverts is None:
         return Proposal(None, "the basis has no half-life", peak, 1.0)
     try:

@@ -16,7 +16,7 @@ from delta_arb.formats.raw_table import split
 from delta_arb.formats.read import LegContext, Recognised
 from delta_arb.formats.recognise import FormatOptions
 from delta_arb.latency import Latency, latency
-from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment, pair_name, plain_pair, utc
+from delta_arb.market import BACK, NS, SNAPSHOTS, UPDATES, FundingPayment, pair_name, plain_pair, utc
 from delta_arb.params import WalletParams
 from delta_arb.places import placed, sample
 from delta_arb.quotes import candles as bars
@@ -26,6 +26,7 @@ from delta_arb.quotes import tape as tapes
 from delta_arb.quotes.files import files_of, is_candles
 from delta_arb.quotes.funding_checks import changes
 from delta_arb.quotes.options import BAR_SHARE, FILES, LATENCIES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
+from delta_arb.quotes.prints import NO_PRINTS, Queues, read_prints
 from delta_arb.quotes.recorded import is_ranged, is_recorded, is_synthetic
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
@@ -167,7 +168,11 @@ class Inputs(InputOptions):
                     f"{getattr(self, leg)} holds candles, which do not say where bid and ask were; state it for both "
                     "legs: --spot-half-spread-bps and --perp-half-spread-bps"
                 )
-        return tapes.read(self.leg_file("spot"), self.leg_file("perp"), max_bad_share=self.max_bad_share)
+        legs = self.leg_file("spot"), self.leg_file("perp")
+        tape = tapes.read(*legs, max_bad_share=self.max_bad_share)
+        files = self.spot_trades, self.perp_trades
+        found = (read_prints(file, leg) if file else NO_PRINTS for file, leg in zip(files, legs, strict=True))
+        return replace(tape, queues=Queues(*found, BACK)) if any(files) else tape
 
     def source(self, leg: str):
         """What is read of a leg, or as funding history: the file, or a pandas table (see `recording`)."""
@@ -213,8 +218,24 @@ class Inputs(InputOptions):
         rate are not known, so no order is rounded and nothing is ever liquidated.
         """
         latency = self.latency()
-        spot = self._listed("spot").replace(latency_s=latency.spot_s, fee_currency=self.spot_fee_in)
-        return spot, self._listed("perp").replace(latency_s=latency.perp_s, leverage=float(self.leverage))
+        spot = self._listed("spot").replace(
+            latency_s=latency.spot_s, fee_currency=self.spot_fee_in, **self._resting("spot")
+        )
+        perp = self._listed("perp").replace(
+            latency_s=latency.perp_s, leverage=float(self.leverage), **self._resting("perp")
+        )
+        return spot, perp
+
+    def _resting(self, leg: str) -> dict[str, float]:
+        """What an order that rests needs besides, as far as it was said."""
+        fee, tick = getattr(self, f"{leg}_maker_fee_bps"), float(getattr(self, f"{leg}_tick"))
+        try:
+            said = {"maker_fee_bps": float(fee)} if fee else {}
+        except ValueError:
+            raise ParamsError(
+                f"--{leg}-maker-fee-bps must be a number of bps, was {fee!r}; leave it out where it is not known"
+            ) from None
+        return said | ({"price_tick": tick} if tick else {})
 
     def _listed(self, leg: str) -> VenueTerms:
         """A leg's rules before anything of our own account but the fee."""

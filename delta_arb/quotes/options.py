@@ -13,7 +13,7 @@ from delta_arb.market import BASE, QUOTE, SNAPSHOTS, UPDATES
 
 NONE = "none"
 FILES = ("spot", "perp", "funding")
-RULES = ("spot_rules", "perp_rules")  # files too, where they are given
+RULES = ("spot_rules", "perp_rules", "spot_trades", "perp_trades")  # files too, where they are given
 LATENCIES = ("spot_latency", "perp_latency")  # a number, or a file
 SPOT_MIN_USDT = 1.0
 BAR_SHARE = 0.01
@@ -53,8 +53,16 @@ class InputOptions:
         0.0, "seconds added to the stamps of a file that has only the venue's clock; 0: the receiver's clock"
     )
     perp_feed_latency: float = _quotes(0.0, "the same of the perpetual")
+    spot_trades: str = _quotes(
+        "", "trades of others on the spot venue, by which resting orders fill: a file of any usual layout"
+    )
+    perp_trades: str = _quotes("", "the same of the perpetual")
     spot_fee_bps: float = _costs(5.0, "taker fee of the spot venue, bps of notional per fill")
     perp_fee_bps: float = _costs(5.0, "taker fee of the perpetual's venue")
+    spot_maker_fee_bps: str = _costs(
+        "", "fee of an order that rested on the spot venue, bps; empty: not known, and none rests"
+    )
+    perp_maker_fee_bps: str = _costs("", "the same of the perpetual")
     spot_latency: str = _costs(
         "0.1",
         "seconds from a quote at the venue to our order arriving there (feed plus order); "
@@ -72,6 +80,8 @@ class InputOptions:
     perp_step: float = _money(
         0.0, "smallest step of an order on the perpetual, base units, where files are in base units; 0: one contract"
     )
+    spot_tick: float = _money(0.0, "smallest step of a price on spot, USDT; 0: not known, and no order rests there")
+    perp_tick: float = _money(0.0, "the same of the perpetual")
     spot_rules: str = _money(
         "",
         "the venue's own list of instruments, saved: MEXC's exchangeInfo; grids, minima and tick are read from it, never fees",

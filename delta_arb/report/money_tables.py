@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from delta_arb.backtest.performance import distance, held
 from delta_arb.backtest.replay import Backtest
 from delta_arb.funding_stamps import HeldStamp, held_stamps
-from delta_arb.market import BASE, LEGS, NS, PERP, Fill, to_bps, utc
+from delta_arb.market import BASE, LEGS, NS, PERP, Fill, from_bps, to_bps, utc
 from delta_arb.optimize.study import Market
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import attribution, total
@@ -73,7 +73,7 @@ def recount(result: Backtest, market: Market) -> Reconciliation:
     booked = attribution(result.trades)
     stamps = _stamps(result)
     met = tuple(s for s in stamps if s.position != 0.0)
-    venues = tuple(_venue(result, leg, side) for leg, side in enumerate((market.spot, market.perp)))
+    venues = tuple(v for leg, side in enumerate((market.spot, market.perp)) for v in _venues(result, leg, side))
     return Reconciliation(met, venues, booked["funding"], -booked["fees"], len(stamps) - len(met))
 
 
@@ -91,17 +91,30 @@ def _stamps(result: Backtest) -> list[HeldStamp]:
     return held_stamps(moves, (p for p in result.payments if result.start_ns <= p.ts_ns <= result.end_ns))
 
 
-def _venue(result: Backtest, leg: int, side: VenueTerms) -> Venue:
-    fills = [f for f in result.fills if f.leg == leg]
-    notional = sum((_traded(f, side) * f.price for f in fills), 0.0)
-    return Venue(
-        f"{side.venue}, {LEGS[leg]}", len(fills), notional, side.taker_fee, sum((f.fee_usdt for f in fills), 0.0)
-    )
+def _venues(result: Backtest, leg: int, side: VenueTerms) -> list[Venue]:
+    """What one venue was paid as a taker, and apart from it for orders that rested."""
+    rested = set(result.rested)
+    ways = {False: ("", side.taker_fee), True: (", rested", from_bps(side.maker_fee_bps or 0.0))}
+    found = []
+    for way, (said, rate) in ways.items():
+        fills = [f for f in result.fills if f.leg == leg and (f in rested) == way]
+        if fills or not way:
+            notional = sum((_traded(f, side, rate) * f.price for f in fills), 0.0)
+            found.append(
+                Venue(
+                    f"{side.venue}, {LEGS[leg]}{said}",
+                    len(fills),
+                    notional,
+                    rate,
+                    sum((f.fee_usdt for f in fills), 0.0),
+                )
+            )
+    return found
 
 
-def _traded(fill: Fill, side: VenueTerms) -> float:
+def _traded(fill: Fill, side: VenueTerms, rate: float) -> float:
     """What changed hands: of a purchase whose fee is taken in coins more than was delivered."""
-    kept = side.taker_fee if side.fee_currency == BASE and fill.qty > 0.0 else 0.0
+    kept = rate if side.fee_currency == BASE and fill.qty > 0.0 else 0.0
     return abs(fill.qty) / (1.0 - kept)
 
 

@@ -6,7 +6,7 @@ seen. Each part is a replay of its own, starting flat. Headlines are those of th
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -117,7 +117,10 @@ def tear_sheet(tape: Tape, market: Market, candidate: Params, constraints: Const
     Raises:
         ParamsError: the candidate's own evidence says something else than this replay: other quotes or other settings.
     """
-    thresholds = examined(candidate)
+    thresholds, rule = examined(candidate), candidate.rule
+    if rule.resting:
+        conduct = {name: getattr(rule, name) for name in ("spot_role", "perp_role", "resting")}
+        market = replace(market, settings=market.settings.replace(**conduct))
     cut = window(tape, constraints)
     names = (FIRST, LAST) if candidate.chosen == BY_HAND else (FIT, JUDGED)
     tapes = dict(zip(names, (cut.fit, cut.judge), strict=True))

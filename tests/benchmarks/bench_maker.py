@@ -19,7 +19,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout, installed or not
 
-from delta_arb.backtest.replay import Backtest, run
+from delta_arb.backtest.replay import run
 from delta_arb.backtest.sweep import sweep
 from delta_arb.latency import Latency
 from delta_arb.market import ASSUMPTIONS, BACK, NS, SPOT, to_bps
@@ -64,24 +64,13 @@ def rule(mean: float, distance: float, quotes_per_minute: float = 60.0, rests: b
     )
 
 
-def resting_fills(done: Backtest) -> list:
-    """Fills of orders that rested: the newest order of the leg before them was post-only."""
-    newest, found = {}, []
-    for at in sorted([*done.sent, *done.fills], key=lambda x: (x.ts_ns, hasattr(x, "limit"))):
-        if hasattr(at, "limit"):
-            newest[at.leg] = at
-        elif at.leg in newest and newest[at.leg].post_only:
-            found.append(at)
-    return found
-
-
 def measured(tape: Tape, mean: float, distance: float) -> dict:
     done = run(tape, rule(mean, distance), LATENCY)
     notional = sum(t.notional_usdt for t in done.trades)
     return {
         "trips": len(done.trades),
         "quotes": sum(order.post_only for order in done.sent),
-        "resting_fills": len(resting_fills(done)),
+        "resting_fills": len(done.rested),
         "net_bps_a_trip": round(to_bps(done.net_usdt / notional), 2) if notional else None,
     }
 

@@ -1,0 +1,128 @@
+"""Where the money of pairs with a leg that rests came from, to the cent, and how far prices went against its fills.
+
+    net = spread captured + adverse selection + hedge slippage + basis - fees + funding + residual
+
+Each fill's cash is split at the mids of its own book. A fill that rested captured its distance from the mid; the move of that
+mid in the second after it is adverse selection. A hedge slipped from the price that stood when it was sent to the one that it
+got. What is left is the basis: the way from mid to mid, and the half-spreads that takers crossed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from delta_arb.backtest.fast_forward import book_at
+from delta_arb.backtest.replay import Backtest
+from delta_arb.errors import SeriesError
+from delta_arb.market import LEGS, NS, exit_price, to_bps
+from delta_arb.quotes.tape import Tape
+from delta_arb.report.tearsheet import TearSheet
+from delta_arb.stats.sharpe import Interval, mean_interval
+from delta_arb.strategy.ledger import attribution, total
+from delta_arb.tables import NOTHING, Table, number
+
+AFTER_S = (1.0, 5.0, 30.0)
+FEWEST = 20  # fills for an interval
+SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class RestingMoney:
+    """USDT; the parts add up to the net. `against_bps`: how far the mid went against a fill after each of `AFTER_S`."""
+
+    fills: int
+    spread: float
+    adverse: float
+    slippage: float
+    basis: float
+    fees: float
+    funding: float
+    residual: float
+    against_bps: tuple[float | Interval | None, ...]
+
+    @property
+    def net(self) -> float:
+        return self.spread + self.adverse + self.slippage + self.basis + self.fees + self.funding + self.residual
+
+
+def resting_money(tape: Tape, result: Backtest) -> RestingMoney:
+    """The split of a backtest; fills beyond the end of the tape are measured against its last books."""
+    booked, rested = attribution(result.trades), set(result.rested)
+    settled = {t.pair for t in result.trades}
+    fills = [f for f in result.fills if f.pair in settled]
+    ours, hedges = [f for f in fills if f in rested], _hedges(result, rested)
+    spread = total(f.qty * (_mid(tape, f.leg, f.ts_ns) - f.price) for f in ours)
+    adverse = total(f.qty * _move(tape, f, AFTER_S[0]) for f in ours)
+    slippage = total(f.qty * (_touch(tape, f, sent_ns) - f.price) for f, sent_ns in hedges.items() if f.pair in settled)
+    cash = booked["spot"] + booked["perp"]
+    against = tuple(_against([-np.sign(f.qty) * to_bps(_move(tape, f, s) / f.price) for f in ours]) for s in AFTER_S)
+    return RestingMoney(
+        len(ours), spread, adverse, slippage, cash - spread - adverse - slippage, booked["fees"], booked["funding"],
+        booked["residual"], against,
+    )  # fmt: skip
+
+
+def _hedges(result: Backtest, rested: set) -> dict:
+    """When each hedge of a fill that rested was sent: by its fill, the newest order of the other leg."""
+    legs = {f.leg for f in rested}
+    orders = [o for o in result.sent if not o.post_only]
+    found = {}
+    for f in result.fills:
+        if result.open_at_end and f.ts_ns == result.end_ns:
+            continue  # no order of ours
+        sent = [o.ts_ns for o in orders if o.leg == f.leg and o.pair == f.pair and o.ts_ns < f.ts_ns]
+        if sent and f.leg not in legs:
+            found[f] = sent[-1]
+    return found
+
+
+def _row(tape: Tape, ts_ns: int) -> int:
+    return max(int(np.searchsorted(tape.ts_ns, ts_ns, "right")) - 1, 0)
+
+
+def _mid(tape: Tape, leg: int, ts_ns: int) -> float:
+    book = book_at(tape, leg, _row(tape, ts_ns))
+    return float(0.5 * (book.bid + book.ask))
+
+
+def _move(tape: Tape, fill, after_s: float) -> float:
+    """How far the mid of a fill's book went after it, USDT per base unit."""
+    return _mid(tape, fill.leg, fill.ts_ns + round(after_s * NS)) - _mid(tape, fill.leg, fill.ts_ns)
+
+
+def _touch(tape: Tape, fill, ts_ns: int) -> float:
+    """The price at which a hedge was to be had when it was sent."""
+    return float(exit_price(-fill.qty, book_at(tape, fill.leg, _row(tape, ts_ns))))
+
+
+def _against(moves: list) -> float | Interval | None:
+    if len(moves) < FEWEST:
+        return float(np.mean(moves)) if moves else None
+    try:
+        return mean_interval(np.array(moves, float), np.random.default_rng(SEED))
+    except SeriesError:
+        return float(np.mean(moves))
+
+
+def money_table(sheet: TearSheet) -> Table:
+    """Where the money came from when a leg rested; that nothing did, where both legs take."""
+    title, result = "What resting earned, and what it gave back", sheet.result
+    if sheet.market.settings.resting is None:
+        return Table.of(title, ("", "nothing to show"), [("reason", "both legs take: no order rests")])
+    found = resting_money(sheet.tape, result)
+    leg = LEGS[result.rule.quoting.leg]
+    parts = ("spread", "adverse", "slippage", "basis", "fees", "funding", "residual", "net")
+    words = ("spread captured", "adverse selection, 1 s", "hedge slippage", "basis", *parts[4:])
+    rows = [(word, number(getattr(found, part), 4, unit="USDT")) for word, part in zip(words, parts, strict=True)]
+    rows += [
+        (
+            f"mid against a fill after {s:g} s",
+            f"{against:.2f} bps" if isinstance(against, float) else f"{against or NOTHING} bps",
+        )
+        for s, against in zip(AFTER_S, found.against_bps, strict=True)
+    ]
+    quotes = sum(order.post_only for order in result.sent)
+    hours = result.days * 24.0
+    rows.append((f"quotes of the {leg} leg", f"{quotes}, {quotes / hours:.0f} an hour" if hours else f"{quotes}"))
+    note = f"{found.fills} fills rested, under {result.assumed}; intervals of 95 % from {FEWEST} fills on."
+    return Table.of(title, ("part", "money"), rows, note)
