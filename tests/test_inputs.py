@@ -258,10 +258,11 @@ def test_every_option_reaches_its_field():
     said = [
         "--spot=a.parquet", "--perp=b.csv", "--funding=none", "--pair=LUNC_USDT", "--spot-venue=binance",
         "--perp-venue=bybit", "--contract-size=10000.0", "--spot-kind=snapshots", "--perp-kind=snapshots",
-        "--spot-feed-latency=0.01", "--perp-feed-latency=0.02", "--spot-fee-bps=1.0", "--perp-fee-bps=2.0",
+        "--spot-feed-latency=0.01", "--perp-feed-latency=0.02", "--spot-trades=t.csv", "--perp-trades=u.csv", "--spot-fee-bps=1.0",
+        "--perp-fee-bps=2.0", "--spot-maker-fee-bps=0", "--perp-maker-fee-bps=-0.5",
         "--spot-latency=0.3", "--perp-latency=0.4", "--spot-min-usdt=5.0", "--max-bad-share=0.1",
         "--spot-half-spread-bps=0.6", "--perp-half-spread-bps=0.7", "--bar-share=0.02", "--bar-s=300.0", "--perp-step=0.5",
-        "--spot-fee-in=base", "--leverage=3.0", "--spot-usdt=500.0",
+        "--spot-tick=0.01", "--perp-tick=0.1", "--spot-fee-in=base", "--leverage=3.0", "--spot-usdt=500.0",
         "--perp-usdt=400.0", "--transfer-delay-h=2.0", "--transfer-fee-usdt=1.0", "--transfer-least-usdt=50.0",
             "--inventory-coins=600.0", "--spot-format=time=ms", "--spot-columns=bid_price=b",
         "--perp-format=clock=venue", "--perp-columns=ask_price=a", "--funding-format=rate=bps", "--funding-columns=timestamp=t",
@@ -270,8 +271,8 @@ def test_every_option_reaches_its_field():
     options = typed(InputOptions, *said)
     assert dataclasses.astuple(Inputs.from_options(options)) == (
         "a.parquet", "b.csv", "none", "LUNC_USDT", "binance", "bybit", 1e4, SNAPSHOTS, SNAPSHOTS,
-        0.01, 0.02, 1.0, 2.0, "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
-        "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0, 600.0,
+        0.01, 0.02, "t.csv", "u.csv", 1.0, 2.0, "0", "-0.5", "0.3", "0.4", 5.0, 0.1, 0.6, 0.7, 0.02, 300.0, 0.5,
+        0.01, 0.1, "", "", "base", 3.0, 500.0, 400.0, 2.0, 1.0, 50.0, 600.0,
         "time=ms", "bid_price=b", "clock=venue", "ask_price=a", "rate=bps", "timestamp=t", "2026-05-27",
     )  # fmt: skip
     assert given(options) == said

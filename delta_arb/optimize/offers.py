@@ -12,6 +12,7 @@ from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import as_filter
 from delta_arb.strategy.state import DIRECT
+from delta_arb.venue_terms import VenueTerms
 
 AT_ONCE = 1 << 20  # events
 
@@ -68,3 +69,12 @@ def _sides(settings: Rule) -> tuple[tuple[str, str], tuple[str, str]]:
         (("spot_bid", "perp_bid") if spot else ("spot_ask", "perp_ask")) if entry else inner,
         (("spot_ask", "perp_ask") if spot else ("spot_bid", "perp_bid")) if leave else outer,
     )
+
+
+def quoted_bps(rule: Rule, spot: VenueTerms, perp: VenueTerms) -> tuple[float, float]:
+    """By how much the quote of an entry, and of an exit, asks for more than its level: costs of an end that rests, bps."""
+    if rule.resting is None:
+        return 0.0, 0.0
+    rests, hedges = (spot, perp) if rule.maker_leg == "spot" else (perp, spot)
+    costs = (rests.maker_fee_bps or 0.0) + hedges.taker_fee_bps + rule.resting.adverse_bps + rule.resting.distance_bps
+    return costs * rule.resting.entry, costs * rule.resting.exit

@@ -17,7 +17,7 @@ from delta_arb.backtest.sweep import sweep as sweep_rules
 from delta_arb.errors import SeriesError
 from delta_arb.evidence import FilterParams
 from delta_arb.market import NS, to_bps
-from delta_arb.optimize.offers import Offers, offers
+from delta_arb.optimize.offers import Offers, offers, quoted_bps
 from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresholds, Window, window
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.mean_reversion import mids, require_moving, speed, tested
@@ -54,7 +54,8 @@ def grid(
     offered: Offers, market: Market, constraints: Constraints, process: FilterParams | None = None, side: int = DIRECT
 ) -> list[Thresholds]:
     """All sets of a direction whose gain at the thresholds exceeds the four fees, entries capped at `max_entry_bps`."""
-    (entries, exits), (asked_in, asked_out) = levels(offered), market.quoted_bps
+    entries, exits = levels(offered)
+    asked_in, asked_out = quoted_bps(market.settings, market.spot, market.perp)
     entries, exits = entries - asked_in, exits + asked_out  # quotes stand where the quantiles are
     holds = [share * constraints.max_hold_s for share in HOLD_SHARES]
     return [

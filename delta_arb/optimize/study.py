@@ -226,16 +226,6 @@ class Market:
         """
         return round(to_bps(round_trip_fees(self.spot.taker_fee, self.perp.taker_fee)) * self.settings.takers() / 2, 9)
 
-    @property
-    def quoted_bps(self) -> tuple[float, float]:
-        """By how much the quote of an entry, and of an exit, asks for more than its level: costs of an end that rests, bps."""
-        resting, leg = self.settings.resting, self.settings.maker_leg
-        if resting is None:
-            return 0.0, 0.0
-        rests, hedges = (self.spot, self.perp) if leg == "spot" else (self.perp, self.spot)
-        costs = (rests.maker_fee_bps or 0.0) + hedges.taker_fee_bps + resting.adverse_bps + resting.distance_bps
-        return costs * resting.entry, costs * resting.exit
-
     def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
         spot, perp = self.spot.replace(taker_fee_bps=spot_bps), self.perp.replace(taker_fee_bps=perp_bps)
         return replace(self, spot=spot, perp=perp)
