@@ -22,14 +22,15 @@ from delta_arb.optimize.search import grid
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
+from delta_arb.stats.basis import basis_of
 from delta_arb.stats.multiple_testing import critical_z, stepdown
-from delta_arb.universe import engines, jobs, look, pairs, screen
+from delta_arb.universe import engines, jobs, look, pairs, reading, screen
 from delta_arb.universe.__main__ import main
 from delta_arb.universe.example import write_example
 from delta_arb.universe.jobs import KeptJob, digest_of
-from delta_arb.universe.look import Study
 from delta_arb.universe.options import UniverseOptions
 from delta_arb.universe.ranking import candidates, ranked
+from delta_arb.universe.reading import Study
 from delta_arb.universe.run import rank
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -348,7 +349,19 @@ def test_the_first_look_does_not_see_the_last_third(data, tmp_path):
     pq.write_table(table.set_column(table.column_names.index("close"), "close", closes), path)
     before, after = (look.first(told(folder, "SWING_USDT")) for folder in (data, tmp_path / "other"))
     assert before == after and before["cut_ns"] < 1_753_920_000 * NS  # 2025-07-31
-    assert look.opened(Study(inputs=HALF), "SWING_USDT", tmp_path / "other").tape.end_ns > before["cut_ns"]
+    assert reading.opened(Study(inputs=HALF), "SWING_USDT", tmp_path / "other").tape.end_ns > before["cut_ns"]
+
+
+def test_one_coin_is_proven_by_quotes_and_by_candles_and_two_coins_are_not():
+    rng = np.random.default_rng(6)
+    one, other = (100 + np.cumsum(rng.normal(0, 0.05, 400)) for _ in range(2))
+    same, two = (
+        look.same_coin(basis_of(quotes(one, perp), 20.0, 1.0)) for perp in (one + 0.05, other + one[0] - other[0])
+    )
+    assert same["one_coin"] and same["alike"] > 0.95 and same["coin_why"].startswith("returns correlate 1.00, prices 5")
+    assert not two["one_coin"] and two["alike"] < 0.3
+    flat = look.same_coin(basis_of(quotes(one, np.full(400, 100.0)), 20.0, 1.0))
+    assert not flat["one_coin"] and "prove nothing" in flat["coin_why"]
 
 
 def test_what_is_refused_says_so_without_where_or_when(data):
@@ -371,15 +384,15 @@ def test_a_half_spread_is_never_below_half_a_tick(data, tmp_path):
     shutil.copytree(data / "gate", tmp_path / "gate")
     rules = tmp_path / "gate/perp/rules.json"
     rules.write_text(rules.read_text().replace('"0.000001"', '"0.002"'))
-    inputs = look.opened(Study(inputs=HALF), "STEADY_USDT", tmp_path).inputs
-    price = float(np.median(look.opened(Study(inputs=HALF), "STEADY_USDT", tmp_path).tape.perp_bid))
+    inputs = reading.opened(Study(inputs=HALF), "STEADY_USDT", tmp_path).inputs
+    price = float(np.median(reading.opened(Study(inputs=HALF), "STEADY_USDT", tmp_path).tape.perp_bid))
     assert inputs.spot_half_spread_bps == 1.0
     assert inputs.perp_half_spread_bps == pytest.approx(0.001 / price * 1e4, rel=0.01)
 
 
 def test_carry_must_have_one_sign_at_three_lengths_of_bars(data):
     study = Study(inputs=HALF, demands={"look_back_h": 480.0})
-    steady = look.opened(study, "STEADY_USDT", data)
+    steady = reading.opened(study, "STEADY_USDT", data)
     paid = tuple(p._replace(rate=0.1 * p.rate) for p in steady.market.payments)
     dear = replace(steady, market=replace(steady.market, payments=paid).with_fees(20.0, 20.0))
     asked = []

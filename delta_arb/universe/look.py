@@ -9,9 +9,7 @@ can say, rounded to nine digits, so that no engine shows in them.
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +21,14 @@ from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
 from delta_arb.optimize import carry_walk_forward, search
 from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, crossing_bps
-from delta_arb.optimize.study import CARRY, Constraints, Market, market, window
+from delta_arb.optimize.study import CARRY, window
 from delta_arb.optimize.verdict import judge
-from delta_arb.params import Rule
-from delta_arb.quotes import data_folder
-from delta_arb.quotes.inputs import Inputs
-from delta_arb.quotes.options import InputOptions, as_dict
 from delta_arb.quotes.tape import Tape
 from delta_arb.quotes.two_legs import correlated
-from delta_arb.stats.basis import above_costs, basis_of
+from delta_arb.stats.basis import Basis, above_costs, basis_of
 from delta_arb.stats.sharpe import mean_interval
 from delta_arb.universe import screen
+from delta_arb.universe.reading import Opened, Study, opened, without
 
 DIGITS = 9
 SEED = 7
@@ -42,95 +37,6 @@ MOST_APART_BPS = 500.0  # of the median of the basis; recorded pairs have at mos
 LEAST_RETURNS = 50
 BARS = (1, 3, 12)  # times the bars there are: 5, 15 and 60 minutes
 Answer = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """What all pairs are asked: venues, range, costs and wallets, conduct, demands; everything that JSON can say.
-
-    Args:
-        inputs: options of `InputOptions` that differ from their defaults.
-        rule, demands: fields of `Rule` and `Constraints`.
-        pairs: how many are listed, all of which are paid for.
-        maker_fee_bps: of the spot leg, where it rests; for the break-even alone.
-        screened: False asks the full search of every pair (to compare).
-    """
-
-    since_ns: int = 0
-    until_ns: int = 0
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    rule: Mapping[str, float] = field(default_factory=dict)
-    demands: Mapping[str, float] = field(default_factory=dict)
-    maker_fee_bps: float = 0.0
-    pairs: int = 1
-    first_share: float = 2 / 3
-    screened: bool = True
-
-    @property
-    def options(self) -> InputOptions:
-        return InputOptions(**self.inputs)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Opened:
-    """A pair that was read: inputs, all its quotes, the market they are traded in, demands, and what was guessed."""
-
-    inputs: Inputs | None
-    tape: Tape
-    market: Market
-    constraints: Constraints
-    guessed: tuple[str, ...] = ()
-
-    def before(self, end_ns: int) -> "Opened":
-        """The same as it was known at a time."""
-        payments = tuple(p for p in self.market.payments if p.ts_ns < end_ns)
-        return replace(
-            self, tape=self.tape.between(self.tape.start_ns, end_ns), market=replace(self.market, payments=payments)
-        )
-
-
-def inputs_of(study: Study, pair: str, data: Path) -> Inputs:
-    """The pair's quotes, funding and rules in the folder; errors as `data_folder.found`."""
-    options = replace(study.options, pair=pair)
-    legs = options.spot_venue, options.perp_venue
-    request = data_folder.DataRequest(data, pair, *legs, study.since_ns, study.until_ns)
-    given = as_dict(options)
-    found = data_folder.found(request, given)
-    if "candles" not in str(found["spot"]):
-        found |= {
-            "spot_half_spread_bps": 0.0,
-            "perp_half_spread_bps": 0.0,
-            "bar_s": 0.0,
-            "bar_share": InputOptions().bar_share,
-        }
-    return Inputs.from_options(replace(options, **found))
-
-
-def opened(study: Study, pair: str, data: Path, bar_s: float = 0.0) -> Opened:
-    """Both legs read and checked; of candles no half-spread is below half a tick."""
-    inputs = inputs_of(study, pair, data)
-    inputs = replace(inputs, bar_s=bar_s) if bar_s else inputs
-    tape, guessed = inputs.tape(), []
-    if inputs.candles:
-        wider = _not_below_a_tick(inputs, tape)
-        if wider != inputs:
-            inputs, tape = wider, wider.tape()
-        guessed.append(f"half-spreads {inputs.spot_half_spread_bps:.2g} and {inputs.perp_half_spread_bps:.2g} bps")
-        guessed.append(f"size shown {inputs.bar_share:.2%} of a mean minute's volume")
-    made = market(inputs, tape, Rule(**study.rule))
-    guessed += [] if inputs.perp_rules else [f"contract size {inputs.contract_size:g}"]
-    guessed += [] if inputs.spot_rules else ["spot grid not known"]
-    guessed += ["marks at funding stamps are mids"] if any(not p.exact for p in made.payments) else []
-    return Opened(inputs, tape, made, Constraints(**study.demands), tuple(guessed))
-
-
-def _not_below_a_tick(inputs: Inputs, tape: Tape) -> Inputs:
-    prices = float(np.median(tape.spot_bid)), float(np.median(tape.perp_bid))
-    ticks = [terms.price_tick for terms in inputs.terms()]
-    least = [float(to_bps(tick / price)) / 2 for tick, price in zip(ticks, prices, strict=True)]
-    stated = inputs.spot_half_spread_bps, inputs.perp_half_spread_bps
-    spot, perp = (max(each) for each in zip(stated, least, strict=True))
-    return replace(inputs, spot_half_spread_bps=spot, perp_half_spread_bps=perp)
 
 
 # --- the first look ---------------------------------------------------------------------------------------------------
@@ -155,11 +61,6 @@ def first_of(whole: Opened, study: Study) -> Answer:
     reverts = answer["half_life_s"] is not None
     reversion = _reversion_first(known, study, "" if reverts else answer["half_life_why"])
     return answer | {"reversion": reversion, "carry": _carry_first(known, study)}
-
-
-def without(data: Path, error: Exception) -> str:
-    """What an error says, without where the folder is and up to when it was read: an answer depends on neither."""
-    return re.sub(r"#\S*\.\.\S*", "", str(error).replace(f"{data}/", "").replace(f"{data} ", "the folder "))
 
 
 def _told(told: Mapping[str, Any]) -> tuple[Study, str, Path]:
@@ -192,22 +93,24 @@ def _described(of: Opened) -> Answer:
         "half_life_s": reverts.half_life_s if reverts else None, "half_life_why": why_not,
         "episodes_day": (above.count if above else 0) / days,
         "depth_usdt": float(np.median(shown)) * of.market.settings.participation,
-        **_same_coin(basis.spot_mid, basis.perp_mid, basis.known),
+        **same_coin(basis),
     }  # fmt: skip
 
 
-def _same_coin(spot_mid: np.ndarray, perp_mid: np.ndarray, known: np.ndarray) -> Answer:
-    """Prices at one level that move together at one time: what two coins of one ticker do not do."""
-    prices = [np.log(np.where(known, mid, np.nan)) for mid in (spot_mid, perp_mid)]
+def same_coin(basis: Basis) -> Answer:
+    """Prices at one level that move together at one time, which two coins of one ticker do not: by the bar, or the minute."""
+    prices = [np.log(np.where(basis.known, mid, np.nan)) for mid in (basis.spot_mid, basis.perp_mid)]
+    if not basis.bar_s:  # quotes come one leg at a time: from one to the next only one of them moves
+        minutes = np.arange(basis.ts_ns[0], basis.ts_ns[-1] + 1, 60 * NS)
+        prices = [price[np.searchsorted(basis.ts_ns, minutes, "right") - 1] for price in prices]
     returns = [np.diff(price) for price in prices]
     moved = np.isfinite(returns[0]) & np.isfinite(returns[1])
-    apart = float(to_bps(abs(np.nanmedian(prices[1] - prices[0]))))
     if moved.sum() < LEAST_RETURNS or any(np.ptp(r[moved]) == 0 for r in returns):
         return {"alike": None, "one_coin": False, "coin_why": f"{moved.sum()} returns of both legs prove nothing"}
+    apart = float(to_bps(abs(np.nanmedian(prices[1] - prices[0]))))
     alike = float(correlated(*returns, 1)[1][1])
-    proven = alike >= LEAST_ALIKE and apart <= MOST_APART_BPS
     why = f"returns correlate {alike:.2f}, prices {apart:.1f} bps apart"
-    return {"alike": alike, "one_coin": bool(proven), "coin_why": why}
+    return {"alike": alike, "one_coin": alike >= LEAST_ALIKE and apart <= MOST_APART_BPS, "coin_why": why}
 
 
 def _quality(of: Opened) -> Answer:
@@ -310,8 +213,14 @@ Again = Callable[[float], Opened] | None  # the same pair on bars of another len
 def second_of(whole: Opened, study: Study, ways: Sequence[str], again: Again = None) -> Answer:
     """The same of a pair that was read."""
     cut_ns = cut_of(study, whole.tape)
-    asked = {"reversion": _reversion_second, "carry": _carry_second}
-    return {way: asked[way](whole, study, cut_ns, again) for way in ways}
+    return {way: _second(way, whole, study, cut_ns, again) for way in ways}
+
+
+def _second(way: str, of: Opened, study: Study, cut_ns: int, again: Again) -> Answer:
+    try:
+        return (_reversion_second if way == "reversion" else _carry_second)(of, study, cut_ns, again)
+    except (DataError, ParamsError) as error:  # the quotes do not answer: too few, a frozen leg
+        return _no(str(error))
 
 
 def _reversion_second(of: Opened, study: Study, cut_ns: int, again: Again) -> Answer:

@@ -17,9 +17,9 @@ from delta_arb.universe.engines import engine, single_threaded
 from delta_arb.universe.example import write_example
 from delta_arb.universe.jobs import Engine, KeptJob, digest_of
 from delta_arb.universe.jobs import run as run_jobs
-from delta_arb.universe.look import Study, inputs_of, without
 from delta_arb.universe.options import QUOTES, UniverseOptions
 from delta_arb.universe.ranking import Universe, candidates, ranked
+from delta_arb.universe.reading import Study, inputs_of, without
 
 JOBS, FOLDER = "jobs", "universe"
 MS = 1_000_000

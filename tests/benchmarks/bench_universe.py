@@ -37,9 +37,10 @@ from delta_arb.optimize.study import CARRY, Constraints, Frame
 from delta_arb.optimize.verdict import MOST_FOLDS, judge
 from delta_arb.optimize.walk_forward import walk_forward
 from delta_arb.universe import screen
-from delta_arb.universe.look import Opened, Study, first_of, opened, second_of
+from delta_arb.universe.look import first_of, second_of
 from delta_arb.universe.pairs import listed
 from delta_arb.universe.ranking import candidates, ranked
+from delta_arb.universe.reading import Opened, Study, opened
 
 PAIRS = 200
 DEMANDS = {"look_back_h": 96.0, "min_trades_day": 1.0}
@@ -203,9 +204,9 @@ def made_of(name: str, seed: int, n: int) -> list[tuple[str, Opened]]:
 def read(study: Study, folder: Path, *venues: str):
     """The pairs of a folder that can be read."""
     for pair in listed(folder, *venues):
-        for funding in ("", "none"):  # of some none was recorded
+        for paid in ("", "none"):  # of some none was recorded
             try:
-                yield pair, opened(replace(study, inputs=study.inputs | {"funding": funding}), pair, folder)
+                yield pair, opened(replace(study, inputs=study.inputs | {"funding": paid}), pair, folder)
                 break
             except DeltaArbError as error:
                 print(pair, error)
