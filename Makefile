@@ -43,7 +43,7 @@ $(STAMP): outdated
 endif
 endif
 
-.PHONY: help demo test test-slow test-browser lab notebooks docs drill bench bench-live bench-compare bench-maker history bench-statistics lint lock setup clean outdated
+.PHONY: help demo test test-slow test-browser lab notebooks docs drill endurance bench bench-live bench-compare bench-maker history bench-statistics lint lock setup clean outdated
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ notebooks: $(READY)  ## run the notebooks on the sample and save their outputs i
 
 drill: $(READY)  ## named faults and 1,000 seeded lists against the runner: an hour; ARGS="--every 8 --seeds 50" for 10 min
 	@PYTHONPATH=tests $(RUN) -m drill $(ARGS)
+
+endurance: $(READY)  ## the runner at speed 60 with drops and notices: memory, descriptors, tasks; ARGS="--hours 24"
+	@PYTHONPATH=tests $(RUN) -m drill.endurance $(ARGS)
 
 bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 	@mkdir -p reports/bench

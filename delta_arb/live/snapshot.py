@@ -6,6 +6,7 @@
 A number that is not known, or has no end, is null: JSON has neither NaN nor infinity.
 """
 
+import asyncio
 import math
 from typing import Any
 
@@ -28,7 +29,7 @@ def of_session(session: Session) -> dict[str, Any]:
     risk, funding = session.risk, session.funding
     said = of_runner(runner, now_ns) | {
         "mode": resources.mode, "name": resources.config.name, "halted": risk.halted, "stopping": session.stopping,
-        "venues": [venue.name for venue in resources.venues],
+        "tasks": len(asyncio.all_tasks()), "venues": [venue.name for venue in resources.venues],
         "net_day_usdt": resources.journal.net_since(midnight_ns(now_ns)),
         "guards": [d._asdict() | {"value": finite(d.value)} for d in distances(risk.facts, resources.config)],
         "held": [str(breach) for breach in risk.breaches],
