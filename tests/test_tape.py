@@ -11,15 +11,17 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.quotes import one_pass
 from delta_arb.quotes.quality import TREATMENTS
 from delta_arb.quotes.tape import PERP, SPOT, TAPE_COLUMNS, LegFile, Tape, align, read, sha256
 
@@ -279,6 +281,19 @@ def test_gaps_are_counted_with_the_longest_and_its_beginning(tmp_path):
     quality = read_rows(tmp_path, spot, [(s, 100, 1, 101, 1) for s in (0, 21)], gap_s=5.0).quality.spot
     assert (quality.gaps, quality.longest_gap_s, quality.longest_gap_ns) == (2, 8.0, at(12))
     assert quality.rows_per_s == pytest.approx(6 / 20.5)
+
+
+def test_one_pass_counts_what_the_columns_count(tmp_path):
+    spot = [
+        (0, 100.0, 1.0, 101.0, 1.0),
+        (1, 100.0, 1.0, 101.0, 1.0),
+        (9, 100.0, 2.0, 101.0, 1.0),
+        (17, 100.0, 2.0, 102.0, 1.0),
+    ]
+    columns = read_rows(tmp_path, spot, QUIET).quality
+    with patch.object(one_pass, "WORTH", 2):
+        found = read_rows(tmp_path, spot, QUIET).quality
+    assert found == columns and (found.spot.unchanged, found.spot.gaps, found.spot.longest_gap_ns) == (1, 2, at(1))
 
 
 def test_the_stale_share_is_the_time_beyond_the_age_limit(tmp_path):
@@ -757,9 +772,15 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("legs")
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.fixture(params=[one_pass.WORTH, 2], ids=["in columns", "in one pass"])
+def worth(request):
+    with patch.object(one_pass, "WORTH", request.param):
+        yield
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spot=legs(), perp=legs())
-def test_every_event_is_what_a_plain_row_by_row_reader_says(folder, spot, perp):
+def test_every_event_is_what_a_plain_row_by_row_reader_says(worth, folder, spot, perp):
     wanted = plain_tape(spot, perp)
     if wanted is None:
         with pytest.raises(DataError):

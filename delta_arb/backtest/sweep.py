@@ -74,13 +74,13 @@ class Ground(NamedTuple):
 # --- The kernel -------------------------------------------------------------------------------------------------------
 
 
-def _sweep(ground, schedule, machines, curves, account, levels, sets, figures, nets):
-    """Fill the `figures` of some sets; the number of one that meets a hole of the funding table, or -1.
+def _sweep(ground, schedule, machines, curves, account, levels, sets, out):
+    """Fill figures and nets (`out`) of some sets; the number of one that meets a hole of the funding table, or -1.
 
     `schedule` is of one rule, which gets the levels of each set in turn; of `machines` and `curves` the second is used, from
     where the first one stands; `account` is without figures, curve and nets.
     """
-    ground, account, nets = uncounted(ground), uncounted(account), uncounted(nets)
+    ground, account, (figures, nets) = uncounted(ground), uncounted(account), uncounted(out)
     for k in sets:
         for j in range(2):
             rule = schedule.rules[j]
@@ -188,7 +188,7 @@ def sweep(
     settled = shown.settled
     watched = _marks(shown if settled.all() else shown.take(settled), known=marked is None)
     kept = np.zeros((len(rules), len(watched.ts_ns))) if nets else None
-    figures = _figures(tape, rules, latency, payments, funds, watched, until_ns, threads, kept)
+    figures = _figures(tape, rules, latency, payments, funds, (watched, kept), until_ns, threads)
     return Swept(rules, figures, days, funds, kept if kept is None else kept[:, np.cumsum(settled) - settled])
 
 
@@ -198,8 +198,9 @@ def _days(start_ns: int, end_ns: int) -> float:
     return (end_ns - start_ns) / DAY_NS
 
 
-def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads, nets) -> np.ndarray:
-    """Figures of every rule, shape (rules,); fills `nets`, if there is room for them."""
+def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) -> np.ndarray:
+    """Figures of every rule, shape (rules,); `marks`: where equity is marked, and room for the nets there, if asked for."""
+    watched, nets = marks
     table, holes = np.array([tuple(p) for p in payments], PAYMENT), _holes(payments)
     figures = np.zeros(len(rules), FIGURES)
     ways = {(rule.filter, rule.funding_horizon_s) for rule in rules}
@@ -228,7 +229,7 @@ def _figures(tape, rules, latency, payments, funds, watched, until_ns, threads, 
                 machines, curves = records([Machine(purse=[*funds.purse])] * 2), records([Curve()] * 2)
                 room = np.zeros(fills, ROOM), np.zeros(len(tape))
                 of = (*room, marks, table, holes, *rest)
-                bad = kernel(ground, schedule, machines, curves, of, levels, some, part, marked)
+                bad = kernel(ground, schedule, machines, curves, of, levels, some, (part, marked))
                 fills = int(curves["most_fills"][0])
             return bad
 

@@ -13,6 +13,7 @@ _SIDES = {"buy", "sell", "Buy", "Sell", "BUY", "SELL"}
 _TIMES = 1e9  # a number above it may be a time, no price and no size is
 _ENOUGH = 10  # rows that prove something about their order
 _SIZES = 20  # different sizes that prove their grid
+CHUNK = 65_536  # rows at a time, whose temporaries stay near
 _CONTRACT_VENUES = re.compile(
     r"gate.*fut|oke?x.*swap|mexc.*(fut|swap)|kucoin.*fut|(huobi|htx).*swap|(perp|swap)\.(gate|oke?x|kucoin|htx)"
 )
@@ -104,19 +105,23 @@ def on_grid(sizes: np.ndarray, contract_size: float) -> str:
     Contracts are whole numbers (of some venues tenths or hundredths), coins whole multiples of the contract size. Of two
     grids that both hold, sizes lie on the coarser one by chance as good as never.
     """
-    sizes = np.unique(sizes[np.isfinite(sizes) & (sizes > 0)])
-    if contract_size == 1 or len(sizes) < _SIZES:
+    if contract_size == 1:
         return ""
-    whole, multiples = _whole(sizes), _whole(sizes / contract_size)
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if len(np.unique(sizes[:CHUNK])) < _SIZES and len(np.unique(sizes)) < _SIZES:
+        return ""
+    whole, multiples = _whole(sizes), _whole(sizes, contract_size)
     if contract_size > 1:
         return COINS if multiples else CONTRACTS if whole else ""
     if whole:
         return CONTRACTS
-    return COINS if multiples and not _whole(sizes * 100) else ""
+    return COINS if multiples and not _whole(sizes, 0.01) else ""
 
 
-def _whole(values: np.ndarray) -> bool:
-    return bool((np.abs(values - np.rint(values)) <= 1e-6 * np.maximum(values, 1e-3)).all())
+def _whole(sizes: np.ndarray, of: float = 1.0) -> bool:
+    """Whether all are whole multiples; the first part that has others ends the search."""
+    parts = (sizes[k : k + CHUNK] / of for k in range(0, len(sizes), CHUNK))
+    return all((np.abs(part - np.rint(part)) <= 1e-6 * np.maximum(part, 1e-3)).all() for part in parts)
 
 
 def trades_contracts(venue: str) -> bool:

@@ -31,7 +31,9 @@ import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import NS, utc
+from delta_arb.quotes import one_pass
 from delta_arb.quotes.files import Rows
+from delta_arb.quotes.one_pass import compiled, faultless, read_only
 
 BAD = ("out_of_order", "one_sided", "non_finite", "nonpositive", "crossed", "locked", "absurd")
 _REMEDIES = {
@@ -101,6 +103,8 @@ def check(rows: Rows, limits: Limits) -> Checked:
 
     `rows` is not written to. The quotes start at the first good row and are empty if there is none.
     """
+    if len(rows) >= one_pass.WORTH and (found := _in_one_pass(rows, limits)):
+        return found
     behind = _behind(rows.ts_ns)
     kept, number = _without(rows, behind, np.empty(0, np.int64))
     repeated = _repeated(kept)
@@ -113,14 +117,35 @@ def check(rows: Rows, limits: Limits) -> Checked:
         "duplicate": len(repeated),
         "leading": leading,
         "unchanged": _unchanged(kept, good),
-        "late": 0 if lag_ns is None else int((lag_ns > limits.max_quote_age_s * NS).sum()),
-        "worst_lag_s": 0.0 if lag_ns is None else float(lag_ns.max(initial=0)) / NS,
+        **_late(lag_ns, limits),
         "first_ns": int(kept.ts_ns[0]),
         "last_ns": int(kept.ts_ns[-1]),
         **_gaps(kept.ts_ns, limits.gap_s),
     }
     numbered = {kind: number[at] if len(number) else at for kind, at in bad.items()}
     return Checked(_withdrawn(kept, good, lag_ns, leading), {"out_of_order": behind, **numbered}, facts)
+
+
+def _in_one_pass(rows: Rows, limits: Limits) -> Checked | None:
+    """What `check` finds of a leg without a fault; None where there is one."""
+    columns = read_only(rows.ts_ns, rows.bid, rows.ask, rows.bid_qty, rows.ask_qty)
+    clean, unchanged, gaps, longest = compiled(faultless)(*columns, limits.max_jump, limits.gap_s * NS)
+    if not clean:
+        return None
+    lag_ns, ts_ns = _lag_ns(rows), rows.ts_ns
+    facts = {
+        "rows": len(rows), "duplicate": 0, "leading": 0, "unchanged": unchanged, **_late(lag_ns, limits),
+        "first_ns": int(ts_ns[0]), "last_ns": int(ts_ns[-1]), "gaps": gaps,
+        "longest_gap_s": float(ts_ns[longest + 1] - ts_ns[longest]) / NS, "longest_gap_ns": int(ts_ns[longest]),
+    }  # fmt: skip
+    return Checked(_withdrawn(rows, None, lag_ns, 0), {kind: np.empty(0, np.int64) for kind in BAD}, facts)
+
+
+def _late(lag_ns: np.ndarray | None, limits: Limits) -> dict[str, float]:
+    if lag_ns is None:
+        return {"late": 0, "worst_lag_s": 0.0}
+    late = int((lag_ns > limits.max_quote_age_s * NS).sum())
+    return {"late": late, "worst_lag_s": float(lag_ns.max(initial=0)) / NS}
 
 
 def _behind(ts_ns: np.ndarray) -> np.ndarray:
@@ -236,13 +261,13 @@ def _gaps(ts_ns: np.ndarray, gap_s: float) -> dict[str, float]:
     }
 
 
-def _withdrawn(rows: Rows, good: np.ndarray, lag_ns: np.ndarray | None, leading: int) -> Quotes:
-    """The rows from `leading` on, each bad one with the last good prices and age, and no size."""
+def _withdrawn(rows: Rows, good: np.ndarray | None, lag_ns: np.ndarray | None, leading: int) -> Quotes:
+    """The rows from `leading` on, each bad one with the last good prices and age, and no size; `good` None: all are."""
     fresh_ns = rows.ts_ns if lag_ns is None else rows.ts_ns - lag_ns
     quotes = Quotes(rows.ts_ns, rows.bid, rows.ask, rows.bid_qty, rows.ask_qty, fresh_ns).rows(leading, len(rows))
-    good = good[leading:]
-    if good.all():
+    if good is None or good[leading:].all():
         return quotes
+    good = good[leading:]
     bad = np.flatnonzero(~good)
     source = np.maximum.accumulate(np.where(good, np.arange(len(good)), 0))[bad]
     return Quotes(

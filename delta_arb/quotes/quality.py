@@ -87,6 +87,9 @@ class LegQuality:
         return self.rows * NS / (self.last_ns - self.first_ns) if self.last_ns > self.first_ns else math.nan
 
 
+CHUNK = 65_536
+
+
 def leg_quality(
     file: str, kind: str, found: Checked, used: int, start_ns: int, end_ns: int, limits: Limits
 ) -> LegQuality:
@@ -103,12 +106,13 @@ def _stale_share(quotes: Quotes, start_ns: int, end_ns: int, max_quote_age_s: fl
     if end_ns <= start_ns:
         return 0.0
     first = max(int(np.searchsorted(quotes.ts_ns, start_ns, "right")) - 1, 0)
-    last = int(np.searchsorted(quotes.ts_ns, end_ns, "right"))
-    begins = quotes.fresh_ns[first:last] + round(max_quote_age_s * NS)
-    np.maximum(begins, quotes.ts_ns[first:last], out=begins)
-    np.maximum(begins, start_ns, out=begins)
-    ends = np.append(quotes.ts_ns[first + 1 : last], end_ns)
-    return float(np.maximum(ends - begins, 0).sum()) / (end_ns - start_ns)
+    last, stale_ns = int(np.searchsorted(quotes.ts_ns, end_ns, "right")), 0
+    for at in range(first, last, CHUNK):  # temporaries of so many rows stay near
+        stop = min(at + CHUNK, last)
+        begins = np.maximum(quotes.fresh_ns[at:stop] + round(max_quote_age_s * NS), quotes.ts_ns[at:stop])
+        ends = np.append(quotes.ts_ns[at + 1 : stop], quotes.ts_ns[stop] if stop < last else end_ns)
+        stale_ns += int(np.maximum(ends - np.maximum(begins, start_ns), 0).sum())
+    return stale_ns / (end_ns - start_ns)
 
 
 TakenFor = tuple[Recognised | None, Recognised | None]  # of spot and perpetual; None: our own layout

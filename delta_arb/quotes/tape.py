@@ -15,9 +15,11 @@ import numpy as np
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats.read import Recognised
 from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, UPDATES, utc
+from delta_arb.quotes import one_pass
 from delta_arb.quotes.allocator import given_back, release
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
+from delta_arb.quotes.one_pass import compiled, filled, merged, read_only
 from delta_arb.quotes.prints import NO_QUEUES, Queues
 from delta_arb.quotes.quality import Quality, leg_quality
 from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, refuse_one_file
@@ -276,6 +278,8 @@ def _aligned(
     """The tape's columns from `first_ns` on; those of the legs are taken out of their dicts as they are used up."""
     for leg in (spot, perp):
         _in_force(leg, first_ns, end_ns)
+    if len(spot["ts_ns"]) + len(perp["ts_ns"]) >= one_pass.WORTH:
+        return _in_one_pass(spot, perp)
     ts_ns, leg = _merged(spot.pop("ts_ns"), perp.pop("ts_ns"))
     begin = int((leg != leg[0]).argmax())  # before it, one leg has no book yet
     row = np.cumsum(leg, dtype=np.int32 if len(leg) < 2**31 else np.int64)[begin:]  # rows of the perpetual so far
@@ -286,6 +290,27 @@ def _aligned(
         np.arange(begin - 1, begin - 1 + len(row), dtype=row.dtype), row, out=row
     )  # of k + 1 events so far, the rest are spot's
     return {"ts_ns": ts_ns, "leg": leg, **_filled("spot", spot, row, ts_ns), **perp_columns}
+
+
+def _in_one_pass(spot: dict[str, np.ndarray], perp: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same columns, merged straight into place: no sort, no index, no gathers."""
+    spot_ns, perp_ns = read_only(spot.pop("ts_ns"), perp.pop("ts_ns"))
+    spot_first = bool(spot_ns[0] <= perp_ns[0])
+    early, late, side = (spot_ns, perp_ns, "right") if spot_first else (perp_ns, spot_ns, "left")
+    begin = int(np.searchsorted(early, late[0], side))  # before it, one leg has no book yet
+    n = len(spot_ns) + len(perp_ns) - begin
+    columns = {"ts_ns": np.empty(n, np.int64), "leg": np.empty(n, np.uint8)}
+    compiled(merged)(begin, spot_ns, perp_ns, *columns.values())
+    del spot_ns, perp_ns, early, late
+    for number, (name, leg) in enumerate((("spot", spot), ("perp", perp))):
+        before = begin - 1 if spot_first == (number == SPOT) else -1
+        for column in [*leg]:
+            out = np.empty(n, leg[column].dtype)
+            compiled(filled)(columns["leg"], number, before, *read_only(leg.pop(column)), out)
+            columns[f"{name}_{column}"] = out
+        fresh_ns = columns.pop(f"{name}_fresh_ns")
+        columns[f"{name}_age_ns"] = np.subtract(columns["ts_ns"], fresh_ns, out=fresh_ns)
+    return columns
 
 
 def _in_force(leg: dict[str, np.ndarray], first_ns: int, end_ns: int | None) -> None:

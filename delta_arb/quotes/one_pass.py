@@ -1,0 +1,79 @@
+"""Long recordings in one pass: is a leg without a fault, and both legs merged straight into the columns of the tape.
+
+Compiled, and worth loading the compiler only from `WORTH` rows on; `checks` and `tape` say the same of shorter ones in
+columns, and of every leg with a bad row.
+"""
+
+from functools import cache
+
+import numpy as np
+
+WORTH = 500_000  # rows
+
+
+@cache
+def compiled(kernel):
+    """A kernel as machine code, kept between processes; the compiler is loaded by the first call."""
+    import numba
+
+    return numba.njit(cache=True, nogil=True)(kernel)
+
+
+def read_only(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Contiguous views that nobody writes to: one type for the compiler, whoever made them."""
+    views = tuple(np.ascontiguousarray(column).view() for column in columns)
+    for view in views:
+        view.setflags(write=False)
+    return views
+
+
+def faultless(ts_ns, bid, ask, bid_qty, ask_qty, max_jump, gap_ns):
+    """Whether no row is bad, behind or a duplicate; with it unchanged rows, gaps, and the row before the longest gap.
+
+    `ts_ns` int64, the others float64, shape (n,), n above 1.
+    """
+    n, bad, unchanged, repeated, gaps = len(ts_ns), 0, 0, 0, 0
+    least, most = np.int64(0), np.int64(-1)
+    for i in range(n):  # no branch: several rows at a time
+        bad += not ((bid[i] > 0.0) & (bid[i] < ask[i]) & (ask[i] < np.inf))
+        bad += not ((bid_qty[i] > 0.0) & (bid_qty[i] < np.inf) & (ask_qty[i] > 0.0) & (ask_qty[i] < np.inf))
+    for i in range(1, n):
+        before = bid[i - 1] + ask[i - 1]
+        bad += abs(bid[i] + ask[i] - before) > max_jump * before
+        same = (
+            (bid[i] == bid[i - 1])
+            & (ask[i] == ask[i - 1])
+            & (bid_qty[i] == bid_qty[i - 1])
+            & (ask_qty[i] == ask_qty[i - 1])
+        )
+        unchanged += same
+        repeated += same & (ts_ns[i] == ts_ns[i - 1])
+    for i in range(1, n):
+        pause = ts_ns[i] - ts_ns[i - 1]
+        gaps += pause > gap_ns
+        least, most = min(least, pause), max(most, pause)
+    longest = 0
+    while longest < n - 1 and ts_ns[longest + 1] - ts_ns[longest] != most:
+        longest += 1
+    return bad == 0 and repeated == 0 and least >= 0, unchanged, gaps, longest
+
+
+def merged(begin, spot_ns, perp_ns, ts_ns, leg):
+    """Fill stamps and legs of the events from number `begin` on; spot before perpetual at equal stamps."""
+    i, j = 0, 0
+    for k in range(len(spot_ns) + len(perp_ns)):
+        of_perp = i == len(spot_ns) or (j < len(perp_ns) and perp_ns[j] < spot_ns[i])
+        if of_perp:
+            now, j = perp_ns[j], j + 1
+        else:
+            now, i = spot_ns[i], i + 1
+        if k >= begin:
+            ts_ns[k - begin], leg[k - begin] = now, of_perp
+
+
+def filled(leg, number, before, column, out):
+    """Fill `out` with what of a leg's column is in force at each event; `before` is the row in force before the first one."""
+    row = before
+    for k in range(len(leg)):
+        row += leg[k] == number
+        out[k] = column[row]
