@@ -58,8 +58,11 @@ inputs = Inputs(spot, perp, funding, pair=pair, contract_size=contract_size, spo
 tape, (spot_leg, perp_leg), now = inputs.tape(), inputs.terms(), datetime.now(UTC)
 held = params.load(champion) if champion else None
 candidate = params.sealed(
-    pair=inputs.pair, trade=True, reason=f'best of {trials}', chosen='by hand' if entry_bps else 'by search', spot=spot_leg, perp=perp_leg,
-    rule=params.Rule(entry_bps=40.0, exit_bps=-10.0, max_hold_s=3600.0, clip_usdt=100.0),
+    pair=inputs.pair, trade=not refused, reason=f'best of {trials}',
+    chosen='by hand' if entry_bps else 'by search', spot=spot_leg, perp=perp_leg,
+    rule=params.Rule(
+        entry_bps=None if refused else 40.0, exit_bps=None if refused else -10.0, max_hold_s=3600.0, clip_usdt=100.0
+    ),
     data=inputs.data_params(tape, None), created=now,
     evidence=params.Evidence(judged_net_usdt_day=1.5, champion_sha256=held and held.sha256),
     valid_until=now + timedelta(seconds=valid_for_s), code_version='0', notebook='02', run_id=run_id,
@@ -70,15 +73,14 @@ JUDGE = """
 import json, pathlib
 if late:
     raise ValueError('too late in ' + run_folder)
-figures = {'trade': True, 'entry_bps': 40.0, 'exit_bps': -10.0, 'net_usdt_day': 1.5, 'hit_rate': 0.75}
+figures = {'trade': trade, 'entry_bps': 40.0, 'exit_bps': -10.0, 'net_usdt_day': 1.5, 'hit_rate': 0.75}
 figures |= {'trades_day': 12.0, 'drawdown': 0.01} if whole else {}
 pathlib.Path(run_folder, 'metrics.json').write_text(json.dumps(figures))
 """
 SPREAD = (
     r"The edge is $e = \frac{p_b - s_a}{s_a}$, a coffee is $5 and a tea $4.",
-    "run_folder: str = ''\ndays: float = 1.0  # of the tape\nhangs: bool = False\nchildren: int = 0\nleaves: bool = False",
+    "run_folder: str = ''\ndays: float = 1.0  # of the tape\nleaves: bool = False",
     FIGURE,
-    HANG,
     LEAVE,
     "print('the end')",
 )
@@ -87,10 +89,12 @@ OPTIMIZATION = (
     "run_folder: str = ''\nrun_id: str = ''\nvalid_for_s: float = 3600.0\n"
     "spot: str = ''\nperp: str = ''\nfunding: str = ''\npair: str = ''\n"
     "contract_size: float = 0.0\nspot_fee_bps: float = 5.0\nchampion: str = ''\nentry_bps: str = ''\nexit_bps: str = ''\n"
-    "trials: int = 10  # sets tried",
+    "trials: int = 10  # sets tried\nrefused: bool = False\n"
+    "hangs: bool = False\nchildren: int = 0",
+    HANG,
     CHOOSE,
 )
-REPORT = ("# Report", "run_folder: str = ''\nlate: bool = False\nwhole: bool = True", JUDGE)
+REPORT = ("# Report", "run_folder: str = ''\nlate: bool = False\nwhole: bool = True\ntrade: bool = True", JUDGE)
 
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -143,7 +147,8 @@ def test_a_good_run_publishes_what_the_notebooks_proposed(good):
     assert published.run_id == f"{PAIR}-{Path(result['run']).name}"
     assert (published.spot.taker_fee_bps, published.perp.taker_fee_bps) == (6.0, 5.0)
     assert (published.valid_until - published.created).total_seconds() == 86_400
-    assert [line.split(":")[0] for line in err.splitlines()] == list(NOTEBOOKS)
+    spread, choice, report = NOTEBOOKS  # the choice comes first: a refusal ends the run
+    assert [line.split(":")[0] for line in err.splitlines()] == [choice, spread, report]
 
 
 def test_a_good_run_leaves_its_record_pages_and_metrics(good):
@@ -166,6 +171,24 @@ def test_thresholds_of_ones_own_are_reported_and_published_only_when_asked(noteb
     assert result["reason"] == "best of 10; not published without --publish"
     assert not (tmp_path / "reports" / PAIR / "params").exists() and Path(result["report"]).exists()
     assert '"chosen": "by hand"' in Path(result["run"], "candidate.json").read_text()
+
+
+def test_a_refused_run_ends_with_the_choice_that_was_refused_and_publishes_that(notebooks, tmp_path):
+    code, result, _ = run_once(notebooks, tmp_path, "-p", "refused=true")
+    assert (code, result["status"], result["trade"], result["reason"]) == (0, "ok", False, "best of 10")
+    folder = Path(result["run"])
+    assert {path.name for path in folder.glob("0*")} == {"02_optimization.ipynb", "02_optimization.html"}
+    assert not (folder / "metrics.json").exists() and not params.load(Path(result["params"])).trade
+    assert result["report"] == str(folder / "02_optimization.html")
+    assert f"{folder.name}/02_optimization.html" in (tmp_path / "index.html").read_text()
+
+
+def test_a_refused_run_goes_through_all_notebooks_where_that_is_asked_for(notebooks, tmp_path):
+    code, result, _ = run_once(notebooks, tmp_path, "-p", "refused=true", "-p", "trade=false", "--whole")
+    assert (code, result["trade"]) == (0, False)
+    assert (
+        result["report"].endswith("03_backtest_report.html") and Path(result["run"], "01_spread_analysis.html").exists()
+    )
 
 
 def test_pages_need_no_network(good):
@@ -234,7 +257,7 @@ def test_a_failed_run_keeps_the_last_good_parameters_and_says_why(good, notebook
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("leaves=true", "01_spread_analysis: cell 6 of 7 ended the notebook before its last one; every cell must run"),
+        ("leaves=true", "01_spread_analysis: cell 5 of 6 ended the notebook before its last one; every cell must run"),
         ("whole=false", "03_backtest_report wrote an incomplete metrics.json: it lacks trades_day, drawdown"),
     ],
 )
@@ -372,7 +395,7 @@ MISSING = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--
     [
         (
             ["-p", "trails=7"],
-            "-p trails: no notebook has this parameter; known are children, days, entry_bps, exit_bps, hangs, late, leaves, t",
+            "-p trails: no notebook has this parameter; known are children, days, entry_bps, exit_bps, hangs, late, leaves, r",
         ),
         (["-p", "trials=7.5"], "-p trials: declared as int, need a whole number, was '7.5'"),
         (["-p", "days=soon"], "-p days: declared as float, need a finite number, was 'soon'"),
@@ -517,7 +540,7 @@ def test_the_time_limit_ends_a_run_with_its_kernel(notebooks, tmp_path):
     assert process.returncode == 1 and "Traceback" not in err
     assert last_line(out)["reason"] == "stopped at the time limit of 4 s; raise --time-limit or give less data"
     assert gone([kernel])
-    assert (Path(last_line(out)["run"]) / "01_spread_analysis.html").exists()
+    assert (Path(last_line(out)["run"]) / "02_optimization.html").exists()
 
 
 def test_a_killed_process_takes_its_kernel_along_and_frees_the_lock(notebooks, tmp_path):

@@ -38,6 +38,7 @@ class Job:
     hand are not published unless asked for.
 
     `run_folder`, `run_id` and `champion` among the values are known only when a run begins and are filled in then.
+    `whole`: all notebooks, also where the choice is refused.
     """
 
     inputs: Inputs
@@ -49,6 +50,7 @@ class Job:
     time_limit_s: float
     publish: bool = True
     params_url: str = ""
+    whole: bool = False
 
     @property
     def folder(self) -> Path:
@@ -85,6 +87,7 @@ def job_of(options: PipelineOptions) -> Job:
         keep=options.keep,
         publish=options.publish or not by_hand,
         params_url=options.params_url,
+        whole=options.whole or by_hand,
         time_limit_s=options.time_limit or (max(60.0, 2 * every_s) if every_s else 1800.0),
     )
 

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from delta_arb.errors import RunError
 
 STARTS = 3  # of a kernel that dies before it answers
+SAVED_ONCE = "delta_arb"  # our engine's name at papermill
 DIED_EARLY = "Kernel died before replying"  # jupyter_client's words
 
 
@@ -31,10 +32,14 @@ def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_lim
     Raises:
         RunError: a cell ended the notebook before its last one, without an error (papermill counts that as success).
     """
-    # Importing papermill builds 35 grammars for a check of addresses that no notebook schema asks for: two thirds of
-    # the import's time. jsonschema does without this package.
-    sys.modules.setdefault("rfc3987_syntax", None)
+    # Importing papermill builds grammars for checks of addresses and durations that no notebook schema asks for: two
+    # thirds of the import's time. jsonschema does without these packages.
+    for name in ("rfc3987_syntax", "isoduration"):
+        sys.modules.setdefault(name, None)
     import papermill
+    from papermill.engines import papermill_engines
+
+    papermill_engines.register(SAVED_ONCE, _saved_once())
 
     # It warns of parameters whose line has a second = (in a comment, too) as unknown; `job` read and checked them.
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -46,6 +51,7 @@ def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_lim
                 folder / notebook.name,
                 dict(values),
                 kernel_name="python3",
+                engine_name=SAVED_ONCE,
                 cwd=notebook.parent,
                 progress_bar={"desc": notebook.stem, "unit": "cell", "leave": False} if sys.stderr.isatty() else False,
                 start_timeout=60,
@@ -78,6 +84,23 @@ def _check_ended(cells: Sequence) -> None:
         raise RunError(
             f"cell {left[0]} of {len(cells)} ended the notebook before its last one; every cell must run, let it raise instead"
         )
+
+
+def _saved_once() -> type:
+    """papermill's engine without a save before and after every cell: papermill saves what ended, this what did not."""
+    from papermill.engines import NBClientEngine
+    from papermill.iorw import write_ipynb
+
+    class SavedOnce(NBClientEngine):
+        @classmethod
+        def execute_notebook(cls, nb, kernel_name, output_path=None, **options):
+            try:
+                return super().execute_notebook(nb, kernel_name, **options)
+            except BaseException:
+                write_ipynb(nb, output_path)
+                raise
+
+    return SavedOnce
 
 
 def _kernel_manager(log: TextIO) -> type:

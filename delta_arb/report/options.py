@@ -58,6 +58,7 @@ class PipelineOptions(InputOptions):
         metavar="URL",
     )
     publish: bool = option(False, "export thresholds of your own (-p entry_bps=... -p exit_bps=...) to the runner", RUN)
+    whole: bool = option(False, "run all notebooks, also where the choice is refused and 02 has said why", RUN)
     json: bool = option(False, "the result as one JSON object in the last line of the output", RUN)
     notebooks: Path | None = option(None, "folder of the notebooks", hidden=True)
     tick: int | None = option(None, "set by --every for its own runs: the loop holds the lock", hidden=True)

@@ -126,22 +126,33 @@ def _write_record(folder: Path, record: dict) -> None:
 
 
 def _execute(job: Job, folder: Path, record: dict) -> params.Params:
-    """All notebooks in turn; the parameters they propose, compared with what was asked."""
+    """The choice first; what it is refused for says all there is to say, so the other notebooks run for one to publish.
+
+    Returns the parameters proposed, compared with what was asked.
+    """
     own = {"run_folder": os.path.abspath(folder), "run_id": record["run_id"], "champion": champion(job, folder)}
-    for name in NOTEBOOKS:
-        values = {key: own.get(key, value) for key, value in job.values[name].items()}
-        clock = time.monotonic()
-        try:
-            execute(job.notebooks / f"{name}.ipynb", folder, values, job.time_limit_s)
-        except Exception as error:
-            raise RunError(f"{name}: {spoken(error)}") from error
-        finally:
-            record["notebooks"][name] = _since(clock)
-            _scrub(folder, job)
-        say(f"{name}: {record['notebooks'][name]:.1f} s")
+    spread, choice, report = NOTEBOOKS
+    _execute_one(job, choice, folder, record, own)
     candidate = accepted(job, folder / "candidate.json", record["run_id"])
+    if not candidate.trade and not job.whole:
+        return candidate
+    for name in (spread, report):
+        _execute_one(job, name, folder, record, own)
     _check_figures(folder / "metrics.json", candidate)
     return candidate
+
+
+def _execute_one(job: Job, name: str, folder: Path, record: dict, own: dict) -> None:
+    values = {key: own.get(key, value) for key, value in job.values[name].items()}
+    clock = time.monotonic()
+    try:
+        execute(job.notebooks / f"{name}.ipynb", folder, values, job.time_limit_s)
+    except Exception as error:
+        raise RunError(f"{name}: {spoken(error)}") from error
+    finally:
+        record["notebooks"] = dict(sorted({**record["notebooks"], name: _since(clock)}.items()))
+        _scrub(folder, job)
+    say(f"{name}: {record['notebooks'][name]:.1f} s")
 
 
 def _check_figures(path: Path, candidate: params.Params) -> None:

@@ -126,13 +126,15 @@ def _once(job: Job, as_json: bool) -> int:
 
 
 def _summary(job: Job, record: dict) -> dict:
-    report = record["folder"] / f"{NOTEBOOKS[-1]}.html"
+    report = next(
+        (page for page in (record["folder"] / f"{name}.html" for name in NOTEBOOKS[:0:-1]) if page.exists()), None
+    )
     return {
         "status": record["status"],
         "trade": record["trade"],
         "reason": record["reason"],
         "run": _near(record["folder"]),
-        "report": _near(report) if report.exists() else None,
+        "report": _near(report) if report else None,
         "index": _near(job.reports / "index.html"),
         "params": _near(job.reports / record["params"]) if "params" in record else None,
         "seconds": record["seconds"],

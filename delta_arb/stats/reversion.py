@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import chi2, kstwobign
+from scipy.special import chdtrc, kolmogorov
 
 from delta_arb.errors import SeriesError
 from delta_arb.stats.half_life import HalfLife, half_life, half_life_clean, half_life_two_lags_s
@@ -326,7 +326,7 @@ def clustering_of(innovations, lags: int = 10, after: str = "filter") -> Cluster
     n, power = squares.size, float(squares @ squares)
     rho = np.array([float(squares[lag:] @ squares[:-lag]) for lag in range(1, lags + 1)]) / power
     ljung_box = n * (n + 2) * float(np.sum(rho**2 / (n - np.arange(1, lags + 1))))
-    arch_p, ljung_box_p = (float(p) for p in chi2.sf([arch_lm, ljung_box], lags))
+    arch_p, ljung_box_p = (float(p) for p in chdtrc(lags, [arch_lm, ljung_box]))
     return Clustering(arch_lm, arch_p, ljung_box, ljung_box_p, lags, n, after)
 
 
@@ -388,4 +388,4 @@ def variance_change(innovations) -> VarianceChange:
     at = int(np.argmax(bridge)) + 1
     statistic = float(bridge[at - 1]) / math.sqrt(n * omega)
     sides = (math.sqrt(float(part.mean())) for part in (squares[:at], squares[at:]))
-    return VarianceChange(statistic, float(kstwobign.sf(statistic)), at, *sides, n)
+    return VarianceChange(statistic, float(kolmogorov(statistic)), at, *sides, n)
