@@ -71,9 +71,13 @@ def merged(begin, spot_ns, perp_ns, ts_ns, leg):
             ts_ns[k - begin], leg[k - begin] = now, of_perp
 
 
-def filled(leg, number, before, column, out):
-    """Fill `out` with what of a leg's column is in force at each event; `before` is the row in force before the first one."""
-    row = before
+def filled(ts_ns, leg, number, before, rows, out):
+    """Fill the columns of a leg with what is in force at each event; `before` is the row in force before the first one.
+
+    `rows` are (fresh_ns, bid, ask, bid_qty, ask_qty) of the leg, `out` takes the age and the other four.
+    """
+    at = before
     for k in range(len(leg)):
-        row += leg[k] == number
-        out[k] = column[row]
+        at += leg[k] == number
+        out[0][k] = ts_ns[k] - rows[0][at]
+        out[1][k], out[2][k], out[3][k], out[4][k] = rows[1][at], rows[2][at], rows[3][at], rows[4][at]

@@ -150,6 +150,7 @@ class Tape:
         return pd.DataFrame({name: getattr(self, name) for name in TAPE_COLUMNS}, index=time)
 
 
+_FILLED = ("fresh_ns", "bid", "ask", "bid_qty", "ask_qty")  # as `one_pass.filled` takes them
 TAPE_COLUMNS = tuple(f.name for f in fields(Tape) if f.type is np.ndarray)
 _DTYPES = {"ts_ns": np.int64, "leg": np.uint8, "spot_age_ns": np.int64, "perp_age_ns": np.int64}
 
@@ -304,12 +305,11 @@ def _in_one_pass(spot: dict[str, np.ndarray], perp: dict[str, np.ndarray]) -> di
     del spot_ns, perp_ns, early, late
     for number, (name, leg) in enumerate((("spot", spot), ("perp", perp))):
         before = begin - 1 if spot_first == (number == SPOT) else -1
-        for column in [*leg]:
-            out = np.empty(n, leg[column].dtype)
-            compiled(filled)(columns["leg"], number, before, *read_only(leg.pop(column)), out)
-            columns[f"{name}_{column}"] = out
-        fresh_ns = columns.pop(f"{name}_fresh_ns")
-        columns[f"{name}_age_ns"] = np.subtract(columns["ts_ns"], fresh_ns, out=fresh_ns)
+        made = tuple(np.empty(n, np.int64 if k == 0 else np.float64) for k in range(len(_FILLED)))
+        rows = read_only(*(leg.pop(column) for column in _FILLED))
+        compiled(filled)(columns["ts_ns"], columns["leg"], number, before, rows, made)
+        del rows
+        columns |= {f"{name}_{column.replace('fresh', 'age')}": of for column, of in zip(_FILLED, made, strict=True)}
     return columns
 
 
