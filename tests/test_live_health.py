@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import math
 import socket
+from types import SimpleNamespace
 
 import pytest
 from live_stage import stage
@@ -11,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from delta_arb.errors import RunError
 from delta_arb.live import health
 from delta_arb.live.config import sample
+from delta_arb.market import NS, Book
 
 
 async def get(port: int, path: str) -> tuple[int, bytes]:
@@ -79,3 +82,11 @@ def test_systemd_hears_that_it_is_ready_and_that_its_loop_turns(tmp_path, monkey
 
         asyncio.run(go())
         assert [systemd.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+
+
+def test_a_book_that_is_not_trusted_is_no_book_of_1970():
+    books = Book(100.0, 100.1, 1.0, 1.0, 4 * NS), Book(101.0, 101.1, 1.0, 1.0, 0)
+    runner = SimpleNamespace(books=books, rule=SimpleNamespace(max_quote_age_ns=2 * NS))
+    session = SimpleNamespace(clock=lambda: 5 * NS, runner=runner, risk=SimpleNamespace(breaches=()))
+    assert list(health.ages_s(session)) == [("spot", 1.0), ("perp", math.inf)]
+    assert health.healthy(session) == (False, "the perp book is not trusted")

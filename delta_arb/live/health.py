@@ -9,6 +9,7 @@ Everything is read when it is asked for; the trading knows nothing of it.
 import asyncio
 import contextlib
 import json
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -33,16 +34,20 @@ def healthy(session: Session | None) -> tuple[bool, str]:
     """Whether all that is traded by is fresh, and why not."""
     if session is None or session.runner is None or session.runner.books is None:
         return False, "starting"
-    old = [f"the {leg} book is {age_s:.1f} s old" for leg, age_s in ages_s(session) if age_s > limit_s(session)]
+    old = [_old(leg, age_s) for leg, age_s in ages_s(session) if age_s > limit_s(session)]
     stale = [f"{breach.guard}: {breach.reason}" for breach in session.risk.breaches if breach.guard in STALE]
     return not (old or stale), "; ".join((*old, *stale)) or session.line()
 
 
+def _old(leg: str, age_s: float) -> str:
+    return f"the {leg} book is {age_s:.1f} s old" if math.isfinite(age_s) else f"the {leg} book is not trusted"
+
+
 def ages_s(session: Session) -> Iterator[tuple[str, float]]:
-    """Of both books, seconds since they were last confirmed."""
+    """Of both books, seconds since they were last confirmed; infinite where one is not trusted."""
     now_ns = session.clock()
     for leg, book in zip(LEGS, session.runner.books, strict=True):
-        yield leg, (now_ns - book.fresh_ns) / NS
+        yield leg, (now_ns - book.fresh_ns) / NS if book.fresh_ns else math.inf
 
 
 def limit_s(session: Session) -> float:
