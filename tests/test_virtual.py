@@ -78,6 +78,18 @@ def test_orders_that_never_left_and_filled_nothing_halt_nothing():
         assert it.stop() == "stopped" and it.wrong() == []
 
 
+@pytest.mark.parametrize("leg", [SPOT, PERP])
+def test_what_refuses_three_times_is_mended_on_the_other_venue_within_a_second(leg):
+    with world() as it:
+        it.markets[leg].faults += [Fault("refused", leg, nth) for nth in range(9)]
+        it.start()
+        it.act = "enter"
+        it.advance(4.0)
+        assert it.held == (0.0, 0.0) and it.phase == FLAT
+        assert it.markets[leg].arrived[3:] == [] and 0.3 < it.naked.worst_s < 1.0
+        assert it.stop() == "stopped" and it.wrong() == []
+
+
 # --- Killed at any await between the intent and the settled pair --------------------------------------------------------
 
 

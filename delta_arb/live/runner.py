@@ -242,10 +242,10 @@ class Runner:
         state, why = self.state, f"{LEGS[report.leg]} given up: {report.refused}"
         mends = state.phase in (ENTERING, EXITING, HEDGING)
         if mends and state.phase != EXITING and not (state.exiting or self.stuck):
-            self.force(replace(state, exiting=True, reason=UNWOUND), why)
+            self.force(replace(state, phase=ENTERING, exiting=True, reason=UNWOUND), why)  # sent at once: a new remedy
         elif mends and report.give_up and any(leg.position for leg in state.legs):
             self.stuck.add(report.leg)
-            self.force(replace(state, exiting=False, reason=HALT), why)
+            self.force(replace(state, phase=EXITING, exiting=False, reason=HALT), why)
 
     def timer(self, now_ns: int = 0) -> None:
         """The time that the machine asked for has come; `now_ns` is the clock, where it may be later than that."""

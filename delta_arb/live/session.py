@@ -31,8 +31,9 @@ from delta_arb.live.terms_watch import TermsChangedError, TermsWatch
 from delta_arb.live.venues.base import Account, Report
 from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
 from delta_arb.strategy.rule import check_deadline, on_terms
-from delta_arb.strategy.state import FLAT, HALTED, OPEN, MachineRule
+from delta_arb.strategy.state import ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, MachineRule
 
+MEND_S = 2.0  # that unequal legs have to be mended before a session ends for other terms
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 
 
@@ -281,7 +282,8 @@ class Session:
         """
         while True:
             self._hold()
-            if self._changed and not self.busy():
+            mends = self.runner.state.phase in (ENTERING, EXITING, HEDGING) and self.terms.changed_s < MEND_S
+            if self._changed and not (self.busy() or mends):
                 raise TermsChangedError(self._changed)
             step_ms = clock.stepped_ns() / 1e6
             idle = self.runner.state.phase == FLAT and not self.busy()

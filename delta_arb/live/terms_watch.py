@@ -41,6 +41,7 @@ class TermsWatch:
         self._asked_ns = clock()
         self._closed = [venue.closed for venue in venues]
         self._failed = ["", ""]
+        self._changed_ns = 0
         self.due = asyncio.Event()  # set after a fill: what it came to depends on the terms
 
     @property
@@ -48,6 +49,11 @@ class TermsWatch:
         """Why the terms are not known well enough to enter; "" while they are."""
         old_s = (self._clock() - min(self._seen_ns)) / NS
         return next(filter(None, self._failed), f"the terms were last read {old_s:.0f} s ago" if old_s > OLD_S else "")
+
+    @property
+    def changed_s(self) -> float:
+        """How long ago a change was seen."""
+        return (self._clock() - self._changed_ns) / NS
 
     @property
     def closed(self) -> str:
@@ -86,6 +92,7 @@ class TermsWatch:
             return
         self._failed[leg], self._closed[leg], self._seen_ns[leg] = "", listed.closed, self._clock()
         if found := differing(venue.terms, listed):
+            self._changed_ns = self._changed_ns or self._clock()
             self._changed(f"{venue.name} changed its terms: {found}")
 
 
