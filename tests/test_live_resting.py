@@ -148,6 +148,16 @@ async def test_the_fee_of_makers_is_the_accounts_own(it):
     assert it.of("run-1")[-1].fee_usdt == pytest.approx(QTY * 0.8 * 0.0002)
 
 
+@live(legs=(PERP,))
+async def test_gate_sends_no_quote_when_a_day_of_them_filled_too_little_and_hedges_all_the_same(it):
+    venue = it.legs[PERP]
+    venue._ratio.count(requests=77_760, filled=770)  # 0.9 of 86,400; 1 % of it would be 777
+    assert "filled" in (await it.outcome(PERP, RESTING)).refused
+    assert (await it.outcome(PERP, Order(-10.0, 0.8, False, False), "run-2")).filled == -10.0
+    venue._ratio.count(requests=0, filled=10)
+    await rest(it, PERP, order_id="run-3")
+
+
 @settings(max_examples=80, deadline=None)
 @given(data=st.data(), qtys=st.lists(st.integers(1, 9), min_size=1, max_size=4), left=st.integers(0, 3))
 def test_what_is_told_of_a_resting_order_only_grows_and_ends_whole(data, qtys, left):

@@ -11,6 +11,7 @@ import json
 import logging
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -182,6 +183,33 @@ class Budget:
             return False
         self._left -= weight
         return True
+
+
+class FillRatio:
+    """Requests about orders in the last 24 hours against the orders that filled: a venue slows down who asks much for little.
+
+    Counted since this began; quotes stop at nine tenths of what the venue tolerates, so that hedges never meet its limit.
+    """
+
+    def __init__(self, most: int, least: float) -> None:
+        self._most, self._least = 0.9 * most, least
+        self._hours: deque[list[int]] = deque(maxlen=24)  # hour, requests, orders filled
+
+    def count(self, requests: int = 1, filled: int = 0) -> None:
+        hour = int(time.monotonic() // 3600)
+        if not self._hours or self._hours[-1][0] != hour:
+            self._hours.append([hour, 0, 0])
+        self._hours[-1][1] += requests
+        self._hours[-1][2] += filled
+
+    @property
+    def refused(self) -> str:
+        """Why no quote is sent now; "" where one may be."""
+        since = int(time.monotonic() // 3600) - 24
+        requests, filled = (sum(hour[k] for hour in self._hours if hour[0] > since) for k in (1, 2))
+        if requests < self._most or filled >= self._least * requests:
+            return ""
+        return f"{requests} requests about orders in a day and {filled} filled: the venue would slow all orders down"
 
 
 def asked_pause_s(retry_after: str) -> float:

@@ -12,7 +12,7 @@ from ccxt.base import errors as ccxt
 
 from delta_arb.errors import ParamsError
 from delta_arb.live.venues.base import WOULD_TAKE, OnOutcome, OrderOutcome, VenueError
-from delta_arb.live.venues.ccxt_client import SIGNED, Budget, CcxtClients, body_code, plain, refusal
+from delta_arb.live.venues.ccxt_client import SIGNED, Budget, CcxtClients, FillRatio, body_code, plain, refusal
 from delta_arb.live.venues.order_connection import OrderConnection
 from delta_arb.live.venues.order_tracker import OURS, OrderStatus, OrderTracker, TrackedOrder, on_tick, plain_text
 from delta_arb.live.venues.websocket import Pace, Stream
@@ -37,6 +37,7 @@ class CcxtOrders(ABC):
 
     _clients: CcxtClients
     _budget: Budget
+    _ratio: FillRatio | None = None  # where the venue has such a rule
     _connection: OrderConnection | None
     _private: Stream | None
     _orders: OrderTracker
@@ -80,10 +81,13 @@ class CcxtOrders(ABC):
                 refused = str(error)
         if not refused and (paused_s := self._clients.paused_s):
             refused = f"not sent: {self.name} wants a pause of {paused_s:.0f} s more"
+        if not refused and self._ratio and order.post_only and (why := self._ratio.refused):
+            refused = f"not sent: {why}"
         if not refused and not self._budget.take():
             refused = "our own limit of orders a second"
         if refused:
             return lambda: self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
+        self._count()
         sent, client = self._orders.add(order_id, order), self._clients.orders
         socket = self._connection.free(request["url"]) if self._connection else None
         if socket is None:  # ccxt writes it in the loop's next turns
@@ -179,6 +183,10 @@ class CcxtOrders(ABC):
             self._mute = 0
             self._private.redial("orders ended and this stream did not tell")
 
+    def _count(self, requests: int = 1, filled: int = 0) -> None:
+        if self._ratio:
+            self._ratio.count(requests, filled)
+
     def _behind(self, order_id: str) -> None:
         """A stream tells that a resting order filled, and not yet by what: REST does, if it still does not."""
         if order_id not in self._asked and not self._closing:
@@ -204,6 +212,8 @@ class CcxtOrders(ABC):
         or rested, a fill may come late."""
         sent = self._orders.of(outcome.order_id)
         rested = sent is not None and sent.order.post_only
+        if outcome.final and outcome.filled:
+            self._count(0, 1)
         if rested and outcome.final and not (outcome.filled or outcome.refused or sent.withdrawn):
             outcome = outcome._replace(refused=WOULD_TAKE)  # accepted, and cancelled by the venue
         if outcome.refused or (rested and outcome.final):

@@ -305,6 +305,7 @@ class CcxtVenue(CcxtOrders):
         """See `base.Venue.cancel`."""
         if sent := self._orders.of(order_id):
             sent.withdrawn = True
+        self._count()
         try:
             await self._cancel(order_id)
         except ccxt.BaseError as error:

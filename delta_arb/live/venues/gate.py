@@ -25,7 +25,7 @@ from delta_arb.live.venues.base import (
     SubscriptionRefused,
     VenueError,
 )
-from delta_arb.live.venues.ccxt_client import GateClient, reading
+from delta_arb.live.venues.ccxt_client import FillRatio, GateClient, reading
 from delta_arb.live.venues.gate_funding import GateFunding
 from delta_arb.live.venues.key_permissions import gate_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, on_tick, plain_text
@@ -39,6 +39,7 @@ FILLS_PAGE = 100
 QUOTES, PRINTS, PONG = "futures.book_ticker", "futures.trades", "futures.pong"
 ORDERS, TRADES = "futures.orders", "futures.usertrades"
 LEAST_COUNTDOWN_S = 5
+DAILY_REQUESTS, LEAST_FILLED = 86_400, 0.01  # beyond the one and below the other an account has 10 to 20 orders in 10 s
 NO_RANK = 6  # Gate's ADL rank of an account without a position
 
 
@@ -70,6 +71,10 @@ class GateVenue(GateFunding):
     )  # fmt: skip
     gone = frozenset(("ORDER_NOT_FOUND", "ORDER_FINISHED", "ORDER_CLOSED", "ORDER_CANCELLED"))
     clock = "time", ["public", "spot"]
+
+    def __init__(self, *given: Any, **how: Any) -> None:
+        super().__init__(*given, **how)
+        self._ratio = FillRatio(DAILY_REQUESTS, LEAST_FILLED)
 
     @property
     def symbol(self) -> str:
@@ -284,6 +289,7 @@ class GateVenue(GateFunding):
         size = plain_text(contracts) if self._decimal else int(contracts)
         tick = plain_text(on_tick(price, self.terms.price_tick, qty > 0))
         asked = {"settle": "usdt", "order_id": f"t-{order_id}", "size": size, "price": tick}
+        self._count()
         try:
             await self._clients.orders.privateFuturesPutSettleOrdersOrderId(asked)
         except ccxt.BaseError as error:
