@@ -11,8 +11,8 @@ from delta_arb.backtest import event_loop
 from delta_arb.backtest.replay import run
 from delta_arb.evidence import DataParams
 from delta_arb.latency import Latency
-from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT
-from delta_arb.optimize import roles
+from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, FundingPayment
+from delta_arb.optimize import carry_ways, roles
 from delta_arb.optimize.export import evidence
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.params import load, save, sealed
@@ -211,3 +211,24 @@ def test_where_resting_pays_it_is_found_and_exported(tmp_path):
     assert loaded == params and loaded.rule.maker_leg == "spot"
     made = make_rule(loaded.rule, loaded.spot, loaded.perp)
     assert run(tape.assuming("through"), made, LATENCY).net_usdt > 0
+
+
+# --- Carry ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_waiting_for_a_resting_entry_comes_to_by_hand():
+    """A try at 0 h rests at the bid of 100 and fills at 1 h, when the ask is 99.9: edge 100.3 / 99.7 - 1 there, and half of the
+    funding of 10 bps at 0.5 h is not missed, all of it is. Taken at once it were 100.5 / 100.2 - 1. The try at 7 h never fills.
+    """
+    hour = 3600 * NS
+    rows = [
+        (0, SPOT, 100.0, 100.2, 1.0, 1.0), (0, PERP, 100.5, 100.7, 1.0, 1.0), (hour, SPOT, 99.7, 99.9, 1.0, 1.0),
+        (hour, PERP, 100.3, 100.5, 1.0, 1.0), (7 * hour, SPOT, 101.0, 101.2, 1.0, 1.0), (12 * hour, SPOT, 102.0, 102.2, 1.0, 1.0),
+        (12 * hour, PERP, 102.5, 102.7, 1.0, 1.0),
+    ]  # fmt: skip
+    paid = (FundingPayment(hour // 2, 1e-3, 100.0, True),)
+    market = Market(spot=SPOT_TERMS, perp=PERP_TERMS, payments=paid)
+    found = carry_ways.waiting(Tape.of(rows), market, "reached")
+    rested = (100.3 / 99.7 - 100.5 / 100.2) * 1e4 - 10.0
+    assert (found.tries, found.unfilled, found.missed_bps) == pytest.approx((2, 0.5, 5.0))
+    assert found.gain_bps == pytest.approx(rested / 2)  # the other one is taken four hours later on the same books

@@ -14,6 +14,7 @@ from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.market import DAY_NS, DAY_S, NEVER, NS, FundingPayment, entry_edge, exit_cost, from_bps, to_bps, utc
+from delta_arb.optimize import carry_ways
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
 from delta_arb.optimize.gates import LEVEL, WORST, GateResult, above_cash, above_zero, gate
 from delta_arb.optimize.study import (
@@ -278,19 +279,22 @@ def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0, const
     try:
         paid = _paid(tape, market)
         even = f"{break_even(paid, market.fees_bps + crossing_bps(tape))}"
+        ways = carry_ways.rows(tape, market, paid, crossing_bps(tape))
     except DataError as error:
-        even = f"not known: {error}"
+        even, ways = f"not known: {error}", []
     if profile != CARRY:
-        rows = [("break-even", even), ("walked forward", f"not asked: the profile is {profile}")]
+        rows = [("break-even", even), *ways, ("walked forward", f"not asked: the profile is {profile}")]
         return Asked(profile, Table.of(title, ("question", "answer"), rows), even)
     try:
         walked = walk(tape, market, rng=np.random.default_rng(SEED), upstream=upstream, constraints=constraints)
     except (DataError, ParamsError) as error:
         reason = f"carry cannot be judged: {error}"
         return Asked(
-            profile, Table.of(title, ("question", "answer"), [("break-even", even), ("carry", reason)]), reason
+            profile, Table.of(title, ("question", "answer"), [("break-even", even), *ways, ("carry", reason)]), reason
         )
-    return Asked(profile, walked.table(), _reason(walked), walked)
+    table = walked.table()
+    table = replace(table, note=" ".join([table.note, *(f"{way}: {said}." for way, said in ways)]))
+    return Asked(profile, table, _reason(walked), walked)
 
 
 def _reason(walked: CarryWalk) -> str:

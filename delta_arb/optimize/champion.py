@@ -65,7 +65,9 @@ def settle(verdict: Verdict, inputs: Inputs, tape: Tape, champion: str) -> Verdi
         return verdict
     if held.rule.maker_leg != verdict.choice.market.settings.maker_leg:
         ways = {None: "both legs take", "spot": "spot rests", "perp": "the perpetual rests"}
-        return replace(verdict, reason=f"{verdict.reason}; those in force, where {ways[held.rule.maker_leg]}, are given up")
+        return replace(
+            verdict, reason=f"{verdict.reason}; those in force, where {ways[held.rule.maker_leg]}, are given up"
+        )
     fitted_until, passed = held.data.judged_from or held.data.end, held.evidence.last_passed or held.data.end
     return against(verdict, tape, InForce(held.sha256, examined(held), _ns(fitted_until), _ns(passed)))
 
