@@ -13,7 +13,7 @@ _SIDES = {"buy", "sell", "Buy", "Sell", "BUY", "SELL"}
 _TIMES = 1e9  # a number above it may be a time, no price and no size is
 _ENOUGH = 10  # rows that prove something about their order
 _SIZES = 20  # different sizes that prove their grid
-CHUNK = 65_536  # rows at a time, whose temporaries stay near
+CHUNK = 8192  # rows at a time, whose temporaries stay near
 _CONTRACT_VENUES = re.compile(
     r"gate.*fut|oke?x.*swap|mexc.*(fut|swap)|kucoin.*fut|(huobi|htx).*swap|(perp|swap)\.(gate|oke?x|kucoin|htx)"
 )

@@ -87,7 +87,7 @@ class LegQuality:
         return self.rows * NS / (self.last_ns - self.first_ns) if self.last_ns > self.first_ns else math.nan
 
 
-CHUNK = 65_536
+CHUNK = 8192
 
 
 def leg_quality(
