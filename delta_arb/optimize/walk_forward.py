@@ -26,7 +26,7 @@ import numpy as np
 
 from delta_arb.backtest.performance import Equity, Performance, equity, measure, period_nets, thinned
 from delta_arb.backtest.replay import Backtest
-from delta_arb.backtest.sweep import sweep
+from delta_arb.backtest.sweep import Swept, sweep
 from delta_arb.errors import DataError, SeriesError
 from delta_arb.market import DAY_S, END, NS, utc
 from delta_arb.optimize.offers import offers
@@ -77,6 +77,13 @@ class LookBack:
         """Change of marked equity in each period of the look-back; the last one holds the run-off too."""
         return period_nets(self.tape, result, self.start_ns, self.until_ns, self.period_s)
 
+    def sweep(self, sets: Sequence[Thresholds]) -> Swept:
+        """What such replays of many sets come to, marked once a period; the last one holds the run-off too."""
+        here, span = self.market, {"start_ns": self.start_ns, "until_ns": self.until_ns}
+        thin = thinned(self.tape, self.start_ns, self.until_ns, self.period_s)
+        rules = here.rules(sets)
+        return sweep(self.tape, rules, here.latency, here.payments, funds=here.funds, marked=thin, nets=True, **span)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
@@ -111,24 +118,21 @@ def propose(look_back: LookBack, side: int = DIRECT, every: int = 2) -> Fit:
     sets = coarse(grid(offered, here, demands, process, side), every)
     if not sets:
         return Fit(None, "no threshold set pays its fees")
-    thin = thinned(look_back.tape, look_back.start_ns, look_back.until_ns, look_back.period_s)
-    span = {"start_ns": look_back.start_ns, "until_ns": look_back.until_ns}
-    swept = sweep(look_back.tape, here.rules(sets), here.latency, here.payments, funds=here.funds, marked=thin, **span)
+    swept = look_back.sweep(sets)
     tried = Sweep(tuple(sets), tuple(map(swept.performance, range(len(sets)))))
     passing = [k for k, p in enumerate(tried.results) if not demands.failures(p)]
     candidates = passing or range(len(sets))
     peak = max(zip(tried.neighbourhoods(candidates), candidates, strict=True), key=itemgetter(0))[1]
-    best = look_back.replay(sets[peak])
     try:
         prior = plug_in(offered, here, demands, reverts, look_back.fit, process, side)
-        weight = grid_weight(look_back.nets(look_back.replay(prior)), look_back.nets(best))
-        chosen = Proposal(prior, "", sets[peak], weight).thresholds
+        nets = np.diff((look_back.sweep([prior]).nets[0], swept.nets[peak]), prepend=0.0)
+        chosen = Proposal(prior, "", sets[peak], grid_weight(*nets)).thresholds
     except SeriesError as error:
         chosen = Proposal(None, str(error), sets[peak], 1.0).thresholds
     result = look_back.replay(chosen)
     misses = demands.failures(measure(look_back.tape, result))
     if misses and peak in passing:  # as in `optimize`: the grid alone, where what lies nearer to theory misses a demand
-        chosen, result = sets[peak], best
+        chosen, result = sets[peak], look_back.replay(sets[peak])
         misses = demands.failures(measure(look_back.tape, result))
     if misses:
         return Fit(None, "; ".join(misses), tried=len(sets))
