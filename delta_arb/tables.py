@@ -105,7 +105,7 @@ def _cell(tag: str, text: str, words: bool) -> str:
     return f'<{tag} style="text-align:{"left" if words else "right"}{wrap}">{html.escape(text)}</{tag}>'
 
 
-class Shown:
+class TableFace:
     """What shows itself as its `table()`."""
 
     __slots__ = ()

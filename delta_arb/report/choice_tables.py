@@ -17,7 +17,7 @@ from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.sensitivity import cells, untraded
 from delta_arb.stats.basis import Basis, distribution
-from delta_arb.tables import NOTHING, Findings, Shown, Table, number, seconds, share
+from delta_arb.tables import NOTHING, Findings, Table, TableFace, number, seconds, share
 
 ENDS = 10  # folds shown at the beginning and at the end of a long walk
 
@@ -259,7 +259,7 @@ def _counted_on(horizon_s: float) -> list[tuple[str, str, str]]:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class CostStack(Shown):
+class CostStack(TableFace):
     """Costs of a round trip in bps of notional, per leg for both fills; None where no book was ever fresh.
 
     `*_crossing_bps` is the venue's own quoted spread (median over time): half is lost on the way in and half out.

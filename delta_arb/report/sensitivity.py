@@ -14,7 +14,7 @@ from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import TearSheet
 from delta_arb.report.what_if import Case, Ladder, Outcome, replayed
-from delta_arb.tables import NOTHING, Findings, Shown, Table, number, seconds, share
+from delta_arb.tables import NOTHING, Findings, Table, TableFace, number, seconds, share
 from delta_arb.venue_terms import common_step
 
 EXTRA_BPS = (0.0, 1.0, 2.0, 5.0, 10.0)
@@ -93,7 +93,7 @@ def neighbourhood(choice: Choice) -> Table:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Signals(Shown):
+class Signals(TableFace):
     """What a decision on raw quotes and one on the basis without its noise earn on unseen quotes, at each latency.
 
     `choices`: the proposal of each signal, made at the latency assumed; `results`: one per latency, on the judged part;

@@ -26,7 +26,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import TearSheet
 from delta_arb.strategy.ledger import net_bps, total
 from delta_arb.strategy.state import DIRECT, REVERSE
-from delta_arb.tables import NOTHING, Findings, Shown, Table, number, seconds, share
+from delta_arb.tables import NOTHING, Findings, Table, TableFace, number, seconds, share
 
 STEPS = (-0.20, -0.10, -0.05, 0.05, 0.10, 0.20)
 CLIPS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # times the clip
@@ -90,7 +90,7 @@ def replayed(case: Case) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Ladder(Shown):
+class Ladder(TableFace):
     """One assumption at several levels, the thresholds held: what each level earned, per part of the recording.
 
     `base` is the level assumed; `limit` a level to hold beside it (of the clip: what both best levels show, median).
