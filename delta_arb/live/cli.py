@@ -219,7 +219,15 @@ def _venue_arguments(options: LiveOptions, config: Config) -> list[str]:
             "--contract-size",
             f"{config.perp.contract_size:g}",
         ]
-        arguments += ["--funding", options.funding] if options.funding else []
+        files = {
+            "--funding": options.funding,
+            "--spot-trades": options.spot_trades,
+            "--perp-trades": options.perp_trades,
+        }
+        arguments += [word for name, file in files.items() if file for word in (name, file)]
+    for name, leg in (("spot", config.spot), ("perp", config.perp)):
+        if leg.maker_fee_bps is not None:
+            arguments += [f"--{name}-maker-fee-bps", f"{leg.maker_fee_bps:g}"]
     if config.hedged_coins:
         arguments += ["--inventory-coins", f"{config.hedged_coins:g}"]
     if options.faults:

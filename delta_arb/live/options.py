@@ -103,7 +103,10 @@ class LiveOptions(InputOptions):
 
 EVERY = ("params", "reports", "json")
 ON_VENUES = ("config", "log", "check", "monitor", *EVERY)
-ON_LOCAL = ("tape", "speed", "repeat", "faults", "round_trip_ms", "pair", "contract_size", "inventory_coins", "funding")
+ON_LOCAL = (
+    "tape", "speed", "repeat", "faults", "round_trip_ms", "pair", "contract_size", "inventory_coins", "funding",
+    "spot_trades", "perp_trades",
+)  # fmt: skip
 FEES = ("spot_fee_bps", "perp_fee_bps")
 WHICH_ONE = ("paper", "sandbox", "live", "why", "config", *EVERY, *ON_LOCAL)
 INPUTS = tuple(field.name for field in fields(InputOptions))

@@ -10,7 +10,17 @@ from delta_arb.errors import ParamsError
 from delta_arb.quotes.settings import config_option
 
 QUOTES, ACCOUNT, DRILLS = "quotes", "the account on each venue", "drills and output"
-SAME = ("pair", "contract_size", "funding", "spot_fee_bps", "perp_fee_bps", "leverage", "inventory_coins")
+SAME = (
+    "pair",
+    "contract_size",
+    "spot_trades",
+    "perp_trades",
+    "funding",
+    "spot_fee_bps",
+    "perp_fee_bps",
+    "leverage",
+    "inventory_coins",
+)
 
 
 def of_settings(said: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +51,8 @@ class SandboxOptions:
     tape: tuple[str, str] | None = option(
         None, "quotes of both legs  [default: the sample]", QUOTES, metavar="SPOT PERP"
     )
+    spot_trades: str = option("", "trades of others on spot, by which resting orders fill", QUOTES, metavar="FILE")
+    perp_trades: str = option("", "the same on futures", QUOTES, metavar="FILE")
     pair: str = option("", "what they are quotes of, like LUNC_USDT", QUOTES)
     contract_size: float = option(0.0, "coins in one contract of PERP", QUOTES, metavar="N")
     funding: str = option("", "funding history  [default: none]", QUOTES, metavar="FILE")
@@ -69,6 +81,8 @@ class SandboxOptions:
     spot_fee_bps: Decimal = _amount(5, "taker fee, bps")
     spot_fee_in: Literal["quote", "received", "MX"] = option("quote", "currency of the spot fee", ACCOUNT)
     perp_fee_bps: Decimal = _amount(5, "taker fee, bps")
+    spot_maker_fee_bps: Decimal = _amount(0, "of an order that rested, bps")
+    perp_maker_fee_bps: Decimal = _amount(2, "the same on futures")
     perp_fee_in: Literal["quote", "points"] = option("quote", "currency of the futures fee", ACCOUNT)
     post_only: Literal["venue", "refuse", "cancel"] = option(
         "venue",

@@ -25,11 +25,12 @@ from delta_arb.sandbox.websocket import Network
 
 
 def _inputs(options: SandboxOptions) -> Inputs:
+    trades = {"spot_trades": options.spot_trades, "perp_trades": options.perp_trades}
     if not options.tape:
-        return Inputs(pair=options.pair)
+        return Inputs(pair=options.pair, **trades)
     spot, perp = options.tape
-    funding = options.funding or NONE
-    return Inputs(spot=spot, perp=perp, funding=funding, pair=options.pair, contract_size=options.contract_size)
+    files = {"spot": spot, "perp": perp, "funding": options.funding or NONE} | trades
+    return Inputs(**files, pair=options.pair, contract_size=options.contract_size)
 
 
 def _setup(options: SandboxOptions, inputs: Inputs, tape: Any) -> Setup:
@@ -41,6 +42,7 @@ def _setup(options: SandboxOptions, inputs: Inputs, tape: Any) -> Setup:
         resting["post_only_refused"] = options.post_only == "refuse"
     perp_settings = Settings(
         taker_fee=options.perp_fee_bps / bps,
+        maker_fee=options.perp_maker_fee_bps / bps,
         fee_in=options.perp_fee_in,
         leverage=options.leverage,
         cross_margin=not options.isolated,
@@ -55,7 +57,11 @@ def _setup(options: SandboxOptions, inputs: Inputs, tape: Any) -> Setup:
         spot_coins=options.spot_coins,
         perp_usdt=options.perp_usdt,
         spot_settings=replace(
-            SETTINGS, taker_fee=options.spot_fee_bps / bps, maker_fee=Decimal(0), fee_in=options.spot_fee_in, **resting
+            SETTINGS,
+            taker_fee=options.spot_fee_bps / bps,
+            maker_fee=options.spot_maker_fee_bps / bps,
+            fee_in=options.spot_fee_in,
+            **resting,
         ),
         perp_settings=perp_settings,
         past=_past(options),
