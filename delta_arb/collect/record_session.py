@@ -155,7 +155,7 @@ class RecordSession:
             await asyncio.sleep(FLUSH_S)
             self._blocked_s = max(self._blocked_s, time.monotonic() - before_s - FLUSH_S)
             for recorder in self._recorders:
-                recorder.flush()
+                await recorder.flush()
 
     async def _compact(self) -> None:
         while True:

@@ -30,6 +30,7 @@ from delta_arb.quotes.recorded import MARK
 from delta_arb.quotes.stream_file import FUNDING_NOW, LEVELS, QUOTES, TRADES, RecordedLayout
 
 log = logging.getLogger(__name__)
+AT_ONCE = 50  # messages of a socket before others have their turn: two milliseconds
 SILENT_S = 60.0  # a socket without any quote for so long is dialled again
 ABOUT = {
     "recv_ns": "our clock, ns UTC", "venue_ns": "the venue's stamp, ns UTC; 0 where it gave none",
@@ -70,6 +71,7 @@ class _Socket:
             ping=of.feed.ping,
             again=self._again,
         )
+        self.stream.at_once = AT_ONCE
 
     async def _url(self) -> str:
         return self._of.feed.url(self._of.clients)
@@ -224,12 +226,14 @@ class VenueRecorder:
             self.add(push, clock.now_ns())
         self.events.say("resync", socket=socket, pairs=[self._pairs[self._place[each.symbol]] for each in fresh])
 
-    def flush(self) -> None:
+    async def flush(self) -> None:
+        """Whatever waits, to the system; what is received has its turn between two datasets."""
         for writer in self.writers.values():
             writer.turn(clock.now_ns())
             writer.flush()
             while writer.refused:
                 self.events.say("refused", why=writer.refused.pop())
+            await asyncio.sleep(0)
 
     def close_files(self) -> None:
         for writer in self.writers.values():

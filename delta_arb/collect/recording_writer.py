@@ -11,7 +11,7 @@ from delta_arb.quotes.recorded import STREAMS
 from delta_arb.quotes.stream_file import STREAM, RecordedLayout, StreamFile, decimals, scaled
 
 HOUR_NS = 3600 * NS
-MOST_WAITING = 2_000  # rows; to write more at once would hold up the loop for longer than 10 ms
+MOST_WAITING = 4_000  # numbers; to write more at once would hold up the loop for longer than some milliseconds
 MOST_ROWS = 1_000_000  # of a file, since compaction holds one in memory: 64 MB
 
 
@@ -42,7 +42,7 @@ class RecordingWriter:
             self.close()
             self._hour = whole[0] // HOUR_NS
         self._waiting.append((pair, whole, numbers))
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) * len(numbers) >= MOST_WAITING:
             self.flush()
 
     def turn(self, now_ns: int) -> None:

@@ -1,36 +1,43 @@
-"""The recorder: bytes a quote on the sample, and quotes a second beside a bare reader of the same sockets in the same run.
+"""The recorder: bytes a quote on the sample, and 200 pairs at 20 quotes a second beside a bare reader of the same sockets.
 
-    python tests/benchmarks/bench_record.py            half a minute
-    python tests/benchmarks/bench_record.py --quick    a third of it
+    python tests/benchmarks/bench_record.py                      three minutes
+    python tests/benchmarks/bench_record.py --seconds 625        five million rows of both legs
+    python tests/benchmarks/bench_record.py --levels             with five levels as often as quotes
 
 Sizes: the sample's rows with their own stamps, flushed each second as live, then compacted to a day's file; beside them what
-plain Parquet of floats takes (zstd, pyarrow's defaults). Speed: local venues that play the sample as fast as the slowest
-client reads, the recorder as it is started by a user, and `bare`, which subscribes alike and only counts frames.
+plain Parquet of floats takes (zstd, pyarrow's defaults). Speed: the recorder as a user starts it, REST of the local venues, and
+sockets that push as many quotes as are asked for to the recorder and to `bare`, which subscribes alike and only counts. CPU and
+memory are those of the process while it records, without its start; compaction has a process of its own.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
+import aiohttp.web
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
 from table import report
 
 from delta_arb.collect.compact import compact_days, compact_stream
+from delta_arb.collect.public_feeds import GateFeed, MexcFeed, groups
 from delta_arb.collect.recording_writer import RecordingWriter
 from delta_arb.market import NS
 from delta_arb.places import sample
 from delta_arb.quotes.files import LegFile, rows_of
-from delta_arb.quotes.stream_file import QUOTES, STREAM
+from delta_arb.quotes.stream_file import LEVELS, QUOTES, STREAM
 
 PAIR = "SYN_USDT"
 MOST_BYTES = 12.0
@@ -39,19 +46,40 @@ ROWS = 20_000  # of the sample, which has about one a second
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--quick", action="store_true", help="a third of the time")
+    options.add_argument("--pairs", type=int, default=200)
+    options.add_argument("--rate", type=float, default=20.0, help="quotes a second of each pair and leg")
+    options.add_argument("--seconds", type=float, default=120.0, help="measured, after 10 s; 625 for five million rows")
+    options.add_argument("--levels", action="store_true", help="five levels as often beside each quote")
+    options.add_argument("--sizes", action="store_true", help="only bytes a quote")
     options.add_argument("--bare", help=argparse.SUPPRESS)
+    options.add_argument("--push", type=float, help=argparse.SUPPRESS)
     options = options.parse_args()
-    if options.bare:
-        print(json.dumps(asyncio.run(bare(json.loads(options.bare)))))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        sizes = [sized(leg, Path(folder) / leg) for leg in ("spot", "perp")]
-        report("record_size", sizes, ("pyarrow",), goal=f"at most {MOST_BYTES:g} bytes a quote, compacted")
-        rows = raced(Path(folder), 8 if options.quick else 24)
-    report("record_speed", rows, ("aiohttp", "pyarrow"), what="venues play as fast as the slowest client reads")
+    if options.push:
+        asyncio.run(push(options.push))
+    elif options.bare:
+        asyncio.run(bare(json.loads(options.bare)))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(Path(folder), options)
+
+
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    sizes = [sized(leg, folder / leg) for leg in ("spot", "perp")]
+    report("record_size", sizes, ("pyarrow",), goal=f"at most {MOST_BYTES:g} bytes a quote, compacted")
     worst = max(row["compacted"] for row in sizes)
     print(f"bytes a quote: {worst:.2f}, goal {MOST_BYTES:g} {'reached' if worst <= MOST_BYTES else 'NOT REACHED'}")
+    if not options.sizes:
+        goal = "200 pairs x 20 quotes a second on 2 cores, memory flat, the loop never late by 20 ms"
+        rows = steady(folder, options)
+        report(
+            "record_speed",
+            rows,
+            ("aiohttp", "pyarrow"),
+            goal=goal,
+            pairs=options.pairs,
+            rate=options.rate,
+            load=os.getloadavg(),
+        )
 
 
 def sized(leg: str, market: Path) -> dict:
@@ -82,43 +110,227 @@ def sized(leg: str, market: Path) -> dict:
     return {"leg": leg, "quotes": len(rows)} | {name: size / len(rows) for name, size in each.items()}
 
 
-def raced(folder: Path, seconds: float) -> list[dict]:
-    """Recorder and bare reader at the same venues at the same time."""
-    venues = subprocess.Popen(
-        [sys.executable, "-m", "delta_arb.sandbox", "--json", "--config", os.devnull, "--speed", "max", "--repeat"],
-        stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        ccxt = json.loads(venues.stdout.readline())["ccxt"]
-        asked = {"seconds": seconds, "mexc": ccxt["mexc"]["urls"]["api"]["ws"]["spot"]}
-        asked["gate"] = ccxt["gate"]["urls"]["api"]["swap"]["usdt"] if "swap" in ccxt["gate"]["urls"]["api"] else ""
+def steady(folder: Path, options: argparse.Namespace) -> list[dict]:
+    """Recorder and bare reader on the same sockets at the same time, each quote sent to both."""
+    sandbox = [
+        sys.executable,
+        "-m",
+        "delta_arb.sandbox",
+        "--json",
+        "--config",
+        os.devnull,
+        "--listings",
+        str(options.pairs),
+    ]
+    with started(sandbox) as venues, started([sys.executable, __file__, "--push", str(options.rate)]) as pusher:
+        ccxt, sockets = json.loads(venues.stdout.readline())["ccxt"], json.loads(pusher.stdout.readline())
+        ccxt["mexc"]["urls"]["api"]["ws"]["spot"], ccxt["gate"]["urls"]["api"]["swap"]["usdt"] = sockets.values()
         (folder / "venues.toml").write_text(_toml(ccxt))
-        record = [sys.executable, "-m", "delta_arb.record", "--config", str(folder / "venues.toml"), "--json"]
-        record += ["--out", str(folder / "data"), "--for", f"{seconds:g}s", "--no-trades", "--status-s", "4"]
-        first = subprocess.Popen(record, stdout=subprocess.PIPE, text=True)
-        second = subprocess.Popen(
-            [sys.executable, __file__, "--bare", json.dumps(asked)], stdout=subprocess.PIPE, text=True
+        record = [
+            sys.executable,
+            "-m",
+            "delta_arb.record",
+            "--config",
+            str(folder / "venues.toml"),
+            "--all",
+            "--status-s",
+            "5",
+        ]
+        record += ["--out", str(folder / "data"), "--no-trades"] + ["--no-levels"] * (not options.levels)
+        with started(record, stderr=subprocess.PIPE) as recorder:
+            lines = _lines(recorder)
+            pairs = sorted(path.name for path in (folder / "data/gate/perp").glob("*_USDT"))
+            told = json.dumps({"pairs": pairs, "levels": options.levels, **sockets})
+            with started([sys.executable, __file__, "--bare", told]) as reader:
+                time.sleep(10)  # both have dialled, and compiled what they compile
+                first = [_state(process) for process in (recorder, reader)]
+                lines.clear()
+                time.sleep(options.seconds)
+                last = [_state(process) for process in (recorder, reader)]
+                seen = list(lines)
+                reader.terminate()
+                counted = [json.loads(line) for line in reader.stdout.read().splitlines()]
+    rows = [int(re.search(r"(\d+) rows,", line)[1]) for line in seen]
+    late = [int(re.search(r"loop late (\d+) ms", line)[1]) for line in seen], [line["late_ms"] for line in counted]
+    counts = rows[-1] - rows[0], counted[-1]["rows"] - counted[0]["rows"]
+    spans = 5.0 * (len(rows) - 1), counted[-1]["at_s"] - counted[0]["at_s"]
+    return [
+        {
+            "client": name,
+            "quotes_a_second": count / span,
+            "cpu_us_a_quote": 1e6 * (after[1] - before[1]) / (after[0] - before[0]) / (count / span),
+            "memory_mb_before": before[2],
+            "memory_mb_after": after[2],
+            "late_ms_median": sorted(late_ms)[len(late_ms) // 2],
+            "late_ms_worst": max(late_ms),
+            "rows": count,
+        }
+        for name, count, span, before, after, late_ms in zip(
+            ("recorder", "bare"), counts, spans, first, last, late, strict=True
         )
-        used = {}
-        for name, process in (("recorder", first), ("bare", second)):
-            line = process.stdout.read().splitlines()[-1]
-            _, _, usage = os.wait4(process.pid, 0)
-            used[name] = json.loads(line), usage
+    ]
+
+
+def _state(process: subprocess.Popen) -> tuple[float, float, float]:
+    """Now, CPU seconds of the process without its children, resident MB."""
+    text = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = (int(text[11]) + int(text[12])) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic(), ticks, int(text[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _lines(recorder: subprocess.Popen) -> list[str]:
+    """Its status lines as they come, from the first one on, which is waited for."""
+    found: list[str] = []
+
+    def read() -> None:
+        for line in recorder.stderr:
+            if " rows/s, " in line:
+                found.append(line)
+            else:
+                print(line, end="", file=sys.stderr)
+
+    threading.Thread(target=read, daemon=True).start()
+    while not found and recorder.poll() is None:
+        time.sleep(0.1)
+    return found
+
+
+@contextlib.contextmanager
+def started(command: list[str], **more) -> Iterator[subprocess.Popen]:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, **more)
+    try:
+        yield process
     finally:
-        venues.terminate()
-        venues.wait(10)
-    return [_row(name, *each) for name, each in used.items()]
+        process.terminate()
+        process.wait(120)
 
 
-def _row(name: str, said: dict, usage: resource.struct_rusage) -> dict:
-    cpu_s = usage.ru_utime + usage.ru_stime
-    return {
-        "client": name,
-        "quotes": said["rows"],
-        "a_second": said["rows"] / said["seconds"],
-        "cpu_us_a_quote": 1e6 * cpu_s / said["rows"],
-        "memory_mb": usage.ru_maxrss / 1024,
+# --- what pushes, and the least that any reader does ------------------------------------------------------------------
+
+TICK_S = 0.05
+
+
+async def push(rate: float) -> None:
+    """Sockets of both venues: each market that a client subscribes to quotes `rate` times a second, evenly."""
+    app = aiohttp.web.Application()
+    app.add_routes(
+        [
+            aiohttp.web.get(f"/{venue}", lambda request, of=of: _pushed(request, of, rate))
+            for venue, of in FRAMES.items()
+        ]
+    )
+    runner = aiohttp.web.AppRunner(app)
+    await runner.setup()
+    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]
+    print(json.dumps({venue: f"ws://127.0.0.1:{port}/{venue}" for venue in FRAMES}), flush=True)
+    await asyncio.Event().wait()
+
+
+def mexc_frame(symbol: str, kind: str, k: int) -> bytes:
+    frame = PushDataV3ApiWrapper(symbol=symbol, sendTime=time.time_ns() // 1_000_000)
+    if kind == "levels":
+        for level in range(5):
+            frame.publicLimitDepths.bids.add(price=f"0.80{50 - level}", quantity=str(100 + (k + level) % 90))
+            frame.publicLimitDepths.asks.add(price=f"0.80{60 + level}", quantity=str(100 + (k + level) % 70))
+        return frame.SerializeToString()
+    quote = frame.publicAggreBookTicker
+    quote.bidPrice, quote.bidQuantity = f"0.80{10 + k % 40}", str(100 + k % 90)
+    quote.askPrice, quote.askQuantity = f"0.80{60 + k % 30}", str(100 + k % 70)
+    return frame.SerializeToString()
+
+
+def gate_frame(symbol: str, kind: str, k: int) -> str:
+    now_ms = time.time_ns() // 1_000_000
+    head = {
+        "time": now_ms // 1000,
+        "time_ms": now_ms,
+        "channel": f"futures.{'order_book' if kind == 'levels' else 'book_ticker'}",
     }
+    if kind == "levels":
+        sides = {"bids": range(50, 45, -1), "asks": range(60, 65)}
+        levels = {
+            side: [{"p": f"0.80{at}", "s": str(100 + (k + at) % 90)} for at in prices] for side, prices in sides.items()
+        }
+        return json.dumps(head | {"event": "all", "result": {"t": now_ms, "id": k, "contract": symbol} | levels})
+    quote = {"b": f"0.80{10 + k % 40}", "B": str(100 + k % 90), "a": f"0.80{60 + k % 30}", "A": str(100 + k % 70)}
+    return json.dumps(head | {"event": "update", "result": {"t": now_ms, "u": k, "s": symbol} | quote})
+
+
+FRAMES = {"mexc": mexc_frame, "gate": gate_frame}
+
+
+async def _pushed(request: aiohttp.web.Request, frame, rate: float) -> aiohttp.web.WebSocketResponse:
+    socket = aiohttp.web.WebSocketResponse()
+    await socket.prepare(request)
+    wanted: list[tuple[str, str]] = []
+    pushing = asyncio.create_task(_ticking(socket, wanted, frame, rate))
+    async for message in socket:
+        said = json.loads(message.data)
+        if said.get("method") == "PING":
+            await socket.send_str('{"id":0,"code":0,"msg":"PONG"}')
+        elif said.get("channel") == "futures.ping":
+            await socket.send_str('{"channel":"futures.pong","event":"","result":null}')
+        wanted += _asked(said)
+    pushing.cancel()
+    return socket
+
+
+def _asked(said: dict) -> list[tuple[str, str]]:
+    """Markets with what is wanted of them."""
+    if said.get("event") == "subscribe":
+        levels = said["channel"] == "futures.order_book"
+        return [
+            (name, "levels" if levels else "quotes") for name in (said["payload"][:1] if levels else said["payload"])
+        ]
+    names = [name.split("@") for name in said.get("params", ())]
+    return [(name[2], "levels") if "limit" in name[1] else (name[3], "quotes") for name in names]
+
+
+async def _ticking(socket, wanted: list[tuple[str, str]], frame, rate: float) -> None:
+    """A share of the markets at each tick, in turn."""
+    k, due = 0, 0.0
+    while not socket.closed:
+        begin_s = time.monotonic()
+        due += len(wanted) * rate * TICK_S
+        while due >= 1.0 and wanted:
+            made = frame(*wanted[k % len(wanted)], k)
+            await (socket.send_bytes(made) if isinstance(made, bytes) else socket.send_str(made))
+            k, due = k + 1, due - 1.0
+        await asyncio.sleep(max(0.0, TICK_S - (time.monotonic() - begin_s)))
+
+
+async def bare(asked: dict) -> None:
+    """Frames counted and thrown away, by as many sockets with the same subscriptions as the recorder has."""
+    beside = [LEVELS.name] * asked["levels"]
+    counts, jobs = [0], []
+    async with aiohttp.ClientSession() as session:
+        for feed in (MexcFeed(), GateFeed()):
+            ids = [pair.replace("_", "") if feed.venue == "mexc" else pair for pair in asked["pairs"]]
+            parts = groups(ids, feed.streams_a_socket // (1 + len(beside)))
+            jobs += [_counted(session, asked[feed.venue], feed.hello(part, beside), counts) for part in parts]
+        await asyncio.gather(*jobs, _said(counts))
+
+
+async def _counted(session: aiohttp.ClientSession, url: str, hello: list[str], counts: list[int]) -> None:
+    async with session.ws_connect(url) as socket:
+        for message in hello:
+            await socket.send_str(message)
+        async for _ in socket:
+            counts[0] += 1
+
+
+async def _said(counts: list[int]) -> None:
+    """Every five seconds, with the worst lateness of a quarter of a second since the last line, as the recorder tells it."""
+    await asyncio.sleep(10)
+    while True:
+        late_s = 0.0
+        for _ in range(20):
+            before_s = time.monotonic()
+            await asyncio.sleep(0.25)
+            late_s = max(late_s, time.monotonic() - before_s - 0.25)
+        print(json.dumps({"rows": counts[0], "at_s": time.monotonic(), "late_ms": round(1000 * late_s)}), flush=True)
 
 
 def _toml(ccxt: dict) -> str:
@@ -135,35 +347,6 @@ def _inline(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(key)} = {_inline(each)}" for key, each in value.items()) + "}"
     return json.dumps(value)
-
-
-async def bare(asked: dict) -> dict:
-    """Frames of quotes, counted and thrown away."""
-    name = f"spot@public.aggre.bookTicker.v3.api.pb@10ms@{PAIR.replace('_', '')}"
-    hello = {
-        "mexc": json.dumps({"method": "SUBSCRIPTION", "params": [name]}),
-        "gate": json.dumps(
-            {"time": round(datetime.now(UTC).timestamp()), "channel": "futures.book_ticker", "event": "subscribe",
-             "payload": [PAIR]}
-        ),
-    }  # fmt: skip
-    began_s = time.monotonic()
-    async with aiohttp.ClientSession() as session:
-        counts = await asyncio.gather(*(_counted(session, asked[v], hello[v], asked["seconds"]) for v in hello))
-    return {"rows": sum(counts), "seconds": time.monotonic() - began_s}
-
-
-async def _counted(session: aiohttp.ClientSession, url: str, hello: str, seconds: float) -> int:
-    count = 0
-    async with session.ws_connect(url, headers={"X-Gate-Size-Decimal": "1"}) as socket:
-        await socket.send_str(hello)
-        try:
-            async with asyncio.timeout(seconds):
-                async for _ in socket:
-                    count += 1
-        except TimeoutError:
-            return count
-    return count
 
 
 if __name__ == "__main__":

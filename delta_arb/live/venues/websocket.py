@@ -77,6 +77,7 @@ class Stream:
         again: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
+        self.at_once = 0  # messages after which others have their turn though more have come; 0: all of them first
         self.alive = False  # subscribed, as far as anybody can tell
         self.dials = 0
         self.proved = False  # whether this socket, or the last one, ever was alive
@@ -154,7 +155,11 @@ class Stream:
                 pinging.cancel()
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        count = 0
         async for message in socket:
+            count += 1
+            if self.at_once and count % self.at_once == 0:
+                await asyncio.sleep(0)
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 continue
             self._last_s = time.monotonic()
