@@ -202,7 +202,11 @@ def started(command: list[str], **more) -> Iterator[subprocess.Popen]:
         yield process
     finally:
         process.terminate()
-        process.wait(120)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # the recorder completes the funding of all pairs, which is not measured
+            process.kill()
+            process.wait()
 
 
 # --- what pushes, and the least that any reader does ------------------------------------------------------------------
