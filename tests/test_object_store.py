@@ -10,6 +10,7 @@ import time
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import obstore
@@ -25,9 +26,12 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.market import NS
 from delta_arb.object_store import ObjectStore, StoreError
-from delta_arb.params import Bounds, save, serialised
+from delta_arb.params import Bounds, load, save, serialised
 from delta_arb.publishing import PublishedParameters, newest, pointer, publish_at
 from delta_arb.quotes.inputs import Inputs
+from delta_arb.report import run
+from delta_arb.report.job import job_of
+from delta_arb.report.options import PipelineOptions
 
 DATA = "s3://bucket/data"
 
@@ -216,6 +220,19 @@ def test_parameters_that_were_edited_or_never_published_are_refused(s3):
     obstore.put(ObjectStore("s3://bucket")._store, name, text.encode())
     with pytest.raises(ParamsError, match="damaged or edited"):
         da.load_params(pointer(PARAMS, given.name))
+
+
+def test_the_pipeline_publishes_there_and_takes_its_champion_from_there(tmp_path, s3, capsys):
+    given = export(Inputs(), rule_params(30.0, -10.0))
+    job = SimpleNamespace(params_url=PARAMS, inputs=Inputs(), reports=tmp_path)
+    assert not run._in_force_elsewhere(job, tmp_path / "first").exists()
+    assert run._published(job, given) == f"{given.name}/params/latest.json"
+    assert load(run._in_force_elsewhere(job, tmp_path)) == given
+    run._published(job, export(Inputs(), rule_params(31.0, -10.0), created=NOW - timedelta(minutes=1)))
+    assert "created later; those stay in force there" in capsys.readouterr().err
+    assert newest(pointer(PARAMS, given.name)) == given
+    with pytest.raises(ParamsError, match="is no address of an object store"):
+        job_of(PipelineOptions(params_url="nothing://there"))
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------------
