@@ -167,11 +167,12 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=np.random.SeedSequence().entropy % 2**32)
     arguments.add_argument("--pool", type=int, default=0, help="worlds of each pool")
     arguments.add_argument("--runs", type=int, default=60)
+    arguments.add_argument("--only", choices=["", "null", "screen"], default="")
     arguments.add_argument("--data", nargs="*", default=[])
     options = arguments.parse_args()
     pool_size = options.pool or (18 if options.quick else 400)
     study, rows = Study(pairs=PAIRS, demands=DEMANDS), []
-    for name, kinds in POOLS.items():
+    for name, kinds in POOLS.items() if options.only != "screen" else ():
         size = pool_size if "null, reversion" in name else max(pool_size // (4 if "null" in name else 20), 6)
         made = [
             (f"{k}", kinds[k % len(kinds)](np.random.default_rng([options.seed, k, *map(ord, name)])))
@@ -180,7 +181,11 @@ def main() -> None:
         pool = [looked(pair, of, study)[:2] for pair, of in made]
         rows.append(universes(name, pool, options.runs, np.random.default_rng(options.seed)))
         print(rows[-1], flush=True)
-    found = [screened(name, made_of(name, options.seed, 9 if options.quick else 27), study) for name in POOLS]
+    found = [
+        screened(name, made_of(name, options.seed, 8 if options.quick else 24), study)
+        for name in POOLS
+        if options.only != "null" and "null" in name
+    ]
     for folder in map(Path, options.data):
         spot = {
             "spot_venue": "binance",
@@ -192,8 +197,10 @@ def main() -> None:
         )  # fmt: skip
         found.append(screened(folder.name, list(read(asked, folder, *spot.values())), asked))
         print(found[-1], flush=True)
-    report("universe", rows, packages=("numpy", "scipy", "numba"), seed=options.seed, quick=options.quick)
-    report("universe_screen", found, seed=options.seed, goal="share of walking all at most 0.15, lost 0")
+    if rows:
+        report("universe", rows, packages=("numpy", "scipy", "numba"), seed=options.seed, quick=options.quick)
+    if found:
+        report("universe_screen", found, seed=options.seed, goal="share of walking all at most 0.15, lost 0")
 
 
 def made_of(name: str, seed: int, n: int) -> list[tuple[str, Opened]]:
