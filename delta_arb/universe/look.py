@@ -22,7 +22,8 @@ from delta_arb.optimize import carry_walk_forward, search
 from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, crossing_bps
 from delta_arb.optimize.study import CARRY, window
-from delta_arb.optimize.verdict import judge
+from delta_arb.optimize.verdict import frame, judge
+from delta_arb.optimize.walk_forward import walk_forward
 from delta_arb.quotes.tape import Tape
 from delta_arb.quotes.two_legs import correlated
 from delta_arb.stats.basis import Basis, above_costs, basis_of
@@ -59,8 +60,8 @@ def first_of(whole: Opened, study: Study) -> Answer:
     known = whole.before(cut_ns)
     answer = {"cut_ns": cut_ns} | _described(known) | _paid(known, study)
     reverts = answer["half_life_s"] is not None
-    reversion = _reversion_first(known, study, "" if reverts else answer["half_life_why"])
-    return answer | {"reversion": reversion, "carry": _carry_first(known, study)}
+    reversion = _reversion_first(known, "" if reverts else answer["half_life_why"])
+    return answer | {"reversion": reversion, "carry": _carry_first(known)}
 
 
 def _told(told: Mapping[str, Any]) -> tuple[Study, str, Path]:
@@ -152,16 +153,16 @@ def _interval_of_days(paid) -> tuple[float | None, float | None]:
     return found.low, found.high
 
 
-def _reversion_first(of: Opened, study: Study, wanders: str) -> Answer:
+def _reversion_first(of: Opened, wanders: str) -> Answer:
     """Screened, chosen, and walked where the choice passes: net a day, or why not; `wanders`: why there is no half-life."""
-    why = screen.cannot_revert(of.tape, of.market, of.constraints) if study.screened else ""
+    why = screen.cannot_revert(of.tape, of.market, of.constraints)
     if why:
         return {"screened": True, "net_usdt_day": None, "halted": False, "reason": why}
-    if wanders and study.screened:  # what does not revert is not traded, whatever the grid says
+    if wanders:  # what does not revert is not traded, whatever the grid says
         reason = f"the basis does not revert: {wanders}"
         return {"screened": False, "net_usdt_day": None, "halted": False, "reason": reason}
     choice = search.choose(of.tape, of.market, of.constraints)
-    if not choice.trade and study.screened:  # the walk could only refuse it once more
+    if not choice.trade:  # the walk could only refuse it once more
         judged = choice.judged
         net = judged.net_usdt_day if judged and judged.trades and not judged.halted else None
         return {
@@ -170,14 +171,17 @@ def _reversion_first(of: Opened, study: Study, wanders: str) -> Answer:
             "halted": bool(judged and judged.halted),
             "reason": choice.reason,
         }
-    verdict = judge(of.tape, choice, upstream=study.pairs)
-    walk = verdict.judgement and verdict.judgement.walk
-    halted = bool(walk and walk.performance.halted)
-    net = walk.net_usdt_day.value if walk and walk.net_usdt_day and not halted else None
-    return {"screened": False, "net_usdt_day": net, "halted": halted, "reason": verdict.reason}
+    try:
+        rng = np.random.default_rng(SEED)
+        walk = walk_forward(of.tape, of.market, of.constraints, frame(of.tape, choice), rng=rng)
+    except DataError as error:
+        return {"screened": False, "net_usdt_day": None, "halted": False, "reason": str(error)}
+    halted = bool(walk.result.halted)
+    net = walk.net_usdt_day.value if walk.net_usdt_day and not halted else None
+    return {"screened": False, "net_usdt_day": net, "halted": halted, "reason": choice.reason}
 
 
-def _carry_first(of: Opened, study: Study) -> Answer:
+def _carry_first(of: Opened) -> Answer:
     """Screened, and what holding throughout earned a day; whether that is taken is judged on all data."""
     if not of.market.payments:
         return {
@@ -186,7 +190,7 @@ def _carry_first(of: Opened, study: Study) -> Answer:
             "halted": False,
             "reason": "no funding is known, so none is carried",
         }
-    why = screen.cannot_carry(of.tape, of.market) if study.screened else ""
+    why = screen.cannot_carry(of.tape, of.market)
     if why:
         return {"screened": True, "net_usdt_day": None, "halted": False, "reason": why}
     held = of.market.replay(of.tape, HELD_THROUGHOUT)

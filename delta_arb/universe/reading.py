@@ -26,7 +26,6 @@ class Study:
         rule, demands: fields of `Rule` and `Constraints`.
         pairs: how many are listed, all of which are paid for.
         maker_fee_bps: of the spot leg, where it rests; for the break-even alone.
-        screened: False asks the full search of every pair (to compare).
     """
 
     since_ns: int = 0
@@ -37,7 +36,6 @@ class Study:
     maker_fee_bps: float = 0.0
     pairs: int = 1
     first_share: float = 2 / 3
-    screened: bool = True
 
     @property
     def options(self) -> InputOptions:

@@ -47,7 +47,6 @@ def study_of(options: UniverseOptions, listed: int) -> dict[str, Any]:
         "maker_fee_bps": options.spot_maker_fee_bps,
         "pairs": listed,
         "first_share": 2 / 3,
-        "screened": True,
     }
 
 
