@@ -27,7 +27,7 @@ from delta_arb.live.executor import Executor
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
 from delta_arb.live.journal import Journal, JournalError
 from delta_arb.live.venues import factory
-from delta_arb.live.venues.base import Account, Execution, OrderOutcome, Placed, VenueError
+from delta_arb.live.venues.base import WOULD_TAKE, Account, Execution, OrderOutcome, Placed, VenueError
 from delta_arb.market import PERP, SPOT, Order
 from delta_arb.params import Bounds, Rule
 from delta_arb.strategy.state import QUOTE, REPORT, Event, State
@@ -210,6 +210,9 @@ class Scripted:
     async def cancel(self, order_id):
         self.cancelled.append(order_id)
 
+    async def cancel_after(self, seconds):
+        return False
+
     async def deals(self, start_ns, end_ns):
         found = self.fills.pop(0) if self.fills else []
         if isinstance(found, Exception):
@@ -322,7 +325,7 @@ def test_a_log_has_every_line_with_its_day_and_turns_over(tmp_path, monkeypatch,
     say("the disk is gone, and the trading goes on")
 
 
-def refused_in_a_row(paused_s: float, *codes: str) -> list[tuple[bool, float]]:
+def refused_in_a_row(paused_s: float, *codes: str, post_only: bool = False) -> list[tuple[bool, float]]:
     """Whether each of the refusals gave its leg up, and after how long the machine was told of it."""
     reports, venue = [], Scripted(None)
     venue.paused_s = paused_s
@@ -333,7 +336,7 @@ def refused_in_a_row(paused_s: float, *codes: str) -> list[tuple[bool, float]]:
         async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
             executor.start(tasks)
             for number, code in enumerate(codes):
-                executor.place([Placed(f"run-s{number}", SPOT, Order(10.0, 1.1, False, False))], 0)
+                executor.place([Placed(f"run-s{number}", SPOT, Order(10.0, 1.1, False, False, post_only))], 0)
                 sent_s = loop.time()
                 executor.outcome(SPOT, OrderOutcome.nothing(f"run-s{number}", refused=code))
                 while len(reports) <= number:  # noqa: ASYNC110 - a test looks from outside
@@ -349,6 +352,36 @@ def test_a_third_refusal_in_a_row_gives_the_leg_up_and_the_count_begins_anew():
     told = refused_in_a_row(0.0, "30010", "30010", "30010", "30010")
     assert [give_up for give_up, _ in told] == [False, False, True, False]
     assert told[0][1] < FAST.retry_s <= told[1][1]  # the second is told after a pause
+
+
+def test_a_quote_that_is_refused_on_a_stale_book_is_made_again_less_and_less_often_and_its_leg_never_given_up():
+    told = refused_in_a_row(0.0, *[WOULD_TAKE] * 5, post_only=True)
+    assert not any(give_up for give_up, _ in told)
+    least = (0.0, *(FAST.retry_s * 2.0**n for n in range(4)))  # at once, then twice as long each time
+    assert all(after_s >= wait_s for (_, after_s), wait_s in zip(told, least))
+
+
+def test_a_session_that_fails_cancels_what_rests_and_says_what_may_be_left():
+    class Deaf(Scripted):
+        async def cancel(self, order_id):
+            await super().cancel(order_id)
+            raise VenueError("down")
+
+    said, venue = [], Deaf(None)
+
+    async def play():
+        executor = Executor((venue, venue), lambda report: None, lambda: 7, said.append, FAST)
+        async with asyncio.TaskGroup() as tasks:
+            executor.start(tasks)
+            executor.place([Placed("run-s1", SPOT, Order(10.0, 1.1, False, False, True))], 0)
+            executor.outcome(SPOT, WORKS._replace(working=10.0))
+            assert (executor.resting, executor.pending) == (("run-s1",), ())
+            await executor.leave_nothing()
+            executor.close()
+
+    asyncio.run(play())
+    assert venue.cancelled == ["run-s1"]
+    assert any("may still rest (down)" in line for line in said)
 
 
 def test_a_short_pause_that_a_venue_wants_is_waited_for_and_a_long_one_gives_the_leg_up():
