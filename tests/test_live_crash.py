@@ -259,7 +259,7 @@ def test_a_runner_that_was_killed_with_a_pair_open_closes_it_on_a_full_disk_too(
     """What its log had reserved is there after the kill, for the next run."""
     with crash_stage(small_disk, DIRECT) as it:
         it.told(faults=[], adverse=False, side=DIRECT)
-        it.ended(it.start((6, "after")))  # begun, parameters, baseline, entry, and both fills
+        it.ended(it.start((9, "after")))  # run, both markets, parameters, baseline, begun, entry, and both fills
         assert it.told()["held"] == [60.0, -60.0]
         it.log = small_disk.parent / "log"
         fill(small_disk)
@@ -274,7 +274,7 @@ def test_a_runner_killed_around_the_commits_of_a_pair_ends_flat_and_sends_nothin
     """Some moments of a pair whose entry is completed and whose exit comes in two; all the others are slow."""
     with crash_stage(tmp_path, DIRECT) as it:
         began_usdt = it.told()["usdt"]
-        for nth in range(5, 10):
+        for nth in range(8, 13):
             assert it.played("completed", (nth, ("before", "after")[nth % 2]))
         net = it.rows("SELECT SUM(net_usdt) FROM trades")[0][0]
         assert net == pytest.approx(it.told()["usdt"] - began_usdt, abs=0.005)
@@ -283,7 +283,7 @@ def test_a_runner_killed_around_the_commits_of_a_pair_ends_flat_and_sends_nothin
 @pytest.mark.slow
 @pytest.mark.parametrize("side", [DIRECT, REVERSE])
 @pytest.mark.parametrize("faults", FAULTS)
-@pytest.mark.parametrize(("by", "least"), [("commit", 8), ("order", 3)])
+@pytest.mark.parametrize(("by", "least"), [("commit", 11), ("order", 3)])
 def test_a_runner_killed_at_any_commit_or_order_ends_flat_and_sends_nothing_twice_lesson_32(
     tmp_path, by, least, side, faults
 ):

@@ -52,6 +52,8 @@ def said(outcome: Outcome) -> None:
 
 def named(asked: argparse.Namespace) -> list[Outcome]:
     plans = [plan for plan in every_run() if asked.only in str(plan)][asked.offset :: asked.every]
+    if not plans:
+        return []
     until_s = time.monotonic() + asked.minutes * 60
     outcomes: list[Outcome] = []
     with forking():
