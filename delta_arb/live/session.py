@@ -33,7 +33,7 @@ from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
 from delta_arb.strategy.rule import check_deadline, on_terms
 from delta_arb.strategy.state import ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, MachineRule
 
-MEND_S = 2.0  # that unequal legs have to be mended before a session ends for other terms
+MEND_S = 2.0  # for unequal legs to be mended, before a session ends for other terms
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 
 
@@ -283,6 +283,7 @@ class Session:
         while True:
             self._hold()
             mends = self.runner.state.phase in (ENTERING, EXITING, HEDGING) and self.terms.changed_s < MEND_S
+            mends &= "contract_size" not in self._changed  # by a wrong size nothing is mended
             if self._changed and not (self.busy() or mends):
                 raise TermsChangedError(self._changed)
             step_ms = clock.stepped_ns() / 1e6
