@@ -59,7 +59,7 @@ def main() -> None:
     elif options.bare:
         asyncio.run(bare(json.loads(options.bare)))
     else:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a compaction may outlive the recorder
             measure(Path(folder), options)
 
 
