@@ -54,10 +54,11 @@ def decide(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]
     told = event.kind == REPORT or event.kind == OUTSIDE
     if told and not booked(state, event):
         return NO_ORDERS
-    if rule.quoting.leg != NO_LEG and not told:
-        begin_resting(state, event, rule)
-    if state.rests:
-        return resting(state, event, rule)
+    if rule.quoting.leg != NO_LEG:
+        if not told:
+            begin_resting(state, event, rule)
+        if state.rests:
+            return resting(state, event, rule)
     if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
         return _waiting(state, event, rule)
     if state.phase == HALTED:
