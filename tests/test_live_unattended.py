@@ -528,7 +528,7 @@ def test_thresholds_that_lose_the_accounts_four_fees_are_refused(tmp_path, entry
     for bounds, says in ((Bounds(), refused), (Bounds(cover_fees=False), False)):
         file = ParameterFile(tmp_path / "p.json", inputs, bounds, utc_now, charged)
         file.poll()
-        assert ("four fees" in file.refused) == says, file.refused
+        assert ("fees of a pair cost" in file.refused) == says, file.refused
 
 
 # --- 9 Quotes, redirections, signals, other programs ------------------------------------------------------------------
