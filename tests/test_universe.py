@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from delta_arb.errors import ParamsError, RunError, SeriesError
+from delta_arb.errors import DataError, ParamsError, RunError, SeriesError
 from delta_arb.market import NS, PERP, SPOT, FundingPayment
 from delta_arb.optimize.offers import offers
 from delta_arb.optimize.search import grid
@@ -237,6 +238,16 @@ def test_lists_veto_and_what_they_do_not_say_is_named(tmp_path):
     assert pairs.vetoes("C_USDT", rows) == ["spot does not trade (status 3)"]
     assert pairs.unknown_of("A_USDT", rows) == []
     assert pairs.unknown_of("C_USDT", rows) == ["deposits and withdrawals are not known and taken to be open"]
+    for file, text in (
+        ("gate/perp/rules.json", "null"),
+        ("mexc/spot/currencies.json", "[]"),
+        ("gate/perp/rules.json", "{"),
+    ):
+        was = (tmp_path / file).read_text() if (tmp_path / file).exists() else "{}"
+        (tmp_path / file).write_text(text)
+        with pytest.raises(DataError, match=rf"{file} is .*download again"):
+            pairs.list_rows(tmp_path, "mexc", "gate")
+        (tmp_path / file).write_text(was)
     with pytest.raises(ParamsError, match=r"holds no pair of okx spot and gate perpetuals; download or record"):
         pairs.listed(tmp_path / "gate", "okx", "gate")
 
@@ -302,7 +313,7 @@ def test_ranks_are_of_the_first_part_and_every_condition_can_refuse():
     answers = {"GOOD": second(good), "HALTED": second(good), "LATE": second(good, -0.1), "WEAK": second(weak)}
     found = ranked(firsts, answers, {"SHUT": ["deposits are closed"]}, {}, "digest")
     by_name = {each.pair: each for each in found.pairs}
-    assert [each.pair for each in found.pairs] == ["GOOD", "LATE", "WEAK", "BAD", "HALTED", "NO", "SHUT", "TWIN"]
+    assert [each.pair for each in found.pairs] == ["GOOD", "LATE", "WEAK", "HALTED", "NO", "SHUT", "TWIN", "BAD"]
     assert [each.pair for each in found.trades] == ["GOOD"] and found.tests == 16
     assert (
         by_name["HALTED"].rank_usdt_day is None and by_name["HALTED"].ways["reversion"].reason == "the machine halted"
@@ -371,6 +382,21 @@ def test_what_is_refused_says_so_without_where_or_when(data):
     )
 
 
+def test_a_torn_file_refuses_its_pair_alone_and_a_new_pair_redoes_no_first_look(data, tmp_path):
+    few = shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("[!Q]*_USDT"))  # QUIET alone
+    asked = UniverseOptions(data=few, look_back_h=480.0, workers=1, quick=True, **HALF)
+    rank(asked, tmp_path / "jobs")
+    once = len([*(tmp_path / "jobs").iterdir()])
+    new = shutil.copytree(data / "mexc/spot/TWIN_USDT", few / "mexc/spot/TWIN_USDT")
+    shutil.copytree(data / "gate/perp/TWIN_USDT", few / "gate/perp/TWIN_USDT")
+    torn = next(new.rglob("*.parquet"))
+    torn.write_bytes(torn.read_bytes()[:1000])
+    found = {each.pair: each for each in rank(asked, tmp_path / "jobs").pairs}
+    assert len([*(tmp_path / "jobs").iterdir()]) == once + 1
+    assert "refused" in found["TWIN_USDT"].figures and torn.name in found["TWIN_USDT"].reason
+    assert "refused" not in found["QUIET_USDT"].figures
+
+
 def test_break_even_is_costs_over_funding_and_resting_saves_fees_and_the_spread_of_spot(data):
     answer = look.first(told(data, "STEADY_USDT", maker_fee_bps=1.0))
     day = answer["funding_bps_day"]
@@ -425,7 +451,8 @@ def test_serial_pool_and_dask_give_one_digest_and_a_second_call_does_nothing(dat
 
 def test_help_is_quick_and_refusals_are_one_line(tmp_path, capsys):
     assert main(["--help"]) == 0
-    assert "--cluster" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert {"--cluster", "--spot-maker-fee-bps", "--config", "--spot-fee-bps"} <= set(re.findall(r"--[a-z-]+", shown))
     assert main(["--data", str(tmp_path), "--json"]) == 2
     said = capsys.readouterr()
     assert said.err.startswith("error: ") and said.err.count("\n") == 1

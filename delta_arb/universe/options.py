@@ -1,6 +1,6 @@
 """What a universe is told. Read by `--help` too."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from delta_arb.command import moment, option
@@ -57,4 +57,4 @@ class UniverseOptions(InputOptions):
         return self
 
 
-SHOWN = (*QUOTES, *(f.name for f in fields(UniverseOptions) if f.name not in {g.name for g in fields(InputOptions)}))
+SHOWN = (*QUOTES, *UniverseOptions.__annotations__)

@@ -37,20 +37,23 @@ def list_rows(data: Path, spot_venue: str, perp_venue: str) -> dict[str, dict[st
     request = DataRequest(data, "", spot_venue, perp_venue)
     found = {}
     for leg in ("spot", "perp"):
-        rows = _json(data / request.market(leg) / RULES_FILE, [])
+        rows = _json(data / request.market(leg) / RULES_FILE, [], list | dict)
         rows = rows if isinstance(rows, list) else next((v for v in rows.values() if isinstance(v, list)), [])
         found[leg] = {_name(row): row for row in rows if isinstance(row, dict)}
-        found[f"{leg} coins"] = _json(data / request.market(leg) / CURRENCIES_FILE, {})
+        found[f"{leg} coins"] = _json(data / request.market(leg) / CURRENCIES_FILE, {}, dict)
     return found
 
 
-def _json(path: Path, none: Any) -> Any:
+def _json(path: Path, none: Any, kind: Any) -> Any:
     if not path.exists():
         return none
     try:
-        return json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except ValueError as error:
         raise DataError(f"{path} is damaged ({error}); download again") from None
+    if not isinstance(found, kind):
+        raise DataError(f"{path} is no venue's list, it holds {str(found)[:40]}; download again")
+    return found
 
 
 def _name(row: Mapping[str, Any]) -> str:

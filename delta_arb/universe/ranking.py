@@ -125,8 +125,12 @@ def ranked(
     tests = max(len(firsts) * len(WAYS), 1)
     adjusted = _adjusted(seconds, tests)
     pairs = [_pair(first, seconds.get(first["pair"], {}), vetoes, guessed, adjusted) for first in firsts]
-    pairs.sort(key=lambda of: (not of.trade, of.rank_usdt_day is None, -(of.rank_usdt_day or 0.0), of.pair))
+    pairs.sort(key=_place)
     return Universe(tuple(pairs), tests, digest, any(first.get("synthetic") for first in firsts))
+
+
+def _place(of: RankedPair) -> tuple:
+    return not of.trade, of.rank_usdt_day is None, -(of.rank_usdt_day or 0.0), "refused" in of.figures, of.pair
 
 
 def _pair(first, second, vetoes, guessed, adjusted) -> RankedPair:

@@ -33,8 +33,8 @@ NOTEBOOK = (
 Progress = Callable[[str], None]
 
 
-def study_of(options: UniverseOptions, listed: int) -> dict[str, Any]:
-    """What every pair is asked, as JSON can say it (the fields of `look.Study`)."""
+def study_of(options: UniverseOptions) -> dict[str, Any]:
+    """What every pair is asked in its first look, as JSON can say it (the fields of `look.Study`)."""
     given = {name: getattr(options, name) for name in QUOTES}
     changed = {f.name: given[f.name] for f in fields(InputOptions) if f.name in given and given[f.name] != f.default}
     hold_s = options.max_hold_h * 3600.0
@@ -45,7 +45,7 @@ def study_of(options: UniverseOptions, listed: int) -> dict[str, Any]:
         "rule": {"clip_usdt": options.clip_usdt, "participation": options.participation, "max_hold_s": hold_s},
         "demands": {"look_back_h": options.look_back_h, "max_hold_s": hold_s, "min_trades_day": options.min_trades_day},
         "maker_fee_bps": options.spot_maker_fee_bps,
-        "pairs": listed,
+        "pairs": 1,
         "first_share": 2 / 3,
     }
 
@@ -82,12 +82,12 @@ def rank(
     single_threaded()
     options = options.checked()
     listed = pairs.listed(options.data, options.spot_venue, options.perp_venue)
-    study = study_of(options, len(listed))
+    study = study_of(options)
     rows = pairs.list_rows(options.data, options.spot_venue, options.perp_venue)
     against = {pair: pairs.vetoes(pair, rows) for pair in listed}
     open_ = {pair: pairs.unknown_of(pair, rows) for pair in listed}
     work = engine(options.workers, options.cluster)
-    looks = [_job(FIRST, pair, study, options.data) for pair in listed]
+    looks = [_job(FIRST, pair, study, options.data) for pair in listed]  # what they find does not depend on how many
     firsts = run_jobs(looks, kept_in, work, progress(len(looks)))
     return _judged(options, looks, firsts, (against, open_), work, kept_in, progress)
 
@@ -96,7 +96,7 @@ def _judged(options, looks, firsts, lists, work: Engine, kept_in: Path, progress
     """The second looks of all that the first did not exclude, and the verdicts."""
     ways = {f["pair"]: candidates(f, lists[0][f["pair"]]) for f in firsts}
     again = [
-        replace(job, function=SECOND, parameters={**job.parameters, "ways": ways[job.name]})
+        replace(job, function=SECOND, parameters={**job.parameters, "pairs": len(looks), "ways": ways[job.name]})
         for job in looks
         if ways[job.name] and not options.quick
     ]
@@ -119,6 +119,7 @@ def _job(function: str, pair: str, study: Mapping[str, Any], data: Path) -> Kept
     """The first look of a pair, with the digest of all that it reads; of a pair without quotes, of that answer."""
     try:
         inputs = inputs_of(Study(**study), pair, data)
+        memory = BASE_BYTES + ROW_BYTES * _rows(inputs)
     except (DataError, ParamsError) as error:
         if "half-spread-bps" in str(error):  # one question of every pair
             raise
@@ -126,15 +127,22 @@ def _job(function: str, pair: str, study: Mapping[str, Any], data: Path) -> Kept
     legs = ("spot", "perp") if inputs.funding == "none" else ("spot", "perp", "funding")
     digests = [inputs.digest(leg) for leg in legs]
     terms = [repr(each) for each in inputs.terms()]
-    memory = BASE_BYTES + ROW_BYTES * _rows(inputs)
     return KeptJob(pair, function, {**study, "pair": pair}, " ".join([*digests, *terms]), {"data": str(data)}, memory)
 
 
 def _rows(inputs: Inputs) -> int:
-    """Rows of both legs' files, from their footers."""
+    """Rows of both legs' files, from their footers; DataError naming one that is damaged."""
+    return sum(_rows_of(path) for leg in ("spot", "perp") for path in _files(getattr(inputs, leg)))
+
+
+def _rows_of(path: Path) -> int:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(path).num_rows for leg in ("spot", "perp") for path in _files(getattr(inputs, leg)))
+    try:
+        return pq.read_metadata(path).num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is damaged ({error}); fetch it again") from None
 
 
 def _files(leg: object) -> Iterable[Path]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from delta_arb.collect.fetch import LOCAL_VENUES
 from delta_arb.places import reports
-from delta_arb.report.index import write_index
+from delta_arb.report.index import refresh
 from delta_arb.universe.options import UniverseOptions
 from delta_arb.universe.page import write_page
 from delta_arb.universe.ranking import Universe
@@ -28,7 +28,7 @@ def session(options: UniverseOptions) -> int:
     made = options.sandbox or (options.data / LOCAL_VENUES).exists()
     found = replace(found, synthetic=found.synthetic or made)
     page = write_page(found, place, (options.spot_venue, options.perp_venue))
-    write_index(place.parent)
+    refresh(place.parent)
     if not options.json:
         print(ranking(found, PRINTED), findings(found), f"page: {page}", sep="\n")
     else:
