@@ -362,6 +362,15 @@ def test_the_command_refuses_and_says_what_to_do(reports, arguments, message):
     assert "Traceback" not in done.stderr
 
 
+def test_an_emptied_journal_is_not_called_flat(tmp_path):
+    path = tmp_path / Inputs().name / "live" / "sandbox.sqlite"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    done = live("status", "--sandbox", "--reports", str(tmp_path))
+    assert done.returncode == 2 and done.stdout == ""
+    assert "tells of no run" in done.stderr and "see what both accounts hold" in done.stderr
+
+
 def test_the_command_refuses_parameters_of_another_pair(reports):
     file = reports / Inputs().name / "params" / "latest.json"
     done = live("--replay", "--pair", "OTHER_USDT", "--params", str(file))

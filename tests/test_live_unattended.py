@@ -23,7 +23,7 @@ from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import supervisor
 from delta_arb.live.config import Keys, sample
 from delta_arb.live.console import Console
-from delta_arb.live.journal import Journal
+from delta_arb.live.journal import Journal, JournalError
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.supervisor import LIVE, LiveJob
 from delta_arb.live.terms_watch import TermsChangedError
@@ -470,6 +470,14 @@ def test_journal_lock_and_events_are_their_owners_alone(tmp_path):
         journal.note("a", "b")
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
     assert len(modes) >= 3 and set(modes.values()) == {0o600}
+
+
+def test_a_journal_that_cannot_be_opened_says_so(tmp_path):
+    (tmp_path / "j.sqlite").mkdir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "j.sqlite", tmp_path / "file" / "live" / "j.sqlite"):
+        with pytest.raises(JournalError, match=r"cannot be opened .*nothing is traded without it"):
+            Journal(path, "run")
 
 
 def test_a_state_that_cannot_be_read_is_named_with_the_way_back(tmp_path):

@@ -335,6 +335,10 @@ def _alone(options: LiveOptions, path: Path) -> int:
         end_local(job)
         return code
     with Journal(path, utc_now().strftime("%y%m%d%H%M%S%f")) as journal:
+        if journal.until_ns() is None:
+            raise RunError(
+                f"no runner is up, and {path} tells of no run: it is new or emptied; bring a backup, or see what both accounts hold"
+            )
         if options.command == "resume":
             control.lift(journal, asked_by(options))
         said = control.last_words(journal)

@@ -11,12 +11,14 @@ take, so that a pair that is open then can still be closed. Entries are over lon
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 FIRST_S = 0.003  # the orders that were committed leave first: a sync is work for the processor too
 LONG = 200  # syncs, until the log is moved into the database
@@ -29,6 +31,26 @@ def private(path: str | Path, flags: int) -> int:
     file = os.open(path, flags, 0o600)
     os.fchmod(file, 0o600)
     return file
+
+
+def locked(path: Path) -> TextIO:
+    """The lock beside a file (made where it was not), taken for as long as it stays open; it holds this process's id.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: one of the two cannot be opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = open(path.with_suffix(".lock"), "a+", opener=private)  # noqa: SIM115 - the caller's
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)  # for a watcher, which ends a frozen one
+        os.close(private(path, os.O_RDWR | os.O_CREAT))  # SQLite gives its log the same mode
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 def lost(files: Mapping[Path, int]) -> str:

@@ -8,10 +8,8 @@ calls for are there together or not at all. A lock beside the file keeps a secon
 the process ends, however it ends.
 """
 
-import fcntl
 import functools
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from delta_arb.errors import DataError, RunError
-from delta_arb.live.durability import Disk, Later, at_once, lost, private
+from delta_arb.live.durability import Disk, Later, at_once, locked, lost
 from delta_arb.live.event_log import named, state_of
 from delta_arb.live.venues.base import Placed, Report
 from delta_arb.market import LEGS, NS, REASONS, Fill, FundingPayment, Order
@@ -71,21 +69,16 @@ class Journal:
     """
 
     def __init__(self, path: Path, run_id: str, later: Later = at_once) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path = path = Path(path)
         self.run_id = run_id
-        self._lock = open(path.with_suffix(".lock"), "a+", opener=private)  # noqa: SIM115 - held for the journal's life
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
+            self._lock = locked(path)  # held for the journal's life
+        except BlockingIOError:
             raise RunError(
                 f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder"
             ) from None
-        self._lock.truncate(0)
-        print(os.getpid(), file=self._lock, flush=True)  # for a watcher, which ends a frozen one
-        os.close(private(path, os.O_RDWR | os.O_CREAT))  # SQLite gives its log the same mode
+        except OSError as error:  # another user's, a disk that is read only
+            raise _unopened(path, error) from error
         self._db = sqlite3.connect(path, isolation_level=None)
         self._disk = Disk(path, later)
         try:
@@ -99,7 +92,7 @@ class Journal:
             self._files = {file: file.stat().st_ino for file in (path, path.with_name(f"{path.name}-wal"))}
         except (sqlite3.OperationalError, OSError) as error:  # a full disk, a lock: what may pass
             self.__exit__()
-            raise JournalError(f"{path}: cannot be opened ({error}); nothing is traded without it") from error
+            raise _unopened(path, error) from error
         except sqlite3.DatabaseError as error:
             self.__exit__()
             raise RunError(f"{path}: no journal of ours ({error}); move it away, and see what is open") from error
@@ -375,6 +368,10 @@ class Journal:
             f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE run_id = ? ORDER BY rowid", (self.run_id,)
         )
         return [trade_of(row) for row in rows]
+
+
+def _unopened(path: Path, error: Exception) -> JournalError:
+    return JournalError(f"{path}: cannot be opened ({error}); nothing is traded without it")
 
 
 def _marks(row: tuple) -> str:
