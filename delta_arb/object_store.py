@@ -15,6 +15,8 @@ from delta_arb.errors import ParamsError, RunError
 
 ANSWER = timedelta(seconds=20)  # of one request
 TRIES = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
+KEYS = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+ENDPOINTS = "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"
 WHY = {
     "FileNotFoundError": "there is no such object or bucket",
     "PermissionDeniedError": "access is denied; check the keys in the environment and what they may do",
@@ -44,6 +46,26 @@ def is_url(path: object) -> bool:
     return "://" in str(path)
 
 
+def _check_environment() -> None:
+    """ParamsError for keys and endpoints that obstore 0.12 takes and then panics at, naming the variable alone."""
+    for name in (*KEYS, *ENDPOINTS):
+        said = os.environ.get(name, "")
+        if not (said.isascii() and said.isprintable()):
+            raise ParamsError(f"{name} in the environment holds what no request can, like an end of line; set it anew")
+        if name in ENDPOINTS and name in os.environ and not _is_address(said):
+            raise ParamsError(
+                f"{name} in the environment is no address like https://host:9000; set it anew, or unset it"
+            )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+    except ValueError:  # a port above 65535, half an IPv6 address
+        return False
+
+
 class ObjectStore:
     """What lies below a URL. Listings are made anew each time, and nothing is copied or renamed there."""
 
@@ -55,6 +77,7 @@ class ObjectStore:
             inside = "a broken address"
         if inside:
             raise ParamsError("a URL is like s3://bucket/folder, without key, ? and #; keys come from the environment")
+        _check_environment()
         try:
             import obstore
             from obstore.store import from_url

@@ -27,6 +27,7 @@ from delta_arb.live.parameters import ParameterFile
 from delta_arb.market import NS
 from delta_arb.object_store import ObjectStore, StoreError
 from delta_arb.params import Bounds, load, save, serialised
+from delta_arb.pipeline import main as pipeline
 from delta_arb.publishing import PublishedParameters, newest, pointer, publish_at
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import run
@@ -246,6 +247,32 @@ def test_keys_are_refused_in_a_url_and_are_in_no_message(s3, monkeypatch):
     with pytest.raises(StoreError, match="no answer; check network") as caught:
         ObjectStore("s3://bucket/data").read("x")
     assert not any(value in str(caught.value) for value in KEYS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ACCESS_KEY_ID", "AKIA-NOT-A-KEY\n"),  # as a mounted secret ends
+        ("AWS_SESSION_TOKEN", "tök"),
+        *(
+            ("AWS_ENDPOINT_URL", url)
+            for url in ("", "localhost:9000", "http://", "http://[::1", "http://127.0.0.1:99999", "http://a b")
+        ),
+    ],
+)
+def test_an_environment_that_no_request_can_be_made_of_is_refused_by_its_name(s3, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ParamsError, match=f"^{name} in the environment") as caught:
+        ObjectStore("s3://bucket/data")
+    assert not value or value.strip() not in str(caught.value)
+
+
+def test_a_folder_that_does_not_answer_is_refused_before_anything_is_begun(tmp_path, s3, monkeypatch, capsys):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    assert pipeline(["--data", "s3://bucket/data", "--pair", "A_USDT", "--reports", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: s3://bucket/data/") and said.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
 
 
 def test_what_is_no_store_is_refused():

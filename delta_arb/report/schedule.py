@@ -11,6 +11,7 @@ from pathlib import Path
 from delta_arb import places
 from delta_arb.command import refused
 from delta_arb.errors import RunError
+from delta_arb.object_store import StoreError
 from delta_arb.quotes.options import written
 from delta_arb.report.job import NOTEBOOKS, Job, check_quotes, job_of
 from delta_arb.report.notebooks import Stopped, descendants, end, python_path
@@ -39,6 +40,8 @@ def pipeline(options: PipelineOptions, argv: list[str]) -> int:
             return _once(job, options.json)
         with locked(job.folder):
             return _once(job, options.json)
+    except StoreError as error:  # a folder behind a URL, before a run; within one it is that run's reason
+        return refused(error, options.json, "failed")
     except RunError as error:
         return refused(error, options.json, "failed", 1)
     except OSError as error:  # the reports cannot be written: nothing of it is ours to mend

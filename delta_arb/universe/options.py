@@ -52,6 +52,8 @@ class UniverseOptions(InputOptions):
 
     def checked(self) -> "UniverseOptions":
         """The same, if it can be asked for; ParamsError for a range that ends before it begins."""
+        if ":/" in str(self.data):
+            raise ParamsError(f"--data {self.data}: a universe reads a folder on a disk; copy it from the URL first")
         if self.since is not None and self.until is not None and self.until <= self.since:
             raise ParamsError("--until is not after --since")
         return self
