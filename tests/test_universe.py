@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -84,6 +85,32 @@ def test_a_killed_worker_costs_a_retry_and_who_dies_alone_is_named(tmp_path):
     assert [jobs.kept(tmp_path / "kept", each) for each in asked] == [*({"square": x * x} for x in (1, 2, 3)), None]
     jobs.run(asked[:3], tmp_path / "kept", engines.Serial())
     assert calls(tmp_path) == done  # all three are there
+
+
+def test_the_workers_of_a_killed_call_end_with_it(tmp_path):
+    code = (
+        "from universe_jobs import pids; from delta_arb.universe import engines, jobs; from pathlib import Path\n"
+        "asked = [jobs.KeptJob(str(x), 'universe_jobs:pids', {'x': x}, '', {'calls': 'calls'}) for x in (1, 2)]\n"
+        "if __name__ == '__main__': jobs.run(asked, Path('kept'), engines.Pool(2))"
+    )
+    (tmp_path / "asks.py").write_text(code)
+    (tmp_path / "calls").mkdir()
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    call = subprocess.Popen([sys.executable, "asks.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths})
+    until(lambda: len([*(tmp_path / "calls").iterdir()]) == 2)
+    call.kill()
+    call.wait()
+    workers = [
+        psutil.Process(int(each.name)) for each in (tmp_path / "calls").iterdir() if psutil.pid_exists(int(each.name))
+    ]
+    assert psutil.wait_procs(workers, 5.0)[1] == []
+
+
+def until(true, seconds=30.0):
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
 
 
 def test_more_memory_than_the_machine_has_is_refused_before_anything_starts(tmp_path, monkeypatch):

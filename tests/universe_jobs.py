@@ -25,6 +25,12 @@ def die_always(told):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def pids(told):
+    """Says which process it runs in, and takes a minute."""
+    Path(told["calls"], str(os.getpid())).touch()
+    time.sleep(60)
+
+
 def slow_square(told):
     time.sleep(told["seconds"])
     return square(told)

@@ -5,13 +5,14 @@ job it had: so the standard library's is enough, and the few lines here find out
 """
 
 import os
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.universe.jobs import Engine, JobOutcome, KeptJob, code, perform
@@ -39,6 +40,12 @@ def single_threaded() -> None:
     """One thread a process, said before numpy is loaded."""
     for name in ONE_THREAD:
         os.environ[name] = "1"
+
+
+def _begin_worker() -> None:
+    """One thread for the work, and one that ends it with the process that asked: a worker of a pool waits for ever else."""
+    single_threaded()
+    threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
 def machine_memory() -> int:
@@ -94,7 +101,7 @@ def _until_a_worker_dies(
 ) -> Generator[JobOutcome, None, tuple[list[KeptJob], list[KeptJob]]]:
     """Yields what is finished; returns the jobs that were not begun and those that ran when a worker died."""
     waiting, running = deque(jobs), {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=single_threaded) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
