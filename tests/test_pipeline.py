@@ -413,6 +413,7 @@ MISSING = ["--spot", "a", "--perp", "b", "--pair", "X", "--funding", "none", "--
         (["--spot-fee-bps", "many"], "Invalid value for '--spot-fee-bps': Input should be a valid number"),
         (["--nonsense"], "No such option: --nonsense; see delta-arb pipeline --help"),
         (MISSING, "a does not exist"),
+        (["--pair", "LUNC_USDT"], "no quotes of LUNC_USDT: give --spot and --perp, or --data; the sample is SYN_USDT"),
     ],
 )
 def test_refusals_are_one_line_and_write_nothing_lesson_40(notebooks, tmp_path, capsys, monkeypatch, more, reason):

@@ -32,6 +32,7 @@ from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
+SAMPLE_PAIR = "SYN_USDT"
 SAMPLE_CONTRACT_SIZE = 10.0
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
 
@@ -61,7 +62,7 @@ class Inputs(InputOptions):
             for name, file in zip(("spot", "perp", "funding"), _sample(), strict=True):
                 object.__setattr__(self, name, file)
             object.__setattr__(self, "contract_size", SAMPLE_CONTRACT_SIZE)
-            object.__setattr__(self, "pair", self.pair or "SYN_USDT")
+            object.__setattr__(self, "pair", self.pair or SAMPLE_PAIR)
         if not self.pair:
             raise ParamsError("name the pair of these files, like --pair LUNC_USDT")
         if not self.funding:

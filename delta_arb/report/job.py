@@ -14,7 +14,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S
 from delta_arb.object_store import ObjectStore
 from delta_arb.quotes import data_folder
-from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.inputs import SAMPLE_PAIR, Inputs
 from delta_arb.quotes.options import FILES, LATENCIES, NONE, RULES, as_dict, given
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.options import PipelineOptions
@@ -66,6 +66,8 @@ def job_of(options: PipelineOptions) -> Job:
     if options.params_url:
         ObjectStore(options.params_url)  # an address that is none is refused before anything runs
     inputs = Inputs.from_options(options)
+    if not options.spot and inputs.pair != SAMPLE_PAIR:
+        raise ParamsError(f"no quotes of {inputs.pair}: give --spot and --perp, or --data; the sample is {SAMPLE_PAIR}")
     notebooks = options.notebooks or places.notebooks()
     declarations = {name: declared(notebooks / f"{name}.ipynb") for name in NOTEBOOKS}
     valid_for_s = options.valid_for or (max(3600.0, 6 * every_s) if every_s else DAY_S)
