@@ -456,3 +456,18 @@ def test_a_wide_table_of_closes_has_nothing_to_fill_at(tmp_path):
     assert is_candles(leg)
     with pytest.raises(DataError, match=r"has no open and no high and no low, and nothing can be filled without"):
         whole_columns(leg, CANDLES)
+
+
+@pytest.mark.parametrize("side", ["maybe", "1", "none"])
+def test_a_trade_whose_side_is_neither_buy_nor_sell_is_refused(tmp_path, side):
+    def trades(*sides):
+        return write(
+            tmp_path / "t.csv",
+            [(1767571200 + k, 1.5, 3, said) for k, said in enumerate(sides)],
+            "timestamp,price,quantity,side",
+        )
+
+    bought = read(trades("buy", "SELL", "b"), "trades", FormatOptions.of("quantity=coins"), SPOT).columns["buyer"]
+    assert bought.tolist() == [True, False, True]
+    with pytest.raises(DataError, match=f"a side is buy or sell, the taker's, was {side}; drop"):
+        read(trades("buy", "SELL", side), "trades", FormatOptions.of("quantity=coins"), SPOT)

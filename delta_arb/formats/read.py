@@ -328,6 +328,9 @@ def _trades(of, layout: Layout, path: str, options: FormatOptions, context: LegC
     return Reading(columns, Recognised(layout.name, TRADES, unit, zone, quantity, "", (*notes, *order)))
 
 
+_BOUGHT, _SOLD = {"buy", "b", "buyer"}, {"sell", "s", "seller"}
+
+
 def _takers_bought(of, quantity: np.ndarray, path: str) -> np.ndarray:
     """Whether the taker bought, by a column of sides, of makers, or by the sign of the size."""
     if "seller" in of:
@@ -335,7 +338,12 @@ def _takers_bought(of, quantity: np.ndarray, path: str) -> np.ndarray:
     if "aggressor" in of:
         return integers(pc.cast(of["aggressor"], pa.int64())) == 1
     if "side" in of:
-        return np.array([cell.lower().startswith("b") for cell in texts(of["side"]).to_pylist()])
+        sides = [str(cell).lower() for cell in texts(of["side"]).to_pylist()]
+        if strange := set(sides) - _BOUGHT - _SOLD:
+            raise DataError(
+                f"{path}: a side is buy or sell, the taker's, was {min(strange)}; drop such rows, or correct them"
+            )
+        return np.array([side in _BOUGHT for side in sides])
     if (quantity < 0).any():
         return quantity > 0
     raise DataError(f"{path}: nothing tells which side took; name the column (side=NAME)")
