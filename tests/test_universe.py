@@ -460,6 +460,23 @@ def test_carry_must_have_one_sign_at_three_lengths_of_bars(data):
     assert look.second_of(steady, study, ["carry"], lambda _: steady)["carry"]["trade"]
 
 
+def test_what_no_pair_can_answer_is_refused_instead_of_none_of_them_pays(data, tmp_path, capsys):
+    only = shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("[!Q]*_USDT"))
+    half = [f"--{leg}-half-spread-bps=1" for leg in ("spot", "perp")]
+    asked = ["--data", str(only), "--workers", "1", *half, "--reports", str(tmp_path / "reports")]
+    for wrong, why in {
+        "--clip-usdt=0": "clip_usdt",
+        "--since=2027-01-01": "QUIET_USDT: the folder",
+        "--cluster=host": "--cluster is local",
+    }.items():
+        assert main([*asked, wrong]) == 2
+        said = capsys.readouterr().err
+        assert why in said and said.count("\n") == 1
+    (tmp_path / "file").touch()
+    assert main([*asked, "--quick", "--reports", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err.startswith("error: NotADirectoryError")
+
+
 @pytest.mark.slow
 def test_serial_pool_and_dask_give_one_digest_and_a_second_call_does_nothing(data, tmp_path):
     pytest.importorskip("distributed")

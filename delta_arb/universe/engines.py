@@ -30,6 +30,8 @@ def engine(workers: int, cluster: str) -> Engine:
     """
     if workers < 0:
         raise ParamsError(f"--workers is 0 (one a core) or more, was {workers}")
+    if cluster and cluster != LOCAL and "://" not in cluster:
+        raise ParamsError(f"--cluster is local, or a scheduler like tcp://10.0.0.1:8786, was {cluster}")
     workers = workers or os.cpu_count() or 1
     if cluster:
         return DaskCluster(cluster, workers)

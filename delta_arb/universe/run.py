@@ -77,6 +77,7 @@ def rank(
 
     Raises:
         ParamsError: no pairs, an open question of all of them, or more memory than there is.
+        DataError: no pair of them can be judged.
         RunError: jobs that cannot be done; what is finished stays.
     """
     single_threaded()
@@ -89,6 +90,8 @@ def rank(
     work = engine(options.workers, options.cluster)
     looks = [_job(FIRST, pair, study, options.data) for pair in listed]  # what they find does not depend on how many
     firsts = run_jobs(looks, kept_in, work, progress(len(looks)))
+    if all("refused" in found for found in firsts):  # a wrong option, mostly: that no pair pays is another answer
+        raise DataError(f"none of {len(firsts)} pairs can be judged; {firsts[0]['pair']}: {firsts[0]['refused']}")
     return _judged(options, looks, firsts, (against, open_), work, kept_in, progress)
 
 

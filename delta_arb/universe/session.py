@@ -5,8 +5,10 @@ import time
 from dataclasses import replace
 
 from delta_arb.collect.fetch import LOCAL_VENUES
+from delta_arb.command import refused
 from delta_arb.places import reports
 from delta_arb.report.index import refresh
+from delta_arb.report.run import spoken
 from delta_arb.universe.options import UniverseOptions
 from delta_arb.universe.page import write_page
 from delta_arb.universe.ranking import Universe
@@ -20,6 +22,13 @@ SANDBOX_HALF_SPREAD_BPS = 1.0
 
 def session(options: UniverseOptions) -> int:
     """The exit code: 0 once every pair has its verdict."""
+    try:
+        return _session(options)
+    except OSError as error:  # a folder that cannot be written, a full disk: nothing of it is ours to mend
+        return refused(spoken(error), options.json, "failed", 1)
+
+
+def _session(options: UniverseOptions) -> int:
     if options.sandbox:
         options = _fetched(options)
     place = reports(options.reports) / FOLDER
