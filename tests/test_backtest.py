@@ -862,8 +862,8 @@ def test_machine_code_is_kept_where_it_was_asked_for_and_never_beside_a_read_onl
 def test_sent_orders_are_plain_values():
     """Not numpy scalars: they are compared, journalled and printed."""
     result = run(Tape.of(IN), rule(), FIFTH)
-    assert result.sent[0] == Sent(1, 0, SPOT, ENTERING, 10.0, 102.0)
-    assert [type(value) for value in result.sent[0]] == [int, int, int, int, float, float]
+    assert result.sent[0] == Sent(1, 0, SPOT, ENTERING, 10.0, 102.0, False)
+    assert [type(value) for value in result.sent[0]] == [int, int, int, int, float, float, bool]
 
 
 # --- A size shown once fills once ------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ GOOD = dict.fromkeys(
 )
 def test_the_check_judges_the_keys_of_both_venues(tmp_path, faults, changed):
     async def play():
-        async with stage(tmp_path) as it:
+        async with stage(tmp_path, rule={"leg_deadline_s": 3.0}) as it:
             for venue, do, how in faults:
                 for name in ("mexc", "gate") if venue == "*" else (venue,):
                     it.fault(name, "key", do, **how)
@@ -167,7 +167,7 @@ def test_the_check_judges_the_keys_of_both_venues(tmp_path, faults, changed):
 
 def test_what_a_venue_refuses_to_tell_is_asked_of_the_person_and_holds_nothing_up(tmp_path):
     async def play():
-        async with stage(tmp_path) as it:
+        async with stage(tmp_path, rule={"leg_deadline_s": 3.0}) as it:
             it.fault("gate", "rights", "refuse", code="FORBIDDEN", times=0)
             it.fault("mexc", "rights", "error", times=0)
             return await look(it, tmp_path)
