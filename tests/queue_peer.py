@@ -73,7 +73,9 @@ def play(hbt, sent_ns, sides, prices, qty, life_ns, filled):
 def main(source: str, target: str) -> None:
     given = np.load(source)
     late_ns = int(given["late_ns"])
-    stream = events(given["rows"].tolist(), given["trades"].tolist())  # the peer keeps its address alone: it must live on
+    stream = events(
+        given["rows"].tolist(), given["trades"].tolist()
+    )  # the peer keeps its address alone: it must live on
     asset = (
         BacktestAsset()
         .data([stream])

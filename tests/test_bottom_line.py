@@ -75,7 +75,9 @@ def test_cash_is_a_number_or_the_mean_of_a_series_over_the_quotes(tmp_path):
     assert cash_percent(str(file), 4 * DAY_NS, 9 * DAY_NS) == 1.0
 
 
-@pytest.mark.parametrize("text", ["date,percent\n1970-01-03,5\n", "day,percent\n1970-01-01,5\n", "date,percent\n1970-01-01,\n"])
+@pytest.mark.parametrize(
+    "text", ["date,percent\n1970-01-03,5\n", "day,percent\n1970-01-01,5\n", "date,percent\n1970-01-01,\n"]
+)
 def test_a_series_that_begins_too_late_or_is_none_is_refused(tmp_path, text):
     file = tmp_path / "cash.csv"
     file.write_text(text)

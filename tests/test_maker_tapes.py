@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from delta_arb.backtest import event_loop
+from delta_arb.backtest import resting_orders
 from delta_arb.backtest.event_loop import Machine, Schedule, whole_tape
 from delta_arb.backtest.replay import _plain, kernel_inputs, looks, run
 from delta_arb.backtest.resting_orders import Roads
@@ -125,7 +125,7 @@ class Played:
         machine, schedule = Machine(purse=[*BOUNDLESS.purse]), Schedule([made.start_ns], [rule, rule], [0])
         machine.state.wake_ns = 0 if commands else NEVER
         if commands:
-            monkeypatch.setattr(event_loop, "decide", commands)
+            monkeypatch.setattr(resting_orders, "decide", commands)
         seen = looks(made, OFF, plain=True, jumping=False)
         logs, *_ = whole_tape(_plain(columns), seen, roads, schedule, BOUNDLESS.rebalancing, _plain(stamps), machine)
         self.sent, self.venue, self.made = logs.sent, machine.venues[SPOT], made
@@ -230,7 +230,7 @@ def test_the_decisions_are_the_tapes_commands(tape, assumption, monkeypatch):
         seen.extend((event.ts_ns, order) for order in orders if order.cancel or order.post_only)
         return orders
 
-    monkeypatch.setattr(event_loop, "decide", watched)
+    monkeypatch.setattr(resting_orders, "decide", watched)
     rule = quoting_rule(tape)
     played = Played(tape, assumption, rule, None, monkeypatch)
     check(played, tape["expected"][assumption])

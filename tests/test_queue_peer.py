@@ -21,7 +21,10 @@ def python(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("peer") / "env"
     python = place / "bin" / "python"
     if uv := shutil.which("uv"):
-        commands = [uv, "venv", "-q", "--python", sys.executable, place], [uv, "pip", "install", "-q", "--python", python, PEER]
+        commands = (
+            [uv, "venv", "-q", "--python", sys.executable, place],
+            [uv, "pip", "install", "-q", "--python", python, PEER],
+        )
     else:
         commands = [sys.executable, "-m", "venv", place], [python, "-m", "pip", "install", "-q", PEER]
     for command in commands:
@@ -47,7 +50,10 @@ def stream(seed: int):
     sent_ns = np.arange(ORDERS) * 6 * NS + 10 * NS
     at = np.searchsorted([row[0] for row in rows], sent_ns, "right") - 1
     sides = rng.choice((-1, 1), ORDERS)
-    prices = [round(rows[k][1 if s > 0 else 2] * 10 + s * o) / 10 for k, s, o in zip(at, sides, rng.choice((-2, -1, 0, 0, 0, 1), ORDERS))]
+    prices = [
+        round(rows[k][1 if s > 0 else 2] * 10 + s * o) / 10
+        for k, s, o in zip(at, sides, rng.choice((-2, -1, 0, 0, 0, 1), ORDERS))
+    ]
     return np.array(rows), np.array(trades), sent_ns, sides, np.array(prices)
 
 
@@ -61,7 +67,10 @@ def ours(rows, trades, sent_ns, sides, prices, place: int) -> np.ndarray:
             continue
         order = joined(side, price, QTY, *((bid, bid_qty) if side > 0 else (ask, ask_qty)))
         until = at + LIFE_NS
-        later = [(t[0], 0, t) for t in trades[np.searchsorted(trade_ns, at, "right") : np.searchsorted(trade_ns, until, "right")]]
+        later = [
+            (t[0], 0, t)
+            for t in trades[np.searchsorted(trade_ns, at, "right") : np.searchsorted(trade_ns, until, "right")]
+        ]
         later += [(r[0], 1, r) for r in rows[first : np.searchsorted(row_ns, until, "right")]]
         for _, is_row, item in sorted(later, key=lambda x: x[:2]):
             if is_row:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from delta_arb.backtest import event_loop
+from delta_arb.backtest import resting_orders
 from delta_arb.backtest.replay import run
 from delta_arb.evidence import DataParams
 from delta_arb.latency import Latency
@@ -98,7 +98,7 @@ def test_at_most_one_quote_and_one_hedge_and_no_fill_goes_unhedged(seed, leg, mo
             seen.append(excess)
         return orders
 
-    monkeypatch.setattr(event_loop, "decide", watched)
+    monkeypatch.setattr(resting_orders, "decide", watched)
     done = run(world(seed), resting_rule("spot" if leg == SPOT else "perp"), LATENCY, plain=True)
     assert len(seen) > 100 and len(done.trades) > 2
 

@@ -12,7 +12,7 @@ from strategies import TENTH, Case, cases, kinds, latencies, perp, quotes_from, 
 from test_backtest import FIFTH, LUNC_RULES, ONE_EVENT, QUIET, assert_same, busy, leg_rule, minute_filter
 from test_backtest import lunc as lunc
 
-from delta_arb.backtest import event_loop, fast_forward
+from delta_arb.backtest import fast_forward, resting_orders
 from delta_arb.backtest import sweep as sweep_module
 from delta_arb.backtest.numba_cache import records
 from delta_arb.backtest.performance import measure, period_nets, thinned
@@ -105,7 +105,7 @@ def test_most_rows_are_skipped(monkeypatch):
     """Of a tape that never reaches the entry, only the last instant is decided on."""
     quotes = [q for k in range(5000) for q in (spot(k, 99.5, 100), perp(k, *QUIET))]
     tape, decided = Tape.of(quotes), []
-    monkeypatch.setattr(event_loop, "decide", lambda *given: decided.append(given) or decide(*given))
+    monkeypatch.setattr(resting_orders, "take", lambda *given: decided.append(given) or decide(*given))
     run(tape, rule(), FIFTH, plain=True, seen=looks(tape, OFF, plain=True))
     assert [event.ts_ns for _, event, _ in decided] == [tape.end_ns]
 

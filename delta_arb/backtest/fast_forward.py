@@ -141,12 +141,12 @@ def _open(state: State, next_ns: int, rule: MachineRule, mid: float) -> Wait:
 def next_row(tape, looks, way, wait, i):
     """The first row, from `i` on, that a waiting machine must see: it may show a level, or is not before the time."""
     row = len(tape.ts_ns)
-    if wait.level != np.inf:
-        row = _seek(tape, looks, way, wait.signal, wait.level, wait.until_ns, i, row)
-    if wait.other_level != np.inf:
-        row = _seek(tape, looks, way, wait.other, wait.other_level, wait.until_ns, i, row)
-    if wait.mid != np.inf:
-        row = _seek(tape, looks, way, MID, wait.mid, wait.until_ns, i, row)
+    for k in range(3):
+        signal, level = (
+            (wait.signal, wait.level) if k == 0 else (wait.other, wait.other_level) if k == 1 else (MID, wait.mid)
+        )
+        if level != np.inf:
+            row = _seek(tape, looks, way, signal, level, wait.until_ns, i, row)
     if row == len(tape.ts_ns) or tape.ts_ns[row] > wait.until_ns:
         return first_at(tape.ts_ns, i, wait.until_ns)
     while row > i and tape.ts_ns[row - 1] == tape.ts_ns[row]:

@@ -203,11 +203,7 @@ def assumed(tape: Tape, rules: Sequence[MachineRule]) -> str:
         return ""
     leg = next(rule.quoting.leg for rule in rules if rule.quoting.leg != NO_LEG)
     known = len(tape.queues[leg].ts_ns) > 0
-    return (
-        ASSUMPTIONS[tape.queues.place]
-        if known
-        else "no trades recorded, so only quotes that reach ours fill"
-    )
+    return ASSUMPTIONS[tape.queues.place] if known else "no trades recorded, so only quotes that reach ours fill"
 
 
 def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment], rules: Sequence[MachineRule]):

@@ -11,9 +11,10 @@ from delta_arb.backtest.fast_forward import book_at, first_at, shift_at
 from delta_arb.latency import Delays
 from delta_arb.market import NEVER, PERP, SPOT, Order
 from delta_arb.quotes.prints import Prints, Queues
+from delta_arb.strategy.decide import decide, take
 from delta_arb.strategy.queue_fills import UNKNOWN, Queued, crosses, joined, on_print, on_row
 from delta_arb.strategy.quoting import BUY, KEEP, TOO_NEAR, hedge_ratio, misplaced, quote_side, wanted_price
-from delta_arb.strategy.state import NO_LEG, MachineRule, State
+from delta_arb.strategy.state import NO_LEG, Event, MachineRule, State
 
 CHUNK = 256  # rows that are looked through before the queue is: what is found there may come first
 DONE = 1e-12  # of a base unit: less than this is nothing left
@@ -80,6 +81,13 @@ def withdraw(now_ns, road, venue):
     venue.cancel_ns = arrival_ns if venue.due_ns == NEVER else max(arrival_ns, venue.due_ns)
     if venue.due_ns == NEVER:
         venue.due_ns, venue.filled, venue.remaining = venue.cancel_ns, 0.0, 0.0
+
+
+def decided(queues, state: State, event: Event, rule: MachineRule):
+    """The orders that the event calls for."""
+    if queues is None:
+        return take(state, event, rule)
+    return decide(state, event, rule)
 
 
 def heard(queues, venue):

@@ -182,18 +182,24 @@ class Curve:
 def _mark(account, n, closing, row):
     """Carry the curve through an ended pair: its fills, funding stamps and closing in the order of time, at equal times so."""
     fills, payments, curve = account.fills, account.payments, account.curve
-    at, spot_left, perp_left = stamp_after(payments, fills[0].ts_ns), 0.0, 0.0
-    for j in range(n + 1):
-        before_ns = fills[j].ts_ns if j < n else fills[n - 1].ts_ns + 1
-        while at < len(payments) and payments[at].ts_ns < before_ns:
+    at, j, spot_left, perp_left = stamp_after(payments, fills[0].ts_ns), 0, 0.0, 0.0
+    while j <= n:
+        before_ns, usdt = fills[j].ts_ns if j < n else fills[n - 1].ts_ns + 1, 0.0
+        paid = at < len(payments) and payments[at].ts_ns < before_ns
+        if paid:
             usdt, _ = funding(fills, 0, n, payments[at : at + 1])
-            if usdt != 0.0:
-                _reach(account, payments[at].ts_ns, 0)
-                curve.funding += usdt
+            ts_ns, at_row = payments[at].ts_ns, 0
             at += 1
+            if usdt == 0.0:
+                continue
+        else:
+            ts_ns, at_row = (fills[j].ts_ns, fills[j].row) if j < n else (closing.ts_ns, row)
+        _reach(account, ts_ns, at_row)
+        if paid:
+            curve.funding += usdt
+            continue
         if j < n:
             f = fills[j]
-            _reach(account, f.ts_ns, f.row)
             curve.fees += f.fee_usdt
             if f.leg == SPOT:
                 spot_left += f.qty
@@ -203,7 +209,7 @@ def _mark(account, n, closing, row):
                 perp_left += f.qty
                 curve.perp_qty += f.qty
                 curve.perp_cash += -f.qty * f.price
-    _reach(account, closing.ts_ns, row)
+        j += 1
     curve.spot_qty += -spot_left
     curve.perp_qty += -perp_left
     curve.residual += spot_left * closing.spot_mark + perp_left * closing.perp_mark

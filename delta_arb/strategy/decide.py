@@ -51,14 +51,25 @@ from delta_arb.strategy.state import (
 
 def decide(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     """Change the state as the event demands, and return the orders that it calls for."""
+    if rule.quoting.leg == NO_LEG:
+        return take(state, event, rule)
     told = event.kind == REPORT or event.kind == OUTSIDE
     if told and not booked(state, event):
         return NO_ORDERS
-    if rule.quoting.leg != NO_LEG:
-        if not told:
-            begin_resting(state, event, rule)
-        if state.rests:
-            return resting(state, event, rule)
+    if not told:
+        begin_resting(state, event, rule)
+    return resting(state, event, rule) if state.rests else _taken(state, event, rule, told)
+
+
+def take(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
+    """`decide` for a rule of which no leg rests: all of it that a replay of such rules has to compile."""
+    told = event.kind == REPORT or event.kind == OUTSIDE
+    if told and not booked(state, event):
+        return NO_ORDERS
+    return _taken(state, event, rule, told)
+
+
+def _taken(state: State, event: Event, rule: MachineRule, told: bool) -> tuple[Order, Order]:
     if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
         return _waiting(state, event, rule)
     if state.phase == HALTED:
