@@ -5,16 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_resting import resting_rule
 
 import delta_arb as da
+from delta_arb.backtest.replay import run
 from delta_arb.collect.compact import compact_days, compact_stream
 from delta_arb.collect.history_store import CANDLE_COLUMNS, FUNDING_COLUMNS, Stored, write
 from delta_arb.collect.recording_writer import RecordingWriter
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.latency import Latency
+from delta_arb.live.venues.public_messages import gate_trades
 from delta_arb.market import NS
 from delta_arb.quotes.files import files_of
 from delta_arb.quotes.recorded import MARK, content_digest
-from delta_arb.quotes.stream_file import QUOTES, STREAM
+from delta_arb.quotes.stream_file import QUOTES, STREAM, TRADES
 from delta_arb.report.job import job_of
 from delta_arb.report.options import PipelineOptions
 
@@ -215,3 +219,111 @@ def test_the_recorded_folder_is_read_without_data_too(both):
     legs = {leg: f"{data / folder / PAIR / 'quotes'}" for leg, folder in LEGS.items()}
     tape = da.read_quotes(**legs, funding="none", contract_size=1000)
     assert np.array_equal(tape.ts_ns, expected())
+
+
+SPOT_TRADES = [  # s, taker, USDT, coins
+    (10, 1, "0.8001", "12.5"), (11, -1, "0.80005", "7"), (11, 1, "0.8001", "3"), (900, -1, "0.8", "0.25"),
+]  # fmt: skip
+GATE_TRADES = [
+    (20, -3, "0.8004"),
+    (30, 2, "0.8011"),
+]  # s, contracts of 1000 coins and below 0 where the taker sold, USDT
+
+
+def record_trades(data):
+    """Beside the quotes, as the venues told them; the second spot price is finer than its grid, so a new file is begun."""
+    gate = [
+        gate_trades({"result": [{"contract": PAIR, "size": size, "price": price, "id": 7, "create_time_ms": 1.0}]})[0]
+        for _, size, price in GATE_TRADES
+    ]
+    told = {
+        "spot": SPOT_TRADES,
+        "perp": [(at[0], push.side, *push[4:]) for at, push in zip(GATE_TRADES, gate, strict=True)],
+    }
+    writers = []
+    for leg, trades in told.items():
+        folder = data / LEGS[leg] / PAIR / "trades"
+        folder.mkdir(parents=True)
+        (folder / MARK).write_text("{}")
+        writers.append(RecordingWriter(data / LEGS[leg], TRADES, (OTHER, PAIR), [(4, 2)] * 2))
+        for at_s, side, price, qty in trades:
+            writers[-1].add(1, ((BEGIN_S + at_s) * NS, 1, 7, side), (price, qty))
+            writers[-1].add(0, ((BEGIN_S + at_s) * NS, 1, 7, 1), ("5", "5"))
+            writers[-1].flush()
+    return writers
+
+
+def compact_trades(data):
+    for leg in LEGS.values():
+        for stream in sorted((data / leg / "streams" / "trades").glob(f"*{STREAM}")):
+            compact_stream(stream, data / leg)
+        compact_days(data / leg / PAIR / "trades", (DAY_S + 2 * 86_400) * NS)
+
+
+def test_recorded_trades_are_what_a_resting_order_fills_by(both):
+    data, _ = both
+    writers = record_trades(data)
+    growing = da.read_quotes(data=data, pair=PAIR, funding="none")
+    for into in writers:
+        into.close()
+    compact_trades(data)
+    assert (data / LEGS["spot"] / PAIR / "trades" / "2026-01-30.parquet").exists()
+    finished = da.read_quotes(data=data, pair=PAIR, funding="none")
+    typed = {f"{leg}{kind}": str(data / at / PAIR / name) for leg, at in LEGS.items()
+             for kind, name in (("", "quotes"), ("_trades", "trades"))}  # fmt: skip
+    for tape in (growing, finished, da.read_quotes(**typed, funding="none", contract_size=1000)):
+        spot, perp = tape.queues.spot, tape.queues.perp
+        assert spot.ts_ns.tolist() == [(BEGIN_S + at) * NS for at in (10, 11, 11, 900)]
+        assert (spot.side.tolist(), spot.price.tolist()) == ([1, -1, 1, -1], [0.8001, 0.80005, 0.8001, 0.8])
+        assert spot.qty.tolist() == [12.5, 7.0, 3.0, 0.25]
+        assert perp.ts_ns.tolist() == [(BEGIN_S + at) * NS for at in (20, 30)]
+        assert (perp.side.tolist(), perp.price.tolist()) == ([-1, 1], [0.8004, 0.8011])
+        assert perp.qty.tolist() == [3000.0, 2000.0]
+    assert growing.inputs.notes(growing) == finished.inputs.notes(finished)
+    assert "resting under back" in repr(run(finished, resting_rule("perp"), Latency(0.1, 0.1), plain=True))
+
+
+def test_a_run_says_which_trades_it_read_and_under_what_it_fills(both):
+    data, _ = both
+    record_trades(data)
+    asked = {
+        "data": str(data),
+        "pair": PAIR,
+        "funding": "none",
+        "since": BEGIN_S * 1000,
+        "until": (BEGIN_S + 60) * 1000,
+    }
+    job = job_of(PipelineOptions(**asked))
+    tape = job.inputs.tape()
+    assert len(tape.queues.spot.ts_ns) == 3  # that of second 900 is outside the range
+    spot, perp = job.inputs.data_params(tape, None).notes
+    assert spot.startswith(
+        "3 trades of others on spot from trades#2026-01-30T23:30:00..2026-01-30T23:31:00, "
+        "2026-01-30 23:30:10.000 to 2026-01-30 23:30:11.000 UTC, SHA-256 "
+    )
+    assert perp.startswith("2 trades of others on the perpetual") and perp.endswith("fills under back")
+    assert job.values["02_optimization"]["spot_trades"] == job.inputs.spot_trades
+    mine = data / "mine.csv"
+    mine.write_text(f"timestamp,price,quantity,side\n{BEGIN_S + 5},0.8,1,buy\n")
+    given = job_of(PipelineOptions(**asked, spot_trades=str(mine))).inputs.tape()
+    assert given.queues.spot.qty.tolist() == [1.0] and len(given.queues.perp.ts_ns) == 2
+
+
+def test_recorded_trades_without_their_quotes_are_refused(both):
+    data, _ = both
+    for into in record_trades(data):
+        into.close()
+    spot, perp = (data / at / PAIR for at in LEGS.values())
+    legs = {"spot": str(spot / "quotes"), "perp": str(perp / "quotes"), "funding": "none", "contract_size": 1000}
+    for trades, more in ((perp, {}), (spot, {"spot_feed_latency": 0.1})):
+        with pytest.raises(
+            ParamsError, match=r"has the clock and the sizes of the quotes beside it; give .*quotes as this leg's"
+        ):
+            da.read_quotes(**legs, **more, spot_trades=str(trades / "trades"))
+    with pytest.raises(DataError, match=r"holds quotes; give the folder trades beside it"):
+        da.read_quotes(**legs, spot_trades=str(spot / "quotes"))
+    compact_trades(data)
+    with pytest.raises(DataError, match=r"is one file of a recording; give its folder, or a range of it"):
+        da.read_quotes(**legs, spot_trades=str(spot / "trades" / "2026-01-30.parquet"))
+    with pytest.raises(DataError, match=r"has no rows; give a range in which trades were recorded"):
+        da.read_quotes(**legs, spot_trades=f"{spot / 'trades'}#2026-01-31..2026-02-01")

@@ -4,8 +4,8 @@ The folder may be behind a URL (`folder_copy`).
 
     data/<venue>/<market>/<pair>/<dataset>/     data/<venue>/<market>/rules.json
 
-Quotes where both legs were recorded in the range, else candles, for which both half-spreads must be stated. The answer
-is what one would have typed: paths with a range, so that a report says what it stands on.
+Quotes where both legs were recorded in the range, and the trades recorded with them; else candles, for which both
+half-spreads must be stated. The answer is what one would have typed: paths with a range, so that a report says what it stands on.
 """
 
 import time
@@ -103,19 +103,25 @@ def found(request: DataRequest, given: Mapping[str, object]) -> dict[str, object
     settled_ns = time.time_ns() - SETTLED_NS
     request = replace(request, until_ns=min(request.until_ns or settled_ns, settled_ns) // NS * NS)
     source = _Source(request)
-    quotes = {leg: _recorded(source, leg) for leg in MARKETS}
+    quotes = {leg: _recorded(source, leg, "quotes") for leg in MARKETS}
     chosen = quotes if all(quotes.values()) else _candles(source, quotes, given)
     made = {"pair": request.pair, **{leg: str(path) for leg, path in chosen.items()}}
     if chosen is not quotes and not given.get("perp_format"):
         made["perp_format"] = COINS  # download has multiplied by the contract size
     if not given.get("funding"):
         made["funding"] = str(_funding(source))
-    return made | _rules(source, given)
+    return made | (_trades(source, given) if chosen is quotes else {}) | _rules(source, given)
 
 
-def _recorded(source: _Source, leg: str) -> DatasetRange | None:
-    """The recorded quotes of a leg, where there are any in the range."""
-    wanted = source.dataset(leg, "quotes")
+def _trades(source: _Source, given: Mapping) -> dict[str, str]:
+    """The recorded trades of both legs, by which resting orders fill, where no others were given."""
+    asked = [leg for leg in MARKETS if not given.get(f"{leg}_trades")]
+    return {f"{leg}_trades": str(found) for leg in asked if (found := _recorded(source, leg, "trades"))}
+
+
+def _recorded(source: _Source, leg: str, name: str) -> DatasetRange | None:
+    """The recorded quotes or trades of a leg, where there are any in the range."""
+    wanted = source.dataset(leg, name)
     return wanted if is_recorded(wanted.folder) and any(part.table.num_rows for part in parts(wanted)) else None
 
 

@@ -210,7 +210,7 @@ def whole_columns(leg: LegFile, wanted: Sequence[str]) -> LegColumns:
 
 
 def _recorded(leg: LegFile) -> LegColumns:
-    """Quotes as `record` wrote them, of the range that is asked for."""
+    """Quotes or trades as `record` wrote them, of the range that is asked for."""
     wanted = recorded.DatasetRange.of(leg.path)
     whole: dict[str, np.ndarray] = {}
     parts: list[tuple[Path, int]] = []
@@ -219,7 +219,7 @@ def _recorded(leg: LegFile) -> LegColumns:
         for name, column in recorded.columns(part, wanted.layout).items():
             _extend(whole.setdefault(name, np.empty(0, column.dtype)), column)
     if not sum(n for _, n in parts):
-        raise DataError(f"{leg.path} has no rows; give a range in which quotes were recorded")
+        raise DataError(f"{leg.path} has no rows; give a range in which {wanted.layout.name} were recorded")
     return LegColumns(whole, tuple(parts), None)
 
 

@@ -26,7 +26,7 @@ from delta_arb.quotes import tape as tapes
 from delta_arb.quotes.files import files_of, is_candles
 from delta_arb.quotes.funding_checks import changes
 from delta_arb.quotes.options import BAR_SHARE, FILES, LATENCIES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
-from delta_arb.quotes.prints import NO_PRINTS, Queues, read_prints
+from delta_arb.quotes.prints import NO_PRINTS, Queues, read_prints, sources
 from delta_arb.quotes.recorded import is_ranged, is_recorded, is_synthetic
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
@@ -309,7 +309,8 @@ class Inputs(InputOptions):
             f"the rules of {self.perp_venue}'s funding changed at {utc(at_ns)[:16]} UTC: evidence is not pooled over it"
             for at_ns in self._changed_within(tape)
         )
-        return (*(tape.quality.notes if tape.quality else ()), *(rates.notes if rates else ()), *changed)
+        prints = sources(tape.queues, (self.spot_trades, self.perp_trades))
+        return (*(tape.quality.notes if tape.quality else ()), *(rates.notes if rates else ()), *changed, *prints)
 
     def funding_rates(self) -> paid.Rates | None:
         """The checked funding history; None where it is left out."""

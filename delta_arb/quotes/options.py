@@ -54,7 +54,8 @@ class InputOptions:
     )
     perp_feed_latency: float = _quotes(0.0, "the same of the perpetual")
     spot_trades: str = _quotes(
-        "", "trades of others on the spot venue, by which resting orders fill: a file of any usual layout"
+        "",
+        "trades of others on the spot venue, by which resting orders fill: a file of any usual layout, or a recording's folder",
     )
     perp_trades: str = _quotes("", "the same of the perpetual")
     spot_fee_bps: float = _costs(5.0, "taker fee of the spot venue, bps of notional per fill")

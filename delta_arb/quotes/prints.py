@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.errors import DataError
-from delta_arb.formats.layouts import TIME, TRADES
+from delta_arb.errors import DataError, ParamsError
+from delta_arb.formats.layouts import QUOTES, TIME, TRADES
 from delta_arb.formats.read import read
-from delta_arb.market import BACK, NS
-from delta_arb.quotes.files import LegFile, coins_a_unit
+from delta_arb.market import ASSUMPTIONS, BACK, NS, utc
+from delta_arb.quotes import recorded
+from delta_arb.quotes.files import LegFile, coins_a_unit, sha256, whole_columns
 
 
 class Prints(NamedTuple):
@@ -43,15 +44,39 @@ def prints(ts_ns, side, price, qty) -> Prints:
 
 
 def read_prints(path: str | Path, leg: LegFile) -> Prints:
-    """The trades of one venue from a file of them, in base units; stamps as in the leg's recording.
+    """The trades of one venue from a file of them or as `record` wrote them, in base units; stamps as in the leg's recording.
 
-    Raises DataError where nothing tells sizes, sides or times; ParamsError for stamps of the venue where `leg` is on ours.
+    Raises DataError where nothing tells sizes, sides or times; ParamsError for stamps of the venue where `leg` is on ours, and
+    for a recording's trades without the quotes beside them.
     """
+    if recorded.is_recorded(path):
+        return _recorded(path, leg)
+    if recorded.is_recorded(Path(path).parent):
+        raise DataError(
+            f"{path} is one file of a recording; give its folder, or a range of it: {Path(path).parent}#SINCE..UNTIL"
+        )
     options = replace(leg.options, clock="venue") if leg.clock == "venue" and not leg.options.clock else leg.options
     reading = read(path, TRADES, options, replace(leg.context, contract_size=leg.contract_size))
     of, coins = reading.columns, coins_a_unit(leg, reading.recognised)
     late_ns = round(leg.feed_latency_s * NS)
     return prints(of[TIME] + late_ns, np.where(of["buyer"], 1, -1), of["price"], of["quantity"] * coins)
+
+
+def _recorded(path: str | Path, leg: LegFile) -> Prints:
+    """Trades that `record` wrote beside this leg's quotes: on the same clock and in the same unit of size."""
+    folder = recorded.DatasetRange.of(path).folder
+    if folder.name != TRADES:
+        raise DataError(f"{folder} holds {folder.name}; give the folder {TRADES} beside it")
+    beside = folder.parent / QUOTES
+    known = isinstance(leg.path, str | Path) and recorded.is_recorded(leg.path)
+    if not known or recorded.DatasetRange.of(leg.path).folder.resolve() != beside.resolve() or leg.clock == "venue":
+        raise ParamsError(
+            f"{folder} has the clock and the sizes of the quotes beside it; give {beside} as this leg's quotes, without a feed latency"
+        )
+    of = whole_columns(replace(leg, path=path), ()).columns
+    order = np.argsort(of[TIME], kind="stable")  # our clock may have been set back
+    ts_ns, side, price, qty = (of[name][order] for name in (TIME, "side", "price", "quantity"))
+    return prints(ts_ns, side, price, qty * coins_a_unit(leg, None))
 
 
 class Queues(NamedTuple):
@@ -64,6 +89,16 @@ class Queues(NamedTuple):
     def __bool__(self) -> bool:
         """Whether any trade was recorded."""
         return len(self.spot.ts_ns) + len(self.perp.ts_ns) > 0
+
+
+def sources(queues: Queues, paths: tuple[str, str]) -> Iterator[str]:
+    """A note on the trades of each leg: how many, from which file, when, and how resting orders fill by them."""
+    for leg, path, of in zip(("spot", "the perpetual"), paths, queues, strict=False):
+        if path and len(of.ts_ns):
+            yield (
+                f"{len(of.ts_ns):,} trades of others on {leg} from {Path(path).name}, {utc(of.ts_ns[0])} to {utc(of.ts_ns[-1])} UTC, "
+                f"SHA-256 {sha256(path)}; what rests there fills under {ASSUMPTIONS[queues.place]}"
+            )
 
 
 Trade = tuple[int, int, int, float, float]  # ts_ns, leg, side of the taker, price, quantity

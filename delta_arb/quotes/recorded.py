@@ -27,7 +27,7 @@ DIGEST = "sha256"  # in a header: of the rest of it and of all numbers, since a 
 SOURCES = "sources"  # in a header: the stems of the streams that are in a file
 BETWEEN = ".."
 NAMES = {"recv_ns": "timestamp", "venue_ns": "venue_timestamp", "bid": "bid_price", "bid_qty": "bid_quantity",
-         "ask": "ask_price", "ask_qty": "ask_quantity"}  # fmt: skip
+         "ask": "ask_price", "ask_qty": "ask_quantity", "side": "side", "price": "price", "qty": "quantity"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ def _pieces(table: pa.Table, name: str) -> list[np.ndarray]:
 
 
 def columns(part: RecordedPart, layout: RecordedLayout) -> dict[str, np.ndarray]:
-    """A part of quotes as our own layout has it: int64 ns, float64; a side that was empty is NaN."""
+    """A part of quotes or trades as our own layout has it: int64 ns, float64; a side that was empty is NaN."""
     found = {}
     for name in part.table.column_names:
         values = np.concatenate([*_pieces(part.table, name), np.zeros(0, np.int64)])
