@@ -315,11 +315,14 @@ def test_recorded_trades_without_their_quotes_are_refused(both):
         into.close()
     spot, perp = (data / at / PAIR for at in LEGS.values())
     legs = {"spot": str(spot / "quotes"), "perp": str(perp / "quotes"), "funding": "none", "contract_size": 1000}
-    for trades, more in ((perp, {}), (spot, {"spot_feed_latency": 0.1})):
-        with pytest.raises(
-            ParamsError, match=r"has the clock and the sizes of the quotes beside it; give .*quotes as this leg's"
-        ):
-            da.read_quotes(**legs, **more, spot_trades=str(trades / "trades"))
+    with pytest.raises(
+        ParamsError, match=r"has the clock and the sizes of the quotes beside it; give .*quotes as this leg's"
+    ):
+        da.read_quotes(**legs, spot_trades=str(perp / "trades"))
+    with pytest.raises(
+        DataError, match=r"has our own stamps, which contain the feed's latency; leave the feed latency away"
+    ):
+        da.read_quotes(data=data, pair=PAIR, funding="none", spot_feed_latency=0.1)
     with pytest.raises(DataError, match=r"holds quotes; give the folder trades beside it"):
         da.read_quotes(**legs, spot_trades=str(spot / "quotes"))
     compact_trades(data)

@@ -212,6 +212,10 @@ def whole_columns(leg: LegFile, wanted: Sequence[str]) -> LegColumns:
 def _recorded(leg: LegFile) -> LegColumns:
     """Quotes or trades as `record` wrote them, of the range that is asked for."""
     wanted = recorded.DatasetRange.of(leg.path)
+    if leg.clock == "venue":
+        raise DataError(
+            f"{wanted.folder} has our own stamps, which contain the feed's latency; leave the feed latency away"
+        )
     whole: dict[str, np.ndarray] = {}
     parts: list[tuple[Path, int]] = []
     for part in recorded.parts(wanted):

@@ -69,9 +69,9 @@ def _recorded(path: str | Path, leg: LegFile) -> Prints:
         raise DataError(f"{folder} holds {folder.name}; give the folder {TRADES} beside it")
     beside = folder.parent / QUOTES
     known = isinstance(leg.path, str | Path) and recorded.is_recorded(leg.path)
-    if not known or recorded.DatasetRange.of(leg.path).folder.resolve() != beside.resolve() or leg.clock == "venue":
+    if not known or recorded.DatasetRange.of(leg.path).folder.resolve() != beside.resolve():
         raise ParamsError(
-            f"{folder} has the clock and the sizes of the quotes beside it; give {beside} as this leg's quotes, without a feed latency"
+            f"{folder} has the clock and the sizes of the quotes beside it; give {beside} as this leg's quotes"
         )
     of = whole_columns(replace(leg, path=path), ()).columns
     order = np.argsort(of[TIME], kind="stable")  # our clock may have been set back
