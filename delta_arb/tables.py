@@ -205,12 +205,30 @@ def heading(inputs, tape) -> Heading:
     latency = inputs.latency()
     costs = (
         f"taker fees {inputs.spot_fee_bps:g} bps on {inputs.spot_venue} and {inputs.perp_fee_bps:g} bps on "
-        f"{inputs.perp_venue}, per fill; "
+        f"{inputs.perp_venue}, per fill{_makers(inputs)}; "
         f"orders arrive after {latency.delay('spot')} and {latency.delay('perp')}"
     )
     paid = "funding is left out" if inputs.funding == "none" else "funding from its recorded history"
     lines = tuple(filter(None, (quotes, costs, paid, left_out(tape), account(inputs), *told(inputs, tape))))
     return Heading(inputs.name, inputs.synthetic, lines, inputs.candles)
+
+
+def _makers(inputs) -> str:
+    """The fees of orders that rest, where they were said."""
+    legs = (leg for leg in ("spot", "perp") if getattr(inputs, f"{leg}_maker_fee_bps"))
+    fees = [f"{getattr(inputs, f'{leg}_maker_fee_bps')} bps on {getattr(inputs, f'{leg}_venue')}" for leg in legs]
+    return f" (of an order that rests {' and '.join(fees)})" if fees else ""
+
+
+def rests(candidate: dict) -> str:
+    """Which leg of a parameter file rests, at which ends, and its fee; empty where both take."""
+    rule = candidate.get("rule") or {}
+    leg = next((leg for leg in ("spot", "perp") if rule.get(f"{leg}_role") == "maker"), "")
+    if not leg:
+        return ""
+    ends, terms = rule["resting"]["ends"], candidate[leg]
+    where = "both ends" if ends == "both" else f"the {ends}"
+    return f"{leg} rests at {where}, maker fee {terms['maker_fee_bps']:g} bps on {terms['venue']}"
 
 
 def told(inputs, tape) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The terms of one venue: what it lists of an instrument, what it charges, and what is assumed of the way there.
 
 `VenueTerms` is the one place of all of them: the options of a run, the parameter file, the runner's configuration and a
-venue's own list all say the same fields, in bps, seconds and base units. `taker_fee` is the only conversion to a fraction;
+venue's own list all say the same fields, in bps, seconds and base units. `taker_fee` and `maker_fee` alone convert to fractions;
 `strategy.rule` compiles what the machine needs of it.
 """
 
@@ -67,6 +67,11 @@ class VenueTerms(Section):
     def taker_fee(self) -> float:
         """The fee as a fraction of notional."""
         return from_bps(self.taker_fee_bps)
+
+    @property
+    def maker_fee(self) -> float:
+        """The fee of an order that rested, as a fraction; 0 where it is not known, and none rests."""
+        return from_bps(self.maker_fee_bps or 0.0)
 
     def to_base(self, contracts: float | Decimal) -> float:
         """Base units of a number of contracts (signed)."""

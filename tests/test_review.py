@@ -33,7 +33,8 @@ from delta_arb.review import __main__ as command
 from delta_arb.review import plots, rehearsal, session_review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, TAKEN
 from delta_arb.review.session_log import find, read
-from delta_arb.review.tables import findings
+from delta_arb.review.tables import fills, findings, heading
+from delta_arb.rule_params import RestingLeg
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.sizing import fee_usdt
 from delta_arb.strategy.state import OUTSIDE, State
@@ -62,9 +63,10 @@ def instruments(**margin):
 class Venue(PaperVenue):
     """Fills by the rule, but for what the script says of the nth order of the spot leg: None refuses it, else a share."""
 
-    def __init__(self, *args, script=None, spot_fee=0.0005) -> None:
+    def __init__(self, *args, script=None, spot_fee=0.0005, rested_fee=0.0) -> None:
         super().__init__(*args)
         self.script, self.spot_fee, self.number, self.refused = script or {}, spot_fee, 0, ""
+        self.rested_fee = rested_fee
 
     def send(self, leg, order_id, order, now_ns):
         if leg == SPOT:
@@ -78,7 +80,8 @@ class Venue(PaperVenue):
         report = super().report()
         if report.order_id == self.refused:
             report = report._replace(filled=0.0, price=0.0, refused="30005")
-        leg = self._legs[report.leg]._replace(fee=self.spot_fee if report.leg == SPOT else 0.0005)
+        taken = self.spot_fee if report.leg == SPOT else 0.0005
+        leg = self._legs[report.leg]._replace(fee=taken if report.fee_usdt is None else self.rested_fee)
         return report._replace(fee_usdt=fee_usdt(report.filled, report.price, leg), venue_ns=report.ts_ns)
 
 
@@ -94,12 +97,15 @@ def record(
     run_id="run",
     margin=None,
     ordered=None,
+    terms=None,
+    conduct=None,
     **venue,
 ) -> None:
     """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on."""
     tape = Tape.of(sorted(quotes))
     spot_, perp_ = instruments(**margin or {})
-    base = make_rule(rule_params(), spot_, perp_)
+    spot_, wanted = spot_.model_copy(update=terms or {}), rule_params(**conduct or {})
+    base = make_rule(wanted, spot_, perp_)
     path = folder / "SYN_USDT-mexc-gate" / "live" / "hand.sqlite"
     created = datetime(2026, 1, 5, tzinfo=UTC)
     data = params.DataParams(
@@ -107,7 +113,7 @@ def record(
         funding_sha256=None, spot_kind="updates", perp_kind="updates",
     )  # fmt: skip
     exported = params.sealed(
-        pair="SYN_USDT", trade=True, reason="a test", rule=rule_params(), spot=spot_, perp=perp_, data=data, evidence=params.Evidence(),
+        pair="SYN_USDT", trade=True, reason="a test", rule=wanted, spot=spot_, perp=perp_, data=data, evidence=params.Evidence(),
         created=created, valid_until=created + timedelta(hours=1), code_version="test", notebook="test", run_id="test",
     )  # fmt: skip
     with Journal(path, run_id) as journal, EventLog(events_path(path, run_id), run_id, State()) as recorder:
@@ -250,6 +256,28 @@ def test_a_fee_more_than_a_tenth_of_a_bp_off_is_an_alarm_lesson_17(tmp_path, cha
     found = reviewed(tmp_path)
     assert caused(found) == {FEES: -(charged_bps - 5.0) / 1e4 * (50 + 50.45)}
     assert [c.leg for c in found.alarms] == [SPOT] * alarm
+
+
+RESTS = RestingLeg(ends="entry", adverse_bps=0.0, least_life_s=0.0)
+
+
+@pytest.mark.parametrize(("rested_bps", "alarm"), [(1.0, False), (5.0, True)])
+def test_a_fill_that_rested_is_held_against_the_maker_fee_and_the_others_against_the_taker_fee(
+    tmp_path, rested_bps, alarm
+):
+    """0.5 bought at 99.9 by resting, for 1 bp; the three others take, for 5: 0.5 * (1.0 + 0.15) less
+    0.0001 * 49.95 + 0.0005 * (50.5 + 50.45 + 50.425) = 0.0806825."""
+    conduct = {"spot_role": "maker", "resting": RESTS}
+    fell = [spot(0.5, 99.7, 99.8), spot(0.8, 99.7, 99.8)]
+    terms = {"maker_fee_bps": 1.0, "price_tick": 0.1}
+    record(tmp_path, WIDE + fell + CLOSE + LATER, terms=terms, conduct=conduct, rested_fee=rested_bps / 1e4)
+    found = reviewed(tmp_path)
+    assert found.bridge.backtest_net_usdt == pytest.approx(0.575 - 0.0806825)
+    assert caused(found) == ({FEES: -0.0004 * 49.95} if alarm else {})
+    assert [c.leg for c in found.alarms] == [SPOT] * alarm
+    assert [c.assumed_usdt for c in found.charged] == pytest.approx([0.004995 + 0.025225, 0.02525 + 0.0252125])
+    assert "spot rests at the entry, maker fee 1 bps on mexc" in repr(heading(found))
+    assert "spot, entering, rested" in repr(fills(found))
 
 
 def test_funding_is_added_up_again_stamp_by_stamp(tmp_path):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from delta_arb.backtest.performance import distance, held
 from delta_arb.backtest.replay import Backtest
 from delta_arb.funding_stamps import HeldStamp, held_stamps
-from delta_arb.market import BASE, LEGS, NS, PERP, Fill, from_bps, to_bps, utc
+from delta_arb.market import BASE, LEGS, NS, PERP, Fill, to_bps, utc
 from delta_arb.optimize.study import Market
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import attribution, total
@@ -94,7 +94,7 @@ def _stamps(result: Backtest) -> list[HeldStamp]:
 def _venues(result: Backtest, leg: int, side: VenueTerms) -> list[Venue]:
     """What one venue was paid as a taker, and apart from it for orders that rested."""
     rested = set(result.rested)
-    ways = {False: ("", side.taker_fee), True: (", rested", from_bps(side.maker_fee_bps or 0.0))}
+    ways = {False: ("", side.taker_fee), True: (", rested", side.maker_fee)}
     found = []
     for way, (said, rate) in ways.items():
         fills = [f for f in result.fills if f.leg == leg and (f in rested) == way]

@@ -151,16 +151,15 @@ def _marked(run: Recorded) -> tuple[Trade, ...]:
     return (close_pair([*fills, *last], closings[0], run.payments, ()),)
 
 
-def assumed_fee(run: Recorded, fill: Fill) -> float:
-    """What the research assumed that this fill costs."""
-    rule = replays.assumed(run.events[0].rule, run.fees)
-    return fee_usdt(fill.qty, fill.price, rule.spot if fill.leg == SPOT else rule.perp)
+def assumed_fee(run: Recorded, order_id: str, fill: Fill) -> float:
+    """What the research assumed that this fill of an order costs: a maker's fee where the order rested."""
+    rule = replays.assumed(run.events[0].rule, run.params)
+    return fee_usdt(fill.qty, fill.price, rule.spot if fill.leg == SPOT else rule.perp, order_id in run.rested)
 
 
 def at_fees(trade: Trade, run: Recorded) -> Trade:
     """The same trade, had its fills cost what was assumed; a marked end costs the rule's fee either way."""
-    fills = [f for _, f in run.fills if f.pair == trade.pair]
-    more = sum((f.fee_usdt - assumed_fee(run, f) for f in fills), 0.0)
+    more = sum((f.fee_usdt - assumed_fee(run, i, f) for i, f in run.fills if f.pair == trade.pair), 0.0)
     return replace(trade, fees_usdt=trade.fees_usdt - more, net_usdt=trade.net_usdt + more) if more else trade
 
 

@@ -1,8 +1,9 @@
 """What the fills of a run cost: against the quotes they were decided on and met, and against the fees and funding assumed.
 
 Slippage is in bps of the price, positive where it cost: the price paid against the touch at the decision, and against
-the touch of the book that the order met. Fees are what the venues say they took; per day and venue they may differ from
-the rate that the research assumed by 0.1 bps of the notional, more is an alarm.
+the touch of the book that the order met; of one that rested, that of its last fill, and its times are those of its rest.
+Fees are what the venues say they took; per day and venue they may differ by 0.1 bps of the notional from the rates that the
+research assumed of takers and makers, more is an alarm.
 """
 
 from collections import defaultdict
@@ -72,7 +73,7 @@ def slippage(run: Recorded) -> tuple[Slipped, ...]:
             Slipped(
                 order.ts_ns,
                 order.leg,
-                order.phase,
+                f"{order.phase}, rested" if order.post_only else order.phase,
                 end.filled,
                 end.price,
                 *costs,
@@ -95,18 +96,18 @@ def slip_bps(qty: float, paid: float, quoted: float) -> float:
 
 def fees(run: Recorded) -> tuple[Charged, ...]:
     """Per day and venue; the fills that close a replay where its quotes end are no venue's."""
-    of_day: dict[tuple[str, int], list[Fill]] = defaultdict(list)
+    of_day: dict[tuple[str, int], list[tuple[str, Fill]]] = defaultdict(list)
     for order_id, fill in run.fills:
         if order_id != AT_END:
-            of_day[utc(fill.ts_ns)[:10], fill.leg].append(fill)
+            of_day[utc(fill.ts_ns)[:10], fill.leg].append((order_id, fill))
     return tuple(
         Charged(
             day,
             leg,
             len(fills),
-            sum(abs(f.qty) * f.price for f in fills),
-            sum(f.fee_usdt for f in fills),
-            sum(assumed_fee(run, f) for f in fills),
+            sum(abs(f.qty) * f.price for _, f in fills),
+            sum(f.fee_usdt for _, f in fills),
+            sum(assumed_fee(run, order_id, f) for order_id, f in fills),
         )
         for (day, leg), fills in sorted(of_day.items())
     )

@@ -16,6 +16,7 @@ from delta_arb.live.paper import PaperVenue, Working
 from delta_arb.live.runner import FREE, Hold, Resumed, Runner
 from delta_arb.live.venues.base import Placed, Report
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Order, fill, left_of
+from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
 from delta_arb.review.session_log import PAPER, Recorded, SentOrder
 from delta_arb.strategy.ledger import Trade, close_pair
@@ -74,12 +75,17 @@ def forces(run: Recorded) -> tuple[Force, ...]:
     for event, rule, _ in run.events:
         if known is None or rule != known[0] or event.wallet != known[1]:
             known = (rule, event.wallet)
-            found.append(Force(event.ts_ns, assumed(rule, run.fees), event.wallet))
+            found.append(Force(event.ts_ns, assumed(rule, run.params), event.wallet))
     return tuple(found)
 
 
-def assumed(rule: MachineRule, fees: tuple[float, float]) -> MachineRule:
-    return rule._replace(spot=rule.spot._replace(fee=fees[SPOT]), perp=rule.perp._replace(fee=fees[PERP]))
+def assumed(rule: MachineRule, params: Params) -> MachineRule:
+    """The rule with the fees of both roles that the research assumed."""
+    spot, perp = (
+        leg._replace(fee=terms.taker_fee, maker_fee=terms.maker_fee)
+        for leg, terms in ((rule.spot, params.spot), (rule.perp, params.perp))
+    )
+    return rule._replace(spot=spot, perp=perp)
 
 
 def base_rule(known: Sequence[Force]) -> MachineRule:
@@ -252,14 +258,19 @@ class MeasuredVenue(PaperVenue):
         self.met: dict[str, tuple[Book, tuple[float, float]]] = {}
 
     def _median(self, leg: int) -> Road:
-        took = [self._roads[o.order_id] for o in self._run.orders if o.leg == leg and o.order_id in self._roads]
+        took = [
+            self._roads[o.order_id]
+            for o in self._run.orders
+            if o.leg == leg and o.order_id in self._roads and not o.post_only
+        ]
         if not took:
             return Road(self._latency.median_ns(leg), self._latency.median_ns(leg))
         return Road(round(median(r.there_ns for r in took)), round(median(r.back_ns for r in took)))
 
     def send(self, leg: int, order_id: str, order: Order, now_ns: int) -> None:
         ours = self._known.get((now_ns, leg))
-        road = (self._roads.get(ours.order_id) if ours else None) or self._usual[leg]
+        known = ours and not order.post_only  # the end of an order that rested says nothing of its way there
+        road = (self._roads.get(ours.order_id) if known else None) or self._usual[leg]
         book = self._book(leg, order, now_ns + road.there_ns, ours)
         touches = [b.ask if order.qty > 0 else b.bid for b in self._shown[leg].near(now_ns + road.there_ns)]
         self.met[order_id] = left_of(book, self._taken[leg]), (min(touches), max(touches))
@@ -268,7 +279,9 @@ class MeasuredVenue(PaperVenue):
     def book_met(self, order: SentOrder) -> Book:
         """What an order of the run met, as far as its fill and its stamps tell."""
         arrival_ns = order.ts_ns + self._roads[order.order_id].there_ns
-        return self._book(order.leg, Order(order.qty, order.limit, order.reduce_only, False), arrival_ns, order)
+        return self._book(
+            order.leg, Order(order.qty, order.limit, order.reduce_only, False, order.post_only), arrival_ns, order
+        )
 
     def _book(self, leg: int, order: Order, arrival_ns: int, ours: SentOrder | None) -> Book:
         """The book that the order met; where several share the millisecond, the one that its fill tells of."""

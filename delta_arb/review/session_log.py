@@ -48,6 +48,7 @@ class SentOrder(NamedTuple):
     qty: float
     limit: float
     reduce_only: bool
+    post_only: bool
 
 
 class End(NamedTuple):
@@ -68,7 +69,10 @@ class End(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A run. `ends` holds the first end of each order, later ones are late fills; `fills` and `trades` are the journal's."""
+    """A run. `ends` holds the first end of each order, later ones are late fills; `fills` and `trades` are the journal's.
+
+    `rested`: the ids of its fills' orders that were post-only, those that an earlier run sent included.
+    """
 
     run_id: str
     pair_name: str
@@ -83,6 +87,7 @@ class Recorded:
     ends: dict[str, End]
     late: tuple[End, ...]
     fills: tuple[tuple[str, Fill], ...]
+    rested: frozenset[str]
     trades: tuple[Trade, ...]
     payments: tuple[FundingPayment, ...]
     ordered: tuple[tuple[int, str], ...] = ()  # what a person wanted of it, and when (ns)
@@ -101,11 +106,6 @@ class Recorded:
     def mark(self) -> str:
         """What titles must say (as `Inputs.mark`)."""
         return "SYNTHETIC quotes" if self.synthetic else ""
-
-    @property
-    def fees(self) -> tuple[float, float]:
-        """The taker fees assumed in the research, as fractions."""
-        return self.params.spot.taker_fee, self.params.perp.taker_fee
 
     @property
     def start_ns(self) -> int:
@@ -219,6 +219,7 @@ def read(journal: Path, run_id: str) -> Recorded:
             ends=ends,
             late=late,
             fills=tuple(_fills(db, run_id)),
+            rested=frozenset(_rested(db, run_id)),
             trades=tuple(_trades(db, run_id)),
             payments=tuple(_payments(db, run_id)),
             ordered=tuple(_noted(db, run_id, ORDERED)),
@@ -278,12 +279,12 @@ def _decisions(db: sqlite3.Connection, run_id: str) -> Iterator[Decision]:
 
 def _orders(db: sqlite3.Connection, run_id: str) -> Iterator[SentOrder]:
     rows = db.execute(
-        "SELECT order_id, pair, ts_ns, leg, phase, qty, price_limit, reduce_only FROM orders "
+        "SELECT order_id, pair, ts_ns, leg, phase, qty, price_limit, reduce_only, post_only FROM orders "
         "WHERE run_id = ? AND phase != ? ORDER BY rowid",
         (run_id, RECOVERED),
     )
-    for order_id, pair, ts_ns, leg, phase, qty, limit, reduce_only in rows:
-        yield SentOrder(order_id, pair, ts_ns, LEGS.index(leg), phase, qty, limit, bool(reduce_only))
+    for order_id, pair, ts_ns, leg, phase, qty, limit, *how in rows:
+        yield SentOrder(order_id, pair, ts_ns, LEGS.index(leg), phase, qty, limit, *map(bool, how))
 
 
 def _ends(db: sqlite3.Connection, run_id: str, reports: list[Event]) -> tuple[dict[str, End], tuple[End, ...]]:
@@ -316,6 +317,12 @@ def _fills(db: sqlite3.Connection, run_id: str) -> Iterator[tuple[str, Fill]]:
     )
     for order_id, pair, ts_ns, leg, qty, price, fee in rows:
         yield order_id, Fill(pair, ts_ns, LEGS.index(leg), qty, price, fee)
+
+
+def _rested(db: sqlite3.Connection, run_id: str) -> Iterator[str]:
+    ours = "SELECT order_id FROM fills WHERE run_id = ?"
+    rows = db.execute(f"SELECT order_id FROM orders WHERE post_only AND order_id IN ({ours})", (run_id,))
+    return (row[0] for row in rows)
 
 
 def _trades(db: sqlite3.Connection, run_id: str) -> Iterator[Trade]:

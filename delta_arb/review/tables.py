@@ -8,7 +8,7 @@ from delta_arb.review.bridge import CAUSES, FEES, UNEXPLAINED, together
 from delta_arb.review.costs import ALARM_BPS, Slipped, booked_funding_usdt
 from delta_arb.review.session_review import Review
 from delta_arb.strategy.ledger import Trade
-from delta_arb.tables import NOTHING, Findings, Heading, Table, number, seconds
+from delta_arb.tables import NOTHING, Findings, Heading, Table, number, rests, seconds
 
 SHOWN = 40  # rows of a long table
 SHOWN_USDT = 1e-4  # the last digit of a sum of money
@@ -38,6 +38,7 @@ def heading(review: Review) -> Heading:
         f"{review.retraced.events:,} events",
         f"assumed: orders arrive after {run.latency.spot_s:g} s and {run.latency.perp_s:g} s, taker fees "
         f"{run.params.spot.taker_fee_bps:g} and {run.params.perp.taker_fee_bps:g} bps",
+        *filter(None, [rests(run.params.model_dump())]),
     )
     return Heading(run.name, run.synthetic, lines)
 
@@ -117,6 +118,8 @@ def fills(review: Review) -> Table:
         "back, median",
     )
     note = "Positive: it cost. The touch at the decision is what the backtest's signal saw, the book met is what was there on arrival."
+    if any(order.post_only for order in review.run.orders):
+        note += " Of an order that rested it is the book of its last fill, and the times are those of its rest."
     return Table.of("Fills against quotes", columns, rows, note)
 
 

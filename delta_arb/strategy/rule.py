@@ -116,5 +116,5 @@ def _leg_rule(terms: VenueTerms) -> LegRule:
     """What the machine needs of a venue's terms."""
     return LegRule(
         terms.qty_step, terms.min_qty, terms.min_notional_usdt, terms.taker_fee, terms.leverage, terms.price_tick,
-        terms.fee_currency == BASE, terms.maintenance_rate, from_bps(terms.maker_fee_bps or 0.0),
+        terms.fee_currency == BASE, terms.maintenance_rate, terms.maker_fee,
     )  # fmt: skip

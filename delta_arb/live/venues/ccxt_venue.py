@@ -32,7 +32,7 @@ from delta_arb.live.venues.order_tracker import (
 )
 from delta_arb.live.venues.public_messages import PublicTrade
 from delta_arb.live.venues.websocket import Pace, Stream
-from delta_arb.market import Book, from_bps
+from delta_arb.market import Book
 from delta_arb.venue_terms import VenueTerms
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ class CcxtVenue(CcxtOrders):
             self.remembered = json.dumps({"market": market, "fees": fees})
             ways = itertools.product(SIDES, (False, True), (False, True))
             self._templates = {way: self._checked_template(*way) for way in ways}
-            rates = self.terms.taker_fee, from_bps(self.terms.maker_fee_bps or 0.0)
+            rates = self.terms.taker_fee, self.terms.maker_fee
             self._orders = OrderTracker(rates, self._report, self._behind)
             self.quotes = BookFeed(
                 self.leg,
