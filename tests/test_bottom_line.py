@@ -19,7 +19,7 @@ from delta_arb.optimize.parameters import cash_percent
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import bottom_line
+from delta_arb.report import bottom_line, tearsheet
 from delta_arb.venue_terms import VenueTerms
 
 DAY_NS = 86_400 * NS
@@ -101,7 +101,11 @@ def test_thresholds_chosen_by_hand_rest_on_their_own_replay_and_not_on_the_walk_
     carried = carry_walk_forward.asked(s.tape, s.market, "reversion")
     line = bottom_line.bottom_line(chosen, s.verdict, carried, s.tape)
     replayed = s.market.replay(s.choice.window.judge, Thresholds(40.0, 0.0, rule.max_hold_s))
-    assert "chosen by hand" in line.rests_on and line.low_usdt_day is None
+    assert "chosen by hand" in line.rests_on
+    sheet = tearsheet.tear_sheet(s.tape, s.market, chosen, CONSTRAINTS)
+    net = tearsheet.net_interval(sheet.last)
+    assert (line.low_usdt_day, line.high_usdt_day) == (net.low, net.high)  # both pages say the same of one replay
+    assert f"95 %: {net.low:.2f} to {net.high:.2f}" in repr(line)
     assert (line.trades, line.net_usdt_day) == (len(replayed.trades), pytest.approx(replayed.net_usdt / replayed.days))
 
 

@@ -42,6 +42,14 @@ def test_the_banner_says_the_walk_forward_figure_its_interval_and_what_it_rests_
         assert part in text
 
 
+def test_the_verdict_says_which_leg_rests_and_its_fee():
+    terms = {"venue": "mexc", "maker_fee_bps": 0.0, "taker_fee_bps": 5.0}
+    rule = RULE | {"spot_role": "maker", "perp_role": "taker", "resting": {"ends": "both"}}
+    text = shown(record(candidate={"gates": GATES, "rule": rule, "spot": terms}))
+    assert "hold at most 6 h. Spot rests at both ends, maker fee 0 bps on mexc." in text
+    assert "rests at" not in shown(record())
+
+
 def test_a_warning_does_not_read_like_a_refusal():
     text = shown(record())
     assert "All 1 demands are met." in text and '<li class="warning">' in text and '<li class="fail">' not in text

@@ -3,10 +3,12 @@ world in which it pays."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from delta_arb import tables
 from delta_arb.backtest import resting_orders
 from delta_arb.backtest.replay import run
 from delta_arb.evidence import DataParams
@@ -15,9 +17,10 @@ from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, FundingPayment
 from delta_arb.optimize import carry_ways, roles
 from delta_arb.optimize.export import evidence
 from delta_arb.optimize.study import Constraints, Market
-from delta_arb.params import load, save, sealed
+from delta_arb.params import Params, load, save, sealed
 from delta_arb.quotes.prints import NO_PRINTS, Queues, prints
 from delta_arb.quotes.tape import Tape
+from delta_arb.report import choice_tables
 from delta_arb.report.resting import resting_money
 from delta_arb.rule_params import RestingLeg, Rule
 from delta_arb.strategy.decide import decide
@@ -120,6 +123,24 @@ def test_without_trades_only_a_quote_that_reaches_ours_fills_and_the_result_says
         if f.qty > 0:
             assert any(ts == f.ts_ns and ask <= f.price + 1e-9 for ts, ask in reached)
     assert "no trades recorded" in repr(done)
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("both", ("2.0 bps", "2 taker fees, 2 of a maker: spot rests at both ends, maker fee 0 bps on mexc")),
+        ("entry", ("4.0 bps", "3 taker fees, 1 of a maker: spot rests at the entry, maker fee 0 bps on mexc")),
+    ],
+)
+def test_the_fees_of_a_round_trip_are_those_of_its_roles(ends, said):
+    """A taker pays 2 on spot and 1 on the perpetual, a maker 0 on spot: 0 + 1 each way, or 0 + 1 and 2 + 1."""
+    rule = Rule(entry_bps=9.0, exit_bps=0.0, spot_role="maker", resting=RestingLeg(adverse_bps=0.0, ends=ends))
+    assert choice_tables._fees(Params.model_construct(rule=rule, spot=SPOT_TERMS, perp=PERP_TERMS)) == said
+
+
+def test_the_heading_says_the_fee_of_makers_where_it_was_said():
+    fees = {"spot_venue": "mexc", "spot_maker_fee_bps": "0", "perp_venue": "gate", "perp_maker_fee_bps": ""}
+    assert tables._makers(SimpleNamespace(**fees)) == " (of an order that rests 0 bps on mexc)"
 
 
 def test_the_split_of_the_money_by_hand():

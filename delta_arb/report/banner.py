@@ -3,6 +3,8 @@
 import html
 from collections.abc import Iterable, Iterator
 
+from delta_arb.tables import rests
+
 DASH = "—"
 PAGE_LABELS = {"01": "Spread", "02": "Optimization", "03": "Backtest"}
 HINTS = {
@@ -55,7 +57,8 @@ def plain(record: dict) -> str:
         )
     held = f"Enter at {number(rule.get('entry_bps'), '.1f')} bps or more, leave at {number(rule.get('exit_bps'), '.1f')} bps or less"
     hours = f", hold at most {number(rule.get('max_hold_s', 0) / 3600, ',.4g')} h"
-    return f"{held}{hours}." + (f" All {demands} demands are met." if demands and not missed else "")
+    resting = f" {_sentence(said)}." if (said := rests(candidate)) else ""
+    return f"{held}{hours}.{resting}" + (f" All {demands} demands are met." if demands and not missed else "")
 
 
 def _sentence(reason: object) -> str:

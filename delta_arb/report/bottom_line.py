@@ -22,6 +22,7 @@ from delta_arb.optimize.study import CARRY, Market
 from delta_arb.optimize.verdict import Verdict
 from delta_arb.params import BY_HAND, Params, write_atomic
 from delta_arb.quotes.tape import Tape
+from delta_arb.report.tearsheet import Part, net_interval
 from delta_arb.strategy.ledger import net_bps, total
 from delta_arb.tables import Table, number, seconds
 
@@ -141,11 +142,11 @@ def bottom_line(candidate: Params, verdict: Verdict, carried: Asked, tape: Tape)
     """The bottom line of a run."""
     market = verdict.choice.market
     seen = _unseen(candidate, verdict, carried)
-    result, evidence = seen.result, candidate.evidence
+    result = seen.result
     trades = result.trades if result else ()
     days = result.days if result else 0.0
     net = total(t.net_usdt for t in trades) / days if days else None
-    walked = seen.folds > 0
+    low, high = _interval(candidate, seen)
     held = total(t.held_s for t in trades) / len(trades) / DAY_S if trades else None
     return BottomLine(
         rests_on=seen.name,
@@ -154,8 +155,8 @@ def bottom_line(candidate: Params, verdict: Verdict, carried: Asked, tape: Tape)
         days=days,
         capital_usdt=result.capital_usdt if result else market.replay(verdict.choice.window.judge, None).capital_usdt,
         net_usdt_day=net,
-        low_usdt_day=evidence.walk_net_low_usdt_day if walked else None,
-        high_usdt_day=evidence.walk_net_high_usdt_day if walked else None,
+        low_usdt_day=low,
+        high_usdt_day=high,
         net_bps=net_bps(trades),
         without_best_day_usdt_day=_without_best_day(tape, result) if trades else None,
         cash_percent=verdict.choice.constraints.cash_percent,
@@ -177,24 +178,35 @@ def save(found: BottomLine, run_folder: str) -> BottomLine:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """The replay on quotes that the choice had not seen; None where there is none."""
+    """The replay on quotes that the choice had not seen; None where there is none. `tape`: its quotes, of one replay."""
 
     name: str
     folds: int
     result: Backtest | None
+    tape: Tape | None = None
 
 
 def _unseen(candidate: Params, verdict: Verdict, carried: Asked) -> Unseen:
     if candidate.chosen == BY_HAND:
         judged = verdict.choice.market.replay(verdict.choice.window.judge, examined(candidate))
-        return Unseen("one replay of the last third: the thresholds were chosen by hand", 0, judged)
+        return Unseen(
+            "one replay of the last third: the thresholds were chosen by hand", 0, judged, verdict.choice.window.judge
+        )
     walk = carried.walk if candidate.profile == CARRY else verdict.judgement and verdict.judgement.walk
     if walk is not None:
         return Unseen(f"the walk-forward, {len(walk.folds)} folds", len(walk.folds), walk.result)
     if candidate.profile == CARRY or verdict.thresholds is None:
         return Unseen("nothing: no thresholds were worth examining", 0, None)
     judged = verdict.choice.market.replay(verdict.choice.window.judge, verdict.thresholds)
-    return Unseen("the judged part alone: it could not be walked forward", 0, judged)
+    return Unseen("the judged part alone: it could not be walked forward", 0, judged, verdict.choice.window.judge)
+
+
+def _interval(candidate: Params, seen: Unseen) -> tuple[float | None, float | None]:
+    """95 % of the net, USDT a day: of the walk-forward, else of the one replay, as the tear-sheet says it."""
+    if seen.folds:
+        return candidate.evidence.walk_net_low_usdt_day, candidate.evidence.walk_net_high_usdt_day
+    net = seen.result and seen.tape and net_interval(Part.of(seen.name, seen.tape, seen.result))
+    return (net.low, net.high) if net else (None, None)
 
 
 def _without_best_day(tape: Tape, result: Backtest) -> float | None:

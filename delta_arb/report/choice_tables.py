@@ -17,7 +17,7 @@ from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.sensitivity import cells, untraded
 from delta_arb.stats.basis import Basis, distribution
-from delta_arb.tables import NOTHING, Findings, Table, TableFace, number, seconds, share
+from delta_arb.tables import NOTHING, Findings, Table, TableFace, number, rests, seconds, share
 
 ENDS = 10  # folds shown at the beginning and at the end of a long walk
 
@@ -208,6 +208,16 @@ def _held(candidate: Params) -> list[tuple[str, str, str]]:
     return [("wallets", "as assumed", f"{held}")]
 
 
+def _fees(candidate: Params) -> tuple[str, str]:
+    """What a round trip pays, and in which roles."""
+    rule, bps = candidate.rule, 2 * (candidate.spot.taker_fee_bps + candidate.perp.taker_fee_bps)
+    if not rule.maker_leg:
+        return number(bps, 1, unit="bps"), "four taker fees"
+    terms, ends = getattr(candidate, rule.maker_leg), 2 - rule.takers()
+    bps += ends * (terms.maker_fee_bps - terms.taker_fee_bps)
+    return number(bps, 1, unit="bps"), f"{4 - ends} taker fees, {ends} of a maker: {rests(candidate.model_dump())}"
+
+
 def shown(candidate: Params) -> Table:
     """The candidate without its times and digests."""
     rule, e = candidate.rule, candidate.evidence
@@ -217,7 +227,6 @@ def shown(candidate: Params) -> Table:
         else NOTHING
     )
     horizon = seconds(e.horizon_s) if e.horizon_s else "hours"
-    fees_bps = 2 * (candidate.spot.taker_fee_bps + candidate.perp.taker_fee_bps)
     valid_s = (candidate.valid_until - candidate.created).total_seconds()
     rows = (
         ("trade", "yes" if candidate.trade else "no", candidate.reason),
@@ -230,7 +239,7 @@ def shown(candidate: Params) -> Table:
         ("clip", number(rule.clip_usdt, 0, unit="USDT"), "per leg, at most the size shown times the participation"),
         *_held(candidate),
         ("oldest quote", seconds(rule.max_quote_age_s), "both legs, to enter"),
-        ("fees", number(fees_bps, 1, unit="bps"), "four taker fees"),
+        ("fees", *_fees(candidate)),
         ("half-life", interval, "evidence, on the fit part"),
         (
             "sets tried",
