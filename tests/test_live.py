@@ -50,11 +50,17 @@ def rule_params(entry_bps: float, exit_bps: float, **changes) -> params.Rule:
 
 
 def export(
-    inputs: Inputs, rule: params.Rule, *, trade: bool = True, created: datetime = NOW, **changes
+    inputs: Inputs,
+    rule: params.Rule,
+    *,
+    trade: bool = True,
+    created: datetime = NOW,
+    synthetic: bool = False,
+    **changes,
 ) -> params.Params:
     spot, perp = inputs.terms()
     data = params.DataParams(
-        synthetic=True, start=NOW, end=NOW, judged_from=None, events=1, spot_sha256=DIGEST, perp_sha256=DIGEST, funding_sha256=None,
+        synthetic=synthetic, start=NOW, end=NOW, judged_from=None, events=1, spot_sha256=DIGEST, perp_sha256=DIGEST, funding_sha256=None,
         spot_kind=inputs.spot_kind, perp_kind=inputs.perp_kind,
     )  # fmt: skip
     values = {

@@ -1,16 +1,22 @@
 """What a key may do besides trading, in the shapes that the venues' documents give, and as the local venues tell it."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from live_stage import quick_config, stage
+from test_live import export, rule_params
 
+from delta_arb import params
 from delta_arb.live import preflight
+from delta_arb.live.__main__ import main
 from delta_arb.live.checks import key_rows, passed
-from delta_arb.live.supervisor import LIVE, LiveJob
+from delta_arb.live.parameters import ParameterFile, utc_now
+from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, LiveJob
 from delta_arb.live.venues.base import Rights, VenueError
 from delta_arb.live.venues.key_permissions import gate_rights, mexc_rights
 from delta_arb.market import NS
+from delta_arb.quotes.inputs import Inputs
 
 DAY_NS = 86_400 * NS
 MADE_S = 1_790_000_000
@@ -177,7 +183,44 @@ def test_what_a_venue_refuses_to_tell_is_asked_of_the_person_and_holds_nothing_u
     assert passed(rows) and preflight.table(rows).count("-> see the key's page") == 6
 
 
-async def look(it, folder):
+def made_up(folder):
+    """A file of the stage's pair, chosen on synthetic quotes."""
+    made = export(Inputs(), rule_params(15.0, -12.0), synthetic=True, created=utc_now() - timedelta(seconds=1))
+    params.publish(made, folder)
+    return folder / made.name / "params" / "latest.json"
+
+
+def test_the_check_refuses_parameters_of_synthetic_quotes_on_real_venues(tmp_path):
+    async def play():
+        async with stage(tmp_path) as it:
+            made_up(tmp_path)
+            return [await look(it, tmp_path, kind) for kind in (LIVE, PAPER, SANDBOX)]
+
+    real, paper, local = ({row.check: row for row in found}["parameters"] for found in asyncio.run(play()))
+    assert (real.passed, paper.passed, local.passed) == (False, False, True)
+    assert "chosen on synthetic quotes" in real.found
+
+
+def test_a_runner_takes_over_no_parameters_of_synthetic_quotes_on_real_venues(tmp_path):
+    path, bounds = made_up(tmp_path), quick_config().bounds()
+    real, local = (ParameterFile(path, Inputs(), bounds, utc_now, real_venues=real) for real in (True, False))
+    assert real.poll() and local.poll() and local.rule().may_enter
+    assert not real.rule().may_enter
+    assert real.refused == (
+        f"{path}: chosen on synthetic quotes, which say nothing about SYN_USDT-mexc-gate on its venues; run the pipeline on "
+        "your own quotes of this pair (--spot, --perp), recorded or downloaded"
+    )
+
+
+def test_paper_on_real_venues_does_not_start_on_synthetic_quotes(tmp_path, capsys):
+    path, config = made_up(tmp_path), tmp_path / "pair.toml"
+    config.write_text('pair = "SYN_USDT"\n[spot]\nvenue = "mexc"\n[perp]\nvenue = "gate"\ncontract_size = 10.0\n')
+    assert main(["paper", "--config", str(config), "--reports", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path}: chosen on synthetic quotes") and said.count("\n") == 1
+
+
+async def look(it, folder, kind=LIVE):
     config = quick_config()
     params = folder / config.name / "params" / "latest.json"
-    return await preflight.look(LiveJob(config, LIVE, folder, params, None, it.venues.config(), print))
+    return await preflight.look(LiveJob(config, kind, folder, params, None, it.venues.config(), print))

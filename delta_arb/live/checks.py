@@ -68,8 +68,9 @@ async def judged(job: LiveJob, seen: VenueReadings) -> list[CheckRow]:
     """The checks of what was seen; orders are tested, never placed."""
     config = job.config
     exports = ParameterFile(
-        job.params, config, config.bounds(), utc_now, config.of_accounts(*(v.terms for v in seen.venues))
-    )
+        job.params, config, config.bounds(), utc_now, config.of_accounts(*(v.terms for v in seen.venues)),
+        real_venues=job.real_venues,
+    )  # fmt: skip
     await exports.reached()
     exports.poll()
     rows = [_parameters(exports), *_books(seen), *_markets(config, seen), *_clocks(config, seen)]

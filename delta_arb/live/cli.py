@@ -19,7 +19,7 @@ from delta_arb.live.console import Console, heard
 from delta_arb.live.example import example
 from delta_arb.live.journal import Journal
 from delta_arb.live.options import LiveOptions
-from delta_arb.live.parameters import absent, place, utc_now
+from delta_arb.live.parameters import absent, check_quotes, place, utc_now
 from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, LiveJob
 from delta_arb.market import plain_pair
 from delta_arb.object_store import is_url
@@ -106,6 +106,8 @@ def _run(options: LiveOptions, job: LiveJob) -> int:
         if not is_url(job.params) and not job.params.exists() and not supervisor.unsettled(job.journal):
             raise ParamsError(absent(job.params))  # before any venue is asked
         check_speed(options, job)
+        if job.real_venues and not supervisor.unsettled(job.journal):
+            check_quotes(newest(job.params), job.params)
         code = supervisor.run(job, options.json)
     except ParamsError:  # nothing to start with: the local venues go on only for what an earlier run left open
         end_local(job)
@@ -202,14 +204,8 @@ def job_of(options: LiveOptions, *, leave: bool = False) -> LiveJob:
 def _venue_arguments(options: LiveOptions, config: Config) -> list[str]:
     """How the local venues are started: the tape, its speed, and the account's settings of the configuration."""
     speed = "max" if math.isinf(options.speed) else f"{options.speed:g}"
-    arguments = [
-        "--speed",
-        speed,
-        "--spot-fee-bps",
-        f"{config.spot.taker_fee_bps:g}",
-        "--perp-fee-bps",
-        f"{config.perp.taker_fee_bps:g}",
-    ]
+    fees = config.spot.taker_fee_bps, config.perp.taker_fee_bps
+    arguments = ["--speed", speed, "--spot-fee-bps", f"{fees[0]:g}", "--perp-fee-bps", f"{fees[1]:g}"]
     if options.tape:
         arguments += [
             "--tape",

@@ -73,10 +73,20 @@ def check_fees(params: Params, spot: VenueTerms, perp: VenueTerms) -> None:
             )
 
 
+def check_quotes(params: Params, where: str | Path) -> None:
+    """Refuse what was chosen on synthetic quotes: no venue quotes them, whatever the pair is called."""
+    if params.data.synthetic:
+        raise ParamsError(
+            f"{where}: chosen on synthetic quotes, which say nothing about {params.name} on its venues; run the pipeline on "
+            "your own quotes of this pair (--spot, --perp), recorded or downloaded"
+        )
+
+
 class ParameterFile:
     """The newest parameters of a pair, reloaded when the file changes; `refused` says why there are none.
 
-    `terms` are the venues' own order rules and fees, where they are known; else those of the file count.
+    `terms` are the venues' own order rules and fees, where they are known; else those of the file count. On `real_venues`
+    parameters of synthetic quotes are refused.
     """
 
     def __init__(
@@ -87,7 +97,9 @@ class ParameterFile:
         now: Callable[[], datetime],
         terms: tuple[VenueTerms, VenueTerms] | None = None,
         say: Callable[[str], None] = lambda _: None,
+        real_venues: bool = False,
     ) -> None:
+        self._path, self._real_venues = path, real_venues
         self._say, self._told = say, ""
         self._source = PublishedParameters(str(path)) if is_url(path) else _File(Path(path))
         self._bounds, self._now = bounds, now
@@ -108,6 +120,8 @@ class ParameterFile:
         try:
             self._newest()
             check_in_force(self.params, self._name, self._now(), self._bounds)
+            if self._real_venues:
+                check_quotes(self.params, self._path)
             if self._bounds.cover_fees:
                 check_fees(self.params, *(self._terms or (self.params.spot, self.params.perp)))
             check_assumed(self.params, *self._venues)

@@ -71,6 +71,11 @@ class LiveJob(NamedTuple):
         return self.reports / self.config.name / "live"
 
     @property
+    def real_venues(self) -> bool:
+        """Whether the quotes are those of exchanges, with real orders or on paper."""
+        return self.kind != SANDBOX
+
+    @property
     def journal(self) -> Path:
         return journal_path(self.reports, self.config, self.kind)
 
@@ -202,6 +207,7 @@ class Supervisor:
                     utc_now,
                     job.config.of_accounts(*(v.terms for v in venues)),
                     job.say,
+                    job.real_venues,
                 )
 
             resources = Resources(
