@@ -214,6 +214,26 @@ def test_reversion_is_fitted_judged_and_paid_by_the_rules_in_force():
     assert here.funding_bps_s(START + 47 * HOUR) == pytest.approx(1 / (8 * 3600))
 
 
+@pytest.mark.parametrize("hours_left", [4, 24])
+def test_too_few_events_since_a_change_end_in_do_not_trade(hours_left):
+    tape, payments = hours([100.0] * 24 * 40, [100.0] * 24 * 40), stamps([1.0] * 121)
+    last = tape.end_ns - hours_left * HOUR + NS
+    whole, changed = (replace(market(payments), funding_changes=at) for at in ((), (last,)))
+    limits = demands("reversion", look_back_h=960.0)
+    assert search.choose(tape, whole, limits).sweep is not None  # the whole is enough
+    choice = search.choose(tape, changed, limits)
+    assert (choice.trade, choice.best) == (False, None)
+    events = int((tape.ts_ns >= last).sum())
+    assert (
+        f"UTC there are {events} events, too few for a choice, and no evidence is pooled over the change"
+        in choice.reason
+    )
+    verdict = judge(tape, choice)
+    assert (verdict.trade, verdict.reason) == (False, choice.reason)
+    with pytest.raises(DataError, match="record longer"):
+        search.choose(tape.between(last, tape.end_ns + 1), whole, limits)
+
+
 def test_runs_that_follow_each_other_and_pairs_looked_at_are_paid_for_by_carry():
     """50 days walked, asked again over 50 days: one window more; 2.5 % for all looks at once, so 99 % and more for each."""
     tape, here = hours([100.0] * 24 * 80, [100.0] * 24 * 80), market(stamps([1.0, 1.5] * 121), fee_bps=2.0)

@@ -13,7 +13,7 @@ from delta_arb.backtest import performance
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
-from delta_arb.market import NS
+from delta_arb.market import NS, FundingPayment
 from delta_arb.optimize import export, gates, search
 from delta_arb.optimize.champion import contested, examined, settle
 from delta_arb.optimize.gates import Judgement
@@ -23,6 +23,7 @@ from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables
+from delta_arb.report.tearsheet import tear_sheet
 from delta_arb.tables import number
 from delta_arb.venue_terms import VenueTerms
 
@@ -223,6 +224,40 @@ def test_a_champion_is_withdrawn_for_what_speaks_against_it(tape, tmp_path, dema
     found = settle(refused(tape, **demands), Inputs(), tape, path)
     assert not found.trade and words in found.reason and "are withdrawn" in found.reason
     assert exported(found, tape).rule.entry_bps is None
+
+
+def unpaid(tape) -> tuple[FundingPayment, ...]:
+    """Funding of zero every 8 h, from before the tape until after it."""
+    return tuple(FundingPayment(tape.start_ns + k * 8 * 3600 * NS, 0.0, 100.0, True) for k in range(-1, 5))
+
+
+def test_a_report_replays_the_part_that_was_judged_under_the_funding_rules_in_force(tape):
+    """The rules changed at noon: the last third of the 12 h since judges, 4 h, and not of the 24 h looked back on."""
+    here = verdict(tape, SMALL)
+    changed = dataclasses.replace(
+        here.choice.market, payments=unpaid(tape), funding_changes=(tape.start_ns + 12 * 3600 * NS,)
+    )
+    parts = window(changed.in_force(tape), here.choice.constraints)
+    results = [performance.measure(part, changed.replay(part, SMALL)) for part in (parts.fit, parts.judge)]
+    choice = dataclasses.replace(
+        here.choice, window=parts, market=changed, fitted=results[0], judged=results[1], trade=False
+    )
+    candidate = exported(dataclasses.replace(here, choice=choice, judgement=None, trade=False), tape)
+    sheet = tear_sheet(tape, changed, candidate, choice.constraints)
+    assert list(sheet.parts.values())[-1].performance.days * 24 == pytest.approx(4.0, abs=0.02)
+
+
+@pytest.mark.parametrize(("changed_h", "stays"), [(-1.0, False), (1.0, True)])
+def test_a_champion_of_other_funding_rules_is_withdrawn(tape, tmp_path, changed_h, stays):
+    """It last passed two hours before the end; the rules changed an hour later, or an hour earlier."""
+    passed_ns = tape.end_ns - 2 * 3600 * NS
+    last = params.Evidence(last_passed=datetime.fromtimestamp(passed_ns / NS, UTC))
+    nothing = refused(tape)
+    changed = (passed_ns - round(changed_h * 3600 * NS),)
+    here = dataclasses.replace(nothing.choice.market, payments=unpaid(tape), funding_changes=changed)
+    nothing = dataclasses.replace(nothing, choice=dataclasses.replace(nothing.choice, market=here))
+    found = settle(nothing, Inputs(), tape, file_of(tmp_path, tape, SMALL, 8.0, evidence=last))
+    assert found.trade == stays and ("the rules of funding changed on" in found.reason) == (not stays)
 
 
 def test_without_parameters_that_trade_there_is_no_contest(tape, tmp_path):

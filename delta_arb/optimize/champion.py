@@ -114,10 +114,13 @@ def _kept_on(verdict: Verdict, here: Champion, now_ns: int) -> Verdict:
 
 
 def _against(choice: Choice, champion: Champion, now_ns: int) -> list[str]:
-    """What speaks against thresholds that once passed: a limit of this run, a loss or a fall too deep on the judged part,
-    a halt, or that they passed no run for as long as one looks back."""
+    """What speaks against thresholds that once passed: a limit of this run, a change of the funding rules since, a loss or a
+    fall too deep on the judged part, a halt, or that they passed no run for as long as one looks back."""
     demands, seen = choice.constraints, champion.judged
     why = _limits(choice, champion)
+    changed_ns = choice.market.rules_since_ns(now_ns)
+    if choice.market.payments and champion.passed_ns < changed_ns:
+        why.append(f"the rules of funding changed on {utc(changed_ns)[:16]} UTC, and they passed no run since")
     if seen.net_usdt <= 0:
         why.append(f"net {seen.net_usdt_day:.2f} USDT a day on the last {seen.days * 24:.1f} h is not above zero")
     if seen.drawdown > demands.max_drawdown:

@@ -14,9 +14,9 @@ import numpy as np
 
 from delta_arb.backtest.performance import Performance, measure, period_nets
 from delta_arb.backtest.sweep import sweep as sweep_rules
-from delta_arb.errors import SeriesError
+from delta_arb.errors import DataError, SeriesError
 from delta_arb.evidence import FilterParams
-from delta_arb.market import NS, to_bps
+from delta_arb.market import NS, to_bps, utc
 from delta_arb.optimize.offers import Offers, offers, quoted_bps
 from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresholds, Window, window
 from delta_arb.quotes.tape import Tape
@@ -235,7 +235,15 @@ class Choice:
 def choose(tape: Tape, market: Market, constraints: Constraints, side: int = DIRECT) -> Choice:
     """Thresholds of one direction: fit on the first part of the window, judge on the later part. What does not revert is
     not traded."""
-    parts = window(market.in_force(tape), constraints)
+    known = market.in_force(tape)
+    try:
+        parts = window(known, constraints)
+    except DataError:
+        if known is tape:
+            raise
+        parts, reason = window(tape, constraints), _too_new(known, market)
+        none = Sweep((), ())
+        return Choice(parts, constraints, market, None, none, (), None, None, None, False, reason, side)
     reverts, no_reversion = reversion_of(parts.fit)
     process = market.process(reverts)
     offered = offers(parts.fit, market.settings, process, side)
@@ -263,6 +271,14 @@ def choose(tape: Tape, market: Market, constraints: Constraints, side: int = DIR
         reason = f"{spoken(best)} earned {judged.net_usdt_day:.2f} USDT a day net on {unseen}"
     trade = not (no_reversion or misses or vetoes)
     return Choice(parts, constraints, market, reverts, tried, passing, proposal, fitted, judged, trade, reason, side)
+
+
+def _too_new(known: Tape, market: Market) -> str:
+    return (
+        f"since the rules of funding changed at {utc(market.rules_since_ns(known.end_ns))[:16]} UTC there are {len(known)} events, "
+        "too few for a choice, and no evidence is pooled over the change: wait, or say --funding-changes none if this "
+        "contract's did not change"
+    )
 
 
 def _proposal(fit, offered, market, constraints, reverts, process, peak) -> Proposal:

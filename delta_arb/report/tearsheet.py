@@ -121,7 +121,8 @@ def tear_sheet(tape: Tape, market: Market, candidate: Params, constraints: Const
     if rule.resting:
         conduct = {name: getattr(rule, name) for name in ("spot_role", "perp_role", "resting")}
         market = replace(market, settings=market.settings.replace(**conduct))
-    cut = window(tape, constraints)
+    searched = candidate.chosen != BY_HAND and candidate.evidence.judged_net_usdt_day is not None
+    cut = window(market.in_force(tape) if searched else tape, constraints)
     names = (FIRST, LAST) if candidate.chosen == BY_HAND else (FIT, JUDGED)
     tapes = dict(zip(names, (cut.fit, cut.judge), strict=True))
     earlier = tape.between(tape.start_ns, cut.fit.start_ns)
