@@ -219,7 +219,10 @@ def test_a_start_that_takes_up_what_an_earlier_run_left_is_no_guard(tmp_path):
         at = datetime.fromtimestamp(seconds(begun_s) / 1e9, UTC).isoformat()
         with closing(sqlite3.connect(find(folder)[0])) as db, db:
             db.execute("INSERT INTO notes SELECT run_id, ?, 'begun', '' FROM runs", (at,))
-        assert caused(reviewed(folder)) == {cause: -0.5 * 0.2 * 0.9995}
+        found = reviewed(folder)
+        assert caused(found) == {cause: -0.5 * 0.2 * 0.9995}
+        said = [d.what for d in found.bridge.differences if d.cause == PARAMETERS]
+        assert said == ["another start: no parameter changed"] * (cause == PARAMETERS)
 
 
 def test_the_same_is_said_only_of_sums_that_are_shown_alike(tmp_path):
@@ -247,6 +250,7 @@ def test_new_parameters_have_the_cause_parameters(tmp_path):
     record(tmp_path, WIDE + again + CLOSE + LATER, rules=[(0, {"entry_bps": 200.0}), (5, {"entry_bps": 50.0})])
     found = reviewed(tmp_path)
     assert caused(found) == {PARAMETERS: NET}
+    assert [d.what for d in found.bridge.differences] == ["other parameters or another start"]
     assert found.bridge.backtest_net_usdt == 0.0
 
 

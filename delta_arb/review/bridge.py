@@ -100,7 +100,7 @@ def bridge(run: Recorded) -> Bridge:
     on_assumed_fees = tuple(p._replace(trade=p.trade and at_fees(p.trade, run)) for p in pairs)
     faults = _Faults(run, pairs)
     differences = [
-        *between(tested, ruled, lambda *_: (PARAMETERS, "other parameters or another start")),
+        *between(tested, ruled, lambda *_: (PARAMETERS, _start(known))),
         *between(ruled, guarded, lambda was, now, _: (GUARD, _who(run, was, now))),
         *between(guarded, measured, faults.late),
         *between(measured, on_assumed_fees, faults.filled),
@@ -110,6 +110,12 @@ def bridge(run: Recorded) -> Bridge:
     return Bridge(
         tested, pairs, tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause)))), left_ns
     )
+
+
+def _start(known: Sequence[replays.Force]) -> str:
+    rules = {f.rule._replace(may_enter=True, flatten=False) for f in known}
+    changed = len(rules) > 1
+    return "other parameters or another start" if changed else "another start: no parameter changed"
 
 
 def _who(run: Recorded, was: Pair | None, now: Pair | None) -> str:
