@@ -17,7 +17,7 @@ from delta_arb.live.config import WatchSettings
 from delta_arb.live.console import Console
 from delta_arb.live.journal import Journal
 from delta_arb.live.supervisor import SANDBOX, LiveJob
-from delta_arb.live.watch import Watcher
+from delta_arb.live.watch import Watcher, before, resting
 from delta_arb.strategy.state import FLAT
 
 SHARES = (RunnerShare("A", 40.0, -3.0), RunnerShare("B", 45.0, 1.0))
@@ -56,6 +56,28 @@ def test_one_kill_is_for_every_runner_of_its_kind_and_says_who_and_why(tmp_path,
     files = [tmp_path / name / "live" / "halt" for name in ("A_USDT-mexc-gate", "B_USDT-mexc-gate")]
     assert all(file.read_text().endswith(": the exchange is hacked\n") for file in files)
     assert capsys.readouterr().out.count("is removed") == 2
+
+
+def test_a_runner_whose_journal_cannot_be_read_is_named_and_keeps_nobody_else_from_being_killed(tmp_path, capsys):
+    """It may look for its kill file anywhere: the usual name would be a guess."""
+    broken, sound = (journal_of(tmp_path, name) for name in ("A_USDT-mexc-gate", "B_USDT-mexc-gate"))
+    broken.write_bytes(b"no journal" * 1000)
+    assert main(["kill", "--sandbox", "--why", "a test", "--reports", str(tmp_path)]) == 2
+    assert "A_USDT-mexc-gate/live/sandbox.sqlite: cannot be read" in capsys.readouterr().err
+    assert not (broken.parent / "kill").exists() and (sound.parent / "halt").exists()
+
+
+def test_orders_that_rest_are_not_forgotten_with_a_journal_that_cannot_be_read(tmp_path):
+    """Neither for what is in the file nor for what its folder is called (a URI would end at the question mark)."""
+    path = tmp_path / "50 % of it?" / "live" / "sandbox.sqlite"
+    assert resting(path) == {} and before(path) is None
+    with Journal(path, "run") as journal:
+        journal._db.execute("INSERT INTO orders (order_id, leg, post_only) VALUES ('id', 'perp', 1)")
+    assert resting(path) == {"id": 1}
+    path.write_bytes(b"no journal" * 1000)
+    for ask in (resting, before):
+        with pytest.raises(RunError, match=r"cannot be read .*so nobody knows"):
+            ask(path)
 
 
 def test_of_a_runner_that_does_not_answer_its_journal_says_what_it_holds(tmp_path):

@@ -23,7 +23,7 @@ def _chosen(path, tables: Sequence[str]) -> str:
 
 def of_sqlite(path, wanted, begin) -> RawTable:
 
-    connection = sqlite3.connect(f"file:{split(path)[0]}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"{split(path)[0].resolve().as_uri()}?mode=ro", uri=True)
     try:
         names = [
             name for (name,) in connection.execute("select name from sqlite_master where type in ('table', 'view')")

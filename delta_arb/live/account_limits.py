@@ -9,7 +9,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from delta_arb.live.config import WatchSettings
 from delta_arb.live.reconcile import midnight_ns
 
 ANSWER_S = 3.0
-KILL_FILE = "kill"  # where a journal has no run yet
+KILL_FILE = "kill"  # where a journal has no run with a configuration
 
 
 class RunnerShare(NamedTuple):
@@ -50,13 +50,20 @@ def share(journal: Path) -> RunnerShare:
 def _of_journal(name: str, journal: Path) -> RunnerShare:
     held = "SELECT COALESCE(MAX(ABS(value)), 0) FROM (SELECT SUM(qty * price) AS value FROM fills WHERE settled = 0 GROUP BY leg)"
     net = "SELECT COALESCE(SUM(net_usdt), 0) FROM trades WHERE closed_ns >= ?"
+    with reading(journal, "nobody knows what the account holds") as db:
+        (held_usdt,) = db.execute(held).fetchone()
+        (net_usdt,) = db.execute(net, (midnight_ns(time.time_ns()),)).fetchone()
+        return RunnerShare(name, held_usdt, net_usdt)
+
+
+@contextlib.contextmanager
+def reading(journal: Path, unknown: str) -> Iterator[sqlite3.Connection]:
+    """A journal, read beside whoever has it; RunError where it cannot be read, with what is `unknown` then."""
     try:
         with closing(sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)) as db:
-            (held_usdt,) = db.execute(held).fetchone()
-            (net_usdt,) = db.execute(net, (midnight_ns(time.time_ns()),)).fetchone()
-            return RunnerShare(name, held_usdt, net_usdt)
+            yield db
     except sqlite3.Error as error:
-        raise RunError(f"{journal}: cannot be read ({error}), so nobody knows what the account holds") from error
+        raise RunError(f"{journal}: cannot be read ({error}), so {unknown}") from error
 
 
 def beyond(shares: Sequence[RunnerShare], limits: WatchSettings) -> str:
@@ -72,20 +79,35 @@ def beyond(shares: Sequence[RunnerShare], limits: WatchSettings) -> str:
 
 def kill(of: Sequence[Path], by: str) -> list[Path]:
     """Every runner leaves what is open and enters nothing, also one that is not up, until the files returned are removed;
-    those that were there already are not among them."""
-    files = [(journal, journal.parent / _kill_file(journal)) for journal in of]
-    missing = [(journal, file) for journal, file in files if not file.exists()]
-    for journal, file in missing:
-        with contextlib.suppress(RunError):  # a frozen one finds the file when it wakes
-            control.ask(control.socket_path(journal), "kill", ANSWER_S, by=by)
-        file.write_text(f"{by}\n", "utf-8")
-    return [file for _, file in missing]
+    those that were there already are not among them.
+
+    Raises:
+        RunError: some of them could not be reached for sure; all others were.
+    """
+    written, failed = [], []
+    for journal in of:
+        try:
+            file = journal.parent / _kill_file(journal)
+            if not file.exists():
+                _ask_kill(journal, by)
+                file.write_text(f"{by}\n", "utf-8")
+                written.append(file)
+        except (RunError, OSError, ValueError, KeyError) as error:
+            _ask_kill(journal, by)
+            failed.append(str(error))
+    if failed:
+        raise RunError(f"no kill file for {'; '.join(failed)}: see to these runners by hand (all others are told)")
+    return written
+
+
+def _ask_kill(journal: Path, by: str) -> None:
+    with contextlib.suppress(RunError):  # one that is not up or frozen finds the file
+        control.ask(control.socket_path(journal), "kill", ANSWER_S, by=by)
 
 
 def _kill_file(journal: Path) -> str:
-    """As the newest run's configuration names it."""
-    with contextlib.suppress(sqlite3.Error, KeyError, TypeError, ValueError):
-        with closing(sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)) as db:
-            (options,) = db.execute("SELECT options FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
-        return json.loads(json.loads(options)["config"])["kill_file"]
-    return KILL_FILE
+    """As the newest run's configuration names it; runs without a configuration have the usual one."""
+    with reading(journal, "nobody knows where it looks for its kill file") as db:
+        found = db.execute("SELECT options FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
+    config = json.loads(found[0]).get("config") if found else None
+    return json.loads(config)["kill_file"] if config else KILL_FILE

@@ -16,10 +16,8 @@ import contextlib
 import fcntl
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,8 +66,14 @@ class Watcher:
         """For ever."""
         self.job.say(f"watching {self.job.config.name}, journal {self.job.journal}")
         while True:
-            self.look()
-            closer = resting(self.job.journal).keys() - self._withdrawn
+            try:
+                self.look()
+                closer = resting(self.job.journal).keys() - self._withdrawn
+            except (
+                RunError
+            ) as error:  # a journal that cannot be read: a person must look, and the watcher goes on looking
+                self._ring(GONE, str(error))
+                closer = True
             time.sleep(min(CLOSER_S, self._settings.every_s) if closer else self._settings.every_s)
 
     def look(self) -> str:
@@ -123,13 +127,12 @@ class Watcher:
         of = account_limits.journals(self.job.reports, self.job.kind)
         try:
             why = account_limits.beyond([account_limits.share(journal) for journal in of], self._settings)
+            if why and account_limits.kill(of, f"the watcher: {why}"):
+                self._ring(
+                    ACCOUNT, f"{why}; all runners leave what is open, and enter nothing while the kill files are there"
+                )
         except RunError as error:
             self._ring(ACCOUNT, str(error))
-            return
-        if why and account_limits.kill(of, f"the watcher: {why}"):
-            self._ring(
-                ACCOUNT, f"{why}; all runners leave what is open, and enter nothing while the kill files are there"
-            )
 
     def _answers(self) -> bool:
         """Whether a runner is up and turns."""
@@ -154,23 +157,25 @@ class Watcher:
 
 
 def before(journal: Path) -> Baseline | None:
-    """What both accounts held before the journal began, read beside whoever has it; None where it does not say."""
-    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as db:
+    """What both accounts held before the journal began; None where there is none, or it does not say. RunError: unreadable."""
+    if not journal.exists():
+        return None
+    with account_limits.reading(journal, "nobody knows what was there before") as db:
         query = "SELECT kind, text FROM notes WHERE kind IN ('baseline', 'accepted') ORDER BY rowid DESC LIMIT 1"
         note = db.execute(query).fetchone()
         return Baseline.of(note[1]) if note and note[0] == "baseline" else None
-    return None
 
 
 def resting(journal: Path) -> dict[str, int]:
-    """The orders that may rest by the journal, each with its leg; read beside whoever has it."""
+    """The orders that may rest by the journal, each with its leg. RunError: it cannot be read, and so nobody knows."""
     query = (
         "SELECT order_id, leg FROM orders WHERE post_only AND NOT EXISTS "
         "(SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id AND remaining = 0)"
     )
-    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as db:
+    if not journal.exists():
+        return {}
+    with account_limits.reading(journal, "nobody knows which orders rest") as db:
         return {order_id: LEGS.index(leg) for order_id, leg in db.execute(query)}
-    return {}
 
 
 async def cancelled(job: LiveJob, orders: Mapping[str, int]) -> None:

@@ -96,7 +96,7 @@ def _saved_once() -> type:
         def execute_notebook(cls, nb, kernel_name, output_path=None, **options):
             try:
                 return super().execute_notebook(nb, kernel_name, **options)
-            except BaseException:
+            except BaseException:  # also Ctrl-C or the time limit: what ran until then is kept to be read
                 write_ipynb(nb, output_path)
                 raise
 
