@@ -253,3 +253,14 @@ def test_what_waiting_for_a_resting_entry_comes_to_by_hand():
     rested = (100.3 / 99.7 - 100.5 / 100.2) * 1e4 - 10.0
     assert (found.tries, found.unfilled, found.missed_bps) == pytest.approx((2, 0.5, 5.0))
     assert found.gain_bps == pytest.approx(rested / 2)  # the other one is taken four hours later on the same books
+
+
+def test_no_leg_rests_where_no_trade_has_a_second_of_quotes_behind_it():
+    """What prices do after a fill is not known then, and nothing is no answer to it."""
+    whole = world(1)
+    late = prints([whole.end_ns], [1], [100.0], [1.0])
+    tape = replace(whole, queues=Queues(late, late, 0))
+    market = Market(SPOT_TERMS, PERP_TERMS, LATENCY)
+    assert roles.expected_adverse_bps(tape, SPOT) is None
+    assert [rule.maker_leg for rule in roles.conducts(tape, market)] == [None]
+    assert {rule.maker_leg for rule in roles.conducts(whole, market)} == {None, "spot", "perp"}

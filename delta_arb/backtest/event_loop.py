@@ -262,9 +262,8 @@ def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
             if phase == FLAT:
                 machine.pinned, machine.entered_ns = newest, now_ns
             machine.quiet = machine.quiet + 1 if state.phase == phase else 0
-            for k in range(
-                2
-            ):  # an IOC order ends by itself, its report is on its way: only one that rests is cancelled
+            # an IOC order ends by itself, its report is on its way: only one that rests is cancelled
+            for k in range(2):
                 if not quoted(queues, tape, machine, now_ns, k, legs[k], orders[k], rule) and orders[k].qty != 0.0:
                     _send(tape, i, now_ns, k, legs[k], orders[k], rule, venues[k])
                 if orders[k].qty != 0.0 and logs is not None:

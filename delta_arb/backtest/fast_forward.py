@@ -80,9 +80,7 @@ def awaited(state: State, next_ns: int, rule: MachineRule) -> Wait:
         return _resting(state, next_ns, rule)
     if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
         return _until(min(next_ns, state.wake_ns), np.inf)
-    mid = np.inf
-    if rule.perp.maintenance > 0.0 and state.legs[PERP].position < 0.0:
-        mid = float(liquidation_price(state.legs[PERP].average, rule.perp))
+    mid = _liquidation(state, rule)
     if state.phase == HALTED:
         return _until(next_ns, mid)
     if state.phase == FLAT and not state.refusing:
@@ -94,15 +92,20 @@ def awaited(state: State, next_ns: int, rule: MachineRule) -> Wait:
 
 def _resting(state: State, next_ns: int, rule: MachineRule) -> Wait:
     """While a quote is out it may also have to go: `resting_orders.next_misplaced` says on which row."""
-    mid = np.inf
-    if rule.perp.maintenance > 0.0 and state.legs[PERP].position < 0.0:
-        mid = float(liquidation_price(state.legs[PERP].average, rule.perp))
+    mid = _liquidation(state, rule)
     hedging = state.legs[1 - rule.quoting.leg].working != 0.0
     if (state.naked_ns > 0 and not hedging) or state.refusing or rule.flatten or state.reason == HALT:
         return _until(0, mid)
     if state.quote == 0.0 and not hedging and state.next_quote_ns < state.wake_ns:
         return _until(0, mid)  # the next quote waits for books that can be decided on
     return _until(min(next_ns, state.wake_ns), mid)
+
+
+def _liquidation(state: State, rule: MachineRule) -> float:
+    """The mid at which the venue takes the short away; inf without one, or where its maintenance rate is not known."""
+    if rule.perp.maintenance > 0.0 and state.legs[PERP].position < 0.0:
+        return float(liquidation_price(state.legs[PERP].average, rule.perp))
+    return np.inf
 
 
 def _until(until_ns: int, mid: float) -> Wait:

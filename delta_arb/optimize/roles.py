@@ -32,6 +32,8 @@ def conducts(tape: Tape, market: Market) -> list[Rule]:
         if not one_clip or terms.maker_fee_bps is None or not terms.price_tick or not len(tape.queues[leg].ts_ns):
             continue
         adverse_bps = expected_adverse_bps(tape, leg)
+        if adverse_bps is None:
+            continue
         found += [
             plain.replace(**{f"{name}_role": "maker"}, resting=RestingLeg(adverse_bps=adverse_bps, distance_bps=far))
             for far in DISTANCES_BPS
@@ -39,12 +41,15 @@ def conducts(tape: Tape, market: Market) -> list[Rule]:
     return found
 
 
-def expected_adverse_bps(tape: Tape, leg: int) -> float:
-    """How far the mid goes on in the direction of a trade within a second, in the mean of a tape's trades; at least 0, bps."""
+def expected_adverse_bps(tape: Tape, leg: int) -> float | None:
+    """How far the mid goes on in the direction of a trade within a second, in the mean of a tape's trades; at least 0, bps.
+
+    None where no trade has a second of quotes behind it: nothing is known, and nothing may rest on a guess.
+    """
     trades = tape.queues[leg]
     inside = (trades.ts_ns >= tape.start_ns) & (trades.ts_ns + AFTER_NS <= tape.end_ns)
     if not inside.any():
-        return 0.0
+        return None
     name = LEGS[leg]
     mids = 0.5 * (getattr(tape, f"{name}_bid") + getattr(tape, f"{name}_ask"))
     at, later = (mids[np.searchsorted(tape.ts_ns, trades.ts_ns[inside] + ns, "right") - 1] for ns in (0, AFTER_NS))
