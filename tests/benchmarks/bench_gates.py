@@ -48,6 +48,18 @@ OF_ERRORS = {  # standard errors -> sd in bps, half-life in s, of each span
 CARRY_DAYS = 240
 
 
+def play(done: dict, kinds: dict, k: int, options: argparse.Namespace) -> None:
+    """World k of each kind, unless it is done; kept at once, where a file was named."""
+    for kind, of in kinds.items():
+        if (kind, k) in done:
+            continue
+        rng = np.random.default_rng([options.seed, k, *map(ord, kind)])
+        done[kind, k] = {"kind": kind, "k": k, **whatever_comes(of, rng)}
+        if options.keep:
+            with options.keep.open("a") as file:
+                file.write(json.dumps(done[kind, k]) + "\n")
+
+
 def main() -> None:
     from table import report
 
@@ -62,13 +74,7 @@ def main() -> None:
     chosen = {kind: of for kind, of in kinds().items() if options.only in kind}
     done = kept(options.keep)
     for k in range(worlds):
-        for kind, of in chosen.items():
-            if (kind, k) not in done:
-                rng = np.random.default_rng([options.seed, k, *map(ord, kind)])
-                done[kind, k] = {"kind": kind, "k": k, **whatever_comes(of, rng)}
-                if options.keep:
-                    with options.keep.open("a") as file:
-                        file.write(json.dumps(done[kind, k]) + "\n")
+        play(done, chosen, k, options)
     report(
         "gates",
         table(done.values()),

@@ -10,13 +10,12 @@ second half. USDT a day: what the rule in force earned with a clip of 1,000, bes
 """
 
 import argparse
-import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from bench_gates import EDGES, kept, lower, upper, whatever_comes
+from bench_gates import EDGES, kept, lower, play, upper
 from worlds import FEE_BPS, HOUR, NULLS, Basis, ou
 
 from delta_arb.errors import DataError
@@ -45,13 +44,7 @@ def main() -> None:
     asked = (usual[0] if options.weeks is None else options.weeks, usual[1] if options.days is None else options.days)
     for count, kinds in zip(asked, (weeks(), days()), strict=True):
         for k in range(count):
-            for kind, of in kinds.items():
-                if (kind, k) not in done:
-                    rng = np.random.default_rng([options.seed, k, *map(ord, kind)])
-                    done[kind, k] = {"kind": kind, "k": k, **whatever_comes(of, rng)}
-                    if options.keep:
-                        with options.keep.open("a") as file:
-                            file.write(json.dumps(done[kind, k]) + "\n")
+            play(done, kinds, k, options)
     method = "rolling windows of 60 h; bounds: one-sided, 95 %"
     report(
         "schedule", table(list(done.values())), packages=("numpy", "scipy", "numba"), seed=options.seed, method=method
