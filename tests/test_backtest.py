@@ -20,16 +20,16 @@ from reference import Replay, quotes_by_hand, quotes_of
 from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
 
 import delta_arb
-from delta_arb import market
-from delta_arb.backtest import event_loop, fast_forward, numba_cache, sweep_figures
+from delta_arb import market, numba_cache
+from delta_arb.backtest import event_loop, fast_forward, sweep_figures
 from delta_arb.backtest.event_loop import Sent
-from delta_arb.backtest.numba_cache import reached
 from delta_arb.backtest.performance import distance
 from delta_arb.backtest.replay import looks, run
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.funding_stamps import expected
 from delta_arb.latency import Latency
 from delta_arb.market import PERP, REASONS, SPOT, FundingPayment, utc
+from delta_arb.numba_cache import reached
 from delta_arb.quotes.tape import TAPE_COLUMNS, LegFile, Tape, read
 from delta_arb.strategy import decide
 from delta_arb.strategy.ledger import PARTS, attribution
@@ -822,7 +822,7 @@ def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
     script = """
         from pathlib import Path
         from delta_arb.backtest.event_loop import drive
-        from delta_arb.backtest.numba_cache import compiled, reached
+        from delta_arb.numba_cache import compiled, reached
 
         print(compiled(drive).stats.cache_path)
         for module in sorted({f.__module__ for f in (drive, *reached(drive))}):

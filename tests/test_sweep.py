@@ -14,13 +14,13 @@ from test_backtest import lunc as lunc
 
 from delta_arb.backtest import fast_forward, resting_orders
 from delta_arb.backtest import sweep as sweep_module
-from delta_arb.backtest.numba_cache import records
 from delta_arb.backtest.performance import measure, period_nets, thinned
 from delta_arb.backtest.replay import looks, run
 from delta_arb.backtest.sweep import FIGURES, sweep
 from delta_arb.errors import DataError
 from delta_arb.latency import Latency
 from delta_arb.market import END, FundingPayment
+from delta_arb.numba_cache import records
 from delta_arb.quotes.tape import LegFile, Tape, read
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.ledger import PARTS, total

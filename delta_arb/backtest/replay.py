@@ -14,11 +14,11 @@ import numpy as np
 
 from delta_arb.backtest.event_loop import Columns, Machine, Schedule, Sent, Stamps, filter_shifts, whole_tape
 from delta_arb.backtest.fast_forward import FAR, NEAR, SIGNALS, Looks, extremes
-from delta_arb.backtest.numba_cache import compiled, read_only, records
 from delta_arb.backtest.resting_orders import Road, Roads
 from delta_arb.funding_stamps import NOTHING_EXPECTED, Expected, expected
 from delta_arb.latency import Latency
 from delta_arb.market import ASSUMPTIONS, DAY_NS, PERP, SNAPSHOTS, SPOT, Fill, FundingPayment
+from delta_arb.numba_cache import compiled, read_only, records
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import TRADE_FIELDS, Closing, Dust, Trade, dust, settle_all, total
 from delta_arb.strategy.rule import check_deadline

@@ -24,7 +24,6 @@ import numpy as np
 from delta_arb.backtest import replay
 from delta_arb.backtest.event_loop import Columns, Machine, Schedule, Stamps, drive
 from delta_arb.backtest.fast_forward import Looks
-from delta_arb.backtest.numba_cache import compiled, read_only, records, uncounted
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import capital_of, kernel_inputs, looks, run
 from delta_arb.backtest.resting_orders import Roads
@@ -41,6 +40,7 @@ from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected, gaps
 from delta_arb.latency import Latency
 from delta_arb.market import DAY_NS, NEVER, FundingPayment, to_bps
+from delta_arb.numba_cache import compiled, read_only, records, uncounted
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import check_deadline
 from delta_arb.strategy.state import HALTED, MachineRule

@@ -31,9 +31,10 @@ import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import NS, utc
+from delta_arb.numba_cache import compiled, read_only
 from delta_arb.quotes import one_pass
 from delta_arb.quotes.files import Rows
-from delta_arb.quotes.one_pass import compiled, faultless, read_only
+from delta_arb.quotes.one_pass import faultless
 
 BAD = ("out_of_order", "one_sided", "non_finite", "nonpositive", "crossed", "locked", "absurd")
 _REMEDIES = {
@@ -128,7 +129,7 @@ def check(rows: Rows, limits: Limits) -> Checked:
 
 def _in_one_pass(rows: Rows, limits: Limits) -> Checked | None:
     """What `check` finds of a leg without a fault; None where there is one."""
-    columns = read_only(rows.ts_ns, rows.bid, rows.ask, rows.bid_qty, rows.ask_qty)
+    columns = read_only((rows.ts_ns, rows.bid, rows.ask, rows.bid_qty, rows.ask_qty))
     clean, unchanged, gaps, longest = compiled(faultless)(*columns, limits.max_jump, limits.gap_s * NS)
     if not clean:
         return None

@@ -4,27 +4,9 @@ Compiled, and worth loading the compiler only from `WORTH` rows on; `checks` and
 columns, and of every leg with a bad row.
 """
 
-from functools import cache
-
 import numpy as np
 
 WORTH = 500_000  # rows
-
-
-@cache
-def compiled(kernel):
-    """A kernel as machine code, kept between processes; the compiler is loaded by the first call."""
-    import numba
-
-    return numba.njit(cache=True, nogil=True)(kernel)
-
-
-def read_only(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Contiguous views that nobody writes to: one type for the compiler, whoever made them."""
-    views = tuple(np.ascontiguousarray(column).view() for column in columns)
-    for view in views:
-        view.setflags(write=False)
-    return views
 
 
 def faultless(ts_ns, bid, ask, bid_qty, ask_qty, max_jump, gap_ns):

@@ -15,11 +15,12 @@ import numpy as np
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats.read import Recognised
 from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, UPDATES, utc
+from delta_arb.numba_cache import compiled, read_only
 from delta_arb.quotes import one_pass
 from delta_arb.quotes.allocator import given_back, release
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
-from delta_arb.quotes.one_pass import compiled, filled, merged, read_only
+from delta_arb.quotes.one_pass import filled, merged
 from delta_arb.quotes.prints import NO_QUEUES, Queues
 from delta_arb.quotes.quality import Quality, leg_quality
 from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, refuse_one_file
@@ -295,7 +296,7 @@ def _aligned(
 
 def _in_one_pass(spot: dict[str, np.ndarray], perp: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same columns, merged straight into place: no sort, no index, no gathers."""
-    spot_ns, perp_ns = read_only(spot.pop("ts_ns"), perp.pop("ts_ns"))
+    spot_ns, perp_ns = read_only((spot.pop("ts_ns"), perp.pop("ts_ns")))
     spot_first = bool(spot_ns[0] <= perp_ns[0])
     early, late, side = (spot_ns, perp_ns, "right") if spot_first else (perp_ns, spot_ns, "left")
     begin = int(np.searchsorted(early, late[0], side))  # before it, one leg has no book yet
@@ -306,7 +307,7 @@ def _in_one_pass(spot: dict[str, np.ndarray], perp: dict[str, np.ndarray]) -> di
     for number, (name, leg) in enumerate((("spot", spot), ("perp", perp))):
         before = begin - 1 if spot_first == (number == SPOT) else -1
         made = tuple(np.empty(n, np.int64 if k == 0 else np.float64) for k in range(len(_FILLED)))
-        rows = read_only(*(leg.pop(column) for column in _FILLED))
+        rows = read_only(tuple(leg.pop(column) for column in _FILLED))
         compiled(filled)(columns["ts_ns"], columns["leg"], number, before, rows, made)
         del rows
         columns |= {f"{name}_{column.replace('fresh', 'age')}": of for column, of in zip(_FILLED, made, strict=True)}

@@ -128,7 +128,7 @@ class State:
     lasts. While an end of the pair `rests`, since `rest_ns`: the price of the `quote` that is out (0.0: none), when it was
     accepted (`NEVER`: not yet), whether it is `withdrawn`, before when the next one may not go out, and since when a fill
     waits for its hedge (`naked_ns`, 0: none does). In compiled code a record of the same fields stands for it
-    (`numba_cache.record`).
+    (`numba_cache.records`).
     """
 
     phase: int = FLAT
