@@ -307,6 +307,11 @@ def test_a_run_says_which_trades_it_read_and_under_what_it_fills(both):
     mine.write_text(f"timestamp,price,quantity,side\n{BEGIN_S + 5},0.8,1,buy\n")
     given = job_of(PipelineOptions(**asked, spot_trades=str(mine))).inputs.tape()
     assert given.queues.spot.qty.tolist() == [1.0] and len(given.queues.perp.ts_ns) == 2
+    mine.write_text(f"timestamp,price,quantity,side\n{BEGIN_S + 5},0.8,1,buy\n{BEGIN_S + 6},0.8,0,sell\n")
+    job = job_of(PipelineOptions(**asked, spot_trades=str(mine)))
+    tape = job.inputs.tape()
+    assert tape.queues.spot.qty.tolist() == [1.0]
+    assert "1 trade of size 0 on spot skipped: nothing was traded" in job.inputs.data_params(tape, None).notes
 
 
 def test_recorded_trades_without_their_quotes_are_refused(both):

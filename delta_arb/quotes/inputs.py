@@ -16,7 +16,7 @@ from delta_arb.formats.raw_table import split
 from delta_arb.formats.read import LegContext, Recognised
 from delta_arb.formats.recognise import FormatOptions
 from delta_arb.latency import Latency, latency
-from delta_arb.market import BACK, NS, SNAPSHOTS, UPDATES, FundingPayment, pair_name, plain_pair, utc
+from delta_arb.market import NS, SNAPSHOTS, UPDATES, FundingPayment, pair_name, plain_pair, utc
 from delta_arb.params import WalletParams
 from delta_arb.places import placed, sample
 from delta_arb.quotes import candles as bars
@@ -26,7 +26,7 @@ from delta_arb.quotes import tape as tapes
 from delta_arb.quotes.files import files_of, is_candles
 from delta_arb.quotes.funding_checks import changes
 from delta_arb.quotes.options import BAR_SHARE, FILES, LATENCIES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
-from delta_arb.quotes.prints import NO_PRINTS, Queues, read_prints, sources
+from delta_arb.quotes.prints import read_queues, sources
 from delta_arb.quotes.recorded import is_ranged, is_recorded, is_synthetic
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
@@ -159,6 +159,10 @@ class Inputs(InputOptions):
     def recorded(self) -> tapes.Tape:
         """The whole of both files: quotes, or candles where half-spreads are stated."""
         if self.stated:
+            if self.spot_trades or self.perp_trades:
+                raise ParamsError(
+                    "trades fill no order on candles, whose books stand at the ends of bars; leave them away"
+                )
             if (self.spot_kind, self.perp_kind) != (UPDATES, UPDATES):
                 raise ParamsError("candles are neither updates nor snapshots; leave --spot-kind and --perp-kind away")
             legs = self.leg_file("spot"), self.leg_file("perp")
@@ -172,8 +176,10 @@ class Inputs(InputOptions):
         legs = self.leg_file("spot"), self.leg_file("perp")
         tape = tapes.read(*legs, max_bad_share=self.max_bad_share)
         files = self.spot_trades, self.perp_trades
-        found = (read_prints(file, leg) if file else NO_PRINTS for file, leg in zip(files, legs, strict=True))
-        return replace(tape, queues=Queues(*found, BACK)) if any(files) else tape
+        if not any(files):
+            return tape
+        queues, notes = read_queues(files, legs)
+        return replace(tape, queues=queues, quality=replace(tape.quality, notes=(*tape.quality.notes, *notes)))
 
     def source(self, leg: str):
         """What is read of a leg, or as funding history: the file, or a pandas table (see `recording`)."""

@@ -1,7 +1,7 @@
 """Trades of others at one venue, which are what a resting order fills by."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import repeat
 from operator import itemgetter
@@ -27,6 +27,12 @@ class Prints(NamedTuple):
     qty: np.ndarray
 
 
+def sized(ts_ns, side, price, qty) -> tuple[Prints, int]:
+    """The checked prints of a recording, and how many rows of size 0 were left out: they traded nothing."""
+    traded = np.asarray(qty, float) != 0.0
+    return prints(*(np.asarray(column)[traded] for column in (ts_ns, side, price, qty))), int((~traded).sum())
+
+
 def prints(ts_ns, side, price, qty) -> Prints:
     """Checked: one length, in time order, a side that is +1 or -1, prices and sizes above zero. Raises DataError."""
     made = Prints(
@@ -43,8 +49,9 @@ def prints(ts_ns, side, price, qty) -> Prints:
     return made
 
 
-def read_prints(path: str | Path, leg: LegFile) -> Prints:
-    """The trades of one venue from a file of them or as `record` wrote them, in base units; stamps as in the leg's recording.
+def read_prints(path: str | Path, leg: LegFile) -> tuple[Prints, int]:
+    """The trades of one venue from a file of them or as `record` wrote them, in base units, and how many rows of size 0 were left
+    out; stamps as in the leg's recording.
 
     Raises DataError where nothing tells sizes, sides or times; ParamsError for stamps of the venue where `leg` is on ours, and
     for a recording's trades without the quotes beside them.
@@ -59,10 +66,10 @@ def read_prints(path: str | Path, leg: LegFile) -> Prints:
     reading = read(path, TRADES, options, replace(leg.context, contract_size=leg.contract_size))
     of, coins = reading.columns, coins_a_unit(leg, reading.recognised)
     late_ns = round(leg.feed_latency_s * NS)
-    return prints(of[TIME] + late_ns, np.where(of["buyer"], 1, -1), of["price"], of["quantity"] * coins)
+    return sized(of[TIME] + late_ns, np.where(of["buyer"], 1, -1), of["price"], of["quantity"] * coins)
 
 
-def _recorded(path: str | Path, leg: LegFile) -> Prints:
+def _recorded(path: str | Path, leg: LegFile) -> tuple[Prints, int]:
     """Trades that `record` wrote beside this leg's quotes: on the same clock and in the same unit of size."""
     folder = recorded.DatasetRange.of(path).folder
     if folder.name != TRADES:
@@ -76,7 +83,7 @@ def _recorded(path: str | Path, leg: LegFile) -> Prints:
     of = whole_columns(replace(leg, path=path), ()).columns
     order = np.argsort(of[TIME], kind="stable")  # our clock may have been set back
     ts_ns, side, price, qty = (of[name][order] for name in (TIME, "side", "price", "quantity"))
-    return prints(ts_ns, side, price, qty * coins_a_unit(leg, None))
+    return sized(ts_ns, side, price, qty * coins_a_unit(leg, None))
 
 
 class Queues(NamedTuple):
@@ -89,6 +96,17 @@ class Queues(NamedTuple):
     def __bool__(self) -> bool:
         """Whether any trade was recorded."""
         return len(self.spot.ts_ns) + len(self.perp.ts_ns) > 0
+
+
+def read_queues(paths: Sequence[str | Path], legs: Sequence[LegFile]) -> tuple[Queues, list[str]]:
+    """The trades of both legs ("": none of that one) at the back of the queue, and a note where rows of size 0 were left out."""
+    found = [read_prints(path, leg) if path else (NO_PRINTS, 0) for path, leg in zip(paths, legs, strict=True)]
+    notes = [
+        f"{n:,} trade{'s' * (n != 1)} of size 0 on {leg} skipped: nothing was traded"
+        for leg, (_, n) in zip(("spot", "the perpetual"), found, strict=True)
+        if n
+    ]
+    return Queues(found[0][0], found[1][0], BACK), notes
 
 
 def sources(queues: Queues, paths: tuple[str, str]) -> Iterator[str]:

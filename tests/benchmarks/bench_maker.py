@@ -39,7 +39,7 @@ PERP_TERMS = VenueTerms(venue="futures", taker_fee_bps=2.0, qty_step=1e-3, min_q
 
 def recording(data: Path, day: str) -> Tape:
     legs = [LegFile(data / f"binance_{name}_BTC_USDT_book_{day}.parquet", "updates") for name in ("spot", "futures")]
-    trades = read_prints(data / f"binance_spot_BTC_USDT_trades_{day}.parquet", legs[SPOT])
+    trades, _ = read_prints(data / f"binance_spot_BTC_USDT_trades_{day}.parquet", legs[SPOT])
     return replace(read(*legs), queues=Queues(trades, NO_PRINTS, BACK))
 
 
