@@ -112,6 +112,12 @@ def common_step(spot: VenueTerms, perp: VenueTerms) -> float:
     return float(Decimal(math.lcm(*(int(step * scale) for step in steps))) / scale)
 
 
+def said_terms(**values) -> tuple[dict, dict]:
+    """The fields of each leg's terms that were said, as `each_leg` takes their values; None says nothing."""
+    legs = {f: each_leg(f.removeprefix("taker_"), value) for f, value in values.items()}
+    return tuple({f: pair[leg] for f, pair in legs.items() if pair[leg] is not None} for leg in range(len(LEGS)))
+
+
 def each_leg(name: str, value) -> tuple:
     """One value of both legs, or one for each."""
     legs = tuple(value) if isinstance(value, tuple | list) else (value, value)

@@ -162,6 +162,17 @@ def test_a_market_says_the_fees_and_latencies_of_both_legs_or_of_each():
     assert (each.latency.spot_s, each.latency.perp_s, each.latency.perp.p99_s) == (0.1, 0.3, 0.9)
 
 
+def test_a_rule_that_rests_needs_the_makers_fee_of_its_leg():
+    market = da.Market(fee_bps=5, maker_fee_bps=(0, None))
+    assert (market.spot.maker_fee_bps, market.perp.maker_fee_bps, market.spot.taker_fee_bps) == (0.0, None, 5.0)
+    assert "fee 5 bps (makers 0)" in repr(market) and repr(market).count("makers") == 1
+    tape = da.read_quotes(SPOT, PERP, **FREE, spot_tick=0.01)
+    rule = da.Rule(entry_bps=5, exit_bps=1, spot_role="maker", resting={"adverse_bps": 1.0}, clip_usdt=100)
+    assert "makers 0" in repr(da.backtest(tape, rule, market).market)
+    with pytest.raises(ParamsError, match=r"fee of .* for makers is not known: state maker_fee_bps"):
+        da.backtest(tape, rule, da.Market(fee_bps=5))
+
+
 def test_what_a_market_does_not_say_comes_with_the_quotes():
     tape = da.read_quotes(
         SPOT, PERP, funding="none", contract_size=2.5, perp_format="quantity=coins", spot_min_usdt=3.0

@@ -21,7 +21,7 @@ from delta_arb.stats.reversion import HalfLife
 from delta_arb.stats.sharpe import wilson
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import MachineRule
-from delta_arb.venue_terms import VenueTerms, common_step, completed, each_leg
+from delta_arb.venue_terms import VenueTerms, common_step, completed, each_leg, said_terms
 from delta_arb.wallets import BOUNDLESS, Funds
 
 CASH_PERCENT = 4.0  # a year, where nothing else is stated
@@ -122,8 +122,8 @@ class Market:
         funds: what both wallets hold at the beginning; without limit if not given.
         funding_changes: ns from which the payments follow other rules; those of the quotes, where they are read from files.
         fee_bps: taker fee, bps of notional per fill, of both legs or one for each; 5 if nobody says.
-        latency_s: from a quote to our order at the venue, s, a median and a 99th percentile like "0.1~0.4", or a file;
-            of both legs or one for each; 0.1 if nobody says.
+        maker_fee_bps: the same of an order that rested, each leg's own or None; without it a rule that rests there is refused.
+        latency_s: the same, from a quote to our order at the venue, s, "0.1~0.4" (median~p99) or a file; 0.1 if nobody says.
 
     Raises:
         ParamsError: a value out of bounds, or a fee or latency beside terms that say their own.
@@ -139,10 +139,12 @@ class Market:
     funding_changes: tuple[int, ...] = ()
     fee_bps: InitVar[float | tuple | None] = None
     latency_s: InitVar[float | str | tuple | None] = None
+    maker_fee_bps: InitVar[float | tuple | None] = None
 
-    def __post_init__(self, fee_bps, latency_s) -> None:
+    def __post_init__(self, fee_bps, latency_s, maker_fee_bps) -> None:
         late = latency_s if latency_s is None else latencies(*map(str, each_leg("latency_s", latency_s)))
-        said = _said(each_leg("fee_bps", fee_bps), late)
+        seconds = late and (late.spot_s, late.perp_s)
+        said = said_terms(taker_fee_bps=fee_bps, maker_fee_bps=maker_fee_bps, latency_s=seconds)
         if (self.spot or self.perp) and any(said):
             raise ParamsError("terms of a venue say its fee and latency themselves; leave fee_bps and latency_s away")
         for leg, more in zip(LEGS, said, strict=True):
@@ -171,7 +173,7 @@ class Market:
     def __repr__(self) -> str:
         """Everything assumed, what was defaulted to included."""
         venues = "; ".join(
-            f"{t.venue}: fee {t.taker_fee_bps:g} bps, latency {self.latency.delay(leg)}, contract of {t.contract_size:g}, "
+            f"{t.venue}: fee {t.taker_fee_bps:g} bps{_of_makers(t)}, latency {self.latency.delay(leg)}, contract of {t.contract_size:g}, "
             f"step {t.qty_step:g}, smallest order {t.min_qty:g} coins and {t.min_notional_usdt:g} USDT"
             for leg, t in zip(LEGS, (self.spot, self.perp), strict=True)
         )
@@ -215,20 +217,23 @@ class Market:
         ]
 
     def rule_params(self, thresholds: Thresholds | None) -> Rule:
-        values = {} if thresholds is None else thresholds.values()
-        return self.settings.replace(**values)
+        return self.settings.replace(**(thresholds.values() if thresholds else {}))
 
     @property
     def fees_bps(self) -> float:
         """The four taker fees of a round trip, without the last digits: 5.999999999999999 is no less than 6.
-
         Of an end that rests there are none: its level is net of them (`rule_params.Rule`).
         """
         return round(to_bps(round_trip_fees(self.spot.taker_fee, self.perp.taker_fee)) * self.settings.takers() / 2, 9)
 
+    def taking(self) -> "Market":
+        """The same with both legs taking."""
+        return replace(self, settings=self.settings.replace(spot_role="taker", perp_role="taker", resting=None))
+
     def with_fees(self, spot_bps: float, perp_bps: float) -> "Market":
-        spot, perp = self.spot.replace(taker_fee_bps=spot_bps), self.perp.replace(taker_fee_bps=perp_bps)
-        return replace(self, spot=spot, perp=perp)
+        return replace(
+            self, spot=self.spot.replace(taker_fee_bps=spot_bps), perp=self.perp.replace(taker_fee_bps=perp_bps)
+        )
 
     def process(self, reverts: HalfLife | None) -> FilterParams | None:
         """The filter of the fitted process, where the signal is filtered and the fit found noise."""
@@ -266,14 +271,12 @@ class Market:
 
     def _at(self, latency: Latency) -> "Market":
         """With time enough until the deadline of an order."""
-        needed_s = 2 * (latency.longest_s + self.settings.max_quote_age_s)
-        settings = self.settings.replace(leg_deadline_s=max(self.settings.leg_deadline_s, needed_s))
-        return replace(self, latency=latency, settings=settings)
+        needed_s = max(self.settings.leg_deadline_s, 2 * (latency.longest_s + self.settings.max_quote_age_s))
+        return replace(self, latency=latency, settings=self.settings.replace(leg_deadline_s=needed_s))
 
     def with_clip(self, clip_usdt: float) -> "Market":
         """Another clip, and room for as many of them as before."""
-        held, clip = self.settings.max_position_usdt, self.settings.clip_usdt
-        room = held and held * clip_usdt / clip
+        room = self.settings.max_position_usdt and self.settings.max_position_usdt * clip_usdt / self.settings.clip_usdt
         return replace(self, settings=self.settings.replace(clip_usdt=clip_usdt, max_position_usdt=room))
 
 
@@ -283,11 +286,8 @@ def check_signal(signal: str) -> None:
         raise ParamsError(f"signal must be raw or filtered, was {signal!r}")
 
 
-def _said(fees: tuple, late: Latency | None) -> tuple[dict, ...]:
-    """The fields of each leg's terms that were said."""
-    seconds = (None, None) if late is None else (late.spot_s, late.perp_s)
-    legs = ({"taker_fee_bps": fee, "latency_s": s} for fee, s in zip(fees, seconds, strict=True))
-    return tuple({name: value for name, value in leg.items() if value is not None} for leg in legs)
+def _of_makers(terms: VenueTerms) -> str:
+    return "" if terms.maker_fee_bps is None else f" (makers {terms.maker_fee_bps:g})"
 
 
 def market(inputs: Inputs, tape: Tape, settings: Rule, signal: str = "raw") -> Market:
