@@ -3,6 +3,7 @@ world in which it pays."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,17 +12,18 @@ import pytest
 from delta_arb import tables
 from delta_arb.backtest import resting_orders
 from delta_arb.backtest.replay import run
+from delta_arb.errors import ParamsError
 from delta_arb.evidence import DataParams
 from delta_arb.latency import Latency
-from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, FundingPayment
-from delta_arb.optimize import carry_ways, roles
+from delta_arb.market import ASSUMPTIONS, DAY_S, NS, PERP, SPOT, FundingPayment
+from delta_arb.optimize import carry_walk_forward, carry_ways, roles
 from delta_arb.optimize.export import evidence
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.params import Params, load, save, sealed
 from delta_arb.quotes.prints import NO_PRINTS, Queues, prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables
-from delta_arb.report.resting import resting_money
+from delta_arb.report.resting import resting_money, ways_table
 from delta_arb.rule_params import RestingLeg, Rule
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.rule import make_rule
@@ -237,22 +239,103 @@ def test_where_resting_pays_it_is_found_and_exported(tmp_path):
 # --- Carry ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_waiting_for_a_resting_entry_comes_to_by_hand():
-    """A try at 0 h rests at the bid of 100 and fills at 1 h, when the ask is 99.9: edge 100.3 / 99.7 - 1 there, and half of the
-    funding of 10 bps at 0.5 h is not missed, all of it is. Taken at once it were 100.5 / 100.2 - 1. The try at 7 h never fills.
-    """
+def waiting_tape():
+    """A try at 0 h rests at the bid of 100, which the ask of 1 h reaches; that at 7 h is never reached, with books that stand still."""
     hour = 3600 * NS
     rows = [
         (0, SPOT, 100.0, 100.2, 1.0, 1.0), (0, PERP, 100.5, 100.7, 1.0, 1.0), (hour, SPOT, 99.7, 99.9, 1.0, 1.0),
         (hour, PERP, 100.3, 100.5, 1.0, 1.0), (7 * hour, SPOT, 101.0, 101.2, 1.0, 1.0), (12 * hour, SPOT, 102.0, 102.2, 1.0, 1.0),
         (12 * hour, PERP, 102.5, 102.7, 1.0, 1.0),
     ]  # fmt: skip
-    paid = (FundingPayment(hour // 2, 1e-3, 100.0, True),)
-    market = Market(spot=SPOT_TERMS, perp=PERP_TERMS, payments=paid)
-    found = carry_ways.waiting(Tape.of(rows), market, "reached")
-    rested = (100.3 / 99.7 - 100.5 / 100.2) * 1e4 - 10.0
+    return Tape.of(rows), (FundingPayment(hour // 2, 1e-3, 100.0, True),)
+
+
+@pytest.mark.parametrize(("bar_s", "got"), [(0.0, 100.0), (3600.0, 99.7)])
+def test_what_waiting_for_a_resting_entry_comes_to_by_hand(bar_s, got):
+    """Filled at 1 h, at our price, or of candles at the bid of that bar; the perpetual is sold at 100.3 there. All of the funding
+    of 10 bps at 0.5 h is missed. Taken at once it were 100.5 / 100.2 - 1. The other one is taken four hours later on the same books.
+    """
+    tape, paid = waiting_tape()
+    found = carry_ways.waiting(carry_ways.shown(replace(tape, bar_s=bar_s), paid), "reached")
     assert (found.tries, found.unfilled, found.missed_bps) == pytest.approx((2, 0.5, 5.0))
-    assert found.gain_bps == pytest.approx(rested / 2)  # the other one is taken four hours later on the same books
+    assert found.gain_bps == pytest.approx(((100.3 / got - 100.5 / 100.2) * 1e4 - 10.0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("way", "sold", "at_h"),
+    [
+        ("front", (100.0, 0.4), 0.25), ("back", (100.0, 0.4), 1.0), ("back", (100.0, 1.2), 0.25), ("through", (100.0, 9.0), 1.0),
+        ("through", (99.9, 0.1), 0.25), ("back", (100.1, 9.0), 1.0),
+    ],
+)  # fmt: skip
+def test_with_recorded_trades_a_try_fills_by_them(way, sold, at_h):
+    """One coin is shown at our 100 when we join: 0.4 sold there fill whoever is in front, 1.2 the one at the back too, and what is
+    sold below us anybody. Else the ask of 99.9 reaches us after an hour. Before the stamp of 0.5 h no funding is missed."""
+    tape, paid = waiting_tape()
+    quarter = 900 * NS
+    trades = prints([quarter // 2, quarter], [1, -1], [100.2, sold[0]], [9.0, sold[1]])
+    seen = carry_ways.shown(replace(tape, queues=Queues(trades, NO_PRINTS, 1)), paid)
+    assert seen.ways == ASSUMPTIONS
+    found = carry_ways.tried(seen, 0, way)
+    assert (found.filled, found.waited_s) == (True, at_h * 3600)
+    hedged, missed = (100.5, 0.0) if at_h < 0.5 else (100.3, 10.0)
+    assert (found.missed_bps, found.gain_bps) == pytest.approx(
+        (missed, (hedged / 100.0 - 100.5 / 100.2) * 1e4 - missed)
+    )
+
+
+def test_the_ways_of_a_carry_say_what_is_proven():
+    """Fees of 2 and 1 bps taken make 6 bps a round trip and a maker pays nothing: each fill saves 2."""
+    tape, paid = waiting_tape()
+    stamps = (*paid, FundingPayment(int(12.5 * 3600) * NS, 1e-3, 100.0, True))
+    market = Market(spot=SPOT_TERMS, perp=PERP_TERMS, payments=stamps)
+    taken, reached, through = carry_ways.ways(tape, market, stamps)
+    crossed = carry_ways.crossing_bps(tape)
+    assert taken.even.costs_bps == pytest.approx(6.0 + crossed)
+    in_, out = reached.enter, reached.leave
+    saved = in_.gain_bps + out.gain_bps + 2.0 * (2.0 - in_.unfilled - out.unfilled)
+    assert reached.even.costs_bps == pytest.approx(6.0 + crossed - saved)
+    assert (reached.name, through.name) == ("reached", "through")
+    assert "only a quote that reaches ours is proven" in carry_ways.table([taken, reached, through]).note
+    unknown = replace(market, spot=SPOT_TERMS.replace(maker_fee_bps=None))
+    assert [way.name for way in carry_ways.ways(tape, unknown, stamps)] == ["both legs taken"]
+
+
+def test_the_pairs_of_a_walk_are_priced_with_spot_resting_at_their_ends():
+    """Entered at 0 h at the proven fill of the test above (2 bps of fees saved) on 50 of 100 USDT; the end of the quotes left it open."""
+    tape, paid = waiting_tape()
+    market = Market(spot=SPOT_TERMS, perp=PERP_TERMS, payments=paid, settings=Rule(clip_usdt=100.0))
+    pair = SimpleNamespace(opened_ns=0, closed_ns=12 * 3600 * NS, censored=True, notional_usdt=50.0)
+    gain = (100.3 / 100.0 - 100.5 / 100.2) * 1e4 - 10.0
+    stamps = (*paid, FundingPayment(int(12.5 * 3600) * NS, 1e-3, 100.0, True))
+    found = carry_ways.ways(tape, market, stamps, carry_ways.Walked([pair], 5, 1.0))
+    assert [way.walked_bps_day for way in found[:2]] == pytest.approx([1.0, 1.0 + (gain + 2.0) / 2 / 5])
+
+
+def test_the_page_shows_each_way_of_trading_under_each_assumption():
+    """BTC-like: costs of 14 bps on a basis that hardly moves. The table replays on the whole tape what the choice replays."""
+    tape = world(1, 1500)
+    spot, perp = SPOT_TERMS.replace(taker_fee_bps=50.0), PERP_TERMS.replace(taker_fee_bps=20.0, maker_fee_bps=None)
+    market = Market(
+        spot, perp, LATENCY, payments=(), settings=Rule(clip_usdt=500.0, leg_deadline_s=5.0, max_quote_age_s=2.0)
+    )
+    choice = roles.chosen(tape, market, Constraints(max_hold_s=40.0))
+    table = ways_table(choice, tape)
+    assert [row[0] for row in table.rows] == [
+        "both legs take",
+        *(f"spot rests, {far} bps further" for far in (0, 2, 5)),
+    ]
+    assert "an honest no" in table.note
+    for row, way in zip(table.rows, choice.ways, strict=True):
+        entry, exit_ = map(float, row[1].rstrip(" *").split(" / "))
+        for place, cell in zip(ASSUMPTIONS, row[2:], strict=True):
+            if way.best:
+                trades = way.market.replay(tape.assuming(place), way.best).trades
+                assert (entry, exit_) == pytest.approx(way.best[:2], abs=0.06) and cell.startswith(f"{len(trades)}: ")
+    plain = roles.chosen(replace(tape, queues=Queues(NO_PRINTS, NO_PRINTS, 0)), market, Constraints(max_hold_s=40.0))
+    assert "trades of others (--spot-trades)" in repr(ways_table(plain, tape))
+    with pytest.raises(ParamsError, match="middle is a share of the queue fitted to own fills, and none is fitted"):
+        tape.assuming("middle")
 
 
 def test_no_leg_rests_where_no_trade_has_a_second_of_quotes_behind_it():
@@ -264,3 +347,42 @@ def test_no_leg_rests_where_no_trade_has_a_second_of_quotes_behind_it():
     assert roles.expected_adverse_bps(tape, SPOT) is None
     assert [rule.maker_leg for rule in roles.conducts(tape, market)] == [None]
     assert {rule.maker_leg for rule in roles.conducts(whole, market)} == {None, "spot", "perp"}
+
+
+def carry_world(days=66, funding_bps_day=6.0, every_s=300, seed=5):
+    """Spot is wide (10 bps) and traded by people who know nothing, the perpetual is tight, and funding pays every 8 hours."""
+    rng, n = np.random.default_rng(seed), days * 86_400 // every_s
+    mid = 100 * np.exp(np.cumsum(rng.normal(0, 2e-4, n)))
+    ts = (np.arange(1, n + 1) * every_s * NS).astype(np.int64)
+    bid, perp = np.floor(mid * (1 - 5e-4) * 1000) / 1000, np.floor(mid * 1000) / 1000
+    rows = []
+    for k in range(n):
+        rows.append((int(ts[k]), SPOT, float(bid[k]), float(round(bid[k] + 0.1, 3)), 1.0, 1.0))
+        rows.append((int(ts[k]), PERP, float(perp[k]), float(round(perp[k] + 0.002, 3)), 500.0, 500.0))
+    side, deep = rng.choice((-1, 1), n), 0.05 * (rng.random(n) < 0.3)
+    trades = prints(ts + 2 * NS, side, np.where(side < 0, bid - deep, bid + 0.1 + deep), rng.exponential(3.0, n) + 0.01)
+    paid = tuple(FundingPayment(k * 8 * 3600 * NS, funding_bps_day / 3e4, 100.0, True) for k in range(1, days * 3 + 1))
+    return replace(Tape.of(rows), queues=Queues(trades, NO_PRINTS, 0)), paid
+
+
+@pytest.mark.slow
+def test_the_walk_of_a_carry_chooses_the_leg_that_rests_and_asks_back_and_through():
+    tape, paid = carry_world()
+    spot = VenueTerms(venue="mexc", taker_fee_bps=5.0, maker_fee_bps=0.0, qty_step=0.01, price_tick=0.001)
+    perp = VenueTerms(venue="gate", taker_fee_bps=2.0, qty_step=0.01, min_qty=0.01)
+    settings = Rule(clip_usdt=100.0, max_quote_age_s=60.0, leg_deadline_s=130.0)
+    market = Market(spot, perp, payments=paid, settings=settings)
+    walk = partial(carry_walk_forward.walk, look_back_s=30 * DAY_S, step_s=10 * DAY_S, rng=np.random.default_rng(7))
+    found = walk(tape, market)
+    assert (
+        found.pays
+        and found.market.settings.maker_leg == "spot"
+        and found.market.settings.resting.longest_rest_s == 4 * 3600
+    )
+    assert (found.result.assumed, found.through.result.assumed) == ("back", "through")
+    assert found.result.rested and found.taken is None and "spot rests" in repr(found)
+    assert [g.name for g in found.gates[6:]] == [f"under through: {g.name}" for g in found.gates[:6]]
+    poor = replace(found, through=replace(found.through, cash_percent=1e6))
+    assert not poor.pays and "under through: net a year on all capital" in poor.verdict  # one of them is not enough
+    both = walk(replace(tape, queues=Queues(NO_PRINTS, NO_PRINTS, 0)), market)
+    assert both.market.settings.resting is None and both.through is None and both.conduct == ""

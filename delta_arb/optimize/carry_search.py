@@ -51,7 +51,7 @@ class BreakEven(NamedTuple):
 
     @property
     def days(self) -> float | None:
-        return self.costs_bps / self.funding_bps_day if self.funding_bps_day > 0 else None
+        return max(self.costs_bps, 0.0) / self.funding_bps_day if self.funding_bps_day > 0 else None
 
     def __str__(self) -> str:
         pays = (

@@ -3,7 +3,8 @@
 The same walk as of any other rule, with folds of days, the choice of `carry_search`, and no embargo: a look-back marks
 what is open at its end at prices of that moment, so nothing needs to be purged. Pairs belong to the fold that entered
 them and keep its rule until they end; the next fold enters nothing before that. A rule that a wallet cannot pay for, or
-whose short is liquidated, earns nothing on its look-back or loses its fold, and a machine that halted enters no more.
+whose short is liquidated, earns nothing on its look-back or loses its fold, and a machine that halted enters no more. Where a leg rests
+(`carry_roles`), the walk is walked at the back of the queue and again under `through`, and must pass both.
 """
 
 from dataclasses import dataclass, replace
@@ -13,10 +14,12 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError, SeriesError
-from delta_arb.market import DAY_NS, DAY_S, NEVER, NS, FundingPayment, entry_edge, exit_cost, from_bps, to_bps, utc
-from delta_arb.optimize import carry_ways
+from delta_arb.market import BACK, DAY_NS, DAY_S, NEVER, NS, THROUGH, FundingPayment, from_bps, to_bps, utc
+from delta_arb.optimize import carry_roles, carry_ways
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
-from delta_arb.optimize.gates import LEVEL, WORST, GateResult, above_cash, above_zero, gate
+from delta_arb.optimize.carry_ways import crossing_bps, position_usdt, worst_bps
+from delta_arb.optimize.gates import LEVEL, GateResult, above_cash, above_zero, gate
+from delta_arb.optimize.roles import under
 from delta_arb.optimize.study import (
     CARRY,
     CASH_PERCENT,
@@ -51,11 +54,6 @@ MIN_LOOK_BACK_S = 30 * DAY_S
 HELD_THROUGHOUT = Thresholds(-999.0, -1000.0, 366 * DAY_S)  # enters at once, leaves when the quotes end
 
 
-def position_usdt(market: Market) -> float:
-    """A full position, which returns are told in bps of: one clip, unless several are allowed."""
-    return max(market.settings.clip_usdt, market.settings.max_position_usdt or 0.0)
-
-
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CarryWalk:
     """The whole procedure on history it had not seen, as exact money.
@@ -67,6 +65,8 @@ class CarryWalk:
     short; `now`: chosen for the time to come, `confidence` the probability that its first fold earns, said as before each
     fold, which `brier` scores; not known where none was scored. A crash that throws the legs apart can pay a year of funding in one fill,
     and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
+    `market`: with the roles of both legs, chosen as `conduct` says; `through`: where one rests, the same walk where only what
+    is beyond our price fills.
     """
 
     folds: tuple[Fold, ...]
@@ -82,7 +82,10 @@ class CarryWalk:
     held_days: int
     independent_days: float | None
     worst_bps: float
+    market: Market
     cash_percent: float = CASH_PERCENT
+    conduct: str = ""
+    through: "CarryWalk | None" = None
 
     @property
     def trades(self) -> tuple[Trade, ...]:
@@ -107,6 +110,13 @@ class CarryWalk:
         return to_bps(sums[part] / self.position_usdt) / len(self.daily)
 
     @property
+    def taken(self) -> carry_ways.Walked | None:
+        """Its pairs, where both legs took and something was held."""
+        if self.market.settings.resting or self.net_bps_day is None:
+            return None
+        return carry_ways.Walked(self.trades, len(self.daily), self.net_bps_day.value)
+
+    @property
     def pays(self) -> bool:
         """Whether every gate is passed."""
         return all(g.passed for g in self.gates)
@@ -116,11 +126,11 @@ class CarryWalk:
         """One sentence: carry, or do not, and why not."""
         if self.net_bps_day is None:
             reasons = sorted({fold.reason for fold in self.folds})
-            return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {_sentence(self.even)}"
+            return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {_sentence(f'{self.even}')}"
         if self.pays:
             return f"Carry pays: {self.says}."
         missed = "; ".join(g.words for g in self.gates if not g.passed)
-        return f"Do not carry: {self.says}, but {missed}. {_sentence(self.even)}"
+        return f"Do not carry: {self.says}, but {missed}. {_sentence(f'{self.even}')}"
 
     @property
     def says(self) -> str:
@@ -148,6 +158,10 @@ class CarryWalk:
             gate("net after one more exit at its worst", net and self.wrong_bps, 0.0, "bps", note=nothing),
             above_cash(net and net.value * from_bps(self.position_usdt), self.result.capital_usdt, self.cash_percent),
             halted,
+            *(
+                replace(g, name=f"under through: {g.name}", words=f"under through: {g.words}")
+                for g in (self.through.gates if self.through else ())
+            ),
         )
 
     def table(self) -> Table:
@@ -161,7 +175,8 @@ class CarryWalk:
             "pairs",
             "net, bps",
         )
-        return Table.of("Carry, walked forward: chosen before, held after", heads, rows, self.verdict)
+        note = f"{self.verdict} {_sentence(self.conduct)}" if self.conduct else self.verdict
+        return Table.of("Carry, walked forward: chosen before, held after", heads, rows, note)
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -170,9 +185,8 @@ class CarryWalk:
         return self.table()._repr_html_()
 
 
-def _sentence(even: BreakEven) -> str:
-    text = f"{even}."
-    return text[0].upper() + text[1:]
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _fold_row(fold: Fold, position_usdt: float) -> tuple[str, ...]:
@@ -221,11 +235,22 @@ def walk(
         raise DataError(_too_short(days, folds, look_back_s, step_s, market.rules_since_ns(tape.end_ns)))
     frame = Frame(look_back_s, step_s, 0.0, period_s=DAY_S, half_life_s=0.0)
     windows = constraints.repeated_h * 3600.0 / (days * DAY_S - look_back_s)
-    mean_level = level_of_each(LEVEL, upstream, windows)
-    cash_percent, constraints = constraints.cash_percent, demands(CARRY)
-    found = walk_forward(tape, market, constraints, frame, rng=np.random.default_rng(SEED), choose=choose_carry)
-    now = chosen_by(choose_carry, _last(tape, market, constraints, frame))
-    return replace(_judged(tape, market, found, now, mean_level=mean_level, rng=rng), cash_percent=cash_percent)
+    first_until_ns = tape.start_ns + round(look_back_s * NS)
+    way = carry_roles.chosen(_last(tape.between(tape.start_ns, first_until_ns), market, frame))
+    level = level_of_each(LEVEL, upstream * way.tried, windows)
+    found, *through = (
+        replace(_walked(under(tape, place), way.market, frame, level, rng), cash_percent=constraints.cash_percent)
+        for place in ((BACK, THROUGH) if way.market.settings.resting else (BACK,))
+    )
+    return replace(found, conduct=way.words, through=through[0] if through else None)
+
+
+def _walked(tape: Tape, market: Market, frame: Frame, level: float, rng: np.random.Generator) -> CarryWalk:
+    """The walk of one conduct under one assumption; `level` of its interval."""
+    rngs = np.random.default_rng(SEED)
+    found = walk_forward(tape, market, demands(CARRY), frame, rng=rngs, choose=choose_carry)
+    now = chosen_by(choose_carry, _last(tape, market, frame))
+    return _judged(tape, market, found, now, mean_level=level, rng=rng)
 
 
 def _too_short(days: float, folds: int, look_back_s: float, step_s: float, changed_ns: int) -> str:
@@ -241,20 +266,22 @@ def _too_short(days: float, folds: int, look_back_s: float, step_s: float, chang
     )
 
 
-def _last(tape: Tape, market: Market, constraints: Constraints, frame: Frame) -> LookBack:
-    """All that is known for the time to come."""
-    start_ns = tape.end_ns - round(frame.look_back_s * NS)
-    return LookBack(tape.between(start_ns, tape.end_ns + 1), start_ns, tape.end_ns, market, constraints, frame.period_s)
+def _last(tape: Tape, market: Market, frame: Frame) -> LookBack:
+    """All that is known for the time behind a tape."""
+    start_ns, known = tape.end_ns - round(frame.look_back_s * NS), demands(CARRY)
+    return LookBack(tape.between(start_ns, tape.end_ns + 1), start_ns, tape.end_ns, market, known, frame.period_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Asked:
-    """What carry is worth on a run's history, and the reason of a candidate of that profile; `walk` where it could."""
+    """What carry is worth on a run's history, the ways in and out, and the reason of a candidate of that profile; `walk` where
+    it could."""
 
     profile: str
     table: Table
     reason: str
     walk: CarryWalk | None = None
+    ways: Table | None = None
 
     @property
     def trade(self) -> bool:
@@ -267,34 +294,30 @@ class Asked:
         return self.walk and self.walk.now.thresholds
 
     def __repr__(self) -> str:
-        return repr(self.table)
+        return "\n\n".join(map(repr, filter(None, (self.table, self.ways))))
 
     def _repr_html_(self) -> str:
-        return self.table._repr_html_()
+        return "".join(table._repr_html_() for table in (self.table, self.ways) if table)
 
 
 def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0, constraints: Constraints = NO_MORE) -> Asked:
     """How long a hold must last on this history; with the profile carry, walked forward too, or why it cannot be."""
-    title = "Would holding for days pay?"
+    title, walked, reason = "Would holding for days pay?", None, f"not asked: the profile is {profile}"
+    if profile == CARRY:
+        try:
+            walked = walk(tape, market, rng=np.random.default_rng(SEED), upstream=upstream, constraints=constraints)
+        except (DataError, ParamsError) as error:
+            reason = f"carry cannot be judged: {error}"
     try:
-        paid = _paid(tape, market)
-        even = f"{break_even(paid, market.fees_bps + crossing_bps(tape))}"
-        ways = carry_ways.rows(tape, market, paid, crossing_bps(tape))
+        found = carry_ways.ways(tape, market, _paid(tape, market), walked and walked.taken)
+        even, ways = f"{found[0].even}", carry_ways.table(found)
     except DataError as error:
-        even, ways = f"not known: {error}", []
-    if profile != CARRY:
-        rows = [("break-even", even), *ways, ("walked forward", f"not asked: the profile is {profile}")]
-        return Asked(profile, Table.of(title, ("question", "answer"), rows), even)
-    try:
-        walked = walk(tape, market, rng=np.random.default_rng(SEED), upstream=upstream, constraints=constraints)
-    except (DataError, ParamsError) as error:
-        reason = f"carry cannot be judged: {error}"
-        return Asked(
-            profile, Table.of(title, ("question", "answer"), [("break-even", even), *ways, ("carry", reason)]), reason
-        )
-    table = walked.table()
-    table = replace(table, note=" ".join([table.note, *(f"{way}: {said}." for way, said in ways)]))
-    return Asked(profile, table, _reason(walked), walked)
+        even, ways = f"not known: {error}", None
+    if walked:
+        return Asked(profile, walked.table(), _reason(walked), walked, ways)
+    what = "carry" if profile == CARRY else "walked forward"
+    table = Table.of(title, ("question", "answer"), [("break-even", even), (what, reason)])
+    return Asked(profile, table, reason if profile == CARRY else even, None, ways)
 
 
 def _reason(walked: CarryWalk) -> str:
@@ -315,13 +338,13 @@ def _judged(
     whole, result = tape.between(start_ns, tape.end_ns + 1), replace(found.result, end_ns=end_ns)
     daily = to_bps(period_nets(whole, result, start_ns, end_ns, DAY_S) / position_usdt(market))
     held = _held(result, start_ns, len(daily))
-    bare = replace(market, funds=BOUNDLESS, perp=market.perp.replace(maintenance_rate=0.0))
+    bare = replace(market.taking(), funds=BOUNDLESS, perp=market.perp.replace(maintenance_rate=0.0))
     return CarryWalk(
         folds=found.folds,
         result=result,
         daily=daily,
         net_bps_day=_mean_of_held(daily, held, mean_level, rng),
-        even=break_even(_paid(tape, market), market.fees_bps + crossing_bps(tape)),
+        even=break_even(_paid(tape, market), market.taking().fees_bps + crossing_bps(tape)),
         always_bps=net_bps(bare.replay(whole, HELD_THROUGHOUT).trades[:1]),
         position_usdt=position_usdt(market),
         now=now,
@@ -329,7 +352,8 @@ def _judged(
         confidence=_confidence(found, now, tape, market),
         held_days=int(held.sum()),
         independent_days=_independent(daily[held]),
-        worst_bps=_worst_bps(tape, market),
+        worst_bps=worst_bps(tape, market),
+        market=market,
     )
 
 
@@ -372,17 +396,3 @@ def _independent(days: np.ndarray) -> float | None:
         return sharpe(days).n
     except SeriesError:
         return None
-
-
-def _worst_bps(tape: Tape, market: Market) -> float:
-    """A round trip that is left where leaving is dearest, and what a venue keeps of the margin of a short it takes."""
-    seen = tape.looks()
-    costs = to_bps(exit_cost(seen.spot_bid, seen.perp_ask))
-    late = float(np.quantile(costs, WORST) - np.median(costs))
-    return market.fees_bps + crossing_bps(tape) + late + to_bps(market.perp.maintenance_rate)
-
-
-def crossing_bps(tape: Tape) -> float:
-    """Median of what crossing both books costs on the way in and out, bps: four half-spreads."""
-    seen = tape.looks()
-    return float(to_bps(np.median(exit_cost(seen.spot_bid, seen.perp_ask) - entry_edge(seen.spot_ask, seen.perp_bid))))

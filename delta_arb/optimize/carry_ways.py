@@ -2,10 +2,11 @@
 
 A resting buy saves the spread and the taker's fee and pays by waiting: it fills as the price falls to it and misses what runs
 away. So each try is priced to its end: a quote at the best bid, unchanged for the patience, hedged when it fills, taken when it
-does not, less the funding that was missed meanwhile. Without recorded trades two assumptions frame it: `reached`, an ask at or
-below our price, which proves a fill, and `through`, a bid below it, which leaves none before us. When within a bar it filled is
-not known: the hedge is priced at the basis of that bar, so what prices go against a fill in its first seconds is not in it, and
-is told as days a bp.
+does not, less the funding that was missed meanwhile. With recorded trades it fills under `front`, `back` and `through`, at its
+price, hedged at the book of that moment. Without them two assumptions frame it: `reached`, an ask at or below our price, which is
+all that is proven, and `through`, a bid below it, which leaves none before us. When within a bar of candles it filled is not known:
+there the hedge is priced at the basis of that bar, so what prices go against a fill in its first seconds is not in it, and is told
+as days a bp.
 """
 
 from collections.abc import Sequence
@@ -13,18 +14,58 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.market import NS, entry_edge, exit_cost, to_bps
-from delta_arb.optimize.carry_search import break_even
+from delta_arb.market import ASSUMPTIONS, BACK, FRONT, NEVER, NS, FundingPayment, entry_edge, exit_cost, to_bps
+from delta_arb.optimize.carry_search import BreakEven, break_even
+from delta_arb.optimize.gates import WORST
 from delta_arb.optimize.study import Market
+from delta_arb.quotes.prints import Prints
 from delta_arb.quotes.tape import Tape
+from delta_arb.strategy.ledger import Trade
+from delta_arb.tables import NOTHING, Table, number
 
 PATIENCE_S = 4 * 3600.0
 EVERY_NS = 7 * 3600 * NS  # between two tries, so that they begin at every hour between two funding stamps
-REACHED, BY_THROUGH = WAYS = ("reached", "through")
+REACHED, BY_THROUGH = "reached", "through"
+
+
+def position_usdt(market: Market) -> float:
+    """A full position, which returns are told in bps of: one clip, unless several are allowed."""
+    return max(market.settings.clip_usdt, market.settings.max_position_usdt or 0.0)
+
+
+def crossing_bps(tape: Tape) -> float:
+    """Median of what crossing both books costs on the way in and out, bps: four half-spreads."""
+    seen = tape.looks()
+    return float(to_bps(np.median(exit_cost(seen.spot_bid, seen.perp_ask) - entry_edge(seen.spot_ask, seen.perp_bid))))
+
+
+def worst_bps(tape: Tape, market: Market) -> float:
+    """A round trip that is left where leaving is dearest, and what a venue keeps of the margin of a short it takes."""
+    seen = tape.looks()
+    costs = to_bps(exit_cost(seen.spot_bid, seen.perp_ask))
+    late = float(np.quantile(costs, WORST) - np.median(costs))
+    return market.taking().fees_bps + crossing_bps(tape) + late + to_bps(market.perp.maintenance_rate)
+
+
+class Walked(NamedTuple):
+    """Pairs of a walk in which both legs take, its days, and its net, bps a day of a full position."""
+
+    trades: Sequence[Trade]
+    days: int
+    net_bps_day: float
+
+
+class Try(NamedTuple):
+    """One end that rested: gain over taking at once, bps before fees, the funding missed (bps) in it; seconds waited."""
+
+    gain_bps: float
+    missed_bps: float
+    filled: bool
+    waited_s: float
 
 
 class Waiting(NamedTuple):
-    """Tries that rested: mean gain over taking at once, bps before fees, with the funding missed (bps) in it; shares; seconds."""
+    """Means of tries that rested, and the share of them that nothing filled."""
 
     tries: int
     gain_bps: float
@@ -33,77 +74,167 @@ class Waiting(NamedTuple):
     waited_s: float
 
 
-def waiting(tape: Tape, market: Market, way: str, *, leaves: bool = False, patience_s: float = PATIENCE_S) -> Waiting:
-    """What resting spot came to at tries every seven hours; `leaves` sells at the ask, the mirror image.
+class Seen(NamedTuple):
+    """What a try sees: settled books, trades of others on spot, funding stamps and the sum of what was paid until each."""
+
+    books: Tape
+    prints: Prints
+    stamps: np.ndarray
+    paid: np.ndarray
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """What may be assumed of fills: by trades where any was recorded."""
+        return ASSUMPTIONS if len(self.prints.ts_ns) else (REACHED, BY_THROUGH)
+
+
+def shown(tape: Tape, payments: Sequence[FundingPayment]) -> Seen:
+    books = tape.looks()
+    paid = np.concatenate(([0.0], np.cumsum([p.rate for p in payments])))
+    return Seen(books.take(books.settled), tape.queues.spot, np.array([p.ts_ns for p in payments], np.int64), paid)
+
+
+def tried(seen: Seen, start_ns: int, way: str, *, leaves: bool = False, patience_s: float = PATIENCE_S) -> Try:
+    """Spot rested from a moment on; `leaves` sells at the ask, the mirror image.
 
     The gain is of (edge obtained less edge of taking at the first moment), funding missed taken off an entry and added to an
     exit, which goes on being paid while it waits.
     """
-    seen = tape.looks()
-    seen = seen.take(seen.settled)
-    patience_ns, sign = round(patience_s * NS), -1.0 if leaves else 1.0
-    starts = np.arange(seen.start_ns, seen.end_ns - patience_ns, EVERY_NS)
-    stamps = np.array([p.ts_ns for p in market.payments], np.int64)
-    paid = np.concatenate(([0.0], np.cumsum([p.rate for p in market.payments])))
-    gains, missed, unfilled, waited = [], [], 0, []
-    for begin, end in zip(
-        *(np.searchsorted(seen.ts_ns, starts + ns, "right") - 1 for ns in (0, patience_ns)), strict=True
-    ):
-        price = (seen.spot_ask if leaves else seen.spot_bid)[begin]
-        inside = slice(begin + 1, end + 1)
-        reach = _reached(seen, inside, price, way, leaves)
-        at = begin + 1 + int(reach.argmax()) if reach.any() else int(end)
-        obtained = _edge(seen, at, bool(reach.any()), leaves)
-        between = np.searchsorted(stamps, [seen.ts_ns[begin], seen.ts_ns[at]], "right")
-        funding = float(paid[between[1]] - paid[between[0]])
-        missed.append(to_bps(funding))
-        gains.append(to_bps(obtained - _edge(seen, int(begin), False, leaves) - sign * funding))
-        unfilled += not reach.any()
-        waited.append((seen.ts_ns[at] - seen.ts_ns[begin]) / NS)
-    if not gains:
-        return Waiting(0, 0.0, 0.0, 0.0, 0.0)
-    return Waiting(
-        len(gains), *(float(np.mean(x)) for x in (gains, missed)), unfilled / len(gains), float(np.mean(waited))
+    books, sign = seen.books, -1.0 if leaves else 1.0
+    until_ns = start_ns + round(patience_s * NS)
+    begin, end = (int(np.searchsorted(books.ts_ns, ns, "right")) - 1 for ns in (start_ns, until_ns))
+    filled_ns = _filled_ns(seen, begin, end, until_ns, way, leaves)
+    filled = filled_ns <= until_ns
+    at_ns = filled_ns if filled else int(books.ts_ns[end])
+    at = int(np.searchsorted(books.ts_ns, at_ns, "right")) - 1
+    taken = _edge((books.spot_bid if leaves else books.spot_ask)[begin], books, begin, leaves)
+    obtained = _edge(_price(books, begin, at, filled, leaves), books, at, leaves)
+    between = np.searchsorted(seen.stamps, [books.ts_ns[begin], at_ns], "right")
+    funding = float(seen.paid[between[1]] - seen.paid[between[0]])
+    gain = to_bps(obtained - taken - sign * funding)
+    return Try(float(gain), to_bps(funding), filled, (at_ns - int(books.ts_ns[begin])) / NS)
+
+
+def _filled_ns(seen: Seen, begin: int, end: int, until_ns: int, way: str, leaves: bool) -> int:
+    """When the order that joined the best price at row `begin` had its first fill; NEVER: not by the row `end`."""
+    books, inside = seen.books, slice(begin + 1, end + 1)
+    price = (books.spot_ask if leaves else books.spot_bid)[begin]
+    other, own = (books.spot_bid, books.spot_ask) if leaves else (books.spot_ask, books.spot_bid)
+    sign = -1.0 if leaves else 1.0  # of a buy: what is below our price is beyond it
+    by_prints = len(seen.prints.ts_ns) > 0
+    rows = (
+        sign * own[inside] < sign * price
+        if way == BY_THROUGH and not by_prints
+        else sign * other[inside] <= sign * price
     )
+    row_ns = int(books.ts_ns[inside][rows.argmax()]) if rows.any() else NEVER
+    if not by_prints:
+        return row_ns
+    first, past = np.searchsorted(seen.prints.ts_ns, [books.ts_ns[begin], until_ns], "right")
+    aggressor, prices, qtys = (column[first:past] for column in seen.prints[1:])
+    ours = aggressor == -sign
+    at_price = ours & np.isclose(prices, price, rtol=1e-9, atol=0.0)
+    hits = ours & ~at_price & (sign * prices < sign * price)
+    if way in (ASSUMPTIONS[FRONT], ASSUMPTIONS[BACK]):
+        ahead = (books.spot_ask_qty if leaves else books.spot_bid_qty)[begin] if way == ASSUMPTIONS[BACK] else 0.0
+        hits |= at_price & (np.cumsum(np.where(at_price, qtys, 0.0)) > ahead)
+    print_ns = int(seen.prints.ts_ns[first:past][hits.argmax()]) if hits.any() else NEVER
+    return min(row_ns, print_ns)
 
 
-def _reached(seen: Tape, inside: slice, price: float, way: str, leaves: bool) -> np.ndarray:
-    """The events at which an order at a price would have been filled."""
-    if leaves:
-        return seen.spot_bid[inside] >= price if way == REACHED else seen.spot_ask[inside] > price
-    return seen.spot_ask[inside] <= price if way == REACHED else seen.spot_bid[inside] < price
+def _price(books: Tape, begin: int, at: int, filled: bool, leaves: bool) -> float:
+    """What spot traded at: our quote where it filled, of candles the quote's side of the bar in which it did; else taken."""
+    if filled:
+        return (books.spot_ask if leaves else books.spot_bid)[at if books.bar_s else begin]
+    return (books.spot_bid if leaves else books.spot_ask)[at]
 
 
-def _edge(seen: Tape, at: int, rested: bool, leaves: bool) -> float:
-    """What a pair gains opened (or left, negated cost) at an event: spot on the side that a quote joins, or taken."""
-    spot = (seen.spot_bid if rested != leaves else seen.spot_ask)[at]
-    return -float(exit_cost(spot, seen.perp_ask[at])) if leaves else float(entry_edge(spot, seen.perp_bid[at]))
+def _edge(spot: float, books: Tape, at: int, leaves: bool) -> float:
+    """What a pair gains opened (or left, negated cost) with the perpetual taken at a row."""
+    return -float(exit_cost(spot, books.perp_ask[at])) if leaves else float(entry_edge(spot, books.perp_bid[at]))
 
 
-def rows(tape: Tape, market: Market, payments: Sequence, crossing_bps: float) -> list[tuple[str, str]]:
-    """The ways in and out with their break-even days; none where the spot account's fee for makers is not known."""
-    maker_bps = market.spot.maker_fee_bps
-    if maker_bps is None:
-        return []
-    found = [("both legs taken", f"{break_even(payments, market.fees_bps + crossing_bps)}")]
-    for way in WAYS:
-        ways = [waiting(tape, market, way, leaves=leaves) for leaves in (False, True)]
-        if not all(w.tries for w in ways):
-            return found
-        saved = sum(w.gain_bps + (1.0 - w.unfilled) * (market.spot.taker_fee_bps - maker_bps) for w in ways)
-        even = break_even(payments, market.fees_bps + crossing_bps - saved)
-        enter, leave = ways
-        found.append(
-            (
-                f"spot rests up to {PATIENCE_S / 3600:g} h, then taken, {way}",
-                f"{even}; unfilled {enter.unfilled:.0%} of {enter.tries} entries and {leave.unfilled:.0%} of exits, waiting "
-                f"{enter.waited_s / 3600:.1f} h costs {enter.missed_bps:.2f} bps of funding an entry, resting gains "
-                f"{enter.gain_bps:+.1f} and {leave.gain_bps:+.1f} bps before fees; a bp that prices go against both fills is "
-                f"{_days_a_bp(even.funding_bps_day)} longer",
-            )
-        )
+def waiting(seen: Seen, way: str, *, leaves: bool = False, patience_s: float = PATIENCE_S) -> Waiting:
+    """What resting spot came to at tries every seven hours."""
+    starts = range(seen.books.start_ns, seen.books.end_ns - round(patience_s * NS), EVERY_NS)
+    tries = [tried(seen, ns, way, leaves=leaves, patience_s=patience_s) for ns in starts]
+    if not tries:
+        return Waiting(0, 0.0, 0.0, 0.0, 0.0)
+    gain, missed, filled, waited = np.mean(tries, axis=0)
+    return Waiting(len(tries), float(gain), float(missed), 1.0 - float(filled), float(waited))
+
+
+class Way(NamedTuple):
+    """A way in and out: its break-even, what waiting came to at both ends (None: both legs are taken), and what the pairs of
+    a walk would have earned so, bps a day (None: nothing was walked)."""
+
+    name: str
+    even: BreakEven
+    enter: Waiting | None = None
+    leave: Waiting | None = None
+    walked_bps_day: float | None = None
+
+
+def ways(tape: Tape, market: Market, payments: Sequence[FundingPayment], walked: Walked | None = None) -> list[Way]:
+    """Both legs taken, and spot rested under each assumption where the account's fee for makers is known."""
+    taken_bps, seen = market.taking().fees_bps + crossing_bps(tape), shown(tape, market.payments)
+    found = [Way("both legs taken", break_even(payments, taken_bps), walked_bps_day=walked and walked.net_bps_day)]
+    for way in seen.ways if market.spot.maker_fee_bps is not None else ():
+        enter, leave = (waiting(seen, way, leaves=leaves) for leaves in (False, True))
+        if enter.tries:
+            saved = sum(w.gain_bps + (1.0 - w.unfilled) * _saved_bps(market) for w in (enter, leave))
+            more = walked and walked.net_bps_day + _pairs_bps(seen, market, walked.trades, way) / walked.days
+            found.append(Way(way, break_even(payments, taken_bps - saved), enter, leave, more))
     return found
 
 
-def _days_a_bp(paid_bps_day: float) -> str:
-    return f"{2.0 / paid_bps_day:.1f} days" if paid_bps_day > 0 else "never paid, and"
+def _saved_bps(market: Market) -> float:
+    """The fees that a fill of spot saves by resting, bps."""
+    return market.spot.taker_fee_bps - market.spot.maker_fee_bps
+
+
+def _pairs_bps(seen: Seen, market: Market, trades: Sequence[Trade], way: str) -> float:
+    """What pairs that took both legs would have gained more, had spot rested at each of their ends, bps of a full position.
+
+    What was still open when the quotes ended is left as it was.
+    """
+    full_usdt, last_ns = position_usdt(market), seen.books.end_ns - round(PATIENCE_S * NS)
+    ends = [(t, t.opened_ns, False) for t in trades] + [(t, t.closed_ns, True) for t in trades if not t.censored]
+    tries = [(t, tried(seen, at_ns, way, leaves=leaves)) for t, at_ns, leaves in ends if at_ns < last_ns]
+    return sum((a.gain_bps + a.filled * _saved_bps(market)) * t.notional_usdt / full_usdt for t, a in tries)
+
+
+HEADS = (
+    "spot", "round trip, bps", "break-even, days", "unfilled in / out", "waits, h", "funding missed, bps", "resting gains in / out, bps",
+    "a bp against both fills, days", "the walk's pairs, bps/day",
+)  # fmt: skip
+
+
+def table(found: Sequence[Way]) -> Table:
+    """The ways in and out with what each costs, and what is proven of them."""
+    if len(found) == 1:
+        note = "How long it takes if spot rests is not known: state its fee for makers (--spot-maker-fee-bps)."
+    elif found[1].name == REACHED:
+        note = (
+            "No trades of others are recorded, so only a quote that reaches ours is proven to fill us (reached); through asks for "
+            "a bid below ours. Nothing is chosen or exported on that: with trades (--spot-trades) the walk chooses which leg rests."
+        )
+    else:
+        note = "Filled by the recorded trades, under each assumption of our place in the queue."
+    rests = f" Resting: up to {PATIENCE_S / 3600:g} h at the best price, then taken; before fees, with funding missed in it."
+    return Table.of("The ways in and out", HEADS, [_row(way) for way in found], note + rests * (len(found) > 1))
+
+
+def _row(way: Way) -> tuple[str, ...]:
+    costs = number(way.even.costs_bps, 1), number(way.even.days, 1), *[NOTHING] * 5
+    if way.enter is not None:
+        i, o = way.enter, way.leave
+        costs = (
+            *costs[:2], f"{i.unfilled:.0%} / {o.unfilled:.0%} of {i.tries}", number(i.waited_s / 3600, 1), number(i.missed_bps),
+            f"{i.gain_bps:+.1f} / {o.gain_bps:+.1f}", number(_days_a_bp(way.even.funding_bps_day), 1),
+        )  # fmt: skip
+    return way.name, *costs, number(way.walked_bps_day)
+
+
+def _days_a_bp(paid_bps_day: float) -> float | None:
+    return 2.0 / paid_bps_day if paid_bps_day > 0 else None

@@ -33,8 +33,9 @@ def candidate(
     found = carry.walk and carry.walk.gates if carry else verdict.judgement and verdict.judgement.gates
     now = datetime.now(UTC)
     choice = verdict.choice
-    spot, perp = choice.market.spot, choice.market.perp
-    rule = choice.market.rule_params(of.thresholds if of.trade else None)
+    market = carry.walk.market if carry and carry.walk else choice.market
+    spot, perp = market.spot, market.perp
+    rule = market.rule_params(of.thresholds if of.trade else None)
     return sealed(
         pair=inputs.pair,
         profile=carried.profile if carried else REVERSION,
@@ -43,7 +44,7 @@ def candidate(
         rule=rule,
         spot=spot,
         perp=perp,
-        wallets=wallet_params(choice.market.funds, needs_usdt(make_rule(rule, spot, perp))),
+        wallets=wallet_params(market.funds, needs_usdt(make_rule(rule, spot, perp))),
         data=inputs.data_params(tape, None if carry else choice.window.judged_from_ns),
         evidence=carry_evidence(carry) if carry else evidence(verdict),
         gates=tuple(

@@ -5,6 +5,7 @@ a replay proves only quotes that reach ours. The choice is made under `back`; `t
 passes every demand and gate under `back` and under `through`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,25 +19,32 @@ from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.rule_params import RestingLeg
 
-DISTANCES_BPS = (0.0, 2.0, 5.0)
+WAYS = tuple({"distance_bps": bps} for bps in (0.0, 2.0, 5.0))
 AFTER_NS = NS  # how long after a fill its adverse selection is taken
 
 
-def conducts(tape: Tape, market: Market) -> list[Rule]:
-    """The rules without thresholds to choose from: both legs take, or one of them rests at a distance."""
-    plain = market.settings.replace(spot_role="taker", perp_role="taker", resting=None)
+def conducts(tape: Tape, market: Market, ways: Sequence[Mapping] = WAYS) -> list[Rule]:
+    """The rules without thresholds to choose from: both legs take, or one of them rests in one of the ways (fields of
+    `RestingLeg`). On candles both take: they prove no fill at a moment at which it could be hedged."""
+    plain = market.taking().settings
     one_clip = plain.max_position_usdt in (None, plain.clip_usdt) and not market.funds.inventory
     found = [plain]
     for leg, name in enumerate(LEGS):
         terms = getattr(market, name)
-        if not one_clip or terms.maker_fee_bps is None or not terms.price_tick or not len(tape.queues[leg].ts_ns):
+        if (
+            tape.bar_s
+            or not one_clip
+            or terms.maker_fee_bps is None
+            or not terms.price_tick
+            or not len(tape.queues[leg].ts_ns)
+        ):
             continue
         adverse_bps = expected_adverse_bps(tape, leg)
         if adverse_bps is None:
             continue
         found += [
-            plain.replace(**{f"{name}_role": "maker"}, resting=RestingLeg(adverse_bps=adverse_bps, distance_bps=far))
-            for far in DISTANCES_BPS
+            plain.replace(**{f"{name}_role": "maker"}, resting=RestingLeg(adverse_bps=adverse_bps, **way))
+            for way in ways
         ]
     return found
 
@@ -58,12 +66,16 @@ def expected_adverse_bps(tape: Tape, leg: int) -> float | None:
 
 def chosen(tape: Tape, market: Market, constraints: Constraints) -> Choice:
     """The choice of the conduct that earned most on the fit part, among those that meet the demands there if any does."""
-    first = choose(_under(tape, BACK), market, constraints)
+    first = choose(under(tape, BACK), market, constraints)
     others = conducts(first.window.fit, market)[1:]
-    found = [first, *(choose(_under(tape, BACK), replace(market, settings=rule), constraints) for rule in others)]
+    found = [first, *(choose(under(tape, BACK), replace(market, settings=rule), constraints) for rule in others)]
     best = max(found, key=lambda c: (c.fitted is not None, any(c.passing), c.fitted.net_usdt if c.fitted else 0.0))
-    tried = "; ".join(f"{spoken_conduct(c.market.settings)}: {_said(c)}" for c in found if c is not best)
-    return replace(best, reason=f"{spoken_conduct(best.market.settings)}: {best.reason} ({tried})") if others else best
+    rest = [c for c in found if c is not best]
+    told = [f"{spoken_conduct(c.market.settings)}: {_said(c)}" for c in rest if c.fitted or c is first]
+    silent = len(rest) - len(told)
+    told += [f"no levels pay in {silent} way{'s' * (silent != 1)} in which a leg rests"] * (silent > 0)
+    reason = f"{spoken_conduct(best.market.settings)}: {best.reason} ({'; '.join(told)})"
+    return replace(best, reason=reason, ways=tuple(found)) if others else best
 
 
 def spoken_conduct(rule: Rule) -> str:
@@ -78,10 +90,10 @@ def judged(tape: Tape, choice: Choice, upstream: float = 1.0) -> Verdict:
     """The gates on what was chosen, each conduct looked at counted as a pair would be; of a leg that rests under `back` and
     `through`, and what fails under either is not traded."""
     upstream *= len(conducts(choice.window.fit, choice.market))
-    verdict = judge(_under(tape, BACK), choice, upstream)
+    verdict = judge(under(tape, BACK), choice, upstream)
     if choice.market.settings.resting is None or not verdict.trade:
         return verdict
-    through = judge(_under(tape, THROUGH), _replayed(choice, THROUGH), upstream)
+    through = judge(under(tape, THROUGH), _replayed(choice, THROUGH), upstream)
     if through.trade:
         return replace(
             verdict, reason=f"{verdict.reason}; and under through, where nothing fills at our price: {through.reason}"
@@ -91,13 +103,14 @@ def judged(tape: Tape, choice: Choice, upstream: float = 1.0) -> Verdict:
     )
 
 
-def _under(tape: Tape, place: int) -> Tape:
+def under(tape: Tape, place: int) -> Tape:
+    """The tape under an assumption, by its number; the same one where it is assumed already."""
     return tape if tape.queues.place == place else tape.assuming(ASSUMPTIONS[place])
 
 
 def _replayed(choice: Choice, place: int) -> Choice:
     """The same thresholds on both parts under another assumption."""
-    parts = replace(choice.window, fit=_under(choice.window.fit, place), judge=_under(choice.window.judge, place))
+    parts = replace(choice.window, fit=under(choice.window.fit, place), judge=under(choice.window.judge, place))
     fitted, judged_ = (measure(part, choice.market.replay(part, choice.best)) for part in (parts.fit, parts.judge))
     misses = [*choice.constraints.failures(fitted), *choice.constraints.failures(judged_)]
     reason = "; ".join(misses) or f"{judged_.net_usdt_day:.2f} USDT a day net on the part not seen"

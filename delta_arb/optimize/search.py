@@ -207,7 +207,7 @@ class Choice:
     `best` are the proposal's thresholds; exported only when `trade` is true. `judged` is their performance on the part
     that the fit has not seen. `half_life` is that of the basis of the mids on the fit part, None where it has none.
     Sweep and proposal are of one direction, `side`. `together` are the thresholds of both, where both are traded: then
-    `fitted`, `judged` and `best` are of those.
+    `fitted`, `judged` and `best` are of those. `ways`: where a leg may rest, the choice of each conduct, this one's among them.
     """
 
     window: Window
@@ -223,6 +223,7 @@ class Choice:
     reason: str
     side: int = DIRECT
     together: Thresholds | None = None
+    ways: tuple["Choice", ...] = ()
 
     @property
     def best(self) -> Thresholds | None:

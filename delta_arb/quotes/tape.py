@@ -139,6 +139,10 @@ class Tape:
 
     def assuming(self, place: str) -> "Tape":
         """The same with another assumption about the place of resting orders: front, back or through."""
+        if place == "middle":
+            raise ParamsError(
+                "middle is a share of the queue fitted to own fills, and none is fitted: say front, back or through"
+            )
         if place not in ASSUMPTIONS:
             raise ParamsError(f"a resting order is at the {', '.join(ASSUMPTIONS)} of its queue, not {place!r}")
         return replace(self, queues=self.queues._replace(place=ASSUMPTIONS.index(place)))

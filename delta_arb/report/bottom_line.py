@@ -13,7 +13,8 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.market import DAY_S, NS, exit_cost, from_bps
-from delta_arb.optimize.carry_walk_forward import Asked, CarryWalk, crossing_bps
+from delta_arb.optimize.carry_walk_forward import Asked, CarryWalk
+from delta_arb.optimize.carry_ways import crossing_bps
 from delta_arb.optimize.champion import examined
 from delta_arb.optimize.gates import LOOK_BACK, YEAR_DAYS
 from delta_arb.optimize.offers import offers
@@ -160,7 +161,7 @@ def bottom_line(candidate: Params, verdict: Verdict, carried: Asked, tape: Tape)
         net_bps=net_bps(trades),
         without_best_day_usdt_day=_without_best_day(tape, result) if trades else None,
         cash_percent=verdict.choice.constraints.cash_percent,
-        break_even_days=_break_even_days(net_bps(trades), held, market.fees_bps + crossing_bps(tape)),
+        break_even_days=_break_even_days(net_bps(trades), held, market.taking().fees_bps + crossing_bps(tape)),
         held_days=held,
         stresses=stresses(tape, market, net),
         refusal=None if candidate.trade else refusal(candidate, verdict, carried),

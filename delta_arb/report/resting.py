@@ -14,11 +14,15 @@ import numpy as np
 from delta_arb.backtest.fast_forward import book_at
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import SeriesError
-from delta_arb.market import LEGS, NS, exit_price, to_bps
+from delta_arb.market import ASSUMPTIONS, BACK, LEGS, NS, exit_price, to_bps
+from delta_arb.optimize.offers import offers
+from delta_arb.optimize.roles import spoken_conduct
+from delta_arb.optimize.search import Choice, levels
+from delta_arb.optimize.study import Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import TearSheet
 from delta_arb.stats.sharpe import Interval, mean_interval
-from delta_arb.strategy.ledger import attribution, total
+from delta_arb.strategy.ledger import attribution, net_bps, total
 from delta_arb.tables import NOTHING, Table, number
 
 AFTER_S = (1.0, 5.0, 30.0)
@@ -102,6 +106,55 @@ def _against(moves: list) -> float | Interval | None:
         return mean_interval(np.array(moves, float), np.random.default_rng(SEED))
     except SeriesError:
         return float(np.mean(moves))
+
+
+def ways_table(choice: Choice, tape: Tape) -> Table:
+    """What each way of trading came to on the whole tape under each assumption of the queue: pairs, and net, bps a pair.
+
+    Each with the levels that it would choose; where none pay on the fit part, a leg that rests asks for its costs alone around
+    the median basis, and who takes trades the rarest good prices there.
+    """
+    title, heads = (
+        "What each way of trading came to",
+        ("way", "entry / exit, bps", *(f"{a}: pairs, bps a pair" for a in ASSUMPTIONS)),
+    )
+    if not choice.ways:
+        why = "none may rest without its fee for makers (--spot-maker-fee-bps), its price tick and trades of others (--spot-trades)"
+        return Table.of(title, ("way", "reason"), [("both legs take", why)])
+    rows = [_way_row(way, tape) for way in choice.ways]
+    pays = any(all(net > 0 for _, net in found[BACK:]) for _, _, found in rows)
+    verdict = (
+        "More than nothing at the back and under through: the gates decide."
+        if pays
+        else "None earns anything both at the back of the queue and under through: an honest no."
+    )
+    note = f"{verdict} All of the record, that the levels were chosen on included. * costs alone: no levels pay on the fit part."
+    cells = [
+        (name, said, *(f"{n}: {number(net, 1) if n else NOTHING}" for n, net in found)) for name, said, found in rows
+    ]
+    return Table.of(title, heads, cells, note)
+
+
+def _way_row(way: Choice, tape: Tape) -> tuple[str, str, list[tuple[int, float]]]:
+    at, found = way.best or _costs_alone(way), []
+    for assumption in ASSUMPTIONS:
+        trades = way.market.replay(tape.assuming(assumption), at).trades
+        found.append((len(trades), net_bps(trades) or 0.0))
+    return (
+        spoken_conduct(way.market.settings),
+        f"{at.entry_bps:.1f} / {at.exit_bps:.1f}{'' if way.best else ' *'}",
+        found,
+    )
+
+
+def _costs_alone(way: Choice) -> Thresholds:
+    """Levels where the grid has none: the rarest good prices of who takes; of a leg that rests the middle of the two medians."""
+    offered = offers(way.window.fit, way.market.settings, None)
+    if way.market.settings.resting is None:
+        entries, exits = levels(offered)
+        return Thresholds(float(max(entries[-1], exits[0] + 0.01)), float(exits[0]), way.constraints.max_hold_s)
+    middle = float(np.median(offered.entry_bps) + np.median(offered.exit_bps)) / 2
+    return Thresholds(round(middle + 0.01, 2), round(middle, 2), way.constraints.max_hold_s)
 
 
 def money_table(sheet: TearSheet) -> Table:

@@ -20,7 +20,8 @@ from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
 from delta_arb.optimize import carry_walk_forward, search
 from delta_arb.optimize.carry_search import break_even
-from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, crossing_bps
+from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT
+from delta_arb.optimize.carry_ways import crossing_bps
 from delta_arb.optimize.study import CARRY, window
 from delta_arb.optimize.verdict import frame, judge
 from delta_arb.optimize.walk_forward import walk_forward
