@@ -1,6 +1,6 @@
 """What the strategy did on crash days, and what carry was worth in the recorded months: tables from candles.
 
-    python tests/benchmarks/history.py [--crash | --carry] [--data ../shared/data]
+    python tests/benchmarks/history.py [--crash | --carry | --months] [--data ../shared/data]
 
 Candles of two venues with stated half-spreads and taker fees of 5 bps per fill (see `delta_arb.quotes.candles`): decided at
 the ends of bars, filled at the next open. A file that is not there is left out and named.
@@ -8,10 +8,14 @@ the ends of bars, filled at the next open. A file that is not there is left out 
 Crash days: the window is the day and the one after it; `chosen before` is what the walk-forward's choice makes of the
 days before, `stated` a rule that always trades: enter 30 bps above the median cost of leaving of the days before,
 leave at that median, hold at most a day. `holder` is who had entered a day before and sat it out: his worst mark.
+
+Months: every calendar month of every pair with its funding, how long a hold must last with both legs taken and with spot resting
+for up to four hours (makers pay nothing there), and what the walk-forward, which takes both legs, made of it.
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +27,7 @@ sys.path.insert(0, str(ROOT))  # this checkout, installed or not
 from delta_arb.backtest.performance import equity
 from delta_arb.errors import DeltaArbError
 from delta_arb.market import NS, PERP, SPOT
-from delta_arb.optimize import carry_walk_forward, study
+from delta_arb.optimize import carry_walk_forward, carry_ways, study
 from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.study import Constraints, Thresholds
 from delta_arb.optimize.walk_forward import LookBack, propose
@@ -183,6 +187,104 @@ def carry_table(data: Path) -> Table:
     return Table.of("What carry was worth", heads, made(carry_row, carried(data), len(heads)), note)
 
 
+# --- month by month ---------------------------------------------------------------------------------------------------
+
+
+def with_months(data: Path) -> list[Inputs]:
+    """Every pair of which a month of candles and funding overlap, on the shortest bars of both legs; makers on spot pay 0."""
+    found, resting = [], {"spot_maker_fee_bps": "0"}
+    for coin, spreads, contract in (("BTC", MAJOR, 1e-4), ("DOGE", MINOR, 10.0), ("SOL", MINOR, 1.0)):
+        files = (*names("gateio", GATE_YEAR, YEAR, "1h"), funding("gateio", GATE_YEAR))
+        found.append(pair(data, coin, *files, spreads, contract, bar_s=3600.0, **resting))
+    spring, steps = "2023-01-01_2023-09-22", {"BTC": 0.001, "DOGE": 1.0, "SOL": 0.01, "ZEC": 0.001}
+    found.append(pair(data, "BTC", *names("gateio", spring, spring), funding("gateio", spring), MAJOR, 1e-4, **resting))
+    winter = "2026-01-26_2026-02-25"
+    files = (*names("gateio", winter, "2026-01-26_2026-02-19"), funding("gateio", GATE_YEAR))
+    found.append(pair(data, "LTC", *files, MINOR, 0.1, **resting))
+    for coin, span in (("BTC", YEAR), ("DOGE", YEAR), ("SOL", YEAR), ("ZEC", "2025-09-01_2026-02-19")):
+        files, spreads = (*names("binance", span, span), funding("binance", span)), MAJOR if coin == "BTC" else MINOR
+        found.append(pair(data, coin, *files, spreads, 1.0, perp_step=steps[coin], **resting))
+    files = (
+        "bybit_spot_{coin}_candles_5m_2025-04-11_2025-08-09.parquet",
+        "bybit_futures_{coin}_candles_5m_2025-04-11_2025-08-10.parquet",
+    )
+    found.append(
+        pair(data, "BTC", *files, funding("bybit", "2025-04-11_2025-08-09"), MAJOR, 1.0, perp_step=0.001, **resting)
+    )
+    autumn = "2025-09-24_2026-02-19"
+    for coin, spreads in (("BTC", MAJOR), ("SOL", MINOR)):
+        files = (*names("bybit", autumn, YEAR), funding("bybit", autumn))
+        found.append(pair(data, coin, *files, spreads, 1.0, perp_step=steps[coin], **resting))
+    return found
+
+
+def months_of(tape: Tape) -> list[tuple[str, Tape]]:
+    """The calendar months of which ten days are there."""
+    months = np.arange(
+        np.datetime64(tape.start_ns, "ns").astype("M8[M]"), np.datetime64(tape.end_ns, "ns").astype("M8[M]") + 1
+    )
+    parts = [(str(m), tape.between(*(int(x.astype("M8[ns]").astype(np.int64)) for x in (m, m + 1)))) for m in months]
+    return [(name, part) for name, part in parts if len(part) and part.end_ns - part.start_ns >= 10 * DAY_NS]
+
+
+def month_rows(inputs: Inputs) -> list[tuple[str, ...]]:
+    tape, settings = inputs.tape(), Rule(clip_usdt=CLIP_USDT, max_hold_s=365 * 86_400.0)
+    market, name = study.market(inputs, tape, settings), f"{inputs.pair.split('_')[0]}, {inputs.perp_venue}"
+    try:
+        hourly = replace(inputs, bar_s=3600.0)
+        walked = carry_walk_forward.walk(
+            hourly.tape(), study.market(hourly, hourly.tape(), settings), rng=np.random.default_rng(7)
+        )
+    except DeltaArbError:
+        walked = None
+    rows = []
+    for month, part in months_of(tape):
+        paid = [p for p in market.payments if part.start_ns <= p.ts_ns <= part.end_ns]
+        taken, *rests = carry_ways.ways(part, replace(market, payments=tuple(paid)), paid)
+        days = (number(way.even.days, 0) for way in (taken, *rests))
+        rows.append((name, month, number(taken.even.funding_bps_day), *days, judged(walked, part), verdict(walked)))
+    return rows
+
+
+def judged(walked, part: Tape) -> str:
+    """What the walk earned in a month, by rules chosen before it; bps of the clip."""
+    if walked is None:
+        return NOTHING
+    start_ns = walked.folds[0].start_ns
+    first, past = ((ns - start_ns) // DAY_NS for ns in (part.start_ns, part.end_ns))
+    return "look-back" if first < 0 else f"{walked.daily[first : past + 1].sum():.1f}"
+
+
+def verdict(walked) -> str:
+    if walked is None or not walked.pays:
+        return "too short to judge" if walked is None else "no"
+    return "trade" if walked.now.thresholds else "no: paid, but no rule for the time to come"
+
+
+def months_table(data: Path) -> Table:
+    heads = (
+        "pair, perpetual", "month", "funding, bps/day", "days: taken", "days: reached", "days: through", "walk, bps", "verdict on the pair",
+    )  # fmt: skip
+    found = with_months(data)
+    rows = [row for inputs in found for row in made_all(month_rows, inputs, len(heads))]
+    note = (
+        "Days: how long a hold must last at that month's funding. Fees 5 bps a taker's fill, a maker on spot 0; spot rests up to 4 h "
+        "and is then taken, with the funding missed. Candles prove only a quote that reaches ours (reached). n/a: funding paid nothing."
+    )
+    return Table.of("Carry, month by month, with both ways in", heads, rows, note)
+
+
+def made_all(rows_of, inputs: Inputs, width: int) -> list[tuple[str, ...]]:
+    """The rows of a pair, or one that says what is missing."""
+    if not (Path(inputs.spot).exists() and Path(inputs.perp).exists()):
+        print(f"left out: {Path(inputs.spot).name} or {Path(inputs.perp).name} is not there", file=sys.stderr)
+        return []
+    try:
+        return rows_of(inputs)
+    except DeltaArbError as error:
+        return [(f"{inputs.name}: {error}", *[NOTHING] * (width - 1))]
+
+
 # --- funding alone ---------------------------------------------------------------------------------------------------
 
 SHORT = ("ARKM", "BOME", "CRV", "DOGE", "ENA", "GMT", "HBAR", "JASMY", "LUNA", "ORDI", "PEPE", "STMX", "TRB")
@@ -247,12 +349,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--crash", action="store_true", help="only the crash days")
     parser.add_argument("--carry", action="store_true", help="only carry")
+    parser.add_argument("--months", action="store_true", help="only carry month by month, with both ways in")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the recordings")
     options = parser.parse_args()
     refuse_without(options.data)
-    if not options.carry:
+    everything = not (options.crash or options.carry or options.months)
+    if options.crash or everything:
         print(markdown(crash_table(options.data)))
-    if not options.crash:
+    if options.months or everything:
+        print(markdown(months_table(options.data)))
+    if options.carry or everything:
         print(markdown(carry_table(options.data)))
         print(markdown(even_table(options.data)))
 
