@@ -1,15 +1,22 @@
 """Resting orders at the venues through genuine ccxt, on the local venues: what is told of them, and of every race."""
 
 import math
+import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_live_venues import BOTH, HURRY_MS, live, until
 
+from delta_arb.live import checks
+from delta_arb.live.config import WatchSettings
 from delta_arb.live.venues.base import WOULD_TAKE, Execution, VenueError
+from delta_arb.live.venues.gate import GateVenue
+from delta_arb.live.venues.mexc import MexcVenue
 from delta_arb.live.venues.order_tracker import BookedFill, OrderStatus, OrderTracker
+from delta_arb.live.watch import Watcher
 from delta_arb.market import PERP, SPOT, Order
 from delta_arb.sandbox.values import BUY, OPEN, SELL
 
@@ -177,3 +184,35 @@ def test_what_is_told_of_a_resting_order_only_grows_and_ends_whole(data, qtys, l
     assert (told[-1].final, told[-1].filled, told[-1].working) == (True, total, 0.0)
     assert all(o.filled + o.working == total + left for o in told if not o.final)
     assert math.isclose(told[-1].fee_usdt, 0.5 * total)
+
+
+# --- What a dead runner leaves ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("leg", "accepted", "watched", "passed"),
+    [("spot", False, False, False), ("spot", True, False, True), ("spot", False, True, True), ("perp", False, False, None), (None, False, False, None)],
+)  # fmt: skip
+def test_a_leg_rests_at_mexc_only_while_somebody_watches_or_that_is_accepted(tmp_path, leg, accepted, watched, passed):
+    """Gate cancels by itself, MEXC does not; nothing is asked where both legs take."""
+    config = SimpleNamespace(name="X", watch=WatchSettings(accept_unwatched=accepted), alerts=None)
+    job = SimpleNamespace(config=config, journal=tmp_path / "live" / "live.sqlite", alerts=(), say=lambda text: None)
+    params = SimpleNamespace(rule=SimpleNamespace(maker_leg=leg))
+    seen = SimpleNamespace(venues=(MexcVenue, GateVenue))
+    rows = lambda: checks._resting(job, params, seen)  # noqa: E731
+    if watched:
+        end, during = threading.Event(), []
+        watcher = Watcher.__new__(Watcher)
+        watcher.job, watcher._run = job, lambda: (during.append(rows()), end.wait(5))
+        thread = threading.Thread(target=watcher.run)
+        thread.start()
+        while not during:
+            pass
+        assert [row.passed for row in during[0]] == [True] and during[0][0].found == "a watcher is up"
+        end.set()
+        thread.join()
+        assert [row.passed for row in rows()] == [False]  # it has gone
+        return
+    assert [row.passed for row in rows()] == ([] if passed is None else [passed])
+    if passed is False:
+        assert "mexc has no countdown and no watcher is up" in rows()[0].found

@@ -10,6 +10,7 @@ from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import clock
 from delta_arb.live.accounts import baseline, discrepancies
 from delta_arb.live.config import Config
+from delta_arb.live.durability import is_watched
 from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.journal import Journal
 from delta_arb.live.parameters import ParameterFile, utc_now
@@ -79,6 +80,7 @@ async def judged(job: LiveJob, seen: VenueReadings) -> list[CheckRow]:
     if exports.params and exports.params.rule.funding_horizon_s:
         rows.append(await _funding(seen))
     if seen.accounts:
+        rows += _resting(job, exports.params, seen)
         rows += [await _test_order(venue, seen, clip_usdt) for venue in seen.venues]
         known, is_open = await _known(job, seen)
         rows += [*_setups(config, seen), *_balances(config, seen, exports.params, is_open), known]
@@ -128,6 +130,21 @@ def _expiry(name: str, rights: Rights, now_ns: int) -> CheckRow:
     day = datetime.fromtimestamp(rights.ends_ns / NS, UTC)
     found = f"on {day:%Y-%m-%d}, in {max(left, 0.0):.0f} days"
     return CheckRow(check, left >= KEY_DAYS, found, "make a new key, bound to an address: such a one does not end")
+
+
+def _resting(job: LiveJob, params: Params | None, seen: VenueReadings) -> list[CheckRow]:
+    """Whether somebody cancels what a dead runner left, where a leg rests at a venue that would not do so by itself."""
+    leg = params and params.rule.maker_leg
+    if not leg or seen.venues[LEGS.index(leg)].counts_down:
+        return []
+    name, watched = seen.venues[LEGS.index(leg)].name, is_watched(job.journal)
+    found = (
+        "a watcher is up"
+        if watched
+        else f"{name} has no countdown and no watcher is up: an order outlives a dead runner"
+    )
+    remedy = "start `delta-arb live watch --live --config FILE` first; one on another machine is not seen: write accept_unwatched = true"
+    return [CheckRow(f"{name} resting orders", watched or job.config.watch.accept_unwatched, found, remedy)]
 
 
 async def _funding(seen: VenueReadings) -> CheckRow:

@@ -154,6 +154,7 @@ class WatchSettings(_Section):
     every_s: Positive = 5.0
     resting_s: Annotated[float, Field(ge=2)] = 3.0  # after which what rests is cancelled
     flatten: bool = False
+    accept_unwatched: bool = False  # a leg may rest unwatched at a venue that has no countdown
     account_position_usdt: NotNegative = 0.0  # of all runners of this kind under the reports folder; 0 is no limit
     account_loss_day_usdt: NotNegative = 0.0
 

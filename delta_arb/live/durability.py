@@ -53,6 +53,28 @@ def locked(path: Path) -> TextIO:
     return lock
 
 
+def watching(journal: Path) -> TextIO:
+    """The file beside a journal that its watchers hold for as long as they look after it."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return open(journal.with_suffix(".watch"), "a+", opener=private)
+
+
+def is_watched(journal: Path) -> bool:
+    """Whether a watcher on this machine looks after a journal."""
+    with watching(journal) as held:
+        return not free(held)
+
+
+def free(lock: TextIO) -> bool:
+    """Whether nobody holds it; it is not kept."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return True
+
+
 def lost(files: Mapping[Path, int]) -> str:
     """Why one of these files (with the inode it was opened under) is not what is written to any more; "" where all are."""
     for file, inode in files.items():

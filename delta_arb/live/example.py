@@ -87,6 +87,7 @@ silent_s = 30.0              # without an answer of the runner for so long, a pe
 every_s = 5.0
 resting_s = 3.0              # without an answer for so long, what rests is cancelled by its id
 flatten = false              # true: and what stands alone is closed, the runner ended before
+accept_unwatched = false     # true: a leg may rest at MEXC, which has no countdown, with no watcher on this machine
 account_position_usdt = 0.0  # of all runners of this kind under the reports folder; beyond it all are killed; 0 is no limit
 account_loss_day_usdt = 0.0  # the same of what they have lost in a UTC day
 

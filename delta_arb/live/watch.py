@@ -25,6 +25,7 @@ from delta_arb.errors import RunError
 from delta_arb.live import account_limits, control, preflight, supervisor
 from delta_arb.live.accounts import Baseline
 from delta_arb.live.alerts import ACCOUNT, GONE, NAKED, Alerts
+from delta_arb.live.durability import free, watching
 from delta_arb.live.supervisor import LiveJob
 from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import VenueError, within
@@ -63,8 +64,13 @@ class Watcher:
         self._withdrawn: set[str] = set()
 
     def run(self) -> None:
-        """For ever."""
+        """For ever; a start of the runner sees that somebody watches."""
         self.job.say(f"watching {self.job.config.name}, journal {self.job.journal}")
+        with watching(self.job.journal) as held:
+            fcntl.flock(held, fcntl.LOCK_SH)  # of several
+            self._run()
+
+    def _run(self) -> None:
         while True:
             try:
                 self.look()
@@ -202,7 +208,7 @@ def end_runner(journal: Path) -> None:
         RunError: it cannot be ended, so nothing may be traded here.
     """
     with open(journal.with_suffix(".lock"), "a+") as lock:
-        if _free(lock):
+        if free(lock):
             return
         lock.seek(0)
         pid = lock.read().strip()
@@ -213,17 +219,7 @@ def end_runner(journal: Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
         deadline_s = time.monotonic() + GONE_S
-        while not _free(lock):
+        while not free(lock):
             if time.monotonic() > deadline_s:
                 raise RunError(f"process {pid} still holds {journal.name} {GONE_S:g} s after it was ended")
             time.sleep(0.05)
-
-
-def _free(lock) -> bool:
-    """Whether nobody holds it; it is not kept."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    fcntl.flock(lock, fcntl.LOCK_UN)
-    return True

@@ -179,6 +179,7 @@ class Venue(Protocol):
     reachable: bool  # whether it answered at all when it was last looked at
     trouble: str  # why nothing new should be begun there: it did not answer, or wants a pause; ""
     private_alive: bool  # whether the stream of our own orders is up
+    counts_down: bool  # whether it cancels by itself what rests (`cancel_after`)
     on_trade: OnTrade | None  # set before `open` by who wants trades of others told (paper)
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None: ...

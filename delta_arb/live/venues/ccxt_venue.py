@@ -58,6 +58,7 @@ class CcxtVenue(CcxtOrders):
     doubtful: frozenset[str]
     gone: frozenset[str]  # codes that say: no such order, or ended already
     clock: tuple[str, list[str]]  # ccxt's path and api of the venue's time
+    counts_down = False
 
     terms: VenueTerms
 

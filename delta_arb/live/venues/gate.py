@@ -47,6 +47,7 @@ class GateVenue(GateFunding):
     """The perpetual leg; see `ccxt_venue.CcxtVenue`."""
 
     name = "gate"
+    counts_down = True
     client = GateClient
     defaults: Mapping[str, Any] = {
         "has": {"fetchCurrencies": False},
