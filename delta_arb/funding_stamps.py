@@ -35,6 +35,11 @@ class Expected(NamedTuple):
         """What is expected at a moment, from the stamps strictly before it."""
         return self.edges[bisect_left(self.ts_ns, now_ns)]
 
+    def until_ns(self, now_ns: int) -> int:
+        """The first moment at which something else may be expected; NEVER without another stamp."""
+        k = bisect_left(self.ts_ns, now_ns)
+        return self.ts_ns[k] + 1 if k < len(self.ts_ns) else NEVER
+
 
 NOTHING_EXPECTED = Expected((), (0.0,))
 NOT_KNOWN = Expected((), (math.nan,))  # decides nothing: an edge that is no number passes no threshold

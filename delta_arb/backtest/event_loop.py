@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest.fast_forward import NEAR, awaited, book_at, first_at, next_row, shift_at
+from delta_arb.backtest.fast_forward import NEAR, book_at, first_at, next_row, shift_at
 from delta_arb.backtest.resting_orders import arrives, decided, heard, latency_ns, quote_due, quote_row, quoted
 from delta_arb.backtest.sweep_figures import add_fill, add_pair
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
@@ -29,6 +29,7 @@ from delta_arb.strategy.settling import booked, pair_lives
 from delta_arb.strategy.signal import UNKNOWN, step
 from delta_arb.strategy.sizing import fee_usdt, received
 from delta_arb.strategy.state import FLAT, HALTED, OUTSIDE, QUOTE, REPORT, TIMER, Event, MachineRule, State
+from delta_arb.strategy.waiting import awaited
 from delta_arb.wallets import (
     BOTTOMLESS,
     BOUNDLESS,

@@ -1,37 +1,21 @@
-"""Where the pair machine need not look: rows on which `decide` provably changes nothing and orders nothing.
+"""Where the pair machine need not look: the first row of a tape that shows what it waits for (see `strategy.waiting`).
 
-    orders out             nothing is decided before the first report, or the deadline
-    money on its way       as otherwise, but not beyond its arrival
-    flat                   of each direction, armed: nothing before what opening pays reaches the entry level;
-                           disarmed: nothing before it is below the entry level less `rearm`
-    an end rests           nothing before a report or the time asked for, and while a quote is out before it is misplaced
-    open, nothing out      nothing before what leaving costs is down to the exit level, or the longest hold is over;
-                           with several clips, or before what opening pays reaches the entry level again
-    halted                 nothing any more
-    a short whose maintenance margin is known: and nothing before the perpetual's mid is at its liquidation price
-
-`awaited` is written phase by phase from `strategy.decide`; in every other state each row is looked at. A row too many
-may be named, never one too few: it is then decided on by `decide` itself. To find the rows fast, the extremes of the
-signals are kept for every block of 32 rows and for every 32 blocks; they are made by the very formulas that the rows
-are tested with, so a block that cannot reach a level holds no row that does, to the last bit.
+To find the rows fast, the extremes of the signals are kept for every block of 32 rows and for every 32 blocks; they are made
+by the very formulas that the rows are tested with, so a block that cannot reach a level holds no row that does, to the last
+bit.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.market import HALT, PERP, SPOT, Book, entry_edge, exit_cost
-from delta_arb.strategy.margin import liquidation_price
-from delta_arb.strategy.settling import entry_level, exit_level
-from delta_arb.strategy.state import DIRECT, FLAT, HALTED, OPEN, MachineRule, State
+from delta_arb.market import SPOT, Book, entry_edge, exit_cost
+from delta_arb.strategy.waiting import DIRECT_HIGH, MID, REVERSE_HIGH, REVERSE_LOW
 
 NEAR = 32  # rows of a block
 FAN = 32  # blocks of a far one
 FAR = FAN * NEAR
-# What opening pays (see `strategy.opening_pays`), and the same negated, and the perpetual's mid: each signal is awaited at
-# or above a level.
-DIRECT_HIGH, DIRECT_LOW, REVERSE_HIGH, REVERSE_LOW, MID = range(5)
-SIGNALS = 5
+SIGNALS = 5  # of `waiting`
 
 
 class Looks(NamedTuple):
@@ -46,17 +30,6 @@ class Looks(NamedTuple):
     far: np.ndarray
 
 
-class Wait(NamedTuple):
-    """Nothing is decided before one of two signals is at or above its level, the perpetual's mid is, or a time has come."""
-
-    signal: int
-    level: float
-    other: int
-    other_level: float
-    mid: float
-    until_ns: int
-
-
 def book_at(tape, leg, i):
     """A leg's book at a row."""
     if leg == SPOT:
@@ -69,73 +42,6 @@ def book_at(tape, leg, i):
 def shift_at(looks, way, i):
     """What the filter adds to a raw edge or cost at a row."""
     return looks.shift[way, min(i, looks.shift.shape[1] - 1)]
-
-
-# --- What each phase waits for ----------------------------------------------------------------------------------------
-
-
-def awaited(state: State, next_ns: int, rule: MachineRule) -> Wait:
-    """`next_ns` is when the first report of the orders under way comes, money from the other wallet, or a newer rule."""
-    if state.rests:
-        return _resting(state, next_ns, rule)
-    if state.legs[SPOT].working != 0.0 or state.legs[PERP].working != 0.0:
-        return _until(min(next_ns, state.wake_ns), np.inf)
-    mid = _liquidation(state, rule)
-    if state.phase == HALTED:
-        return _until(next_ns, mid)
-    if state.phase == FLAT and not state.refusing:
-        return _flat(state, next_ns, rule)
-    if state.phase == OPEN and not state.refusing:
-        return _open(state, next_ns, rule, mid)
-    return _until(0, mid)
-
-
-def _resting(state: State, next_ns: int, rule: MachineRule) -> Wait:
-    """While a quote is out it may also have to go: `resting_orders.next_misplaced` says on which row."""
-    mid = _liquidation(state, rule)
-    hedging = state.legs[1 - rule.quoting.leg].working != 0.0
-    if (state.naked_ns > 0 and not hedging) or state.refusing or rule.flatten or state.reason == HALT:
-        return _until(0, mid)
-    if state.quote == 0.0 and not hedging and state.next_quote_ns < state.wake_ns:
-        return _until(0, mid)  # the next quote waits for books that can be decided on
-    return _until(min(next_ns, state.wake_ns), mid)
-
-
-def _liquidation(state: State, rule: MachineRule) -> float:
-    """The mid at which the venue takes the short away; inf without one, or where its maintenance rate is not known."""
-    if rule.perp.maintenance > 0.0 and state.legs[PERP].position < 0.0:
-        return float(liquidation_price(state.legs[PERP].average, rule.perp))
-    return np.inf
-
-
-def _until(until_ns: int, mid: float) -> Wait:
-    return Wait(DIRECT_HIGH, np.inf, DIRECT_HIGH, np.inf, mid, until_ns)
-
-
-def _flat(state: State, next_ns: int, rule: MachineRule) -> Wait:
-    if rule.quoting.entry and state.armed and rule.may_enter:
-        return _until(0, np.inf)
-    opens = rule.may_enter and not rule.flatten
-    direct, reverse = rule.entry if opens else np.inf, rule.reverse_entry if opens else np.inf
-    return Wait(
-        DIRECT_HIGH if state.armed else DIRECT_LOW, direct if state.armed else rule.rearm - rule.entry,
-        REVERSE_HIGH if state.reverse_armed else REVERSE_LOW, reverse if state.reverse_armed else rule.rearm - rule.reverse_entry,
-        np.inf, next_ns,
-    )  # fmt: skip
-
-
-def _open(state: State, next_ns: int, rule: MachineRule, mid: float) -> Wait:
-    if rule.quoting.exit or rule.flatten or state.wake_ns != state.opened_ns + rule.max_hold_ns:
-        return _until(0, mid)  # the longest hold is over, or a person wants out: every row may be the one
-    leaves = -exit_level(state.side, rule)  # leaving one direction is opening the other
-    adds = entry_level(state.side, rule) if rule.may_enter and rule.max_position_usdt > rule.clip_usdt else np.inf
-    until_ns = min(next_ns, state.wake_ns)
-    if adds == np.inf:
-        signal = REVERSE_HIGH if state.side == DIRECT else DIRECT_HIGH
-        return Wait(signal, leaves, signal, np.inf, mid, until_ns)
-    if state.side == DIRECT:
-        return Wait(DIRECT_HIGH, adds, REVERSE_HIGH, leaves, mid, until_ns)
-    return Wait(DIRECT_HIGH, leaves, REVERSE_HIGH, adds, mid, until_ns)
 
 
 # --- Where that is on the tape ----------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from delta_arb.errors import DataError
 from delta_arb.live.durability import private
 from delta_arb.market import Book, Order
@@ -37,6 +39,12 @@ _TOLD = struct.Struct("<BBqBdddd")
 _WALLET = struct.Struct("<Bddd")
 _TEXT = struct.Struct("<BI")
 _LENGTH = struct.Struct("<I")
+_BOOKS = np.dtype(
+    [("tag", "u1"), ("leg", "u1"), *((name, "<f8") for name in Book._fields[:-1]), (Book._fields[-1], "<i8")]
+)
+_QUOTES = np.dtype(
+    [("spot", _BOOKS), ("perp", _BOOKS), ("tag", "u1"), ("ts_ns", "<i8"), ("shift", "<f8")]
+)  # as above, packed
 
 
 def events_path(journal: Path, run_id: str) -> Path:
@@ -129,6 +137,26 @@ class EventLog:
         if len(self._buffer) >= BLOCK or time.monotonic() - self._flushed_s >= LONGEST_S:
             self.flush_soon()
 
+    def quotes(self, event: Event, rule: MachineRule, before: State) -> None:
+        """Quotes on which nothing was decided, as if each had been told by `event`; the fields are columns."""
+        if self._size >= SEGMENT and not self._lost:
+            self._turn(before)
+        first, last = (Event(*(_at(field, k) for field in event)) for k in (0, -1))
+        self.event(first, rule, before)
+        rows = np.empty(len(event.ts_ns) - 1, _QUOTES)
+        told = np.ones((len(rows), _QUOTES.itemsize), bool)
+        for leg, (name, book) in enumerate((("spot", event.spot), ("perp", event.perp))):
+            rows[name]["tag"], rows[name]["leg"] = BOOK, leg
+            for field, column in zip(Book._fields, book, strict=True):
+                rows[name][field] = column[1:]
+            at = _QUOTES.fields[name][1]
+            changed = np.any([column[1:] != column[:-1] for column in book], axis=0)
+            told[:, at : at + _BOOK.size] = changed[:, None]
+        rows["tag"], rows["ts_ns"], rows["shift"] = QUOTED, event.ts_ns[1:], event.shift
+        self._buffer += rows.view(np.uint8).reshape(told.shape)[told].tobytes()
+        self._books = [last.spot, last.perp]
+        self.flush_soon()
+
     def _turn(self, state: State) -> None:
         """The next file, from this state on."""
         self.flush()
@@ -161,6 +189,13 @@ class EventLog:
     def _text(self, tag: int, value: Any) -> None:
         text = json.dumps(value).encode()
         self._buffer += _TEXT.pack(tag, len(text)) + text
+
+
+def _at(field: Any, k: int) -> Any:
+    """A field of an event, or of the book in it, at one row of a column."""
+    if isinstance(field, Book):
+        return Book(*(_at(column, k) for column in field))
+    return field[k].item() if isinstance(field, np.ndarray) else field
 
 
 class LoggedEvent(NamedTuple):

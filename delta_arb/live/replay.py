@@ -22,6 +22,7 @@ from delta_arb.live.journal import ORDERED, Journal
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.parameters import ParameterFile, place, utc_now
+from delta_arb.live.quiet_rows import QuietRows
 from delta_arb.live.runner import Runner
 from delta_arb.live.snapshot import REPLAY
 from delta_arb.market import DAY_S, NS, PERP, SPOT, Book, utc
@@ -35,26 +36,28 @@ from delta_arb.strategy.state import PHASES, State
 from delta_arb.tables import left_out
 from delta_arb.wallets import BOUNDLESS
 
-CHUNK = 20_000  # rows turned into Python numbers at a time
+FIRST, CHUNK = 16, 20_000  # rows turned into Python numbers at a time: at first, and at most
 SLICE_S = 0.05  # at full speed other tasks get their turn about this often
 
 Row = tuple[int, int, Book, Book]
 
 
-def rows(tape: Tape) -> Iterator[Row]:
-    """(ts_ns, leg, spot book, perp book) of every event."""
+def rows(tape: Tape, begin: int = 0) -> Iterator[Row]:
+    """(ts_ns, leg, spot book, perp book) of every event, from one on."""
     names = ("ts_ns", "leg", "spot_bid", "spot_ask", "spot_bid_qty", "spot_ask_qty", "spot_age_ns")
     names += ("perp_bid", "perp_ask", "perp_bid_qty", "perp_ask_qty", "perp_age_ns")
-    for start in range(0, len(tape), CHUNK):
-        columns = (getattr(tape, name)[start : start + CHUNK].tolist() for name in names)
+    size = FIRST
+    while begin < len(tape):
+        columns = (getattr(tape, name)[begin : begin + size].tolist() for name in names)
         for ts, leg, sb, sa, sbq, saq, s_age, pb, pa, pbq, paq, p_age in zip(*columns, strict=True):
             yield ts, leg, Book(sb, sa, sbq, saq, ts - s_age), Book(pb, pa, pbq, paq, ts - p_age)
+        begin, size = begin + size, min(2 * size, CHUNK)
 
 
-def instants(tape: Tape) -> Iterator[list[Row]]:
+def instants(tape: Tape, begin: int = 0) -> Iterator[list[Row]]:
     """The events grouped by equal time."""
     group: list[Row] = []
-    for row in rows(tape):
+    for row in rows(tape, begin):
         if group and row[0] != group[0][0]:
             yield group
             group = []
@@ -117,19 +120,26 @@ async def run(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event
     began, first_ns = loop.time(), tape.start_ns
     show_first(tape, venue)
     others = TradesBefore(tape, runner, venue)
-    yielded, last_ns = began, first_ns
-    for group in instants(tape):
+    quiet, groups = QuietRows(tape, runner, venue), instants(tape)
+    yielded, last_ns, row = began, first_ns, 0
+    while row < len(tape):
+        ts_ns = int(tape.ts_ns[row])
         if math.isfinite(speed):
-            await _until(began + (group[0][0] - first_ns) / NS / speed, loop, stop)
+            await _until(began + (ts_ns - first_ns) / NS / speed, loop, stop)
         elif loop.time() - yielded > SLICE_S:
             await asyncio.sleep(0)
             yielded = loop.time()
         if stop.is_set():
             runner.finish(last_ns)
             return False
-        others.show(group[0][0])
-        play(group, runner, venue)
-        last_ns = group[0][0]
+        if speed == math.inf and (played := quiet.passed(row)) > row:
+            groups, row = instants(tape, played), played
+        else:
+            others.show(ts_ns)
+            group = next(groups)
+            play(group, runner, venue)
+            row += len(group)
+        last_ns = int(tape.ts_ns[row - 1])
     catch_up(runner, venue, tape.end_ns, timers_at_until=True)
     runner.finish(tape.end_ns)
     return True

@@ -81,6 +81,8 @@ class Recorder(Protocol):
 
     def event(self, event: Event, rule: MachineRule, before: State) -> None: ...
 
+    def quotes(self, event: Event, rule: MachineRule, before: State) -> None: ...
+
     def begin(self, state: State) -> None: ...
 
     def flush_soon(self) -> None: ...
@@ -120,10 +122,10 @@ class Runner:
         self._journal = journal
         self._broker = broker
         self._recorder = recorder
-        self._wallets = wallets
+        self.wallets = wallets
         self._payments, self._growing = payments, growing
         self._stamps = () if growing else [p.ts_ns for p in payments]  # only a table that is whole shows its holes
-        self._promised = (0.0, NOTHING_EXPECTED)  # the horizon, and what is expected over it
+        self.promised = (0.0, NOTHING_EXPECTED)  # the horizon, and what is expected over it
         self._books: tuple[Book, Book] | None = None
         self._known, self._shift = UNKNOWN, 0.0
         self._marked = 0.0
@@ -191,13 +193,20 @@ class Runner:
         rule = self.rule
         self._known, self._shift = step(self._known, ts_ns, spot, perp, rule.filter)
         if rule.funding_horizon_s > 0.0:
-            if rule.funding_horizon_s != self._promised[0]:
-                self._promised = rule.funding_horizon_s, self._expected(rule.funding_horizon_s)
-            self._shift += self._promised[1].at(ts_ns)
+            if rule.funding_horizon_s != self.promised[0]:
+                self.promised = rule.funding_horizon_s, self._expected(rule.funding_horizon_s)
+            self._shift += self.promised[1].at(ts_ns)
         if outside:
             self.report(outside, OUTSIDE)
             return
         self._handle(Event(QUOTE, ts_ns, spot, perp, 0, 0.0, 0.0, 0.0, self._shift), None)
+
+    def passed(self, event: Event, now_ns: int, spot: Book, perp: Book) -> None:
+        """Quotes on which nothing is decided; the event's fields are columns, the last ones are told beside."""
+        self.events, self.now_ns = self.events + len(event.ts_ns), now_ns
+        self._books, self._shift = (spot, perp), event.shift
+        if self._recorder:
+            self._recorder.quotes(event, self.rule, self.state)
 
     def _expected(self, horizon_s: float) -> Expected:
         """Of a table that grows nothing is expected before it reaches as far back as the whole one would."""
@@ -207,7 +216,7 @@ class Runner:
 
     def funded(self) -> None:
         """The stamps have changed: what is expected is asked anew."""
-        self._promised = (0.0, NOTHING_EXPECTED)
+        self.promised = (0.0, NOTHING_EXPECTED)
 
     def report(self, report: Report, kind: int = REPORT) -> None:
         """An order of ours has ended, one that rests was accepted or filled, an ended one filled more, or a position changed
@@ -258,12 +267,12 @@ class Runner:
         self.now_ns = event.ts_ns
         before, rule = self.state, self.rule
         fill = self._fill_of(report, rule) if report and report.filled != 0.0 else None
-        if self._wallets:
-            event = event._replace(wallet=self._wallets.at(event, fill))
+        if self.wallets:
+            event = event._replace(wallet=self.wallets.at(event, fill))
         state, self._draft = self._draft or before.copy(), None  # adopted once the journal has it
         orders = decide(state, event, rule)
-        if self._wallets and state.refusing:
-            self._wallets.lacked(event)
+        if self.wallets and state.refusing:
+            self.wallets.lacked(event)
         if orders is NO_ORDERS and report is None and state == before:
             self._draft = state
             self._record(event, rule)
@@ -279,8 +288,8 @@ class Runner:
         if report or placed or state != before:
             opened = rule if before.phase == FLAT and state.phase != FLAT else None
             self._journal.event(event, state, placed, report, fill, trade, opened)
-        if fill and self._wallets:
-            self._wallets.booked(fill)
+        if fill and self.wallets:
+            self.wallets.booked(fill)
         self._record(event, rule)
         self.state, self.pinned, self._fills = state, self._of_pair, [] if closed else fills
         if report and report.order_id == self._working[report.leg] and report.remaining == 0.0:
