@@ -10,14 +10,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from chromium import BROWSER, BROWSERS, opened
+from chromium import faults, needs_browser, opened
 
 from delta_arb.live.journal import Journal
 from delta_arb.report import index, pages
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
-DRAWN = "document.documentElement?.dataset.drawn === String(document.querySelectorAll('.chart').length)"
+DRAWN = "html[data-drawn]"
 # A chart that shows: data, and marks of it.
 SHOWN = """[...document.querySelectorAll('.chart')].filter(chart =>
   chart.data?.length && chart.querySelectorAll('.trace, .hm image, .points path, .barlayer path').length).length"""
@@ -51,9 +51,7 @@ COMPARED = """(() => {
   return [...what.cells].slice(1).map(cell => cell.textContent);
 })()"""
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason=f"the pages were not looked at: none of {', '.join(BROWSERS)} is here; install one of them"
-)
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -88,46 +86,46 @@ def indexed(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_moved_page_draws_every_chart_without_an_error_and_without_sideways_scroll(moved, tmp_path, name, width):
+def test_a_moved_page_draws_every_chart_without_an_error_and_without_sideways_scroll(moved, name, width):
     async def look():
-        async with opened(f"file://{moved}/{name}.html", tmp_path, width) as page:
-            await page.until(DRAWN, 60.0)
-            assert await page.value(SHOWN) == await page.value("document.querySelectorAll('.chart').length") > 0
-            assert await page.value("[...document.images].filter(image => !image.naturalWidth).length") == 0
-            assert await page.value("document.documentElement.scrollWidth") <= width
-            assert await page.faults() == []
-            assert page.wrong == []
+        async with opened(f"file://{moved}/{name}.html", width) as (page, wrong):
+            await page.wait_for_selector(DRAWN, state="attached", timeout=60_000)
+            assert await page.evaluate(SHOWN) == await page.evaluate("document.querySelectorAll('.chart').length") > 0
+            assert await page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await faults(page) == []
+            assert wrong == []
 
     asyncio.run(look())
 
 
 @pytest.mark.parametrize("width", [1400, 390])
-def test_the_index_filters_and_compares(indexed, tmp_path, width):
+def test_the_index_filters_and_compares(indexed, width):
     async def look():
-        async with opened(f"file://{indexed}", tmp_path, width) as page:
-            await page.until(
+        async with opened(f"file://{indexed}", width) as (page, wrong):
+            await page.wait_for_function(
                 "document.readyState === 'complete' && document.querySelectorAll('table.runs tbody tr').length === 3"
             )
-            assert await page.value(FILTERED) == 1
-            assert await page.value(COMPARED) == ["live session", "research"]
-            assert await page.value("document.documentElement.scrollWidth") <= width
-            assert await page.faults() == []
-            assert page.wrong == []
+            assert await page.evaluate(FILTERED) == 1
+            assert await page.evaluate(COMPARED) == ["live session", "research"]
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await faults(page) == []
+            assert wrong == []
 
     asyncio.run(look())
 
 
-def test_a_click_on_a_trade_shows_its_minute_with_both_books(moved, tmp_path):
+def test_a_click_on_a_trade_shows_its_minute_with_both_books(moved):
     async def look():
-        async with opened(f"file://{moved}/03_backtest_report.html", tmp_path, 1400) as page:
-            await page.until(DRAWN, 60.0)
-            assert await page.value(SORTED)
-            seen = await page.value(CLICK)
+        async with opened(f"file://{moved}/03_backtest_report.html", 1400) as (page, wrong):
+            await page.wait_for_selector(DRAWN, state="attached", timeout=60_000)
+            assert await page.evaluate(SORTED)
+            seen = await page.evaluate(CLICK)
             assert seen["opened"] in seen["title"]
             assert [name for name, *_ in seen["lines"]] == 2 * [
                 "spot bid", "spot ask", "spot fill", "perp bid", "perp ask", "perp fill",
             ]  # fmt: skip
             assert all(x == y > 0 for _, x, y in seen["lines"])
-            assert page.wrong == []
+            assert wrong == []
 
     asyncio.run(look())

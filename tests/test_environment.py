@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIXED = {"jupyterlab", "papermill", "pandas", "numpy", "scipy", "matplotlib", "plotly", "ccxt", "pytest", "nbval"}
 # conda name -> distribution name, where they differ
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "python-duckdb": "duckdb", "pytables": "tables", "arch-py": "arch"}
-PIP_ONLY = ["gate-api"]  # not on conda-forge
+PIP_ONLY = ["gate-api", "playwright"]  # not on conda-forge
 # In conda's file only for conda's sake: what pyproject.toml says elsewhere, or what conda needs to run pip.
 INTERPRETER, INSTALLER = "python", "pip"
 
