@@ -60,8 +60,8 @@ def backtest(tape: Tape, rule: Rule, market: Market | None = None) -> BacktestRe
         ParamsError: no thresholds, a clip below the smallest order, or a deadline within latency and quote age.
         DataError: a funding stamp is missing inside a hold.
     """
-    if not rule.levels:
-        raise ParamsError("a backtest needs thresholds: da.Rule(entry_bps=..., exit_bps=...)")
+    if not isinstance(rule, Rule) or not rule.levels:
+        raise ParamsError(f"a backtest needs thresholds: da.Rule(entry_bps=..., exit_bps=...), was {rule!r}")
     bound = _market(market, tape, rule)
     return BacktestResult(tape, bound, bound.settings)
 
@@ -78,8 +78,8 @@ def explore(tape: Tape, rule: Rule, market: Market | None = None) -> Explorer:
     Raises:
         ParamsError: see `backtest`; or a rule of reverse pairs alone.
     """
-    if not rule.levels.get(""):
-        raise ParamsError("the sliders begin at thresholds: da.Rule(entry_bps=..., exit_bps=...)")
+    if not isinstance(rule, Rule) or not rule.levels.get(""):
+        raise ParamsError(f"the sliders begin at thresholds: da.Rule(entry_bps=..., exit_bps=...), was {rule!r}")
     return Explorer(tape, _market(market, tape, rule))
 
 

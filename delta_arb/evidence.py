@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from delta_arb.errors import ParamsError
+from delta_arb.tables import quantity
 
 Bps = Annotated[float, Field(ge=-1000, le=1000)]
 Positive = Annotated[float, Field(gt=0)]
@@ -199,11 +200,31 @@ class Evidence(Section):
     reverse: ReverseEvidence | None = None
 
 
-class GateParams(Section):
-    """One demand on an export; `value` null was not computed, and is not passed."""
+class Gate(Section):
+    """One demand on an export, what it asks, its number and bound in `unit` (a fraction is shown in percent), the finding.
+
+    `value` null was not computed, and is not met. `result` warns where the number is on the wrong side of the bound and
+    does not refuse: an export that trades has no missed one.
+    """
 
     name: Annotated[str, Field(min_length=1)]
+    meaning: Annotated[str, Field(min_length=1)]
     value: float | None
+    unit: str
     bound: float
     at_least: bool
-    passed: bool
+    result: Literal["met", "missed", "warns"]
+    finding: Annotated[str, Field(min_length=1)]
+
+    @property
+    def passed(self) -> bool:
+        return self.result == "met"
+
+    @property
+    def refuses(self) -> bool:
+        return self.result == "missed"
+
+    @property
+    def wanted(self) -> str:
+        """The bound in words, with its unit."""
+        return f"{'at least' if self.at_least else 'at most'} {quantity(self.bound, self.unit)}"

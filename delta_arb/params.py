@@ -23,7 +23,7 @@ from delta_arb.evidence import (
     DataParams,
     Digest,
     Evidence,
-    GateParams,
+    Gate,
     Name,
     Positive,
     Section,
@@ -33,7 +33,7 @@ from delta_arb.market import pair_name
 from delta_arb.rule_params import Rule
 from delta_arb.venue_terms import VenueTerms
 
-SCHEMA = 5
+SCHEMA = 6
 LARGEST = 1_000_000  # bytes of a parameter file; an export has some thousands
 BY_HAND = "by hand"
 FEES = ("no", "two", "four")  # of the takers, at so many ends of a pair
@@ -80,7 +80,7 @@ class Params(Section):
     the table of its parts. Fields are checked when it is built (ParamsError).
     """
 
-    schema_version: Literal[5] = SCHEMA
+    schema_version: Literal[6] = SCHEMA
     pair: Name
     profile: Literal["reversion", "carry"] = "reversion"
     chosen: Literal["by search", "by hand"] = "by search"  # who chose the thresholds
@@ -92,7 +92,7 @@ class Params(Section):
     wallets: WalletParams = WalletParams()
     data: DataParams
     evidence: Evidence
-    gates: tuple[GateParams, ...] = ()
+    gates: tuple[Gate, ...] = ()
     created: datetime
     valid_until: datetime
     code_version: Annotated[str, Field(min_length=1)]
@@ -115,6 +115,8 @@ class Params(Section):
             return self
         if not self.rule.levels:
             raise ValueError("trade is true but there are no thresholds")
+        if missed := "; ".join(gate.finding for gate in self.gates if gate.refuses):
+            raise ValueError(f"trade is true but a demand is missed: {missed}")
         if "reverse_" in self.rule.levels and not self.wallets.inventory_coins:
             raise ValueError(
                 "reverse pairs are sold out of coins that are held: wallets.inventory_coins must be above 0"
@@ -136,17 +138,19 @@ class Params(Section):
     def name(self) -> str:
         return pair_name(self.pair, self.spot.venue, self.perp.venue)
 
-    def __repr__(self) -> str:
+    @property
+    def says(self) -> str:
+        """The verdict in one line, with what must be said of the quotes behind it."""
         levels = (
             f"{way.replace('_', ' ')}entry {enter:g} bps, exit {leave:g} bps"
             for way, (enter, leave) in self.rule.levels.items()
         )
-        verdict = (
-            "; ".join(levels) + " (chosen by hand)" * (self.chosen == BY_HAND)
-            if self.trade
-            else f"do not trade: {self.reason}"
-        )
-        return f"Params({self.name}, {verdict})"
+        by_hand = " (chosen by hand)" * (self.chosen == BY_HAND)
+        verdict = "; ".join(levels) + by_hand if self.trade else f"do not trade: {self.reason}"
+        return ", ".join(filter(None, (self.name, self.data.mark, verdict)))
+
+    def __repr__(self) -> str:
+        return f"Params({self.says})"
 
     __str__ = __repr__
 

@@ -26,6 +26,14 @@ def share(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:z.{digits}f} %"
 
 
+def quantity(value: float | None, unit: str, digits: int = 4) -> str:
+    """A number with its unit; a "fraction" as a percentage."""
+    if value is None or not math.isfinite(value):
+        return "not computed"
+    shown, unit = (100 * value, "%") if unit == "fraction" else (value, unit)
+    return f"{shown:z,.{digits}g} {unit}".rstrip()
+
+
 def seconds(value: float | None) -> str:
     """A duration in the unit a reader expects: 0.42 s, 42 s, 10.4 min, 24 h, 5.2 days."""
     if value is None or not math.isfinite(value):

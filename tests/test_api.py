@@ -308,3 +308,9 @@ def test_a_cell_of_sliders_shows_them_and_a_text_that_is_the_same_every_time(res
 def test_sliders_need_a_place_to_begin(result):
     with pytest.raises(ParamsError, match="begin at thresholds"):
         da.explore(result.tape, da.Rule())
+
+
+@pytest.mark.parametrize("ask", [da.backtest, da.explore])
+def test_what_is_no_rule_is_refused_in_words(result, ask):
+    with pytest.raises(ParamsError, match=r"da.Rule\(entry_bps=..., exit_bps=...\), was None"):
+        ask(result.tape, None)

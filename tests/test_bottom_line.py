@@ -9,7 +9,6 @@ from strategies import perp, seconds, spot
 from studies import CONSTRAINTS, study
 
 from delta_arb.errors import ParamsError
-from delta_arb.evidence import GateParams
 from delta_arb.latency import Latency
 from delta_arb.market import NS
 from delta_arb.optimize import carry_walk_forward, gates
@@ -90,7 +89,7 @@ def test_a_series_that_begins_too_late_or_is_none_is_refused(tmp_path, text):
 def test_a_year_below_cash_is_not_exported():
     """1 USDT a month on 400 USDT are 3 % a year."""
     missed = gates.above_cash(12 / 365, 400.0, 4.0)
-    assert not missed.passed and missed.words == "net a year on all capital 3 % is below 4 %"
+    assert not missed.passed and missed.finding == "net a year on all capital 3 % a year is below 4 % a year"
     assert gates.above_cash(12 / 365, 400.0, 2.0).passed and not gates.above_cash(None, 400.0, 4.0).passed
 
 
@@ -145,10 +144,11 @@ def test_without_an_edge_the_fee_and_the_swing_are_named_that_would_do():
     """Entering at -6 and leaving at -8.5 gains 2.5 bps: the four fees of 20 would have to be an eighth."""
     refused = found("no_edge").refusal
     assert (
-        refused.looked_for[0].endswith("0 sets of thresholds replayed") and "no edge after costs" in refused.missing[0]
+        refused.looked_for[0].endswith("so none was replayed") and "no edge after costs" in refused.missing[0]
     )
     assert refused.change == (
-        "the four fees would have to be below 2.5 bps instead of 20", "or the basis would have to swing 8.0 times as wide",
+        "the four fees would have to be below 2.5 bps at least, instead of 20",
+        "or the basis would have to swing at least 8 times as wide",
     )  # fmt: skip
 
 
@@ -160,11 +160,11 @@ def test_a_loss_larger_than_the_fees_says_that_no_fee_is_low_enough():
 
 def test_a_warning_is_not_among_what_was_missing():
     s = study("sample")
-    gate = {"bound": 1.0, "at_least": True, "passed": False}
-    gates_ = (GateParams(name="look-back", value=0.5, **gate), GateParams(name="pairs", value=0.5, **gate))
+    few = gates.gate("pairs out of sample", 3.0, 9.0)
+    gates_ = (gates.gate("look-back", 72.0, 150.0).replace(result="warns"), few)
     refused = s.sheet.candidate.model_copy(update={"trade": False, "gates": gates_})
     carried = carry_walk_forward.asked(s.tape, s.market, "reversion")
-    assert bottom_line.refusal(refused, s.verdict, carried).missing == ("pairs 0.500, wanted at least 1",)
+    assert bottom_line.refusal(refused, s.verdict, carried).missing == ("pairs out of sample 3 pairs is below 9 pairs",)
 
 
 def test_a_year_of_bitcoins_funding_on_twice_the_capital_is_below_cash():
@@ -177,7 +177,7 @@ def test_a_year_of_bitcoins_funding_on_twice_the_capital_is_below_cash():
     )
     paid, gross = bottom_line._carry_would_have_to_change(walk)
     assert paid.endswith("a round trip of 22.0 bps is paid after 25.0 days")
-    assert "1.6 % a year on all capital, where cash pays 4 %: it would have to pay more than 2.5 times as much" in gross
+    assert "1.6 % a year of the whole record on all capital, where cash pays 4 %: it would have to pay more than 2.5 times as much" in gross
 
 
 @pytest.mark.parametrize("regime", ["sample", "random_walk", "no_edge"])

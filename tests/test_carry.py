@@ -300,7 +300,7 @@ def test_bitcoin_at_gate_earned_less_than_cash_for_the_year():
     assert missed.name == "net a year on all capital" and missed.value == pytest.approx(
         365 * found.net_bps_day.value / 100 / 2
     )
-    assert missed.value < 2.0 and "is below 4 %" in found.verdict
+    assert missed.value < 2.0 and "is below 4 % a year" in found.verdict
     assert found.trades[-1].reason in ("target", "end of data")
 
 
@@ -374,7 +374,7 @@ def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     assert (candidate.rule.funding_horizon_s, candidate.rule.max_hold_s) == (rule.funding_horizon_s, rule.max_hold_s)
     assert "funding counted on" in repr(choice_tables.shown(candidate))
     assert [g.name for g in candidate.gates] == [
-        "independent days held", "net a day, lower bound", "net a day without the best day",
+        "independent days held", "net a day of a position, lower bound", "net a day without the best day",
         "net after one more exit at its worst", "net a year on all capital", "halts",
     ]  # fmt: skip
     assert all(g.passed for g in candidate.gates) and candidate.data.judged_from is None

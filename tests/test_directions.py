@@ -235,7 +235,7 @@ def test_both_directions_together_earn_about_their_sum(swings):
     assert found.adds.low > 0
     tries = [(v.judgement.deflated.trials, v.judgement.deflated.clusters) for v in (found.direct, found.reverse)]
     assert [trials / clusters for trials, clusters in tries] == [1, 2]  # it was the second one looked at
-    assert [face.title for face in found.faces] == [directions.TITLE, "Gates of the export"]
+    assert [face.title for face in found.faces] == [directions.TITLE, "Demands on the export"]
     rows = {row[0]: row for row in found.table().rows}
     assert rows.keys() == {"direct", "reverse", "both"} and all(row[-1] == "yes" for row in rows.values())
 

@@ -128,7 +128,7 @@ def test_a_champion_that_misses_a_demand_of_this_run_does_not_stay(tape, tmp_pat
 
 def test_a_champion_that_misses_a_gate_of_this_run_does_not_stay(tape, tmp_path):
     found = settled(tape, tmp_path, SMALL, LARGE, ask=lambda thresholds: MISSED)
-    assert found.thresholds == LARGE and "pairs out of sample 3 is below 15" in found.reason
+    assert found.thresholds == LARGE and "pairs out of sample 3 pairs is below 15 pairs" in found.reason
 
 
 @pytest.mark.parametrize(

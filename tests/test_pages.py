@@ -6,6 +6,7 @@ import re
 import nbformat
 import pytest
 
+from delta_arb.optimize.gates import gate
 from delta_arb.report import banner, pages
 
 LINE = {
@@ -16,17 +17,19 @@ LINE = {
     "stresses": [{"name": "USDT -5 %", "usdt": 5.0, "years": 0.0072}, {"name": "frozen", "usdt": 0.7, "years": 0.001}],
 }  # fmt: skip
 GATES = [
-    {"name": "pairs out of sample", "value": 25.0, "bound": 15.0, "at_least": True, "passed": True},
-    {"name": "look-back", "value": 93.2, "bound": 150.0, "at_least": True, "passed": False},
-]
-MISSED = {"name": "drawdown", "value": 0.031, "bound": 0.02, "at_least": False, "passed": False}
+    gate("pairs out of sample", 25.0, 9.0), gate("hit rate's lower bound", 0.75, 0.7),
+    gate("look-back", 93.19, 150.0).replace(result="warns"),
+]  # fmt: skip
+MISSED = gate("drawdown of marked equity", 0.031, 0.02, least=False)
 RULE = {"entry_bps": 21.92, "exit_bps": -34.6, "max_hold_s": 21_600.0}
 
 
 def record(trade=True, gates=GATES, line=LINE, **more) -> dict:
     return {
         "pair": "SYN_USDT-mexc-gate", "stamp": "20260105T000000Z", "status": "ok", "trade": trade, "reason": "why",
-        "metrics": {}, "line": line, "candidate": {"gates": gates, "rule": RULE, "evidence": {"confidence": 0.86}},
+        "metrics": {}, "line": line, "candidate": {
+            "gates": [g.model_dump() for g in gates], "rule": RULE, "evidence": {"confidence": 0.86, "horizon_s": 14_400.0},
+        },
     } | more  # fmt: skip
 
 
@@ -38,29 +41,58 @@ def test_the_banner_says_the_walk_forward_figure_its_interval_and_what_it_rests_
     text = shown(record())
     for part in ("+1.91", "95 %: +1.07 to +2.78", "+37.3 bps a trade", "25 trades", "the walk-forward, 13 folds"):
         assert part in text
-    for part in ("+693 %", "cash 4 %", "extrapolated from 2.17 days", "5.00 USDT", "0.0072 years of earnings", "86%"):
+    for part in ("+693 %", "cash 4 %", "extrapolated from 2.17 days", "5.00 USDT", "2.63 days of earnings", "86%", "of the next 4 h"):
         assert part in text
 
 
 def test_the_verdict_says_which_leg_rests_and_its_fee():
     terms = {"venue": "mexc", "maker_fee_bps": 0.0, "taker_fee_bps": 5.0}
     rule = RULE | {"spot_role": "maker", "perp_role": "taker", "resting": {"ends": "both"}}
-    text = shown(record(candidate={"gates": GATES, "rule": rule, "spot": terms}))
+    text = shown(record(candidate={"rule": rule, "spot": terms}))
     assert "hold at most 6 h. Spot rests at both ends, maker fee 0 bps on mexc." in text
     assert "rests at" not in shown(record())
 
 
 def test_a_warning_does_not_read_like_a_refusal():
     text = shown(record())
-    assert "All 1 demands are met." in text and '<li class="warning">' in text and '<li class="fail">' not in text
-    assert "(warns only)" in text
+    assert "All 2 demands are met." in text and '<li class="warns">' in text and '<li class="missed">' not in text
+    assert "Warning, no refusal: look-back 93.19 half-lives is below 150 half-lives" in text
 
 
-def test_a_missed_demand_stands_first_with_its_number_and_its_bound():
+def test_each_demand_has_its_unit_its_bound_and_its_meaning():
+    text = shown(record())
+    assert "<span>75 %</span> <i>at least 70 %</i><small>pairs that reach their exit level, at the" in text
+    assert "<span>93.2 half-lives</span> <i>at least 150 half-lives, warns only</i>" in text
+
+
+def test_a_missed_demand_is_named_and_stands_first_with_its_number_and_its_bound():
     text = shown(record(trade=False, gates=[*GATES, MISSED]))
-    assert "1 of 2 demands is missed." in text
-    assert text.index("drawdown") < text.index("look-back") < text.index("pairs out of sample")
-    assert "0.031</span> <i>≤ 0.02" in text
+    assert "1 of 3 demands is missed: drawdown of marked equity." in text
+    assert text.index('<li class="missed">') < text.index('<li class="met">') < text.index('<li class="warns">')
+    assert "<span>3.1 %</span> <i>at most 2 %</i>" in text and '<details class="asked">' in text
+
+
+def test_the_verdict_of_synthetic_quotes_says_so():
+    text = shown(record(synthetic=True))
+    assert re.search(r'<p class="verdict"><span class="pill yes">trade</span> <span class="pill synthetic"', text)
+    assert "synthetic" not in shown(record())
+
+
+def test_thresholds_kept_or_chosen_by_hand_do_not_claim_that_demands_were_met():
+    kept = shown(record(reason="kept in force: entry 21 bps; this run alone would export nothing"))
+    hand = shown(record(candidate={"rule": RULE, "chosen": "by hand"}))
+    assert "this run alone would publish nothing" in kept and "Chosen by hand: no demand was asked." in hand
+    assert "are met" not in kept + hand
+
+
+@pytest.mark.parametrize(("years", "text"), [(0.0072, "2.63 days"), (0.001, "8.76 h"), (3.08, "3.1 years"), (0.75, "274 days")])
+def test_what_an_accident_costs_is_in_the_unit_a_reader_expects(years, text):
+    assert banner.earned_back(years) == f"{text} of earnings"
+
+
+def test_small_money_keeps_digits_that_say_something():
+    line = LINE | {"net_usdt_day": 0.0222, "low_usdt_day": 0.0143, "high_usdt_day": 0.0305}
+    assert "+0.022" in shown(record(line=line)) and "95 %: +0.014 to +0.030" in shown(record(line=line))
 
 
 def test_a_refusal_says_what_was_looked_for_what_was_missing_and_what_would_have_to_change():
@@ -69,6 +101,8 @@ def test_a_refusal_says_what_was_looked_for_what_was_missing_and_what_would_have
     for part in ("Looked for", "an edge", "Missing", "a &lt;swing&gt;", "Would have to change", "fees below 2 bps"):
         assert part in text
     assert "Why" in text  # the reason, as a sentence
+    again = shown(record(trade=False, gates=[], line=LINE | {"refusal": refusal | {"missing": ["why"]}}))
+    assert "<h2>Missing</h2>" not in again  # the sentence above says it
 
 
 def test_where_nothing_traded_no_figure_is_shown():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from delta_arb.errors import ParamsError
-from delta_arb.evidence import DataParams, Evidence, FilterParams, GateParams, LayoutParams, ReverseEvidence
+from delta_arb.evidence import DataParams, Evidence, FilterParams, Gate, LayoutParams, ReverseEvidence
 from delta_arb.latency import Latency
 from delta_arb.params import (
     Bounds,
@@ -150,12 +150,15 @@ filters = st.builds(
     step_s=number(0, 600),
 )
 demands = st.builds(
-    GateParams,
+    Gate,
     name=texts,
+    meaning=texts,
     value=st.none() | number(-1e300, 1e300),
+    unit=texts,
     bound=number(-1e300, 1e300),
     at_least=st.booleans(),
-    passed=st.booleans(),
+    result=st.sampled_from(["met", "warns"]),
+    finding=texts,
 )
 
 
@@ -278,10 +281,10 @@ def test_a_file_that_is_no_object_is_refused(saved, content):
         load(saved)
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 3, 4, "4", None, [4]])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 4, 5, "5", None, [5]])
 def test_a_file_of_another_schema_is_refused(saved, version):
     rewrite(saved, lambda content: content.update(schema_version=version))
-    with pytest.raises(ParamsError, match=r"schema version .* is not 5; run the pipeline of this version"):
+    with pytest.raises(ParamsError, match=r"schema version .* is not 6; run the pipeline of this version"):
         load(saved)
 
 

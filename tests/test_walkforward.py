@@ -11,6 +11,7 @@ from strategies import perp, seconds, spot
 
 from delta_arb import params
 from delta_arb.errors import DataError, ParamsError, SeriesError
+from delta_arb.evidence import Gate
 from delta_arb.latency import Latency
 from delta_arb.market import NS
 from delta_arb.optimize import gates, search, study
@@ -375,28 +376,28 @@ def good() -> walkforward.WalkForward:
     return walk(edges(moves, 162), by_fold(*[A] * 13))
 
 
-def gate_of(found, name: str) -> gates.GateResult:
+def gate_of(found, name: str) -> Gate:
     return next(g for g in found if g.name == name)
 
 
 def test_each_gate_says_its_number_and_its_bound(good):
     found = gates.gates(good, Constraints(target_hit_rate=0.7, max_drawdown=0.05), min_pairs=13, **GOOD)
     assert all(g.passed for g in found), gates.table(found)
-    assert gate_of(found, "pairs out of sample").words == "pairs out of sample 13 is at least 13"
+    assert gate_of(found, "pairs out of sample").finding == "pairs out of sample 13 pairs is at least 13 pairs"
     assert gate_of(found, "hit rate's lower bound").value == pytest.approx(good.hit_rate.low)
-    assert gate_of(found, "look-back").words == "look-back 288 half-lives is at least 150 half-lives"
+    assert gate_of(found, "look-back").finding == "look-back 288 half-lives is at least 150 half-lives"
     assert gates.table(found).note == "All demands are met."
-    paid = "(6 effective of 80 tried; with all as independent 0.93, which does not pass)"  # 0.95 is asked for
-    assert gate_of(found, "deflated Sharpe ratio").words.endswith(paid)
+    paid = "(6 effective of 80 tried; with all as independent 93 %, which does not pass)"  # 0.95 is asked for
+    assert gate_of(found, "deflated Sharpe ratio").finding.endswith(paid)
 
 
 @pytest.mark.parametrize(
     ("changes", "name", "words"),
     [
-        ({"min_pairs": 30}, "pairs out of sample", "pairs out of sample 13 is below 30"),
-        ({"deflated": replace(GOOD["deflated"], probability=0.9)}, "deflated Sharpe ratio", "0.9 is below 0.95"),
+        ({"min_pairs": 30}, "pairs out of sample", "13 pairs is below 30 pairs"),
+        ({"deflated": replace(GOOD["deflated"], probability=0.9)}, "deflated Sharpe ratio", "90 % is below 95 %"),
         ({"deflated": None}, "deflated Sharpe ratio", "was not computed"),
-        ({"overfitting": Overfitting(0.6, -1.0, 0.3, 70, 9)}, "probability of overfitting", "0.6 is above 0.5"),
+        ({"overfitting": Overfitting(0.6, -1.0, 0.3, 70, 9)}, "probability of overfitting", "60 % is above 50 %"),
         ({"frame": replace(WIDE, half_life_s=1200.0)}, "look-back", "look-back 72 half-lives is below 150 half-lives"),
         ({"frame": WIDE}, "look-back", "was not computed (no half-life)"),
     ],
@@ -404,21 +405,21 @@ def test_each_gate_says_its_number_and_its_bound(good):
 def test_a_gate_that_is_missed_or_unknown_is_named(good, changes, name, words):
     found = gates.gates(good, Constraints(max_drawdown=0.05), **{"min_pairs": 13, **GOOD, **changes})
     missed = gate_of(found, name)
-    assert not missed.passed and words in missed.words
+    assert not missed.passed and words in missed.finding
     assert [g.name for g in found if not g.passed] == [name]
 
 
 def test_a_flat_top_is_no_overfitting(good):
     flat = Overfitting(0.55, -0.9, 0.001, 12_870, 80)
     found = gate_of(gates.gates(good, Constraints(), **GOOD | {"overfitting": flat}), "probability of overfitting")
-    assert found.passed and "flat top" in found.words
+    assert found.passed and "flat top" in found.finding
 
 
 def test_an_interval_that_touches_zero_is_not_above_it(good):
     found = gate_of(
         gates.gates(good, Constraints(), **GOOD | {"net_usdt_day": Interval(1.0, 0.0, 2.0)}), "net a day, lower bound"
     )
-    assert not found.passed and "not surely above zero" in found.words
+    assert not found.passed and "not surely above zero" in found.finding
     none = gates.gates(replace(good, hit_rate=None), Constraints(), **GOOD | {"net_usdt_day": None})
     assert {"net a day, lower bound", "hit rate's lower bound"} <= {g.name for g in none if not g.passed}
 
@@ -473,7 +474,7 @@ def test_runs_that_follow_each_other_pay_for_their_number():
     once, again = (judged(edges(moves, 162), by_fold(*[A] * 13), repeated_h=h) for h in (0.0, 162 / 3600))
     name = "net a day, lower bound"
     assert gate_of(again.gates, name).value < gate_of(once.gates, name).value == once.walk.net_usdt_day.low
-    assert "(99" in gate_of(again.gates, name).words  # an interval of 99 % and more
+    assert "(99" in gate_of(again.gates, name).finding  # an interval of 99 % and more
 
 
 def test_a_confidence_that_was_never_scored_is_not_known():
@@ -487,8 +488,8 @@ def test_a_short_look_back_is_a_warning_and_no_refusal():
     moves = {s: edge for k in range(18) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
     found = judged(edges(moves, 182), by_fold(*[A] * 15), half_life_s=1.0)
     assert found.passed
-    assert found.reason == "look-back 20 half-lives is below 150 half-lives"
-    assert found.table().rows[-2][-1] == "warning"
+    assert found.reason == "" and found.warning == "look-back 20 half-lives is below 150 half-lives"
+    assert found.table().rows[-2][-2] == "warns"
 
 
 def test_what_the_statistics_refuse_is_named_and_not_passed():

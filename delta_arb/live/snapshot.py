@@ -110,7 +110,7 @@ def of_parameters(params: Params | None, refused: str) -> dict[str, Any]:
     if params is None:
         return {"refused": refused}
     return {
-        "refused": refused, "trade": params.trade, "reason": params.reason, "says": str(params),
+        "refused": refused, "trade": params.trade, "reason": params.reason, "says": params.says, "synthetic": params.data.synthetic,
         "clip_usdt": params.rule.clip_usdt, "profile": params.profile, "chosen": params.chosen,
         "created": params.created.timestamp(), "valid_until": params.valid_until.timestamp(), "sha256": params.sha256,
     }  # fmt: skip

@@ -120,9 +120,11 @@ def _notes(db: sqlite3.Connection) -> list[dict[str, str]]:
     return [dict(zip(("at", "kind", "text"), row, strict=True)) for row in db.execute(query, TOLD)]
 
 
-def _parameters(db: sqlite3.Connection) -> dict[str, str] | None:
-    row = db.execute("SELECT read_at, verdict FROM params ORDER BY rowid DESC LIMIT 1").fetchone()
-    return dict(zip(("read_at", "verdict"), row, strict=True)) if row else None
+def _parameters(db: sqlite3.Connection) -> dict[str, Any] | None:
+    names = ("read_at", "verdict", "synthetic")
+    query = "SELECT read_at, verdict, json_extract(content, '$.data.synthetic') FROM params ORDER BY rowid DESC LIMIT 1"
+    row = db.execute(query).fetchone()
+    return dict(zip(names, row, strict=True)) if row else None
 
 
 def _history(db: sqlite3.Connection, run_id: str) -> list[list[float | None]]:

@@ -55,7 +55,7 @@ class BreakEven(NamedTuple):
 
     def __str__(self) -> str:
         pays = (
-            f"funding paid a short {self.funding_bps_day:.2f} bps a day ({share(self.negative_share)} of stamps cost)"
+            f"funding paid a short {self.funding_bps_day:.2f} bps a day ({share(self.negative_share)} of the payments went against it)"
         )
         if self.days is None:
             return f"{pays}: no hold, however long, pays a round trip of {self.costs_bps:.1f} bps"

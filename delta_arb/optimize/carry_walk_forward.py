@@ -14,11 +14,12 @@ import numpy as np
 from delta_arb.backtest.performance import period_nets
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import DataError, ParamsError, SeriesError
+from delta_arb.evidence import Gate
 from delta_arb.market import BACK, DAY_NS, DAY_S, NEVER, NS, THROUGH, FundingPayment, from_bps, to_bps, utc
 from delta_arb.optimize import carry_roles, carry_ways
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
 from delta_arb.optimize.carry_ways import crossing_bps, position_usdt, worst_bps
-from delta_arb.optimize.gates import LEVEL, GateResult, above_cash, above_zero, gate
+from delta_arb.optimize.gates import LEVEL, above_cash, above_zero, gate, said
 from delta_arb.optimize.roles import under
 from delta_arb.optimize.study import (
     CARRY,
@@ -129,8 +130,7 @@ class CarryWalk:
             return f"Do not carry: nothing was held in {len(self.folds)} folds ({'; '.join(reasons)}). {_sentence(f'{self.even}')}"
         if self.pays:
             return f"Carry pays: {self.says}."
-        missed = "; ".join(g.words for g in self.gates if not g.passed)
-        return f"Do not carry: {self.says}, but {missed}. {_sentence(f'{self.even}')}"
+        return f"Do not carry: {self.says}, but {said(self.gates, 'missed')}. {_sentence(f'{self.even}')}"
 
     @property
     def says(self) -> str:
@@ -143,23 +143,23 @@ class CarryWalk:
         )
 
     @property
-    def gates(self) -> tuple[GateResult, ...]:
+    def gates(self) -> tuple[Gate, ...]:
         """Every demand on an export. Evidence are the independent days held, not the entries. The rules tried are paid for
         by judging each choice on what came after it, the pairs and markets looked at before by the level of the interval;
         being wrong once more must not cost all that was earned."""
         net, nothing = self.net_bps_day, "nothing was held"
         halted = gate("halts", float(self.result.halted), 0.0, least=False)
         if self.result.halted:
-            halted = replace(halted, words=f"the machine halted at {utc(self.trades[-1].closed_ns)[:16]} UTC")
+            halted = halted.replace(finding=f"the machine halted at {utc(self.trades[-1].closed_ns)[:16]} UTC")
         return (
             gate("independent days held", self.independent_days, MIN_DAYS, note=nothing),
-            above_zero("net a day, lower bound", net, "bps a day", nothing),
-            gate("net a day without the best day", self.rest_bps_day, 0.0, "bps", note=nothing),
-            gate("net after one more exit at its worst", net and self.wrong_bps, 0.0, "bps", note=nothing),
+            above_zero("net a day of a position, lower bound", net, nothing),
+            gate("net a day without the best day", self.rest_bps_day, 0.0, note=nothing),
+            gate("net after one more exit at its worst", net and self.wrong_bps, 0.0, note=nothing),
             above_cash(net and net.value * from_bps(self.position_usdt), self.result.capital_usdt, self.cash_percent),
             halted,
             *(
-                replace(g, name=f"under through: {g.name}", words=f"under through: {g.words}")
+                g.replace(name=f"under through: {g.name}", finding=f"under through: {g.finding}")
                 for g in (self.through.gates if self.through else ())
             ),
         )

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from delta_arb import __version__
-from delta_arb.evidence import Evidence, GateParams
+from delta_arb.evidence import Evidence
 from delta_arb.market import NS, from_bps
 from delta_arb.optimize.carry_walk_forward import Asked
 from delta_arb.optimize.champion import NAMES
@@ -47,10 +47,7 @@ def candidate(
         wallets=wallet_params(market.funds, needs_usdt(make_rule(rule, spot, perp))),
         data=inputs.data_params(tape, None if carry else choice.window.judged_from_ns),
         evidence=carry_evidence(carry) if carry else evidence(verdict),
-        gates=tuple(
-            GateParams(name=g.name, value=g.value, bound=g.bound, at_least=g.least, passed=g.passed)
-            for g in found or ()
-        ),
+        gates=tuple(g.replace(result="warns") if of.trade and g.refuses else g for g in found or ()),
         created=now,
         valid_until=now + timedelta(seconds=valid_for_s),
         code_version=__version__,

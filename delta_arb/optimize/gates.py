@@ -1,17 +1,17 @@
 """Whether a choice may be exported, and whether it may replace the one in force: numbers, bounds and words.
 
-A gate that could not be computed is not passed: what nobody knows is no evidence. `passed` says what the numbers say;
-who exports decides which gates are demands.
+A gate that could not be computed is missed: what nobody knows is no evidence.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from delta_arb.backtest.performance import thinned
 from delta_arb.backtest.sweep import sweep
 from delta_arb.errors import ParamsError, SeriesError
+from delta_arb.evidence import Gate
 from delta_arb.market import DAY_S, NS, from_bps
 from delta_arb.optimize.offers import offers
 from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Frame, Market, Thresholds
@@ -28,7 +28,7 @@ from delta_arb.stats import multiple_testing, sharpe
 from delta_arb.stats.multiple_testing import Deflated, Overfitting, Superior
 from delta_arb.stats.sharpe import Interval, stressed_mean
 from delta_arb.strategy.state import DIRECT, REVERSE
-from delta_arb.tables import Table, number
+from delta_arb.tables import Table, quantity
 
 MIN_PAIRS = 9  # all at the target, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7; losses take more
 MIN_DEFLATED = 0.95
@@ -41,34 +41,37 @@ YEAR_DAYS = 365.0
 LOOK_BACK = "look-back"  # a warning: the refusal names it, it does not refuse
 
 
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """One demand: the number, its bound, which side of it passes (`least`: at or above), and the finding in words.
+DEMANDS = {  # unit of the number, and what is asked
+    "pairs out of sample": ("pairs", "round trips on quotes that the choice had not seen"),
+    "pairs a day": ("pairs a day", "round trips often enough to be worth running"),
+    "hit rate's lower bound": ("fraction", "pairs that reach their exit level, at the lower end of 95 %"),
+    "drawdown of marked equity": ("fraction", "deepest fall of what could be cashed in, of all capital"),
+    "net a day, lower bound": ("USDT a day", "earned a day, at the lower end of its interval"),
+    "net a year on all capital": ("% a year", "earned a year on all capital, against what cash pays"),
+    "net a pair under stress losses": ("USDT a pair", "earned a pair if the dearest exits come as often as so few pairs allow"),
+    "deflated Sharpe ratio": ("fraction", "probability of an edge once all tries are counted"),
+    "probability of overfitting": ("fraction", "how often the best of one half of the record ends in the worse half of the other"),
+    LOOK_BACK: ("half-lives", "how often the basis can have come back in what the choice looked at"),
+    "halts": ("", "times that the machine stopped on a leg it could not close"),
+    "independent days held": ("days", "days held that say something new"),
+    "net a day of a position, lower bound": ("bps a day", "earned a day of a full position, at the lower end of its interval"),
+    "net a day without the best day": ("bps a day", "earned a day of a full position if its best day had not come"),
+    "net after one more exit at its worst": ("bps", "what is left of everything earned after one more bad exit"),
+}  # fmt: skip
 
-    A `warning` is said and does not refuse.
-    """
 
-    name: str
-    value: float | None
-    bound: float
-    least: bool
-    passed: bool
-    words: str
-    warning: bool = False
-
-
-def gate(
-    name: str, value: float | None, bound: float, unit: str = "", *, least: bool = True, note: str = ""
-) -> GateResult:
-    """A gate from its number; None is not passed."""
-    unit = f" {unit}" if unit else ""
-    if value is None:
-        return GateResult(name, None, bound, least, False, f"{name} was not computed{f' ({note})' if note else ''}")
-    passed = value >= bound if least else value <= bound
+def gate(name: str, value: float | None, bound: float, *, least: bool = True, note: str = "", finding: str = "") -> Gate:
+    """A demand from its number; None is missed. `note`: why there is none. `finding`: in other words than these."""
+    unit, meaning = DEMANDS[name]
+    passed = value is not None and bool(value >= bound if least else value <= bound)
     side = ("is at least" if passed else "is below") if least else ("is at most" if passed else "is above")
-    return GateResult(
-        name, float(value), bound, least, bool(passed), f"{name} {value:.4g}{unit} {side} {bound:g}{unit}"
-    )
+    if value is None:
+        finding = f"{name} was not computed{f' ({note})' if note else ''}"
+    return Gate(
+        name=name, meaning=meaning, value=None if value is None else float(value), unit=unit, bound=bound, at_least=least,
+        result="met" if passed else "missed",
+        finding=finding or f"{name} {quantity(value, unit)} {side} {quantity(bound, unit)}",
+    )  # fmt: skip
 
 
 def gates(
@@ -81,7 +84,7 @@ def gates(
     net_usdt_day: Interval | None,
     stress_usdt: float,
     min_pairs: int = MIN_PAIRS,
-) -> tuple[GateResult, ...]:
+) -> tuple[Gate, ...]:
     """Every demand on an export: trades, hit rate, drawdown, profit out of sample, deflation, overfitting, look-back.
 
     Out of sample is the walk-forward. `deflated` and `overfitting` are of all sets tried on the look-back (see
@@ -95,7 +98,7 @@ def gates(
             "hit rate's lower bound", walk.hit_rate and walk.hit_rate.low, constraints.target_hit_rate, note="no pair"
         ),
         gate("drawdown of marked equity", seen.drawdown, constraints.max_drawdown, least=False),
-        above_zero("net a day, lower bound", net_usdt_day, "USDT a day", "no pair"),
+        above_zero("net a day, lower bound", net_usdt_day, "no pair"),
         above_cash(net_usdt_day and net_usdt_day.value, seen.capital_usdt, constraints.cash_percent),
         _stressed([t.net_usdt for t in walk.result.trades], stress_usdt),
         _deflated(deflated),
@@ -105,65 +108,64 @@ def gates(
     )
 
 
-def above_zero(name: str, net: Interval | None, unit: str, note: str) -> GateResult:
+def above_zero(name: str, net: Interval | None, note: str) -> Gate:
     """The lower end of the interval must be above zero, not at it."""
     if net is None:
         return gate(name, None, 0.0, note=note)
     passed = net.low > 0
-    words = f"net {net} {unit} out of sample is {'' if passed else 'not '}surely above zero"
-    return GateResult(name, net.low, 0.0, True, passed, words)
+    finding = f"net {net} {DEMANDS[name][0]} out of sample is {'' if passed else 'not '}surely above zero"
+    return gate(name, net.low, 0.0, finding=finding).replace(result="met" if passed else "missed")
 
 
-def _stressed(nets_usdt: Sequence[float], stress_usdt: float) -> GateResult:
+def _stressed(nets_usdt: Sequence[float], stress_usdt: float) -> Gate:
     """That the pairs seen outweigh losses as large and as frequent as they allow."""
     value = stressed_mean(nets_usdt, stress_usdt) if nets_usdt else None
-    return gate("net a pair under stress losses", value, 0.0, "USDT", note="no pair")
+    return gate("net a pair under stress losses", value, 0.0, note="no pair")
 
 
-def _deflated(found: Deflated | None) -> GateResult:
+def _deflated(found: Deflated | None) -> Gate:
     plain = gate("deflated Sharpe ratio", found and found.probability, MIN_DEFLATED)
     if found is None:
         return plain
     both = "passes" if found.of_all >= MIN_DEFLATED else "does not pass"
     paid = (
-        f"{found.clusters} effective of {found.tried} tried; with all as independent {found.of_all:.3g}, which {both}"
+        f"{found.clusters} effective of {found.tried} tried; with all as independent {100 * found.of_all:.3g} %, which {both}"
     )
-    return replace(plain, words=f"{plain.words} ({paid})")
+    return plain.replace(finding=f"{plain.finding} ({paid})")
 
 
-def above_cash(net_usdt_day: float | None, capital_usdt: float, cash_percent: float) -> GateResult:
+def above_cash(net_usdt_day: float | None, capital_usdt: float, cash_percent: float) -> Gate:
     """A year on all capital must earn more than the same money without trading."""
     percent = None if net_usdt_day is None else 100 * YEAR_DAYS * net_usdt_day / capital_usdt
-    return gate("net a year on all capital", percent, cash_percent, "%", note="no pair")
+    return gate("net a year on all capital", percent, cash_percent, note="no pair")
 
 
-def _long_enough(half_lives: float | None) -> GateResult:
-    """A warning: what a short look-back costs is seen by the other gates, this one says where to look."""
-    return replace(gate(LOOK_BACK, half_lives, MIN_HALF_LIVES, "half-lives", note="no half-life"), warning=True)
+def _long_enough(half_lives: float | None) -> Gate:
+    """It only warns: what a short look-back costs is seen by the other gates, this one says where to look."""
+    found = gate(LOOK_BACK, half_lives, MIN_HALF_LIVES, note="no half-life")
+    return found if found.passed else found.replace(result="warns")
 
 
-def _overfitting(found: Overfitting | None) -> GateResult:
+def _overfitting(found: Overfitting | None) -> Gate:
     """Near one half is no alarm where the choice hardly ever loses: then the best are equals."""
     plain = gate("probability of overfitting", found and found.probability, MAX_OVERFITTING, least=False)
     if found is None or plain.passed or found.loss > MAX_LOSS:
         return plain
-    words = f"{plain.words}, but the choice loses on {found.loss:.1%} of the other halves: a flat top, no alarm"
-    return GateResult(plain.name, plain.value, plain.bound, plain.least, True, words)
+    finding = f"{plain.finding}, but the choice loses on {found.loss:.1%} of the other halves: a flat top, no alarm"
+    return plain.replace(result="met", finding=finding)
 
 
-def table(found: Sequence[GateResult]) -> Table:
+def said(found: Sequence[Gate], result: str) -> str:
+    """The findings of this result, in one line."""
+    return "; ".join(g.finding for g in found if g.result == result)
+
+
+def table(found: Sequence[Gate]) -> Table:
     """The gates as a reader sees them."""
-    rows = [
-        (g.name, number(g.value, 3), f"{'at least' if g.least else 'at most'} {g.bound:g}", _said(g)) for g in found
-    ]
-    missed = "; ".join(g.words for g in found if not (g.passed or g.warning))
-    warned = "; ".join(g.words for g in found if g.warning and not g.passed)
-    note = (f"Not passed: {missed}." if missed else "All demands are met.") + (f" Warning: {warned}." if warned else "")
-    return Table.of("Gates of the export", ("", "value", "demand", "passed"), rows, note)
-
-
-def _said(g: GateResult) -> str:
-    return "yes" if g.passed else "warning" if g.warning else "no"
+    rows = [(g.name, quantity(g.value, g.unit, 3), g.wanted, g.result, g.meaning) for g in found]
+    missed, warned = said(found, "missed"), said(found, "warns")
+    note = (f"Missed: {missed}." if missed else "All demands are met.") + (f" Warning: {warned}." if warned else "")
+    return Table.of("Demands on the export", ("", "value", "demand", "result", "meaning"), rows, note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,18 +181,22 @@ class Judgement:
     overfitting: Overfitting | None
     superior: Superior | None
     confidence: float | None
-    gates: tuple[GateResult, ...]
+    gates: tuple[Gate, ...]
     refusals: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
         """Whether every demand is met; warnings do not count."""
-        return all(g.passed or g.warning for g in self.gates)
+        return not any(g.refuses for g in self.gates)
 
     @property
     def reason(self) -> str:
-        """The gates that were not passed, in words, warnings too; empty when all were."""
-        return "; ".join((*(g.words for g in self.gates if not g.passed), *(() if self.passed else self.refusals)))
+        """The demands that were missed and why some were not computed, in words; empty when all were met."""
+        return "" if self.passed else "; ".join((said(self.gates, "missed"), *self.refusals))
+
+    @property
+    def warning(self) -> str:
+        return said(self.gates, "warns")
 
     def table(self) -> Table:
         return table(self.gates)

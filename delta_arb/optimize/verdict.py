@@ -109,12 +109,14 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
     if choice.trade and not found.passed:
         reason = f"{spoken(choice.best)} does not pass: {found.reason}"
         return Verdict(choice, found, cut.step_s, False, reason, ask, choose=choose)
-    but = warned(found) if choice.trade else ""
-    return Verdict(choice, found, cut.step_s, choice.trade, choice.reason + but, ask, choose=choose)
+    reason = choice.reason
+    if choice.trade:
+        reason += f", and {found.walk.net_usdt_day} in the walk-forward, which decides{warned(found)}"
+    return Verdict(choice, found, cut.step_s, choice.trade, reason, ask, choose=choose)
 
 
 def warned(found: Judgement) -> str:
-    return f"; but {found.reason}" if found.reason else ""
+    return f"; warning: {found.warning}" if found.warning else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

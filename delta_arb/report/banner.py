@@ -3,7 +3,9 @@
 import html
 from collections.abc import Iterable, Iterator
 
-from delta_arb.tables import rests
+from delta_arb.market import DAY_S
+from delta_arb.params import BY_HAND
+from delta_arb.tables import quantity, rests
 
 DASH = "—"
 PAGE_LABELS = {"01": "Spread", "02": "Optimization", "03": "Backtest"}
@@ -12,7 +14,8 @@ HINTS = {
     "candles": "bid and ask were not recorded: last prices and stated half-spreads",
 }
 YEAR_DAYS = 30  # fewer days behind it make a figure a year an extrapolation, and it says so
-WARNINGS = ("look-back",)  # demands that warn and do not refuse
+YEAR = 365
+SIGNS = {"missed": "✗", "warns": "!", "met": "✓"}
 FIGURES = (
     ("Net USDT/day", "net_usdt_day", "+.2f"),
     ("Trades", "trades", "d"),
@@ -37,28 +40,38 @@ def banner(record: dict, pages: list[str], here: str, up: str) -> str:
         f"<span>{time_element(record['stamp'])} UTC</span>"
         f'<nav aria-label="pages">{ways}<a href="{up}/index.html">All runs</a></nav></header>'
         f'<section class="outcome {record["status"]} {"yes" if record.get("trade") else "no"}" aria-label="outcome">'
-        f'<p class="verdict">{result(record)} {html.escape(plain(record))}</p>{_outcome(record)}</section>'
+        f'<p class="verdict">{result(record)}{mark_pills(record)} {html.escape(plain(record))}</p>{_outcome(record)}</section>'
     )
 
 
 def plain(record: dict) -> str:
     """The verdict in one plain sentence; of a run that failed, its error."""
     candidate = record.get("candidate") or {}
-    gates, rule = candidate.get("gates") or [], candidate.get("rule") or {}
-    missed = [g for g in gates if not g["passed"] and g["name"] not in WARNINGS]
-    demands = len([g for g in gates if g["name"] not in WARNINGS])
+    rule, missed, met = candidate.get("rule") or {}, _gates(record, "missed"), _gates(record, "met")
     if record.get("status") != "ok" or not candidate:
         return str(record.get("reason") or "")
     if not record.get("trade"):
-        return (
-            f"{len(missed)} of {demands} demands {'is' if len(missed) == 1 else 'are'} missed."
-            if missed
-            else _sentence(record.get("reason"))
-        )
+        names = "; ".join(gate["name"] for gate in missed)
+        are = "is" if len(missed) == 1 else "are"
+        return f"{len(missed)} of {len(missed + met)} demands {are} missed: {names}." if missed else _reason(record)
     held = f"Enter at {number(rule.get('entry_bps'), '.1f')} bps or more, leave at {number(rule.get('exit_bps'), '.1f')} bps or less"
-    hours = f", hold at most {number(rule.get('max_hold_s', 0) / 3600, ',.4g')} h"
-    resting = f" {_sentence(said)}." if (said := rests(candidate)) else ""
-    return f"{held}{hours}.{resting}" + (f" All {demands} demands are met." if demands and not missed else "")
+    hours = f", hold at most {number(rule.get('max_hold_s', 0) / 3600, ',.4g')} h."
+    parts = [held + hours, *(f"{_sentence(said)}." for said in [rests(candidate)] if said)]
+    if candidate.get("chosen") == BY_HAND:
+        parts.append("Chosen by hand: no demand was asked.")
+    elif str(record.get("reason")).startswith("kept in force"):
+        parts.append("Kept in force: this run alone would publish nothing, but nothing speaks against it.")
+    elif met:
+        parts.append(f"All {len(met)} demands are met.")
+    return " ".join(parts)
+
+
+def _gates(record: dict, *results: str) -> list[dict]:
+    return [g for g in (record.get("candidate") or {}).get("gates") or [] if g["result"] in results]
+
+
+def _reason(record: dict) -> str:
+    return _sentence(record.get("reason"))
 
 
 def _sentence(reason: object) -> str:
@@ -71,16 +84,16 @@ def _outcome(record: dict) -> str:
     if record.get("status") != "ok" or not line:
         return ""
     shown = f"<dl>{tiles(_tiles(line, record))}</dl>" if line["trades"] else ""
-    parts = [shown, _refusal(line), _demands(record), _in_full(record)]
-    return "".join(parts)
+    return "".join((_warnings(record), _refusal(line, record), shown, _demands(record), _in_full(record)))
 
 
 def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
-    """The first ten seconds, each with what to hold beside it."""
+    """The first ten seconds, each with what to hold beside it; of a refusal only what it rests on."""
+    trade = record.get("trade")
     low, high = line["low_usdt_day"], line["high_usdt_day"]
-    interval = "no interval" if low is None else f"95 %: {number(low, '+.2f')} to {number(high, '+.2f')}"
+    interval = "no interval" if low is None else f"95 %: {_usdt(low)} to {_usdt(high)}"
     bps = f"{number(line['net_bps'], '+.1f')} bps a trade"
-    yield "Net out of sample, USDT/day", f"{number(line['net_usdt_day'], '+.2f')} {_small(interval, bps)}"
+    yield "Net out of sample, USDT/day", f"{_usdt(line['net_usdt_day'])} {_small(interval, bps)}"
     yield "Rests on", f"{counted(line['trades'], 'trade')} {_small(line['rests_on'], span(line['days']))}"
     if line["percent"] is None:
         yield "A year above cash", f"{DASH} {_small('less than a day says nothing of a year')}"
@@ -89,49 +102,77 @@ def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
         year = f"{number(line['percent'], '+,.1f')} % on {number(line['capital_usdt'], ',.0f')} USDT, cash {line['cash_percent']:.3g} %"
         thin = f"extrapolated from {span(line['days'])}" if line["days"] < YEAR_DAYS else f"from {span(line['days'])}"
         yield "A year above cash", f"{number(line['above_cash_percent'], form)} % {_small(year, thin)}"
+    worst = max(line["stresses"], key=lambda stress: stress["usdt"])
+    yield "Worst stress", f"{number(worst['usdt'], ',.2f')} USDT {_small(worst['name'], earned_back(worst['years']))}"
+    if not trade:
+        return
+    if line["net_bps"] > 0:
+        yield "Nothing is left if costs rise by", f"{number(line['net_bps'], '.1f')} bps {_small('a trade')}"
     if line["without_best_day_usdt_day"] is not None:
-        yield "Without its best day", f"{number(line['without_best_day_usdt_day'], '+.2f')} {_small('USDT/day')}"
+        yield "Without its best day", f"{_usdt(line['without_best_day_usdt_day'])} {_small('USDT/day')}"
     if line["break_even_days"] is not None:
         held = f"held {span(line['held_days'])} on average"
         yield "Costs earned back in", f"{span(line['break_even_days'])} {_small(held)}"
-    worst = max(line["stresses"], key=lambda stress: stress["usdt"])
-    years = "never earned back" if worst["years"] is None else f"{worst['years']:.2g} years of earnings"
-    yield "Worst stress", f"{number(worst['usdt'], ',.2f')} USDT {_small(worst['name'], years)}"
-    confidence = ((record.get("candidate") or {}).get("evidence") or {}).get("confidence")
-    if confidence is not None:
-        yield "Next fold gains", f"{confidence:.0%} {_small('estimated probability')}"
+    evidence = (record.get("candidate") or {}).get("evidence") or {}
+    if evidence.get("confidence") is not None:
+        ahead = span(evidence["horizon_s"] / DAY_S) if evidence.get("horizon_s") else "time ahead"
+        yield "Chance of a gain", f"{evidence['confidence']:.0%} {_small(f'estimated, of the next {ahead}')}"
+
+
+def _usdt(value: object) -> str:
+    """Money with its sign: two digits behind the point, or two that say something where it is less than one."""
+    small = isinstance(value, int | float) and 1e-4 <= abs(value) < 1
+    return number(value, "+#.2g" if small else "+,.2f")
+
+
+def earned_back(years: float | None) -> str:
+    """How long the pair takes to earn what an accident costs; days or hours where that is less than a year."""
+    if years is None:
+        return "never earned back"
+    return f"{number(years, ',.2g')} years of earnings" if years >= 1 else f"{span(years * YEAR)} of earnings"
 
 
 def _small(*lines: str) -> str:
     return f"<small>{'<br>'.join(map(html.escape, lines))}</small>"
 
 
+def _warnings(record: dict) -> str:
+    """What warns and does not refuse."""
+    said = "; ".join(f"{g['finding']} ({g['meaning']})" for g in _gates(record, "warns"))
+    return f'<p class="warns">Warning, no refusal: {html.escape(said)}.</p>' if said else ""
+
+
 def _demands(record: dict) -> str:
-    """Every demand with pass or fail and its number; a warning is told apart from a refusal."""
-    gates = (record.get("candidate") or {}).get("gates") or []
-    if not gates:
+    """Every demand with its number, its bound and what it asks; the missed ones first, folded where a refusal names them."""
+    asked = [gate for results in (("missed",), ("met", "warns")) for gate in _gates(record, *results)]
+    if not asked:
         return ""
-    rows = "".join(_demand(g) for g in sorted(gates, key=lambda g: (g["passed"], g["name"] in WARNINGS)))
-    return f'<ul class="demands" aria-label="demands">{rows}</ul>'
-
-
-def _demand(gate: dict) -> str:
-    kind = "pass" if gate["passed"] else "warning" if gate["name"] in WARNINGS else "fail"
-    sign = {"pass": "✓", "warning": "!", "fail": "✗"}[kind]
-    bound = f"{'≥' if gate['at_least'] else '≤'} {gate['bound']:g}"
+    title = f"{len(asked)} numbers that were asked for" if not record.get("trade") else "the demands"
+    rows = "".join(map(_demand, asked))
     return (
-        f'<li class="{kind}"><b aria-label="{kind}">{sign}</b> {html.escape(gate["name"])} '
-        f"<span>{number(gate['value'], '.3g')}</span> <i>{bound}{' (warns only)' if kind == 'warning' else ''}</i></li>"
+        f'<details class="asked"{" open" if record.get("trade") else ""}><summary>{title}</summary>'
+        f'<ul class="demands" aria-label="demands">{rows}</ul></details>'
     )
 
 
-def _refusal(line: dict) -> str:
+def _demand(gate: dict) -> str:
+    kind = gate["result"]
+    bound = f"{'at least' if gate['at_least'] else 'at most'} {quantity(gate['bound'], gate['unit'])}"
+    return (
+        f'<li class="{kind}"><b aria-label="{kind}">{SIGNS[kind]}</b> {html.escape(gate["name"])} '
+        f"<span>{html.escape(quantity(gate['value'], gate['unit'], 3))}</span> <i>{html.escape(bound)}"
+        f"{', warns only' if kind == 'warns' else ''}</i><small>{html.escape(gate['meaning'])}</small></li>"
+    )
+
+
+def _refusal(line: dict, record: dict) -> str:
     """A refusal is one screen: what was looked for, what was missing, what would have to change."""
     found = line.get("refusal")
     if not found:
         return ""
-    titles = (("Looked for", "looked_for"), ("Missing", "missing"), ("Would have to change", "change"))
-    return '<div class="refusal">' + "".join(_column(title, found[name]) for title, name in titles) + "</div>"
+    titles = (("Missing", "missing"), ("Would have to change", "change"), ("Looked for", "looked_for"))
+    shown = ((title, [s for s in found[name] if s != record.get("reason")]) for title, name in titles)
+    return '<div class="refusal">' + "".join(_column(title, said) for title, said in shown if said) + "</div>"
 
 
 def _column(title: str, sentences: Iterable[str]) -> str:
@@ -140,7 +181,7 @@ def _column(title: str, sentences: Iterable[str]) -> str:
 
 def _in_full(record: dict) -> str:
     reason = str(record.get("reason") or "")
-    if not reason or _sentence(reason) == plain(record):
+    if not reason or _reason(record) == plain(record):
         return ""
     return f'<details class="reason"><summary>the reason in full</summary>{html.escape(reason)}</details>'
 

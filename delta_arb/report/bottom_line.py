@@ -16,7 +16,7 @@ from delta_arb.market import DAY_S, NS, exit_cost, from_bps
 from delta_arb.optimize.carry_walk_forward import Asked, CarryWalk
 from delta_arb.optimize.carry_ways import crossing_bps
 from delta_arb.optimize.champion import examined
-from delta_arb.optimize.gates import LOOK_BACK, YEAR_DAYS
+from delta_arb.optimize.gates import YEAR_DAYS
 from delta_arb.optimize.offers import offers
 from delta_arb.optimize.search import levels, spoken
 from delta_arb.optimize.study import CARRY, Market
@@ -25,7 +25,7 @@ from delta_arb.params import BY_HAND, Params, write_atomic
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import Part, net_interval
 from delta_arb.strategy.ledger import net_bps, total
-from delta_arb.tables import Table, number, seconds
+from delta_arb.tables import NOTHING, Table, number, seconds
 
 FILE = "bottom_line.json"
 WIDER = 10.0
@@ -121,11 +121,12 @@ class BottomLine:
             ("above cash", _percent(self.above_cash_percent), "a year, on all capital"),
             ("breaks even after", seconds(even), f"at the rate that an open position earned; {held}"),
         ]
-        return Table.of("Out of sample, and against cash", ("", "value", "remarks"), rows)
+        known = [row for row in rows if row[1] != NOTHING]
+        return Table.of("Out of sample, and against cash", ("", "value", "remarks"), known)
 
     def stress_table(self) -> Table:
         rows = [(s.name, number(s.usdt), _years(s.years)) for s in sorted(self.stresses, key=lambda s: -s.usdt)]
-        heads = ("what goes wrong", "costs, USDT", "years of what the pair earns")
+        heads = ("what goes wrong", "costs, USDT", "the pair earns that in")
         return Table.of("What could go wrong with a full position", heads, rows)
 
 
@@ -135,8 +136,8 @@ def _percent(value: float | None) -> str:
 
 def _years(value: float | None) -> str:
     if value is None:
-        return "never earned back"
-    return f"{value:.2g}" if value >= 0.001 else "less than 0.001"
+        return "never"
+    return f"{value:.2g} years" if value >= 1 else seconds(value * YEAR_DAYS * DAY_S)
 
 
 def bottom_line(candidate: Params, verdict: Verdict, carried: Asked, tape: Tape) -> BottomLine:
@@ -278,14 +279,7 @@ def worst_basis(tape: Tape, lag_s: float) -> tuple[float, float]:
 
 def refusal(candidate: Params, verdict: Verdict, carried: Asked) -> Refusal:
     """What was looked for, what was missing, and what would have to change for a trade."""
-    judged = carried.walk if candidate.profile == CARRY else verdict.judgement
-    words = {g.name: g.words for g in judged.gates} if judged else {}
-    missing = tuple(
-        words.get(g.name)
-        or f"{g.name} {number(g.value, 3)}, wanted {'at least' if g.at_least else 'at most'} {g.bound:g}"
-        for g in candidate.gates
-        if not g.passed and g.name != LOOK_BACK
-    )
+    missing = tuple(g.finding for g in candidate.gates if g.refuses)
     if candidate.profile == CARRY:
         looked = "a hold of days for which the funding expected pays, chosen before each month and judged on it"
         if carried.walk is None:
@@ -293,7 +287,9 @@ def refusal(candidate: Params, verdict: Verdict, carried: Asked) -> Refusal:
         missing += () if carried.thresholds else (f"a rule for the coming days: {carried.walk.now.reason}",)
         return Refusal((looked,), missing or (carried.reason,), tuple(_carry_would_have_to_change(carried.walk)))
     choice = verdict.choice
-    looked_for = [f"an edge on {choice.window.note}: {len(choice.sweep.sets)} sets of thresholds replayed"]
+    tried = len(choice.sweep.sets)
+    replayed = f"{tried} sets of thresholds replayed" if tried else "no thresholds gain their fees, so none was replayed"
+    looked_for = [f"an edge on {choice.window.note}: {replayed}"]
     if verdict.thresholds is not None:
         looked_for.append(f"the best examined: {spoken(verdict.thresholds)}")
     return Refusal(tuple(looked_for), missing or (candidate.reason,), tuple(_would_have_to_change(verdict)))
@@ -305,7 +301,7 @@ def _carry_would_have_to_change(walk: CarryWalk):
     gross = 100 * YEAR_DAYS * from_bps(walk.even.funding_bps_day) * walk.position_usdt / walk.result.capital_usdt
     cash = walk.cash_percent
     yield (
-        f"before all costs that is {number(gross, 1)} % a year on all capital, where cash pays {cash:.3g} %"
+        f"before all costs that is {number(gross, 1)} % a year of the whole record on all capital, where cash pays {cash:.3g} %"
         + (f": it would have to pay more than {cash / gross:.1f} times as much" if 0 < gross < cash else "")
     )
 
@@ -321,12 +317,12 @@ def _would_have_to_change(verdict: Verdict):
         entries, exits = levels(offers(fit, market.settings, market.process(choice.half_life), choice.side))
         best = float(entries[-1] - exits[0])
         yield (
-            f"the four fees would have to be below {best:.1f} bps instead of {fees:g}"
+            f"the four fees would have to be below {best:.1f} bps at least, instead of {fees:g}"
             if best > 0
             else "no fee is low enough"
         )
         if best > 0:
-            yield f"or the basis would have to swing {fees / best:.1f} times as wide"
+            yield f"or the basis would have to swing at least {fees / best:.3g} times as wide"
         return
     walk = verdict.judgement and verdict.judgement.walk
     earned = net_bps(walk.result.trades if walk else market.replay(choice.window.judge, at).trades)

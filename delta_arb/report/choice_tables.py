@@ -10,8 +10,9 @@ from delta_arb.backtest.performance import compare, measure
 from delta_arb.errors import SeriesError
 from delta_arb.evidence import Evidence
 from delta_arb.market import FundingPayment, mid, to_bps
+from delta_arb.optimize.carry_walk_forward import Asked
 from delta_arb.optimize.search import Choice
-from delta_arb.optimize.study import Thresholds
+from delta_arb.optimize.study import CARRY, Thresholds
 from delta_arb.optimize.verdict import Verdict
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
@@ -84,7 +85,7 @@ def walked(verdict: Verdict) -> Table:
 def gated(verdict: Verdict) -> Table:
     """The gates of the export with their numbers, or why none was reached; and the tries that are paid for."""
     if verdict.judgement is None:
-        return Table.nothing("Gates of the export", verdict.reason)
+        return Table.nothing("Demands on the export", verdict.reason)
     table, paid = verdict.judgement.table(), verdict.judgement.deflated
     if paid is None:
         return table
@@ -95,9 +96,9 @@ def gated(verdict: Verdict) -> Table:
     return replace(table, note=f"{table.note} {tries}")
 
 
-def spoken(verdict: Verdict) -> Findings:
-    """What was tried, what passed, what was decided and why."""
-    choice = verdict.choice
+def spoken(verdict: Verdict, carried: Asked | None = None) -> Findings:
+    """What was tried, what passed, what was decided and why; of `carried`, where the profile is carry."""
+    choice, decided = verdict.choice, carried if carried and carried.profile == CARRY else verdict
     tried, passing = len(choice.sweep.sets), sum(choice.passing)
     demands = choice.constraints
     asked = (
@@ -111,7 +112,8 @@ def spoken(verdict: Verdict) -> Findings:
         else "No threshold set was worth a replay.",
         _lasting(verdict),
         _confident(verdict),
-        f"Verdict: {'trade' if verdict.trade else 'do not trade'}. {verdict.reason[0].upper()}{verdict.reason[1:]}.",
+        f"Without holding for days: {verdict.reason}." if decided is carried else "",
+        f"Verdict: {'trade' if decided.trade else 'do not trade'}. {decided.reason[0].upper()}{decided.reason[1:].rstrip('.')}.",
     )
 
 
@@ -194,8 +196,8 @@ def _reverse(candidate: Params) -> list[tuple[str, str, str]]:
         "" if low is None else f"; 95 %: {number(low)} to {number(high)}"
     )
     return [
-        ("reverse entry", number(rule.reverse_entry_bps, 1, unit="bps"), "sell spot, buy perpetual: minus exit_cost"),
-        ("reverse exit", number(rule.reverse_exit_bps, 1, unit="bps"), "and back: minus entry_edge"),
+        ("reverse entry", number(rule.reverse_entry_bps, 1, unit="bps"), "sell spot, buy perpetual: minus the exit cost"),
+        ("reverse exit", number(rule.reverse_exit_bps, 1, unit="bps"), "and back: minus the entry edge"),
         ("reverse adds", number(said.adds_usdt_day, unit="USDT/day"), more),
     ]
 
@@ -231,8 +233,8 @@ def shown(candidate: Params) -> Table:
     rows = (
         ("trade", "yes" if candidate.trade else "no", candidate.reason),
         *([("chosen", candidate.chosen, "exported only with --publish")] if candidate.chosen == params.BY_HAND else []),
-        ("entry", number(rule.entry_bps, 1, unit="bps"), "enter when entry_edge is at or above"),
-        ("exit", number(rule.exit_bps, 1, unit="bps"), "leave when exit_cost is at or below"),
+        ("entry", number(rule.entry_bps, 1, unit="bps"), "enter when the entry edge is at or above"),
+        ("exit", number(rule.exit_bps, 1, unit="bps"), "leave when the exit cost is at or below"),
         *_reverse(candidate),
         ("longest hold", seconds(rule.max_hold_s), "then leave at the market, unless the same books would pass entry"),
         *_counted_on(rule.funding_horizon_s),
@@ -249,13 +251,14 @@ def shown(candidate: Params) -> Table:
         ("net, fit part", number(e.fit_net_usdt_day, unit="USDT/day"), "in sample"),
         ("net, judged part", number(e.judged_net_usdt_day, unit="USDT/day"), "not seen by the fit"),
         ("net, walk-forward", number(e.walk_net_usdt_day, unit="USDT/day"), _walk_range(e)),
-        ("deflated Sharpe ratio", number(e.deflated_sharpe, 3), "probability of an edge, corrected for all tries"),
+        ("deflated Sharpe ratio", share(e.deflated_sharpe, 1), "probability of an edge, corrected for all tries"),
         ("probability of overfitting", share(e.overfitting_probability), "choices that end below the median elsewhere"),
         ("confidence", share(e.confidence), f"probability of a gain in the next {horizon}"),
         ("valid for", seconds(valid_s), "the runner refuses it afterwards"),
     )
     marked = f", {candidate.data.mark}" if candidate.data.mark else ""
-    return Table.of(f"Candidate parameters, {candidate.name}{marked}", ("", "value", "meaning"), rows)
+    known = [row for row in rows if row[1] != NOTHING]
+    return Table.of(f"Candidate parameters, {candidate.name}{marked}", ("", "value", "meaning"), known)
 
 
 def _counted_on(horizon_s: float) -> list[tuple[str, str, str]]:

@@ -111,7 +111,7 @@ def _cells(figure, ax, exits: np.ndarray, entries: np.ndarray, net: np.ndarray) 
     for set_ticks, levels in ((ax.set_xticks, exits), (ax.set_yticks, entries)):
         shown = np.arange(len(levels))[:: -(-len(levels) // TICKS)]
         set_ticks(shown, [f"{round(float(level), 1):g}" for level in levels[shown]])
-    ax.set_xlabel("exit threshold, bps: leave when exit_cost is at or below")
+    ax.set_xlabel("exit threshold, bps: leave when the exit cost is at or below")
     ax.set_ylabel("entry threshold, bps")
 
 

@@ -45,8 +45,8 @@ def edges(basis, inputs) -> Chart | Picture:
     fresh = np.where(basis.fresh, 1.0, np.nan)
     data = []
     for name, column, color, highest in (
-        ("entry_edge, highest", basis.entry_bps, figures.SPOT, True),
-        ("exit_cost and four fees, lowest", basis.exit_bps + basis.fees_bps, figures.PERP, False),
+        ("entry edge, highest", basis.entry_bps, figures.SPOT, True),
+        ("exit cost and four fees, lowest", basis.exit_bps + basis.fees_bps, figures.PERP, False),
     ):
         start, step_ms, shown = figures.best(basis.ts_ns, column * fresh, highest, 700)
         at = {
@@ -76,8 +76,8 @@ def distribution(basis, inputs) -> Picture:
         bins = np.linspace(*np.quantile(both, (0.001, 0.999)), 60)
         held = np.minimum(np.diff(basis.ts_ns, append=basis.ts_ns[-1]) / NS, basis.max_quote_age_s)[basis.fresh]
         for name, column, color, line in (
-            ("entry_edge: what opening pays", basis.entry_bps, figures.SPOT, "-"),
-            ("exit_cost: what closing costs", basis.exit_bps, figures.PERP, "--"),
+            ("entry edge: what opening pays", basis.entry_bps, figures.SPOT, "-"),
+            ("exit cost: what closing costs", basis.exit_bps, figures.PERP, "--"),
         ):
             ax.hist(
                 column[basis.fresh],
@@ -259,6 +259,6 @@ def episodes(basis, inputs) -> Picture:
         )
         ax.set_xscale("log")
         ax.yaxis.get_major_locator().set_params(integer=True)
-        ax.set_xlabel(f"duration, s: entry_edge at or above {found.level:.1f} bps (four fees and a median closing)")
+        ax.set_xlabel(f"duration, s: entry edge at or above {found.level:.1f} bps (four fees and a median closing)")
         ax.set_ylabel("episodes")
     return Picture(figures.marked(title, inputs), figure)

@@ -49,8 +49,8 @@ def _offered(seen) -> list[dict]:
     return [
         _line(name, seen.ts_ns, column * fresh, color, highest)
         for name, column, color, highest in (
-            ("entry_edge, highest", seen.entry_bps, figures.SPOT, True),
-            ("exit_cost, lowest", seen.exit_bps, figures.PERP, False),
+            ("entry edge, highest", seen.entry_bps, figures.SPOT, True),
+            ("exit cost, lowest", seen.exit_bps, figures.PERP, False),
         )
     ]
 

@@ -135,6 +135,7 @@ def _summary(job: Job, record: dict) -> dict:
     return {
         "status": record["status"],
         "trade": record["trade"],
+        "quotes": "SYNTHETIC, which say nothing about any market" if record.get("synthetic") else None,
         "reason": record["reason"],
         "run": _near(record["folder"]),
         "report": _near(report) if report else None,

@@ -20,7 +20,7 @@ def percentiles(basis: Basis) -> Table:
     """Mean, standard deviation and percentiles of the three columns, bps."""
     try:
         rows = [
-            (name, number(d.mean, 1), number(d.sd, 1), *(number(getattr(d, p), 1) for p in SHOWN))
+            (name.replace("_", " "), number(d.mean, 1), number(d.sd, 1), *(number(getattr(d, p), 1) for p in SHOWN))
             for name, d in basis.distributions().items()
         ]
     except SeriesError as error:
@@ -52,7 +52,7 @@ def episodes(basis: Basis, latency_s: float) -> Table:
     ] or [("no event has fresh books on both legs", *[NOTHING] * 7)]
     columns = (
         "opening pays the fees and",
-        "entry_edge from, bps",
+        "entry edge from, bps",
         "episodes",
         "of the time",
         "median",

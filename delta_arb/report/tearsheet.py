@@ -233,10 +233,10 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
         if sheet.candidate.profile == CARRY and sheet.market.perp.maintenance_rate == 0.0
         else "",
         _few(j.trades, sheet.last.name),
-        _sure(net_interval(sheet.last), sheet.last.name),
+        _sure(net_interval(sheet.last), sheet),
         f"Looked at: {sheet.note}, and {seconds(j.days * 86_400)} of it to judge on. One stretch of one market is no "
         "sample of its future.",
-        "Less than 30 days: no annualised Sharpe ratio is given, it would be noise.",
+        "Less than 30 days: no annualised Sharpe ratio is given, it would be noise." if j.days < 30 else "",
         f"Fills are at the {'stated' if inputs.candles else 'recorded'} touch after the latency, at most the size "
         "shown; our own orders move nothing here, and queues, outages and rate limits are not simulated.",
         "A leg recorded as polled snapshots: what happened between two rows is unknown, and orders meet the next row."
@@ -250,10 +250,12 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
     )
 
 
-def _sure(net: Interval | None, part: str) -> str:
+def _sure(net: Interval | None, sheet: TearSheet) -> str:
     if net is None or not net.low <= 0.0 <= net.high:
         return ""
-    return f"The 95 % interval of the {part} net, {number(net.low)} to {number(net.high)} USDT a day, includes zero."
+    low, high = sheet.candidate.evidence.walk_net_low_usdt_day, sheet.candidate.evidence.walk_net_high_usdt_day
+    found = f"The 95 % interval of the {sheet.last.name} net, {number(net.low)} to {number(net.high)} USDT a day, includes zero"
+    return found + ("." if low is None else f"; the verdict rests on the walk-forward's, {number(low)} to {number(high)}.")
 
 
 def _few(trades: int, part: str) -> str:
@@ -308,20 +310,13 @@ def _levels(t: Thresholds | None) -> dict[str, float | None]:
     }
 
 
-def record(sheet: TearSheet, inputs, run_folder: str) -> Table:
-    """The figures of the metrics; all of them are written to metrics.json in the run's folder, where there is one."""
+def record(sheet: TearSheet, inputs, run_folder: str) -> Findings:
+    """Write the metrics to metrics.json in the run's folder, where there is one."""
     found = metrics(sheet, inputs)
-    if run_folder:
-        write_atomic(Path(run_folder) / "metrics.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
-    rows = [(name, _face(found[name]), _face(found[f"fit_{name}"])) for name in RECORDED]
-    others = [name for name in found if name.removeprefix("fit_") not in RECORDED]
-    return Table.of(
-        "metrics.json", ("figure", *reversed([*sheet.parts][-2:])), rows, f"Beside them: {', '.join(others)}."
-    )
-
-
-def _face(value: float | None) -> str:
-    return f"{value}" if isinstance(value, int) else number(value, 4)
+    if not run_folder:
+        return Findings.of("Opened by hand: there is no run's folder, and nothing was written.")
+    write_atomic(Path(run_folder) / "metrics.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+    return Findings.of(f"{len(found)} figures are in metrics.json of the run's folder.")
 
 
 def _utc(ts_ns: int) -> str:

@@ -84,6 +84,7 @@ function show(one, orders) {
   const mode = now?.mode ?? one.run?.mode ?? one.kind;
   part("mode").textContent = mode;
   part("mode").classList.toggle("real", mode.startsWith("LIVE"));
+  part("synthetic").hidden = !(now?.parameters?.synthetic ?? one.parameters?.synthetic);
   part("phase").textContent = now?.phase ?? last?.phase ?? "no decision yet";
   const up = part("up");
   up.textContent = now ? (now.stopping ? "stopping" : "up") : one.run?.outcome ? `ended: ${one.run.outcome}` : "no runner answers";
