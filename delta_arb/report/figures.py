@@ -105,13 +105,17 @@ class Picture:
 
     def png(self) -> bytes:
         """The picture, its colours reduced to a palette that covers rare ones too: half the size, no visible loss."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from PIL import Image
 
-        drawn, small = io.BytesIO(), io.BytesIO()
+        small, dpi = io.BytesIO(), self.figure.dpi
         with style():
-            self.figure.savefig(drawn, format="png", dpi=DPI)
-        few = Image.open(drawn).convert("RGB").quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(small, format="png", optimize=True)
+            self.figure.dpi = DPI
+            canvas = FigureCanvasAgg(self.figure)
+            canvas.draw()  # `savefig` would also pack it, before the colours are reduced
+            self.figure.dpi = dpi
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        drawn.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, format="png")
         return small.getvalue()
 
     def _repr_png_(self):
