@@ -175,13 +175,19 @@ def _with_downloads(body: str, folder: Path) -> str:
 
 def _body(nb) -> str:
     """Cells as HTML: prose, folded code, outputs."""
+    text, _ = _exporter().from_notebook_node(_offline(nb), resources={"code_labels": CODE_LABELS})
+    return re.sub(r"<table.*?</table>", lambda found: _aligned(found[0]), text, flags=re.DOTALL)
+
+
+@cache
+def _exporter():
+    """One for all pages: each would compile the same templates again."""
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(template_file=TEMPLATE, extra_loaders=[DictLoader({TEMPLATE: asset(TEMPLATE)})])
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = exporter.exclude_anchor_links = True
-    text, _ = exporter.from_notebook_node(_offline(nb), resources={"code_labels": CODE_LABELS})
-    return re.sub(r"<table.*?</table>", lambda found: _aligned(found[0]), text, flags=re.DOTALL)
+    return exporter
 
 
 def _aligned(table: str) -> str:
