@@ -8,6 +8,7 @@ Exit code: 0 success ("do not trade" is one), 1 the run failed or another one ho
 was written, 130 and 143 stopped by SIGINT and SIGTERM (0 with --every, where a stop is the normal end).
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         Without files: the bundled sample, which is synthetic. What is typed each time can stand in delta_arb.toml.
         """
+        # The matrices here are small: threads that wait for each other on a busy machine take five times as long.
+        for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
         from delta_arb.report import schedule  # loads the research modules, which --help does without
 
         return schedule.pipeline(options, argv)

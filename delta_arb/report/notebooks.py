@@ -9,9 +9,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from delta_arb.errors import RunError
+from delta_arb.report.kernels import Copy, kernel_manager
 
 STARTS = 3  # of a kernel that dies before it answers
 SAVED_ONCE = "delta_arb"  # our engine's name at papermill
@@ -26,7 +27,7 @@ class Stopped(KeyboardInterrupt):
         self.signum = signum
 
 
-def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_limit_s: float) -> None:
+def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_limit_s: float, ready: list[Copy]) -> None:
     """Run a notebook with these parameters into `folder`; what its kernel says past it goes to a log beside it.
 
     Raises:
@@ -56,7 +57,7 @@ def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_lim
                 progress_bar={"desc": notebook.stem, "unit": "cell", "leave": False} if sys.stderr.isatty() else False,
                 start_timeout=60,
                 execution_timeout=math.ceil(time_limit_s),
-                kernel_manager_class=_kernel_manager(log),
+                kernel_manager_class=kernel_manager(log, ready),
             )
 
         executed = _started(run)
@@ -103,25 +104,6 @@ def _saved_once() -> type:
     return SavedOnce
 
 
-def _kernel_manager(log: TextIO) -> type:
-    """Kernels of this very interpreter, whatever the user has registered as python3.
-
-    What a kernel says past its notebook (a crash, noise on shutting down) goes to `log`, not between our own lines.
-    """
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    class Kernels(AsyncKernelManager):
-        kernel_spec = KernelSpec(**get_kernel_dict())
-        shutdown_wait_time = 2.0
-
-        async def start_kernel(self, **options):
-            return await super().start_kernel(**options, stdout=log, stderr=log)
-
-    return Kernels
-
-
 @contextlib.contextmanager
 def interruptible(time_limit_s: float) -> Iterator[None]:
     """SIGINT, SIGTERM and the time limit end the block by `Stopped`, once; what tidies up after it is left alone."""
@@ -162,9 +144,6 @@ def workplace() -> Iterator[None]:
             "PYTHONPATH": python_path(),
             "IPYTHONDIR": f"{folder}/ipython",
             "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
-            # The matrices here are small: on a busy machine BLAS threads that wait for each other take five times as long.
-            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)

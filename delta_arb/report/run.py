@@ -33,6 +33,7 @@ from delta_arb.quotes import tape
 from delta_arb.quotes.options import FILES, NONE, RULES
 from delta_arb.report import index, pages
 from delta_arb.report.job import HURDLE, NOTEBOOKS, Job
+from delta_arb.report.kernels import Copy
 from delta_arb.report.notebooks import Stopped, execute, interruptible, undisturbed, workplace
 from delta_arb.venue_terms import VenueTerms
 
@@ -41,8 +42,9 @@ EXPORTS_PER_RUN = 4  # kept of each run kept: small files, and the memory of how
 KILLED = "the process of this run ended without a result (killed, or a power cut)"
 
 
-def run(job: Job) -> dict:
-    """One run; returns its record (what run.json holds) with its folder. The caller holds the lock.
+def run(job: Job, ready: list[Copy]) -> dict:
+    """One run; returns its record (what run.json holds) with its folder. The caller holds the lock; kernels that
+    are `ready` are taken first.
 
     A failure is recorded, with the remains under failed/, and returned with status "failed". Raises Stopped, after
     removing the half-written run, when SIGINT or SIGTERM asked for the end.
@@ -53,7 +55,7 @@ def run(job: Job) -> dict:
     try:
         record |= {"synthetic": job.inputs.synthetic, "candles": job.inputs.candles}
         with interruptible(job.time_limit_s), workplace():
-            candidate = _execute(job, folder, record)
+            candidate = _execute(job, folder, record, ready)
             reason = candidate.reason if job.publish else f"{candidate.reason}; not published without --publish"
             record |= {"trade": candidate.trade and job.publish, "reason": reason, "seconds": _since(clock)}
             _write_pages(job, folder, record | {"status": "ok"})
@@ -125,28 +127,28 @@ def _write_record(folder: Path, record: dict) -> None:
     params.write_atomic(folder / "run.json", json.dumps(record, indent=2) + "\n")
 
 
-def _execute(job: Job, folder: Path, record: dict) -> params.Params:
+def _execute(job: Job, folder: Path, record: dict, ready: list[Copy]) -> params.Params:
     """The choice first; what it is refused for says all there is to say, so the other notebooks run for one to publish.
 
     Returns the parameters proposed, compared with what was asked.
     """
     own = {"run_folder": os.path.abspath(folder), "run_id": record["run_id"], "champion": champion(job, folder)}
     spread, choice, report = NOTEBOOKS
-    _execute_one(job, choice, folder, record, own)
+    _execute_one(job, choice, folder, record, own, ready)
     candidate = accepted(job, folder / "candidate.json", record["run_id"])
     if not candidate.trade and not job.whole:
         return candidate
     for name in (spread, report):
-        _execute_one(job, name, folder, record, own)
+        _execute_one(job, name, folder, record, own, ready)
     _check_figures(folder / "metrics.json", candidate)
     return candidate
 
 
-def _execute_one(job: Job, name: str, folder: Path, record: dict, own: dict) -> None:
+def _execute_one(job: Job, name: str, folder: Path, record: dict, own: dict, ready: list[Copy]) -> None:
     values = {key: own.get(key, value) for key, value in job.values[name].items()}
     clock = time.monotonic()
     try:
-        execute(job.notebooks / f"{name}.ipynb", folder, values, job.time_limit_s)
+        execute(job.notebooks / f"{name}.ipynb", folder, values, job.time_limit_s, ready)
     except Exception as error:
         raise RunError(f"{name}: {spoken(error)}") from error
     finally:

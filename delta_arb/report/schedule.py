@@ -14,6 +14,7 @@ from delta_arb.errors import RunError
 from delta_arb.object_store import StoreError
 from delta_arb.quotes.options import written
 from delta_arb.report.job import NOTEBOOKS, Job, check_quotes, job_of
+from delta_arb.report.kernels import copies
 from delta_arb.report.notebooks import Stopped, descendants, end, python_path
 from delta_arb.report.options import PipelineOptions
 from delta_arb.report.run import locked, recover, run, say, spoken
@@ -116,7 +117,8 @@ def _child(job: Job, argv: list[str], lock: int, asked: list[int]) -> int:
 
 
 def _once(job: Job, as_json: bool) -> int:
-    record = run(job)
+    with copies(len(NOTEBOOKS), job.notebooks) as ready:
+        record = run(job, ready)
     summary = _summary(job, record)
     if as_json:
         print(json.dumps(summary), flush=True)
