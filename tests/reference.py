@@ -227,7 +227,7 @@ class Replay:
                 self.sides[leg].book_fill(qty, price)
                 if self.phase == HEDGING:
                     unequal_for = now - self.naked_since
-                    pause = sorted((self.deadline // 100, unequal_for, self.deadline // 10))[1]
+                    pause = sorted((self.deadline // 100, unequal_for, self.deadline // 50))[1]
                     stages = [self.naked_since + k * self.deadline for k in (1, 2)]
                     self.shy_until = 0 if qty else min([now + pause, *(end for end in stages if end > now)])
                 self.coins += qty if leg == SPOT else 0.0

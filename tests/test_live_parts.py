@@ -289,16 +289,16 @@ def test_an_order_that_its_venue_has_forgotten_is_what_the_accounts_fills_say_le
 
 def test_by_the_defaults_two_orders_that_were_cut_off_leave_another_try_before_the_deadline():
     assert 2 * OrderTimeouts().unknown_s < Rule.model_fields["leg_deadline_s"].default
-    hasty = config.sample().model_copy(update={"orders": OrderTimeouts(unknown_s=1.0)})
-    with pytest.raises(ParamsError, match=r"unknown_s=1 is too short: .*window_s=0\.7 s and the half of it"):
+    hasty = config.sample().model_copy(update={"orders": OrderTimeouts(unknown_s=0.7)})
+    with pytest.raises(ParamsError, match=r"unknown_s=0\.7 is too short: .*window_s=0\.5 s and the half of it"):
         factory.venues(hasty, None)
 
 
 def test_a_deadline_that_two_lost_orders_do_not_fit_into_is_refused_at_the_door():
     of = config.sample()
-    with pytest.raises(ParamsError, match=r"leg_deadline_s=2\.4 is below 2\.5, twice the configured orders\.unknown_s"):
-        of.bounds().check(rule_params(15.0, -5.0, leg_deadline_s=2.4))
-    of.bounds().check(rule_params(15.0, -5.0, leg_deadline_s=2.5))
+    with pytest.raises(ParamsError, match=r"leg_deadline_s=1\.7 is below 1\.8, twice the configured orders\.unknown_s"):
+        of.bounds().check(rule_params(15.0, -5.0, leg_deadline_s=1.7))
+    of.bounds().check(rule_params(15.0, -5.0, leg_deadline_s=1.8))
     patient = of.model_copy(update={"orders": OrderTimeouts(unknown_s=8.0)})
     with pytest.raises(ParamsError, match="leg_deadline_s=15 is below 16"):
         patient.bounds().check(rule_params(15.0, -5.0))

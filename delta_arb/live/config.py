@@ -90,8 +90,8 @@ class OrderTimeouts(NamedTuple):
     """
 
     overdue_s: float = 0.5
-    ioc_s: float = 1.0
-    unknown_s: float = 1.25
+    ioc_s: float = 0.7
+    unknown_s: float = 0.9
     answer_s: float = 5.0
     resting_s: float = 2.0  # between two looks by REST at an order that rests
     retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue

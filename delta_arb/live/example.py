@@ -93,8 +93,8 @@ account_loss_day_usdt = 0.0  # the same of what they have lost in a UTC day
 
 [orders]                     # patience with an order that its venue says nothing of, s from its send
 overdue_s = 0.5              # then its venue is asked by its id
-ioc_s = 1.0                  # then one that still works is cancelled
-unknown_s = 1.25             # then one that its venue does not know has never been there
+ioc_s = 0.7                  # then one that still works is cancelled
+unknown_s = 0.9              # then one that its venue does not know has never been there
 answer_s = 5.0               # a venue's answer about an order
 retry_s = 0.2                # before an order that was refused twice is sent again; a third refusal gives its leg up
 resting_s = 2.0              # between two looks by REST at an order that rests
@@ -113,7 +113,7 @@ clock_s = 10.0               # between two looks at the venue's clock
 renew_s = 1600.0             # of MEXC's listen key, which dies after 3600 s
 push_s = 0.3                 # for the private stream to tell an order's end, before it is looked up
 order_s = 2.0                # an order, or what is asked about one, without an answer for so long is in doubt
-window_s = 0.7               # a venue may accept an order for so long
+window_s = 0.5               # a venue may accept an order for so long
 weight_per_s = 25.0          # of requests a second, as MEXC weighs them; orders have a limit of their own
 """
 

@@ -21,13 +21,14 @@ from typing import Any
 
 from delta_arb.live.config import OrderTimeouts
 from delta_arb.live.resting_orders import OrderInFlight, RestingOrders
-from delta_arb.live.venues.base import NEVER_REACHED, OrderOutcome, Placed, Report, Venue, VenueError, filled_by
+from delta_arb.live.venues.base import NEVER_REACHED, Execution, OrderOutcome, Placed, Report, Venue, VenueError, filled_by
 from delta_arb.market import LEGS, NS
 
 REMEMBERED = 1_000  # ended orders, whose late fills are still recognized
 DUST = 1e-9  # share of a quantity that is rounding, not a fill
 REFUSALS = 3  # in a row: the leg is not tried again
-SLOWEST_S = 2.0  # between two questions about the same order
+FIRST_S = 0.1  # before the second question about an order, then twice as long each time
+SLOWEST_S = 0.5  # between two questions about the same order: a leg may stand alone meanwhile
 NEAR_NS = 120 * NS  # of an order's send: where its fills are looked for
 AROUND_NS = 3600 * NS  # the same for an order of an earlier run, whatever the clocks said then
 FILLS_S = 60.0  # for that: a venue tells a hundred at a time, and not more than a few times a second
@@ -255,7 +256,7 @@ class Executor(RestingOrders):
 
     async def _follow(self, sent: OrderInFlight) -> None:
         """Ask until the end is known; a venue that does not answer is asked for as long as it takes."""
-        pause_s, p = 0.1, self._patience
+        pause_s, p = FIRST_S, self._patience
         while not (sent.over or sent.rests):
             age_s = asyncio.get_running_loop().time() - sent.sent_s
             try:
@@ -271,40 +272,47 @@ class Executor(RestingOrders):
                 self.outcome(sent.leg, found)
                 if found.final:
                     return
-            left_s = p.unknown_s - age_s  # the look after that may be the last
-            await asyncio.sleep(min(pause_s, left_s) if left_s > 0.0 else pause_s)
-            pause_s = min(2.0 * pause_s, SLOWEST_S)
+            if age_s < p.unknown_s:  # the look after that may be the last
+                pause_s = min(pause_s, max(0.0, sent.sent_s + p.unknown_s - asyncio.get_running_loop().time()))
+            await asyncio.sleep(max(pause_s, self._venues[sent.leg].paused_s))
+            pause_s = min(max(2.0 * pause_s, FIRST_S), SLOWEST_S)
 
     async def _asked(self, sent: OrderInFlight, age_s: float) -> OrderOutcome | None:
-        """One question: by our id, and what the venue does not know that way by the account's fills."""
-        venue, p = self._venues[sent.leg], self._patience
-        async with asyncio.timeout(p.answer_s):
-            found = await venue.outcome(sent.order_id)
-            if found and not found.final and (sent.cancel or (age_s > p.ioc_s and not sent.post_only)):
-                self._say(
-                    f"{LEGS[sent.leg]}: order {sent.order_id} still works after {age_s:.1f} s; cancelling it by id"
-                )
-                await venue.cancel(sent.order_id)
-        if found or age_s <= p.unknown_s:
-            return found
+        """One question: by our id, and once its venue can no longer take it by the account's fills as well."""
+        if age_s < self._patience.unknown_s:
+            return await self._by_id(sent, age_s)
         async with asyncio.timeout(FILLS_S):
-            return await self._by_fills(sent)
+            found, deals = await asyncio.gather(self._by_id(sent, age_s), self._deals(sent))
+        return found or self._by_fills(sent, deals)
 
-    async def _by_fills(self, sent: OrderInFlight) -> OrderOutcome:
-        """The end of an order that its venue does not know, or not any more: the sum of the account's fills of it."""
-        venue, order_id = self._venues[sent.leg], sent.order_id
+    async def _by_id(self, sent: OrderInFlight, age_s: float) -> OrderOutcome | None:
+        venue = self._venues[sent.leg]
+        async with asyncio.timeout(self._patience.answer_s):
+            found = await venue.outcome(sent.order_id)
+            if not found or found.final or not (sent.cancel or (age_s > self._patience.ioc_s and not sent.post_only)):
+                return found
+            self._say(f"{LEGS[sent.leg]}: order {sent.order_id} still works after {age_s:.1f} s; cancelling it by id")
+            await venue.cancel(sent.order_id)
+            return await venue.outcome(sent.order_id)
+
+    async def _deals(self, sent: OrderInFlight) -> Sequence[Execution]:
+        """The account's fills around its send."""
+        venue = self._venues[sent.leg]
         now_ns = self._clock() + venue.clock_offset_ns
         sent_ns = min(sent.sent_ns + venue.clock_offset_ns, now_ns)
         around_ns = AROUND_NS if sent.adopted else NEAR_NS
         until_ns = now_ns + NS if sent.post_only else min(sent_ns + around_ns, now_ns + NS)
-        deals = await venue.deals(sent_ns - around_ns, until_ns)
+        return await venue.deals(sent_ns - around_ns, until_ns)
+
+    def _by_fills(self, sent: OrderInFlight, deals: Sequence[Execution]) -> OrderOutcome:
+        """The end of an order that its venue does not know, or not any more: the sum of the account's fills of it."""
+        name, order_id = self._venues[sent.leg].name, sent.order_id
         ours = [d for d in deals if d.order_id == order_id]
         if not ours:
-            self._say(f"{LEGS[sent.leg]}: order {order_id} never reached {venue.name}; nothing filled")
+            self._say(f"{LEGS[sent.leg]}: order {order_id} never reached {name}; nothing filled")
             return OrderOutcome(order_id, 0, 0.0, 0.0, 0.0, True, NEVER_REACHED)
         found = filled_by(order_id, ours)
         self._say(
-            f"{LEGS[sent.leg]}: {venue.name} has forgotten order {order_id}; "
-            f"by the account's fills it is {found.filled:+g}"
+            f"{LEGS[sent.leg]}: {name} has forgotten order {order_id}; by the account's fills it is {found.filled:+g}"
         )
         return found

@@ -31,9 +31,9 @@ from delta_arb.live.terms_watch import TermsChangedError, TermsWatch
 from delta_arb.live.venues.base import Account, Report
 from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
 from delta_arb.strategy.rule import check_deadline, on_terms
-from delta_arb.strategy.state import ENTERING, EXITING, FLAT, HALTED, HEDGING, OPEN, MachineRule
+from delta_arb.strategy.state import FLAT, HALTED, HEDGING, OPEN, MachineRule
 
-MEND_S = 2.0  # for unequal legs to be mended, before a session ends for other terms
+MEND_S, SOON_S = 2.0, 0.02  # for unequal legs to be mended, before a session ends for other terms; between two looks
 STOP_S = 90.0  # for the legs to be finished; what cannot be by then is said
 
 
@@ -155,6 +155,7 @@ class Session:
             rule, resources.journal, broker, self.payments, resumed, resources.recorder(resumed.state), wallets,
             growing=True,
         )  # fmt: skip
+        self.terms = TermsWatch(resources.venues, self.clock, self._terms_changed, resources.config.terms_every_s)
         self.loop.runner = self.runner
         self.runner.hold = CLOSED
         self.loop.decide()
@@ -165,8 +166,7 @@ class Session:
             if placed.order_id in sent:  # of a recovered one the end was reported
                 broker.adopt(placed, sent[placed.order_id], recovery.so_far(resources.journal, placed))
         await self._until(lambda: not self.runner.working or self.stopping)
-        self.terms = TermsWatch(resources.venues, self.clock, self._terms_changed, resources.config.terms_every_s)
-        aside = [self._guarding, self._reloading, self.funding.run, self.terms.run]
+        aside = [self._guarding, self._reloading, self.funding.run, self.terms.run, self._renewing]
         if not resources.paper:
             self.reconciler = Reconciler(
                 resources, self.runner, self.executor, self.funding, wallets, self.loop, self.busy, self.halt
@@ -274,23 +274,22 @@ class Session:
     # Beside it
 
     async def _guarding(self) -> None:
-        """Look at the guards; and once nothing is open, begin again when the system's clock was set.
-
-        Raises:
-            ClockSetError: it was.
-            TermsChangedError: a venue trades on other terms, and no order is out.
-        """
+        """Look at the guards; and once nothing is open, begin again (ClockSetError) when the system's clock was set."""
         while True:
             self._hold()
-            mends = self.runner.state.phase in (ENTERING, EXITING, HEDGING) and self.terms.changed_s < MEND_S
-            mends &= "contract_size" not in self._changed  # by a wrong size nothing is mended
-            if self._changed and not (self.busy() or mends):
-                raise TermsChangedError(self._changed)
             step_ms = clock.stepped_ns() / 1e6
             idle = self.runner.state.phase == FLAT and not self.busy()
             if idle and abs(step_ms) > self.resources.config.guards.max_clock_offset_ms:
                 raise clock.ClockSetError(f"the system's clock was set by {step_ms / 1e3:+.3f} s")
             await asyncio.sleep(self.resources.config.guards_every_s)
+
+    async def _renewing(self) -> None:
+        """Begin again once a venue trades on other terms, and no order is out; by a wrong size nothing is mended."""
+        await self.terms.differ.wait()
+        mend_s = 0.0 if "contract_size" in self._changed else MEND_S
+        while self.busy() or (self.runner.state.phase == HEDGING and self.terms.changed_s < mend_s):
+            await asyncio.sleep(SOON_S)
+        raise TermsChangedError(self._changed)
 
     async def _reloading(self) -> None:
         """New parameters rule the next entry; refused or stale ones forbid it; an open pair keeps its own."""

@@ -42,6 +42,7 @@ class TermsWatch:
         self._closed = [venue.closed for venue in venues]
         self._failed = ["", ""]
         self._changed_ns = 0
+        self.differ = asyncio.Event()  # set once a change was told
         self.due = asyncio.Event()  # set after a fill: what it came to depends on the terms
 
     @property
@@ -80,8 +81,7 @@ class TermsWatch:
     async def _look(self) -> None:
         self.due.clear()
         self._asked_ns = self._clock()
-        for venue in self._venues:
-            await self._compare(venue)
+        await asyncio.gather(*(self._compare(venue) for venue in self._venues))
 
     async def _compare(self, venue: Venue) -> None:
         leg = venue.leg
@@ -94,6 +94,7 @@ class TermsWatch:
         if found := differing(venue.terms, listed):
             self._changed_ns = self._changed_ns or self._clock()
             self._changed(f"{venue.name} changed its terms: {found}")
+            self.differ.set()
 
 
 def differing(opened: VenueTerms, listed: ListedTerms) -> str:

@@ -221,7 +221,7 @@ def _hedge(state: State, event: Event, rule: MachineRule) -> Order:
     state.naked_ns = state.naked_ns if state.naked_ns > 0 else event.ts_ns
     waited_ns = event.ts_ns - state.naked_ns
     if event.kind == REPORT and event.leg == leg:
-        pause_ns = min(max(waited_ns, rule.leg_deadline_ns // 100), rule.leg_deadline_ns // 10)
+        pause_ns = min(max(waited_ns, rule.leg_deadline_ns // 100), rule.leg_deadline_ns // 50)
         state.retry_ns = event.ts_ns + pause_ns if event.filled == 0.0 else 0
     if event.ts_ns < state.retry_ns or waited_ns >= rule.leg_deadline_ns or not tradable(book):
         return NO_ORDER

@@ -129,7 +129,7 @@ def _hedge(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]
     """Mend what differs; past the leg deadline only by unwinding, past twice the deadline the machine halts.
 
     After an order that filled nothing the next one waits: as long as the legs have been unequal, at least a hundredth
-    of the deadline and at most a tenth, and not past the deadline; a venue that refuses is not asked with every quote.
+    of the deadline and at most a fiftieth, and not past the deadline; a venue that refuses is not asked with every quote.
     """
     again = state.phase == HEDGING
     started_ns = state.hedging_ns if again else event.ts_ns
@@ -141,7 +141,7 @@ def _hedge(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]
     wake_ns = started_ns + (2 if late else 1) * rule.leg_deadline_ns
     retry_ns = state.retry_ns if again else 0
     if event.kind == REPORT and again:
-        pause_ns = min(max(waited_ns, rule.leg_deadline_ns // 100), rule.leg_deadline_ns // 10)
+        pause_ns = min(max(waited_ns, rule.leg_deadline_ns // 100), rule.leg_deadline_ns // 50)
         retry_ns = min(event.ts_ns + pause_ns, wake_ns) if event.filled == 0.0 else 0
     state.phase, state.hedging_ns, state.retry_ns = HEDGING, started_ns, retry_ns
     if event.ts_ns < retry_ns:

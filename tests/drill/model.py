@@ -19,7 +19,7 @@ from delta_arb.market import NS, SPOT, Book, Order
 from delta_arb.venue_terms import VenueTerms
 
 BEGAN_NS = 1_790_000_000 * NS
-ORDER_S = 0.7  # the window of an order, as `websocket.Pace` has it
+ORDER_S = 0.5  # the window of an order, as `websocket.Pace` has it
 FEE = 5e-4
 OURS = contextvars.ContextVar("ours", default=False)  # whether a callback belongs to the runner, and not to a venue
 HOUR_NS = 3600 * NS

@@ -33,6 +33,7 @@ from drill.cases import DIRECT, ENTRY, REVERSE, VENUES, Plan
 from drill.measures import PRICE, NakedTime, Outcome, Shown, false_books, journal_differs, listen
 
 INVENTORY = 100
+SETTLED_S = 60.0  # for the next start to book what the first had not: on a busy machine a venue is slow to answer
 DIRECT_RULE = {"entry_bps": 15.0, "exit_bps": -12.0, "rearm_bps": 0.0}
 REVERSE_RULE = {
     "entry_bps": None, "exit_bps": None, "reverse_entry_bps": 10.0, "reverse_exit_bps": -15.0, "rearm_bps": 0.0,
@@ -486,7 +487,7 @@ async def _differs(it: Scene, outcome: Outcome) -> list[str]:
     if found and not gone:
         outcome.starts += 1
         await it.start()
-        await it.until(lambda: it.closed, it.pace.rest_s)
+        await it.until(lambda: it.closed and not journal_differs(journal, it.venues, outside), SETTLED_S)
         await it.runner.stop(it.pace.stop_s)
         found = journal_differs(journal, it.venues, outside)
     return found

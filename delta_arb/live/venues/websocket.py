@@ -35,7 +35,7 @@ class Pace:
     renew_s: float = 1600.0  # of MEXC's listen key, which dies after 3600 s
     push_s: float = 0.3  # how long the private stream has to tell the end of an order before it is looked up
     order_s: float = 2.0  # an order, or what is asked about one, without an answer for so long is in doubt
-    window_s: float = 0.7  # a venue may accept an order for so long
+    window_s: float = 0.5  # a venue may accept an order for so long
     weight_per_s: float = (
         25.0  # of requests, as MEXC weighs them (500 in 10 s a user; by others 300 an address); no orders
     )
