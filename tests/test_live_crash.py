@@ -116,7 +116,7 @@ class Stage:
         self.started.add(pid := _answer(self.runners, told)["pid"])
         return pid
 
-    def until(self, true, seconds: float = 20.0) -> None:
+    def until(self, true, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < deadline, self.log.read_text()[-6000:]

@@ -22,12 +22,12 @@ SPOT = Rests(config(), RULE)
 PERP = Rests(config(), RULE | {"spot_role": "taker", "perp_role": "maker"})
 
 
-def watcher(it, **watch):
+def watcher(it, silent_s=60.0, **watch):
     read = configuration.read(it.file)
-    changed = read.model_copy(update={"watch": WatchSettings(silent_s=60.0, **watch)})
+    changed = read.model_copy(update={"watch": WatchSettings(silent_s=silent_s, **watch)})
     keys = configuration.keys(read, it.folder, it.env)
     params = it.journal.parent.parent / "params" / "latest.json"
-    return Watcher(LiveJob(changed, LIVE, it.folder, params, keys, {}, Console("test", True)))
+    return Watcher(LiveJob(changed, LIVE, it.folder, params, keys, {}, Console("test", True), leave=True))
 
 
 def at_rest(it):
@@ -98,3 +98,33 @@ def test_gate_itself_cancels_what_rests_when_the_runner_is_killed_and_nobody_wat
         orders, since_s = killed(it, started(it), random.Random(1))
         assert orders
         gone(it, orders, since_s)
+
+
+def frozen_with_a_leg_alone(it, pid):
+    """Frozen with an order resting of which others then take more than a contract."""
+    while True:
+        it.until(lambda: at_rest(it), seconds=60.0)
+        os.kill(pid, signal.SIGSTOP)
+        for _ in range(20):
+            time.sleep(0.1)
+            if abs(sum(it.told()["held"])) >= 10.0:
+                return
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_frozen_runner_is_ended_its_order_cancelled_and_what_filled_meanwhile_closed(tmp_path):
+    with crash_stage(tmp_path, DIRECT, SPOT) as it:
+        it.told(faults=[], adverse=False, side=DIRECT, every=9)
+        pid = started(it)
+        watching, said = watcher(it, silent_s=5.0, resting_s=2.0, flatten=True), []
+        frozen_with_a_leg_alone(it, pid)
+        since_s = time.monotonic()
+        while not said or said[-1] != "flattened":
+            assert time.monotonic() - since_s < 60.0, (said, it.log.read_text()[-4000:])
+            said.append(watching.look())
+        it.until(lambda: it.has_ended(pid))
+        assert it.codes[pid] == -signal.SIGKILL  # it may not wake beside another
+        told = it.told()
+        assert told["resting"] == [] and told["held"] == [0.0, 0.0]
+        booked = dict(it.rows("SELECT order_id, SUM(qty) FROM fills GROUP BY order_id"))
+        assert booked == {order_id: pytest.approx(of[0]) for order_id, of in told["filled"].items() if of[0]}
