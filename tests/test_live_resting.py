@@ -10,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_live_venues import BOTH, HURRY_MS, live, until
 
-from delta_arb.live import checks
+from delta_arb.live import checks, clock
 from delta_arb.live.config import WatchSettings
-from delta_arb.live.venues.base import WOULD_TAKE, Execution, VenueError
+from delta_arb.live.journal import Journal
+from delta_arb.live.venues.base import WOULD_TAKE, Execution, Placed, Report, VenueError
 from delta_arb.live.venues.gate import GateVenue
 from delta_arb.live.venues.mexc import MexcVenue
 from delta_arb.live.venues.order_tracker import BookedFill, OrderStatus, OrderTracker
 from delta_arb.live.watch import Watcher
-from delta_arb.market import PERP, SPOT, Order
+from delta_arb.market import NS, PERP, SPOT, Book, Order
 from delta_arb.sandbox.values import BUY, OPEN, SELL
+from delta_arb.strategy.state import REPORT, Event, State
 
 QTY = 20.0
 RESTING = Order(QTY, 0.8, False, False, True)
@@ -163,6 +165,29 @@ async def test_gate_sends_no_quote_when_a_day_of_them_filled_too_little_and_hedg
     assert (await it.outcome(PERP, Order(-10.0, 0.8, False, False), "run-2")).filled == -10.0
     venue._ratio.count(requests=0, filled=10)
     await rest(it, PERP, order_id="run-3")
+
+
+@live(legs=(PERP,))
+async def test_gate_counts_what_the_runs_before_asked_in_the_last_day(it, tmp_path):
+    """Three hours ago 4 quotes, of which one filled: 8 requests; a hedge on the other leg, and a quote of 25 hours ago."""
+    now_ns, book = clock.now_ns(), Book(0.8, 0.8002, 100.0, 100.0, 0)
+    with Journal(tmp_path / "j.sqlite", "run") as journal:
+
+        def sent(order_id, hours, leg=PERP, rests=True, filled=0.0):
+            at_ns = now_ns - hours * 3600 * NS
+            told = Event(REPORT, at_ns, book, book, leg, filled, 0.8, 0.0, 0.0)
+            order = Order(-10.0, 0.8, False, False, rests)
+            journal.event(told, State(), [Placed(order_id, leg, order)], Report(at_ns, leg, order_id, filled, 0.8))
+
+        for n in range(4):
+            sent(f"run-p{n}", 3, filled=-10.0 if n == 2 else 0.0)
+        sent("run-s1", 3, SPOT, rests=False, filled=10.0)
+        sent("run-p9", 25)
+        asked = journal.asked_since(now_ns - 24 * 3600 * NS, PERP)
+    assert asked == [((now_ns - 3 * 3600 * NS) // (3600 * NS), 8, 1)]
+    venue = it.legs[PERP]
+    venue.asked_before([(asked[0][0], 77_752, 770), *asked])  # 0.9 of 86,400; 1 % of it would be 777
+    assert "77760 requests about orders in a day and 771 filled" in (await it.outcome(PERP, RESTING)).refused
 
 
 @settings(max_examples=80, deadline=None)

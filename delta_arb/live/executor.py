@@ -21,7 +21,16 @@ from typing import Any
 
 from delta_arb.live.config import OrderTimeouts
 from delta_arb.live.resting_orders import OrderInFlight, RestingOrders
-from delta_arb.live.venues.base import NEVER_REACHED, Execution, OrderOutcome, Placed, Report, Venue, VenueError, filled_by
+from delta_arb.live.venues.base import (
+    NEVER_REACHED,
+    Execution,
+    OrderOutcome,
+    Placed,
+    Report,
+    Venue,
+    VenueError,
+    filled_by,
+)
 from delta_arb.market import LEGS, NS
 
 REMEMBERED = 1_000  # ended orders, whose late fills are still recognized

@@ -150,17 +150,8 @@ class Journal:
         with self._whole() as execute:
             if report:
                 r = report
-                row = (
-                    self.run_id,
-                    r.order_id,
-                    r.ts_ns,
-                    LEGS[r.leg],
-                    r.filled,
-                    r.price,
-                    r.refused,
-                    r.venue_ns,
-                    r.remaining,
-                )
+                told = r.order_id, r.ts_ns, LEGS[r.leg], r.filled, r.price, r.refused, r.venue_ns, r.remaining
+                row = (self.run_id, *told)
                 execute(f"INSERT INTO outcomes VALUES ({_marks(row)})", row)
             if fill:
                 f = fill
@@ -348,6 +339,13 @@ class Journal:
         """Whether a run of this journal gave this id, even if the order's row is gone."""
         run_id = order_id.rpartition("-")[0]
         return self._db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone() is not None
+
+    def asked_since(self, ts_ns: int, leg: int) -> list[tuple[int, int, int]]:
+        """Of each hour (of the Unix time) since then: requests about a leg's orders, and how many of these filled. One that
+        rests counts twice, since it is withdrawn as well."""
+        filled = "EXISTS (SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id AND filled != 0)"
+        query = f"SELECT ts_ns / {3600 * NS} AS hour, SUM(1 + post_only), SUM({filled}) FROM orders"
+        return self._db.execute(f"{query} WHERE leg = ? AND ts_ns >= ? GROUP BY hour", (LEGS[leg], ts_ns)).fetchall()
 
     def booked(self, order_id: str) -> tuple[float, float, float]:
         """What is booked of an order: quantity (signed), quantity times price, fees."""

@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
+from delta_arb.live import clock
 from delta_arb.live.alerts import Alerts
 from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.runner import Recorder
 from delta_arb.live.venues.base import OnOutcome, OnQuote, OnTrade, Venue, VenueError, no_network
+from delta_arb.market import NS
 from delta_arb.strategy.state import State
 from delta_arb.venue_terms import VenueTerms
+
+DAY_NS = 86_400 * NS
 
 
 class Resources(NamedTuple):
@@ -41,6 +45,7 @@ class Resources(NamedTuple):
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None:
         """Both venues or none; a market that is not listed any more is opened as the journal remembers it."""
         for venue in self.venues:
+            venue.asked_before(self.journal.asked_since(clock.now_ns() - DAY_NS, venue.leg))
             venue.remembered = (self.journal.last_note(_market(venue)) or ("", ""))[1]
         opened = await asyncio.gather(*(v.open(on_quote, on_outcome) for v in self.venues), return_exceptions=True)
         failed = [error for error in opened if isinstance(error, BaseException)]

@@ -287,7 +287,7 @@ class Session:
         """Begin again once a venue trades on other terms, and no order is out; by a wrong size nothing is mended."""
         await self.terms.differ.wait()
         mend_s = 0.0 if "contract_size" in self._changed else MEND_S
-        while self.busy() or (self.runner.state.phase == HEDGING and self.terms.changed_s < mend_s):
+        while self.busy() or (self.runner.state.phase == HEDGING and self.terms.changed_s < mend_s):  # noqa: ASYNC110
             await asyncio.sleep(SOON_S)
         raise TermsChangedError(self._changed)
 

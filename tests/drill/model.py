@@ -236,6 +236,9 @@ class ModelVenue:
         self.market.client = self
         self.heard(self.market.book._replace(fresh_ns=self._loop.now_ns()))
 
+    def asked_before(self, hours) -> None:
+        """It counts nothing."""
+
     async def close(self) -> None:
         self.cut = True
 

@@ -7,7 +7,7 @@ order: whoever sent it asks `outcome` until the venue says that it is final.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from delta_arb.errors import DeltaArbError
@@ -183,6 +183,10 @@ class Venue(Protocol):
     on_trade: OnTrade | None  # set before `open` by who wants trades of others told (paper)
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None: ...
+
+    def asked_before(self, hours: Iterable[tuple[int, int, int]]) -> None:
+        """What earlier runs asked about orders in the last day (hour of the Unix time, requests, orders filled), for a venue
+        that counts it."""
 
     async def close(self) -> None: ...
 

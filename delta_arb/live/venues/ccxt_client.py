@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
@@ -25,6 +25,7 @@ from delta_arb.live import clock
 from delta_arb.live.venues.base import SHAPES, VenueError
 from delta_arb.live.venues.order_connection import HttpAnswer, OrderConnection
 from delta_arb.live.venues.websocket import Pace
+from delta_arb.market import NS
 
 log = logging.getLogger(__name__)
 SIGNED = ("url", "method", "headers", "body")  # what ccxt's `sign` makes of a request
@@ -33,6 +34,7 @@ CLOCK_LOOKS = 3
 PAUSE_S = 1.0  # after a 429 without Retry-After, then twice as long each time
 LONGEST_PAUSE_S = 120.0
 BANNED_S = 60.0  # after a 418, which is an address that is banned
+HOUR_NS = 3600 * NS
 DOUBT_S = 2.0  # between two looks at a clock that quotes contradict: they may be late, and the clock right
 
 # Nothing was accepted, whatever else may be wrong. RateLimitExceeded and InvalidNonce are NetworkErrors to ccxt.
@@ -188,15 +190,20 @@ class Budget:
 class FillRatio:
     """Requests about orders in the last 24 hours against the orders that filled: a venue slows down who asks much for little.
 
-    Counted since this began; quotes stop at nine tenths of what the venue tolerates, so that hedges never meet its limit.
+    Counted since this began, and of earlier runs what they `recall`; quotes stop at nine tenths of what the venue
+    tolerates, so that hedges never meet its limit.
     """
 
     def __init__(self, most: int, least: float) -> None:
         self._most, self._least = 0.9 * most, least
         self._hours: deque[list[int]] = deque(maxlen=24)  # hour, requests, orders filled
 
+    def recall(self, hours: Iterable[tuple[int, int, int]]) -> None:
+        """What earlier runs asked: hour (of the Unix time), requests, orders filled; oldest first."""
+        self._hours.extend([hour, requests, filled] for hour, requests, filled in hours)
+
     def count(self, requests: int = 1, filled: int = 0) -> None:
-        hour = int(time.monotonic() // 3600)
+        hour = clock.now_ns() // HOUR_NS
         if not self._hours or self._hours[-1][0] != hour:
             self._hours.append([hour, 0, 0])
         self._hours[-1][1] += requests
@@ -205,7 +212,7 @@ class FillRatio:
     @property
     def refused(self) -> str:
         """Why no quote is sent now; "" where one may be."""
-        since = int(time.monotonic() // 3600) - 24
+        since = clock.now_ns() // HOUR_NS - 24
         requests, filled = (sum(hour[k] for hour in self._hours if hour[0] > since) for k in (1, 2))
         if requests < self._most or filled >= self._least * requests:
             return ""

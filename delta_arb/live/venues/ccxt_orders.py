@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -186,6 +186,11 @@ class CcxtOrders(ABC):
     def _count(self, requests: int = 1, filled: int = 0) -> None:
         if self._ratio:
             self._ratio.count(requests, filled)
+
+    def asked_before(self, hours: Iterable[tuple[int, int, int]]) -> None:
+        """See `base.Venue.asked_before`."""
+        if self._ratio:
+            self._ratio.recall(hours)
 
     def _behind(self, order_id: str) -> None:
         """A stream tells that a resting order filled, and not yet by what: REST does, if it still does not."""
