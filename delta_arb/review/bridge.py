@@ -1,7 +1,8 @@
 """From the backtest of what a run saw to what it earned: one step at a time, each with its cause, to the cent.
 
     backtest        parameters, latencies and fees as they were assumed, on the quotes that the run saw
-    + parameters    the rules that were in force at each moment (a new file), and the state the run began with
+    + start         the state that the run began with, and what it took up before it could enter
+    + parameters    the rules that were in force at each moment (a new file)
     + guard         entries that guards or wallets forbade, exits that they ordered
     + latency       orders meet the books of the moments at which they did arrive; "price bound" where the price had
                     gone beyond an order's limit by then
@@ -32,8 +33,8 @@ from delta_arb.strategy.sizing import fee_usdt
 from delta_arb.strategy.state import FLAT
 from delta_arb.wallets import BOUNDLESS, Funds
 
-PARAMETERS, GUARD, LATENCY, BOUND, TAKEN, FAULT, UNEXPLAINED, FEES = CAUSES = (
-    "parameters", "guard", "latency", "price bound", "size taken", "fault", "unexplained", "fees",
+START, PARAMETERS, GUARD, LATENCY, BOUND, TAKEN, FAULT, UNEXPLAINED, FEES = CAUSES = (
+    "start", "parameters", "guard", "latency", "price bound", "size taken", "fault", "unexplained", "fees",
 )  # fmt: skip
 OVERDUE_NS = NS // 2  # from the venue's last word to ours; the executor asks for what it has not heard of for so long
 NOISE_USDT = 1e-9  # the last digits of long sums
@@ -93,14 +94,17 @@ def bridge(run: Recorded) -> Bridge:
     result = replay.run(tape, base, run.latency, funds=_funds(known[0].wallet.spot_coin), seen=seen)
     tested = replays.of_backtest(result, run.payments)
     plain = replays.unguarded(known, base, run.begun_ns)
-    ruled = replays.step(run, tape, plain, replays.paper(run, base))
+    unchanged = replays.unchanged(plain, base)
+    begun = replays.step(run, tape, unchanged, replays.paper(run, base))
+    ruled = begun if plain == unchanged else replays.step(run, tape, plain, replays.paper(run, base))
     guarded = ruled if plain == known else replays.step(run, tape, known, replays.paper(run, base))
     measured = guarded if run.mode == REPLAY else replays.step(run, tape, known, replays.MeasuredVenue(run, base))
     pairs = pairs_of(run)
     on_assumed_fees = tuple(p._replace(trade=p.trade and at_fees(p.trade, run)) for p in pairs)
     faults = _Faults(run, pairs)
     differences = [
-        *between(tested, ruled, lambda *_: (PARAMETERS, _start(known))),
+        *between(tested, begun, lambda *_: (START, "another start: what the run found, and when it could enter")),
+        *between(begun, ruled, lambda *_: (PARAMETERS, "other parameters")),
         *between(ruled, guarded, lambda was, now, _: (GUARD, _who(run, was, now))),
         *between(guarded, measured, faults.late),
         *between(measured, on_assumed_fees, faults.filled),
@@ -110,12 +114,6 @@ def bridge(run: Recorded) -> Bridge:
     return Bridge(
         tested, pairs, tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause)))), left_ns
     )
-
-
-def _start(known: Sequence[replays.Force]) -> str:
-    rules = {f.rule._replace(may_enter=True, flatten=False) for f in known}
-    changed = len(rules) > 1
-    return "other parameters or another start" if changed else "another start: no parameter changed"
 
 
 def _who(run: Recorded, was: Pair | None, now: Pair | None) -> str:
@@ -149,8 +147,7 @@ def _marked(run: Recorded) -> tuple[Trade, ...]:
     state = run.decisions[-1].state if run.decisions else run.start
     if state.phase == FLAT or any(t.pair == state.pair for t in run.trades):
         return ()
-    event, rule, _ = run.events[-1]
-    last, closings = close_out(state, event.spot, event.perp, event.ts_ns, rule)
+    last, closings = close_out(state, run.last.spot, run.last.perp, run.last.ts_ns, run.events[-1].rule)
     fills = [f for _, f in run.fills if f.pair == state.pair]
     if not fills or not closings:
         return ()
@@ -158,7 +155,10 @@ def _marked(run: Recorded) -> tuple[Trade, ...]:
 
 
 def assumed_fee(run: Recorded, order_id: str, fill: Fill) -> float:
-    """What the research assumed that this fill of an order costs: a maker's fee where the order rested."""
+    """What the research assumed that this fill of an order costs: a maker's fee where the order rested; its own where nobody
+    knows whether it did."""
+    if order_id in run.recovered:
+        return fill.fee_usdt
     rule = replays.assumed(run.events[0].rule, run.params)
     return fee_usdt(fill.qty, fill.price, rule.spot if fill.leg == SPOT else rule.perp, order_id in run.rested)
 

@@ -111,6 +111,11 @@ def unguarded(known: Sequence[Force], base: MachineRule, begun_ns: int = 0) -> t
     )
 
 
+def unchanged(plain: Sequence[Force], base: MachineRule) -> tuple[Force, ...]:
+    """The same under one rule, the first: no new parameters."""
+    return tuple(f._replace(rule=base._replace(may_enter=f.rule.may_enter, flatten=f.rule.flatten)) for f in plain)
+
+
 # --- a step ------------------------------------------------------------------------------------------------------------
 
 
@@ -224,7 +229,7 @@ class Shown:
         self.stamps: list[int] = []
         self.books: list[Book] = []
         by_receipt = run.mode == PAPER
-        for event, _, _ in run.events:
+        for event in (*(logged.event for logged in run.events), *run.untold):
             book = (event.spot, event.perp)[leg]
             if not self.books or book != self.books[-1]:
                 stamp = event.ts_ns if by_receipt else book.fresh_ns

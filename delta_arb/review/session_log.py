@@ -91,6 +91,7 @@ class Recorded:
     trades: tuple[Trade, ...]
     payments: tuple[FundingPayment, ...]
     ordered: tuple[tuple[int, str], ...] = ()  # what a person wanted of it, and when (ns)
+    recovered: frozenset[str] = frozenset()  # its fills' orders whose rows were lost: nobody knows whether they rested
     begun_ns: int = 0  # when it had taken up what it found, and the guards alone held entries back; 0: from the start
 
     @property
@@ -122,8 +123,17 @@ class Recorded:
         return first if first.phase == FLAT else next((d.state for d in self.decisions if d.state.phase == FLAT), first)
 
     @property
+    def untold(self) -> list[Event]:
+        """Events that a kill cut off the event file, and the journal has."""
+        return [d.event for d in self.decisions if d.event.ts_ns > self.events[-1].event.ts_ns]
+
+    @property
+    def last(self) -> Event:
+        return self.untold[-1] if self.untold else self.events[-1].event
+
+    @property
     def end_ns(self) -> int:
-        return self.events[-1].event.ts_ns
+        return self.last.ts_ns
 
     @property
     def hours(self) -> float:
@@ -136,8 +146,8 @@ class Recorded:
             DataError: there are none.
         """
         quotes = (QUOTE, OUTSIDE)  # on paper a liquidation arrives with the quote that brings it
-        events = [t.event for t in self.events if t.event.kind in quotes and t.event.ts_ns >= self.start_ns]
-        return tape_of(events, self.kinds)
+        seen = [*(t.event for t in self.events if t.event.kind in quotes), *self.untold]
+        return tape_of([event for event in seen if event.ts_ns >= self.start_ns], self.kinds)
 
 
 def tape_of(events: Iterable[Event], kinds: tuple[str, str] = (UPDATES, UPDATES)) -> Tape:
@@ -219,7 +229,8 @@ def read(journal: Path, run_id: str) -> Recorded:
             ends=ends,
             late=late,
             fills=tuple(_fills(db, run_id)),
-            rested=frozenset(_rested(db, run_id)),
+            rested=frozenset(_sent(db, run_id, "post_only")),
+            recovered=frozenset(_sent(db, run_id, f"phase = '{RECOVERED}'")),
             trades=tuple(_trades(db, run_id)),
             payments=tuple(_payments(db, run_id)),
             ordered=tuple(_noted(db, run_id, ORDERED)),
@@ -319,9 +330,10 @@ def _fills(db: sqlite3.Connection, run_id: str) -> Iterator[tuple[str, Fill]]:
         yield order_id, Fill(pair, ts_ns, LEGS.index(leg), qty, price, fee)
 
 
-def _rested(db: sqlite3.Connection, run_id: str) -> Iterator[str]:
+def _sent(db: sqlite3.Connection, run_id: str, how: str) -> Iterator[str]:
+    """Ids of the orders of its fills that were sent in such a way, by whichever run."""
     ours = "SELECT order_id FROM fills WHERE run_id = ?"
-    rows = db.execute(f"SELECT order_id FROM orders WHERE post_only AND order_id IN ({ours})", (run_id,))
+    rows = db.execute(f"SELECT order_id FROM orders WHERE {how} AND order_id IN ({ours})", (run_id,))
     return (row[0] for row in rows)
 
 

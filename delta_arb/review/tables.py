@@ -13,7 +13,8 @@ from delta_arb.tables import NOTHING, Findings, Heading, Table, number, rests, s
 SHOWN = 40  # rows of a long table
 SHOWN_USDT = 1e-4  # the last digit of a sum of money
 WORDS = {
-    "parameters": "new parameters during the run, or a start out of an earlier one",
+    "start": "the run began out of an earlier one, or later than its first quote",
+    "parameters": "new parameters during the run",
     "guard": "guards or wallets forbade entries, or ordered exits",
     "latency": "orders met other books than assumed",
     "price bound": "the price had gone beyond an order's limit",
