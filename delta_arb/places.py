@@ -7,6 +7,8 @@ DELTA_ARB_ROOT names another checkout.
 import os
 from pathlib import Path
 
+from delta_arb.errors import ParamsError
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -26,8 +28,12 @@ def sample() -> Path:
 
 
 def reports(given: Path | None = None) -> Path:
-    """Where results go, unless another folder was given."""
-    return given or root() / "reports"
+    """Where results go, unless another folder was given; raises ParamsError where none can be."""
+    found = given or root() / "reports"
+    there = next(path for path in (found.absolute(), *found.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ParamsError(f"--reports {found}: {there} is a file, not a folder; name a folder")
+    return found
 
 
 def _project() -> Path | None:

@@ -364,6 +364,19 @@ def test_local_venues_charge_the_fees_that_are_said():
     assert (config.spot.taker_fee_bps, config.perp.taker_fee_bps) == (0.0, 2.0)
     arguments = cli._venue_arguments(options, config)
     assert arguments[2:6] == ["--spot-fee-bps", "0", "--perp-fee-bps", "2"]
+    rests = LiveOptions(sandbox=True, spot_maker_fee_bps="0", perp_maker_fee_bps="1.5", perp_tick=0.001)
+    config = cli.configured(rests)
+    assert (config.spot.maker_fee_bps, config.perp.maker_fee_bps, config.perp.price_tick) == (0.0, 1.5, 0.001)
+    arguments = cli._venue_arguments(rests, config)
+    assert arguments[6:] == ["--spot-maker-fee-bps", "0", "--perp-maker-fee-bps", "1.5"]
+
+
+@pytest.mark.parametrize("room", ["monitor", "review"])
+@pytest.mark.parametrize("reports", ["file", "file/none"])
+def test_a_reports_folder_that_is_or_lies_under_a_file_is_refused(room, reports, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert everything.main([room, "--reports", str(tmp_path / reports)]) == 2
+    assert f"{tmp_path}/file is a file, not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

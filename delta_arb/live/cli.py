@@ -21,7 +21,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.parameters import absent, check_quotes, place, utc_now
 from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, LiveJob
-from delta_arb.market import plain_pair
+from delta_arb.market import LEGS, plain_pair
 from delta_arb.object_store import is_url
 from delta_arb.publishing import newest
 
@@ -145,9 +145,10 @@ def configured(options: LiveOptions) -> Config:
         return config
     if options.sandbox:
         fees = options.spot_fee_bps, options.perp_fee_bps
-        return configuration.sample(
+        made = configuration.sample(
             options.pair or "SYN_USDT", options.contract_size or 10.0, options.inventory_coins, fees
         )
+        return made.model_copy(update={leg: getattr(made, leg).replace(**options.resting(leg)) for leg in LEGS})
     if options.command:
         raise ParamsError(
             f"which runner? `{options.command} --sandbox` is for the one on the local venues, `{options.command} --config FILE` for "
@@ -174,6 +175,10 @@ def _check_same(options: LiveOptions, config: Config) -> None:
             raise ParamsError(
                 f"{options.config} says {name} {value}, --{name.replace('_', '-')} {given}; leave the option away"
             )
+    for leg in LEGS:
+        for name, given in options.resting(leg).items():
+            if given != (value := getattr(getattr(config, leg), name)):
+                raise ParamsError(f"{options.config} says {leg} {name} {value}, the command {given:g}; leave it away")
 
 
 def job_of(options: LiveOptions, *, leave: bool = False) -> LiveJob:
@@ -207,14 +212,8 @@ def _venue_arguments(options: LiveOptions, config: Config) -> list[str]:
     fees = config.spot.taker_fee_bps, config.perp.taker_fee_bps
     arguments = ["--speed", speed, "--spot-fee-bps", f"{fees[0]:g}", "--perp-fee-bps", f"{fees[1]:g}"]
     if options.tape:
-        arguments += [
-            "--tape",
-            *options.tape,
-            "--pair",
-            config.pair,
-            "--contract-size",
-            f"{config.perp.contract_size:g}",
-        ]
+        arguments += ["--tape", *options.tape, "--pair", config.pair]
+        arguments += ["--contract-size", f"{config.perp.contract_size:g}"]
         files = {
             "--funding": options.funding,
             "--spot-trades": options.spot_trades,

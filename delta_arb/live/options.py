@@ -107,7 +107,7 @@ ON_LOCAL = (
     "tape", "speed", "repeat", "faults", "round_trip_ms", "pair", "contract_size", "inventory_coins", "funding",
     "spot_trades", "perp_trades",
 )  # fmt: skip
-FEES = ("spot_fee_bps", "perp_fee_bps")
+FEES = ("spot_fee_bps", "perp_fee_bps", "spot_maker_fee_bps", "perp_maker_fee_bps", "spot_tick", "perp_tick")
 WHICH_ONE = ("paper", "sandbox", "live", "why", "config", *EVERY, *ON_LOCAL)
 INPUTS = tuple(field.name for field in fields(InputOptions))
 TAKES = {

@@ -226,23 +226,12 @@ class Inputs(InputOptions):
         """
         latency = self.latency()
         spot = self._listed("spot").replace(
-            latency_s=latency.spot_s, fee_currency=self.spot_fee_in, **self._resting("spot")
+            latency_s=latency.spot_s, fee_currency=self.spot_fee_in, **self.resting("spot")
         )
         perp = self._listed("perp").replace(
-            latency_s=latency.perp_s, leverage=float(self.leverage), **self._resting("perp")
+            latency_s=latency.perp_s, leverage=float(self.leverage), **self.resting("perp")
         )
         return spot, perp
-
-    def _resting(self, leg: str) -> dict[str, float]:
-        """What an order that rests needs besides, as far as it was said."""
-        fee, tick = getattr(self, f"{leg}_maker_fee_bps"), float(getattr(self, f"{leg}_tick"))
-        try:
-            said = {"maker_fee_bps": float(fee)} if fee else {}
-        except ValueError:
-            raise ParamsError(
-                f"--{leg}-maker-fee-bps must be a number of bps, was {fee!r}; leave it out where it is not known"
-            ) from None
-        return said | ({"price_tick": tick} if tick else {})
 
     def _listed(self, leg: str) -> VenueTerms:
         """A leg's rules before anything of our own account but the fee."""

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 from delta_arb.command import option
+from delta_arb.errors import ParamsError
 from delta_arb.market import BASE, QUOTE, SNAPSHOTS, UPDATES
 
 NONE = "none"
@@ -125,6 +126,17 @@ class InputOptions:
         "days or times (UTC) from which the perpetual's funding follows other rules, like 2026-05-27,2026-08-01T08:00; no "
         "evidence is pooled over them; or none  [default: what its venue announced, as far as known]",
     )
+
+    def resting(self, leg: str) -> dict[str, float]:
+        """What an order that rests needs of a leg's terms besides, as far as it was said."""
+        fee, tick = getattr(self, f"{leg}_maker_fee_bps"), float(getattr(self, f"{leg}_tick"))
+        try:
+            said = {"maker_fee_bps": float(fee)} if fee else {}
+        except ValueError:
+            raise ParamsError(
+                f"--{leg}-maker-fee-bps must be a number of bps, was {fee!r}; leave it out where it is not known"
+            ) from None
+        return said | ({"price_tick": tick} if tick else {})
 
 
 def written(options: InputOptions) -> list[str]:
