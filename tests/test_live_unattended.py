@@ -238,6 +238,27 @@ def test_a_contract_that_became_ten_times_as_large_is_measured_anew_and_closed(t
     asyncio.run(play())
 
 
+def test_a_position_that_is_counted_by_an_old_contract_is_not_taken_for_a_smaller_one(tmp_path):
+    """60 coins are six contracts of 10, and 0.6 of 100: by the old size that reads as 6 coins, and nothing was taken."""
+
+    async def play():
+        async with stage(tmp_path, config=quick_config(terms_every_s=30.0)) as it:
+            await it.start()
+            look = it.session.terms._look
+            it.session.terms._look = lambda: asyncio.sleep(0)  # the accounts are looked at first
+            await it.opened()
+            it.fault("gate", "market", "terms", terms="contract_size=100")
+            await it.until(lambda: any("not true any more" in text for text in it.said))
+            assert it.position() == (60.0, -60.0) and not it.session.risk.halted
+            await look()
+            await it.until(it.task.done)
+            with pytest.raises(TermsChangedError, match="contract_size from 10 to 100"):
+                it.task.result()
+            assert it.position() == (60.0, -60.0)
+
+    asyncio.run(play())
+
+
 def test_a_stop_beside_a_contract_that_became_ten_times_as_large_books_what_was_really_filled(tmp_path):
     """The pair is closed by the old size before the terms were looked at: ten contracts of 10 coins were 1,000."""
 

@@ -23,6 +23,7 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.recovery import MEASURED, unbooked_of
 from delta_arb.live.resources import Resources
 from delta_arb.live.runner import Runner
+from delta_arb.live.terms_watch import differing
 from delta_arb.live.venues.base import OUTSIDE, Account, Execution, Report, Venue, VenueError, filled_by, within
 from delta_arb.market import LEGS, NS, PERP, SPOT, Fill, exit_price, floor_to
 from delta_arb.strategy.state import FLAT, HEDGING, OPEN, Event
@@ -222,11 +223,24 @@ class Reconciler:
                     self._say(f"{LEGS[leg]}: order {report.order_id} filled {report.filled:+g}, which was not reported")
                     self._loop.report(report)
                 continue
+            if not measured and (other := await self._other_terms(leg)):
+                self._say(f"{difference}, but {other}: nothing is reduced by a size that is not true any more")
+                continue
             self._halt(f"{difference}; settle it, then `resume`")
             ours = difference.qty if measured else difference.ours
             if ours:
                 self._say(f"{difference}; reducing the other leg to match")
                 self._loop.report(self._outside(leg, ours, deals, now_ns))
+
+    async def _other_terms(self, leg: int) -> str:
+        """What of the leg's terms is not as its account is counted by; "" where nothing is, or the venue does not tell."""
+        venue = self._venues[leg]
+        try:
+            listed = await within(venue.listed(), f"{venue.name}'s terms", ANSWER_S)
+        except VenueError as error:
+            self._say(str(error))
+            return ""
+        return differing(venue.terms, listed)
 
     async def _executions(self, leg: int, now_ns: int) -> tuple[Execution, ...]:
         """What the account of a leg filled of late; nothing where the venue does not tell."""
