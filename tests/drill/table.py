@@ -17,6 +17,7 @@ HEAD = (
     "runs", "flat or hedged", "rung instead", "after s", "worst naked s", "p99 naked s", "worst naked USDT", "ids twice",
     "journal = venues", "false books",
 )  # fmt: skip
+RUNG = "an alarm is enough"  # the venue is silent, refuses for good, or took what is not the pair's
 MOST_NAKED_S, CLIP_USDT = 2.0, 48.0 + 1e-6
 
 
@@ -40,13 +41,19 @@ def summed(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def lines(outcomes: Sequence[Outcome], first: Sequence[str], of: Callable[[Outcome], tuple[str, ...]]) -> list[str]:
-    """A Markdown table with one line for each group, in the order in which the groups came, and all at the end."""
+    """A Markdown table with one line for each group, in the order in which the groups came, and both classes at the end."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(of(outcome), []).append(outcome)
     rows = [[*name, *summed(group)] for name, group in groups.items()]
-    total = [["all", *[""] * (len(first) - 1), *summed(outcomes)]]
+    classes = (("all that must end safe", judged(outcomes)), (f"all: {RUNG}", judged(outcomes, safe=False)))
+    total = [[name, *[""] * (len(first) - 1), *summed(group)] for name, group in classes if group]
     return [_row([*first, *HEAD]), _row(["---"] * (len(first) + len(HEAD))), *map(_row, rows + total)]
+
+
+def judged(outcomes: Sequence[Outcome], *, safe: bool = True) -> list[Outcome]:
+    """Those in which both venues answer and none refuses for good; or the others."""
+    return [o for o in outcomes if (o.answers and o.must_end_safe) == safe]
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -54,7 +61,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def by_kind(outcomes: Sequence[Outcome]) -> list[str]:
-    return lines(outcomes, ("kind of fault",), lambda o: (o.kind,))
+    return lines(outcomes, ("kind of fault",), lambda o: (o.kind if judged([o]) else f"{o.kind}: {RUNG}",))
 
 
 def by_fault(outcomes: Sequence[Outcome]) -> list[str]:
@@ -63,7 +70,7 @@ def by_fault(outcomes: Sequence[Outcome]) -> list[str]:
 
 def bars(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The bars, and what was measured; naked time where both venues answer."""
-    answered = [o for o in outcomes if o.answers and o.must_end_safe and o.ended != "not played"]
+    answered = [o for o in judged(outcomes) if o.ended != "not played"]
     naked = [o.naked_s for o in answered]
     return {
         "runs": len(outcomes),
