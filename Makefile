@@ -84,11 +84,12 @@ bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 	@for name in tape backtest sweep live sandbox; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
 
 # Each in turn, so that one that does not install is named and the others are still compared.
-bench-compare: $(READY)  ## the sweep beside what a user would pick instead, in a throwaway environment
+bench-compare: $(READY)  ## the sweep and the tape beside what a user would pick instead, in a throwaway environment
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(RUN) -m venv "$$folder" && \
 	sed -e 's/ *#.*//' -e '/^$$/d' tests/benchmarks/requirements-compare.txt | while read -r line; do \
 	  "$$folder/bin/python" -m pip install --quiet "$$line" || echo "$$line does not install here"; done; \
-	PYTHONPATH=. "$$folder/bin/python" tests/benchmarks/bench_compare.py $(ARGS)
+	PYTHONPATH=. "$$folder/bin/python" tests/benchmarks/bench_compare.py $(ARGS) && \
+	PYTHONPATH=. "$$folder/bin/python" tests/benchmarks/bench_tape.py
 
 history: $(READY)  ## what it did on crash days and what carry was worth, from the recorded candles beside the project
 	$(RUN) tests/benchmarks/history.py $(ARGS)

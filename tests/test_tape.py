@@ -7,6 +7,7 @@ or those of `plain_tape`, a row-by-row reading of the treatment table that share
 import hashlib
 import json
 import math
+import mmap
 import pickle
 import subprocess
 import sys
@@ -890,3 +891,24 @@ def test_the_btc_recordings_count_as_their_readme_says(day, rows, gaps, longest_
     assert tuple(leg.gaps for leg in found) == gaps
     assert [leg.longest_gap_s for leg in found] == pytest.approx(longest_s, abs=0.005)
     assert all(leg.unchanged == 0 and leg.crossed == 0 and leg.locked == 0 and leg.bad_share == 0 for leg in found)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_FREE"), reason="this system lends no memory")
+def test_a_dropped_tape_leaves_its_memory_to_the_next_one_and_a_column_that_is_held_keeps_it():
+    def made(price):
+        rows = [(k + 1, k % 2, price + k, price + k + 0.5, 1.0, 1.0) for k in range(40)]
+        with patch.object(one_pass, "WORTH", 2):
+            return Tape.of(rows)
+
+    def place(column):
+        return column.__array_interface__["data"][0]
+
+    first = made(100.0)
+    where, held = place(first.ts_ns), first.spot_bid
+    del first
+    second = made(200.0)
+    assert held.tolist() == [100.0 + k // 2 * 2 for k in range(1, 40)]
+    assert place(second.ts_ns) != where
+    del held
+    third = made(300.0)
+    assert place(third.ts_ns) == where and third.spot_bid[0] == 300.0 and second.spot_bid[0] == 200.0

@@ -1,4 +1,4 @@
-"""Memory that was freed goes back to the system while large columns come and go.
+"""Memory that was freed goes back to the system while large columns come and go; that of a dropped tape serves the next one.
 
 glibc keeps freed blocks, and raises the size up to which it does so with what a program frees: half of the peak of reading a
 month was such blocks. Other C libraries have no such call, and nothing is changed there.
@@ -6,10 +6,39 @@ month was such blocks. Other C libraries have no such call, and nothing is chang
 
 import contextlib
 import ctypes
+import mmap
+import weakref
 from collections.abc import Iterator
 
+import numpy as np
+
 M_MMAP_THRESHOLD = -3  # of mallopt
-SMALL, LARGE = 1 << 17, 32 << 20  # bytes; the larger is what glibc raises it to by itself
+SMALL, LARGE = 4 << 20, 32 << 20  # bytes; the larger is what glibc raises it to by itself
+
+_kept: list[mmap.mmap] = []  # what the last dropped tape left
+
+
+def block(size: int) -> np.ndarray:
+    """So many bytes, in large pages where there are some.
+
+    What the last dropped one left is used again where it fits: fresh memory takes longer to get than a tape to make. Until then
+    the system may take it back, where it runs short.
+    """
+    if not hasattr(mmap, "MADV_FREE"):
+        return np.empty(size, np.uint8)
+    if _kept and size <= len(_kept[0]) <= 2 * size:
+        memory = _kept.pop()
+    else:
+        memory = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    made = np.frombuffer(memory, np.uint8, size)
+    weakref.finalize(made, _keep, memory).atexit = False
+    return made
+
+
+def _keep(memory: mmap.mmap) -> None:
+    memory.madvise(mmap.MADV_FREE)
+    _kept[:] = [memory]
 
 
 @contextlib.contextmanager

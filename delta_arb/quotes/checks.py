@@ -36,6 +36,7 @@ from delta_arb.quotes import one_pass
 from delta_arb.quotes.files import Rows
 from delta_arb.quotes.one_pass import faultless
 
+PIECE = 1 << 16  # rows
 BAD = ("out_of_order", "one_sided", "non_finite", "nonpositive", "crossed", "locked", "absurd")
 _REMEDIES = {
     "out_of_order": "sort the recording by its stamps, or mend the stamp before this row if it lies in the future",
@@ -149,9 +150,18 @@ def _late(lag_ns: np.ndarray | None, limits: Limits) -> dict[str, float]:
     return {"late": late, "worst_lag_s": float(lag_ns.max(initial=0)) / NS}
 
 
+def first_back(ts_ns: np.ndarray) -> int:
+    """The first row whose stamp is behind that of the row before; -1 where none is."""
+    for at in range(0, len(ts_ns) - 1, PIECE):  # the temporaries of so many rows stay near
+        back = ts_ns[at + 1 : at + PIECE + 1] < ts_ns[at : at + PIECE][: len(ts_ns) - 1 - at]
+        if back.any():
+            return at + int(back.argmax()) + 1
+    return -1
+
+
 def _behind(ts_ns: np.ndarray) -> np.ndarray:
     """Rows whose stamp is behind the running maximum."""
-    if (ts_ns[1:] >= ts_ns[:-1]).all():
+    if first_back(ts_ns) < 0:
         return np.empty(0, np.int64)
     return np.flatnonzero(ts_ns < np.maximum.accumulate(ts_ns))
 

@@ -56,8 +56,8 @@ def columns_of(path: Path) -> dict[str, list[np.ndarray]]:
 
 
 def _parquet_table(path: Path) -> pa.Table:
-    with pa.parquet.ParquetFile(path) as file:
-        return file.read(use_threads=False)
+    with pa.parquet.ParquetFile(path, memory_map=True) as file:
+        return file.read()
 
 
 def _csv_table(path: Path) -> pa.Table:

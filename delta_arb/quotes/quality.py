@@ -110,8 +110,10 @@ def _stale_share(quotes: Quotes, start_ns: int, end_ns: int, max_quote_age_s: fl
     for at in range(first, last, CHUNK):  # temporaries of so many rows stay near
         stop = min(at + CHUNK, last)
         begins = np.maximum(quotes.fresh_ns[at:stop] + round(max_quote_age_s * NS), quotes.ts_ns[at:stop])
-        ends = np.append(quotes.ts_ns[at + 1 : stop], quotes.ts_ns[stop] if stop < last else end_ns)
-        stale_ns += int(np.maximum(ends - np.maximum(begins, start_ns), 0).sum())
+        if at == first:
+            np.maximum(begins, start_ns, out=begins)
+        ends = quotes.ts_ns[at + 1 : stop + 1] if stop < last else np.append(quotes.ts_ns[at + 1 : stop], end_ns)
+        stale_ns += int(np.maximum(np.subtract(ends, begins, out=begins), 0, out=begins).sum())
     return stale_ns / (end_ns - start_ns)
 
 

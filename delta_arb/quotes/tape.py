@@ -17,8 +17,8 @@ from delta_arb.formats.read import Recognised
 from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, UPDATES, utc
 from delta_arb.numba_cache import compiled, read_only
 from delta_arb.quotes import one_pass
-from delta_arb.quotes.allocator import given_back, release
-from delta_arb.quotes.checks import Checked, Limits, Quotes, check, refuse_if_bad
+from delta_arb.quotes.allocator import block, given_back, release
+from delta_arb.quotes.checks import Checked, Limits, Quotes, check, first_back, refuse_if_bad
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
 from delta_arb.quotes.one_pass import filled, merged
 from delta_arb.quotes.prints import NO_QUEUES, Queues
@@ -69,12 +69,11 @@ class Tape:
     def __post_init__(self) -> None:
         for name in TAPE_COLUMNS:
             object.__setattr__(self, name, _column(name, getattr(self, name), len(self.ts_ns)))
-        if (self.ts_ns[1:] < self.ts_ns[:-1]).any():
-            at = int((self.ts_ns[1:] < self.ts_ns[:-1]).argmax()) + 1
+        if (at := first_back(self.ts_ns)) > 0:
             raise DataError(
                 f"ts_ns goes back from {self.ts_ns[at - 1]} to {self.ts_ns[at]} at event {at}; sort the events"
             )
-        if (self.leg > PERP).any():
+        if self.leg.max(initial=SPOT) > PERP:
             raise DataError(f"leg must be {SPOT} (spot) or {PERP} (perpetual), was {self.leg.max()}")
         check_kind("spot_kind", self.spot_kind)
         check_kind("perp_kind", self.perp_kind)
@@ -157,6 +156,7 @@ class Tape:
 
 _FILLED = ("fresh_ns", "bid", "ask", "bid_qty", "ask_qty")  # as `one_pass.filled` takes them
 TAPE_COLUMNS = tuple(f.name for f in fields(Tape) if f.type is np.ndarray)
+LINE = 64  # bytes of a cache line
 _DTYPES = {"ts_ns": np.int64, "leg": np.uint8, "spot_age_ns": np.int64, "perp_age_ns": np.int64}
 
 
@@ -304,24 +304,34 @@ def _in_one_pass(spot: dict[str, np.ndarray], perp: dict[str, np.ndarray]) -> di
     spot_first = bool(spot_ns[0] <= perp_ns[0])
     early, late, side = (spot_ns, perp_ns, "right") if spot_first else (perp_ns, spot_ns, "left")
     begin = int(np.searchsorted(early, late[0], side))  # before it, one leg has no book yet
-    n = len(spot_ns) + len(perp_ns) - begin
-    columns = {"ts_ns": np.empty(n, np.int64), "leg": np.empty(n, np.uint8)}
-    compiled(merged)(begin, spot_ns, perp_ns, *columns.values())
+    columns = _empty(len(spot_ns) + len(perp_ns) - begin)
+    compiled(merged)(begin, spot_ns, perp_ns, columns["ts_ns"], columns["leg"])
     del spot_ns, perp_ns, early, late
     for number, (name, leg) in enumerate((("spot", spot), ("perp", perp))):
         before = begin - 1 if spot_first == (number == SPOT) else -1
-        made = tuple(np.empty(n, np.int64 if k == 0 else np.float64) for k in range(len(_FILLED)))
+        made = tuple(columns[f"{name}_{column.replace('fresh', 'age')}"] for column in _FILLED)
         rows = read_only(tuple(leg.pop(column) for column in _FILLED))
         compiled(filled)(columns["ts_ns"], columns["leg"], number, before, rows, made)
         del rows
-        columns |= {f"{name}_{column.replace('fresh', 'age')}": of for column, of in zip(_FILLED, made, strict=True)}
+        release()
     return columns
+
+
+def _empty(n: int) -> dict[str, np.ndarray]:
+    """The columns of a tape in one block, each on a cache line of its own."""
+    dtypes = {name: np.dtype(_DTYPES.get(name, np.float64)) for name in TAPE_COLUMNS}
+    starts = np.cumsum([0, *(-(-n * dtype.itemsize // LINE) * LINE for dtype in dtypes.values())]).tolist()
+    whole = block(starts[-1])
+    return {
+        name: whole[start : start + n * dtype.itemsize].view(dtype)
+        for start, (name, dtype) in zip(starts, dtypes.items(), strict=False)
+    }
 
 
 def _in_force(leg: dict[str, np.ndarray], first_ns: int, end_ns: int | None) -> None:
     """Keep the rows from the one in force just before `first_ns` to `end_ns`, included."""
     ts_ns = leg["ts_ns"]
-    if (ts_ns[1:] < ts_ns[:-1]).any():
+    if first_back(ts_ns) > 0:
         raise DataError("the quotes of a leg go back in time; sort them by stamp")
     start = max(int(np.searchsorted(ts_ns, first_ns, "left")) - 1, 0)
     stop = len(ts_ns) if end_ns is None else int(np.searchsorted(ts_ns, end_ns, "right"))

@@ -33,8 +33,10 @@ MAX_OFF = 0.40  # of the logarithm of the ratio: a third below, half above
 MAX_VOLUMES = 1000.0  # recorded pairs: 0.0096 to 18
 STITCHED = 0.99  # share of opens equal to the close before; exchanges that do not stitch have 0.02 to 0.6
 _STITCHED_OF = 50
+_PIECE = 1 << 16  # rows
 _PAIRS = 50  # returns of both legs below which no correlation is believed
 _ALIKE, _BETTER, _SIGMAS = 0.3, 0.2, 6.0
+_BEYOND_DOUBT = 0.51  # at no lag: none correlates twice as well
 _FARTHEST_NS = 26 * 3600 * NS  # no two clocks of the world are further apart
 _GRIDS_S = (1.0, 10.0, 60.0)  # on which quotes are compared
 _CLOCK_S = 5.0  # one leg of a market leads the other by less
@@ -59,10 +61,18 @@ def refuse_one_file(spot: LegFile, perp: LegFile) -> None:
 
 def refuse_one_series(spot: LegFile, perp: LegFile, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
     """Refuse two files that hold the same prices and sizes, row for row; `pairs` are columns of both legs."""
-    if all(len(a) >= _PAIRS and np.array_equal(a, b, equal_nan=True) for a, b in pairs):
+    same = all(
+        len(a) >= _PAIRS and all(np.array_equal(x, y, equal_nan=True) for x, y in _pieces(a, b)) for a, b in pairs
+    )
+    if same:
         raise DataError(
             f"{spot.name} and {perp.name} hold the same prices and sizes in every row; give the other leg's file"
         )
+
+
+def _pieces(first: np.ndarray, second: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Two columns of one length piece by piece: others differ within the first rows."""
+    return ((first[at : at + _PIECE], second[at : at + _PIECE]) for at in range(0, len(first), _PIECE))
 
 
 # --- candles ---------------------------------------------------------------------------------------------------------
@@ -247,7 +257,10 @@ def _refuse_lag(
     farthest = min(int(_FARTHEST_NS / NS / step_s), len(spot_returns) - _PAIRS)
     if farthest < 1 or any(_moves(returns) < _PAIRS / 2 for returns in (spot_returns, perp_returns)):
         return
-    lags, correlations, pairs = correlated(_clipped(spot_returns), _clipped(perp_returns), farthest)
+    spot_returns, perp_returns = _clipped(spot_returns), _clipped(perp_returns)
+    if _alike(spot_returns, perp_returns) > _BEYOND_DOUBT:
+        return
+    lags, correlations, pairs = correlated(spot_returns, perp_returns, farthest)
     at_none = float(np.nan_to_num(correlations[farthest]))
     asked = (np.abs(lags) * step_s > least_s) & (pairs >= _PAIRS) & np.isfinite(correlations)
     correlations = np.where(asked, correlations, -1.0)
@@ -268,6 +281,13 @@ def _refuse_lag(
         f"at a lag of {bars} steps of {step_s:g} s and {at_none:.2f} at none{one_bar}; check time zones, and say the zone of times without "
         "one (--perp-format zone=..., --spot-format zone=...) or label=close of such bars"
     )
+
+
+def _alike(first: np.ndarray, second: np.ndarray) -> float:
+    """Correlation at no lag; NaN where one of both does not move."""
+    there = np.isfinite(first) & np.isfinite(second)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.corrcoef(first[there], second[there])[0, 1])
 
 
 def _moves(returns: np.ndarray) -> int:
