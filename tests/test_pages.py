@@ -62,7 +62,7 @@ def test_a_warning_does_not_read_like_a_refusal():
 def test_each_demand_has_its_unit_its_bound_and_its_meaning():
     text = shown(record())
     assert "<span>75 %</span> <i>at least 70 %</i><small>pairs that reach their exit level, at the" in text
-    assert "<span>93.2 half-lives</span> <i>at least 150 half-lives, warns only</i>" in text
+    assert "<span>93.2 half-lives</span> <i>at least 150, warns only</i>" in text
 
 
 def test_a_missed_demand_is_named_and_stands_first_with_its_number_and_its_bound():

@@ -17,7 +17,7 @@ YEAR_DAYS = 30  # fewer days behind it make a figure a year an extrapolation, an
 YEAR = 365
 SIGNS = {"missed": "✗", "warns": "!", "met": "✓"}
 FIGURES = (
-    ("Net USDT/day", "net_usdt_day", "+.2f"),
+    ("Net USDT/day", "net_usdt_day", ""),  # as money
     ("Trades", "trades", "d"),
     ("Net bps/trade", "net_bps", "+.1f"),
     ("Above cash %/year", "above_cash_percent", "+,.1f"),
@@ -56,7 +56,7 @@ def plain(record: dict) -> str:
         return f"{len(missed)} of {len(missed + met)} demands {are} missed: {names}." if missed else _reason(record)
     held = f"Enter at {number(rule.get('entry_bps'), '.1f')} bps or more, leave at {number(rule.get('exit_bps'), '.1f')} bps or less"
     hours = f", hold at most {number(rule.get('max_hold_s', 0) / 3600, ',.4g')} h."
-    parts = [held + hours, *(f"{_sentence(said)}." for said in [rests(candidate)] if said)]
+    parts = [held + hours, *(f"{sentence(said)}." for said in [rests(candidate)] if said)]
     if candidate.get("chosen") == BY_HAND:
         parts.append("Chosen by hand: no demand was asked.")
     elif str(record.get("reason")).startswith("kept in force"):
@@ -71,10 +71,10 @@ def _gates(record: dict, *results: str) -> list[dict]:
 
 
 def _reason(record: dict) -> str:
-    return _sentence(record.get("reason"))
+    return sentence(record.get("reason"))
 
 
-def _sentence(reason: object) -> str:
+def sentence(reason: object) -> str:
     text = str(reason or "")
     return text[:1].upper() + text[1:]
 
@@ -91,9 +91,9 @@ def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
     """The first ten seconds, each with what to hold beside it; of a refusal only what it rests on."""
     trade = record.get("trade")
     low, high = line["low_usdt_day"], line["high_usdt_day"]
-    interval = "no interval" if low is None else f"95 %: {_usdt(low)} to {_usdt(high)}"
+    interval = "no interval" if low is None else f"95 %: {usdt(low)} to {usdt(high)}"
     bps = f"{number(line['net_bps'], '+.1f')} bps a trade"
-    yield "Net out of sample, USDT/day", f"{_usdt(line['net_usdt_day'])} {_small(interval, bps)}"
+    yield "Net out of sample, USDT/day", f"{usdt(line['net_usdt_day'])} {_small(interval, bps)}"
     yield "Rests on", f"{counted(line['trades'], 'trade')} {_small(line['rests_on'], span(line['days']))}"
     if line["percent"] is None:
         yield "A year above cash", f"{DASH} {_small('less than a day says nothing of a year')}"
@@ -109,7 +109,7 @@ def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
     if line["net_bps"] > 0:
         yield "Nothing is left if costs rise by", f"{number(line['net_bps'], '.1f')} bps {_small('a trade')}"
     if line["without_best_day_usdt_day"] is not None:
-        yield "Without its best day", f"{_usdt(line['without_best_day_usdt_day'])} {_small('USDT/day')}"
+        yield "Without its best day", f"{usdt(line['without_best_day_usdt_day'])} {_small('USDT/day')}"
     if line["break_even_days"] is not None:
         held = f"held {span(line['held_days'])} on average"
         yield "Costs earned back in", f"{span(line['break_even_days'])} {_small(held)}"
@@ -119,7 +119,7 @@ def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
         yield "Chance of a gain", f"{evidence['confidence']:.0%} {_small(f'estimated, of the next {ahead}')}"
 
 
-def _usdt(value: object) -> str:
+def usdt(value: object) -> str:
     """Money with its sign: two digits behind the point, or two that say something where it is less than one."""
     small = isinstance(value, int | float) and 1e-4 <= abs(value) < 1
     return number(value, "+#.2g" if small else "+,.2f")
@@ -157,7 +157,8 @@ def _demands(record: dict) -> str:
 
 def _demand(gate: dict) -> str:
     kind = gate["result"]
-    bound = f"{'at least' if gate['at_least'] else 'at most'} {quantity(gate['bound'], gate['unit'])}"
+    unit = gate["unit"] if gate["unit"] == "fraction" else ""  # else that of the number before it
+    bound = f"{'at least' if gate['at_least'] else 'at most'} {quantity(gate['bound'], unit)}"
     return (
         f'<li class="{kind}"><b aria-label="{kind}">{SIGNS[kind]}</b> {html.escape(gate["name"])} '
         f"<span>{html.escape(quantity(gate['value'], gate['unit'], 3))}</span> <i>{html.escape(bound)}"
@@ -196,7 +197,7 @@ def figures(record: dict) -> Iterator[tuple[str, str]]:
         texts = [number(level, ".1f") for level in (levels if levels[1] is not None else levels[:1])]
         yield label, " / ".join(texts) if levels != [None, None] else DASH
     for label, name, form in FIGURES:
-        yield label, number(line.get(name), form)
+        yield label, number(line.get(name), form) if form else usdt(line.get(name))
 
 
 def number(value: object, form: str) -> str:

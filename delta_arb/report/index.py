@@ -9,7 +9,7 @@ from pathlib import Path
 from delta_arb import __version__
 from delta_arb.errors import ParamsError
 from delta_arb.params import Params, load, write_atomic
-from delta_arb.report.banner import mark_pills, number, tiles, time_element, verdict
+from delta_arb.report.banner import DASH, mark_pills, number, sentence, tiles, time_element, usdt, verdict
 from delta_arb.report.index_rows import FIGURE_NAMES, RESEARCH, REVIEW, SESSION, IndexRow, research, reviews, sessions
 from delta_arb.report.pages import document, exports, history, read_json
 
@@ -80,8 +80,8 @@ def _card(reports: Path, pair: str, records: list[dict]) -> str:
     return (
         f'<section class="card {"yes" if published.trade else "no"}">'
         f"<h3>{html.escape(pair)}{mark_pills({'synthetic': published.data.synthetic, 'candles': published.data.kind == 'candles'})}</h3>"
-        f"<p>{verdict(published.trade)} {html.escape(published.reason)}</p>"
-        f"<dl>{tiles(_card_figures(published))}</dl>{_course(records)}"
+        f"<p>{verdict(published.trade)} {html.escape(sentence(published.reason))}</p>"
+        f"<dl>{tiles(shown for shown in _card_figures(published) if shown[1] != DASH)}</dl>{_course(records)}"
         f"{_stability(exports(reports / pair))}{_warning(records)}"
         f'<p class="quiet">created {published.created:%Y-%m-%d %H:%M} UTC, {until} '
         f"{published.valid_until:%Y-%m-%d %H:%M} UTC"
@@ -92,7 +92,7 @@ def _card(reports: Path, pair: str, records: list[dict]) -> str:
 def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
     rule, evidence = published.rule, published.evidence
     low, high = evidence.walk_net_low_usdt_day, evidence.walk_net_high_usdt_day
-    interval = "" if low is None else f" <small>{number(low, '+.2f')} to {number(high, '+.2f')}</small>"
+    interval = "" if low is None else f" <small>{usdt(low)} to {usdt(high)}</small>"
     yield "Entry bps", number(rule.entry_bps, ".1f")
     yield "Exit bps", number(rule.exit_bps, ".1f")
     if rule.reverse_entry_bps is not None:
@@ -100,7 +100,7 @@ def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
         yield "Reverse exit bps", number(rule.reverse_exit_bps, ".1f")
     yield "Clip USDT", number(rule.clip_usdt, ",.0f")
     yield "Longest hold, min", number(rule.max_hold_s / 60, ",.0f")
-    yield "Walk-forward net USDT/day", number(evidence.walk_net_usdt_day, "+.2f") + interval
+    yield "Walk-forward net USDT/day", usdt(evidence.walk_net_usdt_day) + interval
     yield "Confidence", number(evidence.confidence, ".0%")
 
 

@@ -30,7 +30,7 @@ def percentiles(basis: Basis) -> Table:
         f"{basis.max_quote_age_s:g} s old; "
         f"the basis while both were confirmed within {KNOWN_S:g} s."
     )
-    return Table.of("Distribution in time, bps", ("", "mean", "sd", *SHOWN), rows, note)
+    return Table.of("Distribution in time, bps", ("", "mean", "sd", *(f"{p[1:]} %" for p in SHOWN)), rows, note)
 
 
 def episodes(basis: Basis, latency_s: float) -> Table:

@@ -7,6 +7,29 @@ async function plotly() {
   script.textContent = await new Response(stream).text();
   document.head.append(script);
 }
+// On a phone: panels that stand beside each other go below each other, titles wrap above the chart, the legend is below it.
+const wrapped = text => text.replace(/(.{1,38})(\s|$)/g, '$1<br>').replace(/<br>$/, '');
+function narrow(chart, data, layout) {
+  const { xaxis, xaxis2, yaxis, yaxis2, sliders, updatemenus } = layout;
+  layout.height ??= 400;
+  if (xaxis2?.domain && xaxis.domain[1] <= xaxis2.domain[0]) {
+    xaxis.domain = xaxis2.domain = [0, 1]; yaxis.domain = [0.6, 1]; yaxis2.domain = [0, 0.4];
+    layout.height *= 1.6;
+    layout.shapes?.filter(shape => shape.yref === 'paper').forEach(shape => { shape.yref = `${shape.xref.replace('x', 'y')} domain`; });
+  }
+  for (const axis of [xaxis, xaxis2]) if (axis?.title?.text) axis.title.text = wrapped(axis.title.text);
+  if (data[0]?.orientation === 'h') { delete yaxis.title; yaxis.tickfont = { size: 9 }; } // names need the room
+  if (!updatemenus && layout.title?.text) {
+    const caption = document.createElement('p');
+    caption.textContent = chart.ariaLabel; caption.className = 'caption';
+    chart.before(caption);
+    delete layout.title;
+  }
+  const margin = layout.margin = { ...layout.margin, l: 45, r: 10, t: layout.title ? 70 : 30 };
+  if (!sliders) margin.b = updatemenus ? 190 : 130;
+  updatemenus?.forEach(menu => Object.assign(menu, { y: -80 / (layout.height - margin.t - margin.b), yanchor: 'top' }));
+  layout.legend = { orientation: 'h', x: 0, xanchor: 'left', yanchor: 'bottom', ...(sliders ? { y: 1.02 } : { yref: 'container', y: 0 }) };
+}
 async function draw() {
   const charts = [...document.querySelectorAll('.chart')];
   if (!charts.length) return;
@@ -15,7 +38,7 @@ async function draw() {
   for (const chart of charts) {
     const { data, layout, config } = JSON.parse(chart.querySelector('script').textContent);
     chart.replaceChildren();
-    if (innerWidth < 700) Object.assign(layout, { margin: { ...layout.margin, l: 45, r: 10 }, legend: { orientation: 'h', y: layout.updatemenus ? -0.45 : -0.25 } });
+    if (innerWidth < 700) narrow(chart, data, layout);
     await Plotly.newPlot(chart, data, layout, config);
   }
   document.documentElement.dataset.drawn = charts.length;
@@ -23,7 +46,7 @@ async function draw() {
 draw().catch(error => { failed(`This chart could not be drawn: ${error}`); console.error(error); });
 
 // What scrolls sideways can be reached by the keyboard.
-document.querySelectorAll('.formula').forEach(e => { if (e.scrollWidth > e.clientWidth) e.tabIndex = 0; });
+document.querySelectorAll('.formula, .output_png').forEach(e => { if (e.scrollWidth > e.clientWidth) e.tabIndex = 0; });
 
 // The contents are open where there is room beside the page.
 const contents = document.querySelector('.contents');
