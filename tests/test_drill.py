@@ -92,7 +92,10 @@ def test_naked_time_is_the_longest_spell_in_which_the_legs_differ_by_a_contract(
     naked = NakedTime()
     for net in (0.0, 60.0, -30.0, 9.0, 10.0, 0.0):
         naked.update(net)
-    assert naked.spells_s == [2.5, 0.25] and naked.worst_s == 2.5 and naked.worst_coins == 60.0
+    assert [end - begin for begin, end in naked.spells] == [2.5, 0.25]
+    assert naked.worst_s == 2.5 and naked.worst_coins == 60.0
+    # Silent from 9 to 11 and from 10.8 to 12 s: of the spell from 10.5 to 13 s one second is left, of the other all.
+    assert naked.counted_s([(10.8, 12.0), (9.0, 11.0)]) == pytest.approx(1.0)
 
 
 def test_a_quote_counts_as_shown_only_while_it_was():

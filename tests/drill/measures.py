@@ -5,7 +5,7 @@ A leg counts as naked while the legs differ by a contract, as the venue lists it
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ class NakedTime:
     """How long and how large the legs differed, by a clock in seconds; `update` at each trade and each tick."""
 
     clock: Callable[[], float] = lambda: time.monotonic()
-    spells_s: list[float] = field(default_factory=list)
+    spells: list[tuple[float, float]] = field(default_factory=list)  # from, to
     worst_coins: float = 0.0
     since_s: float | None = None
 
@@ -40,12 +40,26 @@ class NakedTime:
 
     def end(self, now_s: float | None = None) -> None:
         if self.since_s is not None:
-            self.spells_s.append((now_s or self.clock()) - self.since_s)
+            self.spells.append((self.since_s, now_s or self.clock()))
             self.since_s = None
 
     @property
     def worst_s(self) -> float:
-        return max(self.spells_s, default=0.0)
+        return max((end - begin for begin, end in self.spells), default=0.0)
+
+    def counted_s(self, gone: Sequence[tuple[float, float]]) -> float:
+        """The longest, without the times (from, to) in which a venue was silent or there was no runner."""
+        return max((end - begin - covered_s(begin, end, gone) for begin, end in self.spells), default=0.0)
+
+
+def covered_s(begin: float, end: float, parts: Sequence[tuple[float, float]]) -> float:
+    """How much of a time (begin, end) others, which may overlap, cover."""
+    covered = 0.0
+    for since, until in sorted(parts):
+        since, until = max(since, begin), min(until, end)
+        if until > since:
+            covered, begin = covered + until - since, until
+    return covered
 
 
 class Shown:
@@ -90,6 +104,7 @@ class Outcome:
     alarms: list[str] = field(default_factory=list)
     alarm_s: float | None = None  # from the start of the longest naked spell, or of the fault
     naked_s: float = 0.0
+    excused_s: float = 0.0  # of it, in which a venue was silent or there was no runner
     naked_usdt: float = 0.0
     twice: int = 0
     differs: list[str] = field(default_factory=list)  # journal and venues
@@ -98,6 +113,10 @@ class Outcome:
     fired: int = 0
     seconds: float = 0.0
     said: list[str] = field(default_factory=list)
+
+    @property
+    def counted_s(self) -> float:
+        return self.naked_s - self.excused_s
 
     @property
     def safe(self) -> bool:

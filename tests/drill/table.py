@@ -32,7 +32,7 @@ def summed(outcomes: Sequence[Outcome]) -> list[str]:
         str(sum(not o.safe and bool(o.alarms) for o in played)),
         f"{max(rung, default=0.0):.1f}" if rung else "",
         f"{max(naked, default=0.0):.2f}",
-        f"{percentile(naked, 0.99):.2f}",
+        f"{percentile([o.counted_s for o in played], 0.99):.2f}",
         f"{max((o.naked_usdt for o in played), default=0.0):.0f}",
         str(sum(o.twice for o in played)),
         f"{sum(not o.differs for o in played)}",
@@ -71,7 +71,7 @@ def by_fault(outcomes: Sequence[Outcome]) -> list[str]:
 def bars(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The bars, and what was measured; naked time where both venues answer."""
     answered = [o for o in judged(outcomes) if o.ended != "not played"]
-    naked = [o.naked_s for o in answered]
+    naked = [o.counted_s for o in answered]
     return {
         "runs": len(outcomes),
         "not_played": sum(o.ended == "not played" for o in outcomes),
@@ -107,9 +107,9 @@ def write(name: str, outcomes: Sequence[Outcome], of: dict[str, Any]) -> Path:
     about = [f"- {key.replace('_', ' ')}: {value}" for key, value in (of | bars(outcomes)).items()]
     failed = [f"- {o.plan}: {'; '.join(o.failures)}" for o in outcomes if o.failures]
     slow = [
-        f"- {o.plan}: {o.naked_s:.2f} s, {o.naked_usdt:.0f} USDT"
-        for o in sorted(outcomes, key=lambda o: -o.naked_s)
-        if o.answers and (o.naked_s > MOST_NAKED_S or o.naked_usdt > CLIP_USDT)
+        f"- {o.plan}: {o.counted_s:.2f} s, {o.naked_usdt:.0f} USDT"
+        for o in sorted(outcomes, key=lambda o: -o.counted_s)
+        if o.answers and (o.counted_s > MOST_NAKED_S or o.naked_usdt > CLIP_USDT)
     ]
     text = [
         f"# Drill: {name}", "", *about, "", "## By kind", "", *by_kind(outcomes), "", "## Failures", "",

@@ -72,6 +72,7 @@ class World:
         self.naked, self.said = NakedTime(lambda: self.loop.now_s), []
         for market in self.markets:
             market.traded = self._traded
+        self.gone: list[tuple[float, float]] = []  # from, to: a venue silent, or no runner
         self.act = "calm"
         own = {"inventory_coins": float(self.core), "guards": GUARDS, "on_stop": "flatten"}
         self.config = Config.model_validate(sample().model_dump(exclude_unset=True) | own)
@@ -294,6 +295,7 @@ class Played(NamedTuple):
     ended: str
     rung: bool
     naked_s: float
+    excused_s: float
     naked_usdt: float
     trades: int
     said: list[str]
@@ -332,6 +334,7 @@ def play(seed: int, of: Sequence[Trouble]) -> Played:
             state,
             rung,
             it.naked.worst_s,
+            it.naked.worst_s - it.naked.counted_s(it.gone),
             it.naked.worst_coins * PRICE,
             sum(len(m.deals) for m in it.markets),
             it.said,
@@ -344,12 +347,13 @@ def outcome(seed: int) -> Outcome:
     played = play(seed, of)
     name = f"seed {seed}: {' + '.join(map(str, of))}"
     return Outcome(
-        name, name, "seeds on virtual time", "", "", 0, True, not played.rung, ended=played.ended, naked_s=played.naked_s,
+        name, name, "seeds on virtual time", "", "", 0, True, not played.rung, ended=played.ended, naked_s=played.naked_s, excused_s=played.excused_s,
         naked_usdt=played.naked_usdt, differs=played.wrong, said=played.said[-40:], alarms=["halted"] * played.rung,
     )  # fmt: skip
 
 
 def _begin(it: World, trouble: Silence | Kill) -> None:
+    it.gone.append((it.loop.now_s, it.loop.now_s + trouble.seconds))
     if isinstance(trouble, Silence):
         it.markets[trouble.leg].silent_until_s = it.loop.now_s + trouble.seconds
         return
