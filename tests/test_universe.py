@@ -209,15 +209,36 @@ def quotes(spot_bids, perp_bids, step_s=60):
     return Tape.of(rows)
 
 
-def test_the_best_hold_of_all_is_what_one_adds_up_by_hand():
+def test_the_best_holds_of_all_are_what_one_adds_up_by_hand():
     tape = quotes([100.0, 100.0, 100.0], [100.5, 100.5, 100.1])
     at = Market(fee_bps=10, latency_s=0.1, payments=(FundingPayment(90 * NS, 0.001, 100.0, True),))
     # bought at 100.01, sold short at 100.5; sold at 100, bought back at 100.11; a tenth of 1 % of 100 is paid between
     net = (100.5 - 100.01) + (100.0 - 100.11) + 0.1 - 0.001 * (100.5 + 100.01 + 100.0 + 100.11)
-    assert screen.best_hold_bps(tape, at) == pytest.approx(net / 100.01 * 1e4)
+    assert screen.best_holds_bps(tape, at, 0.0) == pytest.approx(net / 100.01 * 1e4)
+    assert screen.best_holds_bps(tape, at) == pytest.approx(net / 100.01 * 1e4 + screen.MARGIN_BPS)
     assert screen.cannot_carry(tape, at) == ""
     dear = Market(fee_bps=20, latency_s=0.1, payments=at.payments)
-    assert "the best of all is" in screen.cannot_carry(tape, dear)
+    assert screen.best_holds_bps(tape, dear) == 0.0
+    assert screen.cannot_carry(tape, dear) == "no hold from any moment to any later one earned its four fees"
+    # twice in turn: each gains 0.8 of basis less two spreads of a cent, fees are paid four times each
+    twice = quotes([100.0] * 4, [100.8, 100.0, 100.8, 100.0])
+    once = (100.8 - 100.01) + (100.0 - 100.01) - 0.001 * (100.8 + 100.01 + 100.0 + 100.01)
+    assert screen.best_holds_bps(twice, replace(at, payments=()), 0.0) == pytest.approx(2 * once / 100.01 * 1e4)
+
+
+@pytest.mark.parametrize(("rate_bps", "excluded"), [(0.2, True), (0.9, False)])
+def test_carry_is_excluded_where_even_the_best_holds_earn_less_than_cash(rate_bps, excluded):
+    n = 240 * 24
+    tape = quotes(np.full(n, 100.0), np.full(n, 100.0), 3600)
+    paid = tuple(FundingPayment(k * 8 * 3600 * NS, rate_bps * 1e-4, 100.0, True) for k in range(1, 720))
+    at = Market(fee_bps=2.5, latency_s=0.1, payments=paid).on(tape, Rule(clip_usdt=100.0))
+    why = screen.cannot_beat_cash(tape, at, Constraints())
+    assert (why != "") == excluded
+    if excluded:
+        # 359 stamps after 120 days of look-back, less four fees and two spreads of a cent, plus the margin; three folds of
+        # 30 days, 4 % a year on the position and as much margin
+        assert f"earned {359 * 0.2 - 10 - 2 + 1:.1f} bps" in why
+        assert f"in 90 days cash earns {2 * 400 * 90 / 365:.1f} bps" in why
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -52,6 +52,7 @@ from delta_arb.wallets import BOUNDLESS
 MIN_DAYS = 20.0  # independent days held; a month of one hold has them, five entries of an hour each do not
 NO_MORE = Constraints()  # a single run, cash at its usual rate
 MIN_LOOK_BACK_S = 30 * DAY_S
+LOOK_BACK_S, STEP_S = 120 * DAY_S, 30 * DAY_S  # of the walk, where nothing else is said
 HELD_THROUGHOUT = Thresholds(-999.0, -1000.0, 366 * DAY_S)  # enters at once, leaves when the quotes end
 
 
@@ -203,8 +204,8 @@ def walk(
     tape: Tape,
     market: Market,
     *,
-    look_back_s: float = 120 * DAY_S,
-    step_s: float = 30 * DAY_S,
+    look_back_s: float = LOOK_BACK_S,
+    step_s: float = STEP_S,
     rng: np.random.Generator,
     upstream: float = 1.0,
     constraints: Constraints = NO_MORE,
@@ -225,10 +226,7 @@ def walk(
         raise ParamsError(
             f"look_back_s={look_back_s:g} is shorter than 30 days, which hold no carry; look back further"
         )
-    tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)  # what funding covers
-    since_ns = market.in_force(tape).start_ns
-    if since_ns > tape.start_ns:  # choices may know what was before, no fold is judged on it
-        tape = tape.between(since_ns - round(look_back_s * NS), tape.end_ns + 1)
+    tape = known_to_walk(tape, market, look_back_s)
     days = (tape.end_ns - tape.start_ns) / NS / DAY_S
     folds = int((days * DAY_S - look_back_s) // step_s) if days * DAY_S > look_back_s else 0
     if folds < MIN_FOLDS:
@@ -251,6 +249,13 @@ def _walked(tape: Tape, market: Market, frame: Frame, level: float, rng: np.rand
     found = walk_forward(tape, market, demands(CARRY), frame, rng=rngs, choose=choose_carry)
     now = chosen_by(choose_carry, _last(tape, market, frame))
     return _judged(tape, market, found, now, mean_level=level, rng=rng)
+
+
+def known_to_walk(tape: Tape, market: Market, look_back_s: float = LOOK_BACK_S) -> Tape:
+    """What funding covers, from a look-back before the rules in force on: choices may know it, no fold is judged on it."""
+    tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)
+    since_ns = market.in_force(tape).start_ns
+    return tape.between(since_ns - round(look_back_s * NS), tape.end_ns + 1) if since_ns > tape.start_ns else tape
 
 
 def _too_short(days: float, folds: int, look_back_s: float, step_s: float, changed_ns: int) -> str:

@@ -217,6 +217,22 @@ class Tried:
     chosen: Thresholds
     upstream: float = 1.0
 
+    @property
+    def others(self) -> list[Thresholds]:
+        return [s for s in self.sets if s != self.chosen]
+
+    def nets(self, tape: Tape, market: Market, period_s: float) -> np.ndarray:
+        """Net of every period for every set, the chosen one last: off the grid it would stand between neighbours."""
+        return trials(tape, market, [*self.others, self.chosen], period_s)
+
+
+def deflation(tape: Tape, market: Market, tried: Tried, period_s: float) -> GateResult:
+    """The one gate that needs no walk."""
+    try:
+        return _deflated(multiple_testing.deflated(tried.nets(tape, market, period_s), -1, upstream=tried.upstream))
+    except SeriesError as error:
+        return replace(_deflated(None), words=str(error))
+
 
 def judge(
     tape: Tape,
@@ -234,10 +250,8 @@ def judge(
     over all quotes, because a look-back alone is too short for them.
     """
     walk = walk_forward(tape, market, constraints, frame, rng=rng, choose=choose)
-    chosen, others = tried.chosen, [s for s in tried.sets if s != tried.chosen]
-    nets = trials(
-        tape, market, [*others, chosen], frame.period_s
-    )  # apart: off the grid it would stand between neighbours
+    chosen, others = tried.chosen, tried.others
+    nets = tried.nets(tape, market, frame.period_s)
     until_ns = tape.end_ns - round(frame.embargo_s * NS)
     start_ns = until_ns - round(frame.look_back_s * NS)
     last = LookBack(tape.between(start_ns, tape.end_ns), start_ns, until_ns, market, constraints, frame.period_s)

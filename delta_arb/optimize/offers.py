@@ -30,24 +30,27 @@ class Offers:
         return float(np.median(self.exit_bps - self.entry_bps))
 
 
+def usable(tape: Tape, settings: Rule, side: int = DIRECT) -> np.ndarray:
+    """The events at which both legs are fresh and can be traded, shape (n,)."""
+    fresh_ns = settings.max_quote_age_s * NS
+    can = tape.settled & (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns)
+    sizes = (tape.spot_ask_qty, tape.perp_bid_qty) if side == DIRECT else (tape.spot_bid_qty, tape.perp_ask_qty)
+    return can & (tape.spot_bid < tape.spot_ask) & (tape.perp_bid < tape.perp_ask) & (np.minimum(*sizes) > 0)
+
+
 def offers(tape: Tape, settings: Rule, process: FilterParams | None, side: int = DIRECT) -> Offers:
     """What opening a direction pays and leaving it costs at the usable events, shifted by the filter where there is one."""
-    fresh_ns = settings.max_quote_age_s * NS
-    usable = (
-        tape.settled & (tape.spot_age_ns <= fresh_ns) & (tape.perp_age_ns <= fresh_ns) & (tape.spot_bid < tape.spot_ask)
-    )
-    sizes = (tape.spot_ask_qty, tape.perp_bid_qty) if side == DIRECT else (tape.spot_bid_qty, tape.perp_ask_qty)
-    usable &= (tape.perp_bid < tape.perp_ask) & (np.minimum(*sizes) > 0)
-    if not usable.any():
+    can = usable(tape, settings, side)
+    if not can.any():
         raise DataError(
             "no event has fresh books on both legs; is one leg frozen? See the quality summary in notebook 01"
         )
     shift = shifts(tape, as_filter(process, settings.max_quote_age_s)) if process else None
-    enter, leave = (np.empty(np.count_nonzero(usable)) for _ in range(2))
+    enter, leave = (np.empty(np.count_nonzero(can)) for _ in range(2))
     done = 0
     for begin in range(0, len(tape), AT_ONCE):  # a month of quotes at once would take five times its own columns
         part = slice(begin, begin + AT_ONCE)
-        here = usable[part]
+        here = can[part]
         to = slice(done, done := done + np.count_nonzero(here))
         by = shift[part][here] if process else 0.0
         # where direct pairs are opened and reverse ones left, and the other way round

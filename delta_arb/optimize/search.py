@@ -252,7 +252,7 @@ def choose(tape: Tape, market: Market, constraints: Constraints, side: int = DIR
     passing = tuple(not constraints.failures(r) for r in tried.results)
     peak = _best(tried, passing)
     if peak is None:
-        reason = _no_edge(offered, market, side)
+        reason = no_edge(offered, market, side)
         return Choice(parts, constraints, market, reverts, tried, passing, None, None, None, False, reason, side)
     proposal = _proposal(parts.fit, offered, market, constraints, reverts, process, tried.sets[peak])
     fitted = measure(parts.fit, market.replay(parts.fit, proposal.thresholds))
@@ -375,7 +375,7 @@ def spoken(s: Thresholds) -> str:
     return f"{', '.join(said)}, hold at most {s.max_hold_s / 3600:g} h"
 
 
-def _no_edge(offered: Offers, market: Market, side: int) -> str:
+def no_edge(offered: Offers, market: Market, side: int) -> str:
     """Why the grid is empty: even the rarest good prices do not pay the fees."""
     entries, exits = levels(offered)
     return (

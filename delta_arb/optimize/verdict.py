@@ -94,7 +94,7 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
         return Verdict(choice, None, None, False, choice.reason)
     tape = choice.market.in_force(tape)
     cut = frame(tape, choice)
-    sets = [choice.best, *(s for s in (*coarse(choice.sweep.sets), *sets) if s != choice.best)]
+    sets = _tried(choice, sets)
     choose = choose or Once(choice.side)
 
     def ask(thresholds: Thresholds) -> Judgement:
@@ -113,6 +113,17 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
     if choice.trade:
         reason += f", and {found.walk.net_usdt_day} in the walk-forward, which decides{warned(found)}"
     return Verdict(choice, found, cut.step_s, choice.trade, reason, ask, choose=choose)
+
+
+def _tried(choice: Choice, sets=()) -> list[Thresholds]:
+    return [choice.best, *(s for s in (*coarse(choice.sweep.sets), *sets) if s != choice.best)]
+
+
+def flattered(tape: Tape, choice: Choice, upstream: float = 1.0) -> str:
+    """Why `judge` will refuse a choice, told without walking it, by the deflated Sharpe ratio; empty where it may pass."""
+    tape, tried = choice.market.in_force(tape), Tried(_tried(choice), choice.best, upstream)
+    found = gates.deflation(tape, choice.market, tried, PERIOD_S)
+    return "" if found.passed else f"{spoken(choice.best)} does not pass: {found.words}"
 
 
 def warned(found: Judgement) -> str:

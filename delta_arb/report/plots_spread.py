@@ -234,10 +234,10 @@ def profile(found, inputs) -> Picture:
 
 def episodes(basis, inputs) -> Picture:
     """How long the episodes above costs lasted, against the way of an order."""
-    from delta_arb.stats.basis import above_costs
+    from delta_arb.stats.basis import above_median
 
     title = "How long an edge above costs lasts"
-    found = above_costs(basis).get("closing at its median")
+    found = above_median(basis)
     if found is None or not found.count:
         return figures.empty(title, "no episode pays the four fees and a median closing", inputs)
     latency = max(inputs.latency().spot_s, inputs.latency().perp_s)

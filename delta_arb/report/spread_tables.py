@@ -9,7 +9,7 @@ import numpy as np
 from delta_arb.errors import SeriesError
 from delta_arb.market import NS
 from delta_arb.quotes.tape import Tape
-from delta_arb.stats.basis import KNOWN_S, Basis, above_costs, reach, seen_s
+from delta_arb.stats.basis import KNOWN_S, Basis, above_costs, above_median, reach, seen_s
 from delta_arb.stats.mean_reversion import MeanReversion, interval
 from delta_arb.tables import NOTHING, Findings, Table, number, seconds, share
 
@@ -123,7 +123,7 @@ def findings(tape: Tape, basis: Basis, found: MeanReversion) -> Findings:
     bad = max(q.spot.bad_share, q.perp.bad_share)
     stale, limit_s = max(q.spot.stale_share, q.perp.stale_share), q.limits.max_quote_age_s
     old = "too old to decide on" if limit_s == basis.max_quote_age_s else f"more than {limit_s:g} s old"
-    episodes_ = above_costs(basis).get("closing at its median")
+    episodes_ = above_median(basis)
     return Findings.of(
         f"Recording: at most {share(bad, 2)} of a leg's rows are bad; for up to {share(stale)} of the time a book is "
         f"{old}.",

@@ -251,7 +251,7 @@ class Basis:
         return {
             "basis of the mids": distribution(self.basis_bps, self.ts_ns, self.known, KNOWN_S),
             "entry_edge": distribution(self.entry_bps, self.ts_ns, self.fresh, self.max_quote_age_s),
-            "exit_cost": distribution(self.exit_bps, self.ts_ns, self.fresh, self.max_quote_age_s),
+            "exit_cost": _exits(self),
         }
 
 
@@ -314,17 +314,31 @@ def seen_s(basis: Basis) -> float:
     return max(SEEN_S, basis.max_quote_age_s, basis.bar_s)
 
 
+AT_MEDIAN = "closing at its median"
+
+
 def above_costs(basis: Basis) -> dict[str, Episodes]:
     """Stretches in which opening would have paid the four fees, for three assumptions about the closing, bps."""
     try:
-        exits = basis.distributions()["exit_cost"]
+        exits = _exits(basis)
     except SeriesError:
         return {}
-    levels = {
-        "closing at its best 5 %": exits.p5,
-        "closing at its median": exits.p50,
-        "closing at no cost": 0.0,
-    }
+    levels = {"closing at its best 5 %": exits.p5, AT_MEDIAN: exits.p50, "closing at no cost": 0.0}
+    return {name: _above(basis, level) for name, level in levels.items()}
+
+
+def above_median(basis: Basis) -> Episodes | None:
+    """The same for a median closing alone; None where no book pair was ever fresh."""
+    try:
+        return _above(basis, _exits(basis).p50)
+    except SeriesError:
+        return None
+
+
+def _exits(basis: Basis) -> Distribution:
+    return distribution(basis.exit_bps, basis.ts_ns, basis.fresh, basis.max_quote_age_s)
+
+
+def _above(basis: Basis, level: float) -> Episodes:
     seen = basis.entry_bps[basis.fresh], basis.ts_ns[basis.fresh]
-    held_s = seen_s(basis)
-    return {name: episodes(*seen, basis.fees_bps + level, max_hold_s=held_s) for name, level in levels.items()}
+    return episodes(*seen, basis.fees_bps + level, max_hold_s=seen_s(basis))

@@ -18,17 +18,17 @@ import numpy as np
 from delta_arb.backtest.performance import measure
 from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
-from delta_arb.optimize import carry_walk_forward, search
+from delta_arb.optimize import carry_walk_forward, search, verdict
 from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT
 from delta_arb.optimize.carry_ways import crossing_bps
+from delta_arb.optimize.offers import offers
 from delta_arb.optimize.study import CARRY, window
-from delta_arb.optimize.verdict import frame, judge
 from delta_arb.optimize.walk_forward import walk_forward
 from delta_arb.quotes.tape import Tape
-from delta_arb.quotes.two_legs import correlated
-from delta_arb.stats.basis import Basis, above_costs, basis_of
+from delta_arb.stats.basis import Basis, above_median, basis_of
 from delta_arb.stats.sharpe import mean_interval
+from delta_arb.strategy.state import DIRECT
 from delta_arb.universe import screen
 from delta_arb.universe.reading import Opened, Study, opened, without
 
@@ -36,7 +36,7 @@ DIGITS = 9
 SEED = 7
 LEAST_ALIKE = 0.3  # correlation of one-bar returns below which one coin is not proven (as in `quotes.two_legs`)
 MOST_APART_BPS = 500.0  # of the median of the basis; recorded pairs have at most 20
-LEAST_RETURNS = 50
+LEAST_RETURNS, MOST_RETURNS = 50, 20_000
 BARS = (1, 3, 12)  # times the bars there are: 5, 15 and 60 minutes
 Answer = dict[str, Any]
 
@@ -84,8 +84,8 @@ def _described(of: Opened) -> Answer:
     if not len(known):
         raise DataError("no moment has fresh books on both legs; is one leg frozen?")
     low, middle, high = np.quantile(known, (0.05, 0.5, 0.95))
-    reverts, why_not = search.reversion_of(window(of.tape, of.constraints).fit)
-    above = above_costs(basis).get("closing at its median")
+    reverts, why_not = search.reversion_of(window(of.tape, of.constraints).fit, interval=False)
+    above = above_median(basis)
     days = (of.tape.end_ns - of.tape.start_ns) / NS / DAY_S
     seen = of.tape.looks()
     shown = np.minimum(seen.spot_ask_qty, seen.perp_bid_qty) * seen.spot_ask
@@ -100,17 +100,18 @@ def _described(of: Opened) -> Answer:
 
 
 def same_coin(basis: Basis) -> Answer:
-    """Prices at one level that move together at one time, which two coins of one ticker do not: by the bar, or the minute."""
+    """Prices at one level that move together at one time, which two coins of one ticker do not: by the bar, or the minute or more."""
     prices = [np.log(np.where(basis.known, mid, np.nan)) for mid in (basis.spot_mid, basis.perp_mid)]
     if not basis.bar_s:  # quotes come one leg at a time: from one to the next only one of them moves
-        minutes = np.arange(basis.ts_ns[0], basis.ts_ns[-1] + 1, 60 * NS)
+        step_ns = max(60 * NS, (basis.ts_ns[-1] - basis.ts_ns[0]) // MOST_RETURNS)
+        minutes = np.arange(basis.ts_ns[0], basis.ts_ns[-1] + 1, step_ns)
         prices = [price[np.searchsorted(basis.ts_ns, minutes, "right") - 1] for price in prices]
     returns = [np.diff(price) for price in prices]
     moved = np.isfinite(returns[0]) & np.isfinite(returns[1])
     if moved.sum() < LEAST_RETURNS or any(np.ptp(r[moved]) == 0 for r in returns):
         return {"alike": None, "one_coin": False, "coin_why": f"{moved.sum()} returns of both legs prove nothing"}
     apart = float(to_bps(abs(np.nanmedian(prices[1] - prices[0]))))
-    alike = float(correlated(*returns, 1)[1][1])
+    alike = float(np.corrcoef(*(r[moved] for r in returns))[0, 1])
     why = f"returns correlate {alike:.2f}, prices {apart:.1f} bps apart"
     return {"alike": alike, "one_coin": alike >= LEAST_ALIKE and apart <= MOST_APART_BPS, "coin_why": why}
 
@@ -162,19 +163,23 @@ def _reversion_first(of: Opened, wanders: str) -> Answer:
     if wanders:  # what does not revert is not traded, whatever the grid says
         reason = f"the basis does not revert: {wanders}"
         return {"screened": False, "net_usdt_day": None, "halted": False, "reason": reason}
+    empty = _no_grid(of)
+    if empty:
+        return {"screened": False, "net_usdt_day": None, "halted": False, "reason": empty}
     choice = search.choose(of.tape, of.market, of.constraints)
-    if not choice.trade:  # the walk could only refuse it once more
+    flattered = verdict.flattered(of.tape, choice) if choice.trade else ""
+    if not choice.trade or flattered:  # the walk could only refuse it once more
         judged = choice.judged
         net = judged.net_usdt_day if judged and judged.trades and not judged.halted else None
         return {
             "screened": False,
             "net_usdt_day": net,
             "halted": bool(judged and judged.halted),
-            "reason": choice.reason,
+            "reason": flattered or choice.reason,
         }
     try:
         rng = np.random.default_rng(SEED)
-        walk = walk_forward(of.tape, of.market, of.constraints, frame(of.tape, choice), rng=rng)
+        walk = walk_forward(of.tape, of.market, of.constraints, verdict.frame(of.tape, choice), rng=rng)
     except DataError as error:
         return {"screened": False, "net_usdt_day": None, "halted": False, "reason": str(error)}
     halted = bool(walk.result.halted)
@@ -229,20 +234,43 @@ def _second(way: str, of: Opened, study: Study, cut_ns: int, again: Again) -> An
 
 
 def _reversion_second(of: Opened, study: Study, cut_ns: int, again: Again) -> Answer:
+    """Asked in the order of what the answers cost: whatever refuses one way ends it."""
+    refused = _no_grid(of) or _wanders(of)
+    if refused:
+        return _no(refused)
     choice = search.choose(of.tape, of.market, of.constraints)
-    if not choice.trade:
-        return _no(choice.reason)
-    verdict = judge(of.tape, choice, upstream=study.pairs)
-    walk = verdict.judgement and verdict.judgement.walk
+    refused = choice.reason if not choice.trade else verdict.flattered(of.tape, choice, study.pairs)
+    if refused:
+        return _no(refused)
+    found = verdict.judge(of.tape, choice, upstream=study.pairs)
+    walk = found.judgement and found.judgement.walk
     if walk is None or walk.net_usdt_day is None:
-        return _no(verdict.reason)
+        return _no(found.reason)
     at_ns = walk.result.start_ns + (np.arange(len(walk.nets)) * walk.period_s * NS).astype(np.int64)
     days = _days(at_ns, walk.nets)
     halted = bool(walk.performance.halted)
-    return _of(verdict.trade and not halted, verdict.reason, days, cut_ns, walk.net_usdt_day, halted)
+    return _of(found.trade and not halted, found.reason, days, cut_ns, walk.net_usdt_day, halted)
+
+
+def _newest(of: Opened) -> Tape:
+    """What a choice is fitted on; DataError where it is too short."""
+    return window(of.market.in_force(of.tape), of.constraints).fit
+
+
+def _no_grid(of: Opened) -> str:
+    offered = offers(_newest(of), of.market.settings, None)
+    return "" if search.grid(offered, of.market, of.constraints) else search.no_edge(offered, of.market, DIRECT)
+
+
+def _wanders(of: Opened) -> str:
+    why = search.reversion_of(_newest(of), interval=False)[1]
+    return why and f"the basis does not revert: {why}"
 
 
 def _carry_second(of: Opened, study: Study, cut_ns: int, again: Again) -> Answer:
+    refused = screen.cannot_beat_cash(of.tape, of.market, of.constraints)
+    if refused:
+        return _no(refused)
     asked = carry_walk_forward.asked(of.tape, of.market, CARRY, study.pairs, of.constraints)
     walk = asked.walk
     if walk is None or walk.net_bps_day is None:
@@ -252,7 +280,7 @@ def _carry_second(of: Opened, study: Study, cut_ns: int, again: Again) -> Answer
     days = _days(start_ns + np.arange(len(walk.daily)) * DAY_NS, walk.daily * usdt)
     halted = bool(walk.result.halted)
     found = _of(asked.trade and not halted, asked.reason, days, cut_ns, walk.net_bps_day.scaled(usdt), halted)
-    if walk.net_bps_day.value > 0 and again:
+    if found["trade"] and again:
         nets = {f"{of.tape.bar_s:g}": walk.net_bps_day.value} | _on_longer_bars(of, study, again)
         found["bars"] = nets
         if len(nets) < len(BARS) or min(nets.values()) <= 0:

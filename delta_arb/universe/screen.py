@@ -3,16 +3,31 @@
     reversion    no look-back of that length, wherever it begins, has a gain between the 99.5 percentile of entry_edge
                  and the 0.5 percentile of exit_cost that pays the four fees: then the grid of every fold is empty
     carry        no hold at all, from any moment to any later one, earned more in basis and funding than its fees: then
-                 no rule earned anything on any look-back
+                 no rule earned anything on any look-back. Of all data: the best holds of all, one after the other and
+                 known only afterwards, earned less out of sample than cash, which the export must beat
 
-Both bounds err on the side of the pair by `MARGIN_BPS`, which is more than the grid's rounding of both levels.
+All bounds err on the side of the pair by `MARGIN_BPS`, which is more than the grid's rounding of both levels.
 """
+
+from operator import itemgetter
 
 import numpy as np
 
-from delta_arb.errors import DataError
-from delta_arb.market import NS, to_bps
-from delta_arb.optimize.offers import offers
+from delta_arb.backtest.numba_cache import compiled
+from delta_arb.backtest.replay import capital_of
+from delta_arb.market import DAY_S, NS, from_bps, to_bps
+from delta_arb.optimize.carry_roles import WAYS
+from delta_arb.optimize.carry_walk_forward import (  # fmt: skip
+    HELD_THROUGHOUT,
+    LOOK_BACK_S,
+    STEP_S,
+    known_to_walk,
+    position_usdt,
+)
+from delta_arb.optimize.carry_ways import worst_bps
+from delta_arb.optimize.gates import YEAR_DAYS
+from delta_arb.optimize.offers import offers, usable
+from delta_arb.optimize.roles import conducts
 from delta_arb.optimize.search import ENTRY_QUANTILES, EXIT_QUANTILES, ROUND_BPS
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.quotes.tape import Tape
@@ -24,10 +39,11 @@ PARTS = 4  # of a look-back, the steps in which windows are moved
 
 def cannot_revert(tape: Tape, market: Market, constraints: Constraints) -> str:
     """Why no fold of any walk over these quotes has a threshold set that pays; empty where one might have."""
-    best = best_gain_bps(tape, market, look_back_s(tape, constraints))
+    enough_bps = market.fees_bps - MARGIN_BPS
+    best = best_gain_bps(tape, market, look_back_s(tape, constraints), enough_bps)
     if best is None:
         return "no moment has fresh books on both legs"
-    if best + MARGIN_BPS > market.fees_bps:
+    if best > enough_bps:
         return ""
     return (
         f"no edge after costs: in no look-back do the best half percent of entries and of exits gain more than {best:.1f} bps, "
@@ -41,41 +57,73 @@ def look_back_s(tape: Tape, constraints: Constraints) -> float:
     return min(constraints.look_back_h * 3600.0 * constraints.fit_share, span_s / 2)
 
 
-def best_gain_bps(tape: Tape, market: Market, length_s: float) -> float | None:
+def best_gain_bps(tape: Tape, market: Market, length_s: float, enough_bps: float = np.inf) -> float | None:
     """An upper bound of the gain at the grid's outermost levels in any window of so many seconds, bps.
 
     Every such window lies in one of those of 5/4 of its length that begin at every quarter of it, and covers all of it
-    but parts of the first and the last quarter. If it holds a share w of the events, the best 0.5 % of its own are at
-    least the best w * 0.5 % of the wider one. None where no event is usable.
+    but parts of the first and the last quarter. With n events in between, its own quantiles are no further out than the
+    wider one's events of the rank that they have among n. The search ends where `enough_bps` is exceeded. None where no
+    event is usable.
     """
+    seen = usable(tape, market.settings)
+    if not seen.any():
+        return None
+    offered, ts_ns = offers(tape, market.settings, None), tape.ts_ns[seen]
     step_ns = max(round(length_s / PARTS * NS), 1)
     edges = np.arange(tape.start_ns, tape.end_ns + step_ns, step_ns)
-    rows = np.searchsorted(tape.ts_ns, np.append(edges, tape.end_ns + 1))
-    found = []
+    rows = np.searchsorted(ts_ns, np.append(edges, tape.end_ns + 1)).tolist()
+    windows = []
     for k in range(max(len(edges) - PARTS, 1)):
         last = min(k + PARTS + 1, len(rows) - 1)
-        part = tape.take(slice(int(rows[k]), int(rows[last])))
-        inner = int(rows[last - 1] - rows[k + 1])
-        try:
-            offered = offers(part, market.settings, None)
-        except DataError:
-            continue
-        share = max(inner / len(part), 1.0 / len(part))
-        high = np.quantile(offered.entry_bps, 1.0 - (1.0 - ENTRY_QUANTILES[1]) * share)
-        found.append(float(high - np.quantile(offered.exit_bps, EXIT_QUANTILES[0] * share)))
-    return max(found, default=None)
+        wide, inner = slice(rows[k], rows[last]), rows[last - 1] - rows[k + 1]
+        if rows[k] < rows[last]:
+            windows.append((float(offered.entry_bps[wide].max() - offered.exit_bps[wide].min()), wide, inner))
+    best = -np.inf
+    for most, wide, inner in sorted(windows, key=itemgetter(0), reverse=True):
+        if most <= best or best > enough_bps:
+            break
+        high = -_ranked(-offered.entry_bps[wide], inner, 1.0 - ENTRY_QUANTILES[1])
+        best = max(best, high - _ranked(offered.exit_bps[wide], inner, EXIT_QUANTILES[0]))
+    return best
+
+
+def _ranked(values: np.ndarray, n: int, share: float) -> float:
+    """The value of the rank that a low quantile has among n."""
+    at = max(int((n - 1) * share), 0)
+    return float(np.partition(values, at)[at])
 
 
 def cannot_carry(tape: Tape, market: Market) -> str:
     """Why no carry rule can have earned on any look-back of these quotes; empty where one might have."""
-    best = best_hold_bps(tape, market)
-    if best > -MARGIN_BPS:
+    if len(conducts(tape, market, WAYS)) > 1 or best_holds_bps(tape, market) > 0:  # a leg that rests pays less
         return ""
-    return f"no hold from any moment to any later one earned its four fees: the best of all is {best:.1f} bps"
+    return "no hold from any moment to any later one earned its four fees"
 
 
-def best_hold_bps(tape: Tape, market: Market) -> float:
-    """What the best of all holds earned, known only afterwards: basis, funding and fees, bps of the spot price paid.
+def cannot_beat_cash(tape: Tape, market: Market, constraints: Constraints) -> str:
+    """Why no walk of carry over these quotes can be exported, whatever it chooses; empty where one might be.
+
+    Out of sample, which are whole folds at least, it must earn more than cash and than one more exit at its worst.
+    """
+    known = known_to_walk(tape, market)
+    part = known.between(known.start_ns + round(LOOK_BACK_S * NS), known.end_ns + 1)
+    days = (part.end_ns - part.start_ns) / NS // STEP_S * STEP_S / DAY_S if len(part) else 0.0
+    if days == 0.0 or len(conducts(part, market, WAYS)) > 1:
+        return ""  # too short to be walked, which the walk says itself; or a leg may rest, which pays less
+    capital = capital_of(market.rule(HELD_THROUGHOUT), market.funds) / position_usdt(market)
+    cash_bps = to_bps(constraints.cash_percent / 100 * days / YEAR_DAYS) * capital
+    best, least = best_holds_bps(part, market), max(cash_bps, worst_bps(known, market))
+    if best > least:
+        return ""
+    return (
+        f"the best holds of all, known only afterwards, earned {best:.1f} bps of a full position out of sample; in {days:g} days "
+        f"cash earns {cash_bps:.1f} bps, and it must outlast one more exit at its worst, {worst_bps(known, market):.1f} bps"
+    )
+
+
+def best_holds_bps(tape: Tape, market: Market, more_bps: float = MARGIN_BPS) -> float:
+    """What the best holds, one after the other and known only afterwards, earned together: basis, funding, fees; bps of
+    the lowest price paid. Each earned `more_bps` besides; 0.0 where none earned anything.
 
     One coin bought at the spot ask and sold short at the perpetual's bid at some moment, and both undone at a later one.
     """
@@ -86,4 +134,14 @@ def best_hold_bps(tape: Tape, market: Market) -> float:
     until = paid[np.searchsorted(stamps, seen.ts_ns, "left")]  # a stamp at the opening is not earned
     opened = seen.perp_bid * (1 - perp_fee) - seen.spot_ask * (1 + spot_fee) - until
     closed = seen.spot_bid * (1 - spot_fee) - seen.perp_ask * (1 + perp_fee) + until
-    return float(to_bps(np.max((np.maximum.accumulate(opened) + closed) / seen.spot_ask.min())))
+    least = seen.spot_ask.min()
+    return float(to_bps(compiled(_most)(opened, closed + from_bps(more_bps) * least) / least))
+
+
+def _most(opened, closed):
+    """The most that holds in turn earn: `opened` is taken at their beginning, `closed` at their end."""
+    flat, held = 0.0, -np.inf
+    for k in range(len(opened)):
+        held = max(held, flat + opened[k])
+        flat = max(flat, held + closed[k])
+    return flat

@@ -184,7 +184,7 @@ def main() -> None:
     found = [
         screened(name, made_of(name, options.seed, 8 if options.quick else 24), study)
         for name in POOLS
-        if options.only != "null" and "null" in name
+        if options.only != "null"
     ]
     for folder in map(Path, options.data):
         spot = {
