@@ -18,7 +18,7 @@ TRIES = {"max_retries": 2, "retry_timeout": timedelta(seconds=30)}
 KEYS = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 ENDPOINTS = "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"
 WHY = {
-    "FileNotFoundError": "there is no such object or bucket",
+    "FileNotFoundError": "there is no such object",
     "PermissionDeniedError": "access is denied; check the keys in the environment and what they may do",
     "UnauthenticatedError": "the keys in the environment are not accepted",
 }
@@ -153,6 +153,8 @@ class ObjectStore:
 
     def _error(self, name: str, error: Exception) -> StoreError:
         kind = type(error).__name__
+        if "NoSuchBucket" in str(error):
+            return StoreError(f"{self.url}: there is no such bucket; make it first, or mend the URL")
         gone = kind in ("FileNotFoundError", "PreconditionError")
         why = WHY.get(kind, "it changed meanwhile" if gone else "no answer; check network, endpoint, region and bucket")
         return (MissingObjectError if gone else StoreError)(f"{self.url}/{name}: {why}")

@@ -7,6 +7,7 @@ The pointer is written last and only over the one that was read, so a reader fin
 place of a newer one. Nothing is copied, renamed or listed.
 """
 
+import contextlib
 import json
 import re
 import threading
@@ -25,6 +26,12 @@ LOOK_S = 2.0  # between two looks of a runner
 def pointer(url: str, name: str) -> str:
     """Where the newest parameters of a pair are told, below the URL that all pairs share."""
     return f"{url.rstrip('/')}/{name}/{POINTER}"
+
+
+def require_place(url: str, name: str) -> None:
+    """Refuse a URL behind which nothing can be published: no such bucket, no access, no answer (StoreError)."""
+    with contextlib.suppress(MissingObjectError):  # nothing is published yet
+        ObjectStore(f"{url.rstrip('/')}/{name}").read(POINTER)
 
 
 def publish_at(params: Params, url: str) -> bool:

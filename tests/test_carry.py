@@ -223,15 +223,28 @@ def test_too_few_events_since_a_change_end_in_do_not_trade(hours_left):
     assert search.choose(tape, whole, limits).sweep is not None  # the whole is enough
     choice = search.choose(tape, changed, limits)
     assert (choice.trade, choice.best) == (False, None)
-    events = int((tape.ts_ns >= last).sum())
-    assert (
-        f"UTC there are {events} events, too few for a choice, and no evidence is pooled over the change"
-        in choice.reason
-    )
+    assert "UTC, and no evidence is pooled over the change: " in choice.reason
+    assert "record longer: " in choice.reason and "then look back " in choice.reason
     verdict = judge(tape, choice)
     assert (verdict.trade, verdict.reason) == (False, choice.reason)
     with pytest.raises(DataError, match="record longer"):
         search.choose(tape.between(last, tape.end_ns + 1), whole, limits)
+
+
+def test_a_look_back_that_is_too_short_behind_a_change_is_told_how_long_it_must_be():
+    """Hours of four events each: a choice needs 100 to fit on and 50 to judge on, 37.5 h, and a fifth more."""
+    tape, payments = hours([100.0] * 24 * 40, [100.0] * 24 * 40), stamps([1.0] * 121)
+    changed, new = (replace(market(payments), funding_changes=(tape.end_ns - h * HOUR,)) for h in (240, 24))
+    asked = Constraints(look_back_h=24.0)
+    with pytest.raises(
+        DataError, match=r"over the change: .* too few for a choice; look back 45 h \(-p look_back_h=45\); or say"
+    ):
+        search.choose(tape, changed, asked)
+    assert "too few" not in search.choose(tape, changed, replace(asked, look_back_h=45.0)).reason
+    with pytest.raises(
+        DataError, match=r"record longer: \d+ events in 24.0 h are given, it takes about 4\d h of them; then look"
+    ):
+        search.choose(tape, new, asked)
 
 
 def test_runs_that_follow_each_other_and_pairs_looked_at_are_paid_for_by_carry():

@@ -455,6 +455,7 @@ print([name for name in ("numpy", "pyarrow", "pandas", "numba", "ccxt", "asyncio
         (["--all"], "is not after"),
         (["--all", "--pair", "DOGE_USDT"], "say which pairs"),
         (["--pair", "DOGE"], "a pair is like LUNC_USDT"),
+        (["--candles", "7q"], "--candles is the length of a bar like 1m, 15m, 1h or 1d, was 7q"),
     ],
 )
 def test_download_takes_the_pair_from_the_file_unless_all_are_asked_for(tmp_path, monkeypatch, capsys, typed, said):

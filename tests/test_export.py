@@ -18,8 +18,9 @@ from delta_arb.optimize import export, gates, search
 from delta_arb.optimize.champion import contested, examined, settle
 from delta_arb.optimize.gates import Judgement
 from delta_arb.optimize.search import Choice, Proposal, Sweep
-from delta_arb.optimize.study import Constraints, Market, Thresholds, window
+from delta_arb.optimize.study import Constraints, Market, Thresholds
 from delta_arb.optimize.verdict import Verdict, flattered, judge
+from delta_arb.optimize.window import window
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables

@@ -454,5 +454,5 @@ def test_when_funding_began_to_follow_other_rules_is_an_input_or_what_the_venue_
     assert Inputs(**of | {"funding": "none"}).rules_changed_ns == ()
     both = Inputs(**of, perp_venue="bybit", funding_changes="2026-08-01T08:00, 2026-05-27")
     assert both.rules_changed_ns == (announced, 1_785_571_200 * NS)
-    with pytest.raises(ParamsError, match="a time is like 2026-01-31"):
+    with pytest.raises(ParamsError, match="--funding-changes last May: a time is like 2026-01-31"):
         Inputs(**of, funding_changes="last May")

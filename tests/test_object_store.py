@@ -33,6 +33,9 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import run
 from delta_arb.report.job import job_of
 from delta_arb.report.options import PipelineOptions
+from delta_arb.universe.example import write_example
+from delta_arb.universe.options import UniverseOptions
+from delta_arb.universe.run import rank
 
 DATA = "s3://bucket/data"
 
@@ -130,6 +133,23 @@ def test_candles_rules_and_funding_come_from_a_url_too(tmp_path, s3):
     assert np.array_equal(here.ts_ns, there.ts_ns) and len(there.payments) == len(here.payments) > 0
     assert there.inputs.contract_size == 1000.0
     assert not [path for method, path, _ in s3.requests if method == "GET" and path.endswith("1h/2026-02.parquet")]
+
+
+def test_a_universe_of_a_url_is_that_of_the_folder(tmp_path, s3):
+    here = write_example(tmp_path / "data")
+    uploaded(here)
+    asked = {"look_back_h": 480.0, "workers": 1, "quick": True, "since": 1_740_787_200_000}  # 2025-03-01
+    asked |= {"spot_half_spread_bps": 1.0, "perp_half_spread_bps": 1.0}
+    found, same = (rank(UniverseOptions(data=str(p), **asked), tmp_path / "jobs") for p in (here, DATA))
+    assert [each.pair for each in found.pairs] == [each.pair for each in same.pairs] and len(found.pairs) == 7
+    assert found.digest == same.digest
+    fetched = [path for method, path, _ in s3.requests if method == "GET" and "candles" in path]
+    assert len(fetched) == 13 * 6 and not any(path.endswith("/2025-02.parquet") for path in fetched)  # March to August
+    s3.requests.clear()
+    shutil.rmtree(here / "mexc/spot/LONELY_USDT")
+    for each in ObjectStore(DATA).listed("mexc/spot/LONELY_USDT"):
+        obstore.delete(ObjectStore(DATA)._store, each.name)
+    assert len(rank(UniverseOptions(data=DATA, **asked), tmp_path / "jobs").pairs) == 6
 
 
 def test_nothing_behind_a_url_is_said_with_the_url(s3):
@@ -234,6 +254,9 @@ def test_the_pipeline_publishes_there_and_takes_its_champion_from_there(tmp_path
     assert newest(pointer(PARAMS, given.name)) == given
     with pytest.raises(ParamsError, match="is no address of an object store"):
         job_of(PipelineOptions(params_url="nothing://there"))
+    with pytest.raises(StoreError, match=r"^s3://no-such/params/.*: there is no such bucket; make it first"):
+        job_of(PipelineOptions(params_url="s3://no-such/params"))
+    assert job_of(PipelineOptions(params_url=PARAMS)).params_url == PARAMS
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------------

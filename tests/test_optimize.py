@@ -21,6 +21,7 @@ from delta_arb.optimize.offers import Offers
 from delta_arb.optimize.search import Sweep
 from delta_arb.optimize.study import Constraints, Market, Thresholds
 from delta_arb.optimize.verdict import judge
+from delta_arb.optimize.window import window
 from delta_arb.quotes import synthetic
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -74,7 +75,7 @@ def performance(**changes) -> Performance:
 
 def test_the_look_back_is_cut_in_two_without_a_shared_event(sample):
     _, tape = sample
-    parts = study.window(tape, Constraints(look_back_h=24.0, fit_share=2 / 3))
+    parts = window(tape, Constraints(look_back_h=24.0, fit_share=2 / 3))
     assert parts.fit.start_ns >= tape.end_ns - 24 * 3600 * NS
     assert parts.fit.ts_ns[-1] < parts.judge.ts_ns[0]
     assert parts.judge.ts_ns[-1] == tape.end_ns
@@ -85,16 +86,16 @@ def test_the_look_back_is_cut_in_two_without_a_shared_event(sample):
 def test_data_shorter_than_the_look_back_are_named(sample):
     _, tape = sample
     short = tape.between(tape.start_ns, tape.start_ns + 3 * 3600 * NS)
-    assert "the last 3.0 h (shorter than the look-back of 24 h)" in study.window(short, Constraints()).note
-    assert "shorter" not in study.window(tape, Constraints()).note
+    assert "the last 3.0 h (shorter than the look-back of 24 h)" in window(short, Constraints()).note
+    assert "shorter" not in window(tape, Constraints()).note
 
 
 def test_too_few_events_are_refused(sample):
     _, tape = sample
     with pytest.raises(DataError, match="too few for a choice; record longer"):
-        study.window(tape.between(tape.start_ns, tape.start_ns + 60 * NS), Constraints())
-    with pytest.raises(DataError, match=r"too few for a choice; look back further than 0\.01 h"):
-        study.window(tape, Constraints(look_back_h=0.01))
+        window(tape.between(tape.start_ns, tape.start_ns + 60 * NS), Constraints())
+    with pytest.raises(DataError, match=r"too few for a choice; look back 1 h \(-p look_back_h=1\)"):
+        window(tape, Constraints(look_back_h=0.01))
 
 
 # --- no look-ahead ----------------------------------------------------------------------------------------------------

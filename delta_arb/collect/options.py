@@ -11,6 +11,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.market import plain_pair, utc
 
 KEEP = "how much is kept"
+BAR = r"[1-9]\d*[smhdw]"
 WHAT, WHERE, LOCAL = "what", "from where, to where", "rehearsal on this machine"
 
 
@@ -63,6 +64,8 @@ class DownloadOptions:
             raise ParamsError("say which pairs: --pair LUNC_USDT (may be repeated), or --all")
         if self.since is None:
             raise ParamsError("say from when on: --since 2026-01-31")
+        if not re.fullmatch(BAR, self.candles):
+            raise ParamsError(f"--candles is the length of a bar like 1m, 15m, 1h or 1d, was {self.candles}")
         if self.until is not None and self.until <= self.since:
             raise ParamsError(f"--until {utc(self.until * 10**6)} is not after --since {utc(self.since * 10**6)}")
         return self

@@ -104,9 +104,16 @@ class RecordingWriter:
         return (pair, *whole, *map(scaled, numbers, self._digits[pair]))
 
     def _path(self) -> Path:
-        seconds, rest_ns = divmod(self._waiting[0][1][0], NS)
-        at = datetime.fromtimestamp(seconds, UTC)
-        return self._folder / f"{at:%Y-%m-%dT%H-%M-%S}.{rest_ns:09d}{STREAM}"
+        """Named by its first stamp, or the first free one after it: an earlier file may have ended within the same one."""
+        at_ns = self._waiting[0][1][0]
+        while (path := self._folder / _name(at_ns)).exists():
+            at_ns += 1
+        return path
 
     def _header(self) -> dict:
         return {"dataset": self.layout.name, "pairs": self._pairs, "digits": self._digits}
+
+
+def _name(at_ns: int) -> str:
+    seconds, rest_ns = divmod(at_ns, NS)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H-%M-%S}.{rest_ns:09d}{STREAM}"

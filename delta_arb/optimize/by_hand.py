@@ -14,7 +14,8 @@ from delta_arb.evidence import Evidence
 from delta_arb.optimize import export, roles
 from delta_arb.optimize.directions import asked
 from delta_arb.optimize.parameters import parameters
-from delta_arb.optimize.study import Constraints, Market, Thresholds, window
+from delta_arb.optimize.study import Constraints, Market, Thresholds
+from delta_arb.optimize.window import window
 from delta_arb.params import BY_HAND, Params, sealed
 from delta_arb.quotes.inputs import Inputs, wallet_params
 from delta_arb.quotes.tape import Tape

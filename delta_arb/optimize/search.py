@@ -18,7 +18,8 @@ from delta_arb.errors import DataError, SeriesError
 from delta_arb.evidence import FilterParams
 from delta_arb.market import NS, to_bps, utc
 from delta_arb.optimize.offers import Offers, offers, quoted_bps
-from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresholds, Window, window
+from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresholds
+from delta_arb.optimize.window import Window, window
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.mean_reversion import mids, require_moving, speed, tested
 from delta_arb.stats.optimal_thresholds import round_trip_cost
@@ -239,10 +240,14 @@ def choose(tape: Tape, market: Market, constraints: Constraints, side: int = DIR
     known = market.in_force(tape)
     try:
         parts = window(known, constraints)
-    except DataError:
+    except DataError as error:
         if known is tape:
             raise
-        parts, reason = window(tape, constraints), _too_new(known, market)
+        reason = _too_new(known, market, error)
+        try:
+            parts = window(tape, constraints)
+        except DataError:
+            raise DataError(reason) from None
         none = Sweep((), ())
         return Choice(parts, constraints, market, None, none, (), None, None, None, False, reason, side)
     reverts, no_reversion = reversion_of(parts.fit)
@@ -274,11 +279,10 @@ def choose(tape: Tape, market: Market, constraints: Constraints, side: int = DIR
     return Choice(parts, constraints, market, reverts, tried, passing, proposal, fitted, judged, trade, reason, side)
 
 
-def _too_new(known: Tape, market: Market) -> str:
+def _too_new(known: Tape, market: Market, error: DataError) -> str:
     return (
-        f"since the rules of funding changed at {utc(market.rules_since_ns(known.end_ns))[:16]} UTC there are {len(known)} events, "
-        "too few for a choice, and no evidence is pooled over the change: wait, or say --funding-changes none if this "
-        "contract's did not change"
+        f"the rules of funding changed at {utc(market.rules_since_ns(known.end_ns))[:16]} UTC, and no evidence is pooled over the "
+        f"change: {error}; or say --funding-changes none if this contract's did not change"
     )
 
 

@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import Backtest, run
-from delta_arb.errors import DataError, ParamsError
+from delta_arb.errors import ParamsError
 from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
 from delta_arb.latency import latency as latencies
@@ -334,38 +334,6 @@ def _check_inventory(coins: float, clip_usdt: float, tape: Tape) -> None:
             f"inventory_coins={coins:g} are worth {worth_usdt:.2f} USDT at the highest bid, less than a clip of "
             f"{clip_usdt:g}: nothing could be sold out of them; lower clip_usdt, or leave the inventory out"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The look-back, cut in two: fit on [start, judged_from), judge on [judged_from, end]."""
-
-    fit: Tape
-    judge: Tape
-    note: str
-
-    @property
-    def judged_from_ns(self) -> int:
-        return self.judge.start_ns
-
-
-def window(tape: Tape, constraints: Constraints) -> Window:
-    """The last `look_back_h` hours of the tape; shorter data are used whole, and named."""
-    wanted_ns = round(constraints.look_back_h * 3600 * NS)
-    start_ns = max(tape.start_ns, tape.end_ns - wanted_ns)
-    cut_ns = start_ns + round((tape.end_ns - start_ns) * constraints.fit_share)
-    fit, judge = tape.between(start_ns, cut_ns), tape.between(cut_ns, tape.end_ns + 1)
-    if len(fit) < 100 or len(judge) < 50:
-        remedy = (
-            "record longer" if start_ns == tape.start_ns else f"look back further than {constraints.look_back_h:g} h"
-        )
-        raise DataError(f"{len(fit)} events to fit on and {len(judge)} to judge on are too few for a choice; {remedy}")
-    hours = (tape.end_ns - start_ns) / NS / 3600
-    short = hours < 0.99 * constraints.look_back_h
-    note = f"the last {hours:.1f} h" + (
-        f" (shorter than the look-back of {constraints.look_back_h:g} h)" if short else ""
-    )
-    return Window(fit, judge, note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ Quotes where both legs were recorded in the range, and the trades recorded with 
 half-spreads must be stated. The answer is what one would have typed: paths with a range, so that a report says what it stands on.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from delta_arb.errors import ParamsError
-from delta_arb.market import NS, plain_pair
+from delta_arb.market import NEVER, NS, plain_pair
 from delta_arb.object_store import StoredObject, is_url
 from delta_arb.quotes.files import files_of
 from delta_arb.quotes.folder_copy import FolderCopy
@@ -25,6 +26,7 @@ from delta_arb.quotes.recorded import MARK, DatasetRange, is_recorded, parts, wi
 SETTLED_NS = 5 * NS  # what was received by then is on disk
 MARKETS = {"spot": "spot", "perp": "perp"}
 RULES_FILE, CURRENCIES_FILE = "rules.json", "currencies.json"
+PAIR_DATASET = re.compile(r"[^/]+/[^/]+/[^/]+_USDT/[^/]+")
 COINS = "quantity=coins"
 BARS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -82,6 +84,26 @@ class _Source:
         """The venue's list of instruments; may not be there."""
         name = f"{self.request.market(leg)}/{RULES_FILE}"
         return self._copy.file(name) if self._copy else self.folder / name
+
+
+def brought(url: str, venues: tuple[str, str], since_ns: int = 0, until_ns: int = 0) -> Path:
+    """What a URL has of all pairs of two venues in a range, copied to this disk: the folder of the copy.
+
+    Raises:
+        ParamsError: an address that is none. StoreError: no answer, or refused.
+    """
+    copy, request = FolderCopy(url), DataRequest(url, "", *venues)
+    for leg in MARKETS:
+        market = request.market(leg)
+        datasets = {name: of for name, of in copy.folders(market).items() if PAIR_DATASET.fullmatch(name)}
+        copy.forget(market, {name.split("/")[2] for name in datasets})
+        for name, objects in datasets.items():
+            wanted = DatasetRange(copy.local / name, since_ns, until_ns or NEVER)
+            whole = name.endswith("/funding")
+            copy.bring(name, objects, lambda paths, whole=whole, of=wanted: paths if whole else _needed(of, paths))
+        for name in (RULES_FILE, CURRENCIES_FILE):
+            copy.file(f"{market}/{name}")
+    return copy.local
 
 
 def _needed(wanted: DatasetRange, paths: list[Path]) -> list[Path]:

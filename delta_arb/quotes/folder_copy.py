@@ -7,8 +7,9 @@ reads the copy as it reads any folder, and the checksums in the files are verifi
 
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,12 +41,19 @@ class FolderCopy:
     ) -> None:
         """Of a folder's objects have those that `wanted` chooses by their paths here, as they are there now."""
         there = {self.local / each.name: each for each in objects}
+        (self.local / folder).mkdir(parents=True, exist_ok=True)  # it is listed there, in the range or not
         for path in (self.local / folder).glob("*.*"):
             if path not in there:
                 path.unlink(missing_ok=True)
         lacking = [there[path] for path in wanted(list(there)) if not _same(path, there[path])]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             self.fetched_bytes += sum(pool.map(self._fetch, lacking))
+
+    def forget(self, folder: str, names: Collection[str]) -> None:
+        """Below a folder, only these are there any more."""
+        for path in (self.local / folder).glob("*"):
+            if path.is_dir() and path.name not in names:
+                shutil.rmtree(path)
 
     def file(self, name: str) -> Path:
         """One file, as it is there now, if it is there."""

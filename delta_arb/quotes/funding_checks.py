@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from delta_arb.command import moment
-from delta_arb.errors import DataError
+from delta_arb.errors import DataError, ParamsError
 from delta_arb.funding_stamps import gaps
 from delta_arb.market import NEVER, NS, utc
 
@@ -103,7 +103,10 @@ def changes(text: str, venue: str) -> tuple[int, ...]:
     """
     announced = next((days for begin, days in ANNOUNCED.items() if venue.lower().startswith(begin)), ())
     days = text.split(",") if text else announced
-    return () if text == "none" else tuple(sorted(moment(day.strip()) * (NS // 1000) for day in days))
+    try:
+        return () if text == "none" else tuple(sorted(moment(day.strip()) * (NS // 1000) for day in days))
+    except ParamsError as error:
+        raise ParamsError(f"--funding-changes {text}: {error}; or say none") from None
 
 
 def notes_on(name: str, stamps: np.ndarray, venue: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from delta_arb import places
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S
-from delta_arb.object_store import ObjectStore
+from delta_arb.publishing import require_place
 from delta_arb.quotes import data_folder
 from delta_arb.quotes.inputs import SAMPLE_PAIR, Inputs
 from delta_arb.quotes.options import FILES, LATENCIES, NONE, RULES, as_dict, given
@@ -63,9 +63,9 @@ def job_of(options: PipelineOptions) -> Job:
         raise ParamsError(f"--keep must be at least 1, was {options.keep}")
     every_s = options.every
     options = located(options)
-    if options.params_url:
-        ObjectStore(options.params_url)  # an address that is none is refused before anything runs
     inputs = Inputs.from_options(options)
+    if options.params_url:
+        require_place(options.params_url, inputs.name)  # now, not when there is something to publish
     if not options.spot and inputs.pair != SAMPLE_PAIR:
         raise ParamsError(f"no quotes of {inputs.pair}: give --spot and --perp, or --data; the sample is {SAMPLE_PAIR}")
     notebooks = options.notebooks or places.notebooks()

@@ -17,7 +17,8 @@ from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import utc
 from delta_arb.optimize.champion import examined
-from delta_arb.optimize.study import CARRY, Constraints, Market, Thresholds, window
+from delta_arb.optimize.study import CARRY, Constraints, Market, Thresholds
+from delta_arb.optimize.window import window
 from delta_arb.params import BY_HAND, Params, write_atomic
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.sharpe import Interval, mean_interval, wilson

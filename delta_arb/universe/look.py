@@ -23,8 +23,9 @@ from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT
 from delta_arb.optimize.carry_ways import crossing_bps
 from delta_arb.optimize.offers import offers
-from delta_arb.optimize.study import CARRY, window
+from delta_arb.optimize.study import CARRY
 from delta_arb.optimize.walk_forward import walk_forward
+from delta_arb.optimize.window import window
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.basis import Basis, above_median, basis_of
 from delta_arb.stats.sharpe import mean_interval

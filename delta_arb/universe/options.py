@@ -23,7 +23,9 @@ class UniverseOptions(InputOptions):
     config: Path | None = config_option(
         lambda said: {name: said[name] for name in (*QUOTES, "reports") if name in said}
     )
-    data: Path = option(Path("data"), "what download and record wrote", WHAT, metavar="FOLDER")
+    data: str = option(
+        "data", "what download and record wrote: a folder, or a URL like s3://bucket/data", WHAT, metavar="PLACE"
+    )
     since: int | None = option(None, "from when on, UTC, like 2026-01-31", WHAT, parser=moment, metavar="TIME")
     until: int | None = option(None, "up to when  [default: now]", WHAT, parser=moment, metavar="TIME")
     clip_usdt: float = option(50.0, "size of one entry per leg, USDT", DEMANDS)
@@ -52,8 +54,6 @@ class UniverseOptions(InputOptions):
 
     def checked(self) -> "UniverseOptions":
         """The same, if it can be asked for; ParamsError for a range that ends before it begins."""
-        if ":/" in str(self.data):
-            raise ParamsError(f"--data {self.data}: a universe reads a folder on a disk; copy it from the URL first")
         if self.since is not None and self.until is not None and self.until <= self.since:
             raise ParamsError("--until is not after --since")
         return self

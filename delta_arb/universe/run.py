@@ -9,7 +9,9 @@ from typing import Any
 
 from delta_arb.command import moment
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.object_store import is_url
 from delta_arb.places import placed, reports
+from delta_arb.quotes.data_folder import brought
 from delta_arb.quotes.inputs import Inputs, named
 from delta_arb.quotes.options import InputOptions
 from delta_arb.universe import pairs
@@ -54,7 +56,7 @@ def options_of(values: Mapping[str, Any]) -> UniverseOptions:
     """The options that a namespace declares, like a notebook's; ParamsError naming what it lacks."""
     given = named(values, (*QUOTES, *NOTEBOOK))
     given |= {name: moment(text) if (text := given[name]) else None for name in ("since", "until")}
-    return UniverseOptions(**given | {"data": Path(placed(given["data"]))})
+    return UniverseOptions(**given | {"data": placed(given["data"])})
 
 
 def open_universe(values: Mapping[str, Any]) -> Universe:
@@ -63,7 +65,7 @@ def open_universe(values: Mapping[str, Any]) -> Universe:
     if values["data"]:
         return rank(options, where(options) / JOBS)
     with TemporaryDirectory() as made:
-        return rank(replace(options, data=write_example(Path(made, "data"))), Path(made, JOBS))
+        return rank(replace(options, data=str(write_example(Path(made, "data")))), Path(made, JOBS))
 
 
 def rank(
@@ -82,13 +84,15 @@ def rank(
     """
     single_threaded()
     options = options.checked()
-    listed = pairs.listed(options.data, options.spot_venue, options.perp_venue)
-    study = study_of(options)
-    rows = pairs.list_rows(options.data, options.spot_venue, options.perp_venue)
+    study, venues = study_of(options), (options.spot_venue, options.perp_venue)
+    bounds = study["since_ns"], study["until_ns"]
+    data = brought(str(options.data), venues, *bounds) if is_url(options.data) else Path(options.data)
+    listed = pairs.listed(data, *venues)
+    rows = pairs.list_rows(data, *venues)
     against = {pair: pairs.vetoes(pair, rows) for pair in listed}
     open_ = {pair: pairs.unknown_of(pair, rows) for pair in listed}
     work = engine(options.workers, options.cluster)
-    looks = [_job(FIRST, pair, study, options.data) for pair in listed]  # what they find does not depend on how many
+    looks = [_job(FIRST, pair, study, data) for pair in listed]  # what they find does not depend on how many
     firsts = run_jobs(looks, kept_in, work, progress(len(looks)))
     if all("refused" in found for found in firsts):  # a wrong option, mostly: that no pair pays is another answer
         raise DataError(f"none of {len(firsts)} pairs can be judged; {firsts[0]['pair']}: {firsts[0]['refused']}")

@@ -52,7 +52,7 @@ def cannot_revert(tape: Tape, market: Market, constraints: Constraints) -> str:
 
 
 def look_back_s(tape: Tape, constraints: Constraints) -> float:
-    """Length of what a choice is fitted on (see `verdict.frame` and `study.window`)."""
+    """Length of what a choice is fitted on (see `verdict.frame` and `window.window`)."""
     span_s = (tape.end_ns - tape.start_ns) / NS
     return min(constraints.look_back_h * 3600.0 * constraints.fit_share, span_s / 2)
 

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from delta_arb.collect.fetch import LOCAL_VENUES
 from delta_arb.command import refused
@@ -34,7 +35,7 @@ def _session(options: UniverseOptions) -> int:
     place = reports(options.reports) / FOLDER
     with bars(options.json) as progress:
         found = rank(options, place / JOBS, progress)
-    made = options.sandbox or (options.data / LOCAL_VENUES).exists()
+    made = options.sandbox or Path(options.data, LOCAL_VENUES).exists()
     found = replace(found, synthetic=found.synthetic or made)
     page = write_page(found, place, (options.spot_venue, options.perp_venue))
     refresh(place.parent)
@@ -67,7 +68,7 @@ def _fetched(options: UniverseOptions) -> UniverseOptions:
             options.until,
             SANDBOX_BAR,
             True,
-            out=options.data,
+            out=Path(options.data),
             sandbox=True,
             json=options.json,
             **wanted,

@@ -1,11 +1,11 @@
 """A universe of pairs without edge, and what the screen saves and loses against the full walk.
 
-    python tests/benchmarks/bench_universe.py [--quick] [--seed N] [--pool N] [--runs N] [--data FOLDER ...]
+    python tests/benchmarks/bench_universe.py [--quick] [--seed N] [--runs N] [--data FOLDER ...]
 
-Null universe: a pool of worlds in which no rule earns (those of the gates but the late feed, a row a minute over 30 days; of carry, hourly
-quotes over 240 days with funding of no mean, or one that fades), each looked at once as one of 200 pairs; then `runs`
-universes of 200 are drawn from the pool, ranked and tested jointly. A run is false if any pair says trade. Runs share
-their pool, so the bound is of the pool's pairs: Clopper & Pearson, one-sided 95 %, for one pair, times 200.
+Null universes: `runs` of 200 worlds each, every one of them new, in which no rule earns (those of the gates but the late
+feed, a row a minute over 30 days; of carry, hourly quotes over 240 days with funding of no mean, or one that fades), each
+pair judged as one of 200, ranked and tested jointly. A run is false if any pair says trade. The bound is that of Clopper &
+Pearson, one-sided 95 %, for a universe.
 
 Screen: process time of both looks, of pairs that the pipeline does not export, against walking every fold of every pair,
 and against the pipeline's own questions, which end where a choice fails; `lost` are pairs and ways that the pipeline
@@ -51,7 +51,7 @@ def minutes(kind: str, rng) -> Opened:
     return _of(replace(NULLS[kind](rng, 60.0), row_s=60.0))
 
 
-def edge(rng) -> Opened:
+def strong(rng) -> Opened:
     """A strong edge over the same 30 days."""
     return _of(replace(ou(rng, 60.0, 25.0), row_s=60.0))
 
@@ -74,7 +74,7 @@ def carried(rng, mean_bps: float, later: float = 1.0) -> Opened:
 POOLS = {
     "null, reversion": [lambda rng, kind=kind: minutes(kind, rng) for kind in NULLS if kind != "lagged feed"],
     "null, carry": [lambda rng: carried(rng, 0.0), lambda rng: carried(rng, 1.0, 0.0)],
-    "edges, reversion": [edge],
+    "edges, reversion": [strong],
     "edges, carry": [lambda rng: carried(rng, 1.5)],
 }
 
@@ -142,21 +142,35 @@ def screened(name: str, pairs: list[tuple[str, Opened]], study: Study) -> dict:
     }  # fmt: skip
 
 
-def universes(name: str, pool: list[tuple[dict, dict]], runs: int, rng) -> dict:
-    """Universes of 200 drawn from the pool: how many say trade of any pair."""
-    false, pairs = 0, set()
-    for _ in range(runs):
-        drawn = rng.choice(len(pool), PAIRS, replace=len(pool) < PAIRS)
-        firsts = [pool[k][0] | {"pair": f"{n}"} for n, k in enumerate(drawn)]
-        seconds = {f"{n}": pool[k][1] for n, k in enumerate(drawn) if pool[k][1]}
+def null_universes(runs: int, seed: int, study: Study) -> dict:
+    """Universes of 200 worlds each, all of them new: how many say trade of any pair."""
+    kinds = [make for name, made in POOLS.items() if "null" in name for make in made]
+    false, began = 0, time.process_time()
+    for run in range(runs):
+        firsts, seconds = [], {}
+        for k in range(PAIRS):
+            of = kinds[k % len(kinds)](np.random.default_rng([seed, run, k]))
+            first, second, _ = looked(f"{k}", of, study)
+            firsts.append(first)
+            seconds |= {f"{k}": second} if second else {}
         trades = ranked(firsts, seconds, {}, {}, "").trades
         false += bool(trades)
-        pairs |= {int(drawn[int(each.pair)]) for each in trades}
-    bound = 1.0 if len(pairs) == len(pool) else float(betaincinv(len(pairs) + 1, len(pool) - len(pairs), 0.95))
+        print(run, len(seconds), [each.pair for each in trades], f"{time.process_time() - began:.0f} s", flush=True)
+    bound = 1.0 if false == runs else float(betaincinv(false + 1, runs - false, 0.95))
     return {
-        "what": name, "pool": len(pool), "runs": runs, "runs with a trade": false, "share": false / runs,
-        "pairs of the pool": len(pairs), "bound of a pair": bound,
+        "what": "null universes", "pairs": runs * PAIRS, "runs": runs, "with a trade": false, "bound": bound,
+        "CPU, s": time.process_time() - began,
     }  # fmt: skip
+
+
+def edges(name: str, worlds: int, seed: int, study: Study) -> dict:
+    """Of how many worlds with an edge a universe says trade: each alone among 199 without."""
+    found = 0
+    for pair, of in made_of(name, seed, worlds):
+        first, second, _ = looked(pair, of, study)
+        others = [{"pair": f"other {k}", "refused": "?"} for k in range(PAIRS - 1)]
+        found += bool(ranked([first, *others], {pair: second} if second else {}, {}, {}, "").trades)
+    return {"what": name, "pairs": worlds, "with a trade": found}
 
 
 def main() -> None:
@@ -165,38 +179,22 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--seed", type=int, default=np.random.SeedSequence().entropy % 2**32)
-    arguments.add_argument("--pool", type=int, default=0, help="worlds of each pool")
-    arguments.add_argument("--runs", type=int, default=60)
+    arguments.add_argument("--runs", type=int, default=0, help="universes; 60, with --quick 1")
     arguments.add_argument("--only", choices=["", "null", "screen"], default="")
     arguments.add_argument("--data", nargs="*", default=[])
     options = arguments.parse_args()
-    pool_size = options.pool or (18 if options.quick else 400)
     study, rows = Study(pairs=PAIRS, demands=DEMANDS), []
-    for name, kinds in POOLS.items() if options.only != "screen" else ():
-        size = pool_size if "null, reversion" in name else max(pool_size // (4 if "null" in name else 20), 6)
-        made = [
-            (f"{k}", kinds[k % len(kinds)](np.random.default_rng([options.seed, k, *map(ord, name)])))
-            for k in range(size)
-        ]
-        pool = [looked(pair, of, study)[:2] for pair, of in made]
-        rows.append(universes(name, pool, options.runs, np.random.default_rng(options.seed)))
-        print(rows[-1], flush=True)
+    if options.only != "screen":
+        rows.append(null_universes(options.runs or (1 if options.quick else 60), options.seed, study))
+        rows += [edges(name, 2 if options.quick else 12, options.seed, study) for name in POOLS if "edges" in name]
     found = [
         screened(name, made_of(name, options.seed, 8 if options.quick else 24), study)
         for name in POOLS
         if options.only != "null"
     ]
-    for folder in map(Path, options.data):
-        spot = {
-            "spot_venue": "binance",
-            "perp_venue": next(v for v in ("gate", "binance") if (folder / v / "perp").exists()),
-        }
-        asked = Study(
-            pairs=50, demands=DEMANDS,
-            inputs=spot | {"contract_size": 1.0, "perp_step": 1e-6, "spot_half_spread_bps": 1.0, "perp_half_spread_bps": 1.0},
-        )  # fmt: skip
-        found.append(screened(folder.name, list(read(asked, folder, *spot.values())), asked))
-        print(found[-1], flush=True)
+    if options.data:
+        pairs = [pair for folder in options.data for pair in read(Path(folder))]
+        found.append(screened("recorded", pairs, Study(pairs=len(pairs), demands=DEMANDS)))
     if rows:
         report("universe", rows, packages=("numpy", "scipy", "numba"), seed=options.seed, quick=options.quick)
     if found:
@@ -208,12 +206,18 @@ def made_of(name: str, seed: int, n: int) -> list[tuple[str, Opened]]:
     return [(f"{k}", kinds[k % len(kinds)](np.random.default_rng([seed, k, 1]))) for k in range(n)]
 
 
-def read(study: Study, folder: Path, *venues: str):
-    """The pairs of a folder that can be read."""
-    for pair in listed(folder, *venues):
+def read(folder: Path):
+    """The pairs of a folder that can be read: spot from binance."""
+    legs = "binance", next(v for v in ("gate", "binance") if (folder / v / "perp").exists())
+    said = {"spot_venue": legs[0], "perp_venue": legs[1], "contract_size": 1.0, "perp_step": 1e-6}
+    said |= {"spot_half_spread_bps": 1.0, "perp_half_spread_bps": 1.0}
+    for pair in listed(folder, *legs):
         for paid in ("", "none"):  # of some none was recorded
             try:
-                yield pair, opened(replace(study, inputs=study.inputs | {"funding": paid}), pair, folder)
+                yield (
+                    f"{folder.name} {pair}",
+                    opened(Study(demands=DEMANDS, inputs=said | {"funding": paid}), pair, folder),
+                )
                 break
             except DeltaArbError as error:
                 print(pair, error)
