@@ -143,9 +143,7 @@ def test_accidents_cost_a_full_position_and_are_told_in_years_of_earnings():
 def test_without_an_edge_the_fee_and_the_swing_are_named_that_would_do():
     """Entering at -6 and leaving at -8.5 gains 2.5 bps: the four fees of 20 would have to be an eighth."""
     refused = found("no_edge").refusal
-    assert (
-        refused.looked_for[0].endswith("so none was replayed") and "no edge after costs" in refused.missing[0]
-    )
+    assert refused.looked_for[0].endswith("so none was replayed") and "no edge after costs" in refused.missing[0]
     assert refused.change == (
         "the four fees would have to be below 2.5 bps at least, instead of 20",
         "or the basis would have to swing at least 8 times as wide",
@@ -177,7 +175,10 @@ def test_a_year_of_bitcoins_funding_on_twice_the_capital_is_below_cash():
     )
     paid, gross = bottom_line._carry_would_have_to_change(walk)
     assert paid.endswith("a round trip of 22.0 bps is paid after 25.0 days")
-    assert "1.6 % a year of the whole record on all capital, where cash pays 4 %: it would have to pay more than 2.5 times as much" in gross
+    assert (
+        "1.6 % a year of the whole record on all capital, where cash pays 4 %: it would have to pay more than 2.5 times as much"
+        in gross
+    )
 
 
 @pytest.mark.parametrize("regime", ["sample", "random_walk", "no_edge"])

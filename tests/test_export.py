@@ -335,7 +335,7 @@ def test_what_is_refused_without_a_walk_is_what_the_walk_would_refuse_too():
         )
         said = flattered(found.tape, found.choice, upstream)
         assert (said == "") == deflation.passed == (upstream == 1.0)
-        assert said == "" or said.endswith(deflation.words)
+        assert said == "" or said.endswith(deflation.finding)
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------

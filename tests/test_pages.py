@@ -41,7 +41,15 @@ def test_the_banner_says_the_walk_forward_figure_its_interval_and_what_it_rests_
     text = shown(record())
     for part in ("+1.91", "95 %: +1.07 to +2.78", "+37.3 bps a trade", "25 trades", "the walk-forward, 13 folds"):
         assert part in text
-    for part in ("+693 %", "cash 4 %", "extrapolated from 2.17 days", "5.00 USDT", "2.63 days of earnings", "86%", "of the next 4 h"):
+    for part in (
+        "+693 %",
+        "cash 4 %",
+        "extrapolated from 2.17 days",
+        "5.00 USDT",
+        "2.63 days of earnings",
+        "86%",
+        "of the next 4 h",
+    ):
         assert part in text
 
 
@@ -85,7 +93,9 @@ def test_thresholds_kept_or_chosen_by_hand_do_not_claim_that_demands_were_met():
     assert "are met" not in kept + hand
 
 
-@pytest.mark.parametrize(("years", "text"), [(0.0072, "2.63 days"), (0.001, "8.76 h"), (3.08, "3.1 years"), (0.75, "274 days")])
+@pytest.mark.parametrize(
+    ("years", "text"), [(0.0072, "2.63 days"), (0.001, "8.76 h"), (3.08, "3.1 years"), (0.75, "274 days")]
+)
 def test_what_an_accident_costs_is_in_the_unit_a_reader_expects(years, text):
     assert banner.earned_back(years) == f"{text} of earnings"
 

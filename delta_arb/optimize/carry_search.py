@@ -54,9 +54,7 @@ class BreakEven(NamedTuple):
         return max(self.costs_bps, 0.0) / self.funding_bps_day if self.funding_bps_day > 0 else None
 
     def __str__(self) -> str:
-        pays = (
-            f"funding paid a short {self.funding_bps_day:.2f} bps a day ({share(self.negative_share)} of the payments went against it)"
-        )
+        pays = f"funding paid a short {self.funding_bps_day:.2f} bps a day ({share(self.negative_share)} of the payments went against it)"
         if self.days is None:
             return f"{pays}: no hold, however long, pays a round trip of {self.costs_bps:.1f} bps"
         return f"{pays}: a round trip of {self.costs_bps:.1f} bps is paid after {self.days:.1f} days"

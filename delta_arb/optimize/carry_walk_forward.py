@@ -18,7 +18,7 @@ from delta_arb.evidence import Gate
 from delta_arb.market import BACK, DAY_NS, DAY_S, NEVER, NS, THROUGH, FundingPayment, from_bps, to_bps, utc
 from delta_arb.optimize import carry_roles, carry_ways
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
-from delta_arb.optimize.carry_ways import crossing_bps, position_usdt, worst_bps
+from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, crossing_bps, known_to_walk, position_usdt, worst_bps
 from delta_arb.optimize.gates import LEVEL, above_cash, above_zero, gate, said
 from delta_arb.optimize.roles import under
 from delta_arb.optimize.study import (
@@ -52,7 +52,6 @@ from delta_arb.wallets import BOUNDLESS
 MIN_DAYS = 20.0  # independent days held; a month of one hold has them, five entries of an hour each do not
 NO_MORE = Constraints()  # a single run, cash at its usual rate
 MIN_LOOK_BACK_S = 30 * DAY_S
-LOOK_BACK_S, STEP_S = 120 * DAY_S, 30 * DAY_S  # of the walk, where nothing else is said
 HELD_THROUGHOUT = Thresholds(-999.0, -1000.0, 366 * DAY_S)  # enters at once, leaves when the quotes end
 
 
@@ -249,13 +248,6 @@ def _walked(tape: Tape, market: Market, frame: Frame, level: float, rng: np.rand
     found = walk_forward(tape, market, demands(CARRY), frame, rng=rngs, choose=choose_carry)
     now = chosen_by(choose_carry, _last(tape, market, frame))
     return _judged(tape, market, found, now, mean_level=level, rng=rng)
-
-
-def known_to_walk(tape: Tape, market: Market, look_back_s: float = LOOK_BACK_S) -> Tape:
-    """What funding covers, from a look-back before the rules in force on: choices may know it, no fold is judged on it."""
-    tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)
-    since_ns = market.in_force(tape).start_ns
-    return tape.between(since_ns - round(look_back_s * NS), tape.end_ns + 1) if since_ns > tape.start_ns else tape
 
 
 def _too_short(days: float, folds: int, look_back_s: float, step_s: float, changed_ns: int) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.market import ASSUMPTIONS, BACK, FRONT, NEVER, NS, FundingPayment, entry_edge, exit_cost, to_bps
+from delta_arb.market import ASSUMPTIONS, BACK, DAY_S, FRONT, NEVER, NS, FundingPayment, entry_edge, exit_cost, to_bps
 from delta_arb.optimize.carry_search import BreakEven, break_even
 from delta_arb.optimize.gates import WORST
 from delta_arb.optimize.study import Market
@@ -23,6 +23,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import Trade
 from delta_arb.tables import NOTHING, Table, number
 
+LOOK_BACK_S, STEP_S = 120 * DAY_S, 30 * DAY_S  # of the walk, where nothing else is said
 PATIENCE_S = 4 * 3600.0
 EVERY_NS = 7 * 3600 * NS  # between two tries, so that they begin at every hour between two funding stamps
 REACHED, BY_THROUGH = "reached", "through"
@@ -238,3 +239,10 @@ def _row(way: Way) -> tuple[str, ...]:
 
 def _days_a_bp(paid_bps_day: float) -> float | None:
     return 2.0 / paid_bps_day if paid_bps_day > 0 else None
+
+
+def known_to_walk(tape: Tape, market: Market, look_back_s: float = LOOK_BACK_S) -> Tape:
+    """What funding covers, from a look-back before the rules in force on: choices may know it, no fold is judged on it."""
+    tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)
+    since_ns = market.in_force(tape).start_ns
+    return tape.between(since_ns - round(look_back_s * NS), tape.end_ns + 1) if since_ns > tape.start_ns else tape

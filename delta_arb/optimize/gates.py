@@ -60,7 +60,9 @@ DEMANDS = {  # unit of the number, and what is asked
 }  # fmt: skip
 
 
-def gate(name: str, value: float | None, bound: float, *, least: bool = True, note: str = "", finding: str = "") -> Gate:
+def gate(
+    name: str, value: float | None, bound: float, *, least: bool = True, note: str = "", finding: str = ""
+) -> Gate:
     """A demand from its number; None is missed. `note`: why there is none. `finding`: in other words than these."""
     unit, meaning = DEMANDS[name]
     passed = value is not None and bool(value >= bound if least else value <= bound)
@@ -128,9 +130,7 @@ def _deflated(found: Deflated | None) -> Gate:
     if found is None:
         return plain
     both = "passes" if found.of_all >= MIN_DEFLATED else "does not pass"
-    paid = (
-        f"{found.clusters} effective of {found.tried} tried; with all as independent {100 * found.of_all:.3g} %, which {both}"
-    )
+    paid = f"{found.clusters} effective of {found.tried} tried; with all as independent {100 * found.of_all:.3g} %, which {both}"
     return plain.replace(finding=f"{plain.finding} ({paid})")
 
 
@@ -226,12 +226,12 @@ class Tried:
         return trials(tape, market, [*self.others, self.chosen], period_s)
 
 
-def deflation(tape: Tape, market: Market, tried: Tried, period_s: float) -> GateResult:
+def deflation(tape: Tape, market: Market, tried: Tried, period_s: float) -> Gate:
     """The one gate that needs no walk."""
     try:
         return _deflated(multiple_testing.deflated(tried.nets(tape, market, period_s), -1, upstream=tried.upstream))
-    except SeriesError as error:
-        return replace(_deflated(None), words=str(error))
+    except SeriesError:
+        return _deflated(None)
 
 
 def judge(

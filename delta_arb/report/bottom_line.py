@@ -288,7 +288,9 @@ def refusal(candidate: Params, verdict: Verdict, carried: Asked) -> Refusal:
         return Refusal((looked,), missing or (carried.reason,), tuple(_carry_would_have_to_change(carried.walk)))
     choice = verdict.choice
     tried = len(choice.sweep.sets)
-    replayed = f"{tried} sets of thresholds replayed" if tried else "no thresholds gain their fees, so none was replayed"
+    replayed = (
+        f"{tried} sets of thresholds replayed" if tried else "no thresholds gain their fees, so none was replayed"
+    )
     looked_for = [f"an edge on {choice.window.note}: {replayed}"]
     if verdict.thresholds is not None:
         looked_for.append(f"the best examined: {spoken(verdict.thresholds)}")

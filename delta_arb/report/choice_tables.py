@@ -196,7 +196,11 @@ def _reverse(candidate: Params) -> list[tuple[str, str, str]]:
         "" if low is None else f"; 95 %: {number(low)} to {number(high)}"
     )
     return [
-        ("reverse entry", number(rule.reverse_entry_bps, 1, unit="bps"), "sell spot, buy perpetual: minus the exit cost"),
+        (
+            "reverse entry",
+            number(rule.reverse_entry_bps, 1, unit="bps"),
+            "sell spot, buy perpetual: minus the exit cost",
+        ),
         ("reverse exit", number(rule.reverse_exit_bps, 1, unit="bps"), "and back: minus the entry edge"),
         ("reverse adds", number(said.adds_usdt_day, unit="USDT/day"), more),
     ]

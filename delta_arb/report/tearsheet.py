@@ -256,7 +256,9 @@ def _sure(net: Interval | None, sheet: TearSheet) -> str:
         return ""
     low, high = sheet.candidate.evidence.walk_net_low_usdt_day, sheet.candidate.evidence.walk_net_high_usdt_day
     found = f"The 95 % interval of the {sheet.last.name} net, {number(net.low)} to {number(net.high)} USDT a day, includes zero"
-    return found + ("." if low is None else f"; the verdict rests on the walk-forward's, {number(low)} to {number(high)}.")
+    return found + (
+        "." if low is None else f"; the verdict rests on the walk-forward's, {number(low)} to {number(high)}."
+    )
 
 
 def _few(trades: int, part: str) -> str:

@@ -13,18 +13,12 @@ from operator import itemgetter
 
 import numpy as np
 
-from delta_arb.backtest.numba_cache import compiled
 from delta_arb.backtest.replay import capital_of
 from delta_arb.market import DAY_S, NS, from_bps, to_bps
+from delta_arb.numba_cache import compiled
 from delta_arb.optimize.carry_roles import WAYS
-from delta_arb.optimize.carry_walk_forward import (  # fmt: skip
-    HELD_THROUGHOUT,
-    LOOK_BACK_S,
-    STEP_S,
-    known_to_walk,
-    position_usdt,
-)
-from delta_arb.optimize.carry_ways import worst_bps
+from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT
+from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, known_to_walk, position_usdt, worst_bps
 from delta_arb.optimize.gates import YEAR_DAYS
 from delta_arb.optimize.offers import offers, usable
 from delta_arb.optimize.roles import conducts

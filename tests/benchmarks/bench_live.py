@@ -53,7 +53,9 @@ def main() -> None:
                 began = time.process_time()
                 trades = act()
                 us = (time.process_time() - began) / len(tape) * 1e6
-            rows.append({"way": way, "events": len(tape), "trades": trades, "us_an_event": us, "events_per_s": 1e6 / us})
+            rows.append(
+                {"way": way, "events": len(tape), "trades": trades, "us_an_event": us, "events_per_s": 1e6 / us}
+            )
         for row in rows:
             row["ratio_to_every_row"] = rows[1]["us_an_event"] / row["us_an_event"]
     decide_us = decide_microseconds(tape, rule)

@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
@@ -133,13 +133,20 @@ def refusal(error: ccxt.BaseError, certain: frozenset[str], doubtful: frozenset[
     return code if isinstance(error, REFUSED) or code in certain else ""
 
 
-@contextlib.contextmanager
-def reading(what: str) -> Iterator[None]:
+class reading:
     """An answer that is not shaped as documented is the venue's failure, not ours."""
-    try:
-        yield
-    except SHAPES as error:
-        raise VenueError(f"{what}: an answer of another shape than documented ({error!r})") from error
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, SHAPES):
+            raise VenueError(f"{self.what}: an answer of another shape than documented ({error!r})") from error
 
 
 def plain(error: ccxt.BaseError) -> str:

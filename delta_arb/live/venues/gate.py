@@ -376,6 +376,8 @@ def ours(text: str) -> str:
 def decoded(message: str | bytes) -> dict[str, Any]:
     """A frame; those without an event (pongs) get an empty one."""
     try:
-        return {"event": ""} | json.loads(message)
-    except (ValueError, TypeError) as error:  # not JSON, or no object
+        frame = json.loads(message)
+        frame.setdefault("event", "")
+    except (ValueError, AttributeError) as error:  # not JSON, or no object
         raise VenueError(f"gate: a frame of {len(message)} characters cannot be decoded") from error
+    return frame
