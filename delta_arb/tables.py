@@ -44,6 +44,11 @@ def seconds(value: float | None) -> str:
     return f"{value / 86_400:.3g} days"
 
 
+def lasting(years: float) -> str:
+    """Years, in days or hours where they are less than one."""
+    return f"{years:{',.0f' if years >= 10 else '.2g'}} years" if years >= 1 else seconds(years * 365 * 86_400)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of formatted cells under a title; the first column names the row. `note` is said below.

@@ -21,7 +21,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.sandbox import faults as script
 from delta_arb.sandbox import values
 from delta_arb.sandbox.__main__ import main
-from delta_arb.sandbox.faults import Fault, Faults, as_rows, read_script, script_of
+from delta_arb.sandbox.faults import Fault, Faults, read_script, script_of
 from delta_arb.sandbox.gate_rest import Gate
 from delta_arb.sandbox.http import Server
 from delta_arb.sandbox.perpetual import PerpetualEngine
@@ -339,7 +339,8 @@ def test_a_script_reads_the_same_as_toml_json_and_values(tmp_path):
         '[[fault]]\nat = "order.*"\ndo = "refuse"\ncode = 30004\n'
     )
     values_ = [Fault("order.create", "delay", venue="gate", seconds=2.0), Fault("order.*", "refuse", code="30004")]
-    as_json.write_text(json.dumps(as_rows(values_)))
+    slow, refused = {"venue": "gate", "at": "order.create", "do": "delay", "seconds": 2}, {"at": "order.*", "do": "refuse"}
+    as_json.write_text(json.dumps([slow, refused | {"code": "30004"}]))
     assert read_script(toml) == read_script(as_json) == values_
 
 

@@ -21,7 +21,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, Trade, funding, net_bps, total
 from delta_arb.strategy.margin import liquidation_price
 from delta_arb.strategy.state import LegRule
-from delta_arb.tables import Table, number, seconds, share
+from delta_arb.tables import Table, TableFace, number, seconds, share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +128,7 @@ def _paid(result: Backtest) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
+class Performance(TableFace):
     """Headline figures of one backtest. Money in USDT, rates as fractions; None where nothing can be said.
 
     hit_rate: trades that ended at the exit threshold; win_rate: net above zero; drawdown: largest fall of the marked
@@ -177,9 +177,6 @@ class Performance:
 
     def table(self) -> Table:
         return compare({"value": self}, "Performance")
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def measure(tape: Tape, result: Backtest, curve: Equity | None = None) -> Performance:

@@ -46,7 +46,7 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.stats.multiple_testing import level_of_each
 from delta_arb.stats.sharpe import Brier, Interval, mean_interval, sharpe
 from delta_arb.strategy.ledger import Trade, attribution, net_bps
-from delta_arb.tables import NOTHING, Table, number
+from delta_arb.tables import NOTHING, Table, TableFace, number
 from delta_arb.wallets import BOUNDLESS
 
 MIN_DAYS = 20.0  # independent days held; a month of one hold has them, five entries of an hour each do not
@@ -56,7 +56,7 @@ HELD_THROUGHOUT = Thresholds(-999.0, -1000.0, 366 * DAY_S)  # enters at once, le
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class CarryWalk:
+class CarryWalk(TableFace):
     """The whole procedure on history it had not seen, as exact money.
 
     `daily`: change of marked equity a day, bps of a full position (`position_usdt`); `net_bps_day` its mean with a block
@@ -177,12 +177,6 @@ class CarryWalk:
         )
         note = f"{self.verdict} {_sentence(self.conduct)}" if self.conduct else self.verdict
         return Table.of("Carry, walked forward: chosen before, held after", heads, rows, note)
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def _sentence(text: str) -> str:

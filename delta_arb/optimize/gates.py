@@ -28,7 +28,7 @@ from delta_arb.stats import multiple_testing, sharpe
 from delta_arb.stats.multiple_testing import Deflated, Overfitting, Superior
 from delta_arb.stats.sharpe import Interval, stressed_mean
 from delta_arb.strategy.state import DIRECT, REVERSE
-from delta_arb.tables import Table, quantity
+from delta_arb.tables import Table, TableFace, quantity
 
 MIN_PAIRS = 9  # all at the target, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7; losses take more
 MIN_DEFLATED = 0.95
@@ -169,7 +169,7 @@ def table(found: Sequence[Gate]) -> Table:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Judgement(TableFace):
     """All that speaks for a choice or against it; None is what the statistics refused, and `refusals` say why.
 
     `confidence` is the estimated probability that the next fold's net is above zero, `walk.brier` how good such
@@ -203,9 +203,6 @@ class Judgement:
 
     def __repr__(self) -> str:
         return f"Judgement({'; '.join(filter(None, ('passed' if self.passed else 'not passed', self.reason)))})"
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from delta_arb.stats import sharpe
 from delta_arb.stats.sharpe import Brier, Interval
 from delta_arb.strategy.ledger import Trade
 from delta_arb.strategy.state import DIRECT
-from delta_arb.tables import NOTHING, Table, number, share
+from delta_arb.tables import NOTHING, Table, TableFace, number, share
 
 # --- what a choice may see --------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class Fold:
 
 
 @dataclass(frozen=True, eq=False)
-class WalkForward:
+class WalkForward(TableFace):
     """All folds, their pairs as one backtest on the quotes they traded, and how sure the figures are.
 
     `nets`: change of marked equity in each period, flat ones included; they sum to the net. `net_usdt_day`: their mean
@@ -250,9 +250,6 @@ class WalkForward:
 
     def __repr__(self) -> str:
         return f"WalkForward({len(self.folds)} folds, {len(self.result.trades)} pairs; {self._note()})"
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 SHOWN = ("entry_bps", "exit_bps", "max_hold_s", "funding_horizon_s")

@@ -33,7 +33,7 @@ from delta_arb.quotes.options import BAR_SHARE
 from delta_arb.quotes.quality import TakenFor, layout_rows, summary, summary_frame
 from delta_arb.quotes.tape import Tape, align, overlap_end
 from delta_arb.quotes.two_legs import compared, doubtful_unit, refuse_one_file
-from delta_arb.tables import Table
+from delta_arb.tables import Table, TableFace
 
 __all__ = ["BAD", "Bars", "CandleQuality", "LegCandles", "Stated", "aggregated", "quotes", "read"]
 
@@ -70,7 +70,7 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True)
-class CandleQuality:
+class CandleQuality(TableFace):
     """What a tape of candles was made from: a summary per leg, what was stated, the time both legs cover."""
 
     spot: LegCandles
@@ -103,9 +103,6 @@ class CandleQuality:
         span = f"{utc(self.start_ns)} to {utc(self.end_ns)} UTC"
         bad = ", ".join(f"{leg.bad_share:.2%} of {leg.bars:,}" for leg in (self.spot, self.perp))
         return f"CandleQuality({self.events:,} events from candles, {span}; bad bars: {bad})"
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 # --- from files to a tape --------------------------------------------------------------------------------------------

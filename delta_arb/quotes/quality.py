@@ -9,7 +9,7 @@ import numpy as np
 from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, utc
 from delta_arb.quotes.checks import BAD, Checked, Limits, Quotes
-from delta_arb.tables import Table
+from delta_arb.tables import Table, TableFace
 
 _WITHDRAWN = "withdraws the book until the leg's next good row"
 TREATMENTS = {
@@ -134,7 +134,7 @@ def layout_rows(taken_for: TakenFor) -> list[tuple[str, str, str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class Quality(TableFace):
     """What a tape was made from: one summary per leg, the limits that were applied, the time both legs cover.
 
     `taken_for`: what files of other layouts than ours were recognised as; `notes`: what every page must say of them.
@@ -163,9 +163,6 @@ class Quality:
     def __repr__(self) -> str:
         bad = ", ".join(f"{leg.bad_share:.2%} of {leg.rows:,}" for leg in (self.spot, self.perp))
         return f"Quality({self.events:,} events, {utc(self.start_ns)} to {utc(self.end_ns)} UTC; bad rows: {bad})"
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 def summary(treatments: Mapping[str, str], spot: object, perp: object) -> list[tuple[str, str, str, str]]:

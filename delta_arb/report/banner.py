@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from delta_arb.market import DAY_S
 from delta_arb.params import BY_HAND
-from delta_arb.tables import quantity, rests
+from delta_arb.tables import lasting, quantity, rests, seconds
 
 DASH = "—"
 PAGE_LABELS = {"01": "Spread", "02": "Optimization", "03": "Backtest"}
@@ -14,7 +14,6 @@ HINTS = {
     "candles": "bid and ask were not recorded: last prices and stated half-spreads",
 }
 YEAR_DAYS = 30  # fewer days behind it make a figure a year an extrapolation, and it says so
-YEAR = 365
 SIGNS = {"missed": "✗", "warns": "!", "met": "✓"}
 FIGURES = (
     ("Net USDT/day", "net_usdt_day", ""),  # as money
@@ -126,10 +125,8 @@ def usdt(value: object) -> str:
 
 
 def earned_back(years: float | None) -> str:
-    """How long the pair takes to earn what an accident costs; days or hours where that is less than a year."""
-    if years is None:
-        return "never earned back"
-    return f"{number(years, ',.2g')} years of earnings" if years >= 1 else f"{span(years * YEAR)} of earnings"
+    """How long the pair takes to earn what an accident costs."""
+    return "never earned back" if years is None else f"{lasting(years)} of earnings"
 
 
 def _small(*lines: str) -> str:
@@ -213,13 +210,7 @@ def counted(count: int, of: str) -> str:
 
 
 def span(days: float | None) -> str:
-    """A duration in the unit a reader expects."""
-    if days is None:
-        return DASH
-    for limit, size, unit in ((2 / 24, 1440, "min"), (2, 24, "h")):
-        if days < limit:
-            return f"{days * size:.3g} {unit}"
-    return f"{days:.3g} days"
+    return DASH if days is None else seconds(days * DAY_S)
 
 
 def tiles(shown: Iterable[tuple[str, str]]) -> str:

@@ -25,7 +25,7 @@ from delta_arb.params import BY_HAND, Params, write_atomic
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import Part, net_interval
 from delta_arb.strategy.ledger import net_bps, total
-from delta_arb.tables import NOTHING, Table, number, seconds
+from delta_arb.tables import NOTHING, Table, lasting, number, seconds
 
 FILE = "bottom_line.json"
 WIDER = 10.0
@@ -125,19 +125,14 @@ class BottomLine:
         return Table.of("Out of sample, and against cash", ("", "value", "remarks"), known)
 
     def stress_table(self) -> Table:
-        rows = [(s.name, number(s.usdt), _years(s.years)) for s in sorted(self.stresses, key=lambda s: -s.usdt)]
+        worst_first = sorted(self.stresses, key=lambda s: -s.usdt)
+        rows = [(s.name, number(s.usdt), "never" if s.years is None else lasting(s.years)) for s in worst_first]
         heads = ("what goes wrong", "costs, USDT", "the pair earns that in")
         return Table.of("What could go wrong with a full position", heads, rows)
 
 
 def _percent(value: float | None) -> str:
     return number(value, 1, unit="%")
-
-
-def _years(value: float | None) -> str:
-    if value is None:
-        return "never"
-    return f"{value:.2g} years" if value >= 1 else seconds(value * YEAR_DAYS * DAY_S)
 
 
 def bottom_line(candidate: Params, verdict: Verdict, carried: Asked, tape: Tape) -> BottomLine:

@@ -60,7 +60,7 @@ import json
 import math
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -335,9 +335,3 @@ def read_script(path: Path) -> list[Fault]:
     if not isinstance(rows, list):
         raise ParamsError(f"{path}: needs a list of faults: [[fault]] tables in TOML, a list in JSON")
     return script_of(rows)
-
-
-def as_rows(script: Iterable[Fault]) -> list[dict[str, Any]]:
-    """The same script as plain tables that JSON can hold (values at their default are left out)."""
-    plain = Fault("time", "delay")
-    return [{k: v for k, v in asdict(f).items() if k in ("at", "do") or v != getattr(plain, k)} for f in script]

@@ -36,7 +36,7 @@ from delta_arb.stats.reversion import (  # fmt: skip
     stationarity,
     variance_change,
 )
-from delta_arb.tables import Table, number, seconds, share
+from delta_arb.tables import Table, TableFace, number, seconds, share
 
 FIT_POINTS = 20_000  # only the span bounds the precision of a half-life, so more are not needed
 FIT_ROWS = 5  # rows of the slower leg per grid point: closer ones share their noise, which looks like reversion
@@ -63,7 +63,7 @@ def answered(ask: Callable[[], object]) -> Finding:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class MeanReversion:
+class MeanReversion(TableFace):
     """How the basis of the mids comes back: each an answer or a reason."""
 
     step_s: float
@@ -78,12 +78,6 @@ class MeanReversion:
     shifts: Finding
     clustering: Finding
     variance: Finding
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
     def table(self) -> Table:
         return Table.of(
