@@ -1,6 +1,7 @@
 """What was recorded or downloaded is read by pair and range: the very numbers, growing or finished, or a question."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.live.venues.public_messages import gate_trades
 from delta_arb.market import NS
+from delta_arb.quotes.depth import levels_behind
 from delta_arb.quotes.files import files_of
 from delta_arb.quotes.recorded import MARK, content_digest
-from delta_arb.quotes.stream_file import QUOTES, STREAM, TRADES
+from delta_arb.quotes.stream_file import LEVELS, QUOTES, STREAM, TRADES
 from delta_arb.report.job import job_of
 from delta_arb.report.options import PipelineOptions
 
@@ -279,8 +281,36 @@ def test_recorded_trades_are_what_a_resting_order_fills_by(both):
         assert perp.ts_ns.tolist() == [(BEGIN_S + at) * NS for at in (20, 30)]
         assert (perp.side.tolist(), perp.price.tolist()) == ([-1, 1], [0.8004, 0.8011])
         assert perp.qty.tolist() == [3000.0, 2000.0]
-    assert growing.inputs.notes(growing) == finished.inputs.notes(finished)
+    said = [[re.sub(r"#\.\.\S+", "", note) for note in of.inputs.notes(of)] for of in (growing, finished)]
+    assert said[0] == said[1]  # but for the second until which they were asked for
     assert "resting under back" in repr(run(finished, resting_rule("perp"), Latency(0.1, 0.1), plain=True))
+
+
+def test_recorded_levels_are_read_beside_the_quotes_and_the_run_says_so(both):
+    """Two of five levels are there on each side; the perpetual's are contracts of 1000 coins. It has none recorded here."""
+    data, _ = both
+    for into in record_trades(data):
+        into.close()
+    folder = data / LEGS["spot"] / PAIR / "levels"
+    folder.mkdir(parents=True)
+    (folder / MARK).write_text("{}")
+    empty, told = ("", "") * 3, []
+    writer = RecordingWriter(data / LEGS["spot"], LEVELS, (OTHER, PAIR), [(4, 2) * 10] * 2)
+    for at_s, bid in ((10, "0.8"), (20, "0.7999")):
+        told.append((bid, "30", "0.79", "60", *empty, "0.8002", "20", "0.8004", "5.5", *empty))
+        writer.add(1, ((BEGIN_S + at_s) * NS, 1, 7), told[-1])
+    writer.flush()
+    writer.close()
+    tape = da.read_quotes(data=data, pair=PAIR, funding="none")
+    spot, perp = tape.depths
+    assert spot.ts_ns.tolist() == [(BEGIN_S + at) * NS for at in (10, 20)] and not len(perp.ts_ns)
+    assert spot.bid.tolist() == [0.8, 0.79, 0.0, 0.0, 0.0, 0.7999, 0.79, 0.0, 0.0, 0.0]
+    assert spot.ask_qty.tolist() == [20.0, 5.5, 0.0, 0.0, 0.0] * 2
+    notes = tape.inputs.notes(tape)
+    assert any(note.startswith("2 snapshots of five levels of spot") for note in notes)
+    assert any(note.startswith("no deeper levels of the perpetual recorded") for note in notes)
+    assert levels_behind(spot, (BEGIN_S + 10) * NS, 0.8, 0.8002) == ([(0.79, 60.0)], [(0.8004, 5.5)])
+    assert levels_behind(spot, (BEGIN_S + 12) * NS, 0.8, 0.8002) == ([], [])  # older than a second
 
 
 def test_a_run_says_which_trades_it_read_and_under_what_it_fills(both):
@@ -296,7 +326,7 @@ def test_a_run_says_which_trades_it_read_and_under_what_it_fills(both):
     job = job_of(PipelineOptions(**asked))
     tape = job.inputs.tape()
     assert len(tape.queues.spot.ts_ns) == 3  # that of second 900 is outside the range
-    spot, perp = job.inputs.data_params(tape, None).notes
+    *_, spot, perp = job.inputs.data_params(tape, None).notes
     assert spot.startswith(
         "3 trades of others on spot from trades#2026-01-30T23:30:00..2026-01-30T23:31:00, "
         "2026-01-30 23:30:10.000 to 2026-01-30 23:30:11.000 UTC, SHA-256 "

@@ -15,11 +15,12 @@ from delta_arb.backtest.replay import run
 from delta_arb.errors import ParamsError
 from delta_arb.evidence import DataParams
 from delta_arb.latency import Latency
-from delta_arb.market import ASSUMPTIONS, DAY_S, NS, PERP, SPOT, FundingPayment
+from delta_arb.market import ASSUMPTIONS, DAY_S, NS, PERP, SPOT, FundingPayment, Order
 from delta_arb.optimize import carry_walk_forward, carry_ways, roles
 from delta_arb.optimize.export import evidence
 from delta_arb.optimize.study import Constraints, Market
 from delta_arb.params import Params, load, save, sealed
+from delta_arb.quotes.depth import UNKNOWN, Depth, ahead_at, into_levels
 from delta_arb.quotes.prints import NO_PRINTS, Queues, prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables
@@ -234,6 +235,79 @@ def test_where_resting_pays_it_is_found_and_exported(tmp_path):
     assert loaded == params and loaded.rule.maker_leg == "spot"
     made = make_rule(loaded.rule, loaded.spot, loaded.perp)
     assert run(tape.assuming("through"), made, LATENCY).net_usdt > 0
+
+
+# --- Recorded depth ---------------------------------------------------------------------------------------------------
+
+
+def five(at_s, bids, asks):
+    """A snapshot of so many levels; those that are missing have the price 0."""
+    fill = lambda levels: [*levels, *[(0.0, 0.0)] * (5 - len(levels))]  # noqa: E731
+    (bid, bid_qty), (ask, ask_qty) = (np.array(fill(levels), float).T for levels in (bids, asks))
+    return Depth(np.array([round(at_s * NS)]), bid, bid_qty, ask, ask_qty)
+
+
+BIDS, ASKS = [(100.0, 2.0), (99.9, 3.0), (99.7, 4.0)], [(100.1, 1.0), (100.2, 2.0), (100.4, 9.0)]
+
+
+@pytest.mark.parametrize(
+    ("price", "at_s", "ahead"),
+    [(99.9, 1.0, 3.0), (99.8, 1.0, 0.0), (99.7, 1.5, 4.0), (99.6, 1.0, UNKNOWN), (99.9, 0.9, UNKNOWN), (99.9, 2.1, UNKNOWN)],
+)  # fmt: skip
+def test_recorded_levels_say_what_is_ahead_behind_the_best_price(price, at_s, ahead):
+    """Of a snapshot at 1 s that counts for a second; below the last level shown nothing is known."""
+    depth = five(1.0, BIDS, ASKS)
+    assert ahead_at(depth, round(at_s * NS), NS, 1, price) == ahead
+    mirrored = five(1.0, [(200 - p, q) for p, q in ASKS], [(200 - p, q) for p, q in BIDS])
+    assert ahead_at(mirrored, round(at_s * NS), NS, -1, 200 - price) == ahead
+
+
+@pytest.mark.parametrize(
+    ("qty", "limit", "got", "mean"),
+    [
+        (5.0, 101.0, 5.0, (100.1 + 2 * 100.2 + 2 * 100.4) / 5), (5.0, 100.3, 3.0, (100.1 + 2 * 100.2) / 3),
+        (1.0, 101.0, 1.0, 100.1), (5.0, 100.15, 1.0, 100.1), (30.0, 101.0, 12.0, (100.1 + 2 * 100.2 + 9 * 100.4) / 12),
+    ],
+)  # fmt: skip
+def test_what_takes_more_than_the_best_shows_goes_into_the_recorded_levels(qty, limit, got, mean):
+    """1 is shown at 100.1 and filled; then 2 at 100.2 and 9 at 100.4, as far as the limit reaches. Selling is the mirror image."""
+    order = Order(qty, limit, False, False)
+    depth = five(1.0, BIDS, ASKS)
+    assert into_levels(depth, NS, NS, order, 100.1, 1.0, 0.5) == pytest.approx((got, mean))
+    assert into_levels(depth, 3 * NS, NS, order, 100.1, 1.0, 0.5) == (1.0, 100.1)  # too old
+    mirrored, sells = five(1.0, [(200 - p, q) for p, q in ASKS], []), Order(-qty, 200 - limit, False, False)
+    assert into_levels(mirrored, NS, NS, sells, 99.9, -1.0, 0.5) == pytest.approx((-got, 200 - mean))
+
+
+@pytest.mark.parametrize("levels", [False, True])
+def test_a_quote_behind_the_best_fills_at_the_back_of_the_queue_that_was_recorded(levels):
+    """The quote at 100 joins 3 shown there behind the best of 100.1: of 5 sold at 100, 2 are ours. Without levels nobody knows
+    how many were before us, and nothing fills at our price.
+    """
+    rows = [
+        (0, SPOT, 100.1, 100.3, 1.0, 5.0), (0, PERP, 101.0, 101.1, 1.0, 9.0), (int(1.9 * NS), SPOT, 100.1, 100.3, 1.0, 5.0),
+        (int(1.9 * NS), PERP, 101.0, 101.1, 1.0, 9.0), (3 * NS, PERP, 101.0, 101.1, 1.0, 9.0),
+    ]  # fmt: skip
+    tape = replace(Tape.of(rows), queues=Queues(prints([NS], [-1], [100.0], [5.0]), NO_PRINTS, 1))
+    if levels:
+        spot, perp = (
+            five(0.0, [(100.1, 1.0), (100.0, 3.0)], [(100.3, 5.0)]),
+            five(1.0, [(101.0, 1.0), (100.9, 4.0)], [(101.1, 9.0)]),
+        )
+        tape = replace(tape, depths=(spot, perp))
+    resting = RestingLeg(adverse_bps=0.0, tolerance_bps=1000.0)
+    rule = Rule(
+        entry_bps=99.0, exit_bps=-900.0, clip_usdt=151.0, participation=1.0, spot_role="maker", resting=resting, max_quote_age_s=10.0,
+    )  # fmt: skip
+    free = (
+        SPOT_TERMS.replace(taker_fee_bps=0.0, qty_step=0.5),
+        PERP_TERMS.replace(taker_fee_bps=0.0, qty_step=0.5, min_qty=0.5),
+    )
+    made = make_rule(rule, *free)
+    for plain in (True, False):
+        done = run(tape, made, Latency(0.1, 0.1), plain=plain)
+        assert next((o.qty, o.limit) for o in done.sent if o.post_only) == (1.0, 100.0)
+        assert [(f.qty, f.price) for f in done.rested] == ([(1.0, 100.0)] if levels else [])
 
 
 # --- Carry ------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from delta_arb.backtest.fast_forward import NEAR, book_at, first_at, next_row, s
 from delta_arb.backtest.resting_orders import arrives, decided, heard, latency_ns, quote_due, quote_row, quoted
 from delta_arb.backtest.sweep_figures import add_fill, add_pair
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
+from delta_arb.quotes.depth import into_levels
 from delta_arb.strategy.ledger import Closing, closing, left_open
 from delta_arb.strategy.margin import liquidated_at
 from delta_arb.strategy.settling import booked, pair_lives
@@ -377,6 +378,8 @@ def _send(tape, i, now_ns, leg, road, order, rule, venue):
         book, of = book_at(tape, leg, row), (rule.spot, rule.perp)[leg]
         taken = Taken(venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty)
         filled, price = fill(order.qty, order.limit, left_of(book, taken), of.step)
+        if taken.fresh_ns != book.fresh_ns:
+            filled, price = into_levels(road.depth, venue.due_ns, rule.max_quote_age_ns, order, price, filled, of.step)
         venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty = with_taken(book, taken, filled)
         venue.filled, venue.price, venue.whole = received(filled, of), price, filled == order.qty
 

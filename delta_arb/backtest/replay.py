@@ -209,8 +209,10 @@ def assumed(tape: Tape, rules: Sequence[MachineRule]) -> str:
 def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment], rules: Sequence[MachineRule]):
     """Columns, roads of both legs with the queues where one of the rules rests, and funding stamps, as the kernel reads them."""
     delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
-    queues = tape.queues if any(rule.quoting.leg != NO_LEG for rule in rules) else None
-    legs = Road(delays[SPOT], tape.spot_kind == SNAPSHOTS), Road(delays[PERP], tape.perp_kind == SNAPSHOTS)
+    rests = any(rule.quoting.leg != NO_LEG for rule in rules)
+    queues, depths = (tape.queues, tape.depths) if rests else (None, (None, None))
+    kinds = tape.spot_kind, tape.perp_kind
+    legs = tuple(Road(delays[leg], kinds[leg] == SNAPSHOTS, depths[leg]) for leg in (SPOT, PERP))
     return read_only((_columns(tape), Roads(legs, queues), _stamps(payments)))
 
 
@@ -252,7 +254,8 @@ def run(
     if plain:
         legs, queues = roads
         queues = queues and queues._replace(spot=_plain(queues.spot), perp=_plain(queues.perp))
-        roads = Roads(tuple(road._replace(delays=_plain(road.delays)) for road in legs), queues)
+        legs = (r._replace(delays=_plain(r.delays), depth=r.depth and _plain(r.depth)) for r in legs)
+        roads = Roads(tuple(legs), queues)
         schedule = Schedule(from_ns.tolist(), twice, schedule.way.tolist())
         done = whole_tape(_plain(columns), seen, roads, schedule, policy, _plain(stamps), machine)
     else:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from delta_arb.backtest.fast_forward import book_at, first_at, shift_at
 from delta_arb.latency import Delays
 from delta_arb.market import NEVER, PERP, SPOT, Order
+from delta_arb.quotes.depth import Depth, ahead_at
 from delta_arb.quotes.prints import Prints, Queues
 from delta_arb.strategy.decide import decide, take
 from delta_arb.strategy.queue_fills import UNKNOWN, Queued, crosses, joined, on_print, on_row
@@ -21,10 +22,12 @@ DONE = 1e-12  # of a base unit: less than this is nothing left
 
 
 class Road(NamedTuple):
-    """The way of an order to one venue: its latencies over time, and whether that leg of the tape is polled."""
+    """The way of an order to one venue: its latencies over time, whether that leg of the tape is polled, and the levels recorded
+    there (None where no rule rests)."""
 
     delays: Delays
     polled: bool
+    depth: Depth | None
 
 
 class Roads(NamedTuple):
@@ -69,6 +72,8 @@ def place(tape, machine, now_ns, leg, road: Road, prints: Prints, order: Order, 
     best, size = (book.bid, book.bid_qty) if side > 0 else (book.ask, book.ask_qty)
     queued = joined(side, order.limit, abs(order.qty), best, size)
     venue.side, venue.limit, venue.left, venue.ahead = side, order.limit, queued.left, queued.ahead
+    if queued.ahead == UNKNOWN:
+        venue.ahead = ahead_at(road.depth, venue.due_ns, rule.max_quote_age_ns, side, order.limit)
     venue.remaining, venue.row = order.qty, row + 1
     venue.print = first_at(prints.ts_ns, min(venue.print, len(prints.ts_ns)), venue.due_ns + 1)
 

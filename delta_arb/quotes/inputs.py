@@ -23,6 +23,7 @@ from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid
 from delta_arb.quotes import listings
 from delta_arb.quotes import tape as tapes
+from delta_arb.quotes.depth import read_depths
 from delta_arb.quotes.files import files_of, is_candles
 from delta_arb.quotes.funding_checks import changes
 from delta_arb.quotes.options import BAR_SHARE, FILES, LATENCIES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
@@ -160,9 +161,7 @@ class Inputs(InputOptions):
         """The whole of both files: quotes, or candles where half-spreads are stated."""
         if self.stated:
             if self.spot_trades or self.perp_trades:
-                raise ParamsError(
-                    "trades fill no order on candles, whose books stand at the ends of bars; leave them away"
-                )
+                raise ParamsError("trades fill no order on candles; leave them away")
             if (self.spot_kind, self.perp_kind) != (UPDATES, UPDATES):
                 raise ParamsError("candles are neither updates nor snapshots; leave --spot-kind and --perp-kind away")
             legs = self.leg_file("spot"), self.leg_file("perp")
@@ -178,8 +177,9 @@ class Inputs(InputOptions):
         files = self.spot_trades, self.perp_trades
         if not any(files):
             return tape
-        queues, notes = read_queues(files, legs)
-        return replace(tape, queues=queues, quality=replace(tape.quality, notes=(*tape.quality.notes, *notes)))
+        (queues, skipped), (depths, shown) = read_queues(files, legs), read_depths(legs)
+        quality = replace(tape.quality, notes=(*tape.quality.notes, *skipped, *shown))
+        return replace(tape, queues=queues, depths=depths, quality=quality)
 
     def source(self, leg: str):
         """What is read of a leg, or as funding history: the file, or a pandas table (see `recording`)."""

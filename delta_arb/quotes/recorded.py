@@ -207,15 +207,19 @@ def _pieces(table: pa.Table, name: str) -> list[np.ndarray]:
 
 def columns(part: RecordedPart, layout: RecordedLayout) -> dict[str, np.ndarray]:
     """A part of quotes or trades as our own layout has it: int64 ns, float64; a side that was empty is NaN."""
+    found = numbers(part, layout)
+    for name in {"bid", "ask"} & found.keys():
+        found[name][found[name] == 0.0] = np.nan
+    return {NAMES[name]: values for name, values in found.items() if name in NAMES}
+
+
+def numbers(part: RecordedPart, layout: RecordedLayout) -> dict[str, np.ndarray]:
+    """The columns of a part under the names of its layout: int64, and decimals as float64."""
     found = {}
     for name in part.table.column_names:
         values = np.concatenate([*_pieces(part.table, name), np.zeros(0, np.int64)])
-        if name in layout.scaled:
-            values = _decimal(values, part.digits[layout.scaled.index(name)])
-            if name in ("bid", "ask"):
-                values[values == 0.0] = np.nan
-        if name in NAMES:
-            found[NAMES[name]] = values
+        scaled = name in layout.scaled
+        found[name] = _decimal(values, part.digits[layout.scaled.index(name)]) if scaled else values
     return found
 
 

@@ -19,6 +19,7 @@ from delta_arb.numba_cache import compiled, read_only
 from delta_arb.quotes import one_pass
 from delta_arb.quotes.allocator import block, given_back, release
 from delta_arb.quotes.checks import Checked, Limits, Quotes, check, first_back, refuse_if_bad
+from delta_arb.quotes.depth import NO_DEPTH, Depth
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
 from delta_arb.quotes.one_pass import filled, merged
 from delta_arb.quotes.prints import NO_QUEUES, Queues
@@ -42,6 +43,7 @@ class Tape:
         quality: of the recordings the tape was read from (of candles a `CandleQuality`); None for one not read.
         bar_s: length of the bars behind a tape of candles, seconds; 0 for recorded quotes.
         queues: the trades of others on both venues, by which resting orders fill, and the place assumed; of a part of a tape all.
+        depths: the five best levels of both legs where they were recorded, of a part of a tape all.
 
     Raises:
         DataError: arrays of another dtype or length, stamps that go back, a leg that is neither.
@@ -65,6 +67,7 @@ class Tape:
     quality: Quality | None = None
     bar_s: float = 0.0
     queues: Queues = NO_QUEUES
+    depths: tuple[Depth, Depth] = (NO_DEPTH, NO_DEPTH)
 
     def __post_init__(self) -> None:
         for name in TAPE_COLUMNS:

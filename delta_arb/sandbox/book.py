@@ -6,7 +6,7 @@ order in which things happened (see `engine` for the kinds of event).
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from decimal import Decimal
@@ -165,9 +165,20 @@ class MarketData:
         finally:
             self._emitting = False
 
-    def quote(self, pair: str, bid: Decimal, bid_qty: Decimal, ask: Decimal, ask_qty: Decimal) -> None:
-        """The tape's best level, with what stands behind it; sizes of zero withdraw a side, the mark stays."""
+    def quote(
+        self,
+        pair: str,
+        bid: Decimal,
+        bid_qty: Decimal,
+        ask: Decimal,
+        ask_qty: Decimal,
+        behind: Sequence[Levels] | None = None,
+    ) -> None:
+        """The tape's best level, with what stands behind it on both sides (None: by the profile); sizes of zero withdraw a
+        side, the mark stays."""
         bids, asks = self._side(pair, BUY, bid, bid_qty), self._side(pair, SELL, ask, ask_qty)
+        if behind is not None:
+            bids, asks = [(bid, bid_qty), *behind[0]], [(ask, ask_qty), *behind[1]]
         self.set_book(pair, bids, asks, mark=(bid + ask) / 2)
 
     def _side(self, pair: str, side: int, price: Decimal, qty: Decimal) -> list[tuple[Decimal, Decimal]]:

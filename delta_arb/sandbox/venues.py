@@ -24,6 +24,7 @@ from typing import Any
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import NS, SPOT, FundingPayment
+from delta_arb.quotes.depth import levels_behind
 from delta_arb.quotes.prints import Trade, in_order
 from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import gate_rest, mexc_rest
@@ -149,7 +150,7 @@ class Feed:
         first = self.tape.between(self.tape.start_ns, self.tape.start_ns + 1)
         for name, leg in (("spot", 0), ("perp", 1)):
             columns = (getattr(first, f"{name}_{column}") for column in ("bid", "bid_qty", "ask", "ask_qty"))
-            self._quote(leg, *(float(column[0]) for column in columns))
+            self._quote(self.tape.start_ns, leg, *(float(column[0]) for column in columns))
         self._due = [p for p in self._payments if p.ts_ns > self.tape.start_ns]
         for past in self._payments[: len(self._payments) - len(self._due)]:
             known = FundingPaid(self._venue_ns(past.ts_ns), self._pairs[1], dec(past.rate), dec(past.mark), ZERO)
@@ -180,7 +181,7 @@ class Feed:
             if kind == TRADE:
                 self._trade(event)
             else:
-                self._quote(*event[1:])
+                self._quote(*event)
                 self.rows += 1
 
     def _events(self) -> Iterator[tuple[int, int, Trade | Row]]:
@@ -195,9 +196,14 @@ class Feed:
         while self._backlog() > BACKLOG:  # noqa: ASYNC110 - the sockets know when, the engines that feed them do not
             await asyncio.sleep(0.001)
 
-    def _quote(self, leg: int, bid: float, bid_qty: float, ask: float, ask_qty: float) -> None:
+    def _quote(self, ts_ns: int, leg: int, bid: float, bid_qty: float, ask: float, ask_qty: float) -> None:
+        """The best level, and behind it those that were recorded; without them the stated profile."""
         engine, price, size = self._engine(leg), self._price, self._sizes[leg]
-        engine.quote(self._pairs[leg], price(bid), size(bid_qty), price(ask), size(ask_qty))
+        best = price(bid), size(bid_qty), price(ask), size(ask_qty)
+        behind = [
+            [(price(p), size(q)) for p, q in levels] for levels in levels_behind(self.tape.depths[leg], ts_ns, bid, ask)
+        ]
+        engine.quote(self._pairs[leg], *best, behind=behind if any(behind) else None)
 
     def _trade(self, trade: Trade) -> None:
         _, leg, side, price, qty = trade

@@ -12,12 +12,11 @@ venues and paper run it as it is.
 
 from typing import NamedTuple
 
-from delta_arb.market import ASSUMPTIONS, BACK, FRONT, THROUGH
+from delta_arb.market import ASSUMPTIONS, BACK, FRONT, SAME, THROUGH
 
 __all__ = ["ASSUMPTIONS", "BACK", "FRONT", "THROUGH", "UNKNOWN", "Queued", "crosses", "joined", "on_print", "on_row"]
 
-UNKNOWN = -1.0  # how much is ahead at a price that was never shown as the best
-SAME = 1e-9  # share by which two prices of one tick differ at most, in floating point
+UNKNOWN = -1.0  # how much is ahead at a price that was never shown
 
 
 class Queued(NamedTuple):
