@@ -216,7 +216,10 @@ def test_what_is_told_of_a_resting_order_only_grows_and_ends_whole(data, qtys, l
 
 @pytest.mark.parametrize(
     ("leg", "accepted", "watched", "passed"),
-    [("spot", False, False, False), ("spot", True, False, True), ("spot", False, True, True), ("perp", False, False, None), (None, False, False, None)],
+    [
+        ("spot", False, False, False), ("spot", True, False, True), ("spot", False, True, True), ("perp", False, False, None),
+        (None, False, False, None),
+    ],
 )  # fmt: skip
 def test_a_leg_rests_at_mexc_only_while_somebody_watches_or_that_is_accepted(tmp_path, leg, accepted, watched, passed):
     """Gate cancels by itself, MEXC does not; nothing is asked where both legs take."""
