@@ -27,10 +27,11 @@ from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Hold, Runner
 from delta_arb.market import SPOT, FundingPayment
 from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.prints import prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import index_rows
 from delta_arb.review import __main__ as command
-from delta_arb.review import plots, rehearsal, session_review
+from delta_arb.review import plots, rehearsal, resting, session_review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, START, TAKEN, UNEXPLAINED
 from delta_arb.review.session_log import find, read
 from delta_arb.review.tables import fills, findings, heading
@@ -474,3 +475,29 @@ def _run(module: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=True, timeout=120
     )
+
+
+# --- What rested ------------------------------------------------------------------------------------------------------
+
+
+def test_the_quotes_of_a_run_are_held_against_the_three_assumptions(tmp_path):
+    """A quote sent at 0 s arrives at 0.1 s: 0.5 to buy at 99.9, where 1 is shown; the ask of 99.8 fills it at 0.5 s. Of trades, 0.3
+    sold there at 0.2 s would have filled it only in front, so front is right by luck, and so are all: the ask fills under each.
+    Before the ask came, within 0.4 s, front alone says that it fills."""
+    conduct = {"spot_role": "maker", "resting": RESTS}
+    fell = [spot(0.5, 99.7, 99.8), spot(0.8, 99.7, 99.8)]
+    record(tmp_path, WIDE + fell + CLOSE + LATER, terms={"maker_fee_bps": 1.0, "price_tick": 0.1}, conduct=conduct)
+    run = read(*find(tmp_path))
+    order, *later = [o for o in run.orders if o.post_only]
+    trades = prints([seconds(0.2)], [-1], [order.limit], [0.3])
+    found = resting.own_quotes(run, trades)
+    assert (found.leg, found.sent, found.filled, found.judged, found.own) == (SPOT, 1 + len(later), 1, 1, 1.0)
+    assert found.said == {"front": (1.0, 0.0), "back": (1.0, 0.0), "through": (1.0, 0.0)}
+    assert resting.own_quotes(run).said == {resting.REACHED: (1.0, 0.0)}
+    tape = run.tape()
+    life = (order, seconds(0.1), seconds(0.4))
+    assert [resting._fills(life, tape, trades, way) for way in range(3)] == [True, False, False]
+    deep = trades._replace(price=trades.price - 0.1)
+    assert [resting._fills(life, tape, deep, way) for way in range(3)] == [True] * 3
+    assert "Brier 0.00" in repr(resting.table(found)) and "1,800" in repr(resting.table(found))  # 30 a minute
+    assert "no order rested" in repr(resting.table(None))

@@ -7,6 +7,7 @@ mid in the second after it is adverse selection. A hedge slipped from the price 
 got. What is left is the basis: the way from mid to mid, and the half-spreads that takers crossed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from delta_arb.backtest.fast_forward import book_at
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import SeriesError
-from delta_arb.market import ASSUMPTIONS, BACK, LEGS, NS, exit_price, to_bps
+from delta_arb.market import ASSUMPTIONS, BACK, LEGS, NS, Fill, exit_price, to_bps
 from delta_arb.optimize.offers import offers
 from delta_arb.optimize.roles import spoken_conduct
 from delta_arb.optimize.search import Choice, levels
@@ -59,10 +60,9 @@ def resting_money(tape: Tape, result: Backtest) -> RestingMoney:
     adverse = total(f.qty * _move(tape, f, AFTER_S[0]) for f in ours)
     slippage = total(f.qty * (_touch(tape, f, sent_ns) - f.price) for f, sent_ns in hedges.items() if f.pair in settled)
     cash = booked["spot"] + booked["perp"]
-    against = tuple(_against([-np.sign(f.qty) * to_bps(_move(tape, f, s) / f.price) for f in ours]) for s in AFTER_S)
     return RestingMoney(
         len(ours), spread, adverse, slippage, cash - spread - adverse - slippage, booked["fees"], booked["funding"],
-        booked["residual"], against,
+        booked["residual"], against(tape, ours),
     )  # fmt: skip
 
 
@@ -97,6 +97,15 @@ def _move(tape: Tape, fill, after_s: float) -> float:
 def _touch(tape: Tape, fill, ts_ns: int) -> float:
     """The price at which a hedge was to be had when it was sent."""
     return float(exit_price(-fill.qty, book_at(tape, fill.leg, _row(tape, ts_ns))))
+
+
+def against(tape: Tape, fills: Sequence[Fill]) -> tuple[float | Interval | None, ...]:
+    """How far the mid went against fills after each of `AFTER_S`, bps: the mean, with an interval where there are enough."""
+    return tuple(_against([-np.sign(f.qty) * to_bps(_move(tape, f, s) / f.price) for f in fills]) for s in AFTER_S)
+
+
+def spoken_against(bps: float | Interval | None) -> str:
+    return f"{bps:.2f} bps" if isinstance(bps, float) else f"{bps or NOTHING} bps"
 
 
 def _against(moves: list) -> float | Interval | None:
@@ -167,15 +176,14 @@ def money_table(sheet: TearSheet) -> Table:
     parts = ("spread", "adverse", "slippage", "basis", "fees", "funding", "residual", "net")
     words = ("spread captured", "adverse selection, 1 s", "hedge slippage", "basis", *parts[4:])
     rows = [(word, number(getattr(found, part), 4, unit="USDT")) for word, part in zip(words, parts, strict=True)]
-    rows += [
-        (
-            f"mid against a fill after {s:g} s",
-            f"{against:.2f} bps" if isinstance(against, float) else f"{against or NOTHING} bps",
-        )
-        for s, against in zip(AFTER_S, found.against_bps, strict=True)
-    ]
-    quotes = sum(order.post_only for order in result.sent)
-    hours = result.days * 24.0
-    rows.append((f"quotes of the {leg} leg", f"{quotes}, {quotes / hours:.0f} an hour" if hours else f"{quotes}"))
+    rows += zip(
+        (f"mid against a fill after {s:g} s" for s in AFTER_S), map(spoken_against, found.against_bps), strict=True
+    )
+    budget = 60.0 * sheet.market.settings.resting.quotes_per_minute
+    sent_ns = [order.ts_ns for order in result.sent if order.post_only]
+    filled = {int(np.searchsorted(sent_ns, f.ts_ns, "right")) for f in result.rested}  # a fill is of the newest quote
+    for name, n in ((f"quotes of the {leg} leg", len(sent_ns)), ("of them nothing filled", len(sent_ns) - len(filled))):
+        hour = f", {n / result.days / 24:,.0f} an hour; the budget is {budget:,.0f}" if result.days else ""
+        rows.append((name, f"{n:,}{hour}"))
     note = f"{found.fills} fills rested, under {result.assumed}; intervals of 95 % from {FEWEST} fills on."
     return Table.of(title, ("part", "money"), rows, note)

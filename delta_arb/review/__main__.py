@@ -47,6 +47,9 @@ class ReviewOptions:
     pair: str = option("", "folder of the pair, like LUNC_USDT-mexc-gate (default: any)", metavar="NAME")
     reports: Path | None = option(None, "where the runner journals  [default: reports/ of the project]", metavar="DIR")
     config: Path | None = config_option(_of_pair)
+    trades: str = option(
+        "", "trades of others at the venue of the leg that rested: which assumption its fills bear out", metavar="FILE"
+    )
     json: bool = option(False, "end with one line of JSON on standard output")
 
 
@@ -71,7 +74,7 @@ def _review(options: ReviewOptions) -> int:
     from delta_arb.review.session_review import review
 
     reports = places.reports(options.reports)
-    found = review(read(*find(reports, options.pair, options.run)))
+    found = review(read(*find(reports, options.pair, options.run)), options.trades)
     print("\n\n".join(map(repr, tables.everything(found))), file=sys.stderr if options.json else sys.stdout)
     try:
         print(f"page    {page.write(found, reports)}", file=sys.stderr)

@@ -32,7 +32,7 @@ def write(found: Review, reports: Path) -> Path:
 
 
 def _body(found: Review) -> str:
-    heading, decisions, bridge, differences, pairs, fills, fees, funding, findings = tables.everything(found)
+    heading, decisions, bridge, differences, pairs, fills, rested, fees, funding, findings = tables.everything(found)
     shown = (
         findings,
         decisions,
@@ -42,6 +42,7 @@ def _body(found: Review) -> str:
         pairs,
         plots.slippage(found),
         fills,
+        rested,
         fees,
         funding,
     )

@@ -4,12 +4,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from delta_arb.errors import ParamsError
 from delta_arb.funding_stamps import HeldStamp
 from delta_arb.places import placed
+from delta_arb.quotes.files import LegFile
+from delta_arb.quotes.prints import NO_PRINTS, Prints, read_prints
 from delta_arb.review import costs, rehearsal
 from delta_arb.review.bridge import CAUSES, Bridge, bridge
 from delta_arb.review.costs import Charged, Slipped
 from delta_arb.review.decisions import Retraced, retrace
+from delta_arb.review.resting import OwnQuotes, own_quotes
 from delta_arb.review.session_log import Recorded, find, read
 
 
@@ -23,6 +27,7 @@ class Review:
     slipped: tuple[Slipped, ...]
     charged: tuple[Charged, ...]
     stamps: tuple[HeldStamp, ...]
+    rested: OwnQuotes | None = None
 
     @property
     def alarms(self) -> tuple[Charged, ...]:
@@ -52,23 +57,35 @@ class Review:
         }
 
 
-def review(run: Recorded) -> Review:
-    """The review of a run.
+def review(run: Recorded, trades: str = "") -> Review:
+    """The review of a run; `trades`: a file of those of others at the venue of the leg that rests, by our clock or the venue's.
 
     Raises:
-        DataError: the run saw no quote while it was flat.
+        DataError: the run saw no quote while it was flat; or the trades cannot be read.
     """
-    return Review(run, retrace(run), bridge(run), costs.slippage(run), costs.fees(run), costs.funding(run))
+    found = retrace(run), bridge(run), costs.slippage(run), costs.fees(run), costs.funding(run)
+    return Review(run, *found, own_quotes(run, _trades_of_others(run, trades)))
 
 
-def load(reports: str = "", pair: str = "", run_id: str = "") -> Review:
+def _trades_of_others(run: Recorded, trades: str) -> Prints:
+    if not trades:
+        return NO_PRINTS
+    if run.params.rule.maker_leg is None:
+        raise ParamsError(
+            "trades of others say how what rests fills, and both legs took in this run; leave --trades away"
+        )
+    terms = run.params.spot if run.params.rule.maker_leg == "spot" else run.params.perp
+    return read_prints(trades, LegFile(trades, "updates", contract_size=terms.contract_size))[0]
+
+
+def load(reports: str = "", pair: str = "", run_id: str = "", trades: str = "") -> Review:
     """The review of a run under `reports` (see `places.placed`), the newest unless named; without a folder, of the rehearsal.
 
     Raises:
         RunError: there is no such run.
     """
     if reports:
-        return review(read(*find(Path(placed(reports)), pair, run_id)))
+        return review(read(*find(Path(placed(reports)), pair, run_id)), trades)
     with tempfile.TemporaryDirectory() as folder:
         rehearsal.rehearse(Path(folder))
         return review(read(*find(Path(folder))))

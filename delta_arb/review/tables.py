@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from delta_arb.market import LEGS, to_bps, utc
+from delta_arb.review import resting
 from delta_arb.review.bridge import CAUSES, FEES, UNEXPLAINED, together
 from delta_arb.review.costs import ALARM_BPS, Slipped, booked_funding_usdt
 from delta_arb.review.session_review import Review
@@ -27,7 +28,7 @@ WORDS = {
 
 def everything(review: Review) -> tuple:
     """All of it in reading order."""
-    parts = (heading, decisions, bridge, differences, pairs, fills, fees, funding, findings)
+    parts = (heading, decisions, bridge, differences, pairs, fills, rested, fees, funding, findings)
     return tuple(part(review) for part in parts)
 
 
@@ -132,6 +133,11 @@ def _fill_row(name: str, group: Sequence[Slipped]) -> tuple[str, ...]:
         name, f"{len(group)}", number(mean[0], 3), number(max(decided), 3), number(mean[1], 3), number(max(met), 3),
         *(f"{1000 * s:,.1f} ms" for s in took),
     )  # fmt: skip
+
+
+def rested(review: Review) -> Table:
+    """What rested, how it filled, and which assumption of the queue that bears out."""
+    return resting.table(review.rested)
 
 
 def fees(review: Review) -> Table:

@@ -1,0 +1,135 @@
+"""What rested in a run and how it filled: prices against it, quotes and cancels an hour, and which assumption of the queue its
+own fills bear out.
+
+An assumption says of each quote whether anything of it fills in the first 5 s, or until its cancel where that came before; its
+Brier score is the mean squared miss, here the share of quotes of which it was wrong. Where nobody recorded the trades of others,
+only the quotes that the run saw can say so: one that reaches ours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from delta_arb.backtest.fast_forward import book_at
+from delta_arb.market import ASSUMPTIONS, LEGS, NS
+from delta_arb.quotes.prints import NO_PRINTS, Prints
+from delta_arb.quotes.tape import Tape
+from delta_arb.report.resting import AFTER_S, FEWEST, against, spoken_against
+from delta_arb.review.session_log import Recorded, SentOrder
+from delta_arb.stats.sharpe import Interval
+from delta_arb.strategy.queue_fills import Queued, crosses, joined, on_print, on_row
+from delta_arb.tables import Table, share
+
+WITHIN_S = 5.0
+REACHED = "a quote that reaches ours"
+TITLE = "What rested, and how it filled"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnQuotes:
+    """Quotes of a run: how many were sent, filled (any part) and ended unfilled, over so many hours; the run's budget of them an
+    hour; how far the mid went against their fills after each of `AFTER_S`, bps; of how many the first `WITHIN_S` seconds can
+    be judged, the share of them that filled then, and (share said to fill, Brier) of each assumption."""
+
+    leg: int
+    sent: int
+    filled: int
+    unfilled: int
+    hours: float
+    budget_hour: float
+    against_bps: tuple[float | Interval | None, ...]
+    judged: int
+    own: float
+    said: dict[str, tuple[float, float]]
+
+
+def own_quotes(run: Recorded, trades: Prints = NO_PRINTS) -> OwnQuotes | None:
+    """The quotes that a run sent; None where nothing rested. `trades`: of others at the venue of the leg that rests.
+
+    Raises:
+        DataError: the run saw no quote while it was flat.
+    """
+    quotes = [order for order in run.orders if order.post_only]
+    if not quotes:
+        return None
+    tape, leg = run.tape(), quotes[0].leg
+    fills = {order.order_id: [f for id_, f in run.fills if id_ == order.order_id] for order in quotes}
+    ended = [order for order in quotes if order.order_id in run.ends]
+    lives = [life for order in ended if (life := _life(run, order, tape)) is not None]
+    own = np.array([any(f.ts_ns <= until_ns for f in fills[order.order_id]) for order, _, until_ns in lives], bool)
+    ways = range(len(ASSUMPTIONS)) if len(trades.ts_ns) else ()
+    said = {ASSUMPTIONS[way]: np.array([_fills(life, tape, trades, way) for life in lives], bool) for way in ways}
+    said |= {} if said else {REACHED: np.array([_fills(life, tape, NO_PRINTS, 0) for life in lives], bool)}
+    resting = run.params.rule.resting
+    return OwnQuotes(
+        leg, len(quotes), sum(map(bool, fills.values())), sum(not fills[o.order_id] for o in ended), run.hours,
+        60.0 * resting.quotes_per_minute if resting else 0.0,
+        against(tape, [f for of in fills.values() for f in of]), len(lives), float(own.mean()) if len(lives) else 0.0,
+        {name: (float(x.mean()), float((x != own).mean())) for name, x in said.items()} if len(lives) else {},
+    )  # fmt: skip
+
+
+Life = tuple[SentOrder, int, int]  # an order, its arrival, and until when it is judged (ns)
+
+
+def _life(run: Recorded, order: SentOrder, tape: Tape) -> Life | None:
+    """Its first seconds, from the arrival assumed on; None where it was refused, or the quotes do not cover it."""
+    arrival_ns = order.ts_ns + run.latency.median_ns(order.leg)
+    end = run.ends[order.order_id]
+    whole = abs(end.filled) >= abs(order.qty) * (1 - 1e-9)
+    until_ns = arrival_ns + round(WITHIN_S * NS)
+    until_ns = until_ns if whole else min(until_ns, end.reported_ns)
+    covered = tape.start_ns <= arrival_ns < until_ns <= tape.end_ns
+    return (order, arrival_ns, until_ns) if covered and not end.refused else None
+
+
+def _fills(life: Life, tape: Tape, trades: Prints, way: int) -> bool:
+    """Whether an assumption says that any of it fills: trades of a stamp before its rows, none at the arrival itself."""
+    order, arrival_ns, until_ns = life
+    side, row = (1 if order.qty > 0 else -1), int(np.searchsorted(tape.ts_ns, arrival_ns, "right")) - 1
+    book = book_at(tape, order.leg, row)
+    if crosses(side, order.limit, book.bid, book.ask):
+        return False
+    queued = joined(
+        side, order.limit, abs(order.qty), *((book.bid, book.bid_qty) if side > 0 else (book.ask, book.ask_qty))
+    )
+    first, past = (int(np.searchsorted(trades.ts_ns, ns, "right")) for ns in (arrival_ns, until_ns))
+    events = [(int(trades.ts_ns[k]), 0, k) for k in range(first, past)]
+    last = int(np.searchsorted(tape.ts_ns, until_ns, "right"))
+    events += [(int(tape.ts_ns[k]), 1, k) for k in range(row + 1, last) if tape.leg[k] == order.leg]
+    for _, kind, k in sorted(events):
+        queued, filled = _heard(queued, kind, k, (tape, trades, order.leg), way)
+        if filled > 0.0:
+            return True
+    return False
+
+
+def _heard(queued: Queued, kind: int, k: int, seen: tuple[Tape, Prints, int], way: int) -> tuple[Queued, float]:
+    tape, trades, leg = seen
+    if kind == 0:
+        return on_print(queued, int(trades.side[k]), float(trades.price[k]), float(trades.qty[k]), way)
+    book = book_at(tape, leg, k)
+    bids, asks = (book.bid, book.bid_qty), (book.ask, book.ask_qty)
+    return on_row(queued, *bids, *asks) if queued.side > 0 else on_row(queued, *asks, *bids)
+
+
+def table(found: OwnQuotes | None) -> Table:
+    """The quotes of a run as figures."""
+    if found is None:
+        return Table.nothing(TITLE, "both legs took: no order rested")
+    hour = lambda n: f"{n / found.hours:,.0f} an hour" if found.hours else "in no time"  # noqa: E731
+    rows = [
+        (f"quotes of the {LEGS[found.leg]} leg", f"{found.sent:,}, {hour(found.sent)}; the rule's budget is {found.budget_hour:,.0f}"),
+        ("filled, any part of it", f"{found.filled:,} ({share(found.filled / found.sent)})"),
+        ("cancelled or refused, nothing filled", f"{found.unfilled:,}, {hour(found.unfilled)}"),
+        *zip((f"mid against a fill after {s:g} s" for s in AFTER_S), map(spoken_against, found.against_bps), strict=True),
+        (f"filled within {WITHIN_S:g} s", f"{share(found.own)} of {found.judged:,}"),
+        *((f"so said by {name}", f"{share(says)}, Brier {score:.2f}") for name, (says, score) in found.said.items()),
+    ]  # fmt: skip
+    why = (
+        ""
+        if REACHED not in found.said
+        else " No trades of others were given (--trades): front, back and through say nothing."
+    )
+    note = f"Intervals of 95 % from {FEWEST} fills on. Brier: the share of quotes of which an assumption was wrong; 0 is best.{why}"
+    return Table.of(TITLE, ("", "found"), rows, note)
