@@ -188,7 +188,7 @@ def main() -> None:
         rows.append(null_universes(options.runs or (1 if options.quick else 60), options.seed, study))
         rows += [edges(name, 2 if options.quick else 12, options.seed, study) for name in POOLS if "edges" in name]
     found = [
-        screened(name, made_of(name, options.seed, 8 if options.quick else 24), study)
+        screened(name, made_of(name, options.seed, (24 if "null" in name else 4) // (3 if options.quick else 1)), study)
         for name in POOLS
         if options.only != "null"
     ]
