@@ -347,8 +347,9 @@ def outcome(seed: int) -> Outcome:
     played = play(seed, of)
     name = f"seed {seed}: {' + '.join(map(str, of))}"
     return Outcome(
-        name, name, "seeds on virtual time", "", "", 0, True, not played.rung, ended=played.ended, naked_s=played.naked_s, excused_s=played.excused_s,
-        naked_usdt=played.naked_usdt, differs=played.wrong, said=played.said[-40:], alarms=["halted"] * played.rung,
+        name, name, "seeds on virtual time", "", "", 0, True, not played.rung, ended=played.ended,
+        naked_s=played.naked_s, excused_s=played.excused_s, naked_usdt=played.naked_usdt,
+        differs=played.wrong, said=played.said[-40:], alarms=["halted"] * played.rung,
     )  # fmt: skip
 
 
