@@ -59,12 +59,13 @@ def grid(
     asked_in, asked_out = quoted_bps(market.settings, market.spot, market.perp)
     entries, exits = entries - asked_in, exits + asked_out  # quotes stand where the quantiles are
     holds = [share * constraints.max_hold_s for share in HOLD_SHARES]
+    fees_bps = market.fees_bps
     return [
         Thresholds(float(entry), float(exit_), hold, process, side=side)
         for hold in holds
         for entry in entries[entries <= constraints.max_entry_bps]
         for exit_ in exits
-        if entry - exit_ > market.fees_bps
+        if entry - exit_ > fees_bps
     ]
 
 
