@@ -81,7 +81,7 @@ endurance: $(READY)  ## the runner at speed 60 with drops and notices: memory, d
 
 bench: $(READY)  ## the speed tables; also as JSON in reports/bench/
 	@mkdir -p reports/bench
-	@for name in tape backtest sweep live sandbox; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
+	@for name in tape backtest sweep live sandbox runs; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
 
 # Each in turn, so that one that does not install is named and the others are still compared.
 bench-compare: $(READY)  ## the sweep and the tape beside what a user would pick instead, in a throwaway environment
@@ -146,6 +146,7 @@ else
 	@.venv/bin/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 endif
+	@.venv/bin/python -m delta_arb.optimize.first_calls
 	@.venv/bin/python -c 'import os, sys; print("%d.%d" % sys.version_info[:2], os.getcwd())' > $(STAMP).part
 	@mv $(STAMP).part $(STAMP)
 

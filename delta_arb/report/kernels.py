@@ -75,7 +75,7 @@ def copies(count: int, notebooks: Path) -> Iterator[list[Copy]]:
     """So many copies for the notebooks of a folder; whoever starts a kernel takes one out of the list."""
     importlib.import_module(KERNEL)
     if notebooks == places.notebooks().resolve():
-        _load()
+        load()
     made = [Copy() for _ in range(count)]
     try:
         yield list(made)
@@ -84,7 +84,7 @@ def copies(count: int, notebooks: Path) -> Iterator[list[Copy]]:
             copy.dismiss()
 
 
-def _load() -> None:
+def load() -> None:
     """What our notebooks import, and the compiled functions."""
     from delta_arb.optimize import first_calls
 
