@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from delta_arb.errors import SeriesError
+from delta_arb.numba_cache import compiled
 from delta_arb.stats import ou
 
 S = 1_000_000_000  # ns
@@ -86,7 +87,7 @@ def test_the_compiled_filter_is_the_plain_one(even):
     )  # fmt: skip
     plain = ou._filter(*arguments)
     innovations = arguments[-2].copy()
-    assert ou._compiled()(*arguments) == pytest.approx(plain, rel=1e-12)
+    assert compiled(ou._filter)(*arguments) == pytest.approx(plain, rel=1e-12)
     assert arguments[-2] == pytest.approx(innovations, rel=1e-9, abs=1e-12)
 
 

@@ -59,6 +59,7 @@ def test_the_wheel_takes_the_notebooks_and_the_sample_along(wheel):
     for pattern in ("notebooks/*.ipynb", "data/sample/*.parquet"):
         assert {f"delta_arb/{path.relative_to(ROOT)}" for path in ROOT.glob(pattern)} <= set(names)
     assert not [name for name in names if "conftest" in name or name.startswith("tests") or "__pycache__" in name]
+    assert [name for name in names if re.fullmatch(r"delta_arb/machine_code/kernel-\w+/sweep\._sweep-.*\.nbc", name)]
     assert wheel.name.startswith(f"delta_arb-{delta_arb.__version__}-")
 
 

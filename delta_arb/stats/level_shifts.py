@@ -8,7 +8,6 @@ Levy-Leduc & Robin 2017, Bernoulli 23(2); Romano, Rigaill, Runge & Fearnhead 202
 
 import math
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy.optimize import minimize
 
 from delta_arb.errors import SeriesError
 from delta_arb.market import NS
+from delta_arb.numba_cache import compiled
 from delta_arb.stats.ou import usable
 from delta_arb.stats.series import grid
 
@@ -165,7 +165,7 @@ class _Segments:
         basis, _ = np.linalg.qr(white[:, 1:])
         left = white[:, 0] - basis @ (basis.T @ white[:, 0])
         worth = np.empty(self.n)
-        _compiled(_scan)(np.exp(-process.theta * self.steps), gain, 1 / root, left, basis, worth)
+        compiled(_scan)(np.exp(-process.theta * self.steps), gain, 1 / root, left, basis, worth)
         free = np.ones(self.n, dtype=bool)
         for row in (0, *at, self.n):
             free[max(row - MIN_SEGMENT + 1, 0) : row + MIN_SEGMENT] = False
@@ -208,7 +208,7 @@ class _Segments:
         start = 1 / (2 * theta * self.step_s)
         drive = -np.expm1(-2 * theta * self.steps) * start
         out, gain, root = np.empty_like(columns), np.empty(self.n), np.empty(self.n)
-        log_det = _compiled(_whiten)(columns, phi, drive, start, ratio, out, gain, root)
+        log_det = compiled(_whiten)(columns, phi, drive, start, ratio, out, gain, root)
         return out, log_det, gain, root
 
 
@@ -253,11 +253,3 @@ def _scan(phi, gain, precision, left, basis, worth):
         for j in range(known):
             power -= overlap[j] * overlap[j]
         worth[k] = product * product / power if power > 1e-9 else -1.0
-
-
-@cache
-def _compiled(function):
-    """numba is loaded by the first call, not by the import, and the machine code is kept."""
-    import numba
-
-    return numba.njit(cache=True)(function)

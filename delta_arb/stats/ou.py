@@ -15,13 +15,13 @@ Sources of the model: Uhlenbeck & Ornstein 1930; under noise, irregular times: H
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from delta_arb.errors import SeriesError
 from delta_arb.market import NS
+from delta_arb.numba_cache import compiled
 from delta_arb.stats.series import columns, known_and_varying
 
 MIN_ROWS = 50
@@ -85,14 +85,6 @@ def _filter(y, step, phi, drive, start_var, noise_var, innovations, variances):
             log_det += (i - first) * math.log(total)
             level, unit = y[i - 1] - (1.0 - gain) * off_y, 1.0 - (1.0 - gain) * off_1
     return log_det + math.log(product), yy, y1, ones
-
-
-@cache
-def _compiled():
-    """The filter compiled; numba is loaded by the first fit, not by the import, and the machine code is kept."""
-    import numba
-
-    return numba.njit(cache=True)(_filter)
 
 
 _NOTHING = np.empty(0)
@@ -189,7 +181,7 @@ class Likelihood:
     def _sums(self, theta: float, ratio: float) -> tuple[float, float, float, float]:
         self._transition(theta)
         start = 1 / (2 * theta * self.step_s)
-        return _compiled()(self.values, self.kind, self._phi, self._drive, start, ratio, _NOTHING, _NOTHING)
+        return compiled(_filter)(self.values, self.kind, self._phi, self._drive, start, ratio, _NOTHING, _NOTHING)
 
     def _transition(self, theta: float) -> None:
         if theta != self._theta:
@@ -247,7 +239,9 @@ def filtered(values, ts_ns, process: Process, valid=None) -> Filtered:
     drive = -np.expm1(-2 * process.theta * steps) * process.sd**2
     innovations, variances = np.empty(values.size), np.empty(values.size)
     kind = np.arange(-1, steps.size)  # row i is reached by step i - 1
-    _compiled()(values - process.mean, kind, phi, drive, process.sd**2, process.noise_sd**2, innovations, variances)
+    compiled(_filter)(
+        values - process.mean, kind, phi, drive, process.sd**2, process.noise_sd**2, innovations, variances
+    )
     level = values - process.noise_sd**2 / variances * innovations
     return Filtered(ts_ns, level, innovations / np.sqrt(variances))
 

@@ -1,0 +1,41 @@
+"""Machine code that a wheel brings along: of these sources alone, for any processor, and never compiled again."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SMALL = "def twice(x):\n    return 2.0 * x\n"
+CALL = """
+import sys
+from delta_arb import numba_cache
+numba_cache.WHEEL = sys.argv[1]
+import small
+twice = numba_cache.compiled(small.twice)
+print(twice(21.0), sum(twice.stats.cache_hits.values()))
+"""
+GENERIC = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+
+
+def called(folder: Path, cache: Path, wheel: Path, **more: str) -> str:
+    path = os.pathsep.join((str(folder), str(Path(__file__).resolve().parents[1])))
+    environment = {**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(cache), **more}
+    command = [sys.executable, "-c", CALL, str(wheel)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_machine_code_of_a_wheel_is_taken_and_that_of_other_sources_is_not(tmp_path):
+    built, wheel, own = tmp_path / "built", tmp_path / "wheel", tmp_path / "own"
+    (tmp_path / "small.py").write_text(SMALL)
+    assert called(tmp_path, built, wheel, **GENERIC) == "42.0 0"
+    for kernel in built.glob("kernel-*"):
+        (wheel / kernel.name).mkdir(parents=True)
+        for file in kernel.glob("*/*.nb?"):
+            shutil.copy(file, wheel / kernel.name)
+    os.utime(tmp_path / "small.py", (1, 1))  # an installation gives its files other times
+    assert called(tmp_path, own, wheel) == "42.0 1"
+    assert not list(own.rglob("*.nbc"))
+    (tmp_path / "small.py").write_text(SMALL.replace("2.0", "3.0"))
+    assert called(tmp_path, own, wheel) == "63.0 0"
+    assert list(own.rglob("*.nbc"))  # compiled here, and kept where it was asked to be
