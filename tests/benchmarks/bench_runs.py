@@ -57,7 +57,7 @@ def week() -> tuple:
         sizes, ts_ns = rng.uniform(5, 50, (2, rows)), (2 * np.arange(rows) + at) * NS
         legs.append(Quotes(ts_ns, mid * 0.9999, mid * 1.0001, *sizes, ts_ns))
     tape = align(*legs)
-    return tape, da.choose(tape, da.Market(fee_bps=5, latency_s=0.1), da.Constraints(look_back_h=48.0))
+    return tape, da.choose(tape, da.Market(fee_bps=5, latency_s=0.1), demands=da.Constraints(look_back_h=48.0))
 
 
 def judge_s(tape, choice) -> float:
