@@ -61,6 +61,28 @@ def test_a_pair_is_entered_and_left_by_resting_and_everybody_agrees_to_the_cent(
     asyncio.run(play())
 
 
+def test_a_fill_whose_hedge_a_kill_cut_off_is_hedged_however_late_the_next_start(tmp_path):
+    """Its leg deadline is not that of a runner that was not there: 25 of spot are hedged by two contracts of 10."""
+
+    async def play():
+        async with stage(tmp_path, rule=RULE | {"leg_deadline_s": 2.0}, config=config()) as it:
+            await it.start()
+            it.fault("gate", "order.create", "hang", before=True)
+            it.show(ENTER)
+            await quoted(it, "0.8001")
+            it.venues.trade(SELL, "0.8001", 25)
+            await it.until(lambda: it.rows("SELECT 1 FROM orders WHERE leg = 'perp'"))
+            await it.crash()
+            await asyncio.sleep(4.5)  # more than twice the deadline
+            await it.start()
+            await it.until(lambda: it.position() == (25.0, -20.0))
+            assert it.phase == ENTERING
+            await it.stop()
+            it.agree()
+
+    asyncio.run(play())
+
+
 # --- Fill against cancel ----------------------------------------------------------------------------------------------
 
 ANY, GONE = "mexc", {"code": "-2011", "status": 400}

@@ -53,8 +53,8 @@ def taken_up(journal: Journal, now_ns: int, found: UnbookedFills = NOTHING) -> t
         state = meant
         newest = {r.leg: r for r in untold}.values()
         placed = [Placed(r.order_id, r.leg, Order(r.filled, r.price, False, False)) for r in newest]
-    if state.phase == HEDGING:
-        state = replace(state, hedging_ns=now_ns)
+    if state.phase == HEDGING or state.naked_ns > 0:
+        state = replace(state, hedging_ns=now_ns, naked_ns=now_ns if state.naked_ns > 0 else 0)
     is_open = state.phase != FLAT
     fills = journal.unsettled_fills() if is_open else ()
     rule = journal.rule_of(state.pair) if is_open else None
