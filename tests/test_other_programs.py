@@ -8,7 +8,7 @@ from scipy.signal import lfilter
 from scipy.special import ndtri, stdtrit
 
 from delta_arb.stats.multiple_testing import level_of_each, superior
-from delta_arb.stats.sharpe import _long_run_variance, block_length, mean_interval, stressed_mean, wilson
+from delta_arb.stats.sharpe import _long_run_variance, _without_edge, block_length, mean_interval, wilson
 
 pytestmark = pytest.mark.slow
 DRAWS = 4000
@@ -114,16 +114,20 @@ def test_the_long_run_variance_is_statsmodels_with_as_many_lags_and_no_less():
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 9), (9, 9), (15, 16), (226, 323)])
 def test_rates_are_statsmodels(hits, n):
-    """Wilson's interval, and the upper bound of Clopper & Pearson behind the stress losses, to the last digits."""
+    """Wilson's interval, to the last digits."""
     from statsmodels.stats.proportion import proportion_confint
 
     ours = wilson(hits, n)
     assert (ours.low, ours.high) == pytest.approx(proportion_confint(hits, n, method="wilson"), abs=1e-12)
-    misses = n - hits
-    upper = proportion_confint(misses, n, alpha=0.05, method="beta")[1]
-    nets = np.array([1.0] * hits + [-4.0] * misses)
-    # all large losses are of 4, one more of 4 among them: (1 - upper) wins of 1, upper losses of 4
-    assert stressed_mean(nets, 4.0) == pytest.approx((1 - upper) * (hits > 0) - 4.0 * upper)
+
+
+def test_the_record_without_an_edge_is_statsmodels_empirical_likelihood():
+    """Where the losses seen make up for the wins, nothing is added to them."""
+    from statsmodels.emplike.descriptive import DescStat
+
+    nets = np.random.default_rng(5).standard_normal(30) + 0.2
+    theirs = DescStat(nets).test_mean(0, return_weights=True)[2].ravel()
+    assert _without_edge(nets, -nets.min()) == pytest.approx([*theirs, 0.0], abs=1e-6)
 
 
 def test_what_many_looks_cost_is_bonferronis():

@@ -17,7 +17,7 @@ LINE = {
     "stresses": [{"name": "USDT -5 %", "usdt": 5.0, "years": 0.0072}, {"name": "frozen", "usdt": 0.7, "years": 0.001}],
 }  # fmt: skip
 GATES = [
-    gate("pairs out of sample", 25.0, 9.0), gate("hit rate's lower bound", 0.75, 0.7),
+    gate("pairs out of sample", 25.0, 9.0), gate("hit rate's upper bound", 0.75, 0.7),
     gate("look-back", 93.19, 150.0).replace(result="warns"),
 ]  # fmt: skip
 MISSED = gate("drawdown of marked equity", 0.031, 0.02, least=False)

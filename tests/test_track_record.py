@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from delta_arb.errors import SeriesError
 from delta_arb.stats import sharpe
@@ -210,18 +211,28 @@ def test_a_score_without_matching_probabilities_is_refused(said, seen):
 
 
 def test_a_null_of_small_wins_and_rare_large_losses_passes_in_at_most_a_fortieth():
-    """Wins of 1 in 15 of 16, losses of 15: a mean of 0. Its own interval passes far more of them."""
-    draws = rng(3).random((4000, 208)) < 1 / 16
-    nets = np.where(draws, -15.0, 1.0)
-    assert np.mean([sharpe.stressed_mean(record, 15.0) > 0 for record in nets]) <= 0.025
-    assert np.mean([sharpe.stressed_mean(record, 0.0) > 0 for record in nets]) <= 0.025  # the losses seen are as large
+    """208 trades, wins of 1 in 15 of 16, losses of 15: a mean of 0. A record is told by its losses, k with Binomial(208, 1/16)."""
+    for loss in (15.0, 0.0):  # known before, or as large as those seen
+        passes = [
+            k for k in range(30) if sharpe.chance_without_edge([-15.0] * k + [1.0] * (208 - k), loss, rng()) <= 0.025
+        ]
+        assert passes and binom.pmf(passes, 208, 1 / 16).sum() <= 0.025
 
 
-def test_how_many_pairs_without_a_loss_it_takes_against_a_stress_loss():
-    """Without a loss in n the rate may be 1 - 0.025^(1/n) (Clopper & Pearson): 0.218 of 15 and 0.116 of 30."""
-    few, more = np.ones(15), np.ones(30)
-    assert sharpe.stressed_mean(few, 3.0) == pytest.approx(0.7820 - 0.2180 * 3, abs=2e-4)
-    assert sharpe.stressed_mean(few, 5.0) < 0 < sharpe.stressed_mean(more, 5.0)
-    assert sharpe.stressed_mean(few, 0.0) == 1.0  # nothing to lose
+def test_how_many_pairs_without_a_loss_it_takes_against_a_loss_that_may_come():
+    """n wins of 1 beside a loss of L that did not come: (L / (L + 1))^n, whatever the test."""
+    for n, loss, chance in ((15, 3.0, 0.01336), (15, 5.0, 0.06491), (30, 5.0, 0.00421)):
+        found = sharpe.chance_without_edge(np.ones(n), loss, rng())
+        assert chance - 1e-5 <= found <= chance + 0.003
+    assert sharpe.chance_without_edge(np.ones(15), 0.0, rng()) == 0.0  # nothing to lose
+    assert sharpe.chance_without_edge([-1.0, 0.5], 1.0, rng()) == 1.0
     with pytest.raises(SeriesError, match="no trade"):
-        sharpe.stressed_mean([], 1.0)
+        sharpe.chance_without_edge([], 1.0, rng())
+
+
+def test_a_record_of_wins_and_losses_alike_is_judged_nearly_as_by_students_t():
+    """100 trades of sd 1: means of 0.17 and 0.27 are t of 1.7 and 2.7, one-sided p of 0.046 and 0.004."""
+    nets = rng(5).standard_normal(100)
+    nets = (nets - nets.mean()) / nets.std(ddof=1)
+    for mean, p in ((0.17, 0.046), (0.27, 0.004)):
+        assert sharpe.chance_without_edge(nets + mean, 1.0, rng()) == pytest.approx(p, rel=0.35)

@@ -14,7 +14,7 @@ from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.evidence import Gate
 from delta_arb.market import DAY_S, NS, from_bps
 from delta_arb.optimize.offers import offers
-from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Frame, Market, Thresholds
+from delta_arb.optimize.study import PERIOD_S, Constraints, Frame, Market, Thresholds
 from delta_arb.optimize.walk_forward import (
     Choose,
     LookBack,
@@ -26,31 +26,34 @@ from delta_arb.optimize.walk_forward import (
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import multiple_testing, sharpe
 from delta_arb.stats.multiple_testing import Deflated, Overfitting, Superior
-from delta_arb.stats.sharpe import Interval, stressed_mean
+from delta_arb.stats.sharpe import REPETITIONS, Interval, chance_without_edge
 from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.tables import Table, TableFace, quantity
 
-MIN_PAIRS = 9  # all at the target, the fewest whose hit rate is surely (Wilson, 95 %) above 0.7; losses take more
+MIN_PAIRS = 6  # all won, the fewest that a coin does not show in 2.5 % of cases
 MIN_DEFLATED = 0.95
 MAX_OVERFITTING = 0.5
 MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
 MIN_HALF_LIVES = 150.0
-LEVEL = 0.95  # of the interval of the net a day
-WORST = 0.999  # of the cost of leaving, what an exit at a bad moment is taken to meet
+LEVEL = 0.95  # two-sided, of all looks together: luck may pass in half of the rest
+WORST = 0.999  # of the cost of leaving, what an exit of carry at a bad moment is taken to meet
 YEAR_DAYS = 365.0
-LOOK_BACK = "look-back"  # a warning: the refusal names it, it does not refuse
+WARNINGS = DEFLATED, OVERFITTING, LOOK_BACK = (
+    "deflated Sharpe ratio",
+    "probability of overfitting",
+    "look-back",
+)  # they do not refuse
 
 
 DEMANDS = {  # unit of the number, and what is asked
     "pairs out of sample": ("pairs", "round trips on quotes that the choice had not seen"),
     "pairs a day": ("pairs a day", "round trips often enough to be worth running"),
-    "hit rate's lower bound": ("fraction", "pairs that reach their exit level, at the lower end of 95 %"),
+    "hit rate's upper bound": ("fraction", "pairs that reach their exit level, at the upper end of 95 %"),
     "drawdown of marked equity": ("fraction", "deepest fall of what could be cashed in, of all capital"),
-    "net a day, lower bound": ("USDT a day", "earned a day, at the lower end of its interval"),
+    "chance without an edge": ("fraction", "how often a rule that earns nothing shows such pairs, if one of them may go wrong"),
     "net a year on all capital": ("% a year", "earned a year on all capital, against what cash pays"),
-    "net a pair under stress losses": ("USDT a pair", "earned a pair if the dearest exits come as often as so few pairs allow"),
-    "deflated Sharpe ratio": ("fraction", "probability of an edge once all tries are counted"),
-    "probability of overfitting": ("fraction", "how often the best of one half of the record ends in the worse half of the other"),
+    DEFLATED: ("fraction", "probability of an edge once all tries are counted"),
+    OVERFITTING: ("fraction", "how often the best of one half of the record ends in the worse half of the other"),
     LOOK_BACK: ("half-lives", "how often the basis can have come back in what the choice looked at"),
     "halts": ("", "times that the machine stopped on a leg it could not close"),
     "independent days held": ("days", "days held that say something new"),
@@ -63,7 +66,10 @@ DEMANDS = {  # unit of the number, and what is asked
 def gate(
     name: str, value: float | None, bound: float, *, least: bool = True, note: str = "", finding: str = ""
 ) -> Gate:
-    """A demand from its number; None is missed. `note`: why there is none. `finding`: in other words than these."""
+    """A demand from its number; None is missed, or warns where it is one that only does so.
+
+    `note`: why there is none. `finding`: in other words than these.
+    """
     unit, meaning = DEMANDS[name]
     passed = value is not None and bool(value >= bound if least else value <= bound)
     side = ("is at least" if passed else "is below") if least else ("is at most" if passed else "is above")
@@ -71,7 +77,7 @@ def gate(
         finding = f"{name} was not computed{f' ({note})' if note else ''}"
     return Gate(
         name=name, meaning=meaning, value=None if value is None else float(value), unit=unit, bound=bound, at_least=least,
-        result="met" if passed else "missed",
+        result="met" if passed else "warns" if name in WARNINGS else "missed",
         finding=finding or f"{name} {quantity(value, unit)} {side} {quantity(bound, unit)}",
     )  # fmt: skip
 
@@ -81,31 +87,33 @@ def gates(
     constraints: Constraints,
     frame: Frame,
     *,
+    luck: float | None,
+    may_be_luck: float,
     deflated: Deflated | None,
     overfitting: Overfitting | None,
-    net_usdt_day: Interval | None,
-    stress_usdt: float,
-    min_pairs: int = MIN_PAIRS,
 ) -> tuple[Gate, ...]:
-    """Every demand on an export: trades, hit rate, drawdown, profit out of sample, deflation, overfitting, look-back.
+    """Every demand on an export: trades, hit rate, drawdown, that it is no luck, cash, halts; and what is only told.
 
-    Out of sample is the walk-forward. `deflated` and `overfitting` are of all sets tried on the look-back (see
-    `walkforward.trials`); None where they were refused.
+    Out of sample is the walk-forward. That it earns is tested once, by `luck` (see `chance_without_edge`), whose record
+    pays for the choosing already; the others look at what this test cannot see. `deflated` and `overfitting` are of all
+    sets tried on the look-back (see `trials`), None where they were refused: of choices that saw what they are judged on,
+    so they warn.
     """
     seen = walk.performance
     return (
-        gate("pairs out of sample", seen.trades, min_pairs),
+        gate("pairs out of sample", seen.trades, MIN_PAIRS),
         gate("pairs a day", seen.trades_day, constraints.min_trades_day),
         gate(
-            "hit rate's lower bound", walk.hit_rate and walk.hit_rate.low, constraints.target_hit_rate, note="no pair"
+            "hit rate's upper bound", walk.hit_rate and walk.hit_rate.high, constraints.target_hit_rate, note="no pair"
         ),
         gate("drawdown of marked equity", seen.drawdown, constraints.max_drawdown, least=False),
-        above_zero("net a day, lower bound", net_usdt_day, "no pair"),
-        above_cash(net_usdt_day and net_usdt_day.value, seen.capital_usdt, constraints.cash_percent),
-        _stressed([t.net_usdt for t in walk.result.trades], stress_usdt),
-        _deflated(deflated),
+        gate("chance without an edge", luck, may_be_luck, least=False, note="no pair"),
+        above_cash(walk.net_usdt_day and walk.net_usdt_day.value, seen.capital_usdt, constraints.cash_percent),
+        told_deflated(deflated),
         _overfitting(overfitting),
-        _long_enough(frame.half_life_s and frame.look_back_s / frame.half_life_s),
+        gate(
+            LOOK_BACK, frame.half_life_s and frame.look_back_s / frame.half_life_s, MIN_HALF_LIVES, note="no half-life"
+        ),
         gate("halts", float(seen.halted), 0.0, least=False),
     )
 
@@ -119,14 +127,9 @@ def above_zero(name: str, net: Interval | None, note: str) -> Gate:
     return gate(name, net.low, 0.0, finding=finding).replace(result="met" if passed else "missed")
 
 
-def _stressed(nets_usdt: Sequence[float], stress_usdt: float) -> Gate:
-    """That the pairs seen outweigh losses as large and as frequent as they allow."""
-    value = stressed_mean(nets_usdt, stress_usdt) if nets_usdt else None
-    return gate("net a pair under stress losses", value, 0.0, note="no pair")
-
-
-def _deflated(found: Deflated | None) -> Gate:
-    plain = gate("deflated Sharpe ratio", found and found.probability, MIN_DEFLATED)
+def told_deflated(found: Deflated | None) -> Gate:
+    """The verdict at the effective number tried, and at all of them."""
+    plain = gate(DEFLATED, found and found.probability, MIN_DEFLATED)
     if found is None:
         return plain
     both = "passes" if found.of_all >= MIN_DEFLATED else "does not pass"
@@ -140,15 +143,9 @@ def above_cash(net_usdt_day: float | None, capital_usdt: float, cash_percent: fl
     return gate("net a year on all capital", percent, cash_percent, note="no pair")
 
 
-def _long_enough(half_lives: float | None) -> Gate:
-    """It only warns: what a short look-back costs is seen by the other gates, this one says where to look."""
-    found = gate(LOOK_BACK, half_lives, MIN_HALF_LIVES, note="no half-life")
-    return found if found.passed else found.replace(result="warns")
-
-
 def _overfitting(found: Overfitting | None) -> Gate:
     """Near one half is no alarm where the choice hardly ever loses: then the best are equals."""
-    plain = gate("probability of overfitting", found and found.probability, MAX_OVERFITTING, least=False)
+    plain = gate(OVERFITTING, found and found.probability, MAX_OVERFITTING, least=False)
     if found is None or plain.passed or found.loss > MAX_LOSS:
         return plain
     finding = f"{plain.finding}, but the choice loses on {found.loss:.1%} of the other halves: a flat top, no alarm"
@@ -274,28 +271,29 @@ def judge(
         confidence = None
         refusals.append("confidence is not known: no probability was scored in the walk")
     windows = constraints.repeated_h * 3600.0 / ((tape.end_ns - tape.start_ns) / NS)
-    level = multiple_testing.level_of_each(LEVEL, tried.upstream, windows)
+    may_be_luck = (1 - multiple_testing.level_of_each(LEVEL, tried.upstream, windows)) / 2
+    repetitions = max(10 * REPETITIONS, round(2 / may_be_luck))  # fewer could not show so small a chance
+    ended = [t.net_usdt for t in walk.result.trades if not t.censored]
+    loss = modelled_loss_usdt(tape, market, chosen)
+    luck = chance_without_edge(ended, loss, rng, repetitions=repetitions) if ended else None
     found = gates(
-        walk, constraints, frame, deflated=deflated, overfitting=overfitting, net_usdt_day=_at_level(walk, level),
-        stress_usdt=stress_usdt(tape, market, chosen),
-    )  # fmt: skip
+        walk, constraints, frame, luck=luck, may_be_luck=may_be_luck, deflated=deflated, overfitting=overfitting
+    )
     return Judgement(walk, deflated, overfitting, superior, confidence, found, tuple(refusals))
 
 
-def _at_level(walk: WalkForward, level: float) -> Interval | None:
-    """The walk's net a day with the interval that pays for all looks."""
-    if walk.net_usdt_day is None or level == LEVEL:
-        return walk.net_usdt_day
-    return sharpe.mean_interval(walk.nets, np.random.default_rng(SEED), level=level).scaled(DAY_S / walk.period_s)
+def modelled_loss_usdt(tape: Tape, market: Market, chosen: Thresholds) -> float:
+    """What a pair of one clip loses that is entered at its level and left in trouble, fees included.
 
-
-def stress_usdt(tape: Tape, market: Market, chosen: Thresholds) -> float:
-    """What a pair of one clip loses that is entered at its level and left where leaving is dearest, fees included."""
+    In trouble is any moment at which leaving loses, weighted by the loss: one is held through those of which leaving is
+    dear, and a book that was far away for hours counts as what it would have cost.
+    """
     losses_bps = [0.0]
     for side in (DIRECT, REVERSE):
         if at := chosen.levels(side):
-            dearest = float(np.quantile(offers(tape, market.settings, None, side).exit_bps, WORST))
-            losses_bps.append(dearest - at.entry_bps + market.fees_bps)
+            left = offers(tape, market.settings, None, side).exit_bps - at.entry_bps + market.fees_bps
+            lost = np.maximum(left, 0.0)
+            losses_bps.append(float(lost @ lost / lost.sum()) if lost.any() else 0.0)
     return from_bps(max(losses_bps)) * market.settings.clip_usdt
 
 

@@ -5,7 +5,7 @@ annualised; kurtosis is plain, 3 for a normal.
 
     sharpe, probabilistic_sharpe    Bailey & Lopez de Prado 2012, J. Risk 15(2)
     block_length      Politis & White 2004, corrected with Patton 2009; mean_interval: Politis & Romano 1994
-    stressed_mean     rare large losses, by Clopper & Pearson 1934
+    chance_without_edge    is it luck, or losses that have not come yet? Owen 1988, DiCiccio & Romano 1990
     wilson, probability_of_gain, brier    rates, and probabilities that are scored
 
 Periods follow each other, so their order matters: everything here that resamples draws blocks, and `sharpe` counts only
@@ -20,7 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri, stdtrit
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri, stdtrit
 
 from delta_arb.errors import SeriesError
 
@@ -154,12 +155,17 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
     return Interval(hits / n, max(centre - half, 0.0), min(centre + half, 1.0), level)
 
 
-def stressed_mean(nets, stress: float, level: float = 0.975) -> float:
-    """Mean of a record of trades if large losses are as frequent as it allows, one of the size of `stress` among them.
+def chance_without_edge(nets, loss: float, rng: np.random.Generator, *, repetitions: int = 10 * REPETITIONS) -> float:
+    """How often a rule that earns nothing shows a record of trades as good as this one, if one trade may lose `loss` (positive).
 
-    A large loss is one of half the worst at least, `stress` (positive) included. So few were seen that their rate is the
-    upper bound of Clopper & Pearson (1934), one-sided at `level`: of a record without any, 3.7 / n. Fifteen small wins and
-    one loss of all of them pass for an edge until the loss comes; a mean that is not above zero here does not know.
+    Of all such rules it is the one hardest to tell from the record: the distribution closest to it (empirical likelihood)
+    with a mean of zero, on the nets seen and one loss of `loss` or of the worst seen, whichever is larger. Records of as
+    many trades as are independent, which is seen by their losses, are drawn from it. One that does not contain the loss is
+    no rarer than its absence: n wins of w without a loss of L come with probability (L / (L + w))^n, which no test can
+    beat. 1 where the mean is not above zero, 0 where nothing can be lost.
+
+    Source: Owen 1988, Biometrika 75(2); to draw from the least favourable distribution: DiCiccio & Romano 1990, Int.
+    Statistical Review 58(1).
 
     Raises:
         SeriesError: no trade.
@@ -167,14 +173,33 @@ def stressed_mean(nets, stress: float, level: float = 0.975) -> float:
     nets = np.asarray(nets, float)
     if not len(nets):
         raise SeriesError("no trade says nothing about losses; record longer")
-    worst = max(stress, -float(nets.min()))
-    if worst <= 0:
-        return float(nets.mean())
-    large = nets <= -worst / 2
-    k, n = int(large.sum()), len(nets)
-    rate = 1.0 if k == n else float(betaincinv(k + 1, n - k, level))
-    severity = (worst - float(nets[large].sum())) / (k + 1)
-    return (1 - rate) * (float(nets[~large].mean()) if k < n else 0.0) - rate * severity
+    worst = max(loss, -float(nets.min()))
+    if worst <= 0 or not nets.mean() > 0:
+        return 0.0 if worst <= 0 else 1.0
+    try:
+        n = round(sharpe(np.minimum(nets, 0.0)).n)
+    except SeriesError:  # few trades, or none that lost
+        n = len(nets)
+    weights = _without_edge(nets, worst)
+    outcomes, reached = np.append(nets, -worst), 0
+    least = float(nets.mean()) * (1 - 1e-12)
+    at_once = max(CHUNK // len(outcomes), 1)
+    for done in range(0, repetitions, at_once):
+        drawn = rng.multinomial(n, weights, size=min(at_once, repetitions - done))
+        reached += int((drawn @ outcomes / n >= least).sum())
+    absent = (1.0 - weights[-1]) ** n if weights[-1] > 0 else 0.0
+    return max((1 + reached) / (1 + repetitions), float(absent))
+
+
+def _without_edge(nets: np.ndarray, worst: float) -> np.ndarray:
+    """Weights of the nets, and of one more loss of `worst`, whose mean is zero: as near to equal ones as they can be."""
+    if nets.min() > -worst:
+        weights = worst / (worst + nets) / len(nets)
+        if weights.sum() < 1:  # the wins outweigh every loss seen, so one that was not seen must make up for them
+            return np.append(weights, 1 - weights.sum())
+    tilt = brentq(lambda x: float((nets / (1 + x * nets)).sum()), 0.0, (1 - 1e-12) / worst)
+    weights = 1 / (1 + tilt * nets)
+    return np.append(weights / weights.sum(), 0.0)
 
 
 def mean_interval(

@@ -31,7 +31,7 @@ from scipy.special import betaincinv
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from worlds import FEE_BPS, HOUR, NULLS, Basis, funding, market_of, ou, tape_of
+from worlds import FEE_BPS, HOUR, NULLS, Basis, funding, losing_rarely, market_of, ou, tape_of
 
 from delta_arb.errors import DataError
 from delta_arb.market import NS, from_bps
@@ -134,6 +134,7 @@ def kinds():
         return lambda rng: traded(make(rng, *args, **named))
 
     nulls = {f"null, {name}, 60 h": of(make, 60) for name, make in NULLS.items()}
+    nulls["null, rare losses, 168 h"] = of(losing_rarely, 168)
     carry = {
         "null, carry, no mean": partial(carried, mean_bps=0.0, later=0.0),
         "null, carry, fading": partial(carried, mean_bps=1.0, later=0.0),
