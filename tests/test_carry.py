@@ -282,6 +282,20 @@ def test_later_stamps_and_later_bars_change_no_choice_and_no_entry_before_them(s
     ]
 
 
+def test_a_run_of_then_says_of_carry_what_it_said_whatever_came_after():
+    """The schedule asks with quotes until now, and a file of funding that may reach further."""
+    rates, legs = np.full(241, 1.0), np.full(24 * 80, 100.0)
+    now = 24 * 70
+    later = np.arange(241) * 8 >= now
+    at_ns = START + now * HOUR
+    said = [
+        walked(hours(of, of).between(START, at_ns), market(stamps(np.where(later, rate, rates)), fee_bps=2.0))
+        for of, rate in ((legs, 1.0), (np.where(np.arange(24 * 80) >= now, 140.0, legs), -50.0))
+    ]
+    one, other = ((w.pays, w.now.thresholds, w.verdict, repr(w.gates), w.confidence) for w in said)
+    assert one == other and said[0].pays
+
+
 # --- the recorded year -----------------------------------------------------------------------------------------------
 
 
@@ -388,13 +402,16 @@ def test_what_passes_its_gates_is_exported_as_a_rule_of_the_machine(exported):
     assert "funding counted on" in repr(choice_tables.shown(candidate))
     assert [g.name for g in candidate.gates] == [
         "independent days held", "net a day of a position, lower bound", "net a day without the best day",
-        "net after one more exit at its worst", "net a year on all capital", "halts",
+        "net after one more exit at its worst", "net a year on all capital", "halts", "deflated Sharpe ratio",
     ]  # fmt: skip
-    assert all(g.passed for g in candidate.gates) and candidate.data.judged_from is None
+    assert answer.walk.pays and candidate.data.judged_from is None
     evidence = candidate.evidence
     assert (evidence.walk_trades, evidence.trials) == (len(answer.walk.trades), len(answer.walk.folds) and 75)
     assert evidence.walk_brier == answer.walk.brier.score and 0 < evidence.confidence < 1
     assert evidence.horizon_s == 30 * 86_400.0
+    assert 1 <= evidence.trials_effective < evidence.trials  # near-copies of each other
+    both = (evidence.deflated_sharpe, evidence.deflated_sharpe_of_all)
+    assert both[0] >= both[1] and f"{evidence.trials_effective} effective of" in answer.walk.gates[-1].finding
     # bps of a clip of 500 USDT
     assert evidence.walk_net_low_usdt_day == pytest.approx(answer.walk.net_bps_day.low * 0.05)
 

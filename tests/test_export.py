@@ -19,7 +19,7 @@ from delta_arb.optimize.champion import contested, examined, settle
 from delta_arb.optimize.gates import Judgement
 from delta_arb.optimize.search import Choice, Proposal, Sweep
 from delta_arb.optimize.study import Constraints, Market, Thresholds
-from delta_arb.optimize.verdict import Verdict, flattered, judge
+from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.window import window
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
@@ -324,18 +324,6 @@ def test_what_was_examined_before_is_paid_for():
     assert of_ten.sharpe == alone.sharpe  # the record stays what it is
     assert of_ten.hurdle > alone.hurdle
     assert of_ten.probability < alone.probability
-
-
-def test_what_is_refused_without_a_walk_is_what_the_walk_would_refuse_too():
-    """The deflated Sharpe ratio needs no walk: asked first, it says what the judgement says of it."""
-    found = study("sample")
-    for upstream in (1.0, 1e9):
-        deflation = next(
-            g for g in judge(found.tape, found.choice, upstream).judgement.gates if g.name.startswith("deflated")
-        )
-        said = flattered(found.tape, found.choice, upstream)
-        assert (said == "") == deflation.passed == (upstream == 1.0)
-        assert said == "" or said.endswith(deflation.finding)
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------

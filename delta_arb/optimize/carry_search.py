@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.backtest.replay import Backtest, promised_at
-from delta_arb.errors import DataError
+from delta_arb.errors import DataError, SeriesError
 from delta_arb.funding_stamps import expected
 from delta_arb.market import DAY_S, NS, FundingPayment, to_bps
 from delta_arb.optimize.offers import Offers, offers
@@ -25,6 +25,8 @@ from delta_arb.optimize.search import sweep
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.optimize.walk_forward import Fit, LookBack
 from delta_arb.quotes.tape import Tape
+from delta_arb.stats import multiple_testing
+from delta_arb.stats.multiple_testing import Deflated
 from delta_arb.tables import share
 from delta_arb.venue_terms import common_step
 
@@ -115,6 +117,20 @@ def choose_carry(look_back: LookBack) -> Fit:
         why = "; ".join(filter(None, (paid, _hindered(tape, here, result))))
         return Fit(None, f"no carry rule earned anything on the look-back ({why})", tried=len(sets))
     return Fit(sets[best], "earned on its look-back", look_back.nets(result), len(sets))
+
+
+def deflated(look_back: LookBack, chosen: Thresholds | None, looks: float) -> Deflated | None:
+    """The Sharpe ratio of the rule chosen on a look-back, deflated by all that were tried on it and `looks` times as many;
+    None where nothing was chosen, or the statistics refuse."""
+    if chosen is None:
+        return None
+    here = look_back.market
+    sets = candidates(offers(look_back.tape, here.settings, None), here.fees_bps)
+    try:
+        nets = np.diff(look_back.sweep(sets).nets, prepend=0.0).T
+        return multiple_testing.deflated(nets, sets.index(chosen), upstream=looks)
+    except SeriesError:
+        return None
 
 
 def _smoothed(rules: Sequence[Thresholds], nets: np.ndarray) -> np.ndarray:

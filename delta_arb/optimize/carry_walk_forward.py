@@ -17,9 +17,9 @@ from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.evidence import Gate
 from delta_arb.market import BACK, DAY_NS, DAY_S, NEVER, NS, THROUGH, FundingPayment, from_bps, to_bps, utc
 from delta_arb.optimize import carry_roles, carry_ways
-from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, spoken_rule
+from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, deflated, spoken_rule
 from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, crossing_bps, known_to_walk, position_usdt, worst_bps
-from delta_arb.optimize.gates import LEVEL, above_cash, above_zero, gate, said
+from delta_arb.optimize.gates import DEFLATED, LEVEL, above_cash, above_zero, gate, said, told_deflated
 from delta_arb.optimize.roles import under
 from delta_arb.optimize.study import (
     CARRY,
@@ -43,7 +43,7 @@ from delta_arb.optimize.walk_forward import (
     walk_forward,
 )
 from delta_arb.quotes.tape import Tape
-from delta_arb.stats.multiple_testing import level_of_each
+from delta_arb.stats.multiple_testing import Deflated, level_of_each
 from delta_arb.stats.sharpe import Brier, Interval, mean_interval, sharpe
 from delta_arb.strategy.ledger import Trade, attribution, net_bps
 from delta_arb.tables import NOTHING, Table, TableFace, number
@@ -67,7 +67,7 @@ class CarryWalk(TableFace):
     fold, which `brier` scores; not known where none was scored. A crash that throws the legs apart can pay a year of funding in one fill,
     and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
     `market`: with the roles of both legs, chosen as `conduct` says; `through`: where one rests, the same walk where only what
-    is beyond our price fills.
+    is beyond our price fills; `deflated`: of `now`, told beside the walk, which judged each choice on what came after it.
     """
 
     folds: tuple[Fold, ...]
@@ -87,6 +87,7 @@ class CarryWalk(TableFace):
     cash_percent: float = CASH_PERCENT
     conduct: str = ""
     through: "CarryWalk | None" = None
+    deflated: Deflated | None = None
 
     @property
     def trades(self) -> tuple[Trade, ...]:
@@ -120,7 +121,7 @@ class CarryWalk(TableFace):
     @property
     def pays(self) -> bool:
         """Whether every gate is passed."""
-        return all(g.passed for g in self.gates)
+        return not any(g.refuses for g in self.gates)
 
     @property
     def verdict(self) -> str:
@@ -158,24 +159,19 @@ class CarryWalk(TableFace):
             gate("net after one more exit at its worst", net and self.wrong_bps, 0.0, note=nothing),
             above_cash(net and net.value * from_bps(self.position_usdt), self.result.capital_usdt, self.cash_percent),
             halted,
+            told_deflated(self.deflated),
             *(
                 g.replace(name=f"under through: {g.name}", finding=f"under through: {g.finding}")
                 for g in (self.through.gates if self.through else ())
+                if g.name != DEFLATED
             ),
         )
 
     def table(self) -> Table:
         rows = [_fold_row(fold, self.position_usdt) for fold in self.folds]
-        heads = (
-            "fold from, UTC",
-            "horizon, days",
-            "entry, bps",
-            "exit, bps",
-            "look-back, bps/day",
-            "pairs",
-            "net, bps",
-        )
-        note = f"{self.verdict} {_sentence(self.conduct)}" if self.conduct else self.verdict
+        heads = "fold from, UTC", "horizon, days", "entry, bps", "exit, bps", "look-back, bps/day", "pairs", "net, bps"
+        more = (self.conduct, self.deflated and told_deflated(self.deflated).finding)
+        note = " ".join([self.verdict, *(_sentence(text) for text in more if text)])
         return Table.of("Carry, walked forward: chosen before, held after", heads, rows, note)
 
 
@@ -228,12 +224,14 @@ def walk(
     windows = constraints.repeated_h * 3600.0 / (days * DAY_S - look_back_s)
     first_until_ns = tape.start_ns + round(look_back_s * NS)
     way = carry_roles.chosen(_last(tape.between(tape.start_ns, first_until_ns), market, frame))
-    level = level_of_each(LEVEL, upstream * way.tried, windows)
+    looks, last = upstream * way.tried, _last(under(tape, BACK), way.market, frame)
+    level = level_of_each(LEVEL, looks, windows)
     found, *through = (
         replace(_walked(under(tape, place), way.market, frame, level, rng), cash_percent=constraints.cash_percent)
         for place in ((BACK, THROUGH) if way.market.settings.resting else (BACK,))
     )
-    return replace(found, conduct=way.words, through=through[0] if through else None)
+    paid = deflated(last, found.now.thresholds, looks)
+    return replace(found, conduct=way.words, through=through[0] if through else None, deflated=paid)
 
 
 def _walked(tape: Tape, market: Market, frame: Frame, level: float, rng: np.random.Generator) -> CarryWalk:

@@ -68,6 +68,12 @@ def carry_evidence(carry: Asked) -> Evidence:
     if best:
         values |= {"best_entry_bps": best.entry_bps, "best_exit_bps": best.exit_bps, "best_max_hold_s": best.max_hold_s}
         values |= {"best_funding_horizon_s": best.funding_horizon_s}
+    if paid := walk.deflated:
+        values |= {
+            "deflated_sharpe": paid.probability,
+            "deflated_sharpe_of_all": paid.of_all,
+            "trials_effective": paid.clusters,
+        }
     if walk.net_bps_day:
         usdt, net = from_bps(walk.position_usdt), walk.net_bps_day
         values |= {"walk_net_usdt_day": net.value * usdt}

@@ -220,14 +220,6 @@ class Tried:
         return trials(tape, market, [*self.others, self.chosen], period_s)
 
 
-def deflation(tape: Tape, market: Market, tried: Tried, period_s: float) -> Gate:
-    """The one gate that needs no walk."""
-    try:
-        return _deflated(multiple_testing.deflated(tried.nets(tape, market, period_s), -1, upstream=tried.upstream))
-    except SeriesError:
-        return _deflated(None)
-
-
 def judge(
     tape: Tape,
     market: Market,

@@ -121,13 +121,6 @@ def _tried(choice: Choice, sets=()) -> list[Thresholds]:
     return [choice.best, *(s for s in (*coarse(choice.sweep.sets), *sets) if s != choice.best)]
 
 
-def flattered(tape: Tape, choice: Choice, upstream: float = 1.0) -> str:
-    """Why `judge` will refuse a choice, told without walking it, by the deflated Sharpe ratio; empty where it may pass."""
-    tape, tried = choice.market.in_force(tape), Tried(_tried(choice), choice.best, upstream)
-    found = gates.deflation(tape, choice.market, tried, PERIOD_S)
-    return "" if found.passed else f"{spoken(choice.best)} does not pass: {found.finding}"
-
-
 def warned(found: Judgement) -> str:
     return f"; warning: {found.warning}" if found.warning else ""
 

@@ -168,15 +168,14 @@ def _reversion_first(of: Opened, wanders: str) -> Answer:
     if empty:
         return {"screened": False, "net_usdt_day": None, "halted": False, "reason": empty}
     choice = search.choose(of.tape, of.market, of.constraints)
-    flattered = verdict.flattered(of.tape, choice) if choice.trade else ""
-    if not choice.trade or flattered:  # the walk could only refuse it once more
+    if not choice.trade:  # the walk could only refuse it once more
         judged = choice.judged
         net = judged.net_usdt_day if judged and judged.trades and not judged.halted else None
         return {
             "screened": False,
             "net_usdt_day": net,
             "halted": bool(judged and judged.halted),
-            "reason": flattered or choice.reason,
+            "reason": choice.reason,
         }
     try:
         rng = np.random.default_rng(SEED)
@@ -240,9 +239,8 @@ def _reversion_second(of: Opened, study: Study, cut_ns: int, again: Again) -> An
     if refused:
         return _no(refused)
     choice = search.choose(of.tape, of.market, of.constraints)
-    refused = choice.reason if not choice.trade else verdict.flattered(of.tape, choice, study.pairs)
-    if refused:
-        return _no(refused)
+    if not choice.trade:
+        return _no(choice.reason)
     found = verdict.judge(of.tape, choice, upstream=study.pairs)
     walk = found.judgement and found.judgement.walk
     if walk is None or walk.net_usdt_day is None:
