@@ -1,7 +1,7 @@
 """Nothing later may change an earlier decision: quotes and funding of the future are poisoned, and the past must not move.
 
-The whole procedure at once, on a filtered signal and with funding: choice, walk-forward, gates, champion. Carry has the
-same test beside its walk (`test_carry`).
+The whole procedure at once, on a filtered signal and with funding: choice, walk-forward, gates, champion, and runs of a
+schedule one after another. Carry has the same tests beside its walk (`test_carry`).
 """
 
 from dataclasses import replace
@@ -101,3 +101,23 @@ def test_funding_behind_the_last_quote_changes_no_verdict_and_no_contest(plain, 
     assert (one.trade, one.reason, one.thresholds) == (other.trade, other.reason, other.thresholds)
     assert repr(one.judgement) == repr(other.judgement) and repr(one.contest) == repr(other.contest)
     assert one.judgement.confidence == other.judgement.confidence and isinstance(one.thresholds, Thresholds)
+
+
+def scheduled(tape: Tape, here: Market, hours) -> list[tuple]:
+    """What runs at these hours say, each with the quotes until then and the thresholds that the one before left in force."""
+    held, said = None, []
+    for hour in hours:
+        known = tape.between(0, hour * 3600 * NS)
+        found = decided(known, here)
+        found = against(found, known, held) if held else found
+        said.append((found.trade, found.reason, found.thresholds, repr(found.judgement)))
+        if found.trade:
+            held = InForce("", found.thresholds, found.choice.window.judged_from_ns, known.end_ns)
+    return said
+
+
+def test_quotes_and_funding_to_come_change_no_run_of_a_schedule_before_them():
+    hours = (17, 18, 20)
+    plain, poisoned = (scheduled(tape_of(at_s), market(at_s), hours) for at_s in (np.inf, 18 * 3600))
+    assert plain[:2] == poisoned[:2] and plain[2] != poisoned[2]
+    assert plain[0][0] and "re-confirmed" in plain[1][1]
