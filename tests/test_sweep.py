@@ -196,6 +196,16 @@ def test_and_so_they_are_on_calm_tapes(quotes, hold_s):
     assert_swept_as_run(tape, of, FIFTH)
 
 
+@settings(max_examples=25)
+@given(cases, st.sampled_from(("entry", "exit")), st.sampled_from((0.3, 4.0, 600.0)))
+def test_what_sets_between_two_of_one_path_earn_is_what_their_own_replays_earn(case, level, hold_s):
+    """Levels so close that many go the same path: of any rule, also with clips, both directions and wallets that run dry."""
+    assume(case.tape.end_ns > case.tape.start_ns)
+    of = case.rule._replace(entry=0.01, exit=0.0, max_hold_ns=seconds(hold_s), may_enter=True)
+    steps = [of._replace(**{level: x}) for x in np.linspace(-0.005, 0.02, 41)]
+    assert_swept_as_run(case.tape, steps[::-1], case.latency, funds=case.funds)
+
+
 @given(families(), st.data())
 def test_a_look_back_counts_the_pairs_entered_before_its_end_and_closed_on_it(family, data):
     """Equity marked once a period, against the replay of what is known."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from delta_arb.backtest.fast_forward import NEAR, book_at, first_at, next_row, shift_at
 from delta_arb.backtest.resting_orders import arrives, decided, heard, latency_ns, quote_due, quote_row, quoted
-from delta_arb.backtest.sweep_figures import add_fill, add_pair
+from delta_arb.backtest.sweep_figures import add_fill, add_pair, trace
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
 from delta_arb.quotes.depth import into_levels
 from delta_arb.strategy.ledger import Closing, closing, left_open
@@ -261,6 +261,8 @@ def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
             event.wallet.spot_usdt, event.wallet.spot_coin, event.wallet.perp_usdt = wallet
             phase, lived, refused = state.phase, pair_lives(state), state.refused
             orders = decided(queues, state, event, rule)
+            if account is not None:
+                trace(account.curve, state, now_ns)
             if phase == FLAT:
                 machine.pinned, machine.entered_ns = newest, now_ns
             machine.quiet = machine.quiet + 1 if state.phase == phase else 0

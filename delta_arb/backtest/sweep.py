@@ -1,10 +1,11 @@
 """Thousands of rules over one tape: what each would have earned, as columns; the trades of any one by replaying it.
 
 One compiled loop over the sets drives the machine of `event_loop`, settles with the identity of `ledger` and marks equity
-by the formulas of `performance`; so every figure is that of `run` and `measure` of the same rule, to the bit. Three
-things make it fast: rows on which nothing can be decided are skipped (`fast_forward`), trades never become Python
-objects, and equity is marked only in those blocks of 32 events that may hold a new peak or a deeper fall. A set costs the
-memory of its row in `FIGURES` and five levels, the tape three and a half bytes an event.
+by the formulas of `performance`; so every figure is that of `run` and `measure` of the same rule, to the bit. Four
+things make it fast: rows on which nothing can be decided are skipped (`fast_forward`), of rules between two that go the
+same path none is driven (`trace`), trades never become Python objects, and equity is marked only in those blocks of 32
+events that may hold a new peak or a deeper fall. A set costs the
+memory of its row in `FIGURES` and five levels, the tape three and three quarter bytes an event.
 """
 
 import math
@@ -78,10 +79,15 @@ def _sweep(ground, schedule, machines, curves, account, levels, sets, out):
     """Fill figures and nets (`out`) of some sets; the number of one that meets a hole of the funding table, or -1.
 
     `schedule` is of one rule, which gets the levels of each set in turn; of `machines` and `curves` the second is used, from
-    where the first one stands; `account` is without figures, curve and nets.
+    where the first one stands; `account` is without figures, curve and nets. `sets` are in the order of `_sorted`. Where two
+    that differ in one level only go the same path, so do all between them (see `trace`), which are not driven: so steps
+    are doubled as long as paths stay the same, and halved where they part.
     """
     ground, account, (figures, nets) = uncounted(ground), uncounted(account), uncounted(out)
-    for k in sets:
+    paths, ahead, waiting = np.zeros(len(sets), np.int64), np.zeros(64, np.int64), 0
+    at, low, last, step = 0, 0, -1, 1
+    while at < len(sets):
+        k = sets[at]
         for j in range(2):
             rule = schedule.rules[j]
             rule.entry, rule.exit, rule.max_hold_ns = levels.entry[k], levels.exit[k], levels.max_hold_ns[k]
@@ -94,7 +100,40 @@ def _sweep(ground, schedule, machines, curves, account, levels, sets, out):
             curves[0].most_fills = curve.most_fills
             return k
         close_account(of, machine.state.phase == HALTED, machine.open_at_end)
+        paths[at] = curve.path
+        if at > last:
+            low, last, waiting, step = at, _last_alike(ground.roads, levels, sets, at), 0, 1
+        else:
+            step = 2 * step if paths[at] == paths[low] else max(1, step // 2)
+            ahead[waiting] = at  # driven, and not yet all between it and `low`
+            waiting += 1
+        while waiting > 0 and (paths[ahead[waiting - 1]] == paths[low] or ahead[waiting - 1] == low + 1):
+            waiting -= 1
+            for between in range(low + 1, ahead[waiting]):
+                figures[sets[between]] = figures[sets[low]]
+                if nets.size > 0:
+                    nets[sets[between]] = nets[sets[low]]
+            low = ahead[waiting]
+        at = (low + ahead[waiting - 1]) // 2 if waiting > 0 else min(low + step, max(last, low + 1))
     return -1
+
+
+def _last_alike(roads, levels, sets, at):
+    """The last of the sets that differ from this one in the entry, or in the exit, only; where none quotes a level."""
+    first, last, one_entry, one_exit = sets[at], at, True, True
+    while roads.queues is None and last + 1 < len(sets):
+        k = sets[last + 1]
+        one_entry = one_entry and levels.entry[k] == levels.entry[first]
+        one_exit = one_exit and levels.exit[k] == levels.exit[first]
+        if levels.max_hold_ns[k] != levels.max_hold_ns[first] or not (one_entry or one_exit):
+            break
+        if (
+            levels.reverse_entry[k] != levels.reverse_entry[first]
+            or levels.reverse_exit[k] != levels.reverse_exit[first]
+        ):
+            break
+        last += 1
+    return last
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
@@ -203,19 +242,16 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
     watched, nets = marks
     table, holes = np.array([tuple(p) for p in payments], PAYMENT), _holes(payments)
     figures = np.zeros(len(rules), FIGURES)
-    ways = {(rule.filter, rule.funding_horizon_s) for rule in rules}
-    seen = {way: looks(tape, way[0], expected(payments, way[1])) for way in ways}
     columns, roads, stamps = kernel_inputs(tape, latency, payments, rules)
     kernel = _kernel()
     for members in _groups(rules):
         rule = rules[members[0]]
         check_deadline(rule, latency)
-        levels = read_only(
-            Levels(*(np.array([getattr(rules[k], name) for k in members], kind) for name, kind in _LEVELS))
-        )
+        columns_of = zip(*(_LEVELS_OF(rules[k]) for k in members), strict=True)
+        levels = read_only(Levels(*map(np.array, columns_of, _KINDS)))
         part = np.zeros(len(members), FIGURES)
         marked = np.zeros((1, 0)) if nets is None else np.zeros((len(members), nets.shape[1]))
-        here = seen[rule.filter, rule.funding_horizon_s]
+        here = looks(tape, rule.filter, expected(payments, rule.funding_horizon_s))
         ground = read_only(Ground(columns, here, roads, funds.rebalancing, stamps))
         account = read_only((watched, table, holes)), until_ns, float(capital_of(rule, funds))
 
@@ -233,13 +269,19 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
                 fills = int(curves["most_fills"][0])
             return bad
 
-        for bad in _by_threads(fill, np.arange(len(members)), threads):
+        for bad in _by_threads(fill, _sorted(levels), threads):
             if bad >= 0:
                 run(tape, rules[members[bad]], latency, payments, funds=funds, seen=here)  # raises
         figures[members] = part
         if nets is not None:
             nets[members] = marked
     return figures
+
+
+def _sorted(levels: Levels) -> np.ndarray:
+    """The numbers of the sets: by their longest hold, of one hold by the reverse levels, then the entry, then the exit."""
+    columns = (levels.exit, levels.entry, *levels[2:])
+    return np.lexsort([column for column in columns if (column != column[0]).any()] or [levels.exit])
 
 
 def _by_threads(fill, sets: np.ndarray, threads: int | None) -> list[int]:
@@ -251,15 +293,19 @@ def _by_threads(fill, sets: np.ndarray, threads: int | None) -> list[int]:
         return list(pool.map(fill, np.array_split(sets, parts)))
 
 
-_LEVELS = tuple((name, np.int64 if name == "max_hold_ns" else float) for name in Levels._fields)
+_LEVELS_OF = itemgetter(*map(MachineRule._fields.index, Levels._fields))
+_REST_OF = itemgetter(*(k for k, name in enumerate(MachineRule._fields) if name not in Levels._fields))
+_KINDS = tuple(np.int64 if name == "max_hold_ns" else float for name in Levels._fields)
 
 
 def _groups(rules: Sequence[MachineRule]) -> list[list[int]]:
     """The numbers of the rules that differ only in their levels, those with a reverse direction apart."""
-    rest = itemgetter(*(k for k, name in enumerate(MachineRule._fields) if name not in Levels._fields))
-    found = defaultdict(list)
+    found, before = defaultdict(list), None
     for k, rule in enumerate(rules):
-        found[rest(rule), rule.reverse_entry == math.inf].append(k)
+        of = _REST_OF(rule), rule.reverse_entry == math.inf
+        if of != before:  # often it is the same, which takes less to see than to look it up
+            before, members = of, found[of]
+        members.append(k)
     return list(found.values())
 
 

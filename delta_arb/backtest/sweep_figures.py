@@ -160,6 +160,7 @@ class Curve:
 
     `peak` is the highest equity so far and `peak_row` the last event at it; the deepest fall, and the longest time below.
     And so many fills of the open pair, or of one for which there was no room; whether a pair met a hole of the funding table.
+    `path` says when the machine stood how, `stands` how it stands (see `trace`).
     """
 
     spot_qty: float = 0.0
@@ -177,6 +178,21 @@ class Curve:
     fills: int = 0
     most_fills: int = 0
     hole: bool = False
+    path: int = 0
+    stands: int = -1
+
+
+def trace(curve, state, now_ns):
+    """Take in what the machine does: two rules of the same `path` were flat, entered and left at the same events.
+
+    A level only counts in comparisons with what a book pays. So a rule whose one level lies between those of two others of
+    the same path goes that way as well: each comparison comes out as both of theirs.
+    """
+    flags = 8 * state.armed + 4 * state.reverse_armed + 2 * state.refusing + (state.side > 0)
+    stands = 16 * state.phase + flags
+    if stands != curve.stands:
+        mixed = (curve.path ^ now_ns ^ (stands << 56)) * 0x1E3779B97F4A7C15
+        curve.path, curve.stands = mixed ^ (mixed >> 29), stands
 
 
 def _mark(account, n, closing, row):
