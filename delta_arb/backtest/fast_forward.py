@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.market import SPOT, Book, entry_edge, exit_cost
-from delta_arb.strategy.waiting import DIRECT_HIGH, MID, REVERSE_HIGH, REVERSE_LOW
+from delta_arb.strategy.waiting import CHEAP, DIRECT_HIGH, MID, REVERSE_HIGH, REVERSE_LOW
 
 NEAR = 32  # rows of a block
 FAN = 32  # blocks of a far one
 FAR = FAN * NEAR
-SIGNALS = 5  # of `waiting`
+SIGNALS = 6  # of `waiting`
 
 
 class Looks(NamedTuple):
@@ -55,7 +55,8 @@ def next_row(tape, looks, way, wait, i):
             (wait.signal, wait.level) if k == 0 else (wait.other, wait.other_level) if k == 1 else (MID, wait.mid)
         )
         if level != np.inf:
-            row = _seek(tape, looks, way, signal, level, wait.until_ns, i, row)
+            cheap = wait.cheap if signal == wait.adding else -np.inf
+            row = _seek(tape, looks, way, signal, level, cheap, wait.until_ns, i, row)
     if row == len(tape.ts_ns) or tape.ts_ns[row] > wait.until_ns:
         return first_at(tape.ts_ns, i, wait.until_ns)
     while row > i and tape.ts_ns[row - 1] == tape.ts_ns[row]:
@@ -63,9 +64,13 @@ def next_row(tape, looks, way, wait, i):
     return row
 
 
-def _seek(tape, looks, way, signal, level, until_ns, i, past):
-    """The first row, from `i` on, at which a signal is at its level; `past` where it is behind that, or behind a time."""
+def _seek(tape, looks, way, signal, level, cheap, until_ns, i, past):
+    """The first row, from `i` on, at which a signal is at its level; `past` where it is behind that, or behind a time.
+
+    Rows on which `CHEAP` is below its level, here called so too, may be passed over.
+    """
     ts_ns, far, near = tape.ts_ns, looks.far[way, signal], looks.near[way, signal]
+    far_cheap, near_cheap = looks.far[way, CHEAP], looks.near[way, CHEAP]
     spot = tape.spot_bid if signal >= REVERSE_HIGH else tape.spot_ask
     perp = tape.perp_ask if signal >= REVERSE_HIGH else tape.perp_bid
     sign = 1.0 if signal in (DIRECT_HIGH, REVERSE_LOW) else -1.0
@@ -74,13 +79,13 @@ def _seek(tape, looks, way, signal, level, until_ns, i, past):
     while i < past:
         block, part = i // FAR, i // NEAR
         if i % FAR == 0:
-            while block < len(far) and not far[block] >= level:
+            while block < len(far) and not (far[block] >= level and far_cheap[block] >= cheap):
                 block += 1
             if block >= len(far) or ts_ns[max(i, block * FAR)] >= until_ns:
                 return past
             i, part = max(i, block * FAR), max(part, block * FAN)
         stop = min((block + 1) * FAN, len(near))
-        while part < stop and not near[part] >= level:
+        while part < stop and not (near[part] >= level and near_cheap[part] >= cheap):
             part += 1
         i = max(i, part * NEAR)
         if part == stop:
@@ -90,7 +95,7 @@ def _seek(tape, looks, way, signal, level, until_ns, i, past):
             if still:  # without a division, and with a little to spare
                 while i < stop and sign * (perp[i] - spot[i] - cut * spot[i]) < 0.0:
                     i += 1
-            if i < stop and strength(tape, looks, way, signal, i) >= level:
+            if i < stop and strength(tape, looks, way, signal, i) >= level and not -tape.spot_bid[i] < cheap:
                 return i
             i += 1
         i = min(i, stop)
@@ -116,6 +121,8 @@ def strength(tape, looks, way, signal, i):
     """A signal at a row; one without prices shows none."""
     if signal == MID:
         return 0.5 * (tape.perp_bid[i] + tape.perp_ask[i])
+    if signal == CHEAP:
+        return -tape.spot_bid[i]
     if signal >= REVERSE_HIGH:
         spot, perp = tape.spot_bid[i], tape.perp_ask[i]
         costs = exit_cost(spot, perp) + shift_at(looks, way, i) if spot > 0.0 and perp > 0.0 else np.nan
@@ -131,7 +138,7 @@ def extremes(tape, looks):
     for way in range(len(looks.shift)):
         near, far = looks.near[way], looks.far[way]
         for block in range(near.shape[1]):
-            direct_high = direct_low = reverse_high = reverse_low = mid = -np.inf
+            direct_high = direct_low = reverse_high = reverse_low = mid = cheap = -np.inf
             for i in range(block * NEAR, min((block + 1) * NEAR, n)):
                 direct, reverse = (
                     strength(tape, looks, way, DIRECT_HIGH, i),
@@ -140,6 +147,7 @@ def extremes(tape, looks):
                 direct_high, direct_low = max(direct_high, direct), max(direct_low, -direct)
                 reverse_high, reverse_low = max(reverse_high, reverse), max(reverse_low, -reverse)
                 mid = max(mid, strength(tape, looks, way, MID, i))
-            for signal, value in enumerate((direct_high, direct_low, reverse_high, reverse_low, mid)):
+                cheap = max(cheap, strength(tape, looks, way, CHEAP, i))
+            for signal, value in enumerate((direct_high, direct_low, reverse_high, reverse_low, mid, cheap)):
                 near[signal, block] = value
                 far[signal, block // FAN] = max(far[signal, block // FAN], value)

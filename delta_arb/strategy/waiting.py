@@ -6,7 +6,8 @@
                            disarmed: nothing before it is below the entry level less `rearm`
     an end rests           nothing before a report or the time asked for, and while a quote is out before it is misplaced
     open, nothing out      nothing before what leaving costs is down to the exit level, or the longest hold is over;
-                           with several clips, or before what opening pays reaches the entry level again
+                           with several clips, or before what opening pays reaches the entry level again while spot is
+                           cheap enough for what is left of the largest position to be an order
     halted                 nothing any more
     a short whose maintenance margin is known: and nothing before the perpetual's mid is at its liquidation price
 
@@ -23,13 +24,17 @@ from delta_arb.strategy.margin import liquidation_price
 from delta_arb.strategy.settling import entry_level, exit_level
 from delta_arb.strategy.state import DIRECT, FLAT, HALTED, OPEN, MachineRule, State
 
-# What opening pays (see `settling.opening_pays`), and the same negated, and the perpetual's mid: each signal is awaited at
-# or above a level.
-DIRECT_HIGH, DIRECT_LOW, REVERSE_HIGH, REVERSE_LOW, MID = range(5)
+# What opening pays (see `settling.opening_pays`), and the same negated, the perpetual's mid, and spot's bid negated: each
+# signal is awaited at or above a level.
+DIRECT_HIGH, DIRECT_LOW, REVERSE_HIGH, REVERSE_LOW, MID, CHEAP = range(6)
+NO_SIGNAL = -1
 
 
 class Wait(NamedTuple):
-    """Nothing is decided before one of two signals is at or above its level, the perpetual's mid is, or a time has come."""
+    """Nothing is decided before one of two signals is at or above its level, the perpetual's mid is, or a time has come.
+
+    The signal `adding`, if any, counts only on rows on which `CHEAP` is at its level too.
+    """
 
     signal: int
     level: float
@@ -37,6 +42,8 @@ class Wait(NamedTuple):
     other_level: float
     mid: float
     until_ns: int
+    adding: int
+    cheap: float
 
 
 def awaited(state: State, next_ns: int, rule: MachineRule) -> Wait:
@@ -74,7 +81,7 @@ def _liquidation(state: State, rule: MachineRule) -> float:
 
 
 def _until(until_ns: int, mid: float) -> Wait:
-    return Wait(DIRECT_HIGH, np.inf, DIRECT_HIGH, np.inf, mid, until_ns)
+    return Wait(DIRECT_HIGH, np.inf, DIRECT_HIGH, np.inf, mid, until_ns, NO_SIGNAL, -np.inf)
 
 
 def _flat(state: State, next_ns: int, rule: MachineRule) -> Wait:
@@ -85,7 +92,7 @@ def _flat(state: State, next_ns: int, rule: MachineRule) -> Wait:
     return Wait(
         DIRECT_HIGH if state.armed else DIRECT_LOW, direct if state.armed else rule.rearm - rule.entry,
         REVERSE_HIGH if state.reverse_armed else REVERSE_LOW, reverse if state.reverse_armed else rule.rearm - rule.reverse_entry,
-        np.inf, next_ns,
+        np.inf, next_ns, NO_SIGNAL, -np.inf,
     )  # fmt: skip
 
 
@@ -97,7 +104,14 @@ def _open(state: State, next_ns: int, rule: MachineRule, mid: float) -> Wait:
     until_ns = min(next_ns, state.wake_ns)
     if adds == np.inf:
         signal = REVERSE_HIGH if state.side == DIRECT else DIRECT_HIGH
-        return Wait(signal, leaves, signal, np.inf, mid, until_ns)
+        return Wait(signal, leaves, signal, np.inf, mid, until_ns, NO_SIGNAL, -np.inf)
+    cheap = -_highest_to_add(state, rule)
     if state.side == DIRECT:
-        return Wait(DIRECT_HIGH, adds, REVERSE_HIGH, leaves, mid, until_ns)
-    return Wait(DIRECT_HIGH, leaves, REVERSE_HIGH, adds, mid, until_ns)
+        return Wait(DIRECT_HIGH, adds, REVERSE_HIGH, leaves, mid, until_ns, DIRECT_HIGH, cheap)
+    return Wait(DIRECT_HIGH, leaves, REVERSE_HIGH, adds, mid, until_ns, REVERSE_HIGH, cheap)
+
+
+def _highest_to_add(state: State, rule: MachineRule) -> float:
+    """The price of spot above which what is left of the largest position is no order (with a little to spare for rounding)."""
+    held, least_usdt = abs(state.legs[SPOT].position), max(rule.spot.min_notional_usdt, 1e-9)
+    return (rule.max_position_usdt - (1.0 - 1e-6) * least_usdt) / held * (1.0 + 1e-9) if held > 0.0 else np.inf
