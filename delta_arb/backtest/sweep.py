@@ -242,9 +242,10 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
     watched, nets = marks
     table, holes = np.array([tuple(p) for p in payments], PAYMENT), _holes(payments)
     figures = np.zeros(len(rules), FIGURES)
-    columns, roads, stamps = kernel_inputs(tape, latency, payments, rules)
+    groups = _groups(rules)
+    columns, roads, stamps = kernel_inputs(tape, latency, payments, [rules[members[0]] for members in groups])
     kernel = _kernel()
-    for members in _groups(rules):
+    for members in groups:
         rule = rules[members[0]]
         check_deadline(rule, latency)
         columns_of = zip(*(_LEVELS_OF(rules[k]) for k in members), strict=True)

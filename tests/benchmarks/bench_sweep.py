@@ -3,11 +3,13 @@
 Five jobs on the quotes of `plain_loop`: `wide` 100 x 100 levels, `near` 10,000 entries within 2 %, `dense` a thousand trades
 a set, `busy` sets that always trade, `churn` calm and busy sets in one call. Each is timed by the processor time of one
 thread a set, best of some rounds, beside `plain_loop.plain` with equal trades and money; the sweep marks equity at every
-event besides. Then end to end: a day of ten quotes a second in two files, read, joined, and of 10,000 sets the best on the
-five hours behind each of 18 folds, as the walk-forward sweeps them. First calls are measured in a copy of the package
-without caches.
+event besides. Rules of several clips, of both directions and with a known maintenance rate stand beside plain ones, a tape
+of which nothing is known yet beside the plain loop. Then how cost grows, and end to end: a day of ten quotes a second in two
+files, read, joined, and of 10,000 sets, `near` and `wide`, the best on the five hours behind each of 18 folds, as the
+walk-forward sweeps them. First calls are measured in a copy of the package without caches.
 """
 
+import dataclasses
 import shutil
 import statistics
 import subprocess
@@ -26,6 +28,7 @@ from delta_arb.backtest.performance import thinned
 from delta_arb.backtest.sweep import FIGURES, sweep
 from delta_arb.latency import Latency
 from delta_arb.quotes.tape import LegFile, Tape, read
+from delta_arb.wallets import BOUNDLESS, Funds
 
 EVENTS, SETS, LOOPS, REPEATS = 1_000_000, 10_000, 16, 3
 DAY, FOLDS = 864_000, 18
@@ -133,6 +136,69 @@ def against_plain() -> list[dict]:
     return rows
 
 
+# --- Other rules, a tape that nobody has seen, and how cost grows -----------------------------------------------------
+
+
+def against_plain_rules() -> list[dict]:
+    """400 sets each, all trades of one direction but for `reverse`, whose sets trade twice as often."""
+    of = tape(EVENTS)
+    base = [rule(float(entry), -0.0008) for entry in np.linspace(0.0008, 0.0020, 400)]
+    kinds = {
+        "plain": (base, BOUNDLESS),
+        "clips": ([r._replace(max_position_usdt=300.0) for r in base], BOUNDLESS),
+        "reverse": ([r._replace(reverse_entry=0.0012, reverse_exit=-0.0012) for r in base], Funds(1e6, 1e6, 1e6)),
+        "maintenance": ([r._replace(perp=r.perp._replace(maintenance=0.005, leverage=3.0)) for r in base], BOUNDLESS),
+    }
+    sweep(of, base[:1], LATENCY)
+    took, trades = dict.fromkeys(kinds, np.inf), {}
+    for _ in range(REPEATS):
+        for name, (many, funds) in kinds.items():
+            s, swept = processor_s(lambda many=many, funds=funds: sweep(of, many, LATENCY, funds=funds, threads=1))
+            took[name], trades[name] = min(took[name], s / len(many)), float(swept.figures["trades"].mean())
+    return [
+        {"rules": name, "trades_per_set": trades[name], "us_per_set": 1e6 * s, "times_plain_rules": s / took["plain"]}
+        for name, s in took.items()
+    ]
+
+
+def seen_first() -> list[dict]:
+    """One set on a tape that is new each time; the plain loop knows nothing beforehand either."""
+    columns = quotes(EVENTS)
+    of, one = plain_tape(columns), [plain_rule(16.0, -6.0)]
+    ours_s = loop_s = np.inf
+    for _ in range(2 * REPEATS):
+        new = dataclasses.replace(of)
+        ours_s = min(ours_s, processor_s(lambda new=new: sweep(new, one, QUICK, threads=1))[0])
+        loop_s = min(loop_s, processor_s(lambda: plain(*columns, 16.0, -6.0, NEVER_LEFT_NS))[0])
+    ours_ns, loop_ns = 1e9 * ours_s / EVENTS, 1e9 * loop_s / EVENTS
+    return [{"job": "one set anew", "ns_per_event": ours_ns, "plain_ns": loop_ns, "ratio": loop_ns / ours_ns}]
+
+
+def growth() -> list[dict]:
+    """The levels of `wide`, fewer or more of them, on fewer or more events; a first call has been before."""
+    rows = []
+    for events, axis in (
+        (100_000, 100),
+        (1_000_000, 10),
+        (1_000_000, 32),
+        (1_000_000, 100),
+        (1_000_000, 316),
+        (10_000_000, 32),
+    ):
+        of = plain_tape(quotes(events))
+        many = [plain_rule(*each) for each in grid(np.linspace(8, 40, axis), np.linspace(-20, 8, axis))]
+        sweep(of, many[:1], QUICK)
+        took_s, swept = processor_s(lambda of=of, many=many: sweep(of, many, QUICK, threads=1))
+        trades = int(swept.figures["trades"].sum())
+        rows.append(
+            {
+                "events": events, "sets": len(many), "trades": trades, "s": took_s, "us_per_set": 1e6 * took_s / len(many),
+                "us_per_trade": 1e6 * took_s / trades,
+            }
+        )  # fmt: skip
+    return rows
+
+
 # --- End to end -------------------------------------------------------------------------------------------------------
 
 
@@ -160,22 +226,28 @@ def chosen(quotes: Tape, of: list) -> list[int]:
     for start_ns in range(quotes.start_ns, quotes.start_ns + FOLDS * HOUR, HOUR):
         known, until_ns = quotes.between(start_ns, start_ns + 6 * HOUR), start_ns + 5 * HOUR
         marked = thinned(known, start_ns, until_ns, 900.0)
-        found = sweep(known, of, LATENCY, marked=marked, start_ns=start_ns, until_ns=until_ns)
+        found = sweep(known, of, LATENCY, marked=marked, start_ns=start_ns, until_ns=until_ns, threads=1)
         best.append(int(np.argmax(found.figures["net_usdt"])))
     return best
 
 
-def end_to_end() -> dict:
-    of = [rule(float(entry), -0.001) for entry in np.linspace(0.001, 0.00102, SETS)]
+def end_to_end() -> list[dict]:
+    near = [rule(float(entry), -0.001) for entry in np.linspace(0.001, 0.00102, SETS)]
+    wide = [rule(entry, exit_) for entry, exit_ in grid(np.linspace(8e-4, 40e-4, 100), np.linspace(-20e-4, 8e-4, 100))]
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         files = write_legs(tape(DAY), Path(folder))
         quotes = read(*files)
-        read_s = statistics.median(seconds(lambda: read(*files)) for _ in range(REPEATS))
-    walk_s = seconds(lambda: chosen(quotes, of))
-    return {
-        "events": len(quotes), "sets": SETS, "folds": FOLDS, "read_s": read_s, "walk_s": walk_s,
-        "end_to_end_s": read_s + walk_s,
-    }  # fmt: skip
+        read_s = statistics.median(processor_s(lambda: read(*files))[0] for _ in range(REPEATS))
+    for name, of in (("near", near), ("wide", wide)):
+        walk_s = min(processor_s(lambda of=of: chosen(quotes, of))[0] for _ in range(REPEATS))
+        rows.append(
+            {
+                "job": name, "events": len(quotes), "sets": SETS, "folds": FOLDS, "read_s": read_s, "walk_s": walk_s,
+                "end_to_end_s": read_s + walk_s,
+            }
+        )  # fmt: skip
+    return rows
 
 
 def main() -> None:
@@ -185,7 +257,15 @@ def main() -> None:
     method = f"ratio to plain_loop.plain in this run; processor time of one thread, best of {REPEATS}"
     size = {"bytes_per_set": FIGURES.itemsize + 5 * 8}
     report("sweep", against_plain(), ("numpy", "numba"), method=method, goal=goal, **first, **size)
-    report("sweep_walk", [end_to_end()], ("numpy", "numba", "pyarrow"), goal="0.5 s from Parquet to what is chosen")
+    report("sweep_rules", against_plain_rules(), goal="each at most twice a plain rule")
+    report("sweep_first", seen_first(), goal="1.5 ns an event")
+    report("sweep_growth", growth())
+    report(
+        "sweep_walk",
+        end_to_end(),
+        ("numpy", "pyarrow"),
+        goal="0.15 s near and 0.25 s wide, processor time of one thread",
+    )
 
 
 if __name__ == "__main__":
