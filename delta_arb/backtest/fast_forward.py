@@ -55,8 +55,7 @@ def next_row(tape, looks, way, wait, i):
             (wait.signal, wait.level) if k == 0 else (wait.other, wait.other_level) if k == 1 else (MID, wait.mid)
         )
         if level != np.inf:
-            cheap = wait.cheap if signal == wait.adding else -np.inf
-            row = _seek(tape, looks, way, signal, level, cheap, wait.until_ns, i, row)
+            row = _seek(tape, looks, way, wait, signal, level, i, row)
     if row == len(tape.ts_ns) or tape.ts_ns[row] > wait.until_ns:
         return first_at(tape.ts_ns, i, wait.until_ns)
     while row > i and tape.ts_ns[row - 1] == tape.ts_ns[row]:
@@ -64,12 +63,13 @@ def next_row(tape, looks, way, wait, i):
     return row
 
 
-def _seek(tape, looks, way, signal, level, cheap, until_ns, i, past):
-    """The first row, from `i` on, at which a signal is at its level; `past` where it is behind that, or behind a time.
+def _seek(tape, looks, way, wait, signal, level, i, past):
+    """The first row, from `i` on, at which a signal is at its level; `past` where it is behind that, or behind the time.
 
-    Rows on which `CHEAP` is below its level, here called so too, may be passed over.
+    For the signal `adding` rows on which `CHEAP` is below its level are passed over.
     """
     ts_ns, far, near = tape.ts_ns, looks.far[way, signal], looks.near[way, signal]
+    until_ns, cheap = wait.until_ns, wait.cheap if signal == wait.adding else -np.inf
     far_cheap, near_cheap = looks.far[way, CHEAP], looks.near[way, CHEAP]
     spot = tape.spot_bid if signal >= REVERSE_HIGH else tape.spot_ask
     perp = tape.perp_ask if signal >= REVERSE_HIGH else tape.perp_bid
