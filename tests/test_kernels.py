@@ -54,6 +54,13 @@ def test_a_copy_that_died_makes_room_for_the_next(run_cells, tmp_path):
         assert run_cells(ready, "nb", "import os\nprint(os.getpid())") == str(alive.pid) and ready == []
 
 
+def test_where_copying_is_not_safe_kernels_are_started_in_the_ordinary_way(run_cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with kernels.copies(2, tmp_path) as ready:
+        assert ready == []
+        assert run_cells(ready, "nb", "print(1 + 1)") == "2"
+
+
 WAITING = """
 import os, sys, time
 from pathlib import Path

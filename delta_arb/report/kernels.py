@@ -72,7 +72,10 @@ class Copy:
 
 @contextlib.contextmanager
 def copies(count: int, notebooks: Path) -> Iterator[list[Copy]]:
-    """So many copies for the notebooks of a folder; whoever starts a kernel takes one out of the list."""
+    """So many copies for the notebooks of a folder, none but on Linux; whoever starts a kernel takes one out of the list."""
+    if sys.platform != "linux":  # elsewhere system libraries do not survive being copied
+        yield []
+        return
     importlib.import_module(KERNEL)
     if notebooks == places.notebooks().resolve():
         load()
