@@ -488,8 +488,8 @@ def test_a_notebook_needs_one_parameters_cell(tmp_path, tags):
 
 def test_reports_that_cannot_be_written_are_an_error_of_one_line(notebooks, tmp_path, capsys):
     (tmp_path / "reports").write_text("a file")
-    assert pipeline.main(arguments(notebooks, tmp_path / "reports")) == 1
-    assert "NotADirectoryError" in last_line(capsys.readouterr().out)["reason"]
+    assert pipeline.main(arguments(notebooks, tmp_path / "reports")) == 2
+    assert "is a file, not a folder" in last_line(capsys.readouterr().out)["reason"]
 
 
 def test_two_pipelines_on_one_pair_exclude_each_other(notebooks, tmp_path, capsys):

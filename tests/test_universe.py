@@ -494,8 +494,8 @@ def test_what_no_pair_can_answer_is_refused_instead_of_none_of_them_pays(data, t
         said = capsys.readouterr().err
         assert why in said and said.count("\n") == 1
     (tmp_path / "file").touch()
-    assert main([*asked, "--quick", "--reports", str(tmp_path / "file")]) == 1
-    assert capsys.readouterr().err.startswith("error: NotADirectoryError")
+    assert main([*asked, "--quick", "--reports", str(tmp_path / "file")]) == 2
+    assert "is a file, not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def walk(verdict, inputs) -> Picture:
             figures.when(ends), promised, color=figures.NOTE, ls="--", lw=1.6, marker="o", ms=3,
             label=f"promised in sample, {number(promised[-1] / days)} USDT a day",
         )  # fmt: skip
-        at, shown = figures.extremes(found.equity.ts_ns, found.equity.net)
+        at, shown = _curve(found.equity.ts_ns, found.equity.net)
         ax.plot(
             figures.when(at), shown, color=figures.BASIS, lw=1.3,
             label=f"earned out of sample, marked, {number(found.equity.net[-1] / days)} USDT a day",
@@ -48,6 +48,12 @@ def walk(verdict, inputs) -> Picture:
         ax.legend(loc="upper left")
         figures.dates(ax)
     return Picture(figures.marked(title, inputs), figure)
+
+
+def _curve(ts_ns: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Peaks and troughs of a curve, and where it ends."""
+    at, shown = figures.extremes(ts_ns, values)
+    return np.append(at, ts_ns[-1]), np.append(shown, values[-1])
 
 
 def _shade(ax, sheet, legend: bool = False) -> None:
@@ -70,7 +76,7 @@ def equity(sheet, inputs) -> Picture:
         _shade(top, sheet, legend=True)
         _shade(below, sheet)
         net = sheet.curve.net
-        at, shown = figures.extremes(sheet.curve.ts_ns, net)
+        at, shown = _curve(sheet.curve.ts_ns, net)
         top.plot(figures.when(at), shown, color=figures.BASIS, lw=1.2, label="marked at the exit side")
         top.axhline(0, color=figures.SOFT, lw=0.8)
         closed = [t.closed_ns for t in sheet.trades]
@@ -86,7 +92,7 @@ def equity(sheet, inputs) -> Picture:
         )
         top.set_ylabel("net, USDT")
         top.legend(loc="upper left", ncols=2)
-        at, shown = figures.extremes(sheet.curve.ts_ns, 100 * underwater(capital + net))
+        at, shown = _curve(sheet.curve.ts_ns, 100 * underwater(capital + net))
         below.fill_between(figures.when(at), shown, 0, color=figures.LOSS, alpha=0.55, lw=0)
         below.set_ylabel(f"below peak,\n% of {capital:g} USDT")
         figures.dates(below)
