@@ -231,6 +231,13 @@ def test_how_many_pairs_without_a_loss_it_takes_against_a_loss_that_may_come():
         sharpe.chance_without_edge([], 1.0, rng())
 
 
+def test_losses_seen_that_just_make_up_for_the_wins_are_judged_beside_the_larger_one_that_may_come():
+    """Of +7 and -2.1, nearest to equal weights with a mean of zero are 3/13 and 10/13, with nothing left for the loss of 6 (its
+    tilt is 1/6: 7 / (13/6) = 2.1 / (3.9/6)). Two draws reach the mean of 2.45 unless both lose: 1 - (10/13)^2."""
+    found = sharpe.chance_without_edge([7.0, 3.9 - 6.0], 6.0, rng())
+    assert found == pytest.approx(1 - (10 / 13) ** 2, abs=0.01)
+
+
 def test_a_record_of_wins_and_losses_alike_is_judged_nearly_as_by_students_t():
     """100 trades of sd 1: means of 0.17 and 0.27 are t of 1.7 and 2.7, one-sided p of 0.046 and 0.004."""
     nets = rng(5).standard_normal(100)

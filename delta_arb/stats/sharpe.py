@@ -197,8 +197,12 @@ def _without_edge(nets: np.ndarray, worst: float) -> np.ndarray:
         weights = worst / (worst + nets) / len(nets)
         if weights.sum() < 1:  # the wins outweigh every loss seen, so one that was not seen must make up for them
             return np.append(weights, 1 - weights.sum())
-    tilt = brentq(lambda x: float((nets / (1 + x * nets)).sum()), 0.0, (1 - 1e-12) / worst)
-    weights = 1 / (1 + tilt * nets)
+    most = (1 - 1e-12) / worst
+
+    def mean(tilt: float) -> float:
+        return float((nets / (1 + tilt * nets)).sum())
+
+    weights = 1 / (1 + (brentq(mean, 0.0, most) if mean(most) < 0 else most) * nets)
     return np.append(weights / weights.sum(), 0.0)
 
 
