@@ -105,9 +105,9 @@ def test_a_running_replay_is_shown_by_its_own_monitor_and_stopped_by_name_with_t
     )
     command = [sys.executable, "-m", "delta_arb.live", "replay", *tape(wave), "--speed", "2",
                "--reports", str(reports), "--monitor", str(port)]  # fmt: skip
-    log = (tmp_path / "log").open("w")
     environment = os.environ | {monitoring.TOKEN: TOKEN, "DELTA_ARB_MEXC_SECRET": "not for a page"}
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     async def play():
         async with aiohttp.ClientSession(headers=headers) as http:
