@@ -31,7 +31,8 @@ def quantity(value: float | None, unit: str, digits: int = 4) -> str:
     if value is None or not math.isfinite(value):
         return "not computed"
     shown, unit = (100 * value, "%") if unit == "fraction" else (value, unit)
-    return f"{shown:z,.{digits}g} {unit}".rstrip()
+    form = ",.0f" if round(abs(shown)) >= 10**digits else f",.{digits}g"  # 1,460, not 1.46e+03
+    return f"{shown:z{form}} {unit}".rstrip()
 
 
 def seconds(value: float | None) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.tables import Findings, Heading, Table, Tiles, account, number, seconds, share
+from delta_arb.tables import Findings, Heading, Table, Tiles, account, number, quantity, seconds, share
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,9 @@ def test_a_heading_tells_of_leverage_and_wallets_only_where_they_were_stated():
     assert account(Inputs(leverage=3.0, spot_usdt=500.0, perp_usdt=400.0)) == (
         "leverage 3, wallets of 500 USDT on spot and 400 USDT on the perpetual's venue"
     )
+
+
+def test_a_quantity_has_its_unit_and_never_an_exponent():
+    said = [quantity(1460.3, "% a year", 3), quantity(999.96, "bps", 3), quantity(0.00005, "fraction"), quantity(-0.0, "pairs")]
+    assert said == ["1,460 % a year", "1,000 bps", "0.005 %", "0 pairs"]
+    assert quantity(float("nan"), "bps") == quantity(None, "bps") == "not computed"
