@@ -194,6 +194,17 @@ def test_where_nothing_passes_the_champion_stays_while_nothing_speaks_against_it
     assert twice.evidence.last_passed == held.data.start  # keeping it does not make it younger
 
 
+def test_only_of_thresholds_kept_in_force_is_a_missed_demand_a_warning(tape, tmp_path):
+    with pytest.raises(ParamsError, match="trade is true but a demand is missed: pairs out of sample 3 pairs is below 15"):
+        exported(verdict(tape, LARGE, MISSED), tape)
+    found = settle(
+        dataclasses.replace(verdict(tape, LARGE, MISSED, ask=lambda of: MISSED), trade=False), Inputs(), tape,
+        file_of(tmp_path, tape, SMALL, 8.0),
+    )  # fmt: skip
+    candidate = exported(found, tape)
+    assert candidate.trade and [g.result for g in candidate.gates] == ["warns"]
+
+
 def test_a_champion_can_be_kept_by_a_run_that_proposed_nothing(tape, tmp_path):
     nothing = refused(tape)
     blank = dataclasses.replace(nothing.choice, proposal=None, fitted=None, judged=None, trade=False)

@@ -31,6 +31,7 @@ def candidate(
     carry = carried if carried and carried.profile == CARRY else None
     of = carry or verdict
     found = carry.walk and carry.walk.gates if carry else verdict.judgement and verdict.judgement.gates
+    kept = carry is None and verdict.trade and verdict.kept  # what they miss today does not end thresholds that passed before
     now = datetime.now(UTC)
     choice = verdict.choice
     market = carry.walk.market if carry and carry.walk else choice.market
@@ -47,7 +48,7 @@ def candidate(
         wallets=wallet_params(market.funds, needs_usdt(make_rule(rule, spot, perp))),
         data=inputs.data_params(tape, None if carry else choice.window.judged_from_ns),
         evidence=carry_evidence(carry) if carry else evidence(verdict),
-        gates=tuple(g.replace(result="warns") if of.trade and g.refuses else g for g in found or ()),
+        gates=tuple(g.replace(result="warns") if kept and g.refuses else g for g in found or ()),
         created=now,
         valid_until=now + timedelta(seconds=valid_for_s),
         code_version=__version__,
