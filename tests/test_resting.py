@@ -358,6 +358,18 @@ def test_with_recorded_trades_a_try_fills_by_them(way, sold, at_h):
     )
 
 
+def test_a_try_sees_neither_trades_nor_funding_from_before_it_began_and_waits_to_its_end():
+    """Begun at 0.1 h on the books of 0: what was sold at 0.05 h below our price fills nobody, and the stamp of then was not missed.
+    Out for half an hour, it ends at 0.6 h, behind the stamp of 0.5 h, on books that still are those of 0."""
+    tape, (paid, *_) = waiting_tape()
+    early, begun = 180 * NS, 360 * NS
+    trades = prints([early], [-1], [99.0], [9.0])
+    stamps = (FundingPayment(early, 5e-3, 100.0, True), paid)
+    seen = carry_ways.shown(replace(tape, queues=Queues(trades, NO_PRINTS, 1)), stamps)
+    found = carry_ways.tried(seen, begun, "back", patience_s=1800.0)
+    assert found == pytest.approx((-10.0, 10.0, False, 1800.0))
+
+
 def test_the_ways_of_a_carry_say_what_is_proven():
     """Fees of 2 and 1 bps taken make 6 bps a round trip and a maker pays nothing: each fill saves 2."""
     tape, paid = waiting_tape()

@@ -104,20 +104,21 @@ def tried(seen: Seen, start_ns: int, way: str, *, leaves: bool = False, patience
     books, sign = seen.books, -1.0 if leaves else 1.0
     until_ns = start_ns + round(patience_s * NS)
     begin, end = (int(np.searchsorted(books.ts_ns, ns, "right")) - 1 for ns in (start_ns, until_ns))
-    filled_ns = _filled_ns(seen, begin, end, until_ns, way, leaves)
+    filled_ns = _filled_ns(seen, begin, end, (start_ns, until_ns), way, leaves)
     filled = filled_ns <= until_ns
-    at_ns = filled_ns if filled else int(books.ts_ns[end])
+    at_ns = min(filled_ns, until_ns)
     at = int(np.searchsorted(books.ts_ns, at_ns, "right")) - 1
     taken = _edge((books.spot_bid if leaves else books.spot_ask)[begin], books, begin, leaves)
     obtained = _edge(_price(books, begin, at, filled, leaves), books, at, leaves)
-    between = np.searchsorted(seen.stamps, [books.ts_ns[begin], at_ns], "right")
+    between = np.searchsorted(seen.stamps, [start_ns, at_ns], "right")
     funding = float(seen.paid[between[1]] - seen.paid[between[0]])
     gain = to_bps(obtained - taken - sign * funding)
-    return Try(float(gain), to_bps(funding), filled, (at_ns - int(books.ts_ns[begin])) / NS)
+    return Try(float(gain), to_bps(funding), filled, (at_ns - start_ns) / NS)
 
 
-def _filled_ns(seen: Seen, begin: int, end: int, until_ns: int, way: str, leaves: bool) -> int:
-    """When the order that joined the best price at row `begin` had its first fill; NEVER: not by the row `end`."""
+def _filled_ns(seen: Seen, begin: int, end: int, out_ns: tuple[int, int], way: str, leaves: bool) -> int:
+    """When the order that joined the best price of row `begin` had its first fill; `out_ns`: from when until when it is out,
+    books of that time are the rows to `end`; NEVER: none."""
     books, inside = seen.books, slice(begin + 1, end + 1)
     price = (books.spot_ask if leaves else books.spot_bid)[begin]
     other, own = (books.spot_bid, books.spot_ask) if leaves else (books.spot_ask, books.spot_bid)
@@ -131,7 +132,7 @@ def _filled_ns(seen: Seen, begin: int, end: int, until_ns: int, way: str, leaves
     row_ns = int(books.ts_ns[inside][rows.argmax()]) if rows.any() else NEVER
     if not by_prints:
         return row_ns
-    first, past = np.searchsorted(seen.prints.ts_ns, [books.ts_ns[begin], until_ns], "right")
+    first, past = np.searchsorted(seen.prints.ts_ns, out_ns, "right")
     aggressor, prices, qtys = (column[first:past] for column in seen.prints[1:])
     ours = aggressor == -sign
     at_price = ours & np.isclose(prices, price, rtol=1e-9, atol=0.0)
