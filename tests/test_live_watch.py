@@ -14,6 +14,7 @@ from delta_arb.errors import RunError
 from delta_arb.live import cli, local_venues, preflight, supervisor
 from delta_arb.live.config import WatchSettings
 from delta_arb.live.console import Console
+from delta_arb.live.durability import free, watching
 from delta_arb.live.journal import Journal
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.supervisor import SANDBOX, LiveJob
@@ -95,3 +96,12 @@ def test_who_holds_a_journal_is_named_and_a_lock_without_a_name_ends_nobody(tmp_
         with pytest.raises(RunError, match="by hand"):
             end_runner(path)
     end_runner(path)  # nobody has it
+
+
+def test_a_lock_that_cannot_be_asked_is_no_sign_that_somebody_watches(tmp_path):
+    """flock of a file that is not open is EBADF: an error, not "taken by another"."""
+    with watching(tmp_path / "j.sqlite") as held:
+        assert free(held)
+        number = held.fileno()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        free(number)

@@ -66,10 +66,10 @@ def is_watched(journal: Path) -> bool:
 
 
 def free(lock: TextIO) -> bool:
-    """Whether nobody holds it; it is not kept."""
+    """Whether nobody holds it; it is not kept. OSError: this file system cannot say."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     fcntl.flock(lock, fcntl.LOCK_UN)
     return True
