@@ -31,7 +31,7 @@ def candidate(
     carry = carried if carried and carried.profile == CARRY else None
     of = carry or verdict
     found = carry.walk and carry.walk.gates if carry else verdict.judgement and verdict.judgement.gates
-    kept = carry is None and verdict.trade and verdict.kept  # what they miss today does not end thresholds that passed before
+    kept = verdict.trade and verdict.kept and not carry  # they passed before: what they miss today only warns
     now = datetime.now(UTC)
     choice = verdict.choice
     market = carry.walk.market if carry and carry.walk else choice.market
