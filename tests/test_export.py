@@ -195,7 +195,9 @@ def test_where_nothing_passes_the_champion_stays_while_nothing_speaks_against_it
 
 
 def test_only_of_thresholds_kept_in_force_is_a_missed_demand_a_warning(tape, tmp_path):
-    with pytest.raises(ParamsError, match="trade is true but a demand is missed: pairs out of sample 3 pairs is below 15"):
+    with pytest.raises(
+        ParamsError, match="trade is true but a demand is missed: pairs out of sample 3 pairs is below 15"
+    ):
         exported(verdict(tape, LARGE, MISSED), tape)
     found = settle(
         dataclasses.replace(verdict(tape, LARGE, MISSED, ask=lambda of: MISSED), trade=False), Inputs(), tape,
