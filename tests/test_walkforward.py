@@ -426,6 +426,14 @@ def test_how_a_choice_was_found_warns_and_what_it_earned_since_decides(good):
     assert gate_of(gates.gates(few, Constraints(), **GOOD), "hit rate's upper bound").refuses
 
 
+def test_the_loss_that_may_come_is_that_of_a_full_position():
+    """Leaving costs 50, 80 and 10 bps; of a pair entered at 20 that loses 30, 60 and nothing: weighted by themselves 4500 / 90."""
+    rows = [row for k, ask in enumerate((100.5, 100.8, 100.1)) for row in (spot(k, 100.0, 100.05), perp(k, 100.0, ask))]
+    for room, loss in ((None, 5.0), (2500.0, 12.5)):
+        here = replace(market(), settings=market().settings.replace(max_position_usdt=room))
+        assert gates.modelled_loss_usdt(Tape.of(rows), here, Thresholds(20.0, 0.0, 10.0)) == pytest.approx(loss)
+
+
 LOSER = Thresholds(-20.0, -100.0, 1.0)  # enters at any edge, leaves a second later
 
 

@@ -18,7 +18,7 @@ from delta_arb.evidence import Gate
 from delta_arb.market import BACK, DAY_NS, DAY_S, NEVER, NS, THROUGH, FundingPayment, from_bps, to_bps, utc
 from delta_arb.optimize import carry_roles, carry_ways
 from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, deflated, spoken_rule
-from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, crossing_bps, known_to_walk, position_usdt, worst_bps
+from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, crossing_bps, known_to_walk, worst_bps
 from delta_arb.optimize.gates import DEFLATED, LEVEL, above_cash, above_zero, gate, said, told_deflated
 from delta_arb.optimize.roles import under
 from delta_arb.optimize.study import (
@@ -325,7 +325,7 @@ def _judged(
     start_ns = found.folds[0].start_ns
     end_ns = max([found.folds[-1].end_ns, *(t.closed_ns for t in found.result.trades)])
     whole, result = tape.between(start_ns, tape.end_ns + 1), replace(found.result, end_ns=end_ns)
-    daily = to_bps(period_nets(whole, result, start_ns, end_ns, DAY_S) / position_usdt(market))
+    daily = to_bps(period_nets(whole, result, start_ns, end_ns, DAY_S) / market.position_usdt)
     held = _held(result, start_ns, len(daily))
     bare = replace(market.taking(), funds=BOUNDLESS, perp=market.perp.replace(maintenance_rate=0.0))
     return CarryWalk(
@@ -335,7 +335,7 @@ def _judged(
         net_bps_day=_mean_of_held(daily, held, mean_level, rng),
         even=break_even(_paid(tape, market), market.taking().fees_bps + crossing_bps(tape)),
         always_bps=net_bps(bare.replay(whole, HELD_THROUGHOUT).trades[:1]),
-        position_usdt=position_usdt(market),
+        position_usdt=market.position_usdt,
         now=now,
         brier=found.brier,
         confidence=_confidence(found, now, tape, market),

@@ -29,11 +29,6 @@ EVERY_NS = 7 * 3600 * NS  # between two tries, so that they begin at every hour 
 REACHED, BY_THROUGH = "reached", "through"
 
 
-def position_usdt(market: Market) -> float:
-    """A full position, which returns are told in bps of: one clip, unless several are allowed."""
-    return max(market.settings.clip_usdt, market.settings.max_position_usdt or 0.0)
-
-
 def crossing_bps(tape: Tape) -> float:
     """Median of what crossing both books costs on the way in and out, bps: four half-spreads."""
     seen = tape.looks()
@@ -200,7 +195,7 @@ def _pairs_bps(seen: Seen, market: Market, trades: Sequence[Trade], way: str) ->
 
     What was still open when the quotes ended is left as it was.
     """
-    full_usdt, last_ns = position_usdt(market), seen.books.end_ns - round(PATIENCE_S * NS)
+    full_usdt, last_ns = market.position_usdt, seen.books.end_ns - round(PATIENCE_S * NS)
     ends = [(t, t.opened_ns, False) for t in trades] + [(t, t.closed_ns, True) for t in trades if not t.censored]
     tries = [(t, tried(seen, at_ns, way, leaves=leaves)) for t, at_ns, leaves in ends if at_ns < last_ns]
     return sum((a.gain_bps + a.filled * _saved_bps(market)) * t.notional_usdt / full_usdt for t, a in tries)

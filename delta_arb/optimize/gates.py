@@ -275,10 +275,11 @@ def judge(
 
 
 def modelled_loss_usdt(tape: Tape, market: Market, chosen: Thresholds) -> float:
-    """What a pair of one clip loses that is entered at its level and left in trouble, fees included.
+    """What a full position loses that is entered at its level and left in trouble, fees included.
 
-    In trouble is any moment at which leaving loses, weighted by the loss: one is held through those of which leaving is
-    dear, and a book that was far away for hours counts as what it would have cost.
+    One that goes against us is added to as long as there is room. In trouble is any moment at which leaving loses, weighted
+    by the loss: one is held through those of which leaving is dear, and a book that was far away for hours counts as what
+    it would have cost.
     """
     losses_bps = [0.0]
     for side in (DIRECT, REVERSE):
@@ -286,7 +287,7 @@ def modelled_loss_usdt(tape: Tape, market: Market, chosen: Thresholds) -> float:
             left = offers(tape, market.settings, None, side).exit_bps - at.entry_bps + market.fees_bps
             lost = np.maximum(left, 0.0)
             losses_bps.append(float(lost @ lost / lost.sum()) if lost.any() else 0.0)
-    return from_bps(max(losses_bps)) * market.settings.clip_usdt
+    return from_bps(max(losses_bps)) * market.position_usdt
 
 
 def _blocks(walk: WalkForward, periods: int) -> int:

@@ -226,6 +226,11 @@ class Market:
         """
         return round(to_bps(round_trip_fees(self.spot.taker_fee, self.perp.taker_fee)) * self.settings.takers() / 2, 9)
 
+    @property
+    def position_usdt(self) -> float:
+        """A full position: one clip, unless several are allowed."""
+        return max(self.settings.clip_usdt, self.settings.max_position_usdt or 0.0)
+
     def taking(self) -> "Market":
         """The same with both legs taking."""
         return replace(self, settings=self.settings.replace(spot_role="taker", perp_role="taker", resting=None))

@@ -18,7 +18,7 @@ from delta_arb.market import DAY_S, NS, from_bps, to_bps
 from delta_arb.numba_cache import compiled
 from delta_arb.optimize.carry_roles import WAYS
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT
-from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, known_to_walk, position_usdt, worst_bps
+from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, known_to_walk, worst_bps
 from delta_arb.optimize.gates import YEAR_DAYS
 from delta_arb.optimize.offers import offers, usable
 from delta_arb.optimize.roles import conducts
@@ -104,7 +104,7 @@ def cannot_beat_cash(tape: Tape, market: Market, constraints: Constraints) -> st
     days = (part.end_ns - part.start_ns) / NS // STEP_S * STEP_S / DAY_S if len(part) else 0.0
     if days == 0.0 or len(conducts(part, market, WAYS)) > 1:
         return ""  # too short to be walked, which the walk says itself; or a leg may rest, which pays less
-    capital = capital_of(market.rule(HELD_THROUGHOUT), market.funds) / position_usdt(market)
+    capital = capital_of(market.rule(HELD_THROUGHOUT), market.funds) / market.position_usdt
     cash_bps = to_bps(constraints.cash_percent / 100 * days / YEAR_DAYS) * capital
     best, least = best_holds_bps(part, market), max(cash_bps, worst_bps(known, market))
     if best > least:
