@@ -14,7 +14,7 @@ from delta_arb import params
 from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.evidence import Gate
 from delta_arb.latency import Latency
-from delta_arb.market import NS
+from delta_arb.market import END, NS, REASONS
 from delta_arb.optimize import gates, search, study, verdict
 from delta_arb.optimize import walk_forward as walkforward
 from delta_arb.optimize.search import Sweep
@@ -410,6 +410,14 @@ def test_a_gate_that_is_missed_or_unknown_is_named(good, changes, name, words):
     missed = gate_of(found, name)
     assert not missed.passed and words in missed.finding
     assert [g.name for g in found if not g.passed] == [name]
+
+
+def test_a_pair_that_the_data_cut_off_is_none_of_the_pairs_that_are_asked_for(good):
+    """Six entries, the last one still open: five ended."""
+    closed = good.result.trades[:5]
+    cut_off = replace(good.result.trades[5], reason=REASONS[END])
+    six = replace(good, result=replace(good.result, trades=(*closed, cut_off)))
+    assert gate_of(gates.gates(six, Constraints(), **GOOD), "pairs out of sample").value == 5.0
 
 
 def test_a_flat_top_is_no_overfitting(good):

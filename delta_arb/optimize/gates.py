@@ -101,7 +101,7 @@ def gates(
     """
     seen = walk.performance
     return (
-        gate("pairs out of sample", seen.trades, MIN_PAIRS),
+        gate("pairs out of sample", seen.ended, MIN_PAIRS),
         gate("pairs a day", seen.trades_day, constraints.min_trades_day),
         gate(
             "hit rate's upper bound", walk.hit_rate and walk.hit_rate.high, constraints.target_hit_rate, note="no pair"
