@@ -90,7 +90,7 @@ class Player:
             return
         if self.since < STEADY:
             return
-        if self.act == "enter" and now[0] and now[0] == -now[1]:
+        if now[0] and now[0] == -now[1]:  # also of a pair that was sent just before the play seemed over
             self.act = "leave"
         elif not any(now) and self.traded:
             self.act = "calm"

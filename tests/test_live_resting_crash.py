@@ -1,5 +1,6 @@
 """kill -9 of the real process with an order resting: none is alive ten seconds later, and at most a clip is unhedged."""
 
+import fcntl
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from test_live_resting_session import RULE, config
 
 from delta_arb.errors import RunError
 from delta_arb.live import config as configuration
-from delta_arb.live import control
+from delta_arb.live import control, durability
 from delta_arb.live.config import WatchSettings
 from delta_arb.live.console import Console
 from delta_arb.live.supervisor import LIVE, LiveJob
@@ -76,7 +77,7 @@ def play(folder, kills, seed):
     """Runners one after the other, each killed with an order resting; how many of the kills found one."""
     rng = random.Random(seed)
     folder.mkdir()
-    with crash_stage(folder, DIRECT, SPOT) as it:
+    with crash_stage(folder, DIRECT, SPOT, unwatched=True) as it:  # every other start is without a watcher
         it.told(faults=[], adverse=False, side=DIRECT, every=9)
         watching, with_order, pid = watcher(it, resting_s=2.0), 0, started(it)
         for n in range(kills):
@@ -124,7 +125,8 @@ def frozen_with_a_leg_alone(it, pid):
 
 
 def test_a_frozen_runner_is_ended_its_order_cancelled_and_what_filled_meanwhile_closed(tmp_path):
-    with crash_stage(tmp_path, DIRECT, SPOT) as it:
+    with crash_stage(tmp_path, DIRECT, SPOT) as it, durability.watching(it.journal) as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # a watcher is up before the runner starts
         it.told(faults=[], adverse=False, side=DIRECT, every=9)
         pid = started(it)
         watching, said = watcher(it, silent_s=5.0, resting_s=2.0, flatten=True), []
