@@ -57,8 +57,9 @@ def _monitor(options: MonitorOptions) -> int:
     from delta_arb.monitor.orders import token
     from delta_arb.monitor.server import serve
 
+    reports, secret = places.reports(options.reports), token(options.token_file)
     os.nice(NICE)
-    asyncio.run(serve(places.reports(options.reports), options.port, token(options.token_file), options.beside))
+    asyncio.run(serve(reports, options.port, secret, options.beside))
     return 0
 
 
