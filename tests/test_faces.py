@@ -61,6 +61,11 @@ def test_a_heading_tells_of_leverage_and_wallets_only_where_they_were_stated():
 
 
 def test_a_quantity_has_its_unit_and_never_an_exponent():
-    said = [quantity(1460.3, "% a year", 3), quantity(999.96, "bps", 3), quantity(0.00005, "fraction"), quantity(-0.0, "pairs")]
+    said = [
+        quantity(1460.3, "% a year", 3),
+        quantity(999.96, "bps", 3),
+        quantity(0.00005, "fraction"),
+        quantity(-0.0, "pairs"),
+    ]
     assert said == ["1,460 % a year", "1,000 bps", "0.005 %", "0 pairs"]
     assert quantity(float("nan"), "bps") == quantity(None, "bps") == "not computed"

@@ -339,7 +339,10 @@ def test_a_script_reads_the_same_as_toml_json_and_values(tmp_path):
         '[[fault]]\nat = "order.*"\ndo = "refuse"\ncode = 30004\n'
     )
     values_ = [Fault("order.create", "delay", venue="gate", seconds=2.0), Fault("order.*", "refuse", code="30004")]
-    slow, refused = {"venue": "gate", "at": "order.create", "do": "delay", "seconds": 2}, {"at": "order.*", "do": "refuse"}
+    slow, refused = (
+        {"venue": "gate", "at": "order.create", "do": "delay", "seconds": 2},
+        {"at": "order.*", "do": "refuse"},
+    )
     as_json.write_text(json.dumps([slow, refused | {"code": "30004"}]))
     assert read_script(toml) == read_script(as_json) == values_
 

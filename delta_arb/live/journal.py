@@ -345,7 +345,9 @@ class Journal:
         rests counts twice, since it is withdrawn as well."""
         filled = "EXISTS (SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id AND filled != 0)"
         query = f"SELECT ts_ns / {3600 * NS} AS hour, SUM(1 + post_only), SUM({filled}) FROM orders"
-        return self._db.execute(f"{query} WHERE leg = ? AND ts_ns >= ? GROUP BY hour ORDER BY hour", (LEGS[leg], ts_ns)).fetchall()
+        return self._db.execute(
+            f"{query} WHERE leg = ? AND ts_ns >= ? GROUP BY hour ORDER BY hour", (LEGS[leg], ts_ns)
+        ).fetchall()
 
     def booked(self, order_id: str) -> tuple[float, float, float]:
         """What is booked of an order: quantity (signed), quantity times price, fees."""
