@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -464,3 +465,11 @@ def test_a_walk_that_loses_exports_no_levels(exported):
     told = export.candidate(verdict, inputs, tape, valid_for_s=60.0, notebook="test", run_id="test", carried=poor)
     assert (told.trade, told.profile, told.rule.entry_bps) == (False, "carry", None)
     assert "Do not carry" in told.reason and not all(g.passed for g in told.gates)
+
+
+def test_an_exit_that_is_marked_on_the_day_after_counts_in_the_mean():
+    """Three days: a pair of the first is worth 30 bps at its last quotes, and leaves 0.1 s behind them for 20 bps: 10 in all."""
+    daily, day_ns = np.array([30.0, -20.0, 0.0]), carry_walk_forward.DAY_NS
+    pair = SimpleNamespace(opened_ns=day_ns // 2, closed_ns=day_ns - 1)
+    held = carry_walk_forward._held(SimpleNamespace(trades=[pair]), 0, daily)
+    assert held.tolist() == [True, True, False] and daily[held].mean() * held.mean() == pytest.approx(10.0 / 3.0)

@@ -326,7 +326,7 @@ def _judged(
     end_ns = max([found.folds[-1].end_ns, *(t.closed_ns for t in found.result.trades)])
     whole, result = tape.between(start_ns, tape.end_ns + 1), replace(found.result, end_ns=end_ns)
     daily = to_bps(period_nets(whole, result, start_ns, end_ns, DAY_S) / market.position_usdt)
-    held = _held(result, start_ns, len(daily))
+    held = _held(result, start_ns, daily)
     bare = replace(market.taking(), funds=BOUNDLESS, perp=market.perp.replace(maintenance_rate=0.0))
     return CarryWalk(
         folds=found.folds,
@@ -346,9 +346,12 @@ def _judged(
     )
 
 
-def _held(result: Backtest, start_ns: int, days: int) -> np.ndarray:
-    """The days on which a pair was open, as the marks of `daily` are cut; the last one holds all that came after."""
-    held = np.zeros(days, bool)
+def _held(result: Backtest, start_ns: int, daily: np.ndarray) -> np.ndarray:
+    """The days on which a pair was open, as the marks of `daily` are cut; the last one holds all that came after.
+
+    An exit after the last quotes of its day is marked on the next one, which counts as well.
+    """
+    held, days = daily != 0.0, len(daily)
     for t in result.trades:
         first, last = ((at_ns - start_ns) // DAY_NS for at_ns in (t.opened_ns, t.closed_ns))
         held[min(first, days - 1) : last + 1] = True
