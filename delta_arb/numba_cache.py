@@ -43,7 +43,7 @@ def compiled(kernel):
 
 def _brought_along(cache, digest: str) -> None:
     """Where nothing was compiled here, take what a wheel brings: machine code of these very sources, for this numba and
-    this Python (numba compares both) and any processor of the kind; within 5 % as fast.
+    this Python (numba compares both) and any processor of the kind; as fast, within the noise of runs.
 
     numba tells an edited source by the time of its file, which an installation changes; the digest is the better witness.
     """

@@ -3,6 +3,7 @@
 The second column is what the parser of f5e8bbf, argparse, made of the line: values that differ from its defaults.
 """
 
+import errno
 import math
 import os
 import shlex
@@ -17,13 +18,14 @@ import pytest
 from typed import typed
 
 from delta_arb import __main__ as everything
-from delta_arb import download, pipeline
+from delta_arb import download, index, pipeline
 from delta_arb.collect.options import of_settings as of_download
 from delta_arb.command import expanded
 from delta_arb.live import cli
 from delta_arb.live.options import MAX_CLIP_USDT, TAKES, LiveOptions, of_settings, translated
 from delta_arb.params import Bounds
 from delta_arb.quotes.settings import settings
+from delta_arb.report import index as report_index
 from delta_arb.report.options import PipelineOptions
 from delta_arb.report.schedule import settled
 from delta_arb.review.__main__ import ReviewOptions
@@ -466,3 +468,13 @@ def test_download_takes_the_pair_from_the_file_unless_all_are_asked_for(tmp_path
     assert of_download({"pair": "LUNC_USDT", "spot_venue": "binance"}, []) == {
         "pair": ["LUNC_USDT"], "spot": "binance",
     }  # fmt: skip
+
+
+def test_a_place_that_may_not_be_written_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
+    def forbidden(reports):
+        raise PermissionError(errno.EACCES, "Permission denied", "/locked/.index.lock")
+
+    monkeypatch.setattr(report_index, "refresh", forbidden)
+    assert index.main(["--reports", str(tmp_path)]) == 2
+    said = "error: /locked/.index.lock: Permission denied; name a place that this user may read and write"
+    assert capsys.readouterr().err == f"{said}\n"

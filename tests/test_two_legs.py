@@ -107,6 +107,8 @@ def test_one_file_or_its_copy_is_no_second_leg(tmp_path):
     copy.write_bytes(spot.path.read_bytes())
     with pytest.raises(DataError, match="the same prices and sizes in every row"):
         candles.read(spot, LegFile(copy, "updates"), STATED)
+    with pytest.raises(DataError, match="the same prices and sizes in every row"):  # in contracts of ten coins
+        candles.read(spot, LegFile(copy, "updates", 10.0), STATED)
 
 
 def test_a_bar_far_off_on_one_leg_is_dropped_and_counted(tmp_path):

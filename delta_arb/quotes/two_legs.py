@@ -42,6 +42,8 @@ _GRIDS_S = (1.0, 10.0, 60.0)  # on which quotes are compared
 _CLOCK_S = 5.0  # one leg of a market leads the other by less
 _GRID_POINTS = 1 << 17
 
+Pairs = Iterable[tuple[np.ndarray, np.ndarray]]
+
 
 def refuse_one_file(spot: LegFile, perp: LegFile) -> None:
     """Refuse one file, or one table, that was given for both legs."""
@@ -59,15 +61,23 @@ def refuse_one_file(spot: LegFile, perp: LegFile) -> None:
         )
 
 
-def refuse_one_series(spot: LegFile, perp: LegFile, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Refuse two files that hold the same prices and sizes, row for row; `pairs` are columns of both legs."""
+def refuse_one_series(spot: LegFile, perp: LegFile, prices: Pairs, sizes: Pairs) -> None:
+    """Refuse two files that hold the same prices row for row, and sizes in one proportion (those of one may be in contracts).
+
+    `prices` and `sizes` are pairs of columns, one of each leg.
+    """
     same = all(
-        len(a) >= _PAIRS and all(np.array_equal(x, y, equal_nan=True) for x, y in _pieces(a, b)) for a, b in pairs
+        len(a) >= _PAIRS and all(np.array_equal(x, y, equal_nan=True) for x, y in _pieces(a, b)) for a, b in prices
     )
-    if same:
+    if same and all(_in_proportion(a, b) for a, b in sizes):
         raise DataError(
             f"{spot.name} and {perp.name} hold the same prices and sizes in every row; give the other leg's file"
         )
+
+
+def _in_proportion(a: np.ndarray, b: np.ndarray) -> bool:
+    total = np.nansum(a)
+    return bool(np.allclose(b, a * (np.nansum(b) / total) if total else a, rtol=1e-9, atol=0.0, equal_nan=True))
 
 
 def _pieces(first: np.ndarray, second: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
@@ -94,7 +104,7 @@ def compared(
     if n < _PAIRS:
         return spot_bars, perp_bars, (0, 0), ()
     closes = [_log(view.close[:n], view.closes[:n]) for view in views]
-    refuse_one_series(spot, perp, (closes, [view.volume[:n] for view in views]))
+    refuse_one_series(spot, perp, (closes,), ([view.volume[:n] for view in views],))
     _refuse_ratio(spot, perp, closes[1] - closes[0])
     _refuse_lag(spot, perp, np.diff(closes[0]), np.diff(closes[1]), spot_bars.bar_s, 0.0)
     off = _far_off(views[0], views[1], n)
@@ -194,8 +204,8 @@ def compare_quotes(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quote
     if min(len(spot_quotes), len(perp_quotes)) < _PAIRS:
         return
     if len(spot_quotes) == len(perp_quotes):
-        names = ("bid", "ask", "bid_qty", "ask_qty")
-        refuse_one_series(spot, perp, ((getattr(spot_quotes, name), getattr(perp_quotes, name)) for name in names))
+        pairs = [(getattr(spot_quotes, n), getattr(perp_quotes, n)) for n in ("bid", "ask", "bid_qty", "ask_qty")]
+        refuse_one_series(spot, perp, pairs[:2], pairs[2:])
     first_ns = int(max(spot_quotes.ts_ns[0], perp_quotes.ts_ns[0]))
     last_ns = int(min(spot_quotes.ts_ns[-1], perp_quotes.ts_ns[-1]))
     for grid_s in _GRIDS_S:
