@@ -376,7 +376,7 @@ def exported(tmp_path_factory):
     bars = START + np.arange(9600) * HOUR
     price = 100 + 0.1 * np.sin(np.arange(9600) / 5.0)
     candle = dict.fromkeys(("open", "high", "low", "close"), price)
-    volumes = {"spot": np.full(9600, 6e6), "perp": np.full(9600, 7e6)}  # else it would be one file for both legs
+    volumes = {"spot": np.full(9600, 6e6), "perp": 7e6 + np.arange(9600) % 2}  # else it would be one file for both legs
     files = {leg: written(folder / f"{leg}.parquet", timestamp=bars, **candle, volume=v) for leg, v in volumes.items()}
     rates = np.array(CYCLES) / 1e4
     paid = written(folder / "funding.parquet", timestamp=START + np.arange(1200) * 8 * HOUR, funding_rate=rates)
