@@ -21,7 +21,7 @@ from delta_arb.universe.run import options_of
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Lambda, ast.ListComp)
 PIPELINE = ("01_spread_analysis", "02_optimization", "03_backtest_report")
-LIMIT = 400_000  # bytes
+LIMIT = 350_000  # bytes
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

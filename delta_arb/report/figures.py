@@ -115,7 +115,9 @@ class Picture:
             canvas.draw()  # `savefig` would also pack it, before the colours are reduced
             self.figure.dpi = dpi
         drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        drawn.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, format="png")
+        drawn.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            small, format="png", optimize=True
+        )
         return small.getvalue()
 
     def _repr_png_(self):
