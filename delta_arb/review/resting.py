@@ -29,7 +29,7 @@ TITLE = "What rested, and how it filled"
 class OwnQuotes:
     """Quotes of a run: how many were sent, filled (any part) and ended unfilled, over so many hours; the run's budget of them an
     hour; how far the mid went against their fills after each of `AFTER_S`, bps; of how many the first `WITHIN_S` seconds can
-    be judged, the share of them that filled then, and (share said to fill, Brier) of each assumption."""
+    be judged, the share of them that filled then (None of none), and (share said to fill, Brier) of each assumption."""
 
     leg: int
     sent: int
@@ -39,7 +39,7 @@ class OwnQuotes:
     budget_hour: float
     against_bps: tuple[float | Interval | None, ...]
     judged: int
-    own: float
+    own: float | None
     said: dict[str, tuple[float, float]]
 
 
@@ -64,7 +64,7 @@ def own_quotes(run: Recorded, trades: Prints = NO_PRINTS) -> OwnQuotes | None:
     return OwnQuotes(
         leg, len(quotes), sum(map(bool, fills.values())), sum(not fills[o.order_id] for o in ended), run.hours,
         60.0 * resting.quotes_per_minute if resting else 0.0,
-        against(tape, [f for of in fills.values() for f in of]), len(lives), float(own.mean()) if len(lives) else 0.0,
+        against(tape, [f for of in fills.values() for f in of]), len(lives), float(own.mean()) if len(lives) else None,
         {name: (float(x.mean()), float((x != own).mean())) for name, x in said.items()} if len(lives) else {},
     )  # fmt: skip
 
