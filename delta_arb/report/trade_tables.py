@@ -17,8 +17,8 @@ from delta_arb.tables import NOTHING, Table, number, seconds, share
 
 ROWS = 12  # trades shown in the text form of the table
 MONEY_NOTE = (
-    "USDT. Net = spot + perp - fees + funding + residual, to the cent. Gross is net before fees and funding. "
-    "Slippage is the fill price against the price decided on, positive when it cost; it is part of "
+    "USDT. Net is the sum of spot, perp, fees (paid, so negative), funding and residual, to the cent. Gross is net before "
+    "fees and funding. Slippage is the fill price against the price decided on, positive when it cost; it is part of "
     "spot and perp, not added."
 )
 MONTHLY = 62  # days, above which months are shown
