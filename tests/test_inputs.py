@@ -351,7 +351,7 @@ def test_funding_none_means_no_payments(tape):
         ([50, 100], [1e-4, 0.2], "row 1 has the funding rate 0.2; a fraction of notional per interval is expected"),
         ([50, 100], [float("nan"), 1e-4], "row 0 has the funding rate nan"),
         ([50, 100], [None, 1e-4], "row 0 has the funding rate nan"),
-        ([50], [1e-4], "at least two funding stamps"),
+        ([50], [1e-4], "at least two funding stamps, has 1; record longer"),
         ([], [], "at least two funding stamps"),
         ([100, 50], [1e-4, 1e-4], "in rising order; sort the file"),
         ([50, 50], [1e-4, 1e-4], "rows 0 and 1 are the same settlement twice"),

@@ -131,8 +131,12 @@ def _refuse_rows(path: str, stamps: np.ndarray, rates: np.ndarray, marks: np.nda
         raise DataError(
             f"{path}: row {bad[0]} has the mark price {marks[bad[0]]}; leave the cell empty where none was recorded"
         )
-    if len(stamps) < 2 or np.any(np.diff(stamps) < 0):
-        raise DataError(f"{path}: need at least two funding stamps in rising order; sort the file")
+    if len(stamps) < 2:
+        raise DataError(
+            f"{path}: need at least two funding stamps, has {len(stamps)}; record longer, or say --funding none"
+        )
+    if np.any(np.diff(stamps) < 0):
+        raise DataError(f"{path}: need funding stamps in rising order; sort the file")
 
 
 def _columns(source: FundingFile) -> tuple[np.ndarray, np.ndarray, np.ndarray, Recognised | None]:
