@@ -24,8 +24,7 @@ from delta_arb.params import Params, Rule
 from delta_arb.publishing import newest, pointer, publish_at
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import results
-from delta_arb.report.explorer import Explorer
-from delta_arb.report.results import BacktestResult, ChoiceResult, Reversion, SweepFrame, VerdictResult
+from delta_arb.report.results import BacktestResult, ChoiceResult, Explorer, Reversion, SweepFrame, VerdictResult
 from delta_arb.stats import mean_reversion as statistics
 from delta_arb.stats.basis import basis_of
 

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Only what is missing is fetched, so a call that was broken off is simply made again. What a venue does not
         have is said, and kept in coverage.json. The venues' order rules are saved beside, in rules.json.
         """
-        from delta_arb.collect.fetch import fetch  # loads ccxt, which --help does without
+        from delta_arb.collect.download import fetch  # loads ccxt, which --help does without
 
         return fetch(options)
 

@@ -10,9 +10,8 @@ from test_resting import resting_rule
 
 import delta_arb as da
 from delta_arb.backtest.replay import run
-from delta_arb.collect.compact import compact_days, compact_stream
-from delta_arb.collect.history_store import CANDLE_COLUMNS, FUNDING_COLUMNS, Stored, write
-from delta_arb.collect.recording_writer import RecordingWriter
+from delta_arb.collect.history import CANDLE_COLUMNS, FUNDING_COLUMNS, Stored, write
+from delta_arb.collect.recording_files import RecordingWriter, compact_days, compact_stream
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.live.venues.public_messages import gate_trades

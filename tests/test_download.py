@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from delta_arb.collect import download, history
 from delta_arb.collect.download import Legs, Request
-from delta_arb.collect.history_store import PERP, SPOT, Stored, months, read, write
+from delta_arb.collect.history import PERP, SPOT, Stored, months, read, write
 from delta_arb.collect.venue_history import Listed, VenueHistory
 from delta_arb.errors import DataError, ParamsError
 

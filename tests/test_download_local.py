@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from delta_arb.collect.history_store import FUNDING_COLUMNS, Stored, read, write
+from delta_arb.collect.history import FUNDING_COLUMNS, Stored, read, write
 from delta_arb.quotes.funding_file import funding_history
-from delta_arb.sandbox.seeded_history import DAY_S, SeededHistory
+from delta_arb.sandbox.candles import DAY_S, SeededHistory
 
 NOW_S = 1_796_000_000
 

@@ -14,7 +14,7 @@ import pyarrow.feather
 import pytest
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.formats.proofs import on_grid
+from delta_arb.formats.columns import on_grid
 from delta_arb.formats.read import LegContext, read, read_frame
 from delta_arb.formats.recognise import FormatOptions
 from delta_arb.quotes.columns import CANDLES

@@ -20,8 +20,8 @@ from test_data_folder import DAY_S, GATE, LEGS, PAIR, candles, record
 from test_live import NOW, export, rule_params
 
 import delta_arb as da
-from delta_arb.collect.compact import compact_days, compact_stream
-from delta_arb.collect.history_store import FUNDING_COLUMNS, Stored, write
+from delta_arb.collect.history import FUNDING_COLUMNS, Stored, write
+from delta_arb.collect.recording_files import compact_days, compact_stream
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.market import NS
@@ -33,9 +33,8 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.report import run
 from delta_arb.report.job import job_of
 from delta_arb.report.options import PipelineOptions
-from delta_arb.universe.example import write_example
 from delta_arb.universe.options import UniverseOptions
-from delta_arb.universe.run import rank
+from delta_arb.universe.run import rank, write_example
 
 DATA = "s3://bucket/data"
 

@@ -16,7 +16,7 @@ from studies import study
 
 from delta_arb.market import utc
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.report import choice_tables, plots, plots_trades, sensitivity
+from delta_arb.report import choice_tables, plots, sensitivity, trade_tables
 from delta_arb.report import figures as look
 from delta_arb.report.figures import Chart, Picture
 from delta_arb.stats.basis import above_costs
@@ -120,7 +120,7 @@ def test_a_book_that_is_withdrawn_is_a_gap_and_far_from_the_trade_one_book_a_ste
         for name in ("bid", "ask", "bid_qty", "ask_qty")
     }
     tape = SimpleNamespace(ts_ns=at_ns, bar_s=0.0, **{f"spot_{name}": values for name, values in columns.items()})
-    at_s, bid, _ = plots_trades.books(tape, "spot", 0)
+    at_s, bid, _ = trade_tables.books(tape, "spot", 0)
     assert at_s[:3].tolist() == pytest.approx([-9.8, -9.55, -9.3]) and bid[:2].tolist() == [104.0, 109.0]
     assert at_s[-1] == 30.0 and np.isnan(bid[-1])
 

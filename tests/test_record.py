@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delta_arb import record
-from delta_arb.collect.compact import compact_days, compact_stream
 from delta_arb.collect.public_feeds import GateFeed, MexcFeed
-from delta_arb.collect.recording_writer import RecordingWriter
-from delta_arb.collect.retention import Retention, make_room, size
+from delta_arb.collect.recording_files import RecordingWriter, Retention, compact_days, compact_stream, make_room, size
 from delta_arb.errors import DataError
 from delta_arb.market import NS
 from delta_arb.quotes.recorded import MARK, DatasetRange, columns, content_digest, is_recorded, parts, span
@@ -167,7 +165,7 @@ def test_numbers_that_become_finer_begin_a_file_and_a_day_of_both_is_exact(tmp_p
 
 
 def test_a_file_of_too_many_rows_is_ended_and_nothing_is_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr("delta_arb.collect.recording_writer.MOST_ROWS", 100)
+    monkeypatch.setattr("delta_arb.collect.recording_files.MOST_ROWS", 100)
     recorded(tmp_path, 250).close()
     streams = sorted((tmp_path / "streams" / "quotes").glob(f"*{STREAM}"))
     assert [read_stream(path).table.num_rows for path in streams] == [100, 100, 50]

@@ -29,7 +29,7 @@ from delta_arb.market import SPOT, FundingPayment
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.prints import prints
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import index_rows
+from delta_arb.report import index
 from delta_arb.review import __main__ as command
 from delta_arb.review import plots, rehearsal, resting, session_review
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, START, TAKEN, UNEXPLAINED
@@ -342,7 +342,7 @@ def test_a_review_is_a_page_that_the_index_lists_with_its_session(tmp_path, caps
     (page,) = tmp_path.glob("*/live/reviews/*.html")
     text = page.read_text()
     assert "Pair by pair" in text and text.count("data:image/png;base64,") == 2
-    (session,), (reviewed_,) = index_rows.sessions(tmp_path), index_rows.reviews(tmp_path)
+    (session,), (reviewed_,) = index.sessions(tmp_path), index.reviews(tmp_path)
     href = f'href="{page.relative_to(tmp_path).as_posix()}"'
     assert href in session.links and href in reviewed_.links
     assert session.figures[2:] == ("+0.42", "—", "1", f"{1e4 * NET / 50:+.1f}", "—")
@@ -365,7 +365,7 @@ def test_a_journal_that_cannot_be_read_is_a_row_and_hides_no_other(tmp_path):
     record(tmp_path, WIDE + CLOSE + LATER)
     bad = find(tmp_path)[0].with_name("paper.sqlite")
     bad.write_text("not a journal")
-    found = {row.status: row for row in index_rows.sessions(tmp_path)}
+    found = {row.status: row for row in index.sessions(tmp_path)}
     assert set(found) == {"ok", "failed"} and "paper.sqlite cannot be read" in found["failed"].found
 
 

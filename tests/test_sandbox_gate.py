@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import gate_stream, values
 from delta_arb.sandbox.faults import Fault, Faults
-from delta_arb.sandbox.gate_requests import GateError, signature
+from delta_arb.sandbox.gate_messages import GateError, signature
 from delta_arb.sandbox.gate_rest import FUTURES, Gate, documented_limiter
 from delta_arb.sandbox.http import Hub, Request, Server
-from delta_arb.sandbox.limits import Limiter
+from delta_arb.sandbox.network import Limiter
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import SELL, Listing, Settings, Upcoming, dec
 from delta_arb.sandbox.venues import Venues, default_setup

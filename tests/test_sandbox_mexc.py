@@ -566,7 +566,7 @@ def test_a_client_order_id_is_taken_once():
 
 
 def test_the_number_of_open_orders_is_limited(monkeypatch):
-    monkeypatch.setattr("delta_arb.sandbox.mexc_orders.MAX_OPEN_ORDERS", 1)
+    monkeypatch.setattr("delta_arb.sandbox.mexc_requests.MAX_OPEN_ORDERS", 1)
 
     async def use(venue, client):
         await client.create_order(SYMBOL, "limit", "buy", 10, 0.79)

@@ -18,8 +18,8 @@ from delta_arb.errors import ParamsError
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.http import end
 from delta_arb.sandbox.mexc_push import schema
+from delta_arb.sandbox.network import Network
 from delta_arb.sandbox.venues import Venues, default_setup
-from delta_arb.sandbox.websocket import Network
 
 FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
 PAIR = "SYN_USDT"

@@ -26,14 +26,13 @@ from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.basis import basis_of
 from delta_arb.stats.multiple_testing import critical_z, stepdown
-from delta_arb.universe import engines, jobs, look, pairs, reading, screen
+from delta_arb.universe import jobs, look, reading, screen
 from delta_arb.universe.__main__ import main
-from delta_arb.universe.example import write_example
 from delta_arb.universe.jobs import KeptJob, digest_of
 from delta_arb.universe.options import UniverseOptions
 from delta_arb.universe.ranking import candidates, ranked
 from delta_arb.universe.reading import Study
-from delta_arb.universe.run import rank
+from delta_arb.universe.run import rank, write_example
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,12 +53,12 @@ def calls(tmp_path):
 
 def test_a_finished_job_is_never_done_again_and_a_changed_file_is(tmp_path):
     asked, kept, told = [job(tmp_path, x) for x in (2, 3)], tmp_path / "kept", []
-    assert jobs.run(asked, kept, engines.Serial()) == [{"square": 4}, {"square": 9}]
-    assert jobs.run(asked, kept, engines.Serial(), told.append) == [{"square": 4}, {"square": 9}]
+    assert jobs.run(asked, kept, jobs.Serial()) == [{"square": 4}, {"square": 9}]
+    assert jobs.run(asked, kept, jobs.Serial(), told.append) == [{"square": 4}, {"square": 9}]
     assert calls(tmp_path) == 2 and told == ["job 2", "job 3"]
     file = kept / f"{asked[0].digest}.json"
     file.write_text(file.read_text().replace('{\\"square\\": 4}', '{\\"square\\": 5}'))
-    assert jobs.run(asked, kept, engines.Serial()) == [{"square": 4}, {"square": 9}]
+    assert jobs.run(asked, kept, jobs.Serial()) == [{"square": 4}, {"square": 9}]
     assert calls(tmp_path) == 3
 
 
@@ -80,18 +79,18 @@ def test_a_worker_of_other_sources_is_refused(tmp_path):
 def test_a_killed_worker_costs_a_retry_and_who_dies_alone_is_named(tmp_path):
     asked = [job(tmp_path, 1, "die_once"), *(job(tmp_path, x) for x in (2, 3)), job(tmp_path, 4, "die_always")]
     with pytest.raises(RunError, match=r"1 of 4 jobs failed, the others are kept: job 4: its worker died twice"):
-        jobs.run(asked, tmp_path / "kept", engines.Pool(2))
+        jobs.run(asked, tmp_path / "kept", jobs.Pool(2))
     done = calls(tmp_path)
     assert [jobs.kept(tmp_path / "kept", each) for each in asked] == [*({"square": x * x} for x in (1, 2, 3)), None]
-    jobs.run(asked[:3], tmp_path / "kept", engines.Serial())
+    jobs.run(asked[:3], tmp_path / "kept", jobs.Serial())
     assert calls(tmp_path) == done  # all three are there
 
 
 def test_the_workers_of_a_killed_call_end_with_it(tmp_path):
     code = (
-        "from universe_jobs import pids; from delta_arb.universe import engines, jobs; from pathlib import Path\n"
+        "from universe_jobs import pids; from delta_arb.universe import jobs; from pathlib import Path\n"
         "asked = [jobs.KeptJob(str(x), 'universe_jobs:pids', {'x': x}, '', {'calls': 'calls'}) for x in (1, 2)]\n"
-        "if __name__ == '__main__': jobs.run(asked, Path('kept'), engines.Pool(2))"
+        "if __name__ == '__main__': jobs.run(asked, Path('kept'), jobs.Pool(2))"
     )
     (tmp_path / "asks.py").write_text(code)
     (tmp_path / "calls").mkdir()
@@ -114,12 +113,12 @@ def until(true, seconds=30.0):
 
 
 def test_more_memory_than_the_machine_has_is_refused_before_anything_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "machine_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr(jobs, "machine_memory", lambda: 8 * 10**9)
     asked = [replace(job(tmp_path, 2), memory=3 * 10**9)]
     with pytest.raises(ParamsError, match=r"4 workers of 3.0 GB each do not fit into 8.0 GB; give --workers 2"):
-        jobs.run(asked, tmp_path / "kept", engines.Pool(4))
+        jobs.run(asked, tmp_path / "kept", jobs.Pool(4))
     with pytest.raises(ParamsError, match=r"give --workers 1, or a shorter range"):
-        engines.Serial().check(9 * 10**9)
+        jobs.Serial().check(9 * 10**9)
     assert calls(tmp_path) == 0
 
 
@@ -127,11 +126,11 @@ def test_more_memory_than_the_machine_has_is_refused_before_anything_starts(tmp_
 def test_dask_gives_the_same_digest_survives_a_killed_worker_and_frees_no_memory_at_once(tmp_path):
     pytest.importorskip("distributed")
     asked = [job(tmp_path, 1, "die_once"), *(job(tmp_path, x) for x in range(2, 8)), job(tmp_path, 9, "trim")]
-    found = jobs.run(asked, tmp_path / "dask", engines.DaskCluster("local", 2))
+    found = jobs.run(asked, tmp_path / "dask", jobs.DaskCluster("local", 2))
     assert found[-1] == {"trim": "not set"}
-    assert digest_of(found[:-1]) == digest_of(jobs.run(asked[:-1], tmp_path / "serial", engines.Serial()))
+    assert digest_of(found[:-1]) == digest_of(jobs.run(asked[:-1], tmp_path / "serial", jobs.Serial()))
     with pytest.raises(RunError, match=r"1 of 1 jobs failed.*job 4: its workers died"):
-        jobs.run([job(tmp_path, 4, "die_always")], tmp_path / "dask", engines.DaskCluster("local", 1))
+        jobs.run([job(tmp_path, 4, "die_always")], tmp_path / "dask", jobs.DaskCluster("local", 1))
 
 
 @pytest.fixture
@@ -167,7 +166,7 @@ def test_a_cluster_with_a_worker_of_other_sources_is_refused(tmp_path, scheduler
     add(tmp_path / "other")
     wait_for_workers(address, 1)
     with pytest.raises(RunError, match=r"the worker tcp://127.0.0.1:\d+ runs other sources of delta_arb"):
-        jobs.run([job(tmp_path, 2)], tmp_path / "kept", engines.DaskCluster(address, 0))
+        jobs.run([job(tmp_path, 2)], tmp_path / "kept", jobs.DaskCluster(address, 0))
     assert calls(tmp_path) == 0
 
 
@@ -183,10 +182,10 @@ def test_a_dead_scheduler_costs_only_the_running_jobs(tmp_path, scheduler):
             process.send_signal(signal.SIGKILL)
 
     with pytest.raises(RunError, match=r"the scheduler is gone; \d of 8 jobs are done and kept, call again"):
-        jobs.run(asked, tmp_path / "kept", engines.DaskCluster(address, 0), killed)
+        jobs.run(asked, tmp_path / "kept", jobs.DaskCluster(address, 0), killed)
     kept = [each.parameters["x"] for each in asked if jobs.kept(tmp_path / "kept", each)]
     assert len(kept) >= 2
-    assert jobs.run(asked, tmp_path / "kept", engines.Serial())[7] == {"square": 49}
+    assert jobs.run(asked, tmp_path / "kept", jobs.Serial())[7] == {"square": 49}
     assert all(len(list((tmp_path / "calls").glob(f"{x}-*"))) == 1 for x in kept)
 
 
@@ -273,19 +272,19 @@ def test_lists_veto_and_what_they_do_not_say_is_named(tmp_path):
         (tmp_path / market / "rules.json").write_text(json.dumps(rules))
     (tmp_path / "mexc/spot/currencies.json").write_text('{"A": {"deposit": true, "withdraw": false}}')
     (tmp_path / "mexc/spot/A_USDT").mkdir()
-    rows = pairs.list_rows(tmp_path, "mexc", "gate")
-    assert pairs.listed(tmp_path, "mexc", "gate") == ["A_USDT"]
-    assert pairs.vetoes("A_USDT", rows) == [
+    rows = reading.list_rows(tmp_path, "mexc", "gate")
+    assert reading.listed(tmp_path, "mexc", "gate") == ["A_USDT"]
+    assert reading.vetoes("A_USDT", rows) == [
         "spot is closed to API orders",
         "withdraws of A are closed at the spot venue",
     ]
-    assert pairs.vetoes("B_USDT", rows) == [
+    assert reading.vetoes("B_USDT", rows) == [
         "spot carries the venue's warning of a delisting (ST)",
         "the perpetual is being delisted",
     ]
-    assert pairs.vetoes("C_USDT", rows) == ["spot does not trade (status 3)"]
-    assert pairs.unknown_of("A_USDT", rows) == []
-    assert pairs.unknown_of("C_USDT", rows) == ["deposits and withdrawals are not known and taken to be open"]
+    assert reading.vetoes("C_USDT", rows) == ["spot does not trade (status 3)"]
+    assert reading.unknown_of("A_USDT", rows) == []
+    assert reading.unknown_of("C_USDT", rows) == ["deposits and withdrawals are not known and taken to be open"]
     for file, text in (
         ("gate/perp/rules.json", "null"),
         ("mexc/spot/currencies.json", "[]"),
@@ -294,10 +293,10 @@ def test_lists_veto_and_what_they_do_not_say_is_named(tmp_path):
         was = (tmp_path / file).read_text() if (tmp_path / file).exists() else "{}"
         (tmp_path / file).write_text(text)
         with pytest.raises(DataError, match=rf"{file} is .*download again"):
-            pairs.list_rows(tmp_path, "mexc", "gate")
+            reading.list_rows(tmp_path, "mexc", "gate")
         (tmp_path / file).write_text(was)
     with pytest.raises(ParamsError, match=r"holds no pair of okx spot and gate perpetuals; download or record"):
-        pairs.listed(tmp_path / "gate", "okx", "gate")
+        reading.listed(tmp_path / "gate", "okx", "gate")
 
 
 # --- many pairs ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from delta_arb.collect.history_store import PERP, SPOT
+from delta_arb.collect.history import PERP, SPOT
 from delta_arb.live import clock
 from delta_arb.live.venues import gate, mexc
 from delta_arb.live.venues.base import SubscriptionRefused, VenueError

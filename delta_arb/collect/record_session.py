@@ -13,13 +13,12 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from delta_arb.collect import retention
-from delta_arb.collect.compact import compacted_aside, to_compact
 from delta_arb.collect.download import keep_funding
-from delta_arb.collect.history_store import PERP, SPOT
+from delta_arb.collect.history import PERP, SPOT
 from delta_arb.collect.options import RecordOptions
 from delta_arb.collect.public_feeds import BESIDE, FEEDS, PublicFeed
 from delta_arb.collect.recorder import VenueRecorder, looked_after
+from delta_arb.collect.recording_files import Retention, compacted_aside, make_room, size, to_compact
 from delta_arb.collect.venue_history import VenueHistory
 from delta_arb.errors import DataError, ParamsError, RunError
 from delta_arb.live import clock, local_venues
@@ -117,7 +116,7 @@ class RecordSession:
     ) -> None:
         self._options, self._recorders, self._pairs, self._ccxt = options, recorders, pairs, ccxt
         self._began_ms = clock.now_ns() // 1_000_000
-        self._kept = retention.Retention(options.keep_days, options.keep_gb * 1e9)
+        self._kept = Retention(options.keep_days, options.keep_gb * 1e9)
         self._began_s = self._told_s = time.monotonic()
         self._told_rows, self._blocked_s = 0, 0.0
         self._damaged: set[Path] = set()
@@ -167,7 +166,7 @@ class RecordSession:
         for recorder in self._recorders:
             if self._compacted(recorder):
                 self._compacted(recorder)  # the days that streams have finished
-            for gone in retention.make_room(recorder.folder, self._kept, clock.now_ns()):
+            for gone in make_room(recorder.folder, self._kept, clock.now_ns()):
                 recorder.events.say("deleted", file=str(gone.relative_to(recorder.folder)))
 
     def _compacted(self, recorder: VenueRecorder) -> bool:
@@ -242,7 +241,7 @@ class RecordSession:
 
     def report(self) -> None:
         """What was recorded, at the end."""
-        on_disk = sum(retention.size(recorder.folder) for recorder in self._recorders)
+        on_disk = sum(size(recorder.folder) for recorder in self._recorders)
         seconds = time.monotonic() - self._began_s
         print(f"{self.rows} rows in {seconds:.0f} s; recordings in {self._options.out} take {on_disk / 1e6:.1f} MB")
         if self._options.json:

@@ -15,9 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from delta_arb.collect.history_store import PERP
+from delta_arb.collect.history import PERP
 from delta_arb.collect.public_feeds import BESIDE, PublicFeed, Push, groups
-from delta_arb.collect.recording_writer import RecordingWriter
+from delta_arb.collect.recording_files import RecordingWriter
 from delta_arb.errors import ParamsError
 from delta_arb.live import clock
 from delta_arb.live.venues.base import VenueError

@@ -10,7 +10,7 @@ from typing import Any
 
 import ccxt
 
-from delta_arb.collect.history_store import PERP, SPOT, Row
+from delta_arb.collect.history import PERP, SPOT, Row
 from delta_arb.errors import ParamsError, RunError
 
 TRIES = 6

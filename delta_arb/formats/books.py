@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from delta_arb.errors import DataError
-from delta_arb.formats.arrays import floats, integers, texts
+from delta_arb.formats.columns import floats, integers, texts
 
 # hftbacktest's events: the low byte is the kind, high bits say which clock's order a row belongs to and its side.
 _EXCH, _LOCAL, _BID, _ASK = 1 << 31, 1 << 30, 1 << 29, 1 << 28

@@ -9,11 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delta_arb.errors import DataError
-from delta_arb.formats.arrays import texts
+from delta_arb.formats.columns import NAIVE, in_order, numbers, texts, to_ns
 from delta_arb.formats.layouts import TIME, Layout
-from delta_arb.formats.proofs import numbers
-from delta_arb.formats.rows import in_order
-from delta_arb.formats.stamps import NAIVE, to_ns
 from delta_arb.market import NS
 
 HOUR_NS = 3600 * NS

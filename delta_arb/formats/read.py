@@ -13,10 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delta_arb.errors import DataError
-from delta_arb.formats import books, funding, proofs
-from delta_arb.formats.arrays import integers, texts
+from delta_arb.formats import books, funding
+from delta_arb.formats.columns import (
+    NAIVE,
+    chosen,
+    coins_a_unit,
+    in_order,
+    integers,
+    numbers,
+    on_grid,
+    swapped,
+    texts,
+    to_ns,
+    trades_contracts,
+)
 from delta_arb.formats.containers import head, whole
-from delta_arb.formats.databases import of_frame
 from delta_arb.formats.layouts import (
     BOOK,
     CANDLES,
@@ -34,10 +45,8 @@ from delta_arb.formats.layouts import (
     VENUE_TIME,
     Layout,
 )
-from delta_arb.formats.raw_table import RawTable
+from delta_arb.formats.raw_table import RawTable, of_frame
 from delta_arb.formats.recognise import FormatOptions, recognised
-from delta_arb.formats.rows import chosen, in_order
-from delta_arb.formats.stamps import NAIVE, to_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +157,7 @@ def _floats(of: Mapping, names, path: str) -> dict[str, np.ndarray]:
     found = {}
     for name in names:
         if name in of:
-            found[name] = proofs.numbers(of[name])
+            found[name] = numbers(of[name])
             if found[name] is None:
                 raise DataError(
                     f"{path}: {name} holds {of[name].type} like {of[name][0].as_py()!r}, not numbers; name another column"
@@ -225,9 +234,9 @@ def _quantity(of, layout: Layout, options: FormatOptions, context: LegContext, s
         return COINS if layout.quantity == COINS else ""
     if layout.quantity:
         return layout.quantity
-    if "venue" in of and proofs.trades_contracts(str(of["venue"][0].as_py())):
+    if "venue" in of and trades_contracts(str(of["venue"][0].as_py())):
         return CONTRACTS
-    return proofs.on_grid(sizes, context.contract_size)
+    return on_grid(sizes, context.contract_size)
 
 
 def _refuse_unknown(quantity: str, path: str, context: LegContext) -> None:
@@ -247,7 +256,7 @@ def _candles(of, layout: Layout, path: str, options: FormatOptions, context: Leg
     columns, order = in_order(columns, None)
     columns[TIME], label = _opening(columns, of, path, options, context)
     notes = [*notes, *[layout.note] * bool(layout.note), *order, *label]
-    if "open" in columns and proofs.swapped(columns["open"], columns["close"]):
+    if "open" in columns and swapped(columns["open"], columns["close"]):
         raise DataError(
             f"{path}: each close continues the open before it and not the other way, so open and close are swapped; say which "
             f"is which, like --{context.leg}-columns open=close,close=open"
@@ -290,7 +299,7 @@ def _opening(columns, of, path: str, options: FormatOptions, context: LegContext
 
 def _by_turnover(columns, turnover: np.ndarray, quantity: str, path: str, context: LegContext) -> tuple[str, list[str]]:
     """Coins or contracts, as the turnover beside the volume proves."""
-    unit = proofs.coins_a_unit(columns["volume"], turnover, columns["close"])
+    unit = coins_a_unit(columns["volume"], turnover, columns["close"])
     if unit is None:
         return quantity, []
     for name, coins in ((COINS, 1.0), (CONTRACTS, context.contract_size)):

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.formats.columns import fits
 from delta_arb.formats.layouts import LAYOUTS, NAMES, NEEDED, Layout
-from delta_arb.formats.proofs import fits
 from delta_arb.formats.raw_table import RawTable, clean
 
 ALLOWED: Mapping[str, tuple[str, ...]] = {

@@ -20,7 +20,7 @@ import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats import layouts
-from delta_arb.formats.proofs import on_grid
+from delta_arb.formats.columns import on_grid
 from delta_arb.formats.raw_table import SUFFIXES, form, split
 from delta_arb.formats.read import ANY_LEG, LegContext, Reading, Recognised, kind_of, read, read_frame
 from delta_arb.formats.recognise import NO_OPTIONS, FormatOptions
@@ -159,7 +159,7 @@ def rows_of(leg: LegFile) -> Rows:
 
 
 def refuse_coins(leg: LegFile, sizes: np.ndarray, recognised: Recognised | None) -> None:
-    """Refuse sizes that were declared as contracts of several coins and lie on the grid of coins (see `formats.proofs`)."""
+    """Refuse sizes that were declared as contracts of several coins and lie on the grid of coins (see `formats.columns`)."""
     if recognised is None and leg.contract_size > 1 and on_grid(sizes, leg.contract_size) == layouts.COINS:
         raise DataError(
             f"{leg.name}: its sizes are coins already: all are whole multiples of the contract of {leg.contract_size:g}; "

@@ -21,7 +21,7 @@ import numpy as np
 
 from delta_arb.errors import DataError
 from delta_arb.formats import layouts
-from delta_arb.formats.proofs import on_grid
+from delta_arb.formats.columns import on_grid
 from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, utc
 from delta_arb.quotes.bars import Bars

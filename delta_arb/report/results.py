@@ -6,6 +6,7 @@ index and units in the names of the columns. The figures and tables are those of
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import pandas as pd
 
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import Backtest, run
-from delta_arb.errors import ParamsError
+from delta_arb.errors import DeltaArbError, ParamsError
 from delta_arb.market import DAY_S
 from delta_arb.optimize.export import candidate
 from delta_arb.optimize.search import Choice
@@ -24,10 +25,10 @@ from delta_arb.optimize.verdict import Verdict
 from delta_arb.params import Params, Rule
 from delta_arb.quotes.recording import PAIR, RecordedTape
 from delta_arb.quotes.tape import Tape
-from delta_arb.report import choice_tables, plots_backtest, plots_choice, plots_spread, trade_tables
+from delta_arb.report import choice_tables, plots, plots_choice, trade_tables
 from delta_arb.report.figures import Chart, Picture
 from delta_arb.report.tearsheet import WHOLE, Part, TearSheet
-from delta_arb.stats.basis import Basis
+from delta_arb.stats.basis import Basis, basis_of
 from delta_arb.stats.mean_reversion import MeanReversion
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import DIRECT, REVERSE
@@ -121,7 +122,7 @@ class BacktestResult:
 
     def plot(self) -> Picture:
         """Marked equity and its fall from the peak."""
-        return plots_backtest.equity(self.sheet, named(self.tape))
+        return plots.equity(self.sheet, named(self.tape))
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the trades, one row each; returns the path."""
@@ -161,25 +162,22 @@ class Reversion:
     """How the basis of a tape comes back; `basis` are its values, `found` every statistic or why it has no answer."""
 
     def __init__(self, tape: Tape, basis: Basis, found: MeanReversion) -> None:
-        self.tape, self.basis, self.found = tape, basis, found
+        self.tape, self.basis, self.found, self._half_life = tape, basis, found, found.half_life.value
 
     @property
     def half_life_s(self) -> float | None:
         """Half-life in seconds; None where the recording gives none (`found.half_life.reason` says why)."""
-        answer = self.found.half_life.value
-        return answer and answer.half_life_s
+        return self._half_life and self._half_life.half_life_s
 
     @property
     def interval_s(self) -> tuple[float, float] | None:
         """95 % interval of the half-life, seconds."""
-        answer = self.found.half_life.value
-        return answer and (answer.low_s, answer.high_s)
+        return self._half_life and (self._half_life.low_s, self._half_life.high_s)
 
     @property
     def noise_bps(self) -> float | None:
         """Standard deviation of the noise on top of the process, bps, which no trade earns."""
-        answer = self.found.half_life.value
-        return answer and answer.process.noise_sd
+        return self._half_life and self._half_life.process.noise_sd
 
     @property
     def verdict(self) -> str:
@@ -187,15 +185,15 @@ class Reversion:
 
     def plot(self) -> Picture:
         """The autocorrelation of the basis, and what the fitted process implies."""
-        return plots_spread.memory(self.found, named(self.tape))
+        return plots.memory(self.found, named(self.tape))
 
     def plot_basis(self) -> Picture:
         """Both legs' prices, and the basis between them."""
-        return plots_spread.legs(self.basis, named(self.tape))
+        return plots.legs(self.basis, named(self.tape))
 
     def plot_edges(self) -> Chart | Picture:
         """What opening pays and what closing costs, fees added."""
-        return plots_spread.edges(self.basis, named(self.tape))
+        return plots.edges(self.basis, named(self.tape))
 
     def to_frame(self) -> pd.DataFrame:
         """The answers as texts, one row per question."""
@@ -240,7 +238,7 @@ class ChoiceResult:
 
     def plot(self) -> Picture:
         """Net a day over entry and exit on the first part, with the choice on it."""
-        return plots_choice.heat(self.choice, named(self.tape))
+        return plots.heat(self.choice, named(self.tape))
 
     def to_csv(self, path: str | Path) -> Path:
         """Write every set that was tried; returns the path."""
@@ -288,7 +286,7 @@ class VerdictResult:
 
     def plot(self) -> Picture:
         """What the walk-forward earned on quotes that it had not seen."""
-        return plots_backtest.walk(self.verdict, named(self.tape))
+        return plots.walk(self.verdict, named(self.tape))
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the gates, one row each; returns the path."""
@@ -309,3 +307,93 @@ def thresholds_of(entries: Sequence[float], exits: Sequence[float], rule: Rule) 
         if not np.size(levels) or not np.isfinite(np.asarray(levels, float)).all():
             raise ParamsError(f"{name} are finite thresholds in bps, at least one, was {levels!r}")
     return [Thresholds(float(e), float(x), rule.max_hold_s, rule.filter) for e in entries for x in exits if x < e]
+
+
+class Explorer:
+    """Sliders and the replay that they ask for; `rule`, `market` and `result` are what is shown, for a cell below.
+
+    `result` is None where the sliders ask for what cannot be replayed; `message` says why.
+    """
+
+    def __init__(self, tape: Tape, market: Market) -> None:
+        self.tape, self._given = tape, market
+        self.result: BacktestResult | None = None
+        self.message = ""
+        rule, fees, late = market.settings, (market.spot.taker_fee_bps, market.perp.taker_fee_bps), market.latency
+        entry, exit_ = rule.levels[""]
+        seen = basis_of(tape, market.fees_bps, rule.max_quote_age_s)
+        self.sliders = {
+            "entry_bps": _slider("entry, bps", entry, *_span(seen.entry_bps[seen.fresh], entry)),
+            "exit_bps": _slider("exit, bps", exit_, *_span(seen.exit_bps[seen.fresh], exit_)),
+            "max_hold_h": _slider(
+                "longest hold, h", rule.max_hold_s / 3600, 0.1, max(48.0, 2 * rule.max_hold_s / 3600)
+            ),
+            "spot_fee_bps": _slider("spot fee, bps", fees[0], min(-2.0, fees[0]), max(20.0, 2 * fees[0])),
+            "perp_fee_bps": _slider("perp fee, bps", fees[1], min(-2.0, fees[1]), max(20.0, 2 * fees[1])),
+            "latency_s": _slider("latency, s", late.longest_s, 0.0, max(2.0, 2 * late.longest_s), 0.01),
+        }
+        self._start = self._values()
+        for slider in self.sliders.values():
+            slider.observe(lambda _: self._replay(), "value")
+        self._widget = self._built()
+        self._replay()
+
+    @property
+    def market(self) -> Market:
+        """Fees and latency of the sliders, where they were moved; else those that were given."""
+        at, was, market = self._values(), self._start, self._given
+        if (fees := (at["spot_fee_bps"], at["perp_fee_bps"])) != (was["spot_fee_bps"], was["perp_fee_bps"]):
+            market = market.with_fees(*fees)
+        if (late_s := at["latency_s"]) != was["latency_s"]:
+            market = market.with_latency(late_s, late_s)
+        return replace(market, settings=market.settings.replace(**self._levels()))
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of the sliders, for `da.backtest`."""
+        return self.market.settings
+
+    def _levels(self) -> dict[str, float]:
+        at, was = self._values(), self._start
+        hold_s = self._given.settings.max_hold_s if at["max_hold_h"] == was["max_hold_h"] else at["max_hold_h"] * 3600
+        return {"entry_bps": at["entry_bps"], "exit_bps": at["exit_bps"], "max_hold_s": hold_s}
+
+    def _values(self) -> dict[str, float]:
+        return {name: slider.value for name, slider in self.sliders.items()}
+
+    def _built(self):
+        from ipywidgets import HTML, Image, VBox
+
+        self._table, self._picture = HTML(), Image(format="png", width=960)
+        return VBox([*self.sliders.values(), self._picture, self._table])
+
+    def _replay(self) -> None:
+        try:
+            market = self.market
+            self.result, self.message = BacktestResult(self.tape, market, market.settings), ""
+        except DeltaArbError as error:
+            self.result, self.message = None, str(error)
+            self._table.value, self._picture.value = f"<b>{self.message}</b>", b""
+            return
+        self._table.value = self.result.performance.table()._repr_html_()
+        self._picture.value = self.result.plot().png()
+
+    def __repr__(self) -> str:
+        return f"Explorer({self.result or self.message}; sliders where a kernel runs)"
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return self._widget._repr_mimebundle_() | {"text/plain": repr(self)}
+
+
+def _slider(name: str, value: float, low: float, high: float, step: float = 0.1):
+    """A slider that asks for a replay once it is let go."""
+    from ipywidgets import FloatSlider, Layout
+
+    wide = {"style": {"description_width": "110px"}, "layout": Layout(width="620px")}
+    return FloatSlider(value, min=low, max=high, step=step, description=name, continuous_update=False, **wide)
+
+
+def _span(offered: np.ndarray, level: float) -> tuple[float, float]:
+    """What the quotes offered, whole bps, and the level itself."""
+    values = np.append(offered[np.isfinite(offered)], level)
+    return float(np.floor(values.min())), float(np.ceil(values.max()))

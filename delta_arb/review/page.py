@@ -9,8 +9,7 @@ from pathlib import Path
 from delta_arb.params import write_atomic
 from delta_arb.report.banner import mark_pills
 from delta_arb.report.figures import Picture
-from delta_arb.report.index import refresh
-from delta_arb.report.index_rows import review_folder
+from delta_arb.report.index import refresh, review_folder
 from delta_arb.report.pages import document
 from delta_arb.review import plots, tables
 from delta_arb.review.session_review import Review

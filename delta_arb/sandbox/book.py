@@ -1,21 +1,79 @@
-"""What one venue shows: its listings, the levels of its books, marks, public trades, its clock; and who listens.
+"""What one venue shows: its listings, books, marks, public trades, its clock; what it checks of an order, and who listens.
 
 Books are set by quotes, thinned by our own orders, never moved by them. Listeners hear after the state is true, in the
-order in which things happened (see `engine` for the kinds of event).
+order in which things happened (see `engine` for the kinds of event). Where a resting order stands in the queue of its
+price follows the rules of the replay (`strategy.queue_fills`), with quantities as exact decimals on the grid.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from itertools import count
 
 from delta_arb.market import NS
 from delta_arb.sandbox.faults import Fault, Faults
-from delta_arb.sandbox.rules import floor_to
-from delta_arb.sandbox.values import BUY, SELL, ZERO, BookChange, Listing, Order, Print, Quote, UnknownPair
+from delta_arb.sandbox.values import (
+    BUY,
+    LIMIT,
+    SELL,
+    ZERO,
+    AboveMaximum,
+    BadPrecision,
+    BelowMinimum,
+    BelowNotional,
+    BookChange,
+    DuplicateClientId,
+    Listing,
+    Order,
+    PriceTooDeviated,
+    Print,
+    Quote,
+    UnknownPair,
+    text,
+)
+from delta_arb.strategy.queue_fills import ASSUMPTIONS, UNKNOWN, Queued, joined, on_print, on_row
+
+
+def floor_to(value: Decimal, step: Decimal) -> Decimal:
+    """The largest multiple of `step` not above `value`."""
+    return (value / step).to_integral_value(ROUND_FLOOR) * step
+
+
+def round_to(value: Decimal, step: Decimal) -> Decimal:
+    """The nearest multiple of `step`."""
+    return (value / step).to_integral_value(ROUND_HALF_EVEN) * step
+
+
+def on_grid(value: Decimal, step: Decimal) -> bool:
+    return not value % step
+
+
+def reaches(order: Order, price: Decimal) -> bool:
+    """Whether the order's limit allows a fill at `price`; a market order's always does."""
+    return order.kind != LIMIT or (price <= order.price if order.side == BUY else price >= order.price)
+
+
+def check(order: Order, listing: Listing, mark: Decimal | None, client_ids: Container[str]) -> None:
+    """Raise the Refusal that this order deserves by itself, if any; funds and the book come later."""
+    if order.client_id and order.client_id in client_ids:
+        raise DuplicateClientId(f"an order {order.client_id} exists")
+    if order.kind == LIMIT and (order.price <= 0 or not on_grid(order.price, listing.price_step)):
+        raise BadPrecision(f"price {text(order.price)} is not a positive multiple of {text(listing.price_step)}")
+    if not on_grid(order.qty, listing.qty_step):
+        raise BadPrecision(f"quantity {text(order.qty)} is not a multiple of {text(listing.qty_step)}")
+    if order.qty <= 0 or order.qty < listing.min_qty:
+        raise BelowMinimum(f"quantity {text(order.qty)} is below the minimum {text(listing.min_qty)}")
+    if order.qty > listing.max_qty:
+        raise AboveMaximum(f"quantity {text(order.qty)} is above the maximum {text(listing.max_qty)}")
+    value = order.qty * (order.price or mark or ZERO)
+    if value < listing.min_notional and not order.reduce_only:
+        raise BelowNotional(f"value {text(value)} is below the minimum {text(listing.min_notional)}")
+    if order.kind == LIMIT and mark and abs(order.price - mark) > mark * listing.max_deviation:
+        raise PriceTooDeviated(f"price {text(order.price)} is too far from the mark {text(mark)}")
+
 
 Levels = Iterable[tuple[Decimal, Decimal]]  # (price, qty)
 Changed = tuple[tuple[Decimal, Decimal], ...]
@@ -265,3 +323,49 @@ class MarketData:
         shown = Print(next(self._trade_ids), now_ns, pair, side, price, qty)
         self.prints[pair].append(shown)
         self._emit(shown)
+
+
+class Queue:
+    """The places of one venue's resting orders.
+
+    Args:
+        assumption: about what was there before us: front, back or through.
+    """
+
+    def __init__(self, assumption: str = "back") -> None:
+        self._assumption = ASSUMPTIONS.index(assumption)
+        self._places: dict[int, Queued] = {}
+
+    def join(self, order: Order, book: Book) -> None:
+        """At the end of the queue of its price, unless it stands there already; a level that is shown tells its size."""
+        if order.id in self._places:
+            return
+        place = joined(order.side, float(order.price), float(order.left), *map(float, book.best(order.side)))
+        shown = dict(book.levels(order.side)).get(order.price)
+        if place.ahead == UNKNOWN and shown:
+            place = place._replace(ahead=float(shown))
+        self._places[order.id] = place
+
+    def leave(self, order: Order) -> None:
+        self._places.pop(order.id, None)
+
+    def on_row(self, order: Order, book: Book, step: Decimal) -> Decimal:
+        """What a new row fills of it, at most the best level of the other side."""
+        sides = (*book.best(order.side), *book.best(-order.side))
+        self._places[order.id], qty = on_row(self._place(order), *map(float, sides))
+        return _exact(qty, step)
+
+    def on_print(self, order: Order, side: int, price: Decimal, qty: Decimal, step: Decimal) -> Decimal:
+        """What a trade of others fills of it; `side` is its taker's."""
+        place = self._place(order)
+        self._places[order.id], filled = on_print(place, side, float(price), float(qty), self._assumption)
+        return _exact(filled, step)
+
+    def _place(self, order: Order) -> Queued:
+        return self._places[order.id]._replace(left=float(order.left))
+
+
+def _exact(qty: float, step: Decimal) -> Decimal:
+    """A quantity without the noise of floating point, down to the grid."""
+    exact = round_to(Decimal(repr(qty)), step * Decimal("1e-6"))
+    return exact - exact % step

@@ -22,10 +22,8 @@ from decimal import Decimal
 from itertools import count
 
 from delta_arb.sandbox.accounts import SpotAccount
-from delta_arb.sandbox.book import Clock, MarketData
+from delta_arb.sandbox.book import Clock, MarketData, Queue, check, floor_to, reaches
 from delta_arb.sandbox.faults import Fault, Faults
-from delta_arb.sandbox.queue import Queue
-from delta_arb.sandbox.rules import check, floor_to, reaches
 from delta_arb.sandbox.values import (
     BY_DELISTING,
     BY_FILL,

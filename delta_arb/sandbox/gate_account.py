@@ -1,25 +1,195 @@
-"""Gate.io futures, the private half of REST: wallet, positions, orders, fills."""
+"""Gate.io futures, the private half of REST: wallet, key, positions, orders, fills, as handlers of the signed routes and as rows."""
 
 import re
 from typing import Any
 
 from delta_arb.market import NS
-from delta_arb.sandbox import gate_account_messages as account_rows
 from delta_arb.sandbox import gate_messages as rows
 from delta_arb.sandbox import values as v
-from delta_arb.sandbox.accounts import Position
-from delta_arb.sandbox.gate_requests import (
+from delta_arb.sandbox.accounts import MarginAccount, Position
+from delta_arb.sandbox.gate_messages import (
+    USER,
     GateError,
+    Row,
     body_of,
+    contracts,
     in_range,
     listing_asked,
+    money,
     number,
     page,
     wants_decimal,
 )
 from delta_arb.sandbox.http import Answer, Request
 from delta_arb.sandbox.perpetual import PerpetualEngine
-from delta_arb.sandbox.values import BUY, SELL, ApiKey, BalanceChange, Order, text
+from delta_arb.sandbox.values import BUY, SELL, ZERO, ApiKey, BalanceChange, Listing, Order, text
+
+RISK_LIMIT = "1000000"
+MASK = 12  # characters of a key that the venue shows
+
+
+def position_row(position: Position, account: MarginAccount, decimal: bool) -> Row:
+    """One position of GET positions."""
+    listing, mark = account.listings[position.pair], account.marks.get(position.pair, ZERO)
+    held, margin = bool(position.size), account.position_margin(position)
+    return {
+        "user": USER,
+        "contract": position.pair,
+        "size": contracts(position.size, listing, decimal),
+        "leverage": "0" if position.cross else text(position.leverage),
+        "cross_leverage_limit": text(position.leverage) if position.cross else "0",
+        "lever": text(position.leverage),
+        "pos_margin_mode": "cross" if position.cross else "isolated",
+        "risk_limit": RISK_LIMIT,
+        "leverage_max": text(listing.leverage_max),
+        "maintenance_rate": text(listing.maintenance_rate),
+        "value": money(abs(position.size) * mark),
+        "margin": money(margin),
+        "entry_price": money(position.entry),
+        "liq_price": money(account.liquidation_price(position)) if held else "0",
+        "mark_price": text(mark),
+        "initial_margin": money(margin),
+        "maintenance_margin": money(account.maintenance(position)) if held else "0",
+        "unrealised_pnl": money(position.unrealised(mark)),
+        "realised_pnl": money(position.realised),
+        "pnl_pnl": money(position.pnl),
+        "pnl_fund": money(position.funding),
+        "pnl_fee": money(position.fees),
+        "history_pnl": money(position.history),
+        "last_close_pnl": money(position.last_close),
+        "realised_point": "0",
+        "history_point": "0",
+        "adl_ranking": 5 if held else 6,
+        "pending_orders": len(account.order_margin),
+        "close_order": None,
+        "mode": "single",
+        "update_time": position.updated_ns // NS,
+        "update_id": position.updates,
+        "open_time": position.opened_ns // NS if held else 0,
+        "trade_max_size": "0",
+        "risk_limit_table": "",
+        "average_maintenance_rate": text(listing.maintenance_rate),
+        "pid": 0,
+    }
+
+
+PUSHED_NUMBERS = (
+    "leverage", "cross_leverage_limit", "risk_limit", "leverage_max", "maintenance_rate", "margin", "entry_price",
+    "liq_price", "realised_pnl", "history_pnl", "last_close_pnl", "realised_point", "history_point",
+)  # fmt: skip
+
+
+BALANCE_TYPES = {"deposit": "dnw", "pnl": "pnl", "fee": "fee", "fund": "fund"}
+
+
+def book_row(number: int, change: BalanceChange) -> Row:
+    """One row of GET account_book."""
+    return {
+        "time": change.ts_ns // 1_000_000 / 1000,
+        "change": money(change.free_change),
+        "balance": money(change.free),
+        "type": BALANCE_TYPES[change.reason],
+        "text": f"{change.pair}:{change.ts_ns // NS}" if change.pair else "",
+        "contract": change.pair,
+        "trade_id": "0",
+        "id": str(number),
+    }
+
+
+def tier_row(listing: Listing) -> Row:
+    """The one row of GET risk_limit_tiers."""
+    return {
+        "tier": 1,
+        "risk_limit": RISK_LIMIT,
+        "initial_rate": money(1 / listing.leverage_max),
+        "maintenance_rate": text(listing.maintenance_rate),
+        "leverage_max": text(listing.leverage_max),
+        "contract": listing.pair,
+        "deduction": "0",
+    }
+
+
+def detail_row(addresses: list[str]) -> Row:
+    """GET account/detail."""
+    return {
+        "user_id": USER, "ip_whitelist": addresses, "currency_pairs": [], "key": {"mode": 1}, "tier": 0,
+        "copy_trading_role": 0,
+    }  # fmt: skip
+
+
+def key_row(key: str, addresses: list[str], made_s: int, may_withdraw: bool) -> Row:
+    """One row of GET account/main_keys."""
+    perms = [("futures", False), ("wallet", True), ("account", True)] + [("withdrawal", False)] * may_withdraw
+    return {
+        "state": 1, "mode": 1, "name": "delta_arb", "currency_pairs": [], "user_id": USER, "ip_whitelist": addresses,
+        "perms": [{"name": name, "read_only": read_only} for name, read_only in perms], "key": f"{key[:MASK]}*****",
+        "created_at": made_s, "update_at": made_s, "last_access": made_s,
+    }  # fmt: skip
+
+
+def account_row(account: MarginAccount) -> Row:
+    """GET accounts."""
+    held = account.held()
+    cross = [p for p in held if p.cross]
+    alone = sum((account.position_margin(p) for p in held if not p.cross), ZERO)
+    initial = sum((account.position_margin(p) for p in cross), ZERO)
+    maintenance = sum((account.maintenance(p) for p in cross), ZERO)
+    orders = sum(account.order_margin.values(), ZERO)
+    cross_pnl = account.unrealised(cross_only=True)
+    return {
+        "user": USER,
+        "currency": "USDT",
+        "total": money(account.wallet),
+        "unrealised_pnl": money(account.unrealised()),
+        "position_margin": money(alone),
+        "order_margin": money(orders),
+        "available": money(account.available),
+        "position_initial_margin": money(alone + initial),
+        "maintenance_margin": money(sum((account.maintenance(p) for p in held), ZERO)),
+        "cross_order_margin": money(orders),
+        "cross_initial_margin": money(initial),
+        "cross_maintenance_margin": money(maintenance),
+        "cross_unrealised_pnl": money(cross_pnl),
+        "cross_available": money(account.available),
+        "cross_margin_balance": money(account.wallet - alone + cross_pnl),
+        "isolated_position_margin": money(alone),
+        "margin_mode": 0,
+        "in_dual_mode": account.settings.dual_positions,
+        "position_mode": "dual" if account.settings.dual_positions else "single",
+        "enable_new_dual_mode": True,
+        "enable_dual_plus": False,
+        "enable_tiered_mm": True,
+        "enable_credit": True,
+        "enable_evolved_classic": False,
+        "point": money(account.points),
+        "bonus": "0",
+        "history": {
+            **{name: money(account.paid[reason]) for reason, name in BALANCE_TYPES.items()},
+            **dict.fromkeys(("refr", "point_dnw", "point_fee", "point_refr", "bonus_dnw", "bonus_offset"), "0"),
+        },
+    }
+
+
+def position_push(position: Position, account: MarginAccount, now_ns: int, decimal: bool) -> Row:
+    """One position as the positions channel pushes it."""
+    row = position_row(position, account, decimal)
+    pushed = {name: float(row[name]) for name in PUSHED_NUMBERS}
+    stamps = {"time": now_ns // NS, "time_ms": now_ns // 1_000_000, "user": str(USER), "update_id": row["update_id"]}
+    return {"contract": row["contract"], "size": row["size"], "mode": row["mode"], **pushed, **stamps}
+
+
+def balance_push(change: BalanceChange) -> Row:
+    return {
+        "balance": float(change.free),
+        "change": float(change.free_change),
+        "text": f"{change.pair}:{change.ts_ns // NS}" if change.pair else "-",
+        "time": change.ts_ns // NS,
+        "time_ms": change.ts_ns // 1_000_000,
+        "type": BALANCE_TYPES[change.reason],
+        "user": str(USER),
+        "currency": "usdt",
+    }
+
 
 LEAST_COUNTDOWN_S = 5
 CLIENT_ID = re.compile(r"t-[0-9A-Za-z_.-]{1,28}")
@@ -50,16 +220,12 @@ class GateAccount:
 
     def risk_limit_tiers(self, request: Request) -> list[rows.Row]:
         pairs = [listing_asked(self._engine, request).pair] if "contract" in request.query else self._engine.listings
-        return [account_rows.tier_row(self._engine.listings[pair]) for pair in pairs]
+        return [tier_row(self._engine.listings[pair]) for pair in pairs]
 
     def account_book(self, request: Request) -> list[rows.Row]:
         """Changes of the wallet, newest first."""
         pair, kind = request.query.get("contract"), request.query.get("type")
-        found = [
-            account_rows.book_row(n, change)
-            for n, change in enumerate(self._changes, 1)
-            if in_range(request, change.ts_ns)
-        ]
+        found = [book_row(n, change) for n, change in enumerate(self._changes, 1) if in_range(request, change.ts_ns)]
         return page(request, [row for row in found if pair in (None, row["contract"]) and kind in (None, row["type"])])
 
     def countdown(self, request: Request) -> rows.Row:
@@ -81,21 +247,21 @@ class GateAccount:
             self._engine.cancel_all(pair or None)
 
     def detail(self, request: Request) -> rows.Row:
-        return account_rows.detail_row(self._addresses)
+        return detail_row(self._addresses)
 
     def main_keys(self, request: Request) -> list[rows.Row]:
         faults, now_s = self._engine.faults, self._engine.clock.now_ns() // NS
         unbound = faults.take("key", ("unbound",))
         made_s = now_s - round(unbound.seconds) if unbound else self._engine.clock.started_ns // NS
         may_withdraw = faults.take("key", ("may_withdraw",)) is not None
-        return [account_rows.key_row(self._key.key, self._addresses, made_s, may_withdraw)]
+        return [key_row(self._key.key, self._addresses, made_s, may_withdraw)]
 
     @property
     def _addresses(self) -> list[str]:
         return [] if self._engine.faults.take("key", ("unbound",)) else ["127.0.0.1"]
 
     def accounts(self, request: Request) -> rows.Row:
-        return account_rows.account_row(self._account)
+        return account_row(self._account)
 
     def positions(self, request: Request) -> list[rows.Row]:
         found = [self._account.position(pair) for pair in self._engine.listings]
@@ -115,7 +281,7 @@ class GateAccount:
         return self._position_row(self._engine.set_leverage(pair, leverage, cross), request)
 
     def _position_row(self, position: Position, request: Request) -> rows.Row:
-        return account_rows.position_row(position, self._account, wants_decimal(request))
+        return position_row(position, self._account, wants_decimal(request))
 
     def place(self, body: rows.Row) -> Order:
         """Place what a request's body asks for."""

@@ -15,13 +15,12 @@ from delta_arb.sandbox import values as v
 from delta_arb.sandbox.candles import Candles
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.gate_account import GateAccount
-from delta_arb.sandbox.gate_requests import GateError, in_range, integer, listing_asked, page, verify, wants_decimal
+from delta_arb.sandbox.gate_messages import GateError, in_range, integer, listing_asked, page, verify, wants_decimal
 from delta_arb.sandbox.gate_stream import GateStream
 from delta_arb.sandbox.http import Answer, Request, Route
-from delta_arb.sandbox.limits import Limiter
+from delta_arb.sandbox.network import Hub, Limiter
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import BUY, SELL, ApiKey, Listing, Refusal, text
-from delta_arb.sandbox.websocket import Hub
 
 API = "/api/v4"
 FUTURES = f"{API}/futures/usdt"

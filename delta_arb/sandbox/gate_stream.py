@@ -11,12 +11,13 @@ from typing import Any
 from uuid import uuid4
 
 from delta_arb.market import NS
-from delta_arb.sandbox import gate_account_messages as account_rows
+from delta_arb.sandbox import gate_account as account_rows
 from delta_arb.sandbox import gate_messages as rows
 from delta_arb.sandbox.candles import Candles
 from delta_arb.sandbox.faults import Fault
-from delta_arb.sandbox.gate_requests import check_time, signs
+from delta_arb.sandbox.gate_messages import check_time, signs
 from delta_arb.sandbox.http import Answer, VenueApi, answer_over_socket, dumps
+from delta_arb.sandbox.network import Socket
 from delta_arb.sandbox.values import (
     BUY,
     SELL,
@@ -31,7 +32,6 @@ from delta_arb.sandbox.values import (
     Trade,
     text,
 )
-from delta_arb.sandbox.websocket import Socket
 
 ALL = "!all"
 PUBLIC = {

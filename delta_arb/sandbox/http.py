@@ -18,9 +18,8 @@ from aiohttp import WSCloseCode, web
 from delta_arb.errors import ParamsError
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import NOTICES, REQUEST, TIMED, Fault
-from delta_arb.sandbox.limits import Limiter
+from delta_arb.sandbox.network import Hub, Limiter, Network, Socket
 from delta_arb.sandbox.values import Refusal, dec
-from delta_arb.sandbox.websocket import Hub, Network, Socket
 
 
 @dataclass(frozen=True, slots=True)

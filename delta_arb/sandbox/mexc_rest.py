@@ -15,20 +15,22 @@ from delta_arb.sandbox.candles import Candles
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.http import Answer, Request, Route
-from delta_arb.sandbox.limits import Limiter
 from delta_arb.sandbox.mexc_messages import MS
-from delta_arb.sandbox.mexc_orders import Orders, pair_asked, pair_named
 from delta_arb.sandbox.mexc_push import rewritten_push
 from delta_arb.sandbox.mexc_requests import (
     CODES,
     REFUSALS,
     MexcError,
+    Orders,
     integer,
     limit,
+    pair_asked,
+    pair_named,
     time_range,
     verify,
 )
 from delta_arb.sandbox.mexc_stream import Limits, MexcStream
+from delta_arb.sandbox.network import Hub, Limiter
 from delta_arb.sandbox.values import (
     BUY,
     SELL,
@@ -39,7 +41,6 @@ from delta_arb.sandbox.values import (
     Settings,
     text,
 )
-from delta_arb.sandbox.websocket import Hub
 
 UID = "49910511"  # of the account
 WEIGHTS = {"/account": 10, "/capital/config/getall": 10, "/openOrders": 3, "/myTrades": 10}  # of an address; others 1

@@ -15,7 +15,7 @@ from delta_arb.sandbox.http import VenueApi, answer_over_socket, dumps
 from delta_arb.sandbox.mexc_messages import symbol_of
 from delta_arb.sandbox.mexc_push import Pushes, Stream, schema
 from delta_arb.sandbox.mexc_requests import MexcError
-from delta_arb.sandbox.websocket import Socket
+from delta_arb.sandbox.network import Socket
 
 INVALID_KEY = "Invalid listen key"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from delta_arb.sandbox.accounts import MarginAccount, Position
+from delta_arb.sandbox.book import floor_to, round_to
 from delta_arb.sandbox.engine import Engine
-from delta_arb.sandbox.rules import floor_to, round_to
 from delta_arb.sandbox.values import (
     BUY,
     BY_ADL,

@@ -14,14 +14,14 @@ from delta_arb.errors import ParamsError
 from delta_arb.market import NS, utc
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import NONE
+from delta_arb.sandbox.candles import SeededHistory
 from delta_arb.sandbox.faults import read_script
 from delta_arb.sandbox.http import check_loopback
 from delta_arb.sandbox.mexc_rest import SETTINGS
+from delta_arb.sandbox.network import Network
 from delta_arb.sandbox.options import SandboxOptions, decimal
-from delta_arb.sandbox.seeded_history import SeededHistory
 from delta_arb.sandbox.values import Settings
 from delta_arb.sandbox.venues import Setup, Venues, setup_of
-from delta_arb.sandbox.websocket import Network
 
 
 def _inputs(options: SandboxOptions) -> Inputs:

@@ -28,16 +28,14 @@ from delta_arb.quotes.depth import levels_behind
 from delta_arb.quotes.prints import Trade, in_order
 from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import gate_rest, mexc_rest
-from delta_arb.sandbox.book import Clock
-from delta_arb.sandbox.candles import History
+from delta_arb.sandbox.book import Clock, round_to
+from delta_arb.sandbox.candles import History, Made, SeededHistory
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.http import Server
+from delta_arb.sandbox.network import Network
 from delta_arb.sandbox.perpetual import PerpetualEngine
-from delta_arb.sandbox.rules import round_to
-from delta_arb.sandbox.seeded_history import Made, SeededHistory
 from delta_arb.sandbox.values import ZERO, FundingPaid, Listing, Settings, Upcoming, dec
-from delta_arb.sandbox.websocket import Network
 
 SCANNED = 5_000  # rows looked at to find the decimals of prices and sizes
 CHUNK = 20_000  # rows turned into Python numbers at a time

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         What is finished is kept: a call that was broken off, or made again, does only what is missing.
         """
-        from delta_arb.universe.engines import single_threaded
+        from delta_arb.universe.jobs import single_threaded
 
         single_threaded()
         from delta_arb.universe.session import session  # loads the research modules, which --help does without

@@ -5,16 +5,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from delta_arb.collect.fetch import LOCAL_VENUES
+from delta_arb.collect.download import LOCAL_VENUES
 from delta_arb.command import refused
 from delta_arb.places import reports
 from delta_arb.report.index import refresh
 from delta_arb.report.run import spoken
 from delta_arb.universe.options import UniverseOptions
-from delta_arb.universe.page import write_page
 from delta_arb.universe.ranking import Universe
 from delta_arb.universe.run import FOLDER, JOBS, bars, rank
-from delta_arb.universe.tables import findings, ranking
+from delta_arb.universe.tables import findings, ranking, write_page
 
 PRINTED = 12
 SANDBOX_BAR = "15m"
@@ -55,7 +54,7 @@ def line(found: Universe, page) -> dict:
 
 def _fetched(options: UniverseOptions) -> UniverseOptions:
     """The made pairs of the local venues, downloaded; half-spreads that are said of them, unless others are."""
-    from delta_arb.collect.fetch import fetch
+    from delta_arb.collect.download import fetch
     from delta_arb.collect.options import DownloadOptions
 
     since = options.since or round((time.time() - options.history_days * 86_400) * 1000) // 86_400_000 * 86_400_000

@@ -57,7 +57,7 @@ def write(folder: str, days: int, rate: float) -> None:
     """Both legs follow one walk, and their distance comes back within minutes."""
     import pyarrow as pa
 
-    from delta_arb.collect.compact import write_parquet
+    from delta_arb.collect.recording_files import write_parquet
     from delta_arb.quotes.recorded import MARK, SOURCES
     from delta_arb.quotes.stream_file import QUOTES
 

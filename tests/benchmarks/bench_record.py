@@ -31,9 +31,8 @@ import pyarrow.parquet as pq
 from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
 from table import report
 
-from delta_arb.collect.compact import compact_days, compact_stream
 from delta_arb.collect.public_feeds import GateFeed, MexcFeed, groups
-from delta_arb.collect.recording_writer import RecordingWriter
+from delta_arb.collect.recording_files import RecordingWriter, compact_days, compact_stream
 from delta_arb.market import NS
 from delta_arb.places import sample
 from delta_arb.quotes.files import LegFile, rows_of

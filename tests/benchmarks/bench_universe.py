@@ -38,9 +38,8 @@ from delta_arb.optimize.verdict import MOST_FOLDS, judge
 from delta_arb.optimize.walk_forward import walk_forward
 from delta_arb.universe import screen
 from delta_arb.universe.look import first_of, second_of
-from delta_arb.universe.pairs import listed
 from delta_arb.universe.ranking import candidates, ranked
-from delta_arb.universe.reading import Opened, Study, opened
+from delta_arb.universe.reading import Opened, Study, listed, opened
 
 PAIRS = 200
 DEMANDS = {"look_back_h": 96.0, "min_trades_day": 1.0}

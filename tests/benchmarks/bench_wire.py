@@ -115,10 +115,10 @@ class Stamps:
     def __init__(self) -> None:
         from aiohttp import web_protocol
 
-        from delta_arb.sandbox import websocket
+        from delta_arb.sandbox import network
 
         self.sent_ns, self.came_ns, self.waiting = 0, {}, False
-        frame, received = websocket.frame, web_protocol.RequestHandler.data_received
+        frame, received = network.frame, web_protocol.RequestHandler.data_received
 
         def stamped(data):
             made = frame(data)
@@ -132,7 +132,7 @@ class Stamps:
                     self.came_ns.setdefault(name, time.perf_counter_ns())
             received(handler, data)
 
-        websocket.frame, web_protocol.RequestHandler.data_received = stamped, data_received
+        network.frame, web_protocol.RequestHandler.data_received = stamped, data_received
 
     async def tick(self, both, perp: tuple[str, str], size: int) -> list[int] | None:
         """One quote of the perpetual; ns to each order, None when one did not come."""

@@ -27,8 +27,8 @@ from delta_arb.live.config import sample as sample_config
 from delta_arb.market import SPOT
 from delta_arb.rule_params import Rule
 from delta_arb.sandbox.faults import Fault
+from delta_arb.sandbox.network import Network
 from delta_arb.sandbox.venues import Venues
-from delta_arb.sandbox.websocket import Network
 from drill.cases import DIRECT, ENTRY, REVERSE, VENUES, Plan
 from drill.measures import PRICE, NakedTime, Outcome, Shown, false_books, journal_differs, listen
 

@@ -1,0 +1,311 @@
+"""Rows of a recording on their way to disk, what becomes of the files, and how much of them is kept.
+
+    streams/quotes/2026-01-31T08-15-02.123456789.arrows  ->  LUNC_USDT/quotes/2026-01-31T08-15-02.123456789.parquet, and so each pair
+    LUNC_USDT/quotes/2026-01-31T*.parquet             ->  LUNC_USDT/quotes/2026-01-31.parquet
+
+Rows are gathered, scaled, and written to a stream a few times a second. Finished streams become one Parquet file a pair,
+those of a finished day one file: differences of integers, zstd, a checksum on every page and a digest of all numbers.
+
+A file is written beside, read back, and renamed; then only what it was made of is deleted. Whatever is killed in between
+is done again, and until then each row is read once (see `quotes.recorded`). The recorder has it done by a process of its
+own, at low priority: `python -m delta_arb.collect.recording_files` with the work as JSON on its standard input.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from delta_arb.errors import DataError
+from delta_arb.market import NS
+from delta_arb.quotes.recorded import DIGEST, SOURCES, STREAMS, digest, read_parquet, span
+from delta_arb.quotes.stream_file import (
+    HEADER,
+    LAYOUTS,
+    STREAM,
+    RecordedLayout,
+    StreamFile,
+    decimals,
+    log_of,
+    read_stream,
+    scaled,
+)
+
+HOUR_NS = 3600 * NS
+MOST_WAITING = 4_000  # numbers; to write more at once would hold up the loop for longer than some milliseconds
+MOST_ROWS = 1_000_000  # of a file, since compaction holds one in memory: 64 MB
+
+
+class RecordingWriter:
+    """A file for each hour and each start; a new one too where a venue's numbers become finer.
+
+    Args:
+        market: folder of the venue's market.
+        pairs: names; a row names its pair by the place here.
+        digits: decimals of the scaled columns of each pair, as the venue lists them.
+    """
+
+    def __init__(
+        self, market: Path, layout: RecordedLayout, pairs: Sequence[str], digits: Sequence[Sequence[int]]
+    ) -> None:
+        self.layout, self.rows = layout, 0
+        self.refused: list[str] = []  # rows that no number could be made of, told by whoever reads this
+        self.growing: Path | None = None  # the file that is written, or about to be
+        self._folder, self._pairs = market / STREAMS / layout.name, tuple(pairs)
+        self._digits = [list(each) for each in digits]
+        self._file: StreamFile | None = None
+        self._hour = 0
+        self._waiting: list[tuple[int, tuple[int, ...], tuple[str, ...]]] = []
+
+    def add(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> None:
+        """A row: its whole columns (our stamp first), and its decimals as the venue wrote them."""
+        if whole[0] // HOUR_NS != self._hour:
+            self.close()
+            self._hour = whole[0] // HOUR_NS
+        self._waiting.append((pair, whole, numbers))
+        if len(self._waiting) * len(numbers) >= MOST_WAITING:
+            self.flush()
+
+    def turn(self, now_ns: int) -> None:
+        """Finish a file whose hour is over, though nothing comes any more."""
+        if self._file and now_ns // HOUR_NS != self._hour:
+            self.close()
+
+    def flush(self) -> None:
+        """Whatever was added is in the system's hands afterwards."""
+        if not self._waiting:
+            return
+        rows = self._scaled()
+        if self._file is None and rows:
+            self.growing = self._path()
+            self._file = StreamFile(self.growing, self.layout, self._header())
+        if rows:
+            self._file.write(list(zip(*rows, strict=True)))
+        self.rows += len(rows)
+        self._waiting = []
+        if self._file and self._file.rows >= MOST_ROWS:
+            self._end()
+
+    def close(self) -> None:
+        """Finish the file; the next row begins another."""
+        self.flush()
+        self._end()
+
+    def _end(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = self.growing = None
+
+    def _scaled(self) -> list[tuple[int, ...]]:
+        """The waiting rows as integers; one that no number can be made of is left out and told."""
+        try:
+            return [self._row(*each) for each in self._waiting]
+        except DataError:
+            self._widen()
+            return [row for each in self._waiting if (row := self._row_or_none(*each))]
+
+    def _widen(self) -> None:
+        """As many decimals as the waiting rows have; where that are more, a new file is begun."""
+        before = [list(each) for each in self._digits]
+        for pair, _, numbers in self._waiting:
+            with contextlib.suppress(DataError):  # told by `_row_or_none`
+                have = self._digits[pair]
+                self._digits[pair] = [max(h, decimals(text)) for h, text in zip(have, numbers, strict=True)]
+        if self._digits != before:
+            self._end()
+
+    def _row_or_none(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> tuple[int, ...] | None:
+        try:
+            return self._row(pair, whole, numbers)
+        except DataError as error:
+            self.refused.append(f"{self._pairs[pair]}: {error}")
+            return None
+
+    def _row(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> tuple[int, ...]:
+        return (pair, *whole, *map(scaled, numbers, self._digits[pair]))
+
+    def _path(self) -> Path:
+        """Named by its first stamp, or the first free one after it: an earlier file may have ended within the same one."""
+        at_ns = self._waiting[0][1][0]
+        while (path := self._folder / _name(at_ns)).exists():
+            at_ns += 1
+        return path
+
+    def _header(self) -> dict:
+        return {"dataset": self.layout.name, "pairs": self._pairs, "digits": self._digits}
+
+
+def _name(at_ns: int) -> str:
+    seconds, rest_ns = divmod(at_ns, NS)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H-%M-%S}.{rest_ns:09d}{STREAM}"
+
+
+DAY = len("2026-01-31")
+LOW_PRIORITY = 10
+
+
+def to_compact(market: Path, now_ns: int) -> list[Path]:
+    """What there is in a market's folder: streams, growing ones too, then datasets with a finished day."""
+    streams = (path for name in LAYOUTS for path in sorted((market / STREAMS / name).glob(f"*{STREAM}")))
+    folders = (folder for name in LAYOUTS for folder in sorted(market.glob(f"*/{name}")))
+    return [*streams, *(folder for folder in folders if _finished_days(folder, now_ns))]
+
+
+def compacted_aside(market: Path, work: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Have it done by another process; returns the damaged files and what is wrong with them, which stay."""
+    command = [sys.executable, "-m", "delta_arb.collect.recording_files", str(market)]
+    paths = json.dumps([str(path) for path in work])
+    done = subprocess.run(command, input=paths, stdout=subprocess.PIPE, text=True, start_new_session=True, check=False)
+    if done.returncode:
+        return [(market, f"{market}: compaction ended with {done.returncode}; what was not done is tried again")]
+    return [(Path(path), why) for path, why in json.loads(done.stdout)]
+
+
+def compact(market: Path, work: Sequence[Path], now_ns: int) -> list[tuple[Path, str]]:
+    """The same in this process. What is gone already was compacted by another one, which is waited for."""
+    with open(market / ".compacting.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        damaged = []
+        for path in work:
+            try:
+                if path.suffix == STREAM and path.exists():
+                    compact_stream(path, market)
+                elif path.is_dir():
+                    compact_days(path, now_ns)
+            except DataError as error:
+                damaged.append((path, str(error)))
+    return damaged
+
+
+def compact_stream(stream: Path, market: Path) -> int:
+    """One file for each pair of a finished stream; returns its rows. The stream is deleted at the end.
+
+    Args:
+        market: folder of the venue's market; pairs are below it.
+
+    Raises:
+        DataError: the stream is damaged; it stays.
+    """
+    read = read_stream(stream)
+    for at, pair in enumerate(read.header["pairs"] if read else ()):
+        if (table := read.of(pair)).num_rows:
+            header = {"dataset": read.header["dataset"], "pair": pair, "digits": read.header["digits"][at]}
+            target = market / pair / read.header["dataset"] / f"{stream.stem}.parquet"
+            write_parquet(target, table, header | {SOURCES: []})
+    stream.unlink()
+    log_of(stream).unlink(missing_ok=True)
+    return read.table.num_rows if read else 0
+
+
+def compact_days(folder: Path, now_ns: int) -> list[Path]:
+    """The finished days of one dataset of a pair, each as one file; returns those that were written."""
+    return [_day(folder, day) for day in sorted(_finished_days(folder, now_ns))]
+
+
+def _finished_days(folder: Path, now_ns: int) -> set[str]:
+    return {path.stem[:DAY] for path in folder.glob("*T*.parquet") if span(path.stem[:DAY])[1] <= now_ns}
+
+
+def _day(folder: Path, day: str) -> Path:
+    target = folder / f"{day}.parquet"
+    hours = sorted(folder.glob(f"{day}T*.parquet"))
+    reads = [read_parquet(path) for path in ([target] if target.exists() else []) + hours]
+    known = set(reads[0][1][SOURCES]) if target.exists() else set()
+    stems = [None] * target.exists() + [path.stem for path in hours]
+    fresh = [read for read, stem in zip(reads, stems, strict=True) if stem not in known]
+    if len(fresh) > target.exists():
+        layout = LAYOUTS[folder.name]
+        digits = [max(each) for each in zip(*(header["digits"] for _, header in fresh), strict=True)]
+        tables = [rescaled(table, layout, header["digits"], digits) for table, header in fresh]
+        table = pa.concat_tables(tables).sort_by("recv_ns")
+        header = fresh[0][1] | {"digits": digits, SOURCES: sorted(known | {path.stem for path in hours})}
+        write_parquet(target, table, header)
+    for path in hours:
+        path.unlink()
+    return target
+
+
+def rescaled(table: pa.Table, layout: RecordedLayout, digits: Sequence[int], wanted: Sequence[int]) -> pa.Table:
+    """The same numbers with as many decimals as are wanted, which are no fewer; exact."""
+    table = table.replace_schema_metadata(None)
+    for name, have, want in zip(layout.scaled, digits, wanted, strict=True):
+        if want > have:
+            column = pa.compute.multiply_checked(table[name], 10 ** (want - have))
+            table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
+def write_parquet(path: Path, table: pa.Table, header: dict) -> None:
+    """A compacted file, whole or not at all, and read back before it counts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = header | {DIGEST: digest(table, header)}
+    table = table.replace_schema_metadata({HEADER: json.dumps(header)})
+    part = path.with_name(f"{path.name}.part")
+    pq.write_table(
+        table,
+        part,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=False,
+        column_encoding="DELTA_BINARY_PACKED",
+        write_page_checksum=True,
+        write_statistics=False,
+    )
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    if not read_parquet(part)[0].equals(table):
+        raise DataError(f"{part} does not read back as it was written; the disk is not to be trusted")
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    os.nice(LOW_PRIORITY)
+    work = [Path(path) for path in json.load(sys.stdin)]
+    found = compact(Path(sys.argv[1]), work, time.time_ns())
+    print(json.dumps([(str(path), why) for path, why in found]))
+
+
+DAY_NS = 86_400 * NS
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Days and bytes that are kept for each venue; 0 keeps all."""
+
+    days: float = 0.0
+    most_bytes: float = 0.0
+
+
+def make_room(market: Path, kept: Retention, now_ns: int) -> list[Path]:
+    """Delete compacted files that are too old or too many; returns them."""
+    files = sorted(_compacted(market), key=lambda path: span(path.stem)[1])
+    gone = [path for path in files if kept.days and span(path.stem)[1] < now_ns - kept.days * DAY_NS]
+    left = [path for path in files if path not in set(gone)]
+    over = size(market) - sum(path.stat().st_size for path in gone) - kept.most_bytes if kept.most_bytes else 0.0
+    while over > 0 and left:
+        over -= left[0].stat().st_size
+        gone.append(left.pop(0))
+    for path in gone:
+        path.unlink()
+    return gone
+
+
+def _compacted(market: Path) -> Iterator[Path]:
+    for name in LAYOUTS:
+        yield from market.glob(f"*/{name}/*.parquet")
+
+
+def size(market: Path) -> int:
+    """Bytes of a venue's recordings, the growing ones included; downloads are not counted."""
+    files = (path for name in LAYOUTS for path in market.glob(f"*/{name}/*"))
+    return sum(path.stat().st_size for path in files if path.is_file())
