@@ -55,7 +55,7 @@ demo: $(READY)  ## the sample from quotes to trades: notebooks, parameters, repo
 	@echo "The report: reports/index.html"
 
 test: $(READY)  ## module tests, and every notebook compared with its committed output
-	$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY)  ## the long tests and those that assert a speed
 	$(RUN) -m pytest -m "slow or benchmark" $(ARGS)

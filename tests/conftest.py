@@ -1,5 +1,6 @@
 """Fixtures and profiles that every test module shares; builders and hypothesis strategies are in `strategies.py`."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,21 @@ settings.register_profile("quick", deadline=None, max_examples=100, suppress_hea
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=3000)
 settings.load_profile("quick")
 
+# The longest files come first, so that none of them is begun when the others are done.
+LONGEST = (
+    "test_drill.py", "02_optimization.ipynb", "test_live_command.py", "test_live_resting_crash.py", "test_pipeline.py",
+    "test_live_crash.py", "03_backtest_report.ipynb", "test_download_local.py", "test_backtest.py",
+)  # fmt: skip
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_xdist_auto_num_workers(config) -> int:
+    """Three workers for two cores: half the time of those that start processes and sockets is waiting."""
+    return max(2, len(os.sched_getaffinity(0)) * 3 // 2) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
 @pytest.fixture(scope="session", autouse=True)

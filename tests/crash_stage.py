@@ -1,19 +1,26 @@
 """Local venues and runners as processes of their own, for tests that kill runners.
 
-    python tests/crash_stage.py venues '{"spot_coins": 0}'    plays one pair after the other, as told line by line
-    python tests/crash_stage.py runners                       forks a runner for each line: the real command, imported once
+    venues      plays one pair after the other, as told line by line
+    runners     forks a runner for each line: the real command
+
+Both are copies of one process that has imported everything, so that a test waits for no import (`copy_of`).
 
 A runner ends by its own SIGKILL right before or right after the nth commit of its journal: SQLite's connection counts
 them, so nothing of the runner is touched. Or the venues kill it, right before or after they match its nth order.
 """
 
 import asyncio
+import gc
 import json
 import os
 import signal
+import socket
 import sqlite3
+import subprocess
 import sys
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 
 PAYS, CALM, COSTS = ("0.8018", "0.8020"), ("0.8001", "0.8003"), ("0.7988", "0.7990")
 STEADY = 8  # ticks of 20 ms that a position must stand
@@ -149,10 +156,6 @@ async def venues_process(setup: dict) -> None:
 
 def runners_process() -> None:
     """Lines {"argv", "env", "log", "kill": [n, "before" or "after"] or null}; answers {"pid"}; {"pid"}: {"code"}."""
-    import ccxt.pro  # noqa: F401
-
-    import delta_arb.live.venues.gate
-    import delta_arb.live.venues.mexc  # noqa: F401
     from delta_arb.live.__main__ import main
 
     for line in sys.stdin:
@@ -192,8 +195,71 @@ def kill_at(nth: int, moment: str) -> None:
     sqlite3.connect = lambda *what, **how: connect(*what, **how, factory=Counting)
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "venues":
-        asyncio.run(venues_process(json.loads(sys.argv[2])))
+class Copy:
+    """One of the two kinds of process, told and answering line by line; it ends once nobody tells it anything."""
+
+    def __init__(self, kind: str, setup: str = "") -> None:
+        (told, tell), (answered, answer) = os.pipe(), os.pipe()
+        try:
+            socket.send_fds(_original()[1], [f"{kind} {setup}".encode()], [told, answer])
+        finally:
+            os.close(told)
+            os.close(answer)
+        self.stdin, self.stdout = os.fdopen(tell, "w"), os.fdopen(answered)
+
+    def answer(self, what: dict) -> dict:
+        self.stdin.write(json.dumps(what) + "\n")
+        self.stdin.flush()
+        return json.loads(self.stdout.readline())
+
+    def close(self) -> None:
+        """And wait until it has ended."""
+        self.stdin.close()
+        self.stdout.read()
+        self.stdout.close()
+
+
+@cache
+def _original() -> tuple[subprocess.Popen, socket.socket]:
+    """The process of which there are copies, and where it listens; it ends with this one."""
+    import delta_arb
+
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    env = os.environ | {"PYTHONPATH": str(Path(delta_arb.__path__[0]).parent)}  # the tree under test, wherever it is
+    with its:
+        return subprocess.Popen([sys.executable, __file__], stdin=its, env=env), ours
+
+
+def original_process() -> None:
+    import ccxt.pro  # noqa: F401
+
+    import delta_arb.live.__main__
+    import delta_arb.live.supervisor
+    import delta_arb.live.venues.gate
+    import delta_arb.live.venues.mexc
+    import delta_arb.sandbox.venues  # noqa: F401
+
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a copy ended
+    with socket.socket(fileno=os.dup(0)) as listening:
+        while True:
+            what, fds, *_ = socket.recv_fds(listening, 1 << 16, 2)
+            if not what:
+                return
+            if not os.fork():
+                break
+            for fd in fds:
+                os.close(fd)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for at, fd in enumerate(fds):
+        os.dup2(fd, at)
+        os.close(fd)
+    kind, _, setup = what.decode().partition(" ")
+    if kind == "venues":
+        asyncio.run(venues_process(json.loads(setup)))
     else:
         runners_process()
+
+
+if __name__ == "__main__":
+    original_process()

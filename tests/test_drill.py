@@ -33,8 +33,15 @@ def told(outcomes: list[Outcome]) -> str:
     return "\n".join(f"{o.plan}: {'; '.join(o.failures)}\n    " + "\n    ".join(o.said) for o in failed)
 
 
-def test_each_named_fault_ends_flat_or_hedged_or_rings_where_a_venue_is_gone(capsys):
-    outcomes = short_drill(one_run_each())
+@pytest.fixture(scope="module")
+def drilled() -> tuple[list[Outcome], list[Outcome]]:
+    """The named faults and the seeded lists, played beside each other: most of a run is waiting. The lists take longest."""
+    outcomes = short_drill([seeds.plan(seed) for seed in range(SEEDS)] + one_run_each())
+    return outcomes[SEEDS:], outcomes[:SEEDS]
+
+
+def test_each_named_fault_ends_flat_or_hedged_or_rings_where_a_venue_is_gone(drilled, capsys):
+    outcomes, _ = drilled
     assert not any(o.failures for o in outcomes), told(outcomes)
     found = bars(outcomes)
     assert found["answered_safe"] == found["answered_runs"] > 70 and found["ids_twice"] == 0
@@ -42,9 +49,9 @@ def test_each_named_fault_ends_flat_or_hedged_or_rings_where_a_venue_is_gone(cap
         print(f" {len(outcomes)} faults, naked p99 {found['naked_p99_s']:.2f} s", end=" ")
 
 
-def test_seeded_lists_of_faults_end_flat_or_hedged(capsys):
-    outcomes = short_drill([seeds.plan(seed) for seed in range(SEEDS)])
-    assert not any(o.failures for o in outcomes), told(outcomes)
+def test_seeded_lists_of_faults_end_flat_or_hedged(drilled, capsys):
+    _, outcomes = drilled
+    assert len(outcomes) == SEEDS and not any(o.failures for o in outcomes), told(outcomes)
     with capsys.disabled():
         print(f" seeds 0 to {SEEDS - 1}", end=" ")
 

@@ -5,20 +5,18 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from crash_stage import Copy
 from live_stage import PATIENCE, QUICK, publish
 
-import delta_arb
 from delta_arb.live import control
 from delta_arb.live.config import Config
 
-STAGE = Path(__file__).with_name("crash_stage.py")
 DIRECT, REVERSE = 1, -1
 RULES = {
     DIRECT: {"leg_deadline_s": 3.0},
@@ -83,9 +81,9 @@ class Stage:
         self.folder, self.side = folder, side
         publish(folder, config=rests and rests.config, **(rests.rule if rests else RULES[side]))
         coins = 100 if side == REVERSE else 0
-        self.venues = _process("venues", json.dumps({"spot_coins": coins}))
+        self.venues = Copy("venues", json.dumps({"spot_coins": coins}))
         ccxt = json.loads(self.venues.stdout.readline())
-        self.runners = _process("runners")
+        self.runners = Copy("runners")
         self.started: set[int] = set()
         self.codes: dict[int, int] = {}
         self.log, file = folder / "log", folder / "c.toml"
@@ -109,25 +107,23 @@ class Stage:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for process in (self.venues, self.runners):
-            process.stdin.close()
-            process.wait(10)
-            process.stdout.close()
+            process.close()
 
     def told(self, **what) -> dict:
         """What the venues' own log says, after a word to them."""
-        return _answer(self.venues, what)
+        return self.venues.answer(what)
 
     def start(self, kill: tuple[int, str] | None = None) -> int:
         self.before = len(self.rows("SELECT 1 FROM runs"))
         told = {"argv": self.argv, "env": self.env, "log": str(self.log), "kill": kill}
-        self.started.add(pid := _answer(self.runners, told)["pid"])
+        self.started.add(pid := self.runners.answer(told)["pid"])
         return pid
 
     def until(self, true, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < deadline, self.log.read_text()[-6000:]
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def rows(self, query: str) -> list[tuple]:
         """Of the journal; none while there are no tables yet."""
@@ -153,7 +149,7 @@ class Stage:
         return self.codes[pid]
 
     def has_ended(self, pid: int) -> bool:
-        if pid not in self.codes and (code := _answer(self.runners, {"pid": pid})["code"]) is not None:
+        if pid not in self.codes and (code := self.runners.answer({"pid": pid})["code"]) is not None:
             self.codes[pid] = code
         return pid in self.codes
 
@@ -184,18 +180,6 @@ class Stage:
         assert filled == booked
         assert set(filled) <= {order_id for (order_id,) in self.rows("SELECT order_id FROM orders")}
         assert said["held"] == [0.0, 0.0]
-
-
-def _process(*arguments: str) -> subprocess.Popen:
-    pipe = subprocess.PIPE
-    env = os.environ | {"PYTHONPATH": str(Path(delta_arb.__path__[0]).parent)}  # the tree under test, wherever it is
-    return subprocess.Popen([sys.executable, str(STAGE), *arguments], stdin=pipe, stdout=pipe, text=True, env=env)
-
-
-def _answer(process: subprocess.Popen, what: dict) -> dict:
-    process.stdin.write(json.dumps(what) + "\n")
-    process.stdin.flush()
-    return json.loads(process.stdout.readline())
 
 
 def _toml(value) -> str:

@@ -28,7 +28,7 @@ from delta_arb.wallets import Funds
 
 INPUTS, LOOKED = Inputs(), QuietRows.passed
 SAMPLE = INPUTS.tape()
-DAY = SAMPLE.between(SAMPLE.start_ns, SAMPLE.start_ns + 24 * 3600 * NS)  # its first one
+HOURS = SAMPLE.between(SAMPLE.start_ns, SAMPLE.start_ns + 9 * 3600 * NS)  # its first ones, with a funding stamp within
 BUSY = Rule(entry_bps=3.0, exit_bps=-3.0, clip_usdt=500.0, max_hold_s=40.0, leg_deadline_s=5.0, max_quote_age_s=2.0)
 
 
@@ -76,16 +76,16 @@ def assert_same(folder, tape, rule, *told):
     return runner, passed
 
 
-def test_a_day_of_the_sample_is_mostly_passed_over(tmp_path):
+def test_hours_of_the_sample_are_mostly_passed_over(tmp_path):
     """Funding that is expected moves the signal at each stamp."""
     rule = make_rule(rule_params(10.0, -40.0, funding_horizon_s=3600.0), *INPUTS.terms())
-    runner, passed = assert_same(tmp_path, DAY, rule, INPUTS.payments(DAY))
-    assert len(runner.trades) >= 3 and passed > 0.8 * len(DAY)
+    runner, passed = assert_same(tmp_path, HOURS, rule, INPUTS.payments(HOURS))
+    assert len(runner.trades) >= 3 and passed > 0.8 * len(HOURS)
 
 
 def test_a_review_of_it_says_the_same(tmp_path):
     rule = make_rule(rule_params(15.0, -12.0), *INPUTS.terms())
-    assert_same(tmp_path, DAY, rule, INPUTS.payments(DAY))
+    assert_same(tmp_path, HOURS, rule, INPUTS.payments(HOURS))
     found = [review(read(*find(tmp_path / f"every_row_{each}"))) for each in (False, True)]
     assert found[0].to_json()["status"] == "identical" and found[0].to_json()["orders"] > 8
     assert repr(found[0].to_json()) == repr(found[1].to_json())

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from crash_stage import Player
+from crash_stage import Copy, Player
 from live_stage import RULE, publish, quick_config
-from test_live_crash import _answer, _process, _toml
+from test_live_crash import _toml
 
 from delta_arb.live import supervisor
 from delta_arb.live.config import Config
@@ -206,12 +206,12 @@ class Outside:
         file.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in dump.items()))
         argv = ["--config", str(file), "--live", "--reports", str(scene.folder)]
         told = {"argv": argv, "env": env, "log": str(self.log), "kill": None}
-        self.pid, self._ended = _answer(self.forker, told)["pid"], False
+        self.pid, self._ended = self.forker.answer(told)["pid"], False
 
     @property
     def ended(self) -> bool:
         if not self._ended:
-            self._ended = _answer(self.forker, {"pid": self.pid})["code"] is not None
+            self._ended = self.forker.answer({"pid": self.pid})["code"] is not None
         return self._ended
 
     async def kill(self) -> None:
@@ -231,13 +231,11 @@ class Outside:
 @contextmanager
 def forking() -> Iterator[None]:
     """The process that forks runners."""
-    Outside.forker = _process("runners")
+    Outside.forker = Copy("runners")
     try:
         yield
     finally:
-        Outside.forker.stdin.close()
-        Outside.forker.wait(10)
-        Outside.forker.stdout.close()
+        Outside.forker.close()
 
 
 @dataclass
