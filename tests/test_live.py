@@ -80,6 +80,7 @@ def drive(inputs: Inputs, tape: Tape, rule, payments, folder: Path, funds: Funds
             (rule.spot, rule.perp),
             rule.max_quote_age_ns,
             tape.queues.place,
+            tape.depths,
         )
         wallets = PaperWallets(funds, rule.perp.leverage, payments)
         runner = Runner(rule, journal, venue, payments, wallets=wallets)

@@ -2,16 +2,22 @@
 
 import asyncio
 import sqlite3
+from decimal import Decimal
 
 import pytest
-from live_stage import ENTER, publish, quick_config, stage
+from live_stage import CALM, ENTER, publish, quick_config, stage
 
 from delta_arb.errors import ParamsError
+from delta_arb.latency import Latency
 from delta_arb.live import config as configuration
 from delta_arb.live import control
-from delta_arb.live.event_log import replayed
+from delta_arb.live.event_log import levels_shown, replayed
+from delta_arb.live.event_loop import LivePaper
+from delta_arb.live.paper import PaperVenue
+from delta_arb.live.venues.base import Placed
+from delta_arb.market import NS, SPOT, Book, Order
 from delta_arb.params import WalletParams
-from delta_arb.strategy.state import FLAT, OPEN
+from delta_arb.strategy.state import FLAT, OPEN, LegRule
 
 FLOORS = {"min_spot_usdt": 10.0, "min_margin_usdt": 10.0}
 
@@ -184,3 +190,54 @@ def test_a_fill_that_the_journal_could_not_take_counts_once_in_the_wallets(tmp_p
             assert status["spot_usdt"] == pytest.approx(120.55025 - 60.0 * 0.8002 * 1.0005, abs=1e-9)
 
     asyncio.run(play())
+
+
+# --- Levels -----------------------------------------------------------------------------------------------------------
+
+
+def test_both_venues_tell_paper_five_levels_and_they_are_kept_for_the_review(tmp_path):
+    """The local venues show 500 or 510 coins at the best price and three times as many one tick behind it; Gate in contracts of ten."""
+
+    async def play():
+        async with stage(tmp_path, config=quick_config(guards=FLOORS), behind=(Decimal(3),)) as it:
+            it.paper = True
+            session = await it.start()
+            await it.until(lambda: "best level" not in session.line())
+            await it.stop()
+            (path,) = it.folder.glob("*.bin")
+            for depth, (bid, ask) in zip(levels_shown(path), (("0.8000", "0.8002"), CALM), strict=True):
+                best = depth.ask_qty[0]
+                assert best in (500.0, 510.0)
+                tick = 0.0001
+                assert depth.ask[:3] == pytest.approx([float(ask), float(ask) + tick, 0.0])
+                assert list(depth.ask_qty[:3]) == [best, 3 * best, 0.0]
+                assert depth.bid[:3] == pytest.approx([float(bid), float(bid) - tick, 0.0])
+
+    asyncio.run(play())
+
+
+def test_an_order_on_live_paper_goes_on_into_the_levels_that_were_pushed_by_hand():
+    """7 are wanted: 2 at 10.0, 4 at 10.1, and 1 of the 9 at 10.3, in all 70.7. With no levels only the best is taken, and it says so."""
+
+    async def play():
+        told, kept, now_ns = asyncio.Queue(), [], [NS]
+        legs = (LegRule(0.0, 0.0, 1.0, 0.0),) * 2
+        venue = PaperVenue(Latency(0.001, 0.001), ("updates", "updates"), legs, 5 * NS)
+        paper = LivePaper(venue, told.put_nowait, lambda: now_ns[0], lambda leg, depth: kept.append(leg))
+        book = Book(9.9, 10.0, 5.0, 2.0, NS)
+        paper.quote(SPOT, NS, book)
+        assert paper.best_only == "; takes the best level only of spot and perp"
+        for levels, filled, price in (((), 2.0, 10.0), (SHOWN, 7.0, 70.7 / 7)):
+            if levels:
+                paper.levels(SPOT, levels)
+                paper.quote(SPOT, NS, book._replace(fresh_ns=NS + 1))
+            paper.place([Placed("a", SPOT, Order(7.0, 10.5, False, False))], now_ns[0])
+            now_ns[0] += NS // 100
+            report = await asyncio.wait_for(told.get(), 10.0)
+            assert (report.filled, report.price) == (filled, pytest.approx(price))
+        assert paper.best_only == "; takes the best level only of perp" and kept == [SPOT]
+
+    asyncio.run(play())
+
+
+SHOWN = (9.9, 5.0, *[0.0] * 8, 10.0, 2.0, 10.1, 4.0, 10.3, 9.0, *[0.0] * 4)

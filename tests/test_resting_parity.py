@@ -13,6 +13,7 @@ from delta_arb.backtest import replay as backtest
 from delta_arb.latency import Latency
 from delta_arb.market import ASSUMPTIONS, LEGS, NS, PERP, SPOT
 from delta_arb.params import Rule
+from delta_arb.quotes.depth import NO_DEPTH, Depth, snapshot
 from delta_arb.quotes.prints import prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.rule_params import RestingLeg
@@ -78,6 +79,70 @@ def test_the_runner_on_paper_does_what_the_backtest_does(tmp_path, queue):
     assert sent == [(s.pair, s.ts_ns, LEGS[s.leg], s.qty, s.limit) for s in expected.sent]
     assert fills == [(f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt) for f in expected.fills]
     assert sum(leg == "spot" for _, _, leg, *_ in fills) >= 50
+
+
+# --- Recorded levels --------------------------------------------------------------------------------------------------
+
+
+def levels(at_s, bids, asks):
+    """A snapshot of so many levels a side; those that are missing have the price 0."""
+    numbers = [(*side, *[(0.0, 0.0)] * (5 - len(side))) for side in (bids, asks)]
+    return snapshot(round(at_s * NS), [number for side in numbers for level in side for number in level])
+
+
+def test_paper_takes_from_the_recorded_levels_as_the_backtest_does_by_hand(tmp_path):
+    """Entry: 5 coins are bought where the ask has shrunk to 2 at 100.2: 1 more at 100.3 and 2 at 100.6, 501.9 in all; sold at 101.0.
+    Exit: sold at 101.0, bought back 3 at 101.0, 1 at 101.1, 1 at 101.2, 505.3 in all. Fees of 2 bps on spot and 1 bp.
+    Of a book of which only the best is known, 2 are bought at first.
+    """
+    rows = [
+        (0.0, SPOT, 100.0, 100.2, 10.0), (0.0, PERP, 101.0, 101.2, 10.0), (0.05, SPOT, 100.0, 100.2, 2.0),
+        (2.0, SPOT, 101.0, 101.2, 10.0), (2.0, PERP, 100.9, 101.0, 10.0), (2.05, PERP, 100.9, 101.0, 3.0),
+        (4.0, SPOT, 101.0, 101.2, 10.0), (4.0, PERP, 100.9, 101.0, 10.0),
+    ]  # fmt: skip
+    bare = Tape.of([(round(t * NS), leg, bid, ask, qty, qty) for t, leg, bid, ask, qty in rows])
+    spot = levels(0.05, [(100.0, 2.0)], [(100.2, 2.0), (100.3, 1.0), (100.6, 9.0)])
+    perp = levels(2.05, [(100.9, 3.0)], [(101.0, 3.0), (101.1, 1.0), (101.2, 5.0)])
+    terms = (
+        SPOT_TERMS.replace(taker_fee_bps=2.0, price_tick=0.1),
+        PERP_TERMS.replace(taker_fee_bps=1.0, contract_size=1.0, qty_step=1.0, min_qty=1.0, price_tick=0.1),
+    )
+    settings = Rule(entry_bps=70.0, exit_bps=5.0, max_hold_s=100.0, clip_usdt=510.0, leg_deadline_s=6.0)
+    rule, latency = make_rule(settings, *terms), type("Of", (), {"latency": staticmethod(lambda: Latency(0.1, 0.15))})
+
+    tape = replace(bare, depths=(spot, perp))
+    for plain in (True, False):
+        done = backtest.run(tape, rule, latency.latency(), (), plain=plain)
+        got = [(f.leg, f.qty, f.price) for f in done.fills]
+        assert got == [
+            (SPOT, 5.0, pytest.approx(100.38)), (PERP, -5.0, 101.0), (SPOT, -5.0, 101.0), (PERP, 5.0, pytest.approx(101.06))
+        ]  # fmt: skip
+        fees = 2e-4 * (501.9 + 505.0) + 1e-4 * (505.0 + 505.3)
+        assert done.net_usdt == pytest.approx((505.0 - 501.9) + (505.0 - 505.3) - fees, abs=1e-9)
+    runner, _, sent, fills = drive(latency, tape, rule, (), tmp_path)
+    assert repr(tuple(runner.trades)) == repr(done.trades)
+    assert sent == [(s.pair, s.ts_ns, LEGS[s.leg], s.qty, s.limit) for s in done.sent]
+    assert fills == [(f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt) for f in done.fills]
+    assert backtest.run(bare, rule, latency.latency(), ()).fills[0][3:5] == (2.0, 100.2)
+
+
+def test_paper_rests_behind_what_the_levels_show_as_the_backtest_does(tmp_path):
+    """Snapshots of both books through the whole walk: more is known of the queue, and both still agree to the last digit."""
+    tape, rule = walk(3, 1_500), a_rule()
+    every = [
+        [
+            levels(ts / NS, [(bid - k * TICK, 5.0 + k) for k in range(5)], [(ask + k * TICK, 3.0 + k) for k in range(5)])
+            for ts, of, bid, ask in zip(tape.ts_ns, tape.leg, *(getattr(tape, f"{LEGS[leg]}_{side}") for side in ("bid", "ask")))
+            if of == leg
+        ]
+        for leg in (SPOT, PERP)
+    ]  # fmt: skip
+    tape = replace(tape, depths=tuple(Depth(*map(np.concatenate, zip(*found))) for found in every))
+    expected = backtest.run(tape, rule, Given.latency(), ())
+    runner, _, _, fills = drive(Given, tape, rule, (), tmp_path)
+    assert repr(tuple(runner.trades)) == repr(expected.trades)
+    assert fills == [(f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt) for f in expected.fills]
+    assert fills != drive(Given, replace(tape, depths=(NO_DEPTH, NO_DEPTH)), rule, (), tmp_path / "bare")[3]
 
 
 # --- Live on the local venues -----------------------------------------------------------------------------------------

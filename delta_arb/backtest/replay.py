@@ -207,10 +207,10 @@ def assumed(tape: Tape, rules: Sequence[MachineRule]) -> str:
 
 
 def kernel_inputs(tape: Tape, latency: Latency, payments: Sequence[FundingPayment], rules: Sequence[MachineRule]):
-    """Columns, roads of both legs with the queues where one of the rules rests, and funding stamps, as the kernel reads them."""
+    """Columns, roads of both legs (with queues and levels where a rule rests or levels are known), and funding stamps, for the kernel."""
     delays = [latency.between(leg, tape.start_ns, tape.end_ns) for leg in (SPOT, PERP)]
-    rests = any(rule.quoting.leg != NO_LEG for rule in rules)
-    queues, depths = (tape.queues, tape.depths) if rests else (None, (None, None))
+    deeper = any(rule.quoting.leg != NO_LEG for rule in rules) or any(len(depth.ts_ns) for depth in tape.depths)
+    queues, depths = (tape.queues, tape.depths) if deeper else (None, (None, None))
     kinds = tape.spot_kind, tape.perp_kind
     legs = tuple(Road(delays[leg], kinds[leg] == SNAPSHOTS, depths[leg]) for leg in (SPOT, PERP))
     return read_only((_columns(tape), Roads(legs, queues), _stamps(payments)))

@@ -23,7 +23,7 @@ DONE = 1e-12  # of a base unit: less than this is nothing left
 
 class Road(NamedTuple):
     """The way of an order to one venue: its latencies over time, whether that leg of the tape is polled, and the levels recorded
-    there (None where no rule rests)."""
+    there (None where no rule rests and no levels are known)."""
 
     delays: Delays
     polled: bool
@@ -33,7 +33,7 @@ class Road(NamedTuple):
 class Roads(NamedTuple):
     """The ways to both venues, and what resting orders fill by there.
 
-    Where no rule rests there is None in its place, and the compiler leaves out all that is here.
+    Where no rule rests and no levels are known there is None in its place, and the compiler leaves out all that is here.
     """
 
     legs: tuple[Road, Road]

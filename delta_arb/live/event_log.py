@@ -24,6 +24,8 @@ import numpy as np
 from delta_arb.errors import DataError
 from delta_arb.live.durability import private
 from delta_arb.market import Book, Order
+from delta_arb.quotes.depth import LEVELS as FIVE
+from delta_arb.quotes.depth import Depth
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.state import QUOTE, Event, MachineRule, State
 from delta_arb.wallets import BOTTOMLESS, Wallet
@@ -32,15 +34,19 @@ SCHEMA = 1
 BLOCK = 1 << 16  # bytes collected before they are written, unless `flush` comes first
 LONGEST_S = 10.0  # and no longer than this: of a quiet pair a killed run keeps what it saw, too
 SEGMENT = 1 << 25  # bytes of a file, about
-HEAD, RULE, BOOK, QUOTED, TOLD, WALLET = range(1, 7)
+HEAD, RULE, BOOK, QUOTED, TOLD, WALLET, LEVELS = range(1, 8)
 _BOOK = struct.Struct("<BBddddq")
 _QUOTED = struct.Struct("<Bqd")
 _TOLD = struct.Struct("<BBqBdddd")
 _WALLET = struct.Struct("<Bddd")
+_LEVELS = struct.Struct(f"<BBq{4 * FIVE}d")
 _TEXT = struct.Struct("<BI")
 _LENGTH = struct.Struct("<I")
 _BOOKS = np.dtype(
     [("tag", "u1"), ("leg", "u1"), *((name, "<f8") for name in Book._fields[:-1]), (Book._fields[-1], "<i8")]
+)
+_SHOWN = np.dtype(
+    [("tag", "u1"), ("leg", "u1"), ("ts_ns", "<i8"), *((name, "<f8", FIVE) for name in Depth._fields[1:])]
 )
 _QUOTES = np.dtype(
     [("spot", _BOOKS), ("perp", _BOOKS), ("tag", "u1"), ("ts_ns", "<i8"), ("shift", "<f8")]
@@ -157,6 +163,14 @@ class EventLog:
         self._books = [last.spot, last.perp]
         self.flush_soon()
 
+    def levels(self, leg: int, depth: Depth) -> None:
+        """Snapshots of five levels that orders on paper may take from."""
+        rows = np.empty(len(depth.ts_ns), _SHOWN)
+        rows["tag"], rows["leg"], rows["ts_ns"] = LEVELS, leg, depth.ts_ns
+        for name in Depth._fields[1:]:
+            rows[name] = getattr(depth, name).reshape(-1, FIVE)
+        self._buffer += rows.tobytes()
+
     def _turn(self, state: State) -> None:
         """The next file, from this state on."""
         self.flush()
@@ -239,9 +253,25 @@ def _logged(path: Path) -> Iterator[LoggedEvent]:
             books[value[1]] = Book(*value[2:])
         elif tag == WALLET:
             wallet = Wallet(*value[1:])
-        else:
+        elif tag != LEVELS:
             yield LoggedEvent(_event(tag, value, books, wallet), rule, state)
             state = None
+
+
+def levels_shown(path: Path) -> tuple[Depth, Depth]:
+    """The levels of both legs that a run on paper was told, in order of time; `path` is its first file."""
+    found: tuple[list, list] = [], []
+    for file in segments(path):
+        for tag, value in _records(file):
+            if tag == LEVELS:
+                found[value[1]].append(value[2:])
+    spot, perp = map(_depth, found)
+    return spot, perp
+
+
+def _depth(rows: list[tuple]) -> Depth:
+    numbers = np.array([row[1:] for row in rows], float).reshape(len(rows), 4, FIVE)
+    return Depth(np.array([row[0] for row in rows], np.int64), *(numbers[:, k].ravel() for k in range(4)))
 
 
 def _event(tag: int, value: tuple, books: list[Book], wallet: Wallet) -> Event:
@@ -289,7 +319,7 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
                 yield tag, json.loads(block[at : at + size])
                 at += size
                 continue
-            shape = {BOOK: _BOOK, QUOTED: _QUOTED, TOLD: _TOLD, WALLET: _WALLET}.get(tag)
+            shape = {BOOK: _BOOK, QUOTED: _QUOTED, TOLD: _TOLD, WALLET: _WALLET, LEVELS: _LEVELS}.get(tag)
             if shape is None:
                 raise DataError(f"{path}: unknown record {tag}; read it with the version that wrote it")
             yield tag, shape.unpack_from(block, at)

@@ -9,16 +9,88 @@ timer rings again, and a quote is followed by the next one anyway.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from delta_arb.live.journal import JournalError
-from delta_arb.live.paper import LivePaper
+from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import Runner
-from delta_arb.live.venues.base import Report, VenueError
-from delta_arb.market import NEVER, NS, PERP, SPOT, Book
+from delta_arb.live.venues.base import OrderOutcome, Placed, Report, VenueError
+from delta_arb.market import LEGS, NEVER, NS, PERP, SPOT, Book
+from delta_arb.quotes.depth import Depth, snapshot
 
 RETRY_S = 1.0
 FIRST_S = 15.0
+
+
+class LivePaper:
+    """The same on a loop's clock, for paper trading on live quotes: reports come when they are due.
+
+    Args:
+        report: takes the end of an order.
+        keep: takes the levels as they came, for the review.
+    """
+
+    def __init__(
+        self,
+        venue: PaperVenue,
+        report: Callable[[Report], None],
+        clock: Callable[[], int],
+        keep: Callable[[int, Depth], None],
+    ) -> None:
+        self._venue, self._report, self._clock, self._keep = venue, report, clock, keep
+        self.liquidation = venue.liquidation
+        self._timer: asyncio.TimerHandle | None = None
+
+    def place(self, orders: Sequence[Placed], now_ns: int) -> None:
+        """Accept the orders of one decision, and report each when its latency is over."""
+        self._venue.place(orders, now_ns)
+        self._expect()
+
+    def cancel(self, leg: int, now_ns: int) -> None:
+        """See `PaperVenue.cancel`."""
+        self._venue.cancel(leg, now_ns)
+        self._expect()
+
+    def quote(self, leg: int, ts_ns: int, book: Book) -> None:
+        """See `PaperVenue.quote`."""
+        self._venue.quote(leg, ts_ns, book)
+        self._expect()
+
+    def levels(self, leg: int, levels: Sequence[float]) -> None:
+        """See `PaperVenue.levels`."""
+        depth = snapshot(self._clock(), levels)
+        self._venue.levels(leg, depth)
+        self._keep(leg, depth)
+
+    @property
+    def best_only(self) -> str:
+        """The legs of which no more than the best level is known now; "" where five are of both."""
+        legs = [leg for leg, only in zip(LEGS, self._venue.best_only(self._clock()), strict=True) if only]
+        return f"; takes the best level only of {' and '.join(legs)}" if legs else ""
+
+    def trade(self, leg: int, side: int, price: float, qty: float) -> None:
+        """See `PaperVenue.trade`."""
+        self._venue.trade(leg, self._clock(), side, price, qty)
+        self._expect()
+
+    def adopt(self, placed: Placed, sent_ns: int, booked: OrderOutcome | None = None) -> None:
+        """Paper forgets: what was under way is gone."""
+        self._report(Report(self._clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted"))
+
+    def _expect(self) -> None:
+        """Ring when the next report is due."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._venue.due_ns < NEVER:
+            wait_s = max(0.0, (self._venue.due_ns - self._clock()) / NS)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if self._venue.due_ns <= self._clock():
+            self._report(self._venue.report())
+        self._expect()
 
 
 class EventLoop:
@@ -70,6 +142,11 @@ class EventLoop:
         """A trade of others on one leg: on paper it may fill what rests there."""
         if self.paper and not self.over:
             self.paper.trade(leg, side, price, qty)
+
+    def levels(self, leg: int, levels: Sequence[float]) -> None:
+        """The best levels of one leg: on paper an order may take from them."""
+        if self.paper and not self.over:
+            self.paper.levels(leg, levels)
 
     def decide(self) -> None:
         """Put the newest books to the machine."""

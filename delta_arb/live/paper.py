@@ -4,7 +4,6 @@ The venue is told every quote before the runner is, and says when its next repor
 replay's clock, or a loop's) fetches the report then.
 """
 
-import asyncio
 import json
 import math
 from bisect import bisect_right
@@ -17,7 +16,7 @@ from delta_arb.live.accounts import Baseline
 from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper_resting import PaperRest, rested
-from delta_arb.live.venues.base import OUTSIDE, Account, OrderOutcome, Placed, Report
+from delta_arb.live.venues.base import OUTSIDE, Account, Placed, Report
 from delta_arb.market import (
     BACK,
     LEGS,
@@ -38,7 +37,9 @@ from delta_arb.market import (
     with_taken,
 )
 from delta_arb.params import WalletParams
+from delta_arb.quotes.depth import NO_DEPTH, Depth, ahead_at, into_levels, known_at
 from delta_arb.strategy.margin import liquidated_at
+from delta_arb.strategy.queue_fills import UNKNOWN
 from delta_arb.strategy.sizing import needs_usdt, received
 from delta_arb.strategy.state import Event, LegRule, MachineRule, State
 from delta_arb.wallets import (
@@ -73,6 +74,7 @@ class PaperVenue:
 
     Args:
         place: what is assumed of the place of an order that rests, a number of `market.ASSUMPTIONS`.
+        depths: the five best levels of both legs, where they are known; of live quotes each newest one (`levels`).
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class PaperVenue:
         legs: tuple[LegRule, LegRule],
         max_quote_age_ns: int,
         place: int = BACK,
+        depths: tuple[Depth, Depth] = (NO_DEPTH, NO_DEPTH),
     ) -> None:
         self._latency = latency
         self._polled = tuple(kind == SNAPSHOTS for kind in kinds)
@@ -91,6 +94,7 @@ class PaperVenue:
         self._working: list[Working | None] = [None, None]
         self._rests: list[PaperRest | None] = [None, None]
         self._place = place
+        self._depths = list(depths)
         self._taken = [UNTOUCHED, UNTOUCHED]
 
     def place(self, orders: Sequence[Placed], now_ns: int) -> None:
@@ -124,6 +128,15 @@ class PaperVenue:
             self._working[leg] = working._replace(due_ns=ts_ns, met=book)
         if rest := self._rests[leg]:
             rest.on_row(ts_ns, book)
+
+    def levels(self, leg: int, depth: Depth) -> None:
+        """The newest levels of a leg."""
+        self._depths[leg] = depth
+
+    def best_only(self, now_ns: int) -> tuple[bool, bool]:
+        """Of which leg no more than the best level is known now."""
+        spot, perp = (not known_at(depth, now_ns, self._patience_ns) for depth in self._depths)
+        return spot, perp
 
     def trade(self, leg: int, ts_ns: int, side: int, price: float, qty: float) -> None:
         """A trade of others on a leg, told before the rows of its stamp; `side` is its taker's."""
@@ -160,16 +173,22 @@ class PaperVenue:
             return self._arrive(leg, working, book)
         if book is None:
             return Report(working.due_ns, leg, working.order_id, 0.0, 0.0)
-        shown = left_of(book, self._taken[leg])
-        filled, price = fill(working.order.qty, working.order.limit, shown, self._legs[leg].step)
-        self._taken[leg] = with_taken(book, self._taken[leg], filled)
+        order, taken, step = working.order, self._taken[leg], self._legs[leg].step
+        filled, price = fill(order.qty, order.limit, left_of(book, taken), step)
+        if taken.fresh_ns != book.fresh_ns:
+            known = self._depths[leg], working.due_ns, self._patience_ns
+            filled, price = map(float, into_levels(*known, order, price, filled, step))
+        self._taken[leg] = with_taken(book, taken, filled)
         return Report(working.due_ns, leg, working.order_id, received(filled, self._legs[leg]), price)
 
     def _arrive(self, leg: int, working: Working, book: Book | None) -> Report:
         at_ns, of = working.due_ns, self._legs[leg]
         report, rest = rested(working.order_id, leg, working.order, at_ns, book, of, self._place)
         if rest:
-            rest.cancel_ns = working.cancel_ns
+            rest.cancel_ns, queued = working.cancel_ns, rest.queued
+            if queued.ahead == UNKNOWN:
+                known = self._depths[leg], at_ns, self._patience_ns
+                rest.queued = queued._replace(ahead=float(ahead_at(*known, queued.side, queued.price)))
         self._rests[leg] = rest
         return report
 
@@ -216,58 +235,6 @@ class PaperWallets:
         self._moving = sent_transfer(event.wallet, event.ts_ns, self._policy)
         if self._moving.usdt > 0.0:
             self.purse = moved(self.purse, PERP if self._moving.to_leg == SPOT else SPOT, -self._moving.usdt)
-
-
-class LivePaper:
-    """The same on a loop's clock, for paper trading on live quotes: reports come when they are due.
-
-    Args:
-        report: takes the end of an order.
-    """
-
-    def __init__(self, venue: PaperVenue, report: Callable[[Report], None], clock: Callable[[], int]) -> None:
-        self._venue, self._report, self._clock = venue, report, clock
-        self.liquidation = venue.liquidation
-        self._timer: asyncio.TimerHandle | None = None
-
-    def place(self, orders: Sequence[Placed], now_ns: int) -> None:
-        """Accept the orders of one decision, and report each when its latency is over."""
-        self._venue.place(orders, now_ns)
-        self._expect()
-
-    def cancel(self, leg: int, now_ns: int) -> None:
-        """See `PaperVenue.cancel`."""
-        self._venue.cancel(leg, now_ns)
-        self._expect()
-
-    def quote(self, leg: int, ts_ns: int, book: Book) -> None:
-        """See `PaperVenue.quote`."""
-        self._venue.quote(leg, ts_ns, book)
-        self._expect()
-
-    def trade(self, leg: int, side: int, price: float, qty: float) -> None:
-        """See `PaperVenue.trade`."""
-        self._venue.trade(leg, self._clock(), side, price, qty)
-        self._expect()
-
-    def adopt(self, placed: Placed, sent_ns: int, booked: OrderOutcome | None = None) -> None:
-        """Paper forgets: what was under way is gone."""
-        self._report(Report(self._clock(), placed.leg, placed.order_id, 0.0, 0.0, None, "paper was interrupted"))
-
-    def _expect(self) -> None:
-        """Ring when the next report is due."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        if self._venue.due_ns < NEVER:
-            wait_s = max(0.0, (self._venue.due_ns - self._clock()) / NS)
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        if self._venue.due_ns <= self._clock():
-            self._report(self._venue.report())
-        self._expect()
 
 
 BEGAN, SENT = "paper wallets", "paper transfer"  # kinds of notes

@@ -201,7 +201,10 @@ async def _replay(options: LiveOptions) -> int:
             (rule.spot, rule.perp),
             rule.max_quote_age_ns,
             tape.queues.place,
+            tape.depths,
         )
+        for leg in (SPOT, PERP):
+            recorder.levels(leg, tape.depths[leg])
         payments = inputs.payments(tape)
         journal.funding(payments)
         purses = None if inputs.funds == BOUNDLESS else PaperWallets(inputs.funds, rule.perp.leverage, payments)

@@ -10,7 +10,7 @@ from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.runner import Recorder
-from delta_arb.live.venues.base import OnOutcome, OnQuote, OnTrade, Venue, VenueError, no_network
+from delta_arb.live.venues.base import OnLevels, OnOutcome, OnQuote, OnTrade, Venue, VenueError, no_network
 from delta_arb.market import NS
 from delta_arb.strategy.state import State
 from delta_arb.venue_terms import VenueTerms
@@ -37,10 +37,10 @@ class Resources(NamedTuple):
         """Both venues' own terms as the machine uses them."""
         return self.config.of_accounts(*(venue.terms for venue in self.venues))
 
-    def tell_trades(self, on_trade: OnTrade) -> None:
-        """On paper orders rest in the queue of the venues' trades."""
+    def tell_market(self, on_trade: OnTrade, on_levels: OnLevels) -> None:
+        """On paper orders rest in the queue of the venues' trades, and take from the levels that they show."""
         for venue in self.venues if self.paper else ():
-            venue.on_trade = on_trade
+            venue.on_trade, venue.on_levels = on_trade, on_levels
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None:
         """Both venues or none; a market that is not listed any more is opened as the journal remembers it."""

@@ -17,16 +17,16 @@ from collections.abc import Callable
 from delta_arb.errors import DeltaArbError
 from delta_arb.live import clock, recovery
 from delta_arb.live.accounts import FEES, Baseline, fees_text
-from delta_arb.live.event_loop import EventLoop
+from delta_arb.live.event_loop import EventLoop, LivePaper
 from delta_arb.live.executor import Executor
 from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import Facts, Risk
 from delta_arb.live.journal import BEGUN, JournalError
-from delta_arb.live.paper import LivePaper, PaperAccount, paper_venue
+from delta_arb.live.paper import PaperAccount, paper_venue
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.reconcile import Reconciler, VenueWallets, disk_free_mb, midnight_ns
 from delta_arb.live.resources import Resources
-from delta_arb.live.runner import CLOSED, Resumed, Runner
+from delta_arb.live.runner import CLOSED, Recorder, Resumed, Runner
 from delta_arb.live.terms_watch import TermsChangedError, TermsWatch
 from delta_arb.live.venues.base import Account, Report
 from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
@@ -102,7 +102,7 @@ class Session:
             RunError: the venues hold what the journal does not know.
             ParamsError: there are no parameters to start with.
         """
-        self.resources.tell_trades(self.loop.trade)
+        self.resources.tell_market(self.loop.trade, self.loop.levels)
         await self.resources.open(self.loop.quote, self.executor.outcome)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -150,11 +150,9 @@ class Session:
                 resources.config, rule, self.parameters.wallets, resources.journal, self.payments, since_ns, self.clock(),
                 resources.say,
             )  # fmt: skip
-        broker = self._broker(rule)
-        self.runner = Runner(
-            rule, resources.journal, broker, self.payments, resumed, resources.recorder(resumed.state), wallets,
-            growing=True,
-        )  # fmt: skip
+        recorder = resources.recorder(resumed.state)
+        broker = self._broker(rule, recorder)
+        self.runner = Runner(rule, resources.journal, broker, self.payments, resumed, recorder, wallets, growing=True)
         self.terms = TermsWatch(resources.venues, self.clock, self._terms_changed, resources.config.terms_every_s)
         self.loop.runner = self.runner
         self.runner.hold = CLOSED
@@ -214,10 +212,11 @@ class Session:
         seen, base = (self.reconciler.seen, self.reconciler.base) if self.reconciler else (None, None)
         return (seen.spot, seen.perp, base) if seen and base else None
 
-    def _broker(self, rule: MachineRule) -> Executor | LivePaper:
+    def _broker(self, rule: MachineRule, recorder: Recorder) -> Executor | LivePaper:
         if not self.resources.paper:
             return self.executor
-        self.loop.paper = LivePaper(paper_venue(self.resources.config.latency(), rule), self.loop.report, self.clock)
+        venue = paper_venue(self.resources.config.latency(), rule)
+        self.loop.paper = LivePaper(venue, self.loop.report, self.clock, recorder.levels)
         for leg in (SPOT, PERP):
             self.loop.paper.quote(leg, self.clock(), self.loop.books[leg])
         return self.loop.paper
@@ -390,7 +389,9 @@ class Session:
 
     def line(self) -> str:
         """One line of what is."""
-        return self.runner.line() if self.runner else "starting"
+        return (
+            self.runner.line() + (self.loop.paper.best_only if self.loop.paper else "") if self.runner else "starting"
+        )
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

@@ -6,13 +6,14 @@ columns of five numbers a row: the backtest compiles it.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from delta_arb.market import NS, SAME, Order, floor_to
-from delta_arb.quotes import recorded
-from delta_arb.quotes.files import LegFile, coins_a_unit
+
+if TYPE_CHECKING:
+    from delta_arb.quotes.files import LegFile
 
 LEVELS = 5
 OLD_NS = NS  # a snapshot that is older shows nothing at a local venue
@@ -35,7 +36,18 @@ class Depth(NamedTuple):
 NO_DEPTH = Depth(np.zeros(0, np.int64), *(np.zeros(0) for _ in range(4)))
 
 
-def read_depths(legs: Sequence[LegFile]) -> tuple[tuple[Depth, Depth], list[str]]:
+def snapshot(ts_ns: int, levels: Sequence[float]) -> Depth:
+    """One snapshot as it was pushed: price and size of five bids, then of five asks, best first."""
+    sides = levels[: 2 * LEVELS], levels[2 * LEVELS :]
+    return Depth(np.array([ts_ns], np.int64), *(np.array(side[k::2], float) for side in sides for k in (0, 1)))
+
+
+def known_at(depth: Depth, at_ns: int, old_ns: int) -> bool:
+    """Whether more than the best level is known at a time."""
+    return row_at(depth, at_ns, old_ns) >= 0
+
+
+def read_depths(legs: Sequence["LegFile"]) -> tuple[tuple[Depth, Depth], list[str]]:
     """The levels of both legs, and a note on what is known behind the best price of each."""
     depths = (read_depth(legs[0]), read_depth(legs[1]))
     notes = [
@@ -47,8 +59,11 @@ def read_depths(legs: Sequence[LegFile]) -> tuple[tuple[Depth, Depth], list[str]
     return depths, notes
 
 
-def read_depth(leg: LegFile) -> Depth:
+def read_depth(leg: "LegFile") -> Depth:
     """The levels that `record` wrote beside a leg's quotes; none where it wrote none. DataError: damaged."""
+    from delta_arb.quotes import recorded  # the runner itself reads no recording, and starts without what they need
+    from delta_arb.quotes.files import coins_a_unit
+
     if not recorded.is_recorded(leg.path):
         return NO_DEPTH
     wanted = recorded.DatasetRange.of(leg.path)

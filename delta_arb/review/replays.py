@@ -187,7 +187,7 @@ def _pairs(pages: _Pages, trades: Sequence[Trade], met: dict[str, tuple]) -> tup
 
 def paper(run: Recorded, rule: MachineRule) -> PaperVenue:
     """Venues as they were assumed."""
-    return PaperVenue(run.latency, run.kinds, (rule.spot, rule.perp), rule.max_quote_age_ns)
+    return PaperVenue(run.latency, run.kinds, (rule.spot, rule.perp), rule.max_quote_age_ns, depths=run.depths)
 
 
 def of_backtest(result: Backtest, payments: Sequence[FundingPayment]) -> tuple[Pair, ...]:
@@ -253,7 +253,7 @@ class MeasuredVenue(PaperVenue):
     """Fills each order by the book that it did meet: the run's own orders at their own times, others at the usual ones."""
 
     def __init__(self, run: Recorded, rule: MachineRule) -> None:
-        super().__init__(run.latency, run.kinds, (rule.spot, rule.perp), rule.max_quote_age_ns)
+        super().__init__(run.latency, run.kinds, (rule.spot, rule.perp), rule.max_quote_age_ns, depths=run.depths)
         self._polled = (True, True)  # the book met is known when the order is sent
         self._run = run
         self._shown = (Shown(run, SPOT), Shown(run, PERP))

@@ -10,7 +10,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +19,11 @@ import numpy as np
 
 from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
-from delta_arb.live.event_log import LoggedEvent, events_path, logged, named, state_of
+from delta_arb.live.event_log import LoggedEvent, events_path, levels_shown, logged, named, state_of
 from delta_arb.live.journal import BEGUN, FORCED, ORDERED, RECOVERED, trade_of
 from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
 from delta_arb.params import Params
+from delta_arb.quotes.depth import NO_DEPTH, Depth
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
 from delta_arb.strategy.state import FLAT, OUTSIDE, QUOTE, REPORT, Event, State
@@ -92,6 +93,7 @@ class Recorded:
     payments: tuple[FundingPayment, ...]
     ordered: tuple[tuple[int, str], ...] = ()  # what a person wanted of it, and when (ns)
     recovered: frozenset[str] = frozenset()  # its fills' orders whose rows were lost: nobody knows whether they rested
+    depths: tuple[Depth, Depth] = (NO_DEPTH, NO_DEPTH)  # the levels that a run on paper was told
     begun_ns: int = 0  # when it had taken up what it found, and the guards alone held entries back; 0: from the start
 
     @property
@@ -147,7 +149,8 @@ class Recorded:
         """
         quotes = (QUOTE, OUTSIDE)  # on paper a liquidation arrives with the quote that brings it
         seen = [*(t.event for t in self.events if t.event.kind in quotes), *self.untold]
-        return tape_of([event for event in seen if event.ts_ns >= self.start_ns], self.kinds)
+        tape = tape_of([event for event in seen if event.ts_ns >= self.start_ns], self.kinds)
+        return replace(tape, depths=self.depths)
 
 
 def tape_of(events: Iterable[Event], kinds: tuple[str, str] = (UPDATES, UPDATES)) -> Tape:
@@ -234,6 +237,7 @@ def read(journal: Path, run_id: str) -> Recorded:
             trades=tuple(_trades(db, run_id)),
             payments=tuple(_payments(db, run_id)),
             ordered=tuple(_noted(db, run_id, ORDERED)),
+            depths=levels_shown(events_path(journal, run_id)),
             begun_ns=next((at_ns for at_ns, _ in _noted(db, run_id, BEGUN)), 0),
         )
 

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from statistics import median
 
-from delta_arb.market import LEGS, to_bps, utc
+from delta_arb.market import LEGS, NS, to_bps, utc
+from delta_arb.quotes.depth import known_at
 from delta_arb.review import resting
 from delta_arb.review.bridge import CAUSES, FEES, UNEXPLAINED, together
 from delta_arb.review.costs import ALARM_BPS, Slipped, booked_funding_usdt
+from delta_arb.review.session_log import PAPER, REPLAY, Recorded
 from delta_arb.review.session_review import Review
 from delta_arb.strategy.ledger import Trade
 from delta_arb.tables import NOTHING, Findings, Heading, Table, number, rests, seconds
@@ -40,9 +42,23 @@ def heading(review: Review) -> Heading:
         f"{review.retraced.events:,} events",
         f"assumed: orders arrive after {run.latency.spot_s:g} s and {run.latency.perp_s:g} s, taker fees "
         f"{run.params.spot.taker_fee_bps:g} and {run.params.perp.taker_fee_bps:g} bps",
-        *filter(None, [rests(run.params.model_dump())]),
+        *filter(None, [rests(run.params.model_dump()), _levels(run)]),
     )
     return Heading(run.name, run.synthetic, lines)
+
+
+def _levels(run: Recorded) -> str:
+    """Of orders on paper that took: how many met a book of which only the best level was known."""
+    took = [
+        run.ends[order.order_id].event for order in run.orders if not order.post_only and order.order_id in run.ends
+    ]
+    if run.mode not in (PAPER, REPLAY) or not took:
+        return ""
+    old_ns = round(run.params.rule.max_quote_age_s * NS)
+    best_only = sum(not known_at(run.depths[end.leg], end.ts_ns, old_ns) for end in took)
+    return (
+        f"of {len(took):,} orders on paper that took, {best_only:,} met a book of which only the best level was known"
+    )
 
 
 def decisions(review: Review) -> Table:

@@ -159,6 +159,7 @@ class Account(NamedTuple):
 
 OnQuote = Callable[[int, Book, int], None]  # leg, book (fresh_ns on our clock), the venue's own stamp in ns
 OnTrade = Callable[[int, int, float, float], None]  # leg, side of the taker, price, quantity: a trade of others
+OnLevels = Callable[[int, Sequence[float]], None]  # leg, price and size (base units) of five bids, then of five asks
 OnOutcome = Callable[[int, OrderOutcome], None]  # leg, what a private stream says of an order of ours
 
 
@@ -181,6 +182,7 @@ class Venue(Protocol):
     private_alive: bool  # whether the stream of our own orders is up
     counts_down: bool  # whether it cancels by itself what rests (`cancel_after`)
     on_trade: OnTrade | None  # set before `open` by who wants trades of others told (paper)
+    on_levels: OnLevels | None  # and by who wants the five best levels
 
     async def open(self, on_quote: OnQuote, on_outcome: OnOutcome) -> None: ...
 

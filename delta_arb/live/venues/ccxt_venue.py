@@ -14,6 +14,7 @@ from delta_arb.live import clock
 from delta_arb.live.venues.base import (
     Fees,
     ListedTerms,
+    OnLevels,
     OnOutcome,
     OnQuote,
     OnTrade,
@@ -30,7 +31,7 @@ from delta_arb.live.venues.order_tracker import (
     OrderStatus,
     OrderTracker,
 )
-from delta_arb.live.venues.public_messages import PublicTrade
+from delta_arb.live.venues.public_messages import PublicLevels, PublicTrade
 from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import Book
 from delta_arb.venue_terms import VenueTerms
@@ -75,6 +76,7 @@ class CcxtVenue(CcxtOrders):
         self.leg, self.base = leg, base
         self.quotes: BookFeed
         self.on_trade: OnTrade | None = None
+        self.on_levels: OnLevels | None = None
         self._config, self._pace = config, pace or Pace()
         self._budget = Budget(orders_per_s)
         self._fees = fees
@@ -227,6 +229,14 @@ class CcxtVenue(CcxtOrders):
         for trade in trades:
             if self.on_trade and trade.symbol == self.id:
                 self.on_trade(self.leg, trade.side, float(trade.price), self.terms.to_base(trade.qty))
+        return False
+
+    def _shown(self, found: PublicLevels) -> bool:
+        """Tell the best levels; they prove nothing of the quotes' subscription either."""
+        if self.on_levels and found.symbol == self.id:
+            size = self.terms.contract_size
+            numbers = [float(text or 0.0) * (size if k % 2 else 1.0) for k, text in enumerate(found.levels)]
+            self.on_levels(self.leg, numbers)
         return False
 
     async def _start_streams(self) -> None:

@@ -29,14 +29,14 @@ from delta_arb.live.venues.ccxt_client import FillRatio, GateClient, reading
 from delta_arb.live.venues.gate_funding import GateFunding
 from delta_arb.live.venues.key_permissions import gate_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, on_tick, plain_text
-from delta_arb.live.venues.public_messages import gate_quote, gate_trades
+from delta_arb.live.venues.public_messages import DEPTH, gate_levels, gate_quote, gate_trades
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import NS, Order
 from delta_arb.venue_terms import VenueTerms, in_base, in_bps
 
 MS = 1_000_000
 FILLS_PAGE = 100
-QUOTES, PRINTS, PONG = "futures.book_ticker", "futures.trades", "futures.pong"
+QUOTES, PRINTS, LEVELS, PONG = "futures.book_ticker", "futures.trades", "futures.order_book", "futures.pong"
 ORDERS, TRADES = "futures.orders", "futures.usertrades"
 LEAST_COUNTDOWN_S = 5
 DAILY_REQUESTS, LEAST_FILLED = 86_400, 0.01  # beyond the one and below the other an account has 10 to 20 orders in 10 s
@@ -126,9 +126,7 @@ class GateVenue(GateFunding):
             self._clients.session,
             self._pace,
             url=self._url,
-            hello=lambda: [
-                json.dumps(self._subscription(c, [self.id])) for c in (QUOTES, PRINTS)[: 2 if self.on_trade else 1]
-            ],
+            hello=lambda: [json.dumps(self._subscription(*of)) for of in self._public_channels()],
             heard=self._heard_quote,
             ping=self._ping,
             again=self._reseed,
@@ -145,6 +143,10 @@ class GateVenue(GateFunding):
             ping=self._ping,
             again=self._missed,
         )
+
+    def _public_channels(self) -> list[tuple[str, list[str]]]:
+        levels = [(LEVELS, [self.id, str(DEPTH), "0"])] if self.on_levels else []
+        return [(QUOTES, [self.id]), *([(PRINTS, [self.id])] if self.on_trade else []), *levels]
 
     async def _url(self) -> str:
         return self._clients.orders.urls["api"]["swap"]["usdt"]
@@ -168,10 +170,12 @@ class GateVenue(GateFunding):
 
     def _heard_quote(self, message: str | bytes) -> bool:
         frame = decoded(message)
-        if not self._of_channel(frame, (QUOTES, PRINTS)):
+        if not self._of_channel(frame, (QUOTES, PRINTS, LEVELS)):
             return False
         if frame["channel"] == PRINTS:
             return self._traded(gate_trades(frame))
+        if frame["channel"] == LEVELS:
+            return self._shown(gate_levels(frame))
         size = self.terms.contract_size
         try:
             q = gate_quote(frame)
@@ -212,9 +216,10 @@ class GateVenue(GateFunding):
             if channel != PONG:
                 self._unknown(f"a message on the channel {channel!r}")
             return False
-        if event != "update" and (error := frame.get("error")):
+        told = event in ("update", "all")  # the second of levels
+        if not told and (error := frame.get("error")):
             raise SubscriptionRefused(f"gate: the subscription to {channel} was refused: {error}")
-        return event == "update"
+        return told
 
     # Orders
 

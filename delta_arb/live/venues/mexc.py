@@ -32,7 +32,7 @@ from delta_arb.live.venues.ccxt_client import MexcClient, code_of, plain, readin
 from delta_arb.live.venues.ccxt_venue import CcxtVenue
 from delta_arb.live.venues.key_permissions import mexc_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, booked, on_grid, plain_text
-from delta_arb.live.venues.public_messages import mexc_quote, mexc_trades
+from delta_arb.live.venues.public_messages import DEPTH, mexc_levels, mexc_quote, mexc_trades
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import Order
 from delta_arb.venue_terms import VenueTerms, in_bps
@@ -106,6 +106,7 @@ class MexcVenue(CcxtVenue):
     def _public_stream(self) -> Stream:
         kinds = ("bookTicker", "deals")[: 2 if self.on_trade else 1]
         channels = [f"spot@public.aggre.{kind}.v3.api.pb@10ms@{self.id}" for kind in kinds]
+        channels += [f"spot@public.limit.depth.v3.api.pb@{self.id}@{DEPTH}"] if self.on_levels else []
         return self._stream("quotes", self._public_url, channels, self._heard_quote, self._reseed)
 
     def _private_stream(self) -> Stream:
@@ -189,6 +190,8 @@ class MexcVenue(CcxtVenue):
         push = decoded(message)
         if push.WhichOneof("body") == "publicAggreDeals":
             return self._traded(mexc_trades(push))
+        if push.WhichOneof("body") == "publicLimitDepths":
+            return self._shown(mexc_levels(push))
         if push.WhichOneof("body") != "publicAggreBookTicker":
             return self._unknown(f"a push of {push.channel!r}")
         try:
