@@ -16,6 +16,11 @@ from live_stage import PATIENCE, QUICK, publish
 
 from delta_arb.live import control
 from delta_arb.live.config import Config
+from delta_arb.live.event_log import events_path, logged
+from delta_arb.market import DAY_NS
+from delta_arb.monitor import journal_view
+from delta_arb.review.bridge import OTHER, bridge
+from delta_arb.review.session_log import read
 
 DIRECT, REVERSE = 1, -1
 RULES = {
@@ -269,6 +274,21 @@ def test_a_runner_killed_around_the_commits_of_a_pair_ends_flat_and_sends_nothin
             assert it.played("completed", (nth, ("before", "after")[nth % 2]))
         net = it.rows("SELECT SUM(net_usdt) FROM trades")[0][0]
         assert net == pytest.approx(it.told()["usdt"] - began_usdt, abs=0.005)
+        assert_one_truth(it, net)
+
+
+def assert_one_truth(it: Stage, net: float) -> None:
+    """The reviews of all runs, killed ones too, add up to the monitor's closed pairs of the day, and to the venues' money."""
+    every = [run_id for (run_id,) in it.rows("SELECT run_id FROM runs")]
+    runs = [
+        run_id for run_id in every if any(True for _ in logged(events_path(it.journal, run_id)))
+    ]  # else it saw no quote
+    bridges = [bridge(read(it.journal, run_id)) for run_id in runs]
+    assert all(abs(found.gap_usdt) < 1e-9 for found in bridges)
+    assert any(d.cause == OTHER for found in bridges for d in found.differences)
+    assert sum(found.net_usdt for found in bridges) == pytest.approx(net, abs=1e-9)
+    if len({ns // DAY_NS for (ns,) in it.rows("SELECT closed_ns FROM trades")}) == 1:
+        assert journal_view.read(it.journal)["money_day"]["net"] == pytest.approx(net, abs=1e-9)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@
     + fault         refused, never arrived, filled after its end, asked for by its id: the venue, or the way there
     + unexplained   whatever else the fills differ by
     + fees          charged, against those assumed
+    + other run     a pair that one run left open and another closed: all of its money is the closing run's
     = the run
 
 Each step replays the same quotes through the same runner and changes one thing (`steps`). What it changes of a pair is
@@ -33,8 +34,8 @@ from delta_arb.strategy.sizing import fee_usdt
 from delta_arb.strategy.state import FLAT
 from delta_arb.wallets import BOUNDLESS, Funds
 
-START, PARAMETERS, GUARD, LATENCY, BOUND, TAKEN, FAULT, UNEXPLAINED, FEES = CAUSES = (
-    "start", "parameters", "guard", "latency", "price bound", "size taken", "fault", "unexplained", "fees",
+START, PARAMETERS, GUARD, LATENCY, BOUND, TAKEN, FAULT, UNEXPLAINED, FEES, OTHER = CAUSES = (
+    "start", "parameters", "guard", "latency", "price bound", "size taken", "fault", "unexplained", "fees", "other run",
 )  # fmt: skip
 OVERDUE_NS = NS // 2  # from the venue's last word to ours; the executor asks for what it has not heard of for so long
 NOISE_USDT = 1e-9  # the last digits of long sums
@@ -56,12 +57,11 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """Both ends and what lies between. `pairs` are the run's, `left_ns` where an earlier run's pair ended (0: none)."""
+    """Both ends and what lies between; `pairs` are those that the run closed, and one that is open still."""
 
     backtest: tuple[Pair, ...]
     pairs: tuple[Pair, ...]
     differences: tuple[Difference, ...]
-    left_ns: int
 
     @property
     def backtest_net_usdt(self) -> float:
@@ -69,7 +69,7 @@ class Bridge:
 
     @property
     def net_usdt(self) -> float:
-        """Of the run: its trades, and what was open at its end marked at the exit side."""
+        """Of the run: its trades, and what is open still marked at the exit side of its last books."""
         return sum((p.net_usdt for p in self.pairs), 0.0)
 
     def usdt(self, cause: str) -> float:
@@ -85,8 +85,11 @@ def bridge(run: Recorded) -> Bridge:
     """All steps of a run.
 
     Raises:
-        DataError: the run saw no quote while it was flat.
+        DataError: the run saw no quote while it was flat, and closed nothing.
     """
+    taken_up = _taken_up(run)
+    if taken_up and not run.seen_flat:
+        return Bridge((), taken_up, tuple(map(_closed_here, taken_up)))
     tape = run.tape()
     known = replays.forces(run)
     base = replays.base_rule(known)
@@ -102,6 +105,7 @@ def bridge(run: Recorded) -> Bridge:
     pairs = pairs_of(run)
     on_assumed_fees = tuple(p._replace(trade=p.trade and at_fees(p.trade, run)) for p in pairs)
     faults = _Faults(run, pairs)
+    kept = tuple(p for p in pairs if not (p.trade and run.closed_in(p.trade.pair)))
     differences = [
         *between(tested, begun, lambda *_: (START, "another start: what the run found, and when it could enter")),
         *between(begun, ruled, lambda *_: (PARAMETERS, "other parameters")),
@@ -109,11 +113,22 @@ def bridge(run: Recorded) -> Bridge:
         *between(guarded, measured, faults.late),
         *between(measured, on_assumed_fees, faults.filled),
         *between(on_assumed_fees, pairs, lambda *_: (FEES, "fees charged")),
+        *between(
+            pairs, kept, lambda was, *_: (OTHER, f"open at its end, closed in run {run.closed_in(was.trade.pair)}")
+        ),
+        *map(_closed_here, taken_up),
     ]
-    left_ns = 0 if run.start_ns == run.events[0].event.ts_ns else run.start_ns
-    return Bridge(
-        tested, pairs, tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause)))), left_ns
-    )
+    whole = tuple(sorted(differences, key=lambda d: (d.decided_ns, CAUSES.index(d.cause))))
+    return Bridge(tested, (*taken_up, *kept), whole)
+
+
+def _taken_up(run: Recorded) -> tuple[Pair, ...]:
+    """The pair that an earlier run left open, if this one closed it."""
+    return tuple(Pair(t.opened_ns, (), t) for t in run.trades if t.pair == run.found)
+
+
+def _closed_here(pair: Pair) -> Difference:
+    return Difference(pair.decided_ns, OTHER, "open when the run began, closed in it", None, pair.trade)
 
 
 def _who(run: Recorded, was: Pair | None, now: Pair | None) -> str:

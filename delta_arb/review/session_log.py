@@ -8,7 +8,7 @@ import json
 import math
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from delta_arb.errors import DataError, RunError
 from delta_arb.latency import Latency, latency
 from delta_arb.live.event_log import LoggedEvent, events_path, levels_shown, logged, named, state_of
 from delta_arb.live.journal import BEGUN, FORCED, ORDERED, RECOVERED, trade_of
-from delta_arb.market import LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
+from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
 from delta_arb.params import Params
 from delta_arb.quotes.depth import NO_DEPTH, Depth
 from delta_arb.quotes.tape import Tape
@@ -93,6 +93,11 @@ class Recorded:
     payments: tuple[FundingPayment, ...]
     ordered: tuple[tuple[int, str], ...] = ()  # what a person wanted of it, and when (ns)
     recovered: frozenset[str] = frozenset()  # its fills' orders whose rows were lost: nobody knows whether they rested
+    asked: tuple[tuple[int, int], ...] = (
+        (0, 0),
+        (0, 0),
+    )  # of each leg: requests about orders and orders filled in its last day
+    handed_on: tuple[int, str] = (0, "")  # the pair open at its end and the later run that closed it, if one did
     depths: tuple[Depth, Depth] = (NO_DEPTH, NO_DEPTH)  # the levels that a run on paper was told
     begun_ns: int = 0  # when it had taken up what it found, and the guards alone held entries back; 0: from the start
 
@@ -125,6 +130,16 @@ class Recorded:
         return first if first.phase == FLAT else next((d.state for d in self.decisions if d.state.phase == FLAT), first)
 
     @property
+    def found(self) -> int:
+        """The pair that was open when the run began; 0: none."""
+        first = self.events[0].state
+        return first.pair if first and first.phase != FLAT else 0
+
+    def closed_in(self, pair: int) -> str:
+        """The later run that closed a pair of this one; "" where none did."""
+        return self.handed_on[1] if pair == self.handed_on[0] else ""
+
+    @property
     def untold(self) -> list[Event]:
         """Events that a kill cut off the event file, and the journal has."""
         return [d.event for d in self.decisions if d.event.ts_ns > self.events[-1].event.ts_ns]
@@ -147,10 +162,14 @@ class Recorded:
         Raises:
             DataError: there are none.
         """
+        return replace(tape_of(self.seen_flat, self.kinds), depths=self.depths)
+
+    @property
+    def seen_flat(self) -> list[Event]:
+        """The quotes from `start_ns` on."""
         quotes = (QUOTE, OUTSIDE)  # on paper a liquidation arrives with the quote that brings it
         seen = [*(t.event for t in self.events if t.event.kind in quotes), *self.untold]
-        tape = tape_of([event for event in seen if event.ts_ns >= self.start_ns], self.kinds)
-        return replace(tape, depths=self.depths)
+        return [event for event in seen if event.ts_ns >= self.start_ns]
 
 
 def tape_of(events: Iterable[Event], kinds: tuple[str, str] = (UPDATES, UPDATES)) -> Tape:
@@ -237,6 +256,8 @@ def read(journal: Path, run_id: str) -> Recorded:
             trades=tuple(_trades(db, run_id)),
             payments=tuple(_payments(db, run_id)),
             ordered=tuple(_noted(db, run_id, ORDERED)),
+            asked=tuple(_asked(db, leg, decisions[-1].event.ts_ns if decisions else 0) for leg in LEGS),
+            handed_on=_handed_on(db, run_id, decisions),
             depths=levels_shown(events_path(journal, run_id)),
             begun_ns=next((at_ns for at_ns, _ in _noted(db, run_id, BEGUN)), 0),
         )
@@ -344,6 +365,25 @@ def _sent(db: sqlite3.Connection, run_id: str, how: str) -> Iterator[str]:
 def _trades(db: sqlite3.Connection, run_id: str) -> Iterator[Trade]:
     rows = db.execute(f"SELECT {', '.join(TRADE_FIELDS)} FROM trades WHERE run_id = ? ORDER BY rowid", (run_id,))
     return map(trade_of, rows)
+
+
+def _asked(db: sqlite3.Connection, leg: str, until_ns: int) -> tuple[int, int]:
+    """Requests about a leg's orders in the day before, and orders filled, by all runs of this journal: as the runner counts them."""
+    filled = "EXISTS (SELECT 1 FROM outcomes WHERE outcomes.order_id = orders.order_id AND filled != 0)"
+    query = f"SELECT COALESCE(SUM(1 + post_only), 0), COALESCE(SUM({filled}), 0) FROM orders WHERE leg = ? AND ts_ns > ? AND ts_ns <= ?"
+    return db.execute(query, (leg, until_ns - DAY_NS, until_ns)).fetchone()
+
+
+def _handed_on(db: sqlite3.Connection, run_id: str, decisions: Sequence[Decision]) -> tuple[int, str]:
+    """The pair that was open after the last decision, and the run that closed it. Replays take up nothing of each other."""
+    if not decisions or decisions[-1].state.phase == FLAT:
+        return 0, ""
+    pair = decisions[-1].state.pair
+    query = (
+        "SELECT run_id FROM trades JOIN runs USING (run_id) WHERE pair = ? AND run_id > ? AND mode != ? ORDER BY run_id"
+    )
+    row = db.execute(query, (pair, run_id, REPLAY)).fetchone()
+    return (pair, row[0]) if row else (0, "")
 
 
 def _payments(db: sqlite3.Connection, run_id: str) -> Iterator[FundingPayment]:

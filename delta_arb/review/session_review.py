@@ -64,7 +64,8 @@ def review(run: Recorded, trades: str = "") -> Review:
         DataError: the run saw no quote while it was flat; or the trades cannot be read.
     """
     found = retrace(run), bridge(run), costs.slippage(run), costs.fees(run), costs.funding(run)
-    return Review(run, *found, own_quotes(run, _trades_of_others(run, trades)))
+    others = _trades_of_others(run, trades)
+    return Review(run, *found, own_quotes(run, others) if run.seen_flat else None)
 
 
 def _trades_of_others(run: Recorded, trades: str) -> Prints:

@@ -6,7 +6,7 @@ from statistics import median
 from delta_arb.market import LEGS, NS, to_bps, utc
 from delta_arb.quotes.depth import known_at
 from delta_arb.review import resting
-from delta_arb.review.bridge import CAUSES, FEES, UNEXPLAINED, together
+from delta_arb.review.bridge import CAUSES, FEES, OTHER, UNEXPLAINED, together
 from delta_arb.review.costs import ALARM_BPS, Slipped, booked_funding_usdt
 from delta_arb.review.session_log import PAPER, REPLAY, Recorded
 from delta_arb.review.session_review import Review
@@ -25,6 +25,7 @@ WORDS = {
     "fault": "refused, lost, late: the venue or the way there",
     "unexplained": "no received book explains these fills",
     "fees": "charged, against those assumed",
+    "other run": "a pair that one run left open and another closed counts there",
 }
 
 
@@ -76,17 +77,21 @@ def decisions(review: Review) -> Table:
 
 def bridge(review: Review) -> Table:
     """From the backtest's net to the run's."""
-    b = review.bridge
+    b, run = review.bridge, review.run
     rows = [("backtest of the quotes seen", f"{len(b.backtest)}", _usdt(b.backtest_net_usdt), "as it was assumed")]
     for cause in CAUSES:
         count = sum(d.cause == cause for d in b.differences)
+        if cause == OTHER and not count:
+            continue
         rows.append((f"+ {cause}", f"{count}" if count else "", _usdt(b.usdt(cause)), WORDS[cause]))
     rows.append(("= the run", f"{len(b.pairs)}", _usdt(b.net_usdt), "fills, fees and funding as they were"))
     note = f"Checked: the steps add up to the run's net, {_usdt(b.net_usdt - b.gap_usdt)} USDT."
     if abs(b.gap_usdt) >= 0.005:
         note = f"DOES NOT ADD UP: {_usdt(b.gap_usdt)} USDT are missing; do not trust this review."
-    if b.left_ns:
-        note += f" A pair of an earlier run was open until {utc(b.left_ns)[:19]}; what came before is that run's."
+    if run.found:
+        note += f" Pair {run.found} was open when the run began; the run that closed it has all of its money."
+    if run.handed_on[1]:
+        note += f" Pair {run.handed_on[0]} was open at its end, closed in run {run.handed_on[1]}: all of its money is that run's."
     return Table.of("From backtest to live, USDT", ("step", "pairs", "USDT", "what it is"), rows, note)
 
 
