@@ -15,6 +15,9 @@ from delta_arb.errors import ParamsError
 from delta_arb.evidence import Name, Positive, Section
 from delta_arb.market import LEGS, QUOTE, from_bps, to_bps
 
+# Requests about orders in 24 hours beyond which, and the share of them filled below which, a venue slows an account down: Gate to
+# 10 to 20 orders in 10 s (article 39603 of its announcements).
+FILL_RATIOS = {"gate": (86_400, 0.01)}
 NotNegative = Annotated[float, Field(ge=0)]
 
 

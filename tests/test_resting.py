@@ -18,13 +18,13 @@ from delta_arb.latency import Latency
 from delta_arb.market import ASSUMPTIONS, DAY_S, NS, PERP, SPOT, FundingPayment, Order
 from delta_arb.optimize import carry_walk_forward, carry_ways, roles
 from delta_arb.optimize.export import evidence
-from delta_arb.optimize.study import Constraints, Market
+from delta_arb.optimize.study import Constraints, Market, Thresholds
 from delta_arb.params import Params, load, save, sealed
 from delta_arb.quotes.depth import UNKNOWN, Depth, ahead_at, into_levels
 from delta_arb.quotes.prints import NO_PRINTS, Queues, prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables
-from delta_arb.report.resting import resting_money, ways_table
+from delta_arb.report.resting import capacity, resting_money, ways_table
 from delta_arb.rule_params import RestingLeg, Rule
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.rule import make_rule
@@ -308,6 +308,33 @@ def test_a_quote_behind_the_best_fills_at_the_back_of_the_queue_that_was_recorde
         done = run(tape, made, Latency(0.1, 0.1), plain=plain)
         assert next((o.qty, o.limit) for o in done.sent if o.post_only) == (1.0, 100.0)
         assert [(f.qty, f.price) for f in done.rested] == ([(1.0, 100.0)] if levels else [])
+
+
+def test_the_clip_that_the_trades_filled_by_hand():
+    """A quote at 100 joins 100 coins there. 6 sold at 99.9 go to it under every assumption: 2 and 4 coins fill whole, 8 in part. So 405
+    USDT is the clip, 400 of them in the three seconds of the record: 480,000 an hour. What is sold at 100 does not reach the back."""
+    rows = [
+        (t * NS, leg, bid, ask, 100.0, 100.0)
+        for t in (0, 3)
+        for leg, bid, ask in ((SPOT, 100.0, 100.1), (PERP, 101.0, 101.1))
+    ]
+    for side, price, said in (
+        (-1, 99.9, "405 USDT, 480,000 USDT an hour"), (-1, 100.0, "none"), (1, 99.9, "none"),
+    ):  # fmt: skip
+        tape = replace(Tape.of(rows), queues=Queues(prints([NS], [side], [price], [6.0]), NO_PRINTS, 1))
+        resting = RestingLeg(adverse_bps=0.0, tolerance_bps=1000.0)
+        settings = Rule(
+            clip_usdt=202.5,
+            participation=1.0,
+            spot_role="maker",
+            resting=resting,
+            max_quote_age_s=10.0,
+            leg_deadline_s=20.0,
+        )
+        terms = SPOT_TERMS.replace(taker_fee_bps=0.0, qty_step=1.0), PERP_TERMS.replace(taker_fee_bps=0.0)
+        market = Market(spot=terms[0], perp=terms[1], payments=(), settings=settings)
+        sheet = SimpleNamespace(market=market, tape=tape, thresholds=Thresholds(99.0, -900.0, 3600.0))
+        assert [capacity(sheet, way)[: len(said)] for way in (1, 2)] == [said] * 2, (side, price)
 
 
 # --- Carry ------------------------------------------------------------------------------------------------------------

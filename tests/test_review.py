@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -24,15 +24,16 @@ from delta_arb.live import event_log, replay
 from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
-from delta_arb.live.runner import CLOSED, FREE, Hold, Runner
+from delta_arb.live.runner import CLOSED, FREE, Hold, Resumed, Runner
 from delta_arb.market import SPOT, FundingPayment
+from delta_arb.monitor import journal_view
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.prints import prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import index
 from delta_arb.review import __main__ as command
-from delta_arb.review import plots, rehearsal, resting, session_review
-from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, PARAMETERS, START, TAKEN, UNEXPLAINED
+from delta_arb.review import plots, rehearsal, resting, session_review, tables
+from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, OTHER, PARAMETERS, START, TAKEN, UNEXPLAINED
 from delta_arb.review.session_log import find, read
 from delta_arb.review.tables import fills, findings, heading
 from delta_arb.rule_params import RestingLeg
@@ -100,9 +101,11 @@ def record(
     ordered=None,
     terms=None,
     conduct=None,
+    killed=False,
     **venue,
 ) -> None:
-    """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on."""
+    """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on. It takes up what an
+    earlier one left, which was `killed`."""
     tape = Tape.of(sorted(quotes))
     spot_, perp_ = instruments(**margin or {})
     spot_, wanted = spot_.model_copy(update=terms or {}), rule_params(**conduct or {})
@@ -117,14 +120,18 @@ def record(
         pair="SYN_USDT", trade=True, reason="a test", rule=wanted, spot=spot_, perp=perp_, data=data, evidence=params.Evidence(),
         created=created, valid_until=created + timedelta(hours=1), code_version="test", notebook="test", run_id="test",
     )  # fmt: skip
-    with Journal(path, run_id) as journal, EventLog(events_path(path, run_id), run_id, State()) as recorder:
+    with ExitStack() as files:
+        journal = files.enter_context(Journal(path, run_id))
+        state = journal.last_state() or State()
+        recorder = files.enter_context(EventLog(events_path(path, run_id), run_id, state))
+        resumed = Resumed(state, journal.rule_of(state.pair), journal.unsettled_fills())
         journal.begin_run(mode, "test", {})
         journal.parameters("accepted", exported)
         journal.funding(payments)
         legs = (base.spot, base.perp)
         broker = Venue(Latency(latency_s, latency_s), ("updates", "updates"), legs, base.max_quote_age_ns, **venue)
         known: list[FundingPayment] = []
-        runner = Runner(base, journal, broker, known, recorder=recorder)
+        runner = Runner(base, journal, broker, known, resumed, recorder)
         known += payments
         replay.show_first(tape, broker)
         for group in replay.instants(tape):
@@ -135,6 +142,8 @@ def record(
                 runner.hold = hold if seconds(at_s) <= group[0][0] else runner.hold
             replay.play(group, runner, broker)
         replay.catch_up(runner, broker, tape.end_ns, timers_at_until=True)
+        if killed:
+            return
         runner.finish(tape.end_ns)
         if ordered:
             journal.note("ordered", ordered[1])
@@ -312,6 +321,28 @@ def test_a_pair_left_open_is_marked_at_the_exit_side(tmp_path):
     found = reviewed(tmp_path)
     assert found.bridge.net_usdt == pytest.approx(0.5 * (99.9 - 100) + 0.5 * (101 - 101.1) - 0.0005 * 0.5 * 402.0)
     assert caused(found) == {}
+
+
+def test_a_pair_that_a_kill_cut_in_two_counts_whole_in_the_run_that_closed_it(tmp_path):
+    """The first run's pair, marked at its end, stands at -0.1 - 0.0005 x 0.5 x 402 USDT; it comes to +NET, all of it the second's."""
+    marked = 0.5 * (99.9 - 100) + 0.5 * (101 - 101.1) - 0.0005 * 0.5 * 402.0
+    record(tmp_path, [*WIDE, spot(1, 99.9, 100.0), spot(2, 99.9, 100.0)], run_id="run1", killed=True)
+    opened = reviewed(tmp_path)
+    assert opened.bridge.net_usdt == pytest.approx(marked) and caused(opened) == {}  # it is open still
+    record(tmp_path, [spot(3, 99.9, 100.0), perp(3, 101.0, 101.1), *CLOSE, *LATER], run_id="run2")
+    first, second = (session_review.review(read(*find(tmp_path, run_id=name))) for name in ("run1", "run2"))
+    assert first.bridge.net_usdt == 0.0 and caused(first) == {OTHER: pytest.approx(-marked)}
+    assert "open at its end, closed in run run2" in tables.bridge(first).note
+    assert second.bridge.net_usdt == pytest.approx(NET) and caused(second) == {OTHER: pytest.approx(NET)}
+    assert "Pair 1 was open when the run began" in tables.bridge(second).note
+    assert journal_view.read(find(tmp_path)[0])["money_day"]["net"] == pytest.approx(NET)
+
+
+def test_a_run_that_only_closed_what_it_found_has_its_money(tmp_path):
+    record(tmp_path, [*WIDE, spot(1, 99.9, 100.0)], run_id="run1", killed=True)
+    record(tmp_path, [spot(3, 99.9, 100.0), perp(3, 101.0, 101.1), *CLOSE], run_id="run2")
+    found = reviewed(tmp_path)
+    assert found.bridge.net_usdt == pytest.approx(NET) and caused(found) == {OTHER: pytest.approx(NET)}
 
 
 # --- the same decisions, without exception -------------------------------------------------------------------------------
@@ -499,5 +530,16 @@ def test_the_quotes_of_a_run_are_held_against_the_three_assumptions(tmp_path):
     assert [resting._fills(life, tape, trades, way) for way in range(3)] == [True, False, False]
     deep = trades._replace(price=trades.price - 0.1)
     assert [resting._fills(life, tape, deep, way) for way in range(3)] == [True] * 3
+    # Whole, the quote rested from 0.1 s to the ask at 0.5 s, which shows 100: so much an order without end would have got there.
+    assert found.could == {way: (1, pytest.approx(100 * order.limit)) for way in ("back", "through")}
+    # Spot: quotes count twice, for they are withdrawn as well. The perpetual was hedged at the entry and closed.
+    sent = [o for o in run.orders if o.leg == SPOT]
+    assert found.asked[0] == (
+        "mexc",
+        len(sent) + len([o for o in sent if o.post_only]),
+        1 + len([o for o in sent if not o.post_only]),
+    )
+    assert found.asked[1][:1] == ("gate",) and found.asked[1][1:] == (2, 2)
+    assert "2, 2 filled (100 %); slowed down above 86,400 with less than 1 % filled" in repr(resting.table(found))
     assert "Brier 0.00" in repr(resting.table(found)) and "1,800" in repr(resting.table(found))  # 30 a minute
     assert "no order rested" in repr(resting.table(None))

@@ -5,11 +5,14 @@ its arrival. The order has no part in the trades of that stamp, and lives until 
 fills it is in `strategy.queue_fills`, under one assumption about its place in the queue. Fills of one stamp are one report.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from delta_arb.backtest.fast_forward import book_at, first_at, shift_at
 from delta_arb.latency import Delays
-from delta_arb.market import NEVER, PERP, SPOT, Order
+from delta_arb.market import LEGS, NEVER, PERP, SPOT, Order
 from delta_arb.quotes.depth import Depth, ahead_at
 from delta_arb.quotes.prints import Prints, Queues
 from delta_arb.strategy.decide import decide, take
@@ -19,6 +22,7 @@ from delta_arb.strategy.state import NO_LEG, Event, MachineRule, State
 
 CHUNK = 256  # rows that are looked through before the queue is: what is found there may come first
 DONE = 1e-12  # of a base unit: less than this is nothing left
+NEAR = 1e-6  # of a price: what is looked at, of which the rules say whether it fills
 
 
 class Road(NamedTuple):
@@ -224,3 +228,33 @@ def next_misplaced(tape, looks, way, state: State, rule: MachineRule, i, past):
     while row > i and tape.ts_ns[row - 1] == tape.ts_ns[row]:
         row -= 1  # the first one of its instant
     return row
+
+
+def fills_while(
+    tape, leg: int, rows: np.ndarray, prints: Prints, order: Queued, out_ns: tuple[int, int], way: int
+) -> Iterator[tuple[int, float]]:
+    """When and how much of one order fills that arrived at `out_ns[0]` and works until `out_ns[1]` (ns), under one assumption.
+
+    Of the book it rests in only `rows` of the tape are seen, which are inside; the trades of a stamp come before them, and none at
+    the arrival itself has a part. The plain form of what the kernel does, for orders that nothing else depends on.
+    """
+    sides = ("bid", "ask") if order.side > 0 else ("ask", "bid")
+    best, best_qty, other, other_qty = (getattr(tape, f"{LEGS[leg]}_{s}{unit}") for s in sides for unit in ("", "_qty"))
+    reach = order.side * order.price + NEAR * order.price
+    first, past = np.searchsorted(prints.ts_ns, out_ns, "right")
+    at = slice(first, past)
+    met = first + np.flatnonzero((prints.side[at] == -order.side) & (order.side * prints.price[at] <= reach))
+    if order.ahead != UNKNOWN:
+        rows = rows[order.side * other[rows] <= reach]
+    events = [(ts, 0, k) for ts, k in zip(prints.ts_ns[met].tolist(), met.tolist(), strict=True)]
+    events += [(ts, 1, k) for ts, k in zip(tape.ts_ns[rows].tolist(), rows.tolist(), strict=True)]
+    for ts_ns, kind, k in sorted(events):
+        if kind:
+            seen = (float(column[k]) for column in (best, best_qty, other, other_qty))
+            order, filled = on_row(order, *seen)
+        else:
+            order, filled = on_print(order, int(prints.side[k]), float(prints.price[k]), float(prints.qty[k]), way)
+        if filled > 0.0:
+            yield ts_ns, filled
+        if order.left <= DONE:
+            return

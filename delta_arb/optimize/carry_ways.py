@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.market import ASSUMPTIONS, BACK, DAY_S, FRONT, NEVER, NS, FundingPayment, entry_edge, exit_cost, to_bps
+from delta_arb.backtest.resting_orders import fills_while
+from delta_arb.market import ASSUMPTIONS, DAY_S, FRONT, NEVER, NS, SPOT, FundingPayment, entry_edge, exit_cost, to_bps
 from delta_arb.optimize.carry_search import BreakEven, break_even
 from delta_arb.optimize.gates import WORST
 from delta_arb.optimize.study import Market
 from delta_arb.quotes.prints import Prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import Trade
+from delta_arb.strategy.queue_fills import Queued
 from delta_arb.tables import NOTHING, Table, number
 
 LOOK_BACK_S, STEP_S = 120 * DAY_S, 30 * DAY_S  # of the walk, where nothing else is said
@@ -114,29 +116,16 @@ def tried(seen: Seen, start_ns: int, way: str, *, leaves: bool = False, patience
 def _filled_ns(seen: Seen, begin: int, end: int, out_ns: tuple[int, int], way: str, leaves: bool) -> int:
     """When the order that joined the best price of row `begin` had its first fill; `out_ns`: from when until when it is out,
     books of that time are the rows to `end`; NEVER: none."""
-    books, inside = seen.books, slice(begin + 1, end + 1)
-    price = (books.spot_ask if leaves else books.spot_bid)[begin]
-    other, own = (books.spot_bid, books.spot_ask) if leaves else (books.spot_ask, books.spot_bid)
-    sign = -1.0 if leaves else 1.0  # of a buy: what is below our price is beyond it
-    by_prints = len(seen.prints.ts_ns) > 0
-    rows = (
-        sign * own[inside] < sign * price
-        if way == BY_THROUGH and not by_prints
-        else sign * other[inside] <= sign * price
-    )
-    row_ns = int(books.ts_ns[inside][rows.argmax()]) if rows.any() else NEVER
-    if not by_prints:
-        return row_ns
-    first, past = np.searchsorted(seen.prints.ts_ns, out_ns, "right")
-    aggressor, prices, qtys = (column[first:past] for column in seen.prints[1:])
-    ours = aggressor == -sign
-    at_price = ours & np.isclose(prices, price, rtol=1e-9, atol=0.0)
-    hits = ours & ~at_price & (sign * prices < sign * price)
-    if way in (ASSUMPTIONS[FRONT], ASSUMPTIONS[BACK]):
-        ahead = (books.spot_ask_qty if leaves else books.spot_bid_qty)[begin] if way == ASSUMPTIONS[BACK] else 0.0
-        hits |= at_price & (np.cumsum(np.where(at_price, qtys, 0.0)) > ahead)
-    print_ns = int(seen.prints.ts_ns[first:past][hits.argmax()]) if hits.any() else NEVER
-    return min(row_ns, print_ns)
+    books, rows, side = seen.books, np.arange(begin + 1, end + 1), -1 if leaves else 1
+    best, size = (books.spot_ask, books.spot_ask_qty) if leaves else (books.spot_bid, books.spot_bid_qty)
+    if way == BY_THROUGH and not len(
+        seen.prints.ts_ns
+    ):  # of candles: only a best price beyond ours leaves none before us
+        beyond = rows[side * best[rows] < side * best[begin]]
+        return int(books.ts_ns[beyond[0]]) if len(beyond) else NEVER
+    order = Queued(side, float(best[begin]), np.inf, float(size[begin]))
+    assumed = ASSUMPTIONS.index(way) if way in ASSUMPTIONS else FRONT  # without trades no assumption says anything
+    return next((ts_ns for ts_ns, _ in fills_while(books, SPOT, rows, seen.prints, order, out_ns, assumed)), NEVER)
 
 
 def _price(books: Tape, begin: int, at: int, filled: bool, leaves: bool) -> float:

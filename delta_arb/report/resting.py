@@ -8,14 +8,14 @@ got. What is left is the basis: the way from mid to mid, and the half-spreads th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from delta_arb.backtest.fast_forward import book_at
 from delta_arb.backtest.replay import Backtest
 from delta_arb.errors import SeriesError
-from delta_arb.market import ASSUMPTIONS, BACK, LEGS, NS, Fill, exit_price, to_bps
+from delta_arb.market import ASSUMPTIONS, BACK, LEGS, NS, THROUGH, Fill, exit_price, to_bps
 from delta_arb.optimize.offers import offers
 from delta_arb.optimize.roles import spoken_conduct
 from delta_arb.optimize.search import Choice, levels
@@ -29,6 +29,7 @@ from delta_arb.tables import NOTHING, Table, number
 AFTER_S = (1.0, 5.0, 30.0)
 FEWEST = 20  # fills for an interval
 SEED = 7
+TIMES = (1, 2, 4, 8, 16)  # the clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,5 +186,48 @@ def money_table(sheet: TearSheet) -> Table:
     for name, n in ((f"quotes of the {leg} leg", len(sent_ns)), ("of them nothing filled", len(sent_ns) - len(filled))):
         hour = f", {n / result.days / 24:,.0f} an hour; the budget is {budget:,.0f}" if result.days else ""
         rows.append((name, f"{n:,}{hour}"))
+    if sheet.thresholds:
+        rows += [(f"clip that the trades filled, {ASSUMPTIONS[way]}", capacity(sheet, way)) for way in (BACK, THROUGH)]
     note = f"{found.fills} fills rested, under {result.assumed}; intervals of 95 % from {FEWEST} fills on."
-    return Table.of(title, ("part", "money"), rows, note)
+    return Table.of(
+        title,
+        ("part", "money"),
+        rows,
+        f"{note} Clips tried: {', '.join(f'{n}' for n in TIMES)} times the one asked for.",
+    )
+
+
+def capacity(sheet: TearSheet, way: int) -> str:
+    """The largest clip tried of which most quotes that filled at all filled whole, and what rested there an hour, in words."""
+    best, most = "", 0.0
+    for times in TIMES:
+        settings = sheet.market.settings
+        market = replace(
+            sheet.market,
+            settings=settings.replace(clip_usdt=times * settings.clip_usdt, max_position_usdt=None),
+        )
+        result = market.replay(sheet.tape.assuming(ASSUMPTIONS[way]), sheet.thresholds)
+        whole, some, usdt = rested_whole(result)
+        if 2 * whole < max(some, 1):
+            break
+        most, best = times * settings.clip_usdt, f"{usdt / result.days / 24:,.0f} USDT an hour" if result.days else ""
+    at_least = "at least " if times == TIMES[-1] and most == times * settings.clip_usdt else ""
+    return (
+        f"{at_least}{most:,.0f} USDT, {best}"
+        if most
+        else "none: most quotes that filled did so in part, or none filled"
+    )
+
+
+def rested_whole(result: Backtest) -> tuple[int, int, float]:
+    """Quotes that filled whole, and at all; what rested and filled in all, USDT. A fill is of the newest quote."""
+    sent = [order for order in result.sent if order.post_only]
+    filled = np.zeros(len(sent))
+    for f in result.rested:
+        filled[np.searchsorted([order.ts_ns for order in sent], f.ts_ns, "right") - 1] += abs(f.qty)
+    wanted = np.array([abs(order.qty) for order in sent])
+    return (
+        int((filled >= wanted * (1 - 1e-9)).sum()),
+        int((filled > 0).sum()),
+        total(abs(f.qty) * f.price for f in result.rested),
+    )

@@ -7,18 +7,21 @@ only the quotes that the run saw can say so: one that reaches ours.
 """
 
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
 from delta_arb.backtest.fast_forward import book_at
+from delta_arb.backtest.resting_orders import fills_while
 from delta_arb.market import ASSUMPTIONS, LEGS, NS
 from delta_arb.quotes.prints import NO_PRINTS, Prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.resting import AFTER_S, FEWEST, against, spoken_against
 from delta_arb.review.session_log import Recorded, SentOrder
 from delta_arb.stats.sharpe import Interval
-from delta_arb.strategy.queue_fills import Queued, crosses, joined, on_print, on_row
+from delta_arb.strategy.queue_fills import crosses, joined
 from delta_arb.tables import Table, share
+from delta_arb.venue_terms import FILL_RATIOS
 
 WITHIN_S = 5.0
 REACHED = "a quote that reaches ours"
@@ -29,7 +32,9 @@ TITLE = "What rested, and how it filled"
 class OwnQuotes:
     """Quotes of a run: how many were sent, filled (any part) and ended unfilled, over so many hours; the run's budget of them an
     hour; how far the mid went against their fills after each of `AFTER_S`, bps; of how many the first `WITHIN_S` seconds can
-    be judged, the share of them that filled then (None of none), and (share said to fill, Brier) of each assumption."""
+    be judged, the share of them that filled then (None of none), and (share said to fill, Brier) of each assumption. `could`: how many
+    an order without end would have filled while they rested, and the median of what it got of these, USDT. `asked`: per leg its
+    venue, requests about orders in the last day, and orders filled."""
 
     leg: int
     sent: int
@@ -41,6 +46,8 @@ class OwnQuotes:
     judged: int
     own: float | None
     said: dict[str, tuple[float, float]]
+    could: dict[str, tuple[int, float]]
+    asked: tuple[tuple[str, int, int], ...]
 
 
 def own_quotes(run: Recorded, trades: Prints = NO_PRINTS) -> OwnQuotes | None:
@@ -60,12 +67,20 @@ def own_quotes(run: Recorded, trades: Prints = NO_PRINTS) -> OwnQuotes | None:
     ways = range(len(ASSUMPTIONS)) if len(trades.ts_ns) else ()
     said = {ASSUMPTIONS[way]: np.array([_fills(life, tape, trades, way) for life in lives], bool) for way in ways}
     said |= {} if said else {REACHED: np.array([_fills(life, tape, NO_PRINTS, 0) for life in lives], bool)}
+    rested = [whole for order in ended if (whole := _whole(run, order, tape)) is not None]
+    could = {
+        ASSUMPTIONS[way]: _could([_filled_usdt(life, tape, trades, way, np.inf) for life in rested])
+        for way in ways
+        if way
+    }
+    venues = run.params.spot.venue, run.params.perp.venue
     resting = run.params.rule.resting
     return OwnQuotes(
         leg, len(quotes), sum(map(bool, fills.values())), sum(not fills[o.order_id] for o in ended), run.hours,
         60.0 * resting.quotes_per_minute if resting else 0.0,
         against(tape, [f for of in fills.values() for f in of]), len(lives), float(own.mean()) if len(lives) else None,
         {name: (float(x.mean()), float((x != own).mean())) for name, x in said.items()} if len(lives) else {},
+        could, tuple((venue, *asked) for venue, asked in zip(venues, run.asked, strict=True)),
     )  # fmt: skip
 
 
@@ -83,34 +98,34 @@ def _life(run: Recorded, order: SentOrder, tape: Tape) -> Life | None:
     return (order, arrival_ns, until_ns) if covered and not end.refused else None
 
 
+def _whole(run: Recorded, order: SentOrder, tape: Tape) -> Life | None:
+    """All of its rest, from the arrival assumed to its end as the run knew it."""
+    arrival_ns, end = order.ts_ns + run.latency.median_ns(order.leg), run.ends[order.order_id]
+    until_ns = min(end.reported_ns, tape.end_ns)
+    return (order, arrival_ns, until_ns) if tape.start_ns <= arrival_ns < until_ns and not end.refused else None
+
+
+def _could(usdt: list[float]) -> tuple[int, float]:
+    some = [got for got in usdt if got > 0.0]
+    return len(some), median(some) if some else 0.0
+
+
 def _fills(life: Life, tape: Tape, trades: Prints, way: int) -> bool:
-    """Whether an assumption says that any of it fills: trades of a stamp before its rows, none at the arrival itself."""
+    """Whether an assumption says that any of it fills."""
+    return _filled_usdt(life, tape, trades, way, abs(life[0].qty)) > 0.0
+
+
+def _filled_usdt(life: Life, tape: Tape, trades: Prints, way: int, qty: float) -> float:
+    """What an assumption says is filled of so much at its price."""
     order, arrival_ns, until_ns = life
-    side, row = (1 if order.qty > 0 else -1), int(np.searchsorted(tape.ts_ns, arrival_ns, "right")) - 1
+    side, (row, last) = (1 if order.qty > 0 else -1), np.searchsorted(tape.ts_ns, (arrival_ns, until_ns), "right") - 1
     book = book_at(tape, order.leg, row)
     if crosses(side, order.limit, book.bid, book.ask):
-        return False
-    queued = joined(
-        side, order.limit, abs(order.qty), *((book.bid, book.bid_qty) if side > 0 else (book.ask, book.ask_qty))
-    )
-    first, past = (int(np.searchsorted(trades.ts_ns, ns, "right")) for ns in (arrival_ns, until_ns))
-    events = [(int(trades.ts_ns[k]), 0, k) for k in range(first, past)]
-    last = int(np.searchsorted(tape.ts_ns, until_ns, "right"))
-    events += [(int(tape.ts_ns[k]), 1, k) for k in range(row + 1, last) if tape.leg[k] == order.leg]
-    for _, kind, k in sorted(events):
-        queued, filled = _heard(queued, kind, k, (tape, trades, order.leg), way)
-        if filled > 0.0:
-            return True
-    return False
-
-
-def _heard(queued: Queued, kind: int, k: int, seen: tuple[Tape, Prints, int], way: int) -> tuple[Queued, float]:
-    tape, trades, leg = seen
-    if kind == 0:
-        return on_print(queued, int(trades.side[k]), float(trades.price[k]), float(trades.qty[k]), way)
-    book = book_at(tape, leg, k)
-    bids, asks = (book.bid, book.bid_qty), (book.ask, book.ask_qty)
-    return on_row(queued, *bids, *asks) if queued.side > 0 else on_row(queued, *asks, *bids)
+        return 0.0
+    queued = joined(side, order.limit, qty, *((book.bid, book.bid_qty) if side > 0 else (book.ask, book.ask_qty)))
+    rows = row + 1 + np.flatnonzero(tape.leg[row + 1 : last + 1] == order.leg)
+    filled = fills_while(tape, order.leg, rows, trades, queued, (arrival_ns, until_ns), way)
+    return order.limit * sum(qty for _, qty in filled)
 
 
 def table(found: OwnQuotes | None) -> Table:
@@ -125,6 +140,9 @@ def table(found: OwnQuotes | None) -> Table:
         *zip((f"mid against a fill after {s:g} s" for s in AFTER_S), map(spoken_against, found.against_bps), strict=True),
         (f"filled within {WITHIN_S:g} s", f"{share(found.own)} of {found.judged:,}"),
         *((f"so said by {name}", f"{share(says)}, Brier {score:.2f}") for name, (says, score) in found.said.items()),
+        *((f"an order without end, {name}", f"{n:,} filled, half of them {usdt:,.2f} USDT or more")
+          for name, (n, usdt) in found.could.items()),
+        *map(_ratio, found.asked),
     ]  # fmt: skip
     why = (
         ""
@@ -133,3 +151,12 @@ def table(found: OwnQuotes | None) -> Table:
     )
     note = f"Intervals of 95 % from {FEWEST} fills on. Brier: the share of quotes of which an assumption was wrong; 0 is best.{why}"
     return Table.of(TITLE, ("", "found"), rows, note)
+
+
+def _ratio(asked: tuple[str, int, int]) -> tuple[str, str]:
+    """Fills to requests of the last day against the venue's rule, where it has one."""
+    venue, requests, filled = asked
+    most, least = FILL_RATIOS.get(venue, (0, 0.0))
+    rule = f"slowed down above {most:,} with less than {share(least)} filled" if most else "no rule of the venue"
+    part = f" ({share(filled / requests)})" if requests else ""
+    return f"requests about orders at {venue}, last day", f"{requests:,}, {filled:,} filled{part}; {rule}"

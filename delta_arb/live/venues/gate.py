@@ -32,14 +32,13 @@ from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, o
 from delta_arb.live.venues.public_messages import DEPTH, gate_levels, gate_quote, gate_trades
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import NS, Order
-from delta_arb.venue_terms import VenueTerms, in_base, in_bps
+from delta_arb.venue_terms import FILL_RATIOS, VenueTerms, in_base, in_bps
 
 MS = 1_000_000
 FILLS_PAGE = 100
 QUOTES, PRINTS, LEVELS, PONG = "futures.book_ticker", "futures.trades", "futures.order_book", "futures.pong"
 ORDERS, TRADES = "futures.orders", "futures.usertrades"
 LEAST_COUNTDOWN_S = 5
-DAILY_REQUESTS, LEAST_FILLED = 86_400, 0.01  # beyond the one and below the other an account has 10 to 20 orders in 10 s
 NO_RANK = 6  # Gate's ADL rank of an account without a position
 
 
@@ -75,7 +74,7 @@ class GateVenue(GateFunding):
 
     def __init__(self, *given: Any, **how: Any) -> None:
         super().__init__(*given, **how)
-        self._ratio = FillRatio(DAILY_REQUESTS, LEAST_FILLED)
+        self._ratio = FillRatio(*FILL_RATIOS[self.name])
 
     @property
     def symbol(self) -> str:
