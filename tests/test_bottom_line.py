@@ -145,7 +145,8 @@ def test_without_an_edge_the_fee_and_the_swing_are_named_that_would_do():
     refused = found("no_edge").refusal
     assert refused.looked_for[0].endswith("so none was replayed") and "no edge after costs" in refused.missing[0]
     assert refused.change == (
-        "the four fees would have to be below 2.5 bps at least, instead of 20",
+        "the rarest good prices of the fit part are 2.5 bps apart, entry to exit, and a round trip pays 20 bps of fees, so each would "
+        "lose 17.5 bps: the four fees together would have to be below 2.5 bps",
         "or the basis would have to swing at least 8 times as wide",
     )  # fmt: skip
 

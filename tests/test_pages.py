@@ -70,7 +70,7 @@ def test_a_warning_does_not_read_like_a_refusal():
 def test_each_demand_has_its_unit_its_bound_and_its_meaning():
     text = shown(record())
     assert "<span>75 %</span> <i>at least 70 %</i><small>pairs that reach their exit level, at the" in text
-    assert "<span>93.2 half-lives</span> <i>at least 150, warns only</i>" in text
+    assert "<span>93.2 half-lives</span> <i>at least 150 half-lives, warns only</i>" in text
 
 
 def test_a_missed_demand_is_named_and_stands_first_with_its_number_and_its_bound():
@@ -87,7 +87,14 @@ def test_the_verdict_of_synthetic_quotes_says_so():
 
 
 def test_thresholds_kept_or_chosen_by_hand_do_not_claim_that_demands_were_met():
-    kept = shown(record(reason="kept in force: entry 21 bps; this run alone would export nothing"))
+    held = {
+        "rule": RULE,
+        "data": {"end": "2026-01-05T12:00:00Z"},
+        "evidence": {"last_passed": "2026-01-05T06:00:00.5Z"},
+    }
+    kept = shown(record(candidate=held))
+    again = held | {"evidence": {"last_passed": "2026-01-05T12:00:00Z"}, "gates": [g.model_dump() for g in GATES]}
+    assert "All 2 demands are met" in shown(record(candidate=again))  # re-confirmed on these quotes
     hand = shown(record(candidate={"rule": RULE, "chosen": "by hand"}))
     assert "this run alone would publish nothing" in kept and "Chosen by hand: no demand was asked." in hand
     assert "are met" not in kept + hand

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 
 from delta_arb.market import DAY_S
 from delta_arb.params import BY_HAND
@@ -58,11 +59,17 @@ def plain(record: dict) -> str:
     parts = [held + hours, *(f"{sentence(said)}." for said in [rests(candidate)] if said)]
     if candidate.get("chosen") == BY_HAND:
         parts.append("Chosen by hand: no demand was asked.")
-    elif str(record.get("reason")).startswith("kept in force"):
+    elif kept(candidate):
         parts.append("Kept in force: this run alone would publish nothing, but nothing speaks against it.")
     elif met:
         parts.append(f"All {len(met)} demands are met.")
     return " ".join(parts)
+
+
+def kept(candidate: dict) -> bool:
+    """Whether the thresholds stay in force though this run's quotes do not pass them: they last passed on earlier ones."""
+    passed, end = (candidate.get("evidence") or {}).get("last_passed"), (candidate.get("data") or {}).get("end")
+    return bool(passed and end) and datetime.fromisoformat(end) - datetime.fromisoformat(passed) > timedelta(seconds=1)
 
 
 def _gates(record: dict, *results: str) -> list[dict]:
@@ -83,7 +90,7 @@ def _outcome(record: dict) -> str:
     if record.get("status") != "ok" or not line:
         return ""
     shown = f"<dl>{tiles(_tiles(line, record))}</dl>" if line["trades"] else ""
-    return "".join((_warnings(record), _refusal(line, record), shown, _demands(record), _in_full(record)))
+    return "".join((warnings(record), _refusal(line, record), shown, _demands(record), _in_full(record)))
 
 
 def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
@@ -133,7 +140,7 @@ def _small(*lines: str) -> str:
     return f"<small>{'<br>'.join(map(html.escape, lines))}</small>"
 
 
-def _warnings(record: dict) -> str:
+def warnings(record: dict) -> str:
     """What warns and does not refuse."""
     said = "; ".join(f"{g['finding']} ({g['meaning']})" for g in _gates(record, "warns"))
     return f'<p class="warns">Warning, no refusal: {html.escape(said)}.</p>' if said else ""
@@ -154,8 +161,7 @@ def _demands(record: dict) -> str:
 
 def _demand(gate: dict) -> str:
     kind = gate["result"]
-    unit = gate["unit"] if gate["unit"] == "fraction" else ""  # else that of the number before it
-    bound = f"{'at least' if gate['at_least'] else 'at most'} {quantity(gate['bound'], unit)}"
+    bound = f"{'at least' if gate['at_least'] else 'at most'} {quantity(gate['bound'], gate['unit'])}"
     return (
         f'<li class="{kind}"><b aria-label="{kind}">{SIGNS[kind]}</b> {html.escape(gate["name"])} '
         f"<span>{html.escape(quantity(gate['value'], gate['unit'], 3))}</span> <i>{html.escape(bound)}"

@@ -314,7 +314,8 @@ def _would_have_to_change(verdict: Verdict):
         entries, exits = levels(offers(fit, market.settings, market.process(choice.half_life), choice.side))
         best = float(entries[-1] - exits[0])
         yield (
-            f"the four fees would have to be below {best:.1f} bps at least, instead of {fees:g}"
+            f"the rarest good prices of the fit part are {best:.1f} bps apart, entry to exit, and a round trip pays {fees:g} bps of fees, "
+            f"so each would lose {fees - best:.1f} bps: the four fees together would have to be below {best:.1f} bps"
             if best > 0
             else "no fee is low enough"
         )
@@ -325,8 +326,8 @@ def _would_have_to_change(verdict: Verdict):
     earned = net_bps(walk.result.trades if walk else market.replay(choice.window.judge, at).trades)
     if earned is not None and earned <= 0:
         yield (
-            f"out of sample a trade loses {-earned:.1f} bps: the four fees would have to be below {fees + earned:.1f} bps "
-            f"instead of {fees:g}" if fees + earned > 0
+            f"out of sample a trade loses {-earned:.1f} bps: the four fees, {fees:g} bps together, would have "
+            f"to be below {fees + earned:.1f} bps" if fees + earned > 0
             else f"out of sample a trade loses {-earned:.1f} bps, more than its fees of {fees:g} bps: no fee is low enough"
         )  # fmt: skip
         yield f"or each round trip would have to gain {-earned:.1f} bps more: a basis that swings wider"

@@ -24,11 +24,11 @@ from delta_arb.report.banner import (
     page_label,
     plain,
     result,
-    sentence,
     tiles,
     time_element,
     usdt,
     verdict,
+    warnings,
 )
 from delta_arb.report.bottom_line import COURSE
 from delta_arb.report.pages import document, exports, history, read_json
@@ -241,11 +241,17 @@ def _card(reports: Path, pair: str, records: list[dict]) -> str:
         missing = not (reports / pair / "params" / "latest.json").exists()
         why = "Nothing published yet." if missing else f"Damaged: {str(error).split(': ', 1)[-1]}"
         return f'<section class="card none"><h3>{html.escape(pair)}</h3><p>{html.escape(why)}</p></section>'
+    record = {
+        "status": "ok",
+        "trade": published.trade,
+        "reason": published.reason,
+        "candidate": published.model_dump(mode="json"),
+    }
     until = f'<span class="until" data-until="{published.valid_until:%Y-%m-%dT%H:%M:%SZ}">valid until</span>'
     return (
         f'<section class="card {"yes" if published.trade else "no"}">'
         f"<h3>{html.escape(pair)}{mark_pills({'synthetic': published.data.synthetic, 'candles': published.data.kind == 'candles'})}</h3>"
-        f"<p>{verdict(published.trade)} {html.escape(sentence(published.reason))}</p>"
+        f"<p>{verdict(published.trade)} {html.escape(plain(record))}</p>{warnings(record)}"
         f"<dl>{tiles(shown for shown in _card_figures(published) if shown[1] != DASH)}</dl>{_course(records)}"
         f"{_stability(exports(reports / pair))}{_warning(records)}"
         f'<p class="quiet">created {published.created:%Y-%m-%d %H:%M} UTC, {until} '

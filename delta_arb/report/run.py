@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from delta_arb import __version__, params
+from delta_arb import __version__, errors, params
 from delta_arb.errors import DeltaArbError, ParamsError, RunError
 from delta_arb.places import root
 from delta_arb.publishing import newest, pointer, publish_at
@@ -318,11 +318,10 @@ def _without_paths(text: str, job: Job) -> str:
 
 
 def spoken(error: Exception) -> str:
-    """An error in one line; of a cell that failed, its own error."""
-    if hasattr(error, "ename"):
-        text = f"{error.ename}: {error.evalue}"
-    else:
-        text = f"{error}" if isinstance(error, DeltaArbError) else f"{type(error).__name__}: {error}"
+    """An error in one line; of a cell that failed, its own error. What is not refused on purpose is named with its class."""
+    name, said = (error.ename, error.evalue) if hasattr(error, "ename") else (type(error).__name__, error)
+    ours = isinstance(error, DeltaArbError) or issubclass(getattr(errors, name, Exception), DeltaArbError)
+    text = f"{said}" if ours else f"{name}: {said}"
     return " ".join(text.split())[:500]
 
 

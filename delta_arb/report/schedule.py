@@ -123,7 +123,9 @@ def _once(job: Job, as_json: bool) -> int:
     if as_json:
         print(json.dumps(summary), flush=True)
     else:
-        print("\n".join(f"{name:<8}{value}" for name, value in summary.items() if value is not None), flush=True)
+        below = "reason" if record["status"] != "ok" else ""  # it is the error that is said last
+        shown = (f"{name:<8}{value}" for name, value in summary.items() if value is not None and name != below)
+        print("\n".join(shown), flush=True)
     if record["status"] == "ok":
         return 0
     say(f"error: {record['reason']}")
