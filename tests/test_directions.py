@@ -233,8 +233,11 @@ def test_both_directions_together_earn_about_their_sum(swings):
     days = sum(f.days for f in walks[0].folds)
     assert found.adds.value == pytest.approx((together - direct) / days)
     assert found.adds.low > 0
-    tries = [(v.judgement.deflated.trials, v.judgement.deflated.clusters) for v in (found.direct, found.reverse)]
-    assert [trials / clusters for trials, clusters in tries] == [1, 2]  # it was the second one looked at
+    asked = (found.direct, found.reverse, found.together)
+    tries = [(v.judgement.deflated.trials, v.judgement.deflated.clusters) for v in asked]
+    assert [trials / clusters for trials, clusters in tries] == [2, 2, 2]  # two are looked at, neither is the first
+    luck = [gate for v in asked for gate in v.judgement.gates if gate.name == "chance without an edge"]
+    assert [gate.bound for gate in luck] == pytest.approx([0.0125] * 3)  # half of 2.5 % each: Bonferroni
     assert [face.title for face in found.faces] == [directions.TITLE, "Demands on the export"]
     rows = {row[0]: row for row in found.table().rows}
     assert rows.keys() == {"direct", "reverse", "both"} and all(row[-1] == "yes" for row in rows.values())

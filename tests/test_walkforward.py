@@ -420,6 +420,13 @@ def test_a_pair_that_the_data_cut_off_is_none_of_the_pairs_that_are_asked_for(go
     assert gate_of(gates.gates(six, Constraints(), **GOOD), "pairs out of sample").value == 5.0
 
 
+@pytest.mark.parametrize(("may_be_luck", "pairs"), [(0.025, 6), (0.0025, 9), (0.00025, 12)])
+def test_as_many_pairs_are_asked_for_as_a_coin_does_not_win_in_a_row_at_the_level(good, may_be_luck, pairs):
+    """One market, ten, a hundred: 2^-6 = 1/64 is below 1/40, 2^-9 = 1/512 below 1/400, 2^-12 = 1/4096 below 1/4000."""
+    found = gates.gates(good, Constraints(), **GOOD | {"may_be_luck": may_be_luck})
+    assert gate_of(found, "pairs out of sample").bound == pairs
+
+
 def test_a_flat_top_is_no_overfitting(good):
     flat = Overfitting(0.55, -0.9, 0.001, 12_870, 80)
     found = gate_of(gates.gates(good, Constraints(), **GOOD | {"overfitting": flat}), "probability of overfitting")

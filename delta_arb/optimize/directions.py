@@ -86,13 +86,13 @@ def _row(name: str, verdict: Verdict) -> tuple[str, ...]:
 def asked(tape: Tape, direct: Verdict, upstream: float = 1.0) -> Directions:
     """The reverse direction by itself and together with the direct one, where coins are held to be sold.
 
-    It is the second one looked at, so its own Sharpe ratio and theirs together are deflated by twice as many trials.
+    `judge` gives each half of the level, and deflates by twice as many trials; both together are asked only where each passed.
     """
     market, constraints = direct.choice.market, direct.choice.constraints
     if not market.funds.inventory:
         return Directions(direct, direct)
-    reverse = judge(tape, choose(tape, market, constraints, REVERSE), 2 * upstream)
-    together = _together(tape, direct, reverse, 2 * upstream) if direct.trade and reverse.trade else None
+    reverse = judge(tape, choose(tape, market, constraints, REVERSE), upstream)
+    together = _together(tape, direct, reverse, upstream) if direct.trade and reverse.trade else None
     verdict, reason = _settled(direct, reverse, together)
     adds = _adds(direct, reverse, together)
     return Directions(direct, replace(verdict, reverse=_evidence(reverse, reason, adds)), reverse, together, adds)

@@ -3,6 +3,7 @@
 A gate that could not be computed is missed: what nobody knows is no evidence.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,11 +27,10 @@ from delta_arb.optimize.walk_forward import (
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import multiple_testing, sharpe
 from delta_arb.stats.multiple_testing import Deflated, Overfitting, Superior
-from delta_arb.stats.sharpe import REPETITIONS, Interval, chance_without_edge
+from delta_arb.stats.sharpe import REPETITIONS, Interval, chance_with_memory, chance_without_edge
 from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.tables import Table, TableFace, quantity
 
-MIN_PAIRS = 6  # all won, the fewest that a coin does not show in 2.5 % of cases
 MIN_DEFLATED = 0.95
 MAX_OVERFITTING = 0.5
 MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
@@ -47,7 +47,7 @@ WARNINGS = DEFLATED, OVERFITTING, LOOK_BACK = (
 
 DEMANDS = {  # unit of the number, and what is asked
     "pairs out of sample": ("pairs", "round trips on quotes that the choice had not seen"),
-    "pairs a day": ("pairs a day", "round trips often enough to be worth running"),
+    "pairs a day's upper bound": ("pairs a day", "round trips often enough to be worth running, at the upper end of 95 %"),
     "hit rate's upper bound": ("fraction", "pairs that reach their exit level, at the upper end of 95 %"),
     "drawdown of marked equity": ("fraction", "deepest fall of what could be cashed in, of all capital"),
     "chance without an edge": ("fraction", "how often a rule that earns nothing shows such pairs, if one of them may go wrong"),
@@ -94,15 +94,16 @@ def gates(
 ) -> tuple[Gate, ...]:
     """Every demand on an export: trades, hit rate, drawdown, that it is no luck, cash, halts; and what is only told.
 
-    Out of sample is the walk-forward. That it earns is tested once, by `luck` (see `chance_without_edge`), whose record
-    pays for the choosing already; the others look at what this test cannot see. `deflated` and `overfitting` are of all
+    Out of sample is the walk-forward. That it earns is tested once, by `luck` (see `chance_without_edge` and
+    `chance_with_memory`), whose record pays for the choosing already; the others look at what this test cannot see. So many
+    pairs are asked for as a coin does not win in a row at that level. `deflated` and `overfitting` are of all
     sets tried on the look-back (see `trials`), None where they were refused: of choices that saw what they are judged on,
     so they warn.
     """
     seen = walk.performance
     return (
-        gate("pairs out of sample", seen.ended, MIN_PAIRS),
-        gate("pairs a day", seen.trades_day, constraints.min_trades_day),
+        gate("pairs out of sample", seen.ended, math.ceil(-math.log2(may_be_luck))),
+        gate("pairs a day's upper bound", sharpe.most_a_day(seen.trades, seen.days), constraints.min_trades_day),
         gate(
             "hit rate's upper bound", walk.hit_rate and walk.hit_rate.high, constraints.target_hit_rate, note="no pair"
         ),
@@ -267,7 +268,9 @@ def judge(
     repetitions = max(10 * REPETITIONS, round(2 / may_be_luck))  # fewer could not show so small a chance
     ended = [t.net_usdt for t in walk.result.trades if not t.censored]
     loss = modelled_loss_usdt(tape, market, chosen)
-    luck = chance_without_edge(ended, loss, rng, repetitions=repetitions) if ended else None
+    luck = None
+    if ended:
+        luck = max(chance_without_edge(ended, loss, rng, repetitions=repetitions), chance_with_memory(ended))
     found = gates(
         walk, constraints, frame, luck=luck, may_be_luck=may_be_luck, deflated=deflated, overfitting=overfitting
     )

@@ -88,7 +88,8 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
     """Walk the procedure forward over the whole tape, count what was tried, pass the gates or refuse.
 
     Args:
-        upstream: how many pairs, modes or markets were examined before this one was picked (this one included).
+        upstream: how many pairs, modes or markets were examined before this one was picked (this one included). Where coins
+            are held, both directions are asked: each has half of the level (Bonferroni).
         choose: the procedure, where it is not that of the choice's one direction.
         sets: what was tried besides the choice's own.
     """
@@ -97,10 +98,11 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
     tape = choice.market.in_force(tape)
     cut = frame(tape, choice)
     sets = _tried(choice, sets)
+    looks = upstream * (2 if choice.market.funds.inventory else 1)
     choose = choose or Once(choice.side)
 
     def ask(thresholds: Thresholds) -> Judgement:
-        tried, rng = Tried(sets, thresholds, upstream), np.random.default_rng(SEED)
+        tried, rng = Tried(sets, thresholds, looks), np.random.default_rng(SEED)
         return gates.judge(tape, choice.market, choice.constraints, tried, cut, rng=rng, choose=choose)
 
     try:

@@ -6,7 +6,8 @@ annualised; kurtosis is plain, 3 for a normal.
     sharpe, probabilistic_sharpe    Bailey & Lopez de Prado 2012, J. Risk 15(2)
     block_length      Politis & White 2004, corrected with Patton 2009; mean_interval: Politis & Romano 1994
     chance_without_edge    is it luck, or losses that have not come yet? Owen 1988, DiCiccio & Romano 1990
-    wilson, probability_of_gain, brier    rates, and probabilities that are scored
+    chance_with_memory     is it luck of trades that remember each other? Zwiers & von Storch 1995
+    wilson, most_a_day, probability_of_gain, brier    rates, and probabilities that are scored
 
 Periods follow each other, so their order matters: everything here that resamples draws blocks, and `sharpe` counts only
 as many periods as are independent. What has no answer is a `SeriesError`, never a number. Randomness is an argument.
@@ -21,13 +22,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import gammaincinv, ndtr, ndtri, stdtr, stdtrit
 
 from delta_arb.errors import SeriesError
 
 MIN_PERIODS = 10
 REPETITIONS = 2000
 MAX_AR = 0.97  # a first autocorrelation above it would make one period of the whole record
+MAX_MEMORY = 0.9  # of trades: neighbouring folds share thresholds, so the wins of an edge are alike
+MORE_MEMORY = 5.0  # over the number of trades, added to the memory seen: found by drawing, see docs/statistics.md
 CHUNK = 2_000_000  # numbers held at once by the large loops
 
 
@@ -117,9 +120,13 @@ def _long_run_variance(nets: np.ndarray) -> float:
     acv, bandwidth = _autocovariance(nets)
     lag = np.arange(1, bandwidth + 1)
     flat_top = acv[0] + 2.0 * (_flat_top(lag / bandwidth) * acv[1 : bandwidth + 1]).sum()
-    first = acv[1] / acv[0]
-    first = min(first + (1.0 + 3.0 * first) / len(nets), MAX_AR)  # Marriott & Pope 1954
+    first = min(_without_bias(acv[1] / acv[0], len(nets)), MAX_AR)
     return float(max(flat_top, acv[0] * (1.0 + first) / (1.0 - first), 0.0))  # a strictly alternating record is below 0
+
+
+def _without_bias(first: float, n: int) -> float:
+    """A first autocorrelation about a mean that was estimated too: Marriott & Pope 1954."""
+    return first + (1.0 + 3.0 * first) / n
 
 
 # --- Intervals and probabilities --------------------------------------------------------------------------------------
@@ -153,6 +160,11 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
     centre = (hits + z2 / 2) / (n + z2)
     half = math.sqrt(z2) / (n + z2) * math.sqrt(hits * (n - hits) / n + z2 / 4)
     return Interval(hits / n, max(centre - half, 0.0), min(centre + half, 1.0), level)
+
+
+def most_a_day(n: int, days: float) -> float:
+    """Upper end of the 95 % interval of a rate of which `n` were seen in so many days (Garwood 1936, Biometrika 28)."""
+    return float(gammaincinv(n + 1, 0.975)) / days
 
 
 def chance_without_edge(nets, loss: float, rng: np.random.Generator, *, repetitions: int = 10 * REPETITIONS) -> float:
@@ -189,6 +201,26 @@ def chance_without_edge(nets, loss: float, rng: np.random.Generator, *, repetiti
         reached += int((drawn @ outcomes / n >= least).sum())
     absent = (1.0 - weights[-1]) ** n if weights[-1] > 0 else 0.0
     return max((1 + reached) / (1 + repetitions), float(absent))
+
+
+def chance_with_memory(nets) -> float:
+    """How often trades that earn nothing and remember each other show a mean as good as this one.
+
+    Student's t, its error that of n (1 - r) / (1 + r) trades (Zwiers & von Storch 1995, J. Climate 8), where r is the first
+    autocorrelation without its bias and with 5 / n more: a few trades hide what they remember. So at most 2.5 % of nulls
+    with a memory of up to one half come below 0.025, of 6 trades or of 200. 1 for less than two trades.
+    """
+    nets = np.asarray(nets, float)
+    n = len(nets)
+    if n < 2:
+        return 1.0
+    mean, off = float(nets.mean()), nets - nets.mean()
+    if not np.ptp(nets) > 1e-12 * np.abs(nets).max():
+        return 0.0 if mean > 0 else 1.0
+    first = _without_bias(float(off[1:] @ off[:-1] / (off @ off)), n) + MORE_MEMORY / n
+    first = float(np.clip(first, 0.0, MAX_MEMORY))
+    independent = n * (1.0 - first) / (1.0 + first)
+    return float(stdtr(n - 1, -mean / nets.std(ddof=1) * math.sqrt(independent)))
 
 
 def _without_edge(nets: np.ndarray, worst: float) -> np.ndarray:

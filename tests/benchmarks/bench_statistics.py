@@ -21,11 +21,13 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 from scipy.optimize import minimize
 from scipy.signal import lfilter
+from scipy.special import betaincinv
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # measures this checkout, installed or not
 
 from delta_arb.errors import SeriesError
 from delta_arb.stats import level_shifts, optimal_thresholds, ou, reversion
+from delta_arb.stats import sharpe as track_record
 
 S = 1_000_000_000  # ns
 DAY = np.arange(86_400) * S
@@ -41,20 +43,23 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--seed", type=int, default=np.random.SeedSequence().entropy % 2**32)
+    arguments.add_argument("--only", default="", help="parts whose name contains this")
     options = arguments.parse_args()
     rng = np.random.default_rng(options.seed)
     share = 0.1 if options.quick else 1.0
-    rows = [
-        *half_lives(rng, 600.0, round(1000 * share), share),
-        *half_lives(rng, 60.0, round(1000 * share), share),
-        *coverage_by_truth(rng, round(200 * share) + 1),
-        *clean(rng, round(20 * share) + 1),
-        *refusals(rng, round(300 * share), share),
-        *clustering(rng, round(300 * share)),
-        *shifts(rng, round(60 * share) + 2),
-        *levels(),
-        *speed(rng),
-    ]
+    parts = {
+        "half-life of 10 min": lambda: half_lives(rng, 600.0, round(1000 * share), share),
+        "half-life of 1 min": lambda: half_lives(rng, 60.0, round(1000 * share), share),
+        "coverage": lambda: coverage_by_truth(rng, round(200 * share) + 1),
+        "clean": lambda: clean(rng, round(20 * share) + 1),
+        "refusals": lambda: refusals(rng, round(300 * share), share),
+        "clustering": lambda: clustering(rng, round(300 * share)),
+        "shifts": lambda: shifts(rng, round(60 * share) + 2),
+        "memory": lambda: remembering(rng, round(20_000 * share)),
+        "levels": levels,
+        "speed": lambda: speed(rng),
+    }
+    rows = [row for name, of in parts.items() if options.only in name for row in of()]
     report(
         "statistics",
         rows,
@@ -142,6 +147,20 @@ def clean(rng, runs: int) -> list[dict[str, object]]:
         fit = ou.fit(y, ts_ns, noisy=False, restricted=False)
         worst = max(worst, abs(fit.theta / math.exp(best[1]) - 1), abs(fit.sd / math.exp(best[2]) - 1))
     return [row("clean irregular: worst theta, sd against dense likelihood", worst, high=0.002, runs=runs)]
+
+
+def remembering(rng, runs: int) -> list[dict[str, object]]:
+    """Pairs without an edge that remember a share of the one before, beside a modelled loss of half a standard deviation."""
+    rows = []
+    for memory, n in [(m, n) for m in (0.5, 0.7) for n in (6, 8, 12, 20, 50, 200)]:
+        shocks = rng.normal(size=(runs, n + 50)) * math.sqrt(1 - memory * memory)
+        records = lfilter([1.0], [1.0, -memory], shocks)[:, 50:]
+        told = [nets for nets in records if track_record.chance_with_memory(nets) <= 0.025]
+        passes = sum(track_record.chance_without_edge(nets, 0.5, rng, repetitions=2000) <= 0.025 for nets in told)
+        high = 0.025 if memory == 0.5 else math.inf
+        rows.append(row(f"no edge, memory {memory:g}, {n} pairs: passes", passes / runs, high=high, runs=runs))
+        rows.append(row("one-sided 95 % bound of that", betaincinv(passes + 1, runs - passes, 0.95)))
+    return rows
 
 
 def refusals(rng, runs: int, share: float) -> list[dict[str, object]]:
