@@ -15,6 +15,14 @@ AXE = Path(__file__).with_name("axe-4.14.1.min.js.gz")  # of the npm package axe
 GRAVE = """axe.run().then(found => found.violations.filter(v => ['serious', 'critical'].includes(v.impact))
   .map(v => [v.id, ...v.nodes.map(node => node.target.join(' '))]))"""
 
+# Of each table that is wider than its place: whether it can be scrolled to its last column, and a shadow says so.
+SCROLLED = """[...document.querySelectorAll('.wide')].filter(w => w.scrollWidth > w.clientWidth).map(w => {
+  const said = getComputedStyle(w).backgroundAttachment.includes('local');
+  w.scrollLeft = 1e6;
+  const last = w.querySelector('tr').lastElementChild.getBoundingClientRect();
+  return said && last.right <= w.getBoundingClientRect().right + 1;
+})"""
+
 needs_browser = pytest.mark.skipif(
     BROWSER is None, reason=f"the pages were not looked at: none of {', '.join(BROWSERS)} is here; install one of them"
 )

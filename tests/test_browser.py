@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from chromium import faults, needs_browser, opened
+from chromium import SCROLLED, faults, needs_browser, opened
 
 from delta_arb.live.journal import Journal
 from delta_arb.report import index, pages
@@ -50,6 +50,8 @@ COMPARED = """(() => {
   const what = [...document.querySelectorAll('#compare tr')].find(row => row.cells[0].textContent === 'What');
   return [...what.cells].slice(1).map(cell => cell.textContent);
 })()"""
+
+TALLEST = "Math.max(...[...document.querySelectorAll('.runs th')].map(th => th.clientHeight))"
 
 pytestmark = needs_browser
 
@@ -109,6 +111,8 @@ def test_the_index_filters_and_compares(indexed, width):
             assert await page.evaluate(FILTERED) == 1
             assert await page.evaluate(COMPARED) == ["live session", "research"]
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert all(await page.evaluate(SCROLLED))
+            assert await page.evaluate(TALLEST) < 120  # px: four lines, no word is cut
             assert await faults(page) == []
             assert wrong == []
 

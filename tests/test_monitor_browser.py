@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from chromium import faults, needs_browser, opened
+from chromium import SCROLLED, faults, needs_browser, opened
 from test_live_command import reports, wave  # noqa: F401 - fixtures
 from test_monitor import NAME, TOKEN, monitor, replayed  # noqa: F401 - a fixture
 
@@ -34,6 +34,7 @@ def test_the_page_draws_its_chart_without_an_error_and_without_sideways_scroll(r
             await page.wait_for_selector(SHOWN, state="attached")
             assert min(await page.evaluate(DRAWN)) > 20  # edge, cost, entry and exit
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await page.evaluate(SCROLLED) == ([True, True] if width == 390 else [])  # orders, pairs
             assert (
                 await page.evaluate("document.querySelectorAll('.orders tr').length") == 31
             )  # head, and the newest thirty
