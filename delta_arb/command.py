@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import typer
 
 PANEL = "options"
+INTERRUPTED = 130  # exit code of Ctrl-C
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -48,6 +49,7 @@ def command(
     name: str = "",
     text: str = "",
     only: Collection[str] = (),
+    stopped: str = "",
     **fixed: Any,
 ) -> Callable:
     """Make a function of one `of` a command of the app, named as the function, with one option for every field.
@@ -55,11 +57,17 @@ def command(
     Args:
         name, text: of the command, where the function's name and docstring are not it.
         only: fields that are options of this command, in this order; others keep their default, or what is `fixed`.
+        stopped: what Ctrl-C leaves behind and how to go on, said in its one line.
     """
 
     def register(function: Callable[[Any], int]) -> Callable[[Any], int]:
         def called(**given: Any) -> int:
-            return function(of(**given, **fixed))
+            try:
+                return function(of(**given, **fixed))
+            except KeyboardInterrupt:
+                if not stopped:
+                    raise
+            return refused(stopped, given["json"], "stopped", INTERRUPTED)
 
         known = {each.name: each for each in fields(of)}
         parameters = [_parameter(known[each]) for each in only or known]
@@ -152,7 +160,7 @@ def run(
 
 def refused(reason: object, as_json: bool, status: str = "refused", code: int = 2) -> int:
     line = " ".join(str(reason).split())
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    print(f"{'stopped' if code == INTERRUPTED else 'error'}: {line}", file=sys.stderr, flush=True)
     if as_json:
         print(json.dumps({"status": status, "reason": line}), flush=True)
     return code

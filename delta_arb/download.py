@@ -12,12 +12,13 @@ EXAMPLES = (
     "delta-arb download --all --since 2026-01-01 --candles 1h --funding      every pair that both list",
     "delta-arb download --sandbox --all --since 2026-11-01 --candles 5m --funding      local venues, synthetic",
 )
+STOPPED = "months that were complete are kept; the same command goes on with what is missing"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     app = application()
 
-    @command(app, DownloadOptions, *EXAMPLES)
+    @command(app, DownloadOptions, *EXAMPLES, stopped=STOPPED)
     def download(options: DownloadOptions) -> int:
         """Fetch candles and funding of both legs over ccxt, month by month, into FOLDER/<venue>/<market>/<pair>/.
 

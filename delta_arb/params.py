@@ -205,6 +205,12 @@ def write_atomic(path: Path, text: str) -> Path:
     return path
 
 
+def drop_half_written(folder: Path) -> None:
+    """Remove what `write_atomic` had not renamed yet when its process was killed; for whoever alone writes there."""
+    for half in folder.glob(".*.????????"):
+        half.unlink()
+
+
 def load(path: Path) -> Params:
     """Read and verify one file; raises ParamsError saying what is wrong with it and what to do."""
     path = Path(path)

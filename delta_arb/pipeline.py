@@ -24,13 +24,14 @@ EXAMPLES = (
     "delta-arb pipeline --every 5m                 again and again; late runs are skipped",
     "delta-arb pipeline -p clip_usdt=100           any parameter that a notebook declares",
 )
+STOPPED = "nothing was published, the parameters in force stay; the same command begins a new run"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     app = application()
 
-    @command(app, PipelineOptions, *EXAMPLES)
+    @command(app, PipelineOptions, *EXAMPLES, stopped=STOPPED)
     def pipeline(options: PipelineOptions) -> int:
         """Run the notebooks on recorded quotes, write the report, publish the parameters that they choose.
 

@@ -32,7 +32,8 @@ def reports(given: Path | None = None) -> Path:
     found = given or root() / "reports"
     there = next(path for path in (found.absolute(), *found.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise ParamsError(f"--reports {found}: {there} is a file, not a folder; name a folder")
+        above = "" if there == found.absolute() else f"{there} "
+        raise ParamsError(f"--reports {found}{':' if above else ''} {above}is a file, not a folder; name a folder")
     return found
 
 

@@ -478,3 +478,11 @@ def test_a_place_that_may_not_be_written_is_refused_in_one_line(tmp_path, monkey
     assert index.main(["--reports", str(tmp_path)]) == 2
     said = "error: /locked/.index.lock: Permission denied; name a place that this user may read and write"
     assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_local_venues_are_not_started_for_a_damaged_parameter_file(tmp_path, capsys):
+    (tmp_path / "bad.json").write_text("{")
+    words = ["live", "sandbox", "--params", str(tmp_path / "bad.json"), "--reports", str(tmp_path / "reports")]
+    assert everything.main(words) == 2
+    assert "bad.json" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("sandbox.*"))

@@ -3,18 +3,24 @@
 import contextlib
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
+from threading import Event
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delta_arb import download as command
 from delta_arb.collect import download, history
 from delta_arb.collect.download import Legs, Request
 from delta_arb.collect.history import PERP, SPOT, Stored, months, read, write
+from delta_arb.collect.options import DownloadOptions, RecordOptions
 from delta_arb.collect.venue_history import Listed, VenueHistory
-from delta_arb.errors import DataError, ParamsError
+from delta_arb.errors import DataError, ParamsError, RunError
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -109,7 +115,7 @@ class Venue:
     """A venue in memory with planted holes; `dies_after` calls it is gone for good."""
 
     bar_holes = ((START + 100 * MINUTE, START + 130 * MINUTE),)
-    page_bars, volume_unit = 500, "coins"
+    page_bars, volume_unit, synthetic = 500, "coins", False
 
     def __init__(self, venue, market, dies_after=10**9):
         self.venue, self.market, self._left = venue, market, dies_after
@@ -198,3 +204,48 @@ def test_a_second_call_asks_for_nothing_and_a_longer_one_for_the_rest(tmp_path):
 def test_a_pair_that_one_venue_does_not_list_is_refused(tmp_path):
     with pytest.raises(ParamsError, match="ZZZ_USDT is not listed at the spot venue nor at the perpetual's venue; 3"):
         download.download(legs(), Request(("ZZZ_USDT",), START, REQUEST.until_ms), tmp_path)
+
+
+def test_a_range_that_is_still_to_come_is_refused_before_anything_is_asked(capsys):
+    assert command.main(["--pair", "AAA_USDT", "--since", "2099-01-01"]) == 2
+    said = capsys.readouterr().err
+    assert "--since 2099-01-01 00:00:00.000 is still to come" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", [DownloadOptions(all=True, since=0), RecordOptions(all=True)])
+def test_pairs_of_the_local_venues_are_kept_apart_unless_a_folder_is_named(given):
+    assert given.checked().out == Path("data")
+    assert replace(given, sandbox=True).checked().out == Path("data/synthetic")
+    assert replace(given, sandbox=True, out=Path("made")).checked().out == Path("made")
+
+
+def test_pairs_of_the_local_venues_are_marked_synthetic_in_every_file(tmp_path):
+    both = legs()
+    both.perp.synthetic = True
+    download.download(both, REQUEST, tmp_path)
+    files = {at: b"synthetic" in pq.read_schema(at).metadata for at in tmp_path.rglob("*.parquet")}
+    assert {marked for at, marked in files.items() if "two" in at.parts} == {True}
+    assert {marked for at, marked in files.items() if "one" in at.parts} == {False}
+
+
+def test_ctrl_c_says_in_one_line_what_is_kept_and_how_to_go_on(monkeypatch, tmp_path, capsys):
+    venues = legs()
+    venues.spot.stopped, venues.perp.stopped = Event(), Event()
+    monkeypatch.setattr(download, "Legs", lambda *_: venues)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "download", interrupted)
+    words = ["--all", "--since", "2026-01-30", "--out", str(tmp_path), "--json"]
+    assert command.main(words) == 130
+    said = capsys.readouterr()
+    assert said.err == "stopped: months that were complete are kept; the same command goes on with what is missing\n"
+    assert json.loads(said.out)["status"] == "stopped"
+
+
+def test_after_ctrl_c_a_venue_is_asked_nothing_more():
+    venue = VenueHistory("gate", SPOT, {})
+    venue.stopped.set()
+    with pytest.raises(RunError, match="stopped"):
+        venue.listed()

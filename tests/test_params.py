@@ -26,6 +26,7 @@ from delta_arb.params import (
     WalletParams,
     check_assumed,
     check_in_force,
+    drop_half_written,
     load,
     publish,
     save,
@@ -706,3 +707,6 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_or_the_new_file_whole(tmp_
     seen, temporary = done.stdout.rsplit(" ", 1)
     assert seen == "['a', 'b']"
     assert int(temporary) > 0
+    (tmp_path / ".lock").touch()
+    drop_half_written(tmp_path)  # the next one to publish alone writes there
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "latest.json"}

@@ -488,6 +488,7 @@ def test_what_no_pair_can_answer_is_refused_instead_of_none_of_them_pays(data, t
         "--clip-usdt=0": "clip_usdt",
         "--since=2027-01-01": "QUIET_USDT: the folder",
         "--cluster=host": "--cluster is local",
+        "--cluster=tcp://nobody": "--cluster is local",
     }.items():
         assert main([*asked, wrong]) == 2
         said = capsys.readouterr().err

@@ -93,7 +93,12 @@ def download(legs: Legs, request: Request, data: Path, done: Progress = lambda _
             pool.submit(_venue, leg, [have[pair] for pair in pairs], request, until_ms, data, done)
             for leg, have in zip(legs, listed, strict=True)
         ]
-        return [covered for job in jobs for covered in job.result()]
+        try:
+            return [covered for job in jobs for covered in job.result()]
+        except KeyboardInterrupt:
+            for leg in legs:
+                leg.stopped.set()
+            raise
 
 
 def _common(asked: Sequence[str], spot: Mapping[str, Listed], perp: Mapping[str, Listed]) -> list[str]:
@@ -138,7 +143,7 @@ def _pair(
     found = []
     for mark in (False, True) if request.marks and leg.market == PERP else (False,):
         kind = f"{'mark' if mark else 'candles'}_{request.bar}"
-        dataset = Dataset(leg.venue, leg.market, pair.pair, kind, CANDLE_COLUMNS, bar_ms)
+        dataset = Dataset(leg.venue, leg.market, pair.pair, kind, CANDLE_COLUMNS, bar_ms, leg.synthetic)
 
         def bars(a_ms: int, b_ms: int, mark: bool = mark) -> list[Row]:
             page = lambda x, y: leg.candles(pair, request.bar, x, y, mark=mark)  # noqa: E731
@@ -155,7 +160,7 @@ def keep_funding(
     leg: VenueHistory, pair: Listed, start_ms: int, end_ms: int, data: Path, done: Progress = lambda _: None
 ) -> Coverage:
     """The settled funding of a pair in [start_ms, end_ms), of which what is missing is fetched; errors as `download`."""
-    dataset = Dataset(leg.venue, leg.market, pair.pair, "funding", FUNDING_COLUMNS)
+    dataset = Dataset(leg.venue, leg.market, pair.pair, "funding", FUNDING_COLUMNS, synthetic=leg.synthetic)
     rates = lambda a_ms, b_ms: history.funding(lambda x, y: leg.funding(pair, x, y), a_ms, b_ms)  # noqa: E731
     rows = _dataset(dataset, start_ms, end_ms, rates, data, done)
     return Coverage(str(dataset), len(rows), tuple(history.missing_settlements(rows, start_ms, end_ms)))
@@ -170,7 +175,7 @@ def _dataset(
         path = dataset.folder(data) / f"{month.name}.parquet"
         stored = _completed(read(path), month, fetch)
         if stored is not None:
-            write(path, dataset.columns, stored)
+            write(path, dataset.columns, stored, dataset.synthetic)
         rows = (stored or read(path)).rows
         stamps += [int(row[0]) for row in rows if month.start_ms <= row[0] < month.end_ms]
         done(f"{dataset} {month.name}")
@@ -225,6 +230,7 @@ def fetch(options: DownloadOptions) -> int:
         VenueHistory(sources.spot, SPOT, sources.ccxt.get(sources.spot, {})),
         VenueHistory(sources.perp, PERP, sources.ccxt.get(sources.perp, {})),
     )
+    legs.spot.synthetic = legs.perp.synthetic = options.sandbox
     until_ms = options.until or round(datetime.now(UTC).timestamp() * 1000)
     request = Request(tuple(options.pair), options.since, until_ms, options.candles, options.funding, options.marks)
     with _progress(options) as bar:

@@ -31,7 +31,10 @@ SPOT, PERP = "spot", "perp"
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What one folder holds: rows of one kind of one pair at one venue; `bar_ms` is 0 where rows are no bars."""
+    """What one folder holds: rows of one kind of one pair at one venue; `bar_ms` is 0 where rows are no bars.
+
+    `synthetic`: of the local venues.
+    """
 
     venue: str
     market: str
@@ -39,6 +42,7 @@ class Dataset:
     kind: str
     columns: tuple[str, ...]
     bar_ms: int = 0
+    synthetic: bool = False
 
     def folder(self, data: Path) -> Path:
         return data / self.venue / self.market / self.pair / self.kind
@@ -99,14 +103,15 @@ def read(path: Path) -> Stored | None:
     return Stored(start_ms, end_ms, tuple(zip(*columns, strict=True)))
 
 
-def write(path: Path, columns: Sequence[str], stored: Stored) -> None:
-    """Replace a month's file atomically: written beside it, synced, renamed."""
+def write(path: Path, columns: Sequence[str], stored: Stored, synthetic: bool = False) -> None:
+    """Replace a month's file atomically: written beside it, synced, renamed; it says where its rows are synthetic."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = list(zip(*stored.rows, strict=True)) or [()] * len(columns)
     stamps = pa.array([int(ms) * 1_000_000 for ms in values[0]], pa.int64()).cast(pa.timestamp("ns", "UTC"))
     arrays = [stamps, *(pa.array(column, pa.float64()) for column in values[1:])]
     table = pa.table(dict(zip(columns, arrays, strict=True)))
-    table = table.replace_schema_metadata({RANGE: json.dumps([stored.start_ms, stored.end_ms])})
+    about = {RANGE: json.dumps([stored.start_ms, stored.end_ms])} | ({"synthetic": "true"} if synthetic else {})
+    table = table.replace_schema_metadata(about)
     part = path.with_suffix(".part")
     pq.write_table(table, part, compression="zstd", write_page_checksum=True)
     with part.open("rb") as file:

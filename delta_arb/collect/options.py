@@ -1,8 +1,9 @@
 """What a download and a recording are told. Read by `--help` too."""
 
 import re
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from delta_arb.command import duration, moment, option
 from delta_arb.errors import ParamsError
 from delta_arb.market import plain_pair, utc
 
+DATA = Path("data")
 KEEP = "how much is kept"
 BAR = r"[1-9]\d*[smhdw]"
 WHAT, WHERE, LOCAL = "what", "from where, to where", "rehearsal on this machine"
@@ -21,6 +23,11 @@ def a_pair(text: object) -> str:
     if not re.fullmatch(r"[A-Z0-9.-]{1,30}_USDT", name):
         raise ParamsError(f"a pair is like LUNC_USDT or LUNC/USDT, was {text}")
     return name
+
+
+def apart(folder: Path, sandbox: bool) -> Path:
+    """Where quotes are kept: those of the local venues, which are synthetic, not among recorded ones."""
+    return folder / "synthetic" if sandbox and folder == DATA else folder
 
 
 def of_settings(said: Mapping[str, Any], argv: Sequence[str]) -> dict[str, Any]:
@@ -47,7 +54,7 @@ class DownloadOptions:
     spot: str = option("mexc", "spot venue, by its name at ccxt", WHERE, metavar="VENUE")
     perp: str = option("gate", "venue of the perpetual", WHERE, metavar="VENUE")
     config: Path | None = option(None, "the runner's configuration, for its venues", WHERE, metavar="FILE")
-    out: Path = option(Path("data"), "folder to write to", WHERE, metavar="FOLDER")
+    out: Path = option(DATA, "folder to write to; of --sandbox data/synthetic", WHERE, metavar="FOLDER")
     sandbox: bool = option(False, "the local venues with made pairs (synthetic), started if need be", LOCAL)
     listings: int = option(200, "made pairs that they list", LOCAL, metavar="N")
     seed: int = option(7, "of the made pairs", LOCAL, metavar="N")
@@ -66,9 +73,12 @@ class DownloadOptions:
             raise ParamsError("say from when on: --since 2026-01-31")
         if not re.fullmatch(BAR, self.candles):
             raise ParamsError(f"--candles is the length of a bar like 1m, 15m, 1h or 1d, was {self.candles}")
+        since = utc(self.since * 10**6)
         if self.until is not None and self.until <= self.since:
-            raise ParamsError(f"--until {utc(self.until * 10**6)} is not after --since {utc(self.since * 10**6)}")
-        return self
+            raise ParamsError(f"--until {utc(self.until * 10**6)} is not after --since {since}")
+        if self.since * 10**6 >= time.time_ns():
+            raise ParamsError(f"--since {since} is still to come; give a time that is past, like 2026-01-31")
+        return replace(self, out=apart(self.out, self.sandbox))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ class RecordOptions:
     spot: str = option("mexc", "spot venue", WHERE, metavar="VENUE")
     perp: str = option("gate", "venue of the perpetual", WHERE, metavar="VENUE")
     config: Path | None = option(None, "the runner's configuration, for its venues and pair", WHERE, metavar="FILE")
-    out: Path = option(Path("data"), "folder to write to", WHERE, metavar="FOLDER")
+    out: Path = option(DATA, "folder to write to; of --sandbox data/synthetic", WHERE, metavar="FOLDER")
     json: bool = option(False, "print the result as one line of JSON, last", WHERE)
     keep_days: float = option(0.0, "delete older recordings; 0: never", KEEP, metavar="DAYS")
     keep_gb: float = option(0.0, "delete the oldest above so much for each venue; 0: never", KEEP, metavar="GB")
@@ -105,4 +115,4 @@ class RecordOptions:
                 raise ParamsError(f"--{name.replace('_', '-')} must be above 0, was {getattr(self, name):g}")
         if self.keep_days < 0 or self.keep_gb < 0:
             raise ParamsError("--keep-days and --keep-gb are 0 or more")
-        return self
+        return replace(self, out=apart(self.out, self.sandbox))

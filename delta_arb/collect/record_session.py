@@ -196,6 +196,7 @@ class RecordSession:
 
     def _settled(self, recorder: VenueRecorder) -> None:
         leg = VenueHistory(recorder.feed.venue, PERP, self._ccxt.get(recorder.feed.venue, {}))
+        leg.synthetic = self._options.sandbox
         listed, end_ms = leg.listed(), leg.now_ms() - LISTED_MS
         for pair in self._pairs:
             if pair in listed:

@@ -3,9 +3,9 @@
 Every call waits for the venue's weights (ccxt's limiter), obeys Retry-After, and tries again what the network broke.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import ccxt
@@ -38,12 +38,15 @@ class VenueHistory:
     """One market (spot or perp) of one venue; not safe to share between threads."""
 
     def __init__(
-        self, venue: str, market: str, options: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep
+        self, venue: str, market: str, options: Mapping[str, Any], sleep: Callable[[float], Any] | None = None
     ) -> None:
         if venue not in ccxt.exchanges:
             raise ParamsError(f"ccxt knows no venue {venue!r}; it knows {', '.join(ccxt.exchanges[:5])}, ...")
         kind = {SPOT: "spot", PERP: "swap"}[market]
-        self.venue, self.market, self._sleep = venue, market, sleep
+        self.venue, self.market = venue, market
+        self.stopped = Event()  # once it is set nothing more is asked
+        self.synthetic = False  # set for the local venues
+        self._sleep = sleep or self.stopped.wait
         self._client = getattr(ccxt, venue)(
             {"enableRateLimit": True, "timeout": 20_000, **options}
             | {"options": {"defaultType": kind, "fetchMarkets": {"types": [kind]}, **options.get("options", {})}}
@@ -143,6 +146,8 @@ class VenueHistory:
 
     def _call(self, ask: Callable[[], Any]) -> Any:
         for attempt in range(TRIES):
+            if self.stopped.is_set():
+                raise RunError(f"{self.venue}: stopped")
             try:
                 return ask()
             except ccxt.BaseError as error:

@@ -103,11 +103,7 @@ def _run(options: LiveOptions, job: LiveJob) -> int:
             asyncio.run(supervisor.refused_start(job, str(error)))
             raise
     try:
-        if not is_url(job.params) and not job.params.exists() and not supervisor.unsettled(job.journal):
-            raise ParamsError(absent(job.params))  # before any venue is asked
-        check_speed(options, job)
-        if job.real_venues and not supervisor.unsettled(job.journal):
-            check_quotes(newest(job.params), job.params)
+        check_start(options, job)
         code = supervisor.run(job, options.json)
     except ParamsError:  # nothing to start with: the local venues go on only for what an earlier run left open
         end_local(job)
@@ -116,15 +112,20 @@ def _run(options: LiveOptions, job: LiveJob) -> int:
     return code
 
 
-def check_speed(options: LiveOptions, job: LiveJob) -> None:
-    """Funding of days earned within hours promises what no venue pays.
+def check_start(options: LiveOptions, job: LiveJob) -> None:
+    """Refuse parameters that nothing can be begun with, before any venue is started or asked.
 
     Raises:
-        ParamsError: parameters that count on funding, on local venues whose time runs faster; or a damaged file.
+        ParamsError: none, a damaged file, synthetic quotes for real venues; or parameters that count on funding on local
+            venues whose time runs faster: funding of days earned within hours promises what no venue pays.
     """
-    if not options.sandbox or options.speed == 1.0 or supervisor.unsettled(job.journal):
-        return
-    if newest(job.params).rule.funding_horizon_s:
+    if supervisor.unsettled(job.journal):
+        return  # what is open is managed whatever the file says
+    if not is_url(job.params) and not job.params.exists():
+        raise ParamsError(absent(job.params))
+    if job.real_venues:
+        check_quotes(newest(job.params), job.params)
+    if options.sandbox and newest(job.params).rule.funding_horizon_s and options.speed != 1.0:
         raise ParamsError(
             f"{job.params} counts on funding, which at --speed {options.speed:g} comes {options.speed:g} times as often; "
             "give --speed 1, or `replay`, which has the tape's own time"
@@ -193,6 +194,8 @@ def job_of(options: LiveOptions, *, leave: bool = False) -> LiveJob:
     addresses = configuration.alert_addresses(config, options.config.parent if options.config else Path())
     job = LiveJob(config, kind, options.reports, params, keys, {}, say, leave, addresses)
     if kind == SANDBOX:
+        if not (leave or options.check):
+            check_start(options, job)
         arguments, found = _venue_arguments(options, config), local_venues.running(job.folder)
         if found and found.arguments != arguments:
             if not leave:

@@ -14,7 +14,7 @@ from delta_arb import __version__
 from delta_arb.errors import ParamsError
 from delta_arb.live.journal import trade_of
 from delta_arb.market import DAY_S
-from delta_arb.params import Params, load, write_atomic
+from delta_arb.params import Params, drop_half_written, load, write_atomic
 from delta_arb.report.banner import (
     DASH,
     FIGURES,
@@ -189,6 +189,7 @@ def refresh(reports: Path) -> Path:
     """Write the index anew; two pairs may end at the same moment."""
     with open(reports / ".index.lock", "w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        drop_half_written(reports)
         return write_index(reports)
 
 

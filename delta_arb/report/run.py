@@ -84,7 +84,11 @@ def _published(job: Job, candidate: params.Params) -> str:
 
 
 def recover(job: Job) -> None:
-    """File the runs of this pair that never ended as failed ones. The caller holds the lock: nobody works on them."""
+    """File the runs of this pair that never ended as failed ones, and drop an export that was killed half written.
+
+    The caller holds the lock: nobody works on them.
+    """
+    params.drop_half_written(job.folder / "params")
     for folder in pages.run_folders(job.folder):
         record = pages.read_json(folder / "run.json")
         if record.get("status") not in ("ok", "failed"):

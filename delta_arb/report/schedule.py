@@ -48,7 +48,9 @@ def pipeline(options: PipelineOptions, argv: list[str]) -> int:
     except OSError as error:  # the reports cannot be written: nothing of it is ours to mend
         return refused(spoken(error), options.json, "failed", 1)
     except Stopped as stop:
-        say(f"stopped by {stop}; nothing was published")
+        say(
+            f"stopped by {stop}; nothing was published, the parameters in force stay; the same command begins a new run"
+        )
         return 128 + stop.signum
 
 

@@ -15,12 +15,13 @@ EXAMPLES = (
     "delta-arb universe --sandbox --listings 200      made pairs of the local venues (synthetic)",
     "delta-arb universe --cluster tcp://10.0.0.1:8786      on a Dask cluster that sees the same folders",
 )
+STOPPED = "pairs that were finished are kept; the same command goes on with the others"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     app = application()
 
-    @command(app, UniverseOptions, *EXAMPLES, only=SHOWN)
+    @command(app, UniverseOptions, *EXAMPLES, only=SHOWN, stopped=STOPPED)
     def universe(options: UniverseOptions) -> int:
         """Rank all pairs of a download or recording by what they would earn after costs, and say which a pipeline would export.
 

@@ -11,6 +11,8 @@ not say which job it had: so the standard library's is enough, and the few lines
 import hashlib
 import json
 import os
+import re
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -165,7 +167,7 @@ def engine(workers: int, cluster: str) -> Engine:
     """
     if workers < 0:
         raise ParamsError(f"--workers is 0 (one a core) or more, was {workers}")
-    if cluster and cluster != LOCAL and "://" not in cluster:
+    if cluster and cluster != LOCAL and not re.fullmatch(r"\w+://\S+:\d+", cluster):
         raise ParamsError(f"--cluster is local, or a scheduler like tcp://10.0.0.1:8786, was {cluster}")
     workers = workers or os.cpu_count() or 1
     if cluster:
@@ -180,8 +182,12 @@ def single_threaded() -> None:
 
 
 def _begin_worker() -> None:
-    """One thread for the work, and one that ends it with the process that asked: a worker of a pool waits for ever else."""
+    """One thread for the work, and one that ends it with the process that asked: a worker of a pool waits for ever else.
+
+    Ctrl-C is said to all; the one who asked ends the others.
+    """
     single_threaded()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
@@ -250,6 +256,10 @@ def _until_a_worker_dies(
                     yield outcome
         except BrokenProcessPool:
             return list(waiting), list(running.values())
+        except KeyboardInterrupt:  # what runs would be waited for
+            for worker in active_children():
+                worker.terminate()
+            raise
     return [], []
 
 

@@ -55,8 +55,9 @@ def line(found: Universe, page) -> dict:
 def _fetched(options: UniverseOptions) -> UniverseOptions:
     """The made pairs of the local venues, downloaded; half-spreads that are said of them, unless others are."""
     from delta_arb.collect.download import fetch
-    from delta_arb.collect.options import DownloadOptions
+    from delta_arb.collect.options import DownloadOptions, apart
 
+    data = apart(Path(options.data), options.sandbox)
     since = options.since or round((time.time() - options.history_days * 86_400) * 1000) // 86_400_000 * 86_400_000
     wanted = {"listings": options.listings, "seed": options.seed, "history_days": options.history_days}
     fetch(
@@ -67,7 +68,7 @@ def _fetched(options: UniverseOptions) -> UniverseOptions:
             options.until,
             SANDBOX_BAR,
             True,
-            out=Path(options.data),
+            out=data,
             sandbox=True,
             json=options.json,
             **wanted,
@@ -77,4 +78,4 @@ def _fetched(options: UniverseOptions) -> UniverseOptions:
         f"{leg}_half_spread_bps": getattr(options, f"{leg}_half_spread_bps") or SANDBOX_HALF_SPREAD_BPS
         for leg in ("spot", "perp")
     }
-    return replace(options, since=since, **half)
+    return replace(options, since=since, data=str(data), **half)
