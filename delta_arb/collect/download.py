@@ -28,7 +28,7 @@ from delta_arb.collect.history import (
     read,
     write,
 )
-from delta_arb.collect.options import DownloadOptions
+from delta_arb.collect.options import LOCAL_VENUES, DownloadOptions
 from delta_arb.collect.venue_history import Listed, VenueHistory
 from delta_arb.errors import ParamsError
 from delta_arb.live import config as configuration
@@ -194,23 +194,6 @@ def _completed(stored: Stored | None, month: Month, fetch: Callable[[int, int], 
     return Stored(start_ms, end_ms, (*head, *stored.rows, *tail))
 
 
-def coverage_lines(found: Iterable[Coverage]) -> list[str]:
-    """What is missing, a line for each dataset that is not whole."""
-    return [f"{c.dataset}: {len(c.missing)} holes, the first {c.missing[0]}" for c in found if c.missing]
-
-
-def as_json(found: Iterable[Coverage]) -> dict[str, Any]:
-    """The machine-readable last line of the command."""
-    found = list(found)
-    return {
-        "status": "ok",
-        "datasets": len(found),
-        "rows": sum(c.rows for c in found),
-        "holes": sum(len(c.missing) for c in found),
-    }
-
-
-LOCAL_VENUES = "local_venues"
 SHOWN = 20  # lines about holes; the rest is in coverage.json
 
 

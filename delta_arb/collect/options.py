@@ -12,6 +12,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.market import plain_pair, utc
 
 DATA = Path("data")
+LOCAL_VENUES = "local_venues"  # folder of those that --sandbox started, below that of what they gave
 KEEP = "how much is kept"
 BAR = r"[1-9]\d*[smhdw]"
 WHAT, WHERE, LOCAL = "what", "from where, to where", "rehearsal on this machine"

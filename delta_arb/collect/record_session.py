@@ -15,7 +15,7 @@ from pathlib import Path
 
 from delta_arb.collect.download import keep_funding
 from delta_arb.collect.history import PERP, SPOT
-from delta_arb.collect.options import RecordOptions
+from delta_arb.collect.options import LOCAL_VENUES, RecordOptions
 from delta_arb.collect.public_feeds import BESIDE, FEEDS, PublicFeed
 from delta_arb.collect.recorder import VenueRecorder, looked_after
 from delta_arb.collect.recording_files import Retention, compacted_aside, make_room, size, to_compact
@@ -26,7 +26,6 @@ from delta_arb.live import config as configuration
 from delta_arb.live.venues.websocket import Pace
 
 log = logging.getLogger(__name__)
-LOCAL_VENUES = "local_venues"
 FLUSH_S = 0.25
 COMPACT_S = 20.0
 FUNDING_S = 3600.0

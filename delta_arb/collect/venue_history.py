@@ -37,16 +37,13 @@ class Listed:
 class VenueHistory:
     """One market (spot or perp) of one venue; not safe to share between threads."""
 
-    def __init__(
-        self, venue: str, market: str, options: Mapping[str, Any], sleep: Callable[[float], Any] | None = None
-    ) -> None:
+    def __init__(self, venue: str, market: str, options: Mapping[str, Any]) -> None:
         if venue not in ccxt.exchanges:
             raise ParamsError(f"ccxt knows no venue {venue!r}; it knows {', '.join(ccxt.exchanges[:5])}, ...")
         kind = {SPOT: "spot", PERP: "swap"}[market]
         self.venue, self.market = venue, market
         self.stopped = Event()  # once it is set nothing more is asked
         self.synthetic = False  # set for the local venues
-        self._sleep = sleep or self.stopped.wait
         self._client = getattr(ccxt, venue)(
             {"enableRateLimit": True, "timeout": 20_000, **options}
             | {"options": {"defaultType": kind, "fetchMarkets": {"types": [kind]}, **options.get("options", {})}}
@@ -155,7 +152,7 @@ class VenueHistory:
                     raise RunError(
                         f"{self.venue}: {type(error).__name__} after {attempt + 1} tries: {_short(error)}"
                     ) from error
-                self._sleep(self._wait_s(attempt))
+                self.stopped.wait(self._wait_s(attempt))
         raise AssertionError("unreachable")
 
     def _wait_s(self, attempt: int) -> float:

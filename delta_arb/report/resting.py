@@ -19,7 +19,7 @@ from delta_arb.market import ASSUMPTIONS, BACK, LEGS, NS, THROUGH, Fill, exit_pr
 from delta_arb.optimize.offers import offers
 from delta_arb.optimize.roles import spoken_conduct
 from delta_arb.optimize.search import Choice, levels
-from delta_arb.optimize.study import Thresholds
+from delta_arb.optimize.study import SEED, Thresholds
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.tearsheet import TearSheet
 from delta_arb.stats.sharpe import Interval, mean_interval
@@ -28,7 +28,6 @@ from delta_arb.tables import NOTHING, Table, number
 
 AFTER_S = (1.0, 5.0, 30.0)
 FEWEST = 20  # fills for an interval
-SEED = 7
 TIMES = (1, 2, 4, 8, 16)  # the clip
 
 

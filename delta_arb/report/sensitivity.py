@@ -38,12 +38,12 @@ class Cells:
     max_hold_s: float
 
 
-def cells(choice: Choice, max_hold_s: float | None = None) -> Cells | None:
+def cells(choice: Choice) -> Cells | None:
     """The sweep as a grid, at the chosen hold; None where nothing was tried."""
     tried = choice.sweep
     if not tried.sets:
         return None
-    hold = max_hold_s or (choice.proposal.peak.max_hold_s if choice.proposal else tried.sets[0].max_hold_s)
+    hold = choice.proposal.peak.max_hold_s if choice.proposal else tried.sets[0].max_hold_s
     results = {
         (s.entry_bps, s.exit_bps): r for s, r in zip(tried.sets, tried.results, strict=True) if s.max_hold_s == hold
     }
@@ -180,14 +180,12 @@ def _no_signal(choice: Choice) -> str:
 # --- dearer fills, later orders --------------------------------------------------------------------------------------
 
 
-def extra_costs(sheet: TearSheet, steps: Sequence[float] = EXTRA_BPS) -> Ladder:
+def extra_costs(sheet: TearSheet) -> Ladder:
     """The same thresholds where every fill costs some bps more (a higher fee, or worse prices)."""
     market = sheet.market
     fees = market.spot.taker_fee_bps, market.perp.taker_fee_bps
-    dearer = [market.with_fees(fees[0] + step, fees[1] + step) for step in steps]
-    return Ladder(
-        "Every fill dearer, thresholds held", "extra bps per fill", tuple(steps), 0.0, _on_parts(sheet, dearer)
-    )
+    dearer = [market.with_fees(fees[0] + step, fees[1] + step) for step in EXTRA_BPS]
+    return Ladder("Every fill dearer, thresholds held", "extra bps per fill", EXTRA_BPS, 0.0, _on_parts(sheet, dearer))
 
 
 def latencies(sheet: TearSheet, factors: Sequence[float] = LATENCIES) -> Ladder:

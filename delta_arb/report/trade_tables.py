@@ -29,34 +29,24 @@ MONTHLY = 62  # days, above which months are shown
 
 def money(sheet: TearSheet) -> Table:
     """Where the money came from, per part and for the whole; the parts of a column sum to its net."""
-    if WHOLE in sheet.parts:
-        return _money_of_one(sheet)
-    columns = {**{SAYS[name]: part.result.trades for name, part in sheet.parts.items()}, "whole": sheet.trades}
-    split = {name: attribution(trades) for name, trades in columns.items()}
-    summed = {part: sum(split[name][part] for name in columns if name != "whole") for part in split["whole"]}
-    rows = [
-        (part, *(number(split[name][part], 4) for name in columns if name != "whole"), *(number(x, 4) for x in sums))
-        for part, sums in ((part, (summed[part], split["whole"][part])) for part in summed)
+    parts = {} if WHOLE in sheet.parts else {SAYS[name]: part for name, part in sheet.parts.items()}
+    traded = [*(part.result.trades for part in parts.values()), sheet.trades]
+    *split, whole = (attribution(trades) for trades in traded)
+    summed = {part: sum(each[part] for each in split) for part in whole}
+
+    def row(name: str, texts: Sequence[str], of_all: str = NOTHING) -> tuple[str, ...]:
+        return (name, *texts[:-1], *[of_all] * bool(parts), texts[-1])
+
+    rows = [row(part, [number(each[part], 4) for each in (*split, whole)], number(summed[part], 4)) for part in whole]
+    rows += [
+        row(f"{name}, share of gross", [_of_gross(trades, f"{name}_usdt") for trades in traded])
+        for name in ("fees", "funding")
     ]
-    for name in ("fees_usdt", "funding_usdt"):
-        shares = [_of_gross(trades, name) for trades in columns.values()]
-        rows.append((f"{name.removesuffix('_usdt')}, share of gross", *shares[:-1], NOTHING, shares[-1]))
-    slip = [number(slippage_bps(s.tape, s.result), 2) for s in (*sheet.parts.values(), sheet)]
-    rows.append(("slippage inside the prices, bps per fill", *slip[:-1], NOTHING, slip[-1]))
-    heads = ("", *(name for name in columns if name != "whole"), "parts, sum", "whole")
-    return Table.of(
-        "Where the money came from", heads, rows, f"{_adds_up(summed['net'], split['whole']['net'])} {MONEY_NOTE}"
-    )
-
-
-def _money_of_one(sheet: TearSheet) -> Table:
-    """The same of a replay that is one part."""
-    rows = [(part, number(usdt, 4)) for part, usdt in attribution(sheet.trades).items()]
-    shares = ((name, _of_gross(sheet.trades, f"{name}_usdt")) for name in ("fees", "funding"))
-    rows += [(f"{name}, share of gross", of_gross) for name, of_gross in shares]
-    slip = number(slippage_bps(sheet.tape, sheet.result), 2)
-    rows.append(("slippage inside the prices, bps per fill", slip))
-    return Table.of("Where the money came from", ("", "whole"), rows, MONEY_NOTE)
+    slipped = [number(slippage_bps(s.tape, s.result), 2) for s in (*parts.values(), sheet)]
+    rows.append(row("slippage inside the prices, bps per fill", slipped))
+    heads = ("", *parts, *["parts, sum"] * bool(parts), "whole")
+    note = f"{_adds_up(summed['net'], whole['net'])} {MONEY_NOTE}" if parts else MONEY_NOTE
+    return Table.of("Where the money came from", heads, rows, note)
 
 
 def _adds_up(parts: float, whole: float) -> str:

@@ -14,22 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from delta_arb.sandbox.values import (
-    BUY,
-    MARKET,
-    QUOTE,
-    TOKENS,
-    TOKENS_HELD,
-    ZERO,
-    BalanceChange,
-    InsufficientFunds,
-    LeverageTooHigh,
-    Listing,
-    Order,
-    PositionChange,
-    Settings,
-    text,
-)
+from delta_arb.sandbox import values as v
+from delta_arb.sandbox.values import text
 
 GRAIN = Decimal("1e-12")  # where a closed part of a position's cost is cut; what is cut stays in the rest
 
@@ -45,11 +31,11 @@ class Settled(NamedTuple):
 class SpotAccount:
     """Coins, each free or locked for open orders."""
 
-    def __init__(self, coins: Mapping[str, Decimal], settings: Settings, emit: Callable[[object], None]) -> None:
+    def __init__(self, coins: Mapping[str, Decimal], settings: v.Settings, emit: Callable[[object], None]) -> None:
         self.settings = settings
-        held = {settings.fee_in: TOKENS_HELD} if settings.fee_in in TOKENS else {}
-        self.free: defaultdict[str, Decimal] = defaultdict(lambda: ZERO, {**coins, **held})
-        self.locked: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)
+        held = {settings.fee_in: v.TOKENS_HELD} if settings.fee_in in v.TOKENS else {}
+        self.free: defaultdict[str, Decimal] = defaultdict(lambda: v.ZERO, {**coins, **held})
+        self.locked: defaultdict[str, Decimal] = defaultdict(lambda: v.ZERO)
         self._emit = emit
 
     def coins(self) -> list[str]:
@@ -58,69 +44,71 @@ class SpotAccount:
     def total(self, coin: str) -> Decimal:
         return self.free[coin] + self.locked[coin]
 
-    def reserve(self, order: Order, listing: Listing, price: Decimal, now_ns: int) -> None:
+    def reserve(self, order: v.Order, listing: v.Listing, price: Decimal, now_ns: int) -> None:
         """Lock what the order can cost at most when filled at `price` or better, fee included."""
         coin, amount = self._pays(order, listing), order.left
-        if order.side == BUY:
+        if order.side == v.BUY:
             amount = order.left * price * (1 + self._quote_fee())
         if amount > self.free[coin]:
-            raise InsufficientFunds(f"needs {text(amount)} {coin}, free are {text(self.free[coin])}")
+            raise v.InsufficientFunds(f"needs {text(amount)} {coin}, free are {text(self.free[coin])}")
         order.frozen = amount
         self._move(coin, -amount, amount, "order", order.pair, now_ns)
 
-    def can_pay(self, order: Order, price: Decimal) -> Decimal:
+    def can_pay(self, order: v.Order, price: Decimal) -> Decimal:
         """How much of the order its reservation pays for at `price`; less than all after the price ran away."""
-        if order.side != BUY or order.kind != MARKET:
+        if order.side != v.BUY or order.kind != v.MARKET:
             return order.left
         return order.frozen / (price * (1 + self._quote_fee()))
 
-    def fill(self, order: Order, listing: Listing, price: Decimal, qty: Decimal, maker: bool, now_ns: int) -> Settled:
+    def fill(
+        self, order: v.Order, listing: v.Listing, price: Decimal, qty: Decimal, maker: bool, now_ns: int
+    ) -> Settled:
         rate = self.settings.maker_fee if maker else self.settings.taker_fee
         cost = price * qty
         fee, fee_coin = self._fee(order, listing, cost * rate, qty * rate)
         taken = {fee_coin: fee}
-        if order.side == BUY:
-            paid = cost + taken.pop(listing.quote, ZERO)
+        if order.side == v.BUY:
+            paid = cost + taken.pop(listing.quote, v.ZERO)
             order.frozen -= paid
-            self._move(listing.quote, ZERO, -paid, "fill", order.pair, now_ns)
-            self._move(listing.base, qty - taken.pop(listing.base, ZERO), ZERO, "fill", order.pair, now_ns)
+            self._move(listing.quote, v.ZERO, -paid, "fill", order.pair, now_ns)
+            self._move(listing.base, qty - taken.pop(listing.base, v.ZERO), v.ZERO, "fill", order.pair, now_ns)
         else:
             order.frozen -= qty
-            self._move(listing.base, ZERO, -qty, "fill", order.pair, now_ns)
-            self._move(listing.quote, cost - taken.pop(listing.quote, ZERO), ZERO, "fill", order.pair, now_ns)
+            self._move(listing.base, v.ZERO, -qty, "fill", order.pair, now_ns)
+            self._move(listing.quote, cost - taken.pop(listing.quote, v.ZERO), v.ZERO, "fill", order.pair, now_ns)
         for token, amount in taken.items():
-            self._move(token, -amount, ZERO, "fee", order.pair, now_ns)
-        return Settled(fee, fee_coin, ZERO)
+            self._move(token, -amount, v.ZERO, "fee", order.pair, now_ns)
+        return Settled(fee, fee_coin, v.ZERO)
 
-    def _fee(self, order: Order, listing: Listing, of_value: Decimal, of_qty: Decimal) -> tuple[Decimal, str]:
+    def _fee(self, order: v.Order, listing: v.Listing, of_value: Decimal, of_qty: Decimal) -> tuple[Decimal, str]:
         """A fee in the currency that it is taken in."""
         fee_in = self.settings.fee_in
-        if fee_in in TOKENS:
-            return of_value / TOKENS[fee_in], fee_in
-        in_quote = fee_in == QUOTE or order.side != BUY
+        if fee_in in v.TOKENS:
+            return of_value / v.TOKENS[fee_in], fee_in
+        in_quote = fee_in == v.QUOTE or order.side != v.BUY
         return (of_value, listing.quote) if in_quote else (of_qty, listing.base)
 
-    def release(self, order: Order, listing: Listing, now_ns: int) -> None:
+    def release(self, order: v.Order, listing: v.Listing, now_ns: int) -> None:
         """Unlock what an ended order did not use."""
         if order.frozen:
             self._move(self._pays(order, listing), order.frozen, -order.frozen, "cancel", order.pair, now_ns)
-            order.frozen = ZERO
+            order.frozen = v.ZERO
 
     def deposit(self, coin: str, amount: Decimal, now_ns: int) -> None:
-        self._move(coin, amount, ZERO, "deposit", "", now_ns)
+        self._move(coin, amount, v.ZERO, "deposit", "", now_ns)
 
     def _quote_fee(self) -> Decimal:
-        highest = max(self.settings.taker_fee, self.settings.maker_fee, ZERO)
-        return highest if self.settings.fee_in == QUOTE else ZERO
+        highest = max(self.settings.taker_fee, self.settings.maker_fee, v.ZERO)
+        return highest if self.settings.fee_in == v.QUOTE else v.ZERO
 
     @staticmethod
-    def _pays(order: Order, listing: Listing) -> str:
-        return listing.quote if order.side == BUY else listing.base
+    def _pays(order: v.Order, listing: v.Listing) -> str:
+        return listing.quote if order.side == v.BUY else listing.base
 
     def _move(self, coin: str, free: Decimal, locked: Decimal, reason: str, pair: str, now_ns: int) -> None:
         self.free[coin] += free
         self.locked[coin] += locked
-        self._emit(BalanceChange(now_ns, coin, self.free[coin], self.locked[coin], free, locked, reason, pair))
+        self._emit(v.BalanceChange(now_ns, coin, self.free[coin], self.locked[coin], free, locked, reason, pair))
 
 
 @dataclass(slots=True)
@@ -130,21 +118,21 @@ class Position:
     pair: str
     leverage: Decimal
     cross: bool
-    size: Decimal = ZERO
-    cost: Decimal = ZERO  # signed: sum of qty * price of the open part
-    realised: Decimal = ZERO  # of this opening: pnl of reductions - fees + funding
-    pnl: Decimal = ZERO
-    fees: Decimal = ZERO
-    funding: Decimal = ZERO
-    history: Decimal = ZERO
-    last_close: Decimal = ZERO
+    size: Decimal = v.ZERO
+    cost: Decimal = v.ZERO  # signed: sum of qty * price of the open part
+    realised: Decimal = v.ZERO  # of this opening: pnl of reductions - fees + funding
+    pnl: Decimal = v.ZERO
+    fees: Decimal = v.ZERO
+    funding: Decimal = v.ZERO
+    history: Decimal = v.ZERO
+    last_close: Decimal = v.ZERO
     opened_ns: int = 0
     updated_ns: int = 0
     updates: int = 0
 
     @property
     def entry(self) -> Decimal:
-        return self.cost / self.size if self.size else ZERO
+        return self.cost / self.size if self.size else v.ZERO
 
     def unrealised(self, mark: Decimal) -> Decimal:
         return self.size * mark - self.cost
@@ -153,15 +141,15 @@ class Position:
 class MarginAccount:
     """USDT and the positions it carries, one a pair, cross or isolated."""
 
-    def __init__(self, wallet: Decimal, settings: Settings, emit: Callable[[object], None]) -> None:
+    def __init__(self, wallet: Decimal, settings: v.Settings, emit: Callable[[object], None]) -> None:
         self.settings = settings
         self.wallet = wallet
-        self.points = TOKENS_HELD if settings.fee_in in TOKENS else ZERO
+        self.points = v.TOKENS_HELD if settings.fee_in in v.TOKENS else v.ZERO
         self.marks: dict[str, Decimal] = {}
-        self.listings: dict[str, Listing] = {}
+        self.listings: dict[str, v.Listing] = {}
         self.order_margin: dict[int, Decimal] = {}
         self.positions: dict[str, Position] = {}
-        self.paid: defaultdict[str, Decimal] = defaultdict(lambda: ZERO)  # wallet changes by reason
+        self.paid: defaultdict[str, Decimal] = defaultdict(lambda: v.ZERO)  # wallet changes by reason
         self._emit = emit
 
     def position(self, pair: str) -> Position:
@@ -184,30 +172,32 @@ class MarginAccount:
 
     def unrealised(self, cross_only: bool = False) -> Decimal:
         held = (p for p in self.held() if p.cross or not cross_only)
-        return sum((p.unrealised(self.marks[p.pair]) for p in held), ZERO)
+        return sum((p.unrealised(self.marks[p.pair]) for p in held), v.ZERO)
 
     @property
     def available(self) -> Decimal:
         """What new orders can use: wallet and the pnl of cross positions, less margins of positions and orders."""
-        used = sum((self.position_margin(p) for p in self.held()), sum(self.order_margin.values(), ZERO))
+        used = sum((self.position_margin(p) for p in self.held()), sum(self.order_margin.values(), v.ZERO))
         return self.wallet + self.unrealised(cross_only=True) - used
 
-    def reserve(self, order: Order, listing: Listing, price: Decimal, now_ns: int) -> None:
+    def reserve(self, order: v.Order, listing: v.Listing, price: Decimal, now_ns: int) -> None:
         """Set aside initial margin and fee of what the order could open; an order that only reduces needs nothing."""
         position = self.position(order.pair)
-        opposite = abs(position.size) if position.size * order.side < 0 else ZERO
-        opens = ZERO if order.reduce_only else max(ZERO, order.left - opposite)
-        fee = max(self.settings.taker_fee, ZERO)
+        opposite = abs(position.size) if position.size * order.side < 0 else v.ZERO
+        opens = v.ZERO if order.reduce_only else max(v.ZERO, order.left - opposite)
+        fee = max(self.settings.taker_fee, v.ZERO)
         needs = opens * price * (1 / position.leverage + fee)
         if needs > self.available:
-            raise InsufficientFunds(f"needs a margin of {needs:.6f} USDT, available are {self.available:.6f}")
+            raise v.InsufficientFunds(f"needs a margin of {needs:.6f} USDT, available are {self.available:.6f}")
         order.frozen = self.order_margin[order.id] = needs
 
-    def can_pay(self, order: Order, price: Decimal) -> Decimal:
+    def can_pay(self, order: v.Order, price: Decimal) -> Decimal:
         """All: margin pays for whatever was accepted."""
         return order.left
 
-    def fill(self, order: Order, listing: Listing, price: Decimal, qty: Decimal, maker: bool, now_ns: int) -> Settled:
+    def fill(
+        self, order: v.Order, listing: v.Listing, price: Decimal, qty: Decimal, maker: bool, now_ns: int
+    ) -> Settled:
         if order.id in self.order_margin:
             order.frozen -= order.frozen * qty / order.left
             self.order_margin[order.id] = order.frozen
@@ -215,8 +205,8 @@ class MarginAccount:
         fee = price * qty * rate
         position = self.position(order.pair)
         closed_qty, pnl = _apply(position, order.side * qty, price, now_ns)
-        in_points = self.settings.fee_in in TOKENS
-        of_wallet = ZERO if in_points else fee
+        in_points = self.settings.fee_in in v.TOKENS
+        of_wallet = v.ZERO if in_points else fee
         self.points -= fee - of_wallet
         position.pnl, position.fees = position.pnl + pnl, position.fees - of_wallet
         position.realised += pnl - of_wallet
@@ -224,23 +214,23 @@ class MarginAccount:
         self._pay(-of_wallet, "fee", order.pair, now_ns)
         if not position.size:
             _close_books(position)
-        self._emit(PositionChange(now_ns, order.pair))
+        self._emit(v.PositionChange(now_ns, order.pair))
         return Settled(fee, self.settings.fee_in if in_points else "USDT", closed_qty)
 
-    def release(self, order: Order, listing: Listing, now_ns: int) -> None:
+    def release(self, order: v.Order, listing: v.Listing, now_ns: int) -> None:
         self.order_margin.pop(order.id, None)
-        order.frozen = ZERO
+        order.frozen = v.ZERO
 
     def fund(self, pair: str, rate: Decimal, mark: Decimal, now_ns: int) -> Decimal:
         """Funding of the position: longs pay `rate` of the value at `mark`; returns what was received."""
         position = self.position(pair)
         if not position.size:
-            return ZERO
+            return v.ZERO
         received = -position.size * mark * rate
         position.funding, position.realised = position.funding + received, position.realised + received
         position.updated_ns, position.updates = now_ns, position.updates + 1
         self._pay(received, "fund", pair, now_ns)
-        self._emit(PositionChange(now_ns, pair))
+        self._emit(v.PositionChange(now_ns, pair))
         return received
 
     def deposit(self, coin: str, amount: Decimal, now_ns: int) -> None:
@@ -254,11 +244,11 @@ class MarginAccount:
         """Leverage and margin mode of a pair; in cross mode it is the limit used for the initial margin."""
         highest = self.listings[pair].leverage_max
         if not 1 <= leverage <= highest:
-            raise LeverageTooHigh(f"leverage must be 1 to {highest}, was {leverage}")
+            raise v.LeverageTooHigh(f"leverage must be 1 to {highest}, was {leverage}")
         position = self.position(pair)
         position.leverage, position.cross = leverage, cross
         position.updated_ns, position.updates = now_ns, position.updates + 1
-        self._emit(PositionChange(now_ns, pair))
+        self._emit(v.PositionChange(now_ns, pair))
         return position
 
     def must_liquidate(self) -> list[Position]:
@@ -269,44 +259,44 @@ class MarginAccount:
 
     def liquidation_price(self, position: Position) -> Decimal:
         """The mark at which this position would be liquidated, others unchanged; 0 where there is none."""
-        rate = self.listings[position.pair].maintenance_rate + max(self.settings.taker_fee, ZERO)
+        rate = self.listings[position.pair].maintenance_rate + max(self.settings.taker_fee, v.ZERO)
         return self._price_leaving(position, rate)
 
     def bankruptcy_price(self, position: Position) -> Decimal:
         """The price at which closing (and its fee) leaves nothing of the position's backing."""
-        return self._price_leaving(position, max(self.settings.taker_fee, ZERO))
+        return self._price_leaving(position, max(self.settings.taker_fee, v.ZERO))
 
     def _price_leaving(self, position: Position, rate: Decimal) -> Decimal:
         if not position.size:
-            return ZERO
+            return v.ZERO
         backing = self.position_margin(position)
         if position.cross:
             others = (p for p in self.held() if p.cross and p is not position)
-            backing = self._cross_backing() + sum((p.unrealised(self.marks[p.pair]) for p in others), ZERO)
+            backing = self._cross_backing() + sum((p.unrealised(self.marks[p.pair]) for p in others), v.ZERO)
         # backing + size * p - cost = |size| * p * rate
-        return max(ZERO, (position.cost - backing) / (position.size - abs(position.size) * rate))
+        return max(v.ZERO, (position.cost - backing) / (position.size - abs(position.size) * rate))
 
     def _cross_backing(self) -> Decimal:
-        return self.wallet - sum((self.position_margin(p) for p in self.held() if not p.cross), ZERO)
+        return self.wallet - sum((self.position_margin(p) for p in self.held() if not p.cross), v.ZERO)
 
     def _doomed(self, positions: list[Position], backing: Decimal) -> bool:
-        fee = max(self.settings.taker_fee, ZERO)
-        value = backing + sum((p.unrealised(self.marks[p.pair]) for p in positions), ZERO)
-        closing = sum((abs(p.size) * self.marks[p.pair] * fee for p in positions), ZERO)
+        fee = max(self.settings.taker_fee, v.ZERO)
+        value = backing + sum((p.unrealised(self.marks[p.pair]) for p in positions), v.ZERO)
+        closing = sum((abs(p.size) * self.marks[p.pair] * fee for p in positions), v.ZERO)
         return value <= sum((self.maintenance(p) for p in positions), closing)
 
     def _pay(self, change: Decimal, reason: str, pair: str, now_ns: int) -> None:
         if change:
             self.wallet += change
             self.paid[reason] += change
-            self._emit(BalanceChange(now_ns, "USDT", self.wallet, ZERO, change, ZERO, reason, pair))
+            self._emit(v.BalanceChange(now_ns, "USDT", self.wallet, v.ZERO, change, v.ZERO, reason, pair))
 
 
 def _apply(position: Position, signed: Decimal, price: Decimal, now_ns: int) -> tuple[Decimal, Decimal]:
     """Add a signed fill to a position; returns the quantity closed and its realised pnl."""
     position.updated_ns, position.updates = now_ns, position.updates + 1
-    closing = min(abs(signed), abs(position.size)) if signed * position.size < 0 else ZERO
-    pnl = ZERO
+    closing = min(abs(signed), abs(position.size)) if signed * position.size < 0 else v.ZERO
+    pnl = v.ZERO
     if closing:
         direction = 1 if signed > 0 else -1
         part = position.cost
@@ -327,4 +317,4 @@ def _apply(position: Position, signed: Decimal, price: Decimal, now_ns: int) -> 
 def _close_books(position: Position) -> None:
     """What was realised while it was open becomes history."""
     position.last_close, position.history = position.realised, position.history + position.realised
-    position.realised = position.pnl = position.fees = position.funding = ZERO
+    position.realised = position.pnl = position.fees = position.funding = v.ZERO

@@ -14,26 +14,9 @@ from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from itertools import count
 
 from delta_arb.market import NS
+from delta_arb.sandbox import values as v
 from delta_arb.sandbox.faults import Fault, Faults
-from delta_arb.sandbox.values import (
-    BUY,
-    LIMIT,
-    SELL,
-    ZERO,
-    AboveMaximum,
-    BadPrecision,
-    BelowMinimum,
-    BelowNotional,
-    BookChange,
-    DuplicateClientId,
-    Listing,
-    Order,
-    PriceTooDeviated,
-    Print,
-    Quote,
-    UnknownPair,
-    text,
-)
+from delta_arb.sandbox.values import text
 from delta_arb.strategy.queue_fills import ASSUMPTIONS, UNKNOWN, Queued, joined, on_print, on_row
 
 
@@ -51,28 +34,28 @@ def on_grid(value: Decimal, step: Decimal) -> bool:
     return not value % step
 
 
-def reaches(order: Order, price: Decimal) -> bool:
+def reaches(order: v.Order, price: Decimal) -> bool:
     """Whether the order's limit allows a fill at `price`; a market order's always does."""
-    return order.kind != LIMIT or (price <= order.price if order.side == BUY else price >= order.price)
+    return order.kind != v.LIMIT or (price <= order.price if order.side == v.BUY else price >= order.price)
 
 
-def check(order: Order, listing: Listing, mark: Decimal | None, client_ids: Container[str]) -> None:
+def check(order: v.Order, listing: v.Listing, mark: Decimal | None, client_ids: Container[str]) -> None:
     """Raise the Refusal that this order deserves by itself, if any; funds and the book come later."""
     if order.client_id and order.client_id in client_ids:
-        raise DuplicateClientId(f"an order {order.client_id} exists")
-    if order.kind == LIMIT and (order.price <= 0 or not on_grid(order.price, listing.price_step)):
-        raise BadPrecision(f"price {text(order.price)} is not a positive multiple of {text(listing.price_step)}")
+        raise v.DuplicateClientId(f"an order {order.client_id} exists")
+    if order.kind == v.LIMIT and (order.price <= 0 or not on_grid(order.price, listing.price_step)):
+        raise v.BadPrecision(f"price {text(order.price)} is not a positive multiple of {text(listing.price_step)}")
     if not on_grid(order.qty, listing.qty_step):
-        raise BadPrecision(f"quantity {text(order.qty)} is not a multiple of {text(listing.qty_step)}")
+        raise v.BadPrecision(f"quantity {text(order.qty)} is not a multiple of {text(listing.qty_step)}")
     if order.qty <= 0 or order.qty < listing.min_qty:
-        raise BelowMinimum(f"quantity {text(order.qty)} is below the minimum {text(listing.min_qty)}")
+        raise v.BelowMinimum(f"quantity {text(order.qty)} is below the minimum {text(listing.min_qty)}")
     if order.qty > listing.max_qty:
-        raise AboveMaximum(f"quantity {text(order.qty)} is above the maximum {text(listing.max_qty)}")
-    value = order.qty * (order.price or mark or ZERO)
+        raise v.AboveMaximum(f"quantity {text(order.qty)} is above the maximum {text(listing.max_qty)}")
+    value = order.qty * (order.price or mark or v.ZERO)
     if value < listing.min_notional and not order.reduce_only:
-        raise BelowNotional(f"value {text(value)} is below the minimum {text(listing.min_notional)}")
-    if order.kind == LIMIT and mark and abs(order.price - mark) > mark * listing.max_deviation:
-        raise PriceTooDeviated(f"price {text(order.price)} is too far from the mark {text(mark)}")
+        raise v.BelowNotional(f"value {text(value)} is below the minimum {text(listing.min_notional)}")
+    if order.kind == v.LIMIT and mark and abs(order.price - mark) > mark * listing.max_deviation:
+        raise v.PriceTooDeviated(f"price {text(order.price)} is too far from the mark {text(mark)}")
 
 
 Levels = Iterable[tuple[Decimal, Decimal]]  # (price, qty)
@@ -87,22 +70,22 @@ class Book:
         self.pair = pair
         self.id = first_id
         self.ts_ns = 0
-        self._sides: dict[int, dict[Decimal, Decimal]] = {BUY: {}, SELL: {}}
+        self._sides: dict[int, dict[Decimal, Decimal]] = {v.BUY: {}, v.SELL: {}}
 
     def levels(self, side: int, limit: int | None = None) -> list[tuple[Decimal, Decimal]]:
         """(price, qty) of the bids (`BUY`) or asks (`SELL`), best first."""
-        return sorted(self._sides[side].items(), reverse=side == BUY)[:limit]
+        return sorted(self._sides[side].items(), reverse=side == v.BUY)[:limit]
 
     def best(self, side: int) -> tuple[Decimal, Decimal]:
         """Best (price, qty) of a side, (0, 0) where it is empty."""
         levels = self._sides[side]
         if not levels:
-            return ZERO, ZERO
-        price = next(iter(levels)) if len(levels) == 1 else max(levels) if side == BUY else min(levels)
+            return v.ZERO, v.ZERO
+        price = next(iter(levels)) if len(levels) == 1 else max(levels) if side == v.BUY else min(levels)
         return price, levels[price]
 
-    def quote(self, ts_ns: int) -> Quote:
-        return Quote(self.pair, ts_ns, self.id, *self.best(BUY), *self.best(SELL))
+    def quote(self, ts_ns: int) -> v.Quote:
+        return v.Quote(self.pair, ts_ns, self.id, *self.best(v.BUY), *self.best(v.SELL))
 
     def replace(self, side: int, levels: Levels) -> Changed:
         """Make `levels` the whole side; returns what changed, gone levels with qty 0."""
@@ -110,7 +93,7 @@ class Book:
         if old == new:
             return ()
         self._sides[side] = new
-        gone = [(price, ZERO) for price in old if price not in new]
+        gone = [(price, v.ZERO) for price in old if price not in new]
         return (*gone, *((price, qty) for price, qty in new.items() if old.get(price) != qty))
 
     def change(self, side: int, levels: Levels) -> Changed:
@@ -152,7 +135,7 @@ class Clock:
 class MarketData:
     """Books, marks and public trades of one venue; `Engine` trades on it."""
 
-    def __init__(self, venue: str, listings: Iterable[Listing], faults: Faults | None, clock: Clock | None) -> None:
+    def __init__(self, venue: str, listings: Iterable[v.Listing], faults: Faults | None, clock: Clock | None) -> None:
         self.venue = venue
         self.clock = clock or Clock()
         self.faults = faults if faults is not None else Faults(venue, self.clock.seconds)
@@ -164,27 +147,27 @@ class MarketData:
         self.terms_changed_ns = self.clock.started_ns
         self.books = {pair: Book(pair) for pair in self.listings}
         self.marks: dict[str, Decimal] = {}
-        self.prints: dict[str, deque[Print]] = {pair: deque(maxlen=PRINTS) for pair in self.listings}
+        self.prints: dict[str, deque[v.Print]] = {pair: deque(maxlen=PRINTS) for pair in self.listings}
         self._trade_ids = count(self.clock.now_ms())  # rise over restarts too, as a venue's do
         self._listeners: dict[type, list[Callable]] = {}
         self._events: deque[object] = deque()
         self._emitting = False
         self.behind: tuple[Decimal, ...] = ()  # sizes of the levels behind a quote, as multiples of its own
-        self._shown: dict[str, Quote] = {}  # the last quote published, for a frozen side
+        self._shown: dict[str, v.Quote] = {}  # the last quote published, for a frozen side
 
-    def listing(self, pair: str) -> Listing:
+    def listing(self, pair: str) -> v.Listing:
         if pair not in self.listings:
-            raise UnknownPair(f"no instrument {pair}")
+            raise v.UnknownPair(f"no instrument {pair}")
         return self.listings[pair]
 
-    def listed(self, pair: str) -> Listing:
+    def listed(self, pair: str) -> v.Listing:
         """One that the venue's lists show."""
         if pair in self.unlisted:
-            raise UnknownPair(f"no instrument {pair}")
+            raise v.UnknownPair(f"no instrument {pair}")
         return self.listing(pair)
 
     @property
-    def shown(self) -> list[Listing]:
+    def shown(self) -> list[v.Listing]:
         """What the venue's lists show."""
         return [listing for pair, listing in self.listings.items() if pair not in self.unlisted]
 
@@ -208,7 +191,7 @@ class MarketData:
 
     def _emit(self, event: object) -> None:
         if type(event) in self._listeners:
-            self._events.append(copy(event) if type(event) is Order else event)
+            self._events.append(copy(event) if type(event) is v.Order else event)
 
     def _flush(self) -> None:
         """Tell what happened, once the state is true; a listener that acts on the engine queues behind."""
@@ -234,7 +217,7 @@ class MarketData:
     ) -> None:
         """The tape's best level, with what stands behind it on both sides (None: by the profile); sizes of zero withdraw a
         side, the mark stays."""
-        bids, asks = self._side(pair, BUY, bid, bid_qty), self._side(pair, SELL, ask, ask_qty)
+        bids, asks = self._side(pair, v.BUY, bid, bid_qty), self._side(pair, v.SELL, ask, ask_qty)
         if behind is not None:
             bids, asks = [(bid, bid_qty), *behind[0]], [(ask, ask_qty), *behind[1]]
         self.set_book(pair, bids, asks, mark=(bid + ask) / 2)
@@ -257,7 +240,7 @@ class MarketData:
     ) -> None:
         """A whole new book (also refreshes what our orders took); `book_id` names it when frames are replayed."""
         book = self.books[pair]
-        changed = book.replace(BUY, bids), book.replace(SELL, asks)
+        changed = book.replace(v.BUY, bids), book.replace(v.SELL, asks)
         self._changed(book, changed, book_id, book_id, mark)
 
     def change_book(
@@ -271,7 +254,7 @@ class MarketData:
     ) -> None:
         """Single levels of the book (qty 0 removes one); ids as recorded, or the next ones."""
         book = self.books[pair]
-        self._changed(book, (book.change(BUY, bids), book.change(SELL, asks)), first_id, last_id, None)
+        self._changed(book, (book.change(v.BUY, bids), book.change(v.SELL, asks)), first_id, last_id, None)
 
     def _changed(
         self, book: Book, changed: tuple, first_id: int | None, last_id: int | None, mark: Decimal | None
@@ -279,8 +262,8 @@ class MarketData:
         now_ns = self.clock.now_ns()
         if changed[0] or changed[1] or last_id is not None:
             self._show(book, changed, first_id, last_id, now_ns)
-        if mark is None and book.best(BUY)[1] and book.best(SELL)[1]:
-            mark = (book.best(BUY)[0] + book.best(SELL)[0]) / 2
+        if mark is None and book.best(v.BUY)[1] and book.best(v.SELL)[1]:
+            mark = (book.best(v.BUY)[0] + book.best(v.SELL)[0]) / 2
         if mark is not None:
             self.marks[book.pair] = mark
         self._quoted(book.pair)
@@ -306,7 +289,7 @@ class MarketData:
             kept = {"bid": old.bid, "bid_qty": old.bid_qty} if fault.side == "bid" else {}
             shown = shown._replace(**(kept or {"ask": old.ask, "ask_qty": old.ask_qty}))
         self._shown[book.pair] = shown
-        self._emit(BookChange(book.pair, now_ns, first, book.id, bids, asks))
+        self._emit(v.BookChange(book.pair, now_ns, first, book.id, bids, asks))
         self._emit(shown)
 
     def _frozen(self, stream: str, pair: str) -> Fault | None:
@@ -320,7 +303,7 @@ class MarketData:
         self._flush()
 
     def _print(self, pair: str, side: int, price: Decimal, qty: Decimal, now_ns: int) -> None:
-        shown = Print(next(self._trade_ids), now_ns, pair, side, price, qty)
+        shown = v.Print(next(self._trade_ids), now_ns, pair, side, price, qty)
         self.prints[pair].append(shown)
         self._emit(shown)
 
@@ -336,7 +319,7 @@ class Queue:
         self._assumption = ASSUMPTIONS.index(assumption)
         self._places: dict[int, Queued] = {}
 
-    def join(self, order: Order, book: Book) -> None:
+    def join(self, order: v.Order, book: Book) -> None:
         """At the end of the queue of its price, unless it stands there already; a level that is shown tells its size."""
         if order.id in self._places:
             return
@@ -346,22 +329,22 @@ class Queue:
             place = place._replace(ahead=float(shown))
         self._places[order.id] = place
 
-    def leave(self, order: Order) -> None:
+    def leave(self, order: v.Order) -> None:
         self._places.pop(order.id, None)
 
-    def on_row(self, order: Order, book: Book, step: Decimal) -> Decimal:
+    def on_row(self, order: v.Order, book: Book, step: Decimal) -> Decimal:
         """What a new row fills of it, at most the best level of the other side."""
         sides = (*book.best(order.side), *book.best(-order.side))
         self._places[order.id], qty = on_row(self._place(order), *map(float, sides))
         return _exact(qty, step)
 
-    def on_print(self, order: Order, side: int, price: Decimal, qty: Decimal, step: Decimal) -> Decimal:
+    def on_print(self, order: v.Order, side: int, price: Decimal, qty: Decimal, step: Decimal) -> Decimal:
         """What a trade of others fills of it; `side` is its taker's."""
         place = self._place(order)
         self._places[order.id], filled = on_print(place, side, float(price), float(qty), self._assumption)
         return _exact(filled, step)
 
-    def _place(self, order: Order) -> Queued:
+    def _place(self, order: v.Order) -> Queued:
         return self._places[order.id]._replace(left=float(order.left))
 
 

@@ -7,19 +7,7 @@ from delta_arb.market import NS
 from delta_arb.sandbox import gate_messages as rows
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.accounts import MarginAccount, Position
-from delta_arb.sandbox.gate_messages import (
-    USER,
-    GateError,
-    Row,
-    body_of,
-    contracts,
-    in_range,
-    listing_asked,
-    money,
-    number,
-    page,
-    wants_decimal,
-)
+from delta_arb.sandbox.gate_messages import number
 from delta_arb.sandbox.http import Answer, Request
 from delta_arb.sandbox.perpetual import PerpetualEngine
 from delta_arb.sandbox.values import BUY, SELL, ZERO, ApiKey, BalanceChange, Listing, Order, text
@@ -28,14 +16,14 @@ RISK_LIMIT = "1000000"
 MASK = 12  # characters of a key that the venue shows
 
 
-def position_row(position: Position, account: MarginAccount, decimal: bool) -> Row:
+def position_row(position: Position, account: MarginAccount, decimal: bool) -> rows.Row:
     """One position of GET positions."""
     listing, mark = account.listings[position.pair], account.marks.get(position.pair, ZERO)
     held, margin = bool(position.size), account.position_margin(position)
     return {
-        "user": USER,
+        "user": rows.USER,
         "contract": position.pair,
-        "size": contracts(position.size, listing, decimal),
+        "size": rows.contracts(position.size, listing, decimal),
         "leverage": "0" if position.cross else text(position.leverage),
         "cross_leverage_limit": text(position.leverage) if position.cross else "0",
         "lever": text(position.leverage),
@@ -43,20 +31,20 @@ def position_row(position: Position, account: MarginAccount, decimal: bool) -> R
         "risk_limit": RISK_LIMIT,
         "leverage_max": text(listing.leverage_max),
         "maintenance_rate": text(listing.maintenance_rate),
-        "value": money(abs(position.size) * mark),
-        "margin": money(margin),
-        "entry_price": money(position.entry),
-        "liq_price": money(account.liquidation_price(position)) if held else "0",
+        "value": rows.money(abs(position.size) * mark),
+        "margin": rows.money(margin),
+        "entry_price": rows.money(position.entry),
+        "liq_price": rows.money(account.liquidation_price(position)) if held else "0",
         "mark_price": text(mark),
-        "initial_margin": money(margin),
-        "maintenance_margin": money(account.maintenance(position)) if held else "0",
-        "unrealised_pnl": money(position.unrealised(mark)),
-        "realised_pnl": money(position.realised),
-        "pnl_pnl": money(position.pnl),
-        "pnl_fund": money(position.funding),
-        "pnl_fee": money(position.fees),
-        "history_pnl": money(position.history),
-        "last_close_pnl": money(position.last_close),
+        "initial_margin": rows.money(margin),
+        "maintenance_margin": rows.money(account.maintenance(position)) if held else "0",
+        "unrealised_pnl": rows.money(position.unrealised(mark)),
+        "realised_pnl": rows.money(position.realised),
+        "pnl_pnl": rows.money(position.pnl),
+        "pnl_fund": rows.money(position.funding),
+        "pnl_fee": rows.money(position.fees),
+        "history_pnl": rows.money(position.history),
+        "last_close_pnl": rows.money(position.last_close),
         "realised_point": "0",
         "history_point": "0",
         "adl_ranking": 5 if held else 6,
@@ -82,12 +70,12 @@ PUSHED_NUMBERS = (
 BALANCE_TYPES = {"deposit": "dnw", "pnl": "pnl", "fee": "fee", "fund": "fund"}
 
 
-def book_row(number: int, change: BalanceChange) -> Row:
+def book_row(number: int, change: BalanceChange) -> rows.Row:
     """One row of GET account_book."""
     return {
         "time": change.ts_ns // 1_000_000 / 1000,
-        "change": money(change.free_change),
-        "balance": money(change.free),
+        "change": rows.money(change.free_change),
+        "balance": rows.money(change.free),
         "type": BALANCE_TYPES[change.reason],
         "text": f"{change.pair}:{change.ts_ns // NS}" if change.pair else "",
         "contract": change.pair,
@@ -96,12 +84,12 @@ def book_row(number: int, change: BalanceChange) -> Row:
     }
 
 
-def tier_row(listing: Listing) -> Row:
+def tier_row(listing: Listing) -> rows.Row:
     """The one row of GET risk_limit_tiers."""
     return {
         "tier": 1,
         "risk_limit": RISK_LIMIT,
-        "initial_rate": money(1 / listing.leverage_max),
+        "initial_rate": rows.money(1 / listing.leverage_max),
         "maintenance_rate": text(listing.maintenance_rate),
         "leverage_max": text(listing.leverage_max),
         "contract": listing.pair,
@@ -109,25 +97,25 @@ def tier_row(listing: Listing) -> Row:
     }
 
 
-def detail_row(addresses: list[str]) -> Row:
+def detail_row(addresses: list[str]) -> rows.Row:
     """GET account/detail."""
     return {
-        "user_id": USER, "ip_whitelist": addresses, "currency_pairs": [], "key": {"mode": 1}, "tier": 0,
+        "user_id": rows.USER, "ip_whitelist": addresses, "currency_pairs": [], "key": {"mode": 1}, "tier": 0,
         "copy_trading_role": 0,
     }  # fmt: skip
 
 
-def key_row(key: str, addresses: list[str], made_s: int, may_withdraw: bool) -> Row:
+def key_row(key: str, addresses: list[str], made_s: int, may_withdraw: bool) -> rows.Row:
     """One row of GET account/main_keys."""
     perms = [("futures", False), ("wallet", True), ("account", True)] + [("withdrawal", False)] * may_withdraw
     return {
-        "state": 1, "mode": 1, "name": "delta_arb", "currency_pairs": [], "user_id": USER, "ip_whitelist": addresses,
+        "state": 1, "mode": 1, "name": "delta_arb", "currency_pairs": [], "user_id": rows.USER, "ip_whitelist": addresses,
         "perms": [{"name": name, "read_only": read_only} for name, read_only in perms], "key": f"{key[:MASK]}*****",
         "created_at": made_s, "update_at": made_s, "last_access": made_s,
     }  # fmt: skip
 
 
-def account_row(account: MarginAccount) -> Row:
+def account_row(account: MarginAccount) -> rows.Row:
     """GET accounts."""
     held = account.held()
     cross = [p for p in held if p.cross]
@@ -137,22 +125,22 @@ def account_row(account: MarginAccount) -> Row:
     orders = sum(account.order_margin.values(), ZERO)
     cross_pnl = account.unrealised(cross_only=True)
     return {
-        "user": USER,
+        "user": rows.USER,
         "currency": "USDT",
-        "total": money(account.wallet),
-        "unrealised_pnl": money(account.unrealised()),
-        "position_margin": money(alone),
-        "order_margin": money(orders),
-        "available": money(account.available),
-        "position_initial_margin": money(alone + initial),
-        "maintenance_margin": money(sum((account.maintenance(p) for p in held), ZERO)),
-        "cross_order_margin": money(orders),
-        "cross_initial_margin": money(initial),
-        "cross_maintenance_margin": money(maintenance),
-        "cross_unrealised_pnl": money(cross_pnl),
-        "cross_available": money(account.available),
-        "cross_margin_balance": money(account.wallet - alone + cross_pnl),
-        "isolated_position_margin": money(alone),
+        "total": rows.money(account.wallet),
+        "unrealised_pnl": rows.money(account.unrealised()),
+        "position_margin": rows.money(alone),
+        "order_margin": rows.money(orders),
+        "available": rows.money(account.available),
+        "position_initial_margin": rows.money(alone + initial),
+        "maintenance_margin": rows.money(sum((account.maintenance(p) for p in held), ZERO)),
+        "cross_order_margin": rows.money(orders),
+        "cross_initial_margin": rows.money(initial),
+        "cross_maintenance_margin": rows.money(maintenance),
+        "cross_unrealised_pnl": rows.money(cross_pnl),
+        "cross_available": rows.money(account.available),
+        "cross_margin_balance": rows.money(account.wallet - alone + cross_pnl),
+        "isolated_position_margin": rows.money(alone),
         "margin_mode": 0,
         "in_dual_mode": account.settings.dual_positions,
         "position_mode": "dual" if account.settings.dual_positions else "single",
@@ -161,24 +149,29 @@ def account_row(account: MarginAccount) -> Row:
         "enable_tiered_mm": True,
         "enable_credit": True,
         "enable_evolved_classic": False,
-        "point": money(account.points),
+        "point": rows.money(account.points),
         "bonus": "0",
         "history": {
-            **{name: money(account.paid[reason]) for reason, name in BALANCE_TYPES.items()},
+            **{name: rows.money(account.paid[reason]) for reason, name in BALANCE_TYPES.items()},
             **dict.fromkeys(("refr", "point_dnw", "point_fee", "point_refr", "bonus_dnw", "bonus_offset"), "0"),
         },
     }
 
 
-def position_push(position: Position, account: MarginAccount, now_ns: int, decimal: bool) -> Row:
+def position_push(position: Position, account: MarginAccount, now_ns: int, decimal: bool) -> rows.Row:
     """One position as the positions channel pushes it."""
     row = position_row(position, account, decimal)
     pushed = {name: float(row[name]) for name in PUSHED_NUMBERS}
-    stamps = {"time": now_ns // NS, "time_ms": now_ns // 1_000_000, "user": str(USER), "update_id": row["update_id"]}
+    stamps = {
+        "time": now_ns // NS,
+        "time_ms": now_ns // 1_000_000,
+        "user": str(rows.USER),
+        "update_id": row["update_id"],
+    }
     return {"contract": row["contract"], "size": row["size"], "mode": row["mode"], **pushed, **stamps}
 
 
-def balance_push(change: BalanceChange) -> Row:
+def balance_push(change: BalanceChange) -> rows.Row:
     return {
         "balance": float(change.free),
         "change": float(change.free_change),
@@ -186,7 +179,7 @@ def balance_push(change: BalanceChange) -> Row:
         "time": change.ts_ns // NS,
         "time_ms": change.ts_ns // 1_000_000,
         "type": BALANCE_TYPES[change.reason],
-        "user": str(USER),
+        "user": str(rows.USER),
         "currency": "usdt",
     }
 
@@ -219,23 +212,29 @@ class GateAccount:
         return {pair: fee for pair in self._engine.listings if request.query.get("contract", pair) == pair}
 
     def risk_limit_tiers(self, request: Request) -> list[rows.Row]:
-        pairs = [listing_asked(self._engine, request).pair] if "contract" in request.query else self._engine.listings
+        pairs = (
+            [rows.listing_asked(self._engine, request).pair] if "contract" in request.query else self._engine.listings
+        )
         return [tier_row(self._engine.listings[pair]) for pair in pairs]
 
     def account_book(self, request: Request) -> list[rows.Row]:
         """Changes of the wallet, newest first."""
         pair, kind = request.query.get("contract"), request.query.get("type")
-        found = [book_row(n, change) for n, change in enumerate(self._changes, 1) if in_range(request, change.ts_ns)]
-        return page(request, [row for row in found if pair in (None, row["contract"]) and kind in (None, row["type"])])
+        found = [
+            book_row(n, change) for n, change in enumerate(self._changes, 1) if rows.in_range(request, change.ts_ns)
+        ]
+        return rows.page(
+            request, [row for row in found if pair in (None, row["contract"]) and kind in (None, row["type"])]
+        )
 
     def countdown(self, request: Request) -> rows.Row:
         """All orders (of a contract) are cancelled after `timeout` s, unless called again before; 0 calls it off."""
-        body = body_of(request)
+        body = rows.body_of(request)
         pair, timeout_s = str(body.get("contract") or ""), int(number(body.get("timeout"), "timeout"))
         if pair:
             self._engine.listing(pair)
         if timeout_s != 0 and timeout_s < LEAST_COUNTDOWN_S:
-            raise GateError("INVALID_PARAM_VALUE", f"timeout must be 0 or at least {LEAST_COUNTDOWN_S} s")
+            raise rows.GateError("INVALID_PARAM_VALUE", f"timeout must be 0 or at least {LEAST_COUNTDOWN_S} s")
         at_ns = self._engine.clock.now_ns() + timeout_s * NS if timeout_s else 0
         self._countdowns[pair] = at_ns
         if timeout_s and self._engine.later:
@@ -270,10 +269,13 @@ class GateAccount:
         return [self._position_row(position, request) for position in found]
 
     def position(self, request: Request) -> rows.Row:
-        return self._position_row(self._account.position(listing_asked(self._engine, request).pair), request)
+        return self._position_row(self._account.position(rows.listing_asked(self._engine, request).pair), request)
 
     def leverage(self, request: Request) -> rows.Row:
-        pair, leverage = listing_asked(self._engine, request).pair, number(request.query.get("leverage"), "leverage")
+        pair, leverage = (
+            rows.listing_asked(self._engine, request).pair,
+            number(request.query.get("leverage"), "leverage"),
+        )
         limit = number(request.query.get("cross_leverage_limit", "0"), "cross_leverage_limit")
         cross = leverage == 0
         if cross:
@@ -281,7 +283,7 @@ class GateAccount:
         return self._position_row(self._engine.set_leverage(pair, leverage, cross), request)
 
     def _position_row(self, position: Position, request: Request) -> rows.Row:
-        return position_row(position, self._account, wants_decimal(request))
+        return position_row(position, self._account, rows.wants_decimal(request))
 
     def place(self, body: rows.Row) -> Order:
         """Place what a request's body asks for."""
@@ -289,13 +291,13 @@ class GateAccount:
         size, price = number(body.get("size", 0), "size"), number(body.get("price", "0"), "price")
         tif, client_id = str(body.get("tif", "gtc")), str(body.get("text") or "")
         if tif not in rows.TIFS:
-            raise GateError("INVALID_PARAM_VALUE", f"unknown tif {tif}")
+            raise rows.GateError("INVALID_PARAM_VALUE", f"unknown tif {tif}")
         if client_id and not CLIENT_ID.fullmatch(client_id):
-            raise GateError("INVALID_PARAM_VALUE", "text must be t- and at most 28 of 0-9 A-Z a-z _ . -")
+            raise rows.GateError("INVALID_PARAM_VALUE", "text must be t- and at most 28 of 0-9 A-Z a-z _ . -")
         if price == 0 and tif != "ioc":
-            raise GateError("INVALID_PARAM_VALUE", "a market order (price 0) must be ioc")
+            raise rows.GateError("INVALID_PARAM_VALUE", "a market order (price 0) must be ioc")
         if size == 0:
-            raise GateError("INVALID_PARAM_VALUE", "size must not be 0")
+            raise rows.GateError("INVALID_PARAM_VALUE", "size must not be 0")
         return self._engine.place(
             listing.pair,
             BUY if size > 0 else SELL,
@@ -316,7 +318,7 @@ class GateAccount:
         status = query.get("status")
         pair = self._engine.listing(str(query["contract"])).pair if query.get("contract") else None
         if status not in ("open", "finished"):
-            raise GateError("INVALID_PARAM_VALUE", "status must be open or finished")
+            raise rows.GateError("INVALID_PARAM_VALUE", "status must be open or finished")
         if status == "open":
             orders = self._engine.open_orders(pair)
         else:
@@ -325,7 +327,7 @@ class GateAccount:
         return orders[::-1][offset : offset + limit]
 
     def create(self, request: Request) -> Answer:
-        return Answer(self._order_row(self.place(body_of(request)), request), 201)
+        return Answer(self._order_row(self.place(rows.body_of(request)), request), 201)
 
     def orders(self, request: Request) -> list[rows.Row]:
         return [self._order_row(order, request) for order in self.listed(dict(request.query))]
@@ -343,7 +345,7 @@ class GateAccount:
 
     def amend(self, request: Request) -> rows.Row:
         """Another size or price of a resting order."""
-        body, (order_id, client_id) = body_of(request), self._ids(request.match["order_id"])
+        body, (order_id, client_id) = rows.body_of(request), self._ids(request.match["order_id"])
         order = self._engine.order(order_id, client_id)
         size, price = number(body.get("size") or 0, "size"), number(body.get("price") or 0, "price")
         qty = abs(size) * self._engine.listings[order.pair].contract_size
@@ -351,11 +353,11 @@ class GateAccount:
 
     def cancel_all(self, request: Request) -> list[rows.Row]:
         side = {"bid": BUY, "ask": SELL}.get(request.query.get("side", ""))
-        pair = listing_asked(self._engine, request).pair
+        pair = rows.listing_asked(self._engine, request).pair
         return [self._order_row(order, request) for order in self._engine.cancel_all(pair, side)]
 
     def _order_row(self, order: Order, request: Request) -> rows.Row:
-        return rows.order_row(order, self._engine, wants_decimal(request))
+        return rows.order_row(order, self._engine, rows.wants_decimal(request))
 
     def my_trades(self, request: Request) -> list[rows.Row]:
         return self._fills(request, "id")
@@ -366,5 +368,5 @@ class GateAccount:
     def _fills(self, request: Request, id_name: str) -> list[rows.Row]:
         pair, order = request.query.get("contract"), request.query.get("order_id", request.query.get("order"))
         found = [t for t in self._engine.trades if pair in (None, t.pair) and order in (None, str(t.order.id))]
-        shown = page(request, [t for t in found if in_range(request, t.ts_ns)])
-        return [rows.trade_row(trade, self._engine, wants_decimal(request), id_name) for trade in shown]
+        shown = rows.page(request, [t for t in found if rows.in_range(request, t.ts_ns)])
+        return [rows.trade_row(trade, self._engine, rows.wants_decimal(request), id_name) for trade in shown]

@@ -13,35 +13,18 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from delta_arb.market import NS
+from delta_arb.sandbox import values as v
 from delta_arb.sandbox.candles import Candle, Candles
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.http import Request, dumps
 from delta_arb.sandbox.perpetual import PerpetualEngine
-from delta_arb.sandbox.values import (
-    BY_ADL,
-    BY_LIQUIDATION,
-    BY_POST_ONLY,
-    GTC,
-    IOC,
-    OPEN,
-    POST_ONLY,
-    TOKENS,
-    ZERO,
-    ApiKey,
-    Listing,
-    Order,
-    Print,
-    Refusal,
-    Trade,
-    dec,
-    text,
-)
+from delta_arb.sandbox.values import dec, text
 
 USER = 10_000_001
-TIFS = {"gtc": GTC, "ioc": IOC, "poc": POST_ONLY}
+TIFS = {"gtc": v.GTC, "ioc": v.IOC, "poc": v.POST_ONLY}
 TIF_NAMES = {tif: name for name, tif in TIFS.items()}
-FINISH = {BY_POST_ONLY: "poc"}
-VENUE_TEXTS = {BY_LIQUIDATION: "liquidation", BY_ADL: "auto_deleveraging"}
+FINISH = {v.BY_POST_ONLY: "poc"}
+VENUE_TEXTS = {v.BY_LIQUIDATION: "liquidation", v.BY_ADL: "auto_deleveraging"}
 GRAIN = Decimal("1e-12")
 MOST_BARS, OLDEST_BARS = 2000, 10_000  # of one page; and from now on back: older ones are refused
 INTERVALS = {"10s": 10, "1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "4h": 14400, "8h": 28800, "1d": 86400}
@@ -59,7 +42,7 @@ def seconds(ns: int) -> float:
     return ns // 1_000_000 / 1000
 
 
-def contracts(qty: Decimal, listing: Listing, decimal: bool) -> int | float | str:
+def contracts(qty: Decimal, listing: v.Listing, decimal: bool) -> int | float | str:
     """Base units as contracts. Who does not ask for decimal sizes gets whole contracts, cut off at the point.
 
     A position under which the contract's terms changed is shown with its fraction all the same.
@@ -71,20 +54,31 @@ def contracts(qty: Decimal, listing: Listing, decimal: bool) -> int | float | st
     return int(size) if in_parts or size == int(size) else float(size)
 
 
-def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decimal: bool) -> Row:
+# What a contract says besides, and nothing here depends on; its fees are defaults that nobody pays (see GET wallet/fee).
+CONTRACT_ROW = {
+    "type": "direct", "ref_discount_rate": "0", "mark_type": "index", "risk_limit_base": "1000000",
+    "interest_rate": "0.0003", "ref_rebate_rate": "0.2", "risk_limit_step": "1000000", "leverage_min": "1",
+    "risk_limit_max": "30000000", "maker_fee_rate": "-0.000152", "taker_fee_rate": "0.00075", "short_users": 0,
+    "long_users": 0, "create_time": 0, "trade_size": 0, "position_size": 0, "funding_impact_value": "5000",
+    "enable_bonus": True, "enable_credit": True, "orders_limit": 100, "contract_type": "",
+    "market_order_size_max": "0", "market_order_slip_ratio": "0.05", "enable_circuit_breaker": False,
+    "funding_cap_ratio": "0.75", "funding_rate_limit": "0.02", "launch_time": 0, "delisting_time": 0,
+    "delisted_time": 0,
+}  # fmt: skip
+
+
+def contract_row(engine: PerpetualEngine, listing: v.Listing, last: Decimal, decimal: bool) -> Row:
     """One row of GET contracts."""
-    pair, mark = listing.pair, engine.marks.get(listing.pair, ZERO)
+    pair, mark = listing.pair, engine.marks.get(listing.pair, v.ZERO)
     upcoming = engine.upcoming_funding.get(pair)
     rate = text(upcoming.rate) if upcoming else "0"
     step = listing.qty_step / listing.contract_size
     return {
+        **CONTRACT_ROW,
         "name": pair,
-        "type": "direct",
         "quanto_multiplier": text(listing.contract_size),
-        "ref_discount_rate": "0",
         "order_price_deviate": text(listing.max_deviation),
         "maintenance_rate": text(listing.maintenance_rate),
-        "mark_type": "index",
         "last_price": text(last),
         "mark_price": text(mark),
         "index_price": text(mark),
@@ -93,50 +87,24 @@ def contract_row(engine: PerpetualEngine, listing: Listing, last: Decimal, decim
         **funding_times(engine, listing),
         "in_delisting": not engine.is_trading(pair),
         "status": "trading" if engine.is_trading(pair) else "delisting",
-        "risk_limit_base": "1000000",
-        "interest_rate": "0.0003",
         "order_price_round": text(listing.price_step),
         "order_size_min": contracts(max(listing.min_qty, listing.qty_step), listing, decimal or step % 1 != 0),
-        "ref_rebate_rate": "0.2",
-        "risk_limit_step": "1000000",
-        "leverage_min": "1",
         "leverage_max": text(listing.leverage_max),
-        "risk_limit_max": "30000000",
-        "maker_fee_rate": "-0.000152",  # contract defaults that nobody pays; the account's own are at GET wallet/fee
-        "taker_fee_rate": "0.00075",
         "funding_rate": rate,
         "order_size_max": contracts(min(listing.max_qty, listing.contract_size * 1_000_000), listing, decimal),
-        "short_users": 0,
-        "long_users": 0,
         "config_change_time": engine.terms_changed_ns // NS,
-        "create_time": 0,
-        "trade_size": 0,
-        "position_size": 0,
-        "funding_impact_value": "5000",
-        "enable_bonus": True,
-        "enable_credit": True,
         "enable_decimal": step % 1 != 0,
-        "orders_limit": 100,
-        "contract_type": "",
-        "market_order_size_max": "0",
-        "market_order_slip_ratio": "0.05",
-        "enable_circuit_breaker": False,
-        "funding_cap_ratio": "0.75",
-        "funding_rate_limit": "0.02",
-        "launch_time": 0,
-        "delisting_time": 0,
-        "delisted_time": 0,
         "trade_id": engine.prints[pair][-1].id if engine.prints[pair] else 0,
         "orderbook_id": engine.books[pair].id,
     }
 
 
-def ticker_row(engine: PerpetualEngine, candles: Candles, listing: Listing, decimal: bool) -> Row:
+def ticker_row(engine: PerpetualEngine, candles: Candles, listing: v.Listing, decimal: bool) -> Row:
     """One row of GET tickers."""
     pair = listing.pair
     quote = engine.books[pair].quote(0)
     day = candles.merged(pair, 86400)[-1:]
-    last, volume, value = candles.last(pair), (day[0].volume if day else ZERO), (day[0].value if day else ZERO)
+    last, volume, value = candles.last(pair), (day[0].volume if day else v.ZERO), (day[0].value if day else v.ZERO)
     row = contract_row(engine, listing, last, decimal)
     names = ("mark_price", "index_price", "funding_rate", "funding_rate_indicative", "quanto_multiplier")
     return {
@@ -159,7 +127,7 @@ def ticker_row(engine: PerpetualEngine, candles: Candles, listing: Listing, deci
     }
 
 
-def funding_times(engine: PerpetualEngine, listing: Listing) -> Row:
+def funding_times(engine: PerpetualEngine, listing: v.Listing) -> Row:
     """When funding is due next, s, and how often."""
     upcoming = engine.upcoming_funding.get(listing.pair)
     return {
@@ -169,9 +137,9 @@ def funding_times(engine: PerpetualEngine, listing: Listing) -> Row:
     }
 
 
-def order_row(order: Order, engine: PerpetualEngine, decimal: bool) -> Row:
+def order_row(order: v.Order, engine: PerpetualEngine, decimal: bool) -> Row:
     """One order as REST and the websocket's request answers show it."""
-    listing, open_ = engine.listings[order.pair], order.state == OPEN
+    listing, open_ = engine.listings[order.pair], order.state == v.OPEN
     row: Row = {
         "id": order.id,
         "user": USER,
@@ -193,7 +161,7 @@ def order_row(order: Order, engine: PerpetualEngine, decimal: bool) -> Row:
         "status": "open" if open_ else "finished",
         "is_reduce_only": order.reduce_only,
         "is_close": False,
-        "is_liq": order.finish == BY_LIQUIDATION,
+        "is_liq": order.finish == v.BY_LIQUIDATION,
         "biz_info": "ch:ccxt",
         "amend_text": "-",
         "stp_id": 0,
@@ -205,7 +173,7 @@ def order_row(order: Order, engine: PerpetualEngine, decimal: bool) -> Row:
     return row
 
 
-def order_push(order: Order, engine: PerpetualEngine, decimal: bool) -> Row:
+def order_push(order: v.Order, engine: PerpetualEngine, decimal: bool) -> Row:
     """One order as the orders channel pushes it: numbers, and times in milliseconds beside."""
     row = order_row(order, engine, decimal)
     row |= {name: float(row[name]) for name in ("price", "fill_price", "tkfr", "mkfr", "refr")}
@@ -215,7 +183,7 @@ def order_push(order: Order, engine: PerpetualEngine, decimal: bool) -> Row:
     return row
 
 
-def trade_row(trade: Trade, engine: PerpetualEngine, decimal: bool, id_name: str = "id") -> Row:
+def trade_row(trade: v.Trade, engine: PerpetualEngine, decimal: bool, id_name: str = "id") -> Row:
     """One own fill of my_trades (`id`) or my_trades_timerange (`trade_id`)."""
     listing = engine.listings[trade.pair]
     return {
@@ -228,13 +196,13 @@ def trade_row(trade: Trade, engine: PerpetualEngine, decimal: bool, id_name: str
         "price": text(trade.price),
         "role": "maker" if trade.maker else "taker",
         "text": trade.order.client_id or "api",
-        "fee": "0" if trade.fee_coin in TOKENS else money(trade.fee),
-        "point_fee": money(trade.fee) if trade.fee_coin in TOKENS else "0",
+        "fee": "0" if trade.fee_coin in v.TOKENS else money(trade.fee),
+        "point_fee": money(trade.fee) if trade.fee_coin in v.TOKENS else "0",
         "trade_value": money(trade.price * trade.qty),
     }
 
 
-def trade_push(trade: Trade, engine: PerpetualEngine, decimal: bool) -> Row:
+def trade_push(trade: v.Trade, engine: PerpetualEngine, decimal: bool) -> Row:
     row = trade_row(trade, engine, decimal)
     return row | {
         "id": str(trade.id),
@@ -261,7 +229,7 @@ def rewritten_push(fault: Fault, push: str) -> str:
     return dumps(frame)
 
 
-def print_row(trade: Print, listing: Listing, decimal: bool) -> Row:
+def print_row(trade: v.Print, listing: v.Listing, decimal: bool) -> Row:
     """One public trade; REST and websocket differ only in the time."""
     return {
         "id": trade.id,
@@ -273,7 +241,7 @@ def print_row(trade: Print, listing: Listing, decimal: bool) -> Row:
     }
 
 
-def candle_row(candle: Candle, listing: Listing, decimal: bool) -> Row:
+def candle_row(candle: Candle, listing: v.Listing, decimal: bool) -> Row:
     """One bar of GET candlesticks."""
     prices = {name: text(price) for name, price in zip("ohlc", candle[1:5], strict=True)}
     volume = contracts(candle.volume, listing, decimal)
@@ -283,7 +251,7 @@ def candle_row(candle: Candle, listing: Listing, decimal: bool) -> Row:
 WINDOW_S = 60  # a Timestamp further from the venue's clock is REQUEST_EXPIRED
 
 
-class GateError(Refusal):
+class GateError(v.Refusal):
     """A refusal by the venue's own label, for what only Gate knows."""
 
     def __init__(self, label: str, message: str) -> None:
@@ -296,7 +264,7 @@ def signs(secret: str, signed: str, sign: str) -> bool:
     return hmac.compare_digest(str(sign), hmac.new(secret.encode(), signed.encode(), hashlib.sha512).hexdigest())
 
 
-def verify(request: Request, key: ApiKey, now_ns: int) -> None:
+def verify(request: Request, key: v.ApiKey, now_ns: int) -> None:
     """Whether key, clock and signature of a signed request are in order; raises GateError."""
     headers = request.headers
     timestamp, sign = headers.get("Timestamp", ""), headers.get("SIGN", "")
@@ -327,7 +295,7 @@ def signature(secret: str, method: str, path: str, query: str, body: bytes, time
     return hmac.new(secret.encode(), payload.encode(), hashlib.sha512).hexdigest()
 
 
-def listing_asked(engine: PerpetualEngine, request: Request) -> Listing:
+def listing_asked(engine: PerpetualEngine, request: Request) -> v.Listing:
     """The contract of the path or of the query."""
     return engine.listing(request.match.get("contract") or request.query.get("contract", ""))
 

@@ -13,25 +13,13 @@ from uuid import uuid4
 from delta_arb.market import NS
 from delta_arb.sandbox import gate_account as account_rows
 from delta_arb.sandbox import gate_messages as rows
+from delta_arb.sandbox import values as v
 from delta_arb.sandbox.candles import Candles
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.gate_messages import check_time, signs
 from delta_arb.sandbox.http import Answer, VenueApi, answer_over_socket, dumps
 from delta_arb.sandbox.network import Socket
-from delta_arb.sandbox.values import (
-    BUY,
-    SELL,
-    ApiKey,
-    BalanceChange,
-    BookChange,
-    Order,
-    PositionChange,
-    Print,
-    Quote,
-    Refusal,
-    Trade,
-    text,
-)
+from delta_arb.sandbox.values import text
 
 ALL = "!all"
 PUBLIC = {
@@ -54,11 +42,11 @@ BAD_ARGUMENT, BAD_AUTH = 2, 4  # codes of subscription errors
 class GateStream:
     """Subscriptions and pushes of all sockets."""
 
-    def __init__(self, api: VenueApi, key: ApiKey, candles: Candles) -> None:
+    def __init__(self, api: VenueApi, key: v.ApiKey, candles: Candles) -> None:
         self._api, self._engine, self._key, self._candles = api, api.engine, key, candles
         for kind, push in {
-            Quote: self._quote, BookChange: self._book, Print: self._print, Order: self._order, Trade: self._trade,
-            PositionChange: self._position, BalanceChange: self._balance,
+            v.Quote: self._quote, v.BookChange: self._book, v.Print: self._print, v.Order: self._order, v.Trade: self._trade,
+            v.PositionChange: self._position, v.BalanceChange: self._balance,
         }.items():  # fmt: skip
             self._engine.listen(kind, push)
 
@@ -126,7 +114,7 @@ class GateStream:
             return BAD_ARGUMENT, f"the payload must begin with the user id, was {payload}"
         try:
             check_time(str(request.get("time")), self._engine.clock.now_ns())
-        except Refusal as refusal:
+        except v.Refusal as refusal:
             return BAD_AUTH, json.dumps({"label": "REQUEST_EXPIRED", "message": str(refusal)})
         return None
 
@@ -169,7 +157,7 @@ class GateStream:
 
     # Pushes
 
-    def _quote(self, quote: Quote) -> None:
+    def _quote(self, quote: v.Quote) -> None:
         for sizes in "di":
             topic = f"futures.book_ticker|{quote.pair}|{sizes}"
             if self._api.hub.has(topic):
@@ -178,7 +166,7 @@ class GateStream:
             if self._api.hub.has(topic):
                 self._push("futures.tickers", quote.pair, sizes, [self._ticker(quote, sizes == "d")])
 
-    def _book_ticker(self, quote: Quote, decimal: bool) -> str:
+    def _book_ticker(self, quote: v.Quote, decimal: bool) -> str:
         """Written by hand: the one push that goes out by the ten thousand a second."""
         listing, now_ms = self._engine.listings[quote.pair], quote.ts_ns // 1_000_000
         bid, ask = text(quote.bid) if quote.bid_qty else "", text(quote.ask) if quote.ask_qty else ""
@@ -190,12 +178,12 @@ class GateStream:
             f'"A":{q}{ask_size}{q}}}}}'
         )
 
-    def _ticker(self, quote: Quote, decimal: bool) -> rows.Row:
+    def _ticker(self, quote: v.Quote, decimal: bool) -> rows.Row:
         listing = self._engine.listings[quote.pair]
         row = rows.ticker_row(self._engine, self._candles, listing, decimal) | rows.funding_times(self._engine, listing)
         return row | {"price_type": "last", "change_from": "24h", "change_price": "0", "t": quote.ts_ns // 1_000_000}
 
-    def _book(self, change: BookChange) -> None:
+    def _book(self, change: v.BookChange) -> None:
         listing = self._engine.listings[change.pair]
         for sizes in "di":
             if self._api.hub.has(f"futures.order_book_update|{change.pair}|{sizes}"):
@@ -208,7 +196,7 @@ class GateStream:
 
         self._levels(change)
 
-    def _levels(self, change: BookChange) -> None:
+    def _levels(self, change: v.BookChange) -> None:
         """The best levels as a whole, to whoever asked for so many."""
         book, listing = self._engine.books[change.pair], self._engine.listings[change.pair]
         for most, sizes in product(DEPTHS, "di"):
@@ -219,26 +207,26 @@ class GateStream:
                         {"p": text(p), "s": rows.contracts(q, listing, sizes == "d")}
                         for p, q in book.levels(side, most)
                     ]
-                    for name, side in (("asks", SELL), ("bids", BUY))
+                    for name, side in (("asks", v.SELL), ("bids", v.BUY))
                 }
                 result = {"t": change.ts_ns // 1_000_000, "contract": change.pair, "id": book.id} | sides
                 frame = {**self._stamp(), "channel": "futures.order_book", "event": "all", "result": result}
                 self._api.hub.publish(topic, "stream.book", dumps(frame))
 
-    def _print(self, trade: Print) -> None:
+    def _print(self, trade: v.Print) -> None:
         def row(decimal: bool) -> rows.Row:
             shown = rows.print_row(trade, self._engine.listings[trade.pair], decimal)
             return shown | {"create_time": trade.ts_ns // NS, "create_time_ms": trade.ts_ns // 1_000_000}
 
         self._each("futures.trades", trade.pair, row)
 
-    def _order(self, order: Order) -> None:
+    def _order(self, order: v.Order) -> None:
         self._each("futures.orders", order.pair, lambda decimal: rows.order_push(order, self._engine, decimal))
 
-    def _trade(self, trade: Trade) -> None:
+    def _trade(self, trade: v.Trade) -> None:
         self._each("futures.usertrades", trade.pair, lambda decimal: rows.trade_push(trade, self._engine, decimal))
 
-    def _position(self, change: PositionChange) -> None:
+    def _position(self, change: v.PositionChange) -> None:
         position = self._engine.account.position(change.pair)
 
         def row(decimal: bool) -> rows.Row:
@@ -246,7 +234,7 @@ class GateStream:
 
         self._each("futures.positions", change.pair, row)
 
-    def _balance(self, change: BalanceChange) -> None:
+    def _balance(self, change: v.BalanceChange) -> None:
         self._each("futures.balances", ALL, lambda decimal: account_rows.balance_push(change))
 
     def _each(self, channel: str, pair: str, row: Callable[[bool], rows.Row]) -> None:

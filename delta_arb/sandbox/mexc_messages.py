@@ -7,31 +7,14 @@ differ from it, the recorded ones win: `timeInForce`, `stopPrice` and `icebergQt
 import hashlib
 from decimal import Decimal
 
+from delta_arb.sandbox import values as v
 from delta_arb.sandbox.book import Book
 from delta_arb.sandbox.candles import Candle
-from delta_arb.sandbox.values import (
-    BUY,
-    CANCELLED,
-    FILLED,
-    IOC,
-    MARKET,
-    POST_ONLY,
-    SELL,
-    ZERO,
-    BalanceChange,
-    BookChange,
-    Listing,
-    Order,
-    Print,
-    Quote,
-    Settings,
-    Trade,
-    text,
-)
+from delta_arb.sandbox.values import text
 
 MS = 1_000_000
 ORDER_TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")  # as exchangeInfo lists them; it never lists IMMEDIATE_OR_CANCEL
-TYPE_OF_TIF = {POST_ONLY: "LIMIT_MAKER", IOC: "IMMEDIATE_OR_CANCEL"}
+TYPE_OF_TIF = {v.POST_ONLY: "LIMIT_MAKER", v.IOC: "IMMEDIATE_OR_CANCEL"}
 TYPE_NUMBERS = {"LIMIT": 1, "LIMIT_MAKER": 2, "IMMEDIATE_OR_CANCEL": 3, "MARKET": 5}
 STATUS_NUMBERS = {"NEW": 1, "FILLED": 2, "PARTIALLY_FILLED": 3, "CANCELED": 4, "PARTIALLY_CANCELED": 5}
 CHANGE_TYPES = {"order": "ENTRUST_PLACE", "cancel": "ENTRUST_CANCEL", "fill": "ENTRUST", "fee": "TRADE_FEE"}
@@ -58,24 +41,24 @@ def trade_id(number: int) -> str:
     return f"{number:018d}X1"
 
 
-def order_type(order: Order) -> str:
-    return "MARKET" if order.kind == MARKET else TYPE_OF_TIF.get(order.tif, "LIMIT")
+def order_type(order: v.Order) -> str:
+    return "MARKET" if order.kind == v.MARKET else TYPE_OF_TIF.get(order.tif, "LIMIT")
 
 
-def status(order: Order) -> str:
-    if order.state == FILLED:
+def status(order: v.Order) -> str:
+    if order.state == v.FILLED:
         return "FILLED"
     partly = order.filled > 0
-    if order.state == CANCELLED:
+    if order.state == v.CANCELLED:
         return "PARTIALLY_CANCELED" if partly else "CANCELED"
     return "PARTIALLY_FILLED" if partly else "NEW"
 
 
 def side(number: int) -> str:
-    return "BUY" if number == BUY else "SELL"
+    return "BUY" if number == v.BUY else "SELL"
 
 
-def market(listing: Listing, settings: Settings, trading: bool) -> dict:
+def market(listing: v.Listing, settings: v.Settings, trading: bool) -> dict:
     """One row of exchangeInfo. MEXC lists steps as numbers of digits, so only powers of ten."""
     qty_digits, price_digits = _digits(listing.qty_step), _digits(listing.price_step)
     least = text(listing.min_notional)
@@ -106,7 +89,7 @@ def market(listing: Listing, settings: Settings, trading: bool) -> dict:
     }
 
 
-def created(order: Order) -> dict:
+def created(order: v.Order) -> dict:
     """The answer to a new order: neither status nor fill nor client id, as on the venue."""
     return {
         "symbol": symbol_of(order.pair),
@@ -120,7 +103,7 @@ def created(order: Order) -> dict:
     }
 
 
-def order_row(order: Order) -> dict:
+def order_row(order: v.Order) -> dict:
     """An order as GET order and openOrders show it."""
     return {
         "symbol": symbol_of(order.pair),
@@ -144,14 +127,14 @@ def order_row(order: Order) -> dict:
     }
 
 
-def cancelled(order: Order) -> dict:
+def cancelled(order: v.Order) -> dict:
     """The answer to a cancellation."""
     row = order_row(order)
     keys = ("symbol", "orderId", "clientOrderId", "price", "origQty", "executedQty", "cummulativeQuoteQty", "status")
     return {key: row[key] for key in (*keys, "timeInForce", "type", "side")} | {"origClientOrderId": order.client_id}
 
 
-def trade_row(trade: Trade) -> dict:
+def trade_row(trade: v.Trade) -> dict:
     """One row of myTrades."""
     return {
         "symbol": symbol_of(trade.pair),
@@ -164,7 +147,7 @@ def trade_row(trade: Trade) -> dict:
         "commission": text(trade.fee),
         "commissionAsset": trade.fee_coin,
         "time": trade.ts_ns // MS,
-        "isBuyer": trade.side == BUY,
+        "isBuyer": trade.side == v.BUY,
         "isMaker": trade.maker,
         "isBestMatch": True,
         "isSelfTrade": False,
@@ -184,7 +167,7 @@ def coin_row(coin: str) -> dict:
     return {"coin": coin, "name": coin, "networkList": []}
 
 
-def book_ticker(quote: Quote) -> dict:
+def book_ticker(quote: v.Quote) -> dict:
     return {
         "symbol": symbol_of(quote.pair),
         "bidPrice": text(quote.bid),
@@ -194,10 +177,10 @@ def book_ticker(quote: Quote) -> dict:
     }
 
 
-def agg_trade(public: Print) -> dict:
+def agg_trade(public: v.Print) -> dict:
     """One row of aggTrades; the ids are null on the venue too."""
     row = {"a": None, "f": None, "l": None, "p": text(public.price), "q": text(public.qty)}
-    return row | {"T": public.ts_ns // MS, "m": public.side != BUY, "M": True}
+    return row | {"T": public.ts_ns // MS, "m": public.side != v.BUY, "M": True}
 
 
 def kline(candle: Candle, interval_s: int) -> list:
@@ -207,14 +190,14 @@ def kline(candle: Candle, interval_s: int) -> list:
     return [candle.start_s * 1000, *prices, text(candle.volume), ends_ms, text(candle.value)]
 
 
-def ticker(quote: Quote, minutes: list[Candle], now_ms: int) -> dict:
+def ticker(quote: v.Quote, minutes: list[Candle], now_ms: int) -> dict:
     """GET ticker/24hr, of the minutes of the last day."""
-    first, last = (minutes[0].open, minutes[-1].close) if minutes else (ZERO, ZERO)
+    first, last = (minutes[0].open, minutes[-1].close) if minutes else (v.ZERO, v.ZERO)
     change = last - first
     return {
         "symbol": symbol_of(quote.pair),
         "priceChange": text(change),
-        "priceChangePercent": text(round(change / first, 8) if first else ZERO),
+        "priceChangePercent": text(round(change / first, 8) if first else v.ZERO),
         "prevClosePrice": text(first),
         "lastPrice": text(last),
         "bidPrice": text(quote.bid),
@@ -222,17 +205,17 @@ def ticker(quote: Quote, minutes: list[Candle], now_ms: int) -> dict:
         "askPrice": text(quote.ask),
         "askQty": text(quote.ask_qty),
         "openPrice": text(first),
-        "highPrice": text(max((candle.high for candle in minutes), default=ZERO)),
-        "lowPrice": text(min((candle.low for candle in minutes), default=ZERO)),
-        "volume": text(sum((candle.volume for candle in minutes), ZERO)),
-        "quoteVolume": text(sum((candle.value for candle in minutes), ZERO)),
+        "highPrice": text(max((candle.high for candle in minutes), default=v.ZERO)),
+        "lowPrice": text(min((candle.low for candle in minutes), default=v.ZERO)),
+        "volume": text(sum((candle.volume for candle in minutes), v.ZERO)),
+        "quoteVolume": text(sum((candle.value for candle in minutes), v.ZERO)),
         "openTime": minutes[0].start_s * 1000 if minutes else now_ms,
         "closeTime": now_ms,
         "count": None,
     }
 
 
-def ticker_push(quote: Quote) -> dict:
+def ticker_push(quote: v.Quote) -> dict:
     return {
         "publicAggreBookTicker": {
             "bidPrice": text(quote.bid),
@@ -243,7 +226,7 @@ def ticker_push(quote: Quote) -> dict:
     }
 
 
-def depth_push(change: BookChange, event: str) -> dict:
+def depth_push(change: v.BookChange, event: str) -> dict:
     return {
         "publicAggreDepths": {
             "asks": [{"price": text(price), "quantity": text(qty)} for price, qty in change.asks],
@@ -258,17 +241,17 @@ def depth_push(change: BookChange, event: str) -> dict:
 def levels_push(book: Book, depth: int, event: str) -> dict:
     sides = {
         name: [{"price": text(price), "quantity": text(qty)} for price, qty in book.levels(side, depth)]
-        for name, side in (("asks", SELL), ("bids", BUY))
+        for name, side in (("asks", v.SELL), ("bids", v.BUY))
     }
     return {"publicLimitDepths": {**sides, "eventType": event, "version": str(book.id)}}
 
 
-def deals_push(prints: list[Print], event: str) -> dict:
+def deals_push(prints: list[v.Print], event: str) -> dict:
     deals = [
         {
             "price": text(deal.price),
             "quantity": text(deal.qty),
-            "tradeType": 1 if deal.side == BUY else 2,
+            "tradeType": 1 if deal.side == v.BUY else 2,
             "time": deal.ts_ns // MS,
         }
         for deal in prints
@@ -276,7 +259,7 @@ def deals_push(prints: list[Print], event: str) -> dict:
     return {"publicAggreDeals": {"deals": deals, "eventType": event}}
 
 
-def order_push(order: Order, last: Decimal = ZERO, maker: bool = False) -> dict:
+def order_push(order: v.Order, last: Decimal = v.ZERO, maker: bool = False) -> dict:
     """`last` is what the fill behind this push filled. A market order by quantity has amounts of 0, as recorded."""
     amount = _amount(order)
     return {
@@ -288,10 +271,10 @@ def order_push(order: Order, last: Decimal = ZERO, maker: bool = False) -> dict:
             "amount": text(amount),
             "avgPrice": text(_rounded(order.average)),
             "orderType": TYPE_NUMBERS[order_type(order)],
-            "tradeType": 1 if order.side == BUY else 2,
+            "tradeType": 1 if order.side == v.BUY else 2,
             "isMaker": maker,
-            "remainAmount": text(max(ZERO, amount - order.filled_quote)),
-            "remainQuantity": text(max(ZERO, order.left)),
+            "remainAmount": text(max(v.ZERO, amount - order.filled_quote)),
+            "remainQuantity": text(max(v.ZERO, order.left)),
             "lastDealQuantity": text(last),
             "cumulativeQuantity": text(order.filled),
             "cumulativeAmount": text(order.filled_quote),
@@ -301,13 +284,13 @@ def order_push(order: Order, last: Decimal = ZERO, maker: bool = False) -> dict:
     }
 
 
-def deal_push(trade: Trade) -> dict:
+def deal_push(trade: v.Trade) -> dict:
     return {
         "privateDeals": {
             "price": text(trade.price),
             "quantity": text(trade.qty),
             "amount": text(trade.price * trade.qty),
-            "tradeType": 1 if trade.side == BUY else 2,
+            "tradeType": 1 if trade.side == v.BUY else 2,
             "isMaker": trade.maker,
             "isSelfTrade": False,
             "tradeId": trade_id(trade.id),
@@ -320,7 +303,7 @@ def deal_push(trade: Trade) -> dict:
     }
 
 
-def balance_push(change: BalanceChange) -> dict:
+def balance_push(change: v.BalanceChange) -> dict:
     return {
         "privateAccount": {
             "vcoinName": change.coin,
@@ -335,8 +318,8 @@ def balance_push(change: BalanceChange) -> dict:
     }
 
 
-def _amount(order: Order) -> Decimal:
-    return ZERO if order.kind == MARKET else order.price * order.qty
+def _amount(order: v.Order) -> Decimal:
+    return v.ZERO if order.kind == v.MARKET else order.price * order.qty
 
 
 def _rounded(price: Decimal) -> Decimal:

@@ -13,18 +13,9 @@ from functools import cache
 from pathlib import Path
 
 from delta_arb.errors import ParamsError
+from delta_arb.sandbox import mexc_messages as shapes
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.http import VenueApi
-from delta_arb.sandbox.mexc_messages import (
-    balance_push,
-    deal_push,
-    deals_push,
-    depth_push,
-    levels_push,
-    order_push,
-    symbol_of,
-    ticker_push,
-)
 from delta_arb.sandbox.values import ZERO, BalanceChange, BookChange, Order, Print, Quote, Trade, text
 
 PUBLIC = {"bookTicker": "aggre.bookTicker", "depth": "aggre.depth", "deals": "aggre.deals"}
@@ -89,7 +80,7 @@ class Pushes:
         self._gathered: dict[str, list] = {}
         self._filled: dict[int, Trade] = {}  # the fill that the next push of an order is about
         self._streams = {
-            (kind, pair): [public_stream(kind, window_ms, symbol_of(pair)) for window_ms in WINDOWS_MS]
+            (kind, pair): [public_stream(kind, window_ms, shapes.symbol_of(pair)) for window_ms in WINDOWS_MS]
             for kind in PUBLIC
             for pair in self._engine.listings
         }
@@ -110,14 +101,16 @@ class Pushes:
 
     def _book(self, change: BookChange) -> None:
         self._public("depth", change, self._depth_body)
-        symbol = symbol_of(change.pair)
+        symbol = shapes.symbol_of(change.pair)
         for depth in DEPTHS:
             event = f"spot@{LEVELS}"
             if self._api.hub.has(channel := f"{event}@{symbol}@{depth}"):
-                self._send(channel, symbol, HOOKS["depth"], levels_push(self._engine.books[change.pair], depth, event))
+                self._send(
+                    channel, symbol, HOOKS["depth"], shapes.levels_push(self._engine.books[change.pair], depth, event)
+                )
 
     def _print(self, deal: Print) -> None:
-        self._public("deals", deal, lambda stream, deals: deals_push(deals, stream.event))
+        self._public("deals", deal, lambda stream, deals: shapes.deals_push(deals, stream.event))
 
     def _public(self, kind: str, event: Quote | BookChange | Print, body: Callable[[Stream, list], dict]) -> None:
         for stream in self._streams[kind, event.pair]:
@@ -137,7 +130,7 @@ class Pushes:
         self._send(stream.channel, stream.symbol, HOOKS[stream.kind], body(stream, events))
 
     def _ticker_body(self, stream: Stream, quotes: list[Quote]) -> dict:
-        return ticker_push(quotes[-1])
+        return shapes.ticker_push(quotes[-1])
 
     def _depth_body(self, stream: Stream, changes: list[BookChange]) -> dict:
         """All changes of a window as one: the last size of each level, from the first id to the last."""
@@ -148,21 +141,21 @@ class Pushes:
             bids=tuple(bids.items()),
             asks=tuple(asks.items()),
         )
-        return depth_push(merged, stream.event)
+        return shapes.depth_push(merged, stream.event)
 
     # Private
 
     def _trade(self, trade: Trade) -> None:
         self._filled[trade.order.id] = trade
-        self._private("deals", symbol_of(trade.pair), lambda: deal_push(trade))
+        self._private("deals", shapes.symbol_of(trade.pair), lambda: shapes.deal_push(trade))
 
     def _order(self, order: Order) -> None:
         fill = self._filled.pop(order.id, None)
         last, maker = (fill.qty, fill.maker) if fill else (ZERO, False)
-        self._private("orders", symbol_of(order.pair), lambda: order_push(order, last, maker))
+        self._private("orders", shapes.symbol_of(order.pair), lambda: shapes.order_push(order, last, maker))
 
     def _balance(self, change: BalanceChange) -> None:
-        self._private("account", "", lambda: balance_push(change))
+        self._private("account", "", lambda: shapes.balance_push(change))
 
     def _private(self, kind: str, symbol: str, body: Callable[[], dict]) -> None:
         channel = private_channel(kind)

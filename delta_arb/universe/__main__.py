@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from delta_arb.universe.jobs import single_threaded
 
         single_threaded()
-        from delta_arb.universe.session import session  # loads the research modules, which --help does without
+        from delta_arb.universe.run import session  # loads the research modules, which --help does without
 
         return session(options)
 

@@ -23,7 +23,7 @@ from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT
 from delta_arb.optimize.carry_ways import crossing_bps
 from delta_arb.optimize.offers import offers
-from delta_arb.optimize.study import CARRY
+from delta_arb.optimize.study import CARRY, SEED
 from delta_arb.optimize.walk_forward import walk_forward
 from delta_arb.optimize.window import window
 from delta_arb.quotes.tape import Tape
@@ -34,7 +34,6 @@ from delta_arb.universe import screen
 from delta_arb.universe.reading import Opened, Study, opened, without
 
 DIGITS = 9
-SEED = 7
 LEAST_ALIKE = 0.3  # correlation of one-bar returns below which one coin is not proven (as in `quotes.two_legs`)
 MOST_APART_BPS = 500.0  # of the median of the basis; recorded pairs have at most 20
 LEAST_RETURNS, MOST_RETURNS = 50, 20_000
@@ -156,54 +155,42 @@ def _interval_of_days(paid) -> tuple[float | None, float | None]:
     return found.low, found.high
 
 
+def _shown(reason: str, net: float | None = None, *, screened: bool = False, halted: bool = False) -> Answer:
+    """What a way showed on the first part; a machine that halted shows no net."""
+    return {"screened": screened, "net_usdt_day": None if halted else net, "halted": halted, "reason": reason}
+
+
 def _reversion_first(of: Opened, wanders: str) -> Answer:
     """Screened, chosen, and walked where the choice passes: net a day, or why not; `wanders`: why there is no half-life."""
-    why = screen.cannot_revert(of.tape, of.market, of.constraints)
-    if why:
-        return {"screened": True, "net_usdt_day": None, "halted": False, "reason": why}
+    if why := screen.cannot_revert(of.tape, of.market, of.constraints):
+        return _shown(why, screened=True)
     if wanders:  # what does not revert is not traded, whatever the grid says
-        reason = f"the basis does not revert: {wanders}"
-        return {"screened": False, "net_usdt_day": None, "halted": False, "reason": reason}
-    empty = _no_grid(of)
-    if empty:
-        return {"screened": False, "net_usdt_day": None, "halted": False, "reason": empty}
+        return _shown(f"the basis does not revert: {wanders}")
+    if empty := _no_grid(of):
+        return _shown(empty)
     choice = search.choose(of.tape, of.market, of.constraints)
     if not choice.trade:  # the walk could only refuse it once more
         judged = choice.judged
-        net = judged.net_usdt_day if judged and judged.trades and not judged.halted else None
-        return {
-            "screened": False,
-            "net_usdt_day": net,
-            "halted": bool(judged and judged.halted),
-            "reason": choice.reason,
-        }
+        net = judged.net_usdt_day if judged and judged.trades else None
+        return _shown(choice.reason, net, halted=bool(judged and judged.halted))
     try:
         rng = np.random.default_rng(SEED)
         walk = walk_forward(of.tape, of.market, of.constraints, verdict.frame(of.tape, choice), rng=rng)
     except DataError as error:
-        return {"screened": False, "net_usdt_day": None, "halted": False, "reason": str(error)}
-    halted = bool(walk.result.halted)
-    net = walk.net_usdt_day.value if walk.net_usdt_day and not halted else None
-    return {"screened": False, "net_usdt_day": net, "halted": halted, "reason": choice.reason}
+        return _shown(str(error))
+    net = walk.net_usdt_day.value if walk.net_usdt_day else None
+    return _shown(choice.reason, net, halted=bool(walk.result.halted))
 
 
 def _carry_first(of: Opened) -> Answer:
     """Screened, and what holding throughout earned a day; whether that is taken is judged on all data."""
     if not of.market.payments:
-        return {
-            "screened": True,
-            "net_usdt_day": None,
-            "halted": False,
-            "reason": "no funding is known, so none is carried",
-        }
-    why = screen.cannot_carry(of.tape, of.market)
-    if why:
-        return {"screened": True, "net_usdt_day": None, "halted": False, "reason": why}
-    held = of.market.replay(of.tape, HELD_THROUGHOUT)
-    found = measure(of.tape, held)
-    halted, net = bool(found.halted), found.net_usdt_day if found.trades else None
-    reason = "the machine halted while holding throughout" if halted else "held throughout, not judged yet"
-    return {"screened": False, "net_usdt_day": None if halted else net, "halted": halted, "reason": reason}
+        return _shown("no funding is known, so none is carried", screened=True)
+    if why := screen.cannot_carry(of.tape, of.market):
+        return _shown(why, screened=True)
+    found = measure(of.tape, of.market.replay(of.tape, HELD_THROUGHOUT))
+    reason = "the machine halted while holding throughout" if found.halted else "held throughout, not judged yet"
+    return _shown(reason, found.net_usdt_day if found.trades else None, halted=bool(found.halted))
 
 
 # --- the second look --------------------------------------------------------------------------------------------------

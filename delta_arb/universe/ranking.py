@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from delta_arb.errors import SeriesError
+from delta_arb.optimize.study import SEED
 from delta_arb.stats.multiple_testing import critical_z, stepdown
 from delta_arb.stats.sharpe import MIN_PERIODS
 
 WAYS = ("reversion", "carry")
 LEVEL = 0.05
-SEED = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A universe at work: pairs of a folder -> first looks -> ranks -> second looks -> verdicts.
+"""A universe at work: pairs of a folder -> first looks -> ranks -> second looks -> verdicts; and `delta-arb universe`.
 
 Without a folder a small made one shows what a ranking looks like: seven pairs of hourly candles, 240 days. SYNTHETIC.
 What was put in, by coin:
@@ -13,6 +13,7 @@ What was put in, by coin:
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -26,7 +27,8 @@ import pyarrow.parquet as pq
 from scipy.signal import lfilter
 
 from delta_arb.collect.history import CANDLE_COLUMNS, FUNDING_COLUMNS, PERP, SPOT, Dataset, months
-from delta_arb.command import moment
+from delta_arb.collect.options import LOCAL_VENUES, apart
+from delta_arb.command import moment, refused
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import NS, from_bps
 from delta_arb.object_store import is_url
@@ -40,6 +42,7 @@ from delta_arb.universe.jobs import run as run_jobs
 from delta_arb.universe.options import QUOTES, UniverseOptions
 from delta_arb.universe.ranking import Universe, candidates, ranked
 from delta_arb.universe.reading import Study, inputs_of, without
+from delta_arb.universe.tables import findings, ranking, write_page
 
 START_MS, HOURS = 1_735_689_600_000, 240 * 24  # 2025-01-01
 HOUR_MS = 3_600_000
@@ -281,3 +284,58 @@ def bars(silent: bool):
     yield bar
     for each in opened:
         each.close()
+
+
+PRINTED = 12
+SANDBOX_BAR = "15m"
+SANDBOX_HALF_SPREAD_BPS = 1.0
+
+
+def session(options: UniverseOptions) -> int:
+    """The exit code: 0 once every pair has its verdict."""
+    try:
+        return _session(options)
+    except OSError as error:  # a folder that cannot be written, a full disk: nothing of it is ours to mend
+        from delta_arb.report.run import spoken
+
+        return refused(spoken(error), options.json, "failed", 1)
+
+
+def _session(options: UniverseOptions) -> int:
+    from delta_arb.report.index import refresh
+
+    if options.sandbox:
+        options = _fetched(options)
+    place = reports(options.reports) / FOLDER
+    with bars(options.json) as progress:
+        found = rank(options, place / JOBS, progress)
+    made = options.sandbox or Path(options.data, LOCAL_VENUES).exists()
+    found = replace(found, synthetic=found.synthetic or made)
+    page = write_page(found, place, (options.spot_venue, options.perp_venue))
+    refresh(place.parent)
+    if not options.json:
+        print(ranking(found, PRINTED), findings(found), f"page: {page}", sep="\n")
+    else:
+        print(json.dumps(line(found, page)), flush=True)
+    return 0
+
+
+def line(found: Universe, page) -> dict:
+    return {
+        "status": "ok", "pairs": len(found.pairs), "trade": [each.pair for each in found.trades], "tests": found.tests,
+        "digest": found.digest, "page": str(page), "synthetic": found.synthetic,
+    }  # fmt: skip
+
+
+def _fetched(options: UniverseOptions) -> UniverseOptions:
+    """The made pairs of the local venues, downloaded; half-spreads that are said of them, unless others are."""
+    from delta_arb.collect.download import fetch
+    from delta_arb.collect.options import DownloadOptions
+
+    data = apart(Path(options.data), options.sandbox)
+    since = options.since or round((time.time() - options.history_days * 86_400) * 1000) // 86_400_000 * 86_400_000
+    same = {name: getattr(options, name) for name in ("until", "listings", "seed", "history_days", "json")}
+    fetch(DownloadOptions(all=True, since=since, candles=SANDBOX_BAR, funding=True, out=data, sandbox=True, **same))
+    stated = ((name, getattr(options, name)) for name in ("spot_half_spread_bps", "perp_half_spread_bps"))
+    half = {name: bps or SANDBOX_HALF_SPREAD_BPS for name, bps in stated}
+    return replace(options, since=since, data=str(data), **half)
