@@ -158,6 +158,31 @@ def run(
         return refused(reason, "--json" in argv, status)
 
 
+def program(
+    of: type,
+    function: Callable[[Any], int],
+    *examples: str,
+    defaults: Callable[[Sequence[str]], dict[str, Any]] = lambda words: {},
+    begun: bool = False,
+    **more: Any,
+) -> Callable[[Sequence[str] | None], int]:
+    """The `main` of a command by itself, `delta-arb` and the function's name; its docstring is the help.
+
+    Args:
+        defaults: of the words that were typed, as `run` wants them.
+        begun: options may be begun and not finished (see `expanded`).
+        more: see `command`.
+    """
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        words, app = list(sys.argv[1:] if argv is None else argv), application()
+        command(app, of, *examples, **more)(function)
+        words = expanded(words, of) if begun else words
+        return run(app, words, f"delta-arb {function.__name__}", defaults=lambda: defaults(words))
+
+    return main
+
+
 def refused(reason: object, as_json: bool, status: str = "refused", code: int = 2) -> int:
     line = " ".join(str(reason).split())
     print(f"{'stopped' if code == INTERRUPTED else 'error'}: {line}", file=sys.stderr, flush=True)

@@ -1,10 +1,7 @@
 """Months of candles and funding of two venues' common pairs: `delta-arb download`."""
 
-import sys
-from collections.abc import Sequence
-
 from delta_arb.collect.options import DownloadOptions, of_settings
-from delta_arb.command import application, command, run
+from delta_arb.command import program
 from delta_arb.quotes.settings import settings
 
 EXAMPLES = (
@@ -15,22 +12,20 @@ EXAMPLES = (
 STOPPED = "months that were complete are kept; the same command goes on with what is missing"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    app = application()
+def download(options: DownloadOptions) -> int:
+    """Fetch candles and funding of both legs over ccxt, month by month, into FOLDER/<venue>/<market>/<pair>/.
 
-    @command(app, DownloadOptions, *EXAMPLES, stopped=STOPPED)
-    def download(options: DownloadOptions) -> int:
-        """Fetch candles and funding of both legs over ccxt, month by month, into FOLDER/<venue>/<market>/<pair>/.
+    Only what is missing is fetched, so a call that was broken off is simply made again. What a venue does not
+    have is said, and kept in coverage.json. The venues' order rules are saved beside, in rules.json.
+    """
+    from delta_arb.collect.download import fetch  # loads ccxt, which --help does without
 
-        Only what is missing is fetched, so a call that was broken off is simply made again. What a venue does not
-        have is said, and kept in coverage.json. The venues' order rules are saved beside, in rules.json.
-        """
-        from delta_arb.collect.download import fetch  # loads ccxt, which --help does without
+    return fetch(options)
 
-        return fetch(options)
 
-    argv = list(sys.argv[1:] if argv is None else argv)
-    return run(app, argv, "delta-arb download", defaults=lambda: of_settings(settings(), argv))
+main = program(
+    DownloadOptions, download, *EXAMPLES, stopped=STOPPED, defaults=lambda words: of_settings(settings(), words)
+)
 
 
 if __name__ == "__main__":

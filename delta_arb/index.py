@@ -1,12 +1,10 @@
 """`delta-arb index`: write the page that lists all runs, live sessions and reviews of a reports folder anew."""
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from delta_arb import places
-from delta_arb.command import application, command, expanded, option, run
+from delta_arb.command import option, program
 from delta_arb.errors import RunError
 
 
@@ -19,24 +17,21 @@ class IndexOptions:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    app = application()
+def index(options: IndexOptions) -> int:
+    """Write index.html of the reports folder anew, with live sessions that ended since.
 
-    @command(app, IndexOptions, "delta-arb index")
-    def index(options: IndexOptions) -> int:
-        """Write index.html of the reports folder anew, with live sessions that ended since.
+    The pipeline and the review do it at their ends.
+    """
+    from delta_arb.report.index import refresh  # loads what --help does without
 
-        The pipeline and the review do it at their ends.
-        """
-        from delta_arb.report.index import refresh  # loads what --help does without
+    reports = places.reports(options.reports)
+    if not reports.is_dir():
+        raise RunError(f"{reports}: no such folder; run the pipeline or the runner first, or name another one")
+    print(refresh(reports))
+    return 0
 
-        reports = places.reports(options.reports)
-        if not reports.is_dir():
-            raise RunError(f"{reports}: no such folder; run the pipeline or the runner first, or name another one")
-        print(refresh(reports))
-        return 0
 
-    return run(app, expanded(sys.argv[1:] if argv is None else argv, IndexOptions), "delta-arb index")
+main = program(IndexOptions, index, "delta-arb index", begun=True)
 
 
 if __name__ == "__main__":

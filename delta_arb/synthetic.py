@@ -1,12 +1,10 @@
 """`delta-arb synthetic`: quotes of two venues made by a known process, and the truth they were made from."""
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from delta_arb.command import application, command, expanded, option, run
+from delta_arb.command import option, program
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +18,11 @@ class SyntheticOptions:
     force: bool = option(False, "overwrite files that are there")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    app = application()
+def synthetic(options: SyntheticOptions) -> int:
+    """Write SYNTHETIC two-venue quotes (spot.parquet, perp.parquet, funding.parquet) and their truth (truth.json).
 
-    @command(app, SyntheticOptions, "delta-arb synthetic --out data/walk --regime random_walk --hours 24 --seed 3")
-    def synthetic(options: SyntheticOptions) -> int:
-        """Write SYNTHETIC two-venue quotes (spot.parquet, perp.parquet, funding.parquet) and their truth (truth.json).
-
-        The defaults are the committed sample.
-        """
-        return _write(options)
-
-    return run(app, expanded(sys.argv[1:] if argv is None else argv, SyntheticOptions), "delta-arb synthetic")
-
-
-def _write(options: SyntheticOptions) -> int:
+    The defaults are the committed sample.
+    """
     from delta_arb.quotes.synthetic import make, write
     from delta_arb.quotes.synthetic_spec import LEGS, World
 
@@ -45,6 +33,14 @@ def _write(options: SyntheticOptions) -> int:
     for path in paths:
         print(f"{path}  {path.stat().st_size} bytes")
     return 0
+
+
+main = program(
+    SyntheticOptions,
+    synthetic,
+    "delta-arb synthetic --out data/walk --regime random_walk --hours 24 --seed 3",
+    begun=True,
+)
 
 
 if __name__ == "__main__":

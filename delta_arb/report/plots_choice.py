@@ -97,12 +97,7 @@ def _cells(figure, ax, exits: np.ndarray, entries: np.ndarray, net: np.ndarray) 
     """The map itself: a cell of each pair of thresholds, with its axes and its colours' scale."""
     bound = max(float(np.nanmax(np.abs(net))), 1e-9)
     image = ax.pcolormesh(
-        np.arange(len(exits) + 1) - 0.5,
-        np.arange(len(entries) + 1) - 0.5,
-        net,
-        cmap="RdBu",
-        vmin=-bound,
-        vmax=bound,
+        np.arange(len(exits) + 1) - 0.5, np.arange(len(entries) + 1) - 0.5, net, cmap="RdBu", vmin=-bound, vmax=bound
     )
     ax.patch.set(facecolor="white", edgecolor="#c3cbd4", hatch="////")
     ax.grid(visible=False)

@@ -202,8 +202,7 @@ def capacity(sheet: TearSheet, way: int) -> str:
     for times in TIMES:
         settings = sheet.market.settings
         market = replace(
-            sheet.market,
-            settings=settings.replace(clip_usdt=times * settings.clip_usdt, max_position_usdt=None),
+            sheet.market, settings=settings.replace(clip_usdt=times * settings.clip_usdt, max_position_usdt=None)
         )
         result = market.replay(sheet.tape.assuming(ASSUMPTIONS[way]), sheet.thresholds)
         whole, some, usdt = rested_whole(result)

@@ -1,9 +1,6 @@
 """`delta-arb sandbox`: both venues on this machine, playing a tape, until interrupted."""
 
-import sys
-from collections.abc import Sequence
-
-from delta_arb.command import application, command, expanded, run
+from delta_arb.command import program
 from delta_arb.sandbox.options import SandboxOptions
 
 EXAMPLES = (
@@ -20,30 +17,27 @@ EXAMPLES = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    app = application()
+def sandbox(options: SandboxOptions) -> int:
+    """Two small exchanges on this machine: MEXC spot and Gate.io USDT futures.
 
-    @command(app, SandboxOptions, *EXAMPLES)
-    def sandbox(options: SandboxOptions) -> int:
-        """Two small exchanges on this machine: MEXC spot and Gate.io USDT futures.
+    They speak the real wire protocols, so ccxt connects to them by configuration alone, which is printed. They
+    play recorded quotes (the bundled synthetic sample, or your own files), keep one account each with play money,
+    and fill orders against the quotes shown. No keys, no network: they listen on 127.0.0.1 only.
+    """
+    import asyncio
 
-        They speak the real wire protocols, so ccxt connects to them by configuration alone, which is printed. They
-        play recorded quotes (the bundled synthetic sample, or your own files), keep one account each with play money,
-        and fill orders against the quotes shown. No keys, no network: they listen on 127.0.0.1 only.
-        """
-        import asyncio
+    from delta_arb.sandbox import faults
+    from delta_arb.sandbox.session import serve
 
-        from delta_arb.sandbox import faults
-        from delta_arb.sandbox.session import serve
+    if options.explain:
+        print(faults.__doc__)
+        return 0
 
-        if options.explain:
-            print(faults.__doc__)
-            return 0
+    return asyncio.run(serve(options))
 
-        return asyncio.run(serve(options))
 
-    return run(app, expanded(sys.argv[1:] if argv is None else argv, SandboxOptions), "delta-arb sandbox")
+main = program(SandboxOptions, sandbox, *EXAMPLES, begun=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

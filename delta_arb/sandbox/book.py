@@ -230,13 +230,7 @@ class MarketData:
         return [(price, qty), *(level for level in levels if level[0] > 0)]
 
     def set_book(
-        self,
-        pair: str,
-        bids: Levels,
-        asks: Levels,
-        *,
-        book_id: int | None = None,
-        mark: Decimal | None = None,
+        self, pair: str, bids: Levels, asks: Levels, *, book_id: int | None = None, mark: Decimal | None = None
     ) -> None:
         """A whole new book (also refreshes what our orders took); `book_id` names it when frames are replayed."""
         book = self.books[pair]
@@ -244,13 +238,7 @@ class MarketData:
         self._changed(book, changed, book_id, book_id, mark)
 
     def change_book(
-        self,
-        pair: str,
-        bids: Levels,
-        asks: Levels,
-        *,
-        first_id: int | None = None,
-        last_id: int | None = None,
+        self, pair: str, bids: Levels, asks: Levels, *, first_id: int | None = None, last_id: int | None = None
     ) -> None:
         """Single levels of the book (qty 0 removes one); ids as recorded, or the next ones."""
         book = self.books[pair]

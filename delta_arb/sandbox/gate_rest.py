@@ -70,13 +70,8 @@ class Gate:
         self.candles = Candles(engine)
         self.past_funding: Callable[[str], list[tuple[int, Decimal]]] | None = None  # (ts_ns, rate) of a made past
         self.stream = GateStream(self, self.key, self.candles)
-        self.opened, self.received = self.stream.opened, self.stream.received
-
-    def begin_fault(self, fault: Fault) -> None:
-        self.stream.notice(fault)
-
-    def rewritten(self, fault: Fault, push: str | bytes) -> str | bytes:
-        return rows.rewritten_push(fault, push)
+        self.opened, self.received, self.begin_fault = self.stream.opened, self.stream.received, self.stream.notice
+        self.rewritten = rows.rewritten_push
 
     def config(self, base_url: str) -> dict[str, Any]:
         """ccxt's constructor configuration: `ccxt.pro.gate(config)` trades here and nowhere else."""

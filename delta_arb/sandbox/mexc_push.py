@@ -136,11 +136,7 @@ class Pushes:
         """All changes of a window as one: the last size of each level, from the first id to the last."""
         bids = {price: qty for change in changes for price, qty in change.bids}
         asks = {price: qty for change in changes for price, qty in change.asks}
-        merged = changes[-1]._replace(
-            first_id=changes[0].first_id,
-            bids=tuple(bids.items()),
-            asks=tuple(asks.items()),
-        )
+        merged = changes[-1]._replace(first_id=changes[0].first_id, bids=tuple(bids.items()), asks=tuple(asks.items()))
         return shapes.depth_push(merged, stream.event)
 
     # Private

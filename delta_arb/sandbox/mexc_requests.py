@@ -210,13 +210,7 @@ class Orders:
             raise MexcError(30029)
         try:
             placed = self._engine.place(
-                order.pair,
-                order.side,
-                order.kind,
-                order.qty,
-                order.price,
-                tif=order.tif,
-                client_id=order.client_id,
+                order.pair, order.side, order.kind, order.qty, order.price, tif=order.tif, client_id=order.client_id
             )
         except Refusal as refusal:
             raise self._worded(refusal, order) from refusal

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from delta_arb.sandbox import mexc_messages as shapes
-from delta_arb.sandbox import mexc_requests
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.candles import Candles
 from delta_arb.sandbox.engine import Engine
@@ -19,6 +18,18 @@ from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.http import Answer, Request, Route
 from delta_arb.sandbox.mexc_messages import MS
 from delta_arb.sandbox.mexc_push import rewritten_push
+from delta_arb.sandbox.mexc_requests import (
+    CODES,
+    REFUSALS,
+    MexcError,
+    Orders,
+    integer,
+    limit,
+    pair_asked,
+    pair_named,
+    time_range,
+    verify,
+)
 from delta_arb.sandbox.mexc_stream import Limits, MexcStream
 from delta_arb.sandbox.network import Hub, Limiter
 from delta_arb.sandbox.values import text
@@ -61,10 +72,11 @@ class Mexc:
         aggregated: bool = True,
     ) -> None:
         self.engine, self.key, self.limiter = engine, v.ApiKey(key, secret), limiter
-        self.orders = mexc_requests.Orders(engine)
+        self.orders = Orders(engine)
         self.candles = Candles(engine)
         self.stream = MexcStream(self, limits or Limits(), aggregated)
-        self.opened, self.received = self.stream.opened, self.stream.received
+        self.opened, self.received, self.begin_fault = self.stream.opened, self.stream.received, self.stream.begin_fault
+        self.rewritten = rewritten_push
 
     def config(self, base_url: str) -> dict[str, Any]:
         """What to construct `ccxt.pro.mexc` with."""
@@ -116,29 +128,23 @@ class Mexc:
 
     def authorize(self, request: Request) -> None:
         body = request.body.decode(errors="replace")
-        mexc_requests.verify(request.query_string, body, request.headers, self.key, self.engine.clock.now_ms())
+        verify(request.query_string, body, request.headers, self.key, self.engine.clock.now_ms())
 
     def refused(self, refusal: v.Refusal) -> Answer:
-        if not isinstance(refusal, mexc_requests.MexcError):
-            refusal = mexc_requests.MexcError(mexc_requests.CODES.get(type(refusal), 33333))
+        if not isinstance(refusal, MexcError):
+            refusal = MexcError(CODES.get(type(refusal), 33333))
         return Answer(refusal.body, refusal.status)
 
     def fault_answer(self, fault: Fault) -> Answer:
         if fault.do == "rate_limit":
-            return Answer(mexc_requests.MexcError(429).body, fault.status or 429, {"Retry-After": "10"})
+            return Answer(MexcError(429).body, fault.status or 429, {"Retry-After": "10"})
         if fault.do == "refuse":
-            return self.refused(mexc_requests.MexcError(mexc_requests.integer({"code": fault.code}, "code", 0)))
+            return self.refused(MexcError(integer({"code": fault.code}, "code", 0)))
         status = fault.status or 503
         if fault.code:
-            return Answer(mexc_requests.MexcError(mexc_requests.integer({"code": fault.code}, "code", 0)).body, status)
+            return Answer(MexcError(integer({"code": fault.code}, "code", 0)).body, status)
         # A gateway's own errors (502 and the like) come without the venue's JSON.
-        return Answer(mexc_requests.MexcError(status).body if status in mexc_requests.REFUSALS else b"", status)
-
-    def begin_fault(self, fault: Fault) -> None:
-        self.stream.begin_fault(fault)
-
-    def rewritten(self, fault: Fault, push: str | bytes) -> str | bytes:
-        return rewritten_push(fault, push)
+        return Answer(MexcError(status).body if status in REFUSALS else b"", status)
 
     # Markets
 
@@ -148,7 +154,7 @@ class Mexc:
             or request.query.get("symbol")
             or ",".join(shapes.symbol_of(listing.pair) for listing in self.engine.shown)
         )
-        named = [mexc_requests.pair_named(self.engine, symbol) for symbol in wanted.split(",") if symbol]
+        named = [pair_named(self.engine, symbol) for symbol in wanted.split(",") if symbol]
         rows = [
             shapes.market(self.engine.listed(pair), self.engine.settings, self.engine.is_trading(pair))
             for pair in named
@@ -157,27 +163,24 @@ class Mexc:
         return {"timezone": "CST", "serverTime": now_ms, "rateLimits": [], "exchangeFilters": [], "symbols": rows}
 
     def _depth(self, request: Request) -> dict:
-        book = self.engine.books[mexc_requests.pair_asked(self.engine, request)]
-        most = mexc_requests.limit(request.query, 100, 5000)
+        book = self.engine.books[pair_asked(self.engine, request)]
+        most = limit(request.query, 100, 5000)
         bids, asks = ([[text(price), text(qty)] for price, qty in book.levels(side, most)] for side in (v.BUY, v.SELL))
         return {"lastUpdateId": book.id, "bids": bids, "asks": asks, "timestamp": self.engine.clock.now_ms()}
 
     def _klines(self, request: Request) -> list:
         interval = request.query.get("interval", "")
         if interval not in shapes.INTERVALS_S:
-            raise mexc_requests.MexcError(700008, param="interval")
+            raise MexcError(700008, param="interval")
         seconds = shapes.INTERVALS_S[interval]
-        start_ms, end_ms = mexc_requests.time_range(request.query)
-        most, end_s = (
-            mexc_requests.limit(request.query, 500, 500),
-            min(end_ms // 1000, self.engine.clock.now_ms() // 1000),
-        )
+        start_ms, end_ms = time_range(request.query)
+        most, end_s = (limit(request.query, 500, 500), min(end_ms // 1000, self.engine.clock.now_ms() // 1000))
         if "startTime" in request.query:
             first_s = -(-start_ms // 1000)
             end_s = min(end_s, first_s + 2 * most * seconds)
         else:
             first_s = end_s - 2 * most * seconds
-        candles = self.candles.between(mexc_requests.pair_asked(self.engine, request), seconds, first_s, end_s)
+        candles = self.candles.between(pair_asked(self.engine, request), seconds, first_s, end_s)
         chosen = candles[:most] if "startTime" in request.query else candles[-most:]
         return [shapes.kline(candle, seconds) for candle in chosen]
 
@@ -186,13 +189,13 @@ class Mexc:
 
     def _prints(self, request: Request) -> list[v.Print]:
         """Public trades, newest first."""
-        start_ms, end_ms = mexc_requests.time_range(request.query)
+        start_ms, end_ms = time_range(request.query)
         deals = [
             d
-            for d in reversed(self.engine.prints[mexc_requests.pair_asked(self.engine, request)])
+            for d in reversed(self.engine.prints[pair_asked(self.engine, request)])
             if start_ms <= d.ts_ns // MS <= end_ms
         ]
-        return deals[: mexc_requests.limit(request.query, 500, 1000)]
+        return deals[: limit(request.query, 500, 1000)]
 
     def _book_ticker(self, request: Request) -> dict | list:
         return self._each(request, lambda pair: shapes.book_ticker(self._quote(pair)))
@@ -210,7 +213,7 @@ class Mexc:
     def _each(self, request: Request, row: Callable[[str], dict]) -> dict | list:
         """One row when a symbol is given, else all."""
         if "symbol" in request.query:
-            return row(mexc_requests.pair_asked(self.engine, request))
+            return row(pair_asked(self.engine, request))
         return [row(pair) for pair in self.engine.listings]
 
     def _quote(self, pair: str) -> v.Quote:
@@ -232,7 +235,7 @@ class Mexc:
     def _withdrawals(self, request: Request) -> list:
         """None was ever made; a key without the right to withdraw may not even ask."""
         if not self.engine.faults.take("key", ("may_withdraw",)):
-            raise mexc_requests.MexcError(700007)
+            raise MexcError(700007)
         return []
 
     def _all_coins(self) -> list[str]:
@@ -240,7 +243,7 @@ class Mexc:
         return sorted(listed | set(self.engine.account.coins()))
 
     def _fee(self, request: Request) -> dict:
-        mexc_requests.pair_asked(self.engine, request)
+        pair_asked(self.engine, request)
         fees = self.engine.settings
         return self._success({"makerCommission": float(fees.maker_fee), "takerCommission": float(fees.taker_fee)})
 

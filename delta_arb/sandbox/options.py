@@ -64,11 +64,7 @@ class SandboxOptions:
     )  # fmt: skip
     queue: Literal["back", "front", "through"] = option("back", "where a resting order stands at its price", QUOTES)
     listings: int = option(
-        0,
-        "made pairs beside it that have a past: bars and funding (synthetic)",
-        QUOTES,
-        metavar="N",
-        whole=True,
+        0, "made pairs beside it that have a past: bars and funding (synthetic)", QUOTES, metavar="N", whole=True
     )
     seed: int = option(0, "of what is drawn: the made pairs, and network delays", QUOTES, metavar="N", whole=True)
     history_days: float = option(

@@ -320,12 +320,7 @@ class Venues:
         return cls(default_setup(**changes), faults, network=network)
 
     def play(
-        self,
-        tape: Tape,
-        payments: Sequence[FundingPayment] = (),
-        *,
-        speed: float = 1.0,
-        repeat: bool = False,
+        self, tape: Tape, payments: Sequence[FundingPayment] = (), *, speed: float = 1.0, repeat: bool = False
     ) -> "Venues":
         """Show the tape's first books now; it plays from the start of the `async with` block on."""
         self.feed = Feed(

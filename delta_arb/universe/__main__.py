@@ -3,10 +3,7 @@
 Exit code: 0 done ("none of them" is a result), 2 refused, or jobs that failed: what is finished stays, call again.
 """
 
-import sys
-from collections.abc import Sequence
-
-from delta_arb.command import application, command, run
+from delta_arb.command import program
 from delta_arb.universe.options import SHOWN, UniverseOptions
 
 EXAMPLES = (
@@ -18,23 +15,20 @@ EXAMPLES = (
 STOPPED = "pairs that were finished are kept; the same command goes on with the others"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    app = application()
+def universe(options: UniverseOptions) -> int:
+    """Rank all pairs of a download or recording by what they would earn after costs, and say which a pipeline would export.
 
-    @command(app, UniverseOptions, *EXAMPLES, only=SHOWN, stopped=STOPPED)
-    def universe(options: UniverseOptions) -> int:
-        """Rank all pairs of a download or recording by what they would earn after costs, and say which a pipeline would export.
+    What is finished is kept: a call that was broken off, or made again, does only what is missing.
+    """
+    from delta_arb.universe.jobs import single_threaded
 
-        What is finished is kept: a call that was broken off, or made again, does only what is missing.
-        """
-        from delta_arb.universe.jobs import single_threaded
+    single_threaded()
+    from delta_arb.universe.run import session  # loads the research modules, which --help does without
 
-        single_threaded()
-        from delta_arb.universe.run import session  # loads the research modules, which --help does without
+    return session(options)
 
-        return session(options)
 
-    return run(app, sys.argv[1:] if argv is None else argv, "delta-arb universe")
+main = program(UniverseOptions, universe, *EXAMPLES, only=SHOWN, stopped=STOPPED)
 
 
 if __name__ == "__main__":
