@@ -209,6 +209,9 @@ def error(kind, text, status=400):
         (error(ccxt.RateLimitExceeded, 'gate {"label":"TOO_MANY_REQUESTS","message":""}', 429), "TOO_MANY_REQUESTS"),
         (error(ccxt.ExchangeError, 'gate {"label":"RISK_LIMIT_EXCEEDED","detail":""}'), "RISK_LIMIT_EXCEEDED"),
         (error(ccxt.InvalidOrder, 'gate {"label":"REPEATED_CREATION","message":""}'), ""),  # an order of this id exists
+        (error(ccxt.BadRequest, 'mexc {"code":400,"msg":"price scale is invalid"}'), "400"),
+        (error(ccxt.BadRequest, 'mexc {"msg":" amount scale is invalid","code":400}'), "400"),
+        (error(ccxt.BadRequest, 'mexc {"code":400,"msg":"api key required"}'), ""),  # a gateway says as much
         (error(ccxt.ExchangeError, 'mexc {"code":500,"msg":"Internal error"}', 500), ""),
         (error(ccxt.InvalidOrder, 'mexc {"code":30002,"msg":""}', 503), ""),
         (error(ccxt.ExchangeError, 'mexc {"code":12345,"msg":"never heard of"}'), ""),

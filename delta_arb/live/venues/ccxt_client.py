@@ -42,6 +42,7 @@ REFUSED = (
     ccxt.InsufficientFunds, ccxt.InvalidOrder, ccxt.BadRequest, ccxt.AuthenticationError, ccxt.NotSupported,
     ccxt.RateLimitExceeded, ccxt.DDoSProtection, ccxt.InvalidNonce, ccxt.OperationRejected,
 )  # fmt: skip
+WRONG_GRID = "scale is invalid"  # MEXC says code 400 and this of a price or an amount that is off its grid
 
 
 class _StatusInErrors:
@@ -121,14 +122,16 @@ def refusal(error: ccxt.BaseError, certain: frozenset[str], doubtful: frozenset[
     """The venue's code if the request was certainly not accepted; "" if nobody knows.
 
     Only a code that the venue documents, in a body that was decoded, proves that: a bare 403, 418 or 429 may come from
-    a gateway in front of an order that was taken, and a code that only repeats the status says no more.
+    a gateway in front of an order that was taken, and a code that only repeats the status says no more, unless the venue
+    says beside it what is wrong with the order.
 
     Args:
         certain: codes that ccxt calls a mere ExchangeError, and that are refusals.
         doubtful: codes that look like refusals and are not, such as "this id was used before".
     """
     code, status = body_code(error), getattr(error, "status", 0)
-    if not code or status >= 500 or code in doubtful or code == str(status):
+    bare = code == str(status) and WRONG_GRID not in str(error)
+    if not code or status >= 500 or code in doubtful or bare:
         return ""
     return code if isinstance(error, REFUSED) or code in certain else ""
 
