@@ -25,6 +25,7 @@ from delta_arb.numba_cache import compiled
 from delta_arb.stats.series import columns, known_and_varying
 
 MIN_ROWS = 50
+FAR = 1.5  # how far the likelihood is looked at, in logarithms, where the best is not near what was expected
 
 
 def _filter(y, step, phi, drive, start_var, noise_var, innovations, variances):
@@ -143,7 +144,7 @@ class Likelihood:
         """The best over the noise ratio at this theta, searched from `log_ratio`; None means no noise at all."""
         if log_ratio is None:
             return self(theta, 0.0), None
-        return _best(lambda u: self(theta, math.exp(u)), log_ratio, 1.5, -18.0, 24.0, 1e-5)
+        return _best(lambda u: self(theta, math.exp(u)), log_ratio, 0.25, -18.0, 24.0, 1e-5)
 
     def white(self) -> float:
         """The likelihood of noise alone, for comparison."""
@@ -265,13 +266,19 @@ def usable(values, ts_ns, valid=None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best(score, start: float, reach: float, low: float, high: float, tolerance: float) -> tuple[float, float]:
-    """The largest score and where it is, by Brent's method near `start`, going on while it lies at the end of reach."""
+    """The largest score and where it is, by Brent's method near `start`, looking farther while it lies at the end of reach.
+
+    Where the score falls from `low` on, that is where: of a series without noise it does, whatever theta is.
+    """
     centre = min(max(start, low), high)
     while True:
         left, right = max(centre - reach, low), min(centre + reach, high)
+        if left == low and (lowest := score(low)) >= score(low + 0.01):
+            return lowest, low
         found = minimize_scalar(
             lambda x: -score(x), bounds=(left, right), method="bounded", options={"xatol": tolerance}
         )
+        reach = max(2 * reach, FAR)
         if found.x < left + 0.05 and left > low:
             centre = left - 0.5 * reach
         elif found.x > right - 0.05 and right < high:
