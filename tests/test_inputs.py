@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -456,3 +457,17 @@ def test_when_funding_began_to_follow_other_rules_is_an_input_or_what_the_venue_
     assert both.rules_changed_ns == (announced, 1_785_571_200 * NS)
     with pytest.raises(ParamsError, match="--funding-changes last May: a time is like 2026-01-31"):
         Inputs(**of, funding_changes="last May")
+
+
+def test_what_a_run_keeps_of_its_files_is_read_again_once_one_of_them_changes(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "KEPT", {})
+    for leg in ("spot", "perp"):
+        shutil.copy(getattr(Inputs(), leg), tmp_path)
+    files = [str(tmp_path / Path(getattr(Inputs(), leg)).name) for leg in ("spot", "perp")]
+    inputs = Inputs(*files, "none", pair="SYN_USDT", contract_size=10.0)
+    inputs.keep()
+    assert inputs.tape() is inputs.tape() and Inputs().tape() is not inputs.tape()
+    whole = len(inputs.tape())
+    table = pq.read_table(files[0])
+    pq.write_table(table.slice(0, len(table) // 2), files[0])
+    assert len(inputs.tape()) < whole

@@ -35,6 +35,7 @@ from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing
 SAMPLE_FILES = ("spot.parquet", "perp.parquet", "funding.parquet")
 SAMPLE_PAIR = "SYN_USDT"
 SAMPLE_CONTRACT_SIZE = 10.0
+KEPT: dict["Inputs", tuple[list, tapes.Tape]] = {}  # the stamps of files, and the tape that they made
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")  # as in the parameter file
 
 
@@ -50,8 +51,7 @@ class Inputs(InputOptions):
             if getattr(self, name) != NONE:
                 object.__setattr__(self, name, placed(getattr(self, name)))
         object.__setattr__(self, "pair", plain_pair(self.pair))
-        given = (bool(self.spot), bool(self.perp))
-        if given[0] != given[1]:
+        if bool(self.spot) != bool(self.perp):
             raise ParamsError(
                 f"give the quotes of both legs, was spot={self.spot!r} perp={self.perp!r}; or neither, for the sample"
             )
@@ -83,8 +83,7 @@ class Inputs(InputOptions):
                 raise ParamsError(
                     f"{name} names a folder: letters, digits, _ . and -, at most 40, was {getattr(self, name)!r}"
                 )
-        self.latency()
-        self.terms()
+        _ = self.latency(), self.terms()
         for leg in ("spot", "perp", "funding"):
             self.format_options(leg)
         _ = self.stated, self.funds, self.rules_changed_ns
@@ -159,25 +158,37 @@ class Inputs(InputOptions):
 
     def recorded(self) -> tapes.Tape:
         """The whole of both files: quotes, or candles where half-spreads are stated."""
+        kept = KEPT.get(self) if KEPT else None
+        return kept[1] if kept and kept[0] == self._stamps() else self._read()
+
+    def keep(self) -> None:
+        """Read the files for all notebooks of a run: these are copies of the process that keeps what was read."""
+        KEPT[self] = self._stamps(), self._read()
+
+    def _stamps(self) -> list[tuple[str, int, int]]:
+        """Of each file of quotes and trades: its name, when it was written, and its size."""
+        named = filter(None, (self.spot, self.perp, self.spot_trades, self.perp_trades))
+        read = [(str(file), split(file)[0].stat()) for name in named for file in files_of(name)]
+        return [(file, of.st_mtime_ns, of.st_size) for file, of in read]
+
+    def _read(self) -> tapes.Tape:
+        legs = self.leg_file("spot"), self.leg_file("perp")
         if self.stated:
             if self.spot_trades or self.perp_trades:
                 raise ParamsError("trades fill no order on candles; leave them away")
             if (self.spot_kind, self.perp_kind) != (UPDATES, UPDATES):
                 raise ParamsError("candles are neither updates nor snapshots; leave --spot-kind and --perp-kind away")
-            legs = self.leg_file("spot"), self.leg_file("perp")
             return bars.read(*legs, self.stated, max_bad_share=self.max_bad_share)
-        for leg in ("spot", "perp"):
-            if is_candles(self.leg_file(leg)):
+        for leg, file in zip(("spot", "perp"), legs, strict=True):
+            if is_candles(file):
                 raise ParamsError(
                     f"{getattr(self, leg)} holds candles, which do not say where bid and ask were; state it for both "
                     "legs: --spot-half-spread-bps and --perp-half-spread-bps"
                 )
-        legs = self.leg_file("spot"), self.leg_file("perp")
         tape = tapes.read(*legs, max_bad_share=self.max_bad_share)
-        files = self.spot_trades, self.perp_trades
-        if not any(files):
+        if not (self.spot_trades or self.perp_trades):
             return tape
-        (queues, skipped), (depths, shown) = read_queues(files, legs), read_depths(legs)
+        (queues, skipped), (depths, shown) = read_queues((self.spot_trades, self.perp_trades), legs), read_depths(legs)
         quality = replace(tape.quality, notes=(*tape.quality.notes, *skipped, *shown))
         return replace(tape, queues=queues, depths=depths, quality=quality)
 

@@ -157,7 +157,7 @@ def _execute_one(job: Job, name: str, folder: Path, record: dict, own: dict, rea
         raise RunError(f"{name}: {spoken(error)}") from error
     finally:
         record["notebooks"] = dict(sorted({**record["notebooks"], name: _since(clock)}.items()))
-        _scrub(folder, job)
+        _scrub(folder, job, name)
     say(f"{name}: {record['notebooks'][name]:.1f} s")
 
 
@@ -287,11 +287,11 @@ def locked(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _scrub(folder: Path, job: Job) -> None:
+def _scrub(folder: Path, job: Job, notebook: str = "*") -> None:
     """Leave no path of this machine in notebooks and logs, for reports are passed on; drop what is half written."""
-    for log in folder.glob("*.log"):
+    for log in folder.glob(f"{notebook}.log"):
         log.write_text(_without_paths(log.read_text(encoding="utf-8", errors="replace"), job), encoding="utf-8")
-    for path in folder.glob("*.ipynb"):
+    for path in folder.glob(f"{notebook}.ipynb"):
         try:
             nb = json.loads(_without_paths(path.read_text(encoding="utf-8"), job))
         except ValueError:
@@ -316,7 +316,7 @@ def _without_paths(text: str, job: Job) -> str:
         tempfile.gettempdir(): "tmp",
     }
     for path in sorted(shown, key=len, reverse=True):
-        if len(path) > 3:  # a home or root of "/" names no machine
+        if len(path) > 3 and path in text:  # a home or root of "/" names no machine
             text = re.sub(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])", lambda _, to=shown[path]: to, text)
     return text
 

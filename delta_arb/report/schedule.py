@@ -57,6 +57,7 @@ def pipeline(options: PipelineOptions, argv: list[str]) -> int:
 def _look_at_files(job: Job) -> None:
     """What the files were taken for, what is noted of them and what of them is left out; refuses those of no use, and
     sizes that they never trade."""
+    job.inputs.keep()
     tape = job.inputs.tape()
     for line in filter(None, (*told(job.inputs, tape), left_out(tape))):
         say(line)
