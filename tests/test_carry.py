@@ -131,6 +131,8 @@ def test_what_a_wallet_cannot_pay_for_is_not_carried_and_says_so():
     assert not poor.pays and not poor.trades and poor.now.thresholds is None
     assert "no carry rule earned anything" in poor.verdict
     assert "entries that a wallet could not pay for: 1)" in poor.verdict
+    why = "deflated Sharpe ratio was not computed (there is no rule for the time to come)"
+    assert poor.gates[-1].finding == why and why[1:] in poor.table().note
 
 
 def test_a_short_that_a_rally_liquidates_ends_the_walk():

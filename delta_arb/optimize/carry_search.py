@@ -119,18 +119,18 @@ def choose_carry(look_back: LookBack) -> Fit:
     return Fit(sets[best], "earned on its look-back", look_back.nets(result), len(sets))
 
 
-def deflated(look_back: LookBack, chosen: Thresholds | None, looks: float) -> Deflated | None:
-    """The Sharpe ratio of the rule chosen on a look-back, deflated by all that were tried on it and `looks` times as many;
-    None where nothing was chosen, or the statistics refuse."""
+def deflated(look_back: LookBack, chosen: Thresholds | None, looks: float) -> Deflated:
+    """The Sharpe ratio of the rule chosen on a look-back, deflated by all that were tried on it and `looks` times as many.
+
+    Raises:
+        SeriesError: nothing was chosen, or what its days hold is no track record.
+    """
     if chosen is None:
-        return None
+        raise SeriesError("there is no rule for the time to come")
     here = look_back.market
     sets = candidates(offers(look_back.tape, here.settings, None), here.fees_bps)
-    try:
-        nets = np.diff(look_back.sweep(sets).nets, prepend=0.0).T
-        return multiple_testing.deflated(nets, sets.index(chosen), upstream=looks)
-    except SeriesError:
-        return None
+    nets = np.diff(look_back.sweep(sets).nets, prepend=0.0).T
+    return multiple_testing.deflated(nets, sets.index(chosen), upstream=looks)
 
 
 def _smoothed(rules: Sequence[Thresholds], nets: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ class CarryWalk(TableFace):
     fold, which `brier` scores; not known where none was scored. A crash that throws the legs apart can pay a year of funding in one fill,
     and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
     `market`: with the roles of both legs, chosen as `conduct` says; `through`: where one rests, the same walk where only what
-    is beyond our price fills; `deflated`: of `now`, told beside the walk, which judged each choice on what came after it.
+    is beyond our price fills; `deflated`: of `now`, told beside the walk, which judged each choice on what came after it; `not_deflated`: why it is None.
     """
 
     folds: tuple[Fold, ...]
@@ -88,6 +88,7 @@ class CarryWalk(TableFace):
     conduct: str = ""
     through: "CarryWalk | None" = None
     deflated: Deflated | None = None
+    not_deflated: str = ""
 
     @property
     def trades(self) -> tuple[Trade, ...]:
@@ -159,7 +160,7 @@ class CarryWalk(TableFace):
             gate("net after one more exit at its worst", net and self.wrong_bps, 0.0, note=nothing),
             above_cash(net and net.value * from_bps(self.position_usdt), self.result.capital_usdt, self.cash_percent),
             halted,
-            told_deflated(self.deflated),
+            told_deflated(self.deflated, self.not_deflated),
             *(
                 g.replace(name=f"under through: {g.name}", finding=f"under through: {g.finding}")
                 for g in (self.through.gates if self.through else ())
@@ -170,7 +171,7 @@ class CarryWalk(TableFace):
     def table(self) -> Table:
         rows = [_fold_row(fold, self.position_usdt) for fold in self.folds]
         heads = "fold from, UTC", "horizon, days", "entry, bps", "exit, bps", "look-back, bps/day", "pairs", "net, bps"
-        more = (self.conduct, self.deflated and told_deflated(self.deflated).finding)
+        more = (self.conduct, next(g.finding for g in self.gates if g.name == DEFLATED))
         note = " ".join([self.verdict, *(_sentence(text) for text in more if text)])
         return Table.of("Carry, walked forward: chosen before, held after", heads, rows, note)
 
@@ -230,8 +231,11 @@ def walk(
         replace(_walked(under(tape, place), way.market, frame, level, rng), cash_percent=constraints.cash_percent)
         for place in ((BACK, THROUGH) if way.market.settings.resting else (BACK,))
     )
-    paid = deflated(last, found.now.thresholds, looks)
-    return replace(found, conduct=way.words, through=through[0] if through else None, deflated=paid)
+    found = replace(found, conduct=way.words, through=through[0] if through else None)
+    try:
+        return replace(found, deflated=deflated(last, found.now.thresholds, looks))
+    except SeriesError as error:
+        return replace(found, not_deflated=str(error))
 
 
 def _walked(tape: Tape, market: Market, frame: Frame, level: float, rng: np.random.Generator) -> CarryWalk:

@@ -128,9 +128,9 @@ def above_zero(name: str, net: Interval | None, note: str) -> Gate:
     return gate(name, net.low, 0.0, finding=finding).replace(result="met" if passed else "missed")
 
 
-def told_deflated(found: Deflated | None) -> Gate:
-    """The verdict at the effective number tried, and at all of them."""
-    plain = gate(DEFLATED, found and found.probability, MIN_DEFLATED)
+def told_deflated(found: Deflated | None, why: str = "") -> Gate:
+    """The verdict at the effective number tried, and at all of them; `why` there is none."""
+    plain = gate(DEFLATED, found and found.probability, MIN_DEFLATED, note=why)
     if found is None:
         return plain
     both = "passes" if found.of_all >= MIN_DEFLATED else "does not pass"

@@ -168,7 +168,7 @@ def traded(world: Basis) -> dict[str, object]:
         elif verdict.judgement is None or not verdict.choice.trade:
             missed = [f"choice: {verdict.choice.reason.split(': ')[-1][:40]}"]
         else:
-            missed = [g.name for g in verdict.judgement.gates if not (g.passed or g.warning)]
+            missed = [g.name for g in verdict.judgement.gates if g.refuses]
     return told(rule, missed, world.later_usdt_day(world.best), world.later_usdt_day(rule))
 
 
