@@ -67,7 +67,8 @@ class CarryWalk(TableFace):
     fold, which `brier` scores; not known where none was scored. A crash that throws the legs apart can pay a year of funding in one fill,
     and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
     `market`: with the roles of both legs, chosen as `conduct` says; `through`: where one rests, the same walk where only what
-    is beyond our price fills; `deflated`: of `now`, told beside the walk, which judged each choice on what came after it; `not_deflated`: why it is None.
+    is beyond our price fills; `deflated`: of `now`, told beside the walk, which judged each choice on what came after it;
+    `not_deflated`: why it is None.
     """
 
     folds: tuple[Fold, ...]
