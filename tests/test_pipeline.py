@@ -529,7 +529,8 @@ def test_a_stopped_run_leaves_nothing_behind(notebooks, tmp_path, signum, code):
     out, err = process.communicate(timeout=30)
     assert time.monotonic() - began < GRACE_S
     assert process.returncode == code and out == ""
-    assert err.splitlines()[-1] == f"stopped by {signum.name}; nothing was published" and "Traceback" not in err
+    kept = "nothing was published, the parameters in force stay; the same command begins a new run"
+    assert err.splitlines()[-1] == f"stopped by {signum.name}; {kept}" and "Traceback" not in err
     assert len(workers) == 2 and gone([kernel, *workers])
     assert [path.name for path in (tmp_path / PAIR).iterdir()] == [".lock"]
 
