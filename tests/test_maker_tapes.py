@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from delta_arb.backtest import resting_orders
-from delta_arb.backtest.event_loop import Machine, Schedule, whole_tape
+from delta_arb.backtest.event_loop import Ground, Machine, Schedule, whole_tape
 from delta_arb.backtest.replay import _plain, kernel_inputs, looks, run
 from delta_arb.backtest.resting_orders import Roads
 from delta_arb.latency import Latency
@@ -127,7 +127,8 @@ class Played:
         if commands:
             monkeypatch.setattr(resting_orders, "decide", commands)
         seen = looks(made, OFF, plain=True, jumping=False)
-        logs, *_ = whole_tape(_plain(columns), seen, roads, schedule, BOUNDLESS.rebalancing, _plain(stamps), machine)
+        ground = Ground(_plain(columns), seen, roads, BOUNDLESS.rebalancing, _plain(stamps))
+        logs, *_ = whole_tape(ground, schedule, machine)
         self.sent, self.venue, self.made = logs.sent, machine.venues[SPOT], made
         closes = sum(made_.ts_ns == made.end_ns for made_ in logs.fills)
         self.filled = logs.fills[: len(logs.fills) - closes]

@@ -212,7 +212,7 @@ def test_a_look_back_counts_the_pairs_entered_before_its_end_and_closed_on_it(fa
     tape, of, latency = family
     until_ns = data.draw(st.integers(tape.start_ns + 1, tape.end_ns + TENTH))
     thin = thinned(tape, tape.start_ns, until_ns, data.draw(st.sampled_from((0.1, 1.0, 5.0))))
-    swept = sweep(tape, of, latency, marked=thin, until_ns=until_ns)
+    swept = sweep(tape, of, latency, marked=thin, span=(tape.start_ns, until_ns))
     for k, each in enumerate(of):
         whole = run(tape, each, latency)
         closed = {c.pair for c in whole.closings if c.reason != END}
@@ -227,7 +227,7 @@ def test_marked_nets_are_those_of_the_replays_also_over_periods_without_a_row(fa
     tape, of, latency = family
     assume(tape.end_ns > tape.start_ns)
     thin = thinned(tape, tape.start_ns, tape.end_ns, period_s)
-    nets = np.diff(sweep(tape, of, latency, marked=thin, nets=True).nets, prepend=0.0)
+    nets = np.diff(sweep(tape, of, latency, marked=thin).nets, prepend=0.0)
     for row, each in zip(nets, of, strict=True):
         np.testing.assert_array_equal(
             row, period_nets(tape, run(tape, each, latency), tape.start_ns, tape.end_ns, period_s)

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest.fast_forward import NEAR, book_at, first_at, next_row, shift_at
-from delta_arb.backtest.resting_orders import arrives, decided, heard, latency_ns, quote_due, quote_row, quoted
+from delta_arb.backtest.fast_forward import NEAR, Looks, book_at, first_at, next_row, shift_at
+from delta_arb.backtest.resting_orders import Roads, arrives, decided, heard, latency_ns, quote_due, quote_row, quoted
 from delta_arb.backtest.sweep_figures import add_fill, add_pair, trace
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
 from delta_arb.quotes.depth import into_levels
@@ -36,6 +36,7 @@ from delta_arb.wallets import (
     BOUNDLESS,
     NO_TRANSFER,
     Purse,
+    Rebalancing,
     Transfer,
     moved,
     sent_transfer,
@@ -92,6 +93,16 @@ class Stamps(NamedTuple):
     ts_ns: Sequence[int]
     rate: Sequence[float]
     mark: Sequence[float]
+
+
+class Ground(NamedTuple):
+    """What a replay stands on besides its rules: tape and what was seen of it, ways to the venues, transfers, funding stamps."""
+
+    tape: Columns
+    looks: Looks
+    roads: Roads
+    policy: Rebalancing
+    stamps: Stamps
 
 
 @dataclass(slots=True)
@@ -175,30 +186,25 @@ def new_logs():
     )  # fmt: skip
 
 
-def whole_tape(tape, looks, roads, schedule, policy, stamps, machine):
+def whole_tape(ground, schedule, machine):
     """Everything that happened on a tape, whether the machine has halted, whether a pair was still open, and the purse."""
     logs = new_logs()
-    drive(tape, looks, roads, schedule, policy, stamps, machine, logs, None)
+    drive(ground, schedule, machine, logs, None)
     return logs, machine.state.phase == HALTED, machine.open_at_end, _purse(machine)
 
 
 PATIENCE = 16  # quiet rows; seeing so many costs as much as looking for the next one that matters
 
 
-def drive(tape, looks, roads, schedule, policy, stamps, machine, logs, account):
+def drive(ground, schedule, machine, logs, account):
     """Feed every row that matters, report and timer to `decide`, to the end of the tape; what is open then is closed.
 
     Where rows are left out, so are reports that decide nothing: of two orders that both fill whole the later report settles
     both. What happens is put into `logs`; or, where an `account` is given instead, each pair into that when it has ended.
     """
-    state, event, venues = machine.state, machine.event, machine.venues
-    n, i, now_ns, purse, leverage = (
-        len(tape.ts_ns),
-        machine.row,
-        machine.now_ns,
-        _purse(machine),
-        schedule.rules[0].perp.leverage,
-    )
+    (tape, looks, roads, policy, stamps), purse = ground, _purse(machine)
+    state, event, venues, leverage = machine.state, machine.event, machine.venues, schedule.rules[0].perp.leverage
+    n, i, now_ns = len(tape.ts_ns), machine.row, machine.now_ns
     end_ns, last = tape.ts_ns[n - 1], n - 1
     while last > 0 and tape.ts_ns[last - 1] == end_ns:
         last -= 1  # the last instant is always seen
@@ -335,14 +341,8 @@ def _show(event, tape, looks, way, i):
 
 
 def _tell(event, kind, ts_ns, leg, filled, price, remaining):
-    event.kind, event.ts_ns, event.leg, event.filled, event.price, event.remaining = (
-        kind,
-        ts_ns,
-        leg,
-        filled,
-        price,
-        remaining,
-    )
+    event.kind, event.ts_ns, event.leg = kind, ts_ns, leg
+    event.filled, event.price, event.remaining = filled, price, remaining
 
 
 def _with_fill(purse, machine, rule, rested, logs, account):

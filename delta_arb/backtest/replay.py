@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from delta_arb.backtest.event_loop import Columns, Machine, Schedule, Sent, Stamps, filter_shifts, whole_tape
+from delta_arb.backtest.event_loop import Columns, Ground, Machine, Schedule, Sent, Stamps, filter_shifts, whole_tape
 from delta_arb.backtest.fast_forward import FAR, NEAR, SIGNALS, Looks, extremes
 from delta_arb.backtest.resting_orders import Road, Roads
 from delta_arb.funding_stamps import NOTHING_EXPECTED, Expected, expected
@@ -250,17 +250,17 @@ def run(
     twice = [each._replace(may_enter=enters) for each in rules for enters in (False, each.may_enter)]
     from_ns = np.array([tape.start_ns, *(at_ns for at_ns, _ in later)], np.int64)
     schedule = Schedule(from_ns, twice, np.array([ways.index(way) for way in of_rule]))
-    machine, policy = Machine(purse=[*funds.purse]), funds.rebalancing
+    machine, ground = Machine(purse=[*funds.purse]), Ground(columns, seen, roads, funds.rebalancing, stamps)
     if plain:
         legs, queues = roads
         queues = queues and queues._replace(spot=_plain(queues.spot), perp=_plain(queues.perp))
         legs = (r._replace(delays=_plain(r.delays), depth=r.depth and _plain(r.depth)) for r in legs)
-        roads = Roads(tuple(legs), queues)
         schedule = Schedule(from_ns.tolist(), twice, schedule.way.tolist())
-        done = whole_tape(_plain(columns), seen, roads, schedule, policy, _plain(stamps), machine)
+        ground = ground._replace(tape=_plain(columns), roads=Roads(tuple(legs), queues), stamps=_plain(stamps))
+        done = whole_tape(ground, schedule, machine)
     else:
         schedule = read_only(schedule)._replace(rules=records(twice))
-        done = compiled(whole_tape)(columns, seen, roads, schedule, policy, stamps, records([machine])[0])
+        done = compiled(whole_tape)(ground, schedule, records([machine])[0])
     logs, halted, open_at_end, purse = done
     trades = settle_all(logs.fills, logs.closings, payments)
     return Backtest(

@@ -23,11 +23,9 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.backtest import replay
-from delta_arb.backtest.event_loop import Columns, Machine, Schedule, Stamps, drive
-from delta_arb.backtest.fast_forward import Looks
+from delta_arb.backtest.event_loop import Ground, Machine, Schedule, drive
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import capital_of, kernel_inputs, looks, run
-from delta_arb.backtest.resting_orders import Roads
 from delta_arb.backtest.sweep_figures import (
     FIGURES,
     ROOM,
@@ -45,7 +43,7 @@ from delta_arb.numba_cache import compiled, read_only, records, uncounted
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import check_deadline
 from delta_arb.strategy.state import HALTED, MachineRule
-from delta_arb.wallets import BOUNDLESS, Funds, Rebalancing
+from delta_arb.wallets import BOUNDLESS, Funds
 
 FILLS = 1024  # of one pair, for which there is room at first
 WORTH = 200  # replays that are worth a thread
@@ -60,16 +58,6 @@ class Levels(NamedTuple):
     reverse_entry: np.ndarray
     reverse_exit: np.ndarray
     max_hold_ns: np.ndarray
-
-
-class Ground(NamedTuple):
-    """What the sets of one kernel call share: the inputs of `event_loop.drive` besides schedule and machine."""
-
-    tape: Columns
-    looks: Looks
-    roads: Roads
-    policy: Rebalancing
-    stamps: Stamps
 
 
 # --- The kernel -------------------------------------------------------------------------------------------------------
@@ -95,7 +83,7 @@ def _sweep(ground, schedule, machines, curves, account, levels, sets, out):
         machines[1], curves[1] = machines[0], curves[0]
         machine, curve = machines[1], curves[1]
         of = SetAccount(figures[k], curve, nets[k if nets.size > 0 else 0], *account)
-        drive(ground.tape, ground.looks, ground.roads, schedule, ground.policy, ground.stamps, machine, None, of)
+        drive(ground, schedule, machine, None, of)
         if curve.hole or curve.most_fills > 0:
             curves[0].most_fills = curve.most_fills
             return k
@@ -111,8 +99,8 @@ def _sweep(ground, schedule, machines, curves, account, levels, sets, out):
             waiting -= 1
             for between in range(low + 1, ahead[waiting]):
                 figures[sets[between]] = figures[sets[low]]
-                if nets.size > 0:
-                    nets[sets[between]] = nets[sets[low]]
+                for m in range(nets.shape[1]):
+                    nets[sets[between], m] = nets[sets[low], m]
             low = ahead[waiting]
         at = (low + ahead[waiting - 1]) // 2 if waiting > 0 else min(low + step, max(last, low + 1))
     return -1
@@ -143,7 +131,7 @@ def _last_alike(roads, levels, sets, at):
 class Swept:
     """One row of `FIGURES` per rule, in the order given. `days` and `funds` are those of every set.
 
-    `nets`, where asked for: the marked net at each of the events `marked`, USDT, shape (rules, events).
+    `nets`, where `marked` was given: the marked net at each of those events, USDT, shape (rules, events).
     """
 
     rules: Sequence[MachineRule]
@@ -203,30 +191,27 @@ def sweep(
     *,
     funds: Funds = BOUNDLESS,
     marked: Tape | None = None,
-    start_ns: int | None = None,
-    until_ns: int = NEVER,
+    span: tuple[int, int] | None = None,
     threads: int | None = None,
-    nets: bool = False,
 ) -> Swept:
     """What `run` and `measure` say of every rule.
 
     Args:
         rules: any; those that differ only in levels and the longest hold share one call of the kernel.
-        marked: the events at which equity is marked; the last of every instant, if not given.
-        start_ns: from when the days are counted; from the first event, if not given.
-        until_ns: count only pairs entered before it and closed on the tape (a look-back); others are purged.
+        marked: the events at which equity is marked, and nets are kept; the last of every instant, without nets, if not given.
+        span: days are counted from its start to its end (ns), and of the pairs only those entered before its end and closed
+            on the tape (a look-back), others are purged; the whole tape and all pairs, if not given.
         threads: at most so many at once; as many as there are processors, if not given.
-        nets: whether the marked net at each event is kept.
 
     Raises:
         ParamsError, DataError: as `run`, of a rule that it would refuse; DataError for a tape without length.
     """
-    start_ns = tape.start_ns if start_ns is None else start_ns
-    days = _days(start_ns, tape.end_ns if until_ns == NEVER else until_ns)
+    until_ns = span[1] if span else NEVER
+    days = _days(*span or (tape.start_ns, tape.end_ns))
     shown = tape if marked is None else marked
     settled = shown.settled
     watched = _marks(shown if settled.all() else shown.take(settled), known=marked is None)
-    kept = np.zeros((len(rules), len(watched.ts_ns))) if nets else None
+    kept = None if marked is None else np.zeros((len(rules), len(watched.ts_ns)))
     figures = _figures(tape, rules, latency, payments, funds, (watched, kept), until_ns, threads)
     return Swept(rules, figures, days, funds, kept if kept is None else kept[:, np.cumsum(settled) - settled])
 

@@ -365,7 +365,7 @@ def keep_or_replace(
 def trials(tape: Tape, market: Market, sets: Sequence[Thresholds], period_s: float = PERIOD_S) -> np.ndarray:
     """Net of every period of the tape for every set, shape (periods, sets)."""
     ends = thinned(tape, tape.start_ns, tape.end_ns, period_s)
-    swept = sweep(tape, market.rules(sets), market.latency, market.payments, funds=market.funds, marked=ends, nets=True)
+    swept = sweep(tape, market.rules(sets), market.latency, market.payments, funds=market.funds, marked=ends)
     return np.diff(swept.nets, prepend=0.0).T
 
 

@@ -79,10 +79,9 @@ class LookBack:
 
     def sweep(self, sets: Sequence[Thresholds]) -> Swept:
         """What such replays of many sets come to, marked once a period; the last one holds the run-off too."""
-        here, span = self.market, {"start_ns": self.start_ns, "until_ns": self.until_ns}
-        thin = thinned(self.tape, self.start_ns, self.until_ns, self.period_s)
-        rules = here.rules(sets)
-        return sweep(self.tape, rules, here.latency, here.payments, funds=here.funds, marked=thin, nets=True, **span)
+        here, span = self.market, (self.start_ns, self.until_ns)
+        thin, rules = thinned(self.tape, *span, self.period_s), here.rules(sets)
+        return sweep(self.tape, rules, here.latency, here.payments, funds=here.funds, marked=thin, span=span)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -226,7 +226,7 @@ def chosen(quotes: Tape, of: list) -> list[int]:
     for start_ns in range(quotes.start_ns, quotes.start_ns + FOLDS * HOUR, HOUR):
         known, until_ns = quotes.between(start_ns, start_ns + 6 * HOUR), start_ns + 5 * HOUR
         marked = thinned(known, start_ns, until_ns, 900.0)
-        found = sweep(known, of, LATENCY, marked=marked, start_ns=start_ns, until_ns=until_ns, threads=1)
+        found = sweep(known, of, LATENCY, marked=marked, span=(start_ns, until_ns), threads=1)
         best.append(int(np.argmax(found.figures["net_usdt"])))
     return best
 
