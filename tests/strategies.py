@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 from delta_arb.latency import Delay, Latency
 from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment
 from delta_arb.quotes import candles
-from delta_arb.quotes.tape import Tape, align
+from delta_arb.quotes.tape import TAPE_COLUMNS, Tape, align
 from delta_arb.strategy.signal import OFF, Filter
 from delta_arb.strategy.state import LegRule, MachineRule
 from delta_arb.wallets import Funds
@@ -107,6 +107,12 @@ def ou_path(n: int, half_life: float, seed: int = 0) -> np.ndarray:
     return lfilter([1.0], [1.0, -phi], draws)
 
 
+def rewritten(tape: Tape, **columns) -> Tape:
+    """The same events with other columns, or of other kinds."""
+    same = (*TAPE_COLUMNS, "spot_kind", "perp_kind", "quality", "bar_s", "queues")
+    return Tape.wide(**{name: getattr(tape, name) for name in same} | columns)
+
+
 def basis_tape(basis_bps, step_s: float = 1.0, width_bps: float = 2.0) -> Tape:
     """Both legs quoted every `step_s`: mids this far apart, exit cost `width_bps` above the entry edge, spot moving."""
     n = len(basis_bps)
@@ -121,7 +127,9 @@ def basis_tape(basis_bps, step_s: float = 1.0, width_bps: float = 2.0) -> Tape:
     ]
     size, fresh = np.full(2 * n, 100.0), np.zeros(2 * n, np.int64)
     ts_ns, leg = latest[0] * seconds(step_s), np.tile(np.array([SPOT, PERP], np.uint8), n)
-    return Tape(ts_ns, leg, *books[:2], size, size, *books[2:], size, size, fresh, ts_ns - latest[1] * seconds(step_s))
+    return Tape.wide(
+        ts_ns, leg, *books[:2], size, size, *books[2:], size, size, fresh, ts_ns - latest[1] * seconds(step_s)
+    )
 
 
 START = 1_700_006_400 * SECOND  # of candles: a whole day

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 from reference import Replay, quotes_by_hand, quotes_of
-from strategies import Case, cases, leg_rule, perp, rule, seconds, spot
+from strategies import Case, cases, leg_rule, perp, rewritten, rule, seconds, spot
 
 import delta_arb
 from delta_arb import market, numba_cache
@@ -112,7 +112,7 @@ def test_with_the_legs_roles_mirrored_the_reverse_pair_makes_the_direct_pairs_fi
     tape = case.tape
     swapped = {f"{a}_{column}": getattr(tape, f"{b}_{column}") for a, b in (("spot", "perp"), ("perp", "spot"))
                for column in ("bid", "ask", "bid_qty", "ask_qty", "age_ns", "kind")}  # fmt: skip
-    image = dataclasses.replace(tape, leg=(1 - tape.leg).astype(tape.leg.dtype), **swapped)
+    image = rewritten(tape, leg=(1 - tape.leg).astype(tape.leg.dtype), **swapped)
     one = run(tape, plain, case.latency, plain=True)
     of = case.latency
     two = run(
@@ -667,7 +667,7 @@ def poisoned(tape: Tape, after_ns: int, seed: int = 0) -> Tape:
         high = 10**10 if column.dtype == np.int64 else 1e3
         column[late] = rng.uniform(0, high, late.sum()).astype(column.dtype)
         columns[name] = column
-    return dataclasses.replace(tape, **columns)
+    return rewritten(tape, **columns)
 
 
 def assert_same_until(result, other, ts_ns):

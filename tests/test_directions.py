@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import basis_tape, leg_rule, ou_path, seconds
+from strategies import basis_tape, leg_rule, ou_path, rewritten, seconds
 from strategies import rule as machine_rule
 
 from delta_arb import params
@@ -43,9 +43,8 @@ def market(fee_bps: float = 0.5, payments=(), funds: Funds = COINS, **changes) -
 
 def mirrored(tape: Tape) -> Tape:
     """The market in which opening the direct pair pays what opening the reverse one pays in `tape`, and so on."""
-    return replace(
-        tape,
-        perp_bid=tape.spot_ask * (2.0 - tape.perp_ask / tape.spot_bid),
+    return rewritten(
+        tape, perp_bid=tape.spot_ask * (2.0 - tape.perp_ask / tape.spot_bid),
         perp_ask=tape.spot_bid * (2.0 - tape.perp_bid / tape.spot_ask),
         spot_bid_qty=tape.spot_ask_qty, spot_ask_qty=tape.spot_bid_qty,
         perp_bid_qty=tape.perp_ask_qty, perp_ask_qty=tape.perp_bid_qty,
@@ -350,7 +349,7 @@ def test_the_levels_of_the_reverse_direction_are_moved_too(sheet):
 def test_what_an_inventory_earns_by_itself():
     """Ten coins: spot bid 99.5 to 100.5 gains 10, the short's ask 101 to 100 gains 10; funding 0.001 of 100 on ten, once."""
     base = basis_tape(np.zeros(2))
-    tape = replace(
+    tape = rewritten(
         base, spot_bid=np.array([99.5, 99.5, 99.5, 100.5]), spot_ask=np.array([100.5] * 4),
         perp_bid=np.array([99.0] * 4), perp_ask=np.array([101.0, 101.0, 101.0, 100.0]),
     )  # fmt: skip

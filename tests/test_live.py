@@ -1,7 +1,6 @@
 """The live runner on recorded quotes: the same trades as the backtest, a journal that survives, refusals that speak."""
 
 import asyncio
-import dataclasses
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from strategies import rewritten
 
 from delta_arb import params
 from delta_arb.backtest import replay as backtest
@@ -168,7 +168,7 @@ def tapes(draw) -> Tape:
     qty = lambda: rng.choice([0.0, 7.0, 20.0, 55.0, 500.0], n, p=[0.05, 0.15, 0.3, 0.2, 0.3])  # noqa: E731
     age = lambda: rng.choice([0, NS // 2, 2 * NS], n, p=[0.6, 0.3, 0.1]).astype(np.int64)  # noqa: E731
     kinds = draw(st.tuples(*[st.sampled_from(["updates", "snapshots"])] * 2))
-    return Tape(
+    return Tape.wide(
         ts_ns=ts.astype(np.int64), leg=rng.integers(0, 2, n).astype(np.uint8),
         spot_bid=spot - half, spot_ask=spot + half, spot_bid_qty=qty(), spot_ask_qty=qty(), spot_age_ns=age(),
         perp_bid=perp - half, perp_ask=perp + half, perp_bid_qty=qty(), perp_ask_qty=qty(), perp_age_ns=age(),
@@ -248,7 +248,7 @@ def as_history(tape: Tape) -> Tape:
         for column in ("bid", "ask", "bid_qty", "ask_qty"):
             columns[f"{name}_{column}"] = getattr(tape, f"{name}_{column}")[last]
         columns[f"{name}_age_ns"] = getattr(tape, f"{name}_age_ns")[last] + tape.ts_ns - tape.ts_ns[last]
-    return dataclasses.replace(tape, **columns)
+    return rewritten(tape, **columns)
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------

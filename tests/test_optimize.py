@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import basis_tape, hours, ou_path
+from strategies import basis_tape, hours, ou_path, rewritten
 from studies import study as study_of
 
 from delta_arb import params
@@ -111,7 +111,7 @@ def test_poisoned_later_quotes_do_not_change_what_was_fitted_mistake_20(sample, 
         column = getattr(tape, name).copy()
         column[cut:] *= rng.uniform(0.2, 5.0, len(tape) - cut)
         columns[name] = column
-    poisoned = dataclasses.replace(tape, **columns)
+    poisoned = rewritten(tape, **columns)
     again = search.choose(poisoned, study.market(inputs, poisoned, SETTINGS), Constraints())
     assert again.sweep == chosen.sweep
     assert (again.best, again.fitted, again.passing) == (chosen.best, chosen.fitted, chosen.passing)

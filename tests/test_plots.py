@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections import Counter
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from studies import study
 
 from delta_arb.market import utc
 from delta_arb.quotes.inputs import Inputs
+from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables, plots, sensitivity, trade_tables
 from delta_arb.report import figures as look
 from delta_arb.report.figures import Chart, Picture
@@ -115,11 +115,8 @@ def test_a_book_that_is_withdrawn_is_a_gap_and_far_from_the_trade_one_book_a_ste
     n = 40
     at_ns = np.arange(n) * 50_000_000 - 10_000_000_000  # every 50 ms from 10 s before
     size = np.where(np.arange(n) == n - 1, 0.0, 1.0)
-    columns = {
-        name: (100.0 + np.arange(n) if name.endswith(("bid", "ask")) else size)
-        for name in ("bid", "ask", "bid_qty", "ask_qty")
-    }
-    tape = SimpleNamespace(ts_ns=at_ns, bar_s=0.0, **{f"spot_{name}": values for name, values in columns.items()})
+    books, fresh = [100.0 + np.arange(n), 100.0 + np.arange(n), size, size], np.zeros(n, np.int64)
+    tape = Tape.wide(at_ns, np.zeros(n, np.uint8), *books, *books, fresh, fresh)
     at_s, bid, _ = trade_tables.books(tape, "spot", 0)
     assert at_s[:3].tolist() == pytest.approx([-9.8, -9.55, -9.3]) and bid[:2].tolist() == [104.0, 109.0]
     assert at_s[-1] == 30.0 and np.isnan(bid[-1])

@@ -3,11 +3,11 @@
 import asyncio
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+from strategies import rewritten
 from test_live import FILTERED, export, rule_params
 from test_resting import PERP_TERMS, SPOT_TERMS, resting_rule, world
 
@@ -103,7 +103,7 @@ def test_a_busy_tape_in_small_windows(tmp_path, seed, changes):
     for k in again:
         moved_ns[k] = ts_ns[k] - ts_ns[k - 1]
     ts_ns -= np.cumsum(moved_ns)
-    tape = replace(tape, ts_ns=ts_ns)
+    tape = rewritten(tape, ts_ns=ts_ns)
     rule = make_rule(BUSY.replace(**changes), SPOT_TERMS, PERP_TERMS)
     with patch.multiple(quiet_rows, FEWEST=7, MOST=60, PATIENCE=2):
         runner, passed = assert_same(tmp_path, tape, rule)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.quotes import one_pass
 from delta_arb.quotes.quality import TREATMENTS
-from delta_arb.quotes.tape import PERP, SPOT, TAPE_COLUMNS, LegFile, Tape, align, read, sha256
+from delta_arb.quotes.tape import EVENTS, PERP, SPOT, TAPE_COLUMNS, LegFile, Tape, align, read, sha256
 
 NS = 1_000_000_000
 BASE = 1_760_140_800 * NS  # 2025-10-11 00:00 UTC
@@ -611,7 +611,10 @@ def test_between_is_half_open_and_copies_nothing():
     tape = tiny()
     head, tail = tape.between(10, 20), tape.between(20, 31)
     assert (head.ts_ns.tolist(), tail.ts_ns.tolist()) == ([10], [20, 20, 30])
-    assert all(np.shares_memory(getattr(tail, name), getattr(tape, name)) for name in TAPE_COLUMNS)
+    assert all(np.shares_memory(getattr(tail, name), getattr(tape, name)) for name in EVENTS)
+    assert all(
+        np.shares_memory(one, other) for one, other in zip(tail.spot + tail.perp, tape.spot + tape.perp, strict=True)
+    )
     assert (tail.spot_kind, tail.start_ns, tail.end_ns) == ("snapshots", 20, 30)
 
 
@@ -631,7 +634,7 @@ def test_a_tape_cannot_be_written_to_even_after_travelling_to_another_process():
 
 def test_the_arrays_handed_in_stay_the_callers():
     columns = {name: getattr(tiny(), name).copy() for name in TAPE_COLUMNS}
-    Tape(**columns)
+    Tape.wide(**columns)
     assert all(column.flags.writeable for column in columns.values())
 
 
@@ -648,10 +651,10 @@ def test_the_arrays_handed_in_stay_the_callers():
 def test_a_tape_of_unfit_arrays_is_refused(name, column, says):
     columns = {column: getattr(tiny(), column) for column in TAPE_COLUMNS} | {name: column}
     with pytest.raises(DataError) as refused:
-        Tape(**columns)
+        Tape.wide(**columns)
     assert says in str(refused.value)
     with pytest.raises(ParamsError, match="perp_kind"):
-        Tape(*(getattr(tiny(), name) for name in TAPE_COLUMNS), perp_kind="polled")
+        Tape.wide(*(getattr(tiny(), name) for name in TAPE_COLUMNS), perp_kind="polled")
 
 
 def test_align_refuses_an_end_before_both_legs_have_a_book():
@@ -904,10 +907,10 @@ def test_a_dropped_tape_leaves_its_memory_to_the_next_one_and_a_column_that_is_h
         return column.__array_interface__["data"][0]
 
     first = made(100.0)
-    where, held = place(first.ts_ns), first.spot_bid
+    where, held = place(first.ts_ns), first.spot_row
     del first
     second = made(200.0)
-    assert held.tolist() == [100.0 + k // 2 * 2 for k in range(1, 40)]
+    assert held.tolist() == [k // 2 for k in range(1, 40)]
     assert place(second.ts_ns) != where
     del held
     third = made(300.0)

@@ -205,7 +205,7 @@ def test_the_machine_earns_what_the_equation_says(hold_s, rearm):
     perp = 100.0 * (1 + level)
     books = [side * (1 + sign * 1e-9) for side in (100.0 * ones, perp) for sign in (-1, 1)]
     sides = [*books[:2], ones, ones, *books[2:], ones, ones]
-    tape = Tape(ts_ns, np.full(n, PERP, np.uint8), *sides, none, none)
+    tape = Tape.wide(ts_ns, np.full(n, PERP, np.uint8), *sides, none, none)
     leg = LegRule(step=0.0, min_qty=0.0, min_notional_usdt=0.0, fee=0.0002)
     enter, leave = 0.0011, -0.0004
     rule = MachineRule(

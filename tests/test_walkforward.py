@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from strategies import perp, seconds, spot
+from strategies import perp, rewritten, seconds, spot
 
 from delta_arb import params
 from delta_arb.errors import DataError, ParamsError, SeriesError
@@ -102,7 +102,9 @@ def test_the_next_fold_enters_nothing_before_that_pair_is_closed():
 
 def test_an_entry_decided_in_the_fold_belongs_to_it_although_it_fills_later():
     tape = edges({39.5: 120, 45: -10}, 62)
-    tape = replace(tape, ts_ns=tape.ts_ns + (tape.ts_ns == seconds(39.5)) * seconds(0.45))  # the quote comes at 39.95 s
+    tape = rewritten(
+        tape, ts_ns=tape.ts_ns + (tape.ts_ns == seconds(39.5)) * seconds(0.45)
+    )  # the quote comes at 39.95 s
     found = walk(tape, by_fold(A, None, None))
     assert times(found.folds[0].trades) == [(40.05, 45.1)]
 
@@ -264,7 +266,7 @@ def test_poisoned_later_quotes_change_nothing_before_mistake_20(sample):
         columns[name][cut:] *= noise.uniform(0.2, 5.0, len(tape) - cut)
     choose = partial(walkforward.propose, every=4)
     clean, poisoned = (
-        walk_forward(t, here, Constraints(), WIDE, choose=choose, rng=rng()) for t in (tape, replace(tape, **columns))
+        walk_forward(t, here, Constraints(), WIDE, choose=choose, rng=rng()) for t in (tape, rewritten(tape, **columns))
     )
     assert len(clean.folds) == 3
     for before, after in zip(clean.folds[:2], poisoned.folds[:2]):  # the second was chosen at the cut

@@ -24,6 +24,7 @@ from delta_arb.backtest.resting_orders import Roads, arrives, decided, heard, la
 from delta_arb.backtest.sweep_figures import add_fill, add_pair, trace
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
 from delta_arb.quotes.depth import into_levels
+from delta_arb.quotes.tape import Books
 from delta_arb.strategy.ledger import Closing, closing, left_open
 from delta_arb.strategy.margin import liquidated_at
 from delta_arb.strategy.settling import booked, pair_lives
@@ -47,20 +48,14 @@ from delta_arb.wallets import (
 
 
 class Columns(NamedTuple):
-    """The tape's columns as the kernel reads them: arrays when compiled, lists when plain."""
+    """The tape as the kernel reads it: arrays when compiled, lists when plain."""
 
     ts_ns: Sequence[int]
     leg: Sequence[int]
-    spot_bid: Sequence[float]
-    spot_ask: Sequence[float]
-    spot_bid_qty: Sequence[float]
-    spot_ask_qty: Sequence[float]
-    spot_age_ns: Sequence[int]
-    perp_bid: Sequence[float]
-    perp_ask: Sequence[float]
-    perp_bid_qty: Sequence[float]
-    perp_ask_qty: Sequence[float]
-    perp_age_ns: Sequence[int]
+    spot_row: Sequence[int]
+    perp_row: Sequence[int]
+    spot: Books
+    perp: Books
 
 
 class Schedule(NamedTuple):
@@ -330,13 +325,8 @@ def _purse(machine):
 def _show(event, tape, looks, way, i):
     """The books and the signal of a row."""
     spot, perp = event.spot, event.perp
-    spot.bid, spot.ask, spot.bid_qty, spot.ask_qty = (
-        tape.spot_bid[i], tape.spot_ask[i], tape.spot_bid_qty[i], tape.spot_ask_qty[i],
-    )  # fmt: skip
-    perp.bid, perp.ask, perp.bid_qty, perp.ask_qty = (
-        tape.perp_bid[i], tape.perp_ask[i], tape.perp_bid_qty[i], tape.perp_ask_qty[i],
-    )  # fmt: skip
-    spot.fresh_ns, perp.fresh_ns = tape.ts_ns[i] - tape.spot_age_ns[i], tape.ts_ns[i] - tape.perp_age_ns[i]
+    spot.bid, spot.ask, spot.bid_qty, spot.ask_qty, spot.fresh_ns = book_at(tape, SPOT, i)
+    perp.bid, perp.ask, perp.bid_qty, perp.ask_qty, perp.fresh_ns = book_at(tape, PERP, i)
     event.shift = shift_at(looks, way, i)
 
 

@@ -32,11 +32,8 @@ class Looks(NamedTuple):
 
 def book_at(tape, leg, i):
     """A leg's book at a row."""
-    if leg == SPOT:
-        fresh_ns = tape.ts_ns[i] - tape.spot_age_ns[i]
-        return Book(tape.spot_bid[i], tape.spot_ask[i], tape.spot_bid_qty[i], tape.spot_ask_qty[i], fresh_ns)
-    fresh_ns = tape.ts_ns[i] - tape.perp_age_ns[i]
-    return Book(tape.perp_bid[i], tape.perp_ask[i], tape.perp_bid_qty[i], tape.perp_ask_qty[i], fresh_ns)
+    books, row = (tape.spot, tape.spot_row[i]) if leg == SPOT else (tape.perp, tape.perp_row[i])
+    return Book(books.bid[row], books.ask[row], books.bid_qty[row], books.ask_qty[row], books.fresh_ns[row])
 
 
 def shift_at(looks, way, i):
@@ -71,11 +68,12 @@ def _seek(tape, looks, way, wait, signal, level, i, past):
     ts_ns, far, near = tape.ts_ns, looks.far[way, signal], looks.near[way, signal]
     until_ns, cheap = wait.until_ns, wait.cheap if signal == wait.adding else -np.inf
     far_cheap, near_cheap = looks.far[way, CHEAP], looks.near[way, CHEAP]
-    spot = tape.spot_bid if signal >= REVERSE_HIGH else tape.spot_ask
-    perp = tape.perp_ask if signal >= REVERSE_HIGH else tape.perp_bid
+    spot = tape.spot.bid if signal >= REVERSE_HIGH else tape.spot.ask
+    perp = tape.perp.ask if signal >= REVERSE_HIGH else tape.perp.bid
+    spot_row, perp_row = tape.spot_row, tape.perp_row
     sign = 1.0 if signal in (DIRECT_HIGH, REVERSE_LOW) else -1.0
     still = looks.shift.shape[1] == 1 and signal != MID
-    cut = sign * (level - 1e-9) - looks.shift[way, 0]
+    cut = 1.0 + sign * (level - 1e-9) - looks.shift[way, 0]
     while i < past:
         block, part = i // FAR, i // NEAR
         if i % FAR == 0:
@@ -93,9 +91,9 @@ def _seek(tape, looks, way, wait, signal, level, i, past):
         stop = min((part + 1) * NEAR, past)
         while i < stop:
             if still:  # without a division, and with a little to spare
-                while i < stop and sign * (perp[i] - spot[i] - cut * spot[i]) < 0.0:
+                while i < stop and sign * (perp[perp_row[i]] - cut * spot[spot_row[i]]) < 0.0:
                     i += 1
-            if i < stop and strength(tape, looks, way, signal, i) >= level and not -tape.spot_bid[i] < cheap:
+            if i < stop and strength(tape, looks, way, signal, i) >= level and not -tape.spot.bid[spot_row[i]] < cheap:
                 return i
             i += 1
         i = min(i, stop)
@@ -120,14 +118,14 @@ def first_at(ts_ns, i, until_ns):
 def strength(tape, looks, way, signal, i):
     """A signal at a row; one without prices shows none."""
     if signal == MID:
-        return 0.5 * (tape.perp_bid[i] + tape.perp_ask[i])
+        return 0.5 * (tape.perp.bid[tape.perp_row[i]] + tape.perp.ask[tape.perp_row[i]])
     if signal == CHEAP:
-        return -tape.spot_bid[i]
+        return -tape.spot.bid[tape.spot_row[i]]
     if signal >= REVERSE_HIGH:
-        spot, perp = tape.spot_bid[i], tape.perp_ask[i]
+        spot, perp = tape.spot.bid[tape.spot_row[i]], tape.perp.ask[tape.perp_row[i]]
         costs = exit_cost(spot, perp) + shift_at(looks, way, i) if spot > 0.0 and perp > 0.0 else np.nan
         return -costs if signal == REVERSE_HIGH else costs
-    spot, perp = tape.spot_ask[i], tape.perp_bid[i]
+    spot, perp = tape.spot.ask[tape.spot_row[i]], tape.perp.bid[tape.perp_row[i]]
     pays = entry_edge(spot, perp) + shift_at(looks, way, i) if spot > 0.0 and perp > 0.0 else np.nan
     return pays if signal == DIRECT_HIGH else -pays
 

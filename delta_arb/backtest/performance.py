@@ -16,7 +16,7 @@ import numpy as np
 
 from delta_arb.backtest.replay import Backtest, Sent
 from delta_arb.errors import DataError
-from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, FundingPayment, mid, to_bps
+from delta_arb.market import DAY_NS, NS, PERP, SPOT, FundingPayment, exit_price, mid, to_bps
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, Trade, funding, net_bps, total
 from delta_arb.strategy.margin import liquidation_price
@@ -278,10 +278,10 @@ def slippage_bps(tape: Tape, result: Backtest) -> float | None:
 def _decided_on(tape: Tape, order: Sent, price_bound: float) -> float:
     """The touch that an order was decided on. A report of the very instant of a row came before that row, and its order
     was decided on the book before: of both the one from which the limit was made, but for the tick."""
-    column = getattr(tape, f"{LEGS[order.leg]}_{'ask' if order.qty > 0 else 'bid'}")
-    rows = (np.searchsorted(tape.ts_ns, order.ts_ns, side) - 1 for side in ("right", "left"))
+    rows = (max(int(np.searchsorted(tape.ts_ns, order.ts_ns, side)) - 1, 0) for side in ("right", "left"))
+    touches = [exit_price(-order.qty, tape.book(order.leg, row)) for row in rows]
     implied = order.limit / (1.0 + (price_bound if order.qty > 0 else -price_bound))
-    return min((float(column[max(row, 0)]) for row in rows), key=lambda touch: abs(touch - implied))
+    return min(touches, key=lambda touch: abs(touch - implied))
 
 
 def compare(performances: Mapping[str, Performance], title: str) -> Table:
@@ -335,8 +335,8 @@ def distance(tape: Tape, trade: Trade, leg: LegRule) -> float:
     if leg.maintenance == 0.0 or trade.side < 0 or not trade.perp_in > 0.0:
         return float("nan")
     first, last = np.searchsorted(tape.ts_ns, (trade.opened_ns, trade.closed_ns), "right")
-    held = slice(max(first - 1, 0), max(last, 1))
-    highest = float(np.max(0.5 * (tape.perp_bid[held] + tape.perp_ask[held])))
+    held = tape.take(slice(max(first - 1, 0), max(last, 1)))
+    highest = float(np.max(mid(held.perp_bid, held.perp_ask)))
     return max(float(liquidation_price(trade.perp_in, leg)) / highest - 1.0, 0.0)
 
 
@@ -364,9 +364,8 @@ class Inventory(NamedTuple):
 
 def held(tape: Tape, coins: float, leverage: float, payments: Sequence[FundingPayment]) -> Inventory:
     """An inventory held over a whole tape, left alone."""
-    spot = float(tape.spot_bid[-1] - tape.spot_bid[0])
-    perp = float(tape.perp_ask[-1] - tape.perp_ask[0])
+    (spot, perp), (spot_last, perp_last) = ([tape.book(leg, event) for leg in (SPOT, PERP)] for event in (0, -1))
     paid = [p.rate * p.mark for p in payments if tape.start_ns < p.ts_ns <= tape.end_ns]
-    value = coins * float(mid(tape.spot_bid[0], tape.spot_ask[0]))
-    short = coins * float(mid(tape.perp_bid[0], tape.perp_ask[0]))
-    return Inventory(coins, value, short / leverage, coins * (spot - perp), coins * total(paid))
+    value, short = coins * mid(spot.bid, spot.ask), coins * mid(perp.bid, perp.ask)
+    earned = (spot_last.bid - spot.bid) - (perp_last.ask - perp.ask)
+    return Inventory(coins, value, short / leverage, coins * earned, coins * total(paid))

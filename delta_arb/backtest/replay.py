@@ -194,7 +194,7 @@ def promised_at(promised: Expected, ts_ns: np.ndarray) -> np.ndarray:
 
 def _plain(columns):
     """The same named tuple with lists for its arrays, which plain Python reads faster."""
-    return type(columns)(*(column.tolist() for column in columns))
+    return type(columns)(*(_plain(of) if isinstance(of, tuple) else of.tolist() for of in columns))
 
 
 def assumed(tape: Tape, rules: Sequence[MachineRule]) -> str:

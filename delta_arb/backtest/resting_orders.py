@@ -12,7 +12,7 @@ import numpy as np
 
 from delta_arb.backtest.fast_forward import book_at, first_at, shift_at
 from delta_arb.latency import Delays
-from delta_arb.market import LEGS, NEVER, PERP, SPOT, Order
+from delta_arb.market import NEVER, PERP, SPOT, Order
 from delta_arb.quotes.depth import Depth, ahead_at
 from delta_arb.quotes.prints import Prints, Queues
 from delta_arb.strategy.decide import decide, take
@@ -186,10 +186,9 @@ def fill_until(tape, leg, prints, place, venue, until_ns):
 
 def _shown(order, tape, leg, row):
     """A row of the book it rests in."""
-    bid, ask = (tape.spot_bid[row], tape.spot_ask[row]) if leg == SPOT else (tape.perp_bid[row], tape.perp_ask[row])
-    if order.ahead != UNKNOWN and not crosses(order.side, order.price, bid, ask):
-        return order, 0.0
     book = book_at(tape, leg, row)
+    if order.ahead != UNKNOWN and not crosses(order.side, order.price, book.bid, book.ask):
+        return order, 0.0
     if order.side > 0:
         return on_row(order, book.bid, book.bid_qty, book.ask, book.ask_qty)
     return on_row(order, book.ask, book.ask_qty, book.bid, book.bid_qty)
@@ -198,14 +197,9 @@ def _shown(order, tape, leg, row):
 def next_misplaced(tape, looks, way, state: State, rule: MachineRule, i, past):
     """The first row, from `i` on and before `past`, at which the quote that is out may have to go; at most a chunk further."""
     leg, side, tolerance = rule.quoting.leg, quote_side(state, rule), rule.quoting.tolerance
-    spot, perp = (tape.spot_bid, tape.spot_ask), (tape.perp_bid, tape.perp_ask)
-    bids, asks = spot if leg == SPOT else perp
-    hedge = (perp if leg == SPOT else spot)[0 if side == BUY else 1]
-    ages = tape.perp_age_ns if leg == SPOT else tape.spot_age_ns
-    bid_sizes, ask_sizes = (
-        (tape.perp_bid_qty, tape.perp_ask_qty) if leg == SPOT else (tape.spot_bid_qty, tape.spot_ask_qty)
-    )
-    others = perp if leg == SPOT else spot
+    own, own_row = (tape.spot, tape.spot_row) if leg == SPOT else (tape.perp, tape.perp_row)
+    other, other_row = (tape.perp, tape.perp_row) if leg == SPOT else (tape.spot, tape.spot_row)
+    hedge = other.bid if side == BUY else other.ask
     tick = rule.spot.tick if leg == SPOT else rule.perp.tick
     old_ns = state.quote_ns + rule.quoting.least_life_ns if state.quote_ns != NEVER else NEVER
     still, stop = looks.shift.shape[1] == 1, min(past, i + CHUNK)
@@ -214,14 +208,17 @@ def next_misplaced(tape, looks, way, state: State, rule: MachineRule, i, past):
     while row < stop:
         if not still:
             ratio = hedge_ratio(state, shift_at(looks, way, row), tape.ts_ns[row], rule)
-        off = misplaced(side, state.quote, wanted_price(side, bids[row], asks[row], hedge[row], ratio, tick), tolerance)
+        at, of = own_row[row], other_row[row]
+        off = misplaced(
+            side, state.quote, wanted_price(side, own.bid[at], own.ask[at], hedge[of], ratio, tick), tolerance
+        )
         if off == TOO_NEAR or (off != KEEP and tape.ts_ns[row] >= old_ns):
             break
         if (
-            ages[row] > rule.max_quote_age_ns
-            or bid_sizes[row] <= 0.0
-            or ask_sizes[row] <= 0.0
-            or others[0][row] >= others[1][row]
+            tape.ts_ns[row] - other.fresh_ns[of] > rule.max_quote_age_ns
+            or other.bid_qty[of] <= 0.0
+            or other.ask_qty[of] <= 0.0
+            or other.bid[of] >= other.ask[of]
         ):
             break
         row += 1
@@ -239,18 +236,19 @@ def fills_while(
     the arrival itself has a part. The plain form of what the kernel does, for orders that nothing else depends on.
     """
     sides = ("bid", "ask") if order.side > 0 else ("ask", "bid")
-    best, best_qty, other, other_qty = (getattr(tape, f"{LEGS[leg]}_{s}{unit}") for s in sides for unit in ("", "_qty"))
+    books, row = (tape.spot, tape.spot_row) if leg == SPOT else (tape.perp, tape.perp_row)
+    best, best_qty, other, other_qty = (getattr(books, f"{s}{unit}") for s in sides for unit in ("", "_qty"))
     reach = order.side * order.price + NEAR * order.price
     first, past = np.searchsorted(prints.ts_ns, out_ns, "right")
     at = slice(first, past)
     met = first + np.flatnonzero((prints.side[at] == -order.side) & (order.side * prints.price[at] <= reach))
     if order.ahead != UNKNOWN:
-        rows = rows[order.side * other[rows] <= reach]
+        rows = rows[order.side * other[row[rows]] <= reach]
     events = [(ts, 0, k) for ts, k in zip(prints.ts_ns[met].tolist(), met.tolist(), strict=True)]
     events += [(ts, 1, k) for ts, k in zip(tape.ts_ns[rows].tolist(), rows.tolist(), strict=True)]
     for ts_ns, kind, k in sorted(events):
         if kind:
-            seen = (float(column[k]) for column in (best, best_qty, other, other_qty))
+            seen = (float(column[row[k]]) for column in (best, best_qty, other, other_qty))
             order, filled = on_row(order, *seen)
         else:
             order, filled = on_print(order, int(prints.side[k]), float(prints.price[k]), float(prints.qty[k]), way)

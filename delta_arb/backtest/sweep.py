@@ -299,7 +299,7 @@ def _holes(payments: Sequence[FundingPayment]) -> np.ndarray:
     return np.array(gaps([p.ts_ns for p in payments]) if payments else [], np.int64).reshape(-1, 2)
 
 
-_MARKED = ("ts_ns", "spot_bid", "spot_ask", "perp_bid", "perp_ask")
+_MARKED = ("ts_ns", "spot_row", "perp_row", "spot", "perp")
 _UNBOUNDED = np.zeros((8, 0)), np.zeros((8, 0))
 
 

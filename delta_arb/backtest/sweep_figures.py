@@ -15,6 +15,7 @@ import numpy as np
 from delta_arb.backtest.fast_forward import FAN, FAR, NEAR, first_at
 from delta_arb.funding_stamps import met_hole
 from delta_arb.market import END, NEVER, NS, SPOT, TARGET, TIMEOUT, UNWOUND
+from delta_arb.quotes.tape import Books
 from delta_arb.strategy.ledger import funding, money, stamp_after
 
 FIGURES = np.dtype(
@@ -146,10 +147,10 @@ class Marks(NamedTuple):
     """The events at which equity is marked; `near` and `far` are of `prices`, or empty."""
 
     ts_ns: np.ndarray
-    spot_bid: np.ndarray
-    spot_ask: np.ndarray
-    perp_bid: np.ndarray
-    perp_ask: np.ndarray
+    spot_row: np.ndarray
+    perp_row: np.ndarray
+    spot: Books
+    perp: Books
     near: np.ndarray
     far: np.ndarray
 
@@ -247,7 +248,7 @@ def _watch(account, past):
     if account.nets.size > 0:
         spot, perp = _exits(marks, curve)
         for k in range(curve.row, past):
-            account.nets[k] = _worth(curve, spot[k], perp[k], 0.0)
+            account.nets[k] = _worth(curve, spot[marks.spot_row[k]], perp[marks.perp_row[k]], 0.0)
     if curve.spot_qty == 0.0 and curve.perp_qty == 0.0:  # nothing moves: the first event stands for all
         _look(marks, curve.row + 1, curve, capital)
         if curve.peak_row == curve.row - 1:
@@ -271,9 +272,10 @@ def _watch(account, past):
 def _look(marks, past, curve, capital):
     """Carry a curve through the events before `past`, one by one."""
     spot, perp = _exits(marks, curve)
+    spot_row, perp_row = marks.spot_row, marks.perp_row
     peak, peak_row, fall = curve.peak, curve.peak_row, curve.fall
     for k in range(curve.row, past):
-        worth = _worth(curve, spot[k], perp[k], capital)
+        worth = _worth(curve, spot[spot_row[k]], perp[perp_row[k]], capital)
         if worth >= peak:
             if peak_row >= 0 and k - peak_row > 1:
                 curve.longest_ns = max(curve.longest_ns, marks.ts_ns[k] - marks.ts_ns[peak_row])
@@ -284,10 +286,10 @@ def _look(marks, past, curve, capital):
 
 
 def _exits(marks, curve):
-    """The prices at which both legs could be left."""
+    """The prices at which both legs could be left, of every book."""
     return (
-        marks.spot_bid if curve.spot_qty >= 0.0 else marks.spot_ask,
-        marks.perp_bid if curve.perp_qty >= 0.0 else marks.perp_ask,
+        marks.spot.bid if curve.spot_qty >= 0.0 else marks.spot.ask,
+        marks.perp.bid if curve.perp_qty >= 0.0 else marks.perp.ask,
     )
 
 
@@ -330,6 +332,7 @@ def _passed(marks, stop, curve, capital):
         of, sign = (side + 1, qty) if rises else (side, -qty)
     start = base if rises else -base
     spot, perp = _exits(marks, curve)
+    spot_row, perp_row = marks.spot_row, marks.perp_row
     top, top_row, bottom, k = -np.inf, -1, np.inf, block
     near_bound, far_bound = marks.near[of], marks.far[of]
     while k < stop:
@@ -342,7 +345,7 @@ def _passed(marks, stop, curve, capital):
                 _look(marks, curve.row + NEAR, curve, capital)
                 return True
             for at in range(k * NEAR, (k + 1) * NEAR):
-                worth = _worth(curve, spot[at], perp[at], capital)
+                worth = _worth(curve, spot[spot_row[at]], perp[perp_row[at]], capital)
                 bottom = min(bottom, worth)
                 if worth >= top:
                     top, top_row = worth, at
@@ -377,11 +380,12 @@ def prices(tape):
         low0 = low2 = low4 = low6 = np.inf
         high0 = high2 = high4 = high6 = -np.inf
         for i in range(block * NEAR, min((block + 1) * NEAR, n)):
-            direct, reverse = tape.perp_ask[i] - tape.spot_bid[i], tape.perp_bid[i] - tape.spot_ask[i]
+            s, p = tape.spot_row[i], tape.perp_row[i]
+            direct, reverse = tape.perp.ask[p] - tape.spot.bid[s], tape.perp.bid[p] - tape.spot.ask[s]
             low0, high0 = min(low0, direct), max(high0, direct)
-            low2, high2 = min(low2, tape.perp_ask[i]), max(high2, tape.perp_ask[i])
+            low2, high2 = min(low2, tape.perp.ask[p]), max(high2, tape.perp.ask[p])
             low4, high4 = min(low4, reverse), max(high4, reverse)
-            low6, high6 = min(low6, tape.perp_bid[i]), max(high6, tape.perp_bid[i])
+            low6, high6 = min(low6, tape.perp.bid[p]), max(high6, tape.perp.bid[p])
         for row, value in enumerate((low0, high0, low2, high2, low4, high4, low6, high6)):
             near[row, block], so_far = value, far[row, block // FAN]
             far[row, block // FAN] = min(so_far, value) if row % 2 == 0 else max(so_far, value)

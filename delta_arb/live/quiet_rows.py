@@ -69,14 +69,9 @@ class QuietRows:
     def _columns(self, part: slice) -> Event:
         """An event whose fields are columns of a part of the tape."""
         t = self._tape
-        ts_ns = t.ts_ns[part]
-        spot = Book(
-            t.spot_bid[part], t.spot_ask[part], t.spot_bid_qty[part], t.spot_ask_qty[part], ts_ns - t.spot_age_ns[part]
-        )
-        perp = Book(
-            t.perp_bid[part], t.perp_ask[part], t.perp_bid_qty[part], t.perp_ask_qty[part], ts_ns - t.perp_age_ns[part]
-        )
-        return Event(QUOTE, ts_ns, spot, perp, 0, 0.0, 0.0, 0.0, self._shift)
+        spot = Book(*(column[t.spot_row[part]] for column in t.spot))
+        perp = Book(*(column[t.perp_row[part]] for column in t.perp))
+        return Event(QUOTE, t.ts_ns[part], spot, perp, 0, 0.0, 0.0, 0.0, self._shift)
 
     def _tell(self, row: int, stop: int) -> None:
         event = self._columns(slice(row, stop))

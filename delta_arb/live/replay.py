@@ -44,13 +44,14 @@ Row = tuple[int, int, Book, Book]
 
 def rows(tape: Tape, begin: int = 0) -> Iterator[Row]:
     """(ts_ns, leg, spot book, perp book) of every event, from one on."""
-    names = ("ts_ns", "leg", "spot_bid", "spot_ask", "spot_bid_qty", "spot_ask_qty", "spot_age_ns")
-    names += ("perp_bid", "perp_ask", "perp_bid_qty", "perp_ask_qty", "perp_age_ns")
     size = FIRST
     while begin < len(tape):
-        columns = (getattr(tape, name)[begin : begin + size].tolist() for name in names)
-        for ts, leg, sb, sa, sbq, saq, s_age, pb, pa, pbq, paq, p_age in zip(*columns, strict=True):
-            yield ts, leg, Book(sb, sa, sbq, saq, ts - s_age), Book(pb, pa, pbq, paq, ts - p_age)
+        part = slice(begin, begin + size)
+        books = (
+            map(Book, *(column[row[part]].tolist() for column in of))
+            for of, row in ((tape.spot, tape.spot_row), (tape.perp, tape.perp_row))
+        )
+        yield from zip(tape.ts_ns[part].tolist(), tape.leg[part].tolist(), *books, strict=True)
         begin, size = begin + size, min(2 * size, CHUNK)
 
 

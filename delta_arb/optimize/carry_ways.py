@@ -15,7 +15,19 @@ from typing import NamedTuple
 import numpy as np
 
 from delta_arb.backtest.resting_orders import fills_while
-from delta_arb.market import ASSUMPTIONS, DAY_S, FRONT, NEVER, NS, SPOT, FundingPayment, entry_edge, exit_cost, to_bps
+from delta_arb.market import (
+    ASSUMPTIONS,
+    DAY_S,
+    FRONT,
+    NEVER,
+    NS,
+    PERP,
+    SPOT,
+    FundingPayment,
+    entry_edge,
+    exit_cost,
+    to_bps,
+)
 from delta_arb.optimize.carry_search import BreakEven, break_even
 from delta_arb.optimize.gates import WORST
 from delta_arb.optimize.study import Market
@@ -105,7 +117,7 @@ def tried(seen: Seen, start_ns: int, way: str, *, leaves: bool = False, patience
     filled = filled_ns <= until_ns
     at_ns = min(filled_ns, until_ns)
     at = int(np.searchsorted(books.ts_ns, at_ns, "right")) - 1
-    taken = _edge((books.spot_bid if leaves else books.spot_ask)[begin], books, begin, leaves)
+    taken = _edge(_sides(books, begin, leaves)[1], books, begin, leaves)
     obtained = _edge(_price(books, begin, at, filled, leaves), books, at, leaves)
     between = np.searchsorted(seen.stamps, [start_ns, at_ns], "right")
     funding = float(seen.paid[between[1]] - seen.paid[between[0]])
@@ -117,13 +129,15 @@ def _filled_ns(seen: Seen, begin: int, end: int, out_ns: tuple[int, int], way: s
     """When the order that joined the best price of row `begin` had its first fill; `out_ns`: from when until when it is out,
     books of that time are the rows to `end`; NEVER: none."""
     books, rows, side = seen.books, np.arange(begin + 1, end + 1), -1 if leaves else 1
-    best, size = (books.spot_ask, books.spot_ask_qty) if leaves else (books.spot_bid, books.spot_bid_qty)
+    joined = books.book(SPOT, begin)
+    best, size = (joined.ask, joined.ask_qty) if leaves else (joined.bid, joined.bid_qty)
     if way == BY_THROUGH and not len(
         seen.prints.ts_ns
     ):  # of candles: only a best price beyond ours leaves none before us
-        beyond = rows[side * best[rows] < side * best[begin]]
+        then = books.take(rows)
+        beyond = rows[side * (then.spot_ask if leaves else then.spot_bid) < side * best]
         return int(books.ts_ns[beyond[0]]) if len(beyond) else NEVER
-    order = Queued(side, float(best[begin]), np.inf, float(size[begin]))
+    order = Queued(side, best, np.inf, size)
     assumed = ASSUMPTIONS.index(way) if way in ASSUMPTIONS else FRONT  # without trades no assumption says anything
     return next((ts_ns for ts_ns, _ in fills_while(books, SPOT, rows, seen.prints, order, out_ns, assumed)), NEVER)
 
@@ -131,13 +145,20 @@ def _filled_ns(seen: Seen, begin: int, end: int, out_ns: tuple[int, int], way: s
 def _price(books: Tape, begin: int, at: int, filled: bool, leaves: bool) -> float:
     """What spot traded at: our quote where it filled, of candles the quote's side of the bar in which it did; else taken."""
     if filled:
-        return (books.spot_ask if leaves else books.spot_bid)[at if books.bar_s else begin]
-    return (books.spot_bid if leaves else books.spot_ask)[at]
+        return _sides(books, at if books.bar_s else begin, leaves)[0]
+    return _sides(books, at, leaves)[1]
+
+
+def _sides(books: Tape, at: int, leaves: bool) -> tuple[float, float]:
+    """Where an order that buys spot (`leaves` sells) rests at a row, and where it takes."""
+    book = books.book(SPOT, at)
+    return (book.ask, book.bid) if leaves else (book.bid, book.ask)
 
 
 def _edge(spot: float, books: Tape, at: int, leaves: bool) -> float:
     """What a pair gains opened (or left, negated cost) with the perpetual taken at a row."""
-    return -float(exit_cost(spot, books.perp_ask[at])) if leaves else float(entry_edge(spot, books.perp_bid[at]))
+    perp = books.book(PERP, at)
+    return -exit_cost(spot, perp.ask) if leaves else entry_edge(spot, perp.bid)
 
 
 def waiting(seen: Seen, way: str, *, leaves: bool = False, patience_s: float = PATIENCE_S) -> Waiting:

@@ -8,14 +8,26 @@ import contextlib
 import ctypes
 import mmap
 import weakref
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 M_MMAP_THRESHOLD = -3  # of mallopt
 SMALL, LARGE = 4 << 20, 32 << 20  # bytes; the larger is what glibc raises it to by itself
 
-_kept: list[mmap.mmap] = []  # what the last dropped tape left
+LINE = 64  # bytes of a cache line
+
+_kept: deque[mmap.mmap] = deque(maxlen=1)  # what the last dropped tape left, for all threads
+
+
+def together(dtypes: Mapping[str, type], n: int) -> dict[str, np.ndarray]:
+    """Columns of so many rows, not filled in, in one block, each on a cache line of its own."""
+    sizes = [n * np.dtype(dtype).itemsize for dtype in dtypes.values()]
+    starts = np.cumsum([0, *(-(-size // LINE) * LINE for size in sizes)]).tolist()
+    whole = block(starts[-1])
+    parts = (whole[start : start + size] for start, size in zip(starts, sizes, strict=False))
+    return {name: part.view(dtypes[name]) for name, part in zip(dtypes, parts, strict=True)}
 
 
 def block(size: int) -> np.ndarray:
@@ -26,9 +38,8 @@ def block(size: int) -> np.ndarray:
     """
     if not hasattr(mmap, "MADV_FREE"):
         return np.empty(size, np.uint8)
-    if _kept and size <= len(_kept[0]) <= 2 * size:
-        memory = _kept.pop()
-    else:
+    memory = _left(size)
+    if memory is None:
         memory = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.madvise(mmap.MADV_HUGEPAGE)
     made = np.frombuffer(memory, np.uint8, size)
@@ -38,7 +49,17 @@ def block(size: int) -> np.ndarray:
 
 def _keep(memory: mmap.mmap) -> None:
     memory.madvise(mmap.MADV_FREE)
-    _kept[:] = [memory]
+    _kept.append(memory)
+
+
+def _left(size: int) -> mmap.mmap | None:
+    """What the last dropped one left, if it fits and no other thread was quicker."""
+    with contextlib.suppress(IndexError):
+        memory = _kept.pop()
+        if size <= len(memory) <= 2 * size:
+            return memory
+        _kept.append(memory)
+    return None
 
 
 @contextlib.contextmanager

@@ -31,8 +31,8 @@ from delta_arb.quotes.checks import Limits, Quotes
 from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.options import BAR_SHARE
 from delta_arb.quotes.quality import TakenFor, layout_rows, summary, summary_frame
-from delta_arb.quotes.tape import Tape, align, overlap_end
-from delta_arb.quotes.two_legs import compared, doubtful_unit, refuse_one_file
+from delta_arb.quotes.tape import Tape, align
+from delta_arb.quotes.two_legs import compared, doubtful_unit, overlap_end, refuse_one_file
 from delta_arb.tables import Table, TableFace
 
 __all__ = ["BAD", "Bars", "CandleQuality", "LegCandles", "Stated", "aggregated", "quotes", "read"]

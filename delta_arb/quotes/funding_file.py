@@ -204,5 +204,5 @@ def _own(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
 
 def _mids_at(stamps: np.ndarray, tape: Tape) -> np.ndarray:
     """The perpetual's mid of the last event at or before each stamp; before the quotes, that of the first one."""
-    row = np.maximum(np.searchsorted(tape.ts_ns, stamps, side="right") - 1, 0)
-    return 0.5 * (tape.perp_bid[row] + tape.perp_ask[row])
+    then = tape.take(np.maximum(np.searchsorted(tape.ts_ns, stamps, side="right") - 1, 0))
+    return 0.5 * (then.perp_bid + then.perp_ask)

@@ -40,26 +40,13 @@ def faultless(ts_ns, bid, ask, bid_qty, ask_qty, max_jump, gap_ns):
     return bad == 0 and repeated == 0 and least >= 0, unchanged, gaps, longest
 
 
-def merged(begin, spot_ns, perp_ns, ts_ns, leg):
-    """Fill stamps and legs of the events from number `begin` on; spot before perpetual at equal stamps."""
-    i, j = 0, 0
-    for k in range(len(spot_ns) + len(perp_ns)):
-        of_perp = i == len(spot_ns) or (j < len(perp_ns) and perp_ns[j] < spot_ns[i])
-        if of_perp:
-            now, j = perp_ns[j], j + 1
-        else:
-            now, i = spot_ns[i], i + 1
+def merged(begin, spot_ns, perp_ns, ts_ns, leg, spot_row, perp_row):
+    """Fill stamps, legs and rows in force of the events from number `begin` on; spot before perpetual at equal stamps."""
+    i, j, n, m = 0, 0, len(spot_ns), len(perp_ns)
+    for k in range(n + m):
+        of_perp = i == n or (j < m and perp_ns[j] < spot_ns[i])
+        now = perp_ns[j] if of_perp else spot_ns[i]
+        j += of_perp
+        i += not of_perp
         if k >= begin:
-            ts_ns[k - begin], leg[k - begin] = now, of_perp
-
-
-def filled(ts_ns, leg, number, before, rows, out):
-    """Fill the columns of a leg with what is in force at each event; `before` is the row in force before the first one.
-
-    `rows` are (fresh_ns, bid, ask, bid_qty, ask_qty) of the leg, `out` takes the age and the other four.
-    """
-    at = before
-    for k in range(len(leg)):
-        at += leg[k] == number
-        out[0][k] = ts_ns[k] - rows[0][at]
-        out[1][k], out[2][k], out[3][k], out[4][k] = rows[1][at], rows[2][at], rows[3][at], rows[4][at]
+            ts_ns[k - begin], leg[k - begin], spot_row[k - begin], perp_row[k - begin] = now, of_perp, i - 1, j - 1

@@ -9,59 +9,82 @@ added first. Needs pyarrow and numpy; pandas is loaded by `to_frame` only.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats.read import Recognised
-from delta_arb.market import ASSUMPTIONS, NS, PERP, SPOT, UPDATES, utc
+from delta_arb.market import ASSUMPTIONS, LEGS, NS, PERP, SPOT, UPDATES, Book, utc
 from delta_arb.numba_cache import compiled, read_only
 from delta_arb.quotes import one_pass
-from delta_arb.quotes.allocator import block, given_back, release
-from delta_arb.quotes.checks import Checked, Limits, Quotes, check, first_back, refuse_if_bad
+from delta_arb.quotes.allocator import given_back, release, together
+from delta_arb.quotes.checks import PIECE, Checked, Limits, Quotes, check, first_back, refuse_if_bad
 from delta_arb.quotes.depth import NO_DEPTH, Depth
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
-from delta_arb.quotes.one_pass import filled, merged
+from delta_arb.quotes.one_pass import merged
 from delta_arb.quotes.prints import NO_QUEUES, Queues
 from delta_arb.quotes.quality import Quality, leg_quality
-from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, refuse_one_file
+from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, overlap_end, refuse_one_file
 
 __all__ = ["PERP", "SPOT", "LegFile", "Limits", "Quality", "Quotes", "Tape", "align", "read", "sha256"]
 
 
+class Books(NamedTuple):
+    """One leg's books in turn, shape (m,): USDT per base unit, base units, and when each was last confirmed."""
+
+    bid: np.ndarray
+    ask: np.ndarray
+    bid_qty: np.ndarray
+    ask_qty: np.ndarray
+    fresh_ns: np.ndarray
+
+
+class _AtEvents:
+    """A column of one leg as it was known at every event, made anew each time: take the rows first where few are wanted."""
+
+    def __set_name__(self, tape: type, name: str) -> None:
+        self.leg, self.column = name.split("_", 1)
+
+    def __get__(self, tape: "Tape | None", _kind: type) -> Any:
+        if tape is None:
+            return self
+        books, row = getattr(tape, self.leg), getattr(tape, f"{self.leg}_row")
+        if self.column != "age_ns":
+            return _frozen(_at_rows(getattr(books, self.column), row))
+        age_ns = _at_rows(books.fresh_ns, row)
+        return _frozen(np.subtract(tape.ts_ns, age_ns, out=age_ns))
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Tape:
-    """Both legs' books at every event, one read-only array of shape (n,) per column, in time order.
+    """Both legs' books at every event, in time order: each leg's books once, and at each event which of them is in force.
 
     Args:
-        ts_ns: int64, when the event was known to the receiver, UTC.
-        leg: uint8, whose row the event is, `SPOT` or `PERP`.
-        spot_bid ... perp_ask_qty: float64, USDT per base unit and base units. Sizes of zero on both sides mean that
-            the book is withdrawn: its prices are the last tradable ones.
-        spot_age_ns, perp_age_ns: int64, time since that leg's book was last confirmed.
+        ts_ns: int64, shape (n,), when the event was known to the receiver, UTC.
+        leg: uint8, shape (n,), whose row the event is, `SPOT` or `PERP`.
+        spot_row, perp_row: uint32, shape (n,), the numbers of the books in force at the event.
+        spot, perp: the books. Sizes of zero on both sides mean that the book is withdrawn: its prices are the last tradable ones.
         spot_kind, perp_kind: 'updates' or 'snapshots'.
         quality: of the recordings the tape was read from (of candles a `CandleQuality`); None for one not read.
         bar_s: length of the bars behind a tape of candles, seconds; 0 for recorded quotes.
         queues: the trades of others on both venues, by which resting orders fill, and the place assumed; of a part of a tape all.
         depths: the five best levels of both legs where they were recorded, of a part of a tape all.
 
+    Beside them the columns at every event, shape (n,), read-only: `spot_bid` ... `perp_ask_qty`, float64, and `spot_age_ns`
+    and `perp_age_ns`, int64, time since that leg's book was last confirmed.
+
     Raises:
-        DataError: arrays of another dtype or length, stamps that go back, a leg that is neither.
+        DataError: arrays of another dtype or length, stamps that go back, a leg that is neither, a book that is not there.
         ParamsError: a kind that is neither.
     """
 
     ts_ns: np.ndarray
     leg: np.ndarray
-    spot_bid: np.ndarray
-    spot_ask: np.ndarray
-    spot_bid_qty: np.ndarray
-    spot_ask_qty: np.ndarray
-    perp_bid: np.ndarray
-    perp_ask: np.ndarray
-    perp_bid_qty: np.ndarray
-    perp_ask_qty: np.ndarray
-    spot_age_ns: np.ndarray
-    perp_age_ns: np.ndarray
+    spot_row: np.ndarray
+    perp_row: np.ndarray
+    spot: Books
+    perp: Books
     spot_kind: str = UPDATES
     perp_kind: str = UPDATES
     quality: Quality | None = None
@@ -69,9 +92,26 @@ class Tape:
     queues: Queues = NO_QUEUES
     depths: tuple[Depth, Depth] = (NO_DEPTH, NO_DEPTH)
 
+    spot_bid = _AtEvents()
+    spot_ask = _AtEvents()
+    spot_bid_qty = _AtEvents()
+    spot_ask_qty = _AtEvents()
+    perp_bid = _AtEvents()
+    perp_ask = _AtEvents()
+    perp_bid_qty = _AtEvents()
+    perp_ask_qty = _AtEvents()
+    spot_age_ns = _AtEvents()
+    perp_age_ns = _AtEvents()
+
     def __post_init__(self) -> None:
-        for name in TAPE_COLUMNS:
+        for name in EVENTS:
             object.__setattr__(self, name, _column(name, getattr(self, name), len(self.ts_ns)))
+        for leg in LEGS:
+            books, row = getattr(self, leg), getattr(self, f"{leg}_row")
+            made = (_column(f"{leg}_{name}", getattr(books, name), len(books.bid)) for name in Books._fields)
+            object.__setattr__(self, leg, Books(*made))
+            if len(row) and (last := int(row.max())) >= len(books.bid):
+                raise DataError(f"{leg}_row names the book {last} of {len(books.bid)}; number them from 0")
         if (at := first_back(self.ts_ns)) > 0:
             raise DataError(
                 f"ts_ns goes back from {self.ts_ns[at - 1]} to {self.ts_ns[at]} at event {at}; sort the events"
@@ -94,6 +134,24 @@ class Tape:
         spot, perp = (_quotes([row for row in rows if row[1] == leg]) for leg in (SPOT, PERP))
         return align(spot, perp, spot_kind=spot_kind, perp_kind=perp_kind)
 
+    @classmethod
+    def wide(cls, *columns: np.ndarray, **named) -> "Tape":
+        """A tape of both books written out at every event: the columns of `TAPE_COLUMNS`, in this order or by name.
+
+        Raises:
+            DataError: as the tape itself.
+        """
+        of = dict(zip(TAPE_COLUMNS, columns, strict=False)) | named
+        n = len(of["ts_ns"])
+        given = {name: _column(name, of.pop(name), n) for name in TAPE_COLUMNS}
+        events = {name: given[name] for name in ("ts_ns", "leg")}
+        for leg in LEGS:
+            books = Books(*(given[f"{leg}_{name}"] for name in _SHOWN), events["ts_ns"] - given[f"{leg}_age_ns"])
+            another = np.ones(n, bool)
+            another[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in books])
+            events |= {leg: Books(*(column[another] for column in books)), f"{leg}_row": _counted(another)}
+        return cls(**events, **of)
+
     def __len__(self) -> int:
         return len(self.ts_ns)
 
@@ -101,8 +159,24 @@ class Tape:
         span = f"{utc(self.start_ns)} to {utc(self.end_ns)} UTC, " if len(self) else ""
         return f"Tape({len(self):,} events, {span}spot {self.spot_kind}, perp {self.perp_kind})"
 
-    def __reduce__(self):
-        return type(self), tuple(getattr(self, f.name) for f in fields(self))  # numpy forgets read-only when pickled
+    def __reduce__(self):  # numpy forgets read-only when pickled; the books of other events stay behind
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        for leg in LEGS if len(self) else ():
+            row = parts[f"{leg}_row"]
+            first, last = int(row.min()), int(row.max())
+            parts[leg] = Books(*(column[first : last + 1] for column in parts[leg]))
+            parts[f"{leg}_row"] = row - np.uint32(first)
+        return type(self), tuple(parts.values())
+
+    @property
+    def nbytes(self) -> int:
+        """What its columns take, bytes."""
+        return sum(column.nbytes for column in (*(getattr(self, name) for name in EVENTS), *self.spot, *self.perp))
+
+    def book(self, leg: int, event: int) -> Book:
+        """A leg's book at an event, as Python numbers."""
+        row = getattr(self, f"{LEGS[leg]}_row")[event]
+        return Book(*(column[row].item() for column in getattr(self, LEGS[leg])))
 
     @property
     def start_ns(self) -> int:
@@ -130,14 +204,14 @@ class Tape:
             return self
         return self.take(self.settled & (np.where(self.leg == SPOT, self.spot_age_ns, self.perp_age_ns) == 0))
 
-    def take(self, rows: np.ndarray) -> "Tape":
-        """The events of these rows (numbers in order, or a mask); `quality` stays that of the whole."""
-        return replace(self, **{name: getattr(self, name)[rows] for name in TAPE_COLUMNS})
+    def take(self, rows: np.ndarray | slice) -> "Tape":
+        """The events of these rows (numbers in order, or a mask) with the same books; `quality` stays that of the whole."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in EVENTS})
 
     def between(self, start_ns: int, end_ns: int) -> "Tape":
         """The events with `start_ns <= ts_ns < end_ns`, views on the same arrays; `quality` stays that of the whole."""
         start, stop = np.searchsorted(self.ts_ns, (start_ns, end_ns), "left")
-        return replace(self, **{name: getattr(self, name)[start:stop] for name in TAPE_COLUMNS})
+        return self.take(slice(start, stop))
 
     def assuming(self, place: str) -> "Tape":
         """The same with another assumption about the place of resting orders: front, back or through."""
@@ -157,21 +231,39 @@ class Tape:
         return pd.DataFrame({name: getattr(self, name) for name in TAPE_COLUMNS}, index=time)
 
 
-_FILLED = ("fresh_ns", "bid", "ask", "bid_qty", "ask_qty")  # as `one_pass.filled` takes them
-TAPE_COLUMNS = tuple(f.name for f in fields(Tape) if f.type is np.ndarray)
-LINE = 64  # bytes of a cache line
-_DTYPES = {"ts_ns": np.int64, "leg": np.uint8, "spot_age_ns": np.int64, "perp_age_ns": np.int64}
+EVENTS = ("ts_ns", "leg", "spot_row", "perp_row")
+_SHOWN = ("bid", "ask", "bid_qty", "ask_qty")
+TAPE_COLUMNS = ("ts_ns", "leg", *(f"{leg}_{name}" for leg in LEGS for name in _SHOWN), "spot_age_ns", "perp_age_ns")
+_DTYPES = {"ts_ns": np.int64, "leg": np.uint8, "spot_row": np.uint32, "perp_row": np.uint32}
 
 
 def _column(name: str, column: np.ndarray, n: int) -> np.ndarray:
     """A read-only view of one column, or a refusal."""
-    dtype = np.dtype(_DTYPES.get(name, np.float64))
+    dtype = np.dtype(_DTYPES.get(name, np.int64 if name.endswith("_ns") else np.float64))
     if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape != (n,):
         was = f"{column.dtype} of shape {column.shape}" if isinstance(column, np.ndarray) else type(column).__name__
         raise DataError(f"{name} must be an array of {dtype} and shape ({n},), was {was}; convert it first")
-    view = column.view()
-    view.setflags(write=False)
-    return view
+    return _frozen(column.view())
+
+
+def _frozen(column: np.ndarray) -> np.ndarray:
+    column.flags.writeable = False
+    return column
+
+
+def _at_rows(column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Its values at these rows; piece by piece, since numpy turns all row numbers into wider ones first."""
+    made = np.empty(len(row), column.dtype)
+    for at in range(0, len(row), PIECE):
+        made[at : at + PIECE] = column[row[at : at + PIECE]]
+    return made
+
+
+def _counted(another: np.ndarray) -> np.ndarray:
+    """The number of the last row until each at which there was another."""
+    row = np.cumsum(another, dtype=np.uint32)
+    row -= np.uint32(1)
+    return row
 
 
 def _quotes(rows: Sequence[Sequence[float]]) -> Quotes:
@@ -228,26 +320,8 @@ def _read(spot: LegFile, perp: LegFile, limits: Limits) -> Tape:
         taken_for=(spot_as, perp_as),
         notes=doubtful_unit(perp, legs[PERP].bid_qty, perp_as),
     )
-    both = [_columns(quotes) for quotes in legs]
-    del (
-        legs,
-        spot_found,
-        perp_found,
-    )  # their columns go one by one as the tape's are made: together they do not fit twice
-    tape = _aligned(*both, start_ns, end_ns)
-    return Tape(**tape, spot_kind=spot.kind, perp_kind=perp.kind, quality=quality)
-
-
-def overlap_end(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quotes: Quotes) -> int:
-    """The earlier of both last stamps; refuses legs that never have a book at the same time."""
-    ends = int(spot_quotes.ts_ns[-1]), int(perp_quotes.ts_ns[-1])
-    starts = int(spot_quotes.ts_ns[0]), int(perp_quotes.ts_ns[0])
-    if max(starts) > min(ends):
-        raise DataError(
-            f"{spot.name} and {perp.name} do not overlap in time: spot {utc(starts[0])} to {utc(ends[0])}, perpetual "
-            f"{utc(starts[1])} to {utc(ends[1])} UTC; give recordings of the same hours, and check units and time zones"
-        )
-    return min(ends)
+    events = _merged(*legs, start_ns, end_ns)
+    return Tape(**events, spot_kind=spot.kind, perp_kind=perp.kind, quality=quality)
 
 
 def align(
@@ -268,7 +342,7 @@ def align(
         raise DataError(
             f"both legs have a book from {first_ns} ns on, the tape was to end at {end_ns} ns; end it later"
         )
-    return Tape(**_aligned(_columns(spot), _columns(perp), first_ns, end_ns), spot_kind=spot_kind, perp_kind=perp_kind)
+    return Tape(**_merged(spot, perp, first_ns, end_ns), spot_kind=spot_kind, perp_kind=perp_kind)
 
 
 def _used(quotes: Quotes, start_ns: int, end_ns: int) -> int:
@@ -277,82 +351,32 @@ def _used(quotes: Quotes, start_ns: int, end_ns: int) -> int:
     return int(last - first)
 
 
-def _columns(quotes: Quotes) -> dict[str, np.ndarray]:
-    return {f.name: getattr(quotes, f.name) for f in fields(Quotes)}
-
-
-def _aligned(
-    spot: dict[str, np.ndarray], perp: dict[str, np.ndarray], first_ns: int, end_ns: int | None
-) -> dict[str, np.ndarray]:
-    """The tape's columns from `first_ns` on; those of the legs are taken out of their dicts as they are used up."""
-    for leg in (spot, perp):
-        _in_force(leg, first_ns, end_ns)
-    if len(spot["ts_ns"]) + len(perp["ts_ns"]) >= one_pass.WORTH:
-        return _in_one_pass(spot, perp)
-    ts_ns, leg = _merged(spot.pop("ts_ns"), perp.pop("ts_ns"))
-    begin = int((leg != leg[0]).argmax())  # before it, one leg has no book yet
-    row = np.cumsum(leg, dtype=np.int32 if len(leg) < 2**31 else np.int64)[begin:]  # rows of the perpetual so far
-    ts_ns, leg = ts_ns[begin:], leg[begin:]
-    row -= 1
-    perp_columns = _filled("perp", perp, row, ts_ns)
-    np.subtract(
-        np.arange(begin - 1, begin - 1 + len(row), dtype=row.dtype), row, out=row
-    )  # of k + 1 events so far, the rest are spot's
-    return {"ts_ns": ts_ns, "leg": leg, **_filled("spot", spot, row, ts_ns), **perp_columns}
-
-
-def _in_one_pass(spot: dict[str, np.ndarray], perp: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same columns, merged straight into place: no sort, no index, no gathers."""
-    spot_ns, perp_ns = read_only((spot.pop("ts_ns"), perp.pop("ts_ns")))
-    spot_first = bool(spot_ns[0] <= perp_ns[0])
-    early, late, side = (spot_ns, perp_ns, "right") if spot_first else (perp_ns, spot_ns, "left")
+def _merged(spot: Quotes, perp: Quotes, first_ns: int, end_ns: int | None) -> dict:
+    """The fields of a tape from `first_ns` on: stamps and legs of its events, the rows in force, and the books of both legs."""
+    legs = [_in_force(leg, first_ns, end_ns) for leg in (spot, perp)]
+    spot_ns, perp_ns = stamps = tuple(leg.ts_ns for leg in legs)
+    early, late, side = (spot_ns, perp_ns, "right") if spot_ns[0] <= perp_ns[0] else (perp_ns, spot_ns, "left")
     begin = int(np.searchsorted(early, late[0], side))  # before it, one leg has no book yet
-    columns = _empty(len(spot_ns) + len(perp_ns) - begin)
-    compiled(merged)(begin, spot_ns, perp_ns, columns["ts_ns"], columns["leg"])
-    del spot_ns, perp_ns, early, late
-    for number, (name, leg) in enumerate((("spot", spot), ("perp", perp))):
-        before = begin - 1 if spot_first == (number == SPOT) else -1
-        made = tuple(columns[f"{name}_{column.replace('fresh', 'age')}"] for column in _FILLED)
-        rows = read_only(tuple(leg.pop(column) for column in _FILLED))
-        compiled(filled)(columns["ts_ns"], columns["leg"], number, before, rows, made)
-        del rows
-        release()
-    return columns
+    columns = together({name: _DTYPES[name] for name in EVENTS}, len(spot_ns) + len(perp_ns) - begin)
+    if len(spot_ns) + len(perp_ns) < one_pass.WORTH:
+        order = np.argsort(np.concatenate(stamps), kind="stable")  # a stable sort of two sorted runs is a merge
+        of_perp = order >= len(spot_ns)
+        made = np.concatenate(stamps)[order], of_perp, _counted(~of_perp), _counted(of_perp)
+        for column, values in zip(columns.values(), made, strict=True):
+            column[:] = values[begin:]
+    else:
+        compiled(merged)(begin, *read_only(stamps), *columns.values())
+    books = (Books(*(getattr(leg, name) for name in Books._fields)) for leg in legs)
+    return columns | dict(zip(LEGS, books, strict=True))
 
 
-def _empty(n: int) -> dict[str, np.ndarray]:
-    """The columns of a tape in one block, each on a cache line of its own."""
-    dtypes = {name: np.dtype(_DTYPES.get(name, np.float64)) for name in TAPE_COLUMNS}
-    starts = np.cumsum([0, *(-(-n * dtype.itemsize // LINE) * LINE for dtype in dtypes.values())]).tolist()
-    whole = block(starts[-1])
-    return {
-        name: whole[start : start + n * dtype.itemsize].view(dtype)
-        for start, (name, dtype) in zip(starts, dtypes.items(), strict=False)
-    }
-
-
-def _in_force(leg: dict[str, np.ndarray], first_ns: int, end_ns: int | None) -> None:
-    """Keep the rows from the one in force just before `first_ns` to `end_ns`, included."""
-    ts_ns = leg["ts_ns"]
-    if first_back(ts_ns) > 0:
+def _in_force(leg: Quotes, first_ns: int, end_ns: int | None) -> Quotes:
+    """The rows from the one in force just before `first_ns` to `end_ns`, included."""
+    if first_back(leg.ts_ns) > 0:
         raise DataError("the quotes of a leg go back in time; sort them by stamp")
-    start = max(int(np.searchsorted(ts_ns, first_ns, "left")) - 1, 0)
-    stop = len(ts_ns) if end_ns is None else int(np.searchsorted(ts_ns, end_ns, "right"))
-    leg.update({name: column[start:stop] for name, column in leg.items()})
-
-
-def _merged(spot_ns: np.ndarray, perp_ns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All stamps in order, and the leg of each; a stable sort of two sorted runs is a merge."""
-    stamps = np.concatenate((spot_ns, perp_ns))
-    order = np.argsort(stamps, kind="stable")
-    return stamps[order], (order >= len(spot_ns)).view(np.uint8)
-
-
-def _filled(name: str, leg: dict[str, np.ndarray], row: np.ndarray, ts_ns: np.ndarray) -> dict[str, np.ndarray]:
-    """The tape's columns of one leg, whose row `row[k]` is in force at event k."""
-    columns = {f"{name}_{column}": leg.pop(column)[row] for column in ("bid", "ask", "bid_qty", "ask_qty")}
-    age_ns = leg.pop("fresh_ns")[row]
-    return {**columns, f"{name}_age_ns": np.subtract(ts_ns, age_ns, out=age_ns)}
+    start = max(int(np.searchsorted(leg.ts_ns, first_ns, "left")) - 1, 0)
+    stop = len(leg) if end_ns is None else int(np.searchsorted(leg.ts_ns, end_ns, "right"))
+    return leg.rows(start, stop)
 
 
 def _checked(leg: LegFile, limits: Limits) -> tuple[Checked, Recognised | None]:

@@ -195,6 +195,18 @@ def _volumes(spot: float, perp: float) -> str:
 # --- quotes ----------------------------------------------------------------------------------------------------------
 
 
+def overlap_end(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quotes: Quotes) -> int:
+    """The earlier of both last stamps; refuses legs that never have a book at the same time."""
+    ends = int(spot_quotes.ts_ns[-1]), int(perp_quotes.ts_ns[-1])
+    starts = int(spot_quotes.ts_ns[0]), int(perp_quotes.ts_ns[0])
+    if max(starts) > min(ends):
+        raise DataError(
+            f"{spot.name} and {perp.name} do not overlap in time: spot {utc(starts[0])} to {utc(ends[0])}, perpetual "
+            f"{utc(starts[1])} to {utc(ends[1])} UTC; give recordings of the same hours, and check units and time zones"
+        )
+    return min(ends)
+
+
 def compare_quotes(spot: LegFile, spot_quotes: Quotes, perp: LegFile, perp_quotes: Quotes) -> None:
     """The same of two recordings of quotes; of fewer than 50 rows nothing is concluded.
 

@@ -255,8 +255,8 @@ def worst_fall(tape: Tape, lag_s: float) -> tuple[float, float]:
     seen = tape.looks()
     lag_s = max(lag_s, tape.bar_s)
     before = np.searchsorted(seen.ts_ns, seen.ts_ns - round(lag_s * NS), side="right") - 1
-    whole = before >= 0
-    return float(np.max(1.0 - seen.spot_bid[whole] / seen.spot_bid[before[whole]], initial=0.0)), lag_s
+    whole, bid = before >= 0, seen.spot_bid
+    return float(np.max(1.0 - bid[whole] / bid[before[whole]], initial=0.0)), lag_s
 
 
 def worst_basis(tape: Tape, lag_s: float) -> tuple[float, float]:

@@ -331,10 +331,10 @@ def books(tape, leg: str, at_ns: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Seconds from `at_ns`, best bid and best ask of one leg, USDT, as they were known; NaN while the book was withdrawn."""
     half_ns = _half_ns(tape)
     start = max(0, np.searchsorted(tape.ts_ns, at_ns - half_ns, "right") - 1)  # the book that stood then
-    rows = slice(start, np.searchsorted(tape.ts_ns, at_ns + half_ns, "right"))
-    bid, ask, bid_qty, ask_qty = (getattr(tape, f"{leg}_{name}")[rows] for name in ("bid", "ask", "bid_qty", "ask_qty"))
+    seen = tape.take(slice(start, np.searchsorted(tape.ts_ns, at_ns + half_ns, "right")))
+    bid, ask, bid_qty, ask_qty = (getattr(seen, f"{leg}_{name}") for name in ("bid", "ask", "bid_qty", "ask_qty"))
     there = np.where(bid_qty + ask_qty > 0, 1.0, np.nan)
-    at_s = np.maximum(tape.ts_ns[rows] - at_ns, -half_ns) / NS
+    at_s = np.maximum(seen.ts_ns - at_ns, -half_ns) / NS
     prices = np.stack((bid * there, ask * there))
     changed = np.append(True, (np.nan_to_num(np.diff(prices)) != 0).any(axis=0) | (np.diff(np.isnan(there)) != 0))
     rows = np.flatnonzero(changed)

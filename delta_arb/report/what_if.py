@@ -234,9 +234,10 @@ def _times_latency(case: Case, leg: str, factor: float) -> Case:
 
 
 def _times_spread(case: Case, leg: str, factor: float) -> Case:
-    bid, ask = (getattr(case.tape, f"{leg}_{side}") for side in ("bid", "ask"))
+    books = getattr(case.tape, leg)
+    bid, ask = books.bid, books.ask
     middle, half = mid(bid, ask), 0.5 * factor * (ask - bid)
-    return case._replace(tape=replace(case.tape, **{f"{leg}_bid": middle - half, f"{leg}_ask": middle + half}))
+    return case._replace(tape=replace(case.tape, **{leg: books._replace(bid=middle - half, ask=middle + half)}))
 
 
 def _times_funding(case: Case, factor: float) -> Case:

@@ -192,7 +192,7 @@ def tape_of(events: Iterable[Event], kinds: tuple[str, str] = (UPDATES, UPDATES)
     )
     kind = {"ts_ns": np.int64, "leg": np.uint8, "spot_age_ns": np.int64, "perp_age_ns": np.int64}
     columns = {n: np.array(c, kind.get(n, np.float64)) for n, c in zip(names, zip(*rows, strict=True), strict=True)}
-    return Tape(**columns, spot_kind=kinds[SPOT], perp_kind=kinds[PERP])
+    return Tape.wide(**columns, spot_kind=kinds[SPOT], perp_kind=kinds[PERP])
 
 
 def _side(ts_ns: int, book: Book) -> tuple[float, float, float, float, int]:

@@ -22,6 +22,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from delta_arb.errors import ParamsError
 from delta_arb.market import NS, SPOT, FundingPayment
 from delta_arb.quotes.depth import levels_behind
@@ -76,9 +78,10 @@ def default_setup(base: str = "SYN", **changes: Any) -> Setup:
 
 def setup_of(tape: Tape, base: str, contract_size: Decimal, **changes: Any) -> Setup:
     """Listings whose grids hold every price and size of the tape (as far as its first rows show)."""
-    spot_step = min(Decimal(1), _grid(tape.spot_bid_qty, tape.spot_ask_qty))
-    spot = Listing(base, _grid(tape.spot_bid, tape.spot_ask), spot_step, spot_step, min_notional=Decimal(1))
-    perp_price = _grid(tape.perp_bid, tape.perp_ask)
+    first = tape.take(slice(SCANNED))
+    spot_step = min(Decimal(1), _grid(first.spot_bid_qty, first.spot_ask_qty))
+    spot = Listing(base, _grid(first.spot_bid, first.spot_ask), spot_step, spot_step, min_notional=Decimal(1))
+    perp_price = _grid(first.perp_bid, first.perp_ask)
     perp = Listing(base, perp_price, contract_size, contract_size, contract_size=contract_size)
     return Setup(**{"spot": spot, "perp": perp} | changes)
 
@@ -87,7 +90,7 @@ def _grid(*columns: Any) -> Decimal:
     """One unit of the last decimal that occurs."""
     decimals = 0
     for column in columns:
-        for value in set(column[:SCANNED].tolist()):
+        for value in set(column.tolist()):
             exponent = dec(value).normalize().as_tuple().exponent
             decimals = max(decimals, -exponent)
     return Decimal(1).scaleb(-min(decimals, 12))
@@ -96,19 +99,11 @@ def _grid(*columns: Any) -> Decimal:
 def rows(tape: Tape) -> Iterator[Row]:
     """(ts_ns, leg, bid, bid_qty, ask, ask_qty) of every event, of the leg whose row it is."""
     for start in range(0, len(tape), CHUNK):
-        part = slice(start, start + CHUNK)
-        spot = tape.leg[part] == SPOT
+        part = tape.take(slice(start, start + CHUNK))
+        spot = part.leg == SPOT
         names = ("bid", "bid_qty", "ask", "ask_qty")
-        columns = [
-            _where(spot, getattr(tape, f"spot_{name}")[part], getattr(tape, f"perp_{name}")[part]) for name in names
-        ]
-        yield from zip(tape.ts_ns[part].tolist(), tape.leg[part].tolist(), *columns, strict=True)
-
-
-def _where(spot, ours, theirs) -> list[float]:
-    chosen = theirs.copy()
-    chosen[spot] = ours[spot]
-    return chosen.tolist()
+        columns = (np.where(spot, getattr(part, f"spot_{name}"), getattr(part, f"perp_{name}")) for name in names)
+        yield from zip(part.ts_ns.tolist(), part.leg.tolist(), *(column.tolist() for column in columns), strict=True)
 
 
 class Feed:

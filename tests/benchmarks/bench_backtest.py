@@ -61,7 +61,7 @@ def tape(events: int) -> Tape:
         columns[f"{name}_bid"], columns[f"{name}_ask"] = (price * (1 - half))[last], (price * (1 + half))[last]
         columns[f"{name}_bid_qty"], columns[f"{name}_ask_qty"] = sizes[2 * k][last], sizes[2 * k + 1][last]
         ages.append(ts_ns - ts_ns[last])
-    return Tape(ts_ns=ts_ns, leg=leg, **columns, spot_age_ns=ages[0], perp_age_ns=ages[1])
+    return Tape.wide(ts_ns=ts_ns, leg=leg, **columns, spot_age_ns=ages[0], perp_age_ns=ages[1])
 
 
 def rule(entry: float, exit: float) -> MachineRule:  # noqa: A002, the word of the trade

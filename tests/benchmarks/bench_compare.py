@@ -31,7 +31,7 @@ def tape(events: int) -> Tape:
     ages = np.zeros(events, np.int64)
     sizes = {f"{leg}_{side}_qty": np.full(events, 1e6) for leg in ("spot", "perp") for side in ("bid", "ask")}
     prices = {name: getattr(of, name) for name in ("ts_ns", "leg", "spot_bid", "spot_ask", "perp_bid", "perp_ask")}
-    return Tape(**prices, **sizes, spot_age_ns=ages, perp_age_ns=ages)
+    return Tape.wide(**prices, **sizes, spot_age_ns=ages, perp_age_ns=ages)
 
 
 def of_levels(entry: float):

@@ -186,7 +186,7 @@ def quotes(basis: np.ndarray) -> Tape:
     sides = [price * (1 + sign * 1e-9) for price in (spot, perp) for sign in (-1, 1)]
     size, leg = np.full(2 * n, 1e6), np.tile(np.array([SPOT, PERP], np.uint8), n)
     ts_ns = np.repeat(np.arange(n) * ROW_S * NS, 2)
-    return Tape(ts_ns, leg, *sides[:2], size, size, *sides[2:], size, size, np.zeros(2 * n, np.int64), age)
+    return Tape.wide(ts_ns, leg, *sides[:2], size, size, *sides[2:], size, size, np.zeros(2 * n, np.int64), age)
 
 
 # --- the tables -------------------------------------------------------------------------------------------------------

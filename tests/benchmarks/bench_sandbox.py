@@ -64,7 +64,7 @@ def tape(name: str, rate: int, seconds: float):
     ticks, sizes = np.arange(n) % 50, (np.arange(n) % 70 + 1) * 10.0
     bid, ask = np.round(0.8 + ticks * 1e-4, 4), np.round(0.81 + ticks * 1e-4, 4)
     age = np.zeros(n, np.int64)
-    return Tape(ts, leg, bid, ask, sizes, sizes, bid, ask, sizes, sizes, age, age)
+    return Tape.wide(ts, leg, bid, ask, sizes, sizes, bid, ask, sizes, sizes, age, age)
 
 
 def rss_mb() -> float:

@@ -75,7 +75,7 @@ def plain_tape(columns: tuple) -> Tape:
     """The quotes of the plain loop as a tape: books without end, both legs confirmed on every row."""
     ts_ns, spot_bid, spot_ask, perp_bid, perp_ask = columns
     endless, fresh = np.full(len(ts_ns), 1e9), np.zeros(len(ts_ns), np.int64)
-    return Tape(
+    return Tape.wide(
         ts_ns=ts_ns, leg=(np.arange(len(ts_ns)) % 2).astype(np.uint8), spot_bid=spot_bid, spot_ask=spot_ask,
         spot_bid_qty=endless, spot_ask_qty=endless, perp_bid=perp_bid, perp_ask=perp_ask, perp_bid_qty=endless,
         perp_ask_qty=endless, spot_age_ns=fresh, perp_age_ns=fresh,

@@ -109,7 +109,7 @@ def read_legs(spot: str, perp: str) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     from delta_arb.quotes import one_pass
-    from delta_arb.quotes.tape import TAPE_COLUMNS, LegFile, read
+    from delta_arb.quotes.tape import LegFile, read
 
     def ours():
         return read(LegFile(spot, "updates"), LegFile(perp, "updates", contract_size=10.0))
@@ -119,7 +119,7 @@ def read_legs(spot: str, perp: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tape = ours()
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    tape_bytes, events = sum(getattr(tape, name).nbytes for name in TAPE_COLUMNS), len(tape)
+    tape_bytes, events = tape.nbytes, len(tape)
     del tape
     ways = {"ours": ours}
     if POLARS and "clean" in spot:  # it joins no rows that go back

@@ -127,7 +127,7 @@ def quotes(spot: np.ndarray, basis: np.ndarray, start_s: int) -> Tape:
     size = np.full(2 * n, 1e6)
     sides = [price * (1 + sign * 1e-9) for price in (spots, perps) for sign in (-1, 1)]
     leg = np.tile(np.array([SPOT, PERP], np.uint8), n)
-    return Tape(ts_ns, leg, *sides[:2], size, size, *sides[2:], size, size, np.zeros(2 * n, np.int64), perp_age)
+    return Tape.wide(ts_ns, leg, *sides[:2], size, size, *sides[2:], size, size, np.zeros(2 * n, np.int64), perp_age)
 
 
 def traded(case: Case) -> Market:

@@ -101,7 +101,7 @@ def tape_of(spot: np.ndarray, perp: np.ndarray, row_s: float, fresh=None, wide_b
     ts_ns = rows * round(row_s * NS)
     s, p, size = spot[rows], perp[shown], np.full(2 * n, 1e6)
     half = HALF_SPREAD + (0.0 if wide_bps is None else from_bps(wide_bps)[shown])
-    whole = Tape(
+    whole = Tape.wide(
         ts_ns, leg, s * (1 - HALF_SPREAD), s * (1 + HALF_SPREAD), size, size, p * (1 - half),
         p * (1 + half), size, size, np.zeros(2 * n, np.int64), ts_ns - ts_ns[2 * shown],
     )  # fmt: skip
