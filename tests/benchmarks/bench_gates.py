@@ -105,6 +105,8 @@ def table(done) -> list[dict[str, object]]:
         of_kind[row["kind"]].append(row)
     nulls = [row for kind, rows in of_kind.items() if kind.startswith("null") for row in rows]
     shown = {kind: of_kind[kind] for kind in kinds() if kind in of_kind} | ({"all nulls": nulls} if nulls else {})
+    silent = [row for row in nulls if row.get("silent")]
+    shown |= {"of these, no loss came": silent} if silent else {}
     return [summed(kind, rows) for kind, rows in shown.items()]
 
 
@@ -169,7 +171,8 @@ def traded(world: Basis) -> dict[str, object]:
             missed = [f"choice: {verdict.choice.reason.split(': ')[-1][:40]}"]
         else:
             missed = [g.name for g in verdict.judgement.gates if g.refuses]
-    return told(rule, missed, world.later_usdt_day(world.best), world.later_usdt_day(rule))
+    found = told(rule, missed, world.later_usdt_day(world.best), world.later_usdt_day(rule))
+    return found | ({"silent": True} if world.silent else {})
 
 
 def told(rule, missed, best: float, got: float) -> dict[str, object]:
