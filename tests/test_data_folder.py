@@ -50,8 +50,8 @@ def record(data, leg, rows=3000, begin_s=BEGIN_S):
     into = RecordingWriter(market, QUOTES, (OTHER, PAIR), [(4, 0, 4, 0)] * 2)
     for k in range(rows):
         at_ns = (begin_s + k) * NS + (leg == "perp") * NS // 2
-        into.add(1, (at_ns, at_ns - 2_000_000, k), prices(leg, k))
-        into.add(0, (at_ns, at_ns - 2_000_000, k), ("0.1", "1", "0.2", "1"))
+        into.add((1, at_ns, at_ns - 2_000_000, k, *prices(leg, k)))
+        into.add((0, at_ns, at_ns - 2_000_000, k, "0.1", "1", "0.2", "1"))
         if k % 100 == 99:
             into.flush()
     into.flush()
@@ -248,8 +248,8 @@ def record_trades(data):
         (folder / MARK).write_text("{}")
         writers.append(RecordingWriter(data / LEGS[leg], TRADES, (OTHER, PAIR), [(4, 2)] * 2))
         for at_s, side, price, qty in trades:
-            writers[-1].add(1, ((BEGIN_S + at_s) * NS, 1, 7, side), (price, qty))
-            writers[-1].add(0, ((BEGIN_S + at_s) * NS, 1, 7, 1), ("5", "5"))
+            writers[-1].add((1, (BEGIN_S + at_s) * NS, 1, 7, side, price, qty))
+            writers[-1].add((0, (BEGIN_S + at_s) * NS, 1, 7, 1, "5", "5"))
             writers[-1].flush()
     return writers
 
@@ -297,7 +297,7 @@ def test_recorded_levels_are_read_beside_the_quotes_and_the_run_says_so(both):
     writer = RecordingWriter(data / LEGS["spot"], LEVELS, (OTHER, PAIR), [(4, 2) * 10] * 2)
     for at_s, bid in ((10, "0.8"), (20, "0.7999")):
         told.append((bid, "30", "0.79", "60", *empty, "0.8002", "20", "0.8004", "5.5", *empty))
-        writer.add(1, ((BEGIN_S + at_s) * NS, 1, 7), told[-1])
+        writer.add((1, (BEGIN_S + at_s) * NS, 1, 7, *told[-1]))
     writer.flush()
     writer.close()
     tape = da.read_quotes(data=data, pair=PAIR, funding="none")

@@ -81,13 +81,13 @@ def writer(market, digits=(4, 0, 4, 0)):
 
 
 def quote(k, at_ns, pair=0):
-    return pair, (at_ns, at_ns - 3_000_000, k), (f"0.{1000 + k % 7:04d}", str(50 + k), f"0.{1010 + k % 7:04d}", "7")
+    return pair, at_ns, at_ns - 3_000_000, k, f"0.{1000 + k % 7:04d}", str(50 + k), f"0.{1010 + k % 7:04d}", "7"
 
 
 def recorded(market, n=600, start=DAY, step=NS // 4):
     into = writer(market)
     for k in range(n):
-        into.add(*quote(k, start + k * step, k % 2))
+        into.add(quote(k, start + k * step, k % 2))
         if k % 10 == 9:
             into.flush()
     return into
@@ -153,9 +153,9 @@ def test_a_compaction_that_was_killed_anywhere_is_done_again_and_no_row_is_read_
 @pytest.mark.parametrize("later_ns", [0, 1])  # one message may bring both: then both have its stamp
 def test_numbers_that_become_finer_begin_a_file_and_a_day_of_both_is_exact(tmp_path, later_ns):
     into = writer(tmp_path)
-    into.add(0, (DAY, DAY, 1), ("0.1000", "5", "0.1001", "6"))
+    into.add((0, DAY, DAY, 1, "0.1000", "5", "0.1001", "6"))
     into.flush()
-    into.add(0, (DAY + later_ns, DAY, 2), ("0.100015", "5", "0.1001", "6.5"))
+    into.add((0, DAY + later_ns, DAY, 2, "0.100015", "5", "0.1001", "6.5"))
     into.close()
     assert len(list((tmp_path / "streams" / "quotes").glob(f"*{STREAM}"))) == 2
     for stream in sorted((tmp_path / "streams" / "quotes").glob(f"*{STREAM}")):
@@ -176,7 +176,7 @@ def test_a_file_of_too_many_rows_is_ended_and_nothing_is_lost(tmp_path, monkeypa
 def test_a_row_with_what_is_no_number_is_left_out_and_told_and_the_others_are_kept(tmp_path, bad):
     into = writer(tmp_path)
     for k, bid in enumerate(("0.1000", bad, "0.100001", bad, "0.1002")):
-        into.add(0, (DAY + k, DAY, k), (bid, "5", "0.1003", "6"))
+        into.add((0, DAY + k, DAY, k, bid, "5", "0.1003", "6"))
     into.close()
     assert [row[2] for row in rows_of(tmp_path)] == [0.1, 0.100001, 0.1002]
     assert len(into.refused) == 2 and all(text.startswith("AAA_USDT: ") for text in into.refused)
@@ -184,7 +184,7 @@ def test_a_row_with_what_is_no_number_is_left_out_and_told_and_the_others_are_ke
 
 def test_an_empty_side_is_no_price(tmp_path):
     into = writer(tmp_path)
-    into.add(0, (DAY, DAY, 1), ("", "0", "0.1001", "6"))
+    into.add((0, DAY, DAY, 1, "", "0", "0.1001", "6"))
     into.flush()
     assert rows_of(tmp_path)[0][2] != rows_of(tmp_path)[0][2]
 
@@ -261,7 +261,7 @@ def test_the_oldest_files_make_room(tmp_path):
 
 def test_trades_are_recorded_beside(tmp_path):
     into = RecordingWriter(tmp_path, TRADES, PAIRS, [(4, 0), (4, 0)])
-    into.add(1, (DAY, DAY - 5, 77, -1), ("0.1001", "12"))
+    into.add((1, DAY, DAY - 5, 77, -1, "0.1001", "12"))
     into.close()
     read = read_stream(next((tmp_path / "streams" / "trades").glob(f"*{STREAM}")))
     assert read.of("BBB_USDT").to_pylist() == [

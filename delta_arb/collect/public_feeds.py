@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from delta_arb.collect.history import PERP, SPOT
 from delta_arb.live import clock
 from delta_arb.live.venues import gate, mexc
-from delta_arb.live.venues.base import SubscriptionRefused, VenueError
+from delta_arb.live.venues.base import SHAPES, SubscriptionRefused, VenueError
 from delta_arb.live.venues.ccxt_client import CcxtClients, GateClient, MexcClient, reading
 from delta_arb.live.venues.public_messages import (
     DEPTH,
@@ -99,14 +99,16 @@ class GateFeed:
         channel, event = frame.get("channel"), frame["event"]
         if channel not in self.channels:
             return False, []
-        if event not in ("update", "all"):
+        if event != "update" and event != "all":
             if error := frame.get("error"):
                 raise SubscriptionRefused(f"gate: the subscription to {channel} was refused: {error}")
             return True, []
-        with reading(f"gate: a push of {channel}"):
+        try:
             if channel == self.TICKER:
                 return True, [gate_quote(frame)]
             return True, [gate_levels(frame)] if channel == self.BOOK else gate_trades(frame)
+        except SHAPES as error:
+            raise VenueError(f"gate: a push of {channel} is of another shape than documented ({error!r})") from error
 
 
 class MexcFeed:

@@ -22,7 +22,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.live import clock
 from delta_arb.live.venues.base import VenueError
 from delta_arb.live.venues.ccxt_client import CcxtClients, reading
-from delta_arb.live.venues.public_messages import DEPTH, PublicLevels, PublicQuote
+from delta_arb.live.venues.public_messages import DEPTH, PublicQuote, PublicTrade
 from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import NS
 from delta_arb.params import write_atomic
@@ -31,6 +31,7 @@ from delta_arb.quotes.stream_file import FUNDING_NOW, LEVELS, QUOTES, TRADES, Re
 
 log = logging.getLogger(__name__)
 AT_ONCE = 50  # messages of a socket before others have their turn: two milliseconds
+UNHEARD = -1
 SILENT_S = 60.0  # a socket without any quote for so long is dialled again
 ABOUT = {
     "recv_ns": "our clock, ns UTC", "venue_ns": "the venue's stamp, ns UTC; 0 where it gave none",
@@ -90,8 +91,7 @@ class _Socket:
                 self._of.events.say("gap", socket=self.number, start_ns=self._gap_from_ns, end_ns=now_ns)
                 self._gap_from_ns = 0
             self.last_ns = now_ns
-            for push in pushes:
-                self._of.add(push, now_ns)
+            self._of.add(pushes, now_ns)
         return proof
 
     def check(self) -> None:
@@ -126,7 +126,7 @@ class VenueRecorder:
         self._markets: dict[str, Any] = {}
         self._pairs: tuple[str, ...] = ()
         self._place: dict[str, int] = {}
-        self._numbers: dict[int, int] = {}
+        self._numbers: list[int] = []  # the last one of each pair's book; UNHEARD before the first
         self._strangers: set[str] = set()
         self._rules: dict[str, dict[str, Any]] = {}
 
@@ -155,6 +155,7 @@ class VenueRecorder:
         self._pairs = tuple(pairs)
         self.ids = {pair: self._markets[pair]["id"] for pair in pairs}
         self._place = {self.ids[pair]: k for k, pair in enumerate(pairs)}
+        self._numbers = [UNHEARD] * len(pairs)
         rows = [market["info"] for _, market in sorted(self._markets.items())]
         self._rules = self._rules_of(rows)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -171,6 +172,7 @@ class VenueRecorder:
         for layout, digits in grids.items():
             self.writers[layout.name] = RecordingWriter(self.folder, layout, pairs, digits)
             self._mark(layout)
+        self._quotes = self.writers[QUOTES.name]
         a_socket = self.feed.streams_a_socket // (1 + len(self.beside))
         self.sockets = [_Socket(self, k, part) for k, part in enumerate(groups(self._pairs, a_socket))]
         self.events.say("start", pairs=list(pairs), offset_ns=self.clients.offset_ns)
@@ -182,20 +184,23 @@ class VenueRecorder:
             about = {"columns": layout.columns, "about": ABOUT, "synthetic": self.synthetic}
             write_atomic(folder / MARK, json.dumps(about, indent=1))
 
-    def add(self, push: Push, now_ns: int) -> None:
-        """A quote or a trade, as it was received."""
-        at = self._place.get(push.symbol)
-        if at is None:
-            self._foreign(push.symbol)
-        elif isinstance(push, PublicQuote):
-            if push.venue_ns:
-                self.late_ns.append(now_ns + self.clients.offset_ns - push.venue_ns)
-            self._in_order(at, push)
-            self.writers[QUOTES.name].add(at, (now_ns, push.venue_ns, push.number), push[3:])
-        elif isinstance(push, PublicLevels):
-            self.writers[LEVELS.name].add(at, (now_ns, push.venue_ns, push.number), push.levels)
-        else:
-            self.writers[TRADES.name].add(at, (now_ns, push.venue_ns, push.number, push.side), push[4:])
+    def add(self, pushes: Sequence[Push], now_ns: int) -> None:
+        """Quotes, levels and trades, as they were received."""
+        for push in pushes:
+            symbol, venue_ns, number, *rest = push
+            if (at := self._place.get(symbol)) is None:
+                self._foreign(symbol)
+            elif type(push) is PublicQuote:
+                if venue_ns:
+                    self.late_ns.append(now_ns + self.clients.offset_ns - venue_ns)
+                if number < self._numbers[at]:
+                    self.events.say("sequence", pair=self._pairs[at], before=self._numbers[at], now=number)
+                self._numbers[at] = number
+                self._quotes.add((at, now_ns, venue_ns, number, *rest))
+            elif type(push) is PublicTrade:
+                self.writers[TRADES.name].add((at, now_ns, venue_ns, number, *rest))
+            else:
+                self.writers[LEVELS.name].add((at, now_ns, venue_ns, number, *push.levels))
 
     def _foreign(self, symbol: str) -> None:
         """Of a market that nobody asked for; told once."""
@@ -203,15 +208,10 @@ class VenueRecorder:
             self._strangers.add(symbol)
             self.events.say("foreign", symbol=symbol)
 
-    def _in_order(self, at: int, push: PublicQuote) -> None:
-        if push.number < (before := self._numbers.get(at, 0)):
-            self.events.say("sequence", pair=self._pairs[at], before=before, now=push.number)
-        self._numbers[at] = push.number
-
     def forget(self, pairs: Sequence[str]) -> None:
         """The venue's numbers of these may begin anew."""
         for pair in pairs:
-            self._numbers.pop(self._pairs.index(pair), None)
+            self._numbers[self._pairs.index(pair)] = UNHEARD
 
     async def resync(self, socket: int, pairs: Sequence[str]) -> None:
         """The best quotes after a redial by REST, where nothing has come since: a quiet book would be unknown until it moves."""
@@ -221,16 +221,15 @@ class VenueRecorder:
             self.events.say("unanswered", why=str(error))
             return
         asked = {self.ids[pair] for pair in pairs}
-        fresh = [each for each in books if each.symbol in asked and self._place[each.symbol] not in self._numbers]
+        fresh = [each for each in books if each.symbol in asked and self._numbers[self._place[each.symbol]] == UNHEARD]
         for push in fresh:
-            self.add(push, clock.now_ns())
+            self.add([push], clock.now_ns())
         self.events.say("resync", socket=socket, pairs=[self._pairs[self._place[each.symbol]] for each in fresh])
 
     async def flush(self) -> None:
         """Whatever waits, to the system; what is received has its turn between two datasets."""
         for writer in self.writers.values():
             writer.turn(clock.now_ns())
-            writer.flush()
             while writer.refused:
                 self.events.say("refused", why=writer.refused.pop())
             await asyncio.sleep(0)
@@ -261,7 +260,7 @@ class VenueRecorder:
                     times = int(row["funding_next_apply"]) * NS, int(row["funding_interval"])
                     names = ("funding_rate", "funding_rate_indicative", "mark_price", "index_price")
                     numbers = tuple(str(row[name]) for name in names)
-                    self.writers[FUNDING_NOW.name].add(at, (now_ns, *times), numbers)
+                    self.writers[FUNDING_NOW.name].add((at, now_ns, *times, *numbers))
 
     def _rules_of(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """What is a rule in the venue's rows, of the recorded pairs; prices and rates in the same rows are none."""

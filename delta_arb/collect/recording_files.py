@@ -18,9 +18,11 @@ import os
 import subprocess
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -62,87 +64,100 @@ class RecordingWriter:
         self.refused: list[str] = []  # rows that no number could be made of, told by whoever reads this
         self.growing: Path | None = None  # the file that is written, or about to be
         self._folder, self._pairs = market / STREAMS / layout.name, tuple(pairs)
-        self._digits = [list(each) for each in digits]
+        self._digits = [list(each) for each in zip(*digits, strict=True)]  # by column, then by pair
         self._file: StreamFile | None = None
         self._hour = 0
-        self._waiting: list[tuple[int, tuple[int, ...], tuple[str, ...]]] = []
+        self._waiting: list[tuple] = []
+        self._most = MOST_WAITING // len(layout.scaled)
 
-    def add(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> None:
-        """A row: its whole columns (our stamp first), and its decimals as the venue wrote them."""
-        if whole[0] // HOUR_NS != self._hour:
-            self.close()
-            self._hour = whole[0] // HOUR_NS
-        self._waiting.append((pair, whole, numbers))
-        if len(self._waiting) * len(numbers) >= MOST_WAITING:
+    def add(self, row: tuple) -> None:
+        """The place of its pair, the whole columns (our stamp first), and the decimals as the venue wrote them."""
+        self._waiting.append(row)
+        if len(self._waiting) >= self._most:
             self.flush()
 
     def turn(self, now_ns: int) -> None:
-        """Finish a file whose hour is over, though nothing comes any more."""
-        if self._file and now_ns // HOUR_NS != self._hour:
-            self.close()
+        """Flush, and finish a file whose hour is over, though nothing comes any more."""
+        self.flush()
+        self._in_hour_of(now_ns)
 
     def flush(self) -> None:
         """Whatever was added is in the system's hands afterwards."""
-        if not self._waiting:
-            return
-        rows = self._scaled()
-        if self._file is None and rows:
-            self.growing = self._path()
-            self._file = StreamFile(self.growing, self.layout, self._header())
-        if rows:
-            self._file.write(list(zip(*rows, strict=True)))
-        self.rows += len(rows)
-        self._waiting = []
-        if self._file and self._file.rows >= MOST_ROWS:
-            self._end()
+        rows, self._waiting = self._waiting, []
+        while rows:
+            self._in_hour_of(rows[0][1])
+            end = bisect_left(rows, (self._hour + 1) * HOUR_NS, key=itemgetter(1))
+            self._write(rows[:end])
+            rows = rows[end:]
 
     def close(self) -> None:
         """Finish the file; the next row begins another."""
         self.flush()
         self._end()
 
+    def _in_hour_of(self, at_ns: int) -> None:
+        if at_ns // HOUR_NS != self._hour:
+            self._end()
+            self._hour = at_ns // HOUR_NS
+
     def _end(self) -> None:
         if self._file:
             self._file.close()
         self._file = self.growing = None
 
-    def _scaled(self) -> list[tuple[int, ...]]:
-        """The waiting rows as integers; one that no number can be made of is left out and told."""
+    def _write(self, rows: list[tuple]) -> None:
+        """Rows of one hour; one that no number can be made of is left out and told."""
         try:
-            return [self._row(*each) for each in self._waiting]
+            columns = self._columns(rows)
         except DataError:
-            self._widen()
-            return [row for each in self._waiting if (row := self._row_or_none(*each))]
+            self._widen(rows)
+            if not (rows := [row for row in rows if self._has_numbers(row)]):
+                return
+            columns = self._columns(rows)
+        if self._file is None:
+            self.growing = self._path(rows[0][1])
+            self._file = StreamFile(self.growing, self.layout, self._header())
+        self._file.write(columns)
+        self.rows += len(rows)
+        if self._file.rows >= MOST_ROWS:
+            self._end()
 
-    def _widen(self) -> None:
-        """As many decimals as the waiting rows have; where that are more, a new file is begun."""
+    def _columns(self, rows: list[tuple]) -> list[Sequence[int]]:
+        """Integers, column by column."""
+        pairs, *others = zip(*rows, strict=True)
+        n = len(self.layout.whole)
+        numbers = (map(scaled, *each) for each in zip(others[n:], self._digits_of(pairs), strict=True))
+        return [pairs, *others[:n], *map(list, numbers)]
+
+    def _digits_of(self, pairs: Sequence[int]) -> Iterator[Iterator[int]]:
+        return (map(column.__getitem__, pairs) for column in self._digits)
+
+    def _widen(self, rows: list[tuple]) -> None:
+        """As many decimals as these rows have; where that are more, a new file is begun."""
         before = [list(each) for each in self._digits]
-        for pair, _, numbers in self._waiting:
-            with contextlib.suppress(DataError):  # told by `_row_or_none`
-                have = self._digits[pair]
-                self._digits[pair] = [max(h, decimals(text)) for h, text in zip(have, numbers, strict=True)]
+        for row in rows:
+            numbers = row[1 + len(self.layout.whole) :]
+            with contextlib.suppress(DataError):  # told by `_has_numbers`
+                for digits, have in zip(self._digits, [decimals(text) for text in numbers], strict=True):
+                    digits[row[0]] = max(digits[row[0]], have)
         if self._digits != before:
             self._end()
 
-    def _row_or_none(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> tuple[int, ...] | None:
+    def _has_numbers(self, row: tuple) -> bool:
         try:
-            return self._row(pair, whole, numbers)
+            return bool(self._columns([row]))
         except DataError as error:
-            self.refused.append(f"{self._pairs[pair]}: {error}")
-            return None
+            self.refused.append(f"{self._pairs[row[0]]}: {error}")
+            return False
 
-    def _row(self, pair: int, whole: tuple[int, ...], numbers: tuple[str, ...]) -> tuple[int, ...]:
-        return (pair, *whole, *map(scaled, numbers, self._digits[pair]))
-
-    def _path(self) -> Path:
+    def _path(self, at_ns: int) -> Path:
         """Named by its first stamp, or the first free one after it: an earlier file may have ended within the same one."""
-        at_ns = self._waiting[0][1][0]
         while (path := self._folder / _name(at_ns)).exists():
             at_ns += 1
         return path
 
     def _header(self) -> dict:
-        return {"dataset": self.layout.name, "pairs": self._pairs, "digits": self._digits}
+        return {"dataset": self.layout.name, "pairs": self._pairs, "digits": list(zip(*self._digits, strict=True))}
 
 
 def _name(at_ns: int) -> str:

@@ -32,11 +32,13 @@ from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
 from table import report
 
 from delta_arb.collect.public_feeds import GateFeed, MexcFeed, groups
+from delta_arb.collect.record_session import RecordSession
 from delta_arb.collect.recording_files import RecordingWriter, compact_days, compact_stream
 from delta_arb.market import NS
 from delta_arb.places import sample
 from delta_arb.quotes.files import LegFile, rows_of
 from delta_arb.quotes.stream_file import LEVELS, QUOTES, STREAM
+from delta_arb.record import main as record_command
 
 PAIR = "SYN_USDT"
 MOST_BYTES = 12.0
@@ -52,8 +54,11 @@ def main() -> None:
     options.add_argument("--sizes", action="store_true", help="only bytes a quote")
     options.add_argument("--bare", help=argparse.SUPPRESS)
     options.add_argument("--push", type=float, help=argparse.SUPPRESS)
+    options.add_argument("--record", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = options.parse_args()
-    if options.push:
+    if options.record:
+        record(options.record)
+    elif options.push:
         asyncio.run(push(options.push))
     elif options.bare:
         asyncio.run(bare(json.loads(options.bare)))
@@ -94,7 +99,7 @@ def sized(leg: str, market: Path) -> dict:
         if at_ns // NS != second:
             into.flush()
             second = at_ns // NS
-        into.add(0, (at_ns, at_ns // 1_000_000 * 1_000_000 - 20_000_000, k), tuple(numbers))
+        into.add((0, at_ns, at_ns // 1_000_000 * 1_000_000 - 20_000_000, k, *numbers))
     into.close()
     streams = sorted((market / "streams" / "quotes").glob(f"*{STREAM}"))
     grown = sum(path.stat().st_size for path in streams)
@@ -125,18 +130,9 @@ def steady(folder: Path, options: argparse.Namespace) -> list[dict]:
         ccxt, sockets = json.loads(venues.stdout.readline())["ccxt"], json.loads(pusher.stdout.readline())
         ccxt["mexc"]["urls"]["api"]["ws"]["spot"], ccxt["gate"]["urls"]["api"]["swap"]["usdt"] = sockets.values()
         (folder / "venues.toml").write_text(_toml(ccxt))
-        record = [
-            sys.executable,
-            "-m",
-            "delta_arb.record",
-            "--config",
-            str(folder / "venues.toml"),
-            "--all",
-            "--status-s",
-            "5",
-        ]
-        record += ["--out", str(folder / "data"), "--no-trades"] + ["--no-levels"] * (not options.levels)
-        with started(record, stderr=subprocess.PIPE) as recorder:
+        asked = ["--config", str(folder / "venues.toml"), "--all", "--status-s", "5", "--no-trades"]
+        asked += ["--out", str(folder / "data")] + ["--no-levels"] * (not options.levels)
+        with started([sys.executable, __file__, "--record", *asked], stderr=subprocess.PIPE) as recorder:
             lines = _lines(recorder)
             pairs = sorted(path.name for path in (folder / "data/gate/perp").glob("*_USDT"))
             told = json.dumps({"pairs": pairs, "levels": options.levels, **sockets})
@@ -149,8 +145,9 @@ def steady(folder: Path, options: argparse.Namespace) -> list[dict]:
                 seen = list(lines)
                 reader.terminate()
                 counted = [json.loads(line) for line in reader.stdout.read().splitlines()]
+                recorder.terminate()
+                late = [json.loads(line) for line in recorder.stdout if line.startswith("{")][-len(seen) :], counted
     rows = [int(re.search(r"(\d+) rows,", line)[1]) for line in seen]
-    late = [int(re.search(r"loop late (\d+) ms", line)[1]) for line in seen], [line["late_ms"] for line in counted]
     counts = rows[-1] - rows[0], counted[-1]["rows"] - counted[0]["rows"]
     spans = 5.0 * (len(rows) - 1), counted[-1]["at_s"] - counted[0]["at_s"]
     return [
@@ -160,11 +157,11 @@ def steady(folder: Path, options: argparse.Namespace) -> list[dict]:
             "cpu_us_a_quote": 1e6 * (after[1] - before[1]) / (after[0] - before[0]) / (count / span),
             "memory_mb_before": before[2],
             "memory_mb_after": after[2],
-            "late_ms_median": sorted(late_ms)[len(late_ms) // 2],
-            "late_ms_worst": max(late_ms),
+            **{kind: sorted(each[kind] for each in lines)[len(lines) // 2] for kind in ("late_p99", "own_p99")},
+            **{kind: max(each[kind] for each in lines) for kind in ("late_worst", "own_worst")},
             "rows": count,
         }
-        for name, count, span, before, after, late_ms in zip(
+        for name, count, span, before, after, lines in zip(
             ("recorder", "bare"), counts, spans, first, last, late, strict=True
         )
     ]
@@ -324,16 +321,25 @@ async def _counted(session: aiohttp.ClientSession, url: str, hello: list[str], c
             counts[0] += 1
 
 
+def record(asked: list[str]) -> None:
+    """The recorder as a user starts it, with a clock on its loop."""
+    work = RecordSession._work
+    RecordSession._work = lambda session: (*work(session), _said([0]))
+    raise SystemExit(record_command(asked))
+
+
 async def _said(counts: list[int]) -> None:
-    """Every five seconds, with the worst lateness of a quarter of a second since the last line, as the recorder tells it."""
-    await asyncio.sleep(10)
+    """Every five seconds how late a sleep of 5 ms was, ms: by the clock, and of that at most what this process computed."""
     while True:
-        late_s = 0.0
-        for _ in range(20):
-            before_s = time.monotonic()
-            await asyncio.sleep(0.25)
-            late_s = max(late_s, time.monotonic() - before_s - 0.25)
-        print(json.dumps({"rows": counts[0], "at_s": time.monotonic(), "late_ms": round(1000 * late_s)}), flush=True)
+        late, own, end_s = [], [], time.monotonic() + 5.0
+        while time.monotonic() < end_s:
+            before = time.monotonic(), time.process_time()
+            await asyncio.sleep(0.005)
+            late.append(1000 * (time.monotonic() - before[0] - 0.005))
+            own.append(min(late[-1], 1000 * (time.process_time() - before[1])))
+        told = {f"{name}_p99": sorted(ms)[len(ms) * 99 // 100] for name, ms in (("late", late), ("own", own))}
+        told |= {"late_worst": max(late), "own_worst": max(own), "rows": counts[0], "at_s": time.monotonic()}
+        print(json.dumps(told), flush=True)
 
 
 def _toml(ccxt: dict) -> str:

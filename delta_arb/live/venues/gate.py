@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from ccxt.base import errors as ccxt
 
 from delta_arb.live import clock
@@ -380,7 +381,7 @@ def ours(text: str) -> str:
 def decoded(message: str | bytes) -> dict[str, Any]:
     """A frame; those without an event (pongs) get an empty one."""
     try:
-        frame = json.loads(message)
+        frame = orjson.loads(message)
         frame.setdefault("event", "")
     except (ValueError, AttributeError) as error:  # not JSON, or no object
         raise VenueError(f"gate: a frame of {len(message)} characters cannot be decoded") from error

@@ -17,6 +17,7 @@ import aiohttp
 from delta_arb.live.venues.base import SubscriptionRefused, VenueError
 
 log = logging.getLogger(__name__)
+TEXT, BINARY = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Stream:
             count += 1
             if self.at_once and count % self.at_once == 0:
                 await asyncio.sleep(0)
-            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            if message.type is not TEXT and message.type is not BINARY:
                 continue
             self._last_s = time.monotonic()
             try:
