@@ -92,12 +92,6 @@ def test_a_rate_of_no_trials_is_refused(hits, n):
         sharpe.wilson(hits, n)
 
 
-def test_the_most_that_a_count_may_stand_for_is_that_of_garwood():
-    """Pearson & Hartley, Biometrika tables for statisticians, vol. I, table 40: upper 2.5 % limits of 0, 5, 10 and 30."""
-    for n, most in ((0, 3.69), (5, 11.67), (10, 18.39), (30, 42.83)):
-        assert sharpe.most_a_day(n, 2.0) == pytest.approx(most / 2, abs=0.003)
-
-
 # --- blocks and means -------------------------------------------------------------------------------------------------
 
 

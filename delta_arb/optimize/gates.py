@@ -47,7 +47,7 @@ WARNINGS = DEFLATED, OVERFITTING, LOOK_BACK = (
 
 DEMANDS = {  # unit of the number, and what is asked
     "pairs out of sample": ("pairs", "round trips on quotes that the choice had not seen"),
-    "pairs a day's upper bound": ("pairs a day", "round trips often enough to be worth running, at the upper end of 95 %"),
+    "pairs a day": ("pairs a day", "round trips often enough to be worth running"),
     "hit rate's upper bound": ("fraction", "pairs that reach their exit level, at the upper end of 95 %"),
     "drawdown of marked equity": ("fraction", "deepest fall of what could be cashed in, of all capital"),
     "chance without an edge": ("fraction", "how often a rule that earns nothing shows such pairs, if one of them may go wrong"),
@@ -103,7 +103,7 @@ def gates(
     seen = walk.performance
     return (
         gate("pairs out of sample", seen.ended, math.ceil(-math.log2(may_be_luck))),
-        gate("pairs a day's upper bound", sharpe.most_a_day(seen.trades, seen.days), constraints.min_trades_day),
+        gate("pairs a day", seen.trades_day, constraints.min_trades_day),
         gate(
             "hit rate's upper bound", walk.hit_rate and walk.hit_rate.high, constraints.target_hit_rate, note="no pair"
         ),

@@ -7,7 +7,7 @@ annualised; kurtosis is plain, 3 for a normal.
     block_length      Politis & White 2004, corrected with Patton 2009; mean_interval: Politis & Romano 1994
     chance_without_edge    is it luck, or losses that have not come yet? Owen 1988, DiCiccio & Romano 1990
     chance_with_memory     is it luck of trades that remember each other? Zwiers & von Storch 1995
-    wilson, most_a_day, probability_of_gain, brier    rates, and probabilities that are scored
+    wilson, probability_of_gain, brier    rates, and probabilities that are scored
 
 Periods follow each other, so their order matters: everything here that resamples draws blocks, and `sharpe` counts only
 as many periods as are independent. What has no answer is a `SeriesError`, never a number. Randomness is an argument.
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import gammaincinv, ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from delta_arb.errors import SeriesError
 
@@ -160,11 +160,6 @@ def wilson(hits: int, n: int, level: float = 0.95) -> Interval:
     centre = (hits + z2 / 2) / (n + z2)
     half = math.sqrt(z2) / (n + z2) * math.sqrt(hits * (n - hits) / n + z2 / 4)
     return Interval(hits / n, max(centre - half, 0.0), min(centre + half, 1.0), level)
-
-
-def most_a_day(n: int, days: float) -> float:
-    """Upper end of the 95 % interval of a rate of which `n` were seen in so many days (Garwood 1936, Biometrika 28)."""
-    return float(gammaincinv(n + 1, 0.975)) / days
 
 
 def chance_without_edge(nets, loss: float, rng: np.random.Generator, *, repetitions: int = 10 * REPETITIONS) -> float:
