@@ -18,7 +18,7 @@ from delta_arb.live import control
 from delta_arb.live.config import Config
 from delta_arb.live.event_log import events_path, logged
 from delta_arb.market import DAY_NS
-from delta_arb.monitor import journal_view
+from delta_arb.monitor.runners import read_journal
 from delta_arb.review.bridge import OTHER, bridge
 from delta_arb.review.session_log import read
 
@@ -288,7 +288,7 @@ def assert_one_truth(it: Stage, net: float) -> None:
     assert any(d.cause == OTHER for found in bridges for d in found.differences)
     assert sum(found.net_usdt for found in bridges) == pytest.approx(net, abs=1e-9)
     if len({ns // DAY_NS for (ns,) in it.rows("SELECT closed_ns FROM trades")}) == 1:
-        assert journal_view.read(it.journal)["money_day"]["net"] == pytest.approx(net, abs=1e-9)
+        assert read_journal(it.journal)["money_day"]["net"] == pytest.approx(net, abs=1e-9)
 
 
 @pytest.mark.slow

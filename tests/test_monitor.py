@@ -22,7 +22,8 @@ from delta_arb.live.__main__ import main as live
 from delta_arb.live.config import sample
 from delta_arb.live.guards import Facts, distances
 from delta_arb.market import NS, Book
-from delta_arb.monitor import journal_view, orders, server
+from delta_arb.monitor import runners as shown_runners
+from delta_arb.monitor import server
 from delta_arb.monitor.runners import Runners
 
 TOKEN = "0123456789abcdef"
@@ -134,7 +135,7 @@ def test_a_running_replay_is_shown_by_its_own_monitor_and_stopped_by_name_with_t
         process.kill()
         process.wait()
     path = reports / "SYN_USDT-mexc-gate" / "live" / "journal.sqlite"
-    left = journal_view.read(path)["last"]
+    left = shown_runners.read_journal(path)["last"]
     assert (left["phase"], left["spot"], left["perp"]) == ("flat", 0.0, 0.0)  # whatever was open ended with the quotes
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT text FROM notes WHERE kind = 'ordered'").fetchall() == [
@@ -164,7 +165,7 @@ def test_the_day_is_that_of_all_runs_on_a_venue_and_of_no_other_day(replayed):
         db.execute("UPDATE trades SET closed_ns = closed_ns - 86400000000000 WHERE rowid = 1")  # the day before
         db.execute("UPDATE trades SET closed_ns = closed_ns + 86400000000000 WHERE rowid = 2")  # the day after
         db.execute("UPDATE trades SET run_id = 'earlier' WHERE rowid = 3")
-    seen = journal_view.read(path)
+    seen = shown_runners.read_journal(path)
     assert seen["money_day"]["pairs"] == 23 and seen["money_run"]["pairs"] == 24
 
 
@@ -256,7 +257,7 @@ def test_a_kill_reaches_a_runner_that_does_not_answer_by_its_file(replayed):
         db.execute("UPDATE runs SET options = ?", (json.dumps({"config": json.dumps({"kill_file": "kill"})}),))
     runners = Runners(replayed)
     runners.look()
-    said = orders.give(runners.named(NAME), orders.PersonOrder("kill", "anna", "it is frozen"))
+    said = server.give(runners.named(NAME), server.PersonOrder("kill", "anna", "it is frozen"))
     runners.close()
     assert "no runner is up; kill now lies in its folder" in said
     assert (folder / "kill").read_text() == "anna: it is frozen\n"
@@ -264,17 +265,17 @@ def test_a_kill_reaches_a_runner_that_does_not_answer_by_its_file(replayed):
 
 def test_a_token_comes_from_a_private_file_or_the_environment_and_cannot_be_guessed(tmp_path, monkeypatch):
     monkeypatch.delenv(monitoring.TOKEN, raising=False)
-    assert orders.token(None) == "" and not orders.bearer("Bearer ", "")
+    assert server.token(None) == "" and not server.bearer("Bearer ", "")
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     file.chmod(0o644)
     with pytest.raises(ParamsError, match="mode 644"):
-        orders.token(file)
+        server.token(file)
     file.chmod(0o600)
-    assert orders.token(file) == TOKEN
+    assert server.token(file) == TOKEN
     monkeypatch.setenv(monitoring.TOKEN, "short")
     with pytest.raises(ParamsError, match="guessed"):
-        orders.token(None)
+        server.token(None)
 
 
 def test_the_monitor_gets_no_key_of_the_venues():
@@ -293,7 +294,7 @@ def test_a_journal_is_only_read(replayed):
     path = replayed / "SYN_USDT-mexc-gate" / "live" / "journal.sqlite"
     before = path.read_bytes()
     path.chmod(0o400)
-    assert journal_view.read(path)["run"]["outcome"] == "finished"
+    assert shown_runners.read_journal(path)["run"]["outcome"] == "finished"
     assert path.read_bytes() == before
 
 

@@ -26,7 +26,8 @@ from delta_arb.live.journal import Journal
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Hold, Resumed, Runner
 from delta_arb.market import SPOT, FundingPayment
-from delta_arb.monitor import journal_view
+from delta_arb.monitor.runners import read_journal
+from delta_arb.quotes.depth import snapshot
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.prints import prints
 from delta_arb.quotes.tape import Tape
@@ -34,7 +35,7 @@ from delta_arb.report import index
 from delta_arb.review import __main__ as command
 from delta_arb.review import plots, rehearsal, resting, session_review, tables
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, OTHER, PARAMETERS, START, TAKEN, UNEXPLAINED
-from delta_arb.review.session_log import find, read
+from delta_arb.review.session_log import PAPER, find, read
 from delta_arb.review.tables import fills, findings, heading
 from delta_arb.rule_params import RestingLeg
 from delta_arb.strategy.rule import make_rule
@@ -102,6 +103,7 @@ def record(
     terms=None,
     conduct=None,
     killed=False,
+    levels=None,
     **venue,
 ) -> None:
     """A session of these quotes; `rules` and `holds` are (second, parameters or hold), in force from then on. It takes up what an
@@ -134,6 +136,9 @@ def record(
         runner = Runner(base, journal, broker, known, resumed, recorder)
         known += payments
         replay.show_first(tape, broker)
+        if levels:
+            broker.levels(SPOT, levels)
+            recorder.levels(SPOT, levels)
         for group in replay.instants(tape):
             for at_s, changes in rules:
                 if seconds(at_s) <= group[0][0]:
@@ -186,6 +191,18 @@ def test_a_session_as_assumed_is_the_backtest_to_the_last_digit(tmp_path):
     assert found.bridge.net_usdt == found.bridge.backtest_net_usdt == pytest.approx(NET, abs=1e-12)
     assert [s.decided_bps for s in found.slipped] == [0.0] * 4
     assert (found.retraced.orders, found.alarms) == (4, ())
+
+
+def test_a_session_on_paper_that_took_from_five_levels_is_the_backtest(tmp_path):
+    """0.2 coins are left at 100 when the order arrives; 0.3 more at 100.2. The bought half coin costs 50.06 instead of 50, and its fee
+    0.02503: NET less 0.06 and less 0.00003. Of the exit only the best level is known."""
+    shown = snapshot(seconds(0.05), [99.9, 9.0, *[0.0] * 8, 100.0, 0.2, 100.2, 0.7, *[0.0] * 6])
+    left = [spot(0.05, 99.9, 100.0, ask_qty=0.2)]
+    record(tmp_path, WIDE + left + CLOSE + LATER, mode=PAPER, levels=shown)
+    found = reviewed(tmp_path)
+    assert caused(found) == {}
+    assert found.bridge.net_usdt == pytest.approx(NET - 0.06 - 0.0005 * 0.06)
+    assert "of 4 orders on paper that took, 3 met a book of which only the best level was known" in repr(heading(found))
 
 
 def test_orders_that_take_longer_than_assumed_have_the_cause_latency(tmp_path):
@@ -335,7 +352,7 @@ def test_a_pair_that_a_kill_cut_in_two_counts_whole_in_the_run_that_closed_it(tm
     assert "open at its end, closed in run run2" in tables.bridge(first).note
     assert second.bridge.net_usdt == pytest.approx(NET) and caused(second) == {OTHER: pytest.approx(NET)}
     assert "Pair 1 was open when the run began" in tables.bridge(second).note
-    assert journal_view.read(find(tmp_path)[0])["money_day"]["net"] == pytest.approx(NET)
+    assert read_journal(find(tmp_path)[0])["money_day"]["net"] == pytest.approx(NET)
 
 
 def test_a_run_that_only_closed_what_it_found_has_its_money(tmp_path):

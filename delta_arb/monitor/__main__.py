@@ -54,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _monitor(options: MonitorOptions) -> int:
     import asyncio
 
-    from delta_arb.monitor.orders import token
-    from delta_arb.monitor.server import serve
+    from delta_arb.monitor.server import serve, token
 
     reports, secret = places.reports(options.reports), token(options.token_file)
     os.nice(NICE)

@@ -10,19 +10,119 @@ whose Origin is another page likewise.
 
 import asyncio
 import contextlib
+import hmac
 import json
 import os
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from delta_arb.errors import RunError
-from delta_arb.monitor import orders
-from delta_arb.monitor.runners import Runners
+from delta_arb.errors import ParamsError, RunError
+from delta_arb.live import control
+from delta_arb.live.monitoring import TOKEN
+from delta_arb.monitor.runners import Runners, ShownRunner
+
+ORDERS = ("stop", "flatten", "resume", "kill")
+SHORTEST = 16  # letters of a token
+KILL_ANSWER_S = 3.0  # a frozen runner finds the file when it wakes
+LONGEST = 200  # letters of a name or a reason
+
+
+class PersonOrder(NamedTuple):
+    """One word to a runner; who gives it and why."""
+
+    word: str
+    by: str
+    why: str
+
+    @property
+    def signed(self) -> str:
+        return f"{self.by}: {self.why}"
+
+
+def token(file: Path | None) -> str:
+    """From the private file, or the environment; "" where there is none, and nobody can give orders.
+
+    Raises:
+        ParamsError: a file that others can read, or a token that could be guessed.
+    """
+    found = _private(file) if file else os.environ.get(TOKEN, "")
+    if found and len(found) < SHORTEST:
+        raise ParamsError(
+            f"a token of {len(found)} letters can be guessed; take {SHORTEST} or more, like `openssl rand -hex 16`"
+        )
+    if file and not found:
+        raise ParamsError(f"{file}: there is no token in it")
+    return found
+
+
+def _private(file: Path) -> str:
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        if mode & 0o077:
+            raise ParamsError(f"{file}: mode {mode:o} lets others read the token; chmod 600 it, and take a new one")
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{file}: no token can be read there ({error})") from None
+
+
+def bearer(header: str, wanted: str) -> bool:
+    """Whether this Authorization header holds the token; without one nobody's does."""
+    return bool(wanted) and hmac.compare_digest(header.encode("utf-8", "surrogateescape"), f"Bearer {wanted}".encode())
+
+
+def order_of(said: Any, runner: ShownRunner) -> PersonOrder:
+    """The order, if it is whole; RunError says what is missing."""
+    if not isinstance(said, dict) or said.get("order") not in ORDERS:
+        raise RunError(f"an order is one of {', '.join(ORDERS)}")
+    word, by, why = said["order"], _line(said.get("by")), _line(said.get("why"))
+    if not by or not why:
+        raise RunError("say who you are and why: the journal keeps both")
+    if said.get("confirmation") != (wanted := f"{word} {runner.id}"):
+        raise RunError(f"not confirmed: type {wanted}")
+    return PersonOrder(word, by, why)
+
+
+def _line(text: Any) -> str:
+    return " ".join(text.split())[:LONGEST] if isinstance(text, str) else ""
+
+
+def give(runner: ShownRunner, order: PersonOrder) -> str:
+    """Ask the runner, and say in one line what came of it.
+
+    Raises:
+        RunError: it refuses, does not answer, or none is up.
+    """
+    if order.word == "kill":
+        return _killed(runner, order)
+    answer = control.ask(runner.socket, order.word, by=order.signed)
+    if answer is None:
+        raise RunError(f"no runner is up for {runner.id}; from the terminal, `delta-arb live {order.word}` needs none")
+    return _taken(order, answer)
+
+
+def _taken(order: PersonOrder, answer: dict[str, Any]) -> str:
+    if "error" in answer:
+        raise RunError(answer["error"])
+    return f"{order.word} is taken: {answer['line']}"
+
+
+def _killed(runner: ShownRunner, order: PersonOrder) -> str:
+    """By the runner, which notes it; by the file alone where it is frozen, connecting or down."""
+    if (file := runner.kill_file) is None:
+        raise RunError("a replay knows no kill file")
+    try:
+        answer = control.ask(runner.socket, order.word, KILL_ANSWER_S, by=order.signed)
+        return _taken(order, answer or {"error": "no runner is up"})
+    except RunError as error:
+        file.write_text(f"{order.signed}\n", "utf-8")
+        return f"{error}; {file.name} now lies in its folder: a runner leaves and stays out while it does"
+
 
 HOST = "127.0.0.1"
 EVERY_S = 0.5
@@ -120,7 +220,7 @@ class MonitorServer:
         """One order of a person; 403 without the token, 409 with the reason where it is refused."""
         if not request.headers.get("Origin"):
             return web.json_response({"error": "an order comes from the page itself"}, status=403)
-        if not orders.bearer(request.headers.get("Authorization", ""), self._token):
+        if not bearer(request.headers.get("Authorization", ""), self._token):
             why = "wrong token" if self._token else "this monitor was started without a token: it only shows"
             return web.json_response({"error": why}, status=403)
         try:
@@ -128,7 +228,7 @@ class MonitorServer:
             runner = self.runners.named(str(said.get("runner"))) if isinstance(said, dict) else None
             if runner is None:
                 raise RunError("no such runner")
-            done = await asyncio.to_thread(orders.give, runner, orders.order_of(said, runner))
+            done = await asyncio.to_thread(give, runner, order_of(said, runner))
         except (RunError, ValueError, OSError) as error:
             return web.json_response({"error": str(error)}, status=409)
         return web.json_response({"done": done})

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _review(options: ReviewOptions) -> int:
-    from delta_arb.review import page, tables
+    from delta_arb.review import plots, tables
     from delta_arb.review.session_log import find, read
     from delta_arb.review.session_review import review
 
@@ -77,7 +77,7 @@ def _review(options: ReviewOptions) -> int:
     found = review(read(*find(reports, options.pair, options.run)), options.trades)
     print("\n\n".join(map(repr, tables.everything(found))), file=sys.stderr if options.json else sys.stdout)
     try:
-        print(f"page    {page.write(found, reports)}", file=sys.stderr)
+        print(f"page    {plots.write(found, reports)}", file=sys.stderr)
     except OSError as error:
         raise RunError(f"the review above is whole, but its page cannot be written: {error}") from error
     if options.json:

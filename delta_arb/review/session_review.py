@@ -1,20 +1,134 @@
-"""All that is found out about one recorded run: decided again, accounted for, its fills and charges compared."""
+"""All that is found out about one recorded run: decided again, accounted for, its fills and charges compared.
+
+The run's decisions are made again from what its machine was told, and must be those of its journal, without exception: every
+recorded event goes through `decide` from the recorded state on, and each state and order that comes out is compared. What a killed
+run had journaled and not yet written to its event file is decided again from the event in the journal's own row.
+"""
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from delta_arb.errors import ParamsError
 from delta_arb.funding_stamps import HeldStamp
+from delta_arb.market import LEGS, utc
 from delta_arb.places import placed
 from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.prints import NO_PRINTS, Prints, read_prints
 from delta_arb.review import costs, rehearsal
 from delta_arb.review.bridge import CAUSES, Bridge, bridge
 from delta_arb.review.costs import Charged, Slipped
-from delta_arb.review.decisions import Retraced, retrace
 from delta_arb.review.resting import OwnQuotes, own_quotes
-from delta_arb.review.session_log import Recorded, find, read
+from delta_arb.review.session_log import Decision, Recorded, SentOrder, find, read
+from delta_arb.strategy.decide import decide
+from delta_arb.strategy.state import PHASES, REPORT, MachineRule, State
+
+KINDS = ("report", "quote", "timer", "fill from outside")
+
+
+class Again(NamedTuple):
+    """A decision made again, with the orders it called for: (pair, ts_ns, leg, qty, limit, reduce_only) each."""
+
+    decision: Decision
+    orders: tuple[tuple, ...]
+
+
+class Retraced(NamedTuple):
+    """How much was compared, and the first difference in words; "" where there is none.
+
+    `by_journal` decisions were missing in the event file, which a kill cuts off, and decided again from their journal rows.
+    """
+
+    events: int
+    decisions: int
+    orders: int
+    by_journal: int
+    difference: str
+
+    @property
+    def identical(self) -> bool:
+        return not self.difference
+
+
+def retrace(run: Recorded) -> Retraced:
+    """Decide everything again and compare."""
+    again = list(_decided(run))
+    tail = list(_tail(run, again))
+    again += tail
+    orders = [order for a in again for order in a.orders]
+    differences = [*_decisions_differ(run, again), *_orders_differ(run, orders)]
+    first = min(differences)[1] if differences else ""
+    return Retraced(len(run.events), len(again), len(orders), len(tail), first)
+
+
+def _decided(run: Recorded) -> Iterator[Again]:
+    """Every event again; what changed nothing and called for nothing has no row in the journal."""
+    state = run.events[0].state
+    for event, rule, begins in run.events:
+        before = begins or state
+        state = before.copy()
+        orders = decide(state, event, rule)
+        if event.kind == REPORT or state != before or any(order.qty for order in orders):
+            yield Again(Decision(event, state), _faces(event.ts_ns, state, orders))
+
+
+def _tail(run: Recorded, again: list[Again]) -> Iterator[Again]:
+    """What the journal goes on with after the last event that was written down, under the last rule."""
+    state = again[-1].decision.state if again else run.events[0].state
+    rule: MachineRule = run.events[-1].rule
+    for event, _ in run.decisions[len(again) :]:
+        if event.ts_ns < run.events[-1].event.ts_ns:
+            return  # a difference, not a tail
+        state = state.copy()
+        orders = decide(state, event, rule)
+        yield Again(Decision(event, state), _faces(event.ts_ns, state, orders))
+
+
+def _faces(ts_ns: int, state: State, orders: tuple) -> tuple[tuple, ...]:
+    return tuple((state.pair, ts_ns, leg, o.qty, o.limit, o.reduce_only) for leg, o in enumerate(orders) if o.qty)
+
+
+def _decisions_differ(run: Recorded, again: list[Again]) -> Iterator[tuple[int, str]]:
+    """(time, words) of the first decision that is not the same."""
+    for number, (was, now) in enumerate(zip_longest(run.decisions, (a.decision for a in again)), 1):
+        if was != now:
+            at_ns = min(d.event.ts_ns for d in (was, now) if d)
+            yield at_ns, f"decision {number}, {utc(at_ns)} UTC: the run {_in_words(was)}; again: {_in_words(now)}"
+            return
+
+
+def _in_words(decision: Decision | None) -> str:
+    if decision is None:
+        return "decided nothing here"
+    event, state = decision
+    legs = ", ".join(
+        f"{name} {leg.position:+g} working {leg.working:+g}" for name, leg in zip(LEGS, state.legs, strict=True)
+    )
+    return (
+        f"went by a {KINDS[event.kind]} of {utc(event.ts_ns)[11:]} to {PHASES[state.phase]}, pair {state.pair}, {legs}"
+    )
+
+
+def _orders_differ(run: Recorded, orders: list[tuple]) -> Iterator[tuple[int, str]]:
+    for number, (was, now) in enumerate(zip_longest((_face(o) for o in run.orders), orders), 1):
+        if was != now:
+            at_ns = min(o[1] for o in (was, now) if o)
+            yield at_ns, f"order {number}, {utc(at_ns)} UTC: the run sent {_order(was)}; again: {_order(now)}"
+            return
+
+
+def _face(o: SentOrder) -> tuple:
+    return o.pair, o.ts_ns, o.leg, o.qty, o.limit, o.reduce_only
+
+
+def _order(face: tuple | None) -> str:
+    if face is None:
+        return "nothing here"
+    pair, ts_ns, leg, qty, limit, reduce_only = face
+    return f"{LEGS[leg]} {qty:+g} at {limit:g}{', reduce only' if reduce_only else ''}, pair {pair}, {utc(ts_ns)[11:]}"
 
 
 @dataclass(frozen=True, slots=True)
