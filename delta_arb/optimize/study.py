@@ -77,9 +77,8 @@ class Constraints:
         misses = []
         if p.net_usdt <= 0:
             misses.append(f"net {p.net_usdt_day:.2f} USDT a day is not above zero")
-        if (
-            p.trades_day < self.min_trades_day
-        ):  # the point: an edge that died shows first in too few pairs of the newest part
+        # By the point, not its interval: an edge that died shows first in too few pairs of the newest part.
+        if p.trades_day < self.min_trades_day:
             misses.append(f"{p.trades_day:.1f} trades a day are below {self.min_trades_day:g}")
         if p.ended and (rate := wilson(p.hits, p.ended)).high < self.target_hit_rate:  # few pairs decide nothing
             misses.append(
