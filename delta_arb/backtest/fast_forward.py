@@ -23,11 +23,13 @@ class Looks(NamedTuple):
 
     `shift`, of shape (ways, n), is what the way adds to edges and costs at every row, or (1, 1) and zero; `near` and `far`,
     of shape (ways, signals, blocks), the extremes of the signals, without blocks where every row is to be looked at.
+    `sought` is what a sweep keeps of its sets' seeks (see `_known`), None where there is one set only.
     """
 
     shift: np.ndarray
     near: np.ndarray
     far: np.ndarray
+    sought: np.ndarray | None = None
 
 
 def book_at(tape, leg, i):
@@ -52,12 +54,35 @@ def next_row(tape, looks, way, wait, i):
             (wait.signal, wait.level) if k == 0 else (wait.other, wait.other_level) if k == 1 else (MID, wait.mid)
         )
         if level != np.inf:
-            row = _seek(tape, looks, way, wait, signal, level, i, row)
+            start = i if signal == wait.adding else _known(looks.sought, signal, level, i)
+            found = _seek(tape, looks, way, wait, signal, level, start, row)
+            if found < row:
+                row = found
+                if signal != wait.adding:
+                    _keep(looks.sought, signal, level, i, row)
     if row == len(tape.ts_ns) or tape.ts_ns[row] > wait.until_ns:
         return first_at(tape.ts_ns, i, wait.until_ns)
     while row > i and tape.ts_ns[row - 1] == tape.ts_ns[row]:
         row -= 1  # the first one of its instant
     return row
+
+
+def _known(sought, signal, level, i):
+    """The row from which on a level is to be sought from row `i`: an earlier set sought a lower one from there, and found it.
+
+    `sought` has a place for so many seeks, by row and signal: that, the level, and the row that was found.
+    """
+    if sought is None:
+        return i
+    seek = SIGNALS * i + signal
+    of = sought[seek % len(sought)]
+    return int(of[2]) if of[0] == seek and of[1] <= level else i
+
+
+def _keep(sought, signal, level, i, row):
+    if sought is not None:
+        of = sought[(SIGNALS * i + signal) % len(sought)]
+        of[0], of[1], of[2] = SIGNALS * i + signal, level, row
 
 
 def _seek(tape, looks, way, wait, signal, level, i, past):

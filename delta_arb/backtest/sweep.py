@@ -47,6 +47,7 @@ from delta_arb.wallets import BOUNDLESS, Funds
 
 FILLS = 1024  # of one pair, for which there is room at first
 WORTH = 200  # replays that are worth a thread
+SOUGHT = 2048  # seeks that are kept for the sets to come, see `fast_forward`
 PAYMENT = np.dtype([("ts_ns", np.int64), ("rate", float), ("mark", float), ("exact", bool)])
 
 
@@ -242,6 +243,7 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
         account = read_only((watched, table, holes)), until_ns, float(capital_of(rule, funds))
 
         def fill(some, ground=ground, rule=rule, levels=levels, account=account, part=part, marked=marked):
+            ground = ground._replace(looks=ground.looks._replace(sought=np.zeros((SOUGHT, 3))))
             twice = records([rule._replace(may_enter=False), rule])
             schedule = read_only(Schedule(np.array([tape.start_ns]), (), np.array([0])))._replace(rules=twice)
             (marks, table, holes), *rest = account
@@ -265,8 +267,11 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
 
 
 def _sorted(levels: Levels) -> np.ndarray:
-    """The numbers of the sets: by their longest hold, of one hold by the reverse levels, then the entry, then the exit."""
-    columns = (levels.exit, levels.entry, *levels[2:])
+    """The numbers of the sets: by their longest hold, of one hold by the reverse levels, then the entry, then the exit.
+
+    Exits fall, so that what a set waits for comes no earlier than for the set before (see `fast_forward`).
+    """
+    columns = (-levels.exit, levels.entry, levels.reverse_entry, -levels.reverse_exit, levels.max_hold_ns)
     return np.lexsort([column for column in columns if (column != column[0]).any()] or [levels.exit])
 
 
