@@ -140,6 +140,26 @@ def test_a_failed_run_shows_its_error_and_no_figures():
     assert dict(banner.figures(record(status="failed")))["Net USDT/day"] == banner.DASH
 
 
+def test_a_run_of_another_version_is_told_by_its_verdict_and_reason(tmp_path):
+    """Its demands have another form: read by today's they ended the index, and with it the next run, in a traceback."""
+    folder = tmp_path / "A-B-c" / "20260101T000000Z"
+    folder.mkdir(parents=True)
+    run = {
+        "run_id": "1",
+        "pair": "A-B-c",
+        "stamp": "20260101T000000Z",
+        "status": "ok",
+        "trade": False,
+        "reason": "too few",
+    }
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "candidate.json").write_text(
+        json.dumps({"schema_version": 5, "gates": [{"name": "pairs", "passed": False}]})
+    )
+    (of,) = pages.history(tmp_path)
+    assert banner.plain(of) == "too few"
+
+
 def test_figures_are_rounded_never_minus_zero_and_absent_ones_are_dashes():
     shown_ = [banner.number(value, "+.2f") for value in (1.234, -0.5, -0.001, None, True, float("nan"), "7")]
     assert shown_ == ["+1.23", "−0.50", "0.00", *"————"]

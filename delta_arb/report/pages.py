@@ -18,7 +18,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from delta_arb.params import write_atomic
+from delta_arb.params import SCHEMA, write_atomic
 from delta_arb.report.banner import banner, page_label
 
 STAMP = re.compile(r"\d{8}T\d{6}Z")
@@ -91,9 +91,15 @@ def write_page(notebook: Path, record: dict, reports: Path) -> Path:
 
 
 def run_record(folder: Path, record: dict) -> dict:
-    """A run's record with what lies in its folder, as pages and the index read it; empty where it did not get so far."""
+    """A run's record with what lies in its folder, as pages and the index read it; empty where it did not get so far.
+
+    A parameter file of another version's schema is left out: its run is told by its verdict and reason alone.
+    """
     files = {"metrics": "metrics.json", "line": "bottom_line.json", "candidate": "candidate.json"}
-    return {name: read_json(folder / file) for name, file in files.items()} | record | {"folder": folder}
+    found = {name: read_json(folder / file) for name, file in files.items()}
+    if found["candidate"].get("schema_version", SCHEMA) != SCHEMA:
+        found["candidate"] = {}
+    return found | record | {"folder": folder}
 
 
 # --- sections --------------------------------------------------------------------------------------------------------
