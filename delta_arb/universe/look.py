@@ -37,6 +37,7 @@ DIGITS = 9
 LEAST_ALIKE = 0.3  # correlation of one-bar returns below which one coin is not proven (as in `quotes.two_legs`)
 MOST_APART_BPS = 500.0  # of the median of the basis; recorded pairs have at most 20
 LEAST_RETURNS, MOST_RETURNS = 50, 20_000
+NOT_FITTED = "not fitted, since no look-back has an edge after costs"
 BARS = (1, 3, 12)  # times the bars there are: 5, 15 and 60 minutes
 Answer = dict[str, Any]
 
@@ -60,9 +61,17 @@ def first_of(whole: Opened, study: Study) -> Answer:
     cut_ns = cut_of(study, whole.tape)
     known = whole.before(cut_ns)
     answer = {"cut_ns": cut_ns} | _described(known) | _paid(known, study)
-    reverts = answer["half_life_s"] is not None
-    reversion = _reversion_first(known, "" if reverts else answer["half_life_why"])
+    excluded = screen.cannot_revert(known.tape, known.market, known.constraints)
+    half_life_s, wanders = (None, NOT_FITTED) if excluded else _half_life(known)
+    answer |= {"half_life_s": half_life_s, "half_life_why": wanders}
+    reversion = _shown(excluded, screened=True) if excluded else _reversion_first(known, wanders)
     return answer | {"reversion": reversion, "carry": _carry_first(known)}
+
+
+def _half_life(of: Opened) -> tuple[float | None, str]:
+    """Of the newest look-back, s, or why there is none."""
+    reverts, why_not = search.reversion_of(window(of.tape, of.constraints).fit, interval=False)
+    return (reverts.half_life_s if reverts else None), why_not
 
 
 def _told(told: Mapping[str, Any]) -> tuple[Study, str, Path]:
@@ -78,13 +87,12 @@ def cut_of(study: Study, tape: Tape) -> int:
 
 
 def _described(of: Opened) -> Answer:
-    """Basis, half-life, episodes, depth, and whether both legs are one coin."""
+    """Basis, episodes, depth, and whether both legs are one coin."""
     basis = basis_of(of.tape, of.market.fees_bps, of.market.settings.max_quote_age_s)
     known = basis.basis_bps[basis.known]
     if not len(known):
         raise DataError("no moment has fresh books on both legs; is one leg frozen?")
     low, middle, high = np.quantile(known, (0.05, 0.5, 0.95))
-    reverts, why_not = search.reversion_of(window(of.tape, of.constraints).fit, interval=False)
     above = above_median(basis)
     days = (of.tape.end_ns - of.tape.start_ns) / NS / DAY_S
     seen = of.tape.looks()
@@ -92,7 +100,6 @@ def _described(of: Opened) -> Answer:
     return {
         "start_ns": of.tape.start_ns, "end_ns": of.tape.end_ns, "rows": len(of.tape), "bar_s": of.tape.bar_s,
         "basis_bps": middle, "basis_low_bps": low, "basis_high_bps": high,
-        "half_life_s": reverts.half_life_s if reverts else None, "half_life_why": why_not,
         "episodes_day": (above.count if above else 0) / days,
         "depth_usdt": float(np.median(shown)) * of.market.settings.participation,
         **same_coin(basis),
@@ -124,8 +131,8 @@ def _quality(of: Opened) -> Answer:
 
 def _paid(of: Opened, study: Study) -> Answer:
     """Funding a day with its interval, and the days after which it has paid a round trip: taker, and spot resting."""
-    since_ns = of.market.in_force(of.tape).start_ns  # of the funding rules that hold now
-    paid = [p for p in of.market.payments if since_ns <= p.ts_ns <= of.tape.end_ns]
+    since_ns, end_ns = of.market.in_force(of.tape).start_ns, of.tape.end_ns  # of the funding rules that hold now
+    paid = [p for p in of.market.payments if since_ns <= p.ts_ns <= end_ns]
     spreads = crossing_bps(of.tape)
     none = dict.fromkeys(("funding_bps_day", "funding_low", "funding_high", "break_even_days", "resting_days"))
     try:
@@ -161,9 +168,7 @@ def _shown(reason: str, net: float | None = None, *, screened: bool = False, hal
 
 
 def _reversion_first(of: Opened, wanders: str) -> Answer:
-    """Screened, chosen, and walked where the choice passes: net a day, or why not; `wanders`: why there is no half-life."""
-    if why := screen.cannot_revert(of.tape, of.market, of.constraints):
-        return _shown(why, screened=True)
+    """Chosen, and walked where the choice passes: net a day, or why not; `wanders`: why there is no half-life."""
     if wanders:  # what does not revert is not traded, whatever the grid says
         return _shown(f"the basis does not revert: {wanders}")
     if empty := _no_grid(of):
