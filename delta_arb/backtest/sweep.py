@@ -19,6 +19,7 @@ from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -211,7 +212,7 @@ def sweep(
     days = _days(*span or (tape.start_ns, tape.end_ns))
     shown = tape if marked is None else marked
     settled = shown.settled
-    watched = _marks(shown if settled.all() else shown.take(settled), known=marked is None)
+    watched = _marks(shown if settled.all() else shown.take(settled), tape if marked is None else None)
     kept = None if marked is None else np.zeros((len(rules), len(watched.ts_ns)))
     figures = _figures(tape, rules, latency, payments, funds, (watched, kept), until_ns, threads)
     return Swept(rules, figures, days, funds, kept if kept is None else kept[:, np.cumsum(settled) - settled])
@@ -308,9 +309,15 @@ _MARKED = ("ts_ns", "spot_row", "perp_row", "spot", "perp")
 _UNBOUNDED = np.zeros((8, 0)), np.zeros((8, 0))
 
 
-def _marks(tape: Tape, known: bool) -> Marks:
-    bounds = compiled(prices)(read_only(replay._columns(tape))) if known else _UNBOUNDED
-    return Marks(*(getattr(tape, name) for name in _MARKED), *bounds)
+_BOUNDS: WeakKeyDictionary[Tape, tuple[np.ndarray, np.ndarray]] = WeakKeyDictionary()  # of a tape, as long as it lives
+
+
+def _marks(settled: Tape, of: Tape | None) -> Marks:
+    """Where equity is marked; with the bounds of the tape `of` whose settled events these are, made at its first sweep."""
+    if of is not None and of not in _BOUNDS:
+        _BOUNDS[of] = compiled(prices)(read_only(replay._columns(settled)))
+    bounds = _UNBOUNDED if of is None else _BOUNDS[of]
+    return Marks(*(getattr(settled, name) for name in _MARKED), *bounds)
 
 
 @cache
