@@ -66,10 +66,12 @@ def _brought_along(cache, digest: str) -> None:
 
 
 def _sources(functions) -> bytes:
-    """The files of functions, this one, which says how they are compiled, and the numbers that they name, of any file."""
+    """The files of functions, this one, which says how they are compiled, and of any file the numbers that they name and the
+    fields of the tuples that their files name, which machine code knows by their places."""
     files = sorted({Path(f.__code__.co_filename) for f in functions} | {Path(__file__)})
     named = {(name, f.__globals__.get(name)) for f in functions for name in f.__code__.co_names if _is_number(f, name)}
-    return b"".join(file.read_bytes() for file in files) + repr(sorted(named)).encode()
+    tuples = {(name, of._fields) for f in functions for name, of in f.__globals__.items() if hasattr(of, "_fields")}
+    return b"".join(file.read_bytes() for file in files) + repr((sorted(named), sorted(tuples))).encode()
 
 
 def _is_number(function, name: str) -> bool:

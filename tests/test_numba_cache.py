@@ -18,10 +18,10 @@ print(twice(21.0), sum(twice.stats.cache_hits.values()))
 GENERIC = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
 
 
-def called(folder: Path, cache: Path, wheel: Path, **more: str) -> str:
+def called(folder: Path, cache: Path, wheel: Path, code: str = CALL, **more: str) -> str:
     path = os.pathsep.join((str(folder), str(Path(__file__).resolve().parents[1])))
     environment = {**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(cache), **more}
-    command = [sys.executable, "-c", CALL, str(wheel)]
+    command = [sys.executable, "-c", code, str(wheel)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -39,3 +39,20 @@ def test_machine_code_of_a_wheel_is_taken_and_that_of_other_sources_is_not(tmp_p
     (tmp_path / "small.py").write_text(SMALL.replace("2.0", "3.0"))
     assert called(tmp_path, own, wheel) == "63.0 0"
     assert list(own.rglob("*.nbc"))  # compiled here, and kept where it was asked to be
+
+
+TWO = "from typing import NamedTuple\nclass Two(NamedTuple):\n    {}: object\n    {}: object\n"
+READS = """
+from numpy import array
+from delta_arb import numba_cache
+import small
+print(numba_cache.compiled(small.left)(small.Two(left=array([1.0]), right=array([2.0]))))
+"""
+
+
+def test_machine_code_is_made_anew_once_the_fields_of_a_tuple_change_places(tmp_path):
+    """Machine code knows fields by their numbers, and the tuple of a kernel may be from a file that compiles nothing."""
+    (tmp_path / "small.py").write_text("from shapes import Two\ndef left(two):\n    return two.left[0]\n")
+    for fields in (("left", "right"), ("right", "left")):
+        (tmp_path / "shapes.py").write_text(TWO.format(*fields))
+        assert called(tmp_path, tmp_path / "own", tmp_path / "wheel", code=READS) == "1.0", fields
