@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from delta_arb.errors import DataError
-from delta_arb.market import NS
+from delta_arb.market import DAY_NS, NS
 from delta_arb.quotes.recorded import DIGEST, SOURCES, STREAMS, digest, read_parquet, span
 from delta_arb.quotes.stream_file import (
     HEADER,
@@ -283,16 +283,6 @@ def write_parquet(path: Path, table: pa.Table, header: dict) -> None:
     part.replace(path)
 
 
-if __name__ == "__main__":
-    os.nice(LOW_PRIORITY)
-    work = [Path(path) for path in json.load(sys.stdin)]
-    found = compact(Path(sys.argv[1]), work, time.time_ns())
-    print(json.dumps([(str(path), why) for path, why in found]))
-
-
-DAY_NS = 86_400 * NS
-
-
 @dataclass(frozen=True, slots=True)
 class Retention:
     """Days and bytes that are kept for each venue; 0 keeps all."""
@@ -324,3 +314,10 @@ def size(market: Path) -> int:
     """Bytes of a venue's recordings, the growing ones included; downloads are not counted."""
     files = (path for name in LAYOUTS for path in market.glob(f"*/{name}/*"))
     return sum(path.stat().st_size for path in files if path.is_file())
+
+
+if __name__ == "__main__":
+    os.nice(LOW_PRIORITY)
+    work = [Path(path) for path in json.load(sys.stdin)]
+    found = compact(Path(sys.argv[1]), work, time.time_ns())
+    print(json.dumps([(str(path), why) for path, why in found]))

@@ -220,9 +220,9 @@ def capacity(sheet: TearSheet, way: int) -> str:
 def rested_whole(result: Backtest) -> tuple[int, int, float]:
     """Quotes that filled whole, and at all; what rested and filled in all, USDT. A fill is of the newest quote."""
     sent = [order for order in result.sent if order.post_only]
-    filled = np.zeros(len(sent))
+    filled, sent_ns = np.zeros(len(sent)), np.array([order.ts_ns for order in sent], np.int64)
     for f in result.rested:
-        filled[np.searchsorted([order.ts_ns for order in sent], f.ts_ns, "right") - 1] += abs(f.qty)
+        filled[np.searchsorted(sent_ns, f.ts_ns, "right") - 1] += abs(f.qty)
     wanted = np.array([abs(order.qty) for order in sent])
     return (
         int((filled >= wanted * (1 - 1e-9)).sum()),
