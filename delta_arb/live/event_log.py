@@ -13,6 +13,7 @@ import json
 import struct
 import time
 import zlib
+from array import array
 from collections.abc import Callable, Iterator
 from io import FileIO
 from itertools import pairwise
@@ -23,7 +24,7 @@ import numpy as np
 
 from delta_arb.errors import DataError
 from delta_arb.live.durability import private
-from delta_arb.market import Book, Order
+from delta_arb.market import LEGS, Book, Order
 from delta_arb.quotes.depth import LEVELS as FIVE
 from delta_arb.quotes.depth import Depth
 from delta_arb.strategy.decide import decide
@@ -260,18 +261,20 @@ def _logged(path: Path) -> Iterator[LoggedEvent]:
 
 def levels_shown(path: Path) -> tuple[Depth, Depth]:
     """The levels of both legs that a run on paper was told, in order of time; `path` is its first file."""
-    found: tuple[list, list] = [], []
+    found = [(array("q"), array("d")) for _ in LEGS]  # of a day on paper there are more than Python's numbers fit for
     for file in segments(path):
         for tag, value in _records(file):
             if tag == LEVELS:
-                found[value[1]].append(value[2:])
-    spot, perp = map(_depth, found)
+                stamps, numbers = found[value[1]]
+                stamps.append(value[2])
+                numbers.extend(value[3:])
+    spot, perp = (_depth(*of) for of in found)
     return spot, perp
 
 
-def _depth(rows: list[tuple]) -> Depth:
-    numbers = np.array([row[1:] for row in rows], float).reshape(len(rows), 4, FIVE)
-    return Depth(np.array([row[0] for row in rows], np.int64), *(numbers[:, k].ravel() for k in range(4)))
+def _depth(stamps: array, numbers: array) -> Depth:
+    columns = np.array(numbers, float).reshape(len(stamps), 4, FIVE)
+    return Depth(np.array(stamps, np.int64), *(columns[:, k].ravel() for k in range(4)))
 
 
 def _event(tag: int, value: tuple, books: list[Book], wallet: Wallet) -> Event:

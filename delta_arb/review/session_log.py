@@ -258,7 +258,7 @@ def read(journal: Path, run_id: str) -> Recorded:
             ordered=tuple(_noted(db, run_id, ORDERED)),
             asked=tuple(_asked(db, leg, decisions[-1].event.ts_ns if decisions else 0) for leg in LEGS),
             handed_on=_handed_on(db, run_id, decisions),
-            depths=levels_shown(events_path(journal, run_id)),
+            depths=levels_shown(events_path(journal, run_id)) if mode in (PAPER, REPLAY) else (NO_DEPTH, NO_DEPTH),
             begun_ns=next((at_ns for at_ns, _ in _noted(db, run_id, BEGUN)), 0),
         )
 
