@@ -109,7 +109,7 @@ def ou_path(n: int, half_life: float, seed: int = 0) -> np.ndarray:
 
 def rewritten(tape: Tape, **columns) -> Tape:
     """The same events with other columns, or of other kinds."""
-    same = (*TAPE_COLUMNS, "spot_kind", "perp_kind", "quality", "bar_s", "queues")
+    same = (*TAPE_COLUMNS, "spot_kind", "perp_kind", "quality", "bar_s", "queues", "depths")
     return Tape.wide(**{name: getattr(tape, name) for name in same} | columns)
 
 

@@ -1,6 +1,7 @@
-"""The house: who may import whom, how long a file and a list of parameters may be, and no name with two meanings."""
+"""The house: imports, lengths of files and of lists of parameters, names of one meaning, and pages that name what is there."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -62,3 +63,13 @@ def test_a_public_class_name_means_one_thing():
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert {name for name, n in names.items() if n > 1} <= SHARED_NAMES
+
+
+def test_the_files_that_a_page_tells_to_start_with_are_there():
+    named = [
+        ROOT / "delta_arb" / page.stem / name
+        for page in (ROOT / "docs" / "rooms").glob("*.md")
+        for told in re.findall(r"Start with (.*?)\.\s", page.read_text() + "\n", re.DOTALL)
+        for name in re.findall(r"`(\w+)`", told)
+    ]
+    assert len(named) > 30 and not [at for at in named if not at.with_suffix(".py").exists()]

@@ -2,7 +2,7 @@
 
     GET  /             the page; with style and script from the same place and nothing from elsewhere
     GET  /events       server-sent events: `points` of the charts, and `state` twice a second
-    POST /orders       stop, flatten, resume, kill (`orders`)
+    POST /orders       stop, flatten, resume, kill (`PersonOrder`)
 
 A request whose Host is not ours is refused, so a name that was made to point here (DNS rebinding) reads nothing; one
 whose Origin is another page likewise.

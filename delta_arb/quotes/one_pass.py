@@ -1,4 +1,4 @@
-"""Long recordings in one pass: is a leg without a fault, and both legs merged straight into the columns of the tape.
+"""Long recordings in one pass: is a leg without a fault, and the events of both legs merged straight into place.
 
 Compiled, and worth loading the compiler only from `WORTH` rows on; `checks` and `tape` say the same of shorter ones in
 columns, and of every leg with a bad row.

@@ -16,5 +16,5 @@ venues      both venues as one value, for tests and for the command, and the fee
 gate_*, mexc_*  the protocols of the venues: paths, fields, signatures, codes and pushes; nothing else knows them
 
 Limits, on purpose: prices stay as on the tape, so our own orders move nothing but the size shown until the next
-quote of that leg; a tape has one level a side; public trades are our own fills.
+quote of that leg. Behind the best price stand the recorded levels, or a stated profile (`--behind`).
 """

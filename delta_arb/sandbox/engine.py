@@ -12,7 +12,7 @@ positions), and only then calls the listeners, in the order in which things happ
     engine.listen(PositionChange | FundingPaid, callback)
 
 An order that arrives takes the levels shown, best first, and what it took is gone until the next quote of that pair. A
-resting order fills at its own price by trades of others, in its queue (`queue`), and by quotes that reach it, at most their size.
+resting order fills at its own price by trades of others, in its queue (`book.Queue`), and by quotes that reach it, at most their size.
 """
 
 from collections.abc import Callable, Iterable, Mapping
