@@ -1,6 +1,5 @@
 """Fixtures and profiles that every test module shares; builders and hypothesis strategies are in `strategies.py`."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,6 @@ RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 def pytest_collection_modifyitems(items) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-
-
-def pytest_xdist_auto_num_workers(config) -> int:
-    """Three workers for two cores: half the time of those that start processes and sockets is waiting."""
-    return max(2, len(os.sched_getaffinity(0)) * 3 // 2) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
 @pytest.fixture(scope="session", autouse=True)
