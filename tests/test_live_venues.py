@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import inspect
+import json
 import logging
 import math
 import random
@@ -16,6 +17,7 @@ from decimal import Decimal
 
 import pytest
 from ccxt.base import errors as ccxt
+from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -507,6 +509,28 @@ async def test_a_socket_that_says_nothing_at_all_is_dialled_again(it):
 async def test_what_cannot_be_decoded_is_a_failure_of_the_venue(it, leg):
     with pytest.raises(VenueError, match="cannot be decoded"):
         it.legs[leg]._heard_quote((b"\xff\xff\xff", "not json")[leg])
+
+
+@BOTH
+@live
+async def test_trades_and_levels_of_another_shape_are_told_once_and_end_nothing(it, leg, caplog):
+    """Only paper listens to them; a runner on paper goes on by its quotes, as with a quote of another shape."""
+    venue = it.legs[leg]
+    if leg == SPOT:
+        levels, trades = PushDataV3ApiWrapper(symbol=venue.id), PushDataV3ApiWrapper(symbol=venue.id)
+        levels.publicLimitDepths.asks.add(price="about 1", quantity="5")
+        trades.publicAggreDeals.deals.add(price="about 1", quantity="5", tradeType=1)
+        odd = [levels.SerializeToString(), trades.SerializeToString()]
+    else:
+        odd = [
+            json.dumps({"channel": f"futures.{name}", "event": "update", "result": result})
+            for name, result in (("order_book", {"contract": venue.id}), ("trades", [{"contract": venue.id}]))
+        ]
+    told = []
+    venue.on_levels = venue.on_trade = lambda *what: told.append(what)
+    for message in odd * 2:
+        assert venue._heard_quote(message) is False
+    assert told == [] and sum("of another shape than documented" in line for line in caplog.messages) == 2
 
 
 @BOTH

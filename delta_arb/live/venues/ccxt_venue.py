@@ -5,13 +5,14 @@ import itertools
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from ccxt.base import errors as ccxt
 
 from delta_arb.live import clock
 from delta_arb.live.venues.base import (
+    SHAPES,
     Fees,
     ListedTerms,
     OnLevels,
@@ -224,18 +225,26 @@ class CcxtVenue(CcxtOrders):
             log.warning("%s: %s is ignored", self.name, what)
         return False
 
-    def _traded(self, trades: Sequence[PublicTrade]) -> bool:
+    def _traded(self, decode: Callable[[Any], list[PublicTrade]], push: Any) -> bool:
         """Tell trades of others; they prove nothing of the quotes' subscription."""
-        for trade in trades:
-            if self.on_trade and trade.symbol == self.id:
-                self.on_trade(self.leg, trade.side, float(trade.price), self.terms.to_base(trade.qty))
+        try:
+            trades = [(t.symbol, t.side, float(t.price), self.terms.to_base(t.qty)) for t in decode(push)]
+        except (*SHAPES, ArithmeticError):
+            return self._unknown("a push of trades of another shape than documented")
+        for symbol, *trade in trades:
+            if self.on_trade and symbol == self.id:
+                self.on_trade(self.leg, *trade)
         return False
 
-    def _shown(self, found: PublicLevels) -> bool:
+    def _shown(self, decode: Callable[[Any], PublicLevels], push: Any) -> bool:
         """Tell the best levels; they prove nothing of the quotes' subscription either."""
-        if self.on_levels and found.symbol == self.id:
-            size = self.terms.contract_size
+        size = self.terms.contract_size
+        try:
+            found = decode(push)
             numbers = [float(text or 0.0) * (size if k % 2 else 1.0) for k, text in enumerate(found.levels)]
+        except SHAPES:
+            return self._unknown("a push of levels of another shape than documented")
+        if self.on_levels and found.symbol == self.id:
             self.on_levels(self.leg, numbers)
         return False
 

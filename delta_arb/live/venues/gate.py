@@ -173,9 +173,9 @@ class GateVenue(GateFunding):
         if not self._of_channel(frame, (QUOTES, PRINTS, LEVELS)):
             return False
         if frame["channel"] == PRINTS:
-            return self._traded(gate_trades(frame))
+            return self._traded(gate_trades, frame)
         if frame["channel"] == LEVELS:
-            return self._shown(gate_levels(frame))
+            return self._shown(gate_levels, frame)
         size = self.terms.contract_size
         try:
             q = gate_quote(frame)

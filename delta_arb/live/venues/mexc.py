@@ -189,9 +189,9 @@ class MexcVenue(CcxtVenue):
             return False
         push = decoded(message)
         if push.WhichOneof("body") == "publicAggreDeals":
-            return self._traded(mexc_trades(push))
+            return self._traded(mexc_trades, push)
         if push.WhichOneof("body") == "publicLimitDepths":
-            return self._shown(mexc_levels(push))
+            return self._shown(mexc_levels, push)
         if push.WhichOneof("body") != "publicAggreBookTicker":
             return self._unknown(f"a push of {push.channel!r}")
         try:
