@@ -57,12 +57,19 @@ def expected(payments: Sequence[FundingPayment], horizon_s: float) -> Expected:
         raise ParamsError(
             "funding_horizon_s counts on funding, but there is no funding history; give one, or set it to 0"
         )
-    edges = [0.0, 0.0]
+    ts_ns, a_second = _settled(tuple(payments))
+    return Expected(ts_ns, (0.0, 0.0, *(rate * horizon_s for rate in a_second)))
+
+
+@lru_cache(maxsize=8)  # every rule of a sweep asks for the same table's
+def _settled(payments: tuple[FundingPayment, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The stamps, and from the second one on what was settled of late, a second."""
+    a_second = []
     for k in range(1, len(payments)):
         first = max(k - RECENT, 0)
         earned_s = (payments[k].ts_ns - payments[first].ts_ns) / NS
-        edges.append(sum(p.rate for p in payments[first + 1 : k + 1]) / earned_s * horizon_s)
-    return Expected(tuple(p.ts_ns for p in payments), tuple(edges))
+        a_second.append(sum(p.rate for p in payments[first + 1 : k + 1]) / earned_s)
+    return tuple(p.ts_ns for p in payments), tuple(a_second)
 
 
 def check_stamps(stamps: Sequence[int], opened_ns: int, closed_ns: int) -> None:

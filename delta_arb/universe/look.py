@@ -18,7 +18,7 @@ import numpy as np
 from delta_arb.backtest.performance import measure
 from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
-from delta_arb.optimize import carry_walk_forward, search, verdict
+from delta_arb.optimize import carry_walk_forward, gates, search, verdict
 from delta_arb.optimize.carry_search import break_even
 from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT
 from delta_arb.optimize.carry_ways import crossing_bps
@@ -233,14 +233,20 @@ def _reversion_second(of: Opened, study: Study, cut_ns: int, again: Again) -> An
     choice = search.choose(of.tape, of.market, of.constraints)
     if not choice.trade:
         return _no(choice.reason)
-    found = verdict.judge(of.tape, choice, upstream=study.pairs)
-    walk = found.judgement and found.judgement.walk
-    if walk is None or walk.net_usdt_day is None:
-        return _no(found.reason)
+    tape, chosen = of.market.in_force(of.tape), verdict.Once(choice.side)
+    cut, rng = verdict.frame(tape, choice), np.random.default_rng(SEED)
+    walk = walk_forward(tape, of.market, of.constraints, cut, rng=rng, choose=chosen)
+    net, performance = walk.net_usdt_day, walk.performance
+    cash = gates.above_cash(net and net.value, performance.capital_usdt, of.constraints.cash_percent)
+    trade, reason = False, f"{search.spoken(choice.best)} does not pass: {cash.finding}"
+    if not cash.refuses:
+        found = verdict.judge(of.tape, choice, upstream=study.pairs, choose=chosen)
+        trade, reason = found.trade, found.reason
+    if net is None:
+        return _no(reason)
     at_ns = walk.result.start_ns + (np.arange(len(walk.nets)) * walk.period_s * NS).astype(np.int64)
-    days = _days(at_ns, walk.nets)
-    halted = bool(walk.performance.halted)
-    return _of(found.trade and not halted, found.reason, days, cut_ns, walk.net_usdt_day, halted)
+    halted = bool(performance.halted)
+    return _of(trade and not halted, reason, _days(at_ns, walk.nets), cut_ns, net, halted)
 
 
 def _newest(of: Opened) -> Tape:
