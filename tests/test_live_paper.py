@@ -240,4 +240,27 @@ def test_an_order_on_live_paper_goes_on_into_the_levels_that_were_pushed_by_hand
     asyncio.run(play())
 
 
+def test_a_snapshot_of_levels_fills_one_order_on_paper_by_hand():
+    """Three orders of 9 on fresh quotes of 2 at 10.0, the levels told once: 2 at 10.0, 4 at 10.1. The first takes 6 for 60.4; the 4
+    are gone, so the others have 2 each, until the levels are told anew."""
+
+    async def play():
+        told, now_ns = asyncio.Queue(), [NS]
+        legs = (LegRule(0.0, 0.0, 1.0, 0.0),) * 2
+        venue = PaperVenue(Latency(0.001, 0.001), ("updates", "updates"), legs, 5 * NS)
+        paper = LivePaper(venue, told.put_nowait, lambda: now_ns[0], lambda leg, depth: None)
+        paper.levels(SPOT, SHOWN)
+        for n, (filled, price) in enumerate([(6.0, 60.4 / 6), (2.0, 10.0), (2.0, 10.0), (6.0, 60.4 / 6)]):
+            now_ns[0] += NS // 100
+            if n == 3:
+                paper.levels(SPOT, SHOWN)
+            paper.quote(SPOT, now_ns[0], Book(9.9, 10.0, 5.0, 2.0, now_ns[0]))
+            paper.place([Placed(f"a{n}", SPOT, Order(9.0, 10.2, False, False))], now_ns[0])
+            now_ns[0] += NS // 100
+            report = await asyncio.wait_for(told.get(), 10.0)
+            assert (report.filled, report.price) == (filled, pytest.approx(price))
+
+    asyncio.run(play())
+
+
 SHOWN = (9.9, 5.0, *[0.0] * 8, 10.0, 2.0, 10.1, 4.0, 10.3, 9.0, *[0.0] * 4)

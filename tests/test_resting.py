@@ -270,13 +270,17 @@ def test_recorded_levels_say_what_is_ahead_behind_the_best_price(price, at_s, ah
     ],
 )  # fmt: skip
 def test_what_takes_more_than_the_best_shows_goes_into_the_recorded_levels(qty, limit, got, mean):
-    """1 is shown at 100.1 and filled; then 2 at 100.2 and 9 at 100.4, as far as the limit reaches. Selling is the mirror image."""
+    """1 is shown at 100.1 and filled; then 2 at 100.2 and 9 at 100.4, as far as the limit reaches. Selling is the mirror image.
+    A snapshot gives what is behind the best price once: to the next order only a newer one does.
+    """
     order = Order(qty, limit, False, False)
-    depth = five(1.0, BIDS, ASKS)
-    assert into_levels(depth, NS, NS, order, 100.1, 1.0, 0.5) == pytest.approx((got, mean))
-    assert into_levels(depth, 3 * NS, NS, order, 100.1, 1.0, 0.5) == (1.0, 100.1)  # too old
+    depth, entered = five(1.0, BIDS, ASKS), NS if got > 1.0 else -1
+    assert into_levels(depth, NS, NS, order, 100.1, 1.0, 0.5, -1) == pytest.approx((got, mean, entered))
+    assert into_levels(depth, NS, NS, order, 100.1, 1.0, 0.5, NS - 1)[:2] == pytest.approx((got, mean))
+    assert into_levels(depth, NS, NS, order, 100.1, 1.0, 0.5, NS) == (1.0, 100.1, NS)  # entered before
+    assert into_levels(depth, 3 * NS, NS, order, 100.1, 1.0, 0.5, -1) == (1.0, 100.1, -1)  # too old
     mirrored, sells = five(1.0, [(200 - p, q) for p, q in ASKS], []), Order(-qty, 200 - limit, False, False)
-    assert into_levels(mirrored, NS, NS, sells, 99.9, -1.0, 0.5) == pytest.approx((-got, 200 - mean))
+    assert into_levels(mirrored, NS, NS, sells, 99.9, -1.0, 0.5, -1) == pytest.approx((-got, 200 - mean, entered))
 
 
 @pytest.mark.parametrize("levels", [False, True])

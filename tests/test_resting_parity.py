@@ -126,6 +126,29 @@ def test_paper_takes_from_the_recorded_levels_as_the_backtest_does_by_hand(tmp_p
     assert backtest.run(bare, rule, latency.latency(), ()).fills[0][3:5] == (2.0, 100.2)
 
 
+def test_a_snapshot_of_levels_fills_one_order_in_each_replay_by_hand(tmp_path):
+    """5 coins are wanted. 2 are bought at 100.2 and 1 at 100.3; what is left is ordered again on fresh quotes of 1 at
+    100.2, and the 1 at 100.3 of the same snapshot is not sold a second time.
+    """
+    rows = [(0.0, SPOT, 100.0, 100.2, 10.0), (0.0, PERP, 101.0, 101.2, 10.0), (0.05, SPOT, 100.0, 100.2, 2.0)]
+    rows += [(0.15 + n / 20, SPOT, 100.0, 100.2, 1.0) for n in range(12)]
+    bare = Tape.of([(round(t * NS), leg, bid, ask, qty, qty) for t, leg, bid, ask, qty in rows])
+    spot = levels(0.05, [(100.0, 2.0)], [(100.2, 2.0), (100.3, 1.0)])
+    terms = (
+        SPOT_TERMS.replace(taker_fee_bps=2.0, price_tick=0.1),
+        PERP_TERMS.replace(taker_fee_bps=1.0, contract_size=1.0, qty_step=1.0, min_qty=1.0, price_tick=0.1),
+    )
+    settings = Rule(entry_bps=70.0, exit_bps=5.0, max_hold_s=100.0, clip_usdt=510.0, leg_deadline_s=6.0)
+    rule, latency = make_rule(settings, *terms), type("Of", (), {"latency": staticmethod(lambda: Latency(0.1, 0.15))})
+    tape = replace(bare, depths=(spot, NO_DEPTH))
+    bought = [(3.0, pytest.approx((2 * 100.2 + 100.3) / 3)), (1.0, 100.2), (1.0, 100.2)]
+    for plain in (True, False):
+        done = backtest.run(tape, rule, latency.latency(), (), plain=plain)
+        assert [(f.qty, f.price) for f in done.fills if f.leg == SPOT and f.qty > 0.0] == bought
+    _, _, _, fills = drive(latency, tape, rule, (), tmp_path)
+    assert [(qty, price) for _, _, leg, qty, price, _ in fills if leg == "spot" and qty > 0.0] == bought
+
+
 def test_paper_rests_behind_what_the_levels_show_as_the_backtest_does(tmp_path):
     """Snapshots of both books through the whole walk: more is known of the queue, and both still agree to the last digit."""
     tape, rule = walk(3, 1_500), a_rule()

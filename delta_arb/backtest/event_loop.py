@@ -107,7 +107,7 @@ class OrderUnderWay:
     `filled` is what it changes of the position, `remaining` what works on, `whole` whether all of it was filled. Of one that
     `rests`: what is left of it at its `limit`, what trades before it, the first print and row not yet looked through, when its
     cancel arrives (`NEVER`: none is under way). `taken_*` is what fills of ours took of
-    the book that was confirmed at `taken_ns`.
+    the book that was confirmed at `taken_ns`, and `entered_ns` the newest snapshot of levels that they went on into.
     """
 
     due_ns: int = NEVER
@@ -126,6 +126,7 @@ class OrderUnderWay:
     taken_ns: int = UNTOUCHED.fresh_ns
     taken_bid_qty: float = 0.0
     taken_ask_qty: float = 0.0
+    entered_ns: int = UNTOUCHED.fresh_ns
 
 
 def _blank() -> SimpleNamespace:
@@ -371,7 +372,9 @@ def _send(tape, i, now_ns, leg, road, order, rule, venue):
         taken = Taken(venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty)
         filled, price = fill(order.qty, order.limit, left_of(book, taken), of.step)
         if taken.fresh_ns != book.fresh_ns:
-            filled, price = into_levels(road.depth, venue.due_ns, rule.max_quote_age_ns, order, price, filled, of.step)
+            known, at_ns, old_ns = road.depth, venue.due_ns, rule.max_quote_age_ns
+            into = into_levels(known, at_ns, old_ns, order, price, filled, of.step, venue.entered_ns)
+            filled, price, venue.entered_ns = into
         venue.taken_ns, venue.taken_bid_qty, venue.taken_ask_qty = with_taken(book, taken, filled)
         venue.filled, venue.price, venue.whole = received(filled, of), price, filled == order.qty
 

@@ -95,7 +95,7 @@ class PaperVenue:
         self._rests: list[PaperRest | None] = [None, None]
         self._place = place
         self._depths = list(depths)
-        self._taken = [UNTOUCHED, UNTOUCHED]
+        self._taken, self._entered_ns = [UNTOUCHED, UNTOUCHED], [UNTOUCHED.fresh_ns] * 2
 
     def place(self, orders: Sequence[Placed], now_ns: int) -> None:
         """Accept the orders of one decision."""
@@ -177,7 +177,8 @@ class PaperVenue:
         filled, price = fill(order.qty, order.limit, left_of(book, taken), step)
         if taken.fresh_ns != book.fresh_ns:
             known = self._depths[leg], working.due_ns, self._patience_ns
-            filled, price = map(float, into_levels(*known, order, price, filled, step))
+            into = into_levels(*known, order, price, filled, step, self._entered_ns[leg])
+            filled, price, self._entered_ns[leg] = float(into[0]), float(into[1]), int(into[2])
         self._taken[leg] = with_taken(book, taken, filled)
         return Report(working.due_ns, leg, working.order_id, received(filled, self._legs[leg]), price)
 

@@ -125,13 +125,17 @@ def ahead_at(depth, at_ns, old_ns, side, price):
     return UNKNOWN
 
 
-def into_levels(depth, at_ns, old_ns, order: Order, best, filled, step):
-    """What an order took in all, and its mean price, once the best level gave all that it showed; as it was without levels."""
+def into_levels(depth, at_ns, old_ns, order: Order, best, filled, step, entered_ns):
+    """What an order took in all, its mean price, and the stamp of the newest snapshot that ours have taken from.
+
+    Once the best level gave all that it showed, the order goes on into the next ones; as it was without levels, and where
+    the snapshot is the one entered before (`entered_ns`): a size shown once fills once.
+    """
     if depth is None:
-        return filled, best
+        return filled, best, entered_ns
     row, left = row_at(depth, at_ns, old_ns), abs(order.qty) - abs(filled)
-    if row < 0 or filled == 0.0 or left < max(step, SAME):
-        return filled, best
+    if row < 0 or filled == 0.0 or left < max(step, SAME) or depth.ts_ns[row] <= entered_ns:
+        return filled, best, entered_ns
     side = 1.0 if order.qty > 0.0 else -1.0
     prices, sizes = (depth.ask, depth.ask_qty) if side > 0.0 else (depth.bid, depth.bid_qty)
     total, cash = abs(filled), abs(filled) * best
@@ -141,4 +145,4 @@ def into_levels(depth, at_ns, old_ns, order: Order, best, filled, step):
             more = floor_to(min(abs(order.qty) - total, sizes[k]), step)
             total, cash = total + more, cash + more * price
     total = abs(order.qty) if abs(abs(order.qty) - total) < 1e-12 else total
-    return side * total, cash / total
+    return side * total, cash / total, depth.ts_ns[row] if total > abs(filled) else entered_ns
