@@ -328,7 +328,7 @@ def _show(event, tape, looks, way, i):
     spot, perp = event.spot, event.perp
     spot.bid, spot.ask, spot.bid_qty, spot.ask_qty, spot.fresh_ns = book_at(tape, SPOT, i)
     perp.bid, perp.ask, perp.bid_qty, perp.ask_qty, perp.fresh_ns = book_at(tape, PERP, i)
-    event.shift = shift_at(looks, way, i)
+    event.shift = shift_at(looks.shift, way, i)
 
 
 def _tell(event, kind, ts_ns, leg, filled, price, remaining):

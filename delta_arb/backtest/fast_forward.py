@@ -38,9 +38,9 @@ def book_at(tape, leg, i):
     return Book(books.bid[row], books.ask[row], books.bid_qty[row], books.ask_qty[row], books.fresh_ns[row])
 
 
-def shift_at(looks, way, i):
+def shift_at(shift, way, i):
     """What the filter adds to a raw edge or cost at a row."""
-    return looks.shift[way, min(i, looks.shift.shape[1] - 1)]
+    return shift[way, min(i, shift.shape[1] - 1)]
 
 
 # --- Where that is on the tape ----------------------------------------------------------------------------------------
@@ -118,7 +118,11 @@ def _seek(tape, looks, way, wait, signal, level, i, past):
             if still:  # without a division, and with a little to spare
                 while i < stop and sign * (perp[perp_row[i]] - cut * spot[spot_row[i]]) < 0.0:
                     i += 1
-            if i < stop and strength(tape, looks, way, signal, i) >= level and not -tape.spot.bid[spot_row[i]] < cheap:
+            if (
+                i < stop
+                and strength(tape, looks.shift, way, signal, i) >= level
+                and not -tape.spot.bid[spot_row[i]] < cheap
+            ):
                 return i
             i += 1
         i = min(i, stop)
@@ -140,7 +144,7 @@ def first_at(ts_ns, i, until_ns):
     return low
 
 
-def strength(tape, looks, way, signal, i):
+def strength(tape, shift, way, signal, i):
     """A signal at a row; one without prices shows none."""
     if signal == MID:
         return 0.5 * (tape.perp.bid[tape.perp_row[i]] + tape.perp.ask[tape.perp_row[i]])
@@ -148,10 +152,10 @@ def strength(tape, looks, way, signal, i):
         return -tape.spot.bid[tape.spot_row[i]]
     if signal >= REVERSE_HIGH:
         spot, perp = tape.spot.bid[tape.spot_row[i]], tape.perp.ask[tape.perp_row[i]]
-        costs = exit_cost(spot, perp) + shift_at(looks, way, i) if spot > 0.0 and perp > 0.0 else np.nan
+        costs = exit_cost(spot, perp) + shift_at(shift, way, i) if spot > 0.0 and perp > 0.0 else np.nan
         return -costs if signal == REVERSE_HIGH else costs
     spot, perp = tape.spot.ask[tape.spot_row[i]], tape.perp.bid[tape.perp_row[i]]
-    pays = entry_edge(spot, perp) + shift_at(looks, way, i) if spot > 0.0 and perp > 0.0 else np.nan
+    pays = entry_edge(spot, perp) + shift_at(shift, way, i) if spot > 0.0 and perp > 0.0 else np.nan
     return pays if signal == DIRECT_HIGH else -pays
 
 
@@ -163,14 +167,12 @@ def extremes(tape, looks):
         for block in range(near.shape[1]):
             direct_high = direct_low = reverse_high = reverse_low = mid = cheap = -np.inf
             for i in range(block * NEAR, min((block + 1) * NEAR, n)):
-                direct, reverse = (
-                    strength(tape, looks, way, DIRECT_HIGH, i),
-                    strength(tape, looks, way, REVERSE_HIGH, i),
-                )
+                direct = strength(tape, looks.shift, way, DIRECT_HIGH, i)
+                reverse = strength(tape, looks.shift, way, REVERSE_HIGH, i)
                 direct_high, direct_low = max(direct_high, direct), max(direct_low, -direct)
                 reverse_high, reverse_low = max(reverse_high, reverse), max(reverse_low, -reverse)
-                mid = max(mid, strength(tape, looks, way, MID, i))
-                cheap = max(cheap, strength(tape, looks, way, CHEAP, i))
+                mid = max(mid, strength(tape, looks.shift, way, MID, i))
+                cheap = max(cheap, strength(tape, looks.shift, way, CHEAP, i))
             for signal, value in enumerate((direct_high, direct_low, reverse_high, reverse_low, mid, cheap)):
                 near[signal, block] = value
                 far[signal, block // FAN] = max(far[signal, block // FAN], value)

@@ -181,7 +181,7 @@ def _look(tape: Tape, ways: Sequence[tuple[Filter, Expected]], *, plain: bool, j
         if promised.ts_ns:
             of_way += promised_at(promised, tape.ts_ns)
     blocks = (-(-len(tape) // size) if jumping else 0 for size in (NEAR, FAR))
-    found = Looks(shift, *(np.full((len(ways), SIGNALS, count), -np.inf) for count in blocks))
+    found = Looks(read_only(shift), *(np.full((len(ways), SIGNALS, count), -np.inf) for count in blocks))
     if jumping:
         made(extremes)(columns, found)
     return found if plain else read_only(found)

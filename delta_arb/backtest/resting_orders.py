@@ -203,11 +203,11 @@ def next_misplaced(tape, looks, way, state: State, rule: MachineRule, i, past):
     tick = rule.spot.tick if leg == SPOT else rule.perp.tick
     old_ns = state.quote_ns + rule.quoting.least_life_ns if state.quote_ns != NEVER else NEVER
     still, stop = looks.shift.shape[1] == 1, min(past, i + CHUNK)
-    ratio = hedge_ratio(state, shift_at(looks, way, i), tape.ts_ns[i], rule)
+    ratio = hedge_ratio(state, shift_at(looks.shift, way, i), tape.ts_ns[i], rule)
     row = i
     while row < stop:
         if not still:
-            ratio = hedge_ratio(state, shift_at(looks, way, row), tape.ts_ns[row], rule)
+            ratio = hedge_ratio(state, shift_at(looks.shift, way, row), tape.ts_ns[row], rule)
         at, of = own_row[row], other_row[row]
         off = misplaced(
             side, state.quote, wanted_price(side, own.bid[at], own.ask[at], hedge[of], ratio, tick), tolerance

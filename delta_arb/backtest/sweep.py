@@ -25,6 +25,7 @@ import numpy as np
 
 from delta_arb.backtest import replay
 from delta_arb.backtest.event_loop import Ground, Machine, Schedule, drive
+from delta_arb.backtest.fast_forward import FAR, NEAR
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import capital_of, kernel_inputs, looks, run
 from delta_arb.backtest.sweep_figures import (
@@ -66,16 +67,16 @@ class Levels(NamedTuple):
 
 
 def _sweep(ground, schedule, machines, curves, account, levels, sets, out):
-    """Fill figures and nets (`out`) of some sets; the number of one that meets a hole of the funding table, or -1.
+    """Fill figures and nets (of `out`) of some sets; the number of one that meets a hole of the funding table, or -1.
 
+    The rest of `out` is room for the path of each set, and for the numbers of those that wait.
     `schedule` is of one rule, which gets the levels of each set in turn; of `machines` and `curves` the second is used, from
     where the first one stands; `account` is without figures, curve and nets. `sets` are in the order of `_sorted`. Where two
     that differ in one level only go the same path, so do all between them (see `trace`), which are not driven: so steps
     are doubled as long as paths stay the same, and halved where they part.
     """
-    ground, account, (figures, nets) = uncounted(ground), uncounted(account), uncounted(out)
-    paths, ahead, waiting = np.zeros(len(sets), np.int64), np.zeros(64, np.int64), 0
-    at, low, last, step = 0, 0, -1, 1
+    ground, account, (figures, nets, paths, ahead) = uncounted((ground, account, out))
+    waiting, at, low, last, step = 0, 0, 0, -1, 1
     while at < len(sets):
         k = sets[at]
         for j in range(2):
@@ -254,7 +255,8 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
                 machines, curves = records([Machine(purse=[*funds.purse])] * 2), records([Curve()] * 2)
                 room = np.zeros(fills, ROOM), np.zeros(len(tape))
                 of = (*room, marks, table, holes, *rest)
-                bad = kernel(ground, schedule, machines, curves, of, levels, some, (part, marked))
+                out = part, marked, np.zeros(len(some), np.int64), np.zeros(64, np.int64)
+                bad = kernel(ground, schedule, machines, curves, of, levels, some, out)
                 fills = int(curves["most_fills"][0])
             return bad
 
@@ -315,7 +317,8 @@ _BOUNDS: WeakKeyDictionary[Tape, tuple[np.ndarray, np.ndarray]] = WeakKeyDiction
 def _marks(settled: Tape, of: Tape | None) -> Marks:
     """Where equity is marked; with the bounds of the tape `of` whose settled events these are, made at its first sweep."""
     if of is not None and of not in _BOUNDS:
-        _BOUNDS[of] = compiled(prices)(read_only(replay._columns(settled)))
+        _BOUNDS[of] = tuple(np.tile([[np.inf], [-np.inf]], (4, -(-len(settled) // size))) for size in (NEAR, FAR))
+        compiled(prices)(read_only(replay._columns(settled)), *_BOUNDS[of])
     bounds = _UNBOUNDED if of is None else _BOUNDS[of]
     return Marks(*(getattr(settled, name) for name in _MARKED), *bounds)
 

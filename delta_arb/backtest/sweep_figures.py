@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest.fast_forward import FAN, FAR, NEAR, first_at
+from delta_arb.backtest.fast_forward import FAN, NEAR, first_at
 from delta_arb.funding_stamps import met_hole
 from delta_arb.market import END, NEVER, NS, SPOT, TARGET, TIMEOUT, UNWOUND
 from delta_arb.quotes.tape import Books
@@ -369,13 +369,12 @@ def _extent(marks, row, block, stop):
     return low, high
 
 
-def prices(tape):
-    """Least and greatest, per block, of the distance of both exits and of the perpetual's: direct, then reverse."""
+def prices(tape, near, far):
+    """Least and greatest, per block, of the distance of both exits and of the perpetual's: direct, then reverse.
+
+    `near` and `far` are infinite before, the least up and the greatest down.
+    """
     n = len(tape.ts_ns)
-    near = np.full((8, (n + NEAR - 1) // NEAR), np.inf)
-    far = np.full((8, (n + FAR - 1) // FAR), np.inf)
-    for bounds in (near, far):
-        bounds[1::2] = -np.inf
     for block in range(near.shape[1]):
         low0 = low2 = low4 = low6 = np.inf
         high0 = high2 = high4 = high6 = -np.inf
@@ -386,7 +385,8 @@ def prices(tape):
             low2, high2 = min(low2, tape.perp.ask[p]), max(high2, tape.perp.ask[p])
             low4, high4 = min(low4, reverse), max(high4, reverse)
             low6, high6 = min(low6, tape.perp.bid[p]), max(high6, tape.perp.bid[p])
-        for row, value in enumerate((low0, high0, low2, high2, low4, high4, low6, high6)):
-            near[row, block], so_far = value, far[row, block // FAN]
-            far[row, block // FAN] = min(so_far, value) if row % 2 == 0 else max(so_far, value)
-    return near, far
+        near[0, block], near[1, block], near[2, block], near[3, block] = low0, high0, low2, high2
+        near[4, block], near[5, block], near[6, block], near[7, block] = low4, high4, low6, high6
+        for row in range(0, 8, 2):
+            far[row, block // FAN] = min(far[row, block // FAN], near[row, block])
+            far[row + 1, block // FAN] = max(far[row + 1, block // FAN], near[row + 1, block])
