@@ -1,6 +1,6 @@
 """The procedure asked again every hour, as a schedule does: how often it exports a null in a day, how often an edge flips.
 
-    python tests/benchmarks/bench_schedule.py [--seed N] [--days N] [--weeks N] [--keep FILE]
+    python tests/benchmarks/bench_schedule.py [--seed N] [--days N] [--weeks N] [--only KIND] [--keep FILE]
 
 A day of a null: the last 60 h before each of 24 hours are judged, repeated runs paid for (`repeated_h` 24); it fails if
 any of them exports. Kinds take turns. A week of a constant edge: the same every two hours, with the thresholds in force
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from bench_gates import EDGES, kept, lower, play, upper
-from worlds import FEE_BPS, HOUR, NULLS, Basis, ou
+from worlds import FEE_BPS, HOUR, NULLS, Basis, died, ou
 
 from delta_arb.errors import DataError
 from delta_arb.market import NS
@@ -37,6 +37,7 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="two days of each null, one week of each edge")
     arguments.add_argument("--days", type=int, help="of each null, 14")
     arguments.add_argument("--weeks", type=int, help="of each edge, 5")
+    arguments.add_argument("--only", default="", help="kinds whose name contains this")
     arguments.add_argument("--keep", type=Path, help="file of the worlds done")
     options = arguments.parse_args()
     done = kept(options.keep)
@@ -44,7 +45,7 @@ def main() -> None:
     asked = (usual[0] if options.weeks is None else options.weeks, usual[1] if options.days is None else options.days)
     for count, kinds in zip(asked, (weeks(), days()), strict=True):
         for k in range(count):
-            play(done, kinds, k, options)
+            play(done, {name: of for name, of in kinds.items() if options.only in name}, k, options)
     method = "rolling windows of 60 h; bounds: one-sided, 95 %"
     report(
         "schedule", table(list(done.values())), packages=("numpy", "scipy", "numba"), seed=options.seed, method=method
@@ -52,7 +53,12 @@ def main() -> None:
 
 
 def days():
-    return {f"null, {name}": lambda rng, make=make: day(make(rng, SPAN_H + DAY_H)) for name, make in NULLS.items()}
+    """Of each null; the edge that died did so in the first 60 h as in `bench_gates`, or 10 h before the first run."""
+    nulls = NULLS | {
+        "died": lambda rng, hours: died(rng, hours, 0.6 * SPAN_H),
+        "died 10 h before the first run": lambda rng, hours: died(rng, hours, SPAN_H + 1 - 10),
+    }
+    return {f"null, {name}": lambda rng, make=make: day(make(rng, SPAN_H + DAY_H)) for name, make in nulls.items()}
 
 
 def weeks():

@@ -163,10 +163,10 @@ def shifting(rng, hours: float) -> Basis:
     return null(ou(rng, hours, 2.0).bps + np.cumsum((rng.random(n) < 16 / n) * rng.normal(0, 12.0, n)))
 
 
-def died(rng, hours: float) -> Basis:
-    """An edge in the first 60 % of what is judged, a sixth of its width from then on."""
-    n = rows_of(hours)
-    return null(ou(rng, hours, 12.0).bps * np.where(np.arange(n) < 0.3 * n, 1.0, 0.15))
+def died(rng, hours: float, alive_h: float | None = None) -> Basis:
+    """An edge in the first 60 % of what is judged (or for `alive_h`), a sixth of its width from then on."""
+    alive = np.arange(rows_of(hours)) < rows_of(0.6 * hours if alive_h is None else alive_h) / 2
+    return null(ou(rng, hours, 12.0).bps * np.where(alive, 1.0, 0.15))
 
 
 def slow_leg(rng, hours: float) -> Basis:
