@@ -1,6 +1,6 @@
 """A universe of pairs without edge, and what the screen saves and loses against the full walk.
 
-    python tests/benchmarks/bench_universe.py [--quick] [--seed N] [--runs N] [--data FOLDER ...]
+    python tests/benchmarks/bench_universe.py [--quick] [--seed N] [--runs N] [--data FOLDER]
 
 Null universes: `runs` of 200 worlds each, every one of them new, in which no rule earns (those of the gates but the late
 feed, a row a minute over 30 days; of carry, hourly quotes over 240 days with funding of no mean, or one that fades), each
@@ -9,16 +9,28 @@ Pearson, one-sided 95 %, for a universe.
 
 Screen: process time of both looks, of pairs that the pipeline does not export, against walking every fold of every pair,
 and against the pipeline's own questions, which end where a choice fails; `lost` are pairs and ways that the pipeline
-exports and the screen excludes. With --data also on folders that
-`download` wrote (half-spreads of 1 bp, spot from binance).
+exports and the screen excludes. With --data also on recorded candles: a folder of files named
+<venue>_<spot|futures>_<coin>_USDT_candles_<bar>_<from>_<to>.parquet, of which each spot and perpetual file of a coin that
+overlap in time become a pair (half-spreads of 1 bp; funding where it was recorded). With --keep FOLDER the pairs stay
+there, as `download` writes them: `delta-arb universe --data FOLDER --spot-venue binance ...` reads them.
+
+Workers (--only workers --data FOLDER): the command on those pairs in one process, in two, and on a Dask cluster of two, each
+from nothing: processor time with that of its workers (user and system), wall time, and the digest, which is one.
 """
 
 import argparse
+import json
+import math
 import os
+import re
+import resource
+import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # one core, before numpy is loaded
@@ -39,9 +51,11 @@ from delta_arb.optimize.walk_forward import walk_forward
 from delta_arb.universe import screen
 from delta_arb.universe.look import first_of, second_of
 from delta_arb.universe.ranking import candidates, ranked
-from delta_arb.universe.reading import Opened, Study, listed, opened
+from delta_arb.universe.reading import Opened, Study, opened
 
 PAIRS = 200
+SPOT_VENUE, PERP_VENUE = "binance", "gate"  # the folders of recorded pairs, whatever venue they are of
+AGGREGATED = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
 DEMANDS = {"look_back_h": 96.0, "min_trades_day": 1.0}
 
 
@@ -179,9 +193,19 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--seed", type=int, default=np.random.SeedSequence().entropy % 2**32)
     arguments.add_argument("--runs", type=int, default=0, help="universes; 60, with --quick 1")
-    arguments.add_argument("--only", choices=["", "null", "screen"], default="")
-    arguments.add_argument("--data", nargs="*", default=[])
+    arguments.add_argument("--only", choices=["", "null", "screen", "workers"], default="")
+    arguments.add_argument("--data", type=Path)
+    arguments.add_argument("--keep", type=Path)
     options = arguments.parse_args()
+    if options.only == "workers":
+        with TemporaryDirectory() as made:
+            laid_out(options.data, Path(made, "data"))
+            report(
+                "universe_workers",
+                engines(Path(made, "data"), Path(made)),
+                goal="Dask's CPU at most 1.15 of the pool's",
+            )
+        return
     study, rows = Study(pairs=PAIRS, demands=DEMANDS), []
     if options.only != "screen":
         rows.append(null_universes(options.runs or (1 if options.quick else 60), options.seed, study))
@@ -192,7 +216,9 @@ def main() -> None:
         if options.only != "null"
     ]
     if options.data:
-        pairs = [pair for folder in options.data for pair in read(Path(folder))]
+        with TemporaryDirectory() as made:
+            folder = options.keep or Path(made)
+            pairs = list(read(laid_out(options.data, folder), folder))
         found.append(screened("recorded", pairs, Study(pairs=len(pairs), demands=DEMANDS)))
     if rows:
         report("universe", rows, packages=("numpy", "scipy", "numba"), seed=options.seed, quick=options.quick)
@@ -200,23 +226,73 @@ def main() -> None:
         report("universe_screen", found, seed=options.seed, goal="share of walking all at most 0.15, lost 0")
 
 
+def engines(data: Path, reports: Path) -> list[dict]:
+    """What a universe of pairs takes on each engine, the first of which finds everything compiled."""
+    said = f"--spot-venue {SPOT_VENUE} --perp-venue {PERP_VENUE} --contract-size 1 --perp-step 1e-6 --json"
+    said += " --spot-half-spread-bps 1 --perp-half-spread-bps 1"
+    rows = []
+    for engine in ("--workers 1", "--workers 1", "--workers 2", "--cluster local --workers 2"):
+        into = ["--data", data, "--reports", reports / f"{len(rows)}"]
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "delta_arb.universe", *into, *said.split(), *engine.split()],
+            check=True, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        digest = json.loads(done.stdout.splitlines()[-1])["digest"]
+        rows.append({"engine": engine, "CPU, s": cpu, "wall, s": wall, "digest": digest[:12]})
+        print(rows[-1], flush=True)
+    return rows[1:]
+
+
 def made_of(name: str, seed: int, n: int) -> list[tuple[str, Opened]]:
     kinds = POOLS[name]
     return [(f"{k}", kinds[k % len(kinds)](np.random.default_rng([seed, k, 1]))) for k in range(n)]
 
 
-def read(folder: Path):
-    """The pairs of a folder that can be read: spot from binance."""
-    legs = "binance", next(v for v in ("gate", "binance") if (folder / v / "perp").exists())
-    said = {"spot_venue": legs[0], "perp_venue": legs[1], "contract_size": 1.0, "perp_step": 1e-6}
+def laid_out(files: Path, into: Path) -> list[str]:
+    """Recorded candles as `download` writes them, on the bars that both legs have, within the time of both; the pairs."""
+    import pandas as pd
+
+    listed_sizes = files / "gateio_futures_contracts_2023-05-24.parquet"
+    sizes = {row.contract: row.quanto_multiplier for row in pd.read_parquet(listed_sizes).itertuples()}
+    bars, pairs = [], []
+    for path in sorted(files.glob("*_candles_*.parquet")):
+        venue, leg, coin, bar = re.match(r"(\w+?)_(spot|futures)_(\w+?)_USDT_candles_(\w+?)_", path.name).groups()
+        rows = pd.read_parquet(path).set_index("timestamp")
+        rows["volume"] *= sizes.get(f"{coin}_USDT", 1.0) if (venue, leg) == ("gateio", "futures") else 1.0
+        bars.append((venue, leg, coin, int(bar[:-1]) * {"m": 1, "h": 60}[bar[-1]], rows))
+    for (_, one, coin, own, spot), (venue, other, same, theirs, perp) in product(bars, bars):
+        since, until = max(spot.index[0], perp.index[0]), min(spot.index[-1], perp.index[-1])
+        if (one, other, same) != ("spot", "futures", coin) or since >= until:
+            continue
+        pairs.append(f"{coin}{len(pairs) + 1}_USDT")
+        minutes = math.lcm(own, theirs)
+        for venue_and_leg, rows in ((f"{SPOT_VENUE}/spot", spot), (f"{PERP_VENUE}/perp", perp)):
+            grouped = rows[since:until].resample(f"{minutes}min").agg(AGGREGATED).dropna().reset_index()
+            _kept(grouped, into / venue_and_leg / pairs[-1] / f"candles_{minutes}m")
+        paid = [pd.read_parquet(p) for p in files.glob(f"{venue}_futures_{coin}_USDT_funding_*.parquet")]
+        most = max((p[p.timestamp.between(since, until)] for p in paid), key=len, default=())
+        if len(most):
+            _kept(most, into / PERP_VENUE / "perp" / pairs[-1] / "funding")
+    return pairs
+
+
+def _kept(rows, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for month, part in rows.groupby(rows.timestamp.dt.strftime("%Y-%m")):
+        part.to_parquet(folder / f"{month}.parquet", index=False)
+
+
+def read(pairs: list[str], folder: Path):
+    """Those of them that can be read, without funding where it was not recorded throughout."""
+    said = {"spot_venue": SPOT_VENUE, "perp_venue": PERP_VENUE, "contract_size": 1.0, "perp_step": 1e-6}
     said |= {"spot_half_spread_bps": 1.0, "perp_half_spread_bps": 1.0}
-    for pair in listed(folder, *legs):
-        for paid in ("", "none"):  # of some none was recorded
+    for pair in pairs:
+        for paid in ("", "none"):
             try:
-                yield (
-                    f"{folder.name} {pair}",
-                    opened(Study(demands=DEMANDS, inputs=said | {"funding": paid}), pair, folder),
-                )
+                yield pair, opened(Study(demands=DEMANDS, inputs=said | {"funding": paid}), pair, folder)
                 break
             except DeltaArbError as error:
                 print(pair, error)
