@@ -133,6 +133,11 @@ def tradable(book: Book) -> bool:
     return 0.0 < book.bid < book.ask and book.bid_qty > 0.0 and book.ask_qty > 0.0
 
 
+def two_sided(book: Book) -> bool:
+    """Whether both sides have a price; a side that nobody quotes has the price 0."""
+    return book.bid > 0.0 and book.ask > 0.0
+
+
 def exit_price(position: float, book: Book) -> float:
     """The side of `book` at which a signed position could be closed: bid for a long, ask for a short."""
     return book.bid if position >= 0.0 else book.ask

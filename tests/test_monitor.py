@@ -304,3 +304,12 @@ def test_a_book_that_is_not_trusted_has_no_age():
     said = snapshot.of_books(SimpleNamespace(books=books, shift=0.0), 5 * NS)
     assert [book["age_s"] for book in said["books"]] == [1.0, None]
     assert [snapshot._age(book["age_s"]) for book in said["books"]] == ["1.0 s", "not trusted"]
+
+
+def test_a_book_without_a_price_on_a_side_has_no_edge_and_no_cost():
+    """A venue may show an empty side, which was a division by zero in the answer to the monitor."""
+    whole = Book(101.0, 101.1, 1.0, 1.0, NS)
+    for empty in (Book(100.0, 0.0, 1.0, 0.0, NS), Book(0.0, 100.1, 0.0, 1.0, NS), Book(0.0, 0.0, 0.0, 0.0, 0)):
+        for books in ((empty, whole), (whole, empty)):
+            said = snapshot.of_books(SimpleNamespace(books=books, shift=0.0), 5 * NS)
+            assert said["edge_bps"] is said["cost_bps"] is None

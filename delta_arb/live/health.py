@@ -19,7 +19,7 @@ from typing import Any
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.live.reconcile import midnight_ns
 from delta_arb.live.session import Session
-from delta_arb.market import LEGS, NS, to_bps
+from delta_arb.market import LEGS, NS, to_bps, two_sided
 from delta_arb.strategy.settling import opening_pays
 from delta_arb.strategy.state import DIRECT, PHASES, QUOTE, REVERSE, Event
 
@@ -94,7 +94,7 @@ def labelled(session: Session) -> Iterator[tuple[str, str, str, list[tuple[str, 
     """(name, meaning, label, values) of what there are several of."""
     runner, executor = session.runner, session.executor
     event = Event(QUOTE, session.clock(), *runner.books, 0, 0.0, 0.0, 0.0, 0.0)
-    sides = (("direct", DIRECT), ("reverse", REVERSE))
+    sides = (("direct", DIRECT), ("reverse", REVERSE)) if all(map(two_sided, runner.books)) else ()
     yield (
         "edge_bps",
         "what opening pays now",

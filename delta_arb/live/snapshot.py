@@ -14,7 +14,7 @@ from delta_arb.live.guards import distances
 from delta_arb.live.reconcile import midnight_ns
 from delta_arb.live.runner import Runner
 from delta_arb.live.session import Session
-from delta_arb.market import LEGS, NS, PERP, SPOT, to_bps
+from delta_arb.market import LEGS, NS, PERP, SPOT, to_bps, two_sided
 from delta_arb.params import Params
 from delta_arb.strategy.settling import opening_pays
 from delta_arb.strategy.state import DIRECT, FLAT, PHASES, QUOTE, REVERSE, Event, MachineRule
@@ -53,12 +53,11 @@ def open_line(session: Session) -> str:
     ages = ", ".join(f"{book['leg']} {_age(book['age_s'])}" for book in said["books"])
     way = "" if said["way"] == "direct" else f"{said['way']}_"
     target = said["levels"][f"{way}exit_bps"]
-    here = said["cost_bps"] if not way else -said["edge_bps"]
-    leave = (
-        f"leaving costs {here:+.2f} bps, target {target:+.2f}"
-        if target is not None
-        else f"leaving costs {here:+.2f} bps"
-    )
+    if said["cost_bps"] is None:
+        leave = "a side of a book has no price"
+    else:
+        here = said["cost_bps"] if not way else -said["edge_bps"]
+        leave = f"leaving costs {here:+.2f} bps" + ("" if target is None else f", target {target:+.2f}")
     return f"pair {said['number']} {said['phase'].lower()}: {leave}; ages {ages}; open {said['open_usdt']:+.4f} USDT"
 
 
@@ -86,16 +85,20 @@ def of_runner(runner: Runner, now_ns: int) -> dict[str, Any]:
 def of_books(runner: Runner, now_ns: int) -> dict[str, Any]:
     """Both books, what opening a direct pair pays on them and what leaving it costs, as the rule's signal sees it.
 
-    The age of a book that is not trusted, or that never came, is None.
+    The age of a book that is not trusted, or that never came, is None; so are edge and cost while a side has no price.
     """
     event = Event(QUOTE, now_ns, *runner.books, 0, 0.0, 0.0, 0.0, runner.shift)
     books = [book._asdict() | {"leg": leg, "age_s": (now_ns - book.fresh_ns) / NS if book.fresh_ns else None}
              for leg, book in zip(LEGS, runner.books, strict=True)]  # fmt: skip
-    return {
-        "books": books,
-        "edge_bps": finite(to_bps(opening_pays(DIRECT, event))),
-        "cost_bps": finite(-to_bps(opening_pays(REVERSE, event))),
-    }
+    edge_bps, cost_bps = offers(event)
+    return {"books": books, "edge_bps": edge_bps, "cost_bps": cost_bps}
+
+
+def offers(event: Event) -> tuple[float | None, float | None]:
+    """What opening a direct pair pays and what leaving it costs, bps; None while a side of a book has no price."""
+    if not (two_sided(event.spot) and two_sided(event.perp)):
+        return None, None
+    return finite(to_bps(opening_pays(DIRECT, event))), finite(-to_bps(opening_pays(REVERSE, event)))
 
 
 def levels(rule: MachineRule) -> dict[str, float | None]:

@@ -23,11 +23,10 @@ from delta_arb.live import control
 from delta_arb.live.event_log import named, state_of
 from delta_arb.live.journal import FORCED, trade_of
 from delta_arb.live.reconcile import midnight_ns
-from delta_arb.live.snapshot import REPLAY, finite, levels
-from delta_arb.market import DAY_NS, LEGS, NS, to_bps
+from delta_arb.live.snapshot import REPLAY, finite, levels, offers
+from delta_arb.market import DAY_NS, LEGS, NS
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade, attribution
-from delta_arb.strategy.settling import opening_pays
-from delta_arb.strategy.state import DIRECT, FLAT, PHASES, REVERSE, Event, MachineRule
+from delta_arb.strategy.state import FLAT, PHASES, Event, MachineRule
 
 SHOWN = 30  # orders, and notes
 PAIRS = 12
@@ -148,8 +147,7 @@ def _history(db: sqlite3.Connection, run_id: str) -> list[list[float | None]]:
 
 def _point(event: Event, rule: MachineRule | None) -> list[float | None]:
     """[seconds since 1970, edge, cost, entry, exit], bps; the levels of the pair that the decision belongs to."""
-    values = (opening_pays(DIRECT, event), -opening_pays(REVERSE, event))
-    return [event.ts_ns / NS, *(finite(to_bps(value)) for value in values), *on_chart(levels(rule) if rule else None)]
+    return [event.ts_ns / NS, *offers(event), *on_chart(levels(rule) if rule else None)]
 
 
 def on_chart(of: dict[str, float | None] | None) -> tuple[float | None, float | None]:
