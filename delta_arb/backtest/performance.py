@@ -296,7 +296,7 @@ FACES: Mapping[str, Callable[[Performance], str]] = MappingProxyType(
         "net, USDT a day": lambda p: number(p.net_usdt_day),
         "return a day, on the capital": lambda p: share(p.return_day, 2),
         "net per trade, bps of notional": lambda p: number(p.mean_net_bps, 1),
-        "trades": lambda p: f"{p.trades}",
+        "trades": lambda p: f"{p.trades}, {p.censored} cut off by the end" if p.censored else f"{p.trades}",
         "trades a day": lambda p: number(p.trades_day, 1),
         "target hit rate": lambda p: share(p.hit_rate),
         "share of winners": lambda p: share(p.win_rate),
