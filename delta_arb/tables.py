@@ -6,7 +6,7 @@ paths, no times of now. The HTML form says the same and has its colours with it,
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 NOTHING = "n/a"
@@ -249,7 +249,16 @@ def told(inputs, tape) -> tuple[str, ...]:
     """What every page and the log must say of the files: what those of other layouts were taken for, and notes on them."""
     taken_for = tape.quality.taken_for if tape.quality else (None, None)
     files = zip(("spot", "perpetual", "funding"), (*taken_for, inputs.funding_as()), strict=True)
-    return (*(f"{leg} read as {found}" for leg, found in files if found), *inputs.notes(tape))
+    read = (f"{leg} read as {found}" for leg, found in files if found)
+    return (*read, *rebates(inputs), *inputs.notes(tape))
+
+
+def rebates(inputs) -> Iterator[str]:
+    """What must be said of takers' fees below zero: hardly a venue pays its takers, and a slip of the sign earns on every fill."""
+    for leg in ("spot", "perp"):
+        if (fee_bps := getattr(inputs, f"{leg}_fee_bps")) < 0:
+            venue = getattr(inputs, f"{leg}_venue")
+            yield f"{venue} is taken to pay {-fee_bps:g} bps of every fill to us: --{leg}-fee-bps is below zero"
 
 
 def account(inputs) -> str:

@@ -471,3 +471,11 @@ def test_what_a_run_keeps_of_its_files_is_read_again_once_one_of_them_changes(mo
     table = pq.read_table(files[0])
     pq.write_table(table.slice(0, len(table) // 2), files[0])
     assert len(inputs.tape()) < whole
+
+
+def test_a_takers_fee_below_zero_is_said(tmp_path):
+    """A slip of the sign would earn on every fill, so it is never taken in silence; fees of zero are common."""
+    inputs = Inputs(spot_fee_bps=-5.0, perp_fee_bps=0.0)
+    assert [line for line in heading(inputs, inputs.tape()).lines if "below zero" in line] == [
+        "mexc is taken to pay 5 bps of every fill to us: --spot-fee-bps is below zero"
+    ]
