@@ -111,6 +111,8 @@ def test_the_index_filters_and_compares(indexed, width):
             assert await page.evaluate(FILTERED) == 1
             assert await page.evaluate(COMPARED) == ["live session", "research"]
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            seen = "[...document.querySelectorAll('table.runs td.num')].every(e => e.getBoundingClientRect().right <= innerWidth)"
+            assert await page.evaluate(seen)  # the money too, without scrolling
             assert all(await page.evaluate(SCROLLED))
             assert await page.evaluate(TALLEST) < 120  # px: four lines, no word is cut
             assert await faults(page) == []

@@ -25,9 +25,10 @@ function narrow(chart, data, layout) {
     chart.before(caption);
     delete layout.title;
   }
-  const margin = layout.margin = { ...layout.margin, l: 45, r: 10, t: layout.title ? 70 : 30 };
-  if (!sliders) margin.b = updatemenus ? 190 : 130;
-  updatemenus?.forEach(menu => Object.assign(menu, { y: -80 / (layout.height - margin.t - margin.b), yanchor: 'top' }));
+  if (layout.title) Object.assign(layout.title, { font: { size: 11 }, yref: 'container', y: 0.96, yanchor: 'top' });
+  const margin = layout.margin = { ...layout.margin, l: 45, r: 10, t: layout.title ? 90 : 30 };
+  if (!sliders) margin.b = 130;
+  updatemenus?.forEach(menu => Object.assign(menu, { x: 0, xanchor: 'left', y: 1, yanchor: 'bottom', pad: { b: 6 }, direction: menu.type === 'dropdown' ? 'down' : 'right' }));
   layout.legend = { orientation: 'h', x: 0, xanchor: 'left', yanchor: 'bottom', ...(sliders ? { y: 1.02 } : { yref: 'container', y: 0 }) };
 }
 async function draw() {
