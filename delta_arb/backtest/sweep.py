@@ -328,5 +328,5 @@ def _kernel():
     """`_sweep` as machine code; says so when it has to be compiled first, but not in a notebook, whose output it would be."""
     kernel = compiled(_sweep)
     if "ipykernel" not in sys.modules and not any(Path(kernel.stats.cache_path).glob("sweep._sweep-*.nbi")):
-        print("delta_arb: compiling the sweep, some seconds, once on this machine", file=sys.stderr)
+        print("delta_arb: compiling the sweep, half a minute or, on a busy machine, some; once on this machine", file=sys.stderr)
     return kernel

@@ -232,9 +232,10 @@ def time_element(stamp: str) -> str:
 
 
 def result(record: dict) -> str:
-    """The verdict of a run that ended well, else its status."""
+    """The verdict of a run that ended well, else its status; thresholds of one's own that nobody published have none."""
     if record.get("status") == "ok":
-        return verdict(record.get("trade"))
+        by_hand = not record.get("trade") and (record.get("candidate") or {}).get("chosen") == BY_HAND
+        return '<span class="pill">by hand</span>' if by_hand else verdict(record.get("trade"))
     return f'<span class="pill failed">{html.escape(str(record.get("status")))}</span>'
 
 

@@ -230,7 +230,8 @@ def _row(row: IndexRow) -> str:
     )
     seconds = number(row.seconds, ".1f")
     cells = [pick, time_element(row.stamp), row.kind, row.links, row.pair, row.found, *row.figures, seconds]
-    sides = "".join(f'<td class="{kind}">{cell}</td>' for cell, (_, kind) in zip(cells, COLUMNS, strict=True))
+    named = zip(cells, COLUMNS, strict=True)
+    sides = "".join(f'<td class="{kind}" data-name="{name}">{cell}</td>' for cell, (name, kind) in named)
     return f'<tr class="{html.escape(row.status)}" data-kind="{row.kind}">{sides}</tr>'
 
 
@@ -273,7 +274,7 @@ def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
     yield "Clip USDT", number(rule.clip_usdt, ",.0f")
     yield "Longest hold, min", number(rule.max_hold_s / 60, ",.0f")
     yield "Walk-forward net USDT/day", usdt(evidence.walk_net_usdt_day) + interval
-    yield "Confidence", number(evidence.confidence, ".0%")
+    yield "Chance of a gain", number(evidence.confidence, ".0%")
 
 
 def _course(records: list[dict]) -> str:
