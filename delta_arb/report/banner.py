@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from delta_arb.market import DAY_S
 from delta_arb.params import BY_HAND
-from delta_arb.tables import lasting, quantity, rests, seconds
+from delta_arb.tables import lasting, quantity, rests, seconds, share
 
 DASH = "—"
 PAGE_LABELS = {"01": "Spread", "02": "Optimization", "03": "Backtest"}
@@ -122,7 +122,7 @@ def _tiles(line: dict, record: dict) -> Iterator[tuple[str, str]]:
     evidence = (record.get("candidate") or {}).get("evidence") or {}
     if evidence.get("confidence") is not None:
         ahead = span(evidence["horizon_s"] / DAY_S) if evidence.get("horizon_s") else "time ahead"
-        yield "Chance of a gain", f"{evidence['confidence']:.0%} {_small(f'estimated, of the next {ahead}')}"
+        yield "Chance of a gain", f"{share(evidence['confidence'])} {_small(f'estimated, of the next {ahead}')}"
 
 
 def usdt(value: object) -> str:

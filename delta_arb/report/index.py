@@ -33,6 +33,7 @@ from delta_arb.report.banner import (
 from delta_arb.report.bottom_line import COURSE
 from delta_arb.report.pages import document, exports, history, read_json
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade, net_bps, total
+from delta_arb.tables import share
 
 RESEARCH, SESSION, REVIEW = "research", "live session", "review"
 UNFINISHED = "no end in its journal: it runs, or was killed"
@@ -274,7 +275,7 @@ def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
     yield "Clip USDT", number(rule.clip_usdt, ",.0f")
     yield "Longest hold, min", number(rule.max_hold_s / 60, ",.0f")
     yield "Walk-forward net USDT/day", usdt(evidence.walk_net_usdt_day) + interval
-    yield "Chance of a gain", number(evidence.confidence, ".0%")
+    yield "Chance of a gain", DASH if evidence.confidence is None else share(evidence.confidence)
 
 
 def _course(records: list[dict]) -> str:
