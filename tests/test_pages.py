@@ -47,7 +47,7 @@ def test_the_banner_says_the_walk_forward_figure_its_interval_and_what_it_rests_
         "extrapolated from 2.17 days",
         "5.00 USDT",
         "2.63 days of earnings",
-        "86%",
+        "86 %",
         "of the next 4 h",
     ):
         assert part in text
