@@ -1,7 +1,7 @@
 """Two venues, two wallets: what an entry may spend, what fills, fees and funding leave, and transfers between them.
 
 Gains pile up on one side: when the perpetual falls the short earns USDT there, and the coins bought here are worth
-less. Without `Funds` a replay has money without end and no coins; with them the driver keeps a `Purse` through every
+less. Without `Funds` a replay has unlimited money and no coins; with them the driver keeps a `Purse` through every
 fill, fee and funding stamp, and tells the machine a `Wallet` with each event. Reverse pairs sell coins that must be
 there: an inventory, declared, which is itself held hedged by a core short. The purse counts what the pairs change of
 coins and short; the core and its margin stand on a line of their own.
@@ -24,7 +24,7 @@ class Wallet(NamedTuple):
     perp_usdt: float
 
 
-BOTTOMLESS = Wallet(math.inf, 0.0, math.inf)  # money without end, but no inventory: that must be declared
+BOTTOMLESS = Wallet(math.inf, 0.0, math.inf)  # unlimited money, but no inventory: that must be declared
 
 
 class Purse(NamedTuple):
@@ -82,7 +82,7 @@ class Funds:
         for name in ("spot_usdt", "perp_usdt", "inventory"):
             if not getattr(self, name) >= 0:
                 raise ParamsError(
-                    f"{name} must be zero or positive, was {getattr(self, name)}; leave the wallets out for money without end"
+                    f"{name} must be zero or positive, was {getattr(self, name)}; leave the wallets out for unlimited money"
                 )
         r = self.rebalancing
         if r == NO_REBALANCING:
@@ -106,7 +106,7 @@ class Funds:
         return Purse(float(self.spot_usdt), float(self.inventory), float(self.perp_usdt), 0.0)
 
 
-BOUNDLESS = Funds(math.inf, math.inf)  # money without end and no coins
+BOUNDLESS = Funds(math.inf, math.inf)  # unlimited money and no coins
 
 
 def with_fill(purse: Purse, fill: Fill) -> Purse:

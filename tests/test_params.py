@@ -188,7 +188,7 @@ EVIDENCE = {name: evidence(str(field.annotation)) for name, field in Evidence.mo
 
 @st.composite
 def wallets(draw):
-    """Wallets with money without end or not, with transfers or not."""
+    """Wallets with unlimited money or not, with transfers or not."""
     amount, limited = number(tiny, 1e300), draw(st.booleans())
     moved = limited and draw(st.booleans())
     return WalletParams(

@@ -547,7 +547,7 @@ def test_the_quotes_of_a_run_are_held_against_the_three_assumptions(tmp_path):
     assert [resting._fills(life, tape, trades, way) for way in range(3)] == [True, False, False]
     deep = trades._replace(price=trades.price - 0.1)
     assert [resting._fills(life, tape, deep, way) for way in range(3)] == [True] * 3
-    # Whole, the quote rested from 0.1 s to the ask at 0.5 s, which shows 100: so much an order without end would have got there.
+    # Whole, the quote rested from 0.1 s to the ask at 0.5 s, which shows 100: so much an order of unlimited size would have got there.
     assert found.could == {way: (1, pytest.approx(100 * order.limit)) for way in ("back", "through")}
     # Spot: quotes count twice, for they are withdrawn as well. The perpetual was hedged at the entry and closed.
     sent = [o for o in run.orders if o.leg == SPOT]

@@ -167,7 +167,7 @@ LEVELS = (-0.015, -0.01, -0.005, -1e-9, 0.0, 1e-9, 0.0025, 0.005, 0.01, 0.010000
 
 @st.composite
 def families(draw):
-    """A tape and rules in any order that differ in their levels and longest hold only; the direct pair, money without end."""
+    """A tape and rules in any order that differ in their levels and longest hold only; the direct pair, unlimited money."""
     case = draw(cases)
     perp = case.rule.perp._replace(
         maintenance=draw(st.sampled_from((0.0, 0.0, 0.3))), leverage=draw(st.sampled_from((1.0, 3.0)))

@@ -256,7 +256,7 @@ class Inputs(InputOptions):
 
     @property
     def funds(self) -> Funds:
-        """What both wallets hold at the beginning; money without end where nothing was said of it."""
+        """What both wallets hold at the beginning; unlimited money where nothing was said of it."""
         transfer = self.transfer_delay_h, self.transfer_fee_usdt, self.transfer_least_usdt
         if self.spot_usdt == self.perp_usdt == 0.0:
             if any(transfer):

@@ -33,7 +33,7 @@ class OwnQuotes:
     """Quotes of a run: how many were sent, filled (any part) and ended unfilled, over so many hours; the run's budget of them an
     hour; how far the mid went against their fills after each of `AFTER_S`, bps; of how many the first `WITHIN_S` seconds can
     be judged, the share of them that filled then (None of none), and (share said to fill, Brier) of each assumption. `could`: how many
-    an order without end would have filled while they rested, and the median of what it got of these, USDT. `asked`: per leg its
+    an order of unlimited size would have filled while they rested, and the median of what it got of these, USDT. `asked`: per leg its
     venue, requests about orders in the last day, and orders filled."""
 
     leg: int
@@ -140,7 +140,7 @@ def table(found: OwnQuotes | None) -> Table:
         *zip((f"mid against a fill after {s:g} s" for s in AFTER_S), map(spoken_against, found.against_bps), strict=True),
         (f"filled within {WITHIN_S:g} s", f"{share(found.own)} of {found.judged:,}"),
         *((f"so said by {name}", f"{share(says)}, Brier {score:.2f}") for name, (says, score) in found.said.items()),
-        *((f"an order without end, {name}", f"{n:,} filled, half of them {usdt:,.2f} USDT or more")
+        *((f"an order of unlimited size, {name}", f"{n:,} filled, half of them {usdt:,.2f} USDT or more")
           for name, (n, usdt) in found.could.items()),
         *map(_ratio, found.asked),
     ]  # fmt: skip
