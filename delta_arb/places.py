@@ -1,13 +1,17 @@
 """Where the project's own files are: in a checkout at its top level, in an installed package inside it.
 
 Results go to `reports/` of the checkout; of an installed package, to `reports/` of the folder one works in.
-DELTA_ARB_ROOT names another checkout.
+DELTA_ARB_ROOT names another checkout. And who works in a folder.
 """
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-from delta_arb.errors import ParamsError
+from delta_arb.errors import ParamsError, RunError
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -58,3 +62,26 @@ def placed(path: str) -> str:
 def copies() -> Path:
     """Where copies of what lies behind URLs are kept; may be deleted at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "delta_arb" / "copies"
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str, option: str) -> Iterator[int]:
+    """Only one process works in a folder; the lock is free again when its holder ends, however.
+
+    Raises:
+        RunError: another one does, on `what`; `option` names another folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise RunError(
+                f"{what} is being worked on by {holder}; wait for it, stop it, or give another {option}"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        file.flush()
+        yield file.fileno()

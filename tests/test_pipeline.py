@@ -16,7 +16,7 @@ import psutil
 import pytest
 from typed import typed
 
-from delta_arb import params, pipeline
+from delta_arb import params, pipeline, places
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.report import index as overview
 from delta_arb.report import notebooks as notebooks_module
@@ -492,13 +492,17 @@ def test_reports_that_cannot_be_written_are_an_error_of_one_line(notebooks, tmp_
     assert "is a file, not a folder" in last_line(capsys.readouterr().out)["reason"]
 
 
+def working(reports):
+    return places.locked(reports / PAIR, PAIR, "--reports")
+
+
 def test_two_pipelines_on_one_pair_exclude_each_other(notebooks, tmp_path, capsys):
-    with run.locked(tmp_path / PAIR):
+    with working(tmp_path):
         assert pipeline.main(arguments(notebooks, tmp_path)) == 1
     reason = last_line(capsys.readouterr().out)["reason"]
     assert reason.startswith(f"{PAIR} is being worked on by process {os.getpid()} since ")
     assert [path.name for path in (tmp_path / PAIR).iterdir()] == [".lock"]
-    with run.locked(tmp_path / PAIR):
+    with working(tmp_path):
         pass
 
 
@@ -551,7 +555,7 @@ def test_a_killed_process_takes_its_kernel_along_and_frees_the_lock(notebooks, t
     process.kill()
     process.communicate()
     assert gone([kernel])
-    with run.locked(tmp_path / PAIR):
+    with working(tmp_path):
         pass
 
 
@@ -571,7 +575,7 @@ def lines_until(process, text, count):
 def test_repeated_runs_skip_what_is_late_and_end_cleanly(notebooks, tmp_path):
     process = start(notebooks, tmp_path, "--every", "1s", "--time-limit", "1m")
     lines = lines_until(process, "the run took longer than the interval of 1 s: ", 2)
-    with pytest.raises(RunError, match=f"worked on by process {process.pid} "), run.locked(tmp_path / PAIR):
+    with pytest.raises(RunError, match=f"worked on by process {process.pid} "), working(tmp_path):
         pass
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=15)

@@ -11,8 +11,6 @@ A run.json that says "running" without anybody holding the lock is a run that wa
 failed/.
 """
 
-import contextlib
-import fcntl
 import json
 import os
 import re
@@ -21,7 +19,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -266,25 +263,6 @@ def _finish(job: Job, folder: Path, record: dict) -> None:
 
 
 # --- around a run ----------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Only one pipeline works on a pair of a reports folder; the lock is free again when its holder ends, however."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise RunError(
-                f"{folder.name} is being worked on by {holder}; wait for it, stop it, or give another --reports"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-        file.flush()
-        yield file.fileno()
 
 
 def _scrub(folder: Path, job: Job, notebook: str = "*") -> None:

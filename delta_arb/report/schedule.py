@@ -17,7 +17,7 @@ from delta_arb.report.job import NOTEBOOKS, Job, check_quotes, job_of
 from delta_arb.report.kernels import copies
 from delta_arb.report.notebooks import Stopped, descendants, end, python_path
 from delta_arb.report.options import PipelineOptions
-from delta_arb.report.run import locked, recover, run, say, spoken
+from delta_arb.report.run import recover, run, say, spoken
 from delta_arb.tables import left_out, told
 
 GRACE_S = 8.0  # a run told to stop ends its kernel and tidies up within this time, or is killed
@@ -32,14 +32,14 @@ def pipeline(options: PipelineOptions, argv: list[str]) -> int:
     try:
         job = job_of(options)
         if options.every and options.tick is None:
-            with locked(job.folder) as lock:
+            with places.locked(job.folder, job.folder.name, "--reports") as lock:
                 return repeat(job, [*argv, *settled(options)], options.every, lock)
         # quotes that cannot be used are refused here, in one line; in the loop they fail a run
         if not options.tick:
             _look_at_files(job)
         if options.tick is not None:
             return _once(job, options.json)
-        with locked(job.folder):
+        with places.locked(job.folder, job.folder.name, "--reports"):
             return _once(job, options.json)
     except StoreError as error:  # a folder behind a URL, before a run; within one it is that run's reason
         return refused(error, options.json, "failed")
