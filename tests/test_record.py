@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import os
 import random
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
@@ -11,9 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from delta_arb import record
+from delta_arb.collect.aside import aside
 from delta_arb.collect.public_feeds import GateFeed, MexcFeed
-from delta_arb.collect.recording_files import RecordingWriter, Retention, compact_days, compact_stream, make_room, size
-from delta_arb.errors import DataError
+from delta_arb.collect.recording_files import (
+    RecordingWriter,
+    Retention,
+    compact_days,
+    compact_stream,
+    make_room,
+    size,
+    streams_of,
+)
+from delta_arb.errors import DataError, RunError
 from delta_arb.market import NS
 from delta_arb.quotes.recorded import MARK, DatasetRange, columns, content_digest, is_recorded, parts, span
 from delta_arb.quotes.stream_file import (
@@ -257,6 +269,30 @@ def test_the_oldest_files_make_room(tmp_path):
     assert make_room(tmp_path, Retention(most_bytes=most), now_ns)
     assert size(tmp_path) <= most
     assert {p.stem[:10] for p in (tmp_path / "AAA_USDT" / "quotes").glob("*.parquet")} <= {"2026-02-01", "2026-02-02"}
+
+
+def test_what_a_process_aside_has_to_tell_is_told_and_its_end_before_the_end_too(tmp_path):
+    for day in range(2):
+        recorded(tmp_path, 40, DAY + 24 * HOUR * day).close()
+    first, second = streams = streams_of(tmp_path)
+    first.write_bytes(first.read_bytes()[:-9])
+    told = aside("tidy", market=tmp_path, streams=streams, keep_days=1.0, keep_gb=0.0)
+    day = "quotes/2026-01-31.parquet"
+    assert [(kind, what.split(": ")[0]) for kind, what in told[:1]] == [("damaged", str(first))]
+    assert sorted(told[1:]) == [("deleted", f"{pair}/{day}") for pair in PAIRS]
+    assert first.exists() and not second.exists()
+    with pytest.raises(RunError, match="tidy ended with 1; what was not done is tried again"):
+        aside("tidy", market=tmp_path / "none", streams=[], keep_days=0.0, keep_gb=0.0)
+
+
+def test_a_process_aside_outlives_its_recorder_without_a_word(tmp_path):
+    recorded(tmp_path, 40).close()
+    asked = {"market": str(tmp_path), "streams": list(map(str, streams_of(tmp_path))), "keep_days": 0, "keep_gb": 0}
+    nobody, into = os.pipe()
+    os.close(nobody)
+    command = [sys.executable, "-m", "delta_arb.collect.aside", "tidy"]
+    done = subprocess.run(command, input=json.dumps(asked).encode(), stdout=into, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"") and not streams_of(tmp_path)
 
 
 def test_trades_are_recorded_beside(tmp_path):

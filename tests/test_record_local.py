@@ -255,7 +255,7 @@ def test_a_second_recorder_of_a_folder_is_refused_and_a_pair_that_is_not_listed_
             wait_for_rows(tmp_path, first, began_ns)
             with recording(tmp_path, config) as second:
                 _, error = second.communicate(timeout=40)
-                assert second.returncode == 2 and "another recorder writes to" in error
+                assert second.returncode == 2 and f"mexc spot is being worked on by process {first.pid} since " in error
         with recording(tmp_path, config, "--pair", "NONE_USDT") as third:
             _, error = third.communicate(timeout=40)
             assert third.returncode == 2 and "mexc has no open spot market NONE_USDT" in error

@@ -5,5 +5,6 @@ history          pages put together; Parquet by venue, market, pair, dataset and
 venue_history    one venue's public REST over ccxt: weights, Retry-After, its limits
 recorder         one venue's sockets, and what is asked beside
 recording_files  rows to streams, finished streams to Parquet, what is kept
+aside            compaction and settled funding, in processes of their own
 record_session   the command at work
 """

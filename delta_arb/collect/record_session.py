@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import json
 import logging
@@ -10,26 +9,28 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from delta_arb.collect.download import keep_funding
+import numpy as np
+
+from delta_arb.collect.aside import aside, here
 from delta_arb.collect.history import PERP, SPOT
 from delta_arb.collect.options import LOCAL_VENUES, RecordOptions
 from delta_arb.collect.public_feeds import BESIDE, FEEDS, PublicFeed
 from delta_arb.collect.recorder import VenueRecorder, looked_after
-from delta_arb.collect.recording_files import Retention, compacted_aside, make_room, size, to_compact
-from delta_arb.collect.venue_history import VenueHistory
-from delta_arb.errors import DataError, ParamsError, RunError
+from delta_arb.collect.recording_files import size, streams_of
+from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import clock, local_venues
 from delta_arb.live import config as configuration
 from delta_arb.live.venues.websocket import Pace
+from delta_arb.places import locked
 
 log = logging.getLogger(__name__)
 FLUSH_S = 0.25
 COMPACT_S = 20.0
 FUNDING_S = 3600.0
-LISTED_MS = 600_000  # after a settlement, its rate is in the venue's history
 BEFORE_MS = 86_400_000  # rates from before the start, since the first quotes are settled by the interval they are in
 
 
@@ -41,7 +42,7 @@ def run(options: RecordOptions) -> int:
     feeds = _feed(spot, SPOT), _feed(perp, PERP)
     with contextlib.ExitStack() as held:
         for name, market in ((spot, SPOT), (perp, PERP)):
-            held.enter_context(_alone(options.out / name / market))
+            held.enter_context(locked(options.out / name / market, f"{name} {market}", "--out"))
         try:
             return asyncio.run(_record(options, feeds, ccxt, pairs, pace))
         except OSError as error:
@@ -68,18 +69,6 @@ def _feed(venue: str, market: str) -> PublicFeed:
     return FEEDS[venue, market]()
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One recorder a folder: two would compact each other's growing files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".recording.lock", "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"another recorder writes to {folder}; stop it, or give another --out") from None
-        yield
-
-
 async def _record(options: RecordOptions, feeds: Sequence[PublicFeed], ccxt: dict, pairs: Sequence[str], pace: Pace):
     """Open both venues, record, and leave finished files behind, however it ends."""
     clock.take_over()
@@ -99,8 +88,8 @@ async def _record(options: RecordOptions, feeds: Sequence[PublicFeed], ccxt: dic
         for recorder in both:
             recorder.close_files()
             await recorder.clients.close()
-    session.tidy()
-    session.settle()
+    session.tidy(here)
+    session.settle(here)
     session.report()
     if options.sandbox:
         local_venues.end(options.out / LOCAL_VENUES)
@@ -114,11 +103,12 @@ class RecordSession:
         self, options: RecordOptions, recorders: Sequence[VenueRecorder], pairs: Sequence[str], ccxt: Mapping
     ) -> None:
         self._options, self._recorders, self._pairs, self._ccxt = options, recorders, pairs, ccxt
-        self._began_ms = clock.now_ns() // 1_000_000
-        self._kept = Retention(options.keep_days, options.keep_gb * 1e9)
+        self._since_ms = clock.now_ns() // 1_000_000 - BEFORE_MS
         self._began_s = self._told_s = time.monotonic()
         self._told_rows, self._blocked_s = 0, 0.0
-        self._damaged: set[Path] = set()
+        self._looked_at: set[Path] = set()  # folders, for what an earlier recorder left there
+        self._damaged: set[Path] = set()  # streams, which stay
+        self._told: set[str] = set()
 
     async def run(self) -> None:
         """Until a signal, or the time is up; an error of any task ends all."""
@@ -160,46 +150,45 @@ class RecordSession:
             await asyncio.to_thread(self.tidy)
             await asyncio.sleep(COMPACT_S)
 
-    def tidy(self) -> None:
-        """Compact what is finished, then make room; a damaged file is told once, and stays. Called from a thread."""
+    def tidy(self, by: Callable = aside) -> None:
+        """Have compacted what is finished, and room made; a damaged file is told once, and stays. Called from a thread."""
+        kept = {"keep_days": self._options.keep_days, "keep_gb": self._options.keep_gb}
         for recorder in self._recorders:
-            if self._compacted(recorder):
-                self._compacted(recorder)  # the days that streams have finished
-            for gone in make_room(recorder.folder, self._kept, clock.now_ns()):
-                recorder.events.say("deleted", file=str(gone.relative_to(recorder.folder)))
-
-    def _compacted(self, recorder: VenueRecorder) -> bool:
-        found = to_compact(recorder.folder, clock.now_ns())
-        growing = [writer.growing for writer in recorder.writers.values()]  # asked after the look: a new one is in it
-        work = [path for path in found if path not in growing and path not in self._damaged]
-        for path, why in compacted_aside(recorder.folder, work) if work else ():
-            self._damaged.add(path)
-            log.warning("%s", why)
-            recorder.events.say("damaged", why=why)
-        return bool(work)
+            found = streams_of(recorder.folder)
+            growing = [writer.growing for writer in recorder.writers.values()]  # after the look: a new one is in it
+            finished = [path for path in found if path not in growing and path not in self._damaged]
+            due = finished or recorder.folder not in self._looked_at
+            if due and self._done(recorder, by, "tidy", market=recorder.folder, streams=finished, **kept):
+                self._looked_at.add(recorder.folder)
+                self._damaged |= {path for path in finished if path.exists()}
 
     async def _settle(self) -> None:
         while True:
             await asyncio.sleep(FUNDING_S)
             await asyncio.to_thread(self.settle)
 
-    def settle(self) -> None:
-        """Complete the settled funding of the recorded time, as `download` keeps it; what fails is asked again later."""
+    def settle(self, by: Callable = aside) -> None:
+        """Have completed the settled funding of the recorded time; what fails is asked again later."""
         for recorder in self._recorders:
-            if recorder.feed.market == PERP:
-                try:
-                    self._settled(recorder)
-                except (RunError, DataError) as error:
-                    log.warning("%s", error)
-                    recorder.events.say("unanswered", why=str(error))
+            if (venue := recorder.feed).market == PERP:
+                about = {"ccxt": self._ccxt.get(venue.venue, {}), "synthetic": self._options.sandbox}
+                about |= {"pairs": self._pairs, "since_ms": self._since_ms, "out": self._options.out}
+                self._done(recorder, by, "settle", venue=venue.venue, **about)
 
-    def _settled(self, recorder: VenueRecorder) -> None:
-        leg = VenueHistory(recorder.feed.venue, PERP, self._ccxt.get(recorder.feed.venue, {}))
-        leg.synthetic = self._options.sandbox
-        listed, end_ms = leg.listed(), leg.now_ms() - LISTED_MS
-        for pair in self._pairs:
-            if pair in listed:
-                keep_funding(leg, listed[pair], self._began_ms - BEFORE_MS, end_ms, self._options.out)
+    def _done(self, recorder: VenueRecorder, by: Callable, work: str, **told: Any) -> bool:
+        """Whether it came to its end; what there is to tell of it is told."""
+        try:
+            found, done = by(work, **told), True
+        except RunError as error:
+            found, done = [("undone", str(error))], False
+        for kind, what in found:
+            if kind == "deleted":
+                recorder.events.say(kind, file=what)
+            elif kind != "damaged" or what not in self._told:
+                log.warning("%s", what)
+                recorder.events.say(kind, why=what)
+                self._told.add(what)
+        return done
 
     # Status
 
@@ -216,13 +205,13 @@ class RecordSession:
         """Rates, lag, troubles and disk since the last one, in a line."""
         now_s, rows = time.monotonic(), self.rows
         rate = (rows - self._told_rows) / max(now_s - self._told_s, 1e-9)
-        late = sorted(ns for recorder in self._recorders for ns in recorder.late_ns)
+        late = np.concatenate([np.array(recorder.late_ns) for recorder in self._recorders])
         for recorder in self._recorders:
-            recorder.late_ns.clear()
+            del recorder.late_ns[:]
         self._told_s, self._told_rows = now_s, rows
         sockets = [socket.stream for recorder in self._recorders for socket in recorder.sockets]
         blocked_ms, self._blocked_s = 1000 * self._blocked_s, 0.0
-        lag = f"{late[len(late) // 2] / 1e6:.0f} ms, worst {late[-1] / 1e6:.0f}" if late else "no quotes"
+        lag = f"{np.median(late) / 1e6:.0f} ms, worst {late.max() / 1e6:.0f}" if len(late) else "no quotes"
         free = shutil.disk_usage(self._options.out).free / 1e9
         events = ", ".join(
             f"{n} {kind}" for kind, n in sorted(self._counts().items()) if kind not in ("start", "clock")

@@ -9,6 +9,7 @@ data/gate/perp/rules.json                              the venue's list of instr
 import asyncio
 import json
 import logging
+from array import array
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -122,7 +123,7 @@ class VenueRecorder:
         self.ids: dict[str, str] = {}
         self.writers: dict[str, RecordingWriter] = {}
         self.sockets: list[_Socket] = []
-        self.late_ns: list[int] = []  # of the quotes since the last status line
+        self.late_ns = array("q")  # of the quotes since the last status line
         self._markets: dict[str, Any] = {}
         self._pairs: tuple[str, ...] = ()
         self._place: dict[str, int] = {}

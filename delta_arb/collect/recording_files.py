@@ -7,19 +7,15 @@ Rows are gathered, scaled, and written to a stream a few times a second. Finishe
 those of a finished day one file: differences of integers, zstd, a checksum on every page and a digest of all numbers.
 
 A file is written beside, read back, and renamed; then only what it was made of is deleted. Whatever is killed in between
-is done again, and until then each row is read once (see `quotes.recorded`). The recorder has it done by a process of its
-own, at low priority: `python -m delta_arb.collect.recording_files` with the work as JSON on its standard input.
+is done again, and until then each row is read once (see `quotes.recorded`). The recorder has it done by `aside`.
 """
 
 import contextlib
 import fcntl
 import json
 import os
-import subprocess
-import sys
-import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -69,6 +65,7 @@ class RecordingWriter:
         self._hour = 0
         self._waiting: list[tuple] = []
         self._most = MOST_WAITING // len(layout.scaled)
+        self._first = 1 + len(layout.whole)  # of a row's numbers
 
     def add(self, row: tuple) -> None:
         """The place of its pair, the whole columns (our stamp first), and the decimals as the venue wrote them."""
@@ -110,8 +107,7 @@ class RecordingWriter:
         try:
             columns = self._columns(rows)
         except DataError:
-            self._widen(rows)
-            if not (rows := [row for row in rows if self._has_numbers(row)]):
+            if not (rows := self._fitting(rows)):
                 return
             columns = self._columns(rows)
         if self._file is None:
@@ -124,31 +120,39 @@ class RecordingWriter:
 
     def _columns(self, rows: list[tuple]) -> list[Sequence[int]]:
         """Integers, column by column."""
-        pairs, *others = zip(*rows, strict=True)
-        n = len(self.layout.whole)
-        numbers = (map(scaled, *each) for each in zip(others[n:], self._digits_of(pairs), strict=True))
-        return [pairs, *others[:n], *map(list, numbers)]
+        columns = list(zip(*rows, strict=True))
+        texts, digits = columns[self._first :], self._digits_of(columns[0])
+        return [*columns[: self._first], *(list(map(scaled, *each)) for each in zip(texts, digits, strict=True))]
 
     def _digits_of(self, pairs: Sequence[int]) -> Iterator[Iterator[int]]:
         return (map(column.__getitem__, pairs) for column in self._digits)
 
-    def _widen(self, rows: list[tuple]) -> None:
-        """As many decimals as these rows have; where that are more, a new file is begun."""
-        before = [list(each) for each in self._digits]
+    def _fitting(self, rows: list[tuple]) -> list[tuple]:
+        """Those that have numbers, in a file with as many decimals as they have; the others are told."""
         for row in rows:
-            numbers = row[1 + len(self.layout.whole) :]
-            with contextlib.suppress(DataError):  # told by `_has_numbers`
-                for digits, have in zip(self._digits, [decimals(text) for text in numbers], strict=True):
-                    digits[row[0]] = max(digits[row[0]], have)
-        if self._digits != before:
-            self._end()
+            if self._why_not(row):
+                self._widen(row)
+        whys = [self._why_not(row) for row in rows]
+        self.refused += [f"{self._pairs[row[0]]}: {why}" for row, why in zip(rows, whys, strict=True) if why]
+        return [row for row, why in zip(rows, whys, strict=True) if not why]
 
-    def _has_numbers(self, row: tuple) -> bool:
+    def _widen(self, row: tuple) -> None:
+        """As many decimals as a row has; where that are more, a new file is begun."""
+        with contextlib.suppress(DataError):  # no number, which `_fitting` tells
+            wanted = [decimals(text) for text in row[self._first :]]
+            for digits, have in zip(self._digits, wanted, strict=True):
+                if have > digits[row[0]]:
+                    digits[row[0]] = have
+                    self._end()
+
+    def _why_not(self, row: tuple) -> str:
+        """Why a row has no numbers in this file; "" where it has."""
         try:
-            return bool(self._columns([row]))
+            for text, digits in zip(row[self._first :], self._digits, strict=True):
+                scaled(text, digits[row[0]])
         except DataError as error:
-            self.refused.append(f"{self._pairs[row[0]]}: {error}")
-            return False
+            return str(error)
+        return ""
 
     def _path(self, at_ns: int) -> Path:
         """Named by its first stamp, or the first free one after it: an earlier file may have ended within the same one."""
@@ -166,40 +170,32 @@ def _name(at_ns: int) -> str:
 
 
 DAY = len("2026-01-31")
-LOW_PRIORITY = 10
 
 
-def to_compact(market: Path, now_ns: int) -> list[Path]:
-    """What there is in a market's folder: streams, growing ones too, then datasets with a finished day."""
-    streams = (path for name in LAYOUTS for path in sorted((market / STREAMS / name).glob(f"*{STREAM}")))
-    folders = (folder for name in LAYOUTS for folder in sorted(market.glob(f"*/{name}")))
-    return [*streams, *(folder for folder in folders if _finished_days(folder, now_ns))]
+def streams_of(market: Path) -> list[Path]:
+    """Every stream in a market's folder, growing ones too."""
+    return [path for name in LAYOUTS for path in sorted((market / STREAMS / name).glob(f"*{STREAM}"))]
 
 
-def compacted_aside(market: Path, work: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Have it done by another process; returns the damaged files and what is wrong with them, which stay."""
-    command = [sys.executable, "-m", "delta_arb.collect.recording_files", str(market)]
-    paths = json.dumps([str(path) for path in work])
-    done = subprocess.run(command, input=paths, stdout=subprocess.PIPE, text=True, start_new_session=True, check=False)
-    if done.returncode:
-        return [(market, f"{market}: compaction ended with {done.returncode}; what was not done is tried again")]
-    return [(Path(path), why) for path, why in json.loads(done.stdout)]
+def tidied(market: Path, streams: Sequence[Path], kept: "Retention", now_ns: int) -> Iterator[tuple[str, str]]:
+    """Compact these streams, then the days that are over, then make room.
 
-
-def compact(market: Path, work: Sequence[Path], now_ns: int) -> list[tuple[Path, str]]:
-    """The same in this process. What is gone already was compacted by another one, which is waited for."""
+    Yields what is to be told: "damaged" and why, of a file that stays; "deleted" and the file that made room.
+    """
     with open(market / ".compacting.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        damaged = []
-        for path in work:
-            try:
-                if path.suffix == STREAM and path.exists():
-                    compact_stream(path, market)
-                elif path.is_dir():
-                    compact_days(path, now_ns)
-            except DataError as error:
-                damaged.append((path, str(error)))
-    return damaged
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of a recorder that was killed, one may still be at it
+        yield from _damaged(lambda path: compact_stream(path, market), [path for path in streams if path.exists()])
+        folders = (folder for name in LAYOUTS for folder in sorted(market.glob(f"*/{name}")))
+        yield from _damaged(lambda folder: compact_days(folder, now_ns), folders)
+        yield from (("deleted", str(gone.relative_to(market))) for gone in make_room(market, kept, now_ns))
+
+
+def _damaged(compact: Callable[[Path], object], paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        try:
+            compact(path)
+        except DataError as error:
+            yield "damaged", str(error)
 
 
 def compact_stream(stream: Path, market: Path) -> int:
@@ -314,10 +310,3 @@ def size(market: Path) -> int:
     """Bytes of a venue's recordings, the growing ones included; downloads are not counted."""
     files = (path for name in LAYOUTS for path in market.glob(f"*/{name}/*"))
     return sum(path.stat().st_size for path in files if path.is_file())
-
-
-if __name__ == "__main__":
-    os.nice(LOW_PRIORITY)
-    work = [Path(path) for path in json.load(sys.stdin)]
-    found = compact(Path(sys.argv[1]), work, time.time_ns())
-    print(json.dumps([(str(path), why) for path, why in found]))
