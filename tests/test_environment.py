@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # The packages of the plan; all others have their reason beside them in pyproject.toml.
 FIXED = {"jupyterlab", "papermill", "pandas", "numpy", "scipy", "matplotlib", "plotly", "ccxt", "pytest", "nbval"}
 # conda name -> distribution name, where they differ
-CONDA_NAMES = {"matplotlib-base": "matplotlib", "python-duckdb": "duckdb", "pytables": "tables", "arch-py": "arch"}
+CONDA_NAMES = {"matplotlib-base": "matplotlib", "python-duckdb": "duckdb", "pytables": "tables", "arch-py": "arch"} | {
+    "python-zlib-ng": "zlib-ng"
+}
 PIP_ONLY = ["gate-api", "playwright"]  # not on conda-forge
 # In conda's file only for conda's sake: what pyproject.toml says elsewhere, or what conda needs to run pip.
 INTERPRETER, INSTALLER = "python", "pip"

@@ -3,24 +3,26 @@
     live/events/<run id>.bin          blocks: 4 bytes of length, then zlib; a block that a crash tore off is left out
     live/events/<run id>.0002.bin     the next one, after 32 MB (5 hours at 100 quotes a second); each stands for itself
 
-Inside: a head with the state at the start, rules when they change, books when they change, events. Replaying them
-through `decide` gives the orders of the journal (`replayed`); the quotes alone are what a backtest of the session sees.
-All files of a run are read as one. Old ones may be moved away: what is left still replays, a review needs all of them.
+Inside: a head with the state at the start, rules when they change, books when they change, events; many quotes on which
+nothing was decided are columns: a byte each of whose book is another one (1 spot, 2 perpetual), stamps, then the columns of
+the books of each leg. Replaying all through `decide` gives the orders of the journal (`replayed`); the quotes alone are what a
+backtest of the session sees. All files of a run are read as one. Old ones may be moved away: what is left still replays, a
+review needs all of them.
 """
 
 import errno
 import json
 import struct
 import time
-import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from zlib_ng import zlib_ng as zlib
 
 from delta_arb.errors import DataError
 from delta_arb.live.durability import private
@@ -35,7 +37,7 @@ SCHEMA = 1
 BLOCK = 1 << 16  # bytes collected before they are written, unless `flush` comes first
 LONGEST_S = 10.0  # and no longer than this: of a quiet pair a killed run keeps what it saw, too
 SEGMENT = 1 << 25  # bytes of a file, about
-HEAD, RULE, BOOK, QUOTED, TOLD, WALLET, LEVELS = range(1, 8)
+HEAD, RULE, BOOK, QUOTED, TOLD, WALLET, LEVELS, QUIET = range(1, 9)
 _BOOK = struct.Struct("<BBddddq")
 _QUOTED = struct.Struct("<Bqd")
 _TOLD = struct.Struct("<BBqBdddd")
@@ -43,15 +45,11 @@ _WALLET = struct.Struct("<Bddd")
 _LEVELS = struct.Struct(f"<BBq{4 * FIVE}d")
 _TEXT = struct.Struct("<BI")
 _LENGTH = struct.Struct("<I")
-_BOOKS = np.dtype(
-    [("tag", "u1"), ("leg", "u1"), *((name, "<f8") for name in Book._fields[:-1]), (Book._fields[-1], "<i8")]
-)
 _SHOWN = np.dtype(
     [("tag", "u1"), ("leg", "u1"), ("ts_ns", "<i8"), *((name, "<f8", FIVE) for name in Depth._fields[1:])]
 )
-_QUOTES = np.dtype(
-    [("spot", _BOOKS), ("perp", _BOOKS), ("tag", "u1"), ("ts_ns", "<i8"), ("shift", "<f8")]
-)  # as above, packed
+_QUIET = struct.Struct("<BId")
+_BOOK_KINDS = ("<f8",) * (len(Book._fields) - 1) + ("<i8",)
 
 
 def events_path(journal: Path, run_id: str) -> Path:
@@ -124,18 +122,11 @@ class EventLog:
 
     def event(self, event: Event, rule: MachineRule, before: State) -> None:
         """One event, as `decide` gets it; `before` is the state that it met."""
-        if self._size >= SEGMENT and not self._lost:
-            self._turn(before)
-        if rule is not self._rule and rule != self._rule:
-            self._rule = rule
-            self._text(RULE, rule)
+        self._under(rule, event.wallet, before)
         for leg, book in enumerate((event.spot, event.perp)):
             if book is not self._books[leg] and book != self._books[leg]:
                 self._books[leg] = book
                 self._buffer += _BOOK.pack(BOOK, leg, *book)
-        if event.wallet != self._wallet:
-            self._wallet = event.wallet
-            self._buffer += _WALLET.pack(WALLET, *event.wallet)
         if event.kind == QUOTE:
             self._buffer += _QUOTED.pack(QUOTED, event.ts_ns, event.shift)
         else:
@@ -146,23 +137,29 @@ class EventLog:
 
     def quotes(self, event: Event, rule: MachineRule, before: State) -> None:
         """Quotes on which nothing was decided, as if each had been told by `event`; the fields are columns."""
+        self._under(rule, event.wallet, before)
+        changed, columns = np.zeros(len(event.ts_ns), np.uint8), []
+        for leg, book in enumerate((event.spot, event.perp)):
+            moved = np.ones(len(changed), bool)
+            np.any([column[1:] != column[:-1] for column in book], axis=0, out=moved[1:])
+            changed |= moved.view(np.uint8) << leg
+            columns += [column[moved] for column in book]
+        self._buffer += _QUIET.pack(QUIET, len(changed), event.shift)
+        self._buffer += b"".join(column.tobytes() for column in (changed, event.ts_ns, *columns))
+        self._books = [None, None]
+        if len(self._buffer) >= BLOCK:
+            self.flush_soon()
+
+    def _under(self, rule: MachineRule, wallet: Wallet, before: State) -> None:
+        """What holds of the events that follow."""
         if self._size >= SEGMENT and not self._lost:
             self._turn(before)
-        first, last = (Event(*(_at(field, k) for field in event)) for k in (0, -1))
-        self.event(first, rule, before)
-        rows = np.empty(len(event.ts_ns) - 1, _QUOTES)
-        told = np.ones((len(rows), _QUOTES.itemsize), bool)
-        for leg, (name, book) in enumerate((("spot", event.spot), ("perp", event.perp))):
-            rows[name]["tag"], rows[name]["leg"] = BOOK, leg
-            for field, column in zip(Book._fields, book, strict=True):
-                rows[name][field] = column[1:]
-            at = _QUOTES.fields[name][1]
-            changed = np.any([column[1:] != column[:-1] for column in book], axis=0)
-            told[:, at : at + _BOOK.size] = changed[:, None]
-        rows["tag"], rows["ts_ns"], rows["shift"] = QUOTED, event.ts_ns[1:], event.shift
-        self._buffer += rows.view(np.uint8).reshape(told.shape)[told].tobytes()
-        self._books = [last.spot, last.perp]
-        self.flush_soon()
+        if rule is not self._rule and rule != self._rule:
+            self._rule = rule
+            self._text(RULE, rule)
+        if wallet != self._wallet:
+            self._wallet = wallet
+            self._buffer += _WALLET.pack(WALLET, *wallet)
 
     def levels(self, leg: int, depth: Depth) -> None:
         """Snapshots of five levels that orders on paper may take from."""
@@ -204,13 +201,6 @@ class EventLog:
     def _text(self, tag: int, value: Any) -> None:
         text = json.dumps(value).encode()
         self._buffer += _TEXT.pack(tag, len(text)) + text
-
-
-def _at(field: Any, k: int) -> Any:
-    """A field of an event, or of the book in it, at one row of a column."""
-    if isinstance(field, Book):
-        return Book(*(_at(column, k) for column in field))
-    return field[k].item() if isinstance(field, np.ndarray) else field
 
 
 class LoggedEvent(NamedTuple):
@@ -322,11 +312,35 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
                 yield tag, json.loads(block[at : at + size])
                 at += size
                 continue
+            if tag == QUIET:
+                at = yield from _quiet(block, at)
+                continue
             shape = {BOOK: _BOOK, QUOTED: _QUOTED, TOLD: _TOLD, WALLET: _WALLET, LEVELS: _LEVELS}.get(tag)
             if shape is None:
                 raise DataError(f"{path}: unknown record {tag}; read it with the version that wrote it")
             yield tag, shape.unpack_from(block, at)
             at += shape.size
+
+
+def _quiet(block: bytes, at: int) -> Generator[tuple[int, Any], None, int]:
+    """Columns of quotes as the records that each of them would be; where they end."""
+    _, count, shift = _QUIET.unpack_from(block, at)
+    changed = np.frombuffer(block, np.uint8, count, at + _QUIET.size)
+    at += _QUIET.size + count
+    ts_ns = np.frombuffer(block, "<i8", count, at).tolist()
+    at += 8 * count
+    books = []
+    for leg in range(len(LEGS)):
+        some = int(np.count_nonzero(changed & 1 << leg))
+        columns = [np.frombuffer(block, kind, some, at + 8 * some * k).tolist() for k, kind in enumerate(_BOOK_KINDS)]
+        books.append(zip(*columns, strict=True))
+        at += 8 * some * len(columns)
+    for now_ns, legs in zip(ts_ns, changed.tolist(), strict=True):
+        for leg in range(len(LEGS)):
+            if legs >> leg & 1:
+                yield BOOK, (BOOK, leg, *next(books[leg]))
+        yield QUOTED, (QUOTED, now_ns, shift)
+    return at
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
