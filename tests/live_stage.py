@@ -16,14 +16,14 @@ from test_live import export, rule_params
 
 from delta_arb import params
 from delta_arb.live import config as configuration
-from delta_arb.live.alerts import Alerts
+from delta_arb.live import resources
 from delta_arb.live.config import Config
 from delta_arb.live.event_log import EventLog, replayed
 from delta_arb.live.journal import Journal
+from delta_arb.live.messages import Alerts
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.resources import Resources
 from delta_arb.live.session import Session
-from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import VenueError
 from delta_arb.market import LEGS
 from delta_arb.sandbox.faults import Fault
@@ -138,7 +138,7 @@ class Stage:
     async def _run(self, run_id: str, **how) -> str:
         with Journal(self.journal_path, run_id) as journal:
             journal.begin_run("test", "test", {})
-            venues = factory.venues(self.config, None, self.venues.config())
+            venues = resources.both_venues(self.config, None, self.venues.config())
             recorder: list[EventLog] = []
 
             def record(state):

@@ -14,7 +14,7 @@ from delta_arb.collect.history import CANDLE_COLUMNS, FUNDING_COLUMNS, Stored, w
 from delta_arb.collect.recording_files import RecordingWriter, compact_days, compact_stream
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
-from delta_arb.live.venues.public_messages import gate_trades
+from delta_arb.live.venues.book_feed import gate_trades
 from delta_arb.market import NS
 from delta_arb.quotes.depth import levels_behind
 from delta_arb.quotes.files import files_of

@@ -14,8 +14,8 @@ from delta_arb.live import account_limits, control
 from delta_arb.live.__main__ import main
 from delta_arb.live.account_limits import RunnerShare, beyond
 from delta_arb.live.config import WatchSettings
-from delta_arb.live.console import Console
 from delta_arb.live.journal import Journal
+from delta_arb.live.messages import Console
 from delta_arb.live.supervisor import SANDBOX, LiveJob
 from delta_arb.live.watch import Watcher, before, resting
 from delta_arb.strategy.state import FLAT

@@ -16,8 +16,8 @@ from live_stage import CALM, ENTER, stage
 from delta_arb.errors import ParamsError
 from delta_arb.live import control, supervisor
 from delta_arb.live.__main__ import main
-from delta_arb.live.alerts import Alerts, until_daily_s
 from delta_arb.live.config import AlertSettings, alert_addresses, sample
+from delta_arb.live.messages import Alerts, until_daily_s
 from delta_arb.live.session import Session
 from delta_arb.strategy.state import OPEN
 

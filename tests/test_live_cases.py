@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from live_stage import CALM, ENTER, LEAVE, QUICK, quick_config, stage
 
-from delta_arb.live import cli, control, snapshot, supervisor
+from delta_arb.live import cli, control, monitoring, supervisor
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.session import Session
 from delta_arb.live.venues.websocket import Pace, delays
@@ -378,7 +378,7 @@ def test_the_words_to_a_running_one_go_through_its_socket(tmp_path):
                 assert (await asyncio.to_thread(cli._said, path)).startswith("open, pair 1, spot +60, perp -60")
                 # once it is open the perpetual is calm, 0.8003 to buy, spot 0.8000 to sell: 0.0003 / 0.8000
                 line = "pair 1 open: leaving costs +3.75 bps, target -12.00; ages"
-                await it.until(lambda: line in snapshot.open_line(it.session))
+                await it.until(lambda: line in monitoring.open_line(it.session))
                 seen = await ask("snapshot")
                 assert json.loads(json.dumps(seen, allow_nan=False)) == seen  # a browser reads no NaN
                 assert seen["open_usdt"] == pytest.approx(sum(seen["open_parts"].values()), abs=1e-12)

@@ -22,10 +22,9 @@ from test_live import export, rule_params
 
 from delta_arb import params
 from delta_arb.errors import ParamsError
-from delta_arb.live import cli, control, local_venues
+from delta_arb.live import cli, control, local_venues, resources
 from delta_arb.live import config as configuration
 from delta_arb.live.options import LiveOptions
-from delta_arb.live.venues import factory
 from delta_arb.quotes.inputs import Inputs
 
 # Ends its own process, as kill -9 does, at the nth passage of a place in the code.
@@ -118,7 +117,7 @@ def rows(journal: Path, query: str) -> list[tuple]:
 async def deals(ccxt: dict, since_ns: int) -> dict[str, float]:
     """What the venues themselves filled, by our order ids, base units."""
     found: dict[str, float] = {}
-    venues = factory.venues(configuration.sample(), None, ccxt)
+    venues = resources.both_venues(configuration.sample(), None, ccxt)
     for venue in venues:
         await venue.open(lambda *quote: None, lambda *told: None)
         for deal in await venue.deals(since_ns, time.time_ns() + 10**9):

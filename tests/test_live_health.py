@@ -11,13 +11,13 @@ from live_stage import stage
 from prometheus_client.parser import text_string_to_metric_families
 
 from delta_arb.errors import RunError
-from delta_arb.live import health
+from delta_arb.live import monitoring
 from delta_arb.live.config import sample
 from delta_arb.market import NS, Book
 
 
 async def get(port: int, path: str) -> tuple[int, bytes]:
-    reader, writer = await asyncio.open_connection(health.HOST, port)
+    reader, writer = await asyncio.open_connection(monitoring.HOST, port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
@@ -35,7 +35,7 @@ async def scraped(port: int) -> dict[tuple[str, str], float]:
 
 def test_a_healthy_session_is_told_from_one_whose_venue_is_silent(tmp_path):
     async def play():
-        async with stage(tmp_path) as it, await health.serve(0, lambda: it.session) as server:
+        async with stage(tmp_path) as it, await monitoring.serve(0, lambda: it.session) as server:
             port = server.sockets[0].getsockname()[1]
             assert await get(port, "/healthz") == (503, b'{"healthy": false, "why": "starting"}')
             assert (await scraped(port))["healthy", ""] == 0.0
@@ -62,9 +62,9 @@ def test_a_healthy_session_is_told_from_one_whose_venue_is_silent(tmp_path):
 
 def test_a_port_that_is_taken_is_named_and_none_is_open_unless_asked_for():
     async def go():
-        async with await health.serve(0, lambda: None) as server:
+        async with await monitoring.serve(0, lambda: None) as server:
             with pytest.raises(RunError, match="name another"):
-                await health.serve(server.sockets[0].getsockname()[1], lambda: None)
+                await monitoring.serve(server.sockets[0].getsockname()[1], lambda: None)
 
     asyncio.run(go())
     assert sample().health.port == 0
@@ -74,11 +74,11 @@ def test_systemd_hears_that_it_is_ready_and_that_its_loop_turns(tmp_path, monkey
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        monkeypatch.setattr(health, "WATCHDOG_S", 0.01)
+        monkeypatch.setattr(monitoring, "WATCHDOG_S", 0.01)
 
         async def go():
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(health.watchdog(), 0.1)
+                await asyncio.wait_for(monitoring.watchdog(), 0.1)
 
         asyncio.run(go())
         assert [systemd.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
@@ -88,5 +88,5 @@ def test_a_book_that_is_not_trusted_is_no_book_of_1970():
     books = Book(100.0, 100.1, 1.0, 1.0, 4 * NS), Book(101.0, 101.1, 1.0, 1.0, 0)
     runner = SimpleNamespace(books=books, rule=SimpleNamespace(max_quote_age_ns=2 * NS))
     session = SimpleNamespace(clock=lambda: 5 * NS, runner=runner, risk=SimpleNamespace(breaches=()))
-    assert list(health.ages_s(session)) == [("spot", 1.0), ("perp", math.inf)]
-    assert health.healthy(session) == (False, "the perp book is not trusted")
+    assert list(monitoring.ages_s(session)) == [("spot", 1.0), ("perp", math.inf)]
+    assert monitoring.healthy(session) == (False, "the perp book is not trusted")

@@ -17,16 +17,15 @@ from strategies import book, rule
 from test_live import rule_params
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.live import accounts, config, event_log, guards
+from delta_arb.live import accounts, config, event_log, guards, resources
 from delta_arb.live.config import OrderTimeouts
-from delta_arb.live.console import Console
 from delta_arb.live.control import socket_path
 from delta_arb.live.durability import Disk
 from delta_arb.live.event_log import HEAD, SCHEMA, EventLog, logged, segments
 from delta_arb.live.executor import Executor
 from delta_arb.live.guards import FLATTEN, HALT, NO_ENTRY, Facts
 from delta_arb.live.journal import Journal, JournalError
-from delta_arb.live.venues import factory
+from delta_arb.live.messages import Console
 from delta_arb.live.venues.base import WOULD_TAKE, Account, Execution, OrderOutcome, Placed, VenueError
 from delta_arb.market import PERP, SPOT, Order
 from delta_arb.params import Bounds, Rule
@@ -291,7 +290,7 @@ def test_by_the_defaults_two_orders_that_were_cut_off_leave_another_try_before_t
     assert 2 * OrderTimeouts().unknown_s < Rule.model_fields["leg_deadline_s"].default
     hasty = config.sample().model_copy(update={"orders": OrderTimeouts(unknown_s=0.7)})
     with pytest.raises(ParamsError, match=r"unknown_s=0\.7 is too short: .*window_s=0\.5 s and the half of it"):
-        factory.venues(hasty, None)
+        resources.both_venues(hasty, None)
 
 
 def test_a_deadline_that_two_lost_orders_do_not_fit_into_is_refused_at_the_door():
@@ -310,7 +309,7 @@ def test_an_ioc_that_still_works_is_cancelled_by_its_id_and_asked_about_again():
 
 
 def test_a_log_has_every_line_with_its_day_and_turns_over(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("delta_arb.live.console.LOG_BYTES", 200)
+    monkeypatch.setattr("delta_arb.live.messages.LOG_BYTES", 200)
     say = Console("paper", False, file=tmp_path / "logs" / "run.log")
     for number in range(20):
         say(f"line {number}\nof two")

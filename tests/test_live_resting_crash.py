@@ -16,7 +16,7 @@ from delta_arb.errors import RunError
 from delta_arb.live import config as configuration
 from delta_arb.live import control, durability
 from delta_arb.live.config import WatchSettings
-from delta_arb.live.console import Console
+from delta_arb.live.messages import Console
 from delta_arb.live.supervisor import LIVE, LiveJob
 from delta_arb.live.watch import Watcher
 

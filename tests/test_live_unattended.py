@@ -22,8 +22,8 @@ from delta_arb import params
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import supervisor
 from delta_arb.live.config import Keys, sample
-from delta_arb.live.console import Console
 from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.messages import Console
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.supervisor import LIVE, LiveJob
 from delta_arb.live.terms_watch import TermsChangedError

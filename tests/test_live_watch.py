@@ -13,9 +13,9 @@ from test_live_command import reports, rows, running, until, wave  # noqa: F401 
 from delta_arb.errors import RunError
 from delta_arb.live import cli, local_venues, preflight, supervisor
 from delta_arb.live.config import WatchSettings
-from delta_arb.live.console import Console
 from delta_arb.live.durability import free, watching
 from delta_arb.live.journal import Journal
+from delta_arb.live.messages import Console
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.supervisor import SANDBOX, LiveJob
 from delta_arb.live.watch import Watcher, end_runner

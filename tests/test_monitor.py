@@ -17,8 +17,9 @@ import pytest
 from test_live_command import reports, wave  # noqa: F401 - fixtures
 
 from delta_arb.errors import ParamsError
-from delta_arb.live import monitoring, options, snapshot
+from delta_arb.live import monitoring, options
 from delta_arb.live.__main__ import main as live
+from delta_arb.live.__main__ import without_keys
 from delta_arb.live.config import sample
 from delta_arb.live.guards import Facts, distances
 from delta_arb.market import NS, Book
@@ -106,7 +107,7 @@ def test_a_running_replay_is_shown_by_its_own_monitor_and_stopped_by_name_with_t
     )
     command = [sys.executable, "-m", "delta_arb.live", "replay", *tape(wave), "--speed", "2",
                "--reports", str(reports), "--monitor", str(port)]  # fmt: skip
-    environment = os.environ | {monitoring.TOKEN: TOKEN, "DELTA_ARB_MEXC_SECRET": "not for a page"}
+    environment = os.environ | {options.TOKEN: TOKEN, "DELTA_ARB_MEXC_SECRET": "not for a page"}
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
@@ -264,7 +265,7 @@ def test_a_kill_reaches_a_runner_that_does_not_answer_by_its_file(replayed):
 
 
 def test_a_token_comes_from_a_private_file_or_the_environment_and_cannot_be_guessed(tmp_path, monkeypatch):
-    monkeypatch.delenv(monitoring.TOKEN, raising=False)
+    monkeypatch.delenv(options.TOKEN, raising=False)
     assert server.token(None) == "" and not server.bearer("Bearer ", "")
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
@@ -273,18 +274,18 @@ def test_a_token_comes_from_a_private_file_or_the_environment_and_cannot_be_gues
         server.token(file)
     file.chmod(0o600)
     assert server.token(file) == TOKEN
-    monkeypatch.setenv(monitoring.TOKEN, "short")
+    monkeypatch.setenv(options.TOKEN, "short")
     with pytest.raises(ParamsError, match="guessed"):
         server.token(None)
 
 
 def test_the_monitor_gets_no_key_of_the_venues():
-    environment = {"PATH": "/bin", "DELTA_ARB_MEXC_KEY": "k", "DELTA_ARB_ALERTS": "tgram://x", monitoring.TOKEN: TOKEN}
-    assert monitoring.without_keys(environment) == {"PATH": "/bin", monitoring.TOKEN: TOKEN}
+    environment = {"PATH": "/bin", "DELTA_ARB_MEXC_KEY": "k", "DELTA_ARB_ALERTS": "tgram://x", options.TOKEN: TOKEN}
+    assert without_keys(environment) == {"PATH": "/bin", options.TOKEN: TOKEN}
 
 
 def test_monitor_without_a_number_means_the_usual_port():
-    usual = f"--monitor={monitoring.PORT}"
+    usual = f"--monitor={options.PORT}"
     assert options.translated(["sandbox", "--monitor", "--speed", "60"]) == ["sandbox", usual, "--speed", "60"]
     assert options.translated(["replay", "--monitor", "8700"]) == ["replay", "--monitor", "8700"]
     assert options.translated(["paper", "--monitor"]) == ["paper", usual]
@@ -301,9 +302,9 @@ def test_a_journal_is_only_read(replayed):
 def test_a_book_that_is_not_trusted_has_no_age():
     """A feed that lost count withdraws its stamp; as a time it would be 1970."""
     books = Book(100.0, 100.1, 1.0, 1.0, 4 * NS), Book(101.0, 101.1, 1.0, 1.0, 0)
-    said = snapshot.of_books(SimpleNamespace(books=books, shift=0.0), 5 * NS)
+    said = monitoring.of_books(SimpleNamespace(books=books, shift=0.0), 5 * NS)
     assert [book["age_s"] for book in said["books"]] == [1.0, None]
-    assert [snapshot._age(book["age_s"]) for book in said["books"]] == ["1.0 s", "not trusted"]
+    assert [monitoring._age(book["age_s"]) for book in said["books"]] == ["1.0 s", "not trusted"]
 
 
 def test_a_book_without_a_price_on_a_side_has_no_edge_and_no_cost():
@@ -311,5 +312,5 @@ def test_a_book_without_a_price_on_a_side_has_no_edge_and_no_cost():
     whole = Book(101.0, 101.1, 1.0, 1.0, NS)
     for empty in (Book(100.0, 0.0, 1.0, 0.0, NS), Book(0.0, 100.1, 0.0, 1.0, NS), Book(0.0, 0.0, 0.0, 0.0, 0)):
         for books in ((empty, whole), (whole, empty)):
-            said = snapshot.of_books(SimpleNamespace(books=books, shift=0.0), 5 * NS)
+            said = monitoring.of_books(SimpleNamespace(books=books, shift=0.0), 5 * NS)
             assert said["edge_bps"] is said["cost_bps"] is None

@@ -8,8 +8,7 @@ from delta_arb.collect.history import PERP, SPOT
 from delta_arb.live import clock
 from delta_arb.live.venues import gate, mexc
 from delta_arb.live.venues.base import SHAPES, SubscriptionRefused, VenueError
-from delta_arb.live.venues.ccxt_client import CcxtClients, GateClient, MexcClient, reading
-from delta_arb.live.venues.public_messages import (
+from delta_arb.live.venues.book_feed import (
     DEPTH,
     MS,
     PublicLevels,
@@ -22,6 +21,7 @@ from delta_arb.live.venues.public_messages import (
     mexc_quote,
     mexc_trades,
 )
+from delta_arb.live.venues.ccxt_client import CcxtClients, GateClient, MexcClient, reading
 from delta_arb.market import NS
 from delta_arb.quotes.stream_file import LEVELS, TRADES
 

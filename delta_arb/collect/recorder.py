@@ -22,8 +22,8 @@ from delta_arb.collect.recording_files import RecordingWriter
 from delta_arb.errors import ParamsError
 from delta_arb.live import clock
 from delta_arb.live.venues.base import VenueError
+from delta_arb.live.venues.book_feed import DEPTH, PublicQuote, PublicTrade
 from delta_arb.live.venues.ccxt_client import CcxtClients, reading
-from delta_arb.live.venues.public_messages import DEPTH, PublicQuote, PublicTrade
 from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import NS
 from delta_arb.params import write_atomic

@@ -3,20 +3,29 @@
 It reads the newest exported parameters of the pair, drives the pair machine with quotes, journals everything to SQLite
 before acting on it, and says in every line which mode it is in. `status`, `stop`, `flatten` and `resume` talk to the
 running one. What each takes is in `options`, what it does in `cli`.
+
+With `--monitor` the monitor is a process of its own beside this one, never in the loop that trades, and ends when the pipe from
+this process does. Where it cannot start (its port is taken) it says so and the trading goes on: what is open after a restart has
+to be looked after, seen or not.
 """
 
+import contextlib
+import os
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 from delta_arb import places
 from delta_arb.command import application, command, refused, run
 from delta_arb.errors import ParamsError
-from delta_arb.live.monitoring import beside
-from delta_arb.live.options import MODES, TAKES, TALK, LiveOptions, of_settings, translated
+from delta_arb.live.options import MODES, TAKES, TALK, TOKEN, LiveOptions, of_settings, translated
 from delta_arb.quotes.settings import settings
 
+OURS, PASSED_ON = "DELTA_ARB_", frozenset((TOKEN, "DELTA_ARB_ROOT"))
+END_S = 5.0
 JOBS = {  # module and function; else cli.trade
     "replay": ("replay", "replayed"),
     "example": ("cli", "print_example"),
@@ -76,6 +85,31 @@ def _job(module: str, name: str) -> Callable[[LiveOptions], int]:
             return function(options)
 
     return job
+
+
+@contextlib.contextmanager
+def beside(port: int, reports: Path) -> Iterator[None]:
+    """A monitor of this reports folder on that port of this machine; none where the port is 0."""
+    if not port:
+        yield
+        return
+    command = [sys.executable, "-m", "delta_arb.monitor", "--port", str(port), "--reports", str(reports), "--beside"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=2, env=without_keys(os.environ), start_new_session=True)
+    try:
+        yield
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def without_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the monitor gets of our environment: of our own names none that may be a secret of the venues."""
+    return {name: value for name, value in environment.items() if not name.startswith(OURS) or name in PASSED_ON}
 
 
 if __name__ == "__main__":

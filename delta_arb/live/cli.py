@@ -13,11 +13,10 @@ from pathlib import Path
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import account_limits, control, local_venues, supervisor
 from delta_arb.live import config as configuration
-from delta_arb.live.alerts import Alerts
 from delta_arb.live.config import Config
-from delta_arb.live.console import Console, heard
 from delta_arb.live.example import example
 from delta_arb.live.journal import Journal
+from delta_arb.live.messages import Alerts, Console, heard
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.parameters import absent, check_quotes, place, utc_now
 from delta_arb.live.supervisor import LIVE, PAPER, SANDBOX, LiveJob

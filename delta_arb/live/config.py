@@ -86,7 +86,7 @@ class OrderTimeouts(NamedTuple):
     its window (`Pace.window_s`, which `ccxt_client` sends as recvWindow and X-Gate-Exptime) and what our clock, as
     measured, is ahead of the venue's: half a round trip, and a look that took longer than the window is not believed. The
     rest is for the venue to show what it accepted. Before that a delayed order may still be accepted, so the start refuses less
-    (`venues.factory`).
+    (`resources.both_venues`).
     """
 
     overdue_s: float = 0.5

@@ -19,10 +19,10 @@ from typing import Any
 from delta_arb.errors import DeltaArbError, RunError
 from delta_arb.live.accounts import Baseline, transfer
 from delta_arb.live.journal import Journal
+from delta_arb.live.monitoring import of_session
 from delta_arb.live.options import TALK
 from delta_arb.live.reconcile import midnight_ns
 from delta_arb.live.session import Session
-from delta_arb.live.snapshot import of_session
 from delta_arb.live.venues.base import Account
 from delta_arb.market import DAY_NS, PERP, SPOT, utc
 from delta_arb.strategy.state import FLAT, HALTED, PHASES, State

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from delta_arb.live.alerts import HALT as HALTED
 from delta_arb.live.config import Config
 from delta_arb.live.journal import ORDERED, JournalError
+from delta_arb.live.messages import HALT as HALTED
 from delta_arb.live.resources import Resources
 from delta_arb.live.runner import FREE, Hold
 from delta_arb.market import to_bps

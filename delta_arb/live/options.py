@@ -17,9 +17,9 @@ from typing import Any
 
 from delta_arb.command import expanded, option, speed
 from delta_arb.errors import ParamsError
-from delta_arb.live.monitoring import PORT
 from delta_arb.quotes.options import InputOptions
 
+PORT, TOKEN = 8642, "DELTA_ARB_MONITOR_TOKEN"  # of the monitor: where it is seen, and who may order
 SPEED = 60.0  # recorded seconds a second
 MAX_CLIP_USDT = 1000.0  # as params.Bounds
 RUN, RECORDED, LOCAL, WHICH = "the run", "recorded quotes", "the local venues", "which runner"

@@ -1,13 +1,16 @@
 """Two venues on paper: orders meet the books by the backtest's fill rule, after the same latency; a post-only one then rests.
 
-The venue is told every quote before the runner is, and says when its next report is due; whoever drives it (a
-replay's clock, or a loop's) fetches the report then.
+The venue is told every quote before the runner is, and says when its next report is due; whoever drives it (a replay's clock,
+or a loop's) fetches the report then. Of a stamp trades come before rows, and both before what arrives then; fills of one stamp
+are one report. An order rests in its queue by the rules of the replay; where no trades are told, only a quote that reaches it
+fills it.
 """
 
 import json
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from delta_arb.errors import RuleError
@@ -15,8 +18,7 @@ from delta_arb.latency import Latency
 from delta_arb.live.accounts import Baseline
 from delta_arb.live.config import Config
 from delta_arb.live.journal import Journal
-from delta_arb.live.paper_resting import PaperRest, rested
-from delta_arb.live.venues.base import OUTSIDE, Account, Placed, Report
+from delta_arb.live.venues.base import OUTSIDE, WOULD_TAKE, Account, Placed, Report
 from delta_arb.market import (
     BACK,
     LEGS,
@@ -26,7 +28,6 @@ from delta_arb.market import (
     SNAPSHOTS,
     SPOT,
     UNTOUCHED,
-    UPDATES,
     Book,
     Fill,
     FundingPayment,
@@ -39,8 +40,8 @@ from delta_arb.market import (
 from delta_arb.params import WalletParams
 from delta_arb.quotes.depth import NO_DEPTH, Depth, ahead_at, into_levels, known_at
 from delta_arb.strategy.margin import liquidated_at
-from delta_arb.strategy.queue_fills import UNKNOWN
-from delta_arb.strategy.sizing import needs_usdt, received
+from delta_arb.strategy.queue_fills import UNKNOWN, Queued, crosses, joined, on_print, on_row
+from delta_arb.strategy.sizing import fee_usdt, needs_usdt, received
 from delta_arb.strategy.state import Event, LegRule, MachineRule, State
 from delta_arb.wallets import (
     NO_REBALANCING,
@@ -56,6 +57,71 @@ from delta_arb.wallets import (
     with_fill,
     with_funding,
 )
+
+DONE = 1e-12  # of a base unit: less than this is nothing left
+
+
+@dataclass(slots=True)
+class PaperRest:
+    """One that has arrived; `rested` makes it. What was `filled` since its last report is due at `told_ns`."""
+
+    order_id: str
+    leg: int
+    of: LegRule
+    place: int
+    queued: Queued
+    cancel_ns: int = NEVER  # when its cancel arrives
+    told_ns: int = NEVER
+    filled: float = 0.0
+
+    @property
+    def due_ns(self) -> int:
+        """When its next report is due."""
+        return min(self.told_ns, self.cancel_ns)
+
+    def on_row(self, ts_ns: int, book: Book) -> None:
+        """A row of the book that it rests in."""
+        own, other = _sides(self.queued.side, book)
+        self.queued, filled = on_row(self.queued, *own, *other)
+        self._fill(ts_ns, filled)
+
+    def on_trade(self, ts_ns: int, side: int, price: float, qty: float) -> None:
+        """A trade of others; `side` is its taker's."""
+        self.queued, filled = on_print(self.queued, side, price, qty, self.place)
+        self._fill(ts_ns, filled)
+
+    def _fill(self, ts_ns: int, filled: float) -> None:
+        if filled > 0.0:
+            self.filled, self.told_ns = self.filled + filled, min(self.told_ns, ts_ns)
+
+    def report(self) -> Report:
+        """The one that is due; nothing works after the last one."""
+        due_ns, filled = self.due_ns, received(self.queued.side * self.filled, self.of, True)
+        over = self.queued.left <= DONE or due_ns == self.cancel_ns
+        fee = fee_usdt(filled, self.queued.price, self.of, True)
+        self.filled, self.told_ns = 0.0, NEVER
+        remaining = 0.0 if over else self.queued.side * self.queued.left
+        return Report(due_ns, self.leg, self.order_id, filled, self.queued.price, fee, remaining=remaining)
+
+
+def rested(
+    order_id: str, leg: int, order: Order, at_ns: int, book: Book | None, of: LegRule, place: int
+) -> tuple[Report, PaperRest | None]:
+    """What is reported of a post-only order that arrives at a book, and the order, if it rests."""
+    side = 1 if order.qty > 0.0 else -1
+    if book is None or crosses(side, order.limit, book.bid, book.ask):
+        refused = WOULD_TAKE if book else ""
+        return Report(at_ns, leg, order_id, 0.0, order.limit, 0.0, refused), None
+    own, _ = _sides(side, book)
+    queued = joined(side, order.limit, abs(order.qty), *own)
+    accepted = Report(at_ns, leg, order_id, 0.0, order.limit, 0.0, remaining=order.qty)
+    return accepted, PaperRest(order_id, leg, of, place, queued)
+
+
+def _sides(side: int, book: Book) -> tuple[tuple[float, float], tuple[float, float]]:
+    """(best, size) of the side that an order joins, and of the other one."""
+    bid, ask = (book.bid, book.bid_qty), (book.ask, book.ask_qty)
+    return (bid, ask) if side > 0 else (ask, bid)
 
 
 class Working(NamedTuple):
@@ -194,11 +260,6 @@ class PaperVenue:
         return report
 
 
-def paper_venue(latency: Latency, rule: MachineRule) -> PaperVenue:
-    """Both venues for live quotes, of which every update is told."""
-    return PaperVenue(latency, (UPDATES, UPDATES), (rule.spot, rule.perp), rule.max_quote_age_ns)
-
-
 class PaperWallets:
     """Both venues' wallets on paper: fills, fees, funding and transfers by the same rules as in the backtest."""
 
@@ -268,7 +329,7 @@ class PaperAccount(PaperWallets):
         self._journal, self._say = journal, say
         self.base = Baseline(funds.spot_usdt, funds.perp_usdt, funds.inventory, 0.0)
         self.purse = _later(funds, journal)
-        for sent in _transfers(journal):
+        for sent in (Transfer(*json.loads(text)) for text in journal.notes(SENT)):
             self.purse = moved(self.purse, _other(sent.to_leg), -sent.usdt)
             if sent.arrives_ns > now_ns:
                 self._moving = sent
@@ -326,17 +387,10 @@ def begun(config: Config, rule: MachineRule, assumed: WalletParams, journal: Jou
 
 def _later(funds: Funds, journal: Journal) -> Purse:
     """The purse after everything in the journal but transfers."""
-    (coins, position), (spot_usdt, perp_usdt) = journal.held(), journal.cash()
+    (coins, position), (spot, perp) = journal.held(), journal.cash()
     return Purse(
-        funds.spot_usdt + spot_usdt,
-        funds.inventory + coins,
-        funds.perp_usdt + perp_usdt + journal.funded_usdt(),
-        position,
+        funds.spot_usdt + spot, funds.inventory + coins, funds.perp_usdt + perp + journal.funded_usdt(), position
     )
-
-
-def _transfers(journal: Journal) -> list[Transfer]:
-    return [Transfer(*json.loads(text)) for text in journal.notes(SENT)]
 
 
 def _other(leg: int) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 from delta_arb.errors import RunError
 from delta_arb.live.checks import CheckRow, VenueReadings, judged, opened, passed
+from delta_arb.live.resources import both_venues
 from delta_arb.live.supervisor import PAPER, LiveJob
-from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Account, Venue, VenueError, no_network, within
 from delta_arb.market import Book
 from delta_arb.strategy.state import FLAT
@@ -66,7 +66,7 @@ def table(rows: list[CheckRow]) -> str:
 
 async def look(job: LiveJob) -> list[CheckRow]:
     """All checks, in the order in which they depend on each other; the later ones need the venues open."""
-    venues = factory.venues(job.config, job.keys, job.ccxt)
+    venues = both_venues(job.config, job.keys, job.ccxt)
     slots: list[Book | None] = [None, None]
     both = asyncio.Event()
 
@@ -119,7 +119,7 @@ def holdings(job: LiveJob) -> dict[str, Any]:
 
 
 async def _holdings(job: LiveJob) -> dict[str, Any]:
-    venues = factory.venues(job.config, job.keys, job.ccxt)
+    venues = both_venues(job.config, job.keys, job.ccxt)
     found: list[tuple[Account, tuple[str, ...]]] = []
     try:
         for venue in venues:

@@ -15,16 +15,16 @@ from typing import Any
 
 from delta_arb import __version__
 from delta_arb.errors import ParamsError
-from delta_arb.live import control, snapshot
-from delta_arb.live.console import Console
+from delta_arb.live import control, monitoring
 from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import ORDERED, Journal
+from delta_arb.live.messages import Console
+from delta_arb.live.monitoring import REPLAY
 from delta_arb.live.options import LiveOptions
 from delta_arb.live.paper import PaperVenue, PaperWallets
 from delta_arb.live.parameters import ParameterFile, place, utc_now
 from delta_arb.live.quiet_rows import QuietRows
 from delta_arb.live.runner import Runner
-from delta_arb.live.snapshot import REPLAY
 from delta_arb.market import DAY_S, NS, PERP, SPOT, Book, utc
 from delta_arb.params import Bounds
 from delta_arb.quotes.inputs import Inputs
@@ -262,9 +262,9 @@ def _obeying(runner: Runner, exports: ParameterFile, journal: Journal, stop: asy
         if word == "stop":
             journal.note(ORDERED, f"a stop (asked by {by})")
             stop.set()
-        parameters = snapshot.of_parameters(exports.params, exports.refused)
+        parameters = monitoring.of_parameters(exports.params, exports.refused)
         said = {"mode": REPLAY, "line": _status_line(runner), "halted": "", "parameters": parameters}
-        return snapshot.of_runner(runner, runner.now_ns) | said
+        return monitoring.of_runner(runner, runner.now_ns) | said
 
     return obey
 

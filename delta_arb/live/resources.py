@@ -1,17 +1,19 @@
-"""What one session works with: configuration, journal, both venues, where parameters come from, who is told."""
+"""What one session works with: configuration, journal, both venues (made here), where parameters come from, who is told."""
 
 import asyncio
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
 
+from delta_arb.errors import ParamsError
 from delta_arb.live import clock
-from delta_arb.live.alerts import Alerts
-from delta_arb.live.config import Config
+from delta_arb.live.config import Config, Keys
 from delta_arb.live.journal import Journal
+from delta_arb.live.messages import Alerts
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.runner import Recorder
-from delta_arb.live.venues.base import OnLevels, OnOutcome, OnQuote, OnTrade, Venue, VenueError, no_network
-from delta_arb.market import NS
+from delta_arb.live.venues.base import Fees, OnLevels, OnOutcome, OnQuote, OnTrade, Venue, VenueError, no_network
+from delta_arb.market import NS, PERP, SPOT
 from delta_arb.strategy.state import State
 from delta_arb.venue_terms import VenueTerms
 
@@ -77,3 +79,40 @@ class Resources(NamedTuple):
 
 def _market(venue: Venue) -> str:
     return f"market of {venue.name}"
+
+
+def both_venues(
+    config: Config, keys: tuple[Keys, Keys] | None, ccxt: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Venue, Venue]:
+    """Both venues, not opened yet. Without keys they show quotes only.
+
+    Args:
+        ccxt: constructor options of the clients by venue, on top of the configuration's (the local venues' addresses).
+    """
+    from delta_arb.live.venues.gate import GateVenue  # ccxt takes most of a second to import: a replay does without
+    from delta_arb.live.venues.mexc import MexcVenue
+    from delta_arb.live.venues.websocket import Pace
+
+    try:
+        pace = Pace(**config.pace)
+    except TypeError as error:
+        raise ParamsError(f"pace: {error}; the names are {', '.join(field.name for field in fields(Pace))}") from None
+    if config.orders.unknown_s < 1.5 * pace.window_s:
+        raise ParamsError(
+            f"orders.unknown_s={config.orders.unknown_s:g} is too short: a venue may accept an order for "
+            f"pace.window_s={pace.window_s:g} s and the half of it that clocks may differ by"
+        )
+    kinds: tuple[dict[str, Callable], ...] = ({"mexc": MexcVenue}, {"gate": GateVenue})
+    base = config.pair.partition("_")[0]
+    made = []
+    for leg, venue in ((SPOT, config.spot), (PERP, config.perp)):
+        kind = kinds[leg].get(venue.venue)
+        if kind is None:
+            raise ParamsError(
+                f"{venue.venue} is no {('spot', 'perpetual')[leg]} venue of this version; "
+                f"there is {', '.join(kinds[leg])}"
+            )
+        options = {**venue.ccxt, **(ccxt or {}).get(venue.venue, {}), **(keys[leg].ccxt() if keys else {})}
+        fees = None if options.get("apiKey") else Fees(venue.taker_fee_bps, venue.maker_fee_bps)
+        made.append(kind(leg, base, options, pace=pace, fees=fees))
+    return tuple(made)

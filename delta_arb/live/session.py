@@ -22,14 +22,14 @@ from delta_arb.live.executor import Executor
 from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import Facts, Risk
 from delta_arb.live.journal import BEGUN, JournalError
-from delta_arb.live.paper import PaperAccount, paper_venue
+from delta_arb.live.paper import PaperAccount, PaperVenue
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.reconcile import Reconciler, VenueWallets, disk_free_mb, midnight_ns
 from delta_arb.live.resources import Resources
 from delta_arb.live.runner import CLOSED, Recorder, Resumed, Runner
 from delta_arb.live.terms_watch import TermsChangedError, TermsWatch
 from delta_arb.live.venues.base import Account, Report
-from delta_arb.market import LEGS, PERP, SPOT, FundingPayment
+from delta_arb.market import LEGS, PERP, SPOT, UPDATES, FundingPayment
 from delta_arb.strategy.rule import check_deadline, on_terms
 from delta_arb.strategy.state import FLAT, HALTED, HEDGING, OPEN, MachineRule
 
@@ -215,7 +215,8 @@ class Session:
     def _broker(self, rule: MachineRule, recorder: Recorder) -> Executor | LivePaper:
         if not self.resources.paper:
             return self.executor
-        venue = paper_venue(self.resources.config.latency(), rule)
+        of, legs = self.resources.config, (rule.spot, rule.perp)
+        venue = PaperVenue(of.latency(), (UPDATES, UPDATES), legs, rule.max_quote_age_ns)
         self.loop.paper = LivePaper(venue, self.loop.report, self.clock, recorder.levels)
         for leg in (SPOT, PERP):
             self.loop.paper.quote(leg, self.clock(), self.loop.books[leg])
@@ -389,9 +390,8 @@ class Session:
 
     def line(self) -> str:
         """One line of what is."""
-        return (
-            self.runner.line() + (self.loop.paper.best_only if self.loop.paper else "") if self.runner else "starting"
-        )
+        best_only = self.loop.paper.best_only if self.loop.paper else ""
+        return self.runner.line() + best_only if self.runner else "starting"
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

@@ -21,19 +21,17 @@ import uvloop
 
 from delta_arb import __version__
 from delta_arb.errors import DeltaArbError, RunError
-from delta_arb.live import control, health, snapshot
-from delta_arb.live.alerts import REFUSED, SUMMARY, VENUE, Alerts, until_daily_s
+from delta_arb.live import control, monitoring
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.config import Config, Keys
-from delta_arb.live.console import Console
 from delta_arb.live.durability import Later, at_once, private
 from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.messages import REFUSED, SUMMARY, VENUE, Alerts, Console, until_daily_s
 from delta_arb.live.parameters import ParameterFile, utc_now
-from delta_arb.live.resources import Resources
+from delta_arb.live.resources import Resources, both_venues
 from delta_arb.live.session import Session
 from delta_arb.live.terms_watch import TermsChangedError
-from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import Venue, VenueError
 from delta_arb.strategy.ledger import PARTS, Trade, attribution
 from delta_arb.strategy.state import PHASES, State
@@ -111,7 +109,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
-        aside = [asyncio.create_task(each) for each in (self.alerts.run(), self._summaries(), health.watchdog())]
+        aside = [asyncio.create_task(each) for each in (self.alerts.run(), self._summaries(), monitoring.watchdog())]
         try:
             async with self._health():
                 return await self._sessions()
@@ -129,7 +127,7 @@ class Supervisor:
     async def _health(self) -> AsyncIterator[None]:
         """/healthz and /metrics, where a port is named."""
         if port := self.job.config.health.port:
-            async with await health.serve(port, lambda: self.session):
+            async with await monitoring.serve(port, lambda: self.session):
                 yield
         else:
             yield
@@ -211,7 +209,7 @@ class Supervisor:
                 )
 
             resources = Resources(
-                job.config, MODES[job.kind], journal, factory.venues(job.config, job.keys, job.ccxt), exports, record,
+                job.config, MODES[job.kind], journal, both_venues(job.config, job.keys, job.ccxt), exports, record,
                 job.say,
                 lambda: str(kill_file) if kill_file.exists() else "", job.kind == PAPER, self.alerts,
             )  # fmt: skip
@@ -250,7 +248,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(STATUS_S)
             self.job.say.status(self.session.line())
-            if time.monotonic() - said_s >= OPEN_S and (line := snapshot.open_line(self.session)):
+            if time.monotonic() - said_s >= OPEN_S and (line := monitoring.open_line(self.session)):
                 said_s = time.monotonic()
                 self.job.say(line)
 

@@ -24,10 +24,10 @@ from typing import NamedTuple
 from delta_arb.errors import RunError
 from delta_arb.live import account_limits, control, preflight, supervisor
 from delta_arb.live.accounts import Baseline
-from delta_arb.live.alerts import ACCOUNT, GONE, NAKED, Alerts
 from delta_arb.live.durability import free, watching
+from delta_arb.live.messages import ACCOUNT, GONE, NAKED, Alerts
+from delta_arb.live.resources import both_venues
 from delta_arb.live.supervisor import LiveJob
-from delta_arb.live.venues import factory
 from delta_arb.live.venues.base import VenueError, within
 from delta_arb.market import LEGS
 
@@ -190,7 +190,7 @@ async def cancelled(job: LiveJob, orders: Mapping[str, int]) -> None:
     Raises:
         VenueError: a venue does not answer, or one of them may still rest.
     """
-    venues = factory.venues(job.config, job.keys, job.ccxt)
+    venues = both_venues(job.config, job.keys, job.ccxt)
     for leg in set(orders.values()):
         venue = venues[leg]
         await within(venue.open(lambda *quote: None, lambda *told: None), f"{venue.name} opened", CANCEL_S)

@@ -12,7 +12,7 @@ from typing import Any
 
 from delta_arb import places
 from delta_arb.command import application, command, expanded, option, run
-from delta_arb.live.monitoring import PORT
+from delta_arb.live.options import PORT
 from delta_arb.quotes.settings import config_option
 
 EXAMPLES = (

@@ -22,8 +22,8 @@ from delta_arb.errors import DataError, RunError
 from delta_arb.live import control
 from delta_arb.live.event_log import named, state_of
 from delta_arb.live.journal import FORCED, trade_of
+from delta_arb.live.monitoring import REPLAY, finite, levels, offers
 from delta_arb.live.reconcile import midnight_ns
-from delta_arb.live.snapshot import REPLAY, finite, levels, offers
 from delta_arb.market import DAY_NS, LEGS, NS
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade, attribution
 from delta_arb.strategy.state import FLAT, PHASES, Event, MachineRule

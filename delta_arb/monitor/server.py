@@ -24,7 +24,7 @@ from aiohttp import web
 
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import control
-from delta_arb.live.monitoring import TOKEN
+from delta_arb.live.options import TOKEN
 from delta_arb.monitor.runners import Runners, ShownRunner
 
 ORDERS = ("stop", "flatten", "resume", "kill")

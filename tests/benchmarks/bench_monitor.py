@@ -13,7 +13,7 @@ import numpy as np
 from bench_wire import _measured, _row
 from table import report
 
-from delta_arb.live.monitoring import beside
+from delta_arb.live.__main__ import beside
 
 ROUNDS, TICKS = 4, 60
 PORT = 18642

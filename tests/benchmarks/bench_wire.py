@@ -246,7 +246,7 @@ async def runner(folder: str, line: str) -> None:
     from delta_arb.live import config as configuration
     from delta_arb.live import supervisor
     from delta_arb.live.config import Config
-    from delta_arb.live.console import Console
+    from delta_arb.live.messages import Console
 
     _pin(-1)
     logging.basicConfig(level=logging.WARNING)

@@ -20,9 +20,9 @@ from unittest import mock
 from live_stage import publish
 
 from delta_arb.live import clock
-from delta_arb.live.alerts import Alerts
 from delta_arb.live.config import Config, sample
 from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.messages import Alerts
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.resources import Resources
 from delta_arb.live.session import Session

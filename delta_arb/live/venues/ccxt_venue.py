@@ -23,7 +23,7 @@ from delta_arb.live.venues.base import (
     OutcomeUnknown,
     VenueError,
 )
-from delta_arb.live.venues.book_feed import BookFeed
+from delta_arb.live.venues.book_feed import BookFeed, PublicLevels, PublicTrade
 from delta_arb.live.venues.ccxt_client import Budget, CcxtClients, code_of, plain, reading, refusal
 from delta_arb.live.venues.ccxt_orders import CcxtOrders
 from delta_arb.live.venues.order_connection import OrderConnection
@@ -32,7 +32,6 @@ from delta_arb.live.venues.order_tracker import (
     OrderStatus,
     OrderTracker,
 )
-from delta_arb.live.venues.public_messages import PublicLevels, PublicTrade
 from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import Book
 from delta_arb.venue_terms import VenueTerms

@@ -26,11 +26,11 @@ from delta_arb.live.venues.base import (
     SubscriptionRefused,
     VenueError,
 )
+from delta_arb.live.venues.book_feed import DEPTH, gate_levels, gate_quote, gate_trades
 from delta_arb.live.venues.ccxt_client import FillRatio, GateClient, reading
 from delta_arb.live.venues.gate_funding import GateFunding
 from delta_arb.live.venues.key_permissions import gate_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, on_tick, plain_text
-from delta_arb.live.venues.public_messages import DEPTH, gate_levels, gate_quote, gate_trades
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import NS, Order
 from delta_arb.venue_terms import FILL_RATIOS, VenueTerms, in_base, in_bps

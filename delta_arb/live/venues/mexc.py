@@ -28,11 +28,11 @@ from delta_arb.live.venues.base import (
     VenueError,
     within,
 )
+from delta_arb.live.venues.book_feed import DEPTH, mexc_levels, mexc_quote, mexc_trades
 from delta_arb.live.venues.ccxt_client import MexcClient, code_of, plain, reading, refusal
 from delta_arb.live.venues.ccxt_venue import CcxtVenue
 from delta_arb.live.venues.key_permissions import mexc_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, booked, on_grid, plain_text
-from delta_arb.live.venues.public_messages import DEPTH, mexc_levels, mexc_quote, mexc_trades
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import Order
 from delta_arb.venue_terms import VenueTerms, in_bps
