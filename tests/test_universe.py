@@ -87,15 +87,7 @@ def test_a_killed_worker_costs_a_retry_and_who_dies_alone_is_named(tmp_path):
 
 
 def test_the_workers_of_a_killed_call_end_with_it(tmp_path):
-    code = (
-        "from universe_jobs import pids; from delta_arb.universe import jobs; from pathlib import Path\n"
-        "asked = [jobs.KeptJob(str(x), 'universe_jobs:pids', {'x': x}, '', {'calls': 'calls'}) for x in (1, 2)]\n"
-        "if __name__ == '__main__': jobs.run(asked, Path('kept'), jobs.Pool(2))"
-    )
-    (tmp_path / "asks.py").write_text(code)
-    (tmp_path / "calls").mkdir()
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    call = subprocess.Popen([sys.executable, "asks.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths})
+    call = asking(tmp_path, "jobs.Pool(2)", "pids")
     until(lambda: len([*(tmp_path / "calls").iterdir()]) == 2)
     call.kill()
     call.wait()
@@ -103,6 +95,29 @@ def test_the_workers_of_a_killed_call_end_with_it(tmp_path):
         psutil.Process(int(each.name)) for each in (tmp_path / "calls").iterdir() if psutil.pid_exists(int(each.name))
     ]
     assert psutil.wait_procs(workers, 5.0)[1] == []
+
+
+def asking(tmp_path, engine, function):
+    """A call of its own process that asks for two jobs."""
+    code = (
+        "from delta_arb.universe import jobs; from pathlib import Path\n"
+        f"asked = [jobs.KeptJob(str(x), 'universe_jobs:{function}', {{'x': x}}, '', {{'calls': 'calls'}}) for x in (1, 2)]\n"
+        f"if __name__ == '__main__': print(jobs.run(asked, Path('kept'), {engine}))"
+    )
+    (tmp_path / "asks.py").write_text(code)
+    (tmp_path / "calls").mkdir()
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    return subprocess.Popen(
+        [sys.executable, "asks.py"], cwd=tmp_path, env=os.environ | paths, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are no copies")
+def test_workers_begin_with_all_that_jobs_load(tmp_path):
+    said = asking(tmp_path, "jobs.engine(2, '')", "loaded").communicate()[0]
+    each = {"loaded": ["delta_arb.universe.look", "numba", "pandas", "statsmodels"]}
+    assert said == f"{[each, each]}\n"
 
 
 def until(true, seconds=30.0):
@@ -126,11 +141,12 @@ def test_more_memory_than_the_machine_has_is_refused_before_anything_starts(tmp_
 def test_dask_gives_the_same_digest_survives_a_killed_worker_and_frees_no_memory_at_once(tmp_path):
     pytest.importorskip("distributed")
     asked = [job(tmp_path, 1, "die_once"), *(job(tmp_path, x) for x in range(2, 8)), job(tmp_path, 9, "trim")]
-    found = jobs.run(asked, tmp_path / "dask", jobs.DaskCluster("local", 2))
+    with jobs.DaskCluster("local", 2) as cluster:
+        found = jobs.run(asked, tmp_path / "dask", cluster)
     assert found[-1] == {"trim": "not set"}
     assert digest_of(found[:-1]) == digest_of(jobs.run(asked[:-1], tmp_path / "serial", jobs.Serial()))
-    with pytest.raises(RunError, match=r"1 of 1 jobs failed.*job 4: its workers died"):
-        jobs.run([job(tmp_path, 4, "die_always")], tmp_path / "dask", jobs.DaskCluster("local", 1))
+    with jobs.DaskCluster("local", 1) as cluster, pytest.raises(RunError, match=r"1 of 1 jobs failed.*job 4: its work"):
+        jobs.run([job(tmp_path, 4, "die_always")], tmp_path / "dask", cluster)
 
 
 @pytest.fixture
@@ -165,8 +181,9 @@ def test_a_cluster_with_a_worker_of_other_sources_is_refused(tmp_path, scheduler
         file.write("# a line more\n")
     add(tmp_path / "other")
     wait_for_workers(address, 1)
-    with pytest.raises(RunError, match=r"the worker tcp://127.0.0.1:\d+ runs other sources of delta_arb"):
-        jobs.run([job(tmp_path, 2)], tmp_path / "kept", jobs.DaskCluster(address, 0))
+    other = r"the worker tcp://127.0.0.1:\d+ runs other sources of delta_arb"
+    with jobs.DaskCluster(address, 0) as cluster, pytest.raises(RunError, match=other):
+        jobs.run([job(tmp_path, 2)], tmp_path / "kept", cluster)
     assert calls(tmp_path) == 0
 
 
@@ -181,8 +198,9 @@ def test_a_dead_scheduler_costs_only_the_running_jobs(tmp_path, scheduler):
         if process.poll() is None and calls(tmp_path) >= 2:
             process.send_signal(signal.SIGKILL)
 
-    with pytest.raises(RunError, match=r"the scheduler is gone; \d of 8 jobs are done and kept, call again"):
-        jobs.run(asked, tmp_path / "kept", jobs.DaskCluster(address, 0), killed)
+    gone = r"the scheduler is gone; \d of 8 jobs are done and kept, call again"
+    with jobs.DaskCluster(address, 0) as cluster, pytest.raises(RunError, match=gone):
+        jobs.run(asked, tmp_path / "kept", cluster, killed)
     kept = [each.parameters["x"] for each in asked if jobs.kept(tmp_path / "kept", each)]
     assert len(kept) >= 2
     assert jobs.run(asked, tmp_path / "kept", jobs.Serial())[7] == {"square": 49}

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -38,3 +39,7 @@ def slow_square(told):
 
 def trim(told):
     return {"trim": os.environ.get("MALLOC_TRIM_THRESHOLD_", "not set")}
+
+
+def loaded(told):
+    return {"loaded": sorted({"numba", "pandas", "statsmodels", "delta_arb.universe.look"} & {*sys.modules})}

@@ -13,16 +13,17 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +78,12 @@ class Engine(Protocol):
     def outcomes(self, jobs: Sequence[KeptJob]) -> Iterator[JobOutcome]:
         """The outcome of every job, as they come."""
 
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End what was started."""
+
 
 @cache
 def code() -> str:
@@ -112,6 +119,7 @@ def run(
     """
     results = {job.digest: kept(folder, job) for job in jobs}
     left = [job for job in jobs if results[job.digest] is None]
+    left.sort(key=lambda job: -job.memory)  # the longest first: none is begun last that all wait for
     for job in jobs:
         if results[job.digest] is not None:
             done(job.name)
@@ -155,12 +163,14 @@ def digest_of(results: Sequence[Result]) -> str:
 
 
 LOCAL = "local"
+# Workers are copies of a process that has loaded what they need; elsewhere system libraries do not survive being copied.
+STARTED, LOADED = "forkserver" if sys.platform == "linux" else "spawn", "delta_arb.universe.loaded"
 TRIM = "MALLOC_TRIM_THRESHOLD_"  # as Dask sets it, every freed array goes back to the system: a quarter more time
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")  # a worker is one core; sums in one order
 
 
 def engine(workers: int, cluster: str) -> Engine:
-    """The engine of these options; workers 0: one a core.
+    """The engine of these options; workers 0: one a core. Those of this machine begin to load what they need now.
 
     Raises:
         ParamsError: fewer than one worker, or an address that is none.
@@ -170,9 +180,17 @@ def engine(workers: int, cluster: str) -> Engine:
     if cluster and cluster != LOCAL and not re.fullmatch(r"\w+://\S+:\d+", cluster):
         raise ParamsError(f"--cluster is local, or a scheduler like tcp://10.0.0.1:8786, was {cluster}")
     workers = workers or os.cpu_count() or 1
-    if cluster:
-        return DaskCluster(cluster, workers)
-    return Pool(workers) if workers > 1 else Serial()
+    if not cluster and workers == 1:
+        return Serial()
+    if STARTED == "forkserver" and cluster in ("", LOCAL):
+        forkserver.set_forkserver_preload([LOADED, *["distributed"] * bool(cluster)])
+        resource_tracker.ensure_running()  # which lets Ctrl-C through again, and is started by the next but one line else
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT}
+        )  # it is said to all; the one who asked ends the others
+        forkserver.ensure_running()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return DaskCluster(cluster, workers) if cluster else Pool(workers)
 
 
 def single_threaded() -> None:
@@ -206,7 +224,7 @@ def _check(workers: int, memory: int, have: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Serial:
+class Serial(Engine):
     """One job after the other, in this process."""
 
     def check(self, memory: int) -> None:
@@ -218,7 +236,7 @@ class Serial:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Engine):
     """Processes of this machine. A worker that is killed costs the jobs that were running a second try, each alone."""
 
     workers: int
@@ -244,7 +262,7 @@ def _until_a_worker_dies(
 ) -> Generator[JobOutcome, None, tuple[list[KeptJob], list[KeptJob]]]:
     """Yields what is finished; returns the jobs that were not begun and those that ran when a worker died."""
     waiting, running = deque(jobs), {}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context(STARTED), initializer=_begin_worker) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
@@ -263,44 +281,48 @@ def _until_a_worker_dies(
     return [], []
 
 
-@dataclass(frozen=True, slots=True)
-class DaskCluster:
+@dataclass(eq=False)
+class DaskCluster(Engine):
     """A Dask cluster: `local`, or the address of a scheduler, whose workers see the same folders."""
 
     address: str
     workers: int
+    opened: ExitStack = field(default_factory=ExitStack)
+
+    def __exit__(self, *error: object) -> None:
+        self.opened.__exit__(*error)
 
     def check(self, memory: int) -> None:
         if self.address == LOCAL:
             _check(self.workers, memory, machine_memory())
             return
-        with self._client() as client:
-            for name, worker in client.scheduler_info(n_workers=-1)["workers"].items():
-                if worker["memory_limit"] and worker["nthreads"] * memory > worker["memory_limit"]:
-                    raise ParamsError(
-                        f"the worker {name} has {worker['memory_limit'] / 1e9:.1f} GB for {worker['nthreads']} jobs at "
-                        f"once of {memory / 1e9:.1f} GB each; give it more, or fewer threads"
-                    )
+        for name, worker in self._client.scheduler_info(n_workers=-1)["workers"].items():
+            if worker["memory_limit"] and worker["nthreads"] * memory > worker["memory_limit"]:
+                raise ParamsError(
+                    f"the worker {name} has {worker['memory_limit'] / 1e9:.1f} GB for {worker['nthreads']} jobs at "
+                    f"once of {memory / 1e9:.1f} GB each; give it more, or fewer threads"
+                )
 
     def outcomes(self, jobs: Sequence[KeptJob]) -> Iterator[JobOutcome]:
+        client = self._client
+        _refuse_others(client)
         from distributed import as_completed
         from distributed.scheduler import KilledWorker
 
-        with self._client() as client:
-            _refuse_others(client)
-            futures = {client.submit(perform, job, code(), key=job.digest, pure=False): job for job in jobs}
-            for finished, future in enumerate(as_completed(futures, loop=client.loop)):
-                if future.status in ("cancelled", "lost"):
-                    raise RunError(
-                        f"the scheduler is gone; {finished} of {len(jobs)} jobs are done and kept, call again for the others"
-                    )
-                try:
-                    yield JobOutcome(futures[future], future.result())
-                except KilledWorker:
-                    yield JobOutcome(futures[future], error="its workers died again and again (out of memory?)")
+        futures = {client.submit(perform, job, code(), key=job.digest, pure=False): job for job in jobs}
+        for finished, future in enumerate(as_completed(futures, loop=client.loop)):
+            if future.status in ("cancelled", "lost"):
+                raise RunError(
+                    f"the scheduler is gone; {finished} of {len(jobs)} jobs are done and kept, call again for the others"
+                )
+            try:
+                yield JobOutcome(futures[future], future.result())
+            except KilledWorker:
+                yield JobOutcome(futures[future], error="its workers died again and again (out of memory?)")
 
-    @contextmanager
+    @cached_property
     def _client(self):
+        """Opened when there is something to do, and once for all of it."""
         try:
             import dask
             from distributed import Client, LocalCluster
@@ -308,22 +330,20 @@ class DaskCluster:
             raise ParamsError('--cluster needs Dask: pip install "delta-arb[cluster]"') from None
         if self.address != LOCAL:
             try:
-                client = Client(self.address, timeout="10s", set_as_default=False)
+                return self.opened.enter_context(Client(self.address, timeout="10s", set_as_default=False))
             except (OSError, ValueError) as error:
                 raise ParamsError(f"no scheduler at {self.address} ({type(error).__name__}); is it running?") from None
-            with client:
-                yield client
-            return
         env = {k: v for k, v in dask.config.get("distributed.nanny.pre-spawn-environ").items() if k != TRIM}
-        env |= dict.fromkeys(ONE_THREAD, 1)
-        said = {"distributed.nanny.pre-spawn-environ": env, "distributed.scheduler.allowed-failures": 1}
+        said = {
+            "distributed.nanny.pre-spawn-environ": env | dict.fromkeys(ONE_THREAD, 1),
+            "distributed.scheduler.allowed-failures": 1,
+            "distributed.worker.multiprocessing-method": STARTED,
+            "distributed.worker.profile.enabled": False,  # looks at what runs a hundred times a second
+        }
+        self.opened.enter_context(dask.config.set(said))
         shape = {"n_workers": self.workers, "threads_per_worker": 1, "dashboard_address": None}
-        with (
-            dask.config.set(said),
-            LocalCluster(**shape, memory_limit=0) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield client
+        cluster = self.opened.enter_context(LocalCluster(**shape, memory_limit=0))
+        return self.opened.enter_context(Client(cluster, set_as_default=False))
 
 
 def _refuse_others(client) -> None:

@@ -197,12 +197,12 @@ def rank(
     rows = reading.list_rows(data, *venues)
     against = {pair: reading.vetoes(pair, rows) for pair in listed}
     open_ = {pair: reading.unknown_of(pair, rows) for pair in listed}
-    work = engine(options.workers, options.cluster)
-    looks = [_job(FIRST, pair, study, data) for pair in listed]  # what they find does not depend on how many
-    firsts = run_jobs(looks, kept_in, work, progress(len(looks)))
-    if all("refused" in found for found in firsts):  # a wrong option, mostly: that no pair pays is another answer
-        raise DataError(f"none of {len(firsts)} pairs can be judged; {firsts[0]['pair']}: {firsts[0]['refused']}")
-    return _judged(options, looks, firsts, (against, open_), work, kept_in, progress)
+    with engine(options.workers, options.cluster) as work:
+        looks = [_job(FIRST, pair, study, data) for pair in listed]  # what they find does not depend on how many
+        firsts = run_jobs(looks, kept_in, work, progress(len(looks)))
+        if all("refused" in found for found in firsts):  # a wrong option, mostly: that no pair pays is another answer
+            raise DataError(f"none of {len(firsts)} pairs can be judged; {firsts[0]['pair']}: {firsts[0]['refused']}")
+        return _judged(options, looks, firsts, (against, open_), work, kept_in, progress)
 
 
 def _judged(options, looks, firsts, lists, work: Engine, kept_in: Path, progress) -> Universe:
