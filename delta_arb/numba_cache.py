@@ -14,6 +14,8 @@ from typing import get_args, get_type_hints
 import numpy as np
 
 WHEEL = "machine_code"  # the folder of the package that a wheel brings along, see setup.py
+UNTYPED = "TranslateByteCode FixupArgs IRProcessing DeadBranchPrune GenericRewrites ReconstructSSA"  # numba's passes, in order
+TYPED = "NopythonTypeInference PreLowerStripPhis IRLegalization NativeLowering NoPythonBackend"
 ANY_PROCESSOR = ("generic", "")  # its name and features at numba
 
 
@@ -26,15 +28,14 @@ def compiled(kernel):
     """
     import numba
 
-    functions = [f for f in reached(kernel) if f is not uncounted]
-    _teach_uncounted()
+    functions = reached(kernel)
     for function in functions:
         _register(function)
     digest = hashlib.sha256(_sources([kernel, *functions])).hexdigest()[:12]
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder() / f"kernel-{digest}")
     try:
-        made = numba.njit(cache=True, nogil=True)(kernel)
+        made = numba.njit(cache=True, nogil=True, pipeline_class=_compilers()[0])(kernel)
     finally:
         numba.config.CACHE_DIR = before
     made.compile = _lightly(made.compile)
@@ -129,15 +130,31 @@ def _register(function) -> None:
     from numba.extending import register_jitable
 
     built_in = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    register_jitable(**built_in, pipeline_class=_part())(function)
+    register_jitable(**built_in, pipeline_class=_compilers()[1])(function)
 
 
 @functools.cache
-def _part() -> type:
-    """Numba's compiler for functions that become part of their callers: they are optimized there, and have no machine code of
-    their own, which would take a quarter of the time."""
+def _compilers() -> tuple[type, type]:
+    """Numba's compiler, for kernels and for functions that become part of their callers, with those of its passes that ours need.
+
+    A kernel is optimized once instead of twice. A part is optimized in its callers and has no machine code of its own; nor does it
+    count references to arrays, which its kernel holds, so that it must make none and hand none to a kernel. All that spares half
+    of the time.
+    """
+    from numba.core import typed_passes, untyped_passes
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import Compiler
+    from numba.core.compiler_machinery import PassManager
+    from numba.core.runtime.context import NRTContext
+
+    class Whole(JITCodeLibrary):
+        def _optimize_final_module(self):
+            passes, builder = self._codegen._module_pass_manager()
+            passes.add_new_gvn_pass()
+            passes.add_jump_threading_pass()
+            passes.add_instruction_combine_pass()
+            passes.add_simplify_cfg_pass()
+            passes.run(self._final_module, builder)
 
     class Unfinished(JITCodeLibrary):
         def _optimize_final_module(self):
@@ -151,43 +168,34 @@ def _part() -> type:
         def codegen(self):
             return SimpleNamespace(set_env=lambda *_: None)  # the environment is the caller's, as it is of cached code
 
-    class Part(Compiler):
+    class Uncounted(NRTContext):
+        def _call_incref_decref(self, *_):
+            pass
+
+    class Lean(Compiler):
+        library = Whole
+
         def __init__(self, typing, target, library, *rest):
-            super().__init__(typing, target, library or Unfinished(target.codegen(), "part"), *rest)
+            library = library or self.library(target.codegen(), self.library.__name__)
+            super().__init__(typing, target, library, *rest)
+            library.enable_object_caching()
 
-    return Part
+        def define_pipelines(self):
+            passes = PassManager("lean")
+            for known, names in ((untyped_passes, UNTYPED), (typed_passes, TYPED)):
+                for name in names.split():
+                    passes.add_pass(getattr(known, name), name)
+            passes.finalize()
+            return [passes]
 
+    class Part(Lean):
+        library = Unfinished
 
-def uncounted(arrays):
-    """Arrays in (nested) tuples, in compiled code without their counts of references: the caller of a kernel holds them.
+        def __init__(self, *given):
+            super().__init__(*given)
+            self.state.targetctx.nrt = Uncounted(self.state.targetctx, True)
 
-    Counting them at every call would cost more than what is read of them.
-    """
-    return arrays
-
-
-@functools.cache
-def _teach_uncounted() -> None:
-    """Tell numba, once a process, what `uncounted` is in machine code."""
-    from numba.core import cgutils, types
-    from numba.extending import intrinsic, overload
-
-    def bare(context, builder, kind, value):
-        if isinstance(kind, types.BaseTuple):
-            parts = [bare(context, builder, of, builder.extract_value(value, k)) for k, of in enumerate(kind)]
-            return context.make_tuple(builder, kind, parts)
-        if not isinstance(kind, types.Array):
-            return value
-        array = context.make_array(kind)(context, builder, value)
-        array.meminfo = cgutils.get_null_value(array.meminfo.type)
-        array.parent = cgutils.get_null_value(array.parent.type)
-        return array._getvalue()
-
-    @intrinsic
-    def stripped(_typing, arrays):
-        return arrays(arrays), lambda context, builder, types_, given: bare(context, builder, types_.args[0], given[0])
-
-    overload(uncounted)(lambda arrays: lambda arrays: stripped(arrays))
+    return Lean, Part
 
 
 def records(values: Sequence) -> np.ndarray:

@@ -174,17 +174,12 @@ class Logs(NamedTuple):
     transfers: list[Transfer]
 
 
-def new_logs():
-    """Empty lists, of which the compiler sees what will be in them."""
-    return Logs(
-        [Sent(0, 0, 0, 0, 0.0, 0.0, False) for _ in range(0)], [Fill(0, 0, 0, 0.0, 0.0, 0.0) for _ in range(0)],
-        [Closing(0, 0, 0, 0.0, 0.0) for _ in range(0)], [0 for _ in range(0)], [NO_TRANSFER for _ in range(0)],
-    )  # fmt: skip
-
-
 def whole_tape(ground, schedule, machine):
     """Everything that happened on a tape, whether the machine has halted, whether a pair was still open, and the purse."""
-    logs = new_logs()
+    logs = Logs(  # empty lists, of which the compiler sees what will be in them
+        [Sent(0, 0, 0, 0, 0.0, 0.0, False)][:0], [Fill(0, 0, 0, 0.0, 0.0, 0.0)][:0], [Closing(0, 0, 0, 0.0, 0.0)][:0], [0][:0],
+        [NO_TRANSFER][:0],
+    )  # fmt: skip
     drive(ground, schedule, machine, logs, None)
     return logs, machine.state.phase == HALTED, machine.open_at_end, _purse(machine)
 
@@ -310,8 +305,9 @@ def drive(ground, schedule, machine, logs, account):
                 i = row
     machine.open_at_end = state.legs[SPOT].position != 0.0 or state.legs[PERP].position != 0.0
     for made in left_open(state, event.spot, event.perp, end_ns, rule):
-        _keep(made, n - 1, logs, account)
-        purse = with_fill(purse, made)
+        if made.qty != 0.0:
+            _keep(made, n - 1, logs, account)
+            purse = with_fill(purse, made)
     if machine.open_at_end:
         reason = HALT if state.phase == HALTED else END
         _ended(closing(state, event.spot, event.perp, end_ns, reason), machine, logs, account)

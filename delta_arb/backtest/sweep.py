@@ -41,7 +41,7 @@ from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected, gaps
 from delta_arb.latency import Latency
 from delta_arb.market import DAY_NS, NEVER, FundingPayment, to_bps
-from delta_arb.numba_cache import compiled, read_only, records, uncounted
+from delta_arb.numba_cache import compiled, read_only, records
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import check_deadline
 from delta_arb.strategy.state import HALTED, MachineRule
@@ -75,7 +75,7 @@ def _sweep(ground, schedule, machines, curves, account, levels, sets, out):
     that differ in one level only go the same path, so do all between them (see `trace`), which are not driven: so steps
     are doubled as long as paths stay the same, and halved where they part.
     """
-    ground, account, (figures, nets, paths, ahead) = uncounted((ground, account, out))
+    figures, nets, paths, ahead = out
     waiting, at, low, last, step = 0, 0, 0, -1, 1
     while at < len(sets):
         k = sets[at]
@@ -328,5 +328,5 @@ def _kernel():
     """`_sweep` as machine code; says so when it has to be compiled first, but not in a notebook, whose output it would be."""
     kernel = compiled(_sweep)
     if "ipykernel" not in sys.modules and not any(Path(kernel.stats.cache_path).glob("sweep._sweep-*.nbi")):
-        print("delta_arb: compiling the sweep, half a minute or, on a busy machine, some; once on this machine", file=sys.stderr)
+        print("delta_arb: compiling the sweep, some 15 seconds, more on a busy machine; once", file=sys.stderr)
     return kernel

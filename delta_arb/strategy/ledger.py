@@ -223,21 +223,21 @@ def close_out(
     state: State, spot: Book, perp: Book, ts_ns: int, rule: MachineRule
 ) -> tuple[tuple[Fill, ...], tuple[Closing, ...]]:
     """The fills that close what is still open when the quotes end, at the exit side of the last books."""
-    fills = left_open(state, spot, perp, ts_ns, rule)
+    fills = tuple(made for made in left_open(state, spot, perp, ts_ns, rule) if made.qty != 0.0)
     if not fills:
         return (), ()
-    return tuple(fills), (closing(state, spot, perp, ts_ns, HALT if state.phase == HALTED else END),)
+    return fills, (closing(state, spot, perp, ts_ns, HALT if state.phase == HALTED else END),)
 
 
 def left_open(state, spot, perp, ts_ns, rule):
-    """The fills of `close_out`; none where nothing is open."""
-    fills = []
-    for leg in range(2):
-        position, book, of = state.legs[leg].position, (spot, perp)[leg], (rule.spot, rule.perp)[leg]
-        if position != 0.0:
-            price = exit_price(position, book)
-            fills.append(Fill(state.pair, ts_ns, leg, -position, price, fee_usdt(-position, price, of)))
-    return fills
+    """The fills of `close_out` of both legs; of no quantity where nothing is open."""
+    return _closed(SPOT, state, spot, ts_ns, rule.spot), _closed(PERP, state, perp, ts_ns, rule.perp)
+
+
+def _closed(leg, state, book, ts_ns, of) -> Fill:
+    position = state.legs[leg].position
+    price = exit_price(position, book)
+    return Fill(state.pair, ts_ns, leg, -position, price, fee_usdt(-position, price, of))
 
 
 def closing(state: State, spot: Book, perp: Book, ts_ns: int, reason: int) -> Closing:
