@@ -208,11 +208,11 @@ def compact_stream(stream: Path, market: Path) -> int:
         DataError: the stream is damaged; it stays.
     """
     read = read_stream(stream)
-    for at, pair in enumerate(read.header["pairs"] if read else ()):
-        if (table := read.of(pair)).num_rows:
-            header = {"dataset": read.header["dataset"], "pair": pair, "digits": read.header["digits"][at]}
-            target = market / pair / read.header["dataset"] / f"{stream.stem}.parquet"
-            write_parquet(target, table, header | {SOURCES: []})
+    for at, table in read.each() if read else ():
+        pair = read.header["pairs"][at]
+        header = {"dataset": read.header["dataset"], "pair": pair, "digits": read.header["digits"][at]}
+        target = market / pair / read.header["dataset"] / f"{stream.stem}.parquet"
+        write_parquet(target, table, header | {SOURCES: []})
     stream.unlink()
     log_of(stream).unlink(missing_ok=True)
     return read.table.num_rows if read else 0

@@ -15,13 +15,14 @@ import hashlib
 import io
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -181,6 +182,16 @@ class StreamRead:
             return self.table.slice(0, 0).drop_columns([PAIR])
         at = self.header["pairs"].index(pair)
         return self.table.filter(pa.compute.equal(self.table[PAIR], at)).drop_columns([PAIR])
+
+    def each(self) -> Iterator[tuple[int, pa.Table]]:
+        """The same of every pair that has rows, by its place in the header; all are sorted once."""
+        rows = self.table.drop_columns([PAIR])
+        places = np.concatenate([np.zeros(0, np.int64), *map(np.from_dlpack, self.table[PAIR].chunks)])
+        order, end = np.argsort(places, kind="stable"), 0
+        for at, n in enumerate(np.bincount(places).tolist()):
+            if n:
+                yield at, rows.take(pa.array(order[end : end + n])).combine_chunks()
+            end += n
 
 
 def log_of(path: Path) -> Path:
