@@ -1,7 +1,7 @@
 """Peak memory of a pair from a recording to a verdict: 30 days at a row a second and at ten.
 
-    python tests/benchmarks/bench_memory.py            both, ten minutes
-    python tests/benchmarks/bench_memory.py --quick    three days at each rate
+    python tests/benchmarks/bench_memory.py                                    both
+    python tests/benchmarks/bench_memory.py --days 10 --rates 10 --steps read,search
 
 Each step is a process of its own that does everything up to it; memory is its largest resident size less what importing
 takes. A tape of n events takes 57 bytes an event (`tape_mb`): the rest is what reading and searching need beside it.
@@ -28,7 +28,7 @@ STEPS = ("read", "reversion", "search", "verdict")
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--quick", action="store_true", help="three days instead of thirty")
+    options.add_argument("--days", type=int, default=30)
     options.add_argument("--rates", default="1,10", help="rows a second and leg")
     options.add_argument("--steps", default=",".join(STEPS))
     options.add_argument("--step", help=argparse.SUPPRESS)
@@ -37,7 +37,7 @@ def main() -> None:
     if options.step:
         print(json.dumps(measured(options.step, Path(options.data))))
         return
-    days, rows = 3 if options.quick else 30, []
+    days, rows = options.days, []
     for rate in map(float, options.rates.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run(
