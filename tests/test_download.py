@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from delta_arb import download as command
 from delta_arb.collect import download, history
 from delta_arb.collect.download import Legs, Request
-from delta_arb.collect.history import PERP, SPOT, Stored, months, read, write
+from delta_arb.collect.history import PERP, SPOT, Listed, Stored, VenueHistory, months, read, write
 from delta_arb.collect.options import DownloadOptions, RecordOptions
-from delta_arb.collect.venue_history import Listed, VenueHistory
 from delta_arb.errors import DataError, ParamsError, RunError
 
 MINUTE = 60_000

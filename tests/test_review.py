@@ -33,7 +33,7 @@ from delta_arb.quotes.prints import prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import index
 from delta_arb.review import __main__ as command
-from delta_arb.review import plots, rehearsal, resting, session_review, tables
+from delta_arb.review import fill_costs, plots, session_review, tables
 from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, OTHER, PARAMETERS, START, TAKEN, UNEXPLAINED
 from delta_arb.review.session_log import PAPER, find, read
 from delta_arb.review.tables import fills, findings, heading
@@ -461,7 +461,7 @@ def test_the_command_says_what_it_cannot_review(tmp_path, capsys):
 
 
 def test_the_rehearsal_has_every_fault_it_was_given_and_adds_up_to_the_cent(tmp_path, capsys):
-    rehearsal.rehearse(tmp_path, hours=6.5)
+    session_review.rehearse(tmp_path, hours=6.5)
     assert command.main(["--reports", str(tmp_path), "--json", "rehe"]) == 0
     out = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert out["net_usdt"] == pytest.approx(out["backtest_net_usdt"] + sum(out["causes_usdt"].values()), abs=1e-9)
@@ -538,15 +538,15 @@ def test_the_quotes_of_a_run_are_held_against_the_three_assumptions(tmp_path):
     run = read(*find(tmp_path))
     order, *later = [o for o in run.orders if o.post_only]
     trades = prints([seconds(0.2)], [-1], [order.limit], [0.3])
-    found = resting.own_quotes(run, trades)
+    found = fill_costs.own_quotes(run, trades)
     assert (found.leg, found.sent, found.filled, found.judged, found.own) == (SPOT, 1 + len(later), 1, 1, 1.0)
     assert found.said == {"front": (1.0, 0.0), "back": (1.0, 0.0), "through": (1.0, 0.0)}
-    assert resting.own_quotes(run).said == {resting.REACHED: (1.0, 0.0)}
+    assert fill_costs.own_quotes(run).said == {fill_costs.REACHED: (1.0, 0.0)}
     tape = run.tape()
     life = (order, seconds(0.1), seconds(0.4))
-    assert [resting._fills(life, tape, trades, way) for way in range(3)] == [True, False, False]
+    assert [fill_costs._fills(life, tape, trades, way) for way in range(3)] == [True, False, False]
     deep = trades._replace(price=trades.price - 0.1)
-    assert [resting._fills(life, tape, deep, way) for way in range(3)] == [True] * 3
+    assert [fill_costs._fills(life, tape, deep, way) for way in range(3)] == [True] * 3
     # Whole, the quote rested from 0.1 s to the ask at 0.5 s, which shows 100: so much an order of unlimited size would have got there.
     assert found.could == {way: (1, pytest.approx(100 * order.limit)) for way in ("back", "through")}
     # Spot: quotes count twice, for they are withdrawn as well. The perpetual was hedged at the entry and closed.
@@ -557,6 +557,6 @@ def test_the_quotes_of_a_run_are_held_against_the_three_assumptions(tmp_path):
         1 + len([o for o in sent if not o.post_only]),
     )
     assert found.asked[1][:1] == ("gate",) and found.asked[1][1:] == (2, 2)
-    assert "2, 2 filled (100 %); slowed down above 86,400 with less than 1 % filled" in repr(resting.table(found))
-    assert "Brier 0.00" in repr(resting.table(found)) and "1,800" in repr(resting.table(found))  # 30 a minute
-    assert "no order rested" in repr(resting.table(None))
+    assert "2, 2 filled (100 %); slowed down above 86,400 with less than 1 % filled" in repr(fill_costs.table(found))
+    assert "Brier 0.00" in repr(fill_costs.table(found)) and "1,800" in repr(fill_costs.table(found))  # 30 a minute
+    assert "no order rested" in repr(fill_costs.table(None))

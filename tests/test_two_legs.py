@@ -19,8 +19,7 @@ from delta_arb.quotes.bars import bars_of
 from delta_arb.quotes.candles import Stated
 from delta_arb.quotes.checks import Limits
 from delta_arb.quotes.files import LegFile
-from delta_arb.quotes.funding_checks import check_rates, notes_on
-from delta_arb.quotes.funding_file import FundingFile, funding_history
+from delta_arb.quotes.funding_file import FundingFile, check_rates, funding_history, notes_on
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.two_legs import correlated
 from delta_arb.tables import heading, told

@@ -51,7 +51,7 @@ def settle(
 ) -> list[tuple[str, str]]:
     """Complete the settled funding of a perpetual's pairs, as `download` keeps it; what fails can be asked again later."""
     from delta_arb.collect.download import keep_funding  # not above: ccxt takes longer than a compaction
-    from delta_arb.collect.venue_history import VenueHistory
+    from delta_arb.collect.history import VenueHistory
 
     try:
         leg = VenueHistory(venue, PERP, ccxt)

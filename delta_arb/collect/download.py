@@ -21,15 +21,16 @@ from delta_arb.collect.history import (
     PERP,
     SPOT,
     Dataset,
+    Listed,
     Month,
     Row,
     Stored,
+    VenueHistory,
     months,
     read,
     write,
 )
 from delta_arb.collect.options import LOCAL_VENUES, DownloadOptions
-from delta_arb.collect.venue_history import Listed, VenueHistory
 from delta_arb.errors import ParamsError
 from delta_arb.live import config as configuration
 from delta_arb.live import local_venues

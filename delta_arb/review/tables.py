@@ -5,9 +5,9 @@ from statistics import median
 
 from delta_arb.market import LEGS, NS, to_bps, utc
 from delta_arb.quotes.depth import known_at
-from delta_arb.review import resting
+from delta_arb.review import fill_costs
 from delta_arb.review.bridge import CAUSES, FEES, OTHER, UNEXPLAINED, together
-from delta_arb.review.costs import ALARM_BPS, Slipped, booked_funding_usdt
+from delta_arb.review.fill_costs import ALARM_BPS, Slipped, booked_funding_usdt
 from delta_arb.review.session_log import PAPER, REPLAY, Recorded
 from delta_arb.review.session_review import Review
 from delta_arb.strategy.ledger import Trade
@@ -158,7 +158,7 @@ def _fill_row(name: str, group: Sequence[Slipped]) -> tuple[str, ...]:
 
 def rested(review: Review) -> Table:
     """What rested, how it filled, and which assumption of the queue that bears out."""
-    return resting.table(review.rested)
+    return fill_costs.table(review.rested)
 
 
 def fees(review: Review) -> Table:
