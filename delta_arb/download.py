@@ -2,7 +2,7 @@
 
 from delta_arb.collect.options import DownloadOptions, of_settings
 from delta_arb.command import program
-from delta_arb.quotes.settings import settings
+from delta_arb.quotes.options import settings
 
 EXAMPLES = (
     "delta-arb download --pair LUNC_USDT --since 2026-01-01 --candles 1h --funding",

@@ -20,7 +20,7 @@ SAME = 1e-9  # share by which two prices of one tick differ at most, in floating
 DAY_S, DAY_NS = 86_400.0, 86_400 * NS
 QUOTE, BASE = "quote", "base"  # what a buyer's fee is taken in
 
-# What is assumed of the place of a resting order in the queue of its price (`strategy.queue_fills`), by number and by name.
+# What is assumed of the place of a resting order in the queue of its price (`strategy.quoting`), by number and by name.
 FRONT, BACK, THROUGH = range(3)
 ASSUMPTIONS = ("front", "back", "through")
 

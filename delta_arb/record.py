@@ -2,7 +2,7 @@
 
 from delta_arb.collect.options import RecordOptions, of_settings
 from delta_arb.command import program
-from delta_arb.quotes.settings import settings
+from delta_arb.quotes.options import settings
 
 EXAMPLES = (
     "delta-arb record --pair LUNC_USDT --pair DOGE_USDT",

@@ -24,7 +24,7 @@ from delta_arb.command import expanded
 from delta_arb.live import cli
 from delta_arb.live.options import MAX_CLIP_USDT, TAKES, LiveOptions, of_settings, translated
 from delta_arb.params import Bounds
-from delta_arb.quotes.settings import settings
+from delta_arb.quotes.options import settings
 from delta_arb.report import index as report_index
 from delta_arb.report.options import PipelineOptions
 from delta_arb.report.schedule import settled

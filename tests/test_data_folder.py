@@ -16,7 +16,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.live.venues.book_feed import gate_trades
 from delta_arb.market import NS
-from delta_arb.quotes.depth import levels_behind
+from delta_arb.quotes.depth_and_trades import levels_behind
 from delta_arb.quotes.files import files_of
 from delta_arb.quotes.recorded import MARK, content_digest
 from delta_arb.quotes.stream_file import LEVELS, QUOTES, STREAM, TRADES

@@ -17,8 +17,8 @@ from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment
 from delta_arb.optimize import directions, export, gates, search, study, walk_forward
 from delta_arb.optimize.champion import NAMES, examined, settle
+from delta_arb.optimize.offers import Levels, both
 from delta_arb.optimize.study import Constraints, Market, Thresholds
-from delta_arb.optimize.threshold_sets import Levels, both
 from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.walk_forward import Fit, LookBack
 from delta_arb.quotes.inputs import Inputs

@@ -10,14 +10,13 @@ from live_stage import quick_config, stage
 from test_live_alerts import sink
 
 from delta_arb.errors import RunError
-from delta_arb.live import account_limits, control
+from delta_arb.live import control, watch
 from delta_arb.live.__main__ import main
-from delta_arb.live.account_limits import RunnerShare, beyond
 from delta_arb.live.config import WatchSettings
 from delta_arb.live.journal import Journal
 from delta_arb.live.messages import Console
 from delta_arb.live.supervisor import SANDBOX, LiveJob
-from delta_arb.live.watch import Watcher, before, resting
+from delta_arb.live.watch import RunnerShare, Watcher, before, beyond, resting
 from delta_arb.strategy.state import FLAT
 
 SHARES = (RunnerShare("A", 40.0, -3.0), RunnerShare("B", 45.0, 1.0))
@@ -89,10 +88,10 @@ def test_of_a_runner_that_does_not_answer_its_journal_says_what_it_holds(tmp_pat
             "INSERT INTO trades (run_id, net_usdt, closed_ns) VALUES ('run', -1.5, ?)", (time.time_ns(),)
         )
         journal._db.execute("INSERT INTO trades (run_id, net_usdt, closed_ns) VALUES ('run', -9.0, 1)")
-    assert account_limits.share(path) == RunnerShare("A_USDT-mexc-gate", 48.0, -1.5)
+    assert watch.share(path) == RunnerShare("A_USDT-mexc-gate", 48.0, -1.5)
     path.write_bytes(b"no journal" * 1000)
     with pytest.raises(RunError, match="nobody knows what the account holds"):
-        account_limits.share(path)
+        watch.share(path)
 
 
 def test_the_watcher_ends_all_pairs_of_an_account_that_holds_too_much_together(tmp_path):

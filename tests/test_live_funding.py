@@ -12,8 +12,8 @@ from delta_arb.funding_stamps import RECENT, expected
 from delta_arb.latency import Latency
 from delta_arb.live import preflight
 from delta_arb.live.event_log import replayed
-from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import NO_ENTRY
+from delta_arb.live.market_watch import FundingWatch
 from delta_arb.live.supervisor import PAPER, LiveJob
 from delta_arb.live.venues.base import Funding, VenueError
 from delta_arb.market import LEGS, NS, PERP, FundingPayment

@@ -18,8 +18,8 @@ from delta_arb.errors import ParamsError
 from delta_arb.live import local_venues, preflight
 from delta_arb.live.event_log import events_path, logged
 from delta_arb.live.supervisor import LIVE, LiveJob
+from delta_arb.optimize.offers import Levels
 from delta_arb.optimize.study import Market, Thresholds
-from delta_arb.optimize.threshold_sets import Levels
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.sandbox.venues import Venues
 from delta_arb.strategy.rule import make_rule

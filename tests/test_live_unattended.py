@@ -23,10 +23,10 @@ from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import supervisor
 from delta_arb.live.config import Keys, sample
 from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.market_watch import TermsChangedError
 from delta_arb.live.messages import Console
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.supervisor import LIVE, LiveJob
-from delta_arb.live.terms_watch import TermsChangedError
 from delta_arb.live.venues.base import VenueError
 from delta_arb.live.venues.ccxt_client import REFUSED, asked_pause_s
 from delta_arb.live.venues.gate import GateVenue, decoded
@@ -446,8 +446,8 @@ def test_a_market_that_becomes_inactive_is_left(tmp_path):
 
 
 def test_a_venue_that_fails_one_look_is_not_entered(tmp_path, monkeypatch):
-    monkeypatch.setattr("delta_arb.live.funding_watch.EVERY_S", 0.2)
-    monkeypatch.setattr("delta_arb.live.funding_watch.AGAIN_S", 0.2)
+    monkeypatch.setattr("delta_arb.live.market_watch.EVERY_S", 0.2)
+    monkeypatch.setattr("delta_arb.live.market_watch.AGAIN_S", 0.2)
 
     async def play(venue: str, at: str):
         async with stage(tmp_path / venue / at) as it:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from delta_arb.market import BACK, FRONT, NS, THROUGH
-from delta_arb.strategy.queue_fills import crosses, joined, on_print, on_row
+from delta_arb.strategy.quoting import crosses, joined, on_print, on_row
 
 PEER = "hftbacktest==2.4.4"
 LATE_NS, LIFE_NS, QTY, ORDERS = NS // 10, 5 * NS, 0.1, 1000

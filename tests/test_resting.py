@@ -20,8 +20,7 @@ from delta_arb.optimize import carry_walk_forward, carry_ways, roles
 from delta_arb.optimize.export import evidence
 from delta_arb.optimize.study import Constraints, Market, Thresholds
 from delta_arb.params import Params, load, save, sealed
-from delta_arb.quotes.depth import UNKNOWN, Depth, ahead_at, into_levels
-from delta_arb.quotes.prints import NO_PRINTS, Queues, prints
+from delta_arb.quotes.depth_and_trades import NO_PRINTS, UNKNOWN, Depth, Queues, ahead_at, into_levels, prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables
 from delta_arb.report.resting import capacity, resting_money, ways_table

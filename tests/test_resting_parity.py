@@ -13,8 +13,7 @@ from delta_arb.backtest import replay as backtest
 from delta_arb.latency import Latency
 from delta_arb.market import ASSUMPTIONS, LEGS, NS, PERP, SPOT
 from delta_arb.params import Rule
-from delta_arb.quotes.depth import NO_DEPTH, Depth, snapshot
-from delta_arb.quotes.prints import prints
+from delta_arb.quotes.depth_and_trades import NO_DEPTH, Depth, prints, snapshot
 from delta_arb.quotes.tape import Tape
 from delta_arb.rule_params import RestingLeg
 from delta_arb.sandbox.venues import Feed

@@ -27,9 +27,8 @@ from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import CLOSED, FREE, Hold, Resumed, Runner
 from delta_arb.market import SPOT, FundingPayment
 from delta_arb.monitor.runners import read_journal
-from delta_arb.quotes.depth import snapshot
+from delta_arb.quotes.depth_and_trades import prints, snapshot
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.quotes.prints import prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import index
 from delta_arb.review import __main__ as command

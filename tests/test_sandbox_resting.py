@@ -12,7 +12,7 @@ import ccxt.pro
 import pytest
 
 from delta_arb.market import ASSUMPTIONS, BACK, NS
-from delta_arb.quotes.prints import Queues, prints
+from delta_arb.quotes.depth_and_trades import Queues, prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.engine import Engine

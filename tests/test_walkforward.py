@@ -17,9 +17,9 @@ from delta_arb.latency import Latency
 from delta_arb.market import END, NS, REASONS
 from delta_arb.optimize import gates, search, study, verdict
 from delta_arb.optimize import walk_forward as walkforward
+from delta_arb.optimize.offers import Levels
 from delta_arb.optimize.search import Sweep
 from delta_arb.optimize.study import Constraints, Frame, Market, Thresholds
-from delta_arb.optimize.threshold_sets import Levels
 from delta_arb.optimize.walk_forward import Fit, LookBack, walk_forward
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape

@@ -23,7 +23,7 @@ from delta_arb.backtest.fast_forward import NEAR, Looks, book_at, first_at, next
 from delta_arb.backtest.resting_orders import Roads, arrives, decided, heard, latency_ns, quote_due, quote_row, quoted
 from delta_arb.backtest.sweep_figures import add_fill, add_pair, trace
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
-from delta_arb.quotes.depth import into_levels
+from delta_arb.quotes.depth_and_trades import into_levels
 from delta_arb.quotes.tape import Books
 from delta_arb.strategy.ledger import Closing, closing, left_open
 from delta_arb.strategy.margin import liquidated_at

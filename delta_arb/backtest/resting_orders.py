@@ -2,7 +2,7 @@
 
 At one stamp a venue's trades come first, then its rows, then what arrives there. A placement is judged by the book in force at
 its arrival. The order has no part in the trades of that stamp, and lives until its cancel has arrived, that stamp included. What
-fills it is in `strategy.queue_fills`, under one assumption about its place in the queue. Fills of one stamp are one report.
+fills it is in `strategy.quoting`, under one assumption about its place in the queue. Fills of one stamp are one report.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,23 @@ import numpy as np
 from delta_arb.backtest.fast_forward import book_at, first_at, shift_at
 from delta_arb.latency import Delays
 from delta_arb.market import NEVER, PERP, SPOT, Order
-from delta_arb.quotes.depth import Depth, ahead_at
-from delta_arb.quotes.prints import Prints, Queues
+from delta_arb.quotes.depth_and_trades import Depth, Prints, Queues, ahead_at
 from delta_arb.strategy.decide import decide, take
-from delta_arb.strategy.queue_fills import UNKNOWN, Queued, crosses, joined, on_print, on_row
-from delta_arb.strategy.quoting import BUY, KEEP, TOO_NEAR, hedge_ratio, misplaced, quote_side, wanted_price
+from delta_arb.strategy.quoting import (
+    BUY,
+    KEEP,
+    TOO_NEAR,
+    UNKNOWN,
+    Queued,
+    crosses,
+    hedge_ratio,
+    joined,
+    misplaced,
+    on_print,
+    on_row,
+    quote_side,
+    wanted_price,
+)
 from delta_arb.strategy.state import NO_LEG, Event, MachineRule, State
 
 CHUNK = 256  # rows that are looked through before the queue is: what is found there may come first

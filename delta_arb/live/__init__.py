@@ -13,22 +13,21 @@ One pair
     replay       recorded quotes in their own time: `--replay`
 What it knows
     parameters   the newest exported parameters, reloaded and refused
-    funding_watch  settled stamps to expect by, and each one while it passes
+    market_watch settled funding to expect by, each stamp as it passes, and what both markets list against what they were opened with
     journal      SQLite, written before it is acted upon; `durability` brings it to the disk
     event_log    every event of the machine, from which its decisions can be repeated
     recovery     where an earlier run stopped
 What keeps it safe
     guards       one number each: no entries, leave, halt; and what they allow now
     reconcile    both accounts against the journal; `accounts` are the differences, and the transfer to make
-    terms_watch  both markets' contract size, steps and state against what they were opened with
-    alerts       what rings a person, by apprise; `health` is what monitoring asks
+    messages     lines headed by their mode, and what rings a person, by apprise; `monitoring` is what others see
     preflight    --check; its rows are in `checks`
 Around it
     config       one TOML file, and keys from elsewhere; `example` prints one
     supervisor   sessions one after the other, each begun from the journal
-    watch        a process of its own, for when the runner is silent
+    watch        a process of its own, for when the runner is silent; and the limits of an account
     control      status, stop, flatten, resume through a socket
     cli          from the command line to one run; `local_venues` starts those of --sandbox
-    clock, console  our wall clock; every line headed by its mode
+    clock        our wall clock
     venues/      what is asked of a venue (base), answered by MEXC and Gate over ccxt
 """

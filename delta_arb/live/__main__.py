@@ -22,7 +22,7 @@ from delta_arb import places
 from delta_arb.command import application, command, refused, run
 from delta_arb.errors import ParamsError
 from delta_arb.live.options import MODES, TAKES, TALK, TOKEN, LiveOptions, of_settings, translated
-from delta_arb.quotes.settings import settings
+from delta_arb.quotes.options import settings
 
 OURS, PASSED_ON = "DELTA_ARB_", frozenset((TOKEN, "DELTA_ARB_ROOT"))
 END_S = 5.0

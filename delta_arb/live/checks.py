@@ -11,8 +11,8 @@ from delta_arb.live import clock
 from delta_arb.live.accounts import baseline, discrepancies
 from delta_arb.live.config import Config
 from delta_arb.live.durability import is_watched
-from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.journal import Journal
+from delta_arb.live.market_watch import FundingWatch
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.reconcile import check_undeclared, new_baseline, noted_baseline
 from delta_arb.live.recovery import unbooked

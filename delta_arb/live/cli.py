@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from delta_arb.errors import ParamsError, RunError
-from delta_arb.live import account_limits, control, local_venues, supervisor
 from delta_arb.live import config as configuration
+from delta_arb.live import control, local_venues, supervisor
 from delta_arb.live.config import Config
 from delta_arb.live.example import example
 from delta_arb.live.journal import Journal
@@ -65,10 +65,12 @@ def watch_runner(options: LiveOptions) -> int:
 
 def kill_all(options: LiveOptions) -> int:
     """Every runner of a kind leaves what is open, and enters nothing until the kill files are removed."""
-    found = account_limits.journals(options.reports, kind_of(options))
+    from delta_arb.live import watch
+
+    found = watch.journals(options.reports, kind_of(options))
     if not found:
         raise RunError(f"{options.reports}: no runner of this kind has a journal there; name its mode as at its start")
-    for file in account_limits.kill(found, asked_by(options)):
+    for file in watch.kill(found, asked_by(options)):
         print(f"leaving what is open, and entering nothing until {file} is removed")
     return 0
 

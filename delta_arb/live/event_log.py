@@ -27,8 +27,8 @@ from zlib_ng import zlib_ng as zlib
 from delta_arb.errors import DataError
 from delta_arb.live.durability import private
 from delta_arb.market import LEGS, Book, Order
-from delta_arb.quotes.depth import LEVELS as FIVE
-from delta_arb.quotes.depth import Depth
+from delta_arb.quotes.depth_and_trades import LEVELS as FIVE
+from delta_arb.quotes.depth_and_trades import Depth
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.state import QUOTE, Event, MachineRule, State
 from delta_arb.wallets import BOTTOMLESS, Wallet

@@ -16,7 +16,7 @@ from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import Runner
 from delta_arb.live.venues.base import OrderOutcome, Placed, Report, VenueError
 from delta_arb.market import LEGS, NEVER, NS, PERP, SPOT, Book
-from delta_arb.quotes.depth import Depth, snapshot
+from delta_arb.quotes.depth_and_trades import Depth, snapshot
 
 RETRY_S = 1.0
 FIRST_S = 15.0

@@ -38,9 +38,9 @@ from delta_arb.market import (
     with_taken,
 )
 from delta_arb.params import WalletParams
-from delta_arb.quotes.depth import NO_DEPTH, Depth, ahead_at, into_levels, known_at
+from delta_arb.quotes.depth_and_trades import NO_DEPTH, Depth, ahead_at, into_levels, known_at
 from delta_arb.strategy.margin import liquidated_at
-from delta_arb.strategy.queue_fills import UNKNOWN, Queued, crosses, joined, on_print, on_row
+from delta_arb.strategy.quoting import UNKNOWN, Queued, crosses, joined, on_print, on_row
 from delta_arb.strategy.sizing import fee_usdt, needs_usdt, received
 from delta_arb.strategy.state import Event, LegRule, MachineRule, State
 from delta_arb.wallets import (

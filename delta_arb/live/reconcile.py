@@ -17,13 +17,12 @@ from delta_arb.live.accounts import Baseline, Discrepancy, baseline, discrepanci
 from delta_arb.live.config import Config
 from delta_arb.live.event_loop import EventLoop
 from delta_arb.live.executor import Executor
-from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import Facts
 from delta_arb.live.journal import Journal
+from delta_arb.live.market_watch import FundingWatch, differing
 from delta_arb.live.recovery import MEASURED, unbooked_of
 from delta_arb.live.resources import Resources
 from delta_arb.live.runner import Runner
-from delta_arb.live.terms_watch import differing
 from delta_arb.live.venues.base import OUTSIDE, Account, Execution, Report, Venue, VenueError, filled_by, within
 from delta_arb.market import LEGS, NS, PERP, SPOT, Fill, exit_price, floor_to
 from delta_arb.strategy.state import FLAT, HEDGING, OPEN, Event

@@ -27,8 +27,8 @@ from delta_arb.live.quiet_rows import QuietRows
 from delta_arb.live.runner import Runner
 from delta_arb.market import DAY_S, NS, PERP, SPOT, Book, utc
 from delta_arb.params import Bounds
+from delta_arb.quotes.depth_and_trades import in_order
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.quotes.prints import in_order
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import PARTS, attribution
 from delta_arb.strategy.rule import check_deadline

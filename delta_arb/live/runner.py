@@ -14,7 +14,7 @@ from delta_arb.funding_stamps import NOT_KNOWN, NOTHING_EXPECTED, RECENT, Expect
 from delta_arb.live.journal import Journal
 from delta_arb.live.venues.base import NEVER_REACHED, Broker, Placed, Report
 from delta_arb.market import HALT, LEGS, NEVER, PERP, SPOT, UNWOUND, Book, Fill, FundingPayment, tradable
-from delta_arb.quotes.depth import Depth
+from delta_arb.quotes.depth_and_trades import Depth
 from delta_arb.strategy import sizing
 from delta_arb.strategy.decide import decide
 from delta_arb.strategy.ledger import Trade, close_out, close_pair, closing

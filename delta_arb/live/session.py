@@ -19,15 +19,14 @@ from delta_arb.live import clock, recovery
 from delta_arb.live.accounts import FEES, Baseline, fees_text
 from delta_arb.live.event_loop import EventLoop, LivePaper
 from delta_arb.live.executor import Executor
-from delta_arb.live.funding_watch import FundingWatch
 from delta_arb.live.guards import Facts, Risk
 from delta_arb.live.journal import BEGUN, JournalError
+from delta_arb.live.market_watch import FundingWatch, TermsChangedError, TermsWatch
 from delta_arb.live.paper import PaperAccount, PaperVenue
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.reconcile import Reconciler, VenueWallets, disk_free_mb, midnight_ns
 from delta_arb.live.resources import Resources
 from delta_arb.live.runner import CLOSED, Recorder, Resumed, Runner
-from delta_arb.live.terms_watch import TermsChangedError, TermsWatch
 from delta_arb.live.venues.base import Account, Report
 from delta_arb.market import LEGS, PERP, SPOT, UPDATES, FundingPayment
 from delta_arb.strategy.rule import check_deadline, on_terms

@@ -27,11 +27,11 @@ from delta_arb.live.config import Config, Keys
 from delta_arb.live.durability import Later, at_once, private
 from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import Journal, JournalError
+from delta_arb.live.market_watch import TermsChangedError
 from delta_arb.live.messages import REFUSED, SUMMARY, VENUE, Alerts, Console, until_daily_s
 from delta_arb.live.parameters import ParameterFile, utc_now
 from delta_arb.live.resources import Resources, both_venues
 from delta_arb.live.session import Session
-from delta_arb.live.terms_watch import TermsChangedError
 from delta_arb.live.venues.base import Venue, VenueError
 from delta_arb.strategy.ledger import PARTS, Trade, attribution
 from delta_arb.strategy.state import PHASES, State

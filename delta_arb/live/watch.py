@@ -9,23 +9,32 @@ has from before they were sent. That harms no runner that is alive after all: it
 
 It never trades beside a living runner: a frozen one may wake, so it is ended by its process id first, and whoever trades
 holds the journal's lock. Where there is no journal (on another machine) it only rings.
+
+It keeps the limits of the account over all runners. Those of one kind (paper, local venues, real money) under one reports folder
+are taken for one account. What each holds and has earned today it says itself; of one that does not answer, its journal says it,
+at the price of its last fills. Beyond a limit everything is left, and nothing entered until a person has removed the kill files.
 """
 
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import signal
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from delta_arb.errors import RunError
-from delta_arb.live import account_limits, control, preflight, supervisor
+from delta_arb.live import control, preflight, supervisor
 from delta_arb.live.accounts import Baseline
+from delta_arb.live.config import WatchSettings
 from delta_arb.live.durability import free, watching
 from delta_arb.live.messages import ACCOUNT, GONE, NAKED, Alerts
+from delta_arb.live.reconcile import midnight_ns
 from delta_arb.live.resources import both_venues
 from delta_arb.live.supervisor import LiveJob
 from delta_arb.live.venues.base import VenueError, within
@@ -130,10 +139,10 @@ class Watcher:
         """Beyond a limit of the account all of its runners are killed, also again where a kill file was removed."""
         if not (self._settings.account_position_usdt or self._settings.account_loss_day_usdt):
             return
-        of = account_limits.journals(self.job.reports, self.job.kind)
+        of = journals(self.job.reports, self.job.kind)
         try:
-            why = account_limits.beyond([account_limits.share(journal) for journal in of], self._settings)
-            if why and account_limits.kill(of, f"the watcher: {why}"):
+            why = beyond([share(journal) for journal in of], self._settings)
+            if why and kill(of, f"the watcher: {why}"):
                 self._ring(
                     ACCOUNT, f"{why}; all runners leave what is open, and enter nothing while the kill files are there"
                 )
@@ -166,7 +175,7 @@ def before(journal: Path) -> Baseline | None:
     """What both accounts held before the journal began; None where there is none, or it does not say. RunError: unreadable."""
     if not journal.exists():
         return None
-    with account_limits.reading(journal, "nobody knows what was there before") as db:
+    with reading(journal, "nobody knows what was there before") as db:
         query = "SELECT kind, text FROM notes WHERE kind IN ('baseline', 'accepted') ORDER BY rowid DESC LIMIT 1"
         note = db.execute(query).fetchone()
         return Baseline.of(note[1]) if note and note[0] == "baseline" else None
@@ -180,7 +189,7 @@ def resting(journal: Path) -> dict[str, int]:
     )
     if not journal.exists():
         return {}
-    with account_limits.reading(journal, "nobody knows which orders rest") as db:
+    with reading(journal, "nobody knows which orders rest") as db:
         return {order_id: LEGS.index(leg) for order_id, leg in db.execute(query)}
 
 
@@ -223,3 +232,97 @@ def end_runner(journal: Path) -> None:
             if time.monotonic() > deadline_s:
                 raise RunError(f"process {pid} still holds {journal.name} {GONE_S:g} s after it was ended")
             time.sleep(0.05)
+
+
+SHARE_ANSWER_S = 3.0
+KILL_FILE = "kill"  # where a journal has no run with a configuration
+
+
+class RunnerShare(NamedTuple):
+    """What one runner holds (the larger leg at its price) and has earned this UTC day, closed and open pairs, USDT."""
+
+    name: str
+    held_usdt: float
+    net_day_usdt: float
+
+
+def journals(reports: Path, kind: str) -> list[Path]:
+    """Of every runner of a kind."""
+    return sorted(Path(reports).glob(f"*/live/{kind}.sqlite"))
+
+
+def share(journal: Path) -> RunnerShare:
+    """Of one runner; RunError where neither it nor its journal says."""
+    name = journal.parent.parent.name
+    with contextlib.suppress(RunError):
+        said = control.ask(control.socket_path(journal), "snapshot", SHARE_ANSWER_S)
+        if said and "error" not in said and said["books"]:
+            held = max(abs(said[book["leg"]]) * book["bid"] for book in said["books"])
+            return RunnerShare(name, held, said["net_day_usdt"] + said["open_usdt"])
+    return _of_journal(name, journal)
+
+
+def _of_journal(name: str, journal: Path) -> RunnerShare:
+    held = "SELECT COALESCE(MAX(ABS(value)), 0) FROM (SELECT SUM(qty * price) AS value FROM fills WHERE settled = 0 GROUP BY leg)"
+    net = "SELECT COALESCE(SUM(net_usdt), 0) FROM trades WHERE closed_ns >= ?"
+    with reading(journal, "nobody knows what the account holds") as db:
+        (held_usdt,) = db.execute(held).fetchone()
+        (net_usdt,) = db.execute(net, (midnight_ns(time.time_ns()),)).fetchone()
+        return RunnerShare(name, held_usdt, net_usdt)
+
+
+@contextlib.contextmanager
+def reading(journal: Path, unknown: str) -> Iterator[sqlite3.Connection]:
+    """A journal, read beside whoever has it; RunError where it cannot be read, with what is `unknown` then."""
+    try:
+        with closing(sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            yield db
+    except sqlite3.Error as error:
+        raise RunError(f"{journal}: cannot be read ({error}), so {unknown}") from error
+
+
+def beyond(shares: Sequence[RunnerShare], limits: WatchSettings) -> str:
+    """Which limit of the account is passed, and by whom; "" while none is."""
+    told = ", ".join(f"{s.name} {s.held_usdt:.2f} held {s.net_day_usdt:+.2f} today" for s in shares)
+    held, net = sum(s.held_usdt for s in shares), sum(s.net_day_usdt for s in shares)
+    if 0.0 < limits.account_position_usdt < held:
+        return f"the account holds {held:.2f} USDT, its limit is {limits.account_position_usdt:g} ({told})"
+    if 0.0 < limits.account_loss_day_usdt <= -net:
+        return f"the account has lost {-net:.2f} USDT today, its limit is {limits.account_loss_day_usdt:g} ({told})"
+    return ""
+
+
+def kill(of: Sequence[Path], by: str) -> list[Path]:
+    """Every runner leaves what is open and enters nothing, also one that is not up, until the files returned are removed;
+    those that were there already are not among them.
+
+    Raises:
+        RunError: some of them could not be reached for sure; all others were.
+    """
+    written, failed = [], []
+    for journal in of:
+        try:
+            file = journal.parent / _kill_file(journal)
+            if not file.exists():
+                _ask_kill(journal, by)
+                file.write_text(f"{by}\n", "utf-8")
+                written.append(file)
+        except (RunError, OSError, ValueError, KeyError) as error:
+            _ask_kill(journal, by)
+            failed.append(str(error))
+    if failed:
+        raise RunError(f"no kill file for {'; '.join(failed)}: see to these runners by hand (all others are told)")
+    return written
+
+
+def _ask_kill(journal: Path, by: str) -> None:
+    with contextlib.suppress(RunError):  # one that is not up or frozen finds the file
+        control.ask(control.socket_path(journal), "kill", SHARE_ANSWER_S, by=by)
+
+
+def _kill_file(journal: Path) -> str:
+    """As the newest run's configuration names it; runs without a configuration have the usual one."""
+    with reading(journal, "nobody knows where it looks for its kill file") as db:
+        found = db.execute("SELECT options FROM runs ORDER BY rowid DESC LIMIT 1").fetchone()
+    config = json.loads(found[0]).get("config") if found else None
+    return json.loads(config)["kill_file"] if config else KILL_FILE

@@ -13,7 +13,7 @@ from typing import Any
 from delta_arb import places
 from delta_arb.command import application, command, expanded, option, run
 from delta_arb.live.options import PORT
-from delta_arb.quotes.settings import config_option
+from delta_arb.quotes.options import config_option
 
 EXAMPLES = (
     "delta-arb monitor                              every runner of reports/, read-only",

@@ -31,10 +31,10 @@ from delta_arb.market import (
 from delta_arb.optimize.carry_search import BreakEven, break_even
 from delta_arb.optimize.gates import WORST
 from delta_arb.optimize.study import Market
-from delta_arb.quotes.prints import Prints
+from delta_arb.quotes.depth_and_trades import Prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import Trade
-from delta_arb.strategy.queue_fills import Queued
+from delta_arb.strategy.quoting import Queued
 from delta_arb.tables import NOTHING, Table, number
 
 LOOK_BACK_S, STEP_S = 120 * DAY_S, 30 * DAY_S  # of the walk, where nothing else is said

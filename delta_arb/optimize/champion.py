@@ -18,9 +18,9 @@ from delta_arb.errors import ParamsError, SeriesError
 from delta_arb.market import NS, utc
 from delta_arb.optimize import gates
 from delta_arb.optimize.gates import Contest, Judgement
+from delta_arb.optimize.offers import both
 from delta_arb.optimize.search import WAYS, Choice, spoken
 from delta_arb.optimize.study import PERIOD_S, REVERSION, SEED, Thresholds
-from delta_arb.optimize.threshold_sets import both
 from delta_arb.optimize.verdict import Champion, Verdict, warned
 from delta_arb.params import Params
 from delta_arb.quotes.inputs import Inputs

@@ -20,9 +20,9 @@ from delta_arb.errors import SeriesError
 from delta_arb.evidence import ReverseEvidence
 from delta_arb.market import DAY_S
 from delta_arb.optimize import export
+from delta_arb.optimize.offers import both
 from delta_arb.optimize.search import choose, spoken
 from delta_arb.optimize.study import SEED
-from delta_arb.optimize.threshold_sets import both
 from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.walk_forward import LookBack, coarse, joined
 from delta_arb.quotes.tape import Tape

@@ -1,17 +1,19 @@
-"""What a tape offered to a direction at the events on which one can trade."""
+"""What a tape offered to a direction at the events on which one can trade, and a set of thresholds as a search tries it."""
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from delta_arb.backtest.replay import shifts
 from delta_arb.errors import DataError
 from delta_arb.evidence import FilterParams
-from delta_arb.market import NS, entry_edge, exit_cost, reverse_cost, reverse_edge, to_bps
+from delta_arb.market import NS, entry_edge, exit_cost, from_bps, reverse_cost, reverse_edge, to_bps
 from delta_arb.params import Rule
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.rule import as_filter
-from delta_arb.strategy.state import DIRECT
+from delta_arb.strategy.state import DIRECT, REVERSE
 from delta_arb.venue_terms import VenueTerms
 
 AT_ONCE = 1 << 20  # events
@@ -81,3 +83,67 @@ def quoted_bps(rule: Rule, spot: VenueTerms, perp: VenueTerms) -> tuple[float, f
     rests, hedges = (spot, perp) if rule.maker_leg == "spot" else (perp, spot)
     costs = (rests.maker_fee_bps or 0.0) + hedges.taker_fee_bps + rule.resting.adverse_bps + rule.resting.distance_bps
     return costs * rule.resting.entry, costs * rule.resting.exit
+
+
+class Levels(NamedTuple):
+    """Entry and exit of one direction, bps."""
+
+    entry_bps: float
+    exit_bps: float
+
+
+class Thresholds(NamedTuple):
+    """One set: levels, longest hold, the filter behind the signal (None decides on raw quotes), and the horizon whose
+    expected funding counts as edge (0: none; carry has one).
+
+    The levels are those of `side`: of the direct pair, or of the reverse one alone (`REVERSE`). A direct set that trades
+    both directions has the reverse pair's levels in `reverse`; hold, filter and horizon belong to the machine.
+    """
+
+    entry_bps: float
+    exit_bps: float
+    max_hold_s: float
+    filter: FilterParams | None = None
+    funding_horizon_s: float = 0.0
+    side: int = DIRECT
+    reverse: Levels | None = None
+
+    def levels(self, side: int) -> Levels | None:
+        """Entry and exit of a direction; None where it is not traded."""
+        return Levels(self.entry_bps, self.exit_bps) if side == self.side else self.reverse
+
+    def alone(self, side: int) -> "Thresholds | None":
+        """The same with one direction only; None where that one is not traded."""
+        levels = self.levels(side)
+        return levels and self._replace(**levels._asdict(), side=side, reverse=None)
+
+    def values(self) -> dict:
+        """The fields of `Rule` that a set decides."""
+        (enter, leave), (reverse_enter, reverse_leave) = (
+            self.levels(side) or (None, None) for side in (DIRECT, REVERSE)
+        )
+        return {
+            "entry_bps": enter, "exit_bps": leave, "reverse_entry_bps": reverse_enter, "reverse_exit_bps": reverse_leave,
+            "max_hold_s": self.max_hold_s, "funding_horizon_s": self.funding_horizon_s, "filter": self.filter,
+            "signal": "filtered" if self.filter else "raw",
+        }  # fmt: skip
+
+
+def both(direct: Thresholds | None, reverse: Thresholds | None) -> Thresholds | None:
+    """One set of a direct and a reverse one, for the one machine that trades both: it holds as long as the longer."""
+    if direct is None or reverse is None:
+        return direct or reverse
+    hold_s = max(direct.max_hold_s, reverse.max_hold_s)
+    return direct._replace(max_hold_s=hold_s, reverse=reverse.levels(REVERSE))
+
+
+def rule_levels(s: Thresholds) -> dict[str, float]:
+    """The levels of a set as `MachineRule` has them."""
+    (enter, leave), (reverse_enter, reverse_leave) = (s.levels(side) or OFF for side in (DIRECT, REVERSE))
+    return {
+        "entry": from_bps(enter), "exit": from_bps(leave),
+        "reverse_entry": from_bps(reverse_enter), "reverse_exit": from_bps(reverse_leave),
+    }  # fmt: skip
+
+
+OFF = Levels(math.inf, -math.inf)

@@ -12,7 +12,7 @@ from delta_arb.evidence import FilterParams
 from delta_arb.latency import Latency
 from delta_arb.latency import latency as latencies
 from delta_arb.market import LEGS, NEVER, NS, FundingPayment, round_trip_fees, to_bps
-from delta_arb.optimize.threshold_sets import Thresholds, rule_levels
+from delta_arb.optimize.offers import Thresholds, rule_levels
 from delta_arb.params import Rule
 from delta_arb.quotes.candles import DEADLINE_BARS
 from delta_arb.quotes.inputs import Inputs

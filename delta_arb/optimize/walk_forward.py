@@ -29,10 +29,9 @@ from delta_arb.backtest.replay import Backtest
 from delta_arb.backtest.sweep import Swept, sweep
 from delta_arb.errors import DataError, SeriesError
 from delta_arb.market import DAY_S, END, NS, utc
-from delta_arb.optimize.offers import offers
+from delta_arb.optimize.offers import both, offers
 from delta_arb.optimize.search import Proposal, Sweep, grid, grid_weight, plug_in, reversion_of
 from delta_arb.optimize.study import MIN_FOLDS, Constraints, Frame, Market, Thresholds
-from delta_arb.optimize.threshold_sets import both
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import sharpe
 from delta_arb.stats.sharpe import Brier, Interval

@@ -23,11 +23,10 @@ from delta_arb.quotes import candles as bars
 from delta_arb.quotes import funding_file as paid
 from delta_arb.quotes import listings
 from delta_arb.quotes import tape as tapes
-from delta_arb.quotes.depth import read_depths
+from delta_arb.quotes.depth_and_trades import read_depths, read_queues, sources
 from delta_arb.quotes.files import files_of, is_candles
 from delta_arb.quotes.funding_file import changes
 from delta_arb.quotes.options import BAR_SHARE, FILES, LATENCIES, NONE, RULES, SPOT_MIN_USDT, InputOptions, as_dict
-from delta_arb.quotes.prints import read_queues, sources
 from delta_arb.quotes.recorded import is_ranged, is_recorded, is_synthetic
 from delta_arb.venue_terms import VenueTerms, perpetual
 from delta_arb.wallets import BOUNDLESS, NO_REBALANCING, Funds, Rebalancing

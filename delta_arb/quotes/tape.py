@@ -20,10 +20,9 @@ from delta_arb.numba_cache import compiled, read_only
 from delta_arb.quotes import one_pass
 from delta_arb.quotes.allocator import given_back, release, together
 from delta_arb.quotes.checks import PIECE, Checked, Limits, Quotes, check, first_back, refuse_if_bad
-from delta_arb.quotes.depth import NO_DEPTH, Depth
+from delta_arb.quotes.depth_and_trades import NO_DEPTH, NO_QUEUES, Depth, Queues
 from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
 from delta_arb.quotes.one_pass import merged
-from delta_arb.quotes.prints import NO_QUEUES, Queues
 from delta_arb.quotes.quality import Quality, leg_quality
 from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, overlap_end, refuse_one_file
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delta_arb.command import duration, moment, option
-from delta_arb.quotes.options import InputOptions
-from delta_arb.quotes.settings import config_option
+from delta_arb.quotes.options import InputOptions, config_option
 
 RUN, DATA = "the run", "quotes"
 

@@ -18,7 +18,7 @@ from typing import Any
 from delta_arb import places
 from delta_arb.command import application, command, expanded, option, run
 from delta_arb.errors import RunError
-from delta_arb.quotes.settings import config_option
+from delta_arb.quotes.options import config_option
 
 EXAMPLES = (
     "delta-arb review                              the newest run of any mode",

@@ -23,7 +23,7 @@ from delta_arb.backtest.resting_orders import fills_while
 from delta_arb.funding_stamps import HeldStamp, held_stamps
 from delta_arb.live.journal import AT_END
 from delta_arb.market import ASSUMPTIONS, LEGS, NS, PERP, Book, Fill, to_bps, utc
-from delta_arb.quotes.prints import NO_PRINTS, Prints
+from delta_arb.quotes.depth_and_trades import NO_PRINTS, Prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.resting import AFTER_S, FEWEST, against, spoken_against
 from delta_arb.review.bridge import assumed_fee
@@ -31,7 +31,7 @@ from delta_arb.review.replays import MeasuredVenue, roads
 from delta_arb.review.session_log import PAPER, REPLAY, Recorded, SentOrder
 from delta_arb.stats.sharpe import Interval
 from delta_arb.strategy.ledger import Trade
-from delta_arb.strategy.queue_fills import crosses, joined
+from delta_arb.strategy.quoting import crosses, joined
 from delta_arb.tables import Table, share
 from delta_arb.venue_terms import FILL_RATIOS
 

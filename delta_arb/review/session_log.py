@@ -23,7 +23,7 @@ from delta_arb.live.event_log import LoggedEvent, events_path, levels_shown, log
 from delta_arb.live.journal import BEGUN, FORCED, ORDERED, RECOVERED, trade_of
 from delta_arb.market import DAY_NS, LEGS, NS, PERP, SPOT, UPDATES, Book, Fill, FundingPayment
 from delta_arb.params import Params
-from delta_arb.quotes.depth import NO_DEPTH, Depth
+from delta_arb.quotes.depth_and_trades import NO_DEPTH, Depth
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade
 from delta_arb.strategy.state import FLAT, OUTSIDE, QUOTE, REPORT, Event, State

@@ -31,9 +31,9 @@ from delta_arb.live.runner import CLOSED, FREE, Runner
 from delta_arb.live.venues.base import Report
 from delta_arb.market import LEGS, NS, PERP, SPOT, Order, utc
 from delta_arb.places import placed
+from delta_arb.quotes.depth_and_trades import NO_PRINTS, Prints, read_prints
 from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.quotes.prints import NO_PRINTS, Prints, read_prints
 from delta_arb.review import fill_costs
 from delta_arb.review.bridge import CAUSES, Bridge, bridge
 from delta_arb.review.fill_costs import Charged, OwnQuotes, Slipped, own_quotes

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from delta_arb.market import LEGS, NS, to_bps, utc
-from delta_arb.quotes.depth import known_at
+from delta_arb.quotes.depth_and_trades import known_at
 from delta_arb.review import fill_costs
 from delta_arb.review.bridge import CAUSES, FEES, OTHER, UNEXPLAINED, together
 from delta_arb.review.fill_costs import ALARM_BPS, Slipped, booked_funding_usdt

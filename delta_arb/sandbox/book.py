@@ -2,7 +2,7 @@
 
 Books are set by quotes, thinned by our own orders, never moved by them. Listeners hear after the state is true, in the
 order in which things happened (see `engine` for the kinds of event). Where a resting order stands in the queue of its
-price follows the rules of the replay (`strategy.queue_fills`), with quantities as exact decimals on the grid.
+price follows the rules of the replay (`strategy.quoting`), with quantities as exact decimals on the grid.
 """
 
 import time
@@ -17,7 +17,7 @@ from delta_arb.market import NS
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.values import text
-from delta_arb.strategy.queue_fills import ASSUMPTIONS, UNKNOWN, Queued, joined, on_print, on_row
+from delta_arb.strategy.quoting import ASSUMPTIONS, UNKNOWN, Queued, joined, on_print, on_row
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from delta_arb.command import option, speed
 from delta_arb.errors import ParamsError
-from delta_arb.quotes.settings import config_option
+from delta_arb.quotes.options import config_option
 
 QUOTES, ACCOUNT, DRILLS = "quotes", "the account on each venue", "drills and output"
 SAME = (

@@ -26,8 +26,7 @@ import numpy as np
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import NS, SPOT, FundingPayment
-from delta_arb.quotes.depth import levels_behind
-from delta_arb.quotes.prints import Trade, in_order
+from delta_arb.quotes.depth_and_trades import Trade, in_order, levels_behind
 from delta_arb.quotes.tape import Tape
 from delta_arb.sandbox import gate_rest, mexc_rest
 from delta_arb.sandbox.book import Clock, round_to

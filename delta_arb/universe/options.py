@@ -5,8 +5,7 @@ from pathlib import Path
 
 from delta_arb.command import moment, option
 from delta_arb.errors import ParamsError
-from delta_arb.quotes.options import InputOptions
-from delta_arb.quotes.settings import config_option
+from delta_arb.quotes.options import InputOptions, config_option
 
 WHAT, DEMANDS, WORK, LOCAL = "what", "the trader", "how it is computed", "rehearsal on this machine"
 QUOTES = (

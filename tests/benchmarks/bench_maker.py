@@ -23,7 +23,7 @@ from delta_arb.backtest.replay import run
 from delta_arb.backtest.sweep import sweep
 from delta_arb.latency import Latency
 from delta_arb.market import ASSUMPTIONS, BACK, NS, SPOT, to_bps
-from delta_arb.quotes.prints import NO_PRINTS, Queues, read_prints
+from delta_arb.quotes.depth_and_trades import NO_PRINTS, Queues, read_prints
 from delta_arb.quotes.tape import LegFile, Tape, read
 from delta_arb.rule_params import RestingLeg, Rule
 from delta_arb.strategy.rule import make_rule

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from delta_arb.live import funding_watch, reconcile, supervisor
+from delta_arb.live import market_watch, reconcile, supervisor
 from drill.cases import Plan
 from drill.measures import Outcome
 from drill.scene import Inside, Pace, Sink, play
@@ -37,7 +37,7 @@ async def played(
 def little_patience() -> Iterator[None]:
     """For runs in this process: pauses and looks that take seconds for a user take tenths of them."""
     quick = [
-        (supervisor, "AGAIN_S", AGAIN_S), (funding_watch, "EVERY_S", 0.5), (funding_watch, "AGAIN_S", 0.5),
+        (supervisor, "AGAIN_S", AGAIN_S), (market_watch, "EVERY_S", 0.5), (market_watch, "AGAIN_S", 0.5),
         (reconcile, "ORDERS_EVERY_S", 0.5),
     ]  # fmt: skip
     before = [getattr(module, name) for module, name, _ in quick]
