@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-M_MMAP_THRESHOLD = -3  # of mallopt
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt
 SMALL, LARGE = 4 << 20, 32 << 20  # bytes; the larger is what glibc raises it to by itself
 
 LINE = 64  # bytes of a cache line
@@ -65,13 +65,20 @@ def _left(size: int) -> mmap.mmap | None:
 @contextlib.contextmanager
 def given_back() -> Iterator[None]:
     """Large blocks are handed back as soon as they are freed, within this block."""
-    set_option = getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)
-    set_option(M_MMAP_THRESHOLD, SMALL)
+    _keep_freed(SMALL)
     try:
         yield
     finally:
-        set_option(M_MMAP_THRESHOLD, LARGE)
+        _keep_freed(LARGE)
         release()
+
+
+def _keep_freed(size: int) -> None:
+    """Blocks up to this size, and twice as much of the heap's end, as glibc has it by itself; what it says of one of the two
+    alone leaves the other where a program begins, and every freed column goes back to be asked for again."""
+    set_option = getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)
+    set_option(M_MMAP_THRESHOLD, size)
+    set_option(M_TRIM_THRESHOLD, 2 * size)
 
 
 def release() -> None:
