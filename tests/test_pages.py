@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from delta_arb.optimize.gates import gate
-from delta_arb.report import banner, pages
+from delta_arb.report import banner, cells, pages
 
 LINE = {
     "rests_on": "the walk-forward, 13 folds", "trades": 25, "folds": 13, "days": 2.17, "capital_usdt": 100.0,
@@ -199,6 +199,30 @@ def page(tmp_path, **sections) -> str:
     folder.mkdir(parents=True)
     nbformat.write(notebook(**sections), folder / "02_optimization.ipynb")
     return pages.write_page(folder / "02_optimization.ipynb", record(), tmp_path).read_text()
+
+
+def test_each_form_of_an_output_is_shown_by_its_richest_part_and_nothing_is_taken_for_markup():
+    data = {"image/png": "iVBO", "text/plain": "Picture(Net: A & B)"}
+    picture = nbformat.v4.new_output("display_data", data, metadata={"image/png": {"width": 960}})
+    failed = nbformat.v4.new_output("error", ename="E", evalue="v", traceback=["\x1b[31mE\x1b[0m: 1 < 2"])
+    html = nbformat.v4.new_output("display_data", {"text/html": "<b>x</b>", "text/plain": "x"})
+    said = nbformat.v4.new_output("stream", name="stderr", text="a<b")
+    code = nbformat.v4.new_code_cell("1 < 2", outputs=[picture, failed, html, said], metadata={"tags": ["parameters"]})
+    prose = nbformat.v4.new_markdown_cell(
+        "**bold** ![p](attachment:p.png)", attachments={"p.png": {"image/png": "iVBO"}}
+    )
+    text = cells.body(nbformat.v4.new_notebook(cells=[prose, code]))
+    for part in (
+        "<strong>bold</strong>",
+        'src="data:image/png;base64,iVBO" alt="p"',
+        "<summary>default parameters</summary>",
+        '<span class="o">&lt;</span>',
+        '<img alt="Net: A &amp; B" src="data:image/png;base64,iVBO" width="960">',
+        '<div class="output output_error"><pre>E: 1 &lt; 2</pre></div>',
+        '<div class="output output_html"><b>x</b></div>',
+        '<div class="output output_stderr"><pre>a&lt;b</pre></div>',
+    ):
+        assert part in text, part
 
 
 def test_a_section_with_nothing_in_it_is_left_out_and_named_at_the_end(tmp_path):

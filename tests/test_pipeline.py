@@ -22,6 +22,7 @@ from delta_arb.report import index as overview
 from delta_arb.report import notebooks as notebooks_module
 from delta_arb.report import pages, run
 from delta_arb.report.banner import DASH
+from delta_arb.report.cells import _aligned
 from delta_arb.report.job import NOTEBOOKS, declared, job_of, values
 from delta_arb.report.options import PipelineOptions
 from delta_arb.report.schedule import GRACE_S
@@ -629,10 +630,10 @@ def test_quotes_that_go_missing_under_a_loop_fail_the_run(notebooks, tmp_path, c
 
 def test_columns_of_words_are_told_from_columns_of_figures():
     table = "<table><tr><th></th><th>what</th><th>net</th></tr><tr><th>1</th><td>fees 5</td><td>−0.5</td></tr></table>"
-    marked = pages._aligned(table)
+    marked = _aligned(table)
     assert '<th class="words">what</th>' in marked and "<th>net</th>" in marked and "<td>−0.5</td>" in marked
     spanning = "<table><tr><th colspan=2>a</th></tr><tr><td>x</td><td>y</td></tr></table>"
-    assert pages._aligned(spanning) == spanning
+    assert _aligned(spanning) == spanning
 
 
 def test_formulas_are_told_from_money_and_code():

@@ -19,17 +19,15 @@ from functools import cache
 from pathlib import Path
 
 from delta_arb.params import SCHEMA, write_atomic
+from delta_arb.report import cells
 from delta_arb.report.banner import banner, page_label
 
 STAMP = re.compile(r"\d{8}T\d{6}Z")
 EXPORT = re.compile(r"\d{8}T\d{6}\.\d{6}Z\.json")
-TEMPLATE = "page.html.j2"
 PLOTLY = "application/vnd.plotly.v1+json"
 NOT_SHOWN = ("application/vnd.jupyter.widget-view+json", "application/javascript")  # both need a kernel or jQuery
 BUNDLE = "plotly-cartesian-4.1.1.min.js.gz"  # of the npm package plotly.js-cartesian-dist-min, MIT licence
-CODE_LABELS = {"parameters": "default parameters", "injected-parameters": "parameters of this run"}
 MOST_BYTES = 300_000  # of a file that a page carries
-NUMBER = re.compile(r"[-+−]?\.?\d")
 
 
 # --- what is on disk -------------------------------------------------------------------------------------------------
@@ -74,12 +72,12 @@ def asset(name: str) -> str:
 
 def write_page(notebook: Path, record: dict, reports: Path) -> Path:
     """The page of an executed notebook, beside it; `record` is the run's, as `banner` reads it."""
-    import nbformat
+    from nbformat.v4 import reads
 
     folder = notebook.parent
-    nb, left_out = without_empty(nbformat.read(notebook, as_version=4))
+    nb, left_out = without_empty(reads(notebook.read_text(encoding="utf-8")))
     sections = [(slug(title), title) for title in _titles(nb)]
-    body = _with_downloads(_body(nb), folder)
+    body = _with_downloads(cells.body(_offline(nb)), folder)
     up = os.path.relpath(reports, folder)
     pages = sorted({path.stem for path in folder.glob("*.ipynb")})
     content = (
@@ -177,39 +175,6 @@ def _with_downloads(body: str, folder: Path) -> str:
 
 
 # --- cells -----------------------------------------------------------------------------------------------------------
-
-
-def _body(nb) -> str:
-    """Cells as HTML: prose, folded code, outputs."""
-    text, _ = _exporter().from_notebook_node(_offline(nb), resources={"code_labels": CODE_LABELS})
-    return re.sub(r"<table.*?</table>", lambda found: _aligned(found[0]), text, flags=re.DOTALL)
-
-
-@cache
-def _exporter():
-    """One for all pages: each would compile the same templates again."""
-    from jinja2 import DictLoader
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(template_file=TEMPLATE, extra_loaders=[DictLoader({TEMPLATE: asset(TEMPLATE)})])
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = exporter.exclude_anchor_links = True
-    return exporter
-
-
-def _aligned(table: str) -> str:
-    """A table whose columns of words are marked, so that the style sheet puts only figures to the right."""
-    from bs4 import BeautifulSoup
-
-    soup = BeautifulSoup(table, "html.parser")
-    rows = [row.find_all(["th", "td"], recursive=False) for row in soup.find_all("tr")]
-    if len({len(row) for row in rows}) != 1:
-        return table  # spanning cells: the columns are not what they seem
-    for column in zip(*rows, strict=True):
-        cells = [cell.get_text().strip() for cell in column if cell.name == "td"]
-        if not any(NUMBER.match(cell) for cell in cells):
-            for cell in column:
-                cell["class"] = [*cell.get("class", []), "words"]
-    return str(soup)
 
 
 def _offline(nb):

@@ -104,5 +104,5 @@ def _body(found: Review) -> str:
 def _shown(part) -> str:
     if isinstance(part, Picture):
         data = base64.b64encode(part.png()).decode()
-        return f'<p class="output_png"><img alt="{html.escape(part.title)}" src="data:image/png;base64,{data}"></p>'
-    return f'<div class="output_subarea">{part._repr_html_()}</div>'
+        return f'<p class="output_picture"><img alt="{html.escape(part.title)}" src="data:image/png;base64,{data}"></p>'
+    return f'<div class="output">{part._repr_html_()}</div>'

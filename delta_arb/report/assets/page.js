@@ -47,7 +47,7 @@ async function draw() {
 draw().catch(error => { failed(`This chart could not be drawn: ${error}`); console.error(error); });
 
 // What scrolls sideways can be reached by the keyboard.
-document.querySelectorAll('.formula, .output_png').forEach(e => { if (e.scrollWidth > e.clientWidth) e.tabIndex = 0; });
+document.querySelectorAll('.formula, .output_picture').forEach(e => { if (e.scrollWidth > e.clientWidth) e.tabIndex = 0; });
 
 // The contents are open where there is room beside the page.
 const contents = document.querySelector('.contents');
