@@ -40,7 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The matrices here are small: threads that wait for each other on a busy machine take five times as long.
         for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
             os.environ.setdefault(name, "1")
-        from delta_arb.report import schedule  # loads the research modules, which --help does without
+        from delta_arb.report.kernels import to_stay
+
+        with to_stay():
+            from delta_arb.report import schedule  # loads the research modules, which --help does without
 
         return schedule.pipeline(options, argv)
 

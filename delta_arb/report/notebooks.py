@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from delta_arb.errors import RunError
-from delta_arb.report.kernels import Copy, kernel_manager
+from delta_arb.report.kernels import Copy, kernel_manager, to_stay
 
 STARTS = 3  # of a kernel that dies before it answers
 SAVED_ONCE = "delta_arb"  # our engine's name at papermill
@@ -33,12 +33,13 @@ def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_lim
     Raises:
         RunError: a cell ended the notebook before its last one, without an error (papermill counts that as success).
     """
-    # Importing papermill builds grammars for checks of addresses and durations that no notebook schema asks for: two
-    # thirds of the import's time. jsonschema does without these packages.
-    for name in ("rfc3987_syntax", "isoduration"):
+    # Importing papermill loads a client of S3, and builds grammars for checks of addresses and durations that no notebook
+    # schema asks for: most of the import's time. It does without these packages.
+    for name in ("boto3", "rfc3987_syntax", "isoduration"):
         sys.modules.setdefault(name, None)
-    import papermill
-    from papermill.engines import papermill_engines
+    with to_stay():
+        import papermill
+        from papermill.engines import papermill_engines
 
     papermill_engines.register(SAVED_ONCE, _saved_once())
 
