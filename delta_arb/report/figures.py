@@ -115,8 +115,8 @@ class Picture:
             canvas.draw()  # `savefig` would also pack it, before the colours are reduced
             self.figure.dpi = dpi
         drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        drawn.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-            small, format="png", optimize=True
+        drawn.quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            small, format="png", compress_level=8
         )
         return small.getvalue()
 
