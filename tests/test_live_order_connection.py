@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from test_live_venues import BOTH, QUICK, buy, live, until
 
+from delta_arb.live.venues.base import VenueError
 from delta_arb.live.venues.ccxt_client import SIGNED
 from delta_arb.live.venues.order_connection import HttpAnswer, OrderConnection
 
@@ -248,3 +249,19 @@ async def test_behind_a_proxy_there_is_no_kept_connection(it, leg):
     client = await it.open(it.client(leg))
     client._clients.orders.https_proxy = "http://127.0.0.1:1"
     assert client._clients.order_connection(*client.clock) is None
+
+
+@BOTH
+@live(legs=())
+async def test_a_venue_does_not_open_where_ccxt_signs_orders_in_another_way(it, leg, monkeypatch):
+    """Ours would be refused."""
+    kind = it.client(leg).client
+    sign = kind.sign
+
+    def changed(client, path, *how):
+        request = sign(client, path, *how)
+        return request | {"url": request["url"] + "&more=1"} if path.endswith(("order", "orders")) else request
+
+    monkeypatch.setattr(kind, "sign", changed)
+    with pytest.raises(VenueError, match=r"this ccxt signs orders otherwise; install the one of requirements\.lock"):
+        await it.open(it.client(leg))

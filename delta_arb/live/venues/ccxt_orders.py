@@ -46,6 +46,7 @@ class CcxtOrders(ABC):
     _closing: bool
     _mute: int  # orders in a row whose end the private stream did not tell
     _templates: dict[tuple[str, bool, bool], dict]
+    _like: dict  # an order that ccxt has signed
     _asked: set[str]  # resting orders of which a stream told less than all
 
     @abstractmethod
@@ -63,8 +64,12 @@ class CcxtOrders(ABC):
         """Those of an order of its own: size, price, id; raises ParamsError off the grid."""
 
     @abstractmethod
-    def _sign(self, request: dict) -> dict:
+    def _by_ccxt(self, request: dict) -> dict:
         """A new order's url, method, headers and body, as ccxt signs its parameters."""
+
+    @abstractmethod
+    def _sign(self, request: dict) -> dict:
+        """The same in a fifth of the time; what all orders have in common is taken from `_like`."""
 
     @abstractmethod
     def _answer(self, order_id: str, answer: dict) -> OrderStatus | None:
@@ -117,7 +122,21 @@ class CcxtOrders(ABC):
         if {n: type(value) for n, value in template.items() if n in own} != {n: type(own[n]) for n in own}:
             known = ", ".join(template)
             raise VenueError(f"{self.name}: this ccxt builds orders of {known}; install the one of requirements.lock")
+        if self._clients.keyed:
+            self._check_signature(template | own)
         return template
+
+    def _check_signature(self, request: dict) -> None:
+        """Sign it by ccxt and here at one time: nothing may differ."""
+        client = self._clients.orders
+        now_ms = client.nonce()
+        client.nonce = lambda: now_ms
+        try:
+            self._like = self._by_ccxt(request)
+            if self._sign(request) != self._like:
+                raise VenueError(f"{self.name}: this ccxt signs orders otherwise; install the one of requirements.lock")
+        finally:
+            del client.nonce
 
     def _price(self, order: Order) -> Decimal:
         return on_tick(order.limit, self.terms.price_tick, order.qty > 0)

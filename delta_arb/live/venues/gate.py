@@ -237,8 +237,18 @@ class GateVenue(GateFunding):
             "text": f"t-{order_id}",
         }
 
-    def _sign(self, request: dict) -> dict:
+    def _by_ccxt(self, request: dict) -> dict:
         return self._clients.orders.sign("{settle}/orders", ["private", "futures"], "POST", request)
+
+    def _sign(self, request: dict) -> dict:
+        client, like = self._clients.orders, self._like
+        now_ms = client.nonce()
+        path = f"/api/{client.version}{like['url'].removeprefix(client.urls['api']['private']['futures'])}"
+        body = orjson.dumps({name: value for name, value in request.items() if name != "settle"})
+        told = f"POST\n{path}\n\n{hashlib.sha512(body).hexdigest()}\n{now_ms // 1000}"
+        sign = hmac.digest(client.secret.encode(), told.encode(), "sha512").hex()
+        times = {"Timestamp": str(now_ms // 1000), "SIGN": sign, "X-Gate-Exptime": str(now_ms + client.window_ms)}
+        return like | {"headers": like["headers"] | times, "body": body.decode()}
 
     def _answer(self, order_id: str, answer: dict) -> OrderStatus | None:
         return self._said(answer)
