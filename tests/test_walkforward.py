@@ -525,11 +525,12 @@ def test_what_the_statistics_refuse_is_named_and_not_passed():
     assert "0.0 round trips are too few" in found.reason
 
 
-def test_the_frame_judges_three_quarters_of_the_quotes_where_the_basis_is_fast():
-    """60 h: a look-back of 60 half-lives of 10 min, or a quarter, 15 h; pairs end within 50 min before and behind the folds.
-    The 43 h 20 min between are 11 folds of 3 h 56 min, of whole periods 3 h 45 min. With 40 min it is half, and 6 h."""
+def test_the_frame_judges_four_fifths_of_the_quotes_where_the_basis_is_fast():
+    """60 h: a look-back of 60 half-lives of 10 min, or a sixth, 10 h; pairs end within 50 min before and behind the folds.
+    The 48 h 20 min between are 12 folds of 4 h 2 min, of whole periods 4 h. With 40 min half is looked back on, and the 23 h
+    20 min left are 6 folds of 3 h 53 min, of whole periods 3 h 45 min."""
     tape = SimpleNamespace(start_ns=0, end_ns=60 * 3600 * NS)
-    for half_life_s, expected in ((600.0, (54_000.0, 13_500.0, 3_000.0)), (2_400.0, (108_000.0, 13_500.0, 12_000.0))):
+    for half_life_s, expected in ((600.0, (36_000.0, 14_400.0, 3_000.0)), (2_400.0, (108_000.0, 13_500.0, 12_000.0))):
         choice = SimpleNamespace(
             half_life=SimpleNamespace(half_life_s=half_life_s), constraints=Constraints(look_back_h=60.0)
         )

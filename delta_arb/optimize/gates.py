@@ -265,16 +265,24 @@ def judge(
         refusals.append("confidence is not known: no probability was scored in the walk")
     windows = constraints.repeated_h * 3600.0 / ((tape.end_ns - tape.start_ns) / NS)
     may_be_luck = (1 - multiple_testing.level_of_each(LEVEL, tried.upstream, windows)) / 2
-    repetitions = max(10 * REPETITIONS, round(2 / may_be_luck))  # fewer could not show so small a chance
     ended = [t.net_usdt for t in walk.result.trades if not t.censored]
     loss = modelled_loss_usdt(tape, market, chosen)
-    luck = None
-    if ended:
-        luck = max(chance_without_edge(ended, loss, rng, repetitions=repetitions), chance_with_memory(ended))
+    luck = chance_of_luck(ended, loss, rng, may_be_luck) if ended else None
     found = gates(
         walk, constraints, frame, luck=luck, may_be_luck=may_be_luck, deflated=deflated, overfitting=overfitting
     )
     return Judgement(walk, deflated, overfitting, superior, confidence, found, tuple(refusals))
+
+
+def chance_of_luck(nets: Sequence[float], loss: float, rng: np.random.Generator, level: float = 0.025) -> float:
+    """That such pairs come without an edge, if one may lose `loss`: independent ones, or ones that remember each other.
+
+    1 without a pair. Drawn often enough to show a chance as small as `level`.
+    """
+    if not nets:
+        return 1.0
+    repetitions = max(10 * REPETITIONS, round(2 / level))
+    return max(chance_without_edge(nets, loss, rng, repetitions=repetitions), chance_with_memory(nets))
 
 
 def modelled_loss_usdt(tape: Tape, market: Market, chosen: Thresholds) -> float:

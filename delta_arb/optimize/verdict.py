@@ -5,7 +5,6 @@ seen, and the statistics of `multiple_testing` how much of the rest is the choos
 could not be computed, ends in "do not trade" with the reason.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -26,7 +25,7 @@ from delta_arb.strategy.state import DIRECT
 STEP_S = 4 * 3600.0  # of the walk-forward, where the quotes are long enough
 MOST_FOLDS = 30
 FOLDS = 6  # at least, before the step is shortened
-LOOK_BACK = 60.0  # half-lives
+LOOK_BACK, LEAST_SHARE = 60.0, 1 / 6  # half-lives, and at least of the quotes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,17 +142,17 @@ class Once:
 def frame(tape: Tape, choice: Choice) -> Frame:
     """Look-back, step and embargo of the walk-forward: whole periods that fit into the quotes there are.
 
-    Only what is traded is evidence, so the look-back is short: 60 half-lives, within a quarter to a half of the quotes, and
+    Only what is traded is evidence, so the look-back is short: 60 half-lives, within a sixth to a half of the quotes, and
     no longer than the choice's own. The embargo is five half-lives, or the longest hold where that is shorter; as long
     behind the last fold, its pairs end. Folds are longer where there would be too many: every fold is a choice of its
     own, and weeks would take minutes.
     """
     span_s, half_life_s = (tape.end_ns - tape.start_ns) / NS, choice.half_life.half_life_s
     embargo_s = min(HALF_LIVES * half_life_s, choice.constraints.max_hold_s)
-    wanted_s = min(max(LOOK_BACK * half_life_s, span_s / 4), span_s / 2)
+    wanted_s = min(max(LOOK_BACK * half_life_s, span_s * LEAST_SHARE), span_s / 2)
     look_back_s = min(choice.constraints.look_back_h * 3600.0 * choice.constraints.fit_share, wanted_s)
-    traded_s = span_s - look_back_s - 2 * embargo_s
-    step_s = traded_s / min(max(math.ceil(traded_s / STEP_S), FOLDS), MOST_FOLDS)
     look_back_s = max(round(look_back_s // PERIOD_S), 1) * PERIOD_S
+    traded_s = span_s - look_back_s - 2 * embargo_s
+    step_s = traded_s / min(max(round(traded_s / STEP_S), FOLDS), MOST_FOLDS)
     step_s = max(round(step_s // PERIOD_S), 1) * PERIOD_S
     return Frame(look_back_s, step_s, embargo_s, half_life_s=half_life_s)

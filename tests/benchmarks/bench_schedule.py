@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_schedule.py [--seed N] [--days N] [--weeks N] [--only KIND] [--keep FILE]
 
 A day of a null: the last 60 h before each of 24 hours are judged, repeated runs paid for (`repeated_h` 24); it fails if
-any of them exports. Kinds take turns. A week of a constant edge: the same every two hours, with the thresholds in force
-as champion; a flip is a change of the answer, trade or not, after the first that says trade. `alone` counts those of the
+any of them exports; `last` is the latest of its 24 runs that did, of all days. Kinds take turns. A week of a constant
+edge: the same every two hours, with the thresholds in force as champion; a flip is a change of the answer, trade or not, after the first that says trade. `alone` counts those of the
 answer without a champion. The edge that dies does so in the middle of the week; what was held on to then shows in the
 second half. USDT a day: what the rule in force earned with a clip of 1,000, beside the best that knew the truth.
 """
@@ -81,15 +81,15 @@ def judged(world: Basis, hour: int) -> tuple[Verdict, object]:
 
 
 def day(world: Basis) -> dict[str, object]:
-    exports, crashes = 0, 0
-    for hour in range(SPAN_H + 1, SPAN_H + DAY_H + 1):
+    exports, crashes = [], 0
+    for hour in range(1, DAY_H + 1):
         try:
-            exports += judged(world, hour)[0].trade
+            exports += [hour] * judged(world, SPAN_H + hour)[0].trade
         except DataError:
             continue
         except Exception:  # noqa: BLE001 - counted and shown
             crashes += 1
-    return {"exports": exports, "crashes": crashes}
+    return {"exports": len(exports), "last": max(exports, default=0), "crashes": crashes}
 
 
 def week(world: Basis) -> dict[str, object]:
@@ -133,7 +133,10 @@ def table(done) -> list[dict[str, object]]:
         n, bad = len(of), sum(row.get("exports", 0) > 0 for row in of)
         values = {"kind": kind, "worlds": n}
         if kind.startswith("null"):
-            rows.append(values | {"days with an export": bad, "lower": lower(bad, n), "upper": upper(bad, n)})
+            last = max(row["last"] for row in of)
+            rows.append(
+                values | {"days with an export": bad, "last": last, "lower": lower(bad, n), "upper": upper(bad, n)}
+            )
         else:
             rows.append(
                 values | {name: round(float(np.mean([row[name] for row in of])), 2) for name in list(of[0])[2:]}
