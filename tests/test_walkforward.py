@@ -455,13 +455,13 @@ LOSER = Thresholds(-20.0, -100.0, 1.0)  # enters at any edge, leaves a second la
 
 
 def judged(
-    tape: Tape, choose, sets=(A, LOSER), here: Market | None = None, repeated_h=0.0, **changes
+    tape: Tape, choose, sets=(A, LOSER), here: Market | None = None, repeated_h=0.0, stress_loss_bps=0.0, **changes
 ) -> gates.Judgement:
     frame = Frame(
         **{"look_back_s": 20.0, "embargo_s": 10.0, "step_s": 10.0, "period_s": 1.0, "half_life_s": 0.1} | changes
     )
     between = A._replace(entry_bps=90.0)  # as a proposal between plug-in and grid, which is none of the sets
-    demands = Constraints(max_hold_s=10.0, max_drawdown=0.05, repeated_h=repeated_h)
+    demands = Constraints(max_hold_s=10.0, max_drawdown=0.05, repeated_h=repeated_h, stress_loss_bps=stress_loss_bps)
     tried = gates.Tried(sets, between)
     return gates.judge(tape, here or market(), demands, tried, frame, rng=rng(), choose=choose)
 
@@ -508,6 +508,20 @@ def test_a_confidence_that_was_never_scored_is_not_known():
     found = judged(edges(moves, 162), by_fold(*[A] * 13))
     assert found.walk.brier is None and found.confidence is None
     assert any("confidence is not known" in refusal for refusal in found.refusals)
+
+
+def test_a_record_must_bear_the_loss_that_one_states():
+    """15 wins of about w bear a loss of 3 w, which stays unseen with (3 / 4)^15 = 1.3 %, and not one of 5 w: (5 / 6)^15 = 6.5 %."""
+    moves = {s: edge for k in range(18) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
+    plain = judged(edges(moves, 182), by_fold(*[A] * 15))
+    won = [t.net_usdt for t in plain.walk.result.trades]
+    bps = float(np.mean(won)) / market().position_usdt * 1e4
+    for times, passes in ((3, True), (5, False)):
+        found = judged(edges(moves, 182), by_fold(*[A] * 15), stress_loss_bps=times * bps)
+        assert gate_of(found.gates, "chance without an edge").passed is passes
+        assert gate_of(found.gates, "chance without an edge").value == pytest.approx(
+            (times / (times + 1)) ** len(won), abs=0.004
+        )
 
 
 def test_a_short_look_back_is_a_warning_and_no_refusal():

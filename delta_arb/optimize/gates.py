@@ -266,7 +266,7 @@ def judge(
     windows = constraints.repeated_h * 3600.0 / ((tape.end_ns - tape.start_ns) / NS)
     may_be_luck = (1 - multiple_testing.level_of_each(LEVEL, tried.upstream, windows)) / 2
     ended = [t.net_usdt for t in walk.result.trades if not t.censored]
-    loss = modelled_loss_usdt(tape, market, chosen)
+    loss = max(modelled_loss_usdt(tape, market, chosen), from_bps(constraints.stress_loss_bps) * market.position_usdt)
     luck = chance_of_luck(ended, loss, rng, may_be_luck) if ended else None
     found = gates(
         walk, constraints, frame, luck=luck, may_be_luck=may_be_luck, deflated=deflated, overfitting=overfitting

@@ -26,6 +26,7 @@ RULE = (
 BY_HAND = ("entry_bps", "exit_bps")
 DEMANDS = (
     "target_hit_rate", "min_trades_day", "max_drawdown", "max_entry_bps", "max_hold_s", "look_back_h", "repeated_h",
+    "stress_loss_bps",
 )  # fmt: skip
 
 

@@ -42,6 +42,8 @@ class Constraints:
         fit_share: share of the look-back that is fitted on, at most 0.9.
         repeated_h: hours over which runs like this follow each other, each of which might export, so that their luck
             is paid for.
+        stress_loss_bps: a loss, bps of a full position, that the record must bear though it never came; where this tape would have
+            cost more in trouble, that counts.
         cash_percent: what the same capital earns without trading, % a year; the walk-forward must earn more.
 
     Raises:
@@ -56,6 +58,7 @@ class Constraints:
     look_back_h: float = 24.0
     fit_share: float = 2 / 3
     repeated_h: float = 0.0
+    stress_loss_bps: float = 0.0
     cash_percent: float = CASH_PERCENT
 
     def __post_init__(self) -> None:
@@ -67,6 +70,10 @@ class Constraints:
                 raise ParamsError(f"{name} must be positive, was {getattr(self, name)}")
         if not 0 <= self.repeated_h < math.inf:
             raise ParamsError(f"repeated_h must be positive, or 0 for a single run, was {self.repeated_h}")
+        if not 0 <= self.stress_loss_bps <= 10_000:
+            raise ParamsError(
+                f"stress_loss_bps is a loss in bps of the position, 0 to 10000, was {self.stress_loss_bps}"
+            )
         if not self.min_trades_day >= 0:
             raise ParamsError(f"min_trades_day must be positive, or 0 for no such demand, was {self.min_trades_day}")
         if self.fit_share > 0.9:
