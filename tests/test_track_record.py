@@ -181,6 +181,12 @@ def test_windows_judged_outside_count_as_much_as_those_of_the_record():
     assert sharpe.probability_of_gain(gains, 16, rng(), earned=judged) == pytest.approx(8 / 12)
 
 
+def test_windows_judged_long_ago_tell_of_another_market():
+    """Six windows that gained and the last 24 judged, none of which did, whatever a hundred before them earned: (6 + 1) / 32."""
+    gains, judged = rng().uniform(1, 2, 96), [True] * 100 + [False] * 24
+    assert sharpe.probability_of_gain(gains, 16, rng(), earned=judged) == pytest.approx(7 / 32)
+
+
 def test_brier_score_by_hand():
     found = sharpe.brier([0.8, 0.6, 0.1, 0.9], [True, False, False, True])
     assert found.score == pytest.approx((0.04 + 0.36 + 0.01 + 0.01) / 4)

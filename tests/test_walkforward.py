@@ -510,6 +510,12 @@ def test_a_confidence_that_was_never_scored_is_not_known():
     assert any("confidence is not known" in refusal for refusal in found.refusals)
 
 
+def test_of_candles_no_confidence_is_told_though_it_was_scored():
+    moves = {s: edge for k in range(16) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}
+    found = judged(replace(edges(moves, 162), bar_s=1.0), by_fold(*[A] * 13, nets=SAID))
+    assert found.walk.brier and found.confidence is None and not found.refusals
+
+
 def test_a_record_must_bear_the_loss_that_one_states():
     """15 wins of about w bear a loss of 3 w, which stays unseen with (3 / 4)^15 = 1.3 %, and not one of 5 w: (5 / 6)^15 = 6.5 %."""
     moves = {s: edge for k in range(18) for s, edge in ((2.0 + 10 * k, 120 + k), (5.0 + 10 * k, -10 - k % 3))}

@@ -170,7 +170,7 @@ def table(found: Sequence[Gate]) -> Table:
 class Judgement(TableFace):
     """All that speaks for a choice or against it; None is what the statistics refused, and `refusals` say why.
 
-    `confidence` is the estimated probability that the next fold's net is above zero, `walk.brier` how good such
+    `confidence` is the estimated probability that the next fold's net is above zero, None of candles; `walk.brier` how good such
     probabilities were.
     """
 
@@ -263,6 +263,8 @@ def judge(
     if walk.brier is None:
         confidence = None
         refusals.append("confidence is not known: no probability was scored in the walk")
+    elif tape.bar_s:  # on recorded candles it scored worse than the base rate, see docs/statistics.md
+        confidence = None
     windows = constraints.repeated_h * 3600.0 / ((tape.end_ns - tape.start_ns) / NS)
     may_be_luck = (1 - multiple_testing.level_of_each(LEVEL, tried.upstream, windows)) / 2
     ended = [t.net_usdt for t in walk.result.trades if not t.censored]

@@ -120,8 +120,11 @@ def spoken(verdict: Verdict, carried: Asked | None = None) -> Findings:
 def _confident(verdict: Verdict) -> str:
     """The estimated probability of a gain, and how good such estimates were."""
     found = verdict.judgement
-    if found is None or found.confidence is None or verdict.horizon_s is None:
+    if found is None or verdict.horizon_s is None:
         return ""
+    if found.confidence is None:
+        why = "How likely a gain is next is not told of candles: of recorded ones such estimates said more than came."
+        return why if verdict.choice.window.judge.bar_s else ""
     said = f"The next {seconds(verdict.horizon_s)} end above zero with an estimated probability of "
     said += share(found.confidence)
     brier = found.walk.brier

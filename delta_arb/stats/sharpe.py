@@ -32,6 +32,7 @@ MAX_AR = 0.97  # a first autocorrelation above it would make one period of the w
 MAX_MEMORY = 0.9  # of trades: neighbouring folds share thresholds, so the wins of an edge are alike
 MORE_MEMORY = 5.0  # over the number of trades, added to the memory seen: found by drawing, see docs/statistics.md
 DRAWN, THICKER = 0.025, 0.6  # a chance below the first falls as this power of Student's: found by drawing, too
+RECENT = 24  # judged windows that a probability counts: of recorded candles those before said more than came
 CHUNK = 2_000_000  # numbers held at once by the large loops
 
 
@@ -268,7 +269,8 @@ def probability_of_gain(
     """Estimated probability that the next `horizon` periods together earn more than nothing, from a record.
 
     `earned` are judged windows of that length, each traded by a choice that had not seen it: did it earn? A look-back
-    flatters what was chosen on it and holds few windows, so they count as much as its own.
+    flatters what was chosen on it and holds few windows, so they count as much as its own; the last 24 of them, because older
+    ones tell of another market.
 
     A block is by default no shorter than the horizon: gains that keep their distance (a cycle must end before the next)
     are found in fewer windows when they are dealt out one by one. By the rule of succession m windows in all cannot say
@@ -280,7 +282,7 @@ def probability_of_gain(
     block = max(block_length(nets), float(horizon)) if block is None else block
     drawn = resamples(len(nets), horizon, block, repetitions, rng)
     seen = sum(int((nets[rows].sum(axis=1) > 0).sum()) for rows in drawn) / repetitions
-    windows = len(nets) / horizon
+    windows, earned = len(nets) / horizon, earned[-RECENT:]
     return (seen * windows + sum(earned) + 1.0) / (windows + len(earned) + 2.0)
 
 
