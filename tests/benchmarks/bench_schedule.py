@@ -4,9 +4,10 @@
 
 A day of a null: the last 60 h before each of 24 hours are judged, repeated runs paid for (`repeated_h` 24); it fails if
 any of them exports; `last` is the latest of its 24 runs that did, of all days. Kinds take turns. A week of a constant
-edge: the same every two hours, with the thresholds in force as champion; a flip is a change of the answer, trade or not, after the first that says trade. `alone` counts those of the
-answer without a champion. The edge that dies does so in the middle of the week; what was held on to then shows in the
-second half. USDT a day: what the rule in force earned with a clip of 1,000, beside the best that knew the truth.
+edge: the same every two hours, with the thresholds in force as champion; a flip is a change of the answer, trade or not,
+after the first that says trade. `alone` counts those of the answer without a champion. The edge that dies does so in the
+middle of the week; what was held on to then shows in the second half. USDT a day: what the rule in force earned with a
+clip of 1,000, beside the best that knew the truth.
 """
 
 import argparse
