@@ -17,6 +17,7 @@ UPDATES, SNAPSHOTS = "updates", "snapshots"
 NS = 1_000_000_000
 NEVER = 2**62
 SAME = 1e-9  # share by which two prices of one tick differ at most, in floating point
+MS, HOUR_NS = 1_000_000, 3600 * NS  # in ns
 DAY_S, DAY_NS = 86_400.0, 86_400 * NS
 QUOTE, BASE = "quote", "base"  # what a buyer's fee is taken in
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from delta_arb.errors import DataError
-from delta_arb.market import DAY_NS, NS
+from delta_arb.market import DAY_NS, HOUR_NS, NS
 from delta_arb.quotes.recorded import DIGEST, SOURCES, STREAMS, digest, read_parquet, span
 from delta_arb.quotes.stream_file import (
     HEADER,
@@ -39,7 +39,6 @@ from delta_arb.quotes.stream_file import (
     scaled,
 )
 
-HOUR_NS = 3600 * NS
 MOST_WAITING = 4_000  # numbers; to write more at once would hold up the loop for longer than some milliseconds
 MOST_ROWS = 1_000_000  # of a file, since compaction holds one in memory: 64 MB
 

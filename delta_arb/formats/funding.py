@@ -11,9 +11,8 @@ import pyarrow.compute as pc
 from delta_arb.errors import DataError
 from delta_arb.formats.columns import NAIVE, in_order, numbers, texts, to_ns
 from delta_arb.formats.layouts import TIME, Layout
-from delta_arb.market import NS
+from delta_arb.market import HOUR_NS, NS
 
-HOUR_NS = 3600 * NS
 _SCALE = {"fraction": 1.0, "percent": 1e-2, "bps": 1e-4}
 _SHORTEST_H = 1 / 2  # settlements nearer to each other are not settlements
 

@@ -13,11 +13,9 @@ from delta_arb.live.messages import Alerts
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.runner import Recorder
 from delta_arb.live.venues.base import Fees, OnLevels, OnOutcome, OnQuote, OnTrade, Venue, VenueError, no_network
-from delta_arb.market import NS, PERP, SPOT
+from delta_arb.market import DAY_NS, PERP, SPOT
 from delta_arb.strategy.state import State
 from delta_arb.venue_terms import VenueTerms
-
-DAY_NS = 86_400 * NS
 
 
 class Resources(NamedTuple):

@@ -21,12 +21,11 @@ from delta_arb.formats.funding import INDICATIVE
 from delta_arb.formats.read import LegContext, Reading, Recognised, read, read_frame
 from delta_arb.formats.recognise import NO_OPTIONS, FormatOptions
 from delta_arb.funding_stamps import gaps
-from delta_arb.market import NEVER, NS, FundingPayment, utc
+from delta_arb.market import HOUR_NS, NEVER, NS, FundingPayment, utc
 from delta_arb.quotes.columns import EARLIEST_NS, FORMATS, names_in
 from delta_arb.quotes.files import files_of
 from delta_arb.quotes.tape import Tape
 
-HOUR_NS = 3600 * NS
 MEDIAN_BPS, YEARLY = 10.0, 3.0  # above either, rates are no fractions of one interval
 _TWICE = 1 / 50  # of the usual step: no settlements are that near to each other
 _OFF_NS = 90 * NS  # a stamp up to a minute late is still its hour's

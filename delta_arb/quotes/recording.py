@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from delta_arb.command import moment
 from delta_arb.errors import ParamsError
-from delta_arb.market import FundingPayment
+from delta_arb.market import MS, FundingPayment
 from delta_arb.quotes import data_folder
 from delta_arb.quotes.inputs import NONE, Inputs
 from delta_arb.quotes.tape import Tape
@@ -21,7 +21,6 @@ from delta_arb.quotes.tape import Tape
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MS = 1_000_000
 PAIR = "COIN_USDT"  # of quotes whose pair nobody named
 IN_MEMORY = "table in memory"
 OF_MARKET = re.compile(r".*_fee_bps|.*_latency|spot_fee_in|leverage|(spot|perp)_usdt|transfer_.*|inventory_coins")

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from delta_arb.errors import ParamsError
-from delta_arb.market import DAY_S, from_bps, to_bps
-from delta_arb.quotes.synthetic_spec import LEGS, MS, Leg, World
+from delta_arb.market import DAY_S, MS, from_bps, to_bps
+from delta_arb.quotes.synthetic_spec import LEGS, Leg, World
 
 Columns = dict[str, np.ndarray]  # column name -> shape (n,); `timestamp` is int64 ns UTC, all others float64
 

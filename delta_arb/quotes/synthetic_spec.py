@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from delta_arb.errors import ParamsError
+from delta_arb.market import MS
 
 LEGS = ("spot", "perp")
 REGIMES = ("sample", "random_walk", "no_edge", "frozen_leg")  # constructors of World
-MS = 10**6  # ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from delta_arb import places
 from delta_arb.errors import ParamsError
-from delta_arb.market import DAY_S
+from delta_arb.market import DAY_S, MS
 from delta_arb.publishing import require_place
 from delta_arb.quotes import data_folder
 from delta_arb.quotes.inputs import SAMPLE_PAIR, Inputs
@@ -26,7 +26,6 @@ NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 BY_HAND = ("entry_bps", "exit_bps")  # thresholds of one's own
 HURDLE = "hurdle"  # % a year, or a file
 REPEATED_H = 24.0
-MS = 1_000_000
 OWN = ("run_folder", "run_id", "valid_for_s", "champion")
 KINDS = {"int": int, "float": float, "str": str, "bool": {"true": True, "false": False}.__getitem__}
 NEEDS = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}

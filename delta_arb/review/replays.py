@@ -15,7 +15,7 @@ from delta_arb.live import replay
 from delta_arb.live.paper import PaperVenue, Working
 from delta_arb.live.runner import FREE, Hold, Resumed, Runner
 from delta_arb.live.venues.base import Placed, Report
-from delta_arb.market import PERP, SPOT, Book, Fill, FundingPayment, Order, fill, left_of
+from delta_arb.market import MS, PERP, SPOT, Book, Fill, FundingPayment, Order, fill, left_of
 from delta_arb.params import Params
 from delta_arb.quotes.tape import Tape
 from delta_arb.review.session_log import PAPER, Recorded, SentOrder
@@ -23,7 +23,6 @@ from delta_arb.strategy.ledger import Trade, close_pair
 from delta_arb.strategy.state import Event, MachineRule, State
 from delta_arb.wallets import BOTTOMLESS, Wallet
 
-MS = 1_000_000  # the venues' stamps are whole milliseconds, and the clocks agree to about one
 SOON_NS = 200 * MS  # venues tell a book every 10 to 100 ms, not every change
 
 
@@ -243,6 +242,7 @@ class Shown:
     def near(self, ts_ns: int) -> list[Book]:
         """All that may have been in force at a stamp of whole milliseconds: those around it, and the next one told, if
         it came soon, since it stood at the venue before it was told."""
+        # The venues' stamps are whole milliseconds, and the clocks agree to about one.
         first = max(bisect_left(self.stamps, ts_ns - MS) - 1, 0)
         past = bisect_right(self.stamps, ts_ns + 2 * MS)
         soon = past < len(self.stamps) and self.stamps[past] <= ts_ns + SOON_NS

@@ -216,10 +216,6 @@ class Engine(MarketData):
         price, qty = self.books[order.pair].best(-order.side)
         return bool(qty) and reaches(order, price)
 
-    def _reachable(self, order: v.Order) -> list[tuple[Decimal, Decimal]]:
-        """The levels that the order may take, best first."""
-        return [level for level in self.books[order.pair].levels(-order.side) if reaches(order, level[0])]
-
     def _worst_price(self, order: v.Order) -> Decimal:
         """The price to reserve for: the limit, or the worst level that a market order reaches now."""
         if order.kind == v.LIMIT:
@@ -235,7 +231,7 @@ class Engine(MarketData):
         """Take what is shown; the rest rests (GTC, post-only) or is cancelled."""
         fault = self._fault("order.create", "partial_fill", order)
         limit_qty = order.filled + self._share(order, fault) if fault else order.qty
-        for price, shown in self._reachable(order):
+        for price, shown in [level for level in self.books[order.pair].levels(-order.side) if reaches(order, level[0])]:
             qty = min(shown, limit_qty - order.filled, self._allowed(order), self.account.can_pay(order, price))
             qty = self._grid_qty(order, qty)
             if qty <= 0:

@@ -173,10 +173,8 @@ class Gate:
 
     def _tickers(self, request: Request) -> list[rows.Row]:
         pairs = [request.query["contract"]] if "contract" in request.query else list(self.engine.listings)
-        return [self._ticker(self.engine.listing(pair), wants_decimal(request)) for pair in pairs]
-
-    def _ticker(self, listing: Listing, decimal: bool) -> rows.Row:
-        return rows.ticker_row(self.engine, self.candles, listing, decimal)
+        listings, decimal = map(self.engine.listing, pairs), wants_decimal(request)
+        return [rows.ticker_row(self.engine, self.candles, listing, decimal) for listing in listings]
 
     def _book(self, request: Request) -> rows.Row:
         listing = listing_asked(self.engine, request)

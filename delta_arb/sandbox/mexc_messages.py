@@ -7,12 +7,12 @@ differ from it, the recorded ones win: `timeInForce`, `stopPrice` and `icebergQt
 import hashlib
 from decimal import Decimal
 
+from delta_arb.market import MS
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.book import Book
 from delta_arb.sandbox.candles import Candle
 from delta_arb.sandbox.values import text
 
-MS = 1_000_000
 ORDER_TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")  # as exchangeInfo lists them; it never lists IMMEDIATE_OR_CANCEL
 TYPE_OF_TIF = {v.POST_ONLY: "LIMIT_MAKER", v.IOC: "IMMEDIATE_OR_CANCEL"}
 TYPE_NUMBERS = {"LIMIT": 1, "LIMIT_MAKER": 2, "IMMEDIATE_OR_CANCEL": 3, "MARKET": 5}

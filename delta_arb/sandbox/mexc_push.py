@@ -57,14 +57,6 @@ class Stream:
         return self.channel.rpartition("@")[0]
 
 
-def public_stream(kind: str, window_ms: int, symbol: str) -> Stream:
-    return Stream(f"spot@public.{PUBLIC[kind]}.v3.api.pb@{window_ms}ms@{symbol}", kind, False, symbol, window_ms)
-
-
-def private_channel(kind: str) -> str:
-    return f"spot@private.{kind}.v3.api.pb"
-
-
 class Pushes:
     """Listens to the engine and pushes what the venue would, to whoever subscribed.
 
@@ -80,9 +72,12 @@ class Pushes:
         self._gathered: dict[str, list] = {}
         self._filled: dict[int, Trade] = {}  # the fill that the next push of an order is about
         self._streams = {
-            (kind, pair): [public_stream(kind, window_ms, shapes.symbol_of(pair)) for window_ms in WINDOWS_MS]
-            for kind in PUBLIC
+            (kind, pair): [
+                Stream(f"spot@public.{path}.v3.api.pb@{ms}ms@{symbol}", kind, False, symbol, ms) for ms in WINDOWS_MS
+            ]
+            for kind, path in PUBLIC.items()
             for pair in self._engine.listings
+            if (symbol := shapes.symbol_of(pair))
         }
         for event, listener in (
             (Quote, self._quote),
@@ -97,7 +92,7 @@ class Pushes:
     # Public
 
     def _quote(self, quote: Quote) -> None:
-        self._public("bookTicker", quote, self._ticker_body)
+        self._public("bookTicker", quote, lambda stream, quotes: shapes.ticker_push(quotes[-1]))
 
     def _book(self, change: BookChange) -> None:
         self._public("depth", change, self._depth_body)
@@ -129,9 +124,6 @@ class Pushes:
         events = self._gathered.pop(stream.channel)
         self._send(stream.channel, stream.symbol, HOOKS[stream.kind], body(stream, events))
 
-    def _ticker_body(self, stream: Stream, quotes: list[Quote]) -> dict:
-        return shapes.ticker_push(quotes[-1])
-
     def _depth_body(self, stream: Stream, changes: list[BookChange]) -> dict:
         """All changes of a window as one: the last size of each level, from the first id to the last."""
         bids = {price: qty for change in changes for price, qty in change.bids}
@@ -154,7 +146,7 @@ class Pushes:
         self._private("account", "", lambda: shapes.balance_push(change))
 
     def _private(self, kind: str, symbol: str, body: Callable[[], dict]) -> None:
-        channel = private_channel(kind)
+        channel = f"spot@private.{kind}.v3.api.pb"
         if self._api.hub.has(channel):
             self._send(channel, symbol, PRIVATE_HOOKS[kind], body())
 

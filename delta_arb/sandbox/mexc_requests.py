@@ -12,12 +12,13 @@ from decimal import Decimal, InvalidOperation
 from itertools import islice
 from urllib.parse import parse_qsl
 
+from delta_arb.market import MS
 from delta_arb.sandbox import mexc_messages as shapes
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.book import check, on_grid
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.http import Request
-from delta_arb.sandbox.mexc_messages import MS, order_number
+from delta_arb.sandbox.mexc_messages import order_number
 from delta_arb.sandbox.values import BUY, LIMIT, MARKET, SELL, ZERO, ApiKey, Order, Refusal, text
 
 DEFAULT_WINDOW_MS = 5_000

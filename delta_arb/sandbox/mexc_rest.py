@@ -10,13 +10,13 @@ by value, fill-or-kill, margin, transfers, sub-accounts.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from delta_arb.market import MS
 from delta_arb.sandbox import mexc_messages as shapes
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.candles import Candles
 from delta_arb.sandbox.engine import Engine
 from delta_arb.sandbox.faults import Fault
 from delta_arb.sandbox.http import Answer, Request, Route
-from delta_arb.sandbox.mexc_messages import MS
 from delta_arb.sandbox.mexc_push import rewritten_push
 from delta_arb.sandbox.mexc_requests import (
     CODES,
@@ -185,16 +185,10 @@ class Mexc:
         return [shapes.kline(candle, seconds) for candle in chosen]
 
     def _agg_trades(self, request: Request) -> list:
-        return [shapes.agg_trade(deal) for deal in self._prints(request)]
-
-    def _prints(self, request: Request) -> list[v.Print]:
         """Public trades, newest first."""
         start_ms, end_ms = time_range(request.query)
-        deals = [
-            d
-            for d in reversed(self.engine.prints[pair_asked(self.engine, request)])
-            if start_ms <= d.ts_ns // MS <= end_ms
-        ]
+        newest = reversed(self.engine.prints[pair_asked(self.engine, request)])
+        deals = [shapes.agg_trade(deal) for deal in newest if start_ms <= deal.ts_ns // MS <= end_ms]
         return deals[: limit(request.query, 500, 1000)]
 
     def _book_ticker(self, request: Request) -> dict | list:

@@ -30,7 +30,7 @@ from delta_arb.collect.history import CANDLE_COLUMNS, FUNDING_COLUMNS, PERP, SPO
 from delta_arb.collect.options import LOCAL_VENUES, apart
 from delta_arb.command import moment, refused
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.market import NS, from_bps
+from delta_arb.market import MS, NS, from_bps
 from delta_arb.object_store import is_url
 from delta_arb.places import placed, reports
 from delta_arb.quotes.data_folder import CURRENCIES_FILE, RULES_FILE, brought
@@ -130,7 +130,6 @@ def _lists(data: Path) -> None:
 
 
 JOBS, FOLDER = "jobs", "universe"
-MS = 1_000_000
 BASE_BYTES = 400_000_000  # of a worker: libraries, compiled code, bootstraps
 ROW_BYTES = 500  # of a row of either file; 460 MB at most were measured at 240,000 rows
 FIRST, SECOND = (f"delta_arb.universe.look:{name}" for name in ("first", "second"))

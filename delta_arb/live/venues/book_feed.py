@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 from delta_arb.live import clock
 from delta_arb.live.venues.base import OnQuote, VenueError
 from delta_arb.live.venues.websocket import Pace, Stream
-from delta_arb.market import Book, tradable
+from delta_arb.market import MS, Book, tradable
 
-MS = 1_000_000
 BUY = 1
 
 

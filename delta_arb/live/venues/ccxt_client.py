@@ -25,7 +25,7 @@ from delta_arb.live import clock
 from delta_arb.live.venues.base import SHAPES, VenueError
 from delta_arb.live.venues.order_connection import HttpAnswer, OrderConnection
 from delta_arb.live.venues.websocket import Pace
-from delta_arb.market import NS
+from delta_arb.market import HOUR_NS
 
 log = logging.getLogger(__name__)
 SIGNED = ("url", "method", "headers", "body")  # what ccxt's `sign` makes of a request
@@ -34,7 +34,6 @@ CLOCK_LOOKS = 3
 PAUSE_S = 1.0  # after a 429 without Retry-After, then twice as long each time
 LONGEST_PAUSE_S = 120.0
 BANNED_S = 60.0  # after a 418, which is an address that is banned
-HOUR_NS = 3600 * NS
 DOUBT_S = 2.0  # between two looks at a clock that quotes contradict: they may be late, and the clock right
 
 # Nothing was accepted, whatever else may be wrong. RateLimitExceeded and InvalidNonce are NetworkErrors to ccxt.

@@ -32,10 +32,9 @@ from delta_arb.live.venues.gate_funding import GateFunding
 from delta_arb.live.venues.key_permissions import gate_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, on_tick, plain_text
 from delta_arb.live.venues.websocket import Stream
-from delta_arb.market import NS, Order
+from delta_arb.market import MS, NS, Order
 from delta_arb.venue_terms import FILL_RATIOS, VenueTerms, in_base, in_bps
 
-MS = 1_000_000
 FILLS_PAGE = 100
 QUOTES, PRINTS, LEVELS, PONG = "futures.book_ticker", "futures.trades", "futures.order_book", "futures.pong"
 ORDERS, TRADES = "futures.orders", "futures.usertrades"

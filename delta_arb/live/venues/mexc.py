@@ -35,11 +35,10 @@ from delta_arb.live.venues.ccxt_venue import CcxtVenue
 from delta_arb.live.venues.key_permissions import mexc_rights, told
 from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, booked, on_grid, plain_text
 from delta_arb.live.venues.websocket import Stream
-from delta_arb.market import Order
+from delta_arb.market import MS, Order
 from delta_arb.venue_terms import VenueTerms, in_bps
 
 log = logging.getLogger(__name__)
-MS = 1_000_000
 TOO_MANY_KEYS = "730708"
 GIVE_BACK_S = 1.0
 PAGE = 100  # rows of myTrades at most
