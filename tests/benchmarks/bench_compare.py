@@ -3,12 +3,18 @@
 The job is the least that all of them can do: from flat, open on the row where selling the perpetual at its bid and
 buying spot at its ask pays the entry level; from open, close on the row where leaving costs the exit level or less; no
 fees, no latency worth a row. Ours settles and marks each trade on top. Every program gets as many rows as it can do in
-some seconds, and its answer is compared on those.
+some seconds, and its answer is compared on those. Engines that bring packages of their own run apart (`compare_engines`).
 """
 
 import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 from bench_backtest import SECOND, rule
@@ -22,16 +28,17 @@ from delta_arb.market import entry_edge, exit_cost
 from delta_arb.quotes.tape import Tape
 
 ENTRY, EXIT, SETS = 0.0007, -0.0007, 1000
+PRICES = ("spot_bid", "spot_ask", "perp_bid", "perp_ask")
 AT_ONCE = Latency(1e-9, 1e-9)  # arrives before the next row
 
 
 def tape(events: int) -> Tape:
-    """The walk of `bench_backtest` with both legs confirmed at every row and sizes that never limit a clip."""
+    """The walk of `bench_backtest`, prices on a grid of 1e-6, both legs confirmed at every row, sizes that limit no clip."""
     of = walk(events)
     ages = np.zeros(events, np.int64)
     sizes = {f"{leg}_{side}_qty": np.full(events, 1e6) for leg in ("spot", "perp") for side in ("bid", "ask")}
-    prices = {name: getattr(of, name) for name in ("ts_ns", "leg", "spot_bid", "spot_ask", "perp_bid", "perp_ask")}
-    return Tape.wide(**prices, **sizes, spot_age_ns=ages, perp_age_ns=ages)
+    prices = {name: np.round(getattr(of, name), 6) for name in PRICES}
+    return Tape.wide(ts_ns=of.ts_ns, leg=of.leg, **prices, **sizes, spot_age_ns=ages, perp_age_ns=ages)
 
 
 def of_levels(entry: float):
@@ -82,9 +89,8 @@ def compiled_loop(made=[]):  # noqa: B006, compiled once
 def pandas_iterrows(quotes: Tape) -> np.ndarray:
     import pandas as pd
 
-    names = ("spot_bid", "spot_ask", "perp_bid", "perp_ask")
     found, opened = [], None
-    for i, row in pd.DataFrame({name: getattr(quotes, name) for name in names}).iterrows():
+    for i, row in pd.DataFrame({name: getattr(quotes, name) for name in PRICES}).iterrows():
         if opened is None:
             if entry_edge(row.spot_ask, row.perp_bid) >= ENTRY:
                 opened = i
@@ -132,12 +138,33 @@ OTHERS = (
     (numba_loop, "numba", 1_000_000), (vectorbt, "vectorbt", 1_000_000), (backtesting_py, "backtesting", 100_000),
     (pandas_iterrows, "pandas", 100_000),
 )  # fmt: skip
+APART = (("hftbacktest", "2.4.4", 1_000_000), ("nautilus_trader", "1.221.0", 100_000))
+
+
+def apart(engine: str, pinned: str, quotes: Tape) -> tuple[float, np.ndarray]:
+    """Seconds and rows of an engine in a folder of packages of its own, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, f"{engine}=={pinned}"]
+        subprocess.run(pip, check=True)
+        np.savez(Path(folder) / "tape.npz", leg=quotes.leg, **{name: getattr(quotes, name) for name in PRICES})
+        script = [
+            str(Path(__file__).with_name("compare_engines.py")),
+            engine,
+            f"{folder}/tape.npz",
+            str(ENTRY),
+            str(EXIT),
+        ]
+        told = subprocess.run(
+            [sys.executable, *script], env=os.environ | {"PYTHONPATH": folder}, stdout=subprocess.PIPE, check=True
+        ).stdout
+    answer = json.loads(told.splitlines()[-1])
+    return answer["seconds"], np.array(answer["rows"])
 
 
 def timed(job, *given):
-    began = time.perf_counter()
+    began = time.process_time()
     answer = job(*given)
-    return time.perf_counter() - began, answer
+    return time.process_time() - began, answer
 
 
 def main() -> None:
@@ -157,17 +184,27 @@ def main() -> None:
         except (ImportError, PackageNotFoundError) as error:
             print(f"{package} is not installed here: {error}")
             continue
-        on = quotes[events]
-        job_s, answer = timed(job, on)
-        expected = ours(on)
-        assert len(expected) > 0, "no trade in the sample: nothing is compared"
-        assert np.array_equal(np.asarray(answer)[: len(expected)], expected), (package, answer, expected)
-        assert len(answer) == len(expected), (package, len(answer), len(expected))
-        ns = job_s / events * 1e9
+        job_s, answer = timed(job, quotes[events])
+        _compare(package, answer, quotes[events])
         packages.append(package)
-        rows.append(_row(job.__name__, installed, events, len(answer), ns, ours_ns))
-    method = f"one run; ours: {SETS} sets, settled and marked; others one set, after a first call; same rows asserted"
+        rows.append(_row(job.__name__, installed, events, len(answer), job_s / events * 1e9, ours_ns))
+    for engine, pinned, events in APART:
+        try:
+            job_s, answer = apart(engine, pinned, quotes[events])
+        except subprocess.CalledProcessError as error:
+            print(f"{engine} {pinned} does not install or run here: {error}")
+            continue
+        _compare(engine, answer, quotes[events])
+        rows.append(_row(engine, pinned, events, len(answer), job_s / events * 1e9, ours_ns))
+    method = f"one run, processor time; ours: {SETS} sets, settled and marked; others one set, after a first call; same rows asserted"
     report("compare", rows, ("numpy", *packages), method=method)
+
+
+def _compare(program: str, answer: np.ndarray, quotes: Tape) -> None:
+    expected = ours(quotes)
+    assert len(expected) > 0, "no trade in the sample: nothing is compared"
+    assert np.array_equal(np.asarray(answer)[: len(expected)], expected), (program, answer, expected)
+    assert len(answer) == len(expected), (program, len(answer), len(expected))
 
 
 def _row(program: str, installed: str, events: int, trades: int, ns: float, ours_ns: float) -> dict:

@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = _measured(Path(folder), rounds, ticks)
     rows = [_row(name, found) for name in ("raw", "runner")]
-    goal = "runner p50 at most 3.5 x raw p50; leg skew p99 at most 0.3 ms"
+    goal = "runner p50 at most 1.8 x raw p50; leg skew p99 at most raw's"
     report(
         "live_wire",
         rows,
@@ -61,10 +61,11 @@ def main() -> None:
         what="median of the rounds",
     )
     report("live_wire_parts", [{"part": p, **v} for p, v in found["parts"].items()], (), what="inside the runner, us")
-    ratio, skew = rows[1]["p50_ms"] / rows[0]["p50_ms"], rows[1]["skew_p99_ms"]
+    raw_row, ours = rows
+    ratio, skew, raw_skew = ours["p50_ms"] / raw_row["p50_ms"], ours["skew_p99_ms"], raw_row["skew_p99_ms"]
     reached = {True: "reached", False: "NOT REACHED"}
-    print(f"runner / raw at p50: {ratio:.2f}, goal 3.5 {reached[ratio <= 3.5]}")
-    print(f"leg skew p99: {skew:.3f} ms, goal 0.3 ms {reached[skew <= 0.3]} (raw: {rows[0]['skew_p99_ms']:.3f} ms)")
+    print(f"runner / raw at p50: {ratio:.2f}, goal 1.8 {reached[ratio <= 1.8]}")
+    print(f"leg skew p99: {skew:.3f} ms, goal raw's {raw_skew:.3f} ms {reached[skew <= raw_skew]}")
 
 
 def _measured(folder: Path, rounds: int, ticks: int) -> dict:
