@@ -543,3 +543,24 @@ def test_help_is_quick_and_refusals_are_one_line(tmp_path, capsys):
     code = "import sys; from delta_arb.universe.__main__ import main; main(['--help']); print(sorted({'numpy', 'ccxt'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_quick_says_of_each_pair_why_not(data, tmp_path, capsys):
+    half = [f"--{leg}-half-spread-bps=1" for leg in ("spot", "perp")]
+    asked = [
+        "--data",
+        str(data),
+        "--workers",
+        "1",
+        "--quick",
+        *half,
+        "--look-back-h",
+        "480",
+        "--reports",
+        str(tmp_path),
+    ]
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^SHUT_USDT: deposits of SHUT are closed at the spot venue$", said, re.MULTILINE)
+    assert re.search(r"^QUIET_USDT: .*reversion: no edge after costs: in no look-back", said, re.MULTILINE)
+    assert re.search(r"^TWIN_USDT: gate/perp/TWIN_USDT/candles_1h is .*not the same coin", said, re.MULTILINE)

@@ -42,7 +42,7 @@ from delta_arb.universe.jobs import run as run_jobs
 from delta_arb.universe.options import QUOTES, UniverseOptions
 from delta_arb.universe.ranking import Universe, candidates, ranked
 from delta_arb.universe.reading import Study, inputs_of, without
-from delta_arb.universe.tables import findings, ranking, write_page
+from delta_arb.universe.tables import findings, ranking, refusals, write_page
 
 START_MS, HOURS = 1_735_689_600_000, 240 * 24  # 2025-01-01
 HOUR_MS = 3_600_000
@@ -313,7 +313,7 @@ def _session(options: UniverseOptions) -> int:
     page = write_page(found, place, (options.spot_venue, options.perp_venue))
     refresh(place.parent)
     if not options.json:
-        print(ranking(found, PRINTED), findings(found), f"page: {page}", sep="\n")
+        print(ranking(found, PRINTED), refusals(found, PRINTED), findings(found), f"page: {page}", sep="\n\n")
     else:
         print(json.dumps(line(found, page)), flush=True)
     return 0

@@ -11,6 +11,7 @@ from delta_arb.market import utc
 from delta_arb.params import pair_name, write_atomic
 from delta_arb.report import banner, figures
 from delta_arb.report.figures import Picture
+from delta_arb.report.job import NOTEBOOKS
 from delta_arb.report.pages import document, run_folders
 from delta_arb.tables import NOTHING, Findings, Heading, Table, number, seconds, share
 from delta_arb.universe.ranking import WAYS, RankedPair, Universe, WayVerdict
@@ -84,6 +85,11 @@ def reasons(universe: Universe, most: int = SHOWN) -> Table:
     return Table.of("Verdicts and their reasons", ("pair", "verdict", *WAYS), rows)
 
 
+def refusals(universe: Universe, most: int = SHOWN) -> str:
+    """A line for each pair that is not to be traded: why."""
+    return "\n".join(f"{each.pair}: {each.reason}" for each in universe.pairs[:most] if not each.trade)
+
+
 def _whys(of: RankedPair) -> Sequence[str]:
     return [said(of.ways[way]) for way in WAYS] if of.ways and not of.vetoes else [of.reason, NOTHING]
 
@@ -134,9 +140,6 @@ def findings(universe: Universe) -> Findings:
         if universe.synthetic
         else "",
     )
-
-
-NOTEBOOKS = ("01_spread_analysis", "02_optimization", "03_backtest_report")
 
 
 def write_page(universe: Universe, folder: Path, venues: tuple[str, str]) -> Path:

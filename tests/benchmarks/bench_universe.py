@@ -1,6 +1,6 @@
 """A universe of pairs without edge, and what the screen saves and loses against the full walk.
 
-    python tests/benchmarks/bench_universe.py [--quick] [--seed N] [--runs N] [--data FOLDER]
+    python tests/benchmarks/bench_universe.py [--quick] [--seed N] [--runs N] [--kept FOLDER] [--data FOLDER]
 
 Null universes: `runs` of 200 worlds each, every one of them new, in which no rule earns (those of the gates but the late
 feed, a row a minute over 30 days; of carry, hourly quotes over 240 days with funding of no mean, or one that fades), each
@@ -52,6 +52,8 @@ from delta_arb.optimize.study import CARRY, Constraints, Frame
 from delta_arb.optimize.verdict import MOST_FOLDS, judge
 from delta_arb.optimize.walk_forward import walk_forward
 from delta_arb.universe import screen
+from delta_arb.universe.jobs import KeptJob, Serial
+from delta_arb.universe.jobs import run as run_jobs
 from delta_arb.universe.look import first_of, second_of
 from delta_arb.universe.ranking import candidates, ranked
 from delta_arb.universe.reading import Opened, Study, opened
@@ -61,6 +63,7 @@ PR_SET_CHILD_SUBREAPER = 36  # of Linux
 SPOT_VENUE, PERP_VENUE = "binance", "gate"  # the folders of recorded pairs, whatever venue they are of
 AGGREGATED = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
 DEMANDS = {"look_back_h": 96.0, "min_trades_day": 1.0}
+STUDY = Study(pairs=PAIRS, demands=DEMANDS)
 
 
 def minutes(kind: str, rng) -> Opened:
@@ -159,25 +162,29 @@ def screened(name: str, pairs: list[tuple[str, Opened]], study: Study) -> dict:
     }  # fmt: skip
 
 
-def null_universes(runs: int, seed: int, study: Study) -> dict:
-    """Universes of 200 worlds each, all of them new: how many say trade of any pair."""
-    kinds = [make for name, made in POOLS.items() if "null" in name for make in made]
-    false, began = 0, time.process_time()
-    for run in range(runs):
-        firsts, seconds = [], {}
-        for k in range(PAIRS):
-            of = kinds[k % len(kinds)](np.random.default_rng([seed, run, k]))
-            first, second, _ = looked(f"{k}", of, study)
-            firsts.append(first)
-            seconds |= {f"{k}": second} if second else {}
-        trades = ranked(firsts, seconds, {}, {}, "").trades
-        false += bool(trades)
-        print(run, len(seconds), [each.pair for each in trades], f"{time.process_time() - began:.0f} s", flush=True)
+def null_universes(runs: int, seed: int, folder: Path) -> dict:
+    """Universes of 200 worlds each, all of them new: how many say trade of any pair. Those in the folder are done."""
+    asked = [KeptJob(f"{run}", "bench_universe:null_universe", {"seed": seed, "run": run}) for run in range(runs)]
+    found = run_jobs(asked, folder, Serial(), lambda name: print(f"universe {name}", flush=True))
+    false = sum(bool(each["trades"]) for each in found)
     bound = 1.0 if false == runs else float(betaincinv(false + 1, runs - false, 0.95))
     return {
         "what": "null universes", "pairs": runs * PAIRS, "runs": runs, "with a trade": false, "bound": bound,
-        "CPU, s": time.process_time() - began,
+        "CPU, s": sum(each["cpu_s"] for each in found),
     }  # fmt: skip
+
+
+def null_universe(told: dict) -> dict:
+    """Job: one of them, its pairs to trade and seconds of the processor."""
+    kinds = [make for name, made in POOLS.items() if "null" in name for make in made]
+    firsts, seconds, began = [], {}, time.process_time()
+    for k in range(PAIRS):
+        of = kinds[k % len(kinds)](np.random.default_rng([told["seed"], told["run"], k]))
+        first, second, _ = looked(f"{k}", of, STUDY)
+        firsts.append(first)
+        seconds |= {f"{k}": second} if second else {}
+    trades = [each.pair for each in ranked(firsts, seconds, {}, {}, "").trades]
+    return {"trades": trades, "second looks": len(seconds), "cpu_s": time.process_time() - began}
 
 
 def edges(name: str, worlds: int, seed: int, study: Study) -> dict:
@@ -198,6 +205,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=np.random.SeedSequence().entropy % 2**32)
     arguments.add_argument("--runs", type=int, default=0, help="universes; 60, with --quick 1")
     arguments.add_argument("--only", choices=["", "null", "screen", "workers"], default="")
+    arguments.add_argument("--kept", type=Path, help="where finished null universes stay, so that a call goes on")
     arguments.add_argument("--data", type=Path)
     arguments.add_argument("--keep", type=Path)
     arguments.add_argument("--times", type=int, default=1, help="of --only workers: each pair so many times")
@@ -211,12 +219,15 @@ def main() -> None:
                 goal="two workers 1.7 times as fast as one, Dask's CPU at most 1.15 of the pool's",
             )
         return
-    study, rows = Study(pairs=PAIRS, demands=DEMANDS), []
     if options.only != "screen":
-        rows.append(null_universes(options.runs or (1 if options.quick else 60), options.seed, study))
-        rows += [edges(name, 2 if options.quick else 12, options.seed, study) for name in POOLS if "edges" in name]
+        with TemporaryDirectory() as made:
+            runs = options.runs or (1 if options.quick else 60)
+            nulls = [null_universes(runs, options.seed, options.kept or Path(made))]
+        report("universe", nulls, packages=("numpy", "scipy", "numba"), seed=options.seed)
+        found = [edges(name, 2 if options.quick else 12, options.seed, STUDY) for name in POOLS if "edges" in name]
+        report("universe_edges", found, seed=options.seed)
     found = [
-        screened(name, made_of(name, options.seed, (24 if "null" in name else 4) // (3 if options.quick else 1)), study)
+        screened(name, made_of(name, options.seed, (24 if "null" in name else 4) // (3 if options.quick else 1)), STUDY)
         for name in POOLS
         if options.only != "null"
     ]
@@ -225,8 +236,6 @@ def main() -> None:
             folder = options.keep or Path(made)
             pairs = list(read(laid_out(options.data, folder), folder))
         found.append(screened("recorded", pairs, Study(pairs=len(pairs), demands=DEMANDS)))
-    if rows:
-        report("universe", rows, packages=("numpy", "scipy", "numba"), seed=options.seed, quick=options.quick)
     if found:
         report("universe_screen", found, seed=options.seed, goal="share of walking all at most 0.15, lost 0")
 
