@@ -33,6 +33,7 @@ from delta_arb.universe.options import UniverseOptions
 from delta_arb.universe.ranking import candidates, ranked
 from delta_arb.universe.reading import Study
 from delta_arb.universe.run import rank, write_example
+from delta_arb.universe.tables import refusals
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -564,3 +565,10 @@ def test_quick_says_of_each_pair_why_not(data, tmp_path, capsys):
     assert re.search(r"^SHUT_USDT: deposits of SHUT are closed at the spot venue$", said, re.MULTILINE)
     assert re.search(r"^QUIET_USDT: .*reversion: no edge after costs: in no look-back", said, re.MULTILINE)
     assert re.search(r"^TWIN_USDT: gate/perp/TWIN_USDT/candles_1h is .*not the same coin", said, re.MULTILINE)
+
+
+def test_a_pair_that_cannot_be_read_is_named_though_it_comes_last():
+    firsts = [*(first(f"P{k}", 1.0) for k in range(3)), {"pair": "BAD", "refused": "the file is damaged"}]
+    said = refusals(ranked(firsts, {}, {}, {}, ""), 2)
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["P0", "P1", "BAD"]
+    assert said.endswith("BAD: the file is damaged")

@@ -86,8 +86,9 @@ def reasons(universe: Universe, most: int = SHOWN) -> Table:
 
 
 def refusals(universe: Universe, most: int = SHOWN) -> str:
-    """A line for each pair that is not to be traded: why."""
-    return "\n".join(f"{each.pair}: {each.reason}" for each in universe.pairs[:most] if not each.trade)
+    """Why not, a line a pair: of the best that are not to be traded, and of as many more that could not be read."""
+    rest = [each for each in universe.pairs[most:] if "refused" in each.figures]
+    return "\n".join(f"{each.pair}: {each.reason}" for each in (*universe.pairs[:most], *rest[:most]) if not each.trade)
 
 
 def _whys(of: RankedPair) -> Sequence[str]:
