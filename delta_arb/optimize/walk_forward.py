@@ -107,12 +107,13 @@ def propose(look_back: LookBack, side: int = DIRECT, every: int = 2) -> Fit:
 
     Nothing if it fails. Equity is marked once a period to rank the sets, at every event to let the proposal pass.
     """
-    reverts, no_reversion = reversion_of(look_back.fit, interval=False)
+    seen = look_back.fit
+    reverts, no_reversion = reversion_of(seen, interval=False)
     if reverts is None:
         return Fit(None, f"the basis does not revert: {no_reversion}")
     here, demands = look_back.market, look_back.constraints
     process = here.process(reverts)
-    offered = offers(look_back.fit, here.settings, process, side)
+    offered = offers(seen, here.settings, process, side)
     sets = coarse(grid(offered, here, demands, process, side), every)
     if not sets:
         return Fit(None, "no threshold set pays its fees")
@@ -122,7 +123,7 @@ def propose(look_back: LookBack, side: int = DIRECT, every: int = 2) -> Fit:
     candidates = passing or range(len(sets))
     peak = max(zip(tried.neighbourhoods(candidates), candidates, strict=True), key=itemgetter(0))[1]
     try:
-        prior = plug_in(offered, here, demands, reverts, look_back.fit, process, side)
+        prior = plug_in(offered, here, demands, reverts, seen, process, side)
         nets = np.diff((look_back.sweep([prior]).nets[0], swept.nets[peak]), prepend=0.0)
         chosen = Proposal(prior, "", sets[peak], grid_weight(*nets)).thresholds
     except SeriesError as error:

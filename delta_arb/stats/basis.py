@@ -258,19 +258,20 @@ class Basis:
 def basis_of(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
     """The basis at every event of a tape (of candles, at the ends of bars); `fees_bps`: the four fees of a round trip."""
     tape = tape.looks()
-    two_sided = (tape.spot_bid < tape.spot_ask) & (tape.perp_bid < tape.perp_ask)
+    spot_bid, spot_ask, perp_bid, perp_ask = tape.spot_bid, tape.spot_ask, tape.perp_bid, tape.perp_ask  # each made once
+    two_sided = (spot_bid < spot_ask) & (perp_bid < perp_ask)
     for bid_qty, ask_qty in ((tape.spot_bid_qty, tape.spot_ask_qty), (tape.perp_bid_qty, tape.perp_ask_qty)):
         two_sided &= np.minimum(bid_qty, ask_qty) > 0
     two_sided &= np.append(np.diff(tape.ts_ns) > 0, True)  # between two rows of one stamp no time passes
     age_ns = np.maximum(tape.spot_age_ns, tape.perp_age_ns)
-    spot_mid, perp_mid = mid(tape.spot_bid, tape.spot_ask), mid(tape.perp_bid, tape.perp_ask)
+    spot_mid, perp_mid = mid(spot_bid, spot_ask), mid(perp_bid, perp_ask)
     return Basis(
         ts_ns=tape.ts_ns,
         spot_mid=spot_mid,
         perp_mid=perp_mid,
         basis_bps=to_bps(basis(spot_mid, perp_mid)),
-        entry_bps=to_bps(entry_edge(tape.spot_ask, tape.perp_bid)),
-        exit_bps=to_bps(exit_cost(tape.spot_bid, tape.perp_ask)),
+        entry_bps=to_bps(entry_edge(spot_ask, perp_bid)),
+        exit_bps=to_bps(exit_cost(spot_bid, perp_ask)),
         known=two_sided & (age_ns <= KNOWN_S * NS),
         fresh=two_sided & (age_ns <= max_quote_age_s * NS),
         max_quote_age_s=max_quote_age_s,
