@@ -15,9 +15,10 @@ from test_backtest import lunc as lunc
 from delta_arb.backtest import fast_forward, resting_orders
 from delta_arb.backtest import sweep as sweep_module
 from delta_arb.backtest.performance import measure, period_nets, thinned
-from delta_arb.backtest.replay import looks, run
+from delta_arb.backtest.replay import glance, looks, run
 from delta_arb.backtest.sweep import FIGURES, sweep
 from delta_arb.errors import DataError
+from delta_arb.funding_stamps import NOTHING_EXPECTED
 from delta_arb.latency import Latency
 from delta_arb.market import END, FundingPayment
 from delta_arb.numba_cache import records
@@ -55,6 +56,8 @@ def assert_jumping_changes_nothing(tape, of, latency, **given):
     assert_same(run(tape, of, latency, **given), plain)
     assert_same(run(tape, of, latency, seen=looks(tape, of.filter, jumping=False), **given), plain)
     assert_same(run(tape, of, latency, plain=True, seen=looks(tape, of.filter, plain=True), **given), plain)
+    new = dataclasses.replace(tape)
+    assert_same(run(new, of, latency, seen=glance(new, of.filter, NOTHING_EXPECTED), **given), plain)
 
 
 @example(ONE_EVENT)

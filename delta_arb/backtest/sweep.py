@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -27,7 +27,7 @@ from delta_arb.backtest import replay
 from delta_arb.backtest.event_loop import Ground, Machine, Schedule, drive
 from delta_arb.backtest.fast_forward import FAR, NEAR
 from delta_arb.backtest.performance import Performance
-from delta_arb.backtest.replay import capital_of, kernel_inputs, looks, run
+from delta_arb.backtest.replay import capital_of, glance, kernel_inputs, looks, run
 from delta_arb.backtest.sweep_figures import (
     FIGURES,
     ROOM,
@@ -213,7 +213,10 @@ def sweep(
     days = _days(*span or (tape.start_ns, tape.end_ns))
     shown = tape if marked is None else marked
     settled = shown.settled
-    watched = _marks(shown if settled.all() else shown.take(settled), tape if marked is None else None)
+    bounded = marked is None and (
+        len(rules) > 1 or tape in _BOUNDS
+    )  # for one set alone they take longer than they spare
+    watched = _marks(shown if settled.all() else shown.take(settled), tape if bounded else None)
     kept = None if marked is None else np.zeros((len(rules), len(watched.ts_ns)))
     figures = _figures(tape, rules, latency, payments, funds, (watched, kept), until_ns, threads)
     return Swept(rules, figures, days, funds, kept if kept is None else kept[:, np.cumsum(settled) - settled])
@@ -228,54 +231,50 @@ def _days(start_ns: int, end_ns: int) -> float:
 def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) -> np.ndarray:
     """Figures of every rule, shape (rules,); `marks`: where equity is marked, and room for the nets there, if asked for."""
     watched, nets = marks
+    nets = np.zeros((1, 0)) if nets is None else nets
     table, holes = np.array([tuple(p) for p in payments], PAYMENT), _holes(payments)
-    figures = np.zeros(len(rules), FIGURES)
-    groups = _groups(rules)
+    figures, levels = np.zeros(len(rules), FIGURES), read_only(_levels(rules))
+    groups = _groups(rules, levels.reverse_entry == math.inf)
     columns, roads, stamps = kernel_inputs(tape, latency, payments, [rules[members[0]] for members in groups])
     kernel = _kernel()
     for members in groups:
         rule = rules[members[0]]
         check_deadline(rule, latency)
-        columns_of = zip(*(_LEVELS_OF(rules[k]) for k in members), strict=True)
-        levels = read_only(Levels(*map(np.array, columns_of, _KINDS)))
-        part = np.zeros(len(members), FIGURES)
-        marked = np.zeros((1, 0)) if nets is None else np.zeros((len(members), nets.shape[1]))
-        here = looks(tape, rule.filter, expected(payments, rule.funding_horizon_s))
+        here = (glance if len(rules) == 1 else looks)(tape, rule.filter, expected(payments, rule.funding_horizon_s))
         ground = read_only(Ground(columns, here, roads, funds.rebalancing, stamps))
         account = read_only((watched, table, holes)), until_ns, float(capital_of(rule, funds))
 
-        def fill(some, ground=ground, rule=rule, levels=levels, account=account, part=part, marked=marked):
+        def fill(some, ground=ground, rule=rule, account=account):
             ground = ground._replace(looks=ground.looks._replace(sought=np.zeros((SOUGHT, 3))))
             twice = records([rule._replace(may_enter=False), rule])
             schedule = read_only(Schedule(np.array([tape.start_ns]), (), np.array([0])))._replace(rules=twice)
             (marks, table, holes), *rest = account
             fills, bad = FILLS, -1
-            while fills > 0:  # again with more room, where a pair had more fills
-                part[some] = np.zeros(1, FIGURES)
+            while fills > 0:
                 machines, curves = records([Machine(purse=[*funds.purse])] * 2), records([Curve()] * 2)
                 room = np.zeros(fills, ROOM), np.zeros(len(tape))
                 of = (*room, marks, table, holes, *rest)
-                out = part, marked, np.zeros(len(some), np.int64), np.zeros(64, np.int64)
+                out = figures, nets, np.zeros(len(some), np.int64), np.zeros(64, np.int64)
                 bad = kernel(ground, schedule, machines, curves, of, levels, some, out)
                 fills = int(curves["most_fills"][0])
+                if fills > 0:  # again with more room, as a pair had more fills
+                    figures[some] = np.zeros(1, FIGURES)
             return bad
 
-        for bad in _by_threads(fill, _sorted(levels), threads):
+        for bad in _by_threads(fill, _sorted(levels, members), threads):
             if bad >= 0:
-                run(tape, rules[members[bad]], latency, payments, funds=funds, seen=here)  # raises
-        figures[members] = part
-        if nets is not None:
-            nets[members] = marked
+                run(tape, rules[bad], latency, payments, funds=funds, seen=here)  # raises
     return figures
 
 
-def _sorted(levels: Levels) -> np.ndarray:
+def _sorted(levels: Levels, members: np.ndarray) -> np.ndarray:
     """The numbers of the sets: by their longest hold, of one hold by the reverse levels, then the entry, then the exit.
 
     Exits fall, so that what a set waits for comes no earlier than for the set before (see `fast_forward`).
     """
-    columns = (-levels.exit, levels.entry, levels.reverse_entry, -levels.reverse_exit, levels.max_hold_ns)
-    return np.lexsort([column for column in columns if (column != column[0]).any()] or [levels.exit])
+    of = Levels(*(column[members] for column in levels))
+    columns = (-of.exit, of.entry, of.reverse_entry, -of.reverse_exit, of.max_hold_ns)
+    return members[np.lexsort([column for column in columns if (column != column[0]).any()] or [of.exit])]
 
 
 def _by_threads(fill, sets: np.ndarray, threads: int | None) -> list[int]:
@@ -287,20 +286,23 @@ def _by_threads(fill, sets: np.ndarray, threads: int | None) -> list[int]:
         return list(pool.map(fill, np.array_split(sets, parts)))
 
 
-_LEVELS_OF = itemgetter(*map(MachineRule._fields.index, Levels._fields))
 _REST_OF = itemgetter(*(k for k, name in enumerate(MachineRule._fields) if name not in Levels._fields))
-_KINDS = tuple(np.int64 if name == "max_hold_ns" else float for name in Levels._fields)
 
 
-def _groups(rules: Sequence[MachineRule]) -> list[list[int]]:
+def _levels(rules: Sequence[MachineRule]) -> Levels:
+    kinds = (np.int64 if name == "max_hold_ns" else float for name in Levels._fields)
+    columns = (map(attrgetter(name), rules) for name in Levels._fields)
+    return Levels(*(np.fromiter(column, kind, len(rules)) for column, kind in zip(columns, kinds, strict=True)))
+
+
+def _groups(rules: Sequence[MachineRule], direct: np.ndarray) -> list[np.ndarray]:
     """The numbers of the rules that differ only in their levels, those with a reverse direction apart."""
-    found, before = defaultdict(list), None
+    if rules and all(map(_REST_OF(rules[0]).__eq__, map(_REST_OF, rules))) and (direct == direct[0]).all():
+        return [np.arange(len(rules))]  # as nearly always
+    found = defaultdict(list)
     for k, rule in enumerate(rules):
-        of = _REST_OF(rule), rule.reverse_entry == math.inf
-        if of != before:  # often it is the same, which takes less to see than to look it up
-            before, members = of, found[of]
-        members.append(k)
-    return list(found.values())
+        found[_REST_OF(rule), direct[k]].append(k)
+    return [np.array(members) for members in found.values()]
 
 
 def _holes(payments: Sequence[FundingPayment]) -> np.ndarray:
