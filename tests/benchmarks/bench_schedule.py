@@ -128,34 +128,21 @@ def flips(answers) -> int:
 
 
 def table(done) -> list[dict[str, object]]:
-    rows = []
-    for kind in dict.fromkeys(row["kind"] for row in done):
-        of = [row for row in done if row["kind"] == kind]
-        n, bad = len(of), sum(row.get("exports", 0) > 0 for row in of)
-        values = {"kind": kind, "worlds": n}
-        if kind.startswith("null"):
-            last = max(row["last"] for row in of)
-            rows.append(
-                values | {"days with an export": bad, "last": last, "lower": lower(bad, n), "upper": upper(bad, n)}
-            )
-        else:
-            rows.append(
-                values | {name: round(float(np.mean([row[name] for row in of])), 2) for name in list(of[0])[2:]}
-            )
     nulls = [row for row in done if row["kind"].startswith("null")]
-    if nulls:
-        n, bad = len(nulls), sum(row["exports"] > 0 for row in nulls)
-        rows.append(
-            {
-                "kind": "all nulls",
-                "worlds": n,
-                "days with an export": bad,
-                "lower": lower(bad, n),
-                "upper": upper(bad, n),
-            }
-        )
+    of_kind = {
+        kind: [row for row in done if row["kind"] == kind] for kind in dict.fromkeys(row["kind"] for row in done)
+    }
+    rows = [summed(kind, of) for kind, of in (of_kind | ({"null, all": nulls} if nulls else {})).items()]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return [{name: row.get(name, "") for name in names} for row in rows]
+
+
+def summed(kind: str, of: list[dict]) -> dict[str, object]:
+    values = {"kind": kind, "worlds": len(of)}
+    if not kind.startswith("null"):
+        return values | {name: round(float(np.mean([row[name] for row in of])), 2) for name in list(of[0])[2:]}
+    n, bad, last = len(of), sum(row["exports"] > 0 for row in of), max(row["last"] for row in of)
+    return values | {"days with an export": bad, "last": last, "lower": lower(bad, n), "upper": upper(bad, n)}
 
 
 if __name__ == "__main__":
