@@ -3,6 +3,7 @@
 import asyncio
 import time
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from live_stage import QUICK, RULE, publish, quick_config, stage
@@ -12,11 +13,12 @@ from delta_arb.funding_stamps import RECENT, expected
 from delta_arb.latency import Latency
 from delta_arb.live import preflight
 from delta_arb.live.event_log import replayed
+from delta_arb.live.event_loop import EventLoop
 from delta_arb.live.guards import NO_ENTRY
 from delta_arb.live.market_watch import FundingWatch
 from delta_arb.live.supervisor import PAPER, LiveJob
 from delta_arb.live.venues.base import Funding, VenueError
-from delta_arb.market import LEGS, NS, PERP, FundingPayment
+from delta_arb.market import LEGS, NEVER, NS, PERP, FundingPayment
 from delta_arb.review.session_log import tape_of
 from delta_arb.sandbox.values import FundingPaid, Upcoming
 from delta_arb.strategy.state import FLAT, OPEN, QUOTE
@@ -198,6 +200,23 @@ def test_a_stamp_that_nobody_told_is_missing_two_minutes_later():
     assert not watch.missing()
     now[0] += 2 * NS
     assert "the last funding stamp known is that of" in watch.missing()
+
+
+def test_the_first_quote_behind_a_stamp_knows_it():
+    """The watch sleeps until the stamp and wakes up to a millisecond late; the backtest counts it from its moment on."""
+    now = [1_000_000 * 3600 * NS]
+    venue, payments, _, watch = watched(now, hours(*range(13, 0, -1), end_ns=now[0]))
+    asyncio.run(watch.feed())
+    seen = []
+    loop = EventLoop(lambda: now[0], *[lambda *_: None] * 4)
+    loop.runner = SimpleNamespace(
+        quote=lambda ts_ns, *_: seen.append((ts_ns, payments[-1].ts_ns)), state=SimpleNamespace(wake_ns=NEVER)
+    )
+    loop.funding = watch
+    before_ns = payments[-1].ts_ns
+    for now[0] in (venue.next_ns - 1, venue.next_ns + 38_000):
+        loop.decide()
+    assert seen == [(venue.next_ns - 1, before_ns), (venue.next_ns + 38_000, venue.next_ns)]
 
 
 def test_a_stamp_that_passes_while_the_venue_is_silent_is_booked_as_it_was_announced():

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from delta_arb.live.journal import JournalError
+from delta_arb.live.market_watch import FundingWatch
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import Runner
 from delta_arb.live.venues.base import OrderOutcome, Placed, Report, VenueError
@@ -96,7 +97,7 @@ class LivePaper:
 class EventLoop:
     """The only one who moves the runner, which it is given before the first event.
 
-    `paper`, once it is set, fills its orders on the same quotes.
+    `paper`, once it is set, fills its orders on the same quotes; `funding` books the stamps before them.
 
     Args:
         moved: called after each step.
@@ -115,6 +116,7 @@ class EventLoop:
     ) -> None:
         self.runner: Runner | None = None
         self.paper: LivePaper | None = None
+        self.funding: FundingWatch | None = None
         self.books: list[Book | None] = [None, None]
         self.over = False  # from then on nothing is decided: what still comes is asked for at the next start
         self.waiting: deque[Report] = deque()  # oldest first: what the machine has not taken yet
@@ -151,7 +153,7 @@ class EventLoop:
     def decide(self) -> None:
         """Put the newest books to the machine."""
         self._due = False
-        self._do(self.runner.quote, self.clock(), *self.books)
+        self._do(self.runner.quote, self._quoted_ns(), *self.books)
 
     async def first(self, names: tuple[str, str]) -> None:
         """Wait for a quote of both legs; VenueError names the venue that sent none."""
@@ -188,12 +190,19 @@ class EventLoop:
 
     def _on_paper(self, leg: int, book: Book) -> bool:
         """Show the quote to the paper venues; whether they liquidated the short, which the machine then gets at once."""
-        now_ns = self.clock()
+        now_ns = self._quoted_ns()
         self.paper.quote(leg, now_ns, book)
         outside = self.paper.liquidation(now_ns, self.runner.state, self.books[PERP])
         if outside:
             self._do(self.runner.quote, now_ns, *self.books, outside)
         return bool(outside)
+
+    def _quoted_ns(self) -> int:
+        """The time of a quote; a stamp of funding before it is booked first."""
+        now_ns = self.clock()
+        if self.funding:
+            self.funding.passed(now_ns)
+        return now_ns
 
     def _deliver(self) -> None:
         while self.waiting and not self.over:

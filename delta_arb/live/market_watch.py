@@ -135,7 +135,7 @@ class FundingWatch:
 
     async def _ask(self) -> None:
         upcoming = await within(self._venue.funding(), "the next funding", ANSWER_S)
-        self._book_passed()  # by what was announced before the stamp, not after
+        self.passed(self._clock())  # by what was announced before the stamp, not after
         self.rate, self.mark = upcoming.rate, upcoming.mark
         self._interval_ns = upcoming.interval_s * NS
         ahead = upcoming.next_ns > self._clock()  # just after a stamp a venue may still announce it; settled rates come
@@ -148,12 +148,12 @@ class FundingWatch:
             await asyncio.sleep(min(longest_s, left_s - BEFORE_S))
             return
         await asyncio.sleep(max(0.0, left_s))
-        self._book_passed()
+        self.passed(self._clock())
         await asyncio.sleep(BEFORE_S / 2)  # the venue needs a moment to settle
 
-    def _book_passed(self) -> None:
-        """The announced rate of a stamp that has come."""
-        if self._upcoming and self._clock() >= self._upcoming.next_ns:
+    def passed(self, now_ns: int) -> None:
+        """Book the announced rate of a stamp that has come; asked before each quote, so that the first one behind it knows it."""
+        if self._upcoming and now_ns >= self._upcoming.next_ns:
             self._book(FundingPayment(self._upcoming.next_ns, self._upcoming.rate, self._upcoming.mark, False))
             self._upcoming = None
 

@@ -153,7 +153,7 @@ class Session:
         broker = self._broker(rule, recorder)
         self.runner = Runner(rule, resources.journal, broker, self.payments, resumed, recorder, wallets, growing=True)
         self.terms = TermsWatch(resources.venues, self.clock, self._terms_changed, resources.config.terms_every_s)
-        self.loop.runner = self.runner
+        self.loop.runner, self.loop.funding = self.runner, self.funding
         self.runner.hold = CLOSED
         self.loop.decide()
         recovery.book(resources.journal, self.clock(), found, resumed, self.runner.pinned)
