@@ -265,3 +265,13 @@ async def test_a_venue_does_not_open_where_ccxt_signs_orders_in_another_way(it, 
     monkeypatch.setattr(kind, "sign", changed)
     with pytest.raises(VenueError, match=r"this ccxt signs orders otherwise; install the one of requirements\.lock"):
         await it.open(it.client(leg))
+
+
+@BOTH
+@live(legs=())
+async def test_orders_of_a_market_with_a_chinese_name_are_signed_as_by_ccxt(it, leg):
+    """MEXC and Gate list some; ccxt writes their names into a url in UTF-8 with percent signs, and signs that."""
+    client = await it.open(it.client(leg))
+    request = client._request("run-1", buy(20), client._price(buy(20)))
+    client._check_signature(request | {("symbol", "contract")[leg]: ("币安人生USDT", "币安人生_USDT")[leg]})
+    assert leg or "symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT&" in client._like["url"]

@@ -225,6 +225,15 @@ def test_each_form_of_an_output_is_shown_by_its_richest_part_and_nothing_is_take
         assert part in text, part
 
 
+def test_attached_pictures_are_those_that_the_prose_names():
+    """JupyterLab writes a blank in a name as %20; one name may begin another; a drawing is a picture too."""
+    attached = {"a.png": {"image/png": "AAAA"}, "a.png2": {"image/png": "BBBB"}, "my p.svg": {"image/svg+xml": "CCCC"}}
+    source = "![p](attachment:a.png2) ![q](attachment:my%20p.svg) of attachment:a.png"
+    text = cells.body(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source, attachments=attached)]))
+    for part in ('src="data:image/png;base64,BBBB"', 'src="data:image/svg+xml;base64,CCCC"', " of attachment:a.png</p>"):
+        assert part in text, part
+
+
 def test_a_section_with_nothing_in_it_is_left_out_and_named_at_the_end(tmp_path):
     text = page(tmp_path, The_sweep="Net\n1.0", The_champion=EMPTY)
     assert 'id="the-sweep"' in text and 'href="#the-sweep"' in text

@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from functools import cache
+from urllib.parse import unquote
 
 LABELS = {"parameters": "default parameters", "injected-parameters": "parameters of this run"}  # by a code cell's tag
 PLUGINS = ("strikethrough", "table", "url", "task_lists", "def_list")  # of Markdown, as in JupyterLab
@@ -34,17 +35,19 @@ def _cell(cell) -> str:
 
 
 def _prose(source: str, attached: Mapping[str, Mapping[str, str]]) -> str:
-    for name, data in attached.items():
-        for kind, packed in data.items():
-            source = source.replace(f"attachment:{name}", f"data:{kind};base64,{packed}")
-    return _markdown()(source)
+    def packed(found: re.Match) -> str:
+        kind, data = next(iter(attached.get(unquote(found[1]), {}).items()), ("", ""))
+        return f"(data:{kind};base64,{data}" if kind else found[0]
+
+    return _markdown()(re.sub(r"\(attachment:([^\s)]+)", packed, source))
 
 
 @cache
 def _markdown():
     import mistune
 
-    return mistune.create_markdown(escape=False, plugins=PLUGINS)
+    renderer = mistune.HTMLRenderer(escape=False, allow_harmful_protocols=True)  # else attached drawings are left out
+    return mistune.create_markdown(renderer=renderer, plugins=PLUGINS)
 
 
 def _highlighted(source: str) -> str:

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from ccxt.base import errors as ccxt
 from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
@@ -262,7 +263,8 @@ class MexcVenue(CcxtVenue):
 
     def _sign(self, request: dict) -> dict:
         client = self._clients.orders
-        asked = request | {"timestamp": client.nonce(), "recvWindow": client.window_ms}
+        symbol = quote(request["symbol"])  # some are Chinese; all else is plain
+        asked = request | {"symbol": symbol, "timestamp": client.nonce(), "recvWindow": client.window_ms}
         query = "&".join([f"{name}={value}" for name, value in asked.items()])
         sign = hmac.digest(client.secret.encode(), query.encode(), "sha256").hex()
         url = f"{self._like['url'].partition('?')[0]}?{query}&signature={sign}"
