@@ -196,6 +196,7 @@ def test_what_a_market_does_not_say_comes_with_the_quotes():
         (lambda: da.read_quotes(SPOT, PERP, funding="none"), "contract size"),
         (lambda: da.read_quotes(SPOT, PERP, **FREE, spot_fee_bps=1), "fees, latencies, leverage and wallets belong to da.Market"),
         (lambda: da.read_quotes(SPOT, PERP, **FREE, spotkind="updates"), "read_quotes has no option spotkind"),
+        (lambda: da.read_quotes(SPOT, PERP, **FREE, since="2026-01-31"), "without data=, read_quotes has no option since"),
         (lambda: da.Rule(entry_bps=5, exit_bps=9), "exit_bps must be below entry_bps, was exit_bps=9"),
         (lambda: da.Rule(entry_bps=5), "entry_bps and exit_bps belong together"),
         (lambda: da.Rule(entry_bps=5, exit_bps=1, clip_usdt=-5), r"^clip_usdt: should be greater than 0 \(was -5\)$"),

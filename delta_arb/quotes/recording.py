@@ -133,7 +133,7 @@ def _check(given: Mapping, options: Mapping) -> None:
         )
     if unknown := sorted(options.keys() - {f.name for f in fields(Inputs)}):
         raise ParamsError(
-            f"read_quotes has no option {', '.join(unknown)}; see the fields of delta_arb.quotes.inputs.Inputs"
+            f"without data=, read_quotes has no option {', '.join(unknown)}; see the fields of delta_arb.quotes.inputs.Inputs"
         )
 
 
