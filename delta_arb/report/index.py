@@ -209,7 +209,7 @@ def write_index(reports: Path) -> Path:
         f'<main class="index"><h1 class="skip">delta_arb</h1><h2>In force</h2><div class="cards">{cards}</div><h2>Everything</h2>'
         '<p class="quiet">Of research, figures are out of sample: of the walk-forward, or of the judged part where there is '
         "none; above cash: a year on all capital, less what cash pays. Of a live session they are of its closed pairs. "
-        "Click a heading to sort, tick two rows to compare them.</p>"
+        "Tick two rows to compare them; where the table has headings, click one to sort.</p>"
         '<p class="tools"><input type="search" id="filter" placeholder="filter rows" aria-label="filter rows"> '
         f'<select id="kind" aria-label="what"><option value="">everything</option>{kinds}</select></p>'
         '<section id="compare" aria-live="polite"></section>'
