@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SMALL = "def twice(x):\n    return 2.0 * x\n"
 CALL = """
 import sys
@@ -56,3 +58,41 @@ def test_machine_code_is_made_anew_once_the_fields_of_a_tuple_change_places(tmp_
     for fields in (("left", "right"), ("right", "left")):
         (tmp_path / "shapes.py").write_text(TWO.format(*fields))
         assert called(tmp_path, tmp_path / "own", tmp_path / "wheel", code=READS) == "1.0", fields
+
+HELD = """
+from numba.core import typed_passes, types
+
+parts, kernels = {}, []
+infer = typed_passes.NopythonTypeInference.run_pass
+
+
+def holds(of):
+    return isinstance(of, types.Array | types.List) or isinstance(of, types.BaseTuple) and any(map(holds, of))
+
+
+def looked_at(self, state):
+    done = infer(self, state)
+    called = {getattr(f.typing_key, "__name__", "") for f in state.typemap.values() if isinstance(f, types.Function)}
+    if type(state.targetctx.nrt).__name__ == "Uncounted":
+        assert not called & {"empty", "zeros", "ones", "full", "array", "copy"}, (state.func_id.func_name, called)
+        parts[state.func_id.func_name] = holds(state.return_type)
+    else:
+        kernels.append(called)
+    return done
+
+
+typed_passes.NopythonTypeInference.run_pass = looked_at
+from delta_arb.optimize import first_calls
+
+first_calls.research()
+hands_over = {name for name, holding in parts.items() if holding}
+assert any(called & parts.keys() for called in kernels)  # so the names are seen
+assert not any(called & hands_over for called in kernels), hands_over
+print(len(parts) > 80, len(kernels) > 3)
+"""
+
+
+@pytest.mark.slow  # compiles everything anew
+def test_a_part_of_a_kernel_makes_no_array_and_hands_none_to_its_kernel(tmp_path):
+    """Parts count no references: what they made would never be freed, and what a kernel got of them would be freed too soon."""
+    assert called(tmp_path, tmp_path, tmp_path, HELD) == "True True"
