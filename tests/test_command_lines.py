@@ -480,6 +480,13 @@ def test_a_place_that_may_not_be_written_is_refused_in_one_line(tmp_path, monkey
     assert capsys.readouterr().err == f"{said}\n"
 
 
+def test_a_file_where_a_folder_is_asked_for_is_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert everything.main(["synthetic", "--out", str(tmp_path / "taken")]) == 2
+    said = f"error: {tmp_path / 'taken'}: File exists; name a place that this user may read and write"
+    assert capsys.readouterr().err == f"{said}\n"
+
+
 def test_local_venues_are_not_started_for_a_damaged_parameter_file(tmp_path, capsys):
     (tmp_path / "bad.json").write_text("{")
     words = ["live", "sandbox", "--params", str(tmp_path / "bad.json"), "--reports", str(tmp_path / "reports")]
