@@ -12,7 +12,7 @@ from strategies import TENTH, Case, cases, kinds, latencies, perp, quotes_from, 
 from test_backtest import FIFTH, LUNC_RULES, ONE_EVENT, QUIET, assert_same, busy, leg_rule, minute_filter
 from test_backtest import lunc as lunc
 
-from delta_arb.backtest import fast_forward, resting_orders
+from delta_arb.backtest import fast_forward, replay, resting_orders
 from delta_arb.backtest import sweep as sweep_module
 from delta_arb.backtest.performance import measure, period_nets, thinned
 from delta_arb.backtest.replay import glance, looks, run
@@ -111,6 +111,18 @@ def test_most_rows_are_skipped(monkeypatch):
     monkeypatch.setattr(resting_orders, "take", lambda *given: decided.append(given) or decide(*given))
     run(tape, rule(), FIFTH, plain=True, seen=looks(tape, OFF, plain=True))
     assert [event.ts_ns for _, event, _ in decided] == [tape.end_ns]
+
+
+def test_no_more_is_kept_of_a_tape_than_of_eight_ways_though_one_was_glanced_at():
+    """The ninth place was given to a glance once, and nothing was thrown away from then on."""
+    tape = Tape.of([q for k in range(9) for q in (spot(k, 99.5, 100), perp(k, *QUIET))])
+    ways = [OFF._replace(theta=1e-3, sd=1e-3, noise_sd=1e-4, step_s=60.0 + k) for k in range(30)]
+    for way in ways[:8]:
+        looks(tape, way)
+    glance(tape, OFF, NOTHING_EXPECTED)
+    for way in ways[8:]:
+        looks(tape, way)
+        assert len(replay._SEEN[tape]) <= replay.MOST_SEEN + 1
 
 
 @pytest.mark.parametrize("kind", ["snapshots", "updates"])

@@ -171,7 +171,7 @@ def _looks(tape: Tape, ways: Sequence[tuple[Filter, Expected]], *, plain: bool, 
     known = _SEEN.setdefault(tape, {})
     key = (*ways, plain, jumping)
     if known.get(key) is None:
-        if len(known) == MOST_SEEN:
+        if len(known) >= MOST_SEEN:
             known.clear()
         known[key] = _look(tape, ways, plain=plain, jumping=jumping)
     return known[key]
