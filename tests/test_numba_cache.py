@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from delta_arb.numba_cache import cache_folder
+
 SMALL = "def twice(x):\n    return 2.0 * x\n"
 CALL = """
 import sys
@@ -59,6 +61,7 @@ def test_machine_code_is_made_anew_once_the_fields_of_a_tuple_change_places(tmp_
         (tmp_path / "shapes.py").write_text(TWO.format(*fields))
         assert called(tmp_path, tmp_path / "own", tmp_path / "wheel", code=READS) == "1.0", fields
 
+
 HELD = """
 from numba.core import typed_passes, types
 
@@ -96,3 +99,16 @@ print(len(parts) > 80, len(kernels) > 3)
 def test_a_part_of_a_kernel_makes_no_array_and_hands_none_to_its_kernel(tmp_path):
     """Parts count no references: what they made would never be freed, and what a kernel got of them would be freed too soon."""
     assert called(tmp_path, tmp_path, tmp_path, HELD) == "True True"
+
+
+BOUNDS = """
+from delta_arb.backtest.sweep_figures import prices
+from delta_arb.numba_cache import compiled
+from delta_arb.optimize import first_calls
+first_calls.research()
+print(len(compiled(prices).signatures))
+"""
+
+
+def test_a_set_up_compiles_the_bounds_that_a_sweep_of_more_than_one_set_makes(tmp_path):
+    assert called(tmp_path, cache_folder(), tmp_path, BOUNDS) == "1"

@@ -31,7 +31,7 @@ def research() -> None:
     events = tape.align(quotes, quotes)
     venues = VenueTerms(venue="mexc"), VenueTerms(venue="gate")
     rule = make_rule(Rule(entry_bps=30, exit_bps=-30, max_hold_s=3600, clip_usdt=100), *venues)
-    sweep(events, [rule], LATENCY)
+    sweep(events, [rule, rule], LATENCY)  # two: bounds of prices are made for more than one
     replay.run(events, rule, LATENCY)
     replay.shifts(events, Filter(1e-3, 0.0, 1e-3, 1e-4, 60.0))
     noisy = np.random.default_rng(7).normal(size=ROWS)
