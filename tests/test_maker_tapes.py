@@ -15,11 +15,11 @@ from delta_arb.backtest.event_loop import Ground, Machine, Schedule, whole_tape
 from delta_arb.backtest.replay import _plain, kernel_inputs, looks, run
 from delta_arb.backtest.resting_orders import Roads
 from delta_arb.latency import Latency
-from delta_arb.market import NEVER, PERP, SPOT, Order
+from delta_arb.market import ASSUMPTIONS, NEVER, PERP, SPOT, Order
 from delta_arb.quotes.depth_and_trades import NO_PRINTS, Queues, prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.decide import decide
-from delta_arb.strategy.quoting import ASSUMPTIONS, wanted_price
+from delta_arb.strategy.quoting import wanted_price
 from delta_arb.strategy.signal import OFF
 from delta_arb.strategy.state import ENTERING, EXITING, FLAT, LegRule, MachineRule, QuoteRule
 from delta_arb.wallets import BOUNDLESS

@@ -13,11 +13,11 @@ from dataclasses import replace
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from itertools import count
 
-from delta_arb.market import NS
+from delta_arb.market import ASSUMPTIONS, NS
 from delta_arb.sandbox import values as v
 from delta_arb.sandbox.faults import Fault, Faults
 from delta_arb.sandbox.values import text
-from delta_arb.strategy.quoting import ASSUMPTIONS, UNKNOWN, Queued, joined, on_print, on_row
+from delta_arb.strategy.quoting import UNKNOWN, Queued, joined, on_print, on_row
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:

@@ -24,7 +24,7 @@ venues and paper run it as it is.
 
 from typing import NamedTuple
 
-from delta_arb.market import ASSUMPTIONS, BACK, FRONT, SAME, SPOT, THROUGH, ceil_to, floor_to
+from delta_arb.market import FRONT, SAME, SPOT, THROUGH, ceil_to, floor_to
 from delta_arb.strategy.state import ENTERING, MachineRule, State
 
 BUY, SELL = 1, -1
@@ -77,8 +77,6 @@ def pays_as_taker(pays: float, rule: MachineRule) -> bool:
     """Whether an entry leaves its level, net of fees, with both legs taken now."""
     return pays >= rule.entry + rule.spot.fee + rule.perp.fee
 
-
-__all__ = ["ASSUMPTIONS", "BACK", "FRONT", "THROUGH", "UNKNOWN", "Queued", "crosses", "joined", "on_print", "on_row"]
 
 UNKNOWN = -1.0  # how much is ahead at a price that was never shown
 
