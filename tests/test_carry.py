@@ -342,6 +342,8 @@ def test_who_carries_is_asked_for_no_number_of_trades_a_day():
     assert demands("reversion", min_trades_day=5.0).min_trades_day == 5.0
     with pytest.raises(ParamsError, match="profile must be one of reversion, carry, was 'maker'"):
         demands("maker")
+    with pytest.raises(ParamsError, match="stress_loss_bps is held against the pairs of reversion"):
+        demands("carry", stress_loss_bps=300.0)
 
 
 def test_a_run_says_how_long_a_hold_must_last_and_judges_it_when_asked():

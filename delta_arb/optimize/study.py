@@ -111,6 +111,10 @@ def demands(profile: str, **values: float) -> Constraints:
     """The constraints of a profile; who carries for weeks is asked for no number of trades a day."""
     if profile not in PROFILES:
         raise ParamsError(f"profile must be one of {', '.join(PROFILES)}, was {profile!r}")
+    if profile == CARRY and values.get("stress_loss_bps"):
+        raise ParamsError(
+            "stress_loss_bps is held against the pairs of reversion; carry has no such demand, so leave it out of its runs"
+        )
     return Constraints(**values | ({"min_trades_day": 0.0} if profile == CARRY else {}))
 
 
