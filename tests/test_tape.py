@@ -462,6 +462,8 @@ def test_paths_that_hold_no_recording_are_refused(tmp_path):
     assert "torn.parquet: cannot be read" in refused_path(tmp_path / "torn.parquet", perp)
     assert "empty.csv has no rows" in refused_path(tmp_path / "empty.csv", perp)
     assert "header.csv has no rows" in refused_path(tmp_path / "header.csv", perp)
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert "other.csv: none of its first 2 rows has a time or a price" in refused_path(tmp_path / "other.csv", perp)
     assert "latin.csv: cannot be read" in refused_path(tmp_path / "latin.csv", perp)
     assert "holds no .parquet or .csv" in refused_path(tmp_path / "nothing", perp)
     assert "mixes .csv and .parquet" in refused_path(tmp_path, perp)

@@ -112,7 +112,11 @@ def _shape(path, lines: Sequence[str]) -> _Shape:
         raise DataError(f"{path} has no rows; give a recording that contains quotes")
     at = next((k for k, row in enumerate(rows) if _is_data(row)), None)
     if at is None:
-        raise DataError(f"{path} has a header and no rows; give a recording that contains quotes")
+        raise DataError(
+            f"{path} has a header and no rows; give a recording that contains quotes"
+            if len(rows) == 1
+            else f"{path}: none of its first {len(rows)} rows has a time or a price; give a recording that contains quotes"
+        )
     width = len(rows[at])
     if at == 0 or all(cell.isdigit() for cell in rows[at - 1]):
         return _Shape(skip + at, [str(k) for k in range(width)], False, separator, "," if comma else ".")
