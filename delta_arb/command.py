@@ -154,6 +154,8 @@ def run(
     except DeltaArbError as error:
         return refused(error, "--json" in argv, status)
     except (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError) as error:
+        if error.filename is None:  # of no place that was named
+            raise
         reason = f"{error.filename}: {error.strerror}; name a place that this user may read and write"
         return refused(reason, "--json" in argv, status)
 

@@ -480,6 +480,15 @@ def test_a_place_that_may_not_be_written_is_refused_in_one_line(tmp_path, monkey
     assert capsys.readouterr().err == f"{said}\n"
 
 
+def test_a_missing_file_that_nobody_named_is_no_refusal(tmp_path, monkeypatch):
+    def lost(reports):
+        raise FileNotFoundError("a fault of ours")
+
+    monkeypatch.setattr(report_index, "refresh", lost)
+    with pytest.raises(FileNotFoundError, match="a fault of ours"):
+        index.main(["--reports", str(tmp_path)])
+
+
 def test_a_file_where_a_folder_is_asked_for_is_refused_in_one_line(tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     assert everything.main(["synthetic", "--out", str(tmp_path / "taken")]) == 2
