@@ -1,6 +1,9 @@
 """Whether two legs are one coin at one time in one unit, and whether a funding history can be what was settled."""
 
+import json
 import re
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -239,6 +242,8 @@ def test_two_columns_of_one_clock_are_refused(tmp_path):
 # --- the real command --------------------------------------------------------------------------------------------------
 
 CASES = SHARED / "cases"
+CARRY_FILES = {"spot": "spot", "perp": "perp", "funding": "fund"}
+HALF_SPREADS = ("--spot-half-spread-bps=1", "--perp-half-spread-bps=1")
 REFUSED = {
     "clock_shift_1h perp_shifted": "the perpetual's stamps look 3600 s late against spot",
     "wrong_order_message perp_columns_mixed": "72 of 72 bars are bad, 72 of them inconsistent",
@@ -329,6 +334,40 @@ def test_the_remedy_that_is_named_gives_the_right_bars(folder, wrong, right, opt
 
     mended, meant = read(wrong, **options), read(right)
     assert all(np.array_equal(getattr(mended, name), getattr(meant, name)) for name in tape.TAPE_COLUMNS)
+
+
+def done(folder: Path, *options: str) -> dict:
+    """What a run of the real command left of itself; it must end well."""
+    command = [sys.executable, "-m", "delta_arb.pipeline", "--pair=X_USDT", f"--reports={folder}", *options]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (run,) = folder.glob("*/2*Z")
+    texts = "".join(path.read_text("utf-8") for path in sorted(run.glob("*.ipynb")))
+    return json.loads((run / "run.json").read_text("utf-8")) | {"texts": texts}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside this checkout")
+def test_a_carry_run_that_has_a_rule_ends_with_page_three(tmp_path):
+    """A longest hold of 365 days, 5 % longer, is above the 366 that a rule may have: that step alone is not computed."""
+    files = [f"--{leg}={CASES / 'carry_rule_crash' / name}.csv" for leg, name in CARRY_FILES.items()]
+    carry = ["-p", "clip_usdt=500", "-p", "profile=carry", "-p", "look_back_h=960"]
+    record = done(tmp_path, *files, "--contract-size=1", *HALF_SPREADS, *carry)
+    assert record["status"] == "ok" and "validation" not in record["reason"].lower()
+    assert len(record["notebooks"]) == 3 and "ValidationError" not in record["texts"]
+    assert re.search(r"longest hold +365 days( +[-.\d]+){3}( +n/a){3}", record["texts"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside this checkout")
+def test_a_pair_that_the_end_of_the_data_cut_off_is_no_miss(tmp_path):
+    """One target and one pair still open were a hit rate of one half: what refuses now must not be that."""
+    made = CASES / "open_pair_is_no_miss" / "make.py"
+    subprocess.run([sys.executable, made], cwd=tmp_path, check=True)
+    files = [f"--{leg}={tmp_path / leg}.parquet" for leg in ("spot", "perp")]
+    fees = ["--funding=none", "--spot-fee-bps=2", "--perp-fee-bps=2"]
+    record = done(tmp_path / "out", *files, "--contract-size=0.001", *fees)
+    assert record["status"] == "ok" and "hit rate" not in record["reason"]
 
 
 # --- funding ---------------------------------------------------------------------------------------------------------
