@@ -63,9 +63,10 @@ def test_machine_code_is_made_anew_once_the_fields_of_a_tuple_change_places(tmp_
 
 
 HELD = """
-from numba.core import typed_passes, types
+from numba.core import ir, typed_passes, types
 
-parts, kernels = {}, []
+parts, kernels, given = {}, [], []
+PASSED_ON = {"getattr", "static_getitem", "getitem", "build_tuple", "cast", "phi", "exhaust_iter", "pair_first", "iternext"}
 infer = typed_passes.NopythonTypeInference.run_pass
 
 
@@ -73,12 +74,22 @@ def holds(of):
     return isinstance(of, types.Array | types.List) or isinstance(of, types.BaseTuple) and any(map(holds, of))
 
 
+def by_name(state, expr):
+    # what is called: a tuple's class, or a function
+    of = state.typemap[expr.func.name] if expr.op == "call" else None
+    key = getattr(of, "typing_key", None) or getattr(of, "instance_class", None)
+    return "a tuple" if isinstance(key, type) and issubclass(key, tuple) else getattr(key, "__name__", str(of or ""))
+
+
 def looked_at(self, state):
     done = infer(self, state)
     called = {getattr(f.typing_key, "__name__", "") for f in state.typemap.values() if isinstance(f, types.Function)}
     if type(state.targetctx.nrt).__name__ == "Uncounted":
-        assert not called & {"empty", "zeros", "ones", "full", "array", "copy"}, (state.func_id.func_name, called)
         parts[state.func_id.func_name] = holds(state.return_type)
+        for block in state.func_ir.blocks.values():
+            for made in block.find_insts(ir.Assign):
+                if isinstance(made.value, ir.Expr) and holds(state.typemap[made.target.name]):
+                    given.append((state.func_id.func_name, made.value.op, by_name(state, made.value)))
     else:
         kernels.append(called)
     return done
@@ -91,6 +102,8 @@ first_calls.research()
 hands_over = {name for name, holding in parts.items() if holding}
 assert any(called & parts.keys() for called in kernels)  # so the names are seen
 assert not any(called & hands_over for called in kernels), hands_over
+new = [(part, op, of) for part, op, of in given if op not in PASSED_ON and of != "a tuple" and of not in parts]
+assert not new, new
 print(len(parts) > 80, len(kernels) > 3)
 """
 
