@@ -258,7 +258,8 @@ class Basis:
 def basis_of(tape: Tape, fees_bps: float, max_quote_age_s: float) -> Basis:
     """The basis at every event of a tape (of candles, at the ends of bars); `fees_bps`: the four fees of a round trip."""
     tape = tape.looks()
-    spot_bid, spot_ask, perp_bid, perp_ask = tape.spot_bid, tape.spot_ask, tape.perp_bid, tape.perp_ask  # each made once
+    spot_bid, spot_ask = tape.spot_bid, tape.spot_ask  # each is made anew when it is asked for
+    perp_bid, perp_ask = tape.perp_bid, tape.perp_ask
     two_sided = (spot_bid < spot_ask) & (perp_bid < perp_ask)
     for bid_qty, ask_qty in ((tape.spot_bid_qty, tape.spot_ask_qty), (tape.perp_bid_qty, tape.perp_ask_qty)):
         two_sided &= np.minimum(bid_qty, ask_qty) > 0
