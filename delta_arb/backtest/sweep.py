@@ -233,8 +233,7 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
     watched, nets = marks
     nets = np.zeros((1, 0)) if nets is None else nets
     table, holes = np.array([tuple(p) for p in payments], PAYMENT), _holes(payments)
-    figures, levels = np.zeros(len(rules), FIGURES), read_only(_levels(rules))
-    groups = _groups(rules, levels.reverse_entry == math.inf)
+    figures, (levels, groups) = np.zeros(len(rules), FIGURES), _read(rules)
     columns, roads, stamps = kernel_inputs(tape, latency, payments, [rules[members[0]] for members in groups])
     kernel = _kernel()
     for members in groups:
@@ -251,7 +250,7 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
             (marks, table, holes), *rest = account
             fills, bad = FILLS, -1
             while fills > 0:
-                machines, curves = records([Machine(purse=[*funds.purse])] * 2), records([Curve()] * 2)
+                machines, curves = (np.repeat(records([one]), 2) for one in (Machine(purse=[*funds.purse]), Curve()))
                 room = np.zeros(fills, ROOM), np.zeros(len(tape))
                 of = (*room, marks, table, holes, *rest)
                 out = figures, nets, np.zeros(len(some), np.int64), np.zeros(64, np.int64)
@@ -261,10 +260,26 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
                     figures[some] = np.zeros(1, FIGURES)
             return bad
 
-        for bad in _by_threads(fill, _sorted(levels, members), threads):
+        for bad in _by_threads(fill, members, threads):
             if bad >= 0:
                 run(tape, rules[bad], latency, payments, funds=funds, seen=here)  # raises
     return figures
+
+
+def _read(rules: Sequence[MachineRule]) -> tuple[Levels, list[np.ndarray]]:
+    """The levels of rules, and the sorted numbers of those that share a call of the kernel.
+
+    Those read last are kept: a walk sweeps the same rules on look-back after look-back.
+    """
+    given, (known, read) = tuple(rules), _LAST_READ[0]
+    if given != known:
+        levels = read_only(_levels(rules))
+        read = levels, [_sorted(levels, members) for members in _groups(rules, levels.reverse_entry == math.inf)]
+        _LAST_READ[0] = given, read
+    return read
+
+
+_LAST_READ = [(None, None)]
 
 
 def _sorted(levels: Levels, members: np.ndarray) -> np.ndarray:
