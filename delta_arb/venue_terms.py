@@ -19,6 +19,9 @@ from delta_arb.market import LEGS, QUOTE, from_bps, to_bps
 # 10 to 20 orders in 10 s (article 39603 of its announcements).
 FILL_RATIOS = {"gate": (86_400, 0.01)}
 NotNegative = Annotated[float, Field(ge=0)]
+Fee = Annotated[float, Field(le=500)]
+# The largest rebate to makers in the fee tables that ccxt keeps of its venues (4.5; Paymium's); no table pays takers.
+LARGEST_REBATE_BPS = 10.0
 
 
 class VenueTerms(Section):
@@ -26,7 +29,8 @@ class VenueTerms(Section):
 
     Args:
         venue: its name, like mexc.
-        taker_fee_bps: of notional per fill; negative is a rebate. The account's own: lists state defaults.
+        taker_fee_bps: of notional per fill; negative is a rebate, of at most LARGEST_REBATE_BPS. The account's own: lists
+            state defaults.
         latency_s: from a quote at the venue to our order arriving there, seconds.
         contract_size: base units of one contract (Gate.io: quanto_multiplier); 1 on a spot venue.
         qty_step, min_qty: grid and smallest order, base units; 0 means that none is known.
@@ -43,7 +47,7 @@ class VenueTerms(Section):
     """
 
     venue: Name
-    taker_fee_bps: Annotated[float, Field(ge=-100, le=500)] = 5.0
+    taker_fee_bps: Fee = 5.0
     latency_s: Annotated[float, Field(gt=0, le=60)] = 0.1
     contract_size: Positive = 1.0
     qty_step: NotNegative = 0.0
@@ -54,10 +58,16 @@ class VenueTerms(Section):
     fee_currency: Literal["quote", "base"] = QUOTE
     max_leverage: Annotated[float, Field(ge=1, le=200)] = 200.0
     maintenance_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    maker_fee_bps: Annotated[float, Field(ge=-100, le=500)] | None = None
+    maker_fee_bps: Fee | None = None
 
     @model_validator(mode="after")
     def _allowed(self):
+        for name in ("taker_fee_bps", "maker_fee_bps"):
+            if (fee := getattr(self, name) or 0.0) < -LARGEST_REBATE_BPS:
+                raise ValueError(
+                    f"{name} of {fee:g} is a rebate on every fill, and no venue is known to pay more than "
+                    f"{LARGEST_REBATE_BPS:g} bps; leave the minus away if this is what you pay"
+                )
         if self.leverage > self.max_leverage:
             raise ValueError(f"leverage is at least 1 and here at most {self.max_leverage:g}, was {self.leverage:g}")
         if not self.maintenance_rate < 1 / self.leverage:
@@ -104,6 +114,15 @@ def perpetual(venue: str, taker_fee_bps: float, contract_size: float) -> VenueTe
     """A perpetual that trades in whole contracts."""
     size = float(contract_size)
     return VenueTerms(venue=venue, taker_fee_bps=taker_fee_bps, contract_size=size, qty_step=size, min_qty=size)
+
+
+def check_fees(spot: VenueTerms, perp: VenueTerms) -> None:
+    """A round trip of takers costs its fees: where they pay, any pair of thresholds earns; raises ParamsError."""
+    if (fees_bps := 2 * (spot.taker_fee_bps + perp.taker_fee_bps)) < 0.0:
+        raise ParamsError(
+            f"the four taker fees of a round trip add up to {fees_bps:g} bps, as if the venues paid for trading itself; state "
+            "what they charge takers (a rebate of orders that rest is a maker fee)"
+        )
 
 
 def common_step(spot: VenueTerms, perp: VenueTerms) -> float:

@@ -25,7 +25,7 @@ from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import InputOptions, given
 from delta_arb.quotes.tape import Tape
 from delta_arb.tables import heading
-from delta_arb.venue_terms import VenueTerms
+from delta_arb.venue_terms import VenueTerms, check_fees
 from delta_arb.wallets import BOUNDLESS, Funds
 
 FILES = {"spot": "spot.parquet", "perp": "perp.parquet", "funding": "none", "pair": "LUNC_USDT", "contract_size": 1e4}
@@ -100,6 +100,8 @@ def test_real_files_need_nothing_more():
         ({"perp_latency": 61.0}, "latency perp_s must be above 0 and at most 60 s, was 61"),
         ({"spot_fee_bps": 600.0}, r"taker_fee_bps: should be less than or equal to 500 \(was 600.0\)"),
         ({"perp_fee_bps": float("nan")}, "taker_fee_bps: should be a finite number"),
+        ({"spot_fee_bps": -50.0}, "taker_fee_bps of -50 is a rebate on every fill, and no venue is known to pay more than 10 bps"),
+        ({"spot_maker_fee_bps": "-11"}, "maker_fee_bps of -11 is a rebate"),
         ({"spot_min_usdt": -1.0}, r"min_notional_usdt: should be greater than or equal to 0 \(was -1.0\)"),
     ],
 )
@@ -475,7 +477,16 @@ def test_what_a_run_keeps_of_its_files_is_read_again_once_one_of_them_changes(mo
 
 def test_a_takers_fee_below_zero_is_said(tmp_path):
     """A slip of the sign would earn on every fill, so it is never taken in silence; fees of zero are common."""
-    inputs = Inputs(spot_fee_bps=-5.0, perp_fee_bps=0.0)
+    inputs = Inputs(spot_fee_bps=-5.0, perp_fee_bps=5.0)
     assert [line for line in heading(inputs, inputs.tape()).lines if "below zero" in line] == [
         "mexc is taken to pay 5 bps of every fill to us: --spot-fee-bps is below zero"
     ]
+
+
+def test_takers_fees_that_pay_for_a_round_trip_are_refused_before_the_first_notebook(capsys):
+    """2 * (0.5 - 2) bps; the rebate of orders that rest is no such slip."""
+    assert pipeline.main(["--spot-fee-bps=0.5", "--perp-fee-bps=-2"]) == 2
+    assert "the four taker fees of a round trip add up to -3 bps" in capsys.readouterr().err
+    spot, perp = Inputs(spot_maker_fee_bps="-10", spot_fee_bps=0.0, perp_fee_bps=0.0).terms()
+    check_fees(spot, perp)
+    assert spot.maker_fee == -0.001

@@ -108,7 +108,7 @@ tiny = 5e-324
 venues = st.builds(
     VenueTerms,
     venue=names,
-    taker_fee_bps=number(-100, 500),
+    taker_fee_bps=number(-10, 500),
     latency_s=number(tiny, 60),
     contract_size=number(tiny, 1e300),
     qty_step=number(0, 1e300),

@@ -58,8 +58,9 @@ def parameters(values: Mapping[str, object]) -> Parameters:
         raise ParamsError(
             f"upstream counts what was looked at, this one included: at least 1, was {values['upstream']:g}"
         )
+    machine = make_rule(settings, *inputs.terms())
     if not inputs.candles:  # of candles the deadline is made longer than a bar
-        check_deadline(make_rule(settings, *inputs.terms()), inputs.latency())
+        check_deadline(machine, inputs.latency())
     rule = _by_hand(values, settings)
     if rule and (profile, signal) != (REVERSION, "raw"):
         raise ParamsError(

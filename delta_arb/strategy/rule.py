@@ -11,7 +11,7 @@ from delta_arb.market import BASE, LEGS, NS, from_bps
 from delta_arb.params import Rule
 from delta_arb.strategy.signal import OFF, Filter
 from delta_arb.strategy.state import BOTH_TAKE, LegRule, MachineRule, QuoteRule
-from delta_arb.venue_terms import VenueTerms, common_step
+from delta_arb.venue_terms import VenueTerms, check_fees, common_step
 
 # Where every input of `decide` comes from (besides quotes and reports): this file, or the runner.
 RULE_SOURCES: Mapping[str, str] = MappingProxyType(
@@ -43,6 +43,7 @@ RULE_SOURCES: Mapping[str, str] = MappingProxyType(
 
 def make_rule(rule: Rule, spot: VenueTerms, perp: VenueTerms, *, may_enter: bool = True) -> MachineRule:
     """The machine's inputs from the file's: bps to fractions, seconds to ns. No thresholds means no entry, no target."""
+    check_fees(spot, perp)
     return MachineRule(
         may_enter=may_enter and bool(rule.levels),
         flatten=False,
