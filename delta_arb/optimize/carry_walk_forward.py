@@ -64,8 +64,9 @@ class CarryWalk(TableFace):
     `worst_bps`: of a round trip that is left at a bad moment, with the margin a venue keeps of a short that it takes.
     `always_bps`: entered at the first moment, left at the last: what a holder without any rule got, if no venue took his
     short; `now`: chosen for the time to come, `confidence` the probability that its first fold earns, said as before each
-    fold, which `brier` scores; not known where none was scored. A crash that throws the legs apart can pay a year of funding in one fill,
-    and a candle's prices are least to be believed there: so the parts are told, and what is left without the best day.
+    fold, which `brier` scores; not known where none was scored, and of candles. A crash that throws the legs apart can pay
+    a year of funding in one fill, and a candle's prices are least to be believed there: so the parts are told, and what is
+    left without the best day.
     `market`: with the roles of both legs, chosen as `conduct` says; `through`: where one rests, the same walk where only what
     is beyond our price fills; `deflated`: of `now`, told beside the walk, which judged each choice on what came after it;
     `not_deflated`: why it is None.
@@ -378,10 +379,10 @@ def _paid(tape: Tape, market: Market) -> list[FundingPayment]:
 
 
 def _confidence(found: WalkForward, now: Fit, tape: Tape, market: Market) -> float | None:
-    """As before each fold of the walk, of the next one; None where no fold's was scored, or where the last look-back
-    reaches over a change of the funding's rules."""
+    """As before each fold of the walk, of the next one; None of candles, as of reversion, where no fold's was scored, or
+    where the last look-back reaches over a change of the funding's rules."""
     look_back_s = (found.folds[0].start_ns - tape.start_ns) / NS
-    if not found.brier or market.rules_since_ns(tape.end_ns) > tape.end_ns - look_back_s * NS:
+    if tape.bar_s or not found.brier or market.rules_since_ns(tape.end_ns) > tape.end_ns - look_back_s * NS:
         return None
     days = round((found.folds[0].end_ns - found.folds[0].start_ns) / DAY_NS)
     rng = np.random.default_rng(SEED)
