@@ -111,15 +111,7 @@ BOUNDLESS = Funds(math.inf, math.inf)  # unlimited money and no coins
 
 def with_fill(purse: Purse, fill: Fill) -> Purse:
     """The purse after a fill and its fee."""
-    cash = -fill.qty * fill.price - fill.fee_usdt
-    if fill.leg == SPOT:
-        return Purse(purse.spot_usdt + cash, purse.spot_coin + fill.qty, purse.perp_usdt, purse.perp_qty)
-    return Purse(purse.spot_usdt, purse.spot_coin, purse.perp_usdt + cash, purse.perp_qty + fill.qty)
-
-
-def with_funding(purse: Purse, rate: float, mark: float) -> Purse:
-    """The purse after a funding stamp; call it before the fills of that instant."""
-    return Purse(purse.spot_usdt, purse.spot_coin, purse.perp_usdt - rate * mark * purse.perp_qty, purse.perp_qty)
+    return moved(purse, fill.leg, -fill.qty * fill.price - fill.fee_usdt, fill.qty)
 
 
 def wallet_of(purse: Purse, perp: Book, leverage: float) -> Wallet:
@@ -142,11 +134,11 @@ def sent_transfer(wallet: Wallet, now_ns: int, policy: Rebalancing) -> Transfer:
     return Transfer(now_ns, now_ns + policy.delay_ns, to_leg, usdt, policy.fee_usdt)
 
 
-def moved(purse: Purse, leg: int, usdt: float) -> Purse:
-    """The purse with USDT added to (or, negative, taken from) the wallet of a leg."""
+def moved(purse: Purse, leg: int, usdt: float, qty: float = 0.0) -> Purse:
+    """The purse with USDT, and base units, added to (or, negative, taken from) the wallet of a leg."""
     if leg == SPOT:
-        return Purse(purse.spot_usdt + usdt, purse.spot_coin, purse.perp_usdt, purse.perp_qty)
-    return Purse(purse.spot_usdt, purse.spot_coin, purse.perp_usdt + usdt, purse.perp_qty)
+        return Purse(purse.spot_usdt + usdt, purse.spot_coin + qty, purse.perp_usdt, purse.perp_qty)
+    return Purse(purse.spot_usdt, purse.spot_coin, purse.perp_usdt + usdt, purse.perp_qty + qty)
 
 
 def days_blocked(refusals: Sequence[int]) -> int:

@@ -43,7 +43,6 @@ from delta_arb.wallets import (
     sent_transfer,
     wallet_of,
     with_fill,
-    with_funding,
 )
 
 
@@ -232,7 +231,7 @@ def drive(ground, schedule, machine, logs, account):
         while (
             machine.stamp < len(stamps.ts_ns) and stamps.ts_ns[machine.stamp] <= now_ns
         ):  # on what is held strictly before
-            purse = with_funding(purse, stamps.rate[machine.stamp], stamps.mark[machine.stamp])
+            purse = moved(purse, PERP, -stamps.rate[machine.stamp] * stamps.mark[machine.stamp] * purse.perp_qty)
             machine.stamp += 1
         if machine.transfer_arrives_ns <= now_ns:
             purse = moved(purse, machine.transfer_to, machine.transfer_usdt - machine.transfer_fee_usdt)

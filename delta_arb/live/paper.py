@@ -55,7 +55,6 @@ from delta_arb.wallets import (
     sent_transfer,
     wallet_of,
     with_fill,
-    with_funding,
 )
 
 DONE = 1e-12  # of a base unit: less than this is nothing left
@@ -272,7 +271,7 @@ class PaperWallets:
     def at(self, event: Event, fill: Fill | None) -> Wallet:
         """What an entry may use now, funding and transfers up to now and this event's fill included."""
         for stamp in self._stamps(event.ts_ns):
-            self.purse = with_funding(self.purse, stamp.rate, stamp.mark)
+            self.purse = moved(self.purse, PERP, -stamp.rate * stamp.mark * self.purse.perp_qty)
         if self._moving.arrives_ns <= event.ts_ns:
             self.purse = moved(self.purse, self._moving.to_leg, self._moving.usdt - self._moving.fee_usdt)
             self._moving = NO_TRANSFER

@@ -164,8 +164,7 @@ class _Segments:
         white, _, gain, root = self._whitened(columns, process.theta, process.ratio)
         basis, _ = np.linalg.qr(white[:, 1:])
         left = white[:, 0] - basis @ (basis.T @ white[:, 0])
-        worth = np.empty(self.n)
-        compiled(_scan)(np.exp(-process.theta * self.steps), gain, 1 / root, left, basis, worth)
+        worth = _worth_of_steps(np.exp(-process.theta * self.steps), gain, root, np.column_stack((left, basis)))
         free = np.ones(self.n, dtype=bool)
         for row in (0, *at, self.n):
             free[max(row - MIN_SEGMENT + 1, 0) : row + MIN_SEGMENT] = False
@@ -233,23 +232,25 @@ def _whiten(columns, phi, drive, start_var, noise_var, out, gain, root):
     return log_det
 
 
-def _scan(phi, gain, precision, left, basis, worth):
-    """Twice the log likelihood, at scale 1, of one more step function at each row, beside those in `basis`."""
-    n, known = basis.shape
-    overlap = np.zeros(known)
-    for k in range(n):
-        level, power, product = 0.0, 0.0, 0.0
-        overlap[:] = 0.0
-        for i in range(k, n):
-            if i > k:
-                level *= phi[i - 1]
-            off = 1.0 - level
-            level += gain[i] * off
-            white = off * precision[i]
-            power += white * white
-            product += white * left[i]
-            for j in range(known):
-                overlap[j] += white * basis[i, j]
-        for j in range(known):
-            power -= overlap[j] * overlap[j]
-        worth[k] = product * product / power if power > 1e-9 else -1.0
+def _worth_of_steps(phi, gain, root, columns):
+    """Twice the log likelihood, at scale 1, of one more step function at each row: by what it has of the first of the
+    whitened columns, beside what it shares with the others.
+
+    The filter's surprise at a step is 1 on its first row, and on each next one `change * surprise + rest`, wherever it began.
+    So the sums of its squares and products over all later rows are a parabola and straight lines in its surprise at a row, which
+    are carried back from the last row: `square s^2 + slope s + level` and `slopes s + levels`.
+    """
+    powers, products = np.empty(len(gain)), np.empty_like(columns)
+    square = slope = level = 0.0
+    slopes, levels = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+    for k in range(len(gain) - 1, -1, -1):
+        if k < len(phi):
+            change, rest = phi[k] * (1.0 - gain[k]), 1.0 - phi[k]
+            level += rest * (rest * square + slope)
+            square, slope = change * change * square, change * (2.0 * rest * square + slope)
+            slopes, levels = change * slopes, levels + rest * slopes
+        square += 1.0 / root[k] ** 2
+        slopes = slopes + columns[k] / root[k]
+        powers[k], products[k] = square + slope + level, slopes + levels
+    powers -= (products[:, 1:] ** 2).sum(axis=1)
+    return np.divide(products[:, 0] ** 2, powers, out=np.full(len(gain), -1.0), where=powers > 1e-9)

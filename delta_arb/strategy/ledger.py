@@ -135,7 +135,8 @@ class Money(NamedTuple):
 
 def money(fills, first, past, payments, spot_mark, perp_mark):
     """The identity, over the fills of one pair: `fills[first:past]`, in time order."""
-    side = opened_side(fills[first])
+    bought = fills[first].qty > 0.0
+    side = DIRECT if bought == (fills[first].leg == SPOT) else REVERSE  # a direct pair buys spot and sells the perpetual
     qty, notional, paid_spot, paid_perp, fees, spot_left, perp_left = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(first, past):
         f = fills[k]
@@ -153,12 +154,6 @@ def money(fills, first, past, payments, spot_mark, perp_mark):
     spot, perp, residual = 0.0 - paid_spot, 0.0 - paid_perp, 0.0 + spot_left * spot_mark + perp_left * perp_mark
     net = spot + perp - fees + funded + residual
     return Money(side, qty, notional, spot, perp, fees, funded, residual, net, exact)
-
-
-def opened_side(first: Fill) -> int:
-    """The direction of a pair, by its first fill: a direct pair buys spot and sells the perpetual."""
-    bought = first.qty > 0
-    return DIRECT if bought == (first.leg == SPOT) else REVERSE
 
 
 def total(values: Iterable[float]) -> float:

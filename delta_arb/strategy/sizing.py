@@ -31,13 +31,10 @@ def shown_qty(selling: float, book: Book, leg: LegRule, participation: float) ->
     )
 
 
-def fee_of(leg: LegRule, rested: bool) -> float:
-    return leg.maker_fee if rested else leg.fee
-
-
 def received(filled: float, leg: LegRule, rested: bool = False) -> float:
     """What a fill changes of the position: a purchase whose fee is taken in coins is delivered without them."""
-    return filled * (1.0 - fee_of(leg, rested)) if leg.fee_in_base and filled > 0.0 else filled
+    fee = leg.maker_fee if rested else leg.fee
+    return filled * (1.0 - fee) if leg.fee_in_base and filled > 0.0 else filled
 
 
 def ordered(qty: float, leg: LegRule) -> float:
@@ -47,7 +44,7 @@ def ordered(qty: float, leg: LegRule) -> float:
 
 def fee_usdt(qty: float, price: float, leg: LegRule, rested: bool = False) -> float:
     """The fee of a fill that changed the position by `qty`; coins that the venue kept are worth what they cost."""
-    fee = fee_of(leg, rested)
+    fee = leg.maker_fee if rested else leg.fee
     if leg.fee_in_base and qty > 0.0:
         return fee * (qty / (1.0 - fee)) * price
     return fee * abs(qty) * price
