@@ -153,7 +153,7 @@ def run(
         return refused(f"{reason}; see {at.command_path if at else program} --help", "--json" in argv, status)
     except DeltaArbError as error:
         return refused(error, "--json" in argv, status)
-    except (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError) as error:
+    except OSError as error:
         if error.filename is None:  # of no place that was named
             raise
         reason = f"{error.filename}: {error.strerror}; name a place that this user may read and write"

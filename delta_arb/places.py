@@ -5,8 +5,10 @@ DELTA_ARB_ROOT names another checkout. And who works in a folder.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,12 +34,31 @@ def sample() -> Path:
 
 
 def reports(given: Path | None = None) -> Path:
-    """Where results go, unless another folder was given; raises ParamsError where none can be."""
+    """Where results are, unless another folder was given; raises ParamsError where none can be."""
     found = given or root() / "reports"
-    there = next(path for path in (found.absolute(), *found.absolute().parents) if path.exists())
-    if not there.is_dir():
-        above = "" if there == found.absolute() else f"{there} "
-        raise ParamsError(f"--reports {found}{':' if above else ''} {above}is a file, not a folder; name a folder")
+    folder_at(found, "--reports")
+    return found
+
+
+def to_write(folder: Path, option: str) -> Path:
+    """The same, before any work for it; raises ParamsError naming the option where it cannot be made or written."""
+    there = folder_at(folder, option)
+    try:
+        if there == folder.absolute() and not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if there != folder.absolute():
+            tempfile.TemporaryDirectory(dir=there).cleanup()
+    except OSError as error:
+        raise ParamsError(f"{option} {folder}: {error.strerror}; name a folder that this user may write") from None
+    return folder
+
+
+def folder_at(folder: Path, option: str) -> Path:
+    """What is there of a folder, itself or the next above it; raises ParamsError where that is a file."""
+    found = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not found.is_dir():
+        above = "" if found == folder.absolute() else f"{found} "
+        raise ParamsError(f"{option} {folder}{':' if above else ''} {above}is a file, not a folder; name a folder")
     return found
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from delta_arb.command import option, program
+from delta_arb.places import to_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,9 @@ def synthetic(options: SyntheticOptions) -> int:
     from delta_arb.quotes.synthetic import make, write
     from delta_arb.quotes.synthetic_spec import LEGS, World
 
+    folder = to_write(options.out, "--out")
     recording = make(getattr(World, options.regime)(hours=options.hours), options.seed)
-    paths = write(recording, options.out, overwrite=options.force)
+    paths = write(recording, folder, overwrite=options.force)
     rows = " and ".join(f"{len(getattr(recording, leg)['timestamp'])} {leg} rows" for leg in LEGS)
     print(f"synthetic, regime {options.regime}, seed {options.seed}: {rows} in {options.hours:g} h")
     for path in paths:

@@ -489,11 +489,34 @@ def test_a_missing_file_that_nobody_named_is_no_refusal(tmp_path, monkeypatch):
         index.main(["--reports", str(tmp_path)])
 
 
-def test_a_file_where_a_folder_is_asked_for_is_refused_in_one_line(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "synthetic --out",
+        "download --pair LUNC_USDT --since 2026-01-01 --out",
+        "record --pair LUNC_USDT --out",
+        "pipeline --reports",
+        "universe --reports",
+        "pipeline --pair LUNC_USDT --data",
+    ],
+)
+def test_a_folder_that_cannot_be_is_refused_before_any_work(typed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a venue was asked"))
     (tmp_path / "taken").write_text("")
-    assert everything.main(["synthetic", "--out", str(tmp_path / "taken")]) == 2
-    said = f"error: {tmp_path / 'taken'}: File exists; name a place that this user may read and write"
-    assert capsys.readouterr().err == f"{said}\n"
+    words = typed.split()
+    assert everything.main([*words, str(tmp_path / "taken")]) == 2
+    assert (
+        capsys.readouterr().err == f"error: {words[-1]} {tmp_path / 'taken'} is a file, not a folder; name a folder\n"
+    )
+    if words[-1] != "--data":
+        assert everything.main([*words, "/proc/none"]) == 2
+        said = f"error: {words[-1]} /proc/none: No such file or directory; name a folder that this user may write\n"
+        assert capsys.readouterr().err == said
+
+
+def test_a_log_of_faults_that_cannot_be_written_is_refused_before_the_first_fault(tmp_path, capsys):
+    assert everything.main(["sandbox", "--log", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: Is a directory; name a place")
 
 
 def test_local_venues_are_not_started_for_a_damaged_parameter_file(tmp_path, capsys):

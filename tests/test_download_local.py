@@ -116,6 +116,37 @@ def test_a_download_killed_twice_and_resumed_is_byte_identical(tmp_path):
     check(tmp_path, killed_and_resumed(tmp_path, 6, 3, kills=2), 6, 3)
 
 
+def pid_of(folder):
+    """Of the local venues, as soon as they serve."""
+    limit = time.monotonic() + 60
+    while not (found := list(folder.rglob("sandbox.json"))):
+        assert time.monotonic() < limit, "the local venues did not come up"
+        time.sleep(0.02)
+    return json.loads(found[0].read_text())["pid"]
+
+
+def gone(pid):
+    limit = time.monotonic() + 30
+    while Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_local_venues_end_with_a_download_that_is_refused_or_interrupted(tmp_path, interrupted):
+    words = [sys.executable, "-m", "delta_arb.download", "--sandbox", "--listings", "3", "--out", str(tmp_path)]
+    words += ["--since", day(20), "--candles", "1m", *(["--all"] if interrupted else ["--pair", "NOBODY_USDT"])]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    pid = pid_of(tmp_path)
+    if interrupted:
+        process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert ("stopped: months that were complete" if interrupted else "NOBODY_USDT is not listed") in said
+    assert process.returncode == (130 if interrupted else 2) and gone(pid)
+
+
 @pytest.mark.slow
 def test_two_hundred_pairs_killed_and_resumed_are_byte_identical(tmp_path):
     check(tmp_path, killed_and_resumed(tmp_path, 200, 12, kills=10), 200, 12)

@@ -100,7 +100,10 @@ def test_real_files_need_nothing_more():
         ({"perp_latency": 61.0}, "latency perp_s must be above 0 and at most 60 s, was 61"),
         ({"spot_fee_bps": 600.0}, r"taker_fee_bps: should be less than or equal to 500 \(was 600.0\)"),
         ({"perp_fee_bps": float("nan")}, "taker_fee_bps: should be a finite number"),
-        ({"spot_fee_bps": -50.0}, "taker_fee_bps of -50 is a rebate on every fill, and no venue is known to pay more than 10 bps"),
+        (
+            {"spot_fee_bps": -50.0},
+            "taker_fee_bps of -50 is a rebate on every fill, and no venue is known to pay more than 10 bps",
+        ),
         ({"spot_maker_fee_bps": "-11"}, "maker_fee_bps of -11 is a rebate"),
         ({"spot_min_usdt": -1.0}, r"min_notional_usdt: should be greater than or equal to 0 \(was -1.0\)"),
     ],

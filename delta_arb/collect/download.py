@@ -209,6 +209,13 @@ class Sources(NamedTuple):
 def fetch(options: DownloadOptions) -> int:
     """The exit code: 0 once everything that the venues have is there, holes of theirs included."""
     options = options.checked()
+    if not options.sandbox:
+        return _fetched(options)
+    with local_venues.ending(options.out / LOCAL_VENUES):
+        return _fetched(options)
+
+
+def _fetched(options: DownloadOptions) -> int:
     sources = _sources(options)
     legs = Legs(
         VenueHistory(sources.spot, SPOT, sources.ccxt.get(sources.spot, {})),
@@ -220,8 +227,6 @@ def fetch(options: DownloadOptions) -> int:
     with _progress(options) as bar:
         found = download(legs, request, options.out, lambda name: (bar.set_description(name), bar.update())[1])
     _report(options, found)
-    if options.sandbox:
-        local_venues.end(options.out / LOCAL_VENUES)  # a download that was broken off finds them as they were
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from delta_arb.command import duration, moment, option
 from delta_arb.errors import ParamsError
 from delta_arb.market import plain_pair, utc
+from delta_arb.places import to_write
 
 DATA = Path("data")
 LOCAL_VENUES = "local_venues"  # folder of those that --sandbox started, below that of what they gave
@@ -79,7 +80,7 @@ class DownloadOptions:
             raise ParamsError(f"--until {utc(self.until * 10**6)} is not after --since {since}")
         if self.since * 10**6 >= time.time_ns():
             raise ParamsError(f"--since {since} is still to come; give a time that is past, like 2026-01-31")
-        return replace(self, out=apart(self.out, self.sandbox))
+        return replace(self, out=to_write(apart(self.out, self.sandbox), "--out"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,4 +117,4 @@ class RecordOptions:
                 raise ParamsError(f"--{name.replace('_', '-')} must be above 0, was {getattr(self, name):g}")
         if self.keep_days < 0 or self.keep_gb < 0:
             raise ParamsError("--keep-days and --keep-gb are 0 or more")
-        return replace(self, out=apart(self.out, self.sandbox))
+        return replace(self, out=to_write(apart(self.out, self.sandbox), "--out"))

@@ -38,9 +38,11 @@ def run(options: RecordOptions) -> int:
     """The exit code: 0 once it was told to stop, or the time is up."""
     options = options.checked()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(message)s")
-    spot, perp, ccxt, pairs, pace = _asked(options)
-    feeds = _feed(spot, SPOT), _feed(perp, PERP)
     with contextlib.ExitStack() as held:
+        if options.sandbox:
+            held.enter_context(local_venues.ending(options.out / LOCAL_VENUES))
+        spot, perp, ccxt, pairs, pace = _asked(options)
+        feeds = _feed(spot, SPOT), _feed(perp, PERP)
         for name, market in ((spot, SPOT), (perp, PERP)):
             held.enter_context(locked(options.out / name / market, f"{name} {market}", "--out"))
         try:
@@ -91,8 +93,6 @@ async def _record(options: RecordOptions, feeds: Sequence[PublicFeed], ccxt: dic
     session.tidy(here)
     session.settle(here)
     session.report()
-    if options.sandbox:
-        local_venues.end(options.out / LOCAL_VENUES)
     return 0
 
 

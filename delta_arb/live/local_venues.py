@@ -12,7 +12,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -47,7 +47,11 @@ def start(folder: Path, arguments: Sequence[str]) -> tuple[LocalVenues, bool]:
             [sys.executable, "-m", "delta_arb.sandbox", "--json", "--config", os.devnull, *arguments],
             stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True, text=True,
         )  # fmt: skip
-    said = _first_line(process, folder)
+    try:
+        said = _first_line(process, folder)
+    except BaseException:  # Ctrl-C too
+        process.kill()
+        raise
     started = LocalVenues(process.pid, list(arguments), said["urls"]["mexc"], said["ccxt"])
     write_atomic(file, json.dumps(started._asdict()))
     return started, True
@@ -63,7 +67,6 @@ def _first_line(process: subprocess.Popen, folder: Path) -> dict[str, Any]:
     if said["status"] == "refused":
         raise RunError(f"the local venues refused to start: {said['reason']}")
     if said["status"] != "serving":
-        process.kill()
         raise RunError(f"the local venues did not start; see {folder / 'sandbox.log'}")
     return said
 
@@ -72,6 +75,15 @@ def running(folder: Path) -> LocalVenues | None:
     """The local venues that were started here, while they answer."""
     found = _known(folder / "sandbox.json")
     return found if found and _answers(found.url) else None
+
+
+@contextlib.contextmanager
+def ending(folder: Path) -> Iterator[None]:
+    """The local venues that are started here meanwhile end with this, by whatever; only a kill leaves them to be found again."""
+    try:
+        yield
+    finally:
+        end(folder)
 
 
 def end(folder: Path) -> None:

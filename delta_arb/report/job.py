@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from delta_arb import places
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S, MS
+from delta_arb.object_store import is_url
 from delta_arb.publishing import require_place
 from delta_arb.quotes import data_folder
 from delta_arb.quotes.inputs import SAMPLE_PAIR, Inputs
@@ -84,7 +85,7 @@ def job_of(options: PipelineOptions) -> Job:
         values=given_values,
         options=tuple(_shown(option) for option in (*given(options), *(f"-p {text}" for text in options.p))),
         notebooks=notebooks.resolve(),
-        reports=places.reports(options.reports),
+        reports=places.to_write(places.reports(options.reports), "--reports"),
         keep=options.keep,
         publish=options.publish or not by_hand,
         params_url=options.params_url,
@@ -101,6 +102,8 @@ def located(options: PipelineOptions) -> PipelineOptions:
         return options
     if options.spot or options.perp:
         raise ParamsError("--data finds the quotes of both legs itself; leave --spot and --perp away")
+    if not is_url(options.data):
+        places.folder_at(Path(options.data), "--data")
     legs = options.pair, options.spot_venue, options.perp_venue
     bounds = ((ms or 0) * MS for ms in (options.since, options.until))
     return replace(

@@ -301,6 +301,8 @@ def _without_paths(text: str, job: Job) -> str:
 
 def spoken(error: Exception) -> str:
     """An error in one line; of a cell that failed, its own error. What is not refused on purpose is named with its class."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     name, said = (error.ename, error.evalue) if hasattr(error, "ename") else (type(error).__name__, error)
     ours = isinstance(error, DeltaArbError) or issubclass(getattr(errors, name, Exception), DeltaArbError)
     text = f"{said}" if ours else f"{name}: {said}"

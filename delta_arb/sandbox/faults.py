@@ -218,6 +218,8 @@ class Faults:
         self.log: list[Fired] = []
         self._seconds = seconds
         self._path = path
+        if path:
+            path.open("a", encoding="utf-8").close()  # one that cannot be written is refused now
         self._seen: dict[int, int] = {}  # how often a fault's hook was reached, by its place in the script
         self._script: list[Fault] = []
         self._by_hook: dict[str, list[int]] = {}

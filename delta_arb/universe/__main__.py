@@ -7,6 +7,7 @@ import atexit
 import gc
 
 from delta_arb.command import program
+from delta_arb.places import reports, to_write
 from delta_arb.universe.options import SHOWN, UniverseOptions
 
 EXAMPLES = (
@@ -25,6 +26,7 @@ def universe(options: UniverseOptions) -> int:
     """
     from delta_arb.universe.jobs import engine, single_threaded
 
+    to_write(reports(options.reports), "--reports")
     single_threaded()
     atexit.register(gc.freeze)  # ending takes half a second less where nothing is looked through once more
     engine(options.workers, options.cluster)  # its workers load while this process does
