@@ -134,7 +134,7 @@ def test_each_guard_acts_on_its_own_fact_with_its_own_words(name):
 
 
 def test_every_guard_is_tested_and_none_acts_on_good_or_unknown_facts():
-    assert set(BAD) == {name for name, _ in guards.GUARDS}
+    assert set(BAD) == {guard.guard for guard in guards.GUARDS}
     assert guards.check(Facts(), CONFIG) == ()
     assert guards.check(Facts(funding_rate=math.nan, liquidation_distance=math.nan), CONFIG) == ()
     assert guards.check(Facts(net_day_usdt=-20.0, open=True), CONFIG)[0].level == FLATTEN

@@ -9,6 +9,7 @@ Pure functions; who collects the facts is the session.
 
 import math
 from collections.abc import Callable, Sequence
+from operator import ge, gt, lt
 from typing import NamedTuple
 
 from delta_arb.live.config import Config
@@ -50,6 +51,10 @@ class Facts(NamedTuple):
     foreign: str = ""  # an order on this market that is not ours
     open: bool = False
 
+    @property
+    def worst_clock_ms(self) -> float:
+        return max(self.clock_offset_ms, key=abs)
+
 
 class Breach(NamedTuple):
     """A guard that acts: its name, what it does, and why."""
@@ -62,149 +67,87 @@ class Breach(NamedTuple):
         return f"{LEVELS[self.level]} ({self.guard}): {self.reason}"
 
 
-def check(facts: Facts, config: Config) -> tuple[Breach, ...]:
-    """All guards that act on these facts, the strongest first."""
-    held = [Breach(name, *found) for name, guard in GUARDS if (found := guard(facts, config))]
-    return tuple(sorted(held, key=lambda h: -h.level))
+class Told(NamedTuple):
+    """A guard that acts while there are words in a fact, and answers with them."""
+
+    guard: str
+    level: int
+    fact: str
+    reason: str = "{}"
+
+    def breach(self, facts: Facts, config: Config) -> Breach | None:
+        words = getattr(facts, self.fact)
+        return Breach(self.guard, self.level, self.reason.format(words)) if words else None
 
 
-Found = tuple[int, str] | None
+class Compared(NamedTuple):
+    """A guard that compares a number of the facts (`v`) with its limit (`m`); `while_open` is its level while a pair is.
+
+    `unit` is that of `distances`, empty where there is none; `part` tells two numbers of one guard apart there.
+    """
+
+    guard: str
+    level: int
+    value: Callable[[Facts], float]
+    acts: Callable[[float, float], bool]
+    limit: Callable[[Config], float]
+    unit: str
+    reason: str
+    part: str = ""
+    while_open: int | None = None
+
+    def breach(self, facts: Facts, config: Config) -> Breach | None:
+        value, limit = self.value(facts), self.limit(config)
+        level = self.while_open if facts.open and self.while_open is not None else self.level
+        reason = self.reason.format(v=value, m=limit, f=facts)
+        return Breach(self.guard, level, reason) if level and self.acts(value, limit) else None
 
 
-def _position(f: Facts, c: Config) -> Found:
-    limit = c.limits.max_position_usdt * (1.0 + c.guards.position_headroom)
-    if f.held_usdt > limit:
-        return FLATTEN, f"{f.held_usdt:.2f} USDT are held, the limit is {limit:g} (max_position_usdt and its headroom)"
-    return None
-
-
-def _unequal(f: Facts, c: Config) -> Found:
-    if f.naked_usdt > c.limits.max_clip_usdt:
-        return HALT, f"the legs differ by {f.naked_usdt:.2f} USDT, more than a clip of {c.limits.max_clip_usdt:g}"
-    return None
-
-
-def _orders(f: Facts, c: Config) -> Found:
-    if f.orders_minute >= c.guards.max_orders_minute:
-        return NO_ENTRY, f"{f.orders_minute} orders within a minute, the limit is {c.guards.max_orders_minute}"
-    return None
-
-
-def _loss(f: Facts, c: Config) -> Found:
-    if f.net_day_usdt <= -c.limits.max_loss_day_usdt:
-        lost = f"{-f.net_day_usdt:.2f} USDT lost today, the limit is {c.limits.max_loss_day_usdt:g}"
-        return (FLATTEN, lost) if f.open else (HALT, lost)
-    return None
-
-
-def _failures(f: Facts, c: Config) -> Found:
-    if f.failures >= c.guards.max_failures:
-        return HALT, f"{f.failures} entries in a row were refused or unwound; find out why before `resume`"
-    return None
-
-
-def _liquidation(f: Facts, c: Config) -> Found:
-    if f.liquidation_distance < c.guards.min_liquidation_distance:
-        return (
-            FLATTEN,
-            f"liquidation is {f.liquidation_distance:.1%} away, the limit is {c.guards.min_liquidation_distance:.1%}; "
-            "add margin or lower the leverage",
-        )
-    return None
-
-
-def _adl(f: Facts, c: Config) -> Found:
-    if 0 < f.adl_rank <= c.guards.worst_adl_rank:
-        return FLATTEN, f"rank {f.adl_rank} in the queue of auto-deleveraging, {c.guards.worst_adl_rank} is the limit"
-    return None
-
-
-def _funding(f: Facts, c: Config) -> Found:
-    if f.funding_missing:
-        return NO_ENTRY, f"{f.funding_missing}, and the parameters count on funding"
-    if to_bps(-f.funding_rate) > c.guards.max_funding_against_bps:
-        return (
-            NO_ENTRY,
-            f"the next funding costs a short {to_bps(-f.funding_rate):.1f} bps, the limit is "
-            f"{c.guards.max_funding_against_bps:g}",
-        )
-    return None
-
-
-def _margin(f: Facts, c: Config) -> Found:
-    if f.margin_free_usdt < c.guards.min_margin_usdt:
-        return (
-            NO_ENTRY,
-            f"{f.margin_free_usdt:.2f} USDT of margin are free, the floor is "
-            f"{c.guards.min_margin_usdt:g}; `status` names the transfer",
-        )
-    if f.spot_free_usdt < c.guards.min_spot_usdt and not f.open:
-        return (
-            NO_ENTRY,
-            f"{f.spot_free_usdt:.2f} USDT are free for coins, the floor is "
-            f"{c.guards.min_spot_usdt:g}; `status` names the transfer",
-        )
-    return None
-
-
-def _clock(f: Facts, c: Config) -> Found:
-    worst = max(f.clock_offset_ms, key=abs)
-    if abs(worst) > c.guards.max_clock_offset_ms:
-        return (
-            NO_ENTRY,
-            f"a clock is {worst:+.0f} ms from ours, the limit is {c.guards.max_clock_offset_ms:g}; set the clock",
-        )
-    return None
-
-
-def _parameters(f: Facts, c: Config) -> Found:
-    return (NO_ENTRY, f.refused_parameters) if f.refused_parameters else None
-
-
-def _kill(f: Facts, c: Config) -> Found:
-    return (FLATTEN, f"{f.kill_file} exists; remove it to go on") if f.kill_file else None
-
-
-def _disk(f: Facts, c: Config) -> Found:
-    if f.journal:
-        return NO_ENTRY, f.journal
-    if f.disk_free_mb < c.guards.min_disk_mb:
-        return (
-            NO_ENTRY,
-            f"{f.disk_free_mb:.0f} MB are free on the disk, the floor is "
-            f"{c.guards.min_disk_mb:g}; no order leaves without its row",
-        )
-    return None
-
-
-def _outside(f: Facts, c: Config) -> Found:
-    return (HALT, f.outside) if f.outside else None
-
-
-def _blind(f: Facts, c: Config) -> Found:
-    return (NO_ENTRY, f.blind) if f.blind else None
-
-
-def _network(f: Facts, c: Config) -> Found:
-    return (NO_ENTRY, f.network) if f.network else None
-
-
-def _terms(f: Facts, c: Config) -> Found:
-    if f.closed:
-        return FLATTEN, f.closed
-    return (NO_ENTRY, f.terms) if f.terms else None
-
-
-def _foreign(f: Facts, c: Config) -> Found:
-    return (NO_ENTRY, f.foreign) if f.foreign else None
-
-
-GUARDS: Sequence[tuple[str, Callable[[Facts, Config], Found]]] = (
-    ("position", _position), ("unequal legs", _unequal), ("orders", _orders), ("loss of the day", _loss),
-    ("failures", _failures), ("liquidation", _liquidation), ("auto-deleveraging", _adl), ("funding", _funding),
-    ("margin", _margin), ("clock", _clock), ("parameters", _parameters), ("kill file", _kill), ("disk", _disk),
-    ("outside", _outside), ("network", _network), ("blind", _blind), ("terms", _terms), ("foreign order", _foreign),
+GUARDS: Sequence[Told | Compared] = (
+    Compared("position", FLATTEN, lambda f: f.held_usdt, gt, lambda c: c.limits.max_position_usdt * (1.0 + c.guards.position_headroom),
+             "USDT", "{v:.2f} USDT are held, the limit is {m:g} (max_position_usdt and its headroom)"),
+    Compared("unequal legs", HALT, lambda f: f.naked_usdt, gt, lambda c: c.limits.max_clip_usdt,
+             "USDT", "the legs differ by {v:.2f} USDT, more than a clip of {m:g}"),
+    Compared("orders", NO_ENTRY, lambda f: f.orders_minute, ge, lambda c: c.guards.max_orders_minute,
+             "a minute", "{v} orders within a minute, the limit is {m}"),
+    Compared("loss of the day", HALT, lambda f: -f.net_day_usdt, ge, lambda c: c.limits.max_loss_day_usdt,
+             "USDT", "{v:.2f} USDT lost today, the limit is {m:g}", while_open=FLATTEN),
+    Compared("failures", HALT, lambda f: f.failures, ge, lambda c: c.guards.max_failures,
+             "in a row", "{v} entries in a row were refused or unwound; find out why before `resume`"),
+    Compared("liquidation", FLATTEN, lambda f: 100.0 * f.liquidation_distance, lt, lambda c: 100.0 * c.guards.min_liquidation_distance,
+             "% away", "liquidation is {v:.1f}% away, the limit is {m:.1f}%; add margin or lower the leverage"),
+    Compared("auto-deleveraging", FLATTEN, lambda f: f.adl_rank, lambda rank, worst: 0 < rank <= worst, lambda c: c.guards.worst_adl_rank,
+             "", "rank {v} in the queue of auto-deleveraging, {m} is the limit"),
+    Told("funding", NO_ENTRY, "funding_missing", "{}, and the parameters count on funding"),
+    Compared("funding", NO_ENTRY, lambda f: to_bps(-f.funding_rate), gt, lambda c: c.guards.max_funding_against_bps,
+             "bps against a short", "the next funding costs a short {v:.1f} bps, the limit is {m:g}"),
+    Compared("margin", NO_ENTRY, lambda f: f.margin_free_usdt, lt, lambda c: c.guards.min_margin_usdt,
+             "USDT free", "{v:.2f} USDT of margin are free, the floor is {m:g}; `status` names the transfer", ", futures"),
+    Compared("margin", NO_ENTRY, lambda f: f.spot_free_usdt, lt, lambda c: c.guards.min_spot_usdt,
+             "USDT free", "{v:.2f} USDT are free for coins, the floor is {m:g}; `status` names the transfer", ", spot", while_open=0),
+    Compared("clock", NO_ENTRY, lambda f: abs(f.worst_clock_ms), gt, lambda c: c.guards.max_clock_offset_ms,
+             "ms", "a clock is {f.worst_clock_ms:+.0f} ms from ours, the limit is {m:g}; set the clock"),
+    Told("parameters", NO_ENTRY, "refused_parameters"),
+    Told("kill file", FLATTEN, "kill_file", "{} exists; remove it to go on"),
+    Told("disk", NO_ENTRY, "journal"),
+    Compared("disk", NO_ENTRY, lambda f: f.disk_free_mb, lt, lambda c: c.guards.min_disk_mb,
+             "MB free", "{v:.0f} MB are free on the disk, the floor is {m:g}; no order leaves without its row"),
+    Told("outside", HALT, "outside"),
+    Told("network", NO_ENTRY, "network"),
+    Told("blind", NO_ENTRY, "blind"),
+    Told("terms", FLATTEN, "closed"),
+    Told("terms", NO_ENTRY, "terms"),
+    Told("foreign order", NO_ENTRY, "foreign"),
 )  # fmt: skip
+
+
+def check(facts: Facts, config: Config) -> tuple[Breach, ...]:
+    """All guards that act on these facts, the strongest first; each says the first thing that it finds."""
+    found: dict[str, Breach] = {}
+    for guard in GUARDS:
+        if breach := guard.breach(facts, config):
+            found.setdefault(guard.guard, breach)
+    return tuple(sorted(found.values(), key=lambda breach: -breach.level))
 
 
 class Distance(NamedTuple):
@@ -214,24 +157,15 @@ class Distance(NamedTuple):
     value: float
     limit: float
     unit: str
-    above: bool = True
+    above: bool
 
 
-def distances(f: Facts, c: Config) -> tuple[Distance, ...]:
+def distances(facts: Facts, config: Config) -> tuple[Distance, ...]:
     """Of the guards that compare numbers; those that answer yes or no are in `check` alone."""
-    g = c.guards
-    return (
-        Distance("position", f.held_usdt, c.limits.max_position_usdt * (1.0 + g.position_headroom), "USDT"),
-        Distance("unequal legs", f.naked_usdt, c.limits.max_clip_usdt, "USDT"),
-        Distance("orders", f.orders_minute, g.max_orders_minute, "a minute"),
-        Distance("loss of the day", -f.net_day_usdt, c.limits.max_loss_day_usdt, "USDT"),
-        Distance("failures", f.failures, g.max_failures, "in a row"),
-        Distance("liquidation", 100.0 * f.liquidation_distance, 100.0 * g.min_liquidation_distance, "% away", False),
-        Distance("funding", to_bps(-f.funding_rate), g.max_funding_against_bps, "bps against a short"),
-        Distance("margin, futures", f.margin_free_usdt, g.min_margin_usdt, "USDT free", False),
-        Distance("margin, spot", f.spot_free_usdt, g.min_spot_usdt, "USDT free", False),
-        Distance("clock", max(map(abs, f.clock_offset_ms)), g.max_clock_offset_ms, "ms"),
-        Distance("disk", f.disk_free_mb, g.min_disk_mb, "MB free", False),
+    return tuple(
+        Distance(g.guard + g.part, g.value(facts), g.limit(config), g.unit, g.acts is not lt)
+        for g in GUARDS
+        if isinstance(g, Compared) and g.unit
     )
 
 
