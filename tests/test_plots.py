@@ -5,7 +5,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -26,24 +25,16 @@ WORLDS = ["sample", "random_walk", "no_edge", "frozen_leg"]
 
 
 @cache
-def ladders(regime: str):
-    sheet = study(regime).sheet
-    return sensitivity.extra_costs(sheet), sensitivity.latencies(sheet)
-
-
-@cache
 def figures(regime: str) -> dict[str, Picture | Chart]:
     s = study(regime)
-    dearer, later = ladders(regime)
     found = {name: getattr(plots, name)(s.basis, s.inputs) for name in ("legs", "edges", "distribution", "episodes")}
     found["heat"] = plots.heat(s.choice, s.inputs)
     found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("entries", "minutes")}
-    found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades", "holds")}
+    found |= {name: getattr(plots, name)(s.sheet, s.inputs) for name in ("equity", "attribution", "trades")}
     for name in ("memory", "signature", "profile"):
         found[name] = getattr(plots, name)(mean_reversion(s.basis), s.inputs)
     found["walk"] = plots.walk(s.verdict, s.inputs)
     found["costs"] = plots.costs(s.stack, s.inputs)
-    found["sensitivity"] = plots.sensitivity(dearer, later, s.inputs)
     return found
 
 
@@ -180,13 +171,6 @@ def test_the_pictures_of_the_report_draw_what_was_traded():
     assert (np.nanmin(marked), np.nanmax(marked)) == (sheet.curve.net.min(), sheet.curve.net.max())
     for ax, part in enumerate(sheet.parts.values()):
         assert heights(drawn["attribution"], ax)[-1] == pytest.approx(part.performance.net_usdt_day)
-    counts = Counter(t.reason for t in sheet.trades)
-    assert heights(drawn["holds"]).sum() == len(sheet.trades)
-    assert sorted(bar.get_width() for bar in bars(drawn["holds"], 1)) == sorted(counts.values())
-    for ax, ladder in enumerate(ladders("sample")):
-        shown = lines(drawn["sensitivity"], ax)
-        for part, outcomes in ladder.outcomes.items():
-            assert shown[part].tolist() == [o.net_usdt_day for o in outcomes]
 
 
 def said(figure: Picture) -> str:

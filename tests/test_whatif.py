@@ -80,7 +80,7 @@ def test_what_is_zero_or_missing_is_not_moved():
     assert bars["taker fee, spot"].outcomes == (None,) * 6 and bars["taker fee, spot"].face == "0 bps"
     assert bars["funding rates"].face == "n/a"
     row = next(row for row in what_if.net_table(found).rows if row[0] == "funding rates")
-    assert row[2:] == ("n/a",) * 7
+    assert row[2:] == ("n/a",) * 8
 
 
 def test_a_step_that_would_put_the_exit_above_the_entry_has_no_number():
@@ -359,7 +359,6 @@ def test_tables_words_and_figures_hold_for_any_world(regime):
     dealt, again = robustness.resampled(s.sheet), money_tables.recount(s.sheet.result, s.market)
     shown = [
         what_if.net_table(moved),
-        what_if.trades_table(moved),
         what_if.tornado_findings(moved),
         robustness.regimes_table(robustness.regimes(s.sheet)),
     ]

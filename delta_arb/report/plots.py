@@ -12,9 +12,7 @@ from delta_arb.report.plots_backtest import (
     attribution,
     capacity,
     equity,
-    holds,
     montecarlo,
-    sensitivity,
     tornado,
     trades,
     walk,
@@ -25,8 +23,7 @@ from delta_arb.tables import number, seconds
 
 __all__ = [
     "Chart", "Picture", "attribution", "capacity", "costs", "distribution", "edges", "entries", "episodes", "equity", "heat",
-    "holds", "legs", "memory", "minutes", "montecarlo", "profile", "sensitivity", "signature", "surface", "tornado", "trades",
-    "walk",
+    "legs", "memory", "minutes", "montecarlo", "profile", "signature", "surface", "tornado", "trades", "walk",
 ]  # fmt: skip
 
 

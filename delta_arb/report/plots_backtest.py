@@ -167,62 +167,6 @@ def _hover(sheet, trade) -> str:
     return f"{opened} UTC, {sheet.part_of(trade)}<br>{money}, net {number(net_bps([trade]), 1)} bps"
 
 
-def holds(sheet, inputs) -> Picture:
-    """Holding times, and how pairs ended."""
-    title = "Holding times and endings"
-    if sheet.empty_because:
-        return figures.empty(title, sheet.empty_because, inputs)
-    with figures.picture(title, inputs, 2.9, ncols=2, width_ratios=(2, 1)) as (figure, (left, right)):
-        present = [r for r in figures.REASONS if any(t.reason == r for t in sheet.trades)]
-        held = [[t.held_s / 60 for t in sheet.trades if t.reason == r] for r in present]
-        left.hist(held, bins=24, stacked=True, color=[figures.REASONS[r] for r in present], label=present)
-        limit = sheet.thresholds.max_hold_s / 60
-        left.axvline(limit, color=figures.BASIS, ls="--", lw=1)
-        left.annotate(
-            "longest hold ", (limit, 0.96), xycoords=("data", "axes fraction"), ha="right", va="top", fontsize=8.5
-        )
-        left.set_xlim(0)
-        left.set_xlabel("held, minutes")
-        left.set_ylabel("trades")
-        counts = [len(h) for h in held]
-        right.barh(present, counts, color=[figures.REASONS[r] for r in present])
-        for k, count in enumerate(counts):
-            right.annotate(f" {count}", (count, k), va="center")
-        right.invert_yaxis()
-        right.margins(x=0.15)
-        right.grid(axis="y", visible=False)
-        right.set_xlabel("trades")
-        for ax in (left, right):
-            (ax.yaxis if ax is left else ax.xaxis).get_major_locator().set_params(integer=True)
-    return Picture(figures.marked(title, inputs), figure)
-
-
-def sensitivity(costs_, later, inputs) -> Picture:
-    """Net a day of held thresholds when fills cost more and when orders arrive later."""
-    title = "How much depends on costs and latency"
-    if not any(ladder.traded for ladder in (costs_, later)):
-        return figures.empty(title, "no trade at any step", inputs)
-    with figures.picture(title, inputs, 3.0, ncols=2, sharey=True) as (figure, axes):
-        for ax, ladder in zip(axes, (costs_, later), strict=True):
-            for (part, outcomes), color, marker in zip(
-                ladder.outcomes.items(),
-                (figures.SOFT, figures.NOTE, figures.GAIN)[-len(ladder.outcomes) :],
-                "^so",
-                strict=False,
-            ):
-                ax.plot(ladder.levels, [o.net_usdt_day for o in outcomes], marker=marker, ms=5, color=color, label=part)
-            ax.axhline(0, color=figures.BASIS, lw=0.8)
-            ax.axvline(ladder.base, color=figures.SOFT, ls=":", lw=1)
-            ax.set_xlabel(ladder.unit)
-            ax.set_title(ladder.title, fontsize=9.5)
-        axes[1].set_xscale("log")
-        axes[1].set_xticks(later.levels, [f"{s:g}" for s in later.levels])
-        axes[1].minorticks_off()
-        axes[0].set_ylabel("net, USDT a day")
-        axes[0].legend()
-    return Picture(figures.marked(title, inputs), figure)
-
-
 # --- what could have been --------------------------------------------------------------------------------------------
 
 

@@ -159,7 +159,6 @@ def resampled_table(found: Paths | str) -> Table:
 
 STEP_S = 60.0
 LOOK = 60  # steps looked back
-STRETCH_H = 6  # of one stretch of the day
 UNKNOWN = "the hour before is not known"
 
 
@@ -240,14 +239,9 @@ def cuts(found: Signs, before_ns: int) -> tuple[float, float]:
 def by_regime(trades: Sequence[Trade], found: Signs, lines: tuple[float, float]) -> tuple[Regime, ...]:
     """Time and trades of each regime."""
     wild, trending = lines
-    hour = (found.ts_ns % DAY_NS) // (3600 * NS)
     kinds = (
         (f"volatility, line {wild:.2f} bps", _sides(found.volatility, wild, "calm", "wild")),
         (f"trend, line {trending:.2f}", _sides(found.trend, trending, "back and forth", "trending")),
-        (
-            "time of day, UTC",
-            {f"{h:02d} to {h + STRETCH_H:02d} h": hour // STRETCH_H == h // STRETCH_H for h in range(0, 24, STRETCH_H)},
-        ),
     )
     rows = [found.row(t.opened_ns) for t in trades]
     day = len(found.trend) * STEP_S * NS / DAY_NS

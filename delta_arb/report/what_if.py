@@ -331,33 +331,25 @@ def _moved(assumed: Assumption, factor: float) -> Outcome | str | None:
 
 
 def net_table(found: Tornado) -> Table:
-    """Net a day at every step, and the largest change."""
-    note = "Steps are shares of the value itself. n/a: nothing to move, or beyond what the rules allow."
-    return _table(found, "Net USDT a day, one assumption moved", lambda o: o.net_usdt_day, "USDT", 3, note)
-
-
-def trades_table(found: Tornado) -> Table:
-    """Trades a day at every step, and the largest change."""
-    return _table(found, "Trades a day, one assumption moved", lambda o: o.trades_day, "trades", 1)
-
-
-def _table(
-    found: Tornado, title: str, of_outcome: Callable[[Outcome], float], unit: str, digits: int, note: str = ""
-) -> Table:
+    """Net a day at every step, its largest change, and how seldom it then trades at worst."""
+    title = "Net USDT a day, one assumption moved"
     if found.empty_because:
         return Table.nothing(title, found.empty_because)
-    base = of_outcome(found.base)
-    rows = []
+    base, rows = found.base.net_usdt_day, []
     for bar in found.bars:
-        values = [None if o is None else of_outcome(o) for o in bar.outcomes]
-        known = [v for v in values if v is not None]
-        farthest = max(known, key=lambda v: abs(v - base), default=None)
-        change = NOTHING if farthest is None else share((farthest - base) / abs(base), 1) if base else NOTHING
-        rows.append((bar.name, bar.face, *(number(v, digits) for v in values), change))
-    heads = ("", "assumed", *(f"{100 * step:+.0f} %" for step in found.steps), "largest change")
-    unmoved = f"Whole recording, as assumed: {number(base, digits)} {unit} a day."
+        known = [o for o in bar.outcomes if o]
+        farthest = max((o.net_usdt_day for o in known), key=lambda net: abs(net - base), default=None)
+        change = share((farthest - base) / abs(base), 1) if known and base else NOTHING
+        nets = (number(o and o.net_usdt_day, 3) for o in bar.outcomes)
+        fewest = number(min((o.trades_day for o in known), default=None), 1)
+        rows.append((bar.name, bar.face, *nets, change, fewest))
+    heads = ("", "assumed", *(f"{100 * step:+.0f} %" for step in found.steps), "largest change", "fewest trades/day")
+    unmoved = (
+        f"Whole recording, as assumed: {number(base, 3)} USDT and {number(found.base.trades_day, 1)} trades a day."
+    )
+    note = "Steps are shares of the value itself. n/a: nothing to move, or beyond what the rules allow."
     unsettled = (f"{bar.name[0].upper()}{bar.name[1:]}: {bar.unsettled}." for bar in found.bars if bar.unsettled)
-    return Table.of(title, heads, rows, " ".join(filter(None, [unmoved, note, *unsettled])))
+    return Table.of(title, heads, rows, " ".join((unmoved, note, *unsettled)))
 
 
 def tornado_findings(found: Tornado) -> Findings:
