@@ -843,10 +843,10 @@ def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
 
 
 def test_another_number_in_a_file_without_compiled_code_of_the_kernel_moves_the_cache(monkeypatch):
-    """The blocks of `prices` are counted with numbers of `fast_forward`, none of whose functions it calls."""
-    before = numba_cache._sources([sweep_figures.prices])
+    """The blocks of `_reaching` are counted with numbers of `fast_forward`, none of whose functions it calls."""
+    before = numba_cache._sources([sweep_figures._reaching])
     monkeypatch.setattr(sweep_figures, "NEAR", 2 * sweep_figures.NEAR)
-    assert numba_cache._sources([sweep_figures.prices]) != before
+    assert numba_cache._sources([sweep_figures._reaching]) != before
 
 
 def test_machine_code_is_kept_where_it_was_asked_for_and_never_beside_a_read_only_package(tmp_path, monkeypatch):

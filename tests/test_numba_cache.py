@@ -115,7 +115,7 @@ def test_a_part_of_a_kernel_makes_no_array_and_hands_none_to_its_kernel(tmp_path
 
 
 BOUNDS = """
-from delta_arb.backtest.sweep_figures import prices
+from delta_arb.backtest.fast_forward import prices
 from delta_arb.numba_cache import compiled
 from delta_arb.optimize import first_calls
 first_calls.research()

@@ -289,5 +289,5 @@ def test_compiled_code_is_handed_every_field_of_a_rule():
 def test_a_set_and_an_event_cost_what_is_promised():
     tape = tiled(quotes_from([]), 5000)
     held = sum(looks(tape, OFF)[k].nbytes for k in (1, 2)) + sum(a.nbytes for a in sweep_module._marks(tape, tape)[-2:])
-    assert held / len(tape) < 3.75  # 14 extremes of 8 bytes for every 32 events, and for every 1,024
+    assert held / len(tape) < 2.7  # 10 extremes of 8 bytes for every 32 events, and 14 for every 1,024
     assert FIGURES.itemsize + 5 * 8 <= 200

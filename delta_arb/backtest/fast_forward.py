@@ -176,3 +176,26 @@ def extremes(tape, looks):
             for signal, value in enumerate((direct_high, direct_low, reverse_high, reverse_low, mid, cheap)):
                 near[signal, block] = value
                 far[signal, block // FAN] = max(far[signal, block // FAN], value)
+
+
+def prices(tape, near, far):
+    """Least and greatest, per block, of what leaving a pair costs a unit: a direct one, then a reverse one; far blocks' of the
+    perpetual's ask and bid too.
+
+    `near` and `far` are infinite before, the least up and the greatest down.
+    """
+    n = len(tape.ts_ns)
+    for block in range(near.shape[1]):
+        low0 = low2 = low4 = low6 = np.inf
+        high0 = high2 = high4 = high6 = -np.inf
+        for i in range(block * NEAR, min((block + 1) * NEAR, n)):
+            s, p = tape.spot_row[i], tape.perp_row[i]
+            direct, reverse = tape.perp.ask[p] - tape.spot.bid[s], tape.spot.ask[s] - tape.perp.bid[p]
+            low0, high0 = min(low0, direct), max(high0, direct)
+            low2, high2 = min(low2, reverse), max(high2, reverse)
+            low4, high4 = min(low4, tape.perp.ask[p]), max(high4, tape.perp.ask[p])
+            low6, high6 = min(low6, tape.perp.bid[p]), max(high6, tape.perp.bid[p])
+        near[0, block], near[1, block], near[2, block], near[3, block] = low0, high0, low2, high2
+        for row, low, high in ((0, low0, high0), (2, low2, high2), (4, low4, high4), (6, low6, high6)):
+            far[row, block // FAN] = min(far[row, block // FAN], low)
+            far[row + 1, block // FAN] = max(far[row + 1, block // FAN], high)

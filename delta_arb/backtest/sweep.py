@@ -4,8 +4,8 @@ One compiled loop over the sets drives the machine of `event_loop`, settles with
 by the formulas of `performance`; so every figure is that of `run` and `measure` of the same rule, to the bit. Four
 things make it fast: rows on which nothing can be decided are skipped (`fast_forward`), of rules between two that go the
 same path none is driven (`trace`), trades never become Python objects, and equity is marked only in those blocks of 32
-events that may hold a new peak or a deeper fall. A set costs the
-memory of its row in `FIGURES` and five levels, the tape three and three quarter bytes an event.
+events that may hold a new peak or a deeper fall. A set costs the memory of its row in `FIGURES` and five levels, the tape
+two and two thirds bytes an event.
 """
 
 import math
@@ -25,17 +25,17 @@ import numpy as np
 
 from delta_arb.backtest import replay
 from delta_arb.backtest.event_loop import Ground, Machine, Schedule, drive
-from delta_arb.backtest.fast_forward import FAR, NEAR
+from delta_arb.backtest.fast_forward import FAR, NEAR, prices
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import capital_of, glance, kernel_inputs, looks, run
 from delta_arb.backtest.sweep_figures import (
     FIGURES,
     ROOM,
+    SPAN,
     Curve,
     Marks,
     SetAccount,
     close_account,
-    prices,
 )
 from delta_arb.errors import DataError
 from delta_arb.funding_stamps import expected, gaps
@@ -251,7 +251,7 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
             fills, bad = FILLS, -1
             while fills > 0:
                 machines, curves = (np.repeat(records([one]), 2) for one in (Machine(purse=[*funds.purse]), Curve()))
-                room = np.zeros(fills, ROOM), np.zeros(len(tape))
+                room = np.zeros(fills, ROOM), np.zeros(len(tape)), np.zeros(SOUGHT, SPAN)
                 of = (*room, marks, table, holes, *rest)
                 out = figures, nets, np.zeros(len(some), np.int64), np.zeros(64, np.int64)
                 bad = kernel(ground, schedule, machines, curves, of, levels, some, out)
@@ -325,7 +325,7 @@ def _holes(payments: Sequence[FundingPayment]) -> np.ndarray:
 
 
 _MARKED = ("ts_ns", "spot_row", "perp_row", "spot", "perp")
-_UNBOUNDED = np.zeros((8, 0)), np.zeros((8, 0))
+_UNBOUNDED = np.zeros((4, 0)), np.zeros((8, 0))
 
 
 _BOUNDS: WeakKeyDictionary[Tape, tuple[np.ndarray, np.ndarray]] = WeakKeyDictionary()  # of a tape, as long as it lives
@@ -334,7 +334,9 @@ _BOUNDS: WeakKeyDictionary[Tape, tuple[np.ndarray, np.ndarray]] = WeakKeyDiction
 def _marks(settled: Tape, of: Tape | None) -> Marks:
     """Where equity is marked; with the bounds of the tape `of` whose settled events these are, made at its first sweep."""
     if of is not None and of not in _BOUNDS:
-        _BOUNDS[of] = tuple(np.tile([[np.inf], [-np.inf]], (4, -(-len(settled) // size))) for size in (NEAR, FAR))
+        _BOUNDS[of] = tuple(
+            np.tile([[np.inf], [-np.inf]], (kinds, -(-len(settled) // size))) for kinds, size in ((2, NEAR), (4, FAR))
+        )
         compiled(prices)(read_only(replay._columns(settled)), *_BOUNDS[of])
     bounds = _UNBOUNDED if of is None else _BOUNDS[of]
     return Marks(*(getattr(settled, name) for name in _MARKED), *bounds)

@@ -2,9 +2,9 @@
 
 Money is what `ledger.money` says of the fills, figures are added up in the order of `performance.measure`, and the steps
 of equity are those of `performance.equity`, so that all are the same to the bit. Between two steps a hedged pair moves
-with the distance of both exits only; its least and greatest value per block of 32 events and per 32 blocks say what a
-stretch may hold: neither a new peak nor a deeper fall, one of both, whose rows are then those of its extreme block, or
-both; only then it is halved, down to blocks of which every row is looked at.
+with what leaving both legs costs; the least and greatest of that per block of 32 events and per 32 blocks say what a
+stretch may hold: a fall below the peak before it, a new peak, or neither, and in which block. Only where it falls behind
+a new peak it is halved, down to blocks of which every row is looked at.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest.fast_forward import FAN, NEAR, first_at
+from delta_arb.backtest.fast_forward import FAR, NEAR, first_at
 from delta_arb.funding_stamps import met_hole
 from delta_arb.market import END, NEVER, NS, SPOT, TARGET, TIMEOUT, UNWOUND
 from delta_arb.quotes.tape import Books
@@ -32,9 +32,18 @@ ROOM = np.dtype(
     [("pair", int), ("ts_ns", int), ("leg", int), ("qty", float), ("price", float), ("fee_usdt", float), ("row", int)]
 )
 
+# What leaving a pair costs a unit of spot from the event `start` to before `past`: least and greatest, and between which
+# events what is `ALIKE` of the price near to that; how far it rises at most, the least before the greatest, and how far it
+# rises after that.
+SPAN = np.dtype(
+    [(name, int) for name in ("start", "past", "side", "low_from", "low_to", "high_from", "high_to")]
+    + [(name, float) for name in ("low", "high", "worse", "before", "after")]
+)
+ALIKE, SHORT = 1e-8, 2 * NEAR  # of so few events each is looked at
+
 
 class SetAccount(NamedTuple):
-    """Where the pairs of a set go, one after the other; `fills` and `holds` are room that is used again and again.
+    """Where the pairs of a set go, one after the other; `fills`, `holds` and `spans` are room that is used again and again.
 
     Equity is marked at the events of `marks`, returns are on `capital` (USDT). With an `until_ns` below `NEVER` pairs
     entered from then on, or cut off by the end of the tape, do not count. `payments` is the funding table, `holes` what it
@@ -46,6 +55,7 @@ class SetAccount(NamedTuple):
     nets: np.ndarray
     fills: np.ndarray
     holds: np.ndarray
+    spans: np.ndarray
     marks: "Marks"
     payments: np.ndarray
     holes: np.ndarray
@@ -198,7 +208,7 @@ def trace(curve, state, now_ns):
 
 def _mark(account, n, closing, row):
     """Carry the curve through an ended pair: its fills, funding stamps and closing in the order of time, at equal times so."""
-    fills, payments, curve = account.fills, account.payments, account.curve
+    fills, payments, curve, stamps = account.fills, account.payments, account.curve, account.marks.ts_ns
     at, j, spot_left, perp_left = stamp_after(payments, fills[0].ts_ns), 0, 0.0, 0.0
     while j <= n:
         before_ns, usdt = fills[j].ts_ns if j < n else fills[n - 1].ts_ns + 1, 0.0
@@ -211,7 +221,9 @@ def _mark(account, n, closing, row):
                 continue
         else:
             ts_ns, at_row = (fills[j].ts_ns, fills[j].row) if j < n else (closing.ts_ns, row)
-        _reach(account, ts_ns, at_row)
+        if not (curve.row < at_row < len(stamps) and stamps[at_row - 1] < ts_ns <= stamps[at_row]):
+            at_row = first_at(stamps, curve.row, ts_ns)  # that of the tape is often the same
+        _watch(account, at_row)
         if paid:
             curve.funding += usdt
             continue
@@ -232,65 +244,53 @@ def _mark(account, n, closing, row):
     curve.residual += spot_left * closing.spot_mark + perp_left * closing.perp_mark
 
 
-def _reach(account, ts_ns, row):
-    """Carry the curve to the first event that is not before a time; `row` is that of the tape, often the same."""
-    curve, stamps = account.curve, account.marks.ts_ns
-    if not (curve.row < row < len(stamps) and stamps[row - 1] < ts_ns <= stamps[row]):
-        row = first_at(stamps, curve.row, ts_ns)
-    _watch(account, row)
-
-
 def _watch(account, past):
     """Carry a curve through the events before `past`, between which nothing is traded."""
     marks, curve, capital = account.marks, account.curve, account.capital
     if curve.row >= past:
         return
     if account.nets.size > 0:
-        spot, perp = _exits(marks, curve)
+        spot, perp = _exits(marks, curve.spot_qty, curve.perp_qty)
         for k in range(curve.row, past):
             account.nets[k] = _worth(curve, spot[marks.spot_row[k]], perp[marks.perp_row[k]], 0.0)
-    if curve.spot_qty == 0.0 and curve.perp_qty == 0.0:  # nothing moves: the first event stands for all
-        _look(marks, curve.row + 1, curve, capital)
-        if curve.peak_row == curve.row - 1:
-            curve.peak_row = past - 1
-        curve.row = past
-        return
-    if curve.spot_qty * curve.perp_qty < 0.0 and marks.near.size > 0:
-        _look(marks, min((curve.row + NEAR - 1) // NEAR * NEAR, past), curve, capital)
-        size = past // NEAR
-        while curve.row // NEAR < past // NEAR:
-            size = min(size, past // NEAR - curve.row // NEAR)
-            if _passed(marks, curve.row // NEAR + size, curve, capital):
-                size *= 2
-            elif size > 1:
-                size //= 2
-            else:
-                _look(marks, curve.row + NEAR, curve, capital)
-    _look(marks, past, curve, capital)
+    flat, bounded = curve.spot_qty == curve.perp_qty == 0.0, marks.near.size > 0 and past - curve.row > SHORT
+    bounded = bounded and curve.spot_qty * curve.perp_qty < 0.0
+    size = 1 if flat else past - curve.row
+    while curve.row < past:
+        stop = min(curve.row + size, past)
+        if bounded and stop < past:
+            stop = max(stop // NEAR, curve.row // NEAR + 1) * NEAR
+        size = stop - curve.row
+        if bounded and _passed(account, stop):
+            size *= 2
+        elif bounded and size > NEAR:
+            size //= 2
+        else:
+            _look(marks, stop, curve, capital)
+            if flat:  # nothing moves: the first event stands for all
+                curve.peak_row = past - 1 if curve.peak_row == stop - 1 else curve.peak_row
+                curve.row = past
 
 
 def _look(marks, past, curve, capital):
     """Carry a curve through the events before `past`, one by one."""
-    spot, perp = _exits(marks, curve)
+    spot, perp = _exits(marks, curve.spot_qty, curve.perp_qty)
     spot_row, perp_row = marks.spot_row, marks.perp_row
-    peak, peak_row, fall = curve.peak, curve.peak_row, curve.fall
+    peak, peak_row, bottom = curve.peak, curve.peak_row, np.inf
     for k in range(curve.row, past):
         worth = _worth(curve, spot[spot_row[k]], perp[perp_row[k]], capital)
         if worth >= peak:
             if peak_row >= 0 and k - peak_row > 1:
                 curve.longest_ns = max(curve.longest_ns, marks.ts_ns[k] - marks.ts_ns[peak_row])
-            peak, peak_row = worth, k
-        else:
-            fall = max(fall, (peak - worth) / peak)
-    curve.peak, curve.peak_row, curve.fall, curve.row = peak, peak_row, fall, max(curve.row, past)
+            peak, peak_row, bottom = worth, k, np.inf
+        elif worth < bottom:
+            bottom, curve.fall = worth, max(curve.fall, (peak - worth) / peak)
+    curve.peak, curve.peak_row, curve.row = peak, peak_row, past
 
 
-def _exits(marks, curve):
+def _exits(marks, spot_qty, perp_qty):
     """The prices at which both legs could be left, of every book."""
-    return (
-        marks.spot.bid if curve.spot_qty >= 0.0 else marks.spot.ask,
-        marks.perp.bid if curve.perp_qty >= 0.0 else marks.perp.ask,
-    )
+    return marks.spot.bid if spot_qty >= 0.0 else marks.spot.ask, marks.perp.bid if perp_qty >= 0.0 else marks.perp.ask
 
 
 def _worth(curve, spot, perp, capital):
@@ -298,95 +298,103 @@ def _worth(curve, spot, perp, capital):
     return capital + (spot_usdt + perp_usdt - curve.fees + curve.funding + curve.residual)
 
 
-def _passed(marks, stop, curve, capital):
-    """Carry the curve of a hedged pair from the block that it stands at towards the block `stop`, at one go; False: it cannot.
+def _passed(account, stop):
+    """Carry the curve of a hedged pair from the event that it stands at to the event `stop`, at one go; False: it cannot.
 
-    The pair is worth what it was, less its spot quantity times the distance of both exits, and what its legs differ by at
-    the perpetual's price. So blocks of the least and greatest distance say how high and how deep it may go.
+    The pair is worth what it was, less its spot quantity times what leaving costs, and what its legs differ by at the
+    perpetual's price. So the costs say how high and how deep it may go, and which blocks may hold that.
     """
-    side, block, past = 0 if curve.spot_qty > 0.0 else 4, curve.row // NEAR, stop * NEAR
-    qty, odd, least, most = abs(curve.spot_qty), curve.spot_qty + curve.perp_qty, 0.0, 0.0
-    if odd != 0.0:
-        cheap, dear = _extent(marks, side + 2, block, stop)
-        least, most = min(odd * cheap, odd * dear), max(odd * cheap, odd * dear)
+    marks, curve, capital, start = account.marks, account.curve, account.capital, account.curve.row
+    side, qty, odd = 0 if curve.spot_qty > 0.0 else 2, abs(curve.spot_qty), curve.spot_qty + curve.perp_qty
+    span, price, blocks = _span(account, side, start, stop), marks.far[side + 5, start // FAR], (stop + FAR - 1) // FAR
+    cheap = dear = price
+    for block in range(start // FAR if odd != 0.0 else blocks, blocks):
+        cheap, dear = min(cheap, marks.far[side + 4, block]), max(dear, marks.far[side + 5, block])
+    least, most = min(odd * cheap, odd * dear), max(odd * cheap, odd * dear)
     base = capital + (curve.spot_cash + curve.perp_cash - curve.fees + curve.funding + curve.residual)
-    price = marks.far[side + 3, block // FAN]
-    slack = 1e-11 * (capital + abs(curve.spot_cash) + abs(curve.perp_cash) + qty * abs(price))
-    low, high = _extent(marks, side, block, stop)
-    near = base - qty * low if side == 0 else base + qty * high  # at the best distance, with equal legs
-    deep = base - qty * high if side == 0 else base + qty * low
-    rises = near + most + slack >= curve.peak
-    falls = deep + least - slack <= max(curve.peak, near + most + slack) * (1.0 - curve.fall)
-    if curve.peak_row < 0 or (rises and falls):
+    slack = 1e-11 * (capital + abs(curve.spot_cash) + abs(curve.perp_cash) + qty * price)
+    unsure, to_rise = most - least + 2.0 * slack, (base + most + slack - curve.peak) / qty
+    known, rises, worse = unsure <= qty * ALIKE * price, span.low <= to_rise, span.worse
+    if curve.peak_row < 0:
         return False
-    if not rises and not falls:
-        curve.row = past
-        return True
-    waited = rises and marks.ts_ns[past - 1] - marks.ts_ns[curve.peak_row] > curve.longest_ns
-    enough = curve.peak - most - slack if waited else near + least - most - 2.0 * slack
-    level = enough if rises else -(deep + most - least + 2.0 * slack)
-    # worth at the best distance of a block where it rises, else its worst negated, against that level
-    if side == 0:
-        of, sign = (side, -qty) if rises else (side + 1, qty)
-    else:
-        of, sign = (side + 1, qty) if rises else (side, -qty)
-    start = base if rises else -base
-    spot, perp = _exits(marks, curve)
-    spot_row, perp_row = marks.spot_row, marks.perp_row
-    top, top_row, bottom, k = -np.inf, -1, np.inf, block
-    near_bound, far_bound = marks.near[of], marks.far[of]
-    while k < stop:
-        if k % FAN == 0 and k + FAN <= stop and start + sign * far_bound[k // FAN] < level:
-            k += FAN
-            continue
-        if start + sign * near_bound[k] >= level:
-            if waited:  # the first block that may be at the peak again says for how long it was below
-                curve.row = k * NEAR
-                _look(marks, curve.row + NEAR, curve, capital)
-                return True
-            for at in range(k * NEAR, (k + 1) * NEAR):
-                worth = _worth(curve, spot[spot_row[at]], perp[perp_row[at]], capital)
-                bottom = min(bottom, worth)
-                if worth >= top:
-                    top, top_row = worth, at
-        k += 1
-    if rises and top >= curve.peak:
-        curve.peak, curve.peak_row = top, top_row
-    if falls:
-        curve.fall = max(curve.fall, (curve.peak - bottom) / curve.peak)
-    curve.row = past
+    if curve.peak - base + qty * span.high - least + slack >= curve.peak * curve.fall:
+        if (span.before if known else span.low) <= to_rise:
+            return False
+        first, past = (span.high_from, span.high_to) if known else (start, stop)
+        bottom, _, _ = _extremes(account, side + 1, span.high - unsure / qty, first, past)
+        curve.fall, worse = max(curve.fall, (curve.peak - bottom) / curve.peak), span.after
+    if rises:
+        if qty * worse + unsure >= curve.peak * curve.fall:
+            return False
+        k = start  # the first block that may be at the peak again says for how long it was below
+        while marks.ts_ns[stop - 1] - marks.ts_ns[curve.peak_row] > curve.longest_ns and k < stop:
+            k = _reaching(marks, side, (curve.peak - base - most - slack) / qty, k, stop)
+            if k < stop:
+                curve.row, k = k, min((k // NEAR + 1) * NEAR, stop)
+                _look(marks, k, curve, capital)
+        first, past = (max(k, span.low_from), span.low_to) if known else (k, stop)
+        _, top, top_row = _extremes(account, side, -span.low - unsure / qty, first, past)
+        if top >= curve.peak:
+            curve.peak, curve.peak_row = top, top_row
+    curve.row = stop
     return True
 
 
-def _extent(marks, row, block, stop):
-    """Least and greatest of a pair of bounds over some blocks."""
-    low, high = np.inf, -np.inf
-    while block < stop:
-        far = block % FAN == 0 and block + FAN <= stop
-        low = min(low, marks.far[row, block // FAN] if far else marks.near[row, block])
-        high = max(high, marks.far[row + 1, block // FAN] if far else marks.near[row + 1, block])
-        block += FAN if far else 1
-    return low, high
+def _extremes(account, row, level, k, past):
+    """The least worth, the greatest and its last event, of blocks that reach a level (see `_reaching`)."""
+    marks, curve, capital = account.marks, account.curve, account.capital
+    spot, perp = _exits(marks, curve.spot_qty, curve.perp_qty)
+    bottom, top, top_row = np.inf, -np.inf, -1
+    while k < past:
+        k = _reaching(marks, row, level, k, past)
+        for at in range(k, min((k // NEAR + 1) * NEAR, past)):
+            worth = _worth(curve, spot[marks.spot_row[at]], perp[marks.perp_row[at]], capital)
+            bottom = min(bottom, worth)
+            if worth >= top:
+                top, top_row = worth, at
+        k = (k // NEAR + 1) * NEAR
+    return bottom, top, top_row
 
 
-def prices(tape, near, far):
-    """Least and greatest, per block, of the distance of both exits and of the perpetual's: direct, then reverse.
+def _reaching(marks, row, level, k, past):
+    """The first event, from `k` on, of a block whose greatest cost, or least one negated, is at a level or above."""
+    near, far, sign = marks.near[row], marks.far[row], 1.0 if row % 2 else -1.0
+    while k < past and sign * near[k // NEAR] < level:
+        k = (k // NEAR + 1) * NEAR
+        while k % FAR == 0 and k + FAR <= past and sign * far[k // FAR] < level:
+            k += FAR
+    return min(k, past)
 
-    `near` and `far` are infinite before, the least up and the greatest down.
-    """
-    n = len(tape.ts_ns)
-    for block in range(near.shape[1]):
-        low0 = low2 = low4 = low6 = np.inf
-        high0 = high2 = high4 = high6 = -np.inf
-        for i in range(block * NEAR, min((block + 1) * NEAR, n)):
-            s, p = tape.spot_row[i], tape.perp_row[i]
-            direct, reverse = tape.perp.ask[p] - tape.spot.bid[s], tape.perp.bid[p] - tape.spot.ask[s]
-            low0, high0 = min(low0, direct), max(high0, direct)
-            low2, high2 = min(low2, tape.perp.ask[p]), max(high2, tape.perp.ask[p])
-            low4, high4 = min(low4, reverse), max(high4, reverse)
-            low6, high6 = min(low6, tape.perp.bid[p]), max(high6, tape.perp.bid[p])
-        near[0, block], near[1, block], near[2, block], near[3, block] = low0, high0, low2, high2
-        near[4, block], near[5, block], near[6, block], near[7, block] = low4, high4, low6, high6
-        for row in range(0, 8, 2):
-            far[row, block // FAN] = min(far[row, block // FAN], near[row, block])
-            far[row + 1, block // FAN] = max(far[row + 1, block // FAN], near[row + 1, block])
+
+def _span(account, side, start, past):
+    """What leaving a pair costs between two events. It is kept, since neighbouring sets hold the same pairs."""
+    marks = account.marks
+    of, near, far = account.spans[(31 * start + past) % len(account.spans)], marks.near, marks.far
+    if of.start == start and of.past == past and of.side == side:
+        return of
+    spot, perp = _exits(marks, 1.0 - side, side - 1.0)
+    alike, at = ALIKE * far[side + 5, start // FAR], start
+    low, high, worse, before, lowest, after = np.inf, -np.inf, 0.0, np.inf, np.inf, 0.0
+    while at < past:
+        wide = at % FAR == 0 and at + FAR <= past
+        block, bounds = (at // FAR, far) if wide else (at // NEAR, near)
+        stop = min(at + FAR if wide else (block + 1) * NEAR, past)
+        least, most = bounds[side, block], bounds[side + 1, block]
+        if stop - at < NEAR:
+            least, most = np.inf, -np.inf
+            for k in range(at, stop):
+                cost = (1.0 - side) * (perp[marks.perp_row[k]] - spot[marks.spot_row[k]])
+                least, most = min(least, cost), max(most, cost)
+        if least <= low + alike:
+            of.low_from, of.low_to = at if least < low - alike else of.low_from, stop
+        low, worse = min(low, least), max(worse, most - min(low, least))
+        if most >= high - alike:
+            of.high_from, of.high_to = at if most > high + alike else of.high_from, stop
+            high, before, lowest, after = max(high, most), low, np.inf, 0.0
+        else:
+            lowest = min(lowest, least)
+            after = max(after, most - lowest)
+        at = stop
+    of.start, of.past, of.side, of.low, of.high, of.worse = start, past, side, low, high, worse
+    of.before, of.after = before, after
+    return of
