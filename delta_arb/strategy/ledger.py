@@ -135,8 +135,8 @@ class Money(NamedTuple):
 
 def money(fills, first, past, payments, spot_mark, perp_mark):
     """The identity, over the fills of one pair: `fills[first:past]`, in time order."""
-    bought = fills[first].qty > 0.0
-    side = DIRECT if bought == (fills[first].leg == SPOT) else REVERSE  # a direct pair buys spot and sells the perpetual
+    bought = fills[first].qty > 0.0  # a direct pair buys spot and sells the perpetual
+    side = DIRECT if bought == (fills[first].leg == SPOT) else REVERSE
     qty, notional, paid_spot, paid_perp, fees, spot_left, perp_left = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(first, past):
         f = fills[k]
