@@ -102,7 +102,8 @@ def exit_qty(state: State, event: Event, rule: MachineRule, force: bool) -> tupl
     spot_all = orderable(side * state.legs[SPOT].position, spot_price, rule.spot)
     perp_all = orderable(-side * state.legs[PERP].position, perp_price, rule.perp)
     spot_shown = shown_qty(side, event.spot, rule.spot, rule.participation)
-    clip = _clip_qty(state, rule)
+    average = state.legs[SPOT].average  # what one clip of several bought, at their mean price
+    clip = rule.clip_usdt / average if rule.max_position_usdt > rule.clip_usdt and average != 0.0 else math.inf
     shown = min(spot_shown, shown_qty(-side, event.perp, rule.perp, rule.participation), clip)
     if shown >= max(spot_all, perp_all):
         return -side * spot_all, side * perp_all
@@ -119,13 +120,6 @@ def exit_qty(state: State, event: Event, rule: MachineRule, force: bool) -> tupl
 
 def _both_take(qty: float, spot_price: float, perp_price: float, rule: MachineRule) -> bool:
     return orderable(qty, spot_price, rule.spot) > 0.0 and orderable(qty, perp_price, rule.perp) > 0.0
-
-
-def _clip_qty(state: State, rule: MachineRule) -> float:
-    """What one clip bought of a pair of several, at their mean price; no limit where a pair is one clip."""
-    if rule.max_position_usdt <= rule.clip_usdt or state.legs[SPOT].average == 0.0:
-        return math.inf
-    return rule.clip_usdt / state.legs[SPOT].average
 
 
 def limited(qty: float, book: Book, leg: LegRule, price_bound: float, reduce_only: bool) -> Order:
