@@ -21,7 +21,7 @@ import numpy as np
 
 from delta_arb.backtest.fast_forward import NEAR, Looks, book_at, first_at, next_row, shift_at
 from delta_arb.backtest.resting_orders import Roads, arrives, decided, heard, latency_ns, quote_due, quote_row, quoted
-from delta_arb.backtest.sweep_figures import add_fill, add_pair, trace
+from delta_arb.backtest.sweep_figures import add_pair, trace
 from delta_arb.market import END, HALT, NEVER, PERP, SPOT, UNTOUCHED, Book, Fill, Taken, fill, left_of, with_taken
 from delta_arb.quotes.depth_and_trades import into_levels
 from delta_arb.quotes.tape import Books
@@ -347,7 +347,11 @@ def _keep(made, row, logs, account):
     if logs is not None:
         logs.fills.append(made)
     if account is not None:
-        add_fill(account, made, row)
+        fills, curve = account.fills, account.curve
+        if curve.fills < len(fills):
+            f = fills[curve.fills]
+            (f.pair, f.ts_ns, f.leg, f.qty, f.price, f.fee_usdt), f.row = made, row
+        curve.fills += 1  # of more than there is room for, only their number
 
 
 def _ended(closing, machine, logs, account):

@@ -63,15 +63,6 @@ class SetAccount(NamedTuple):
     capital: float
 
 
-def add_fill(account, made, row):
-    """Keep a fill of the open pair, made before a row of the tape; of more than there is room for, only their number."""
-    k = account.curve.fills
-    if k < len(account.fills):
-        f = account.fills[k]
-        (f.pair, f.ts_ns, f.leg, f.qty, f.price, f.fee_usdt), f.row = made, row
-    account.curve.fills += 1
-
-
 def add_pair(account, closing, entered_ns, row):
     """Add an ended pair to the figures, one by one as `performance.measure` does, and forget its fills."""
     f, curve, fills, n = account.figures, account.curve, account.fills, account.curve.fills

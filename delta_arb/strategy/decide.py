@@ -139,8 +139,15 @@ def _enter(side: int, state: State, event: Event, rule: MachineRule) -> tuple[Or
 
 def _open(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     reason = _exit_reason(state, event, rule)
-    if reason == NO_REASON:
-        return _staying(state, event, rule)
+    if reason == NO_REASON:  # another clip while the edge holds at entry level, on books newer than the clip before
+        if _adds(state, event, rule):
+            orders = _enter(state.side, state, event, rule)
+            if state.phase == ENTERING:
+                return orders
+        else:
+            state.refusing = False
+        state.wake_ns = _exit_wake(state, event, rule)
+        return NO_ORDERS
     spot_qty, perp_qty = exit_qty(state, event, rule, reason != TARGET)
     if spot_qty == 0.0 and perp_qty == 0.0:
         state.wake_ns = _exit_wake(state, event, rule)
@@ -150,18 +157,6 @@ def _open(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
     state.legs[SPOT].decided = exit_price(state.side, event.spot)
     state.legs[PERP].decided = exit_price(-state.side, event.perp)
     return sent(state, spot_qty, perp_qty, event, rule)
-
-
-def _staying(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]:
-    """Another clip while the edge holds at entry level, on books newer than the clip before; else the pair is kept."""
-    if _adds(state, event, rule):
-        orders = _enter(state.side, state, event, rule)
-        if state.phase == ENTERING:
-            return orders
-    else:
-        state.refusing = False
-    state.wake_ns = _exit_wake(state, event, rule)
-    return NO_ORDERS
 
 
 def _adds(state: State, event: Event, rule: MachineRule) -> bool:

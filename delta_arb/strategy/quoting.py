@@ -73,11 +73,6 @@ def misplaced(side: int, quote: float, wanted: float, tolerance: float) -> int:
     return TOO_FAR if nearer < -tolerance else KEEP
 
 
-def pays_as_taker(pays: float, rule: MachineRule) -> bool:
-    """Whether an entry leaves its level, net of fees, with both legs taken now."""
-    return pays >= rule.entry + rule.spot.fee + rule.perp.fee
-
-
 UNKNOWN = -1.0  # how much is ahead at a price that was never shown
 
 
@@ -131,15 +126,11 @@ def on_print(order: Queued, aggressor: int, price: float, qty: float, assumption
         return order, 0.0
     ahead = order.ahead if order.ahead == UNKNOWN else max(0.0, order.ahead - qty)
     after = Queued(order.side, order.price, order.left, ahead)
-    return _filled(after, _at_our_price(order, qty, assumption))
-
-
-def _at_our_price(order: Queued, qty: float, assumption: int) -> float:
     if assumption == FRONT:
-        return qty
+        return _filled(after, qty)
     if assumption == THROUGH or order.ahead == UNKNOWN:
-        return 0.0
-    return max(0.0, qty - order.ahead)
+        return _filled(after, 0.0)
+    return _filled(after, max(0.0, qty - order.ahead))
 
 
 def _filled(order: Queued, qty: float) -> tuple[Queued, float]:

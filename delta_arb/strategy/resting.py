@@ -16,7 +16,6 @@ from delta_arb.strategy.quoting import (
     due,
     hedge_ratio,
     misplaced,
-    pays_as_taker,
     quote_side,
     wanted_price,
 )
@@ -280,7 +279,8 @@ def _taken(state: State, event: Event, rule: MachineRule) -> tuple[Order, Order]
     """Both orders for what was not filled of an entry, where the rule takes it and the books pay a taker."""
     left = max(state.pair_qty - abs(state.legs[rule.quoting.leg].position), 0.0)
     enters = rule.quoting.takes and rule.may_enter and not rule.flatten and state.reason != HALT and state.naked_ns == 0
-    if not enters or not decidable(event, rule) or not pays_as_taker(opening_pays(DIRECT, event), rule):
+    pays_taken = rule.entry + rule.spot.fee + rule.perp.fee  # leaves the level, net of fees, with both legs taken now
+    if not enters or not decidable(event, rule) or not opening_pays(DIRECT, event) >= pays_taken:
         return NO_ORDERS
     qty = entry_qty(DIRECT, left * event.spot.ask, event, rule)
     if qty == 0.0 or not affordable(DIRECT, qty, event, rule):

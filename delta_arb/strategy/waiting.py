@@ -105,13 +105,10 @@ def _open(state: State, next_ns: int, rule: MachineRule, mid: float) -> Wait:
     if adds == np.inf:
         signal = REVERSE_HIGH if state.side == DIRECT else DIRECT_HIGH
         return Wait(signal, leaves, signal, np.inf, mid, until_ns, NO_SIGNAL, -np.inf)
-    cheap = -_highest_to_add(state, rule)
+    held, least_usdt = abs(state.legs[SPOT].position), max(rule.spot.min_notional_usdt, 1e-9)
+    # the price of spot above which what is left of the largest position is no order, with a little to spare for rounding
+    highest = (rule.max_position_usdt - (1.0 - 1e-6) * least_usdt) / held * (1.0 + 1e-9) if held > 0.0 else np.inf
+    cheap = -highest
     if state.side == DIRECT:
         return Wait(DIRECT_HIGH, adds, REVERSE_HIGH, leaves, mid, until_ns, DIRECT_HIGH, cheap)
     return Wait(DIRECT_HIGH, leaves, REVERSE_HIGH, adds, mid, until_ns, REVERSE_HIGH, cheap)
-
-
-def _highest_to_add(state: State, rule: MachineRule) -> float:
-    """The price of spot above which what is left of the largest position is no order (with a little to spare for rounding)."""
-    held, least_usdt = abs(state.legs[SPOT].position), max(rule.spot.min_notional_usdt, 1e-9)
-    return (rule.max_position_usdt - (1.0 - 1e-6) * least_usdt) / held * (1.0 + 1e-9) if held > 0.0 else np.inf
