@@ -313,10 +313,12 @@ def walk_forward(
             f"{frame.look_back_s / 3600:g} h and an embargo of {frame.embargo_s / 3600:g} h, {MIN_FOLDS} are needed; "
             "record longer"
         )
-    fits = []
-    for start_ns in starts:
+    fits, near, together = [], tape, max(look_back_ns // step_ns, 1)
+    for k, start_ns in enumerate(starts):
         until_ns = start_ns - embargo_ns
-        known = tape.between(until_ns - look_back_ns, start_ns)
+        if k % together == 0:  # look-backs overlap: of as many as begin within one, each price is made once
+            near = tape.between(until_ns - look_back_ns, starts[k : k + together][-1]).at_hand()
+        known = near.between(until_ns - look_back_ns, start_ns)
         of = LookBack(known, until_ns - look_back_ns, until_ns, market, constraints, frame.period_s)
         fits.append(chosen_by(choose, of))
     turns = [(start_ns, fit.thresholds) for start_ns, fit in zip(starts, fits, strict=True)]

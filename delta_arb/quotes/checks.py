@@ -25,15 +25,16 @@ All checks are causal: a row's treatment depends on earlier rows only.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
+from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, utc
 from delta_arb.numba_cache import compiled, read_only
 from delta_arb.quotes import one_pass
-from delta_arb.quotes.files import Rows
+from delta_arb.quotes.files import LegFile, Rows, coins_a_unit, rows_of
 from delta_arb.quotes.one_pass import faultless
 
 PIECE = 1 << 16  # rows
@@ -315,3 +316,24 @@ def refuse_if_bad(found: Checked, rows: Rows, limits: Limits) -> None:
         f"{kind} ({len(found.bad[kind])}), this the first: {utc(int(rows.ts_ns[row]))} {values}; "
         f"{_REMEDIES[kind]}, or raise max_bad_share knowingly"
     )
+
+
+def checked(leg: LegFile, limits: Limits) -> tuple[Checked, Recognised | None]:
+    """The good and withdrawn quotes of one recording, in base units on the receiver's clock, or a refusal.
+
+    Beside them what a file of another layout than ours was taken for.
+    """
+    rows = rows_of(leg)
+    found = check(rows, limits)
+    refuse_if_bad(found, rows, limits)
+    return replace(found, quotes=_received(found.quotes, leg, coins_a_unit(leg, rows.recognised))), rows.recognised
+
+
+def _received(quotes: Quotes, leg: LegFile, coins: float) -> Quotes:
+    """The quotes in base units, of which a unit of size is `coins`, and when they arrived."""
+    if coins != 1:
+        quotes = replace(quotes, bid_qty=quotes.bid_qty * coins, ask_qty=quotes.ask_qty * coins)
+    if leg.feed_latency_s:
+        latency_ns = round(leg.feed_latency_s * NS)
+        quotes = replace(quotes, ts_ns=quotes.ts_ns + latency_ns, fresh_ns=quotes.fresh_ns + latency_ns)
+    return quotes

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
-from delta_arb.formats.read import Recognised
-from delta_arb.market import ASSUMPTIONS, LEGS, NS, PERP, SPOT, UPDATES, Book, utc
+from delta_arb.market import ASSUMPTIONS, LEGS, PERP, SPOT, UPDATES, Book, utc
 from delta_arb.numba_cache import compiled, read_only
 from delta_arb.quotes import one_pass
 from delta_arb.quotes.allocator import given_back, release, together
-from delta_arb.quotes.checks import PIECE, Checked, Limits, Quotes, check, first_back, refuse_if_bad
+from delta_arb.quotes.checks import PIECE, Limits, Quotes, checked, first_back
 from delta_arb.quotes.depth_and_trades import NO_DEPTH, NO_QUEUES, Depth, Queues
-from delta_arb.quotes.files import LegFile, check_kind, coins_a_unit, rows_of, sha256
+from delta_arb.quotes.files import LegFile, check_kind, sha256
 from delta_arb.quotes.one_pass import merged
 from delta_arb.quotes.quality import Quality, leg_quality
 from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, overlap_end, refuse_one_file
@@ -40,14 +39,17 @@ class Books(NamedTuple):
 
 
 class _AtEvents:
-    """A column of one leg as it was known at every event, made anew each time: take the rows first where few are wanted."""
+    """A column of one leg as it was known at every event, made anew each time unless it is `at_hand`: take the rows first
+    where few are wanted."""
 
     def __set_name__(self, tape: type, name: str) -> None:
-        self.leg, self.column = name.split("_", 1)
+        self.name, (self.leg, self.column) = name, name.split("_", 1)
 
     def __get__(self, tape: "Tape | None", _kind: type) -> Any:
         if tape is None:
             return self
+        if tape.made is not None:
+            return tape.made[self.name]
         books, row = getattr(tape, self.leg), getattr(tape, f"{self.leg}_row")
         if self.column != "age_ns":
             return _frozen(_at_rows(getattr(books, self.column), row))
@@ -69,6 +71,7 @@ class Tape:
         bar_s: length of the bars behind a tape of candles, seconds; 0 for recorded quotes.
         queues: the trades of others on both venues, by which resting orders fill, and the place assumed; of a part of a tape all.
         depths: the five best levels of both legs where they were recorded, of a part of a tape all.
+        made: the columns at every event, by name, where they are `at_hand`.
 
     Beside them the columns at every event, shape (n,), read-only: `spot_bid` ... `perp_ask_qty`, float64, and `spot_age_ns`
     and `perp_age_ns`, int64, time since that leg's book was last confirmed.
@@ -90,6 +93,7 @@ class Tape:
     bar_s: float = 0.0
     queues: Queues = NO_QUEUES
     depths: tuple[Depth, Depth] = (NO_DEPTH, NO_DEPTH)
+    made: dict[str, np.ndarray] | None = None
 
     spot_bid = _AtEvents()
     spot_ask = _AtEvents()
@@ -159,7 +163,7 @@ class Tape:
         return f"Tape({len(self):,} events, {span}spot {self.spot_kind}, perp {self.perp_kind})"
 
     def __reduce__(self):  # numpy forgets read-only when pickled; the books of other events stay behind
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts = {f.name: getattr(self, f.name) for f in fields(self)} | {"made": None}
         for leg in LEGS if len(self) else ():
             row = parts[f"{leg}_row"]
             first, last = int(row.min()), int(row.max())
@@ -205,7 +209,12 @@ class Tape:
 
     def take(self, rows: np.ndarray | slice) -> "Tape":
         """The events of these rows (numbers in order, or a mask) with the same books; `quality` stays that of the whole."""
-        return replace(self, **{name: getattr(self, name)[rows] for name in EVENTS})
+        made = self.made and {name: _frozen(column[rows]) for name, column in self.made.items()}
+        return replace(self, **{name: getattr(self, name)[rows] for name in EVENTS}, made=made)
+
+    def at_hand(self) -> "Tape":
+        """The same with its columns at every event made once, for parts of it that are asked again and again: 80 bytes an event."""
+        return replace(self, made={name: getattr(self, name) for name in TAPE_COLUMNS[2:]})
 
     def between(self, start_ns: int, end_ns: int) -> "Tape":
         """The events with `start_ns <= ts_ns < end_ns`, views on the same arrays; `quality` stays that of the whole."""
@@ -299,7 +308,7 @@ def read(
 
 def _read(spot: LegFile, perp: LegFile, limits: Limits) -> Tape:
     refuse_one_file(spot, perp)
-    (spot_found, spot_as), (perp_found, perp_as) = _checked(spot, limits), _checked(perp, limits)
+    (spot_found, spot_as), (perp_found, perp_as) = checked(spot, limits), checked(perp, limits)
     release()
     legs = spot_found.quotes, perp_found.quotes
     end_ns = overlap_end(spot, legs[SPOT], perp, legs[PERP])
@@ -307,7 +316,7 @@ def _read(spot: LegFile, perp: LegFile, limits: Limits) -> Tape:
     start_ns = int(max(quotes.ts_ns[0] for quotes in legs))
     spot_waits = (
         legs[PERP].ts_ns[0] == start_ns
-    )  # at equal stamps spot comes first, and the tape begins with the perpetual
+    )  # at equal stamps it comes first, and the tape begins with the perpetual
     used = _used(legs[SPOT], start_ns + spot_waits, end_ns), _used(legs[PERP], start_ns, end_ns)
     quality = Quality(
         spot=leg_quality(spot.name, spot.kind, spot_found, used[SPOT], start_ns, end_ns, limits),
@@ -376,24 +385,3 @@ def _in_force(leg: Quotes, first_ns: int, end_ns: int | None) -> Quotes:
     start = max(int(np.searchsorted(leg.ts_ns, first_ns, "left")) - 1, 0)
     stop = len(leg) if end_ns is None else int(np.searchsorted(leg.ts_ns, end_ns, "right"))
     return leg.rows(start, stop)
-
-
-def _checked(leg: LegFile, limits: Limits) -> tuple[Checked, Recognised | None]:
-    """The good and withdrawn quotes of one recording, in base units on the receiver's clock, or a refusal.
-
-    Beside them what a file of another layout than ours was taken for.
-    """
-    rows = rows_of(leg)
-    found = check(rows, limits)
-    refuse_if_bad(found, rows, limits)
-    return replace(found, quotes=_received(found.quotes, leg, coins_a_unit(leg, rows.recognised))), rows.recognised
-
-
-def _received(quotes: Quotes, leg: LegFile, coins: float) -> Quotes:
-    """The quotes in base units, of which a unit of size is `coins`, and when they arrived."""
-    if coins != 1:
-        quotes = replace(quotes, bid_qty=quotes.bid_qty * coins, ask_qty=quotes.ask_qty * coins)
-    if leg.feed_latency_s:
-        latency_ns = round(leg.feed_latency_s * NS)
-        quotes = replace(quotes, ts_ns=quotes.ts_ns + latency_ns, fresh_ns=quotes.fresh_ns + latency_ns)
-    return quotes

@@ -233,7 +233,7 @@ def tested(basis: Basis) -> Stationarity:
     Raises:
         SeriesError: as `stationarity`.
     """
-    return stationarity(basis.basis_bps, basis.ts_ns, basis.known, *_minutes(basis))
+    return stationarity(basis.basis_bps, basis.ts_ns, basis.known, *minutes(basis))
 
 
 def _fit_grid(basis: Basis) -> Grid:
@@ -300,7 +300,7 @@ def _lags(span_s: float, step_s: float) -> int:
     return int(max(2, min(5400.0 * step_s / ACF_STEP_S, span_s / 4) // step_s))
 
 
-def _minutes(basis: Basis) -> tuple[float, float]:
+def minutes(basis: Basis) -> tuple[float, float]:
     """Step and longest gap of the one-minute grid; of candles one bar, and five."""
     return (max(60.0, basis.bar_s), max(300.0, 5 * basis.bar_s)) if basis.bar_s else (60.0, 300.0)
 

@@ -227,8 +227,7 @@ def superior(
     n = len(nets)
     block = max(block_length(column) for column in nets.T) if block is None else block
     # A resampled mean is the record's rows weighted by how often they were drawn, for all columns at once.
-    drawn = [np.bincount(row, minlength=n) for rows in resamples(n, n, block, repetitions, rng) for row in rows]
-    means = np.stack(drawn) @ nets / n
+    means = _drawn(n, block, repetitions, rng) @ nets / n
     mean = nets.mean(axis=0)
     error = means.std(axis=0)
     statistic = max(float((mean / error).max()), 0.0)
@@ -239,6 +238,14 @@ def superior(
         for name, centre in centres.items()
     }
     return Superior(**ps, best=int(moving[np.argmax(mean / error)]), statistic=statistic)
+
+
+def _drawn(n: int, block: float, repetitions: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of n rows was drawn in each resampled record, shape (repetitions, n)."""
+    records = np.concatenate(list(resamples(n, n, block, repetitions, rng)))
+    return np.bincount((records + n * np.arange(len(records))[:, None]).ravel(), minlength=records.size).reshape(
+        records.shape
+    )
 
 
 def critical_z(tests: float, level: float = 0.95) -> float:
@@ -269,9 +276,7 @@ def stepdown(
     if (there.mean(axis=0) < 0.5).any() or (filled.std(axis=0) == 0).any():
         raise SeriesError("a column that never moved, or has less than half of the days, is one of the others")
     block = max(block_length(column) for column in filled.T) if block is None else block
-    drawn = np.stack(
-        [np.bincount(row, minlength=n) for rows in resamples(n, n, block, repetitions, rng) for row in rows]
-    )
+    drawn = _drawn(n, block, repetitions, rng)
     means = drawn @ filled / np.maximum(drawn @ there.astype(float), 1.0)
     mean = filled.sum(axis=0) / there.sum(axis=0)
     error = means.std(axis=0)

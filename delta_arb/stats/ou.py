@@ -14,7 +14,9 @@ Sources of the model: Uhlenbeck & Ornstein 1930; under noise, irregular times: H
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -25,7 +27,7 @@ from delta_arb.numba_cache import compiled
 from delta_arb.stats.series import columns, known_and_varying
 
 MIN_ROWS = 50
-FAR = 1.5  # how far the likelihood is looked at, in logarithms, where the best is not near what was expected
+FINE = 1e-3  # of the logarithm of a ratio: the top of such a parabola is that of the likelihood but for 3e-7
 
 
 def _filter(y, step, phi, drive, start_var, noise_var, innovations, variances):
@@ -67,22 +69,25 @@ def _filter(y, step, phi, drive, start_var, noise_var, innovations, variances):
             innovations[i] = off_y
             variances[i] = total
         i += 1
-        if (
-            steady
-        ):  # the gain stays as long as the steps do: no division, and what the next row is expected to be at once
-            past, new, first = phi[last] * (1.0 - gain), phi[last] * gain, i
-            level, unit = phi[last] * level, phi[last] * unit
-            sum_yy, sum_y1, sum_ones = 0.0, 0.0, 0.0
+        if steady:  # the gain stays as long as the steps do: no division, and one step from an innovation to the next
+            back, past, first = phi[last], phi[last] * (1.0 - gain), i
+            sum_yy, sum_y1, sum_y, before = 0.0, 0.0, 0.0, 0.0
+            while i < y.size and step[i] == last and abs(off_1 - before) > 1e-16:
+                before = off_1
+                off_y, off_1 = y[i] - back * y[i - 1] + past * off_y, 1.0 - back + past * off_1
+                sum_yy += off_y * off_y
+                sum_y1 += off_y * off_1
+                ones += off_1 * off_1 / total
+                i += 1
+            settled = i
             while i + 1 < y.size and step[i] == last and step[i + 1] == last:  # two rows at a time
-                off_y, off_1 = y[i] - level, 1.0 - unit
-                next_y, next_1 = y[i + 1] - (past * level + new * y[i]), 1.0 - (past * unit + new)
-                level = past * past * level + (past * new * y[i] + new * y[i + 1])
-                unit = past * past * unit + (past * new + new)
-                sum_yy += off_y * off_y + next_y * next_y
-                sum_y1 += off_y * off_1 + next_y * next_1
-                sum_ones += off_1 * off_1 + next_1 * next_1
-                off_y, off_1, i = next_y, next_1, i + 2
-            yy, y1, ones = yy + sum_yy / total, y1 + sum_y1 / total, ones + sum_ones / total
+                one = y[i] - back * y[i - 1]
+                two = y[i + 1] - back * y[i] + past * one
+                one, off_y, i = one + past * off_y, two + past * past * off_y, i + 2
+                sum_yy += one * one + off_y * off_y
+                sum_y += one + off_y
+            yy, y1 = yy + sum_yy / total, y1 + (sum_y1 + off_1 * sum_y) / total
+            ones += (i - settled) * off_1 * off_1 / total
             log_det += (i - first) * math.log(total)
             level, unit = y[i - 1] - (1.0 - gain) * off_y, 1.0 - (1.0 - gain) * off_1
     return log_det + math.log(product), yy, y1, ones
@@ -144,7 +149,7 @@ class Likelihood:
         """The best over the noise ratio at this theta, searched from `log_ratio`; None means no noise at all."""
         if log_ratio is None:
             return self(theta, 0.0), None
-        return _best(lambda u: self(theta, math.exp(u)), log_ratio, 0.25, -18.0, 24.0, 1e-5)
+        return _top(lambda u: self(theta, math.exp(u)), log_ratio, -18.0, 24.0)
 
     def white(self) -> float:
         """The likelihood of noise alone, for comparison."""
@@ -153,11 +158,7 @@ class Likelihood:
 
     def maximum(self, noisy: bool) -> tuple[float, float | None, float]:
         """theta, log ratio (None when clean) and value at the maximum: a coarse look everywhere, then a fine one."""
-        thetas = np.arange(math.log(0.05 / self.span_s), math.log(self.fastest), 1.4)
-        ratios = np.arange(-8.0, 20.0, 3.0) if noisy else [None]
-        seen = [(self(math.exp(t), 0.0 if u is None else math.exp(u)), t, u) for t in thetas for u in ratios]
-        _, log_theta, log_ratio = max(seen, key=lambda row: row[0])
-        state = log_ratio
+        log_theta, state = self._coarsely(noisy)
 
         def outer(log_theta: float) -> float:
             nonlocal state
@@ -168,6 +169,23 @@ class Likelihood:
         _, log_theta = _best(outer, log_theta, 1.4, *bounds, 1e-4)
         value, log_ratio = self.profile(math.exp(log_theta), state)
         return math.exp(log_theta), log_ratio, value
+
+    def _coarsely(self, noisy: bool) -> tuple[float, float | None]:
+        """log theta and log ratio where the likelihood is greatest on a net: every second knot, then uphill from the best."""
+        thetas = np.arange(math.log(0.05 / self.span_s), math.log(self.fastest), 1.4).tolist()
+        ratios = np.arange(-8.0, 20.0, 3.0).tolist() if noisy else [-math.inf]
+        seen: dict[tuple[int, int], float] = {}
+
+        def look(rows: Iterable[int], columns: Iterable[int]) -> tuple[int, int]:
+            for i, j in product(rows, columns):
+                if (i, j) not in seen and 0 <= i < len(thetas) and 0 <= j < len(ratios):
+                    seen[i, j] = self(math.exp(thetas[i]), math.exp(ratios[j]))
+            return max(seen, key=seen.__getitem__)
+
+        i, j = look(range(0, len(thetas), 2), range(0, len(ratios), 2))
+        while (i, j) != (found := look(range(i - 1, i + 2), range(j - 1, j + 2))):
+            i, j = found
+        return thetas[i], ratios[j] if noisy else None
 
     def process(self, theta: float, log_ratio: float | None) -> Process:
         """The whole process at these two, in the unit of the values."""
@@ -254,7 +272,7 @@ def usable(values, ts_ns, valid=None) -> tuple[np.ndarray, np.ndarray]:
     if values.size < MIN_ROWS:
         raise SeriesError(f"need at least {MIN_ROWS} rows for a half-life, had {values.size}; record longer")
     known_and_varying(values)
-    changes = np.concatenate(([0], np.flatnonzero(np.diff(values) != 0) + 1, [values.size]))
+    changes = np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1, [values.size]))
     still = np.diff(changes)
     worst = int(np.argmax(still))
     if still[worst] >= 30 and still[worst] > 0.1 * values.size:
@@ -266,22 +284,42 @@ def usable(values, ts_ns, valid=None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best(score, start: float, reach: float, low: float, high: float, tolerance: float) -> tuple[float, float]:
-    """The largest score and where it is, by Brent's method near `start`, looking farther while it lies at the end of reach.
-
-    Where the score falls from `low` on, that is where: of a series without noise it does, whatever theta is.
-    """
+    """The largest score and where it is, by Brent's method near `start`, looking farther while it lies at the end of reach."""
     centre = min(max(start, low), high)
     while True:
         left, right = max(centre - reach, low), min(centre + reach, high)
-        if left == low and (lowest := score(low)) >= score(low + 0.01):
-            return lowest, low
         found = minimize_scalar(
             lambda x: -score(x), bounds=(left, right), method="bounded", options={"xatol": tolerance}
         )
-        reach = max(2 * reach, FAR)
+        reach *= 2
         if found.x < left + 0.05 and left > low:
             centre = left - 0.5 * reach
         elif found.x > right - 0.05 and right < high:
             centre = right + 0.5 * reach
         else:
             return -float(found.fun), float(found.x)
+
+
+def _top(score, start: float, low: float, high: float) -> tuple[float, float]:
+    """The largest score and where it is: uphill from `start`, then the tops of narrower and narrower parabolas.
+
+    Where the score falls from `low` on, that is where: of a series without noise it does, whatever theta is.
+    """
+    at, reach = min(max(start, low), high), 0.02
+    here = score(at)
+    while True:
+        (left, below), (right, above) = ((score(x), x) for x in (max(at - reach, low), min(at + reach, high)))
+        if max(left, right) > here:
+            here, at = max((left, below), (right, above))
+            reach *= 4
+            continue
+        bend = left + right - 2 * here
+        if at in (low, high) or not bend < 0:
+            return here, at
+        reach = min(reach, at - low, high - at)
+        top = at + 0.5 * reach * (left - right) / bend
+        if reach <= FINE:
+            return here - (left - right) ** 2 / (8 * bend), top
+        reach = max(min(reach, reach**2) / 2, FINE)
+        if (there := score(top)) > here:
+            here, at = there, top

@@ -30,7 +30,7 @@ def require_moving_legs(ts_ns, max_still_s: float, **prices) -> None:
     ts_ns = np.asarray(ts_ns)
     for name, column in prices.items():
         column = np.asarray(column)
-        changes = np.concatenate(([0], np.flatnonzero(np.diff(column) != 0) + 1, [column.size - 1]))
+        changes = np.concatenate(([0], np.flatnonzero(column[1:] != column[:-1]) + 1, [column.size - 1]))
         still_s = np.diff(ts_ns[changes]) / NS
         worst = int(np.argmax(still_s))
         if still_s[worst] > max_still_s:
@@ -52,15 +52,15 @@ def columns(values, ts_ns, valid):
     valid = np.ones(values.size, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
     if valid.shape != values.shape:
         raise SeriesError(f"valid must have the {values.size} rows of values, had shape {valid.shape}")
-    if (np.diff(ts_ns) < 0).any():
-        raise SeriesError(f"ts_ns falls after row {int(np.argmax(np.diff(ts_ns) < 0))}; sort the rows by time first")
+    if (back := ts_ns[1:] < ts_ns[:-1]).any():
+        raise SeriesError(f"ts_ns falls after row {int(np.argmax(back))}; sort the rows by time first")
     bad = np.flatnonzero(valid & ~np.isfinite(values))
     if bad.size:
         raise SeriesError(f"{bad.size} values are not finite, the first in row {bad[0]}; mask them with valid")
     if ts_ns[0] == ts_ns[-1]:
         raise SeriesError(f"all {values.size} rows have the time stamp {ts_ns[0]}; without time there is no speed")
-    last = np.append(np.diff(ts_ns) > 0, True)
-    return values[last], ts_ns[last], valid[last]
+    last = np.append(ts_ns[1:] > ts_ns[:-1], True)
+    return (values, ts_ns, valid) if last.all() else (values[last], ts_ns[last], valid[last])
 
 
 def known_and_varying(x) -> np.ndarray:

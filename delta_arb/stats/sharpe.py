@@ -295,9 +295,10 @@ def resamples(n: int, length: int, block: float, repetitions: int, rng: np.rando
         shape = (min(at_once, repetitions - done), length)
         begins = rng.random(shape) < 1.0 / block
         begins[:, 0] = True
-        last = np.maximum.accumulate(np.where(begins, np.arange(length), 0), axis=1)
-        starts = np.take_along_axis(rng.integers(n, size=shape), last, axis=1)
-        yield (starts + np.arange(length) - last) % n
+        place = np.arange(begins.size).reshape(shape)
+        last = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+        rows = rng.integers(n, size=begins.size)[last] + (place - last)
+        yield rows - rows // n * n  # numpy divides several numbers at a time, and takes remainders one by one
 
 
 @dataclass(frozen=True, slots=True)
