@@ -103,7 +103,7 @@ bench-live: $(READY)  ## decision, start, and from a quote to both orders beside
 
 bench-statistics: $(READY)  ## estimates, thresholds, confidence, power of the gates on fresh seeds: an hour or two, ARGS=--quick for 10 min
 	@mkdir -p reports/bench
-	@for name in statistics thresholds confidence gates schedule; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
+	@for name in statistics thresholds confidence gates bound schedule; do echo "== $$name"; $(RUN) tests/benchmarks/bench_$$name.py $(ARGS) || exit 1; done
 
 docs: $(READY)  ## the documentation as a site, served on this machine
 	$(RUN) -m mkdocs serve $(ARGS)

@@ -155,18 +155,21 @@ def kinds():
         for span, (hours, row_s) in SPANS.items()
         for size, sd in EDGES.items()
     }
-    faint = {
-        f"edge, {errors}, {span}": of(ou, SPANS[span][0], *process, row_s=SPANS[span][1], min_trades_day=0.0)
-        for errors, spans in OF_ERRORS.items()
-        for span, process in spans.items()
+    faints = {
+        f"edge, {errors}, {span}": of(faint, errors, span) for errors, spans in OF_ERRORS.items() for span in spans
     }
-    return nulls | carry | edges | faint
+    return nulls | carry | edges | faints
+
+
+def faint(rng, errors: str, span: str) -> Basis:
+    hours, row_s = SPANS[span]
+    return ou(rng, hours, *OF_ERRORS[errors][span], row_s=row_s, min_trades_day=0.0)
 
 
 def traded(world: Basis) -> dict[str, object]:
     """Whether reversion is exported, the gates that it missed, and what came of it and of the best rule afterwards."""
     tape = world.halves[0]
-    missed, rule = [], None
+    missed, rule, verdict = [], None, None
     try:
         verdict = judge(tape, search.choose(tape, world.market, world.constraints))
     except DataError as error:
@@ -179,13 +182,23 @@ def traded(world: Basis) -> dict[str, object]:
         else:
             missed = [g.name for g in verdict.judgement.gates if g.refuses]
     found = told(rule, missed, world.later_usdt_day(world.best), world.later_usdt_day(rule))
-    found |= {"bound": seen_by_chance(tape, world)} if world.best else {}
+    if world.best:
+        known = ended(world.market.replay(tape, world.best))
+        found |= {"bound": known_passes(known, tape, world), "record": walked(verdict)}
     return found | ({"silent": True} if world.silent else {})
 
 
-def seen_by_chance(tape, world: Basis) -> bool:
-    """Whether the record of the best rule on all judged hours is better than chance without an edge."""
-    nets = [t.net_usdt for t in world.market.replay(tape, world.best).trades if not t.censored]
+def walked(verdict) -> list[float]:
+    """What the pairs of the walk-forward earned, none where there was no walk."""
+    return ended(verdict.judgement.walk.result) if verdict and verdict.judgement else []
+
+
+def ended(result) -> list[float]:
+    return [t.net_usdt for t in result.trades if not t.censored]
+
+
+def known_passes(nets, tape, world: Basis) -> bool:
+    """Whether such a record of the best rule, which nobody had to find, is better than chance without an edge."""
     loss = modelled_loss_usdt(tape, world.market, world.best)
     return chance_of_luck(nets, loss, np.random.default_rng(SEED)) <= 0.025
 
