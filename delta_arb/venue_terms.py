@@ -93,11 +93,16 @@ class VenueTerms(Section):
     def to_contracts(self, base: float) -> Decimal:
         """Contracts of a base quantity (signed), whole or on the venue's finer step; ParamsError for one off the grid."""
         step = self.qty_step or self.contract_size
+        return self.steps(base) * Decimal(repr(float(step))) / Decimal(repr(float(self.contract_size)))
+
+    def steps(self, base: float) -> int:
+        """Steps of a base quantity (signed), which are contracts where these are whole; ParamsError for one off the grid."""
+        step = self.qty_step or self.contract_size
         steps = round(base / step) if math.isfinite(base) else 0
         if not abs(base / step - steps) < 1e-3:  # true for NaN and infinity too
             grid = f"contracts of {self.contract_size}" if step == self.contract_size else f"steps of {step}"
             raise ParamsError(f"{base} base units are not whole {grid}; size the order on the common step")
-        return steps * Decimal(repr(float(step))) / Decimal(repr(float(self.contract_size)))
+        return steps
 
 
 def in_base(contracts: float | Decimal, contract_size: float) -> float:

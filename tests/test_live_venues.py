@@ -26,7 +26,7 @@ from delta_arb.live.venues.base import Execution, Fees, OrderOutcome, OutcomeUnk
 from delta_arb.live.venues.ccxt_client import Budget, code_of, refusal
 from delta_arb.live.venues.gate import GateVenue
 from delta_arb.live.venues.mexc import MexcVenue
-from delta_arb.live.venues.order_tracker import BookedFill, OrderStatus, OrderTracker, on_grid, on_tick
+from delta_arb.live.venues.order_tracker import BookedFill, OrderStatus, OrderTracker, grid
 from delta_arb.live.venues.websocket import Pace
 from delta_arb.market import NS, PERP, SPOT, Book, Order, tradable
 from delta_arb.sandbox.faults import Fault
@@ -173,25 +173,25 @@ BOTH = pytest.mark.parametrize("leg", [SPOT, PERP], ids=NAMES)
     ],
 )
 def test_a_limit_price_is_rounded_to_our_side(limit, tick, buy, price):
-    assert on_tick(limit, tick, buy) == Decimal(price)
+    assert grid(tick).price(limit, buy) == price
 
 
 @settings(max_examples=100, deadline=None)
 @given(limit=st.floats(1e-6, 1e5), digits=st.integers(0, 8), buy=st.booleans())
 def test_a_rounded_price_is_on_the_grid_and_no_worse_than_asked(limit, digits, buy):
     tick = float(f"1e-{digits}")
-    price = on_tick(limit, tick, buy)
+    price = Decimal(grid(tick).price(limit, buy))
     assert price % Decimal(repr(tick)) == 0
     worse = float(price) - limit if buy else limit - float(price)
     assert -tick * (1 + 1e-6) < worse <= 1e-6 * tick + 1e-15 * limit
 
 
 def test_a_quantity_is_freed_of_noise_and_refused_off_the_grid():
-    assert on_grid(0.1 + 0.2, 0.1) == 0.3
-    assert on_grid(1e6, 1.0) == 1_000_000
+    assert grid(0.1).size(0.1 + 0.2) == "0.3"
+    assert grid(1.0).size(1e6) == "1000000"
     for qty in (0.35, math.nan, math.inf, 0.0):
         with pytest.raises(ParamsError, match="multiple"):
-            on_grid(qty, 0.1)
+            grid(0.1).size(qty)
 
 
 def error(kind, text, status=400):
@@ -397,7 +397,7 @@ async def test_orders_are_built_as_ccxt_builds_them(it):
 
 def by_mexc(genuine, client, order_id, order, price):
     side, ioc = ("buy" if order.qty > 0 else "sell"), {"timeInForce": "IOC", "clientOrderId": order_id}
-    amount = on_grid(abs(order.qty), client.terms.qty_step)
+    amount = float(grid(client.terms.qty_step).size(abs(order.qty)))
     market = genuine.market(client.symbol)
     return genuine.create_spot_order_request(market, "limit", side, amount, float(price), None, ioc)
 
@@ -816,7 +816,7 @@ async def test_open_orders_are_told_and_cancelled_by_id(it, leg):
 @live
 async def test_an_order_that_comes_late_is_refused_by_the_venue(it):
     """Only so can a look-up that finds nothing be believed a few seconds later."""
-    spot, perp = (client._sign(client._request("run-1", buy(50), Decimal("0.8"))) for client in it.legs.values())
+    spot, perp = (client._sign(client._request("run-1", buy(50), "0.8")) for client in it.legs.values())
     assert f"recvWindow={round(QUICK.window_s * 1000)}&" in spot["url"]
     left_ms = int(perp["headers"]["X-Gate-Exptime"]) - time.time_ns() / 1e6
     assert 0 < left_ms <= QUICK.window_s * 1000 + 100

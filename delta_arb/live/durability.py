@@ -121,14 +121,14 @@ class Disk:
         self.failed: Exception | None = None
         self.unreserved: OSError | None = None
         self._path, self._log, self._later = path, path.with_name(f"{path.name}-wal"), later
-        self._due, self._over = threading.Event(), False
+        self._due, self._over, self._ended = threading.Event(), False, False
         self._thread = threading.Thread(target=self._sync, name=f"sync {path.name}", daemon=True)
 
     def soon(self) -> None:
         """Something was committed."""
         if not self._thread.ident:
             self._thread.start()
-        elif not self._thread.is_alive():  # whatever ended it: what is committed now reaches the disk at no known time
+        elif self._ended:  # whatever ended it: what is committed now reaches the disk at no known time
             self.failed = self.failed or OSError(errno.EIO, "the thread that syncs it has ended")
         self._later(self._due.set)
 
@@ -152,6 +152,8 @@ class Disk:
             self._sync_for_ever()
         except (OSError, sqlite3.Error) as error:  # for good: what cannot be synced is not written to
             self.failed = error
+        finally:
+            self._ended = True
 
     def _sync_for_ever(self) -> None:
         log = os.open(self._log, os.O_RDWR)

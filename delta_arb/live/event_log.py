@@ -12,6 +12,7 @@ review needs all of them.
 
 import errno
 import json
+import math
 import struct
 import time
 from array import array
@@ -292,13 +293,11 @@ def state_of(values: list) -> State:
 
 
 def named(kind: type, values: list) -> Any:
-    """A named tuple of named tuples, from the nested lists that JSON makes of it; else DataError."""
+    """A named tuple of named tuples, from the nested lists that JSON makes of it, null for infinite; else DataError."""
     if not isinstance(values, list) or len(values) != len(kind._fields):
         raise DataError(f"these values are no {kind.__name__} of this version; finish with the version that wrote them")
-    types = kind.__annotations__
-    return kind(
-        *(named(types[n], v) if hasattr(types[n], "_fields") else v for n, v in zip(kind._fields, values, strict=True))
-    )
+    types = [kind.__annotations__[name] for name in kind._fields]
+    return kind(*(named(t, v) if hasattr(t, "_fields") else math.inf if v is None else v for t, v in zip(types, values, strict=True)))
 
 
 def _records(path: Path) -> Iterator[tuple[int, Any]]:

@@ -11,10 +11,11 @@ the process ends, however it ends.
 import functools
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+import orjson
 
 from delta_arb.errors import DataError, RunError
 from delta_arb.live.durability import Disk, Later, at_once, locked, lost
@@ -119,19 +120,16 @@ class Journal:
             raise JournalError(why)
 
     def begin_run(self, mode: str, version: str, options: dict) -> None:
-        row = (self.run_id, _now(), mode, version, json.dumps(options))
-        with self._whole() as execute:
-            execute("INSERT INTO runs (run_id, started, mode, version, options) VALUES (?, ?, ?, ?, ?)", row)
+        row = (self.run_id, _now(), mode, version, json.dumps(options), None, None)
+        self._write([("runs", row)])
 
     def end_run(self, outcome: str) -> None:
-        with self._whole() as execute:
-            execute("UPDATE runs SET ended = ?, outcome = ? WHERE run_id = ?", (_now(), outcome, self.run_id))
+        self._write([], "UPDATE runs SET ended = ?, outcome = ? WHERE run_id = ?", (_now(), outcome, self.run_id))
 
     def parameters(self, verdict: str, params: Params | None) -> None:
         """A parameter file that was taken over, or refused with its reason."""
         digest, content = (params.sha256, params.model_dump_json()) if params else (None, None)
-        with self._whole() as execute:
-            execute("INSERT INTO params VALUES (?, ?, ?, ?, ?)", (self.run_id, _now(), verdict, digest, content))
+        self._write([("params", (self.run_id, _now(), verdict, digest, content))])
 
     def event(
         self,
@@ -147,44 +145,41 @@ class Journal:
 
         `opened` is the rule that a new pair keeps until it is closed.
         """
-        with self._whole() as execute:
-            if report:
-                r = report
-                told = r.order_id, r.ts_ns, LEGS[r.leg], r.filled, r.price, r.refused, r.venue_ns, r.remaining
-                row = (self.run_id, *told)
-                execute(f"INSERT INTO outcomes VALUES ({_marks(row)})", row)
-            if fill:
-                f = fill
-                execute(
-                    "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
-                    (self.run_id, report.order_id, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt),
-                )
-            if opened:
-                execute("INSERT INTO rules VALUES (?, ?, ?)", (self.run_id, state.pair, _rule_text(opened)))
-            told, after = json.dumps(event), json.dumps(state.values())
-            how = state.pair, PHASES[state.phase], REASONS[state.reason]
-            row = (self.run_id, event.ts_ns, event.kind, *how, told, after)
-            execute(f"INSERT INTO decisions VALUES ({_marks(row)})", row)
-            for order_id, leg, order in orders:
-                how = order.qty, order.limit, order.reduce_only, order.post_only
-                row = (self.run_id, order_id, state.pair, event.ts_ns, LEGS[leg], PHASES[state.phase], *how)
-                execute(f"INSERT INTO orders VALUES ({_marks(row)})", row)
-            if trade:
-                self._trade(trade)
+        run_id, phase, rows = self.run_id, PHASES[state.phase], []
+        if report:
+            r = report
+            told = r.order_id, r.ts_ns, LEGS[r.leg], r.filled, r.price, r.refused, r.venue_ns, r.remaining
+            rows.append(("outcomes", (run_id, *told)))
+        if fill:
+            rows.append(self._fill(report.order_id, fill))
+        if opened:
+            rows.append(("rules", (run_id, state.pair, _rule_text(opened))))
+        told, after = _text(event), _text(state.values())
+        how = state.pair, phase, REASONS[state.reason]
+        rows.append(("decisions", (run_id, event.ts_ns, event.kind, *how, told, after)))
+        for order_id, leg, order in orders:
+            how = order.qty, order.limit, order.reduce_only, order.post_only
+            rows.append(("orders", (run_id, order_id, state.pair, event.ts_ns, LEGS[leg], phase, *how)))
+        if trade:
+            self._settle(rows, trade)
+        else:
+            self._write(rows)
         if fill:
             self._count(fill)
 
-    @contextmanager
-    def _whole(self) -> Iterator[Callable]:
-        """A transaction: all of it written, or nothing and a JournalError."""
+    def _write(self, rows: Sequence[tuple[str, tuple]], change: str = "", values: tuple = ()) -> None:
+        """Rows of tables, and then a change, in one transaction: all of it written, or nothing and a JournalError."""
+        execute = self._db.execute
         try:
             if self._disk.failed:
                 self._disk.soon()
                 raise sqlite3.OperationalError(f"the disk did not take the last rows: {self._disk.failed}")
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db.execute
-            self._db.execute("COMMIT")
-            self._disk.soon()
+            execute("BEGIN IMMEDIATE")
+            for table, row in rows:
+                execute(_insert(table, len(row)), row)
+            if change:
+                execute(change, values)
+            execute("COMMIT")
         except sqlite3.Error as error:
             self._undo()
             busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
@@ -195,6 +190,7 @@ class Journal:
         except BaseException:  # also a cancellation or Ctrl-C must not leave half a decision
             self._undo()
             raise
+        self._disk.soon()
 
     def _undo(self) -> None:
         if self._db.in_transaction:
@@ -202,44 +198,40 @@ class Journal:
 
     def closing(self, fills: list[Fill], trade: Trade) -> None:
         """The fills and the trade of a pair that was closed because the quotes ended."""
-        with self._whole() as execute:
-            for f in fills:
-                row = (self.run_id, AT_END, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt)
-                execute("INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)", row)
-            self._trade(trade)
-        for f in fills:
-            self._count(f)
+        self._settle([self._fill(AT_END, fill) for fill in fills], trade)
+        for fill in fills:
+            self._count(fill)
 
-    def _trade(self, trade: Trade) -> None:
-        values = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))
-        self._db.execute(f"INSERT INTO trades VALUES ({_marks(values)})", values)
-        self._db.execute("UPDATE fills SET settled = 1 WHERE settled = 0")
+    def _fill(self, order_id: str, f: Fill) -> tuple[str, tuple]:
+        return "fills", (self.run_id, order_id, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt, 0)
+
+    def _settle(self, rows: list[tuple[str, tuple]], trade: Trade) -> None:
+        """These rows, and the trade that settles all fills up to now."""
+        row = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))
+        self._write([*rows, ("trades", row)], "UPDATE fills SET settled = 1 WHERE settled = 0")
 
     def forced(self, ts_ns: int, state: State, why: str) -> None:
         """A state that a person set, in place of one that an event led to."""
-        with self._whole():
-            self._forced(ts_ns, state, why)
+        self._write([self._forced(ts_ns, state, why)])
 
-    def _forced(self, ts_ns: int, state: State, why: str) -> None:
-        row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", json.dumps(state.values()))
-        self._db.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    def _forced(self, ts_ns: int, state: State, why: str) -> tuple[str, tuple]:
+        row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", _text(state.values()))
+        return "decisions", row
 
     def recovered(self, ts_ns: int, state: State, lost: Sequence[Report], rule: MachineRule) -> None:
         """Orders whose rows a power cut took, as the venues know them, and the state in which they are out."""
-        with self._whole() as execute:
-            for r in lost:  # what was asked for is lost as well: as much as it filled, at that price
-                run_id = r.order_id.rpartition("-")[0]  # the one that sent it
-                row = (run_id, r.order_id, state.pair, ts_ns, LEGS[r.leg], RECOVERED, r.filled, r.price, 0, 0)
-                execute(f"INSERT INTO orders VALUES ({_marks(row)})", row)
-            if self.rule_of(state.pair) is None:
-                execute("INSERT INTO rules VALUES (?, ?, ?)", (self.run_id, state.pair, _rule_text(rule)))
-            self._forced(ts_ns, state, RECOVERED)
+        rows = []
+        for r in lost:  # what was asked for is lost as well: as much as it filled, at that price
+            run_id = r.order_id.rpartition("-")[0]  # the one that sent it
+            row = (run_id, r.order_id, state.pair, ts_ns, LEGS[r.leg], RECOVERED, r.filled, r.price, 0, 0)
+            rows.append(("orders", row))
+        if self.rule_of(state.pair) is None:
+            rows.append(("rules", (self.run_id, state.pair, _rule_text(rule))))
+        self._write([*rows, self._forced(ts_ns, state, RECOVERED)])
 
     def funding(self, payments: Sequence[FundingPayment]) -> None:
         """The stamps that the trades of this run are settled with."""
-        with self._whole() as execute:
-            for payment in payments:
-                execute("INSERT INTO funding VALUES (?, ?, ?, ?, ?)", (self.run_id, *payment))
+        self._write([("funding", (self.run_id, *payment)) for payment in payments])
 
     def funding_since(self, ts_ns: int) -> tuple[FundingPayment, ...]:
         """The stamps booked in any run from `ts_ns` on, in order of time, each as it was told last."""
@@ -251,8 +243,7 @@ class Journal:
 
     def note(self, kind: str, text: str) -> None:
         """What a person will ask about: halts and who lifted them, differences, transfers, how a run was taken up."""
-        with self._whole() as execute:
-            execute("INSERT INTO notes VALUES (?, ?, ?, ?)", (self.run_id, _now(), kind, text))
+        self._write([("notes", (self.run_id, _now(), kind, text))])
 
     def last_note(self, *kinds: str) -> tuple[str, str] | None:
         """The latest note of one of these kinds, of any run: (kind, text)."""
@@ -374,8 +365,9 @@ def _unopened(path: Path, error: Exception) -> JournalError:
     return JournalError(f"{path}: cannot be opened ({error}); nothing is traded without it")
 
 
-def _marks(row: tuple) -> str:
-    return ", ".join("?" * len(row))
+@functools.cache
+def _insert(table: str, columns: int) -> str:
+    return f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})"
 
 
 def trade_of(row: tuple) -> Trade:
@@ -385,6 +377,11 @@ def trade_of(row: tuple) -> Trade:
         kind = Trade.__annotations__[name]
         values[name] = float("nan") if values[name] is None else kind(values[name])
     return Trade(**values)
+
+
+def _text(values: tuple) -> str:
+    """In half of json's time; an infinite wallet becomes null, see `event_log.named`."""
+    return orjson.dumps(values, default=lambda v: tuple(v) if isinstance(v, tuple) else v.item()).decode()
 
 
 _rule_text = functools.lru_cache(maxsize=8)(

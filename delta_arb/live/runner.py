@@ -278,7 +278,7 @@ class Runner:
             self.wallets.lacked(event)
         if orders is NO_ORDERS and report is None and state == before:
             self._draft = state
-            self._record(event, rule)
+            self._record(event, rule, before)
             return
         placed = [Placed(self._order_id(leg), leg, order) for leg, order in enumerate(orders) if order.qty != 0.0]
         fills = [*self._fills, fill] if fill else self._fills
@@ -293,7 +293,6 @@ class Runner:
             self._journal.event(event, state, placed, report, fill, trade, opened)
         if fill and self.wallets:
             self.wallets.booked(fill)
-        self._record(event, rule)
         self.state, self.pinned, self._fills = state, self._of_pair, [] if closed else fills
         if report and report.order_id == self._working[report.leg] and report.remaining == 0.0:
             self._working[report.leg] = ""
@@ -302,12 +301,17 @@ class Runner:
         if closed and not (before.rests and not trade):  # to have rested in vain is no failure
             self.missed += not trade
             self.failures = self.failures + 1 if state.reason == UNWOUND or not trade else 0
-        self._act(orders, placed, event.ts_ns)
+        try:
+            self._act(orders, placed, event.ts_ns)
+        finally:  # behind the orders, which wait for nothing that can come later
+            self._record(event, rule, before)
+        if placed and self._recorder:
+            self._recorder.flush_soon()
 
-    def _record(self, event: Event, rule: MachineRule) -> None:
+    def _record(self, event: Event, rule: MachineRule, before: State) -> None:
         """What the machine was told, once it is certain that it was."""
         if self._recorder:
-            self._recorder.event(event, rule, self.state)
+            self._recorder.event(event, rule, before)
 
     def _act(self, orders: tuple, placed: list[Placed], now_ns: int) -> None:
         """Both legs in one synchronous block."""
@@ -318,8 +322,6 @@ class Runner:
         for leg, order in enumerate(orders):
             if order.cancel:
                 self._broker.cancel(leg, now_ns)
-        if placed and self._recorder:
-            self._recorder.flush_soon()
 
     def _order_id(self, leg: int) -> str:
         """Own order ids: run, leg and a count; known before the order leaves."""

@@ -2,10 +2,10 @@
 
 import asyncio
 import functools
+import hmac
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable
-from decimal import Decimal
 from typing import Any
 
 from ccxt.base import errors as ccxt
@@ -13,8 +13,8 @@ from ccxt.base import errors as ccxt
 from delta_arb.errors import ParamsError
 from delta_arb.live.venues.base import WOULD_TAKE, OnOutcome, OrderOutcome, VenueError
 from delta_arb.live.venues.ccxt_client import SIGNED, Budget, CcxtClients, FillRatio, body_code, plain, refusal
-from delta_arb.live.venues.order_connection import OrderConnection
-from delta_arb.live.venues.order_tracker import OURS, OrderStatus, OrderTracker, TrackedOrder, on_tick, plain_text
+from delta_arb.live.venues.order_connection import OrderConnection, Socket
+from delta_arb.live.venues.order_tracker import OURS, OrderStatus, OrderTracker, TrackedOrder, grid
 from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import Order
 from delta_arb.venue_terms import VenueTerms
@@ -34,6 +34,7 @@ class CcxtOrders(ABC):
     doubtful: frozenset[str]
     lasting: frozenset[str]  # codes of refusals that will not change by themselves: trading disabled, no funds
     taking: frozenset[str]  # codes of a post-only order that would have taken
+    hashing: str  # of its signatures
 
     _clients: CcxtClients
     _budget: Budget
@@ -92,15 +93,22 @@ class CcxtOrders(ABC):
             refused = "our own limit of orders a second"
         if refused:
             return lambda: self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
-        self._count()
-        sent, client = self._orders.add(order_id, order), self._clients.orders
         socket = self._connection.free(request["url"]) if self._connection else None
         if socket is None:  # ccxt writes it in the loop's next turns
-            fetched = functools.partial(client.fetch, *(request[part] for part in SIGNED))
+            sent = self._add(order_id, order)
+            fetched = functools.partial(self._clients.orders.fetch, *(request[part] for part in SIGNED))
             return lambda: self._spawn(self._place(order_id, sent, fetched()), order_id)
-        wired, answer = self._connection.wired(request), socket.claim(client.timeout / 1000)
-        answer.add_done_callback(functools.partial(self._answered, order_id, sent, request))
-        return functools.partial(socket.write, wired)
+        # What is not needed before both legs are out waits until then: no answer is read before the loop's next turn.
+        asyncio.get_running_loop().call_soon(self._expect, order_id, order, request, socket, socket.claim())
+        return functools.partial(socket.write, self._connection.wired(request))
+
+    def _expect(self, order_id: str, order: Order, request: dict, socket: Socket, answer: asyncio.Future) -> None:
+        socket.expect(answer, self._clients.orders.timeout / 1000)
+        answer.add_done_callback(functools.partial(self._answered, order_id, self._add(order_id, order), request))
+
+    def _add(self, order_id: str, order: Order) -> TrackedOrder:
+        self._count()
+        return self._orders.add(order_id, order)
 
     def _answered(self, order_id: str, sent: TrackedOrder, request: dict, answer: asyncio.Future) -> None:
         """The connection has its answer, or will not get one."""
@@ -109,10 +117,20 @@ class CcxtOrders(ABC):
         if not self._closing:
             self._spawn(self._place(order_id, sent, self._clients.understood(request, answer)), order_id)
 
-    def _request(self, order_id: str, order: Order, price: Decimal) -> dict:
+    def _request(self, order_id: str, order: Order, price: str) -> dict:
         """ccxt's parameters of a new order; ParamsError off the grid."""
         template = self._templates[SIDES[order.qty > 0], order.reduce_only, order.post_only]
-        return template | self._particulars(order_id, order, plain_text(price))
+        return template | self._particulars(order_id, order, price)
+
+    @functools.cached_property
+    def _key(self) -> hmac.HMAC:
+        """The key's part of every signature, which is half of one."""
+        return hmac.new(self._clients.orders.secret.encode(), digestmod=self.hashing)
+
+    def _keyed(self, told: str) -> str:
+        sign = self._key.copy()
+        sign.update(told.encode())
+        return sign.hexdigest()
 
     def _checked_template(self, side: str, reduce_only: bool, post_only: bool) -> dict:
         """ccxt takes longest to find out what is the same for all orders, so that is done once."""
@@ -138,17 +156,17 @@ class CcxtOrders(ABC):
         finally:
             del client.nonce
 
-    def _price(self, order: Order) -> Decimal:
-        return on_tick(order.limit, self.terms.price_tick, order.qty > 0)
+    def _price(self, order: Order) -> str:
+        return grid(self.terms.price_tick).price(order.limit, order.qty > 0)
 
-    def _unsendable(self, order_id: str, price: Decimal) -> str:
+    def _unsendable(self, order_id: str, price: str) -> str:
         if not self._clients.keyed:
             return "no keys: this venue was opened for quotes only"
         if not OURS.fullmatch(order_id):
             return f"order id {order_id!r}: needs 1 to 26 of 0-9 a-z -, not beginning with t, not digits alone"
         if order_id in self._orders:
             return f"order id {order_id!r} is under way already"
-        if price <= 0:
+        if price == "0":
             return f"price {price}: a venue may take that for a market order"
         return ""
 

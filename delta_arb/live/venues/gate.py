@@ -5,7 +5,6 @@ end: "finished" with what was filled; its fees come with the fills.
 """
 
 import hashlib
-import hmac
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from delta_arb.live.venues.book_feed import DEPTH, gate_levels, gate_quote, gate
 from delta_arb.live.venues.ccxt_client import FillRatio, GateClient, reading
 from delta_arb.live.venues.gate_funding import GateFunding
 from delta_arb.live.venues.key_permissions import gate_rights, told
-from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, on_tick, plain_text
+from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, grid
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import MS, NS, Order
 from delta_arb.venue_terms import FILL_RATIOS, VenueTerms, in_base, in_bps
@@ -71,6 +70,7 @@ class GateVenue(GateFunding):
     )  # fmt: skip
     gone = frozenset(("ORDER_NOT_FOUND", "ORDER_FINISHED", "ORDER_CLOSED", "ORDER_CANCELLED"))
     clock = "time", ["public", "spot"]
+    hashing = "sha512"
 
     def __init__(self, *given: Any, **how: Any) -> None:
         super().__init__(*given, **how)
@@ -163,9 +163,8 @@ class GateVenue(GateFunding):
     def _signed(self, channel: str) -> str:
         request = self._subscription(channel, [self._user, self.id])
         signed = f"channel={channel}&event=subscribe&time={request['time']}"
-        client = self._clients.orders
-        sign = hmac.new(client.secret.encode(), signed.encode(), hashlib.sha512).hexdigest()
-        return json.dumps(request | {"auth": {"method": "api_key", "KEY": client.apiKey, "SIGN": sign}})
+        key = self._clients.orders.apiKey
+        return json.dumps(request | {"auth": {"method": "api_key", "KEY": key, "SIGN": self._keyed(signed)}})
 
     def _heard_quote(self, message: str | bytes) -> bool:
         frame = decoded(message)
@@ -229,12 +228,11 @@ class GateVenue(GateFunding):
         )
 
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
-        contracts = self.terms.to_contracts(order.qty)
-        return {
-            "size": plain_text(contracts) if self._decimal else int(contracts),
-            "price": price,
-            "text": f"t-{order_id}",
-        }
+        return {"size": self._size(order.qty), "price": price, "text": f"t-{order_id}"}
+
+    def _size(self, qty: float) -> int | str:
+        """Contracts (signed) as an order says them."""
+        return f"{self.terms.to_contracts(qty).normalize():f}" if self._decimal else self.terms.steps(qty)
 
     def _by_ccxt(self, request: dict) -> dict:
         return self._clients.orders.sign("{settle}/orders", ["private", "futures"], "POST", request)
@@ -245,8 +243,7 @@ class GateVenue(GateFunding):
         path = f"/api/{client.version}{like['url'].removeprefix(client.urls['api']['private']['futures'])}"
         body = orjson.dumps({name: value for name, value in request.items() if name != "settle"})
         told = f"POST\n{path}\n\n{hashlib.sha512(body).hexdigest()}\n{now_ms // 1000}"
-        sign = hmac.digest(client.secret.encode(), told.encode(), "sha512").hex()
-        times = {"Timestamp": str(now_ms // 1000), "SIGN": sign, "X-Gate-Exptime": str(now_ms + client.window_ms)}
+        times = {"Timestamp": str(now_ms // 1000), "SIGN": self._keyed(told), "X-Gate-Exptime": str(now_ms + client.window_ms)}
         return like | {"headers": like["headers"] | times, "body": body.decode()}
 
     def _answer(self, order_id: str, answer: dict) -> OrderStatus | None:
@@ -275,7 +272,7 @@ class GateVenue(GateFunding):
         """Gate has no test order: only our own checks, of grid and price."""
         price = self._price(order)
         self._request("check-only", order, price)
-        return "" if price > 0 else "price"
+        return "price" if price == "0" else ""
 
     async def _look_up(self, order_id: str) -> OrderStatus | None:
         asked = {"settle": "usdt", "order_id": f"t-{order_id}"}
@@ -300,10 +297,8 @@ class GateVenue(GateFunding):
 
     async def amend(self, order_id: str, qty: float, price: float) -> None:
         """See `base.Venue.amend`."""
-        contracts = self.terms.to_contracts(qty)
-        size = plain_text(contracts) if self._decimal else int(contracts)
-        tick = plain_text(on_tick(price, self.terms.price_tick, qty > 0))
-        asked = {"settle": "usdt", "order_id": f"t-{order_id}", "size": size, "price": tick}
+        tick = grid(self.terms.price_tick).price(price, qty > 0)
+        asked = {"settle": "usdt", "order_id": f"t-{order_id}", "size": self._size(qty), "price": tick}
         self._count()
         try:
             await self._clients.orders.privateFuturesPutSettleOrdersOrderId(asked)

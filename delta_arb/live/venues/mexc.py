@@ -6,7 +6,7 @@ order tells neither status nor fill; both come by the private stream, and by RES
 
 import asyncio
 import contextlib
-import hmac
+import functools
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -34,12 +34,13 @@ from delta_arb.live.venues.book_feed import DEPTH, mexc_levels, mexc_quote, mexc
 from delta_arb.live.venues.ccxt_client import MexcClient, code_of, plain, reading, refusal
 from delta_arb.live.venues.ccxt_venue import CcxtVenue
 from delta_arb.live.venues.key_permissions import mexc_rights, told
-from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, booked, on_grid, plain_text
+from delta_arb.live.venues.order_tracker import OURS, BookedFill, OrderStatus, booked, grid
 from delta_arb.live.venues.websocket import Stream
 from delta_arb.market import MS, Order
 from delta_arb.venue_terms import VenueTerms, in_bps
 
 log = logging.getLogger(__name__)
+_quoted = functools.cache(quote)
 TOO_MANY_KEYS = "730708"
 GIVE_BACK_S = 1.0
 PAGE = 100  # rows of myTrades at most
@@ -68,6 +69,7 @@ class MexcVenue(CcxtVenue):
     )  # fmt: skip
     gone = frozenset(("-2011", "-2013"))
     clock = "time", ["spot", "public"]
+    hashing = "sha256"
 
     @property
     def symbol(self) -> str:
@@ -255,20 +257,19 @@ class MexcVenue(CcxtVenue):
         return client.create_spot_order_request(market, "limit", side, least, tick, None, how)
 
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
-        amount = on_grid(abs(order.qty), self.terms.qty_step)
-        return {"quantity": plain_text(amount), "price": price, "newClientOrderId": order_id}
+        amount = grid(self.terms.qty_step).size(abs(order.qty))
+        return {"quantity": amount, "price": price, "newClientOrderId": order_id}
 
     def _by_ccxt(self, request: dict) -> dict:
         return self._clients.orders.sign("order", ["spot", "private"], "POST", request)
 
     def _sign(self, request: dict) -> dict:
-        client = self._clients.orders
-        symbol = quote(request["symbol"])  # some are Chinese; all else is plain
+        client, like = self._clients.orders, self._like
+        symbol = _quoted(request["symbol"])  # some are Chinese; all else is plain
         asked = request | {"symbol": symbol, "timestamp": client.nonce(), "recvWindow": client.window_ms}
         query = "&".join([f"{name}={value}" for name, value in asked.items()])
-        sign = hmac.digest(client.secret.encode(), query.encode(), "sha256").hex()
-        url = f"{self._like['url'].partition('?')[0]}?{query}&signature={sign}"
-        return self._like | {"url": url, "headers": dict(self._like["headers"])}  # ccxt writes into them
+        url = f"{like['url'].partition('?')[0]}?{query}&signature={self._keyed(query)}"
+        return like | {"url": url, "headers": dict(like["headers"])}  # ccxt writes into them
 
     def _answer(self, order_id: str, answer: dict) -> OrderStatus | None:
         """That it is accepted is all; of an order that rests this is news."""

@@ -60,9 +60,9 @@ class OrderConnection:
         self._tls = tls if where.scheme == "https" else None
         self._address = where.hostname, where.port or (443 if self._tls else 80)
         self._always = _lines({"Host": where.netloc, "Accept": "*/*", **headers, "Accept-Encoding": "identity"})
-        self._socket: _Socket | None = None
+        self._socket: Socket | None = None
 
-    def free(self, url: str) -> "_Socket | None":
+    def free(self, url: str) -> "Socket | None":
         """The socket that a request to `url` can be written to now; None while there is none."""
         socket = self._socket
         return socket if socket and socket.free and url.startswith(f"{self._origin}/") else None
@@ -94,7 +94,7 @@ class OrderConnection:
         """One connection, from dial to loss; it takes orders once it has answered."""
         self.dials += 1
         async with asyncio.timeout(self._pace.first_s):
-            _, socket = await asyncio.get_running_loop().create_connection(_Socket, *self._address, ssl=self._tls)
+            _, socket = await asyncio.get_running_loop().create_connection(Socket, *self._address, ssl=self._tls)
         try:
             await self._warm(socket)
             self._socket = socket
@@ -108,11 +108,11 @@ class OrderConnection:
             self._socket = None
             socket.close()
 
-    async def _warm(self, socket: "_Socket") -> None:
+    async def _warm(self, socket: "Socket") -> None:
         await socket.post(self.wired(self._look), self._pace.order_s)
 
 
-class _Socket(asyncio.Protocol):
+class Socket(asyncio.Protocol):
     """One connection, and the request that is out on it."""
 
     def __init__(self) -> None:
@@ -128,21 +128,24 @@ class _Socket(asyncio.Protocol):
         return self._answer is None and not self._transport.is_closing()
 
     def post(self, data: bytes, timeout_s: float) -> asyncio.Future[HttpAnswer]:
-        answer = self.claim(timeout_s)
+        answer = self.claim()
         self.write(data)
+        self.expect(answer, timeout_s)
         return answer
 
     def write(self, data: bytes) -> None:
         """The `wired` request that it was claimed for, in the same turn of the loop."""
         self._transport.write(data)
 
-    def claim(self, timeout_s: float) -> asyncio.Future[HttpAnswer]:
+    def claim(self) -> asyncio.Future[HttpAnswer]:
         """Take it for a request. Its end: an HttpAnswer, ConnectionError, TimeoutError."""
-        loop = asyncio.get_running_loop()
-        answer = self._answer = loop.create_future()
-        silence = loop.call_later(timeout_s, self._fail, TimeoutError("no answer"))
-        answer.add_done_callback(lambda _: silence.cancel())
+        answer = self._answer = asyncio.get_running_loop().create_future()
         return answer
+
+    def expect(self, answer: asyncio.Future[HttpAnswer], timeout_s: float) -> None:
+        """From now on, and not for ever."""
+        silence = asyncio.get_running_loop().call_later(timeout_s, self._fail, TimeoutError("no answer"))
+        answer.add_done_callback(lambda _: silence.cancel())
 
     def close(self) -> None:
         """Close it behind what was written."""

@@ -6,12 +6,13 @@ whole, and its fills add up to that. Of one that rests the sum of its fills is t
 """
 
 import asyncio
+import functools
 import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import NamedTuple
 
 from delta_arb.errors import ParamsError
@@ -54,32 +55,38 @@ class TrackedOrder:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def on_tick(limit: float, tick: float, buy: bool) -> Decimal:
-    """`limit` on the price grid, never worse for us than asked: down for a buy, up for a sell. 0 for no price."""
-    if not math.isfinite(limit):
-        return Decimal(0)
-    step = Decimal(repr(tick))
-    steps = Decimal(repr(limit)) / step
-    nearest = steps.to_integral_value()
-    if abs(steps - nearest) > Decimal("1e-6"):  # closer than that is the noise of floating point
-        nearest = steps.to_integral_value(ROUND_FLOOR if buy else ROUND_CEILING)
-    return max(nearest, Decimal(0)) * step
+class Grid:
+    """A venue's steps of a price or a size, and numbers on them as venues and ccxt write them: no exponent, no zeros at the end."""
+
+    def __init__(self, step: float) -> None:
+        self.step, exact = step, Decimal(repr(step))
+        self._places = max(0, -exact.normalize().as_tuple().exponent)
+        self._unit = 10**self._places
+        self._units = int(exact * self._unit)  # of the last place, in a step
+
+    def price(self, limit: float, buy: bool) -> str:
+        """A limit price, never worse for us than asked: down for a buy, up for a sell. "0" for no price."""
+        steps = limit / self.step
+        if not 0.0 < steps < math.inf:
+            return "0"
+        nearest = round(steps)
+        if abs(steps - nearest) > max(1e-6, 1e-15 * steps):  # closer than that is the noise of floating point
+            nearest = math.floor(steps) if buy else math.ceil(steps)
+        return self._text(nearest)
+
+    def size(self, qty: float) -> str:
+        """A quantity without the noise of floating point; ParamsError when it is off the grid by more than that."""
+        steps = round(qty / self.step) if math.isfinite(qty) else 0
+        if steps <= 0 or abs(steps * self.step - qty) > 1e-6 * self.step:
+            raise ParamsError(f"{qty} base units are not a multiple of {self.step}; size the order on the common step")
+        return self._text(steps)
+
+    def _text(self, steps: int) -> str:
+        whole, part = divmod(steps * self._units, self._unit)
+        return f"{whole}.{part:0{self._places}}".rstrip("0") if part else str(whole)
 
 
-def on_grid(qty: float, step: float) -> float:
-    """`qty` without the noise of floating point; ParamsError when it is off the grid by more than that."""
-    if step <= 0.0:
-        return qty
-    exact = round(qty / step) * Decimal(repr(step)) if math.isfinite(qty) else Decimal(0)
-    if not exact or abs(float(exact) - qty) > 1e-6 * step:
-        raise ParamsError(f"{qty} base units are not a multiple of {step}; size the order on the common step")
-    return float(exact)
-
-
-def plain_text(number: Decimal | float) -> str:
-    """As venues and ccxt write numbers: no exponent, no zeros at the end."""
-    exact = number if isinstance(number, Decimal) else Decimal(repr(number))
-    return f"{exact.normalize():f}"
+grid = functools.cache(Grid)
 
 
 def booked(deal: Execution, coin: str, fee: float, base: str, rate: float) -> BookedFill:
