@@ -140,10 +140,12 @@ class Journal:
         fill: Fill | None = None,
         trade: Trade | None = None,
         opened: MachineRule | None = None,
+        *,
+        kept: bool = True,
     ) -> None:
         """One event's consequences in one transaction: how an order ended, its fill, the new state and orders, a trade.
 
-        `opened` is the rule that a new pair keeps until it is closed.
+        `opened` is the rule that a new pair keeps until it is closed. What is not `kept` is taken back (`rehearsal`).
         """
         run_id, phase, rows = self.run_id, PHASES[state.phase], []
         if report:
@@ -163,11 +165,13 @@ class Journal:
         if trade:
             self._settle(rows, trade)
         else:
-            self._write(rows)
+            self._write(rows, kept=kept)
         if fill:
             self._count(fill)
 
-    def _write(self, rows: Sequence[tuple[str, tuple]], change: str = "", values: tuple = ()) -> None:
+    def _write(
+        self, rows: Sequence[tuple[str, tuple]], change: str = "", values: tuple = (), *, kept: bool = True
+    ) -> None:
         """Rows of tables, and then a change, in one transaction: all of it written, or nothing and a JournalError."""
         execute = self._db.execute
         try:
@@ -179,7 +183,7 @@ class Journal:
                 execute(_insert(table, len(row)), row)
             if change:
                 execute(change, values)
-            execute("COMMIT")
+            execute("COMMIT" if kept else "ROLLBACK")
         except sqlite3.Error as error:
             self._undo()
             busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
@@ -190,7 +194,8 @@ class Journal:
         except BaseException:  # also a cancellation or Ctrl-C must not leave half a decision
             self._undo()
             raise
-        self._disk.soon()
+        if kept:
+            self._disk.soon()
 
     def _undo(self) -> None:
         if self._db.in_transaction:

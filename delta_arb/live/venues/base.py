@@ -196,7 +196,8 @@ class Venue(Protocol):
         """Wait until a task of this venue ends by an error, and raise it; run this beside whatever uses the venue."""
 
     def prepare(self, order_id: str, order: Order) -> Callable[[], None]:
-        """Build and sign an order; calling the result puts it on the wire now. Neither raises while it is open.
+        """Build and sign an order, which changes nothing; calling the result in the same turn of the loop puts it on the wire
+        now. Neither raises while it is open.
 
         `on_outcome` is called after that: once when the order is final (refusals included), or at first with a `doubt`
         or with what little is known, and once more if a stream tells the end later. Of one that rests also when it is

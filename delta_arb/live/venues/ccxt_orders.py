@@ -89,24 +89,31 @@ class CcxtOrders(ABC):
             refused = f"not sent: {self.name} wants a pause of {paused_s:.0f} s more"
         if not refused and self._ratio and order.post_only and (why := self._ratio.refused):
             refused = f"not sent: {why}"
-        if not refused and not self._budget.take():
+        if not refused and self._budget.left < 1:
             refused = "our own limit of orders a second"
         if refused:
             return lambda: self._spawn(self._refuse(order_id, refused), f"{order_id} refused")
         socket = self._connection.free(request["url"]) if self._connection else None
-        if socket is None:  # ccxt writes it in the loop's next turns
-            sent = self._add(order_id, order)
-            fetched = functools.partial(self._clients.orders.fetch, *(request[part] for part in SIGNED))
-            return lambda: self._spawn(self._place(order_id, sent, fetched()), order_id)
-        # What is not needed before both legs are out waits until then: no answer is read before the loop's next turn.
-        asyncio.get_running_loop().call_soon(self._expect, order_id, order, request, socket, socket.claim())
-        return functools.partial(socket.write, self._connection.wired(request))
+        if socket is None:
+            return lambda: self._by_client(order_id, order, request)
+        return functools.partial(self._send, socket, self._connection.wired(request), order_id, order, request)
 
-    def _expect(self, order_id: str, order: Order, request: dict, socket: Socket, answer: asyncio.Future) -> None:
+    def _by_client(self, order_id: str, order: Order, request: dict) -> None:
+        """ccxt writes it in the loop's next turns."""
+        fetched = self._clients.orders.fetch(*(request[part] for part in SIGNED))
+        self._spawn(self._place(order_id, self._sent(order_id, order), fetched), order_id)
+
+    def _send(self, socket: Socket, wired: bytes, order_id: str, order: Order, request: dict) -> None:
+        """Write it; the rest waits until the other leg is out too, since no answer is read before the loop's next turn."""
+        socket.write(wired)
+        asyncio.get_running_loop().call_soon(self._expect, socket, socket.claim(), order_id, order, request)
+
+    def _expect(self, socket: Socket, answer: asyncio.Future, order_id: str, order: Order, request: dict) -> None:
         socket.expect(answer, self._clients.orders.timeout / 1000)
-        answer.add_done_callback(functools.partial(self._answered, order_id, self._add(order_id, order), request))
+        answer.add_done_callback(functools.partial(self._answered, order_id, self._sent(order_id, order), request))
 
-    def _add(self, order_id: str, order: Order) -> TrackedOrder:
+    def _sent(self, order_id: str, order: Order) -> TrackedOrder:
+        self._budget.take()
         self._count()
         return self._orders.add(order_id, order)
 
