@@ -4,8 +4,8 @@
     live/events/<run id>.0002.bin     the next one, after 32 MB (5 hours at 100 quotes a second); each stands for itself
 
 Inside: a head with the state at the start, rules when they change, books when they change, events; many quotes on which
-nothing was decided are columns: a byte each of whose book is another one (1 spot, 2 perpetual), stamps, then the columns of
-the books of each leg. Replaying all through `decide` gives the orders of the journal (`replayed`); the quotes alone are what a
+nothing was decided are columns: a byte each of whose book is another one (1 spot, 2 perpetual), steps from stamp to stamp, then the
+columns of the books of each leg, with how old each is in place of when it was confirmed: half the bytes. Replaying all through `decide` gives the orders of the journal (`replayed`); the quotes alone are what a
 backtest of the session sees. All files of a run are read as one. Old ones may be moved away: what is left still replays, a
 review needs all of them.
 """
@@ -38,7 +38,8 @@ SCHEMA = 1
 BLOCK = 1 << 16  # bytes collected before they are written, unless `flush` comes first
 LONGEST_S = 10.0  # and no longer than this: of a quiet pair a killed run keeps what it saw, too
 SEGMENT = 1 << 25  # bytes of a file, about
-HEAD, RULE, BOOK, QUOTED, TOLD, WALLET, LEVELS, QUIET = range(1, 9)
+HEAD, RULE, BOOK, QUOTED, TOLD, WALLET, LEVELS = range(1, 8)
+QUIET = 9  # 8 had stamps where there are steps and ages now
 _BOOK = struct.Struct("<BBddddq")
 _QUOTED = struct.Struct("<Bqd")
 _TOLD = struct.Struct("<BBqBdddd")
@@ -137,16 +138,14 @@ class EventLog:
             self.flush_soon()
 
     def quotes(self, event: Event, rule: MachineRule, before: State) -> None:
-        """Quotes on which nothing was decided, as if each had been told by `event`; the fields are columns."""
+        """Quotes on which nothing was decided, as if each had been told by `event`: the fields are columns, `leg` says whose
+        book is another one (bits: 1 spot, 2 perpetual), and the books are those."""
         self._under(rule, event.wallet, before)
-        changed, columns = np.zeros(len(event.ts_ns), np.uint8), []
+        columns = [event.leg, np.diff(event.ts_ns, prepend=0)]
         for leg, book in enumerate((event.spot, event.perp)):
-            moved = np.ones(len(changed), bool)
-            np.any([column[1:] != column[:-1] for column in book], axis=0, out=moved[1:])
-            changed |= moved.view(np.uint8) << leg
-            columns += [column[moved] for column in book]
-        self._buffer += _QUIET.pack(QUIET, len(changed), event.shift)
-        self._buffer += b"".join(column.tobytes() for column in (changed, event.ts_ns, *columns))
+            columns += [*book[:-1], event.ts_ns[_of_leg(event.leg, leg)] - book.fresh_ns]
+        self._buffer += _QUIET.pack(QUIET, len(event.ts_ns), event.shift)
+        self._buffer += b"".join(column.tobytes() for column in columns)
         self._books = [None, None]
         if len(self._buffer) >= BLOCK:
             self.flush_soon()
@@ -326,20 +325,25 @@ def _quiet(block: bytes, at: int) -> Generator[tuple[int, Any], None, int]:
     _, count, shift = _QUIET.unpack_from(block, at)
     changed = np.frombuffer(block, np.uint8, count, at + _QUIET.size)
     at += _QUIET.size + count
-    ts_ns = np.frombuffer(block, "<i8", count, at).tolist()
+    ts_ns = np.cumsum(np.frombuffer(block, "<i8", count, at))
     at += 8 * count
     books = []
     for leg in range(len(LEGS)):
-        some = int(np.count_nonzero(changed & 1 << leg))
-        columns = [np.frombuffer(block, kind, some, at + 8 * some * k).tolist() for k, kind in enumerate(_BOOK_KINDS)]
-        books.append(zip(*columns, strict=True))
-        at += 8 * some * len(columns)
-    for now_ns, legs in zip(ts_ns, changed.tolist(), strict=True):
+        stamps = ts_ns[_of_leg(changed, leg)]
+        *columns, ages = (np.frombuffer(block, k, len(stamps), at + 8 * len(stamps) * n) for n, k in enumerate(_BOOK_KINDS))
+        books.append(zip(*(column.tolist() for column in (*columns, stamps - ages)), strict=True))
+        at += 8 * len(stamps) * len(_BOOK_KINDS)
+    for now_ns, legs in zip(ts_ns.tolist(), changed.tolist(), strict=True):
         for leg in range(len(LEGS)):
             if legs >> leg & 1:
                 yield BOOK, (BOOK, leg, *next(books[leg]))
         yield QUOTED, (QUOTED, now_ns, shift)
     return at
+
+
+def _of_leg(changed: np.ndarray, leg: int) -> np.ndarray:
+    """Whether the book of a leg is another one."""
+    return (changed >> leg & 1).view(bool)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

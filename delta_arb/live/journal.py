@@ -71,7 +71,7 @@ class Journal:
 
     def __init__(self, path: Path, run_id: str, later: Later = at_once) -> None:
         self.path = path = Path(path)
-        self.run_id = run_id
+        self.run_id, self._held = run_id, False
         try:
             self._lock = locked(path)  # held for the journal's life
         except BlockingIOError:
@@ -178,12 +178,14 @@ class Journal:
             if self._disk.failed:
                 self._disk.soon()
                 raise sqlite3.OperationalError(f"the disk did not take the last rows: {self._disk.failed}")
-            execute("BEGIN IMMEDIATE")
+            if not self._db.in_transaction:
+                execute("BEGIN IMMEDIATE")
             for table, row in rows:
                 execute(_insert(table, len(row)), row)
             if change:
                 execute(change, values)
-            execute("COMMIT" if kept else "ROLLBACK")
+            if not self._held:
+                execute("COMMIT" if kept else "ROLLBACK")
         except sqlite3.Error as error:
             self._undo()
             busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
@@ -194,8 +196,17 @@ class Journal:
         except BaseException:  # also a cancellation or Ctrl-C must not leave half a decision
             self._undo()
             raise
-        if kept:
+        if kept and not self._held:
             self._disk.soon()
+
+    def hold(self) -> None:
+        """What follows is committed by `release`, all at once: for a replay, whose orders nobody fills but itself."""
+        self._held = True
+
+    def release(self) -> None:
+        """Commit it, and all that follows at once again."""
+        self._held = False
+        self._write([])
 
     def _undo(self) -> None:
         if self._db.in_transaction:

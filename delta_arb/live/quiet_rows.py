@@ -9,7 +9,7 @@ import numpy as np
 from delta_arb.live.paper import PaperVenue
 from delta_arb.live.runner import Runner
 from delta_arb.market import NEVER, PERP, SPOT, Book
-from delta_arb.quotes.tape import Tape
+from delta_arb.quotes.tape import Books, Tape
 from delta_arb.strategy.settling import opening_pays
 from delta_arb.strategy.state import DIRECT, NO_LEG, QUOTE, REVERSE, Event
 from delta_arb.strategy.waiting import DIRECT_HIGH, DIRECT_LOW, REVERSE_HIGH, Wait, awaited
@@ -24,6 +24,7 @@ class QuietRows:
     def __init__(self, tape: Tape, runner: Runner, venue: PaperVenue) -> None:
         self._tape, self._runner, self._venue = tape, runner, venue
         self._last = _first_of_instant(tape.ts_ns, len(tape) - 1)  # the last instant is always seen
+        self._legs = (tape.spot, tape.spot_row), (tape.perp, tape.perp_row)
         self._size, self._again, self._patience, self._shift = FEWEST, 0, 1, 0.0
 
     def passed(self, row: int) -> int:
@@ -33,15 +34,14 @@ class QuietRows:
         wait = self._wait()
         if not wait:
             return row
-        stop = _first_of_instant(self._tape.ts_ns, min(row + self._size, self._last))
-        ahead = self._columns(slice(row, max(stop, row)))
-        stop = row + _reached(wait, ahead)
+        end = _first_of_instant(self._tape.ts_ns, min(row + self._size, self._last))
+        stop = self._reached(wait, slice(row, max(end, row)))
         if stop == row:
             self._size, self._again = FEWEST, row + self._patience
             self._patience = min(2 * self._patience, PATIENCE)
             return row
         self._size, self._patience = min(4 * self._size, MOST), 1
-        self._tell(ahead, stop - row)
+        self._tell(slice(row, stop))
         return stop
 
     def _wait(self) -> Wait | None:
@@ -56,45 +56,55 @@ class QuietRows:
         self._shift = funding.at(runner.now_ns) if rule.funding_horizon_s else 0.0
         return awaited(runner.state, funding.until_ns(runner.now_ns), rule)
 
-    def _columns(self, part: slice) -> Event:
-        """An event whose fields are columns of a part of the tape."""
-        t = self._tape
-        rows = (row[part].astype(np.intp) for row in (t.spot_row, t.perp_row))  # once, not for each column
-        spot, perp = (Book(*(column[at] for column in of)) for of, at in zip((t.spot, t.perp), rows, strict=True))
-        return Event(QUOTE, t.ts_ns[part], spot, perp, 0, 0.0, 0.0, 0.0, self._shift)
+    def _reached(self, wait: Wait, part: slice) -> int:
+        """The first row of the first instant that may show what is awaited; the end of the part where none does."""
+        ts_ns = self._tape.ts_ns[part]
+        found = np.zeros(len(ts_ns), bool)
+        found[np.searchsorted(ts_ns, wait.until_ns) :] = True
+        for signal, level in ((wait.signal, wait.level), (wait.other, wait.other_level)):
+            if level < np.inf:
+                found |= self._strength(signal, part) >= level
+        if wait.mid < np.inf:
+            found |= 0.5 * (self._price(PERP, "bid", part) + self._price(PERP, "ask", part)) >= wait.mid
+        at = int(found.argmax())
+        return part.start + _first_of_instant(ts_ns, at) if len(found) and found[at] else part.stop
 
-    def _tell(self, ahead: Event, count: int) -> None:
-        """The first rows of those; the rows of one instant are one event."""
-        ts_ns = ahead.ts_ns[:count]
+    def _strength(self, signal: int, part: slice) -> np.ndarray:
+        """A signal of `strategy.waiting` at every row; one without prices shows none."""
+        direct = signal in (DIRECT_HIGH, DIRECT_LOW)
+        spot, perp = self._price(SPOT, "ask" if direct else "bid", part), self._price(PERP, "bid" if direct else "ask", part)
+        event = _event(self._tape.ts_ns[part], Book(spot, spot, 0.0, 0.0, 0), Book(perp, perp, 0.0, 0.0, 0), 0, self._shift)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pays = opening_pays(DIRECT if direct else REVERSE, event)
+        pays[(spot <= 0.0) | (perp <= 0.0)] = np.nan
+        return pays if signal in (DIRECT_HIGH, REVERSE_HIGH) else -pays
+
+    def _price(self, leg: int, side: str, part: slice) -> np.ndarray:
+        books, row = self._legs[leg]
+        return getattr(books, side)[row[part]]
+
+    def _tell(self, part: slice) -> None:
+        """These rows; the rows of one instant are one event."""
+        ts_ns, now_ns = self._tape.ts_ns[part], int(self._tape.ts_ns[part.stop - 1])
         ends = np.append(ts_ns[1:] != ts_ns[:-1], True)
-        part = slice(count) if ends.all() else np.flatnonzero(ends)
-        spot, perp = (Book(*(column[part] for column in book)) for book in (ahead.spot, ahead.perp))
-        last = [Book(*(column[-1].item() for column in book)) for book in (spot, perp)]
-        now_ns = int(ts_ns[-1])
+        moved, books = zip(*(_books(books, row[part][ends]) for books, row in self._legs), strict=True)
+        last = [self._tape.book(leg, part.stop - 1) for leg in (SPOT, PERP)]
         for leg in (SPOT, PERP):
             self._venue.quote(leg, now_ns, last[leg])
-        self._runner.passed(ahead._replace(ts_ns=ts_ns[part], spot=spot, perp=perp), now_ns, *last)
+        changed = moved[SPOT].view(np.uint8) | moved[PERP].view(np.uint8) << 1
+        self._runner.passed(_event(ts_ns[ends], *books, changed, self._shift), now_ns, *last)
 
 
-def _reached(wait: Wait, ahead: Event) -> int:
-    """The place of the first row of the first instant that may show what is awaited; their number where none does."""
-    found = ahead.ts_ns >= wait.until_ns
-    for signal, level in ((wait.signal, wait.level), (wait.other, wait.other_level)):
-        if level < np.inf:
-            found |= _strength(signal, ahead) >= level
-    if wait.mid < np.inf:
-        found |= 0.5 * (ahead.perp.bid + ahead.perp.ask) >= wait.mid
-    return _first_of_instant(ahead.ts_ns, int(found.argmax())) if found.any() else len(found)
+def _event(ts_ns: np.ndarray, spot: Book, perp: Book, leg: np.ndarray, shift: float) -> Event:
+    """One whose fields are columns: of each leg the books that were new, and in `leg` which were (bits: 1 spot, 2 perpetual)."""
+    return Event(QUOTE, ts_ns, spot, perp, leg, 0.0, 0.0, 0.0, shift)
 
 
-def _strength(signal: int, event: Event) -> np.ndarray:
-    """A signal of `strategy.waiting` at every row; one without prices shows none."""
-    direct = signal in (DIRECT_HIGH, DIRECT_LOW)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pays = opening_pays(DIRECT if direct else REVERSE, event)
-    prices = (event.spot.ask, event.perp.bid) if direct else (event.spot.bid, event.perp.ask)
-    pays[(prices[0] <= 0.0) | (prices[1] <= 0.0)] = np.nan
-    return pays if signal in (DIRECT_HIGH, REVERSE_HIGH) else -pays
+def _books(books: Books, row: np.ndarray) -> tuple[np.ndarray, Book]:
+    """At which events there was another book, the first included, and these as columns."""
+    moved = np.ones(len(row), bool)
+    np.not_equal(row[1:], row[:-1], out=moved[1:])
+    return moved, Book(*(column[row[moved]] for column in books))
 
 
 def _first_of_instant(ts_ns: np.ndarray, row: int) -> int:

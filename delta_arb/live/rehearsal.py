@@ -23,7 +23,7 @@ class Rehearsal:
     """Rehearses every `config.orders.rehearse_s` seconds, in the breaks of the event loop; never on paper."""
 
     def __init__(self, runner: Runner, executor: Executor, resources: Resources) -> None:
-        self._runner, self._executor, self._journal = runner, executor, resources.journal
+        self._runner, self._executor, self._journal = runner, executor, runner.journal
         self._every_s = 0.0 if resources.paper else resources.config.orders.rehearse_s
         self._next: asyncio.TimerHandle | None = None
         self._until_s = 0.0

@@ -115,8 +115,18 @@ def show_first(tape: Tape, venue: PaperVenue) -> None:
 async def run(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event, speed: float = math.inf) -> bool:
     """Feed the whole tape; `speed` 1 is real time, inf as fast as it goes. False when `stop` ended it early.
 
-    Whatever is open at the end is closed on its exit side and flagged.
+    Whatever is open at the end is closed on its exit side and flagged. At full speed the journal is committed when others get
+    their turn.
     """
+    if speed == math.inf:
+        runner.journal.hold()
+    try:
+        return await _fed(tape, runner, venue, stop, speed)
+    finally:
+        runner.journal.release()
+
+
+async def _fed(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event, speed: float) -> bool:
     loop = asyncio.get_running_loop()
     began, first_ns = loop.time(), tape.start_ns
     show_first(tape, venue)
@@ -128,7 +138,9 @@ async def run(tape: Tape, runner: Runner, venue: PaperVenue, stop: asyncio.Event
         if math.isfinite(speed):
             await _until(began + (ts_ns - first_ns) / NS / speed, loop, stop)
         elif loop.time() - yielded > SLICE_S:
+            runner.journal.release()
             await asyncio.sleep(0)
+            runner.journal.hold()
             yielded = loop.time()
         if stop.is_set():
             runner.finish(last_ns)

@@ -122,7 +122,7 @@ class Runner:
         self.failures = 0  # pairs in a row that were not filled or had to be unwound
         self.events = 0
         self.now_ns = 0  # of the last event; the clock never goes back
-        self._journal = journal
+        self.journal = journal
         self._broker = broker
         self._recorder = recorder
         self.wallets = wallets
@@ -290,7 +290,7 @@ class Runner:
             trade = close_pair(fills, end, self._payments, self._stamps)
         if report or placed or state != before:
             opened = rule if before.phase == FLAT and state.phase != FLAT else None
-            self._journal.event(event, state, placed, report, fill, trade, opened)
+            self.journal.event(event, state, placed, report, fill, trade, opened)
         if fill and self.wallets:
             self.wallets.booked(fill)
         self.state, self.pinned, self._fills = state, self._of_pair, [] if closed else fills
@@ -324,7 +324,7 @@ class Runner:
     def _order_id(self, leg: int) -> str:
         """Own order ids: run, leg and a count; known before the order leaves."""
         self._sent += 1
-        return f"{self._journal.run_id}-{LEGS[leg][0]}{self._sent}"
+        return f"{self.journal.run_id}-{LEGS[leg][0]}{self._sent}"
 
     def _fill_of(self, report: Report, rule: MachineRule) -> Fill:
         """The report's fill, with the fee that the venue took (on paper the rule's)."""
@@ -335,7 +335,7 @@ class Runner:
 
     def force(self, state: State, why: str) -> None:
         """The machine goes on from `state`: a person lifted a halt, or a venue refuses an order for good."""
-        self._journal.forced(self.now_ns, state, why)
+        self.journal.forced(self.now_ns, state, why)
         if self._recorder:
             self._recorder.begin(state)
         self.state, self._draft = state, None
@@ -350,7 +350,7 @@ class Runner:
         if fills:
             self._fills.extend(fills)
             trade = close_pair(self._fills, closings[0], self._payments, self._stamps)
-            self._journal.closing(list(fills), trade)
+            self.journal.closing(list(fills), trade)
             self.trades.append(trade)
 
     def line(self) -> str:
