@@ -4,10 +4,10 @@
     live/events/<run id>.0002.bin     the next one, after 32 MB (5 hours at 100 quotes a second); each stands for itself
 
 Inside: a head with the state at the start, rules when they change, books when they change, events; many quotes on which
-nothing was decided are columns: a byte each of whose book is another one (1 spot, 2 perpetual), steps from stamp to stamp, then the
-columns of the books of each leg, with how old each is in place of when it was confirmed: half the bytes. Replaying all through `decide` gives the orders of the journal (`replayed`); the quotes alone are what a
-backtest of the session sees. All files of a run are read as one. Old ones may be moved away: what is left still replays, a
-review needs all of them.
+nothing was decided are columns: a byte each of whose book is another one (1 spot, 2 perpetual), steps from stamp to stamp, then
+the columns of the books of each leg, with how old each is in place of when it was confirmed. Replaying all through `decide`
+gives the orders of the journal (`replayed`); the quotes alone are what a backtest of the session sees. All files of a run are
+read as one. Old ones may be moved away: what is left still replays, a review needs all of them.
 """
 
 import errno

@@ -25,6 +25,7 @@ All checks are causal: a row's treatment depends on earlier rows only.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -32,10 +33,9 @@ import numpy as np
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, utc
-from delta_arb.numba_cache import compiled, read_only
-from delta_arb.quotes import one_pass
+from delta_arb.numba_cache import read_only
 from delta_arb.quotes.files import LegFile, Rows, coins_a_unit, rows_of
-from delta_arb.quotes.one_pass import faultless
+from delta_arb.quotes.one_pass import faultless, quick
 
 PIECE = 1 << 16  # rows
 BAD = ("out_of_order", "one_sided", "non_finite", "nonpositive", "crossed", "locked", "absurd")
@@ -106,7 +106,7 @@ def check(rows: Rows, limits: Limits) -> Checked:
 
     `rows` is not written to. The quotes start at the first good row and are empty if there is none.
     """
-    if len(rows) >= one_pass.WORTH and (found := _in_one_pass(rows, limits)):
+    if (whole := quick(faultless, len(rows))) and (found := _in_one_pass(whole, rows, limits)):
         return found
     behind = _behind(rows.ts_ns)
     kept, number = _without(rows, behind, np.empty(0, np.int64))
@@ -129,10 +129,10 @@ def check(rows: Rows, limits: Limits) -> Checked:
     return Checked(_withdrawn(kept, good, lag_ns, leading), {"out_of_order": behind, **numbered}, facts)
 
 
-def _in_one_pass(rows: Rows, limits: Limits) -> Checked | None:
+def _in_one_pass(whole: Callable, rows: Rows, limits: Limits) -> Checked | None:
     """What `check` finds of a leg without a fault; None where there is one."""
     columns = read_only((rows.ts_ns, rows.bid, rows.ask, rows.bid_qty, rows.ask_qty))
-    clean, unchanged, gaps, longest = compiled(faultless)(*columns, limits.max_jump, limits.gap_s * NS)
+    clean, unchanged, gaps, longest = whole(*columns, limits.max_jump, limits.gap_s * NS)
     if not clean:
         return None
     lag_ns, ts_ns = _lag_ns(rows), rows.ts_ns

@@ -1,12 +1,25 @@
 """Long recordings in one pass: is a leg without a fault, and the events of both legs merged straight into place.
 
-Compiled, and worth loading the compiler only from `WORTH` rows on; `checks` and `tape` say the same of shorter ones in
-columns, and of every leg with a bad row.
+Compiled, and worth loading the compiler only from `WORTH` rows on, or from `AGAIN` on once it is; `checks` and `tape` say the
+same of shorter ones in columns, and of every leg with a bad row.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
-WORTH = 500_000  # rows
+from delta_arb.numba_cache import compiled
+
+WORTH, AGAIN = 500_000, 20_000  # rows
+_loaded: set[Callable] = set()
+
+
+def quick(kernel: Callable, rows: int) -> Callable | None:
+    """A kernel of this module as machine code, where that is worth it for so many rows."""
+    if rows < (AGAIN if kernel in _loaded else WORTH):
+        return None
+    _loaded.add(kernel)
+    return compiled(kernel)
 
 
 def faultless(ts_ns, bid, ask, bid_qty, ask_qty, max_jump, gap_ns):

@@ -15,13 +15,12 @@ import numpy as np
 
 from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import ASSUMPTIONS, LEGS, PERP, SPOT, UPDATES, Book, utc
-from delta_arb.numba_cache import compiled, read_only
-from delta_arb.quotes import one_pass
+from delta_arb.numba_cache import read_only
 from delta_arb.quotes.allocator import given_back, release, together
 from delta_arb.quotes.checks import PIECE, Limits, Quotes, checked, first_back
 from delta_arb.quotes.depth_and_trades import NO_DEPTH, NO_QUEUES, Depth, Queues
 from delta_arb.quotes.files import LegFile, check_kind, sha256
-from delta_arb.quotes.one_pass import merged
+from delta_arb.quotes.one_pass import merged, quick
 from delta_arb.quotes.quality import Quality, leg_quality
 from delta_arb.quotes.two_legs import compare_quotes, doubtful_unit, overlap_end, refuse_one_file
 
@@ -366,14 +365,14 @@ def _merged(spot: Quotes, perp: Quotes, first_ns: int, end_ns: int | None) -> di
     early, late, side = (spot_ns, perp_ns, "right") if spot_ns[0] <= perp_ns[0] else (perp_ns, spot_ns, "left")
     begin = int(np.searchsorted(early, late[0], side))  # before it, one leg has no book yet
     columns = together({name: _DTYPES[name] for name in EVENTS}, len(spot_ns) + len(perp_ns) - begin)
-    if len(spot_ns) + len(perp_ns) < one_pass.WORTH:
+    if whole := quick(merged, len(spot_ns) + len(perp_ns)):
+        whole(begin, *read_only(stamps), *columns.values())
+    else:
         order = np.argsort(np.concatenate(stamps), kind="stable")  # a stable sort of two sorted runs is a merge
         of_perp = order >= len(spot_ns)
         made = np.concatenate(stamps)[order], of_perp, _counted(~of_perp), _counted(of_perp)
         for column, values in zip(columns.values(), made, strict=True):
             column[:] = values[begin:]
-    else:
-        compiled(merged)(begin, *read_only(stamps), *columns.values())
     books = (Books(*(getattr(leg, name) for name in Books._fields)) for leg in legs)
     return columns | dict(zip(LEGS, books, strict=True))
 
