@@ -60,9 +60,8 @@ def opened(venue: Venue, error: BaseException | None) -> CheckRow:
         )
     if not isinstance(error, VenueError):
         raise error
-    return CheckRow(
-        f"{venue.name} connects", False, str(error), "check the pair, the keys and their permissions, and the network"
-    )
+    remedy = "check the pair, the keys and their permissions, and the network"
+    return CheckRow(f"{venue.name} connects", False, str(error), remedy)
 
 
 async def judged(job: LiveJob, seen: VenueReadings) -> list[CheckRow]:
@@ -138,11 +137,8 @@ def _resting(job: LiveJob, params: Params | None, seen: VenueReadings) -> list[C
     if not leg or seen.venues[LEGS.index(leg)].counts_down:
         return []
     name, watched = seen.venues[LEGS.index(leg)].name, is_watched(job.journal)
-    found = (
-        "a watcher is up"
-        if watched
-        else f"{name} has no countdown and no watcher is up: an order outlives a dead runner"
-    )
+    alone = f"{name} has no countdown and no watcher is up: an order outlives a dead runner"
+    found = "a watcher is up" if watched else alone
     remedy = "start `delta-arb live watch --live --config FILE` first; one on another machine is not seen: write accept_unwatched = true"
     return [CheckRow(f"{name} resting orders", watched or job.config.watch.accept_unwatched, found, remedy)]
 
@@ -154,13 +150,11 @@ async def _funding(seen: VenueReadings) -> CheckRow:
     try:
         await watch.feed()
     except VenueError as error:
-        return CheckRow(
-            f"{perp.name} funding", False, str(error), "wait until enough was settled, or use other parameters"
-        )
+        remedy = "wait until enough was settled, or use other parameters"
+        return CheckRow(f"{perp.name} funding", False, str(error), remedy)
     missing = watch.missing()
-    return CheckRow(
-        f"{perp.name} funding", not missing, missing or f"{len(known)} stamps settled", "wait for the next stamp"
-    )
+    found = missing or f"{len(known)} stamps settled"
+    return CheckRow(f"{perp.name} funding", not missing, found, "wait for the next stamp")
 
 
 def _parameters(exports: ParameterFile) -> CheckRow:
@@ -170,13 +164,9 @@ def _parameters(exports: ParameterFile) -> CheckRow:
 
 
 def _books(seen: VenueReadings) -> list[CheckRow]:
+    remedy = "a one-sided or crossed book: wait, or choose another pair"
     return [
-        CheckRow(
-            f"{venue.name} quotes",
-            tradable(book),
-            f"{book.bid:g} / {book.ask:g}",
-            "a one-sided or crossed book: wait, or choose another pair",
-        )
+        CheckRow(f"{venue.name} quotes", tradable(book), f"{book.bid:g} / {book.ask:g}", remedy)
         for venue, book in zip(seen.venues, seen.books, strict=True)
     ]
 
@@ -189,13 +179,8 @@ def _markets(config: Config, seen: VenueReadings) -> list[CheckRow]:
         rows.append(_fee(f"{venue.name} fee", venue.terms.taker_fee_bps, assumed.taker_fee_bps))
         if assumed.maker_fee_bps is not None:
             rows.append(_fee(f"{venue.name} maker fee", venue.terms.maker_fee_bps, assumed.maker_fee_bps))
-        rows += [
-            CheckRow(
-                f"{venue.name} contract", math.isclose(size, assumed.contract_size, rel_tol=1e-9),
-                f"{size:g} base units, assumed "
-f"{assumed.contract_size:g}", "correct contract_size in research and configuration",
-            ),
-        ]  # fmt: skip
+        same, found = math.isclose(size, assumed.contract_size, rel_tol=1e-9), f"{size:g} base units, assumed {assumed.contract_size:g}"
+        rows.append(CheckRow(f"{venue.name} contract", same, found, "correct contract_size in research and configuration"))
     return rows
 
 
@@ -208,32 +193,18 @@ def _fee(check: str, bps: float | None, assumed_bps: float) -> CheckRow:
 
 
 def _clocks(config: Config, seen: VenueReadings) -> list[CheckRow]:
-    limit = config.guards.max_clock_offset_ms
-    return [
-        CheckRow(
-            f"{v.name} clock",
-            abs(v.clock_offset_ns) / 1e6 <= limit,
-            f"{v.clock_offset_ns / 1e6:+.0f} ms from ours",
-            "set this machine's clock (NTP)",
-        )
-        for v in seen.venues
-    ]
+    limit, remedy = config.guards.max_clock_offset_ms, "set this machine's clock (NTP)"
+    ahead_ms = [(v.name, v.clock_offset_ns / 1e6) for v in seen.venues]
+    return [CheckRow(f"{name} clock", abs(ms) <= limit, f"{ms:+.0f} ms from ours", remedy) for name, ms in ahead_ms]
 
 
 def _clip(clip_usdt: float, seen: VenueReadings) -> CheckRow:
     """One clip must be an order on both venues."""
     qty = _clip_qty(clip_usdt, seen)
-    least = [
-        max(v.terms.min_qty, v.terms.min_notional_usdt / book.bid)
-        for v, book in zip(seen.venues, seen.books, strict=True)
-    ]
-    fits = qty > 0.0 and all(qty >= smallest for smallest in least)
-    return CheckRow(
-        "clip",
-        fits,
-        f"{clip_usdt:g} USDT is {qty:g} coins; smallest orders {least[SPOT]:g} and {least[PERP]:g}",
-        "raise the clip",
-    )
+    both = zip(seen.venues, seen.books, strict=True)
+    least = [max(v.terms.min_qty, v.terms.min_notional_usdt / book.bid) for v, book in both]
+    found = f"{clip_usdt:g} USDT is {qty:g} coins; smallest orders {least[SPOT]:g} and {least[PERP]:g}"
+    return CheckRow("clip", qty > 0.0 and qty >= max(least), found, "raise the clip")
 
 
 def _clip_qty(clip_usdt: float, seen: VenueReadings) -> float:
@@ -249,36 +220,25 @@ async def _test_order(venue: Venue, seen: VenueReadings, clip_usdt: float) -> Ch
         refused = await venue.test(order)
     except (VenueError, ParamsError) as error:
         refused = str(error)
-    said = refused or (
-        "the venue takes it" if venue.leg == SPOT else "size and price are right; this venue has no test order"
-    )
-    return CheckRow(
-        f"{venue.name} order", not refused, said, "permit trading of this pair by the key; see the venue's code"
-    )
+    fine = "the venue takes it" if venue.leg == SPOT else "size and price are right; this venue has no test order"
+    remedy = "permit trading of this pair by the key; see the venue's code"
+    return CheckRow(f"{venue.name} order", not refused, refused or fine, remedy)
 
 
 def _setups(config: Config, seen: VenueReadings) -> list[CheckRow]:
-    spot, perp = seen.venues
-    s = seen.setups[PERP]
+    (spot, perp), (of_spot, s) = seen.venues, seen.setups
+    open_word = {True: "open", False: "closed"}
+    margin = f"{'cross' if s.cross else 'isolated'}, leverage {s.leverage:g}, assumed {config.perp.leverage:g}"
+    set_it = f"set the leverage of this market to {config.perp.leverage:g} or more"
+    one_way = "switch to one-way mode: dual positions cannot be netted"
+    apart = "use a sub-account that is not unified"
     return [
-        CheckRow(
-            f"{spot.name} trading", seen.setups[SPOT].trading, "open" if seen.setups[SPOT].trading else "closed",
-            "this market is not open to programs",
-        ),
-        CheckRow(f"{perp.name} trading", s.trading, "open" if s.trading else "closed", "this market is not open, or "
-"is being delisted"),
-        CheckRow(f"{perp.name} mode", not s.dual, "dual" if s.dual else "one position", "switch to one-way mode: dual "
-"positions cannot be netted"),
-        CheckRow(
-            f"{perp.name} account", not s.unified, "unified" if s.unified else "futures wallet",
-            "use a sub-account that is not unified",
-        ),
-        CheckRow(
-            f"{perp.name} margin", s.leverage >= config.perp.leverage,
-            f"{'cross' if s.cross else 'isolated'}, leverage {s.leverage:g}, assumed {config.perp.leverage:g}",
-            f"set the leverage of this market to {config.perp.leverage:g} or more",
-        ),
-    ]  # fmt: skip
+        CheckRow(f"{spot.name} trading", of_spot.trading, open_word[of_spot.trading], "this market is not open to programs"),
+        CheckRow(f"{perp.name} trading", s.trading, open_word[s.trading], "this market is not open, or is being delisted"),
+        CheckRow(f"{perp.name} mode", not s.dual, "dual" if s.dual else "one position", one_way),
+        CheckRow(f"{perp.name} account", not s.unified, "unified" if s.unified else "futures wallet", apart),
+        CheckRow(f"{perp.name} margin", s.leverage >= config.perp.leverage, margin, set_it),
+    ]
 
 
 def _balances(config: Config, seen: VenueReadings, asked: Params | None, is_open: bool) -> list[CheckRow]:
@@ -290,18 +250,11 @@ def _balances(config: Config, seen: VenueReadings, asked: Params | None, is_open
     needs = wallets.min_spot_usdt + guards.min_spot_usdt, wallets.min_perp_usdt + guards.min_margin_usdt
     core = abs(perp.position + config.hedged_coins) < 0.5 * max(seen.venues[PERP].terms.qty_step, 1e-9)
     flat = core and not is_open  # one leg may be out alone
-    rows = [
-        CheckRow(
-            f"{venue.name} balance",
-            account.usdt_free >= need or not flat,
-            f"{account.usdt_free:.2f} USDT free, a full position and the guard's floor want {need:.2f}"
-            + ("" if given is None else f"; the parameters assume {given:g}"),
-            f"move {need - account.usdt_free:.2f} USDT there",
-        )
-        for venue, account, need, given in zip(
-            seen.venues, (spot, perp), needs, (wallets.spot_usdt, wallets.perp_usdt), strict=True
-        )
-    ]
+    rows, given = [], (wallets.spot_usdt, wallets.perp_usdt)
+    for venue, account, need, assumed in zip(seen.venues, seen.accounts, needs, given, strict=True):
+        free, says = account.usdt_free, "" if assumed is None else f"; the parameters assume {assumed:g}"
+        found = f"{free:.2f} USDT free, a full position and the guard's floor want {need:.2f}{says}"
+        rows.append(CheckRow(f"{venue.name} balance", free >= need or not flat, found, f"move {need - free:.2f} USDT there"))
     if "reverse_" not in asked.rule.levels:
         return rows
     found = f"{spot.coin:g} coins and a position of {perp.position:+g}, sold out of {wallets.inventory_coins:,.10g}"
@@ -320,9 +273,8 @@ async def _known(job: LiveJob, seen: VenueReadings) -> tuple[CheckRow, bool]:
     try:
         with Journal(job.journal, "check") as journal:
             strange = [order for orders in seen.working for order in orders if not journal.named(order)]
-            base = noted_baseline(journal) or new_baseline(
-                journal, seen.accounts, job.config, seen.venues, seen.books[SPOT].bid
-            )
+            known = journal, seen.accounts, job.config, seen.venues, seen.books[SPOT].bid
+            base = noted_baseline(journal) or new_baseline(*known)
             untold = await unbooked(seen.venues, journal, clock.now_ns())  # the start takes them up
             held = _with(journal.held(), untold)
             state = journal.last_state() or State()
@@ -348,9 +300,8 @@ def _first_start(job: LiveJob, seen: VenueReadings, remedy: str) -> CheckRow:
     if orders:
         return CheckRow("account", False, f"working orders: {', '.join(orders)}", remedy)
     try:
-        check_undeclared(
-            baseline(*seen.accounts, (0.0, 0.0), (0.0, 0.0)), job.config, seen.venues, seen.books[SPOT].bid
-        )
+        base = baseline(*seen.accounts, (0.0, 0.0), (0.0, 0.0))
+        check_undeclared(base, job.config, seen.venues, seen.books[SPOT].bid)
     except RunError as error:
         return CheckRow("account", False, str(error), remedy)
     return CheckRow("account", True, "nothing open, nothing undeclared")

@@ -147,9 +147,8 @@ def configured(options: LiveOptions) -> Config:
         return config
     if options.sandbox:
         fees = options.spot_fee_bps, options.perp_fee_bps
-        made = configuration.sample(
-            options.pair or "SYN_USDT", options.contract_size or 10.0, options.inventory_coins, fees
-        )
+        sizes = options.contract_size or 10.0, options.inventory_coins
+        made = configuration.sample(options.pair or "SYN_USDT", *sizes, fees)
         return made.model_copy(update={leg: getattr(made, leg).replace(**options.resting(leg)) for leg in LEGS})
     if options.command:
         raise ParamsError(
@@ -392,8 +391,5 @@ def _tell(said: dict, options: LiveOptions) -> None:
     if said.get("assumed"):
         print(f"the parameters assume: {said['assumed']}")
     if "spot_usdt" in said:
-        print(
-            f"wallets: spot {said['spot_usdt']:.2f} USDT and {said['coins']:g} coins, "
-            f"futures {said['perp_usdt']:.2f} USDT "
-            f"({said['margin_free_usdt']:.2f} free), position {said['position']:+g}"
-        )
+        futures = f"futures {said['perp_usdt']:.2f} USDT ({said['margin_free_usdt']:.2f} free), position {said['position']:+g}"
+        print(f"wallets: spot {said['spot_usdt']:.2f} USDT and {said['coins']:g} coins, {futures}")

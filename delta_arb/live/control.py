@@ -139,10 +139,7 @@ def wallets(session: Session, spot: Account, perp: Account, base: Baseline) -> d
     floors = (resources.config.guards.min_spot_usdt, resources.config.guards.min_margin_usdt)
     price = session.runner.books[SPOT].bid
     move = None if resources.paper else transfer(spot, perp, price, base, names, floors)  # on paper nobody can make one
-    unexplained = (
-        spot.usdt_total - base.spot_usdt - cash[SPOT],
-        perp.usdt_total - base.perp_usdt - cash[PERP],
-    )
+    unexplained = (spot.usdt_total - base.spot_usdt - cash[SPOT], perp.usdt_total - base.perp_usdt - cash[PERP])
     return {
         "spot_usdt": spot.usdt_total, "coins": spot.coin, "perp_usdt": perp.usdt_total,
         "margin_free_usdt": perp.usdt_free,
@@ -187,10 +184,9 @@ def last_words(journal: Journal) -> dict[str, Any]:
     phase = PHASES[state.phase] if state else PHASES[FLAT]
     line = f"no runner is up; the journal says {phase}"
     if state and state.phase != FLAT:
-        line += (
-            f", pair {state.pair} {f'opened {utc(state.opened_ns)} UTC' if state.opened_ns else 'not filled yet'}, spot "
-            f"{state.legs[SPOT].position:+g}, perp {state.legs[PERP].position:+g}"
-        )
+        opened = f"opened {utc(state.opened_ns)} UTC" if state.opened_ns else "not filled yet"
+        held = f"spot {state.legs[SPOT].position:+g}, perp {state.legs[PERP].position:+g}"
+        line += f", pair {state.pair} {opened}, {held}"
     if orders:
         line += f"; without an end: {', '.join(orders)}"
     if orders or (state and state.phase != FLAT):

@@ -168,9 +168,8 @@ class Executor(RestingOrders):
         if self._closed:
             return
         if sent is None:
-            self._say(
-                f"{LEGS[leg]}: {self._venues[leg].name} tells of order {outcome.order_id}, which this run did not send"
-            )
+            name = self._venues[leg].name
+            self._say(f"{LEGS[leg]}: {name} tells of order {outcome.order_id}, which this run did not send")
         elif sent.over:
             self._late(sent, outcome)
         elif outcome.final:
@@ -276,9 +275,8 @@ class Executor(RestingOrders):
             try:
                 found = await self._asked(sent, age_s)
             except (VenueError, TimeoutError) as error:
-                self._say(
-                    f"{LEGS[sent.leg]}: no answer about order {sent.order_id} ({str(error) or 'timeout'}); asking again"
-                )
+                why = str(error) or "timeout"
+                self._say(f"{LEGS[sent.leg]}: no answer about order {sent.order_id} ({why}); asking again")
                 found = None
             if sent.over:
                 return
@@ -326,7 +324,6 @@ class Executor(RestingOrders):
             self._say(f"{LEGS[sent.leg]}: order {order_id} never reached {name}; nothing filled")
             return OrderOutcome(order_id, 0, 0.0, 0.0, 0.0, True, NEVER_REACHED)
         found = filled_by(order_id, ours)
-        self._say(
-            f"{LEGS[sent.leg]}: {name} has forgotten order {order_id}; by the account's fills it is {found.filled:+g}"
-        )
+        forgotten = f"{name} has forgotten order {order_id}"
+        self._say(f"{LEGS[sent.leg]}: {forgotten}; by the account's fills it is {found.filled:+g}")
         return found

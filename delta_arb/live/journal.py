@@ -31,8 +31,8 @@ BUSY_MS = 50  # how long a writer that does not belong here may hold up the loop
 RECOVERED = "recovered"  # in place of the phase of an order whose own row is lost
 ORDERED, BEGUN = "ordered", "begun"  # kinds of notes: what a person wanted; that the run had taken up what there was
 AT_END = "end"  # in place of an order id: fills that close a pair because the quotes ended
-_TEXT_FIELDS = ("reason",)
-_TRADE_COLUMNS = ", ".join(f"{n} {'TEXT' if n in _TEXT_FIELDS else 'NUMERIC'}" for n in TRADE_FIELDS)
+Row = tuple[str, tuple]  # a table and its values
+_TRADE_COLUMNS = ", ".join(f"{n} {'TEXT' if n == 'reason' else 'NUMERIC'}" for n in TRADE_FIELDS)
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS runs (
     run_id TEXT PRIMARY KEY, started TEXT, mode TEXT, version TEXT, options TEXT, ended TEXT, outcome TEXT);
@@ -75,9 +75,8 @@ class Journal:
         try:
             self._lock = locked(path)  # held for the journal's life
         except BlockingIOError:
-            raise RunError(
-                f"{path.name}: another runner holds this pair's journal; stop it first, or use another --reports folder"
-            ) from None
+            remedy = "stop it first, or use another --reports folder"
+            raise RunError(f"{path.name}: another runner holds this pair's journal; {remedy}") from None
         except OSError as error:  # another user's, a disk that is read only
             raise _unopened(path, error) from error
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -120,8 +119,7 @@ class Journal:
             raise JournalError(why)
 
     def begin_run(self, mode: str, version: str, options: dict) -> None:
-        row = (self.run_id, _now(), mode, version, json.dumps(options), None, None)
-        self._write([("runs", row)])
+        self._write([("runs", (self.run_id, _now(), mode, version, json.dumps(options), None, None))])
 
     def end_run(self, outcome: str) -> None:
         self._write([], "UPDATE runs SET ended = ?, outcome = ? WHERE run_id = ?", (_now(), outcome, self.run_id))
@@ -169,9 +167,7 @@ class Journal:
         if fill:
             self._count(fill)
 
-    def _write(
-        self, rows: Sequence[tuple[str, tuple]], change: str = "", values: tuple = (), *, kept: bool = True
-    ) -> None:
+    def _write(self, rows: Sequence[Row], change: str = "", values: tuple = (), *, kept: bool = True) -> None:
         """Rows of tables, and then a change, in one transaction: all of it written, or nothing and a JournalError."""
         execute = self._db.execute
         try:
@@ -186,16 +182,15 @@ class Journal:
                 execute(change, values)
             if not self._held:
                 execute("COMMIT" if kept else "ROLLBACK")
-        except sqlite3.Error as error:
-            self._undo()
+        except BaseException as error:  # also a cancellation or Ctrl-C must not leave half a decision
+            if self._db.in_transaction:
+                execute("ROLLBACK")
+            if not isinstance(error, sqlite3.Error):
+                raise
             busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
             remedy = "close the program that writes to it" if busy else "make room on the disk"
-            raise JournalError(
-                f"{self.path}: cannot be written ({error}); no order leaves without its row, {remedy}"
-            ) from error
-        except BaseException:  # also a cancellation or Ctrl-C must not leave half a decision
-            self._undo()
-            raise
+            why = f"cannot be written ({error}); no order leaves without its row, {remedy}"
+            raise JournalError(f"{self.path}: {why}") from error
         if kept and not self._held:
             self._disk.soon()
 
@@ -208,20 +203,16 @@ class Journal:
         self._held = False
         self._write([])
 
-    def _undo(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-
     def closing(self, fills: list[Fill], trade: Trade) -> None:
         """The fills and the trade of a pair that was closed because the quotes ended."""
         self._settle([self._fill(AT_END, fill) for fill in fills], trade)
         for fill in fills:
             self._count(fill)
 
-    def _fill(self, order_id: str, f: Fill) -> tuple[str, tuple]:
+    def _fill(self, order_id: str, f: Fill) -> Row:
         return "fills", (self.run_id, order_id, f.pair, f.ts_ns, LEGS[f.leg], f.qty, f.price, f.fee_usdt, 0)
 
-    def _settle(self, rows: list[tuple[str, tuple]], trade: Trade) -> None:
+    def _settle(self, rows: list[Row], trade: Trade) -> None:
         """These rows, and the trade that settles all fills up to now."""
         row = (self.run_id, *(getattr(trade, name) for name in TRADE_FIELDS))
         self._write([*rows, ("trades", row)], "UPDATE fills SET settled = 1 WHERE settled = 0")
@@ -230,17 +221,16 @@ class Journal:
         """A state that a person set, in place of one that an event led to."""
         self._write([self._forced(ts_ns, state, why)])
 
-    def _forced(self, ts_ns: int, state: State, why: str) -> tuple[str, tuple]:
+    def _forced(self, ts_ns: int, state: State, why: str) -> Row:
         row = (self.run_id, ts_ns, FORCED, state.pair, PHASES[state.phase], why, "null", _text(state.values()))
         return "decisions", row
 
     def recovered(self, ts_ns: int, state: State, lost: Sequence[Report], rule: MachineRule) -> None:
         """Orders whose rows a power cut took, as the venues know them, and the state in which they are out."""
         rows = []
-        for r in lost:  # what was asked for is lost as well: as much as it filled, at that price
-            run_id = r.order_id.rpartition("-")[0]  # the one that sent it
-            row = (run_id, r.order_id, state.pair, ts_ns, LEGS[r.leg], RECOVERED, r.filled, r.price, 0, 0)
-            rows.append(("orders", row))
+        for r in lost:  # what was asked for is lost as well: as much as it filled, at that price; the run is that which sent it
+            of = r.order_id.rpartition("-")[0], r.order_id, state.pair, ts_ns, LEGS[r.leg]
+            rows.append(("orders", (*of, RECOVERED, r.filled, r.price, 0, 0)))
         if self.rule_of(state.pair) is None:
             rows.append(("rules", (self.run_id, state.pair, _rule_text(rule))))
         self._write([*rows, self._forced(ts_ns, state, RECOVERED)])
@@ -400,9 +390,7 @@ def _text(values: tuple) -> str:
     return orjson.dumps(values, default=lambda v: tuple(v) if isinstance(v, tuple) else v.item()).decode()
 
 
-_rule_text = functools.lru_cache(maxsize=8)(
-    json.dumps
-)  # a third of the time of an entry's row, and the rule seldom changes
+_rule_text = functools.lru_cache(maxsize=8)(json.dumps)  # a third of an entry's row, and the rule seldom changes
 
 
 def _now() -> str:

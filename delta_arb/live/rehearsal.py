@@ -57,7 +57,7 @@ class Rehearsal:
         state.armed = True
         event = Event(QUOTE, runner.now_ns, *runner.books, 0, 0.0, 0.0, 0.0, runner.shift)
         orders = decide(state, event, rule._replace(entry=-1.0, flatten=not flat, quoting=BOTH_TAKE))
-        named = ((f"{self._journal.run_id}-{LEGS[leg][0]}0", leg, order) for leg, order in enumerate(orders) if order.qty)
-        if placed := [Placed(*of) for of in named]:
+        names = (f"{self._journal.run_id}-{leg[0]}0" for leg in LEGS)
+        if placed := [Placed(name, leg, orders[leg]) for leg, name in enumerate(names) if orders[leg].qty]:
             self._journal.event(event, state, placed, opened=runner.pinned if flat else None, kept=False)
             self._executor.rehearse(placed)

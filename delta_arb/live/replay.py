@@ -9,6 +9,7 @@ import json
 import math
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -223,10 +224,8 @@ async def _replay(options: LiveOptions) -> int:
         purses = None if inputs.funds == BOUNDLESS else PaperWallets(inputs.funds, rule.perp.leverage, payments)
         runner = Runner(rule, journal, venue, payments, recorder=recorder, wallets=purses)
         mark = f" ({inputs.mark})" if inputs.mark else ""
-        say(
-            f"{inputs.name}{mark}, {len(tape):,} events from {utc(tape.start_ns)} to "
-            f"{utc(tape.end_ns)} UTC; {exports.params}"
-        )
+        span = f"from {utc(tape.start_ns)} to {utc(tape.end_ns)} UTC"
+        say(f"{inputs.name}{mark}, {len(tape):,} events {span}; {exports.params}")
         if missing := left_out(tape):
             say(missing)
         began = time.perf_counter()
@@ -319,13 +318,10 @@ def _sum_up(
     parts = attribution(runner.trades)
     if not exports.params.trade:
         say(f"the parameters say do not trade: {exports.params.reason}")
-    ends = ", ".join(
-        f"{sum(t.reason == r for t in runner.trades)} {r}" for r in sorted({t.reason for t in runner.trades})
-    )
-    say(
-        f"{outcome}: {len(runner.trades)} trades{f' ({ends})' if ends else ''}, "
-        f"{runner.missed} entries that no venue filled"
-    )
+    reasons = Counter(t.reason for t in runner.trades)
+    ends = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+    how = f" ({ends})" if ends else ""
+    say(f"{outcome}: {len(runner.trades)} trades{how}, {runner.missed} entries that no venue filled")
     say("  ".join(f"{part} {parts[part]:+.4f}" for part in (*PARTS, "net")) + "  USDT")
     say(f"journal: {journal.path}")
     if as_json:

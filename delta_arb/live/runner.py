@@ -235,18 +235,8 @@ class Runner:
         legs = self.state.legs
         works = report.order_id == self._working[report.leg]
         remaining = report.remaining if works else legs[report.leg].working  # a late fill leaves what works alone
-        event = Event(
-            kind,
-            max(report.ts_ns, self.now_ns),
-            spot,
-            perp,
-            report.leg,
-            report.filled,
-            report.price,
-            remaining,
-            self._shift,
-        )
-        self._handle(event, report)
+        now_ns, told = max(report.ts_ns, self.now_ns), (report.leg, report.filled, report.price, remaining)
+        self._handle(Event(kind, now_ns, spot, perp, *told, self._shift), report)
 
     def _give_up(self, report: Report) -> None:
         """What a venue will not take is not sent again: an entry is unwound at once, also where an order never arrived;
@@ -356,11 +346,8 @@ class Runner:
     def line(self) -> str:
         """One line of what is."""
         state = self.state
-        legs = (
-            f"spot {state.legs[SPOT].position:+g}, perp {state.legs[PERP].position:+g}"
-            if state.phase != FLAT
-            else "no position"
-        )
+        held = f"spot {state.legs[SPOT].position:+g}, perp {state.legs[PERP].position:+g}"
+        legs = held if state.phase != FLAT else "no position"
         net = sum(t.net_usdt for t in self.trades)
         return (
             f"{PHASES[state.phase]}, pair {state.pair}, {legs}, {len(self.trades)} trades, net {net:+.4f} USDT, "

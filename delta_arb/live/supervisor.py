@@ -37,11 +37,7 @@ from delta_arb.strategy.ledger import PARTS, Trade, attribution
 from delta_arb.strategy.state import PHASES, State
 
 PAPER, SANDBOX, LIVE = "paper", "sandbox", "live"
-MODES = {
-    PAPER: "paper, live quotes",
-    SANDBOX: "sandbox, local venues",
-    LIVE: "LIVE, real money",
-}
+MODES = {PAPER: "paper, live quotes", SANDBOX: "sandbox, local venues", LIVE: "LIVE, real money"}
 AGAIN_S = (1.0, 2.0, 5.0, 15.0, 30.0)  # pauses before a session is begun again
 LIVED_S = 600.0  # a session of this length starts the pauses anew
 STATUS_S = 1.0

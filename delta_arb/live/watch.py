@@ -106,11 +106,8 @@ class Watcher:
         exposure = self._exposure()
         if not exposure.open:
             return "flat"
-        held = (
-            f"coins {exposure.coins:+g}, position {exposure.position:+g}"
-            if exposure.known
-            else "the venues do not answer"
-        )
+        known = f"coins {exposure.coins:+g}, position {exposure.position:+g}"
+        held = known if exposure.known else "the venues do not answer"
         line = f"the runner has not answered for {silent_s:.0f} s: {held}"
         alone = exposure.alone(max(self.job.config.perp.qty_step, self.job.config.spot.qty_step, 1e-9))
         self._ring(NAKED if alone else GONE, line)
@@ -143,9 +140,8 @@ class Watcher:
         try:
             why = beyond([share(journal) for journal in of], self._settings)
             if why and kill(of, f"the watcher: {why}"):
-                self._ring(
-                    ACCOUNT, f"{why}; all runners leave what is open, and enter nothing while the kill files are there"
-                )
+                then = "all runners leave what is open, and enter nothing while the kill files are there"
+                self._ring(ACCOUNT, f"{why}; {then}")
         except RunError as error:
             self._ring(ACCOUNT, str(error))
 
@@ -160,9 +156,8 @@ class Watcher:
         held = preflight.holdings(self.job)
         if "coins" not in held:
             return Exposure(0.0, 0.0, False)
-        base = before(self.job.journal) or Baseline(
-            0.0, 0.0, self.job.config.inventory_coins, -self.job.config.hedged_coins
-        )
+        declared = self.job.config.inventory_coins, -self.job.config.hedged_coins
+        base = before(self.job.journal) or Baseline(0.0, 0.0, *declared)
         return Exposure(held["coins"] - base.coins, held["position"] - base.position, True)
 
     def _ring(self, kind: str, text: str) -> None:

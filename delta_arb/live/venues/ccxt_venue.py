@@ -27,11 +27,7 @@ from delta_arb.live.venues.book_feed import BookFeed, PublicLevels, PublicTrade
 from delta_arb.live.venues.ccxt_client import Budget, CcxtClients, code_of, plain, reading, refusal
 from delta_arb.live.venues.ccxt_orders import CcxtOrders
 from delta_arb.live.venues.order_connection import OrderConnection
-from delta_arb.live.venues.order_tracker import (
-    BookedFill,
-    OrderStatus,
-    OrderTracker,
-)
+from delta_arb.live.venues.order_tracker import BookedFill, OrderStatus, OrderTracker
 from delta_arb.live.venues.websocket import Pace, Stream
 from delta_arb.market import Book
 from delta_arb.venue_terms import VenueTerms

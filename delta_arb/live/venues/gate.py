@@ -15,16 +15,7 @@ import orjson
 from ccxt.base import errors as ccxt
 
 from delta_arb.live import clock
-from delta_arb.live.venues.base import (
-    SHAPES,
-    Account,
-    Execution,
-    Fees,
-    Rights,
-    Setup,
-    SubscriptionRefused,
-    VenueError,
-)
+from delta_arb.live.venues.base import SHAPES, Account, Execution, Fees, Rights, Setup, SubscriptionRefused, VenueError
 from delta_arb.live.venues.book_feed import DEPTH, gate_levels, gate_quote, gate_trades
 from delta_arb.live.venues.ccxt_client import FillRatio, GateClient, reading
 from delta_arb.live.venues.gate_funding import GateFunding
@@ -223,9 +214,8 @@ class GateVenue(GateFunding):
 
     def _template(self, side: str, reduce_only: bool, how: dict) -> dict:
         least, tick = float(self.terms.to_contracts(self.terms.qty_step)), self.terms.price_tick
-        return self._clients.orders.create_order_request(
-            self.symbol, "limit", side, least, tick, how | {"reduceOnly": reduce_only}
-        )
+        order = self.symbol, "limit", side, least, tick, how | {"reduceOnly": reduce_only}
+        return self._clients.orders.create_order_request(*order)
 
     def _particulars(self, order_id: str, order: Order, price: str) -> dict:
         return {"size": self._size(order.qty), "price": price, "text": f"t-{order_id}"}
@@ -243,7 +233,11 @@ class GateVenue(GateFunding):
         path = f"/api/{client.version}{like['url'].removeprefix(client.urls['api']['private']['futures'])}"
         body = orjson.dumps({name: value for name, value in request.items() if name != "settle"})
         told = f"POST\n{path}\n\n{hashlib.sha512(body).hexdigest()}\n{now_ms // 1000}"
-        times = {"Timestamp": str(now_ms // 1000), "SIGN": self._keyed(told), "X-Gate-Exptime": str(now_ms + client.window_ms)}
+        times = {
+            "Timestamp": str(now_ms // 1000),
+            "SIGN": self._keyed(told),
+            "X-Gate-Exptime": str(now_ms + client.window_ms),
+        }
         return like | {"headers": like["headers"] | times, "body": body.decode()}
 
     def _answer(self, order_id: str, answer: dict) -> OrderStatus | None:
@@ -277,9 +271,8 @@ class GateVenue(GateFunding):
     async def _look_up(self, order_id: str) -> OrderStatus | None:
         asked = {"settle": "usdt", "order_id": f"t-{order_id}"}
         try:
-            row = await self._now(
-                self._clients.orders.privateFuturesGetSettleOrdersOrderId, asked, what=f"order {order_id}"
-            )
+            call = self._clients.orders.privateFuturesGetSettleOrdersOrderId
+            row = await self._now(call, asked, what=f"order {order_id}")
         except VenueError as error:
             if error.code in self.gone:
                 return None

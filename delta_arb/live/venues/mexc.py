@@ -304,16 +304,13 @@ class MexcVenue(CcxtVenue):
 
     async def _fills_of(self, said: OrderStatus) -> list[BookedFill]:
         asked = {"symbol": self.id, "orderId": said.venue_id}
-        rows = await self._now(
-            self._clients.orders.spotPrivateGetMyTrades, asked, what=f"fills of {said.order_id}", weight=10
-        )
-        return [self._fill(row) for row in rows]
+        call, what = self._clients.orders.spotPrivateGetMyTrades, f"fills of {said.order_id}"
+        return [self._fill(row) for row in await self._now(call, asked, what=what, weight=10)]
 
     def _fill(self, row: dict) -> BookedFill:
         qty = float(row["qty"]) if row["isBuyer"] else -float(row["qty"])
-        deal = Execution(
-            row["id"], row.get("clientOrderId") or "", int(row["time"]) * MS, qty, float(row["price"]), 0.0
-        )
+        at_ns, ours = int(row["time"]) * MS, row.get("clientOrderId") or ""
+        deal = Execution(row["id"], ours, at_ns, qty, float(row["price"]), 0.0)
         return self._booked(deal, row["commissionAsset"], float(row["commission"]))
 
     def _booked(self, deal: Execution, coin: str, fee: float) -> BookedFill:
