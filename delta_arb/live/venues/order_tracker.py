@@ -55,7 +55,7 @@ class TrackedOrder:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Grid:
+class StepGrid:
     """A venue's steps of a price or a size, and numbers on them as venues and ccxt write them: no exponent, no zeros at the end."""
 
     def __init__(self, step: float) -> None:
@@ -86,7 +86,7 @@ class Grid:
         return f"{whole}.{part:0{self._places}}".rstrip("0") if part else str(whole)
 
 
-grid = functools.cache(Grid)
+grid = functools.cache(StepGrid)
 
 
 def booked(deal: Execution, coin: str, fee: float, base: str, rate: float) -> BookedFill:
