@@ -186,9 +186,10 @@ def test_what_a_power_cut_takes_from_the_journal_is_found_at_the_venues(tmp_path
             beginnings = [Beginning(it.journal_path)]
             write = it.session.resources.journal.event
 
-            def event(*what):
-                write(*what)
-                beginnings.append(Beginning(it.journal_path))
+            def event(*what, kept=True, **how):
+                write(*what, kept=kept, **how)
+                if kept:  # no rehearsal
+                    beginnings.append(Beginning(it.journal_path))
 
             it.session.resources.journal.event = event
             if until == "one leg":
