@@ -5,10 +5,13 @@ import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
+from urllib.parse import parse_qs, urlsplit
 
+import ccxt
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -30,6 +33,10 @@ def ms(text: str) -> int:
 
 
 START = ms("2026-01-30")
+PERPETUAL = {
+    "type": "swap", "spot": False, "margin": False, "swap": True, "future": False, "option": False, "contract": True,
+    "linear": True, "inverse": False, "contractSize": 1.0, "active": True, "precision": {}, "limits": {}, "info": {},
+}  # fmt: skip
 
 
 def bar(at_ms: int) -> tuple[float, ...]:
@@ -70,20 +77,92 @@ def test_short_pages_lose_no_bar_that_the_venue_has(opened, most, rng):
     assert all(any(a <= at < b for a, b in history.gaps(stamps, 0, 400 * MINUTE, MINUTE)) for at in lost)
 
 
-@given(st.lists(st.sampled_from([HOUR, 4 * HOUR, 8 * HOUR]), min_size=1, max_size=80), st.integers(1, 9), st.booleans())
-def test_funding_is_whole_whether_or_not_the_venue_heeds_the_start(steps, most, heeds):
-    """Gate was seen to ignore the start of a range; pages hold the newest rows."""
+@given(
+    st.lists(st.sampled_from([HOUR, 4 * HOUR, 8 * HOUR]), min_size=1, max_size=80),
+    st.integers(1, 9),
+    st.sampled_from(["newest", "newest, whatever the start", "oldest"]),
+)
+def test_funding_is_whole_whichever_end_of_a_range_the_venue_gives(steps, most, given_first):
+    """Gate and Bybit give the newest rows of a range (Gate was seen to ignore its start), Binance the oldest."""
     stamps = [START]
     for step in steps:
         stamps.append(stamps[-1] + step)
 
     def page(start_ms, end_ms):
-        inside = [(at, 1e-4) for at in stamps if at < end_ms and (not heeds or at >= start_ms)]
-        return inside[-most:]
+        inside = [(at, 1e-4) for at in stamps if at < end_ms and ("whatever" in given_first or at >= start_ms)]
+        return inside[:most] if given_first == "oldest" else inside[-most:]
 
     begin, end = stamps[len(stamps) // 3], stamps[-1] + 1
     rows = history.funding(page, begin, end)
     assert [row[0] for row in rows] == [at for at in stamps if begin <= at < end]
+
+
+# the newest first; none later than START
+HOURLY = [{"at": START - k * HOUR, "rate": str(k * 1e-6)} for k in range(1300)]
+
+
+def _binance(asked):
+    inside = [row for row in HOURLY[::-1] if int(asked["startTime"]) <= row["at"] <= int(asked["endTime"])]
+    return [{"symbol": "B", "fundingTime": r["at"], "fundingRate": r["rate"]} for r in inside[: int(asked["limit"])]]
+
+
+def _bybit(asked):
+    inside = [row for row in HOURLY if int(asked["startTime"]) <= row["at"] <= int(asked["endTime"])]
+    rows = [{"symbol": "B", "fundingRateTimestamp": str(r["at"]), "fundingRate": r["rate"]} for r in inside]
+    return {"retCode": 0, "result": {"category": "linear", "list": rows[: int(asked["limit"])]}}
+
+
+def _numbered(number, size):
+    first = (int(number) - 1) * int(size)
+    return HOURLY[first : first + int(size)]
+
+
+def _mexc(asked):
+    rows = _numbered(asked.get("page_num", 1), asked["page_size"])
+    rows = [{"symbol": "B", "fundingRate": float(r["rate"]), "settleTime": r["at"]} for r in rows]
+    return {"success": True, "code": 0, "data": {"resultList": rows}}
+
+
+def _bitget(asked):
+    rows = _numbered(asked.get("pageNo", 1), asked["pageSize"])
+    rows = [{"symbol": "B", "fundingRate": r["rate"], "fundingTime": str(r["at"])} for r in rows]
+    return {"code": "00000", "msg": "success", "data": rows}
+
+
+def _local(url, answer):
+    """`url` of ccxt's, with every address led to `answer`."""
+    return answer if isinstance(url, str) else {key: _local(each, answer) for key, each in url.items()}
+
+
+@pytest.mark.parametrize(
+    ("venue", "answer"), [("binance", _binance), ("bybit", _bybit), ("mexc", _mexc), ("bitget", _bitget)]
+)
+def test_funding_of_a_month_long_ago_is_whole_at_every_venue_whose_perpetuals_are_read(venue, answer):
+    """Pages as each venue documents them: Binance begins with the oldest of a range, Bybit with the newest, MEXC and
+    Bitget number their pages from the newest of all. 720 hourly stamps, 500 hours before the last."""
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer(asked)).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        Thread(target=server.serve_forever).start()
+        here = f"http://127.0.0.1:{server.server_port}"
+        history = VenueHistory(venue, PERP, {"urls": {"api": _local(getattr(ccxt, venue)().urls["api"], here)}})
+        history._client.set_markets(
+            [PERPETUAL | {"id": "B", "symbol": "B/USDT:USDT", "base": "B", "quote": "USDT", "settle": "USDT"}]
+        )
+        begin = START - 1219 * HOUR
+        rows = history.funding(Listed("B_USDT", "B/USDT:USDT", 1.0, True), begin, begin + 720 * HOUR)
+        server.shutdown()
+    assert [row[0] for row in rows] == list(range(begin, begin + 720 * HOUR, HOUR))
+    assert [round(row[1] * 1e6) for row in rows] == list(range(1219, 499, -1))
 
 
 def test_a_missing_settlement_is_found_by_the_intervals_around_it():
@@ -241,6 +320,11 @@ def test_ctrl_c_says_in_one_line_what_is_kept_and_how_to_go_on(monkeypatch, tmp_
     said = capsys.readouterr()
     assert said.err == "stopped: months that were complete are kept; the same command goes on with what is missing\n"
     assert json.loads(said.out)["status"] == "stopped"
+
+
+def test_a_venue_whose_spot_volume_is_money_is_refused_before_anything_is_asked():
+    with pytest.raises(ParamsError, match="btse's candle volume in money"):
+        VenueHistory("btse", SPOT, {}).check(bar="1m", start_ms=START, mark=False)
 
 
 def test_after_ctrl_c_a_venue_is_asked_nothing_more():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,8 +163,7 @@ def keep_funding(
 ) -> Coverage:
     """The settled funding of a pair in [start_ms, end_ms), of which what is missing is fetched; errors as `download`."""
     dataset = Dataset(leg.venue, leg.market, pair.pair, "funding", FUNDING_COLUMNS, synthetic=leg.synthetic)
-    rates = lambda a_ms, b_ms: history.funding(lambda x, y: leg.funding(pair, x, y), a_ms, b_ms)  # noqa: E731
-    rows = _dataset(dataset, start_ms, end_ms, rates, data, done)
+    rows = _dataset(dataset, start_ms, end_ms, partial(leg.funding, pair), data, done)
     return Coverage(str(dataset), len(rows), tuple(history.missing_settlements(rows, start_ms, end_ms)))
 
 

@@ -5,10 +5,10 @@
 A month's file is written whole or not at all, and says in its metadata which range [start, end) was asked for, so that a
 later call fetches only what is missing. The same rows give the same bytes.
 
-Candles are asked forwards, funding backwards: ccxt's own pagination loses funding stamps, and some venues ignore the
-start of a range. Every call waits for the venue's weights (ccxt's limiter), obeys Retry-After, and tries again what the
-network broke. A page that is shorter than it could be is asked again where the hole is, so that a hole that remains is
-the venue's. Times are ms UTC, as ccxt has them; ranges are half-open.
+Candles are asked forwards, funding from whichever end a venue begins with: ccxt's own pagination loses funding stamps,
+and some venues ignore the start of a range or all of it. Every call waits for the venue's weights (ccxt's limiter),
+obeys Retry-After, and tries again what the network broke. A page that is shorter than it could be is asked again where
+the hole is, so that a hole that remains is the venue's. Times are ms UTC, as ccxt has them; ranges are half-open.
 """
 
 import json
@@ -148,15 +148,18 @@ def _take(found: dict[int, Row], page: Page, start_ms: int, end_ms: int) -> None
 
 
 def funding(page: Page, start_ms: int, end_ms: int) -> list[Row]:
-    """All settled rates with a stamp in [start, end), oldest first, each once; walked backwards from the end."""
+    """All settled rates with a stamp in [start, end), oldest first, each once; asked again before and behind what a page
+    holds, since some venues give the oldest of a range and some the newest."""
     found: dict[int, Row] = {}
-    until_ms = end_ms
+    ranges = [(start_ms, end_ms)]
     for _ in range(MOST_PAGES):
-        fresh = {int(row[0]): row for row in page(start_ms, until_ms) if start_ms <= row[0] < until_ms}
-        found |= fresh
-        if not fresh:
+        if not ranges:
             return [found[ms] for ms in sorted(found)]
-        until_ms = min(fresh)
+        a_ms, b_ms = ranges.pop()
+        fresh = {int(row[0]): row for row in page(a_ms, b_ms) if a_ms <= row[0] < b_ms}
+        found |= fresh
+        if fresh:
+            ranges += [(a, b) for a, b in ((a_ms, min(fresh)), (max(fresh) + 1, b_ms)) if a < b]
     raise RunError(f"{MOST_PAGES} pages of funding and no end; ask for a shorter range")
 
 
@@ -187,11 +190,14 @@ TRIES = 6
 LONGEST_WAIT_S = 120.0
 # Bars that a venue serves, counted back from now; older ones are refused by the venue.
 NEWEST_BARS = {("gate", PERP): 10_000}
-# What `fetch_ohlcv` gives as the volume of a USDT perpetual (read from its parsers); spot is in coins everywhere.
+# What `fetch_ohlcv` gives as the volume of a USDT perpetual (read from its parsers); spot is in coins, but at SPOT_IN_MONEY.
 COINS, CONTRACTS = "coins", "contracts"
 PERP_VOLUME = {"gate": CONTRACTS, "mexc": CONTRACTS, "binance": COINS, "bybit": COINS, "bitget": COINS}
+SPOT_IN_MONEY = ("btse",)
 PAGE_BARS = {"mexc": 500, "gate": 1999, "binance": 1000, "bybit": 1000}
 PAGE_STAMPS = 100
+# Venues whose funding ccxt asks by number of a page, the newest first, whatever range is asked for.
+PAGE_NUMBER = {"mexc": "page_num", "bitget": "pageNo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +270,25 @@ class VenueHistory:
         coins = 1.0 if self.market == SPOT or self.volume_unit == COINS else pair.contract_size
         return [(*row[:5], 0.0 if mark else (row[5] or 0.0) * coins) for row in rows]
 
-    def funding(self, pair: Listed, start_ms: int, end_ms: int) -> Sequence[Row]:
-        """Settled rates with a stamp in [start, end); where they are many, the newest."""
+    def funding(self, pair: Listed, start_ms: int, end_ms: int) -> list[Row]:
+        """All settled rates with a stamp in [start, end), oldest first."""
+        number = PAGE_NUMBER.get(self.venue)
+        if number is None:
+            return funding(lambda a, b: self._rates(pair, a, {"until": b - 1}), start_ms, end_ms)
+        found: dict[int, Row] = {}
+        for n in range(1, MOST_PAGES):
+            fresh = {int(row[0]): row for row in self._rates(pair, None, {number: n})}
+            if fresh.keys() <= found.keys():
+                break
+            found |= fresh
+            if min(fresh) < start_ms:
+                break
+        return [found[ms] for ms in sorted(found) if start_ms <= ms < end_ms]
+
+    def _rates(self, pair: Listed, since_ms: int | None, asked: Mapping[str, int]) -> list[Row]:
+        """One page of settled rates."""
         fetch = self._client.fetch_funding_rate_history
-        rows = self._call(lambda: fetch(pair.symbol, start_ms, PAGE_STAMPS, {"until": end_ms - 1}))
+        rows = self._call(lambda: fetch(pair.symbol, since_ms, PAGE_STAMPS, dict(asked)))
         return [(row["timestamp"], row["fundingRate"]) for row in rows]
 
     def bar_ms(self, bar: str) -> int:
@@ -302,6 +323,10 @@ class VenueHistory:
             raise ParamsError(f"{self.venue} {self.market} has no mark candles; leave out --marks")
         if self.market == PERP:
             _ = self.volume_unit
+        elif self.venue in SPOT_IN_MONEY:
+            raise ParamsError(
+                f"ccxt gives {self.venue}'s candle volume in money, not in coins; take another venue's spot"
+            )
         newest, bar_ms = NEWEST_BARS.get((self.venue, self.market)), self.bar_ms(bar)
         if newest and start_ms < (oldest_ms := self.now_ms() - newest * bar_ms):
             days, wanted = newest * bar_ms / 86_400_000, (oldest_ms - start_ms) / 86_400_000
