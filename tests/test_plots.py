@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from studies import study
 
 from delta_arb.market import utc
+from delta_arb.optimize.verdict import judge
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.report import choice_tables, plots, sensitivity, trade_tables
@@ -233,6 +234,15 @@ def test_the_names_of_a_good_entry_and_a_good_exit_do_not_meet():
 def test_without_a_walk_its_figure_says_why():
     s = study("no_edge")
     assert f"Nothing to show: {s.verdict.reason}" in said(plots.walk(s.verdict, s.inputs))
+
+
+def test_what_a_demand_refuses_is_not_walked_forward_and_its_page_says_so():
+    s = study("sample")
+    verdict = judge(s.tape, dataclasses.replace(s.choice, trade=False, reason="10.5 trades a day are below 500"))
+    assert not verdict.trade and verdict.judgement is None
+    words = "not walked forward, for it is refused already: 10.5 trades a day are below 500"
+    assert words in said(plots.walk(verdict, s.inputs))
+    assert all(words in repr(table(verdict)) for table in (choice_tables.walked, choice_tables.gated))
 
 
 def test_real_quotes_carry_no_mark(tmp_path):

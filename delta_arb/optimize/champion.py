@@ -14,7 +14,7 @@ import numpy as np
 
 from delta_arb import params
 from delta_arb.backtest.performance import measure
-from delta_arb.errors import ParamsError, SeriesError
+from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.market import NS, utc
 from delta_arb.optimize import gates
 from delta_arb.optimize.gates import Contest, Judgement
@@ -108,7 +108,10 @@ def _kept_on(verdict: Verdict, here: Champion, now_ns: int) -> Verdict:
         return replace(verdict, champion=here, contest=Contest(True, None, words), reason=f"{verdict.reason}; {words}")
     words = f"it earned {here.judged.net_usdt_day:.2f} USDT a day on the last {here.judged.days * 24:.1f} h, last passed at "
     contest = Contest(False, None, f"{words}{utc(here.passed_ns)[:16]} UTC, and nothing speaks against it")
-    found = verdict.ask and verdict.ask(here.thresholds)
+    try:
+        found = verdict.ask and verdict.ask(here.thresholds)
+    except DataError:  # these quotes cannot be walked forward: kept without a new judgement
+        found = None
     reason = f"kept in force: {spoken(here.thresholds)}; {said}, but {contest.words}"
     return replace(verdict, trade=True, judgement=found, champion=here, contest=contest, reason=reason)
 

@@ -141,14 +141,16 @@ def _settled(direct: Verdict, reverse: Verdict, together: Verdict | None) -> tup
 
 def _adds(direct: Verdict, reverse: Verdict, together: Verdict | None) -> Interval | None:
     """Both minus direct in the same periods of the walk-forward; the reverse one's own net without a direct one."""
-    if together and together.judgement:
-        walk = together.judgement.walk
-        gain = walk.nets - direct.judgement.walk.nets
-        try:
-            return mean_interval(gain, np.random.default_rng(SEED)).scaled(DAY_S / walk.period_s)
-        except SeriesError:
-            return None
-    return reverse.judgement.walk.net_usdt_day if reverse.trade else None
+    if together is None:
+        return reverse.judgement.walk.net_usdt_day if reverse.trade else None
+    if together.judgement is None:
+        return None
+    walk = together.judgement.walk
+    gain = walk.nets - direct.judgement.walk.nets
+    try:
+        return mean_interval(gain, np.random.default_rng(SEED)).scaled(DAY_S / walk.period_s)
+    except SeriesError:
+        return None
 
 
 def _evidence(reverse: Verdict, reason: str, adds: Interval | None) -> ReverseEvidence:

@@ -42,7 +42,7 @@ class Champion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """A choice and what the gates say of it; `judgement` is None where the walk-forward has no answer.
+    """A choice and what the gates say of it; `judgement` is None where it was refused before the walk-forward, or that has no answer.
 
     After a contest, `champion` and `contest` are set. Where the champion stays, `judgement`, `fitted` and `judged` are
     of its thresholds; `choice` is the challenger still. `ask` gives the judgement of other thresholds, `choose` is
@@ -67,6 +67,12 @@ class Verdict:
         return self.contest is not None and not self.contest.replace
 
     @property
+    def unwalked(self) -> str:
+        """Why there is no walk-forward."""
+        known = self.choice.best is not None and not self.choice.trade
+        return f"not walked forward, for it is refused already: {self.reason}" if known else self.reason
+
+    @property
     def thresholds(self) -> Thresholds | None:
         """What is exported when it says trade, and looked at when it does not."""
         return self.champion.thresholds if self.kept else self.choice.best
@@ -86,6 +92,8 @@ class Verdict:
 def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | None = None, sets=()) -> Verdict:
     """Walk the procedure forward over the whole tape, count what was tried, pass the gates or refuse.
 
+    What is refused already, by a demand on the quotes of the choice, is not walked: no evidence would change that.
+
     Args:
         upstream: how many pairs, modes or markets were examined before this one was picked (this one included). Where coins
             are held, both directions are asked: each has half of the level (Bonferroni).
@@ -104,18 +112,18 @@ def judge(tape: Tape, choice: Choice, upstream: float = 1.0, choose: Choose | No
         tried, rng = Tried(sets, thresholds, looks), np.random.default_rng(SEED)
         return gates.judge(tape, choice.market, choice.constraints, tried, cut, rng=rng, choose=choose)
 
+    if not choice.trade:
+        return Verdict(choice, None, cut.step_s, False, choice.reason, ask, choose=choose)
     try:
         found = ask(choice.best)
     except DataError as error:
-        reason = choice.reason if not choice.trade else f"{spoken(choice.best)} cannot be walked forward: {error}"
+        reason = f"{spoken(choice.best)} cannot be walked forward: {error}"
         return Verdict(choice, None, cut.step_s, False, reason)
-    if choice.trade and not found.passed:
+    if not found.passed:
         reason = f"{spoken(choice.best)} does not pass: {found.reason}"
         return Verdict(choice, found, cut.step_s, False, reason, ask, choose=choose)
-    reason = choice.reason
-    if choice.trade:
-        reason += f", and {found.walk.net_usdt_day} in the walk-forward, which decides{warned(found)}"
-    return Verdict(choice, found, cut.step_s, choice.trade, reason, ask, choose=choose)
+    reason = f"{choice.reason}, and {found.walk.net_usdt_day} in the walk-forward, which decides{warned(found)}"
+    return Verdict(choice, found, cut.step_s, True, reason, ask, choose=choose)
 
 
 def _tried(choice: Choice, sets=()) -> list[Thresholds]:

@@ -195,7 +195,7 @@ def _unseen(candidate: Params, verdict: Verdict, carried: Asked) -> Unseen:
     if candidate.profile == CARRY or verdict.thresholds is None:
         return Unseen("nothing: no thresholds were worth examining", 0, None)
     judged = verdict.choice.market.replay(verdict.choice.window.judge, verdict.thresholds)
-    return Unseen("the judged part alone: it could not be walked forward", 0, judged, verdict.choice.window.judge)
+    return Unseen("the judged part alone: it was not walked forward", 0, judged, verdict.choice.window.judge)
 
 
 def _interval(candidate: Params, seen: Unseen) -> tuple[float | None, float | None]:

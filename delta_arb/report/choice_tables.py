@@ -70,7 +70,7 @@ def _replayed(choice: Choice) -> tuple[float | None, float | None]:
 def walked(verdict: Verdict) -> Table:
     """The walk-forward, fold by fold (of many the first and the last ones), or why there is none."""
     if verdict.judgement is None:
-        return Table.nothing("Walk-forward", verdict.reason)
+        return Table.nothing("Walk-forward", verdict.unwalked)
     walk = verdict.judgement.walk
     table, left_out = walk.table(), walk.folds[ENDS:-ENDS]
     if len(left_out) <= ENDS:
@@ -85,7 +85,7 @@ def walked(verdict: Verdict) -> Table:
 def gated(verdict: Verdict) -> Table:
     """The gates of the export with their numbers, or why none was reached; and the tries that are paid for."""
     if verdict.judgement is None:
-        return Table.nothing("Demands on the export", verdict.reason)
+        return Table.nothing("Demands on the export", verdict.unwalked)
     table, paid = verdict.judgement.table(), verdict.judgement.deflated
     if paid is None:
         return table

@@ -19,7 +19,8 @@ from typing import TextIO
 from delta_arb import places
 
 KERNEL = "ipykernel.kernelapp"
-# What our notebooks import, and what the functions that they call import when first called.
+# What our notebooks import, and what the functions that they call import when first called: all that the choice needs, which
+# alone runs where it is refused. What only one other notebook needs (statsmodels) it loads itself.
 LIBRARIES = (
     "delta_arb.optimize.carry_walk_forward", "delta_arb.optimize.by_hand", "delta_arb.optimize.champion",
     "delta_arb.optimize.directions", "delta_arb.optimize.export", "delta_arb.optimize.roles", "delta_arb.report.bottom_line",
@@ -27,7 +28,7 @@ LIBRARIES = (
     "delta_arb.report.robustness", "delta_arb.report.sensitivity", "delta_arb.report.spread_tables",
     "delta_arb.report.tearsheet", "delta_arb.report.trade_tables", "delta_arb.report.what_if",
     "delta_arb.stats.mean_reversion", "matplotlib.backends.backend_agg", "matplotlib.dates", "matplotlib.figure", "numba",
-    "pandas", "PIL.PngImagePlugin", "scipy.cluster.hierarchy", "statsmodels.tsa.stattools",
+    "pandas", "PIL.PngImagePlugin",
 )  # fmt: skip
 
 
@@ -77,6 +78,7 @@ def copies(count: int, notebooks: Path) -> Iterator[list[Copy]]:
     if sys.platform != "linux":  # elsewhere system libraries do not survive being copied
         yield []
         return
+    sys.modules.setdefault("debugpy", None)  # a debugger, which each kernel would load; ipykernel does without
     with to_stay():
         importlib.import_module(KERNEL)
         if notebooks == places.notebooks().resolve():

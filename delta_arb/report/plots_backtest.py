@@ -13,7 +13,7 @@ def walk(verdict, inputs) -> Picture:
     """Equity of the walk-forward, earned on quotes not seen, against what the look-backs of its folds had promised."""
     title = "Earned out of sample, against what the look-backs promised"
     if verdict.judgement is None:
-        return figures.empty(title, verdict.reason, inputs)
+        return figures.empty(title, verdict.unwalked, inputs)
     found = verdict.judgement.walk
     if not found.result.trades:
         return figures.empty(title, f"no fold traded: {found.folds[-1].reason}", inputs)
