@@ -7,11 +7,14 @@ DELTA_ARB_ROOT names another checkout. And who works in a folder.
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from delta_arb.errors import ParamsError, RunError
 
@@ -78,6 +81,17 @@ def placed(path: str) -> str:
     its notebooks, where Jupyter starts them."""
     in_notebooks = not os.path.isabs(path) and Path.cwd() == notebooks()
     return str(root() / path) if path and in_notebooks else path
+
+
+def parsed(path: Path, parse: Callable[[str], Any] = tomllib.loads, kind: str = "TOML") -> Any:
+    """What a file says; raises ParamsError where it is not there or not of its kind, quoting nothing: some hold keys."""
+    try:
+        return parse(path.read_text("utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        where = f" ({error})" if isinstance(error, tomllib.TOMLDecodeError | json.JSONDecodeError) else ""
+        raise ParamsError(f"{path}: not {kind}{where}") from None
 
 
 def copies() -> Path:

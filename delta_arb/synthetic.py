@@ -13,7 +13,7 @@ class SyntheticOptions:
     """What is to be made, and where it goes."""
 
     out: Path = option(..., "folder to write into; made if missing", metavar="DIR")
-    seed: int = option(7, "of every draw")
+    seed: int = option(7, "of every draw", min=0)
     hours: float = option(72.0, "length of the recording")
     regime: Literal["sample", "random_walk", "no_edge", "frozen_leg"] = option("sample", "which world")
     force: bool = option(False, "overwrite files that are there")

@@ -211,7 +211,7 @@ def heading(inputs, tape) -> Heading:
         f"({seconds((tape.end_ns - tape.start_ns) / 1e9)}), "
         + (
             f"candles of {tape.bar_s:g} s, half-spreads {inputs.spot_half_spread_bps:g} and "
-            f"{inputs.perp_half_spread_bps:g} bps, size shown {inputs.bar_share:.2%} of a mean minute's volume"
+            f"{inputs.perp_half_spread_bps:g} bps, size shown {share(inputs.bar_share, 2)} of a mean minute's volume"
             if inputs.candles
             else f"spot {tape.spot_kind}, perpetual {tape.perp_kind}"
         )

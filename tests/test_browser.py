@@ -50,6 +50,18 @@ COMPARED = """(() => {
   const what = [...document.querySelectorAll('#compare tr')].find(row => row.cells[0].textContent === 'What');
   return [...what.cells].slice(1).map(cell => cell.textContent);
 })()"""
+ORDERED = """(() => {
+  const when = () => [...document.querySelectorAll('table.runs tbody tr')].map(row => row.cells[1].textContent);
+  const given = when(), sort = document.getElementById('sort'), turn = document.getElementById('turn');
+  const choose = name => { sort.value = [...sort.options].find(o => o.textContent === name).value; sort.onchange(); };
+  turn.click();
+  const turned = when();
+  choose('by What');
+  const what = [...document.querySelectorAll('table.runs tbody tr')].map(row => row.dataset.kind);
+  choose('by When (UTC)');
+  const seen = sort.getBoundingClientRect().right <= innerWidth;
+  return [given.join() === turned.reverse().join(), what.join(), when().join() === given.join(), seen];
+})()"""
 
 TALLEST = "Math.max(...[...document.querySelectorAll('.runs th')].map(th => th.clientHeight))"
 
@@ -109,6 +121,7 @@ def test_the_index_filters_and_compares(indexed, width):
                 "document.readyState === 'complete' && document.querySelectorAll('table.runs tbody tr').length === 3"
             )
             assert await page.evaluate(FILTERED) == 1
+            assert await page.evaluate(ORDERED) == [True, "research,research,live session", True, True]
             assert await page.evaluate(COMPARED) == ["live session", "research"]
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
             seen = "[...document.querySelectorAll('table.runs td.num')].every(e => e.getBoundingClientRect().right <= innerWidth)"

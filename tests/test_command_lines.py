@@ -390,7 +390,7 @@ def test_a_reports_folder_that_is_or_lies_under_a_file_is_refused(room, reports,
         ("spot_fee_bps = 'none'", "delta_arb.toml: spot_fee_bps needs a number, was 'none'"),
         ("contract_size = true", "delta_arb.toml: contract_size needs a number, was True"),
         ("pair = 7", 'delta_arb.toml: pair needs a text in "quotes", was 7'),
-        ("pair = ", "delta_arb.toml cannot be read: Invalid value (at end of document)"),
+        ("pair = ", "delta_arb.toml: not TOML (Invalid value (at end of document))"),
         ("spot_kind = 'candles'", "Invalid value for '--spot-kind': 'candles' is not one of 'updates', 'snapshots'"),
     ],
 )
@@ -404,8 +404,28 @@ def test_a_wrong_key_is_refused_with_the_file_and_what_was_meant(tmp_path, monke
 
 def test_a_named_file_must_be_there(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert pipeline.main(["--config", "mine.toml"]) == 2
-    assert capsys.readouterr().err.startswith("error: mine.toml cannot be read: ")
+    for words in (["pipeline"], ["live", "paper"], ["sandbox"], ["record", "--all"]):
+        assert everything.main([*words, "--config", "mine.toml"]) == 2
+        assert capsys.readouterr().err == "error: mine.toml: cannot be read (No such file or directory)\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "option"),
+    [
+        ("pipeline --contract-size -10", "--contract-size"),
+        ("live sandbox --contract-size=-10", "--contract-size"),
+        ("sandbox --contract-size -10", "--contract-size"),
+        ("sandbox --listings -3", "--listings"),
+        ("universe --listings -3", "--listings"),
+        ("download --listings -3", "--listings"),
+        ("record --keep-gb -1", "--keep-gb"),
+        ("synthetic --out x --seed -1", "--seed"),
+    ],
+)
+def test_a_number_below_zero_is_refused_alike_by_every_command(typed, option, capsys):
+    assert everything.main(typed.split()) == 2
+    said = f"error: Invalid value for '{option}': Input should be greater than or equal to 0; see delta-arb "
+    assert capsys.readouterr().err.startswith(said)
 
 
 # --- the commands together -------------------------------------------------------------------------------------------

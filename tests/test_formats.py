@@ -408,6 +408,16 @@ def test_one_instrument_of_several_is_chosen_by_the_pair(tmp_path):
         read(path, "funding", FormatOptions(), LegContext("perp", "", "gate"))
 
 
+@pytest.mark.parametrize("symbol", ["SYN/USDT:USDT", "SYN-USDT-SWAP", "SYNUSDT_PERP"])
+def test_a_perpetuals_symbol_in_the_spot_leg_is_refused(tmp_path, symbol):
+    def bars(of):
+        return write(tmp_path / "a.csv", [(*bar, of) for bar in BARS], "timestamp,open,high,low,close,volume,symbol")
+
+    with pytest.raises(DataError, match=f"a.csv holds {symbol}, which is a perpetual, and was given as spot"):
+        read(bars(symbol), "candles", FormatOptions(), SPOT)
+    assert len(read(bars("SYN/USDT"), "candles", FormatOptions(), SPOT).columns["close"]) == len(BARS)
+
+
 def test_a_table_in_memory_is_read_like_a_file():
     frame = (
         pd.DataFrame(BARS, columns=["t", "open", "high", "low", "close", "volume"])

@@ -256,7 +256,7 @@ def test_a_lonely_peak_loses_against_a_plateau():
         ({"net_usdt": 0.0, "net_usdt_day": 0.0}, "net 0.00 USDT a day is not above zero"),
         ({"trades_day": 4.9}, "4.9 trades a day are below 5"),
         ({"hit_rate": 0.2}, "hit rate 0.20 of 10 pairs (95 %: at most 0.51) is below 0.7"),  # Wilson, 2 of 10
-        ({"drawdown": 0.021}, "drawdown 2.10% is above 2.00%"),
+        ({"drawdown": 0.021}, "drawdown 2.10 % is above 2.00 %"),
         ({"halted": True}, "the machine halted"),
     ],
 )

@@ -201,6 +201,16 @@ def page(tmp_path, **sections) -> str:
     return pages.write_page(folder / "02_optimization.ipynb", record(), tmp_path).read_text()
 
 
+def test_of_a_progress_bar_its_last_state_is_shown_and_no_escape_of_a_terminal():
+    pieces = ["  0%|  |", "\r 50%|# |", "\r100%|##|\n", "\x1b[?25l\x1b]8;;https://x.y\x1b\\link\x1b]8;;\x1b\\ \x1b]0;t\x07end\r\n"]
+    streams = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in pieces]
+    code = nbformat.v4.new_code_cell("x", outputs=[*streams, nbformat.v4.new_output("stream", name="stdout", text="a\n")])
+    text = cells.body(nbformat.v4.new_notebook(cells=[code]))
+    assert re.findall(r"<pre>(.*?)</pre>", text[text.index("output_stderr") :], re.DOTALL) == [
+        "100%|##|\nlink end\r\n", "a\n",
+    ]  # fmt: skip
+
+
 def test_each_form_of_an_output_is_shown_by_its_richest_part_and_nothing_is_taken_for_markup():
     data = {"image/png": "iVBO", "text/plain": "Picture(Net: A & B)"}
     picture = nbformat.v4.new_output("display_data", data, metadata={"image/png": {"width": 960}})

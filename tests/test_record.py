@@ -30,6 +30,7 @@ from delta_arb.market import NS
 from delta_arb.quotes.recorded import MARK, DatasetRange, columns, content_digest, is_recorded, parts, span
 from delta_arb.quotes.stream_file import (
     LEVELS,
+    MOST_DECIMALS,
     QUOTES,
     STREAM,
     TRADES,
@@ -192,6 +193,9 @@ def test_a_row_with_what_is_no_number_is_left_out_and_told_and_the_others_are_ke
     into.close()
     assert [row[2] for row in rows_of(tmp_path)] == [0.1, 0.100001, 0.1002]
     assert len(into.refused) == 2 and all(text.startswith("AAA_USDT: ") for text in into.refused)
+    into.add((0, DAY, DAY, 1, "0.1", "5", "1e-30", "6"))  # no finer file would hold it: that is the reason
+    into.close()
+    assert into.refused[2:] == [f"AAA_USDT: '1e-30' is no number of at most {MOST_DECIMALS} decimals"]
 
 
 def test_an_empty_side_is_no_price(tmp_path):
@@ -313,7 +317,10 @@ def test_trades_are_recorded_beside(tmp_path):
         (["--pair", "LUNC"], "a pair is like LUNC_USDT"),
         (["--pair", "LUNC_USDT", "--for", "soon"], "need a time from 1s"),
         (["--pair", "LUNC_USDT", "--spot", "kraken"], "no recorder for kraken spot; there is mexc spot, gate perp"),
-        (["--pair", "LUNC_USDT", "--keep-days", "-1"], "--keep-days and --keep-gb are 0 or more"),
+        (
+            ["--pair", "LUNC_USDT", "--keep-days", "-1"],
+            "Invalid value for '--keep-days': Input should be greater than or equal to 0",
+        ),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_before_anything_is_written(tmp_path, capsys, words, said):

@@ -272,7 +272,7 @@ def test_a_move_of_exactly_the_limit_is_believed(tmp_path):
 def test_two_instruments_in_one_file_are_refused(tmp_path):
     mixed = [(k, *((100, 1, 101, 1) if k % 2 == 0 else (50, 1, 51, 1))) for k in range(10)]
     text = refusal(tmp_path, mixed)
-    assert "spot.parquet, row 1: 5 of 10 rows are bad (50.0%, at most 5.0% allowed), most of them absurd (5)" in text
+    assert "spot.parquet, row 1: 5 of 10 rows are bad (50.0 %, at most 5.0 % allowed), most of them absurd (5)" in text
     assert "two instruments in one file" in text
 
 
@@ -354,7 +354,7 @@ def test_both_stamps_need_the_receivers_clock(tmp_path):
 def test_too_many_bad_rows_are_refused_with_file_row_values_and_remedy(tmp_path):
     rows = [*QUIET, (10, 101, 2, 100.5, 3), (11, NAN, 1, 101, 1), (12, 100.25, 1, 100, 7)]
     text = refusal(tmp_path, rows)
-    assert f"{tmp_path / 'spot.parquet'}, row 10: 3 of 13 rows are bad (23.1%, at most 5.0% allowed)" in text
+    assert f"{tmp_path / 'spot.parquet'}, row 10: 3 of 13 rows are bad (23.1 %, at most 5.0 % allowed)" in text
     assert "most of them crossed (2), this the first: 2025-10-11 00:00:10.000 bid=101, bid_qty=2, ask=100.5" in text
     assert "swapped bid and ask columns" in text and "max_bad_share" in text
 
@@ -372,7 +372,7 @@ def test_the_share_at_the_limit_is_still_accepted(tmp_path):
 
 def test_a_leg_without_a_good_row_is_refused_whatever_the_share(tmp_path):
     text = refusal(tmp_path, [(k, 100, 1, 100, 1) for k in range(3)], max_bad_share=1.0)
-    assert "row 0: 3 of 3 rows are bad (100.0%, no good one left)" in text and "locked" in text
+    assert "row 0: 3 of 3 rows are bad (100.0 %, no good one left)" in text and "locked" in text
 
 
 @pytest.mark.parametrize(
@@ -684,7 +684,7 @@ def test_the_quality_summary_tells_every_count_with_its_treatment(tmp_path):
     assert frame.loc["crossed", "spot"] == 1 and frame.loc["out_of_order", "spot"] == 1
     assert "withdraws" in frame.loc["crossed", "treatment"]
     assert (quality.spot.file, quality.spot.kind) == (str(tmp_path / "spot.parquet"), "snapshots")
-    assert "40.00% of 5" in repr(quality) and len(repr(quality)) < 160
+    assert "40.00 % of 5" in repr(quality) and len(repr(quality)) < 160
     shown = {row[0]: row[1:3] for row in quality.table().rows}
     assert (shown["crossed books"], shown["first row"][0]) == (("1", "0"), "2025-10-11 00:00:00.000")
     assert "crossed" in quality._repr_html_()

@@ -269,7 +269,7 @@ def test_the_same_numbers_give_the_same_levels_at_any_scale():
     [
         ({"max_hold_s": 1.0}, "max_hold_s=1 is too short"),
         ({"max_hold_s": math.nan}, "too short"),
-        ({"max_hold_s": 300.0, "target_rate": 0.9}, "no levels that reach the exit level in 90% of all cases earn"),
+        ({"max_hold_s": 300.0, "target_rate": 0.9}, "no levels that reach the exit level in 90 % of all cases earn"),
         ({"max_hold_s": 300.0, "cost": 0.005}, "not worth trading"),
         ({"max_hold_s": 21_600.0, "cost": 0.045}, "where the spread never comes"),  # 45 sd: levels 23 sd away
         ({"max_hold_s": 21_600.0, "cost": 0.1}, "where the spread never comes"),

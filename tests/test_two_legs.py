@@ -24,7 +24,7 @@ from delta_arb.quotes.checks import Limits
 from delta_arb.quotes.files import LegFile
 from delta_arb.quotes.funding_file import FundingFile, check_rates, funding_history, notes_on
 from delta_arb.quotes.inputs import Inputs
-from delta_arb.quotes.two_legs import correlated
+from delta_arb.quotes.two_legs import correlated, refuse_one_file
 from delta_arb.tables import heading, told
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -113,6 +113,21 @@ def test_one_file_or_its_copy_is_no_second_leg(tmp_path):
         candles.read(spot, LegFile(copy, "updates", 10.0), STATED)
 
 
+def test_legs_that_are_named_the_other_way_round_are_refused(tmp_path):
+    spot, perp = legs(tmp_path)
+    assert refuse_one_file(spot, perp) is None
+    with pytest.raises(
+        DataError, match=r"by their names .*perp.parquet is the perpetual and .*spot.parquet is spot.*exchange"
+    ):
+        candles.read(perp, spot, STATED)
+    for names in (
+        ("futures/a.csv", "futures/b.csv"),
+        ("futures/x_spot.csv", "spot/x_swap.csv"),
+        ("PERP_USDT.csv", "b.csv"),
+    ):
+        assert refuse_one_file(*(LegFile(tmp_path / name, "updates") for name in names)) is None
+
+
 def test_a_bar_far_off_on_one_leg_is_dropped_and_counted(tmp_path):
     spot, perp = legs(tmp_path)
     table = pq.read_table(perp.path).to_pylist()
@@ -141,7 +156,7 @@ def test_opens_that_repeat_the_close_before_are_told(tmp_path):
             "low": np.minimum(close[:-1], close[1:]), "close": close[1:], "volume": np.full(len(close) - 1, 7.0)}  # fmt: skip
     pq.write_table(pa.table(rows), tmp_path / "perp.parquet")
     notes = candles.read(spot, LegFile(tmp_path / "perp.parquet", "updates"), STATED).quality.notes
-    assert len(notes) == 1 and re.match("perpetual: 100% of the opens repeat the close before", notes[0])
+    assert len(notes) == 1 and re.match("perpetual: 100 % of the opens repeat the close before", notes[0])
 
 
 def test_a_volume_in_money_is_told(tmp_path):
@@ -278,7 +293,7 @@ def test_a_case_that_was_published_is_refused_by_the_command(tmp_path, capsys, w
 @pytest.mark.parametrize(
     ("folder", "perp", "funding", "says"),
     [
-        ("stitched_open", "perp", "none", "perpetual: 100% of the opens repeat the close before"),
+        ("stitched_open", "perp", "none", "perpetual: 100 % of the opens repeat the close before"),
         ("wrong_order_message", "perp_newest_first", "none", "newest row first, 71 of 72 out_of_order: sorted by time"),
         ("funding_ms_int", "perp", "funding", "funding read as columns by name, times in ms, UTC"),
         (

@@ -1,6 +1,7 @@
 """The walk-forward by hand: who sees what, whose pair it is, by which rule it ends, and that nothing later matters."""
 
 import math
+import re
 import time
 from dataclasses import replace
 from functools import partial
@@ -528,6 +529,9 @@ def test_a_record_must_bear_the_loss_that_one_states():
         assert gate_of(found.gates, "chance without an edge").value == pytest.approx(
             (times / (times + 1)) ** len(won), abs=0.004
         )
+        said = rf"{'at most' if passes else 'above'} 2.5 % \(0.\d+ % without the loss of {times * bps:g} bps that stress_loss_bps states"
+        assert re.search(said, gate_of(found.gates, "chance without an edge").finding)
+    assert "stress_loss_bps" in found.reason and "states" not in plain.reason
 
 
 def test_a_short_look_back_is_a_warning_and_no_refusal():

@@ -58,8 +58,8 @@ class DownloadOptions:
     config: Path | None = option(None, "the runner's configuration, for its venues", WHERE, metavar="FILE")
     out: Path = option(DATA, "folder to write to; of --sandbox data/synthetic", WHERE, metavar="FOLDER")
     sandbox: bool = option(False, "the local venues with made pairs (synthetic), started if need be", LOCAL)
-    listings: int = option(200, "made pairs that they list", LOCAL, metavar="N")
-    seed: int = option(7, "of the made pairs", LOCAL, metavar="N")
+    listings: int = option(200, "made pairs that they list", LOCAL, metavar="N", min=0)
+    seed: int = option(7, "of the made pairs", LOCAL, metavar="N", min=0)
     history_days: float = option(30.0, "how far back their past goes", LOCAL, metavar="DAYS")
     json: bool = option(False, "print the result as one line of JSON, last", WHERE)
 
@@ -100,8 +100,10 @@ class RecordOptions:
     config: Path | None = option(None, "the runner's configuration, for its venues and pair", WHERE, metavar="FILE")
     out: Path = option(DATA, "folder to write to; of --sandbox data/synthetic", WHERE, metavar="FOLDER")
     json: bool = option(False, "print the result as one line of JSON, last", WHERE)
-    keep_days: float = option(0.0, "delete older recordings; 0: never", KEEP, metavar="DAYS")
-    keep_gb: float = option(0.0, "delete the oldest above so much for each venue; 0: never", KEEP, metavar="GB")
+    keep_days: float = option(0.0, "delete older recordings; 0: never", KEEP, metavar="DAYS", min=0.0)
+    keep_gb: float = option(
+        0.0, "delete the oldest above so much for each venue; 0: never", KEEP, metavar="GB", min=0.0
+    )
     status_s: float = option(10.0, "seconds between two status lines", KEEP, metavar="N")
     sandbox: bool = option(False, "the local venues with the sample (synthetic), started if need be", LOCAL)
     speed: float = option(1.0, "how fast they play it", LOCAL, metavar="N")
@@ -115,6 +117,4 @@ class RecordOptions:
         for name in ("sample_s", "status_s", "speed"):
             if not getattr(self, name) > 0:
                 raise ParamsError(f"--{name.replace('_', '-')} must be above 0, was {getattr(self, name):g}")
-        if self.keep_days < 0 or self.keep_gb < 0:
-            raise ParamsError("--keep-days and --keep-gb are 0 or more")
         return replace(self, out=to_write(apart(self.out, self.sandbox), "--out"))

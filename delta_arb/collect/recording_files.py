@@ -129,8 +129,7 @@ class RecordingWriter:
     def _fitting(self, rows: list[tuple]) -> list[tuple]:
         """Those that have numbers, in a file with as many decimals as they have; the others are told."""
         for row in rows:
-            if self._why_not(row):
-                self._widen(row)
+            self._widen(row)
         whys = [self._why_not(row) for row in rows]
         self.refused += [f"{self._pairs[row[0]]}: {why}" for row, why in zip(rows, whys, strict=True) if why]
         return [row for row, why in zip(rows, whys, strict=True) if not why]
@@ -148,7 +147,7 @@ class RecordingWriter:
         """Why a row has no numbers in this file; "" where it has."""
         try:
             for text, digits in zip(row[self._first :], self._digits, strict=True):
-                scaled(text, digits[row[0]])
+                scaled(text, max(digits[row[0]], decimals(text)))  # a finer number has its file by now
         except DataError as error:
             return str(error)
         return ""

@@ -294,6 +294,7 @@ def order_of(ts_ns: np.ndarray, least: int = 16) -> tuple[np.ndarray | None, str
     return None, ""
 
 
+_PERPETUAL = re.compile(r":[A-Z]+$|[-_ ](SWAP|PERP(ETUAL)?)$", re.IGNORECASE)  # as ccxt, OKX and others spell one
 _ENDINGS = ("", "SWAP", "PERP", "PERPETUAL", "VANILLAPERPETUAL")
 
 
@@ -307,10 +308,14 @@ def chosen(of: dict[str, pa.ChunkedArray], path: str, options, context) -> tuple
         if name not in of:
             continue
         there = sorted(cell for cell in texts(of[name].unique()).to_pylist() if cell is not None)
-        if len(there) < 2:
-            continue
         meant = [cell for cell in there if wanted and (cell == wanted or matches(cell, wanted))]
         meant = [wanted] if wanted in meant else meant
+        if name == "symbol" and context.leg == "spot" and len(meant) == 1 and _PERPETUAL.search(meant[0]):
+            raise DataError(
+                f"{path} holds {meant[0]}, which is a perpetual, and was given as spot; exchange --spot and --perp"
+            )
+        if len(there) < 2:
+            continue
         if len(meant) != 1:
             raise DataError(
                 f"{path} holds {len(there)} {name}s ({', '.join(there[:6])}{', ...' if len(there) > 6 else ''}), {_which(meant, wanted)}; "

@@ -118,7 +118,7 @@ def of_parquet(path, wanted, begin) -> RawTable:
 
 
 def of_arrow(path, wanted, begin) -> RawTable:
-    with pa.memory_map(str(split(path)[0])) as source:
+    with pa.OSFile(str(split(path)[0])) as source:  # of a map a file that is cut meanwhile ends the process
         try:
             table = pa.ipc.open_file(source).read_all()
         except pa.ArrowInvalid:

@@ -14,7 +14,7 @@
     latency_s = 0.1
     contract_size = 10000.0
 
-    [paper]                    # what both wallets begin with on paper; see --example for what they hold without it
+    [paper]                    # what both wallets begin with on paper; see `delta-arb live example` for what they hold without it
     spot_usdt = 200.0
     perp_usdt = 200.0
 
@@ -23,14 +23,13 @@
     max_position_usdt = 60.0
     max_loss_day_usdt = 5.0
 
-Every other name has a default, shown and explained by `python -m delta_arb.live --example`. Keys come from the environment
+Every other name has a default, shown and explained by `delta-arb live example`. Keys come from the environment
 (DELTA_ARB_MEXC_KEY, DELTA_ARB_MEXC_SECRET, ...) or from a file that only its owner can read: one table for each venue
 with `key` and `secret`.
 """
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +42,7 @@ from delta_arb.evidence import Name
 from delta_arb.latency import Latency
 from delta_arb.market import NS, PERP, SPOT, pair_name, plain_pair
 from delta_arb.params import Bounds, spoken
+from delta_arb.places import parsed
 from delta_arb.venue_terms import NotNegative, VenueTerms
 from delta_arb.wallets import NO_REBALANCING, Funds, Rebalancing
 
@@ -268,9 +268,9 @@ class Keys(_Section):
 def read(path: Path) -> Config:
     """The configuration file; raises ParamsError with each name that is wrong."""
     try:
-        return Config.model_validate(_toml(Path(path)))
+        return Config.model_validate(parsed(Path(path)))
     except ValidationError as error:
-        raise ParamsError(f"{path}: {spoken(error)}; `python -m delta_arb.live --example` shows every name") from None
+        raise ParamsError(f"{path}: {spoken(error)}; `delta-arb live example` shows every name") from None
 
 
 def sample(
@@ -332,14 +332,4 @@ def _private(path: Path) -> dict:
         raise ParamsError(
             f"{path}: mode {mode:o} lets others read the keys; chmod 600 it, and change the keys if others had access"
         )
-    return _toml(path)
-
-
-def _toml(path: Path) -> dict:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ParamsError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:  # the message of a broken keys file must not quote it
-        where = f" ({error})" if "line" in str(error) else ""
-        raise ParamsError(f"{path}: not TOML{where}") from None
+    return parsed(path)

@@ -1,4 +1,4 @@
-"""`python -m delta_arb.live status|stop|flatten|resume`: commands to a running runner, through a socket.
+"""`delta-arb live status|stop|flatten|resume`: commands to a running runner, through a socket.
 
 One line in, a word and then who asks and why, which the journal keeps; one line of JSON out. Two words more are for the
 monitor: `snapshot` and `kill`. The socket belongs to its owner alone. Nothing here withdraws: `status` names the transfer

@@ -1,4 +1,4 @@
-"""`--example`: a configuration with every name, its default and its meaning, as a file to begin with.
+"""`delta-arb live example`: a configuration with every name, its default and its meaning, as a file to begin with.
 
 Where a parameter file is given, pair and venues are what that file assumed, so that the runner takes it as it is.
 """

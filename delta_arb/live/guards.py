@@ -115,7 +115,7 @@ GUARDS: Sequence[Told | Compared] = (
     Compared("failures", HALT, lambda f: f.failures, ge, lambda c: c.guards.max_failures,
              "in a row", "{v} entries in a row were refused or unwound; find out why before `resume`"),
     Compared("liquidation", FLATTEN, lambda f: 100.0 * f.liquidation_distance, lt, lambda c: 100.0 * c.guards.min_liquidation_distance,
-             "% away", "liquidation is {v:.1f}% away, the limit is {m:.1f}%; add margin or lower the leverage"),
+             "% away", "liquidation is {v:.1f} % away, the limit is {m:.1f} %; add margin or lower the leverage"),
     Compared("auto-deleveraging", FLATTEN, lambda f: f.adl_rank, lambda rank, worst: 0 < rank <= worst, lambda c: c.guards.worst_adl_rank,
              "", "rank {v} in the queue of auto-deleveraging, {m} is the limit"),
     Told("funding", NO_ENTRY, "funding_missing", "{}, and the parameters count on funding"),

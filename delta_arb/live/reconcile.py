@@ -116,7 +116,7 @@ class Reconciler:
             found = await self._discrepancies()
         if found and self._runner.state.phase == FLAT:
             raise RunError(
-                f"{'; '.join(map(str, found))}; close it by hand, or `python -m delta_arb.live "
+                f"{'; '.join(map(str, found))}; close it by hand, or `delta-arb live "
                 "resume` to take the account as it is"
             )
         await self._answer(found, measured=measured)

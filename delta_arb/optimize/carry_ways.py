@@ -35,7 +35,7 @@ from delta_arb.quotes.depth_and_trades import Prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.ledger import Trade
 from delta_arb.strategy.quoting import Queued
-from delta_arb.tables import NOTHING, Table, number
+from delta_arb.tables import NOTHING, Table, number, share
 
 LOOK_BACK_S, STEP_S = 120 * DAY_S, 30 * DAY_S  # of the walk, where nothing else is said
 PATIENCE_S = 4 * 3600.0
@@ -237,7 +237,7 @@ def _row(way: Way) -> tuple[str, ...]:
     if way.enter is not None:
         i, o = way.enter, way.leave
         costs = (
-            *costs[:2], f"{i.unfilled:.0%} / {o.unfilled:.0%} of {i.tries}", number(i.waited_s / 3600, 1), number(i.missed_bps),
+            *costs[:2], f"{share(i.unfilled)} / {share(o.unfilled)} of {i.tries}", number(i.waited_s / 3600, 1), number(i.missed_bps),
             f"{i.gain_bps:+.1f} / {o.gain_bps:+.1f}", number(_days_a_bp(way.even.funding_bps_day), 1),
         )  # fmt: skip
     return way.name, *costs, number(way.walked_bps_day)

@@ -26,7 +26,7 @@ from delta_arb.params import Params
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.state import DIRECT, REVERSE
-from delta_arb.tables import Table, number, seconds
+from delta_arb.tables import Table, number, seconds, share
 
 SIDES = {"direct": DIRECT, "reverse": REVERSE}
 NAMES = {side: name for name, side in SIDES.items()}
@@ -127,7 +127,7 @@ def _against(choice: Choice, champion: Champion, now_ns: int) -> list[str]:
     if seen.net_usdt <= 0:
         why.append(f"net {seen.net_usdt_day:.2f} USDT a day on the last {seen.days * 24:.1f} h is not above zero")
     if seen.drawdown > demands.max_drawdown:
-        why.append(f"drawdown {seen.drawdown:.2%} there is above {demands.max_drawdown:.2%}")
+        why.append(f"drawdown {share(seen.drawdown, 2)} there is above {share(demands.max_drawdown, 2)}")
     if seen.halted:
         why.append("the machine halted")
     if now_ns - champion.passed_ns > demands.look_back_h * 3600 * NS:

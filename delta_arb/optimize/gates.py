@@ -29,13 +29,14 @@ from delta_arb.stats import multiple_testing, sharpe
 from delta_arb.stats.multiple_testing import Deflated, Overfitting, Superior
 from delta_arb.stats.sharpe import REPETITIONS, Interval, chance_with_memory, chance_without_edge
 from delta_arb.strategy.state import DIRECT, REVERSE
-from delta_arb.tables import Table, TableFace, quantity
+from delta_arb.tables import Table, TableFace, quantity, share
 
 MIN_DEFLATED = 0.95
 MAX_OVERFITTING = 0.5
 MAX_LOSS = 0.05  # share of halvings that lose, below which a flat top is no alarm
 MIN_HALF_LIVES = 150.0
 LEVEL = 0.95  # two-sided, of all looks together: luck may pass in half of the rest
+LUCK = "chance without an edge"
 WORST = 0.999  # of the cost of leaving, what an exit of carry at a bad moment is taken to meet
 YEAR_DAYS = 365.0
 WARNINGS = DEFLATED, OVERFITTING, LOOK_BACK = (
@@ -50,7 +51,7 @@ DEMANDS = {  # unit of the number, and what is asked
     "pairs a day": ("pairs a day", "round trips often enough to be worth running"),
     "hit rate's upper bound": ("fraction", "pairs that reach their exit level, at the upper end of 95 %"),
     "drawdown of marked equity": ("fraction", "deepest fall of what could be cashed in, of all capital"),
-    "chance without an edge": ("fraction", "how often a rule that earns nothing shows such pairs, if one of them may go wrong"),
+    LUCK: ("fraction", "how often a rule that earns nothing shows such pairs, if one of them may go wrong"),
     "net a year on all capital": ("% a year", "earned a year on all capital, against what cash pays"),
     DEFLATED: ("fraction", "probability of an edge once all tries are counted"),
     OVERFITTING: ("fraction", "how often the best of one half of the record ends in the worse half of the other"),
@@ -108,7 +109,7 @@ def gates(
             "hit rate's upper bound", walk.hit_rate and walk.hit_rate.high, constraints.target_hit_rate, note="no pair"
         ),
         gate("drawdown of marked equity", seen.drawdown, constraints.max_drawdown, least=False),
-        gate("chance without an edge", luck, may_be_luck, least=False, note="no pair"),
+        gate(LUCK, luck, may_be_luck, least=False, note="no pair"),
         above_cash(walk.net_usdt_day and walk.net_usdt_day.value, seen.capital_usdt, constraints.cash_percent),
         told_deflated(deflated),
         _overfitting(overfitting),
@@ -149,7 +150,8 @@ def _overfitting(found: Overfitting | None) -> Gate:
     plain = gate(OVERFITTING, found and found.probability, MAX_OVERFITTING, least=False)
     if found is None or plain.passed or found.loss > MAX_LOSS:
         return plain
-    finding = f"{plain.finding}, but the choice loses on {found.loss:.1%} of the other halves: a flat top, no alarm"
+    lost = share(found.loss, 1)
+    finding = f"{plain.finding}, but the choice loses on {lost} of the other halves: a flat top, no alarm"
     return plain.replace(result="met", finding=finding)
 
 
@@ -268,11 +270,16 @@ def judge(
     windows = constraints.repeated_h * 3600.0 / ((tape.end_ns - tape.start_ns) / NS)
     may_be_luck = (1 - multiple_testing.level_of_each(LEVEL, tried.upstream, windows)) / 2
     ended = [t.net_usdt for t in walk.result.trades if not t.censored]
-    loss = max(modelled_loss_usdt(tape, market, chosen), from_bps(constraints.stress_loss_bps) * market.position_usdt)
-    luck = chance_of_luck(ended, loss, rng, may_be_luck) if ended else None
+    seen = modelled_loss_usdt(tape, market, chosen)
+    stated = from_bps(constraints.stress_loss_bps) * market.position_usdt
+    luck = chance_of_luck(ended, max(seen, stated), rng, may_be_luck) if ended else None
     found = gates(
         walk, constraints, frame, luck=luck, may_be_luck=may_be_luck, deflated=deflated, overfitting=overfitting
     )
+    if ended and stated > seen:
+        plain = quantity(chance_of_luck(ended, seen, rng, may_be_luck), "fraction")
+        of = f" ({plain} without the loss of {constraints.stress_loss_bps:g} bps that stress_loss_bps states)"
+        found = tuple(g.replace(finding=g.finding + of) if g.name == LUCK else g for g in found)
     return Judgement(walk, deflated, overfitting, superior, confidence, found, tuple(refusals))
 
 

@@ -30,7 +30,7 @@ from delta_arb.stats.timeout import optimal
 from delta_arb.strategy.rule import as_filter
 from delta_arb.strategy.signal import Filter
 from delta_arb.strategy.state import DIRECT, REVERSE
-from delta_arb.tables import seconds
+from delta_arb.tables import seconds, share
 
 LEVELS = 14  # thresholds per axis of the grid
 ENTRY_QUANTILES = (0.50, 0.995)
@@ -387,7 +387,7 @@ def no_edge(offered: Offers, market: Market, side: int) -> str:
     """Why the grid is empty: even the rarest good prices do not pay the fees."""
     entries, exits = levels(offered)
     return (
-        f"no {WAYS[side]}edge after costs: entering at {entries[-1]:g} bps (reached {1 - ENTRY_QUANTILES[1]:.1%} of the time) and "
+        f"no {WAYS[side]}edge after costs: entering at {entries[-1]:g} bps (reached {share(1 - ENTRY_QUANTILES[1], 1)} of the time) and "
         f"leaving at {exits[0]:g} bps (the same) gains {entries[-1] - exits[0]:g} bps, the four fees are "
         f"{market.fees_bps:g} bps"
     )

@@ -21,6 +21,7 @@ from delta_arb.stats.reversion import HalfLife
 from delta_arb.stats.sharpe import wilson
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import MachineRule
+from delta_arb.tables import share
 from delta_arb.venue_terms import VenueTerms, common_step, completed, each_leg, said_terms
 from delta_arb.wallets import BOUNDLESS, Funds
 
@@ -93,7 +94,7 @@ class Constraints:
                 f"{self.target_hit_rate:g}"
             )
         if p.drawdown > self.max_drawdown:
-            misses.append(f"drawdown {p.drawdown:.2%} is above {self.max_drawdown:.2%}")
+            misses.append(f"drawdown {share(p.drawdown, 2)} is above {share(self.max_drawdown, 2)}")
         if p.halted:
             misses.append("the legs could not be balanced and the machine halted")
         return misses

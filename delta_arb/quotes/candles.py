@@ -33,7 +33,7 @@ from delta_arb.quotes.options import BAR_SHARE
 from delta_arb.quotes.quality import TakenFor, layout_rows, summary, summary_frame
 from delta_arb.quotes.tape import Tape, align
 from delta_arb.quotes.two_legs import compared, doubtful_unit, overlap_end, refuse_one_file
-from delta_arb.tables import Table, TableFace
+from delta_arb.tables import Table, TableFace, share
 
 __all__ = ["BAD", "Bars", "CandleQuality", "LegCandles", "Stated", "aggregated", "quotes", "read"]
 
@@ -91,7 +91,7 @@ class CandleQuality(TableFace):
         note = (
             f"CANDLES, not quotes: decided at the ends of bars of {self.bar_s:g} s (files: {own}), filled at the next "
             f"bar's open. Stated half-spreads {s.spot_half_spread_bps:g} bps (spot) and {s.perp_half_spread_bps:g} bps "
-            f"(perpetual); size shown {s.share:.2%} of a mean minute's volume."
+            f"(perpetual); size shown {share(s.share, 2)} of a mean minute's volume."
         )
         return Table.of(repr(self), ("", "spot", "perp", "treatment"), rows, note)
 
@@ -101,7 +101,7 @@ class CandleQuality(TableFace):
 
     def __repr__(self) -> str:
         span = f"{utc(self.start_ns)} to {utc(self.end_ns)} UTC"
-        bad = ", ".join(f"{leg.bad_share:.2%} of {leg.bars:,}" for leg in (self.spot, self.perp))
+        bad = ", ".join(f"{share(leg.bad_share, 2)} of {leg.bars:,}" for leg in (self.spot, self.perp))
         return f"CandleQuality({self.events:,} events from candles, {span}; bad bars: {bad})"
 
 

@@ -36,6 +36,7 @@ from delta_arb.market import NS, utc
 from delta_arb.numba_cache import read_only
 from delta_arb.quotes.files import LegFile, Rows, coins_a_unit, rows_of
 from delta_arb.quotes.one_pass import faultless, quick
+from delta_arb.tables import share
 
 PIECE = 1 << 16  # rows
 BAD = ("out_of_order", "one_sided", "non_finite", "nonpositive", "crossed", "locked", "absurd")
@@ -310,9 +311,9 @@ def refuse_if_bad(found: Checked, rows: Rows, limits: Limits) -> None:
     kind = max(found.bad, key=lambda k: len(found.bad[k]))
     row = int(found.bad[kind][0])
     values = ", ".join(f"{name}={getattr(rows, name)[row]:g}" for name in ("bid", "bid_qty", "ask", "ask_qty"))
-    allowed = f"at most {limits.max_bad_share:.1%} allowed" if len(found.quotes) else "no good one left"
+    allowed = f"at most {share(limits.max_bad_share, 1)} allowed" if len(found.quotes) else "no good one left"
     raise DataError(
-        f"{rows.located(row)}: {bad} of {len(rows)} rows are bad ({bad / len(rows):.1%}, {allowed}), most of them "
+        f"{rows.located(row)}: {bad} of {len(rows)} rows are bad ({share(bad / len(rows), 1)}, {allowed}), most of them "
         f"{kind} ({len(found.bad[kind])}), this the first: {utc(int(rows.ts_ns[row]))} {values}; "
         f"{_REMEDIES[kind]}, or raise max_bad_share knowingly"
     )

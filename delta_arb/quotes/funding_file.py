@@ -25,6 +25,7 @@ from delta_arb.market import HOUR_NS, NEVER, NS, FundingPayment, utc
 from delta_arb.quotes.columns import EARLIEST_NS, FORMATS, names_in
 from delta_arb.quotes.files import files_of
 from delta_arb.quotes.tape import Tape
+from delta_arb.tables import share
 
 MEDIAN_BPS, YEARLY = 10.0, 3.0  # above either, rates are no fractions of one interval
 _TWICE = 1 / 50  # of the usual step: no settlements are that near to each other
@@ -68,7 +69,7 @@ def _refuse_percent(name: str, stamps: np.ndarray, rates: np.ndarray) -> None:
     a_year = float(rates.sum()) / (float(stamps[-1] - stamps[0]) / (8766 * HOUR_NS))
     if median_bps > MEDIAN_BPS or abs(a_year) > YEARLY:
         raise DataError(
-            f"{name}: the median rate is {median_bps:.3g} bps a settlement and a year of them {a_year:.0%}: rates look like percent; "
+            f"{name}: the median rate is {median_bps:.3g} bps a settlement and a year of them {share(a_year)}: rates look like percent; "
             "divide by 100, or say --funding-format rate=percent (rate=fraction where they are right as they stand)"
         )
 
@@ -81,7 +82,7 @@ def _refuse_repeats(name: str, stamps: np.ndarray, rates: np.ndarray) -> None:
     a_day = len(rates) / (float(stamps[-1] - stamps[0]) / (24 * HOUR_NS))
     same = float(np.mean(rates[1:] == rates[:-1]))
     raise DataError(
-        f"{name}: {a_day:.3g} rows a day would pay {float(rates.mean()) * a_day * 1e4:.3g} bps a day, but {same:.0%} of the rates equal "
+        f"{name}: {a_day:.3g} rows a day would pay {float(rates.mean()) * a_day * 1e4:.3g} bps a day, but {share(same)} of the rates equal "
         f"the one before and they change every {hours:g} h only, so each stands on several rows; say when it is paid: --funding-format "
         f"interval={hours:g},settles=first (or settles=after; interval={_step_h(stamps):g} where every row is paid)"
     )

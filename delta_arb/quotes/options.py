@@ -18,7 +18,6 @@ line wins. The one in the working folder is read, or the one that --config names
 """
 
 import difflib
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -28,6 +27,7 @@ from typing import Any, Literal
 from delta_arb.command import option
 from delta_arb.errors import ParamsError
 from delta_arb.market import BASE, QUOTE, SNAPSHOTS, UPDATES
+from delta_arb.places import parsed
 
 NONE = "none"
 FILES = ("spot", "perp", "funding")
@@ -62,7 +62,7 @@ class InputOptions:
     pair: str = _quotes("", "name of the pair, like LUNC_USDT")
     spot_venue: str = _quotes("mexc", "venue of the spot leg")
     perp_venue: str = _quotes("gate", "venue of the perpetual")
-    contract_size: float = _quotes(0.0, "base units of one contract")
+    contract_size: float = _quotes(0.0, "base units of one contract", min=0.0)
     spot_kind: Literal[UPDATES, SNAPSHOTS] = _quotes(
         UPDATES, "how the spot leg was recorded: updates, or snapshots (polled)"
     )
@@ -203,11 +203,7 @@ def settings(path: Path | None = None) -> dict[str, Any]:
     if path is None and not Path(FILE).exists():
         return {}
     path = path or Path(FILE)
-    try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ParamsError(f"{path} cannot be read: {error}") from None
-    return {name: _located(name, _checked(path, name, value), path.parent) for name, value in said.items()}
+    return {name: _located(name, _checked(path, name, value), path.parent) for name, value in parsed(path).items()}
 
 
 def _checked(path: Path, name: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, utc
 from delta_arb.quotes.checks import BAD, Checked, Limits, Quotes
-from delta_arb.tables import Table, TableFace
+from delta_arb.tables import Table, TableFace, share
 
 _WITHDRAWN = "withdraws the book until the leg's next good row"
 TREATMENTS = {
@@ -161,7 +161,7 @@ class Quality(TableFace):
         )
 
     def __repr__(self) -> str:
-        bad = ", ".join(f"{leg.bad_share:.2%} of {leg.rows:,}" for leg in (self.spot, self.perp))
+        bad = ", ".join(f"{share(leg.bad_share, 2)} of {leg.rows:,}" for leg in (self.spot, self.perp))
         return f"Quality({self.events:,} events, {utc(self.start_ns)} to {utc(self.end_ns)} UTC; bad rows: {bad})"
 
 
@@ -183,5 +183,5 @@ def _face(name: str, leg: object) -> str:
     if name.endswith("_ns"):
         return utc(value)
     if name.endswith("_share"):
-        return f"{value:.2%}"
+        return share(value, 2)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"

@@ -14,6 +14,7 @@ On 71 pairs of recorded files (crash days among them) the correlation at lag 0 i
 """
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from delta_arb.market import NS, utc
 from delta_arb.quotes.bars import Bars
 from delta_arb.quotes.checks import Quotes
 from delta_arb.quotes.files import LegFile
+from delta_arb.tables import share
 
 MAX_RATIO = 1.25
 MAX_OFF = 0.40  # of the logarithm of the ratio: a third below, half above
@@ -46,7 +48,7 @@ Pairs = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
 def refuse_one_file(spot: LegFile, perp: LegFile) -> None:
-    """Refuse one file, or one table, that was given for both legs."""
+    """Refuse one file, or one table, that was given for both legs, and two whose names say that each is the other leg."""
     paths = spot.path, perp.path
     same = paths[0] is paths[1]
     if all(isinstance(path, str | Path) for path in paths):
@@ -59,6 +61,22 @@ def refuse_one_file(spot: LegFile, perp: LegFile) -> None:
         raise DataError(
             f"{spot.name} was given for both legs, and a leg has no basis to itself; give the other leg's file"
         )
+    if [_market(leg.path) for leg in (spot, perp)] == ["perp", "spot"]:  # prices would not show it
+        raise DataError(
+            f"by their names {spot.name} is the perpetual and {perp.name} is spot, and they were given the other way round; "
+            "exchange --spot and --perp, or rename the files"
+        )
+
+
+_MARKETS = {"spot": {"spot"}, "perp": {"perp", "perps", "perpetual", "swap", "futures"}}
+
+
+def _market(path: object) -> str:
+    """The market that the nearest part of a path names; "" where none names one alone."""
+    parts = Path(path).parts[::-1] if isinstance(path, str | Path) else ()
+    words = (set(re.findall("[a-z]+", part.lower())) for part in parts)
+    named = ([market for market, signs in _MARKETS.items() if of & signs] for of in words)
+    return next((markets[0] for markets in named if len(markets) == 1), "")
 
 
 def refuse_one_series(spot: LegFile, perp: LegFile, prices: Pairs, sizes: Pairs) -> None:
@@ -173,11 +191,11 @@ def _stitched(leg: str, bars: Bars) -> str:
     both = bars.opens[1:] & bars.closes[:-1]
     if both.sum() < _STITCHED_OF:
         return ""
-    share = float(np.mean(bars.open[1:][both] == bars.close[:-1][both]))
-    if share < STITCHED:
+    same = float(np.mean(bars.open[1:][both] == bars.close[:-1][both]))
+    if same < STITCHED:
         return ""
     return (
-        f"{leg}: {share:.0%} of the opens repeat the close before, so what is filled at the next open is filled at the very close "
+        f"{leg}: {share(same)} of the opens repeat the close before, so what is filled at the next open is filled at the very close "
         "that called for it; take opens that are first trades where there are some"
     )
 

@@ -7,14 +7,16 @@ import base64
 import html
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from urllib.parse import unquote
 
 LABELS = {"parameters": "default parameters", "injected-parameters": "parameters of this run"}  # by a code cell's tag
 PLUGINS = ("strikethrough", "table", "url", "task_lists", "def_list")  # of Markdown, as in JupyterLab
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
-COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # of a terminal
+# What a terminal obeys and does not show: colours and moves (ECMA-48 CSI), links and titles (OSC).
+ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)", re.DOTALL)
+OVERWRITTEN = re.compile(r".*\r(?=[^\n])")  # of a progress bar only its last state is seen
 CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</\1>", re.DOTALL)
 NUMBER = re.compile(r"[-+−]?\.?\d")
 
@@ -29,7 +31,7 @@ def _cell(cell) -> str:
     if cell.cell_type == "code":
         label = next((LABELS[tag] for tag in cell.metadata.get("tags", []) if tag in LABELS), "code")
         code = f'<details class="code"><summary>{label}</summary>{_highlighted(cell.source)}</details>'
-        return f'<div class="cell">{code}{"".join(map(_output, cell.outputs))}</div>\n'
+        return f'<div class="cell">{code}{"".join(_outputs(cell.outputs))}</div>\n'
     prose = _prose(cell.source, cell.get("attachments", {})) if cell.cell_type == "markdown" else _pre(cell.source)
     return f'<div class="cell text_cell">{prose}</div>\n'
 
@@ -59,13 +61,20 @@ def _highlighted(source: str) -> str:
 
 
 def _pre(text: str) -> str:
-    return f"<pre>{html.escape(COLOURS.sub('', text), quote=False)}</pre>"
+    return f"<pre>{html.escape(OVERWRITTEN.sub('', ESCAPES.sub('', text)), quote=False)}</pre>"
+
+
+def _outputs(outputs) -> Iterator[str]:
+    """All of a cell; the pieces of a stream that follow each other are one text."""
+    for (kind, name), run in itertools.groupby(outputs, lambda output: (output.output_type, output.get("name"))):
+        if kind == "stream":
+            yield _area(name, _pre("".join(piece.text for piece in run)))
+        else:
+            yield from map(_output, run)
 
 
 def _output(output) -> str:
     """The richest form of an output that a page can show."""
-    if output.output_type == "stream":
-        return _area(output.name, _pre(output.text))
     if output.output_type == "error":
         return _area("error", _pre("\n".join(output.traceback)))
     data = output.data

@@ -123,7 +123,7 @@ def _confident(verdict: Verdict) -> str:
     if found is None or verdict.horizon_s is None:
         return ""
     if found.confidence is None:
-        why = "How likely a gain is next is not told of candles: of recorded ones such estimates said more than came."
+        why = "How likely a gain is next is not shown for candles: on recorded ones such estimates said more than came."
         return why if verdict.choice.window.judge.bar_s else ""
     said = f"The next {seconds(verdict.horizon_s)} end above zero with an estimated probability of "
     said += share(found.confidence)

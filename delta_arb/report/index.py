@@ -202,6 +202,9 @@ def write_index(reports: Path) -> Path:
     listed = [*(research(reports, record) for record in records), *sessions(reports), *reviews(reports)]
     rows = "".join(map(_row, sorted(listed, key=lambda row: row.stamp, reverse=True)))
     heads = "".join(f'<th class="{kind}">{label.replace("/", "/<wbr>")}</th>' for label, kind in COLUMNS)
+    sorts = "".join(
+        f'<option value="{k}">by {name}</option>' for k, (name, _) in enumerate(COLUMNS) if name not in ("", "Page")
+    )
     kinds = "".join(f"<option>{kind}</option>" for kind in (RESEARCH, SESSION, REVIEW))
     body = (
         '<header class="bar"><b>delta_arb</b><span>runs, sessions, reviews</span>'
@@ -209,9 +212,10 @@ def write_index(reports: Path) -> Path:
         f'<main class="index"><h1 class="skip">delta_arb</h1><h2>In force</h2><div class="cards">{cards}</div><h2>Everything</h2>'
         '<p class="quiet">Of research, figures are out of sample: of the walk-forward, or of the judged part where there is '
         "none; above cash: a year on all capital, less what cash pays. Of a live session they are of its closed pairs. "
-        "Tick two rows to compare them; where the table has headings, click one to sort.</p>"
+        "Tick two rows to compare them.</p>"
         '<p class="tools"><input type="search" id="filter" placeholder="filter rows" aria-label="filter rows"> '
-        f'<select id="kind" aria-label="what"><option value="">everything</option>{kinds}</select></p>'
+        f'<select id="kind" aria-label="what"><option value="">everything</option>{kinds}</select> '
+        f'<select id="sort" aria-label="sort by">{sorts}</select> <button id="turn">turn the order</button></p>'
         '<section id="compare" aria-live="polite"></section>'
         f'<div class="wide" tabindex="0"><table class="runs"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></main>'
     )

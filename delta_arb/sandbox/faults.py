@@ -58,7 +58,6 @@ Streams: `stream.ticker stream.book stream.trades stream.orders stream.fills str
 
 import json
 import math
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
@@ -67,6 +66,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from delta_arb.errors import ParamsError
+from delta_arb.places import parsed
 
 REQUEST = {"delay", "hang", "cut", "cut_after", "error", "error_after", "refuse", "rate_limit", "redirect"}
 PUSH = {"drop", "duplicate", "swap", "delay", "silence"}
@@ -327,12 +327,7 @@ def _typed(name: str, value: Any) -> Any:
 
 def read_script(path: Path) -> list[Fault]:
     """The script in a .toml file (tables `[[fault]]`) or a .json file (a list, or {"fault": [...]})."""
-    if not path.exists():
-        raise ParamsError(f"{path}: there is no such fault script")
-    try:
-        data = tomllib.loads(path.read_text("utf-8")) if path.suffix == ".toml" else json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ParamsError(f"{path}: not a readable script: {error}") from error
+    data = parsed(path) if path.suffix == ".toml" else parsed(path, json.loads, "JSON")
     rows = data if isinstance(data, list) else data.get("fault")
     if not isinstance(rows, list):
         raise ParamsError(f"{path}: needs a list of faults: [[fault]] tables in TOML, a list in JSON")

@@ -54,7 +54,7 @@ class SandboxOptions:
     spot_trades: str = option("", "trades of others on spot, by which resting orders fill", QUOTES, metavar="FILE")
     perp_trades: str = option("", "the same on futures", QUOTES, metavar="FILE")
     pair: str = option("", "what they are quotes of, like LUNC_USDT", QUOTES)
-    contract_size: float = option(0.0, "coins in one contract of PERP", QUOTES, metavar="N")
+    contract_size: float = option(0.0, "coins in one contract of PERP", QUOTES, metavar="N", min=0.0)
     funding: str = option("", "funding history  [default: none]", QUOTES, metavar="FILE")
     speed: float = option(1.0, "recorded seconds a second", QUOTES, parser=speed, metavar="N|max")
     repeat: bool = option(False, "begin again when the tape ends", QUOTES)
@@ -64,9 +64,11 @@ class SandboxOptions:
     )  # fmt: skip
     queue: Literal["back", "front", "through"] = option("back", "where a resting order stands at its price", QUOTES)
     listings: int = option(
-        0, "made pairs beside it that have a past: bars and funding (synthetic)", QUOTES, metavar="N", whole=True
+        0, "made pairs beside it that have a past: bars and funding (synthetic)", QUOTES, metavar="N", min=0, whole=True
     )
-    seed: int = option(0, "of what is drawn: the made pairs, and network delays", QUOTES, metavar="N", whole=True)
+    seed: int = option(
+        0, "of what is drawn: the made pairs, and network delays", QUOTES, metavar="N", min=0, whole=True
+    )
     history_days: float = option(
         30.0, "how far back the past of the made pairs goes", QUOTES, metavar="DAYS", whole=True
     )

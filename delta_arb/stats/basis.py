@@ -15,6 +15,7 @@ import numpy as np
 from delta_arb.errors import SeriesError
 from delta_arb.market import NS, PERP, SPOT, basis, entry_edge, exit_cost, mid, to_bps
 from delta_arb.quotes.tape import Tape
+from delta_arb.tables import share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,7 +244,7 @@ class Basis:
 
     def __repr__(self) -> str:
         known, fresh = float(self.known.mean()), float(self.fresh.mean())
-        masks = f"known at {known:.1%}, fresh at {fresh:.1%} of them"
+        masks = f"known at {share(known, 1)}, fresh at {share(fresh, 1)} of them"
         return f"Basis({self.ts_ns.size:,} events, {masks}, four fees {self.fees_bps:g} bps)"
 
     def distributions(self) -> dict[str, Distribution]:

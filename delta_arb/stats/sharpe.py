@@ -25,6 +25,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from delta_arb.errors import SeriesError
+from delta_arb.tables import share
 
 MIN_PERIODS = 10
 REPETITIONS = 2000
@@ -151,7 +152,7 @@ class Interval:
         return Interval(self.value * factor, self.low * factor, self.high * factor, self.level)
 
     def __str__(self) -> str:
-        return f"{self.value:.4g} ({self.level:.0%}: {self.low:.4g} to {self.high:.4g})"
+        return f"{self.value:.4g} ({share(self.level)}: {self.low:.4g} to {self.high:.4g})"
 
 
 def wilson(hits: int, n: int, level: float = 0.95) -> Interval:

@@ -28,6 +28,7 @@ from delta_arb.errors import SeriesError
 from delta_arb.market import DAY_S
 from delta_arb.stats import optimal_thresholds
 from delta_arb.stats.optimal_thresholds import LONGEST_CYCLE_S, OptimalThresholds
+from delta_arb.tables import share
 
 LONG = 5.0  # mean cycles; the time to the exit is all but exponential, with at most half a cycle as its mean
 FINE, COARSE = 0.025, 0.08  # grid of the spread, standard deviations
@@ -109,7 +110,7 @@ def optimal(
     _refuse_short(rule, max_hold_s)
     a, m = _best_levels(rule, free.level / sd, target_rate)
     if m is None:
-        demand = f" that reach the exit level in {target_rate:.0%} of all cases" if target_rate else ""
+        demand = f" that reach the exit level in {share(target_rate)} of all cases" if target_rate else ""
         raise SeriesError(
             f"not worth trading: with sd={sd:.3g}, a cost of {cost:.3g} and at most {max_hold_s:g} s no levels{demand} "
             "earn; it needs a longer hold, lower costs or a wider spread"

@@ -47,8 +47,8 @@ class UniverseOptions(InputOptions):
     reports: Path | None = option(None, "where the page goes  [default: reports/ of the project]", WORK, metavar="DIR")
     json: bool = option(False, "the result as one JSON object in the last line of the output", WORK)
     sandbox: bool = option(False, "made pairs of the local venues (synthetic), downloaded first if need be", LOCAL)
-    listings: int = option(200, "made pairs that they list", LOCAL, metavar="N")
-    seed: int = option(7, "of the made pairs", LOCAL, metavar="N")
+    listings: int = option(200, "made pairs that they list", LOCAL, metavar="N", min=0)
+    seed: int = option(7, "of the made pairs", LOCAL, metavar="N", min=0)
     history_days: float = option(30.0, "how far back their past goes", LOCAL, metavar="DAYS")
 
     def checked(self) -> "UniverseOptions":

@@ -22,6 +22,7 @@ from delta_arb.quotes.data_folder import CURRENCIES_FILE, RULES_FILE, DataReques
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.quotes.options import InputOptions, as_dict
 from delta_arb.quotes.tape import Tape
+from delta_arb.tables import share
 
 TRADING = {"", "1", "trading", "enabled", "online", "live", "open", "normal"}
 OFF = {True, "true", "True"}
@@ -183,7 +184,7 @@ def opened(study: Study, pair: str, data: Path, bar_s: float = 0.0) -> Opened:
         if wider != inputs:
             inputs, tape = wider, wider.tape()
         guessed.append(f"half-spreads {inputs.spot_half_spread_bps:.2g} and {inputs.perp_half_spread_bps:.2g} bps")
-        guessed.append(f"size shown {inputs.bar_share:.2%} of a mean minute's volume")
+        guessed.append(f"size shown {share(inputs.bar_share, 2)} of a mean minute's volume")
     made = market(inputs, tape, Rule(**study.rule))
     guessed += [] if inputs.perp_rules else [f"contract size {inputs.contract_size:g}"]
     guessed += [] if inputs.spot_rules else ["spot grid not known"]

@@ -1,7 +1,11 @@
 document.querySelectorAll('.until').forEach(e => {
   if (Date.parse(e.dataset.until) < Date.now()) { e.classList.add('stale'); e.textContent = 'STALE since'; }
 });
-document.querySelectorAll('table.runs th').forEach((th, k) => th.onclick = () => {
+const heads = document.querySelectorAll('table.runs th'), sort = document.getElementById('sort');
+heads[1].dataset.down = '1'; // it is written newest first
+sort.onchange = () => { heads[sort.value].dataset.down = ''; heads[sort.value].onclick(); }; // the largest, or newest, first
+document.getElementById('turn').onclick = () => heads[sort.value].onclick();
+heads.forEach((th, k) => th.onclick = () => {
   const down = th.dataset.down = th.dataset.down === '1' ? '' : '1', numeric = th.classList.contains('num');
   const value = row => {
     const text = row.cells[k].textContent.trim();
