@@ -34,6 +34,7 @@ HORIZONS_S = tuple(days * DAY_S for days in (3, 7, 14, 30, 60))
 MARGINS_BPS = (-10.0, -5.0, 0.0, 5.0, 10.0)  # of the entry, above what the round trip costs; below: let it pay later
 SLACKS_BPS = (-20.0, -10.0, -5.0, 0.0, 5.0)  # of the exit, above the median cost of leaving
 HOLD_S = 365 * DAY_S
+NO_RULE = "there is no rule for the time to come"
 
 
 # --- what funding pays, and how long that takes to pay a round trip --------------------------------------------------
@@ -126,7 +127,7 @@ def deflated(look_back: LookBack, chosen: Thresholds | None, looks: float) -> De
         SeriesError: nothing was chosen, or what its days hold is no track record.
     """
     if chosen is None:
-        raise SeriesError("there is no rule for the time to come")
+        raise SeriesError(NO_RULE)
     here = look_back.market
     sets = candidates(offers(look_back.tape, here.settings, None), here.fees_bps)
     nets = np.diff(look_back.sweep(sets).nets, prepend=0.0).T

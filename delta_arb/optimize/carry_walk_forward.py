@@ -17,7 +17,7 @@ from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.evidence import Gate
 from delta_arb.market import BACK, DAY_NS, DAY_S, NEVER, NS, THROUGH, FundingPayment, from_bps, to_bps, utc
 from delta_arb.optimize import carry_roles, carry_ways
-from delta_arb.optimize.carry_search import BreakEven, break_even, choose_carry, deflated, spoken_rule
+from delta_arb.optimize.carry_search import NO_RULE, BreakEven, break_even, choose_carry, deflated, spoken_rule
 from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, crossing_bps, known_to_walk, worst_bps
 from delta_arb.optimize.gates import DEFLATED, LEVEL, above_cash, above_zero, gate, said, told_deflated
 from delta_arb.optimize.roles import under
@@ -137,6 +137,13 @@ class CarryWalk(TableFace):
         return f"Do not carry: {self.says}, but {said(self.gates, 'missed')}. {_sentence(f'{self.even}')}"
 
     @property
+    def reason(self) -> str:
+        """What was found, and whether there is a rule for the time to come; what paid and is not exported says why."""
+        if self.pays and not self.now.thresholds:
+            return f"Carry paid and is not exported, because {NO_RULE}: {self.now.reason}. Before, {self.says}."
+        return self.verdict + (f" Now: {spoken_rule(self.now.thresholds)}." if self.pays else "")
+
+    @property
     def says(self) -> str:
         """What was earned, with its parts."""
         parts = ", ".join(f"{part} {self.part_bps_day(part):+z.2f}" for part in ("funding", "basis", "fees"))
@@ -212,22 +219,11 @@ def walk(
         ParamsError: no funding, or a look-back shorter than a month.
         DataError: fewer than three folds.
     """
-    if not market.payments:
-        raise ParamsError("carry lives on funding; give its history (--funding FILE), none cannot be carried")
-    if look_back_s < MIN_LOOK_BACK_S:
-        raise ParamsError(
-            f"look_back_s={look_back_s:g} is shorter than 30 days, which hold no carry; look back further"
-        )
-    tape = known_to_walk(tape, market, look_back_s)
-    days = (tape.end_ns - tape.start_ns) / NS / DAY_S
-    folds = int((days * DAY_S - look_back_s) // step_s) if days * DAY_S > look_back_s else 0
-    if folds < MIN_FOLDS:
-        raise DataError(_too_short(days, folds, look_back_s, step_s, market.rules_since_ns(tape.end_ns)))
-    frame = Frame(look_back_s, step_s, 0.0, period_s=DAY_S, half_life_s=0.0)
-    windows = constraints.repeated_h * 3600.0 / (days * DAY_S - look_back_s)
+    tape, frame = _framed(tape, market, look_back_s, step_s)
+    windows = constraints.repeated_h * 3600.0 / ((tape.end_ns - tape.start_ns) / NS - look_back_s)
     first_until_ns = tape.start_ns + round(look_back_s * NS)
-    way = carry_roles.chosen(_last(tape.between(tape.start_ns, first_until_ns), market, frame))
-    looks, last = upstream * way.tried, _last(under(tape, BACK), way.market, frame)
+    way = carry_roles.chosen(_last(tape.between(tape.start_ns, first_until_ns), frame, market))
+    looks, last = upstream * way.tried, _last(under(tape, BACK), frame, way.market)
     level = level_of_each(LEVEL, looks, windows)
     found, *through = (
         replace(_walked(under(tape, place), way.market, frame, level, rng), cash_percent=constraints.cash_percent)
@@ -240,11 +236,29 @@ def walk(
         return replace(found, not_deflated=str(error))
 
 
+def rule_to_come(tape: Tape, market: Market) -> Fit:
+    """What a walk over these quotes in which both legs take chooses for the time to come; errors as of `walk`."""
+    return chosen_by(choose_carry, _last(*_framed(tape, market, LOOK_BACK_S, STEP_S), market.taking()))
+
+
+def _framed(tape: Tape, market: Market, look_back_s: float, step_s: float) -> tuple[Tape, Frame]:
+    """What a walk may know, and its frame; errors as of `walk`."""
+    if not market.payments:
+        raise ParamsError("carry lives on funding; give its history (--funding FILE), none cannot be carried")
+    if look_back_s < MIN_LOOK_BACK_S:
+        raise ParamsError(f"look_back_s={look_back_s:g} is shorter than 30 days, which hold no carry; look further")
+    tape = known_to_walk(tape, market, look_back_s)
+    span_s = (tape.end_ns - tape.start_ns) / NS
+    folds = max(int((span_s - look_back_s) // step_s), 0)
+    if folds < MIN_FOLDS:
+        raise DataError(_too_short(span_s / DAY_S, folds, look_back_s, step_s, market.rules_since_ns(tape.end_ns)))
+    return tape, Frame(look_back_s, step_s, 0.0, period_s=DAY_S, half_life_s=0.0)
+
+
 def _walked(tape: Tape, market: Market, frame: Frame, level: float, rng: np.random.Generator) -> CarryWalk:
     """The walk of one conduct under one assumption; `level` of its interval."""
-    rngs = np.random.default_rng(SEED)
-    found = walk_forward(tape, market, demands(CARRY), frame, rng=rngs, choose=choose_carry)
-    now = chosen_by(choose_carry, _last(tape, market, frame))
+    found = walk_forward(tape, market, demands(CARRY), frame, rng=np.random.default_rng(SEED), choose=choose_carry)
+    now = chosen_by(choose_carry, _last(tape, frame, market))
     return _judged(tape, market, found, now, mean_level=level, rng=rng)
 
 
@@ -261,7 +275,7 @@ def _too_short(days: float, folds: int, look_back_s: float, step_s: float, chang
     )
 
 
-def _last(tape: Tape, market: Market, frame: Frame) -> LookBack:
+def _last(tape: Tape, frame: Frame, market: Market) -> LookBack:
     """All that is known for the time behind a tape."""
     start_ns, known = tape.end_ns - round(frame.look_back_s * NS), demands(CARRY)
     return LookBack(tape.between(start_ns, tape.end_ns + 1), start_ns, tape.end_ns, market, known, frame.period_s)
@@ -309,20 +323,10 @@ def asked(tape: Tape, market: Market, profile: str, upstream: float = 1.0, const
     except DataError as error:
         even, ways = f"not known: {error}", None
     if walked:
-        return Asked(profile, walked.table(), _reason(walked), walked, ways)
+        return Asked(profile, walked.table(), walked.reason, walked, ways)
     what = "carry" if profile == CARRY else "walked forward"
     table = Table.of(title, ("question", "answer"), [("break-even", even), (what, reason)])
     return Asked(profile, table, reason if profile == CARRY else even, None, ways)
-
-
-def _reason(walked: CarryWalk) -> str:
-    """What was found, and whether there is a rule for the time to come; what paid and is not exported says why."""
-    now = walked.now
-    if walked.pays and now.thresholds:
-        return f"{walked.verdict} Now: {spoken_rule(now.thresholds)}."
-    if walked.pays:
-        return f"Carry paid and is not exported, because there is no rule for the time to come: {now.reason}. Before, {walked.says}."
-    return walked.verdict
 
 
 def _judged(

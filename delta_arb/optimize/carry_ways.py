@@ -252,3 +252,12 @@ def known_to_walk(tape: Tape, market: Market, look_back_s: float = LOOK_BACK_S) 
     tape = tape.between(tape.start_ns, min(tape.end_ns, market.payments[-1].ts_ns) + 1)
     since_ns = market.in_force(tape).start_ns
     return tape.between(since_ns - round(look_back_s * NS), tape.end_ns + 1) if since_ns > tape.start_ns else tape
+
+
+def most_in_turn(opened, closed):
+    """The most that holds one after the other earn: `opened` is taken at their beginning, `closed` at their end. Compiled."""
+    flat, held = 0.0, -np.inf
+    for k in range(len(opened)):
+        held = max(held, flat + opened[k])
+        flat = max(flat, held + closed[k])
+    return flat

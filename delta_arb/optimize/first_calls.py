@@ -12,6 +12,8 @@ from delta_arb.backtest import replay
 from delta_arb.backtest.sweep import sweep
 from delta_arb.latency import Latency
 from delta_arb.market import NS
+from delta_arb.numba_cache import compiled
+from delta_arb.optimize import carry_ways
 from delta_arb.quotes import one_pass, tape
 from delta_arb.quotes.checks import Limits, Quotes, check
 from delta_arb.quotes.files import Rows
@@ -37,6 +39,7 @@ def research() -> None:
     noisy = np.random.default_rng(7).normal(size=ROWS)
     ou.fit(noisy, quotes.ts_ns)
     level_shifts.level_shifts(noisy, quotes.ts_ns)
+    compiled(carry_ways.most_in_turn)(noisy, noisy)
 
 
 def long_recordings() -> None:

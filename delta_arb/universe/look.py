@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from delta_arb.backtest.performance import measure
 from delta_arb.errors import DataError, ParamsError, SeriesError
 from delta_arb.market import DAY_NS, DAY_S, NS, from_bps, to_bps
 from delta_arb.optimize import carry_walk_forward, gates, search, verdict
@@ -37,6 +36,7 @@ DIGITS = 9
 LEAST_ALIKE = 0.3  # correlation of one-bar returns below which one coin is not proven (as in `quotes.two_legs`)
 MOST_APART_BPS = 500.0  # of the median of the basis; recorded pairs have at most 20
 LEAST_RETURNS, MOST_RETURNS = 50, 20_000
+SHOWN = 1000  # resamples of an interval that is shown and decides nothing
 NOT_FITTED = "not fitted, since no look-back has an edge after costs"
 BARS = (1, 3, 12)  # times the bars there are: 5, 15 and 60 minutes
 Answer = dict[str, Any]
@@ -156,7 +156,7 @@ def _interval_of_days(paid) -> tuple[float | None, float | None]:
     days = np.array([p.ts_ns // DAY_NS for p in paid])
     sums = np.bincount(days - days[0], weights=[to_bps(p.rate) for p in paid])[1:-1]
     try:
-        found = mean_interval(sums, np.random.default_rng(SEED))
+        found = mean_interval(sums, np.random.default_rng(SEED), repetitions=SHOWN)
     except SeriesError:
         return None, None
     return found.low, found.high
@@ -193,9 +193,9 @@ def _carry_first(of: Opened) -> Answer:
         return _shown("no funding is known, so none is carried", screened=True)
     if why := screen.cannot_carry(of.tape, of.market):
         return _shown(why, screened=True)
-    found = measure(of.tape, of.market.replay(of.tape, HELD_THROUGHOUT))
+    found = of.market.replay(of.tape, HELD_THROUGHOUT)
     reason = "the machine halted while holding throughout" if found.halted else "held throughout, not judged yet"
-    return _shown(reason, found.net_usdt_day if found.trades else None, halted=bool(found.halted))
+    return _shown(reason, found.net_usdt / found.days if found.trades else None, halted=bool(found.halted))
 
 
 # --- the second look --------------------------------------------------------------------------------------------------
@@ -265,18 +265,20 @@ def _wanders(of: Opened) -> str:
 
 
 def _carry_second(of: Opened, study: Study, cut_ns: int, again: Again) -> Answer:
-    refused = screen.cannot_beat_cash(of.tape, of.market, of.constraints)
+    """Asked in that order too: bounds, then one choice of the walk's, then all of them."""
+    refused = screen.cannot_beat_cash(of.tape, of.market, of.constraints) or screen.no_rule(of.tape, of.market)
     if refused:
         return _no(refused)
-    asked = carry_walk_forward.asked(of.tape, of.market, CARRY, study.pairs, of.constraints)
-    walk = asked.walk
-    if walk is None or walk.net_bps_day is None:
-        return _no(asked.reason)
+    rng, terms = np.random.default_rng(SEED), {"upstream": study.pairs, "constraints": of.constraints}
+    walk = carry_walk_forward.walk(of.tape, of.market, rng=rng, **terms)
+    if walk.net_bps_day is None:
+        return _no(walk.reason)
     start_ns = walk.folds[0].start_ns
     usdt = from_bps(walk.position_usdt)
     days = _days(start_ns + np.arange(len(walk.daily)) * DAY_NS, walk.daily * usdt)
     halted = bool(walk.result.halted)
-    found = _of(asked.trade and not halted, asked.reason, days, cut_ns, walk.net_bps_day.scaled(usdt), halted)
+    trade = walk.pays and walk.now.thresholds is not None and not halted
+    found = _of(trade, walk.reason, days, cut_ns, walk.net_bps_day.scaled(usdt), halted)
     if found["trade"] and again:
         nets = {f"{of.tape.bar_s:g}": walk.net_bps_day.value} | _on_longer_bars(of, study, again)
         found["bars"] = nets

@@ -4,7 +4,8 @@
                  and the 0.5 percentile of exit_cost that pays the four fees: then the grid of every fold is empty
     carry        no hold at all, from any moment to any later one, earned more in basis and funding than its fees: then
                  no rule earned anything on any look-back. Of all data: the best holds of all, one after the other and
-                 known only afterwards, earned less out of sample than cash, which the export must beat
+                 known only afterwards, earned less out of sample than cash, which the export must beat; or there is no
+                 rule for the time to come, without which none is exported
 
 All bounds err on the side of the pair by `MARGIN_BPS`, which is more than the grid's rounding of both levels.
 """
@@ -17,13 +18,14 @@ from delta_arb.backtest.replay import capital_of
 from delta_arb.market import DAY_S, NS, from_bps, to_bps
 from delta_arb.numba_cache import compiled
 from delta_arb.optimize.carry_roles import WAYS
-from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT
-from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, known_to_walk, worst_bps
+from delta_arb.optimize.carry_search import NO_RULE
+from delta_arb.optimize.carry_walk_forward import HELD_THROUGHOUT, rule_to_come
+from delta_arb.optimize.carry_ways import LOOK_BACK_S, STEP_S, known_to_walk, most_in_turn, worst_bps
 from delta_arb.optimize.gates import YEAR_DAYS
 from delta_arb.optimize.offers import offers, usable
 from delta_arb.optimize.roles import conducts
 from delta_arb.optimize.search import ENTRY_QUANTILES, EXIT_QUANTILES, ROUND_BPS
-from delta_arb.optimize.study import Constraints, Market
+from delta_arb.optimize.study import MIN_FOLDS, Constraints, Market
 from delta_arb.quotes.tape import Tape
 
 MARGIN_BPS = 1.0
@@ -102,17 +104,29 @@ def cannot_beat_cash(tape: Tape, market: Market, constraints: Constraints) -> st
     known = known_to_walk(tape, market)
     part = known.between(known.start_ns + round(LOOK_BACK_S * NS), known.end_ns + 1)
     days = (part.end_ns - part.start_ns) / NS // STEP_S * STEP_S / DAY_S if len(part) else 0.0
-    if days == 0.0 or len(conducts(part, market, WAYS)) > 1:
+    if days * DAY_S < MIN_FOLDS * STEP_S or len(conducts(part, market, WAYS)) > 1:
         return ""  # too short to be walked, which the walk says itself; or a leg may rest, which pays less
     capital = capital_of(market.rule(HELD_THROUGHOUT), market.funds) / market.position_usdt
     cash_bps = to_bps(constraints.cash_percent / 100 * days / YEAR_DAYS) * capital
-    best, least = best_holds_bps(part, market), max(cash_bps, worst_bps(known, market))
-    if best > least:
+    best, last_bps = best_holds_bps(part, market), worst_bps(known, market)
+    if best > max(cash_bps, last_bps):
         return ""
     return (
         f"the best holds of all, known only afterwards, earned {best:.1f} bps of a full position out of sample; in {days:g} days "
-        f"cash earns {cash_bps:.1f} bps, and it must outlast one more exit at its worst, {worst_bps(known, market):.1f} bps"
+        f"cash earns {cash_bps:.1f} bps, and it must outlast one more exit at its worst, {last_bps:.1f} bps"
     )
+
+
+def no_rule(tape: Tape, market: Market) -> str:
+    """Why a walk of carry chooses no rule for the time to come, without which none is exported; empty where it may.
+
+    Raises:
+        DataError: what can be known is too short to be walked.
+    """
+    if len(conducts(tape, market, WAYS)) > 1:
+        return ""  # the conduct is chosen first, which the walk does
+    found = rule_to_come(tape, market)
+    return "" if found.thresholds else f"{NO_RULE}: {found.reason}"
 
 
 def best_holds_bps(tape: Tape, market: Market, more_bps: float = MARGIN_BPS) -> float:
@@ -129,13 +143,4 @@ def best_holds_bps(tape: Tape, market: Market, more_bps: float = MARGIN_BPS) -> 
     opened = seen.perp_bid * (1 - perp_fee) - seen.spot_ask * (1 + spot_fee) - until
     closed = seen.spot_bid * (1 - spot_fee) - seen.perp_ask * (1 + perp_fee) + until
     least = seen.spot_ask.min()
-    return float(to_bps(compiled(_most)(opened, closed + from_bps(more_bps) * least) / least))
-
-
-def _most(opened, closed):
-    """The most that holds in turn earn: `opened` is taken at their beginning, `closed` at their end."""
-    flat, held = 0.0, -np.inf
-    for k in range(len(opened)):
-        held = max(held, flat + opened[k])
-        flat = max(flat, held + closed[k])
-    return flat
+    return float(to_bps(compiled(most_in_turn)(opened, closed + from_bps(more_bps) * least) / least))

@@ -12,7 +12,8 @@ and against the pipeline's own questions, which end where a choice fails; `lost`
 exports and the screen excludes. With --data also on recorded candles: a folder of files named
 <venue>_<spot|futures>_<coin>_USDT_candles_<bar>_<from>_<to>.parquet, of which each spot and perpetual file of a coin that
 overlap in time become a pair (half-spreads of 1 bp; funding where it was recorded). With --keep FOLDER the pairs stay
-there, as `download` writes them: `delta-arb universe --data FOLDER --spot-venue binance ...` reads them.
+there, as `download` writes them: `delta-arb universe --data FOLDER --spot-venue binance ...` reads them. With --beside FOLDER, a
+tree of f5e8bbf with its .venv, also against what walking the same tapes takes that, in turn.
 
 Workers (--only workers --data FOLDER): the command on those pairs in one process, in two, and on a Dask cluster of two, each
 from nothing: processor time with that of its workers (user and system), wall time, and the digest, which is one. --times 4
@@ -29,7 +30,8 @@ import resource
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -51,6 +53,7 @@ from delta_arb.optimize import carry_walk_forward, search
 from delta_arb.optimize.study import CARRY, Constraints, Frame
 from delta_arb.optimize.verdict import MOST_FOLDS, judge
 from delta_arb.optimize.walk_forward import walk_forward
+from delta_arb.quotes.tape import TAPE_COLUMNS
 from delta_arb.universe import screen
 from delta_arb.universe.jobs import KeptJob, Serial
 from delta_arb.universe.jobs import run as run_jobs
@@ -122,27 +125,75 @@ def full(of: Opened, pairs: int) -> tuple[set[str], float]:
     return trades, time.process_time() - began
 
 
+def frame_of(of: Opened) -> Frame:
+    """As a choice is framed, whose look-back has a half-life or not."""
+    hold_s, look_back_s = of.constraints.max_hold_s, screen.look_back_s(of.tape, of.constraints) // 900 * 900
+    traded_s = (of.tape.end_ns - of.tape.start_ns) / NS - look_back_s - hold_s
+    return Frame(look_back_s, max(4 * HOUR, traded_s / MOST_FOLDS // 900 * 900 + 900), hold_s)
+
+
 def walked(of: Opened) -> float:
     """Seconds of walking every fold of every pair, and carry."""
-    began, hold_s = time.process_time(), of.constraints.max_hold_s
-    look_back_s = screen.look_back_s(of.tape, of.constraints) // 900 * 900
-    traded_s = (of.tape.end_ns - of.tape.start_ns) / NS - look_back_s - hold_s
-    step_s = max(4 * HOUR, traded_s / MOST_FOLDS // 900 * 900 + 900)
+    began = time.process_time()
     try:
-        frame = Frame(look_back_s, step_s, hold_s)
-        walk_forward(of.tape, of.market, of.constraints, frame, rng=np.random.default_rng(1))
+        walk_forward(of.tape, of.market, of.constraints, frame_of(of), rng=np.random.default_rng(1))
         carry_walk_forward.asked(of.tape, of.market, CARRY, 1.0, of.constraints)
     except DeltaArbError:
         pass  # too short to be walked
     return time.process_time() - began
 
 
-def screened(name: str, pairs: list[tuple[str, Opened]], study: Study) -> dict:
+LISTED = ("contract_size", "qty_step", "min_qty", "min_notional_usdt", "leverage", "price_tick", "maintenance_rate")
+Asking = Callable[[Opened, int], np.ndarray]
+
+
+@contextmanager
+def beside(tree: Path | None) -> Iterator[Asking]:
+    """What asks a tree of f5e8bbf for the seconds that walking a pair takes it, and its own question (`walk_beside`)."""
+    if tree is None:
+        yield lambda *_: np.full(2, np.nan)
+        return
+    command = [tree.resolve() / ".venv/bin/python", Path(__file__).with_name("walk_beside.py")]
+    told, env = (
+        {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True},
+        os.environ | {"PYTHONPATH": str(tree.resolve())},
+    )
+    with TemporaryDirectory() as made, subprocess.Popen(command, cwd=tree, env=env, **told) as there:
+
+        def ask(of: Opened, pairs: int) -> np.ndarray:
+            path = Path(made, "pair.npz")
+            told_to(path, of, pairs)
+            print(path, file=there.stdin, flush=True)
+            return np.array(there.stdout.readline().split(), float)
+
+        yield ask
+        there.stdin.close()
+
+
+def told_to(path: Path, of: Opened, pairs: int) -> None:
+    """A pair as `walk_beside` reads it."""
+    here, frame = of.market, frame_of(of)
+    legs = [
+        {"venue": t.venue, "taker_fee": t.taker_fee} | {name: getattr(t, name) for name in LISTED}
+        for t in (here.spot, here.perp)
+    ]
+    said = {
+        "bar_s": of.tape.bar_s, "legs": legs, "latency_s": [here.latency.spot_s, here.latency.perp_s],
+        "rule": here.settings.model_dump(), "demands": DEMANDS, "pairs": pairs,
+        "frame": {"look_back_s": frame.look_back_s, "step_s": frame.step_s, "embargo_s": frame.embargo_s},
+    }  # fmt: skip
+    columns = {name: getattr(of.tape, name) for name in TAPE_COLUMNS}
+    stamps = np.array([p.ts_ns for p in here.payments], np.int64)
+    rates, marks = ([getattr(p, name) for p in here.payments] for name in ("rate", "mark"))
+    np.savez(path, said=json.dumps(said), paid_ns=stamps, rates=rates, marks=marks, **columns)
+
+
+def screened(name: str, pairs: list[tuple[str, Opened]], study: Study, ask: Asking) -> dict:
     """CPU of both looks over that of the full procedure, of pairs that it does not export; and what is lost."""
     ours = theirs = walks = 0.0
-    lost, exported, without_edge = [], 0, 0
+    lost, exported, without_edge, before = [], 0, 0, np.zeros(2)
     if pairs:  # compiles, and loads what is compiled
-        full(pairs[0][1], study.pairs), looked(*pairs[0], study)
+        full(pairs[0][1], study.pairs), looked(*pairs[0], study), ask(pairs[0][1], study.pairs)
     for pair, of in pairs:
         trades, seconds = full(of, study.pairs)
         try:
@@ -154,10 +205,12 @@ def screened(name: str, pairs: list[tuple[str, Opened]], study: Study) -> dict:
         if not trades:
             ours, theirs, without_edge = ours + mine, theirs + seconds, without_edge + 1
             walks += walked(of)
+            before += ask(of, study.pairs)
     print(name, lost, flush=True)
     return {
         "what": f"screen, {name}", "pairs": len(pairs), "without edge": without_edge, "s a pair": ours / max(without_edge, 1),
         "share of walking all": ours / max(walks, 1e-9), "share of the pipeline": ours / max(theirs, 1e-9),
+        "of walking all beside": ours / before[0], "of its own question": ours / before[1],
         "exported": exported, "lost": len(lost),
     }  # fmt: skip
 
@@ -208,6 +261,9 @@ def main() -> None:
     arguments.add_argument("--kept", type=Path, help="where finished null universes stay, so that a call goes on")
     arguments.add_argument("--data", type=Path)
     arguments.add_argument("--keep", type=Path)
+    arguments.add_argument(
+        "--beside", type=Path, help="a tree of f5e8bbf with its .venv, whose walks are timed in turn"
+    )
     arguments.add_argument("--times", type=int, default=1, help="of --only workers: each pair so many times")
     options = arguments.parse_args()
     if options.only == "workers":
@@ -226,18 +282,17 @@ def main() -> None:
         report("universe", nulls, packages=("numpy", "scipy", "numba"), seed=options.seed)
         found = [edges(name, 2 if options.quick else 12, options.seed, STUDY) for name in POOLS if "edges" in name]
         report("universe_edges", found, seed=options.seed)
-    found = [
-        screened(name, made_of(name, options.seed, (24 if "null" in name else 4) // (3 if options.quick else 1)), STUDY)
-        for name in POOLS
-        if options.only != "null"
-    ]
-    if options.data:
-        with TemporaryDirectory() as made:
-            folder = options.keep or Path(made)
-            pairs = list(read(laid_out(options.data, folder), folder))
-        found.append(screened("recorded", pairs, Study(pairs=len(pairs), demands=DEMANDS)))
-    if found:
-        report("universe_screen", found, seed=options.seed, goal="share of walking all at most 0.15, lost 0")
+    if options.only == "null":
+        return
+    worlds = {name: (24 if "null" in name else 4) // (3 if options.quick else 1) for name in POOLS}
+    with beside(options.beside) as ask:
+        found = [screened(name, made_of(name, options.seed, n), STUDY, ask) for name, n in worlds.items()]
+        if options.data:
+            with TemporaryDirectory() as made:
+                folder = options.keep or Path(made)
+                pairs = list(read(laid_out(options.data, folder), folder))
+            found.append(screened("recorded", pairs, Study(pairs=len(pairs), demands=DEMANDS), ask))
+    report("universe_screen", found, seed=options.seed, goal="of walking all beside at most 0.15, lost 0")
 
 
 def engines(data: Path, reports: Path, times: int) -> list[dict]:
