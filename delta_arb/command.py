@@ -7,9 +7,12 @@ that runs, since the same dataclasses describe runs that nobody typed.
 
 import inspect
 import json
+import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import Field, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -191,6 +194,16 @@ def refused(reason: object, as_json: bool, status: str = "refused", code: int = 
     if as_json:
         print(json.dumps({"status": status, "reason": line}), flush=True)
     return code
+
+
+@contextmanager
+def ended_by_interrupt(reason: str, as_json: bool) -> Iterator[None]:
+    """Ctrl-C ends this process at once, in one line: a library that is loaded by half raises anything, or is cut off."""
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(refused(reason, as_json, "stopped", INTERRUPTED)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def expanded(argv: Sequence[str], of: type, also: Collection[str] = ()) -> list[str]:

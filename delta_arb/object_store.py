@@ -91,8 +91,10 @@ class ObjectStore:
         try:
             client = {"timeout": ANSWER, "allow_http": plain}
             self._store = from_url(self.url, client_options=client, retry_config=TRIES)
-        except (*self._any, ValueError) as error:
-            raise ParamsError(f"{url} is no address of an object store ({type(error).__name__})") from None
+        except (*self._any, ValueError):
+            raise ParamsError(
+                f"{url} is no address of an object store, like s3://bucket/folder; a folder of this machine is named without ://"
+            ) from None
 
     def listed(self, folder: str = "") -> list[StoredObject]:
         """All objects below a folder, in the order of their names."""

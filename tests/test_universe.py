@@ -19,6 +19,7 @@ import pytest
 
 from delta_arb.errors import DataError, ParamsError, RunError, SeriesError
 from delta_arb.market import NS, PERP, SPOT, FundingPayment
+from delta_arb.optimize import carry_walk_forward
 from delta_arb.optimize.offers import offers
 from delta_arb.optimize.search import grid
 from delta_arb.optimize.study import Constraints, Market
@@ -119,6 +120,20 @@ def test_workers_begin_with_all_that_jobs_load(tmp_path):
     said = asking(tmp_path, "jobs.engine(2, '')", "loaded").communicate()[0]
     each = {"loaded": ["delta_arb.universe.look", "numba", "pandas", "statsmodels"]}
     assert said == f"{[each, each]}\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process has loaded by now is read from /proc")
+@pytest.mark.parametrize("loaded", ["_multiarray_umath", "scipy/signal"])
+def test_ctrl_c_while_it_loads_ends_in_one_line(tmp_path, loaded):
+    command = [sys.executable, "-m", "delta_arb", "universe", "--workers", "2"]
+    with (tmp_path / "said").open("w+") as said:
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        call = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=said, start_new_session=True)
+        until(lambda: loaded in Path(f"/proc/{call.pid}/maps").read_text(), 60.0)
+        os.killpg(call.pid, signal.SIGINT)
+        assert call.wait(60) == 130
+        said.seek(0)
+        assert re.fullmatch("stopped: (nothing was begun|pairs that were finished are kept; .*)\n", said.read())
 
 
 def until(true, seconds=30.0):
@@ -257,6 +272,20 @@ def test_carry_is_excluded_where_even_the_best_holds_earn_less_than_cash(rate_bp
         # 30 days, 4 % a year on the position and as much margin
         assert f"earned {359 * 0.2 - 10 - 2 + 1:.1f} bps" in why
         assert f"in 90 days cash earns {2 * 400 * 90 / 365:.1f} bps" in why
+
+
+@pytest.mark.parametrize("fades", [False, True])
+def test_carry_is_excluded_where_the_walk_has_no_rule_for_the_time_to_come(fades):
+    n = 240 * 24
+    tape = quotes(
+        np.full(n, 100.0), np.full(n, 100.0), 3600
+    )  # of the last 120 days, which choose, nothing pays if it fades
+    paid = tuple(FundingPayment(k * 8 * 3600 * NS, 3e-4 * (not fades or k < 357), 100.0, True) for k in range(1, 720))
+    at = Market(fee_bps=2.5, latency_s=0.1, payments=paid).on(tape, Rule(clip_usdt=100.0))
+    why, asked = screen.no_rule(tape, at), carry_walk_forward.asked(tape, at, "carry")
+    assert (why != "") == fades == (asked.thresholds is None) and asked.trade != fades
+    with pytest.raises(DataError, match="3 are needed"):
+        screen.no_rule(tape.between(0, 200 * 24 * 3600 * NS), at)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -513,8 +542,9 @@ def test_what_no_pair_can_answer_is_refused_instead_of_none_of_them_pays(data, t
         said = capsys.readouterr().err
         assert why in said and said.count("\n") == 1
     (tmp_path / "file").touch()
-    assert main([*asked, "--quick", "--reports", str(tmp_path / "file")]) == 2
-    assert "is a file, not a folder" in capsys.readouterr().err
+    for option in ("--reports", "--data"):
+        assert main([*asked, "--quick", option, str(tmp_path / "file")]) == 2
+        assert f"{option} {tmp_path}/file is a file, not a folder; name a folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -5,8 +5,11 @@ Exit code: 0 done ("none of them" is a result), 2 refused, or jobs that failed: 
 
 import atexit
 import gc
+import signal
+import sys
+from collections.abc import Sequence
 
-from delta_arb.command import program
+from delta_arb.command import ended_by_interrupt, program
 from delta_arb.places import reports, to_write
 from delta_arb.universe.options import SHOWN, UniverseOptions
 
@@ -32,10 +35,17 @@ def universe(options: UniverseOptions) -> int:
     engine(options.workers, options.cluster)  # its workers load while this process does
     from delta_arb.universe.run import session  # loads the research modules, which --help does without
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on there is something to end
     return session(options)
 
 
-main = program(UniverseOptions, universe, *EXAMPLES, only=SHOWN, stopped=STOPPED)
+asked = program(UniverseOptions, universe, *EXAMPLES, only=SHOWN, stopped=STOPPED)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = sys.argv[1:] if argv is None else argv
+    with ended_by_interrupt(STOPPED, "--json" in words):
+        return asked(words)
 
 
 if __name__ == "__main__":

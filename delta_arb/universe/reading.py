@@ -17,6 +17,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.market import to_bps
 from delta_arb.optimize.study import Constraints, Market, market
 from delta_arb.params import Rule
+from delta_arb.places import folder_at
 from delta_arb.quotes import data_folder
 from delta_arb.quotes.data_folder import CURRENCIES_FILE, RULES_FILE, DataRequest
 from delta_arb.quotes.inputs import Inputs
@@ -32,8 +33,9 @@ def listed(data: Path, spot_venue: str, perp_venue: str) -> list[str]:
     """Every pair that has a folder at one of the two markets: what was asked for is listed, whole or not.
 
     Raises:
-        ParamsError: the folder holds no pair of these venues.
+        ParamsError: the folder holds no pair of these venues, or is a file.
     """
+    folder_at(data, "--data")
     request = DataRequest(data, "", spot_venue, perp_venue)
     found = {p.name for leg in ("spot", "perp") for p in (data / request.market(leg)).glob("*_USDT") if p.is_dir()}
     if not found:
