@@ -20,7 +20,7 @@ from delta_arb import places
 
 KERNEL = "ipykernel.kernelapp"
 # What our notebooks import, and what the functions that they call import when first called: all that the choice needs, which
-# alone runs where it is refused. What only one other notebook needs (statsmodels) it loads itself.
+# alone runs where it is refused.
 LIBRARIES = (
     "delta_arb.optimize.carry_walk_forward", "delta_arb.optimize.by_hand", "delta_arb.optimize.champion",
     "delta_arb.optimize.directions", "delta_arb.optimize.export", "delta_arb.optimize.roles", "delta_arb.report.bottom_line",
@@ -28,7 +28,7 @@ LIBRARIES = (
     "delta_arb.report.robustness", "delta_arb.report.sensitivity", "delta_arb.report.spread_tables",
     "delta_arb.report.tearsheet", "delta_arb.report.trade_tables", "delta_arb.report.what_if",
     "delta_arb.stats.mean_reversion", "matplotlib.backends.backend_agg", "matplotlib.dates", "matplotlib.figure", "numba",
-    "pandas", "PIL.PngImagePlugin",
+    "pandas", "PIL.PngImagePlugin", "statsmodels.tsa.stattools",
 )  # fmt: skip
 
 
