@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# order-book 0.6.1 and 1.1.0 (the book beneath cryptofeed; 0.6.1 is run here, 1.1.0 wants a newer Python): OrderBook(checksum_format=...).checksum() of a book whose prices lie below a
-# millionth, such as 0.000000987, or that holds a size of 0.00000012, with Decimals made from the venue's text.
+# order-book 0.6.1, the book beneath cryptofeed (1.1.0, for newer Pythons, does the same): OrderBook(checksum_format=...).checksum() of
+# a book whose prices lie below a millionth, such as 0.000000987, or that holds a size of 0.00000012, of Decimals from the venue's text.
 # Expected: the CRC-32 of the venue's own text, price:size of the bids and asks in turn, which Bitget and OKX document alike; here from zlib.
 # Seen: right for OKX and for Kraken's own form; for Bitget right down to 0.00000123, and below it the sum is of 9.87E-7, as Python
 # writes such a Decimal. A correct book is then taken for a broken one with every message: a client that resubscribes on a wrong
