@@ -147,6 +147,17 @@ def test_the_local_venues_end_with_a_download_that_is_refused_or_interrupted(tmp
     assert process.returncode == (130 if interrupted else 2) and gone(pid)
 
 
+def test_a_second_command_of_a_folder_leaves_the_local_venues_of_the_first_alone(tmp_path):
+    words = [sys.executable, "-m", "delta_arb.record", "--sandbox", "--out", str(tmp_path)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as first:
+        pid = pid_of(tmp_path)
+        second = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        died = not (status := Path(f"/proc/{pid}/status")).exists() or "\nState:\tZ" in status.read_text()
+        first.send_signal(signal.SIGINT)
+    assert second.returncode == 2 and f"is being worked on by process {first.pid} since " in second.stderr
+    assert not died and gone(pid)
+
+
 @pytest.mark.slow
 def test_two_hundred_pairs_killed_and_resumed_are_byte_identical(tmp_path):
     check(tmp_path, killed_and_resumed(tmp_path, 200, 12, kills=10), 200, 12)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from delta_arb.errors import RunError
 from delta_arb.params import write_atomic
+from delta_arb.places import locked
 
 START_S = 30.0
 ANSWER_S = 5.0
@@ -79,11 +80,16 @@ def running(folder: Path) -> LocalVenues | None:
 
 @contextlib.contextmanager
 def ending(folder: Path) -> Iterator[None]:
-    """The local venues that are started here meanwhile end with this, by whatever; only a kill leaves them to be found again."""
-    try:
-        yield
-    finally:
-        end(folder)
+    """The local venues that are started here meanwhile end with this, by whatever; only a kill leaves them to be found again.
+
+    Raises:
+        RunError: another process has them, whose end they would be.
+    """
+    with locked(folder, f"{folder}", "--out"):
+        try:
+            yield
+        finally:
+            end(folder)
 
 
 def end(folder: Path) -> None:

@@ -22,7 +22,7 @@ from delta_arb.stats.series import grid
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_ROWS = 3000  # the scan takes time with their square
+MAX_ROWS = 3000
 MIN_SEGMENT = 10  # rows
 MAX_SHIFTS = 12  # of one proposal
 
