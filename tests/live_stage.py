@@ -39,7 +39,6 @@ QUICK = {
 TICKS = {"accounts_every_s": 0.3, "guards_every_s": 0.1}
 PATIENCE = {
     "overdue_s": 0.15, "ioc_s": 0.4, "unknown_s": 1.5, "answer_s": 0.6, "retry_s": 0.05,
-    "rehearse_s": 0.2,  # many sessions share this processor
 }  # fmt: skip
 HELD = params.WalletParams(inventory_coins=100.0)  # what a reverse pair is sold out of, where it is traded
 RULE = {"entry_bps": 15.0, "exit_bps": -12.0, "leg_deadline_s": 1.5, "max_quote_age_s": 0.6, "rearm_bps": 0.0}

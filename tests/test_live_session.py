@@ -41,29 +41,6 @@ def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
     asyncio.run(play())
 
 
-def test_orders_are_rehearsed_behind_quotes_and_nothing_of_it_is_kept(tmp_path):
-    async def play():
-        async with stage(tmp_path) as it:
-            await it.start()
-            built, spot = [], it.session.resources.venues[SPOT]
-            prepare = spot.prepare
-            spot.prepare = lambda order_id, order: built.append((order_id, order.qty)) or prepare(order_id, order)
-            await it.until(lambda: len(built) > 3)
-            assert set(built) == {(f"{it.session.resources.journal.run_id}-s0", 60.0)}  # 50 USDT at 0.8002, in tens
-            assert not it.placed(SPOT) and not it.placed(PERP) and not it.session.busy()
-            assert it.rows("SELECT * FROM orders") == it.rows("SELECT * FROM rules") == []
-            assert {row[0] for row in it.rows("SELECT phase FROM decisions")} <= {"flat"}
-            await it.opened()
-            built.clear()
-            await it.until(lambda: len(built) > 3)
-            assert {qty for _, qty in built} == {-60.0}
-            assert len(it.placed(SPOT)) == 1 and len(it.rows("SELECT * FROM orders")) == 2
-            assert await it.stop() == "open"
-            it.assert_replays()
-
-    asyncio.run(play())
-
-
 FAULTS = {
     "refused": {"do": "refuse", "code": {"mexc": "30010", "gate": "PRICE_TOO_DEVIATED"}},
     "partial": {"do": "partial_fill", "fraction": 0.5},
@@ -186,10 +163,9 @@ def test_what_a_power_cut_takes_from_the_journal_is_found_at_the_venues(tmp_path
             beginnings = [Beginning(it.journal_path)]
             write = it.session.resources.journal.event
 
-            def event(*what, kept=True, **how):
-                write(*what, kept=kept, **how)
-                if kept:  # no rehearsal
-                    beginnings.append(Beginning(it.journal_path))
+            def event(*what):
+                write(*what)
+                beginnings.append(Beginning(it.journal_path))
 
             it.session.resources.journal.event = event
             if until == "one leg":

@@ -96,7 +96,6 @@ class OrderTimeouts(NamedTuple):
     resting_s: float = 2.0  # between two looks by REST at an order that rests
     retry_s: float = 0.2  # after a refusal of our own bucket, or a second one of the venue
     pause_s: float = 1.0  # that a leg waits at most for a venue that wants a pause; then it is left alone
-    rehearse_s: float = 0.01  # between two rehearsals just after a quote (`rehearsal`); 0 is none
 
 
 class RiskLimits(_Section):

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from delta_arb.live.journal import JournalError
 from delta_arb.live.market_watch import FundingWatch
 from delta_arb.live.paper import PaperVenue
-from delta_arb.live.rehearsal import Rehearsal
 from delta_arb.live.runner import Runner
 from delta_arb.live.venues.base import OrderOutcome, Placed, Report, VenueError
 from delta_arb.market import LEGS, NEVER, NS, PERP, SPOT, Book
@@ -98,7 +97,7 @@ class LivePaper:
 class EventLoop:
     """The only one who moves the runner, which it is given before the first event.
 
-    `paper`, once it is set, fills its orders on the same quotes.
+    `paper`, once it is set, fills its orders on the same quotes; `funding` books the stamps before them.
 
     Args:
         moved: called after each step.
@@ -118,7 +117,6 @@ class EventLoop:
         self.runner: Runner | None = None
         self.paper: LivePaper | None = None
         self.funding: FundingWatch | None = None
-        self.rehearsal: Rehearsal | None = None
         self.books: list[Book | None] = [None, None]
         self.over = False  # from then on nothing is decided: what still comes is asked for at the next start
         self.waiting: deque[Report] = deque()  # oldest first: what the machine has not taken yet
@@ -128,10 +126,6 @@ class EventLoop:
         self._both = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-
-    def begin(self, runner: Runner, funding: FundingWatch, rehearsal: Rehearsal) -> None:
-        """Move this runner from now on; stamps of funding are booked before its events, and orders rehearsed behind them."""
-        self.runner, self.funding, self.rehearsal = runner, funding, rehearsal
 
     def quote(self, leg: int, book: Book, venue_ns: int) -> None:
         """A quote of one leg."""
@@ -159,8 +153,6 @@ class EventLoop:
         """Put the newest books to the machine."""
         self._due = False
         self._do(self.runner.quote, self._quoted_ns(), *self.books)
-        if self.rehearsal and not self.over:
-            self.rehearsal.quoted()
 
     async def first(self, names: tuple[str, str]) -> None:
         """Wait for a quote of both legs; VenueError names the venue that sent none."""
@@ -192,8 +184,6 @@ class EventLoop:
     def close(self) -> None:
         """Decide nothing any more."""
         self.over = True
-        if self.rehearsal:
-            self.rehearsal.close()
         if self._timer:
             self._timer.cancel()
 

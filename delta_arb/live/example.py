@@ -99,7 +99,6 @@ answer_s = 5.0               # a venue's answer about an order
 retry_s = 0.2                # before an order that was refused twice is sent again; a third refusal gives its leg up
 resting_s = 2.0              # between two looks by REST at an order that rests
 pause_s = 1.0                # that a leg waits for a venue that wants a pause; for a longer one it is given up at once
-rehearse_s = 0.01            # an order's way is gone through this often just after a quote, which shortens it; 0 is never
 
 [pace]                       # of streams and comparisons, s
 first_s = 10.0               # from subscribing to the first message

@@ -119,11 +119,6 @@ class Executor(RestingOrders):
             self.sent_ns.append(now_ns)
             s.overdue = loop.call_later(self._patience.overdue_s, self._ask, s)
 
-    def rehearse(self, orders: Sequence[Placed]) -> None:
-        """Build and sign them as `place` does, and drop them."""
-        for order_id, leg, order in orders:
-            self._venues[leg].prepare(order_id, order)
-
     def _barred(self, sent: OrderInFlight) -> str:
         """Why an order is not sent now."""
         if self._venues[sent.leg].allowance < 1:

@@ -138,12 +138,10 @@ class Journal:
         fill: Fill | None = None,
         trade: Trade | None = None,
         opened: MachineRule | None = None,
-        *,
-        kept: bool = True,
     ) -> None:
         """One event's consequences in one transaction: how an order ended, its fill, the new state and orders, a trade.
 
-        `opened` is the rule that a new pair keeps until it is closed. What is not `kept` is taken back (`rehearsal`).
+        `opened` is the rule that a new pair keeps until it is closed.
         """
         run_id, phase, rows = self.run_id, PHASES[state.phase], []
         if report:
@@ -163,11 +161,11 @@ class Journal:
         if trade:
             self._settle(rows, trade)
         else:
-            self._write(rows, kept=kept)
+            self._write(rows)
         if fill:
             self._count(fill)
 
-    def _write(self, rows: Sequence[Row], change: str = "", values: tuple = (), *, kept: bool = True) -> None:
+    def _write(self, rows: Sequence[Row], change: str = "", values: tuple = ()) -> None:
         """Rows of tables, and then a change, in one transaction: all of it written, or nothing and a JournalError."""
         execute = self._db.execute
         try:
@@ -181,7 +179,7 @@ class Journal:
             if change:
                 execute(change, values)
             if not self._held:
-                execute("COMMIT" if kept else "ROLLBACK")
+                execute("COMMIT")
         except BaseException as error:  # also a cancellation or Ctrl-C must not leave half a decision
             if self._db.in_transaction:
                 execute("ROLLBACK")
@@ -191,7 +189,7 @@ class Journal:
             remedy = "close the program that writes to it" if busy else "make room on the disk"
             why = f"cannot be written ({error}); no order leaves without its row, {remedy}"
             raise JournalError(f"{self.path}: {why}") from error
-        if kept and not self._held:
+        if not self._held:
             self._disk.soon()
 
     def hold(self) -> None:

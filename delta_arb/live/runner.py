@@ -291,8 +291,10 @@ class Runner:
         if closed and not (before.rests and not trade):  # to have rested in vain is no failure
             self.missed += not trade
             self.failures = self.failures + 1 if state.reason == UNWOUND or not trade else 0
-        self._act(orders, placed, event.ts_ns)
-        self._record(event, rule, before)  # behind the orders, which wait for nothing that can come later
+        try:
+            self._act(orders, placed, event.ts_ns)
+        finally:  # behind the orders, which wait for nothing that can come later
+            self._record(event, rule, before)
         if placed and self._recorder:
             self._recorder.flush_soon()
 

@@ -25,7 +25,6 @@ from delta_arb.live.market_watch import FundingWatch, TermsChangedError, TermsWa
 from delta_arb.live.paper import PaperAccount, PaperVenue
 from delta_arb.live.parameters import ParameterFile
 from delta_arb.live.reconcile import Reconciler, VenueWallets, disk_free_mb, midnight_ns
-from delta_arb.live.rehearsal import Rehearsal
 from delta_arb.live.resources import Resources
 from delta_arb.live.runner import CLOSED, Recorder, Resumed, Runner
 from delta_arb.live.venues.base import Account, Report
@@ -154,7 +153,7 @@ class Session:
         broker = self._broker(rule, recorder)
         self.runner = Runner(rule, resources.journal, broker, self.payments, resumed, recorder, wallets, growing=True)
         self.terms = TermsWatch(resources.venues, self.clock, self._terms_changed, resources.config.terms_every_s)
-        self.loop.begin(self.runner, self.funding, Rehearsal(self.runner, self.executor, resources))
+        self.loop.runner, self.loop.funding = self.runner, self.funding
         self.runner.hold = CLOSED
         self.loop.decide()
         recovery.book(resources.journal, self.clock(), found, resumed, self.runner.pinned)

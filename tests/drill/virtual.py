@@ -75,7 +75,6 @@ class World:
         self.gone: list[tuple[float, float]] = []  # from, to: a venue silent, or no runner
         self.act = "calm"
         own = {"inventory_coins": float(self.core), "guards": GUARDS, "on_stop": "flatten"}
-        own["orders"] = {"rehearse_s": 0.0}  # of no use where no processor is waited for
         self.config = Config.model_validate(sample().model_dump(exclude_unset=True) | own)
         publish(folder, **(DIRECT_RULE if side == DIRECT else REVERSE_RULE) | RULE)
         self.runs = 0
