@@ -202,9 +202,16 @@ def page(tmp_path, **sections) -> str:
 
 
 def test_of_a_progress_bar_its_last_state_is_shown_and_no_escape_of_a_terminal():
-    pieces = ["  0%|  |", "\r 50%|# |", "\r100%|##|\n", "\x1b[?25l\x1b]8;;https://x.y\x1b\\link\x1b]8;;\x1b\\ \x1b]0;t\x07end\r\n"]
+    pieces = [
+        "  0%|  |",
+        "\r 50%|# |",
+        "\r100%|##|\n",
+        "\x1b[?25l\x1b]8;;https://x.y\x1b\\link\x1b]8;;\x1b\\ \x1b]0;t\x07end\r\n",
+    ]
     streams = [nbformat.v4.new_output("stream", name="stderr", text=text) for text in pieces]
-    code = nbformat.v4.new_code_cell("x", outputs=[*streams, nbformat.v4.new_output("stream", name="stdout", text="a\n")])
+    code = nbformat.v4.new_code_cell(
+        "x", outputs=[*streams, nbformat.v4.new_output("stream", name="stdout", text="a\n")]
+    )
     text = cells.body(nbformat.v4.new_notebook(cells=[code]))
     assert re.findall(r"<pre>(.*?)</pre>", text[text.index("output_stderr") :], re.DOTALL) == [
         "100%|##|\nlink end\r\n", "a\n",
@@ -240,7 +247,11 @@ def test_attached_pictures_are_those_that_the_prose_names():
     attached = {"a.png": {"image/png": "AAAA"}, "a.png2": {"image/png": "BBBB"}, "my p.svg": {"image/svg+xml": "CCCC"}}
     source = "![p](attachment:a.png2) ![q](attachment:my%20p.svg) of attachment:a.png"
     text = cells.body(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(source, attachments=attached)]))
-    for part in ('src="data:image/png;base64,BBBB"', 'src="data:image/svg+xml;base64,CCCC"', " of attachment:a.png</p>"):
+    for part in (
+        'src="data:image/png;base64,BBBB"',
+        'src="data:image/svg+xml;base64,CCCC"',
+        " of attachment:a.png</p>",
+    ):
         assert part in text, part
 
 

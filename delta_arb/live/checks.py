@@ -179,8 +179,13 @@ def _markets(config: Config, seen: VenueReadings) -> list[CheckRow]:
         rows.append(_fee(f"{venue.name} fee", venue.terms.taker_fee_bps, assumed.taker_fee_bps))
         if assumed.maker_fee_bps is not None:
             rows.append(_fee(f"{venue.name} maker fee", venue.terms.maker_fee_bps, assumed.maker_fee_bps))
-        same, found = math.isclose(size, assumed.contract_size, rel_tol=1e-9), f"{size:g} base units, assumed {assumed.contract_size:g}"
-        rows.append(CheckRow(f"{venue.name} contract", same, found, "correct contract_size in research and configuration"))
+        same, found = (
+            math.isclose(size, assumed.contract_size, rel_tol=1e-9),
+            f"{size:g} base units, assumed {assumed.contract_size:g}",
+        )
+        rows.append(
+            CheckRow(f"{venue.name} contract", same, found, "correct contract_size in research and configuration")
+        )
     return rows
 
 
@@ -233,8 +238,12 @@ def _setups(config: Config, seen: VenueReadings) -> list[CheckRow]:
     one_way = "switch to one-way mode: dual positions cannot be netted"
     apart = "use a sub-account that is not unified"
     return [
-        CheckRow(f"{spot.name} trading", of_spot.trading, open_word[of_spot.trading], "this market is not open to programs"),
-        CheckRow(f"{perp.name} trading", s.trading, open_word[s.trading], "this market is not open, or is being delisted"),
+        CheckRow(
+            f"{spot.name} trading", of_spot.trading, open_word[of_spot.trading], "this market is not open to programs"
+        ),
+        CheckRow(
+            f"{perp.name} trading", s.trading, open_word[s.trading], "this market is not open, or is being delisted"
+        ),
         CheckRow(f"{perp.name} mode", not s.dual, "dual" if s.dual else "one position", one_way),
         CheckRow(f"{perp.name} account", not s.unified, "unified" if s.unified else "futures wallet", apart),
         CheckRow(f"{perp.name} margin", s.leverage >= config.perp.leverage, margin, set_it),
@@ -254,7 +263,9 @@ def _balances(config: Config, seen: VenueReadings, asked: Params | None, is_open
     for venue, account, need, assumed in zip(seen.venues, seen.accounts, needs, given, strict=True):
         free, says = account.usdt_free, "" if assumed is None else f"; the parameters assume {assumed:g}"
         found = f"{free:.2f} USDT free, a full position and the guard's floor want {need:.2f}{says}"
-        rows.append(CheckRow(f"{venue.name} balance", free >= need or not flat, found, f"move {need - free:.2f} USDT there"))
+        rows.append(
+            CheckRow(f"{venue.name} balance", free >= need or not flat, found, f"move {need - free:.2f} USDT there")
+        )
     if "reverse_" not in asked.rule.levels:
         return rows
     found = f"{spot.coin:g} coins and a position of {perp.position:+g}, sold out of {wallets.inventory_coins:,.10g}"

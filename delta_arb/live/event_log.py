@@ -296,7 +296,12 @@ def named(kind: type, values: list) -> Any:
     if not isinstance(values, list) or len(values) != len(kind._fields):
         raise DataError(f"these values are no {kind.__name__} of this version; finish with the version that wrote them")
     types = [kind.__annotations__[name] for name in kind._fields]
-    return kind(*(named(t, v) if hasattr(t, "_fields") else math.inf if v is None else v for t, v in zip(types, values, strict=True)))
+    return kind(
+        *(
+            named(t, v) if hasattr(t, "_fields") else math.inf if v is None else v
+            for t, v in zip(types, values, strict=True)
+        )
+    )
 
 
 def _records(path: Path) -> Iterator[tuple[int, Any]]:
@@ -330,7 +335,9 @@ def _quiet(block: bytes, at: int) -> Generator[tuple[int, Any], None, int]:
     books = []
     for leg in range(len(LEGS)):
         stamps = ts_ns[_of_leg(changed, leg)]
-        *columns, ages = (np.frombuffer(block, k, len(stamps), at + 8 * len(stamps) * n) for n, k in enumerate(_BOOK_KINDS))
+        *columns, ages = (
+            np.frombuffer(block, k, len(stamps), at + 8 * len(stamps) * n) for n, k in enumerate(_BOOK_KINDS)
+        )
         books.append(zip(*(column.tolist() for column in (*columns, stamps - ages)), strict=True))
         at += 8 * len(stamps) * len(_BOOK_KINDS)
     for now_ns, legs in zip(ts_ns.tolist(), changed.tolist(), strict=True):

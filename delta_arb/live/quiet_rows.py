@@ -72,8 +72,13 @@ class QuietRows:
     def _strength(self, signal: int, part: slice) -> np.ndarray:
         """A signal of `strategy.waiting` at every row; one without prices shows none."""
         direct = signal in (DIRECT_HIGH, DIRECT_LOW)
-        spot, perp = self._price(SPOT, "ask" if direct else "bid", part), self._price(PERP, "bid" if direct else "ask", part)
-        event = _event(self._tape.ts_ns[part], Book(spot, spot, 0.0, 0.0, 0), Book(perp, perp, 0.0, 0.0, 0), 0, self._shift)
+        spot, perp = (
+            self._price(SPOT, "ask" if direct else "bid", part),
+            self._price(PERP, "bid" if direct else "ask", part),
+        )
+        event = _event(
+            self._tape.ts_ns[part], Book(spot, spot, 0.0, 0.0, 0), Book(perp, perp, 0.0, 0.0, 0), 0, self._shift
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             pays = opening_pays(DIRECT if direct else REVERSE, event)
         pays[(spot <= 0.0) | (perp <= 0.0)] = np.nan
