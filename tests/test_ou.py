@@ -1,5 +1,6 @@
 """The filter against a likelihood written differently: the whole covariance matrix at once."""
 
+import itertools
 import math
 
 import numpy as np
@@ -156,3 +157,18 @@ def test_importing_does_not_load_numba():
         "import sys, delta_arb.stats.reversion; sys.exit(bool({'numba', 'pandas', 'statsmodels'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("seed", [7, 15, 20, 48, 173, 177, 198, 293])
+def test_near_white_noise_no_knot_of_the_net_is_above_the_maximum(seed):
+    """Noise over a slow random walk: the likelihood has several tops, and a net of every second knot led to a lower one.
+    A knot is a value of the likelihood itself."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(200, 800))
+    y = rng.normal(size=n) + 0.0075 * np.cumsum(rng.normal(size=n))
+    likelihood = ou.Likelihood(*ou.usable(y, np.arange(n) * 60 * S))
+    _, _, highest = likelihood.maximum(noisy=True)
+    knots = itertools.product(
+        np.arange(np.log(0.05 / likelihood.span_s), np.log(likelihood.fastest), 1.4), np.arange(-8.0, 20.0, 3.0)
+    )
+    assert highest >= max(likelihood(np.exp(log_theta), np.exp(log_ratio)) for log_theta, log_ratio in knots) - 1e-6

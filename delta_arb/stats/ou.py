@@ -14,9 +14,7 @@ Sources of the model: Uhlenbeck & Ornstein 1930; under noise, irregular times: H
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -158,7 +156,10 @@ class Likelihood:
 
     def maximum(self, noisy: bool) -> tuple[float, float | None, float]:
         """theta, log ratio (None when clean) and value at the maximum: a coarse look everywhere, then a fine one."""
-        log_theta, state = self._coarsely(noisy)
+        thetas = np.arange(math.log(0.05 / self.span_s), math.log(self.fastest), 1.4).tolist()
+        ratios = np.arange(-8.0, 20.0, 3.0).tolist() if noisy else [None]
+        seen = [(self(math.exp(t), 0.0 if u is None else math.exp(u)), t, u) for t in thetas for u in ratios]
+        _, log_theta, state = max(seen, key=lambda row: row[0])
 
         def outer(log_theta: float) -> float:
             nonlocal state
@@ -169,23 +170,6 @@ class Likelihood:
         _, log_theta = _best(outer, log_theta, 1.4, *bounds, 1e-4)
         value, log_ratio = self.profile(math.exp(log_theta), state)
         return math.exp(log_theta), log_ratio, value
-
-    def _coarsely(self, noisy: bool) -> tuple[float, float | None]:
-        """log theta and log ratio where the likelihood is greatest on a net: every second knot, then uphill from the best."""
-        thetas = np.arange(math.log(0.05 / self.span_s), math.log(self.fastest), 1.4).tolist()
-        ratios = np.arange(-8.0, 20.0, 3.0).tolist() if noisy else [-math.inf]
-        seen: dict[tuple[int, int], float] = {}
-
-        def look(rows: Iterable[int], columns: Iterable[int]) -> tuple[int, int]:
-            for i, j in product(rows, columns):
-                if (i, j) not in seen and 0 <= i < len(thetas) and 0 <= j < len(ratios):
-                    seen[i, j] = self(math.exp(thetas[i]), math.exp(ratios[j]))
-            return max(seen, key=seen.__getitem__)
-
-        i, j = look(range(0, len(thetas), 2), range(0, len(ratios), 2))
-        while (i, j) != (found := look(range(i - 1, i + 2), range(j - 1, j + 2))):
-            i, j = found
-        return thetas[i], ratios[j] if noisy else None
 
     def process(self, theta: float, log_ratio: float | None) -> Process:
         """The whole process at these two, in the unit of the values."""
