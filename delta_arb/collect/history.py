@@ -160,7 +160,11 @@ def funding(page: Page, start_ms: int, end_ms: int) -> list[Row]:
         found |= fresh
         if fresh:
             ranges += [(a, b) for a, b in ((a_ms, min(fresh)), (max(fresh) + 1, b_ms)) if a < b]
-    raise RunError(f"{MOST_PAGES} pages of funding and no end; ask for a shorter range")
+    raise _endless()
+
+
+def _endless() -> RunError:
+    return RunError(f"{MOST_PAGES} pages of funding and no end; ask for a shorter range")
 
 
 def gaps(stamps: Sequence[int], start_ms: int, end_ms: int, step_ms: int) -> list[tuple[int, int]]:
@@ -278,12 +282,11 @@ class VenueHistory:
         found: dict[int, Row] = {}
         for n in range(1, MOST_PAGES):
             fresh = {int(row[0]): row for row in self._rates(pair, None, {number: n})}
-            if fresh.keys() <= found.keys():
-                break
+            over = fresh.keys() <= found.keys()  # no page, or the last one again
             found |= fresh
-            if min(fresh) < start_ms:
-                break
-        return [found[ms] for ms in sorted(found) if start_ms <= ms < end_ms]
+            if over or min(found) < start_ms:
+                return [found[ms] for ms in sorted(found) if start_ms <= ms < end_ms]
+        raise _endless()
 
     def _rates(self, pair: Listed, since_ms: int | None, asked: Mapping[str, int]) -> list[Row]:
         """One page of settled rates."""
