@@ -108,11 +108,11 @@ def _kept_on(verdict: Verdict, here: Champion, now_ns: int) -> Verdict:
         return replace(verdict, champion=here, contest=Contest(True, None, words), reason=f"{verdict.reason}; {words}")
     words = f"it earned {here.judged.net_usdt_day:.2f} USDT a day on the last {here.judged.days * 24:.1f} h, last passed at "
     contest = Contest(False, None, f"{words}{utc(here.passed_ns)[:16]} UTC, and nothing speaks against it")
+    reason = f"kept in force: {spoken(here.thresholds)}; {said}, but {contest.words}"
     try:
         found = verdict.ask and verdict.ask(here.thresholds)
-    except DataError:  # these quotes cannot be walked forward: kept without a new judgement
-        found = None
-    reason = f"kept in force: {spoken(here.thresholds)}; {said}, but {contest.words}"
+    except DataError as error:
+        found, reason = None, f"{reason}; no new judgement of them: {error}"
     return replace(verdict, trade=True, judgement=found, champion=here, contest=contest, reason=reason)
 
 
