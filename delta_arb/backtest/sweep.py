@@ -269,7 +269,7 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
 def _read(rules: Sequence[MachineRule]) -> tuple[Levels, list[np.ndarray]]:
     """The levels of rules, and the sorted numbers of those that share a call of the kernel.
 
-    Those read last are kept: a walk sweeps the same rules on look-back after look-back.
+    Those read last are kept, for who sweeps the same rules on one look-back after another.
     """
     given, (known, read) = tuple(rules), _LAST_READ[0]
     if given != known:
