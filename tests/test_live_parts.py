@@ -1,6 +1,7 @@
 """Parts of the live runner by themselves: configuration and keys, guards, accounts, the executor, events."""
 
 import asyncio
+import json
 import math
 import os
 import re
@@ -504,6 +505,17 @@ def test_a_log_that_cannot_be_synced_is_told_and_not_passed_over(tmp_path):
     disk.soon()
     disk.close()
     assert isinstance(disk.failed, FileNotFoundError)
+
+
+def test_what_is_null_is_money_without_limit_in_a_wallet_and_refused_anywhere_else():
+    """A direction that is off has an exit of minus infinity; read as plus infinity it would leave at once."""
+    assert event_log.named(Wallet, [None, 3.0, None]) == Wallet(math.inf, 3.0, math.inf)
+    off = rule(exit=-math.inf)
+    assert event_log.named(type(off), json.loads(json.dumps(off))) == off
+    values = json.loads(json.dumps(off))
+    values[off._fields.index("exit")] = None
+    with pytest.raises(DataError, match="no MachineRule of this version"):
+        event_log.named(type(off), values)
 
 
 def test_a_program_that_writes_to_the_journal_holds_nobody_up_and_is_named(tmp_path):

@@ -292,16 +292,16 @@ def state_of(values: list) -> State:
 
 
 def named(kind: type, values: list) -> Any:
-    """A named tuple of named tuples, from the nested lists that JSON makes of it, null for infinite; else DataError."""
-    if not isinstance(values, list) or len(values) != len(kind._fields):
+    """A named tuple of named tuples, from the nested lists that JSON makes of it; else DataError.
+
+    Of a wallet null is money without limit: no other number is infinite where it may be null.
+    """
+    if kind is Wallet and isinstance(values, list):
+        values = [math.inf if value is None else value for value in values]
+    if not isinstance(values, list) or len(values) != len(kind._fields) or None in values:
         raise DataError(f"these values are no {kind.__name__} of this version; finish with the version that wrote them")
     types = [kind.__annotations__[name] for name in kind._fields]
-    return kind(
-        *(
-            named(t, v) if hasattr(t, "_fields") else math.inf if v is None else v
-            for t, v in zip(types, values, strict=True)
-        )
-    )
+    return kind(*(named(t, v) if hasattr(t, "_fields") else v for t, v in zip(types, values, strict=True)))
 
 
 def _records(path: Path) -> Iterator[tuple[int, Any]]:

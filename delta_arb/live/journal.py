@@ -386,7 +386,7 @@ def trade_of(row: tuple) -> Trade:
 
 
 def _text(values: tuple) -> str:
-    """In half of json's time; an infinite wallet becomes null, see `event_log.named`."""
+    """An event or a state, in half of json's time; only a wallet of theirs may be infinite, and becomes null (`event_log.named`)."""
     return orjson.dumps(values, default=lambda v: tuple(v) if isinstance(v, tuple) else v.item()).decode()
 
 
