@@ -137,9 +137,8 @@ class EventLoop:
                 self._both.set()
         elif not (self.paper and self._on_paper(leg, book)) and not self._due:
             self._due = True
-            asyncio.get_running_loop().call_soon(
-                self.decide
-            )  # behind the reader, which does not pause between messages
+            # behind the reader, which does not pause between messages
+            asyncio.get_running_loop().call_soon(self.decide)
 
     def trade(self, leg: int, side: int, price: float, qty: float) -> None:
         """A trade of others on one leg: on paper it may fill what rests there."""

@@ -226,9 +226,8 @@ class Journal:
     def recovered(self, ts_ns: int, state: State, lost: Sequence[Report], rule: MachineRule) -> None:
         """Orders whose rows a power cut took, as the venues know them, and the state in which they are out."""
         rows = []
-        for r in (
-            lost
-        ):  # what was asked for is lost as well: as much as it filled, at that price; the run is that which sent it
+        # what was asked for is lost as well: as much as it filled, at that price; the run is that which sent it
+        for r in lost:
             of = r.order_id.rpartition("-")[0], r.order_id, state.pair, ts_ns, LEGS[r.leg]
             rows.append(("orders", (*of, RECOVERED, r.filled, r.price, 0, 0)))
         if self.rule_of(state.pair) is None:
