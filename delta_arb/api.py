@@ -116,6 +116,7 @@ def choose(
     Raises:
         DataError: too few events to choose from.
     """
+    _require(demands, (Constraints, type(None)), "demands are da.Constraints")
     bound = _market(market, tape, _without_thresholds(rule))
     return ChoiceResult(tape, search.choose(tape, bound, demands or Constraints()))
 
@@ -131,6 +132,7 @@ def judge(tape: Tape, choice: ChoiceResult, *, upstream: float = 1.0) -> Verdict
     Returns:
         Trade, or do not trade, with the reason. Source: `docs/statistics.md`.
     """
+    _require(choice, ChoiceResult, "the choice is what da.choose gives")
     direct = roles.judged(tape, choice.choice, upstream)
     return VerdictResult(tape, asked(tape, direct, upstream).verdict)
 
@@ -146,6 +148,7 @@ def save_params(found: VerdictResult | Params, path: str | Path, *, valid_for_s:
     Returns:
         The file, or the pointer's URL, for `load_params`.
     """
+    _require(found, (VerdictResult, Params), "what is saved is what da.judge or da.load_params gives")
     chosen = found if isinstance(found, Params) else found.params(valid_for_s)
     if not is_url(path):
         return params.save(chosen, Path(path))
@@ -163,11 +166,17 @@ def load_params(path: str | Path) -> Params:
 
 
 def _market(market: Market | None, tape: Tape, rule: Rule | None = None) -> Market:
-    if not isinstance(tape, Tape):
-        raise ParamsError(f"the quotes are what da.read_quotes gives, was {type(tape).__name__}")
+    _require(tape, Tape, "the quotes are what da.read_quotes gives")
+    _require(market, (Market, type(None)), "the market is a da.Market")
     return (market or Market()).on(tape, rule)
 
 
+def _require(value, kind: type | tuple[type, ...], what: str) -> None:
+    if not isinstance(value, kind):
+        raise ParamsError(f"{what}, was {type(value).__name__}")
+
+
 def _without_thresholds(rule: Rule | None) -> Rule | None:
+    _require(rule, (Rule, type(None)), "size, patience and conduct come as a da.Rule")
     none = dict.fromkeys(("entry_bps", "exit_bps", "reverse_entry_bps", "reverse_exit_bps"))
     return rule and rule.replace(**none)

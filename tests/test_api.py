@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import delta_arb as da
@@ -206,6 +207,12 @@ def test_what_a_market_does_not_say_comes_with_the_quotes():
         (lambda: da.Market(5, 0.1), "spot is VenueTerms.*a fee is given as fee_bps=5"),
         (lambda: da.read_quotes(3, PERP, **FREE), "spot is a file, a folder or a DataFrame, was int"),
         (lambda: da.backtest("spot.parquet", da.Rule(entry_bps=5, exit_bps=1)), "what da.read_quotes gives, was str"),
+        (lambda: da.read_quotes(pd.concat([SPOT, SPOT["bid_price"]], axis=1), PERP, **FREE), "several columns of the name bid_price"),
+        (lambda: da.backtest(da.read_quotes(SPOT, PERP, **FREE), da.Rule(entry_bps=5, exit_bps=1), 5), "market is a da.Market, was int"),
+        (lambda: da.choose(da.read_quotes(SPOT, PERP, **FREE), None, 15), "come as a da.Rule, was int"),
+        (lambda: da.choose(da.read_quotes(SPOT, PERP, **FREE), None, None, {"hit_rate": 0.9}), "demands are da.Constraints, was dict"),
+        (lambda: da.judge(None, None), "what da.choose gives, was NoneType"),
+        (lambda: da.save_params({}, "latest.json"), "what da.judge or da.load_params gives, was dict"),
         (lambda: da.Market(spot=da.VenueTerms(venue="a"), fee_bps=1), "leave fee_bps and latency_s away"),
         (lambda: da.backtest(da.read_quotes(SPOT, PERP, **FREE), da.Rule()), "a backtest needs thresholds"),
         (lambda: da.sweep(da.read_quotes(SPOT, PERP, **FREE), None, [], [1.0], da.Rule(clip_usdt=100)), "entries are finite thresholds"),
@@ -215,6 +222,20 @@ def test_what_cannot_be_meant_is_refused_in_one_line(ask, says):
     with pytest.raises(ParamsError, match=says) as refused:
         ask()
     assert "\n" not in str(refused.value)
+
+
+def test_tables_of_other_libraries_come_by_their_arrow_stream():
+    class Streamed:
+        """As polars, duckdb and others hand out a table."""
+
+        def __init__(self, frame):
+            self.table = pa.Table.from_pandas(frame)
+
+        def __arrow_c_stream__(self, schema=None):
+            return self.table.__arrow_c_stream__(schema)
+
+    of_pandas = da.read_quotes(SPOT, PERP, **FREE).to_frame()
+    pd.testing.assert_frame_equal(da.read_quotes(pa.Table.from_pandas(SPOT), Streamed(PERP), **FREE).to_frame(), of_pandas)
 
 
 def test_a_table_without_prices_is_refused_by_its_leg():

@@ -159,8 +159,9 @@ def _floats(of: Mapping, names, path: str) -> dict[str, np.ndarray]:
         if name in of:
             found[name] = numbers(of[name])
             if found[name] is None:
+                kind = str(of[name].type).replace("large_string", "text").replace("string", "text")
                 raise DataError(
-                    f"{path}: {name} holds {of[name].type} like {of[name][0].as_py()!r}, not numbers; name another column"
+                    f"{path}: {name} holds {kind} like {of[name][0].as_py()!r}, not numbers; name another column"
                 )
     return found
 

@@ -69,7 +69,8 @@ def read_quotes(
     """The quotes of both legs as one tape, read, checked row by row and aligned on one clock.
 
     Args:
-        spot, perp: of each leg a file, a folder of files, or a pandas table; quotes, or candles with both half-spreads.
+        spot, perp: of each leg a file, a folder of files, or a table (pandas, Arrow, polars); quotes, or candles with both
+            half-spreads.
             Our columns are timestamp, bid_price, bid_quantity, ask_price, ask_quantity (UTC, USDT per coin, coins or
             contracts); a time index and the usual other names and layouts are recognised, and named in `.quality`.
         funding: the funding history (timestamp, funding_rate as a fraction of an interval), in any of these forms, or
@@ -96,7 +97,7 @@ def read_quotes(
         )
     given = {"spot": spot, "perp": perp, "funding": funding}
     _check(given, options)
-    tables = {leg: value for leg, value in given.items() if not isinstance(value, str | Path)}
+    tables = {leg: _frame(leg, value) for leg, value in given.items() if not isinstance(value, str | Path)}
     paths = {leg: IN_MEMORY if leg in tables else str(value) for leg, value in given.items()}
     made = {"contract_size": float(contract_size), "pair": pair, **paths, **options}
     inputs = TableInputs(**made, tables=tables) if tables else Inputs(**made)
@@ -122,9 +123,6 @@ def _check(given: Mapping, options: Mapping) -> None:
     for leg in ("spot", "perp"):
         if given[leg] is None or (isinstance(given[leg], str) and not given[leg]):
             raise ParamsError(f"give the quotes of the {leg} leg: a file, a folder or a DataFrame")
-    for leg, value in given.items():
-        if value is not None and not isinstance(value, str | Path) and not hasattr(value, "columns"):
-            raise ParamsError(f"{leg} is a file, a folder or a DataFrame, was {type(value).__name__}")
     if given["funding"] is None:
         raise ParamsError('give the funding history (funding=...), or say that it is left out with funding="none"')
     if costs := [name for name in options if OF_MARKET.fullmatch(name) and "feed" not in name]:
@@ -135,6 +133,21 @@ def _check(given: Mapping, options: Mapping) -> None:
         raise ParamsError(
             f"without data=, read_quotes has no option {', '.join(unknown)}; see the fields of delta_arb.quotes.inputs.Inputs"
         )
+
+
+def _frame(leg: str, table) -> "DataFrame":
+    """A table in memory as pandas has it; Arrow's and polars' come by the Arrow stream that they offer."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if not isinstance(table, pd.DataFrame):
+        if not hasattr(table, "__arrow_c_stream__"):
+            raise ParamsError(f"{leg} is a file, a folder or a DataFrame, was {type(table).__name__}")
+        table = pa.table(table).to_pandas()
+    if not table.columns.is_unique:
+        twice = ", ".join(map(str, table.columns[table.columns.duplicated()]))
+        raise ParamsError(f"the {leg} table has several columns of the name {twice}; keep one")
+    return table
 
 
 __all__ = ["NONE", "RecordedTape", "TableInputs", "read_quotes", "recording"]
