@@ -235,7 +235,9 @@ def test_tables_of_other_libraries_come_by_their_arrow_stream():
             return self.table.__arrow_c_stream__(schema)
 
     of_pandas = da.read_quotes(SPOT, PERP, **FREE).to_frame()
-    pd.testing.assert_frame_equal(da.read_quotes(pa.Table.from_pandas(SPOT), Streamed(PERP), **FREE).to_frame(), of_pandas)
+    pd.testing.assert_frame_equal(
+        da.read_quotes(pa.Table.from_pandas(SPOT), Streamed(PERP), **FREE).to_frame(), of_pandas
+    )
 
 
 def test_a_table_without_prices_is_refused_by_its_leg():
