@@ -126,14 +126,6 @@ def test_kpss_says_where_its_table_ends():
     assert reversion.kpss(ar1(1440, 0.5, seed=6)).bound in ("=", ">=")
 
 
-def test_a_missing_statsmodels_is_never_replaced_by_an_invented_test_mistake_13(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "statsmodels.tsa.stattools", None)
-    with pytest.raises(ImportError):
-        reversion.adf(ar1(200, 0.5, seed=1))
-
-
 # --- No answer is an error -------------------------------------------------------------------------------------------
 
 UNUSABLE = {
@@ -188,9 +180,13 @@ def test_fixed_lags_and_a_stated_bandwidth_are_those_of_statsmodels():
     x = np.random.default_rng(4).normal(size=400).cumsum() * 0.1 + np.random.default_rng(5).normal(size=400)
     mine, theirs = reversion.adf(x, 6, fixed=True), adfuller(x, maxlag=6, autolag=None, result_object=True)
     assert (mine.lags, mine.statistic) == (6, pytest.approx(theirs.statistic))
-    stated, chosen = reversion.kpss(x, 25), reversion.kpss(x)
-    assert stated.lags == 25 != chosen.lags
-    assert stated.statistic == pytest.approx(kpss_of(x, regression="c", nlags=25, result_object=True).statistic)
+    for bandwidth in (0, 25, None):
+        stated = reversion.kpss(x, bandwidth)
+        of = kpss_of(x, regression="c", nlags="auto" if bandwidth is None else bandwidth, result_object=True)
+        assert (stated.lags, stated.p) == (of.lags, pytest.approx(of.pvalue, rel=1e-9))
+        assert stated.statistic == pytest.approx(of.statistic, rel=1e-12)
+    with pytest.raises(SeriesError, match="bandwidth from 0 to 399"):
+        reversion.kpss(x, 400)
 
 
 @pytest.mark.parametrize("noise", [0.0, 3.0])
@@ -201,3 +197,17 @@ def test_the_lags_of_the_adf_are_those_that_statsmodels_chooses_by_bic(n, noise)
     x = ar1(n, 0.95, seed=n) + noise * np.random.default_rng(n).normal(size=n) + 100.0
     mine, theirs = reversion.adf(x, 12), adfuller(x, maxlag=min(12, n // 2 - 2), autolag="BIC", result_object=True)
     assert (mine.lags, mine.p) == (theirs.lags, pytest.approx(theirs.pvalue, rel=1e-9))
+    assert mine.statistic == pytest.approx(theirs.statistic, rel=1e-9)
+
+
+def test_the_p_of_the_adf_is_that_of_statsmodels_from_end_to_end_of_its_table():
+    from statsmodels.tsa.adfvalues import mackinnonp
+
+    for statistic in [*np.linspace(-20, 4, 241).tolist(), -18.83, -1.61, 2.74]:
+        assert reversion._mackinnon_p(statistic) == pytest.approx(mackinnonp(statistic, "c", 1), rel=1e-12)
+
+
+@pytest.mark.parametrize("turn", [(1.0, 2.0), (1.0, 2.0, 4.0)])
+def test_a_series_that_its_own_past_says_exactly_has_no_adf(turn):
+    with pytest.raises(SeriesError, match="no error to test by"):
+        reversion.adf(np.tile(turn, 50))

@@ -42,4 +42,4 @@ def trim(told):
 
 
 def loaded(told):
-    return {"loaded": sorted({"numba", "pandas", "statsmodels", "delta_arb.universe.look"} & {*sys.modules})}
+    return {"loaded": sorted({"numba", "pandas", "delta_arb.universe.look"} & {*sys.modules})}

@@ -28,7 +28,7 @@ LIBRARIES = (
     "delta_arb.report.robustness", "delta_arb.report.sensitivity", "delta_arb.report.spread_tables",
     "delta_arb.report.tearsheet", "delta_arb.report.trade_tables", "delta_arb.report.what_if",
     "delta_arb.stats.mean_reversion", "matplotlib.backends.backend_agg", "matplotlib.dates", "matplotlib.figure", "numba",
-    "pandas", "PIL.PngImagePlugin", "statsmodels.tsa.stattools",
+    "PIL.PngImagePlugin",
 )  # fmt: skip
 
 

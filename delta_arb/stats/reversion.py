@@ -9,13 +9,12 @@ One speed, one name: `half_life_s`; the rate of the Ornstein-Uhlenbeck process i
 """
 
 import math
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import chdtrc, kolmogorov
+from scipy.special import chdtrc, kolmogorov, ndtr
 
 from delta_arb.errors import SeriesError
 from delta_arb.stats.half_life import HalfLife, half_life, half_life_clean, half_life_two_lags_s
@@ -133,6 +132,10 @@ def signature(values, ts_ns, process: Process, step_s: float, valid=None, points
 
 # --- Unit-root tests -------------------------------------------------------------------------------------------------
 
+MACKINNON_ENDS, MACKINNON_CUT = (-18.83, 2.74), -1.61  # beyond the ends p is 0 and 1
+KPSS_TABLE = (0.347, 0.463, 0.574, 0.739), (0.1, 0.05, 0.025, 0.01)  # statistic and p
+MACKINNON_LEFT, MACKINNON_RIGHT = [0.038269, 1.4412, 2.1659], [-0.010368, -0.12745, 0.93202, 1.7339]
+
 
 @dataclass(frozen=True, slots=True)
 class UnitRootTest:
@@ -195,35 +198,49 @@ def adf(x, maxlag: int = 12, *, fixed: bool = False) -> UnitRootTest:
     Lags are chosen by BIC up to `maxlag`, or are exactly `maxlag` where they are `fixed`: what BIC leaves out of a series
     with noise on top makes the test reject too often (Schwert 1989, JBES 7(2)), so both are worth a look.
 
-    Give it values one minute apart, not a day of quotes: more rows in the same span add no power, only the span does,
-    and the lag search on 86,400 rows takes half a minute.
+    Give it values one minute apart, not a day of quotes: more rows in the same span add no power, only the span does.
 
     Raises:
         SeriesError: fewer than 30 samples, a gap, or a series or its differences constant.
     """
-    from statsmodels.tsa.stattools import adfuller
-
     x = unbroken(x)
     if np.ptp(np.diff(x)) == 0:
         raise SeriesError("the series is a straight line, nothing is left to test; check the recording")
-    most = min(maxlag, x.size // 2 - 2)
-    lags = most if fixed else _lags_by_bic(x, most)
-    result = _translated("ADF", adfuller, x, maxlag=lags, autolag=None, result_object=True)
-    return UnitRootTest("ADF", "unit root", float(result.statistic), float(result.pvalue), "=", lags, x.size)
+    lags = min(maxlag, x.size // 2 - 2)
+    lags = lags if fixed else _lags_by_bic(x, lags)
+    rows, root = _regressed(x, lags)
+    left = abs(root[-1, -1])
+    if not left > 1e-10 * np.linalg.norm(root[:, -1]):
+        raise SeriesError(f"ADF has no error to test by: {lags} lags say these {x.size} samples exactly")
+    if not np.diag(root).all():
+        raise SeriesError(f"ADF has no answer for these {x.size} samples: the columns it regresses on say each other")
+    level = np.linalg.inv(root[:-1, :-1])[1]
+    deviation = np.linalg.norm(level) * left / math.sqrt(rows - lags - 2)
+    statistic = float(level @ root[:-1, -1] / deviation)
+    return UnitRootTest("ADF", "unit root", statistic, _mackinnon_p(statistic), "=", lags, x.size)
+
+
+def _regressed(x: np.ndarray, lags: int) -> tuple[int, np.ndarray]:
+    """Rows of the test's regression, and the triangle (QR) of its columns: constant, level, lagged differences, difference."""
+    steps = np.lib.stride_tricks.sliding_window_view(np.diff(x), lags + 1)
+    design = np.column_stack((np.ones(len(steps)), x[lags:-1], steps[:, ::-1][:, 1:], steps[:, -1]))
+    return len(steps), np.linalg.qr(design, mode="r")
 
 
 def _lags_by_bic(x: np.ndarray, most: int) -> int:
-    """How many lagged differences have the smallest BIC of the test's regression, all on the rows that `most` leaves.
-
-    One factorization says the squares that are left with each number of columns; statsmodels' own search regresses anew.
-    """
-    steps = np.lib.stride_tricks.sliding_window_view(np.diff(x), most + 1)
-    design = np.column_stack((np.ones(len(steps)), x[most:-1], steps[:, ::-1][:, 1:], steps[:, -1]))
-    left = np.linalg.qr(design, mode="r")[:, -1] ** 2
+    """How many lagged differences have the smallest BIC of the test's regression, all on the rows that `most` leaves."""
+    rows, root = _regressed(x, most)
     columns = np.arange(2, most + 3)
     with np.errstate(divide="ignore"):
-        bic = len(steps) * np.log(np.cumsum(left[::-1])[::-1][columns]) + columns * np.log(len(steps))
+        bic = rows * np.log(np.cumsum(root[::-1, -1] ** 2)[::-1][columns]) + columns * np.log(rows)
     return int(np.argmin(bic))
+
+
+def _mackinnon_p(statistic: float) -> float:
+    """p of the statistic (MacKinnon 1994, JBES 12(2)), by the table of statsmodels, which takes half a second to load."""
+    if not MACKINNON_ENDS[0] <= statistic <= MACKINNON_ENDS[1]:
+        return float(statistic > 0)
+    return float(ndtr(np.polyval(MACKINNON_LEFT if statistic <= MACKINNON_CUT else MACKINNON_RIGHT, statistic)))
 
 
 def kpss(x, bandwidth: int | None = None) -> UnitRootTest:
@@ -234,23 +251,28 @@ def kpss(x, bandwidth: int | None = None) -> UnitRootTest:
 
     The printed table ends at 0.01 and 0.10, and p with it: see `bound`. Errors are those of `adf`.
     """
-    from statsmodels.tools.sm_exceptions import InterpolationWarning
-    from statsmodels.tsa.stattools import kpss as statsmodels_kpss
+    off = unbroken(x) - np.mean(x)
+    n = off.size
+    if bandwidth is None:
+        powers = _covariances(off, int(n ** (2 / 9)))
+        slope = 2 * float(np.arange(powers.size) @ powers) / float(2 * powers.sum() - powers[0])
+        bandwidth = min(int(1.1447 * (slope * slope) ** (1 / 3) * n ** (1 / 3)), n - 1)
+    if not 0 <= bandwidth < n:
+        raise SeriesError(f"KPSS needs a bandwidth from 0 to {n - 1} for {n} samples, was {bandwidth}")
+    statistic = float(np.sum(np.cumsum(off) ** 2)) / n**2 / _long_run_variance(off, bandwidth)
+    p = float(np.interp(statistic, *KPSS_TABLE))
+    return UnitRootTest("KPSS", "one level", statistic, p, {0.01: "<=", 0.1: ">="}.get(p, "="), bandwidth, n)
 
-    x = unbroken(x)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InterpolationWarning)  # said by `bound` instead
-        result = _translated(
-            "KPSS",
-            statsmodels_kpss,
-            x,
-            regression="c",
-            nlags="auto" if bandwidth is None else bandwidth,
-            result_object=True,
-        )
-    p = float(result.pvalue)
-    bound = {0.01: "<=", 0.1: ">="}.get(p, "=")
-    return UnitRootTest("KPSS", "one level", float(result.statistic), p, bound, int(result.lags), x.size)
+
+def _covariances(off: np.ndarray, most: int) -> np.ndarray:
+    """Autocovariances at lags 0 to `most` of a series whose mean is zero."""
+    return np.array([off[k:] @ off[: off.size - k] for k in range(most + 1)]) / off.size
+
+
+def _long_run_variance(off: np.ndarray, bandwidth: int) -> float:
+    """So many autocovariances with Bartlett's weights."""
+    power, *others = _covariances(off, bandwidth)
+    return float(power + 2 * (1 - np.arange(1, bandwidth + 1) / (bandwidth + 1)) @ others)
 
 
 def stationarity(values, ts_ns, valid=None, step_s: float = 60.0, max_gap_s: float = 300.0) -> Stationarity:
@@ -261,16 +283,6 @@ def stationarity(values, ts_ns, valid=None, step_s: float = 60.0, max_gap_s: flo
     """
     x = grid(values, ts_ns, step_s, valid, max_gap_s).longest_run()
     return Stationarity(adf(x), kpss(x), float(step_s), (x.size - 1) * float(step_s))
-
-
-def _translated(name: str, test, x: np.ndarray, **settings):
-    try:
-        result = test(x, **settings)
-    except (ValueError, np.linalg.LinAlgError) as error:
-        raise SeriesError(f"{name} has no answer for these {x.size} samples: {error}") from error
-    if not (np.isfinite(result.statistic) and np.isfinite(result.pvalue)):
-        raise SeriesError(f"{name} has no finite statistic for {x.size} samples; check them for constant stretches")
-    return result
 
 
 # --- Clustering of volatility ----------------------------------------------------------------------------------------
@@ -323,8 +335,8 @@ def clustering_of(innovations, lags: int = 10, after: str = "filter") -> Cluster
         raise SeriesError(f"need {10 * lags} innovations for {lags} lags, had {innovations.size}; record longer")
     squares = innovations**2 - np.mean(innovations**2)
     arch_lm = squares[lags:].size * _explained(squares, lags)
-    n, power = squares.size, float(squares @ squares)
-    rho = np.array([float(squares[lag:] @ squares[:-lag]) for lag in range(1, lags + 1)]) / power
+    n, (power, *others) = squares.size, _covariances(squares, lags)
+    rho = np.array(others) / power
     ljung_box = n * (n + 2) * float(np.sum(rho**2 / (n - np.arange(1, lags + 1))))
     arch_p, ljung_box_p = (float(p) for p in chdtrc(lags, [arch_lm, ljung_box]))
     return Clustering(arch_lm, arch_p, ljung_box, ljung_box_p, lags, n, after)
@@ -378,10 +390,7 @@ def variance_change(innovations) -> VarianceChange:
     """
     squares = unbroken(innovations) ** 2
     n, off = squares.size, squares - squares.mean()
-    lags = int(4 * (n / 100) ** 0.25)
-    weights = 1 - np.arange(1, lags + 1) / (lags + 1)
-    covariances = np.array([off[k:] @ off[:-k] for k in range(1, lags + 1)]) / n
-    omega = float(off @ off) / n + 2 * float(weights @ covariances)
+    omega = _long_run_variance(off, int(4 * (n / 100) ** 0.25))
     if not omega > 0:
         raise SeriesError("all innovations are of one size; nothing is left to test")
     bridge = np.abs(np.cumsum(off))[:-1]

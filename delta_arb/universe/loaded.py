@@ -8,7 +8,7 @@ import importlib
 
 from delta_arb.optimize import first_calls
 
-for name in ("delta_arb.universe.look", "pandas", "statsmodels.tsa.stattools"):
+for name in ("delta_arb.universe.look", "pandas"):
     importlib.import_module(name)
 first_calls.research()
 gc.freeze()  # no copy looks through it, which would copy the pages; ending takes half a second less

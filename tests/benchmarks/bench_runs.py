@@ -98,7 +98,7 @@ def main() -> None:
             }
             for name, of in taken.items()
         ],
-        ("numpy", "numba", "papermill", "matplotlib", "statsmodels"),
+        ("numpy", "numba", "papermill", "matplotlib"),
         method=f"CPU seconds with child processes, medians of {options.rounds} rounds in turn",
         load=f"{os.getloadavg()[0]:.1f}",
     )  # fmt: skip
