@@ -11,6 +11,8 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
+import_module("delta_arb.interrupt").take()  # nothing but in a command, whose modules Ctrl-C could cut off from here on
+
 # Where each public name is, and what it is called there.
 _PUBLIC = {
     "Constraints": "optimize.study:Constraints", "DeltaArbError": "errors:DeltaArbError", "Funds": "wallets:Funds",

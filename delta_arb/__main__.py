@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from delta_arb import __version__
-from delta_arb.command import application, ended_by_interrupt, run
+from delta_arb.command import application, run
 from delta_arb.errors import ParamsError
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
-        with ended_by_interrupt("nothing was begun", "--json" in argv):
-            command = import_module(COMMANDS[argv[0]][0])
-        return command.main(argv[1:])
+        return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
     return run(_overview(), argv, "delta-arb")
 
 

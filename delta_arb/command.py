@@ -7,6 +7,7 @@ that runs, since the same dataclasses describe runs that nobody typed.
 
 import inspect
 import json
+import math
 import os
 import re
 import signal
@@ -18,12 +19,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from delta_arb.errors import DeltaArbError, ParamsError
+from delta_arb.interrupt import begun, code_of
 
 if TYPE_CHECKING:
     import typer
 
 PANEL = "options"
-INTERRUPTED = 130  # exit code of Ctrl-C
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -33,7 +34,7 @@ def option(default: Any, text: str, panel: str = PANEL, *names: str, **more: Any
     Args:
         names: how it is spelled, where the field's name with dashes is not it, like "-p".
         more: keywords of `typer.Option`; `argument=True` makes it a word without a dash instead, `whole=True` one that
-            is never abbreviated (see `expanded`).
+            is never abbreviated (see `expanded`), `nothing=False` a number whose default 0 may not be said.
     """
     return field(default=default, metadata={"help": text, "rich_help_panel": panel, "names": names} | more)
 
@@ -52,7 +53,7 @@ def command(
     name: str = "",
     text: str = "",
     only: Collection[str] = (),
-    stopped: str = "",
+    stopped: str = "what was being done is cut off; the same command begins it again",
     **fixed: Any,
 ) -> Callable:
     """Make a function of one `of` a command of the app, named as the function, with one option for every field.
@@ -65,12 +66,13 @@ def command(
 
     def register(function: Callable[[Any], int]) -> Callable[[Any], int]:
         def called(**given: Any) -> int:
+            begun()
             try:
                 return function(of(**given, **fixed))
-            except KeyboardInterrupt:
-                if not stopped:
-                    raise
-            return refused(stopped, given["json"], "stopped", INTERRUPTED)
+            except KeyboardInterrupt as stop:
+                code = code_of(stop)
+                exec("")  # else Python ends by the signal where one of its own exec, as of a dataclass, was cut off
+            return refused(stopped, given.get("json", False), "stopped", code)
 
         known = {each.name: each for each in fields(of)}
         parameters = [_parameter(known[each]) for each in only or known]
@@ -97,6 +99,8 @@ def _parameter(of: Field) -> inspect.Parameter:
     more = {"metavar": word if plain else None, "show_default": of.default not in ("", 0.0, None, ())} | more
     if "parser" in more:
         more["parser"] = _refusing(more["parser"])
+    elif of.type is float:
+        more["callback"] = _number(more.pop("nothing", True))
     default = list(of.default) if of.default == () else of.default
     annotation = Annotated[of.type, kind(*names, **more)]
     return inspect.Parameter(of.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -113,6 +117,20 @@ def _refusing(parser: Callable[[Any], Any]) -> Callable[[Any], Any]:
             raise typer.BadParameter(str(error)) from None
 
     return parse
+
+
+def _number(nothing: bool) -> Callable:
+    """Refuses what is no number, and a zero that was said where it would mean `nothing` said."""
+    import typer
+
+    def checked(context: typer.Context, of: typer.CallbackParam, value: float) -> float:
+        if not math.isfinite(value):
+            raise typer.BadParameter(f"need a finite number, was {value}")
+        if not (value or nothing or context.get_parameter_source(of.name).name == "DEFAULT"):
+            raise typer.BadParameter("0 is none; leave the option out where it is not known")
+        return value
+
+    return checked
 
 
 def _command_class() -> type:
@@ -190,7 +208,7 @@ def program(
 
 def refused(reason: object, as_json: bool, status: str = "refused", code: int = 2) -> int:
     line = " ".join(str(reason).split())
-    print(f"{'stopped' if code == INTERRUPTED else 'error'}: {line}", file=sys.stderr, flush=True)
+    print(f"{'stopped' if code > 128 else 'error'}: {line}", file=sys.stderr, flush=True)
     if as_json:
         print(json.dumps({"status": status, "reason": line}), flush=True)
     return code
@@ -199,7 +217,7 @@ def refused(reason: object, as_json: bool, status: str = "refused", code: int = 
 @contextmanager
 def ended_by_interrupt(reason: str, as_json: bool) -> Iterator[None]:
     """Ctrl-C ends this process at once, in one line: a library that is loaded by half raises anything, or is cut off."""
-    before = signal.signal(signal.SIGINT, lambda *_: os._exit(refused(reason, as_json, "stopped", INTERRUPTED)))
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(refused(reason, as_json, "stopped", code_of(KeyboardInterrupt()))))
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from delta_arb.errors import ParamsError, RunError
 
@@ -48,7 +48,8 @@ def to_write(folder: Path, option: str) -> Path:
     there = folder_at(folder, option)
     try:
         if there == folder.absolute() and not os.access(there, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(number, os.strerror(number))
         if there != folder.absolute():
             tempfile.TemporaryDirectory(dir=there).cleanup()
     except OSError as error:
@@ -101,22 +102,33 @@ def copies() -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path, what: str, option: str) -> Iterator[int]:
-    """Only one process works in a folder; the lock is free again when its holder ends, however.
+    """Only one process works in a folder; the lock is free again when its holder ends, however, and gone if it can.
 
     Raises:
         RunError: another one does, on `what`; `option` names another folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+    with _lock(folder / ".lock", what, option) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            yield file.fileno()
+        finally:
+            (folder / ".lock").unlink(missing_ok=True)
+
+
+def _lock(path: Path, what: str, option: str) -> TextIO:
+    """The file at this path, locked, and saying by whom."""
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the caller's
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise RunError(
-                f"{what} is being worked on by {holder}; wait for it, stop it, or give another {option}"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-        file.flush()
-        yield file.fileno()
+        raise RunError(f"{what} is being worked on by {holder}; wait for it, stop it, or give another {option}") from None
+    if os.fstat(file.fileno()).st_nlink == 0:  # its last holder took it away since it was opened
+        file.close()
+        return _lock(path, what, option)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    file.flush()
+    return file

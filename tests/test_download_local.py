@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from delta_arb import interrupt
 from delta_arb.collect.history import FUNDING_COLUMNS, Stored, read, write
 from delta_arb.quotes.funding_file import funding_history
 from delta_arb.sandbox.candles import DAY_S, SeededHistory
@@ -134,17 +135,32 @@ def gone(pid):
     return True
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("interrupted", [None, *interrupt.ENDING])
 def test_the_local_venues_end_with_a_download_that_is_refused_or_interrupted(tmp_path, interrupted):
     words = [sys.executable, "-m", "delta_arb.download", "--sandbox", "--listings", "3", "--out", str(tmp_path)]
     words += ["--since", day(20), "--candles", "1m", *(["--all"] if interrupted else ["--pair", "NOBODY_USDT"])]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     pid = pid_of(tmp_path)
     if interrupted:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(interrupted)
     said = process.communicate(timeout=120)[1]
     assert ("stopped: months that were complete" if interrupted else "NOBODY_USDT is not listed") in said
-    assert process.returncode == (130 if interrupted else 2) and gone(pid)
+    assert process.returncode == (128 + interrupted if interrupted else 2) and gone(pid)
+    assert not list(tmp_path.rglob(".lock"))
+
+
+@pytest.mark.parametrize("signum", interrupt.ENDING)
+@pytest.mark.parametrize("recording", [False, True])
+def test_a_recording_that_is_stopped_ends_its_local_venues_and_leaves_no_lock_behind(tmp_path, recording, signum):
+    words = [sys.executable, "-m", "delta_arb.record", "--sandbox", "--speed", "60", "--status-s", "0.1"]
+    with subprocess.Popen([*words, "--out", str(tmp_path)], stderr=subprocess.PIPE, text=True) as process:
+        pid = pid_of(tmp_path)
+        if recording:
+            assert "rows/s" in process.stderr.readline()
+        process.send_signal(signum)
+        process.stderr.read()
+    assert process.returncode in {0, 128 + signum} and gone(pid)
+    assert not list(tmp_path.rglob(".lock"))
 
 
 def test_a_second_command_of_a_folder_leaves_the_local_venues_of_the_first_alone(tmp_path):

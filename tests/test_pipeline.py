@@ -300,7 +300,7 @@ def test_a_run_that_was_killed_is_filed_as_failed_and_the_oldest_make_room(noteb
     code, result, _ = run_once(notebooks, tmp_path, "--keep", "1")
     assert code == 0
     left = {path.name for path in (tmp_path / PAIR).iterdir()}
-    assert left == {Path(result["run"]).name, "failed", "live", "notes2020", "params", ".lock"}
+    assert left == {Path(result["run"]).name, "failed", "live", "notes2020", "params"}
     assert [path.name for path in (tmp_path / PAIR / "failed").iterdir()] == [killed.name]
     assert "ended without a result" in (tmp_path / "index.html").read_text()
 
@@ -502,7 +502,7 @@ def test_two_pipelines_on_one_pair_exclude_each_other(notebooks, tmp_path, capsy
         assert pipeline.main(arguments(notebooks, tmp_path)) == 1
     reason = last_line(capsys.readouterr().out)["reason"]
     assert reason.startswith(f"{PAIR} is being worked on by process {os.getpid()} since ")
-    assert [path.name for path in (tmp_path / PAIR).iterdir()] == [".lock"]
+    assert [path.name for path in (tmp_path / PAIR).iterdir()] == []
     with working(tmp_path):
         pass
 
@@ -537,7 +537,7 @@ def test_a_stopped_run_leaves_nothing_behind(notebooks, tmp_path, signum, code):
     kept = "nothing was published, the parameters in force stay; the same command begins a new run"
     assert err.splitlines()[-1] == f"stopped by {signum.name}; {kept}" and "Traceback" not in err
     assert len(workers) == 2 and gone([kernel, *workers])
-    assert [path.name for path in (tmp_path / PAIR).iterdir()] == [".lock"]
+    assert [path.name for path in (tmp_path / PAIR).iterdir()] == []
 
 
 def test_the_time_limit_ends_a_run_with_its_kernel(notebooks, tmp_path):

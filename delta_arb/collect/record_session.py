@@ -115,7 +115,7 @@ class RecordSession:
         gc.collect()
         gc.freeze()  # ccxt and its markets stay: looking through them again takes 30 ms of the loop
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         tasks = [asyncio.create_task(work) for work in self._work()]
         waiting = asyncio.create_task(stop.wait())

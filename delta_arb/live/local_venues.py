@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from delta_arb.errors import RunError
+from delta_arb.interrupt import let_be, tidied_up
 from delta_arb.params import write_atomic
 from delta_arb.places import locked
 
@@ -85,10 +86,11 @@ def ending(folder: Path) -> Iterator[None]:
     Raises:
         RunError: another process has them, whose end they would be.
     """
-    with locked(folder, f"{folder}", "--out"):
+    with locked(folder, f"{folder}", "--out"), tidied_up():
         try:
             yield
         finally:
+            let_be()  # a loop that ended in between gave them back
             end(folder)
 
 

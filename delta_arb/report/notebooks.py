@@ -12,19 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from delta_arb.errors import RunError
+from delta_arb.interrupt import Stopped
 from delta_arb.report.kernels import Copy, kernel_manager, to_stay
 
 STARTS = 3  # of a kernel that dies before it answers
 SAVED_ONCE = "delta_arb"  # our engine's name at papermill
 DIED_EARLY = "Kernel died before replying"  # jupyter_client's words
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal asked the run to end; a KeyboardInterrupt because asyncio passes on only that and SystemExit."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
 
 
 def execute(notebook: Path, folder: Path, values: Mapping[str, object], time_limit_s: float, ready: list[Copy]) -> None:
