@@ -25,7 +25,8 @@ class _Refusing(type(BaseModel)):
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:
-            raise ParamsError(spoken(error)) from None
+            venue = f"{values['venue']}: " if "venue" in values else ""  # whose fee, of two
+            raise ParamsError(venue + spoken(error)) from None
 
 
 def spoken(error: ValidationError) -> str:

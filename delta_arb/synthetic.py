@@ -14,7 +14,7 @@ class SyntheticOptions:
 
     out: Path = option(..., "folder to write into; made if missing", metavar="DIR")
     seed: int = option(7, "of every draw", min=0)
-    hours: float = option(72.0, "length of the recording")
+    hours: float = option(72.0, "length of the recording", min=0.01, max=8784.0)
     regime: Literal["sample", "random_walk", "no_edge", "frozen_leg"] = option("sample", "which world")
     force: bool = option(False, "overwrite files that are there")
 

@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+import types
 from dataclasses import fields, replace
 from datetime import datetime
 from decimal import Decimal
@@ -18,12 +19,15 @@ import pytest
 from typed import typed
 
 from delta_arb import __main__ as everything
-from delta_arb import download, index, pipeline
+from delta_arb import download, index, interrupt, pipeline
+from delta_arb.collect.options import DownloadOptions, RecordOptions
 from delta_arb.collect.options import of_settings as of_download
-from delta_arb.command import expanded
+from delta_arb.command import expanded, speed
+from delta_arb.errors import ParamsError
 from delta_arb.live import cli
 from delta_arb.live.options import MAX_CLIP_USDT, TAKES, LiveOptions, of_settings, translated
 from delta_arb.params import Bounds
+from delta_arb.places import to_write
 from delta_arb.quotes.options import settings
 from delta_arb.report import index as report_index
 from delta_arb.report.options import PipelineOptions
@@ -31,6 +35,7 @@ from delta_arb.report.schedule import settled
 from delta_arb.review.__main__ import ReviewOptions
 from delta_arb.sandbox.options import SandboxOptions
 from delta_arb.synthetic import SyntheticOptions
+from delta_arb.universe.options import SHOWN, UniverseOptions
 
 inf = math.inf
 OPTIONS = {
@@ -420,12 +425,43 @@ def test_a_named_file_must_be_there(tmp_path, monkeypatch, capsys):
         ("download --listings -3", "--listings"),
         ("record --keep-gb -1", "--keep-gb"),
         ("synthetic --out x --seed -1", "--seed"),
+        ("pipeline --perp-feed-latency -1", "--perp-feed-latency"),
+        ("pipeline --max-bad-share -0.1", "--max-bad-share"),
+        ("live sandbox --inventory-coins -1", "--inventory-coins"),
     ],
 )
 def test_a_number_below_zero_is_refused_alike_by_every_command(typed, option, capsys):
     assert everything.main(typed.split()) == 2
     said = f"error: Invalid value for '{option}': Input should be greater than or equal to 0; see delta-arb "
     assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("name", [*OPTIONS, "record", "download", "universe", "live replay", "live sandbox"])
+def test_no_option_takes_what_is_not_a_number(name, number, capsys):
+    of = {"record": RecordOptions, "download": DownloadOptions, "universe": UniverseOptions}.get(name, LiveOptions)
+    of = OPTIONS.get(name, of)
+    taken = TAKES.get(name.removeprefix("live "), [each.name for each in fields(of)])
+    taken = SHOWN if name == "universe" else taken
+    numbers = [each for each in fields(of) if each.name in taken and each.type in (float, float | None, Decimal)]
+    for each in numbers:
+        option = each.metadata["names"][0] if each.metadata["names"] else f"--{each.name.replace('_', '-')}"
+        if each.metadata.get("parser") is speed and number == "inf":
+            continue
+        assert everything.main([*name.split(), f"{option}={number}"]) == 2
+        assert capsys.readouterr().err.startswith(f"error: Invalid value for '{option}': ")
+
+
+@pytest.mark.parametrize("name", ["pipeline", "sandbox", "live replay", "live sandbox", "live status", "universe"])
+def test_a_contract_of_nothing_is_refused_where_it_is_said(name, tmp_path, monkeypatch, capsys):
+    assert everything.main([*name.split(), "--contract-size", "0"]) == 2
+    said = "error: Invalid value for '--contract-size': 0 is none; leave the option out where it is not known; "
+    assert capsys.readouterr().err.startswith(said)
+    (tmp_path / "delta_arb.toml").write_text("contract_size = 0")
+    monkeypatch.chdir(tmp_path)
+    if name != "live status":
+        assert everything.main(name.split()) == 2
+        assert capsys.readouterr().err.startswith(said)
 
 
 # --- the commands together -------------------------------------------------------------------------------------------
@@ -488,6 +524,59 @@ def test_download_takes_the_pair_from_the_file_unless_all_are_asked_for(tmp_path
     assert of_download({"pair": "LUNC_USDT", "spot_venue": "binance"}, []) == {
         "pair": ["LUNC_USDT"], "spot": "binance",
     }  # fmt: skip
+
+
+SENT = """
+import signal, sys
+
+class Sent:  # Ctrl-C comes while this module is looked for
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(Sent)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Sent)
+"""
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("module", ["delta_arb.errors", "typer"])
+@pytest.mark.parametrize("name", everything.COMMANDS)
+def test_an_interrupt_while_a_command_loads_is_one_line(name, module, as_json, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SENT.format(module=module))
+    folders = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(everything.__file__).parents[1])])}
+    started = ["delta_arb", name] if as_json else [f"delta_arb.{name}"]
+    words = [sys.executable, "-m", *started, "status" if name == "live" else "--out", *["--json"] * as_json]
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | folders, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (130, "stopped: nothing was begun\n")
+    assert done.stdout == '{"status": "stopped", "reason": "nothing was begun"}\n' * as_json
+
+
+@pytest.mark.parametrize(
+    ("words", "commanded"),
+    [
+        (["python", "-m", "delta_arb.live", "status"], True),
+        (["python", "-X", "dev", "-m", "delta_arb"], True),
+        (["python", "/somewhere/bin/delta-arb", "live"], True),
+        (["python", "-m", "delta_arbitrage"], False),
+        (["python", "-m", "pytest", "delta-arb"], False),
+        (["python", "mine.py", "delta-arb"], False),
+        (["python"], False),
+    ],
+)
+def test_only_a_command_takes_the_interrupt(words, commanded):
+    assert interrupt.is_command(words) == commanded
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.EROFS, "Read-only file system"), (errno.EACCES, "Permission denied")]
+)
+def test_a_folder_that_cannot_be_written_says_why(number, said, tmp_path, monkeypatch):
+    flag = os.ST_RDONLY if number == errno.EROFS else 0
+    monkeypatch.setattr("os.statvfs", lambda _: types.SimpleNamespace(f_flag=flag))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ParamsError, match=f"--out {tmp_path}: {said}; name a folder"):
+        to_write(tmp_path, "--out")
 
 
 def test_a_place_that_may_not_be_written_is_refused_in_one_line(tmp_path, monkeypatch, capsys):

@@ -92,19 +92,24 @@ def test_real_files_need_nothing_more():
         ({"perp_venue": ""}, "perp_venue names a folder"),
         ({"funding": ""}, "give the funding history .*, or say that it is left out with --funding none"),
         ({"contract_size": 0.0}, "give the perpetual's contract size in base units"),
-        ({"contract_size": float("nan")}, "give the perpetual's contract size in base units"),
-        ({"contract_size": float("inf")}, "qty_step: should be a finite number"),
+        ({"contract_size": float("nan")}, "--contract-size needs a number of 0 or more, was nan"),
+        ({"contract_size": float("inf")}, "--contract-size needs a number of 0 or more, was inf"),
+        ({"perp_feed_latency": -1.0}, "--perp-feed-latency needs a number from 0 to 60, was -1.0"),
+        ({"spot_feed_latency": float("nan")}, "--spot-feed-latency needs a number from 0 to 60, was nan"),
+        ({"max_bad_share": float("nan")}, "--max-bad-share needs a number from 0 to 1, was nan"),
+        ({"inventory_coins": float("inf")}, "--inventory-coins needs a number of 0 or more, was inf"),
+        ({"leverage": float("nan")}, "--leverage needs a finite number, was nan"),
         ({"spot_kind": "candles"}, "a leg is recorded as updates or snapshots, was 'candles'"),
         ({"perp_kind": ""}, "a leg is recorded as updates or snapshots, was ''"),
         ({"spot_latency": 0.0}, "latency spot_s must be above 0"),
         ({"perp_latency": 61.0}, "latency perp_s must be above 0 and at most 60 s, was 61"),
-        ({"spot_fee_bps": 600.0}, r"taker_fee_bps: should be less than or equal to 500 \(was 600.0\)"),
-        ({"perp_fee_bps": float("nan")}, "taker_fee_bps: should be a finite number"),
+        ({"spot_fee_bps": 600.0}, r"^mexc: taker_fee_bps: should be less than or equal to 500 \(was 600.0\)"),
+        ({"perp_fee_bps": float("nan")}, "--perp-fee-bps needs a finite number, was nan"),
         (
             {"spot_fee_bps": -50.0},
-            "taker_fee_bps of -50 is a rebate on every fill, and no venue is known to pay more than 10 bps",
+            "^mexc: taker_fee_bps of -50 is a rebate on every fill, and no venue is known to pay more than 10 bps",
         ),
-        ({"spot_maker_fee_bps": "-11"}, "maker_fee_bps of -11 is a rebate"),
+        ({"perp_maker_fee_bps": "-11"}, "^gate: maker_fee_bps of -11 is a rebate"),
         ({"spot_min_usdt": -1.0}, r"min_notional_usdt: should be greater than or equal to 0 \(was -1.0\)"),
     ],
 )
@@ -213,7 +218,7 @@ def test_wallets_and_transfers_are_those_of_the_options():
     [
         ({"spot_usdt": 500.0}, "give the USDT of both wallets, was spot 500 and perp 0; or of neither"),
         ({"spot_usdt": -1.0, "perp_usdt": 1.0}, "give the USDT of both wallets, was spot -1"),
-        ({"spot_usdt": float("nan"), "perp_usdt": 1.0}, "give the USDT of both wallets, was spot nan"),
+        ({"spot_usdt": float("nan"), "perp_usdt": 1.0}, "--spot-usdt needs a finite number, was nan"),
         ({"transfer_delay_h": 1.0}, "transfers go between two wallets; give --spot-usdt and --perp-usdt too"),
         ({"spot_usdt": 1.0, "perp_usdt": 1.0, "transfer_fee_usdt": 1.0}, "say how long a transfer takes"),
         ({"spot_usdt": 9.0, "perp_usdt": 9.0, "transfer_delay_h": 1.0}, "needs least_usdt above its fee"),
@@ -251,7 +256,8 @@ def test_there_is_one_option_with_help_for_every_field(capsys):
         assert f"--{field.name.replace('_', '-')} " in shown
         assert said in shown
         if field.default not in ("", 0.0):
-            assert f"{said} [default: {field.default}]" in shown
+            bounds = "; 0.0<=x<=1.0" if field.name == "max_bad_share" else ""
+            assert f"{said} [default: {field.default}{bounds}]" in shown
 
 
 def test_no_option_means_the_defaults():

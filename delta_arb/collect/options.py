@@ -60,7 +60,7 @@ class DownloadOptions:
     sandbox: bool = option(False, "the local venues with made pairs (synthetic), started if need be", LOCAL)
     listings: int = option(200, "made pairs that they list", LOCAL, metavar="N", min=0)
     seed: int = option(7, "of the made pairs", LOCAL, metavar="N", min=0)
-    history_days: float = option(30.0, "how far back their past goes", LOCAL, metavar="DAYS")
+    history_days: float = option(30.0, "how far back their past goes", LOCAL, metavar="DAYS", min=0.01, max=3660.0)
     json: bool = option(False, "print the result as one line of JSON, last", WHERE)
 
     def checked(self) -> "DownloadOptions":

@@ -43,6 +43,7 @@ class Inputs(InputOptions):
     """Files, pair, venues and costs of one run. Give both quote files (and funding, or "none"), or none of the three."""
 
     def __post_init__(self) -> None:
+        self.check_numbers()
         for name in LATENCIES:
             late = str(getattr(self, name))
             object.__setattr__(self, name, file if Path(file := placed(late)).is_file() else late)

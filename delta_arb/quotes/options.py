@@ -21,6 +21,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,15 +63,16 @@ class InputOptions:
     pair: str = _quotes("", "name of the pair, like LUNC_USDT")
     spot_venue: str = _quotes("mexc", "venue of the spot leg")
     perp_venue: str = _quotes("gate", "venue of the perpetual")
-    contract_size: float = _quotes(0.0, "base units of one contract", min=0.0)
+    contract_size: float = _quotes(0.0, "base units of one contract", min=0.0, nothing=False)
     spot_kind: Literal[UPDATES, SNAPSHOTS] = _quotes(
         UPDATES, "how the spot leg was recorded: updates, or snapshots (polled)"
     )
     perp_kind: Literal[UPDATES, SNAPSHOTS] = _quotes(UPDATES, "the same of the perpetual")
     spot_feed_latency: float = _quotes(
-        0.0, "seconds added to the stamps of a file that has only the venue's clock; 0: the receiver's clock"
-    )
-    perp_feed_latency: float = _quotes(0.0, "the same of the perpetual")
+        0.0, "seconds added to the stamps of a file that has only the venue's clock; 0: the receiver's clock", min=0.0,
+        max=60.0,
+    )  # fmt: skip
+    perp_feed_latency: float = _quotes(0.0, "the same of the perpetual", min=0.0, max=60.0)
     spot_trades: str = _quotes(
         "",
         "trades of others on the spot venue, by which resting orders fill: a file of any usual layout, or a recording's folder",
@@ -89,7 +91,7 @@ class InputOptions:
     )
     perp_latency: str = _costs("0.1", "the same of the perpetual")
     spot_min_usdt: float = _money(SPOT_MIN_USDT, "smallest order of the spot venue in USDT")
-    max_bad_share: float = _quotes(0.05, "share of bad rows above which a file is refused")
+    max_bad_share: float = _quotes(0.05, "share of bad rows above which a file is refused", min=0.0, max=1.0)
     spot_half_spread_bps: float = _candles(0.0, "half the spot book's spread, stated, bps")
     perp_half_spread_bps: float = _candles(0.0, "the same of the perpetual; needed for both legs, and only for candles")
     bar_share: float = _candles(
@@ -123,6 +125,7 @@ class InputOptions:
     inventory_coins: float = _money(
         0.0,
         "coins held on spot beside a short of the same size: what reverse pairs are sold out of; 0: direct pairs only",
+        min=0.0,
     )
     spot_format: str = _layouts(
         "",
@@ -155,6 +158,15 @@ class InputOptions:
             ) from None
         return said | ({"price_tick": tick} if tick else {})
 
+    def check_numbers(self) -> None:
+        """Raises ParamsError for a number out of the bounds of its option, however it came: typed ones are refused before."""
+        for of in fields(InputOptions):
+            if of.type is not float:
+                continue
+            value, least, most = getattr(self, of.name), of.metadata.get("min", -inf), of.metadata.get("max", inf)
+            if not (isfinite(value) and least <= value <= most):
+                raise ParamsError(f"--{of.name.replace('_', '-')} needs {_bounds(least, most)}, was {value}")
+
 
 def written(options: InputOptions) -> list[str]:
     """All options as a command line would give them."""
@@ -164,6 +176,12 @@ def written(options: InputOptions) -> list[str]:
 def given(options: InputOptions) -> list[str]:
     """Those that differ from their default (for logs and reports)."""
     return [text for text, default in zip(written(options), written(InputOptions()), strict=True) if text != default]
+
+
+def _bounds(least: float, most: float) -> str:
+    if isfinite(most):
+        return f"a number from {least:g} to {most:g}"
+    return f"a number of {least:g} or more" if isfinite(least) else "a finite number"
 
 
 def as_dict(options: InputOptions) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from delta_arb import places
 from delta_arb.command import refused
 from delta_arb.errors import RunError
 from delta_arb.object_store import StoreError
-from delta_arb.quotes.options import written
+from delta_arb.quotes.options import given
 from delta_arb.report.job import NOTEBOOKS, Job, check_quotes, job_of
 from delta_arb.report.kernels import copies
 from delta_arb.report.notebooks import Stopped, descendants, end, python_path
@@ -66,7 +66,7 @@ def _look_at_files(job: Job) -> None:
 
 def settled(options: PipelineOptions) -> list[str]:
     """For the runs of a loop: a delta_arb.toml that changes meanwhile must not take them to another pair or folder."""
-    return [*written(options), f"--reports={places.reports(options.reports)}", f"--config={os.devnull}"]
+    return [*given(options), f"--reports={places.reports(options.reports)}", f"--config={os.devnull}"]
 
 
 def repeat(job: Job, argv: list[str], every_s: float, lock: int) -> int:

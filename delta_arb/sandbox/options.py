@@ -1,5 +1,6 @@
 """The options of the local venues: quotes, account, faults. Read by `--help` too."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -10,6 +11,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.quotes.options import config_option
 
 QUOTES, ACCOUNT, DRILLS = "quotes", "the account on each venue", "drills and output"
+MOST = 1e15  # coins or USDT of play money
 SAME = (
     "pair",
     "contract_size",
@@ -35,13 +37,25 @@ def decimal(value: object) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         number = Decimal("nan")
-    if not number.is_finite() or number < 0:
-        raise ParamsError(f"not a number of 0 or more: {value}")
+    if not number.is_finite() or not 0 <= number <= MOST:
+        raise ParamsError(f"not a number from 0 to {MOST:.0e}: {value}")
     return number
 
 
-def _amount(default: int, text: str, panel: str = ACCOUNT) -> Any:
-    return option(Decimal(default), text, panel, parser=decimal, metavar="N")
+def _leverage(value: object) -> Decimal:
+    if not 1 <= (number := decimal(value)) <= 200:
+        raise ParamsError(f"not from 1 to 200: {value}")
+    return number
+
+
+def _fee(value: object) -> Decimal:
+    if (number := decimal(value)) > 500:
+        raise ParamsError(f"not from 0 to 500 bps: {value}")
+    return number
+
+
+def _amount(default: int, text: str, parser: Callable[[object], Decimal] = decimal) -> Any:
+    return option(Decimal(default), text, ACCOUNT, parser=parser, metavar="N")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +68,7 @@ class SandboxOptions:
     spot_trades: str = option("", "trades of others on spot, by which resting orders fill", QUOTES, metavar="FILE")
     perp_trades: str = option("", "the same on futures", QUOTES, metavar="FILE")
     pair: str = option("", "what they are quotes of, like LUNC_USDT", QUOTES)
-    contract_size: float = option(0.0, "coins in one contract of PERP", QUOTES, metavar="N", min=0.0)
+    contract_size: float = option(0.0, "coins in one contract of PERP", QUOTES, metavar="N", min=0.0, nothing=False)
     funding: str = option("", "funding history  [default: none]", QUOTES, metavar="FILE")
     speed: float = option(1.0, "recorded seconds a second", QUOTES, parser=speed, metavar="N|max")
     repeat: bool = option(False, "begin again when the tape ends", QUOTES)
@@ -70,24 +84,24 @@ class SandboxOptions:
         0, "of what is drawn: the made pairs, and network delays", QUOTES, metavar="N", min=0, whole=True
     )
     history_days: float = option(
-        30.0, "how far back the past of the made pairs goes", QUOTES, metavar="DAYS", whole=True
+        30.0, "how far back the past of the made pairs goes", QUOTES, metavar="DAYS", whole=True, min=0.01, max=3660.0
     )
     spot_usdt: Decimal = _amount(10_000, "spot USDT")
     spot_coins: Decimal = _amount(0, "coins on spot")
     inventory_coins: Decimal = _amount(0, "coins beside as short a position")
     perp_usdt: Decimal = _amount(10_000, "margin")
-    spot_fee_bps: Decimal = _amount(5, "taker fee, bps")
+    spot_fee_bps: Decimal = _amount(5, "taker fee, bps", _fee)
     spot_fee_in: Literal["quote", "received", "MX"] = option("quote", "currency of the spot fee", ACCOUNT)
-    perp_fee_bps: Decimal = _amount(5, "taker fee, bps")
-    spot_maker_fee_bps: Decimal = _amount(0, "of an order that rested, bps")
-    perp_maker_fee_bps: Decimal = _amount(2, "the same on futures")
+    perp_fee_bps: Decimal = _amount(5, "taker fee, bps", _fee)
+    spot_maker_fee_bps: Decimal = _amount(0, "of an order that rested, bps", _fee)
+    perp_maker_fee_bps: Decimal = _amount(2, "the same on futures", _fee)
     perp_fee_in: Literal["quote", "points"] = option("quote", "currency of the futures fee", ACCOUNT)
     post_only: Literal["venue", "refuse", "cancel"] = option(
         "venue",
         "what becomes of a post-only order that would take: by itself Gate refuses it, MEXC cancels it",
         ACCOUNT,
     )
-    leverage: Decimal = _amount(10, "on futures")
+    leverage: Decimal = _amount(10, "on futures", _leverage)
     isolated: bool = option(False, "isolated margin instead of cross", ACCOUNT)
     dual: bool = option(False, "say that the account is in dual position mode", ACCOUNT)
     faults: Path | None = option(None, "script of faults, TOML or JSON", DRILLS, metavar="FILE")
@@ -100,6 +114,6 @@ class SandboxOptions:
     )  # fmt: skip
     log: Path | None = option(None, "append each fault that fired, as JSON lines", DRILLS, metavar="FILE")
     host: str = option("127.0.0.1", "a loopback address; others are refused", DRILLS)
-    port: int = option(0, "of MEXC, Gate takes the next one  [default: any free ones]", DRILLS)
+    port: int = option(0, "of MEXC, Gate takes the next one  [default: any free ones]", DRILLS, min=0, max=65_534)
     json: bool = option(False, "print one line of JSON: urls and ccxt configuration", DRILLS)
     config: Path | None = config_option(of_settings)

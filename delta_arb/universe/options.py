@@ -49,7 +49,7 @@ class UniverseOptions(InputOptions):
     sandbox: bool = option(False, "made pairs of the local venues (synthetic), downloaded first if need be", LOCAL)
     listings: int = option(200, "made pairs that they list", LOCAL, metavar="N", min=0)
     seed: int = option(7, "of the made pairs", LOCAL, metavar="N", min=0)
-    history_days: float = option(30.0, "how far back their past goes", LOCAL, metavar="DAYS")
+    history_days: float = option(30.0, "how far back their past goes", LOCAL, metavar="DAYS", min=0.01, max=3660.0)
 
     def checked(self) -> "UniverseOptions":
         """The same, if it can be asked for; ParamsError for a range that ends before it begins."""
