@@ -17,7 +17,7 @@ from delta_arb.errors import DataError, ParamsError
 from delta_arb.latency import Latency
 from delta_arb.market import NS
 from delta_arb.optimize import export, search, study
-from delta_arb.optimize.offers import Offers
+from delta_arb.optimize.offers import Offers, ordered
 from delta_arb.optimize.search import Sweep
 from delta_arb.optimize.study import Constraints, Market, Thresholds
 from delta_arb.optimize.verdict import judge
@@ -163,6 +163,24 @@ def test_a_swing_below_the_four_fees_is_not_entered_mistake_1():
     choice = search.choose(tape, by_hand(5.0), Constraints())
     assert not choice.trade and choice.best is None
     assert "no edge after costs" in choice.reason and "gains 8 bps, the four fees are 20 bps" in choice.reason
+
+
+COLUMNS = {
+    "even": np.random.default_rng(5).normal(12, 3, 5001), "ticks": np.random.default_rng(6).integers(-4, 5, 5000) / 2,
+    "far off": np.append(np.random.default_rng(7).normal(size=4999), 1e9), "one value": np.full(50, -0.5), "one": np.ones(1),
+    "next to each other": np.tile([1.0, np.nextafter(1.0, 2.0)], 40), "denormal": np.array([0.0, 5e-324, 1e-323] * 9),
+    "too far apart": np.array([-1.7e308, 0.0, 1.7e308]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_ordered_values_and_the_median_width_are_those_of_a_sort(name):
+    values = COLUMNS[name]
+    places = np.unique(np.linspace(0, values.size - 1, 37).astype(int))
+    assert (ordered(values, places) == np.sort(values)[places]).all()
+    assert ordered(values, places[-1:])[0] == values.max()
+    with np.errstate(over="ignore"):
+        assert Offers(np.zeros(values.size), values).width_bps == np.median(values)
 
 
 def test_entry_and_exit_levels_come_from_their_own_quantities_mistake_2():
