@@ -296,10 +296,11 @@ def resamples(n: int, length: int, block: float, repetitions: int, rng: np.rando
         shape = (min(at_once, repetitions - done), length)
         begins = rng.random(shape) < 1.0 / block
         begins[:, 0] = True
-        place = np.arange(begins.size).reshape(shape)
-        last = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
-        rows = rng.integers(n, size=begins.size)[last] + (place - last)
-        yield rows - rows // n * n  # numpy divides several numbers at a time, and takes remainders one by one
+        first = np.flatnonzero(begins)
+        rows = np.arange(begins.size)
+        rows += np.repeat(rng.integers(n, size=begins.size)[first] - first, np.diff(first, append=begins.size))
+        rows -= rows // n * n  # numpy divides several numbers at a time, and takes remainders one by one
+        yield rows.reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)
