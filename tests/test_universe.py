@@ -89,10 +89,9 @@ def test_a_killed_worker_costs_a_retry_and_who_dies_alone_is_named(tmp_path):
 
 
 def test_the_workers_of_a_killed_call_end_with_it(tmp_path):
-    call = asking(tmp_path, "jobs.Pool(2)", "pids")
-    until(lambda: len([*(tmp_path / "calls").iterdir()]) == 2)
-    call.kill()
-    call.wait()
+    with asking(tmp_path, "jobs.Pool(2)", "pids") as call:
+        until(lambda: len([*(tmp_path / "calls").iterdir()]) == 2)
+        call.kill()
     workers = [
         psutil.Process(int(each.name)) for each in (tmp_path / "calls").iterdir() if psutil.pid_exists(int(each.name))
     ]

@@ -1,1 +1,1 @@
-"""Which of many pairs deserve a trader's time: screened, walked, ranked, and judged as the many that they are."""
+"""Which of many pairs deserve a trader's time: screened, ranked, walked, and judged as the many that they are."""

@@ -1,6 +1,6 @@
 """What one pair is worth: the two jobs of a universe, on the first part of its data and, once ranked, on all of it.
 
-    first     on [start, cut): is it one coin, what the basis does, what may be earned; screened, then chosen and walked
+    first     on [start, cut): is it one coin, what the basis does, what may be earned; screened, then chosen
     second    on all: the verdict that a run of the pipeline gives, with every pair listed paid for, and the days
               out of sample, which the universe tests jointly
 
@@ -168,23 +168,15 @@ def _shown(reason: str, net: float | None = None, *, screened: bool = False, hal
 
 
 def _reversion_first(of: Opened, wanders: str) -> Answer:
-    """Chosen, and walked where the choice passes: net a day, or why not; `wanders`: why there is no half-life."""
+    """Chosen: net a day on the quotes that the fit has not seen, or why not; `wanders`: why there is no half-life."""
     if wanders:  # what does not revert is not traded, whatever the grid says
         return _shown(f"the basis does not revert: {wanders}")
     if empty := _no_grid(of):
         return _shown(empty)
     choice = search.choose(of.tape, of.market, of.constraints)
-    if not choice.trade:  # the walk could only refuse it once more
-        judged = choice.judged
-        net = judged.net_usdt_day if judged and judged.trades else None
-        return _shown(choice.reason, net, halted=bool(judged and judged.halted))
-    try:
-        rng = np.random.default_rng(SEED)
-        walk = walk_forward(of.tape, of.market, of.constraints, verdict.frame(of.tape, choice), rng=rng)
-    except DataError as error:
-        return _shown(str(error))
-    net = walk.net_usdt_day.value if walk.net_usdt_day else None
-    return _shown(choice.reason, net, halted=bool(walk.result.halted))
+    judged = choice.judged
+    net = judged.net_usdt_day if judged and judged.trades else None
+    return _shown(choice.reason, net, halted=bool(judged and judged.halted))
 
 
 def _carry_first(of: Opened) -> Answer:
