@@ -10,6 +10,7 @@ not say which job it had: so the standard library's is enough, and the few lines
 
 import hashlib
 import json
+import logging
 import os
 import re
 import signal
@@ -341,7 +342,9 @@ class DaskCluster(Engine):
             "distributed.worker.profile.enabled": False,  # looks at what runs a hundred times a second
         }
         self.opened.enter_context(dask.config.set(said))
-        shape = {"n_workers": self.workers, "threads_per_worker": 1, "dashboard_address": None}
+        # At its end a worker whose heartbeat finds no scheduler any more logs a traceback: outcomes say what went wrong.
+        quiet = {"silence_logs": logging.CRITICAL, "dashboard_address": None}
+        shape = {"n_workers": self.workers, "threads_per_worker": 1} | quiet
         cluster = self.opened.enter_context(LocalCluster(**shape, memory_limit=0))
         return self.opened.enter_context(Client(cluster, set_as_default=False))
 

@@ -284,7 +284,7 @@ def main() -> None:
         report("universe_edges", found, seed=options.seed)
     if options.only == "null":
         return
-    worlds = {name: (24 if "null" in name else 4) // (3 if options.quick else 1) for name in POOLS}
+    worlds = {name: (64 if "null" in name else 4) // (4 if options.quick else 1) for name in POOLS}
     with beside(options.beside) as ask:
         found = [screened(name, made_of(name, options.seed, n), STUDY, ask) for name, n in worlds.items()]
         if options.data:
