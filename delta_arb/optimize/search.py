@@ -22,7 +22,7 @@ from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresh
 from delta_arb.optimize.window import Window, window
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats import series
-from delta_arb.stats.mean_reversion import mids, minutes, require_moving, speed
+from delta_arb.stats.mean_reversion import mids, minutes, require_moving, speed_of_moving
 from delta_arb.stats.optimal_thresholds import round_trip_cost
 from delta_arb.stats.reversion import HalfLife, adf
 from delta_arb.stats.sharpe import mean_interval
@@ -319,7 +319,7 @@ def reversion_of(tape: Tape, *, interval: bool = True) -> tuple[HalfLife | None,
         if p > MAX_UNIT_ROOT_P:
             walks = f"a random walk is not rejected (ADF p {p:.2f})"
             return None, f"on values {seconds(step_s)} apart {walks}; look back further, or leave it"
-        return speed(seen, interval=interval), ""
+        return speed_of_moving(seen, interval=interval), ""
     except SeriesError as error:
         return None, str(error)
 

@@ -247,6 +247,11 @@ def speed(basis: Basis, *, interval: bool = True) -> HalfLife:
     in the next row for reversion. On the sample the ticks give 6.5 min where 10 min were put in, this grid 10.4.
     """
     require_moving(basis)
+    return speed_of_moving(basis, interval=interval)
+
+
+def speed_of_moving(basis: Basis, *, interval: bool = True) -> HalfLife:
+    """The same where both legs are known to have moved."""
     even = _fit_grid(basis)
     return half_life(even.values, even.ts_ns, np.isfinite(even.values), interval=interval)
 

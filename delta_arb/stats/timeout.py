@@ -211,8 +211,9 @@ def _best_levels(rule: Scaled, level: float, target_rate: float) -> tuple[float,
     if not scan[k] > 0:
         return math.nan, None
     around = exits[k] - 0.25, exits[k] + 0.25
-    found = minimize_scalar(lambda m: -best(m, FINE)[0], bounds=around, method="bounded", options={"xatol": 2e-3})
-    rate, enter = best(found.x, FINE)
+    fine = cache(lambda leave: best(leave, FINE))
+    found = minimize_scalar(lambda leave: -fine(leave)[0], bounds=around, method="bounded", options={"xatol": 2e-3})
+    rate, enter = fine(found.x)
     return (enter, float(found.x)) if rate > 0 else (math.nan, None)
 
 
