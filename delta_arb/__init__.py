@@ -2,7 +2,7 @@
 
     import delta_arb as da
     tape = da.read_quotes("spot.parquet", "perp.parquet", funding="none", contract_size=10)
-    da.backtest(tape, da.Rule(entry_bps=15, exit_bps=-5), da.Market(fee_bps=5, latency_s=0.1))
+    da.backtest(tape, da.Rule(entry_bps=30, exit_bps=-20), da.Market(fee_bps=5, latency_s=0.1))
 
 Every name is loaded when it is first used, so that importing this loads nothing.
 """

@@ -2,7 +2,7 @@
 
     tape    = da.read_quotes(spot, perp, funding="none", contract_size=10)
     found   = da.mean_reversion(tape)
-    result  = da.backtest(tape, da.Rule(entry_bps=15, exit_bps=-5), da.Market(fee_bps=5, latency_s=0.1))
+    result  = da.backtest(tape, da.Rule(entry_bps=30, exit_bps=-20), da.Market(fee_bps=5, latency_s=0.1))
     tried   = da.sweep(tape, market, entries, exits)
     verdict = da.judge(tape, da.choose(tape, market))
     da.save_params(verdict, "latest.json")

@@ -79,6 +79,15 @@ def test_thresholds_that_cannot_be_meant_are_refused_before_anything_runs(notebo
         parameters(declared(notebook) | given)
 
 
+def test_the_rule_of_the_readme_pays_its_fees():
+    text = (NOTEBOOKS.parent / "README.md").read_text("utf-8")
+    fee, entry, leave = re.search(
+        r"fee_bps=(\d+),.*?Rule\(entry_bps=(\d+), exit_bps=(-\d+)\)", text, re.DOTALL
+    ).groups()
+    given = {"entry_bps": entry, "exit_bps": leave, "spot_fee_bps": float(fee), "perp_fee_bps": float(fee)}
+    assert parameters(declared("03_backtest_report") | given).by_hand
+
+
 @pytest.mark.parametrize("notebook", ["02_optimization", "03_backtest_report"])
 def test_empty_thresholds_are_none_and_zero_is_a_threshold(notebook):
     assert parameters(declared(notebook)).by_hand is None
