@@ -33,7 +33,19 @@ from delta_arb.quotes.tape import Tape
 from delta_arb.report import index
 from delta_arb.review import __main__ as command
 from delta_arb.review import fill_costs, plots, session_review, tables
-from delta_arb.review.bridge import BOUND, FAULT, FEES, GUARD, LATENCY, OTHER, PARAMETERS, START, TAKEN, UNEXPLAINED
+from delta_arb.review.bridge import (
+    BOUND,
+    FAULT,
+    FEES,
+    GUARD,
+    LATENCY,
+    OTHER,
+    PARAMETERS,
+    START,
+    TAKEN,
+    UNEXPLAINED,
+    Difference,
+)
 from delta_arb.review.session_log import PAPER, find, read
 from delta_arb.review.tables import fills, findings, heading
 from delta_arb.rule_params import RestingLeg
@@ -259,6 +271,26 @@ def test_the_same_is_said_only_of_sums_that_are_shown_alike(tmp_path):
         moved = pair._replace(trade=replace(pair.trade, net_usdt=pair.trade.net_usdt + off))
         other = replace(found, bridge=replace(found.bridge, pairs=(moved, *rest)))
         assert (": the same." in str(findings(other))) == same, off
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ((0.7, -0.2), "the difference of +0.5000 is other run +0.7000 USDT, all else -0.2000."),
+        ((-0.04, -0.03, -0.02), "the difference of -0.0900 is other run -0.0400 USDT, all else -0.0500."),
+        ((0.3,), "the difference of +0.3000 is other run +0.3000 USDT, all else 0.0000."),
+    ],
+)
+def test_the_largest_part_of_a_difference_is_told_beside_all_others(tmp_path, parts, said):
+    """It may be larger than the whole, or less than half of it; nothing here was different before."""
+    record(tmp_path, WIDE + MOVED + CLOSE + LATER)
+    found = reviewed(tmp_path)
+    (pair,) = found.bridge.pairs
+    more = [replace(pair.trade, net_usdt=usdt) for usdt in parts]
+    told = tuple(Difference(0, cause, "", None, one) for cause, one in zip((OTHER, GUARD, FEES), more, strict=False))
+    now = pair._replace(trade=replace(pair.trade, net_usdt=pair.trade.net_usdt + sum(parts)))
+    other = replace(found, bridge=replace(found.bridge, pairs=(now,), differences=(*found.bridge.differences, *told)))
+    assert said in str(findings(other))
 
 
 def test_a_stop_that_a_person_ordered_is_no_guard_and_no_wallet(tmp_path):

@@ -203,13 +203,14 @@ def findings(review: Review) -> Findings:
     """What a person must know."""
     b, r = review.bridge, review.retraced
     largest = max(CAUSES, key=lambda cause: abs(b.usdt(cause)))
-    same = abs(b.net_usdt - b.backtest_net_usdt) < SHOWN_USDT / 2
+    gap_usdt = b.net_usdt - b.backtest_net_usdt
+    parts = f"{largest} {_usdt(b.usdt(largest))} USDT, all else {_usdt(gap_usdt - b.usdt(largest))}"
     return Findings.of(
-        f"All {r.decisions:,} decisions and {r.orders:,} orders come out the same when `decide` sees the events again."
+        f"All {r.decisions:,} decisions and {r.orders:,} orders come out the same when the recorded events are decided again."
         if r.identical
         else f"THE DECISIONS DIFFER: {r.difference}. Do not trade on until it is understood.",
         f"The run earned {_usdt(b.net_usdt)} USDT, the backtest of the same quotes {_usdt(b.backtest_net_usdt)}"
-        + (": the same." if same else f"; most of the difference is {largest}, {_usdt(b.usdt(largest))} USDT."),
+        + (f"; the difference of {_usdt(gap_usdt)} is {parts}." if abs(gap_usdt) >= SHOWN_USDT / 2 else ": the same."),
         f"{_usdt(b.usdt(UNEXPLAINED))} USDT are unexplained."
         if any(d.cause == UNEXPLAINED for d in b.differences)
         else "",
