@@ -35,6 +35,14 @@ def quantity(value: float | None, unit: str, digits: int = 4) -> str:
     return f"{shown:z{form}} {unit}".rstrip()
 
 
+def not_above_zero(low: float | None, high: float | None) -> str:
+    """What a reader must know of a 95 % interval of the net, USDT a day, that does not lie above zero."""
+    if low is None or high is None or low > 0:
+        return ""
+    shown = f"{quantity(low, '', 3)} to {quantity(high, 'USDT a day', 3)}"
+    return f"the 95 % interval of the net out of sample, {shown}, does not lie above zero: a loss is not excluded"
+
+
 def seconds(value: float | None) -> str:
     """A duration in the unit a reader expects: 0.42 s, 42 s, 10.4 min, 24 h, 5.2 days."""
     if value is None or not math.isfinite(value):
@@ -115,7 +123,7 @@ def _line(row: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> s
 
 
 def _cell(tag: str, text: str, words: bool) -> str:
-    wrap = "" if len(text) > 40 else ";white-space:nowrap"
+    wrap = "" if tag == "th" or len(text) > 40 else ";white-space:nowrap"
     return f'<{tag} style="text-align:{"left" if words else "right"}{wrap}">{html.escape(text)}</{tag}>'
 
 

@@ -2,12 +2,15 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 from delta_arb.optimize.gates import gate
+from delta_arb.optimize.verdict import warned
 from delta_arb.report import banner, cells, pages
+from delta_arb.stats.sharpe import Interval
 
 LINE = {
     "rests_on": "the walk-forward, 13 folds", "trades": 25, "folds": 13, "days": 2.17, "capital_usdt": 100.0,
@@ -64,7 +67,45 @@ def test_the_verdict_says_which_leg_rests_and_its_fee():
 def test_a_warning_does_not_read_like_a_refusal():
     text = shown(record())
     assert "All 2 demands are met." in text and '<li class="warns">' in text and '<li class="missed">' not in text
-    assert "Warning, no refusal: look-back 93.19 half-lives is below 150 half-lives" in text
+    assert "<b>Warning, no refusal:</b> look-back 93.19 half-lives is below 150 half-lives" in text
+
+
+@pytest.mark.parametrize("chosen", ["by search", "by hand"])
+@pytest.mark.parametrize(
+    ("low", "high", "warns"), [(-0.3138, 1.483, True), (-0.5, -0.1, True), (0.01, 1.483, False), (None, None, False)]
+)
+def test_a_net_that_may_be_a_loss_is_the_first_warning(low, high, warns, chosen):
+    trade, line = chosen == "by search", LINE | {"low_usdt_day": low, "high_usdt_day": high}
+    candidate = record()["candidate"] | {"chosen": chosen}
+    text = shown(record(trade=trade, line=line, candidate=candidate))
+    said = (
+        f"<b>Warning, no refusal:</b> the 95 % interval of the net out of sample, {low:.3g} to {high:.3g} USDT a day, "
+        if warns
+        else ""
+    )
+    assert said in text and ("does not lie above zero: a loss is not excluded; look-back" in text) == warns
+    evidence = {"walk_net_low_usdt_day": low, "walk_net_high_usdt_day": high}
+    assert said in banner.warnings({"trade": True, "candidate": {"evidence": evidence}})  # a card of the index
+
+
+def test_a_refusal_needs_no_word_of_its_interval():
+    refused = record(trade=False, gates=[MISSED], line=LINE | {"low_usdt_day": -1.0})
+    assert "does not lie above zero" not in shown(refused)
+
+
+def test_the_reason_in_the_file_names_an_interval_that_does_not_exclude_a_loss():
+    def of(low):
+        return SimpleNamespace(
+            walk=SimpleNamespace(net_usdt_day=Interval(0.6166, low, 1.483)), warning="look-back is short"
+        )
+
+    said = "the 95 % interval of the net out of sample, -0.314 to 1.48 USDT a day, does not lie above zero: a loss is not excluded"
+    assert warned(of(-0.3138)) == f"; warning: {said}; look-back is short"
+    assert warned(of(0.1)) == "; warning: look-back is short"
+
+
+def test_a_demand_says_its_unit_once():
+    assert gate("pairs a day", 3.4, 5.0).finding == "pairs a day 3.4 is below 5"
 
 
 def test_each_demand_has_its_unit_its_bound_and_its_meaning():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -166,6 +167,38 @@ def test_thresholds_of_a_saved_candidate_are_those_replayed(tmp_path):
     loaded = params.load(tmp_path / "candidate.json")
     sheet = tearsheet.tear_sheet(s.tape, s.market, loaded, CONSTRAINTS)
     assert sheet.thresholds == s.choice.best and np.isclose(sheet.judged.net_usdt, s.choice.judged.net_usdt)
+
+
+@pytest.mark.parametrize(
+    ("last", "walk", "said"),
+    [
+        ((1.0, 2.0), (0.5, 2.0), ""),
+        ((1.0, 2.0), (None, None), ""),
+        ((-1.0, 2.0), (None, None), "The 95 % interval of the judged net, -1.00 to 2.00 USDT a day, includes zero."),
+        (
+            (-1.0, 2.0),
+            (0.5, 2.0),
+            "The 95 % interval of the judged net, -1.00 to 2.00 USDT a day, includes zero; the verdict rests on the "
+            "walk-forward's, 0.50 to 2.00.",
+        ),
+        (
+            (-1.0, 2.0),
+            (-0.5, 2.0),
+            "The 95 % interval of the judged net, -1.00 to 2.00 USDT a day, includes zero; the verdict rests on the "
+            "walk-forward's, -0.50 to 2.00, which includes zero too.",
+        ),
+        (
+            (1.0, 2.0),
+            (-0.5, 2.0),
+            "The 95 % interval of the net that the verdict rests on, the walk-forward's, -0.50 to 2.00 USDT a day, "
+            "includes zero.",
+        ),
+    ],
+)
+def test_each_interval_that_does_not_exclude_a_loss_is_a_caveat(last, walk, said):
+    evidence = SimpleNamespace(walk_net_low_usdt_day=walk[0], walk_net_high_usdt_day=walk[1])
+    sheet = SimpleNamespace(last=SimpleNamespace(name="judged"), candidate=SimpleNamespace(evidence=evidence))
+    assert tearsheet._sure(SimpleNamespace(low=last[0], high=last[1]), sheet) == said
 
 
 def test_left_out_funding_is_a_caveat():

@@ -48,7 +48,7 @@ WARNINGS = DEFLATED, OVERFITTING, LOOK_BACK = (
 
 DEMANDS = {  # unit of the number, and what is asked
     "pairs out of sample": ("pairs", "round trips on quotes that the choice had not seen"),
-    "pairs a day": ("pairs a day", "round trips often enough to be worth running"),
+    "pairs a day": ("", "round trips often enough to be worth running"),
     "hit rate's upper bound": ("fraction", "pairs that reach their exit level, at the upper end of 95 %"),
     "drawdown of marked equity": ("fraction", "deepest fall of what could be cashed in, of all capital"),
     LUCK: ("fraction", "how often a rule that earns nothing shows such pairs, if one of them may go wrong"),

@@ -21,6 +21,7 @@ from delta_arb.optimize.study import HALF_LIVES, PERIOD_S, SEED, Frame, Threshol
 from delta_arb.optimize.walk_forward import Choose, Fit, LookBack, coarse, propose
 from delta_arb.quotes.tape import Tape
 from delta_arb.strategy.state import DIRECT
+from delta_arb.tables import not_above_zero
 
 STEP_S = 4 * 3600.0  # of the walk-forward, where the quotes are long enough
 MOST_FOLDS = 30
@@ -131,7 +132,9 @@ def _tried(choice: Choice, sets=()) -> list[Thresholds]:
 
 
 def warned(found: Judgement) -> str:
-    return f"; warning: {found.warning}" if found.warning else ""
+    net = found.walk and found.walk.net_usdt_day
+    said = "; ".join(filter(None, (net and not_above_zero(net.low, net.high), found.warning)))
+    return f"; warning: {said}" if said else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

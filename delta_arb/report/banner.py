@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from delta_arb.market import DAY_S
 from delta_arb.params import BY_HAND
-from delta_arb.tables import lasting, quantity, rests, seconds, share
+from delta_arb.tables import lasting, not_above_zero, quantity, rests, seconds, share
 
 DASH = "—"
 PAGE_LABELS = {"01": "Spread", "02": "Optimization", "03": "Backtest"}
@@ -141,9 +141,21 @@ def _small(*lines: str) -> str:
 
 
 def warnings(record: dict) -> str:
-    """What warns and does not refuse."""
-    said = "; ".join(f"{g['finding']} ({g['meaning']})" for g in _gates(record, "warns"))
-    return f'<p class="warns">Warning, no refusal: {html.escape(said)}.</p>' if said else ""
+    """What warns and does not refuse: first that a loss is not excluded."""
+    found = (f"{g['finding']} ({g['meaning']})" for g in _gates(record, "warns"))
+    said = "; ".join(filter(None, (_not_above_zero(record), *found)))
+    return f'<p class="warns"><b>Warning, no refusal:</b> {html.escape(said)}.</p>' if said else ""
+
+
+def _not_above_zero(record: dict) -> str:
+    """Of thresholds that are not refused: whether their net out of sample may be a loss."""
+    candidate, line = record.get("candidate") or {}, record.get("line") or {}
+    if not (record.get("trade") or candidate.get("chosen") == BY_HAND):
+        return ""
+    if line:
+        return not_above_zero(line["low_usdt_day"], line["high_usdt_day"])
+    evidence = candidate.get("evidence") or {}
+    return not_above_zero(evidence.get("walk_net_low_usdt_day"), evidence.get("walk_net_high_usdt_day"))
 
 
 def _demands(record: dict) -> str:

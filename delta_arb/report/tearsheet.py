@@ -252,13 +252,19 @@ def caveats(sheet: TearSheet, inputs) -> Findings:
 
 
 def _sure(net: Interval | None, sheet: TearSheet) -> str:
-    if net is None or not net.low <= 0.0 <= net.high:
-        return ""
-    low, high = sheet.candidate.evidence.walk_net_low_usdt_day, sheet.candidate.evidence.walk_net_high_usdt_day
-    found = f"The 95 % interval of the {sheet.last.name} net, {number(net.low)} to {number(net.high)} USDT a day, includes zero"
-    return found + (
-        "." if low is None else f"; the verdict rests on the walk-forward's, {number(low)} to {number(high)}."
-    )
+    """What is to be said of intervals of the net that do not exclude a loss: of the last part, and what the verdict rests on."""
+    evidence = sheet.candidate.evidence
+    low, high = evidence.walk_net_low_usdt_day, evidence.walk_net_high_usdt_day
+    last, walk = net and _with_zero(net.low, net.high), _with_zero(low, high)
+    decides = "" if low is None else f"the walk-forward's, {number(low)} to {number(high)}"
+    if last:
+        found = f"The 95 % interval of the {sheet.last.name} net, {number(net.low)} to {number(net.high)} USDT a day, {last}"
+        return f"{found}{decides and f'; the verdict rests on {decides}'}{walk and f', which {walk} too'}."
+    return f"The 95 % interval of the net that the verdict rests on, {decides} USDT a day, {walk}." if walk else ""
+
+
+def _with_zero(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None or not low <= 0.0 <= high else "includes zero"
 
 
 def _few(trades: int, part: str) -> str:
