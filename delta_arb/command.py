@@ -217,7 +217,9 @@ def refused(reason: object, as_json: bool, status: str = "refused", code: int = 
 @contextmanager
 def ended_by_interrupt(reason: str, as_json: bool) -> Iterator[None]:
     """Ctrl-C ends this process at once, in one line: a library that is loaded by half raises anything, or is cut off."""
-    before = signal.signal(signal.SIGINT, lambda *_: os._exit(refused(reason, as_json, "stopped", code_of(KeyboardInterrupt()))))
+    before = signal.signal(
+        signal.SIGINT, lambda *_: os._exit(refused(reason, as_json, "stopped", code_of(KeyboardInterrupt())))
+    )
     try:
         yield
     finally:

@@ -124,7 +124,9 @@ def _lock(path: Path, what: str, option: str) -> TextIO:
         with file:
             file.seek(0)
             holder = file.read().strip() or "another process"
-        raise RunError(f"{what} is being worked on by {holder}; wait for it, stop it, or give another {option}") from None
+        raise RunError(
+            f"{what} is being worked on by {holder}; wait for it, stop it, or give another {option}"
+        ) from None
     if os.fstat(file.fileno()).st_nlink == 0:  # its last holder took it away since it was opened
         file.close()
         return _lock(path, what, option)

@@ -386,6 +386,19 @@ def test_a_reports_folder_that_is_or_lies_under_a_file_is_refused(room, reports,
     assert f"{tmp_path}/file is a file, not a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_monitor_says_that_its_folder_is_not_there(there, tmp_path, monkeypatch, capsys):
+    async def served(*_):
+        print("served")
+
+    monkeypatch.setattr("delta_arb.monitor.server.serve", served)
+    monkeypatch.setattr("os.nice", lambda _: 0)
+    reports = tmp_path if there else tmp_path / "none"
+    assert everything.main(["monitor", "--reports", str(reports)]) == 0
+    said = "" if there else f"{reports}: no such folder yet; runners are shown once they journal there\n"
+    assert capsys.readouterr() == ("served\n", said)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -57,6 +57,8 @@ def _monitor(options: MonitorOptions) -> int:
     from delta_arb.monitor.server import serve, token
 
     reports, secret = places.reports(options.reports), token(options.token_file)
+    if not reports.exists():
+        print(f"{reports}: no such folder yet; runners are shown once they journal there", file=sys.stderr, flush=True)
     os.nice(NICE)
     asyncio.run(serve(reports, options.port, secret, options.beside))
     return 0

@@ -9,7 +9,7 @@ import numpy as np
 from delta_arb.formats.read import Recognised
 from delta_arb.market import NS, utc
 from delta_arb.quotes.checks import BAD, Checked, Limits, Quotes
-from delta_arb.tables import Table, TableFace, share
+from delta_arb.tables import Table, TableFace, quantity, share
 
 _WITHDRAWN = "withdraws the book until the leg's next good row"
 TREATMENTS = {
@@ -184,4 +184,6 @@ def _face(name: str, leg: object) -> str:
         return utc(value)
     if name.endswith("_share"):
         return share(value, 2)
+    if name == "rows_per_s":
+        return quantity(value, "", 3)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"

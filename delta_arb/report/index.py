@@ -33,7 +33,7 @@ from delta_arb.report.banner import (
 from delta_arb.report.bottom_line import COURSE
 from delta_arb.report.pages import document, exports, history, read_json
 from delta_arb.strategy.ledger import TRADE_FIELDS, Trade, net_bps, total
-from delta_arb.tables import share
+from delta_arb.tables import seconds, share
 
 RESEARCH, SESSION, REVIEW = "research", "live session", "review"
 UNFINISHED = "no end in its journal: it runs, or was killed"
@@ -277,7 +277,7 @@ def _card_figures(published: Params) -> Iterator[tuple[str, str]]:
         yield "Reverse entry bps", number(rule.reverse_entry_bps, ".1f")
         yield "Reverse exit bps", number(rule.reverse_exit_bps, ".1f")
     yield "Clip USDT", number(rule.clip_usdt, ",.0f")
-    yield "Longest hold, min", number(rule.max_hold_s / 60, ",.0f")
+    yield "Longest hold", seconds(rule.max_hold_s)
     yield "Walk-forward net USDT/day", usdt(evidence.walk_net_usdt_day) + interval
     yield "Chance of a gain", DASH if evidence.confidence is None else share(evidence.confidence)
 

@@ -262,7 +262,7 @@ def capacity(found, inputs) -> Chart | Picture:
     if found.limit:
         marks.append(figures.upright(found.limit, figures.NOTE, "dash"))
     name = "clip, USDT; dotted: asked for, dashed: what both best levels show (median)"
-    right = {"overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False}
+    right = {"overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False, "tickmode": "auto"}
     layout = {
         "height": 380,
         "shapes": marks,

@@ -87,7 +87,9 @@ def heat(choice, inputs) -> Picture:
                     ls="",
                     label="proposed: plug-in and grid",
                 )
-            ax.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
+            ax.legend(
+                loc="lower right", bbox_to_anchor=(1.0, 0.09), fontsize=8.5, framealpha=0.9
+            )  # above the watermark
         ax.set_xlim(-0.5, len(grid.exits) - 0.5)
         ax.set_ylim(-0.5, len(grid.entries) - 0.5)
     return Picture(figures.marked(title, inputs), figure)
