@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from delta_arb.tables import Table
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -203,16 +205,9 @@ def dates(ax) -> None:
     ax.set_xlabel("time, UTC")
 
 
-def empty(title: str, reason: str, inputs) -> Picture:
-    """A figure that says why it is empty."""
-    import textwrap
-
-    with picture(title, inputs, 1.1) as (figure, (ax,)):
-        ax.set_axis_off()
-        ax.text(
-            0.5, 0.5, textwrap.fill(f"Nothing to show: {reason}", 105), transform=ax.transAxes, ha="center", va="center"
-        )
-    return Picture(f"{marked(title, inputs)}; nothing to show", figure)
+def empty(title: str, reason: str, inputs) -> Table:
+    """What stands in the place of a figure that has nothing to show: why, in words."""
+    return Table.nothing(marked(title, inputs), reason)
 
 
 def extremes(ts_ns: np.ndarray, values: np.ndarray, stretches: int = POINTS) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from delta_arb.report.plots_backtest import (
 )
 from delta_arb.report.plots_choice import costs, heat, surface
 from delta_arb.report.trade_tables import entries, minutes
-from delta_arb.tables import number, seconds
+from delta_arb.tables import Table, number, seconds
 
 __all__ = [
     "Chart", "Picture", "attribution", "capacity", "costs", "distribution", "edges", "entries", "episodes", "equity", "heat",
@@ -56,7 +56,7 @@ def legs(basis, inputs) -> Picture:
     return Picture(figures.marked(title, inputs), figure)
 
 
-def edges(basis, inputs) -> Chart | Picture:
+def edges(basis, inputs) -> Chart | Table:
     """The best chances to open and to close in each stretch of time, while both books were fresh, fees included."""
     title = "Chances to open and to close"
     if not basis.fresh.any():
@@ -83,7 +83,7 @@ def edges(basis, inputs) -> Chart | Picture:
     return Chart(figures.marked(title, inputs), data, layout)
 
 
-def distribution(basis, inputs) -> Picture:
+def distribution(basis, inputs) -> Picture | Table:
     """How often which edge and which cost was offered."""
     from delta_arb.stats.basis import reach
 
@@ -141,7 +141,7 @@ def distribution(basis, inputs) -> Picture:
     return Picture(figures.marked(title, inputs), figure)
 
 
-def memory(found, inputs) -> Picture:
+def memory(found, inputs) -> Picture | Table:
     """Autocorrelation of the levels with Bartlett's band, and what the fitted half-life implies."""
     title, acf, h = "Autocorrelation of the basis", found.levels.value, found.half_life.value
     if acf is None:
@@ -169,7 +169,7 @@ def memory(found, inputs) -> Picture:
     return Picture(figures.marked(title, inputs), figure)
 
 
-def signature(found, inputs) -> Picture:
+def signature(found, inputs) -> Picture | Table:
     """How far the basis has moved after each lag: noise at the left, the bend where it comes back, the plateau."""
     title, seen, h = "How far the basis moves in which time", found.signature.value, found.half_life.value
     if seen is None:
@@ -207,7 +207,7 @@ def signature(found, inputs) -> Picture:
     return Picture(figures.marked(title, inputs), figure)
 
 
-def profile(found, inputs) -> Picture:
+def profile(found, inputs) -> Picture | Table:
     """Which half-lives explain the recording nearly as well as the best one: those above the line."""
     from delta_arb.report.spread_tables import put_in
     from delta_arb.stats.half_life import LR_95
@@ -251,7 +251,7 @@ def profile(found, inputs) -> Picture:
     return Picture(figures.marked(title, inputs), figure)
 
 
-def episodes(basis, inputs) -> Picture:
+def episodes(basis, inputs) -> Picture | Table:
     """How long the episodes above costs lasted, against the way of an order."""
     from delta_arb.stats.basis import above_median
 

@@ -6,10 +6,10 @@ from delta_arb.market import DAY_S, NS
 from delta_arb.report import figures
 from delta_arb.report.figures import Chart, Picture
 from delta_arb.strategy.ledger import net_bps
-from delta_arb.tables import number, seconds, share
+from delta_arb.tables import Table, number, seconds, share
 
 
-def walk(verdict, inputs) -> Picture:
+def walk(verdict, inputs) -> Picture | Table:
     """Equity of the walk-forward, earned on quotes not seen, against what the look-backs of its folds had promised."""
     title = "Earned out of sample, against what the look-backs promised"
     if verdict.judgement is None:
@@ -64,7 +64,7 @@ def _shade(ax, sheet, legend: bool = False) -> None:
         ax.axvspan(begin, end, color=figures.PARTS[name], lw=0, zorder=0, label=SAYS[name] if legend else None)
 
 
-def equity(sheet, inputs) -> Picture:
+def equity(sheet, inputs) -> Picture | Table:
     """Marked equity and its fall from the peak over the whole recording, its parts shaded."""
     from delta_arb.backtest.performance import underwater
 
@@ -99,7 +99,7 @@ def equity(sheet, inputs) -> Picture:
     return Picture(figures.marked(title, inputs), figure)
 
 
-def attribution(sheet, inputs) -> Picture:
+def attribution(sheet, inputs) -> Picture | Table:
     """From the legs' money to the net, part by part of the recording."""
     from delta_arb.report.tearsheet import SAYS
     from delta_arb.strategy.ledger import attribution as split
@@ -140,7 +140,7 @@ def _label(ax, x: float, y: float, value: float) -> None:
     )
 
 
-def trades(sheet, inputs) -> Chart | Picture:
+def trades(sheet, inputs) -> Chart | Table:
     """Every trade of the whole replay: how long held, what earned, why ended."""
     title = "Every trade of the whole replay"
     if sheet.empty_because:
@@ -170,7 +170,7 @@ def _hover(sheet, trade) -> str:
 # --- what could have been --------------------------------------------------------------------------------------------
 
 
-def tornado(found, inputs) -> Chart | Picture:
+def tornado(found, inputs) -> Chart | Table:
     """Net a day when one assumption is a fifth smaller or larger, the one that matters most on top."""
     title = "Net USDT a day when one assumption is 20 % smaller or larger"
     if found.empty_because:
@@ -200,7 +200,7 @@ def tornado(found, inputs) -> Chart | Picture:
     return Chart(figures.marked(title, inputs), data, layout)
 
 
-def montecarlo(found, inputs) -> Chart | Picture:
+def montecarlo(found, inputs) -> Chart | Table:
     """Net and largest drawdown of all paths; the solid line is what happened."""
     title = "Net and drawdown of blocks dealt anew"
     if isinstance(found, str):
@@ -239,7 +239,7 @@ def _histogram(values: np.ndarray, color: str, name: str, axis: str) -> dict:
     return figures.trace("bar", name, figures.packed(middle), figures.packed(100 * counts / len(values)), **more)
 
 
-def capacity(found, inputs) -> Chart | Picture:
+def capacity(found, inputs) -> Chart | Table:
     """Net a day and return against the size of a clip."""
     title = "Profit against the size of a clip"
     traded = [o for o in found.outcomes["whole"] if o.trades]

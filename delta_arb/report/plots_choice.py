@@ -13,7 +13,7 @@ import numpy as np
 
 from delta_arb.report import figures
 from delta_arb.report.figures import Chart, Picture
-from delta_arb.tables import seconds
+from delta_arb.tables import Table, seconds
 
 if TYPE_CHECKING:
     from delta_arb.report.sensitivity import Surface
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TICKS = 16  # thresholds named on an axis
 
 
-def costs(stack, inputs) -> Picture:
+def costs(stack, inputs) -> Picture | Table:
     """The costs of a round trip on top of each other, and how far the basis swings beneath them."""
     title = "What a round trip costs, and what the basis offers"
     if stack.total_bps is None or stack.swing_bps is None:
@@ -51,7 +51,7 @@ def costs(stack, inputs) -> Picture:
     return Picture(figures.marked(title, inputs), figure)
 
 
-def heat(choice, inputs) -> Picture:
+def heat(choice, inputs) -> Picture | Table:
     """Net a day over entry and exit at the chosen longest hold, with the choice and its neighbourhood."""
     from matplotlib.patches import Rectangle
 
@@ -112,7 +112,7 @@ def _cells(figure, ax, exits: np.ndarray, entries: np.ndarray, net: np.ndarray) 
     ax.set_ylabel("entry threshold, bps")
 
 
-def net_map(frame, inputs) -> Picture:
+def net_map(frame, inputs) -> Picture | Table:
     """Net a day over entry and exit of a sweep's frame, at the longest hold that earns most."""
     title = "Net USDT a day"
     if not len(frame):
@@ -147,7 +147,7 @@ LINE = {"color": figures.BASIS, "width": 2.5}
 NAMES = ("longest hold", "orders arrive after", "four fees")
 
 
-def surface(found: "Surface", choice, inputs) -> Chart | Picture:
+def surface(found: "Surface", choice, inputs) -> Chart | Table:
     """Net a day over entry and exit, with sliders over longest hold, latency and fees; the choice is marked."""
     title = "Every set at other holds, latencies and fees, fit part"
     if not found.traded:

@@ -11,7 +11,7 @@ from delta_arb.backtest.performance import slippage_bps
 from delta_arb.market import LEGS, NS, to_bps, utc
 from delta_arb.optimize.champion import NAMES
 from delta_arb.report import figures
-from delta_arb.report.figures import Chart, Picture
+from delta_arb.report.figures import Chart
 from delta_arb.report.tearsheet import SAYS, WHOLE, TearSheet
 from delta_arb.stats.basis import basis_of
 from delta_arb.strategy.ledger import Trade, attribution, net_bps
@@ -179,7 +179,7 @@ STEP_S, NEAR_S = 0.25, 2.0  # one book per step, and every change this near to t
 BUTTONS = {"type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": -0.16, "yanchor": "top"}
 
 
-def entries(sheet, inputs) -> Chart | Picture:
+def entries(sheet, inputs) -> Chart | Table:
     """Entry_edge and exit_cost with the thresholds, each trade's opening and closing; prices of both legs by a button."""
     title = "Entries and exits on the basis"
     if sheet.empty_because:
@@ -271,7 +271,7 @@ def _thresholds(thresholds) -> list[dict]:
     ]
 
 
-def minutes(sheet, inputs, run_folder: str = "") -> Chart | Picture:
+def minutes(sheet, inputs, run_folder: str = "") -> Chart | Table:
     """Both books a minute around the opening and the closing of one trade, with its fills; a list picks the trade.
 
     Of a run (`run_folder`) the newest `MINUTES` trades, else a `FEW`.

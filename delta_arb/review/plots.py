@@ -17,6 +17,7 @@ from delta_arb.report.pages import document
 from delta_arb.review import tables
 from delta_arb.review.bridge import CAUSES
 from delta_arb.review.session_review import Review
+from delta_arb.tables import Table
 
 
 def bridge(review: Review) -> Picture:
@@ -49,7 +50,7 @@ def bridge(review: Review) -> Picture:
     return Picture(marked(title, review.run), figure)
 
 
-def slippage(review: Review) -> Picture:
+def slippage(review: Review) -> Picture | Table:
     """Each filled order: bps against the touch it was decided on, by the time of the decision."""
     title = "Price paid against the touch at the decision"
     if not review.slipped:

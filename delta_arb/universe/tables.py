@@ -233,7 +233,7 @@ def _runs(pair: str, folder: Path, venues: tuple[str, str]) -> str:
     return f"<p>run: {links}</p>" if links else '<p class="quiet">no run of the pipeline yet</p>'
 
 
-def offers(universe: Universe, most: int = DRAWN) -> Picture:
+def offers(universe: Universe, most: int = DRAWN) -> Picture | Table:
     """Of the best pairs the range of the basis, and funding a day with its interval; green: to trade, red: a veto."""
     title, shown = "What the basis and funding offer", [p for p in universe.pairs if "basis_bps" in p.figures][:most]
     if not shown:
