@@ -77,6 +77,14 @@ def to_ns(column: pa.ChunkedArray, where: str, unit: str = "", zone: str = "") -
     raise DataError(f"{where} holds {column.type}; write UTC times or int64 nanoseconds")
 
 
+def times(of: Mapping, path: str, options, name: str = TIME) -> tuple[np.ndarray, str, str]:
+    """Times of a column in ns, their unit, and whose they are."""
+    ns, unit = to_ns(of[name], f"{path}: {name}", options.time, options.zone)
+    if options.zone:
+        return ns, unit, f"local times of {options.zone}"
+    return ns, unit, "times without a zone, taken as UTC" if unit == NAIVE else "UTC"
+
+
 def _nulls(column: pa.ChunkedArray) -> np.ndarray:
     return integers(column.is_null().cast(pa.uint8())).astype(bool)
 

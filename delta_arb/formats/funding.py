@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from delta_arb.errors import DataError
-from delta_arb.formats.columns import NAIVE, in_order, numbers, texts, to_ns
+from delta_arb.formats.columns import in_order, numbers, texts, times, to_ns
 from delta_arb.formats.layouts import TIME, Layout
 from delta_arb.market import HOUR_NS, NS
 
@@ -75,11 +75,9 @@ def _rates(of: Mapping, path: str, options) -> tuple[np.ndarray, list[str]]:
 
 
 def _times(of: Mapping, layout: Layout, path: str, options) -> tuple[np.ndarray, str, str]:
-    ns, unit = to_ns(of[TIME], f"{path}: {TIME}", options.time, options.zone)
-    if options.zone:
-        return ns, unit, f"local times of {options.zone}"
-    if not layout.local:
-        return ns, unit, "times without a zone, taken as UTC" if unit == NAIVE else "UTC"
+    ns, unit, zone = times(of, path, options)
+    if options.zone or not layout.local:
+        return ns, unit, zone
     zone = _proven_zone(ns, _stated_hours(of) or 8.0)
     if not zone:
         raise DataError(

@@ -24,6 +24,7 @@ from delta_arb.formats.columns import (
     on_grid,
     swapped,
     texts,
+    times,
     to_ns,
     trades_contracts,
 )
@@ -140,19 +141,6 @@ def _columns(raw: RawTable, layout: Layout) -> dict[str, pa.ChunkedArray]:
     return {ours: raw.table[theirs] for ours, theirs in layout.columns.items()}
 
 
-def _times(of: Mapping, path: str, options: FormatOptions, name: str = TIME) -> tuple[np.ndarray, str, str]:
-    """Times in ns, their unit, and whose they are."""
-    ns, unit = to_ns(of[name], f"{path}: {name}", options.time, options.zone)
-    zone = (
-        f"local times of {options.zone}"
-        if options.zone
-        else "times without a zone, taken as UTC"
-        if unit == NAIVE
-        else "UTC"
-    )
-    return ns, unit, zone
-
-
 def _floats(of: Mapping, names, path: str) -> dict[str, np.ndarray]:
     found = {}
     for name in names:
@@ -174,13 +162,13 @@ def _quotes(of, layout: Layout, path: str, options: FormatOptions, context: LegC
         return _book(of, layout, path, options, context, notes)
     clock = options.clock or layout.clock or RECEIVER
     stamp = VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME
-    ns, unit, zone = _times(of, path, options, stamp)
+    ns, unit, zone = times(of, path, options, stamp)
     columns = {TIME: ns, **_floats(of, BOOK, path)}
     if clock == RECEIVER and VENUE_TIME in of:
         if blank := of[VENUE_TIME].null_count:
             notes.append(f"the venue's stamp is blank in {blank} rows and is not used")
         else:
-            columns[VENUE_TIME] = _times(of, path, options, VENUE_TIME)[0]
+            columns[VENUE_TIME] = times(of, path, options, VENUE_TIME)[0]
             _refuse_one_clock(columns, path, context)
     if "bid_quantity" not in columns:
         columns |= {name: np.full(len(ns), float(options.size or "nan")) for name in ("bid_quantity", "ask_quantity")}
@@ -207,7 +195,7 @@ def _book(of, layout: Layout, path: str, options: FormatOptions, context: LegCon
         rows, clock = books.events(of)
         unit, zone = "ns", "UTC"
     else:
-        ns, unit, zone = _times(of, path, options, VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME)
+        ns, unit, zone = times(of, path, options, VENUE_TIME if clock == VENUE and VENUE_TIME in of else TIME)
         back = np.flatnonzero(np.diff(ns) < 0)
         if len(back):
             raise DataError(
@@ -252,7 +240,7 @@ def _refuse_unknown(quantity: str, path: str, context: LegContext) -> None:
 
 
 def _candles(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
-    ns, unit, zone = _times(of, path, options)
+    ns, unit, zone = times(of, path, options)
     columns = {TIME: ns, **_floats(of, (*PRICES, "volume", "quote_volume"), path)}
     columns, order = in_order(columns, None)
     columns[TIME], label = _opening(columns, of, path, options, context)
@@ -322,13 +310,13 @@ def _funding(of, layout: Layout, path: str, options: FormatOptions, context: Leg
 
 
 def _marks(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
-    ns, unit, zone = _times(of, path, options)
+    ns, unit, zone = times(of, path, options)
     columns, order = in_order({TIME: ns, **_floats(of, ("mark_price",), path)}, None)
     return Reading(columns, Recognised(layout.name, MARKS, unit, zone, "", "", (*notes, *order)))
 
 
 def _trades(of, layout: Layout, path: str, options: FormatOptions, context: LegContext, notes: list[str]) -> Reading:
-    ns, unit, zone = _times(of, path, options)
+    ns, unit, zone = times(of, path, options)
     columns = {TIME: ns, **_floats(of, ("price", "quantity"), path)}
     columns["buyer"] = _takers_bought(of, columns["quantity"], path)
     columns["quantity"] = np.abs(columns["quantity"])
