@@ -18,7 +18,7 @@ from delta_arb.market import NS, Book
 
 async def get(port: int, path: str) -> tuple[int, bytes]:
     reader, writer = await asyncio.open_connection(monitoring.HOST, port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -35,8 +35,7 @@ async def scraped(port: int) -> dict[tuple[str, str], float]:
 
 def test_a_healthy_session_is_told_from_one_whose_venue_is_silent(tmp_path):
     async def play():
-        async with stage(tmp_path) as it, await monitoring.serve(0, lambda: it.session) as server:
-            port = server.sockets[0].getsockname()[1]
+        async with stage(tmp_path) as it, monitoring.serving(0, lambda: it.session) as port:
             assert await get(port, "/healthz") == (503, b'{"healthy": false, "why": "starting"}')
             assert (await scraped(port))["healthy", ""] == 0.0
             await it.start()
@@ -62,9 +61,10 @@ def test_a_healthy_session_is_told_from_one_whose_venue_is_silent(tmp_path):
 
 def test_a_port_that_is_taken_is_named_and_none_is_open_unless_asked_for():
     async def go():
-        async with await monitoring.serve(0, lambda: None) as server:
+        async with monitoring.serving(0, lambda: None) as port:
             with pytest.raises(RunError, match="name another"):
-                await monitoring.serve(server.sockets[0].getsockname()[1], lambda: None)
+                async with monitoring.serving(port, lambda: None):
+                    pass
 
     asyncio.run(go())
     assert sample().health.port == 0

@@ -46,7 +46,7 @@ def replayed(reports, wave) -> Path:  # noqa: F811
 @asynccontextmanager
 async def monitor(folder: Path, token: str = "") -> AsyncIterator[tuple[str, aiohttp.ClientSession]]:
     """The address of a monitor of this folder, and a client."""
-    site, port = await server.started(server.MonitorServer(Runners(folder), token), 0)
+    site, port = await monitoring.listening(server.MonitorServer(Runners(folder), token).application(), 0, "--port")
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as http:
         try:
             yield f"http://127.0.0.1:{port}", http

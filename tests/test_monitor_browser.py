@@ -9,8 +9,9 @@ from chromium import SCROLLED, faults, needs_browser, opened
 from test_live_command import reports, wave  # noqa: F401 - fixtures
 from test_monitor import NAME, TOKEN, monitor, replayed  # noqa: F401 - a fixture
 
+from delta_arb.live.monitoring import listening
 from delta_arb.monitor.runners import Runners
-from delta_arb.monitor.server import MonitorServer, started
+from delta_arb.monitor.server import MonitorServer
 
 pytestmark = needs_browser
 SHOWN = "html[data-shown='1']:has(.chart path ~ path ~ path ~ path)"
@@ -62,12 +63,12 @@ def test_the_buttons_obey_only_the_token(replayed):  # noqa: F811
 
 def test_the_page_comes_back_after_the_monitor_was_restarted(replayed):  # noqa: F811
     async def play():
-        first, port = await started(MonitorServer(Runners(replayed), ""), 0)
+        first, port = await listening(MonitorServer(Runners(replayed), "").application(), 0, "--port")
         async with opened(f"http://127.0.0.1:{port}", 1400) as (page, _):
             await page.wait_for_selector(SHOWN, state="attached")
             await first.cleanup()
             await page.evaluate("delete document.documentElement.dataset.shown")
-            second, _ = await started(MonitorServer(Runners(replayed), ""), port)
+            second, _ = await listening(MonitorServer(Runners(replayed), "").application(), port, "--port")
             await page.wait_for_selector(SHOWN, state="attached")
             await second.cleanup()
 

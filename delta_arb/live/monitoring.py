@@ -11,13 +11,12 @@ the trading knows nothing of it. A number that is not known, or has no end, is n
 
 import asyncio
 import contextlib
-import json
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from statistics import quantiles
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.live.guards import distances
@@ -29,11 +28,13 @@ from delta_arb.params import Params
 from delta_arb.strategy.settling import opening_pays
 from delta_arb.strategy.state import DIRECT, FLAT, PHASES, QUOTE, REVERSE, Event, MachineRule
 
+if TYPE_CHECKING:
+    from aiohttp import web
+
 HOST = "127.0.0.1"
-REQUEST_S = 5.0
 WATCHDOG_S = 1.0
 STALE = frozenset(("blind", "disk", "terms"))  # guards that say that something is not fresh
-TEXT, JSON = "text/plain; version=0.0.4; charset=utf-8", "application/json"
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def healthy(session: Session | None) -> tuple[bool, str]:
@@ -137,30 +138,45 @@ def metrics(session: Callable[[], Session | None]) -> Callable[[], bytes]:
     return lambda: generate_latest(registry)
 
 
-async def serve(port: int, session: Callable[[], Session | None]) -> asyncio.Server:
-    """Answer on a port of this machine until it is closed; RunError where another program has it."""
+@contextlib.asynccontextmanager
+async def serving(port: int, session: Callable[[], Session | None]) -> AsyncIterator[int]:
+    """Both pages meanwhile, on a port of this machine (0: any that is free): the one that it is."""
+    from aiohttp import web  # not above: most runners serve nothing
+
     scraped = metrics(session)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, ValueError, asyncio.IncompleteReadError):
-            async with asyncio.timeout(REQUEST_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(_answer(head.split(b" ", 2)[1].decode("latin-1")))
-                await writer.drain()
-        writer.close()
+    async def health(_: web.Request) -> web.Response:
+        fine, why = healthy(session())
+        return web.json_response({"healthy": fine, "why": why}, status=200 if fine else 503)
 
-    def _answer(path: str) -> bytes:
-        if path == "/metrics":
-            return _http(200, TEXT, scraped())
-        if path == "/healthz":
-            fine, why = healthy(session())
-            return _http(200 if fine else 503, JSON, json.dumps({"healthy": fine, "why": why}).encode())
-        return _http(404, JSON, b'{"error": "there are /healthz and /metrics"}')
+    async def scrape(_: web.Request) -> web.Response:
+        return web.Response(body=scraped(), headers={"Content-Type": PROMETHEUS})
 
+    pages = web.Application()
+    pages.add_routes([web.get("/healthz", health), web.get("/metrics", scrape)])
+    runner, port = await listening(pages, port, "[health] port")
     try:
-        return await asyncio.start_server(answer, HOST, port)
+        yield port
+    finally:
+        await runner.cleanup()
+
+
+async def listening(pages: "web.Application", port: int, name: str) -> "tuple[web.AppRunner, int]":
+    """Pages served on a port of this machine (0: any that is free) until the runner's `cleanup`; the port that it is.
+
+    Raises:
+        RunError: another program has it; `name` is how the port is said.
+    """
+    from aiohttp import web
+
+    runner = web.AppRunner(pages, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
     except OSError as error:
-        raise RunError(f"[health] port {port} of {HOST} cannot be had ({error.strerror}); name another") from None
+        await runner.cleanup()
+        raise RunError(f"{name} {port} of {HOST} cannot be had ({error.strerror}); name another") from None
+    return runner, runner.addresses[0][1]
 
 
 async def watchdog() -> None:
@@ -175,11 +191,6 @@ def notify(word: str) -> None:
     if address := os.environ.get("NOTIFY_SOCKET"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
             wire.sendto(word.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
-
-
-def _http(status: int, kind: str, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} -\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + body
 
 
 REPLAY = "paper, replay"  # the mode of recorded quotes; those of venues are `supervisor.MODES`

@@ -123,7 +123,7 @@ class Supervisor:
     async def _health(self) -> AsyncIterator[None]:
         """/healthz and /metrics, where a port is named."""
         if port := self.job.config.health.port:
-            async with await monitoring.serve(port, lambda: self.session):
+            async with monitoring.serving(port, lambda: self.session):
                 yield
         else:
             yield

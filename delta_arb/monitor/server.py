@@ -24,6 +24,7 @@ from aiohttp import web
 
 from delta_arb.errors import ParamsError, RunError
 from delta_arb.live import control
+from delta_arb.live.monitoring import HOST, listening
 from delta_arb.live.options import TOKEN
 from delta_arb.monitor.runners import Runners, ShownRunner
 
@@ -124,7 +125,6 @@ def _killed(runner: ShownRunner, order: PersonOrder) -> str:
         return f"{error}; {file.name} now lies in its folder: a runner leaves and stays out while it does"
 
 
-HOST = "127.0.0.1"
 EVERY_S = 0.5
 ASSETS = Path(__file__).parent / "assets"
 FILES = {"/": "monitor.html", "/monitor.css": "monitor.css", "/monitor.js": "monitor.js", "/chart.js": "chart.js"}
@@ -251,25 +251,9 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-async def started(server: MonitorServer, port: int) -> tuple[web.AppRunner, int]:
-    """Serving on a port of this machine (0: any that is free); the port that it got.
-
-    Raises:
-        RunError: another program has it.
-    """
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, HOST, port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise RunError(f"port {port} of {HOST} cannot be had ({error.strerror}); name another with --port") from None
-    return runner, runner.addresses[0][1]
-
-
 async def serve(reports: Path, port: int, token: str, beside: bool) -> None:
     """Until a signal comes; `beside` another process: until standard input ends, which that one holds."""
-    site, port = await started(MonitorServer(Runners(reports), token), port)
+    site, port = await listening(MonitorServer(Runners(reports), token).application(), port, "--port")
     orders_by = "orders with the token" if token else "read-only"
     print(f"monitor of {reports}: http://{HOST}:{port} ({orders_by})", flush=True)
     over, loop = asyncio.Event(), asyncio.get_running_loop()
