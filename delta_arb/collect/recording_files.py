@@ -111,7 +111,9 @@ class RecordingWriter:
             columns = self._columns(rows)
         if self._file is None:
             self.growing = self._path(rows[0][1])
-            self._file = StreamFile(self.growing, self.layout, self._header())
+            digits = list(zip(*self._digits, strict=True))
+            head = {"dataset": self.layout.name, "pairs": self._pairs, "digits": digits}
+            self._file = StreamFile(self.growing, self.layout, head)
         self._file.write(columns)
         self.rows += len(rows)
         if self._file.rows >= MOST_ROWS:
@@ -120,11 +122,8 @@ class RecordingWriter:
     def _columns(self, rows: list[tuple]) -> list[Sequence[int]]:
         """Integers, column by column."""
         columns = list(zip(*rows, strict=True))
-        texts, digits = columns[self._first :], self._digits_of(columns[0])
+        texts, digits = columns[self._first :], (map(column.__getitem__, columns[0]) for column in self._digits)
         return [*columns[: self._first], *(list(map(scaled, *each)) for each in zip(texts, digits, strict=True))]
-
-    def _digits_of(self, pairs: Sequence[int]) -> Iterator[Iterator[int]]:
-        return (map(column.__getitem__, pairs) for column in self._digits)
 
     def _fitting(self, rows: list[tuple]) -> list[tuple]:
         """Those that have numbers, in a file with as many decimals as they have; the others are told."""
@@ -157,9 +156,6 @@ class RecordingWriter:
         while (path := self._folder / _name(at_ns)).exists():
             at_ns += 1
         return path
-
-    def _header(self) -> dict:
-        return {"dataset": self.layout.name, "pairs": self._pairs, "digits": list(zip(*self._digits, strict=True))}
 
 
 def _name(at_ns: int) -> str:

@@ -61,9 +61,8 @@ def to_ns(column: pa.ChunkedArray, where: str, unit: str = "", zone: str = "") -
             a local time that does not exist or exists twice in it.
     """
     if column.null_count:
-        raise DataError(
-            f"{where}, row {int(np.flatnonzero(_nulls(column))[0])} is empty; remove the row, its place in time is not known"
-        )
+        row = int(integers(column.is_null().cast(pa.uint8())).argmax())
+        raise DataError(f"{where}, row {row} is empty; remove the row, its place in time is not known")
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_timestamp(column.type):
@@ -83,10 +82,6 @@ def times(of: Mapping, path: str, options, name: str = TIME) -> tuple[np.ndarray
     if options.zone:
         return ns, unit, f"local times of {options.zone}"
     return ns, unit, "times without a zone, taken as UTC" if unit == NAIVE else "UTC"
-
-
-def _nulls(column: pa.ChunkedArray) -> np.ndarray:
-    return integers(column.is_null().cast(pa.uint8())).astype(bool)
 
 
 def _typed(column, where: str, zone: str) -> tuple[np.ndarray, str]:
@@ -325,18 +320,15 @@ def chosen(of: dict[str, pa.ChunkedArray], path: str, options, context) -> tuple
         if len(there) < 2:
             continue
         if len(meant) != 1:
+            which = f"{len(meant)} of them like {wanted!r}" if wanted else "and none was named"
             raise DataError(
-                f"{path} holds {len(there)} {name}s ({', '.join(there[:6])}{', ...' if len(there) > 6 else ''}), {_which(meant, wanted)}; "
+                f"{path} holds {len(there)} {name}s ({', '.join(there[:6])}{', ...' if len(there) > 6 else ''}), {which}; "
                 f"say which: --{context.leg}-format {name}={there[0]}"
             )
         rows = pc.equal(texts(of[name]), meant[0])
         of = {column: cells.filter(rows) for column, cells in of.items()}
         notes.append(f"rows of {meant[0]}")
     return of, notes
-
-
-def _which(meant, wanted: str) -> str:
-    return f"{len(meant)} of them like {wanted!r}" if wanted else "and none was named"
 
 
 def _letters(text: str) -> str:

@@ -130,15 +130,12 @@ def _read(begin: RawTable, rest: Callable, kind: str, options: FormatOptions, co
             f"{begin.path} holds {layout.kind} ({layout.name}), {kind} are needed here; give another file, or --{context.leg}-format"
         )
     numeric = [layout.columns[name] for name in layout.columns if name in NUMBERS]
-    of = _columns(rest(tuple(layout.columns.values()), numeric) if not begin.whole else begin, layout)
+    raw = begin if begin.whole else rest(tuple(layout.columns.values()), numeric)
+    of = {ours: raw.table[theirs] for ours, theirs in layout.columns.items()}
     of, notes = chosen(of, begin.path, options, context)
     if not len(next(iter(of.values()))):
         raise DataError(f"{begin.path} has no rows; give a recording that contains {kind}")
     return _KINDS[kind](of, layout, begin.path, options, context, notes)
-
-
-def _columns(raw: RawTable, layout: Layout) -> dict[str, pa.ChunkedArray]:
-    return {ours: raw.table[theirs] for ours, theirs in layout.columns.items()}
 
 
 def _floats(of: Mapping, names, path: str) -> dict[str, np.ndarray]:
@@ -202,17 +199,13 @@ def _book(of, layout: Layout, path: str, options: FormatOptions, context: LegCon
                 f"{path}, row {back[0] + 1}: updates of a book go back in time, and applied in that order they make another book; "
                 "sort them as they came (their order within one stamp counts)"
             )
-        of = of | _arrow(_floats(of, ("price", "quantity"), path))
+        of = of | {name: pa.array(column) for name, column in _floats(of, ("price", "quantity"), path).items()}
         rows = books.sizes(ns, of) if layout.book == "sizes" else books.changes(ns, of)
     stamps, columns = books.best_quotes(rows, path)
     quantity = _quantity(of, layout, options, context, columns["bid_quantity"])
     _refuse_unknown(quantity, path, context)
     notes = (*notes, "best quotes of a book made of its updates")
     return Reading({TIME: stamps, **columns}, Recognised(layout.name, QUOTES, unit, zone, quantity, clock, notes))
-
-
-def _arrow(columns: Mapping[str, np.ndarray]) -> dict[str, pa.Array]:
-    return {name: pa.array(column) for name, column in columns.items()}
 
 
 def _quantity(of, layout: Layout, options: FormatOptions, context: LegContext, sizes: np.ndarray) -> str:

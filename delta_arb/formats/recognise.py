@@ -126,8 +126,9 @@ def recognised(raw: RawTable, options: FormatOptions, leg: str = "spot") -> Layo
     if len({tuple(sorted(layout.columns.items())) for layout in found}) == 1:
         return found[0]
     what = f"could be {' or '.join(layout.name for layout in found)}" if found else "is in no order we know"
+    first = ", ".join(str(column[0].as_py()) for column in raw.table.columns[:12])
     raise DataError(
-        f"{raw.path}: {len(raw.names)} columns without names, {what}: {_first(raw)}; say which is which, counted from 0, "
+        f"{raw.path}: {len(raw.names)} columns without names, {what}: first row {first}; say which is which, counted from 0, "
         f"like --{leg}-columns timestamp=0,open=1,high=2,low=3,close=4,volume=5"
     )
 
@@ -184,7 +185,3 @@ def _volumes(raw: RawTable) -> dict[str, str]:
     """Volumes named after their unit: `volume_btc` of coins and `volume_usdt` of money."""
     units = {name: name.partition("_")[2] for name in raw.names if name.startswith("volume_")}
     return {"quote_volume" if unit.startswith(("usd", "quote")) else "volume": name for name, unit in units.items()}
-
-
-def _first(raw: RawTable) -> str:
-    return "first row " + ", ".join(str(raw.table.column(k)[0].as_py()) for k in range(min(len(raw.names), 12)))

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from delta_arb import places
 from delta_arb.command import application, command, expanded, option, run
@@ -22,10 +21,6 @@ EXAMPLES = (
 NICE = 5  # whoever trades on this machine goes first
 
 
-def _reports(said: dict[str, Any]) -> dict[str, Any]:
-    return {"reports": said["reports"]} if "reports" in said else {}
-
-
 @dataclass(frozen=True, slots=True)
 class MonitorOptions:
     """Where it looks, and where it is seen."""
@@ -36,7 +31,7 @@ class MonitorOptions:
         None, "a file of mode 600 with the token for orders  [default: DELTA_ARB_MONITOR_TOKEN; none: read-only]",
         metavar="FILE",
     )  # fmt: skip
-    config: Path | None = config_option(_reports)
+    config: Path | None = config_option(lambda said: {name: said[name] for name in ("reports",) if name in said})
     beside: bool = option(False, "end when standard input does", hidden=True)
 
 

@@ -32,7 +32,7 @@ from delta_arb.review.session_log import PAPER, REPLAY, Recorded
 from delta_arb.strategy.ledger import Trade, close_out, close_pair
 from delta_arb.strategy.sizing import fee_usdt
 from delta_arb.strategy.state import FLAT
-from delta_arb.wallets import BOUNDLESS, Funds
+from delta_arb.wallets import BOUNDLESS
 
 START, PARAMETERS, GUARD, LATENCY, BOUND, TAKEN, FAULT, UNEXPLAINED, FEES, OTHER = CAUSES = (
     "start", "parameters", "guard", "latency", "price bound", "size taken", "fault", "unexplained", "fees", "other run",
@@ -94,7 +94,9 @@ def bridge(run: Recorded) -> Bridge:
     known = replays.forces(run)
     base = replays.base_rule(known)
     seen = replay.looks(tape, base.filter, expected(run.payments, base.funding_horizon_s))
-    result = replay.run(tape, base, run.latency, funds=_funds(known[0].wallet.spot_coin), seen=seen)
+    coins = known[0].wallet.spot_coin
+    funds = replace(BOUNDLESS, inventory=coins) if coins else BOUNDLESS
+    result = replay.run(tape, base, run.latency, funds=funds, seen=seen)
     tested = replays.of_backtest(result, run.payments)
     plain = replays.unguarded(known, base, run.begun_ns)
     unchanged = replays.unchanged(plain, base)
@@ -136,10 +138,6 @@ def _who(run: Recorded, was: Pair | None, now: Pair | None) -> str:
     since_ns, until_ns = (now.decided_ns, now.end_ns) if now else (0, was.decided_ns)
     spoken = [text for at_ns, text in run.ordered if since_ns <= at_ns <= until_ns]
     return f"{spoken[-1]}, ordered by a person" if spoken else "a guard or a wallet was in the way"
-
-
-def _funds(coins: float) -> Funds:
-    return replace(BOUNDLESS, inventory=coins) if coins else BOUNDLESS
 
 
 # --- the run's own pairs ------------------------------------------------------------------------------------------------

@@ -138,7 +138,8 @@ class Fault:
     def __post_init__(self) -> None:
         allowed = self._allowed()
         if not allowed:
-            raise ParamsError(f"a fault is at {self.at!r}, which is no hook; use one of {', '.join(_places())}")
+            hooks = ", ".join((*REQUESTS, *STREAMS, *WHERE))
+            raise ParamsError(f"a fault is at {self.at!r}, which is no hook; use one of {hooks}")
         if self.do not in allowed:
             raise ParamsError(f"a fault at {self.at!r} can do {', '.join(sorted(allowed))}; was {self.do!r}")
         if self.skip < 0 or self.times < 0 or not 0 <= self.from_s <= self.until_s or not 0 < self.fraction <= 1:
@@ -184,10 +185,6 @@ class Fault:
     def lasts(self) -> bool:
         """A state that holds while active, instead of something that happens a number of times."""
         return self.do in STATES
-
-
-def _places() -> list[str]:
-    return [*REQUESTS, *STREAMS, *WHERE]
 
 
 class Fired(NamedTuple):

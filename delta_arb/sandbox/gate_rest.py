@@ -100,7 +100,7 @@ class Gate:
     def routes(self) -> Iterable[Route]:
         f, my = FUTURES, self.account
         return [
-            Route("GET", f"{API}/spot/time", "time", self._time),
+            Route("GET", f"{API}/spot/time", "time", lambda request: {"server_time": self.engine.clock.now_ms()}),
             Route("GET", f"{f}/contracts", "markets", self._contracts),
             Route("GET", f"{f}/contracts/{{contract}}", "funding", self._contract),
             Route("GET", f"{f}/tickers", "tickers", self._tickers),
@@ -159,9 +159,6 @@ class Gate:
         )
 
     # Public
-
-    def _time(self, request: Request) -> rows.Row:
-        return {"server_time": self.engine.clock.now_ms()}
 
     def _contracts(self, request: Request) -> list[rows.Row]:
         engine, decimal = self.engine, wants_decimal(request)

@@ -219,10 +219,8 @@ class Feed:
 
     def _venue_ns(self, tape_ns: int) -> int:
         """When a time of the tape is, on the venue's clock."""
-        return self._perp.clock.now_ns() + round((tape_ns - self._played_ns()) / self.speed)
-
-    def _played_ns(self) -> int:
-        return int(self.tape.ts_ns[min(self.rows, len(self.tape) - 1)])
+        played_ns = int(self.tape.ts_ns[min(self.rows, len(self.tape) - 1)])
+        return self._perp.clock.now_ns() + round((tape_ns - played_ns) / self.speed)
 
 
 def _size(qty: float, listing: Listing) -> Decimal:
