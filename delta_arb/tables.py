@@ -123,7 +123,7 @@ def _line(row: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> s
 
 
 def _cell(tag: str, text: str, words: bool) -> str:
-    wrap = "" if tag == "th" or len(text) > 40 else ";white-space:nowrap"
+    wrap = "" if len(text) > (12 if tag == "th" else 40) else ";white-space:nowrap"
     return f'<{tag} style="text-align:{"left" if words else "right"}{wrap}">{html.escape(text)}</{tag}>'
 
 

@@ -142,7 +142,7 @@ def _small(*lines: str) -> str:
 
 def warnings(record: dict) -> str:
     """What warns and does not refuse: first that a loss is not excluded."""
-    found = (f"{g['finding']} ({g['meaning']})" for g in _gates(record, "warns"))
+    found = (f"{g['finding']}: {g['meaning']}" for g in _gates(record, "warns"))
     said = "; ".join(filter(None, (_not_above_zero(record), *found)))
     return f'<p class="warns"><b>Warning, no refusal:</b> {html.escape(said)}.</p>' if said else ""
 
