@@ -34,10 +34,10 @@ ROOM = np.dtype(
 
 # What leaving a pair costs a unit of spot from the event `start` to before `past`: least and greatest, and between which
 # events what is `ALIKE` of the price near to that; how far it rises at most, the least before the greatest, and how far it
-# rises after that.
+# rises after that, from the least there.
 SPAN = np.dtype(
     [(name, int) for name in ("start", "past", "side", "low_from", "low_to", "high_from", "high_to")]
-    + [(name, float) for name in ("low", "high", "worse", "before", "after")]
+    + [(name, float) for name in ("low", "high", "worse", "before", "after", "lowest")]
 )
 ALIKE, SHORT = 1e-8, 2 * NEAR  # of so few events each is looked at
 
@@ -358,14 +358,21 @@ def _reaching(marks, row, level, k, past):
 
 
 def _span(account, side, start, past):
-    """What leaving a pair costs between two events. It is kept, since neighbouring sets hold the same pairs."""
-    marks = account.marks
-    of, near, far = account.spans[(31 * start + past) % len(account.spans)], marks.near, marks.far
+    """What leaving a pair costs between two events. It is kept, since neighbouring sets hold the same pairs; one that begins
+    where another did goes on where that ended."""
+    marks, kept, room = account.marks, account.spans, len(account.spans) // 2
+    of, longest = kept[room + (31 * start + past) % room], kept[start % room]
     if of.start == start and of.past == past and of.side == side:
         return of
+    near, far = marks.near, marks.far
     spot, perp = _exits(marks, 1.0 - side, side - 1.0)
     alike, at = ALIKE * far[side + 5, start // FAR], start
     low, high, worse, before, lowest, after = np.inf, -np.inf, 0.0, np.inf, np.inf, 0.0
+    low_from = low_to = high_from = high_to = start
+    if longest.start == start and longest.side == side and start < longest.past < past:
+        at, low, high, worse = longest.past, longest.low, longest.high, longest.worse
+        before, lowest, after = longest.before, longest.lowest, longest.after
+        low_from, low_to, high_from, high_to = longest.low_from, longest.low_to, longest.high_from, longest.high_to
     while at < past:
         wide = at % FAR == 0 and at + FAR <= past
         block, bounds = (at // FAR, far) if wide else (at // NEAR, near)
@@ -377,15 +384,17 @@ def _span(account, side, start, past):
                 cost = (1.0 - side) * (perp[marks.perp_row[k]] - spot[marks.spot_row[k]])
                 least, most = min(least, cost), max(most, cost)
         if least <= low + alike:
-            of.low_from, of.low_to = at if least < low - alike else of.low_from, stop
+            low_from, low_to = at if least < low - alike else low_from, stop
         low, worse = min(low, least), max(worse, most - min(low, least))
         if most >= high - alike:
-            of.high_from, of.high_to = at if most > high + alike else of.high_from, stop
+            high_from, high_to = at if most > high + alike else high_from, stop
             high, before, lowest, after = max(high, most), low, np.inf, 0.0
         else:
             lowest = min(lowest, least)
             after = max(after, most - lowest)
         at = stop
-    of.start, of.past, of.side, of.low, of.high, of.worse = start, past, side, low, high, worse
-    of.before, of.after = before, after
+    for one in (of, longest):
+        one.start, one.past, one.side, one.low, one.high, one.worse = start, past, side, low, high, worse
+        one.before, one.after, one.lowest = before, after, lowest
+        one.low_from, one.low_to, one.high_from, one.high_to = low_from, low_to, high_from, high_to
     return of
