@@ -21,6 +21,15 @@ DRAWN = "html[data-drawn]"
 # A chart that shows: data, and marks of it.
 SHOWN = """[...document.querySelectorAll('.chart')].filter(chart =>
   chart.data?.length && chart.querySelectorAll('.trace, .hm image, .points path, .barlayer path').length).length"""
+# Titles, legends and sliders of a chart that lie on each other, or are cut at its sides.
+UNREADABLE = """[...document.querySelectorAll('.chart')].flatMap(chart => {
+  const of = chart.getBoundingClientRect(), texts = '.xtitle, .x2title, .ytitle, .gtitle, .legendtext, .slider-label, .updatemenu-header';
+  const seen = [...chart.querySelectorAll(texts)].map(e => [e.textContent, e.getBoundingClientRect()]).filter(([, r]) => r.width);
+  const cut = seen.filter(([, r]) => r.left < of.left - 1 || r.right > of.right + 1).map(([text]) => text);
+  const on = (a, b) => a.left < b.right && b.left < a.right && a.top + 1 < b.bottom && b.top + 1 < a.bottom;
+  return [...cut, ...seen.flatMap(([text, a], k) => seen.slice(k + 1).filter(([, b]) => on(a, b)).map(([other]) => [text, other]))];
+})"""
+WIDEST = "Math.max(0, ...[...document.querySelectorAll('main table')].map(t => t.offsetWidth - t.parentElement.clientWidth))"
 CLICK = """(async () => {
   const row = [...document.querySelectorAll('tr.timed')].at(-2), opened = row.cells[0].textContent.trim();
   row.click();
@@ -107,6 +116,8 @@ def test_a_moved_page_draws_every_chart_without_an_error_and_without_sideways_sc
             assert await page.evaluate(SHOWN) == await page.evaluate("document.querySelectorAll('.chart').length") > 0
             assert await page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await page.evaluate(UNREADABLE) == []
+            assert width < 700 or await page.evaluate(WIDEST) <= 0  # at a desk no table is cut
             assert await faults(page) == []
             assert wrong == []
 

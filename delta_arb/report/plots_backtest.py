@@ -208,7 +208,7 @@ def montecarlo(found, inputs) -> Chart | Table:
     as_it_was, worst = float(found.blocks.net.sum()), float(np.quantile(found.fall, 0.95))
     data = [
         _histogram(found.net, figures.SPOT, f"net; loss: {share(found.loss_share, 1)} of the paths", ""),
-        _histogram(found.fall, figures.LOSS, f"drawdown; 95 % of the paths stay below {number(worst)} USDT", "2"),
+        _histogram(found.fall, figures.LOSS, f"drawdown; 95 % of paths below {number(worst)} USDT", "2"),
     ]
     lines = [figures.upright(as_it_was, figures.BASIS, "solid"), figures.upright(worst, figures.BASIS, "dash", "2")]
     if found.net.min() < 0 < found.net.max():

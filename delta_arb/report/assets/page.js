@@ -8,7 +8,7 @@ async function plotly() {
   document.head.append(script);
 }
 // On a phone: panels that stand beside each other go below each other, titles wrap above the chart, the legend is below it.
-const wrapped = text => text.replace(/(.{1,38})(\s|$)/g, '$1<br>').replace(/<br>$/, '');
+const wrapped = (text, most) => text.replace(RegExp(`(.{1,${most}})(\\s|$)`, 'g'), '$1<br>').replace(/<br>$/, '');
 function narrow(chart, data, layout) {
   const { xaxis, xaxis2, yaxis, yaxis2, sliders, updatemenus } = layout;
   layout.height ??= 400;
@@ -17,16 +17,24 @@ function narrow(chart, data, layout) {
     layout.height *= 1.6;
     layout.shapes?.filter(shape => shape.yref === 'paper').forEach(shape => { shape.yref = `${shape.xref.replace('x', 'y')} domain`; });
   }
-  for (const axis of [xaxis, xaxis2]) if (axis?.title?.text) axis.title.text = wrapped(axis.title.text);
-  if (data[0]?.orientation === 'h') { delete yaxis.title; yaxis.tickfont = { size: 9 }; } // names need the room
+  const names = data[0]?.orientation === 'h'; // they need the room
+  for (const axis of [xaxis, xaxis2]) if (axis?.title?.text) axis.title.text = wrapped(axis.title.text, names ? 20 : 38);
+  if (names) { delete yaxis.title; yaxis.tickfont = { size: 9 }; }
+  if (sliders) { // below levels that stand upright
+    for (const slider of sliders) slider.pad.t += 30;
+    layout.margin.b += 30; layout.height += 30;
+  }
   if (!updatemenus && layout.title?.text) {
     const caption = document.createElement('p');
     caption.textContent = chart.ariaLabel; caption.className = 'caption';
     chart.before(caption);
     delete layout.title;
   }
-  if (layout.title) Object.assign(layout.title, { font: { size: 11 }, yref: 'container', y: 0.96, yanchor: 'top' });
-  const margin = layout.margin = { ...layout.margin, l: 45, r: 10, t: layout.title ? 90 : 30 };
+  for (const [, change] of [['', layout.title ?? {}], ...(updatemenus ?? []).flatMap(menu => menu.buttons.map(button => button.args))]) {
+    for (const name of ['text', 'title.text']) if (change[name]) change[name] = change[name].replace(/: (\d{4}-.*); /, '<br>$1<br>'); // a trade's
+  }
+  if (layout.title) Object.assign(layout.title, { font: { size: 11 }, yref: 'container', y: 0.98, yanchor: 'top' });
+  const margin = layout.margin = { ...layout.margin, l: 45, r: 10, t: layout.title ? 30 + 24 * layout.title.text.split('<br>').length : 30 };
   if (!sliders) margin.b = 130;
   updatemenus?.forEach(menu => Object.assign(menu, { x: 0, xanchor: 'left', y: 1, yanchor: 'bottom', pad: { b: 6 }, direction: menu.type === 'dropdown' ? 'down' : 'right' }));
   layout.legend = { orientation: 'h', x: 0, xanchor: 'left', yanchor: 'bottom', ...(sliders ? { y: 1.02 } : { yref: 'container', y: 0 }) };
