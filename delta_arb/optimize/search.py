@@ -17,7 +17,7 @@ from delta_arb.backtest.sweep import sweep as sweep_rules
 from delta_arb.errors import DataError, SeriesError
 from delta_arb.evidence import FilterParams
 from delta_arb.market import NS, to_bps, utc
-from delta_arb.optimize.offers import Offers, offers, ordered, quoted_bps
+from delta_arb.optimize.offers import Offers, median, offers, ordered, quoted_bps
 from delta_arb.optimize.study import PERIOD_S, SEED, Constraints, Market, Thresholds
 from delta_arb.optimize.window import Window, window
 from delta_arb.quotes.tape import Tape
@@ -162,7 +162,7 @@ def plug_in(
         SeriesError: theory has no answer (cycles too long, hold too short), or its levels break a demand.
     """
     steps = np.diff(known.looks().ts_ns)  # of candles a bar: between its end and the next nothing is decided
-    look_s = float(np.median(steps[steps > 0])) / NS
+    look_s = median(steps[steps > 0]) / NS
     sd = reverts.process.sd
     if process is not None:
         look_s = max(look_s, process.step_s)

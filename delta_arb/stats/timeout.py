@@ -261,7 +261,8 @@ def _cycles(rule: Scaled, leave: float, step: float, highest: float) -> Cycles:
     here, armed, begun = x[:count], x[:count] - rule.rearm, scale[:count]
     start, end = modes[:count] * stays / begun[:, None], modes * scale[:, None]
     risen = _passage()(np.concatenate((x, -x, armed, -armed, [leave])))
-    below, above, to_armed, over_armed, out = np.split(risen, np.cumsum((n, n, count, count)))
+    below, above, out = risen[:n], risen[n : 2 * n], risen[-1]
+    to_armed, over_armed = risen[2 * n : 2 * n + count], risen[2 * n + count : -1]
     # Of the probability to be at y when the hold is over, and of that times y, G(y) and G(-y): sums over all lower points.
     sums = np.zeros((4, n + 1, len(decay)))
     np.cumsum(np.stack((np.ones(n), x, below, above))[:, :, None] * end, axis=1, out=sums[:, 1:])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as a user's Python, which compiles our sources once
 
 import numpy as np
 from scipy.signal import lfilter
