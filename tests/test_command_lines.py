@@ -439,6 +439,9 @@ def test_a_named_file_must_be_there(tmp_path, monkeypatch, capsys):
         ("record --keep-gb -1", "--keep-gb"),
         ("synthetic --out x --seed -1", "--seed"),
         ("pipeline --perp-feed-latency -1", "--perp-feed-latency"),
+        ("universe --min-trades-day -1", "--min-trades-day"),
+        ("universe --look-back-h -3", "--look-back-h"),
+        ("live replay --max-clip-usdt -5", "--max-clip-usdt"),
         ("pipeline --max-bad-share -0.1", "--max-bad-share"),
         ("live sandbox --inventory-coins -1", "--inventory-coins"),
     ],
@@ -475,6 +478,12 @@ def test_a_contract_of_nothing_is_refused_where_it_is_said(name, tmp_path, monke
     if name != "live status":
         assert everything.main(name.split()) == 2
         assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize("bps", ["-10.1", "500.1"])
+def test_a_fee_that_nobody_charges_pays_no_round_trip_of_a_universe(bps, capsys):
+    assert everything.main(["universe", f"--spot-maker-fee-bps={bps}"]) == 2
+    assert capsys.readouterr().err.startswith("error: Invalid value for '--spot-maker-fee-bps': Input should be ")
 
 
 # --- the commands together -------------------------------------------------------------------------------------------

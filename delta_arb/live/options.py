@@ -87,7 +87,7 @@ class LiveOptions(InputOptions):
         parser=time,
         metavar="TIME",
     )
-    max_clip_usdt: float = option(MAX_CLIP_USDT, "refuse larger clips", RECORDED)
+    max_clip_usdt: float = option(MAX_CLIP_USDT, "refuse larger clips", RECORDED, min=0.0)
     paper: bool = option(False, "the one on paper (the default)", WHICH)
     sandbox: bool = option(False, "the one on the local venues", WHICH)
     live: bool = option(False, "the one with real money", WHICH)

@@ -33,12 +33,14 @@ class UniverseOptions(InputOptions):
         0.0,
         "fee of a spot leg that rests, for the break-even only: an assumption, no maker fill is tested here",
         DEMANDS,
+        min=-10.0,  # as venue_terms.LARGEST_REBATE_BPS and Fee
+        max=500.0,
     )
     look_back_h: float = option(
-        96.0, "hours looked back by a choice; the last third of them judges", DEMANDS, metavar="HOURS"
+        96.0, "hours looked back by a choice; the last third of them judges", DEMANDS, metavar="HOURS", min=0.0
     )
     max_hold_h: float = option(6.0, "longest hold of a reversion pair", DEMANDS, metavar="HOURS")
-    min_trades_day: float = option(1.0, "least trades a day of a reversion pair", DEMANDS, metavar="N")
+    min_trades_day: float = option(1.0, "least trades a day of a reversion pair", DEMANDS, metavar="N", min=0.0)
     cluster: str = option(
         "", "a Dask cluster instead of processes: local, or a scheduler like tcp://10.0.0.1:8786", WORK
     )
