@@ -49,7 +49,7 @@ class Section(BaseModel, metaclass=_Refusing):
 
 
 class FilterParams(Section):
-    """The process behind a filtered signal, as it was fitted: Ornstein-Uhlenbeck under white noise, see `kalman`."""
+    """The process behind a filtered signal, as it was fitted: Ornstein-Uhlenbeck under white noise, see `strategy.signal`."""
 
     half_life_s: Positive
     mean_bps: Bps

@@ -1,7 +1,7 @@
 """The contract between notebook and runner: one JSON file per export, with its evidence.
 
 `reports/<pair>/params/<created>.json`, and `latest.json` beside it, replaced atomically. bps and seconds at this
-face, fractions and ns inside (`rules.make_rule` is the only conversion). "Do not trade" is a result: `trade` is false, the
+face, fractions and ns inside (`strategy.rule.make_rule` is the only conversion). "Do not trade" is a result: `trade` is false, the
 thresholds are null, the reason says why. A file is refused when it is damaged (its digest does not match), has
 unknown or missing fields, values out of bounds, another pair, or is past its validity.
 """

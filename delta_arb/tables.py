@@ -287,7 +287,7 @@ def account(inputs) -> str:
 
 
 def left_out(tape) -> str:
-    """What of a recording its funding table does not cover (`funding.covered`), in words; empty where nothing is."""
+    """What of a recording its funding table does not cover (`funding_file.covered`), in words; empty where nothing is."""
     if tape.quality is None:
         return ""
     ends_ns = ((tape.start_ns - tape.quality.start_ns, "before it"), (tape.quality.end_ns - tape.end_ns, "behind it"))

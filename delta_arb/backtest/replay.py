@@ -1,7 +1,7 @@
 """Replay of the pair machine over a tape: the same `decide` as live, fed event by event, filled by the fill rule.
 
-`run` drives a rule over a tape (see `driver`) and settles what came of it. Compiled with numba it skips the rows on which
-nothing can be decided (see `jump`); `run(plain=True)` executes the same lines in Python and skips none. Both give the
+`run` drives a rule over a tape (see `event_loop`) and settles what came of it. Compiled with numba it skips the rows on which
+nothing can be decided (see `fast_forward`); `run(plain=True)` executes the same lines in Python and skips none. Both give the
 identical lists of orders and fills.
 """
 

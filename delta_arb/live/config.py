@@ -134,7 +134,7 @@ class GuardNumbers(_Section):
 
 
 class AlertSettings(_Section):
-    """When a person is rung (alerts.py); the addresses are in DELTA_ARB_ALERTS or the keys_file."""
+    """When a person is rung (`messages`); the addresses are in DELTA_ARB_ALERTS or the keys_file."""
 
     naked_s: Positive = 3.5  # legs unequal for so long; with the look each second it rings within 5 s
     repeat_s: Positive = 600.0  # between two alerts of the same kind
@@ -142,7 +142,7 @@ class AlertSettings(_Section):
 
 
 class HealthSettings(_Section):
-    """/healthz and /metrics on 127.0.0.1 (health.py); port 0 is none."""
+    """/healthz and /metrics on 127.0.0.1 (`monitoring`); port 0 is none."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 0
 

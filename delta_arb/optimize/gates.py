@@ -376,7 +376,7 @@ def keep_or_replace(
     return Contest(False, gain, f"a gain of {gain} USDT a day is within its noise; the old parameters are confirmed")
 
 
-# --- what `selection` asks of many trials -----------------------------------------------------------------------------
+# --- what is asked of many trials -----------------------------------------------------------------------------
 
 
 def trials(tape: Tape, market: Market, sets: Sequence[Thresholds], period_s: float = PERIOD_S) -> np.ndarray:

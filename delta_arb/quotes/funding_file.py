@@ -208,7 +208,7 @@ class Rates:
 def covered(tape: Tape, history: Path | FundingFile) -> Tape:
     """The part of a tape in which a position can be settled: up to the first stamp that the funding table lacks.
 
-    It begins one interval before the table and ends one behind it. What was left out is told by `faces.left_out`.
+    It begins one interval before the table and ends one behind it. What was left out is told by `tables.left_out`.
 
     Raises:
         DataError: a funding file that cannot be used, or of another time.

@@ -153,7 +153,7 @@ class Inputs(InputOptions):
         return ", ".join(["SYNTHETIC quotes"] * self.synthetic + ["CANDLES, stated half-spreads"] * self.candles)
 
     def tape(self) -> tapes.Tape:
-        """Both legs read, checked and aligned, as far as funding is known (see `funding.covered`)."""
+        """Both legs read, checked and aligned, as far as funding is known (see `funding_file.covered`)."""
         return self.recorded() if self.funding == NONE else paid.covered(self.recorded(), self.funding_file())
 
     def recorded(self) -> tapes.Tape:

@@ -1,4 +1,4 @@
-"""What a recording is like: every count of `defects`, gaps, late rows and stale time, each with its treatment."""
+"""What a recording is like: every count of `checks`, gaps, late rows and stale time, each with its treatment."""
 
 import math
 from collections.abc import Mapping

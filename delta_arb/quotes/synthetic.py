@@ -3,7 +3,7 @@
 For tests, for the committed sample, and for asking whether an estimate finds what was put in. The legs imitate what
 recordings show: irregular asynchronous rows, repeats, coarse ticks, thin books, stale spells, a little dirt.
 
-    World (recipe, world.py) -> make(world, seed) -> Recording (spot, perp, funding, truth, latent) -> write(recording, folder)
+    World (recipe, `synthetic_spec`) -> make(world, seed) -> Recording (spot, perp, funding, truth, latent) -> write(recording, folder)
 
     spot  = price,  perp = price * (1 + basis)
     price = random walk in the log + jumps

@@ -1,7 +1,7 @@
 """Two recordings in, one event tape out: read, checked, joined on one clock; nothing is repaired silently.
 
 `recording` says what a recording looks like on disk; the kinds of bad row and what is done about each are the table
-at the top of `defects`. The tape has one event per row of either leg, in time order, and each event carries both
+at the top of `checks`. The tape has one event per row of either leg, in time order, and each event carries both
 books as they were known then. It begins with the first event at which both legs have had a good row, and ends,
 inclusive, at the earlier of both last rows. Stamps are the receiver's; those of a venue get the leg's feed latency
 added first. Needs pyarrow and numpy; pandas is loaded by `to_frame` only.
@@ -288,7 +288,7 @@ def read(
     gap_s: float = 5.0,
     max_quote_age_s: float = 1.0,
 ) -> Tape:
-    """The event tape of two recordings, checked row by row (see `defects` for kinds and treatments).
+    """The event tape of two recordings, checked row by row (see `checks` for kinds and treatments).
 
     Args:
         max_bad_share: share of bad rows above which a leg is refused.

@@ -13,7 +13,7 @@
     + other run     a pair that one run left open and another closed: all of its money is the closing run's
     = the run
 
-Each step replays the same quotes through the same runner and changes one thing (`steps`). What it changes of a pair is
+Each step replays the same quotes through the same runner and changes one thing (`replays`). What it changes of a pair is
 a `Difference`: its cause, its USDT. They add up to the run's net less the backtest's, always: what nothing explains
 stands as unexplained, it is not spread over the others.
 """

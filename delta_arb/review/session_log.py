@@ -1,7 +1,7 @@
 """One run of the runner as it was: what its machine was told, what it decided, what was sent and what came of it.
 
 Two sources that know nothing of each other: the event file (`live.event_log`) and the journal (`live.journal`). This
-module only reads them; whether they agree is `retrace`'s question, what the run earned and why is `bridge`'s.
+module only reads them; whether they agree is `session_review`'s question, what the run earned and why is `bridge`'s.
 """
 
 import json

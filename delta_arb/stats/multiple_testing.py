@@ -1,7 +1,7 @@
 """Choosing one of many without being fooled: how sure a result is, once it is known how it was found.
 
 Many results are a matrix of net profits of equal periods, flat ones included, of shape (periods, trials); what is said
-of one alone is in `track_record`.
+of one alone is in `sharpe`.
 
     expected_best_sharpe, deflated    Bailey & Lopez de Prado 2014, J. Portfolio Management 40(5)
     clusters          which of many trials are near-copies of each other

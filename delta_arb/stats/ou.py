@@ -8,7 +8,7 @@ gap is simply a long step. The mean and the scale have closed forms given (theta
 dimensions, and one for the clean process.
 
 The mean is integrated out rather than estimated (restricted likelihood): this halves the bias of theta, from about
-4/T to 2/T (Tang & Chen 2009; Yu 2012; Cheang & Reinsel 2000; `halflife` corrects the rest), and it makes the likelihood
+4/T to 2/T (Tang & Chen 2009; Yu 2012; Cheang & Reinsel 2000; `half_life` corrects the rest), and it makes the likelihood
 ratio well behaved near a random walk (Chen & Deo 2009), which the interval and the refusal of a random walk rest on.
 Sources of the model: Uhlenbeck & Ornstein 1930; under noise, irregular times: Holy & Tomanova, arXiv 1811.09312.
 """
@@ -203,7 +203,7 @@ def fit(values, ts_ns, valid=None, noisy: bool = True, restricted: bool = True) 
 
     Rows that are not `valid` are left out; the step across them is simply longer. Of several rows with one time stamp
     the last counts. This is the plain maximum: it answers for any series, also for one that does not revert. Ask
-    `halflife.half_life` for an answer with an interval, a correction, and a refusal where there is none.
+    `half_life.half_life` for an answer with an interval, a correction, and a refusal where there is none.
 
     Args:
         values: shape (n,), any unit.

@@ -1,4 +1,4 @@
-"""Where to enter and leave when a pair may only be held so long: the levels of `thresholds` under a time-out.
+"""Where to enter and leave when a pair may only be held so long: the levels of `optimal_thresholds` under a time-out.
 
 There is no closed form. The rule is that of `strategy.decide`: enter at or above a; leave at or below m, or at the
 first look after the longest hold unless the spread would be entered again; after a time-out enter again only once the

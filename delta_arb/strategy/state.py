@@ -60,7 +60,7 @@ BOTH_TAKE = QuoteRule(NO_LEG, False, False, 0.0, 0.0, 0.0, 0, 0, 0, False)
 
 
 class MachineRule(NamedTuple):
-    """Every input of `decide` besides quotes and reports (params.py says where each one comes from).
+    """Every input of `decide` besides quotes and reports (`rule.RULE_SOURCES` says where each one comes from).
 
     A direction is off with an entry of inf and an exit of -inf. Clips are added up to `max_position_usdt`; with less
     than two clips there is one.
@@ -92,8 +92,8 @@ class MachineRule(NamedTuple):
 class Event(NamedTuple):
     """What happened at `ts_ns`, with the latest book of both legs; `leg` to `remaining` belong to a report.
 
-    `shift` is what the filter adds to a raw edge or cost (kalman.step at the last quote), and the
-    funding expected over the rule's horizon (see `expected`); 0.0 decides on the raw ones.
+    `shift` is what the filter adds to a raw edge or cost (`signal.step` at the last quote), and the
+    funding expected over the rule's horizon (see `funding_stamps`); 0.0 decides on the raw ones.
     """
 
     kind: int
