@@ -17,7 +17,7 @@ from delta_arb.latency import Latency
 from delta_arb.market import NS, FundingPayment
 from delta_arb.optimize import directions, export, gates, search, study, walk_forward
 from delta_arb.optimize.champion import NAMES, examined, settle
-from delta_arb.optimize.offers import Levels, both
+from delta_arb.optimize.offers import EntryExit, both
 from delta_arb.optimize.study import Constraints, Market, Thresholds
 from delta_arb.optimize.verdict import Verdict, judge
 from delta_arb.optimize.walk_forward import Fit, LookBack
@@ -62,7 +62,7 @@ def other_way(payments):
 def test_one_machine_holds_as_long_as_the_longer_of_its_directions():
     direct, reverse = Thresholds(30.0, -5.0, 600.0), Thresholds(25.0, -8.0, 900.0, side=REVERSE)
     joint = both(direct, reverse)
-    assert joint == Thresholds(30.0, -5.0, 900.0, reverse=Levels(25.0, -8.0))
+    assert joint == Thresholds(30.0, -5.0, 900.0, reverse=EntryExit(25.0, -8.0))
     assert both(direct, None) == direct and both(None, reverse) == reverse and both(None, None) is None
     assert joint.alone(REVERSE) == reverse and joint.alone(DIRECT) == direct._replace(max_hold_s=900.0)
     assert reverse.alone(DIRECT) is None and direct.levels(REVERSE) is None

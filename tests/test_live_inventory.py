@@ -18,7 +18,7 @@ from delta_arb.errors import ParamsError
 from delta_arb.live import local_venues, preflight
 from delta_arb.live.event_log import events_path, logged
 from delta_arb.live.supervisor import LIVE, LiveJob
-from delta_arb.optimize.offers import Levels
+from delta_arb.optimize.offers import EntryExit
 from delta_arb.optimize.study import Market, Thresholds
 from delta_arb.quotes.inputs import Inputs
 from delta_arb.sandbox.venues import Venues
@@ -46,7 +46,7 @@ def test_a_replay_trades_both_directions_as_the_backtest_does(tmp_path):
     inputs = Inputs(inventory_coins=600.0)
     tape, (spot, perp) = inputs.tape(), inputs.terms()
     market = Market(spot, perp, inputs.latency(), inputs.payments(tape), made.rule, funds=inputs.funds)
-    levels = Thresholds(20.0, -30.0, made.rule.max_hold_s, reverse=Levels(*WAYS.values()))
+    levels = Thresholds(20.0, -30.0, made.rule.max_hold_s, reverse=EntryExit(*WAYS.values()))
     assert make_rule(market.rule_params(levels), spot, perp) == make_rule(made.rule, spot, perp)
     replayed = market.replay(tape, levels).trades
     journal = tmp_path / made.name / "live" / "journal.sqlite"

@@ -14,7 +14,7 @@ import pytest
 from delta_arb.errors import ParamsError
 from delta_arb.quotes import synthetic
 from delta_arb.quotes.synthetic import make, ou_path, walk_path, write
-from delta_arb.quotes.synthetic_spec import REGIMES, Leg, World, perp_leg
+from delta_arb.quotes.synthetic_spec import REGIMES, LegSpec, World, perp_leg
 from delta_arb.synthetic import SyntheticOptions, main
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -35,7 +35,7 @@ def clean():
 
 def still_world(**changes):
     """Nothing moves: no volatility, no basis, no jumps, no stale spells, no dirt."""
-    legs = {"spot": Leg(stale_per_day=0.0), "perp": perp_leg(stale_per_day=0.0, long_stale_s=0.0)}
+    legs = {"spot": LegSpec(stale_per_day=0.0), "perp": perp_leg(stale_per_day=0.0, long_stale_s=0.0)}
     flat = {"volatility_day_bps": 0.0, "price_jumps_per_day": 0.0, "basis_jumps_per_day": 0.0, "dirt_share": 0.0}
     basis = {"mean_bps": 0.0, "drift_bps_per_day": 0.0, "fast_sd_bps": 0.0, "slow_sd_bps": 0.0}
     return World(**legs | flat | basis | {"hours": 4.0} | changes)
@@ -244,7 +244,7 @@ def test_no_row_falls_into_a_stale_spell(sample):
 
 
 def test_both_legs_print_within_a_tenth_of_a_second_after_a_price_jump():
-    world = World.sample(hours=24.0, price_jumps_per_day=20.0, spot=Leg(stale_per_day=0.0))
+    world = World.sample(hours=24.0, price_jumps_per_day=20.0, spot=LegSpec(stale_per_day=0.0))
     recording = make(replace(world, perp=perp_leg(stale_per_day=0.0, long_stale_s=0.0)), seed=1)
     assert len(recording.truth.price_jumps) > 5
     for quotes in (recording.spot, recording.perp):
@@ -302,7 +302,7 @@ def test_random_walk_spreads_in_proportion_to_time_and_the_sample_does_not():
         lag = lag_s // 60
         return np.mean((basis[lag:] - basis[:-lag]) ** 2)
 
-    walk = World.random_walk(hours=240.0, spot=Leg(interval_s=20.0), perp=perp_leg(interval_s=20.0))
+    walk = World.random_walk(hours=240.0, spot=LegSpec(interval_s=20.0), perp=perp_leg(interval_s=20.0))
     assert mean_square_move_bps2(walk, 60) == pytest.approx(12.0**2 / 60, rel=0.1)
     assert mean_square_move_bps2(walk, 3600) == pytest.approx(12.0**2, rel=0.4)  # 240 independent hours, 4 sd
     ou = replace(walk, walk_bps_per_root_h=0.0, fast_sd_bps=25.0)
@@ -360,9 +360,9 @@ def test_a_world_refuses_nonsense_and_names_it(changes, named):
 
 def test_a_leg_refuses_nonsense_and_names_it():
     with pytest.raises(ParamsError, match="unchanged_share"):
-        Leg(unchanged_share=1.0)
+        LegSpec(unchanged_share=1.0)
     with pytest.raises(ParamsError, match="stale_min_s"):
-        Leg(stale_min_s=40.0)
+        LegSpec(stale_min_s=40.0)
 
 
 def test_write_leaves_files_alone_unless_told(tmp_path):

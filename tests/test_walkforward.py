@@ -18,7 +18,7 @@ from delta_arb.latency import Latency
 from delta_arb.market import END, NS, REASONS
 from delta_arb.optimize import gates, search, study, verdict
 from delta_arb.optimize import walk_forward as walkforward
-from delta_arb.optimize.offers import Levels
+from delta_arb.optimize.offers import EntryExit
 from delta_arb.optimize.search import Sweep
 from delta_arb.optimize.study import Constraints, Frame, Market, Thresholds
 from delta_arb.optimize.walk_forward import Fit, LookBack, walk_forward
@@ -165,7 +165,7 @@ def random_tape(seed: int, n: int = 1200) -> Tape:
     return Tape.of(rows)
 
 
-BOTH = Levels(60.0, -20.0)  # of the reverse pair, where both directions are traded
+BOTH = EntryExit(60.0, -20.0)  # of the reverse pair, where both directions are traded
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def quoted_bps(rule: Rule, spot: VenueTerms, perp: VenueTerms) -> tuple[float, f
     return costs * rule.resting.entry, costs * rule.resting.exit
 
 
-class Levels(NamedTuple):
+class EntryExit(NamedTuple):
     """Entry and exit of one direction, bps."""
 
     entry_bps: float
@@ -129,11 +129,11 @@ class Thresholds(NamedTuple):
     filter: FilterParams | None = None
     funding_horizon_s: float = 0.0
     side: int = DIRECT
-    reverse: Levels | None = None
+    reverse: EntryExit | None = None
 
-    def levels(self, side: int) -> Levels | None:
+    def levels(self, side: int) -> EntryExit | None:
         """Entry and exit of a direction; None where it is not traded."""
-        return Levels(self.entry_bps, self.exit_bps) if side == self.side else self.reverse
+        return EntryExit(self.entry_bps, self.exit_bps) if side == self.side else self.reverse
 
     def alone(self, side: int) -> "Thresholds | None":
         """The same with one direction only; None where that one is not traded."""
@@ -169,4 +169,4 @@ def rule_levels(s: Thresholds) -> dict[str, float]:
     }  # fmt: skip
 
 
-OFF = Levels(math.inf, -math.inf)
+OFF = EntryExit(math.inf, -math.inf)

@@ -25,7 +25,7 @@ import numpy as np
 
 from delta_arb.errors import ParamsError
 from delta_arb.market import DAY_S, MS, from_bps, to_bps
-from delta_arb.quotes.synthetic_spec import LEGS, Leg, World
+from delta_arb.quotes.synthetic_spec import LEGS, LegSpec, World
 
 Columns = dict[str, np.ndarray]  # column name -> shape (n,); `timestamp` is int64 ns UTC, all others float64
 
@@ -196,7 +196,7 @@ def _jumps(world: World, per_day: float, size_bps: float, rng: np.random.Generat
     return times, np.round(rng.normal(0.0, size_bps, count), 1)
 
 
-def _stale_spells(world: World, leg: Leg, rng: np.random.Generator) -> np.ndarray:
+def _stale_spells(world: World, leg: LegSpec, rng: np.random.Generator) -> np.ndarray:
     """Spells without a row, shape (n, 2): start and end in ns, sorted by start; they may overlap."""
     count = rng.poisson(leg.stale_per_day * world.hours / 24)
     lengths_s = rng.uniform(leg.stale_min_s, leg.stale_max_s, count)
@@ -206,7 +206,9 @@ def _stale_spells(world: World, leg: Leg, rng: np.random.Generator) -> np.ndarra
     return np.column_stack([starts, starts + np.rint(lengths_s * 1e3).astype(np.int64) * MS])
 
 
-def _row_times(world: World, leg: Leg, stale: np.ndarray, jumps_ns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _row_times(
+    world: World, leg: LegSpec, stale: np.ndarray, jumps_ns: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Strictly increasing row times in ns; a price jump is news, so the leg prints within 0.1 s of it."""
     count = int(world.hours * 3600 / leg.interval_s * 1.2) + 100  # more than enough; cut at the end
     gaps_s = rng.gamma(leg.interval_shape, leg.interval_s / leg.interval_shape, count)
@@ -238,7 +240,7 @@ def _quotes(world: World, name: str, times_ns: np.ndarray, latent: Columns, rng:
     return {"timestamp": times_ns} | {column: np.round(values[source], 9) for column, values in quotes.items()}
 
 
-def _quantities(leg: Leg, price: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _quantities(leg: LegSpec, price: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Bid and ask quantities, log-normal in USDT; each row renews one side, so that no row repeats by chance."""
     bid_turn = rng.random(n) < 0.5
     notional = leg.size_usdt * np.exp(leg.size_sigma * rng.standard_normal(n))

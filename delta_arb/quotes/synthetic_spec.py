@@ -17,7 +17,7 @@ REGIMES = ("sample", "random_walk", "no_edge", "frozen_leg")  # constructors of 
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class LegSpec:
     """How one venue quotes. Quantities, and `lot`, count units of `contract_size` base units."""
 
     interval_s: float = 2.0  # mean time between two rows
@@ -65,8 +65,8 @@ class World:
     walk_bps_per_root_h: float = 0.0  # sd over one hour of a part that never reverts
     basis_jumps_per_day: float = 1.5
     basis_jump_bps: float = 30.0  # sd of their size
-    spot: Leg = field(default_factory=Leg)
-    perp: Leg = field(default_factory=lambda: perp_leg())
+    spot: LegSpec = field(default_factory=LegSpec)
+    perp: LegSpec = field(default_factory=lambda: perp_leg())
     frozen: str = ""  # "spot" or "perp": from `frozen_from` on its rows only repeat
     frozen_from: float = 0.25  # share of the time range
     funding_interval_h: float = 8.0
@@ -108,7 +108,7 @@ class World:
         """
         recipe = {"regime": "no_edge", "volatility_day_bps": 150.0, "drift_bps_per_day": 1.0}
         recipe |= {"fast_sd_bps": 2.0, "slow_sd_bps": 1.0, "basis_jumps_per_day": 0.0, "price_jumps_per_day": 0.0}
-        recipe |= {"spot": Leg(spread_bps=6.0), "perp": perp_leg(spread_bps=6.0)}
+        recipe |= {"spot": LegSpec(spread_bps=6.0), "perp": perp_leg(spread_bps=6.0)}
         return cls(**recipe | changes)
 
     @classmethod
@@ -125,9 +125,9 @@ class World:
         return self.start_ns + round(self.hours * 3_600_000) * MS
 
 
-def perp_leg(**changes: Any) -> Leg:
+def perp_leg(**changes: Any) -> LegSpec:
     """The default perpetual: fewer repeats than the polled spot leg, contracts of 10 base units, one long silence."""
-    return Leg(**{"unchanged_share": 0.05, "lot": 1.0, "contract_size": 10.0, "long_stale_s": 120.0} | changes)
+    return LegSpec(**{"unchanged_share": 0.05, "lot": 1.0, "contract_size": 10.0, "long_stale_s": 120.0} | changes)
 
 
 def _check(values: Any, above_zero: Collection[str], shares: Collection[str], signed: Collection[str] = ()) -> None:

@@ -26,7 +26,7 @@ MONEY_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Venue:
+class VenueFees:
     """What one venue was paid: `charged` as its fills say, `expected` as notional times rate; USDT, rate a fraction."""
 
     name: str
@@ -45,7 +45,7 @@ class Reconciliation:
     """Both ways of adding up: stamps that met a position, how many met none, venues; `booked_*` by the attribution."""
 
     stamps: tuple[HeldStamp, ...]
-    venues: tuple[Venue, ...]
+    venues: tuple[VenueFees, ...]
     booked_funding_usdt: float
     booked_fees_usdt: float
     flat: int
@@ -91,7 +91,7 @@ def _stamps(result: Backtest) -> list[HeldStamp]:
     return held_stamps(moves, (p for p in result.payments if result.start_ns <= p.ts_ns <= result.end_ns))
 
 
-def _venues(result: Backtest, leg: int, side: VenueTerms) -> list[Venue]:
+def _venues(result: Backtest, leg: int, side: VenueTerms) -> list[VenueFees]:
     """What one venue was paid as a taker, and apart from it for orders that rested."""
     rested = set(result.rested)
     ways = {False: ("", side.taker_fee), True: (", rested", side.maker_fee)}
@@ -101,7 +101,7 @@ def _venues(result: Backtest, leg: int, side: VenueTerms) -> list[Venue]:
         if fills or not way:
             notional = sum((_traded(f, side, rate) * f.price for f in fills), 0.0)
             found.append(
-                Venue(
+                VenueFees(
                     f"{side.venue}, {LEGS[leg]}{said}",
                     len(fills),
                     notional,

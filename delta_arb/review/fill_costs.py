@@ -27,7 +27,7 @@ from delta_arb.quotes.depth_and_trades import NO_PRINTS, Prints
 from delta_arb.quotes.tape import Tape
 from delta_arb.report.resting import AFTER_S, FEWEST, against, spoken_against
 from delta_arb.review.bridge import assumed_fee
-from delta_arb.review.replays import MeasuredVenue, roads
+from delta_arb.review.replays import MeasuredVenue, round_trips
 from delta_arb.review.session_log import PAPER, REPLAY, Recorded, SentOrder
 from delta_arb.stats.sharpe import Interval
 from delta_arb.strategy.ledger import Trade
@@ -73,14 +73,14 @@ class Charged(NamedTuple):
 
 def slippage(run: Recorded) -> tuple[Slipped, ...]:
     """Every filled order of the run, oldest first."""
-    known, venue = roads(run), MeasuredVenue(run, run.events[0].rule)
+    known, venue = round_trips(run), MeasuredVenue(run, run.events[0].rule)
     decided = {d.event.ts_ns: d.event for d in run.decisions}
     found = []
     for order in run.orders:
         end = run.ends.get(order.order_id)
         if end is None or end.filled == 0.0:
             continue
-        event, road = decided[order.ts_ns], known[order.order_id]
+        event, trip = decided[order.ts_ns], known[order.order_id]
         if run.mode in (REPLAY, PAPER):
             met = (end.event.spot, end.event.perp)[order.leg]
         else:
@@ -95,8 +95,8 @@ def slippage(run: Recorded) -> tuple[Slipped, ...]:
                 end.filled,
                 end.price,
                 *costs,
-                road.there_ns / NS,
-                road.back_ns / NS,
+                trip.there_ns / NS,
+                trip.back_ns / NS,
             )
         )
     return tuple(found)

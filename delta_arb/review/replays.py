@@ -202,14 +202,14 @@ def of_backtest(result: Backtest, payments: Sequence[FundingPayment]) -> tuple[P
 # --- orders at the times at which they did arrive ------------------------------------------------------------------------
 
 
-class Road(NamedTuple):
+class RoundTrip(NamedTuple):
     """How long an order took to its venue, and until the machine was told its end, ns from the decision."""
 
     there_ns: int
     back_ns: int
 
 
-def roads(run: Recorded) -> dict[str, Road]:
+def round_trips(run: Recorded) -> dict[str, RoundTrip]:
     """Of each order whose end is known. The venue's stamp cannot be outside of what our own clock saw."""
     found = {}
     for order in run.orders:
@@ -217,7 +217,7 @@ def roads(run: Recorded) -> dict[str, Road]:
         if end:
             back_ns = end.reported_ns - order.ts_ns
             there_ns = min(max(end.venue_ns - order.ts_ns, 0), back_ns) if end.venue_ns else back_ns
-            found[order.order_id] = Road(there_ns, back_ns)
+            found[order.order_id] = RoundTrip(there_ns, back_ns)
     return found
 
 
@@ -257,33 +257,33 @@ class MeasuredVenue(PaperVenue):
         self._polled = (True, True)  # the book met is known when the order is sent
         self._run = run
         self._shown = (Shown(run, SPOT), Shown(run, PERP))
-        self._roads = roads(run)
+        self._round_trips = round_trips(run)
         self._known = {(o.ts_ns, o.leg): o for o in run.orders}
         self._usual = tuple(self._median(leg) for leg in (SPOT, PERP))
         self.met: dict[str, tuple[Book, tuple[float, float]]] = {}
 
-    def _median(self, leg: int) -> Road:
+    def _median(self, leg: int) -> RoundTrip:
         took = [
-            self._roads[o.order_id]
+            self._round_trips[o.order_id]
             for o in self._run.orders
-            if o.leg == leg and o.order_id in self._roads and not o.post_only
+            if o.leg == leg and o.order_id in self._round_trips and not o.post_only
         ]
         if not took:
-            return Road(self._latency.median_ns(leg), self._latency.median_ns(leg))
-        return Road(round(median(r.there_ns for r in took)), round(median(r.back_ns for r in took)))
+            return RoundTrip(self._latency.median_ns(leg), self._latency.median_ns(leg))
+        return RoundTrip(round(median(r.there_ns for r in took)), round(median(r.back_ns for r in took)))
 
     def send(self, leg: int, order_id: str, order: Order, now_ns: int) -> None:
         ours = self._known.get((now_ns, leg))
         known = ours and not order.post_only  # the end of an order that rested says nothing of its way there
-        road = (self._roads.get(ours.order_id) if known else None) or self._usual[leg]
-        book = self._book(leg, order, now_ns + road.there_ns, ours)
-        touches = [b.ask if order.qty > 0 else b.bid for b in self._shown[leg].near(now_ns + road.there_ns)]
+        trip = (self._round_trips.get(ours.order_id) if known else None) or self._usual[leg]
+        book = self._book(leg, order, now_ns + trip.there_ns, ours)
+        touches = [b.ask if order.qty > 0 else b.bid for b in self._shown[leg].near(now_ns + trip.there_ns)]
         self.met[order_id] = left_of(book, self._taken[leg]), (min(touches), max(touches))
-        self._working[leg] = Working(order_id, order, now_ns + road.there_ns, now_ns + road.back_ns, book)
+        self._working[leg] = Working(order_id, order, now_ns + trip.there_ns, now_ns + trip.back_ns, book)
 
     def book_met(self, order: SentOrder) -> Book:
         """What an order of the run met, as far as its fill and its stamps tell."""
-        arrival_ns = order.ts_ns + self._roads[order.order_id].there_ns
+        arrival_ns = order.ts_ns + self._round_trips[order.order_id].there_ns
         return self._book(
             order.leg, Order(order.qty, order.limit, order.reduce_only, False, order.post_only), arrival_ns, order
         )
