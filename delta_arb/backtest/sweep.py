@@ -251,7 +251,7 @@ def _figures(tape, rules, latency, payments, funds, marks, until_ns, threads) ->
             fills, bad = FILLS, -1
             while fills > 0:
                 machines, curves = (np.repeat(records([one]), 2) for one in (Machine(purse=[*funds.purse]), Curve()))
-                room = np.zeros(fills, ROOM), np.zeros(len(tape)), np.zeros(2 * SOUGHT, SPAN)
+                room = np.zeros(fills, ROOM), np.empty(len(tape)), np.zeros(2 * SOUGHT, SPAN)
                 of = (*room, marks, table, holes, *rest)
                 out = figures, nets, np.zeros(len(some), np.int64), np.zeros(64, np.int64)
                 bad = kernel(ground, schedule, machines, curves, of, levels, some, out)
