@@ -29,7 +29,9 @@ UNREADABLE = """[...document.querySelectorAll('.chart')].flatMap(chart => {
   const on = (a, b) => a.left < b.right && b.left < a.right && a.top + 1 < b.bottom && b.top + 1 < a.bottom;
   return [...cut, ...seen.flatMap(([text, a], k) => seen.slice(k + 1).filter(([, b]) => on(a, b)).map(([other]) => [text, other]))];
 })"""
-WIDEST = "Math.max(0, ...[...document.querySelectorAll('main table')].map(t => t.offsetWidth - t.parentElement.clientWidth))"
+WIDEST = (
+    "Math.max(0, ...[...document.querySelectorAll('main table')].map(t => t.offsetWidth - t.parentElement.clientWidth))"
+)
 CLICK = """(async () => {
   const row = [...document.querySelectorAll('tr.timed')].at(-2), opened = row.cells[0].textContent.trim();
   row.click();

@@ -172,6 +172,14 @@ def test_a_missing_settlement_is_found_by_the_intervals_around_it():
     stamps = eights + ones
     found = history.missing_settlements(stamps, START, stamps[-1] + HOUR)
     assert found == [(eights[2], eights[3])]
+    # every other stamp of five missing: two holes side by side are as long as each other, as in a replay that refuses them
+    sparse = [START + 8 * HOUR * k for k in (0, 1, 2, 4, 6, 7, 8)]
+    beside = [(sparse[2], sparse[3]), (sparse[3], sparse[4])]
+    assert history.missing_settlements(sparse, START, sparse[-1] + HOUR) == beside
+    # three hourly stamps missing at the end are less than the 8 h that held before
+    assert history.missing_settlements(stamps, START, stamps[-1] + 4 * HOUR)[1:] == [
+        (stamps[-1], stamps[-1] + 4 * HOUR)
+    ]
     assert history.missing_settlements([], START, START + HOUR) == [(START, START + HOUR)]
     assert history.missing_settlements(stamps, START - 24 * HOUR, stamps[-1])[0] == (START - 24 * HOUR, START)
 

@@ -25,6 +25,7 @@ import ccxt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from delta_arb import funding_stamps
 from delta_arb.errors import DataError, ParamsError, RunError
 
 RANGE = b"delta_arb.range_ms"  # key of the metadata: [start, end) that was asked for
@@ -174,20 +175,13 @@ def gaps(stamps: Sequence[int], start_ms: int, end_ms: int, step_ms: int) -> lis
 
 
 def missing_settlements(stamps: Sequence[int], start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-    """Ranges without a settlement where the local interval wants one: longer than both neighbours by half, or an edge
-    longer than the longest interval. Intervals change (8 h, 4 h, 1 h), so no constant is compared with."""
-    steps = [b - a for a, b in pairwise(stamps)]
-    if not steps:
+    """Ranges without a settlement where the local interval wants one: what a replay would refuse to hold over, or an edge
+    longer than the interval next to it."""
+    if len(stamps) < 2:
         return [(start_ms, end_ms)]
-    found = [
-        (a, b)
-        for k, (a, b) in enumerate(pairwise(stamps))
-        if (near := steps[max(k - 2, 0) : k] + steps[k + 1 : k + 3]) and steps[k] > 1.5 * max(near)
-    ]
-    longest = max(steps)
-    head = [(start_ms, stamps[0])] if stamps[0] - start_ms > longest else []
-    tail = [(stamps[-1], end_ms)] if end_ms - stamps[-1] > longest else []
-    return head + found + tail
+    (_, known_ms), (until_ms, _), *holes = funding_stamps.gaps(stamps)
+    head = [(start_ms, stamps[0])] if start_ms < known_ms else []
+    return head + holes + ([(stamps[-1], end_ms)] if end_ms > until_ms + 1 else [])
 
 
 TRIES = 6
