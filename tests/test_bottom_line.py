@@ -1,6 +1,7 @@
 """The first ten seconds of a report: figures by hand, against cash, accidents, and a refusal's three questions."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,6 +45,15 @@ def test_it_rests_on_the_walk_forward_and_says_its_figures():
     assert line.above_cash_percent == pytest.approx(line.percent - 4.0)
     assert len(line.course) == bottom_line.COURSE and line.course[-1] == pytest.approx(walk.result.net_usdt, abs=1e-3)
     assert line.refusal is None and line.without_best_day_usdt_day < line.net_usdt_day
+
+
+def test_a_loss_that_the_interval_does_not_exclude_stands_beside_the_net():
+    line = found("sample")
+    rows = {low: replace(line, low_usdt_day=low, high_usdt_day=2.0).table().rows for low in (0.1, 0.0, -0.31)}
+    beside = {low: next(row[2] for row in of if row[0] == "net") for low, of in rows.items()}
+    assert beside[0.1] == "95 %: 0.10 to 2.00"
+    assert beside[0.0].endswith(": a loss is not excluded")
+    assert beside[-0.31] == "95 %: -0.31 to 2.00: a loss is not excluded"
 
 
 def test_it_is_written_as_plain_values_into_the_folder_of_a_run_and_only_there(tmp_path):

@@ -109,6 +109,8 @@ class BottomLine:
             if self.low_usdt_day is not None
             else "no interval: too little happened"
         )
+        if self.low_usdt_day is not None and self.low_usdt_day <= 0.0:
+            interval += ": a loss is not excluded"
         held = f"held {seconds(self.held_days * DAY_S)} on average" if self.held_days else "nothing was held"
         even = None if self.break_even_days is None else self.break_even_days * DAY_S
         rows = [
