@@ -269,7 +269,7 @@ def test_a_map_of_thresholds_has_the_figures_of_single_backtests(sample):
 
 def test_a_map_without_an_exit_below_its_entry_is_empty_and_says_so():
     tried = da.sweep(da.read_quotes(SPOT, PERP, **FREE), None, [5.0], [9.0], da.Rule(clip_usdt=100))
-    assert len(tried) == 0 and "Picture" in repr(tried.plot())
+    assert len(tried) == 0 and "no exit lies below an entry" in repr(tried.plot())
 
 
 def test_a_backtest_is_what_the_notebooks_replay(sample):

@@ -32,6 +32,7 @@ from delta_arb.stats.basis import Basis, basis_of
 from delta_arb.stats.mean_reversion import MeanReversion
 from delta_arb.strategy.rule import make_rule
 from delta_arb.strategy.state import DIRECT, REVERSE
+from delta_arb.tables import Table
 
 SIDES = {DIRECT: "direct", REVERSE: "reverse"}
 PRICES = ("spot_in", "perp_in", "spot_out", "perp_out")
@@ -146,8 +147,8 @@ class SweepFrame(pd.DataFrame):
     def _constructor(self):
         return SweepFrame
 
-    def plot(self) -> Picture:
-        """Net USDT a day as a map over entry and exit, of the longest hold that earns most."""
+    def plot(self) -> Picture | Table:
+        """Net USDT a day as a map over entry and exit, of the longest hold that earns most; in words where there is none."""
         return plots_choice.net_map(self, self.title)
 
 
