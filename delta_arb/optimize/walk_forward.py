@@ -186,9 +186,9 @@ class WalkForward(TableFace):
     """All folds, their pairs as one backtest on the quotes they traded, and how sure the figures are.
 
     `nets`: change of marked equity in each period, flat ones included; they sum to the net. `net_usdt_day`: their mean
-    per day with its block bootstrap interval, None where nothing was traded. `hit_rate`: share of pairs that ended at
-    the exit threshold, of those that the data did not cut off, with Wilson's interval; None without one. `brier`: the
-    folds' probabilities against whether they earned, None where no fold had one.
+    per day with its block bootstrap interval, None where nothing was traded or bootstraps were left out. `hit_rate`: share
+    of pairs that ended at the exit threshold, of those that the data did not cut off, with Wilson's interval; None without
+    one. `brier`: the folds' probabilities against whether they earned, None where no fold had one.
     """
 
     folds: tuple[Fold, ...]
@@ -288,14 +288,14 @@ def walk_forward(
     constraints: Constraints,
     frame: Frame,
     *,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
     choose: Choose = propose,
 ) -> WalkForward:
     """Choose before every fold, trade it, go on.
 
     Args:
         frame: quotes behind the last whole fold only let its pairs end.
-        rng: of the bootstraps (probabilities and the interval).
+        rng: of the bootstraps (probabilities and the interval); None leaves those out.
         choose: from what is known before a fold to thresholds; a `DataError` of it means that the fold does not trade.
 
     Raises:
@@ -327,7 +327,7 @@ def walk_forward(
     for start_ns, fit in zip(starts, fits, strict=True):
         trades, carried = traded(result, start_ns, start_ns + step_ns)
         promised = None if fit.nets is None else float(fit.nets.sum()) / frame.look_back_s * DAY_S
-        said = probability(fit, round(frame.step_s / frame.period_s), outcomes(folds, start_ns), rng)
+        said = rng and probability(fit, round(frame.step_s / frame.period_s), outcomes(folds, start_ns), rng)
         folds.append(Fold(start_ns, start_ns + step_ns, fit.thresholds, fit.reason, promised, said, trades, carried))
     return _judged(tape, tuple(folds), result, frame.period_s, rng)
 
@@ -364,7 +364,7 @@ def probability(fit: Fit, periods: int, earned: Sequence[bool], rng: np.random.G
 
 
 def _judged(
-    tape: Tape, folds: tuple[Fold, ...], result: Backtest, period_s: float, rng: np.random.Generator
+    tape: Tape, folds: tuple[Fold, ...], result: Backtest, period_s: float, rng: np.random.Generator | None
 ) -> WalkForward:
     start_ns, end_ns = result.start_ns, result.end_ns
     last_ns = max([end_ns - 1, *(c.ts_ns for c in result.closings)])
@@ -379,7 +379,7 @@ def _judged(
         tape=seen,
         nets=nets,
         period_s=period_s,
-        net_usdt_day=sharpe.mean_interval(nets, rng).scaled(DAY_S / period_s) if np.ptp(nets) > 0 else None,
+        net_usdt_day=sharpe.mean_interval(nets, rng).scaled(DAY_S / period_s) if rng and np.ptp(nets) > 0 else None,
         hit_rate=sharpe.wilson(sum(t.reason == "target" for t in ended), len(ended)) if ended else None,
         brier=sharpe.brier([f.probability for f in said], [f.net_usdt > 0 for f in said]) if said else None,
     )

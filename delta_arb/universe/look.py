@@ -27,7 +27,7 @@ from delta_arb.optimize.walk_forward import walk_forward
 from delta_arb.optimize.window import window
 from delta_arb.quotes.tape import Tape
 from delta_arb.stats.basis import Basis, above_median, basis_of
-from delta_arb.stats.sharpe import mean_interval
+from delta_arb.stats.sharpe import Interval, mean_interval
 from delta_arb.strategy.state import DIRECT
 from delta_arb.universe import screen
 from delta_arb.universe.reading import Opened, Study, opened, without
@@ -226,19 +226,19 @@ def _reversion_second(of: Opened, study: Study, cut_ns: int, again: Again) -> An
     if not choice.trade:
         return _no(choice.reason)
     tape, chosen = of.market.in_force(of.tape), verdict.Once(choice.side)
-    cut, rng = verdict.frame(tape, choice), np.random.default_rng(SEED)
-    walk = walk_forward(tape, of.market, of.constraints, cut, rng=rng, choose=chosen)
-    net, performance = walk.net_usdt_day, walk.performance
-    cash = gates.above_cash(net and net.value, performance.capital_usdt, of.constraints.cash_percent)
-    trade, reason = False, f"{search.spoken(choice.best)} does not pass: {cash.finding}"
+    walk = walk_forward(tape, of.market, of.constraints, verdict.frame(tape, choice), rng=None, choose=chosen)
+    net = float(walk.nets.mean()) * DAY_S / walk.period_s if np.ptp(walk.nets) > 0 else None
+    performance = walk.performance
+    cash = gates.above_cash(net, performance.capital_usdt, of.constraints.cash_percent)
+    trade, interval, reason = False, None, f"{search.spoken(choice.best)} does not pass: {cash.finding}"
     if not cash.refuses:
         found = verdict.judge(of.tape, choice, upstream=study.pairs, choose=chosen)
-        trade, reason = found.trade, found.reason
+        trade, reason, interval = found.trade, found.reason, found.judgement and found.judgement.walk.net_usdt_day
     if net is None:
         return _no(reason)
     at_ns = walk.result.start_ns + (np.arange(len(walk.nets)) * walk.period_s * NS).astype(np.int64)
     halted = bool(performance.halted)
-    return _of(trade and not halted, reason, _days(at_ns, walk.nets), cut_ns, net, halted)
+    return _of(trade and not halted, reason, _days(at_ns, walk.nets), cut_ns, net, interval, halted)
 
 
 def _newest(of: Opened) -> Tape:
@@ -270,7 +270,8 @@ def _carry_second(of: Opened, study: Study, cut_ns: int, again: Again) -> Answer
     days = _days(start_ns + np.arange(len(walk.daily)) * DAY_NS, walk.daily * usdt)
     halted = bool(walk.result.halted)
     trade = walk.pays and walk.now.thresholds is not None and not halted
-    found = _of(trade, walk.reason, days, cut_ns, walk.net_bps_day.scaled(usdt), halted)
+    net = walk.net_bps_day.scaled(usdt)
+    found = _of(trade, walk.reason, days, cut_ns, net.value, net, halted)
     if found["trade"] and again:
         nets = {f"{of.tape.bar_s:g}": walk.net_bps_day.value} | _on_longer_bars(of, study, again)
         found["bars"] = nets
@@ -299,13 +300,22 @@ def _no(reason: str) -> Answer:
     return {"trade": False, "reason": reason, "days": None, "halted": False}
 
 
-def _of(trade: bool, reason: str, days: tuple[int, np.ndarray], cut_ns: int, net, halted: bool) -> Answer:
-    """What was earned out of sample, and on the part that nobody had looked at before the ranking."""
+def _of(
+    trade: bool,
+    reason: str,
+    days: tuple[int, np.ndarray],
+    cut_ns: int,
+    net: float,
+    interval: Interval | None,
+    halted: bool,
+) -> Answer:
+    """What was earned out of sample, and on the part that nobody had looked at before the ranking; no interval of what less
+    than that refuses."""
     first_day, nets = days
     unseen = nets[max(math.ceil(cut_ns / DAY_NS) - first_day, 0) :]
     return {
         "trade": bool(trade), "reason": reason, "days": [first_day, nets.tolist()], "halted": halted,
-        "net_usdt_day": net.value, "low_usdt_day": net.low, "high_usdt_day": net.high,
+        "net_usdt_day": net, "low_usdt_day": interval and interval.low, "high_usdt_day": interval and interval.high,
         "unseen_usdt_day": float(unseen.mean()) if len(unseen) else None,
     }  # fmt: skip
 

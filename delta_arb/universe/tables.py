@@ -190,9 +190,8 @@ def _tiles(of: RankedPair) -> Iterator[tuple[str, str]]:
     yield "first part, USDT/day", banner.number(of.rank_usdt_day, "+.3f")
     for way, v in of.ways.items():
         if v.net_usdt_day is not None:
-            spread = (
-                f" <small>{banner.number(v.low_usdt_day, '+.3f')} to {banner.number(v.high_usdt_day, '+.3f')}</small>"
-            )
+            ends = [banner.number(end, "+.3f") for end in (v.low_usdt_day, v.high_usdt_day)]
+            spread = "" if v.low_usdt_day is None else f" <small>{' to '.join(ends)}</small>"
             yield f"{way} out of sample, USDT/day", banner.number(v.net_usdt_day, "+.3f") + spread
             yield f"{way} on the last third", banner.number(v.unseen_usdt_day, "+.3f")
     low, high = banner.number(f["basis_low_bps"], ".0f"), banner.number(f["basis_high_bps"], ".0f")
