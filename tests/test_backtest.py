@@ -843,10 +843,10 @@ def test_editing_any_compiled_module_moves_the_cache_mistake_23(tmp_path):
 
 
 def test_another_number_in_a_file_without_compiled_code_of_the_kernel_moves_the_cache(monkeypatch):
-    """The blocks of `_reaching` are counted with numbers of `fast_forward`, none of whose functions it calls."""
-    before = numba_cache._sources([sweep_figures._reaching])
-    monkeypatch.setattr(sweep_figures, "NEAR", 2 * sweep_figures.NEAR)
-    assert numba_cache._sources([sweep_figures._reaching]) != before
+    """`add_pair` compares with numbers of `market`, none of whose functions it calls."""
+    before = numba_cache._sources([sweep_figures.add_pair])
+    monkeypatch.setattr(sweep_figures, "NEVER", 2 * sweep_figures.NEVER)
+    assert numba_cache._sources([sweep_figures.add_pair]) != before
 
 
 def test_machine_code_is_kept_where_it_was_asked_for_and_never_beside_a_read_only_package(tmp_path, monkeypatch):

@@ -199,3 +199,89 @@ def prices(tape, near, far):
         for row, low, high in ((0, low0, high0), (2, low2, high2), (4, low4, high4), (6, low6, high6)):
             far[row, block // FAN] = min(far[row, block // FAN], low)
             far[row + 1, block // FAN] = max(far[row + 1, block // FAN], high)
+
+
+# --- What leaving a pair costs over a stretch ---------------------------------------------------------------------------
+
+# What leaving a pair costs a unit of spot from the event `start` to before `past`: least and greatest, and between which
+# events each stands that is `ALIKE` of the price near to that; how far it rises at most, the least before the greatest, and how far it
+# rises after that, from the least there.
+SPAN = np.dtype(
+    [(name, int) for name in ("start", "past", "side", "low_from", "low_to", "high_from", "high_to")]
+    + [(name, float) for name in ("low", "high", "worse", "before", "after", "lowest")]
+)
+ALIKE = 1e-8
+
+
+def exits(marks, spot_qty, perp_qty):
+    """The prices at which both legs could be left, of every book."""
+    return marks.spot.bid if spot_qty >= 0.0 else marks.spot.ask, marks.perp.bid if perp_qty >= 0.0 else marks.perp.ask
+
+
+def reaching(marks, row, level, k, past):
+    """The first event, from `k` on, of a block whose greatest cost, or least one negated, is at a level or above."""
+    near, far, sign = marks.near[row], marks.far[row], 1.0 if row % 2 else -1.0
+    while k < past and sign * near[k // NEAR] < level:
+        k = (k // NEAR + 1) * NEAR
+        while k % FAR == 0 and k + FAR <= past and sign * far[k // FAR] < level:
+            k += FAR
+    return min(k, past)
+
+
+def reached(marks, row, level, k, past):
+    """Between which events a cost, or one negated, is at a level or above (see `reaching`)."""
+    side, first, last = row // 2 * 2, past, k
+    spot, perp = exits(marks, 1.0 - side, side - 1.0)
+    sign = (1.0 - side) * (1.0 if row % 2 else -1.0)
+    while k < past:
+        k = reaching(marks, row, level, k, past)
+        for at in range(k, min((k // NEAR + 1) * NEAR, past)):
+            if sign * (perp[marks.perp_row[at]] - spot[marks.spot_row[at]]) >= level:
+                first, last = min(first, at), at + 1
+        k = (k // NEAR + 1) * NEAR
+    return first, last
+
+
+def span_of(marks, kept, side, start, past):
+    """What leaving a pair costs between two events. It is kept, since neighbouring sets hold the same pairs; one that begins
+    where another did goes on where that ended."""
+    room = len(kept) // 2
+    of, longest = kept[room + (31 * start + past) % room], kept[start % room]
+    if of.start == start and of.past == past and of.side == side:
+        return of
+    near, far = marks.near, marks.far
+    spot, perp = exits(marks, 1.0 - side, side - 1.0)
+    alike, at = ALIKE * far[side + 5, start // FAR], start
+    low, high, worse, before, lowest, after = np.inf, -np.inf, 0.0, np.inf, np.inf, 0.0
+    low_from = low_to = high_from = high_to = start
+    if longest.start == start and longest.side == side and start < longest.past < past:
+        at, low, high, worse = longest.past, longest.low, longest.high, longest.worse
+        before, lowest, after = longest.before, longest.lowest, longest.after
+        low_from, low_to, high_from, high_to = longest.low_from, longest.low_to, longest.high_from, longest.high_to
+    while at < past:
+        wide = at % FAR == 0 and at + FAR <= past
+        block, bounds = (at // FAR, far) if wide else (at // NEAR, near)
+        stop = min(at + FAR if wide else (block + 1) * NEAR, past)
+        least, most = bounds[side, block], bounds[side + 1, block]
+        if stop - at < NEAR:
+            least, most = np.inf, -np.inf
+            for k in range(at, stop):
+                cost = (1.0 - side) * (perp[marks.perp_row[k]] - spot[marks.spot_row[k]])
+                least, most = min(least, cost), max(most, cost)
+        if least <= low + alike:
+            low_from, low_to = at if least < low - alike else low_from, stop
+        low, worse = min(low, least), max(worse, most - min(low, least))
+        if most >= high - alike:
+            high_from, high_to = at if most > high + alike else high_from, stop
+            high, before, lowest, after = max(high, most), low, np.inf, 0.0
+        else:
+            lowest = min(lowest, least)
+            after = max(after, most - lowest)
+        at = stop
+    low_from, low_to = reached(marks, side, -low - alike, low_from, low_to)
+    high_from, high_to = reached(marks, side + 1, high - alike, high_from, high_to)
+    for one in (of, longest):
+        one.start, one.past, one.side, one.low, one.high, one.worse = start, past, side, low, high, worse
+        one.before, one.after, one.lowest = before, after, lowest
+        one.low_from, one.low_to, one.high_from, one.high_to = low_from, low_to, high_from, high_to
+    return of

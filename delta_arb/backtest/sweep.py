@@ -25,13 +25,12 @@ import numpy as np
 
 from delta_arb.backtest import replay
 from delta_arb.backtest.event_loop import Ground, Machine, Schedule, drive
-from delta_arb.backtest.fast_forward import FAR, NEAR, prices
+from delta_arb.backtest.fast_forward import FAR, NEAR, SPAN, prices
 from delta_arb.backtest.performance import Performance
 from delta_arb.backtest.replay import capital_of, glance, kernel_inputs, looks, run
 from delta_arb.backtest.sweep_figures import (
     FIGURES,
     ROOM,
-    SPAN,
     Curve,
     Marks,
     SetAccount,

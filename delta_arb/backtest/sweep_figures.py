@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from delta_arb.backtest.fast_forward import FAR, NEAR, first_at
+from delta_arb.backtest.fast_forward import ALIKE, FAR, NEAR, exits, first_at, reaching, span_of
 from delta_arb.funding_stamps import met_hole
 from delta_arb.market import END, NEVER, NS, SPOT, TARGET, TIMEOUT, UNWOUND
 from delta_arb.quotes.tape import Books
@@ -32,14 +32,8 @@ ROOM = np.dtype(
     [("pair", int), ("ts_ns", int), ("leg", int), ("qty", float), ("price", float), ("fee_usdt", float), ("row", int)]
 )
 
-# What leaving a pair costs a unit of spot from the event `start` to before `past`: least and greatest, and between which
-# events what is `ALIKE` of the price near to that; how far it rises at most, the least before the greatest, and how far it
-# rises after that, from the least there.
-SPAN = np.dtype(
-    [(name, int) for name in ("start", "past", "side", "low_from", "low_to", "high_from", "high_to")]
-    + [(name, float) for name in ("low", "high", "worse", "before", "after", "lowest")]
-)
-ALIKE, SHORT = 1e-8, 2 * NEAR  # of so few events each is looked at
+
+SHORT = 2 * NEAR  # of so few events each is looked at
 
 
 class SetAccount(NamedTuple):
@@ -241,7 +235,7 @@ def _watch(account, past):
     if curve.row >= past:
         return
     if account.nets.size > 0:
-        spot, perp = _exits(marks, curve.spot_qty, curve.perp_qty)
+        spot, perp = exits(marks, curve.spot_qty, curve.perp_qty)
         for k in range(curve.row, past):
             account.nets[k] = _worth(curve, spot[marks.spot_row[k]], perp[marks.perp_row[k]], 0.0)
     flat, bounded = curve.spot_qty == curve.perp_qty == 0.0, marks.near.size > 0 and past - curve.row > SHORT
@@ -265,7 +259,7 @@ def _watch(account, past):
 
 def _look(marks, past, curve, capital):
     """Carry a curve through the events before `past`, one by one."""
-    spot, perp = _exits(marks, curve.spot_qty, curve.perp_qty)
+    spot, perp = exits(marks, curve.spot_qty, curve.perp_qty)
     spot_row, perp_row = marks.spot_row, marks.perp_row
     peak, peak_row, bottom = curve.peak, curve.peak_row, np.inf
     for k in range(curve.row, past):
@@ -277,11 +271,6 @@ def _look(marks, past, curve, capital):
         elif worth < bottom:
             bottom, curve.fall = worth, max(curve.fall, (peak - worth) / peak)
     curve.peak, curve.peak_row, curve.row = peak, peak_row, past
-
-
-def _exits(marks, spot_qty, perp_qty):
-    """The prices at which both legs could be left, of every book."""
-    return marks.spot.bid if spot_qty >= 0.0 else marks.spot.ask, marks.perp.bid if perp_qty >= 0.0 else marks.perp.ask
 
 
 def _worth(curve, spot, perp, capital):
@@ -297,7 +286,8 @@ def _passed(account, stop):
     """
     marks, curve, capital, start = account.marks, account.curve, account.capital, account.curve.row
     side, qty, odd = 0 if curve.spot_qty > 0.0 else 2, abs(curve.spot_qty), curve.spot_qty + curve.perp_qty
-    span, price, blocks = _span(account, side, start, stop), marks.far[side + 5, start // FAR], (stop + FAR - 1) // FAR
+    span, blocks = span_of(marks, account.spans, side, start, stop), (stop + FAR - 1) // FAR
+    price = marks.far[side + 5, start // FAR]
     cheap = dear = price
     for block in range(start // FAR if odd != 0.0 else blocks, blocks):
         cheap, dear = min(cheap, marks.far[side + 4, block]), max(dear, marks.far[side + 5, block])
@@ -319,7 +309,7 @@ def _passed(account, stop):
             return False
         k = start  # the first block that may be at the peak again says for how long it was below
         while marks.ts_ns[stop - 1] - marks.ts_ns[curve.peak_row] > curve.longest_ns and k < stop:
-            k = _reaching(marks, side, (curve.peak - base - most - slack) / qty, k, stop)
+            k = reaching(marks, side, (curve.peak - base - most - slack) / qty, k, stop)
             if k < stop:
                 curve.row, k = k, min((k // NEAR + 1) * NEAR, stop)
                 _look(marks, k, curve, capital)
@@ -332,12 +322,12 @@ def _passed(account, stop):
 
 
 def _extremes(account, row, level, k, past):
-    """The least worth, the greatest and its last event, of blocks that reach a level (see `_reaching`)."""
+    """The least worth, the greatest and its last event, of blocks that reach a level (see `reaching`)."""
     marks, curve, capital = account.marks, account.curve, account.capital
-    spot, perp = _exits(marks, curve.spot_qty, curve.perp_qty)
+    spot, perp = exits(marks, curve.spot_qty, curve.perp_qty)
     bottom, top, top_row = np.inf, -np.inf, -1
     while k < past:
-        k = _reaching(marks, row, level, k, past)
+        k = reaching(marks, row, level, k, past)
         for at in range(k, min((k // NEAR + 1) * NEAR, past)):
             worth = _worth(curve, spot[marks.spot_row[at]], perp[marks.perp_row[at]], capital)
             bottom = min(bottom, worth)
@@ -345,56 +335,3 @@ def _extremes(account, row, level, k, past):
                 top, top_row = worth, at
         k = (k // NEAR + 1) * NEAR
     return bottom, top, top_row
-
-
-def _reaching(marks, row, level, k, past):
-    """The first event, from `k` on, of a block whose greatest cost, or least one negated, is at a level or above."""
-    near, far, sign = marks.near[row], marks.far[row], 1.0 if row % 2 else -1.0
-    while k < past and sign * near[k // NEAR] < level:
-        k = (k // NEAR + 1) * NEAR
-        while k % FAR == 0 and k + FAR <= past and sign * far[k // FAR] < level:
-            k += FAR
-    return min(k, past)
-
-
-def _span(account, side, start, past):
-    """What leaving a pair costs between two events. It is kept, since neighbouring sets hold the same pairs; one that begins
-    where another did goes on where that ended."""
-    marks, kept, room = account.marks, account.spans, len(account.spans) // 2
-    of, longest = kept[room + (31 * start + past) % room], kept[start % room]
-    if of.start == start and of.past == past and of.side == side:
-        return of
-    near, far = marks.near, marks.far
-    spot, perp = _exits(marks, 1.0 - side, side - 1.0)
-    alike, at = ALIKE * far[side + 5, start // FAR], start
-    low, high, worse, before, lowest, after = np.inf, -np.inf, 0.0, np.inf, np.inf, 0.0
-    low_from = low_to = high_from = high_to = start
-    if longest.start == start and longest.side == side and start < longest.past < past:
-        at, low, high, worse = longest.past, longest.low, longest.high, longest.worse
-        before, lowest, after = longest.before, longest.lowest, longest.after
-        low_from, low_to, high_from, high_to = longest.low_from, longest.low_to, longest.high_from, longest.high_to
-    while at < past:
-        wide = at % FAR == 0 and at + FAR <= past
-        block, bounds = (at // FAR, far) if wide else (at // NEAR, near)
-        stop = min(at + FAR if wide else (block + 1) * NEAR, past)
-        least, most = bounds[side, block], bounds[side + 1, block]
-        if stop - at < NEAR:
-            least, most = np.inf, -np.inf
-            for k in range(at, stop):
-                cost = (1.0 - side) * (perp[marks.perp_row[k]] - spot[marks.spot_row[k]])
-                least, most = min(least, cost), max(most, cost)
-        if least <= low + alike:
-            low_from, low_to = at if least < low - alike else low_from, stop
-        low, worse = min(low, least), max(worse, most - min(low, least))
-        if most >= high - alike:
-            high_from, high_to = at if most > high + alike else high_from, stop
-            high, before, lowest, after = max(high, most), low, np.inf, 0.0
-        else:
-            lowest = min(lowest, least)
-            after = max(after, most - lowest)
-        at = stop
-    for one in (of, longest):
-        one.start, one.past, one.side, one.low, one.high, one.worse = start, past, side, low, high, worse
-        one.before, one.after, one.lowest = before, after, lowest
-        one.low_from, one.low_to, one.high_from, one.high_to = low_from, low_to, high_from, high_to
-    return of
