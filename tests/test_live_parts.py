@@ -531,6 +531,18 @@ def test_a_program_that_writes_to_the_journal_holds_nobody_up_and_is_named(tmp_p
         other.close()
 
 
+def test_an_order_s_id_is_journaled_once(tmp_path):
+    """Whoever comes with it again has lost count, and gets no row at all, so that no order leaves."""
+    at, asked = book(0.8, 0.8002), Placed("run-s1", SPOT, Order(60.0, 0.8042, False, False))
+    with Journal(tmp_path / "j.sqlite", "run") as journal:
+        told = Event(QUOTE, 1, at, at, 0, 0.0, 0.0, 0.0)
+        journal.event(told, State(), [asked])
+        with pytest.raises(JournalError, match="run-s1 is the id of an order before"):
+            journal.event(told._replace(ts_ns=2), State(), [Placed("run-p2", PERP, asked.order), asked])
+        assert [placed.order_id for placed, _ in journal.working()] == ["run-s1"] and journal.until_ns() is None
+        assert journal._db.execute("SELECT ts_ns FROM decisions").fetchall() == [(1,)]
+
+
 def test_the_disk_is_woken_when_whoever_writes_says_so(tmp_path):
     waiting = []
     with Journal(tmp_path / "j.sqlite", "run", waiting.append) as journal:

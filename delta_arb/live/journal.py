@@ -41,8 +41,7 @@ CREATE TABLE IF NOT EXISTS decisions (
     run_id TEXT, ts_ns INTEGER, kind INTEGER, pair INTEGER, phase TEXT, reason TEXT, event TEXT, state TEXT);
 CREATE TABLE IF NOT EXISTS orders (
     run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, phase TEXT, qty REAL, price_limit REAL,
-    reduce_only INTEGER, post_only INTEGER,
-    PRIMARY KEY (run_id, order_id));
+    reduce_only INTEGER, post_only INTEGER);
 CREATE TABLE IF NOT EXISTS fills (
     run_id TEXT, order_id TEXT, pair INTEGER, ts_ns INTEGER, leg TEXT, qty REAL, price REAL, fee_usdt REAL,
     settled INTEGER DEFAULT 0);
@@ -72,6 +71,7 @@ class Journal:
     def __init__(self, path: Path, run_id: str, later: Later = at_once) -> None:
         self.path = path = Path(path)
         self.run_id, self._held = run_id, False
+        self._ordered: set[str] = set()  # ids of this run's orders: an index of them took a fifth of each commit
         try:
             self._lock = locked(path)  # held for the journal's life
         except BlockingIOError:
@@ -156,12 +156,15 @@ class Journal:
         how = state.pair, phase, REASONS[state.reason]
         rows.append(("decisions", (run_id, event.ts_ns, event.kind, *how, told, after)))
         for order_id, leg, order in orders:
+            if order_id in self._ordered:
+                raise JournalError(f"{self.path}: {order_id} is the id of an order before; none leaves under it again")
             how = order.qty, order.limit, order.reduce_only, order.post_only
             rows.append(("orders", (run_id, order_id, state.pair, event.ts_ns, LEGS[leg], phase, *how)))
         if trade:
             self._settle(rows, trade)
         else:
             self._write(rows)
+        self._ordered.update(placed.order_id for placed in orders)
         if fill:
             self._count(fill)
 
