@@ -204,8 +204,8 @@ def prices(tape, near, far):
 # --- What leaving a pair costs over a stretch ---------------------------------------------------------------------------
 
 # What leaving a pair costs a unit of spot from the event `start` to before `past`: least and greatest, and between which
-# events each stands that is `ALIKE` of the price near to that; how far it rises at most, the least before the greatest, and how far it
-# rises after that, from the least there.
+# events each stands that is `ALIKE` of the price near to that; how far it rises at most, the least before the greatest, and
+# how far it rises after that, from the least there.
 SPAN = np.dtype(
     [(name, int) for name in ("start", "past", "side", "low_from", "low_to", "high_from", "high_to")]
     + [(name, float) for name in ("low", "high", "worse", "before", "after", "lowest")]
