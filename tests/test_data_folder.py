@@ -103,6 +103,16 @@ def test_a_growing_and_a_finished_recording_are_read_as_they_were_quoted(both):
         assert [t.price_tick for t in tape.inputs.terms()] == pytest.approx([1e-4, 1e-4])
 
 
+def test_a_run_keeps_what_it_read_of_a_growing_and_a_finished_recording(both):
+    """The pipeline reads the quotes once for all its notebooks, and knows by the files whether they changed."""
+    data, writers = both
+    found = da.read_quotes(data=data, pair=PAIR, funding="none", until="2026-02-01").inputs
+    for _ in range(2):
+        found.keep()
+        assert found.tape().ts_ns.tolist() == expected()
+        finish(data, writers)
+
+
 def test_a_range_is_read_from_its_own_files_alone(both):
     data, writers = both
     finish(data, writers)

@@ -333,6 +333,8 @@ def _joined(pieces: list[np.ndarray]) -> np.ndarray:
 
 def files_of(path: str | Path) -> list[Path]:
     """The files of a recording in the order of their names; other kinds of file in a folder are left alone."""
+    if recorded.is_recorded(path):
+        return recorded.files(recorded.DatasetRange.of(path))
     file, _ = split(path)
     if not file.exists():
         raise DataError(f"{path} does not exist; download or record it first, or correct the path")

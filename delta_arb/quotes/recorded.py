@@ -128,14 +128,27 @@ def parts(wanted: DatasetRange) -> Iterator[RecordedPart]:
         DataError: a file within the range is damaged.
     """
     seen: set[str] = set()
-    for path in within(wanted, wanted.folder.glob("*.parquet")):
+    for path in _compacted(wanted):
         table, header = read_parquet(path)
         if path.stem not in seen:
             seen |= {path.stem, *header[SOURCES]}
             yield _cut(wanted, path, table, tuple(header["digits"]))
-    for path in within(wanted, wanted.streams.glob(f"*{STREAM}")):
+    for path in _streams(wanted):
         if path.stem not in seen and (found := _stream(wanted, path)):
             yield found
+
+
+def files(wanted: DatasetRange) -> list[Path]:
+    """The files that can hold rows of the range: compacted ones, then the streams that more pairs are in."""
+    return _compacted(wanted) + _streams(wanted)
+
+
+def _compacted(wanted: DatasetRange) -> list[Path]:
+    return within(wanted, wanted.folder.glob("*.parquet"))
+
+
+def _streams(wanted: DatasetRange) -> list[Path]:
+    return within(wanted, wanted.streams.glob(f"*{STREAM}"))
 
 
 def _stream(wanted: DatasetRange, path: Path) -> RecordedPart | None:
