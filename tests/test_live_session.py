@@ -27,6 +27,8 @@ def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
             await it.opened()
             assert it.position() == (60.0, -60.0)
             it.agree()
+            await it.until(lambda: it.session.reconciler.seen.spot.ts_ns > it.session.executor.last_end_ns)
+            held = control.status(it.session)
             await it.closed()
             await it.until(lambda: it.session.reconciler.seen.spot.ts_ns > it.session.executor.last_end_ns)
             said = control.status(it.session)
@@ -36,6 +38,9 @@ def test_a_pair_opens_and_closes_and_everybody_agrees_to_the_cent(tmp_path):
             it.assert_replays()
             assert said["net_usdt"] == pytest.approx(NET, abs=1e-9)
             assert said["unexplained_usdt"] == pytest.approx([0.0, 0.0], abs=1e-6)
+            # of the open short the futures wallet had booked its fee alone
+            assert held["perp_gain_usdt"] == pytest.approx(-60 * 0.8018 * 0.0005, abs=1e-9)
+            assert held["unexplained_usdt"] == pytest.approx([0.0, 0.0], abs=1e-6)
             assert len(it.placed(SPOT)) == len(it.placed(PERP)) == 2
 
     asyncio.run(play())

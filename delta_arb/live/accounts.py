@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from delta_arb.live.venues.base import Account, Venue
 from delta_arb.market import LEGS, PERP, SPOT, utc
+from delta_arb.strategy.state import Leg
 from delta_arb.venue_terms import VenueTerms
 
 SLACK = 1e-6  # share of a position that is rounding
@@ -38,6 +39,16 @@ def fees_text(venues: Sequence[Venue], now_ns: int) -> str:
     names = ("taker_fee_bps", "maker_fee_bps")
     fees = {venue.name: {name: getattr(venue.terms, name) for name in names} for venue in venues}
     return json.dumps(fees | {"read": f"{utc(now_ns)} UTC"})
+
+
+def brought(cash: tuple[float, float], perp: Leg) -> tuple[float, float]:
+    """USDT that fills brought each wallet: that of futures books a profit once it is realized, so what is held counts at
+    its mean entry.
+
+    Args:
+        cash: what the fills come to (`Journal.cash`), the value of what is held among it.
+    """
+    return cash[SPOT], cash[PERP] + perp.position * perp.average
 
 
 def baseline(spot: Account, perp: Account, held: tuple[float, float], cash: tuple[float, float]) -> Baseline:

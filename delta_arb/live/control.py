@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from delta_arb.errors import DeltaArbError, RunError
-from delta_arb.live.accounts import Baseline, transfer
+from delta_arb.live.accounts import Baseline, brought, transfer
 from delta_arb.live.journal import Journal
 from delta_arb.live.monitoring import of_session
 from delta_arb.live.options import TALK
@@ -135,6 +135,8 @@ def wallets(session: Session, spot: Account, perp: Account, base: Baseline) -> d
     """Both wallets, what they gained since the start, what no fill explains (funding, transfers), and what to move."""
     resources = session.resources
     cash = resources.journal.cash()
+    if not resources.paper:  # whose wallets hold what a short was sold for
+        cash = brought(cash, session.runner.state.legs[PERP])
     names = tuple(f"{venue.name} ({('spot', 'futures')[venue.leg]})" for venue in resources.venues)
     floors = (resources.config.guards.min_spot_usdt, resources.config.guards.min_margin_usdt)
     price = session.runner.books[SPOT].bid

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from delta_arb.errors import RunError
-from delta_arb.live.accounts import Baseline, Discrepancy, baseline, discrepancies
+from delta_arb.live.accounts import Baseline, Discrepancy, baseline, brought, discrepancies
 from delta_arb.live.config import Config
 from delta_arb.live.event_loop import EventLoop
 from delta_arb.live.executor import Executor
@@ -126,7 +126,9 @@ class Reconciler:
     async def accept(self) -> None:
         """Take the accounts as they are: what is there now and no fill explains is not ours to touch."""
         seen = await self._look()
-        self.base = new_baseline(self._journal, seen, self._config, self._venues, self._price(SPOT))
+        cash = brought(self._journal.cash(), self._runner.state.legs[PERP])
+        self.base = baseline(*seen, self._journal.held(), cash)
+        check_undeclared(self.base, self._config, self._venues, self._price(SPOT))
         self._journal.note("baseline", self.base.text)
 
     async def _refuse_strangers(self) -> None:
@@ -318,15 +320,6 @@ def noted_baseline(journal: Journal) -> Baseline | None:
     """What the journal began with; None where the account is yet to be taken as it is."""
     note = journal.last_note("baseline", "accepted")
     return Baseline.of(note[1]) if note and note[0] == "baseline" else None
-
-
-def new_baseline(
-    journal: Journal, seen: tuple[Account, Account], config: Config, venues: tuple[Venue, Venue], price: float
-) -> Baseline:
-    """The accounts as a new start; raises RunError for holdings that are neither ours nor declared."""
-    base = baseline(*seen, journal.held(), journal.cash())
-    check_undeclared(base, config, venues, price)
-    return base
 
 
 def check_undeclared(base: Baseline, config: Config, venues: tuple[Venue, Venue], price: float) -> None:
