@@ -284,11 +284,11 @@ async def _known(job: LiveJob, seen: VenueReadings) -> tuple[CheckRow, bool]:
     try:
         with Journal(job.journal, "check") as journal:
             strange = [order for orders in seen.working for order in orders if not journal.named(order)]
-            known = journal, seen.accounts, job.config, seen.venues, seen.books[SPOT].bid
-            base = noted_baseline(journal) or new_baseline(*known)
+            state = journal.last_state() or State()
+            known = seen.accounts, job.config, seen.venues, seen.books[SPOT].bid
+            base = noted_baseline(journal) or new_baseline(journal, state, *known)
             untold = await unbooked(seen.venues, journal, clock.now_ns())  # the start takes them up
             held = _with(journal.held(), untold)
-            state = journal.last_state() or State()
             awaited = {placed.leg for placed, _ in journal.working()}
             positions = _with((state.legs[SPOT].position, state.legs[PERP].position), untold)
             found = discrepancies(*seen.accounts, base, held, positions, tuple(v.terms for v in seen.venues))

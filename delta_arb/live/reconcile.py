@@ -25,7 +25,7 @@ from delta_arb.live.resources import Resources
 from delta_arb.live.runner import Runner
 from delta_arb.live.venues.base import OUTSIDE, Account, Execution, Report, Venue, VenueError, filled_by, within
 from delta_arb.market import LEGS, NS, PERP, SPOT, Fill, exit_price, floor_to
-from delta_arb.strategy.state import FLAT, HEDGING, OPEN, Event
+from delta_arb.strategy.state import FLAT, HEDGING, OPEN, Event, State
 from delta_arb.wallets import BOTTOMLESS, Wallet
 
 AGAIN_S = 0.5  # between two looks at a difference
@@ -126,9 +126,8 @@ class Reconciler:
     async def accept(self) -> None:
         """Take the accounts as they are: what is there now and no fill explains is not ours to touch."""
         seen = await self._look()
-        cash = brought(self._journal.cash(), self._runner.state.legs[PERP])
-        self.base = baseline(*seen, self._journal.held(), cash)
-        check_undeclared(self.base, self._config, self._venues, self._price(SPOT))
+        of = self._config, self._venues, self._price(SPOT)
+        self.base = new_baseline(self._journal, self._runner.state, seen, *of)
         self._journal.note("baseline", self.base.text)
 
     async def _refuse_strangers(self) -> None:
@@ -320,6 +319,20 @@ def noted_baseline(journal: Journal) -> Baseline | None:
     """What the journal began with; None where the account is yet to be taken as it is."""
     note = journal.last_note("baseline", "accepted")
     return Baseline.of(note[1]) if note and note[0] == "baseline" else None
+
+
+def new_baseline(
+    journal: Journal,
+    state: State,
+    seen: tuple[Account, Account],
+    config: Config,
+    venues: tuple[Venue, Venue],
+    price: float,
+) -> Baseline:
+    """The accounts as a new start; raises RunError for holdings that are neither ours nor declared."""
+    base = baseline(*seen, journal.held(), brought(journal.cash(), state.legs[PERP]))
+    check_undeclared(base, config, venues, price)
+    return base
 
 
 def check_undeclared(base: Baseline, config: Config, venues: tuple[Venue, Venue], price: float) -> None:
