@@ -205,6 +205,12 @@ def test_too_few_days_since_a_change_are_refused_with_its_date_and_the_way_out()
     )
 
 
+def test_a_change_before_the_quotes_is_not_why_they_are_too_short():
+    tape, here = hours([100.0] * 24 * 21, [100.0] * 24 * 21), market(stamps([1.0] * 63), fee_bps=2.0)
+    with pytest.raises(DataError, match=r"^21 days hold 0 folds of 10 days behind a look-back of "):
+        walked(tape, replace(here, funding_changes=(START - 200 * DAY,)))
+
+
 def test_reversion_is_fitted_judged_and_paid_by_the_rules_in_force():
     """Rates of 1 bp every 8 h until the second day, of -2 bps from then on."""
     tape = hours([100.0] * 96, [100.0] * 96)

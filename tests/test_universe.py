@@ -135,6 +135,13 @@ def test_ctrl_c_while_it_loads_ends_in_one_line(tmp_path, loaded):
         assert re.fullmatch("stopped: (nothing was begun|pairs that were finished are kept; .*)\n", said.read())
 
 
+def test_what_can_be_checked_is_refused_before_any_worker_starts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jobs, "engine", lambda *_: pytest.fail("workers were started"))
+    words = ["--since", "2026-02-01", "--until", "2026-01-01", "--reports", str(tmp_path / "reports")]
+    assert main(words) == 2
+    assert "--until is not after --since" in capsys.readouterr().err
+
+
 def until(true, seconds=30.0):
     ends = time.monotonic() + seconds
     while not true():

@@ -31,7 +31,7 @@ from delta_arb.optimize.study import (
     Market,
     Thresholds,
     demands,
-)
+)  # fmt: skip
 from delta_arb.optimize.walk_forward import (
     Fit,
     Fold,
@@ -247,12 +247,16 @@ def _framed(tape: Tape, market: Market, look_back_s: float, step_s: float) -> tu
         raise ParamsError("carry lives on funding; give its history (--funding FILE), none cannot be carried")
     if look_back_s < MIN_LOOK_BACK_S:
         raise ParamsError(f"look_back_s={look_back_s:g} is shorter than 30 days, which hold no carry; look further")
-    tape = known_to_walk(tape, market, look_back_s)
-    span_s = (tape.end_ns - tape.start_ns) / NS
+    known = known_to_walk(tape, market, look_back_s)
+    span_s = (known.end_ns - known.start_ns) / NS
     folds = max(int((span_s - look_back_s) // step_s), 0)
     if folds < MIN_FOLDS:
-        raise DataError(_too_short(span_s / DAY_S, folds, look_back_s, step_s, market.rules_since_ns(tape.end_ns)))
-    return tape, Frame(look_back_s, step_s, 0.0, period_s=DAY_S, half_life_s=0.0)
+        changed_ns = market.rules_since_ns(known.end_ns)
+        changed_ns = (
+            changed_ns if changed_ns > tape.start_ns else -NEVER
+        )  # before these quotes it took nothing from them
+        raise DataError(_too_short(span_s / DAY_S, folds, look_back_s, step_s, changed_ns))
+    return known, Frame(look_back_s, step_s, 0.0, period_s=DAY_S, half_life_s=0.0)
 
 
 def _walked(tape: Tape, market: Market, frame: Frame, level: float, rng: np.random.Generator) -> CarryWalk:

@@ -29,6 +29,7 @@ def universe(options: UniverseOptions) -> int:
     """
     from delta_arb.universe.jobs import engine, single_threaded
 
+    options = options.checked()
     to_write(reports(options.reports), "--reports")
     single_threaded()
     atexit.register(gc.freeze)  # ending takes half a second less where nothing is looked through once more
