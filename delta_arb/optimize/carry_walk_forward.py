@@ -1,10 +1,9 @@
 """Carry judged by walking forward: horizon and levels chosen on the past, held after, told part by part.
 
-The same walk as of any other rule, with folds of days, the choice of `carry_search`, and no embargo: a look-back marks
-what is open at its end at prices of that moment, so nothing needs to be purged. Pairs belong to the fold that entered
-them and keep its rule until they end; the next fold enters nothing before that. A rule that a wallet cannot pay for, or
-whose short is liquidated, earns nothing on its look-back or loses its fold, and a machine that halted enters no more. Where a leg rests
-(`carry_roles`), the walk is walked at the back of the queue and again under `through`, and must pass both.
+The same walk as of any other rule, with folds of days, the choice of `carry_search`, and no embargo: a look-back marks what is open at
+its end at prices of that moment, so nothing needs to be purged. Pairs belong to the fold that entered them and keep its rule until they
+end; the next fold enters nothing before that. A rule that a wallet cannot pay for, or whose short is liquidated, earns nothing on its
+look-back or loses its fold; a machine that halted enters no more. Where a leg rests, both the back of the queue and `through` must pass.
 """
 
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from delta_arb.optimize.study import (
     Market,
     Thresholds,
     demands,
-)  # fmt: skip
+)
 from delta_arb.optimize.walk_forward import (
     Fit,
     Fold,
@@ -251,11 +250,8 @@ def _framed(tape: Tape, market: Market, look_back_s: float, step_s: float) -> tu
     span_s = (known.end_ns - known.start_ns) / NS
     folds = max(int((span_s - look_back_s) // step_s), 0)
     if folds < MIN_FOLDS:
-        changed_ns = market.rules_since_ns(known.end_ns)
-        changed_ns = (
-            changed_ns if changed_ns > tape.start_ns else -NEVER
-        )  # before these quotes it took nothing from them
-        raise DataError(_too_short(span_s / DAY_S, folds, look_back_s, step_s, changed_ns))
+        within = (at_ns for at_ns in market.funding_changes if tape.start_ns < at_ns <= known.end_ns)
+        raise DataError(_too_short(span_s / DAY_S, folds, look_back_s, step_s, max(within, default=-NEVER)))
     return known, Frame(look_back_s, step_s, 0.0, period_s=DAY_S, half_life_s=0.0)
 
 
