@@ -18,6 +18,12 @@ class Stopped(KeyboardInterrupt):
         self.signum = signum
 
 
+def heeded(signals: Sequence[int]) -> list[int]:
+    """Those of them that end a command: not SIGHUP where it was told to work on when its terminal closes (nohup)."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [each for each in signals if not (ignored and each == signal.SIGHUP)]
+
+
 def code_of(stop: KeyboardInterrupt) -> int:
     """The exit code of a command that was stopped by it."""
     return 128 + getattr(stop, "signum", signal.SIGINT)
@@ -31,11 +37,11 @@ def tidied_up() -> Iterator[None]:
         let_be()
         raise Stopped(signum)
 
-    before = [signal.signal(each, stop) for each in ENDING]
+    before = {each: signal.signal(each, stop) for each in heeded(ENDING)}
     try:
         yield
     finally:
-        for each, handler in zip(ENDING, before, strict=True):
+        for each, handler in before.items():
             signal.signal(each, handler)
 
 

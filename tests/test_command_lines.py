@@ -7,6 +7,7 @@ import errno
 import math
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import types
@@ -656,3 +657,17 @@ def test_local_venues_are_not_started_for_a_damaged_parameter_file(tmp_path, cap
     assert everything.main(words) == 2
     assert "bad.json" in capsys.readouterr().err
     assert not list(tmp_path.rglob("sandbox.*"))
+
+
+def test_a_command_that_was_told_to_outlive_its_terminal_does(tmp_path):
+    """`nohup` has a hang-up ignored before the command starts."""
+    command = [sys.executable, "-m", "delta_arb.monitor", "--port", "0", "--reports", str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ) as process:
+        assert "monitor of" in process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

@@ -22,6 +22,7 @@ from delta_arb.collect.public_feeds import BESIDE, FEEDS, PublicFeed
 from delta_arb.collect.recorder import VenueRecorder, looked_after
 from delta_arb.collect.recording_files import size, streams_of
 from delta_arb.errors import ParamsError, RunError
+from delta_arb.interrupt import heeded
 from delta_arb.live import clock, local_venues
 from delta_arb.live import config as configuration
 from delta_arb.live.venues.websocket import Pace
@@ -115,7 +116,7 @@ class RecordSession:
         gc.collect()
         gc.freeze()  # ccxt and its markets stay: looking through them again takes 30 ms of the loop
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in heeded((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
             loop.add_signal_handler(number, stop.set)
         tasks = [asyncio.create_task(work) for work in self._work()]
         waiting = asyncio.create_task(stop.wait())

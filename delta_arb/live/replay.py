@@ -16,6 +16,7 @@ from typing import Any
 
 from delta_arb import __version__
 from delta_arb.errors import ParamsError
+from delta_arb.interrupt import heeded
 from delta_arb.live import control, monitoring
 from delta_arb.live.event_log import EventLog, events_path
 from delta_arb.live.journal import ORDERED, Journal
@@ -246,7 +247,7 @@ async def _drive(
     path = control.socket_path(journal.path)
     control.clear(path)
     server = await control.serve(path, _obeying(runner, exports, journal, stop))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in heeded((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         loop.add_signal_handler(number, stop.set)
     try:
         async with asyncio.TaskGroup() as tasks:

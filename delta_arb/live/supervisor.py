@@ -21,6 +21,7 @@ import uvloop
 
 from delta_arb import __version__
 from delta_arb.errors import DeltaArbError, RunError
+from delta_arb.interrupt import heeded
 from delta_arb.live import control, monitoring
 from delta_arb.live.clock import ClockSetError
 from delta_arb.live.config import Config, Keys
@@ -103,7 +104,7 @@ class Supervisor:
     async def run(self) -> str:
         """The last session's: "stopped", "open", "halted" or "unfinished"; raises what no restart can mend."""
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        for number in heeded(SIGNALS):
             loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
         aside = [asyncio.create_task(each) for each in (self.alerts.run(), self._summaries(), monitoring.watchdog())]
         try:

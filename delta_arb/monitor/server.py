@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from delta_arb.errors import ParamsError, RunError
+from delta_arb.interrupt import heeded
 from delta_arb.live import control
 from delta_arb.live.monitoring import HOST, listening
 from delta_arb.live.options import TOKEN
@@ -257,7 +258,7 @@ async def serve(reports: Path, port: int, token: str, beside: bool) -> None:
     orders_by = "orders with the token" if token else "read-only"
     print(f"monitor of {reports}: http://{HOST}:{port} ({orders_by})", flush=True)
     over, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in heeded((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         loop.add_signal_handler(number, over.set)
     if beside:
         loop.add_reader(sys.stdin.fileno(), lambda: os.read(sys.stdin.fileno(), 1) or over.set())
